@@ -1,0 +1,55 @@
+# Everything goes through .venv, made from the hashed requirements.lock. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export DAGSTER_DISABLE_TELEMETRY := 1
+export POLARS_ENGINE_AFFINITY := in-memory
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test fast lint types golden ui bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+
+setup: $(READY) ## install everything into .venv (quick when nothing changed)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Harmony needs Python 3.11, 3.12 or 3.13; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV) (a minute or two, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'harmony.pth').write_text(str(pathlib.Path.cwd()) + '\n')"
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m harmony_pipeline.cli "$$@"\n' > $(BIN)/harmony && chmod +x $(BIN)/harmony
+	@$(BIN)/python -m harmony_pipeline.warm
+	@touch $@
+
+run: setup ## run the whole chain on the embedded market and say what came out
+	@$(BIN)/harmony run
+
+test: setup ## run every test (this is what .ci/run calls)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
+
+fast: setup ## the quick tests only
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+lint: setup ## ruff, import directions
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+golden: setup ## rewrite the golden text of the graph after an intended change
+	@$(BIN)/python -m tests.golden_graph
+
+ui: setup ## serve the Dagster UI on http://127.0.0.1:3333
+	@$(BIN)/harmony ui
+
+bench: setup ## time the kernels against the best library
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+lock: ## recompile requirements.lock (needs uv)
+	@uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --no-strip-extras -o requirements.lock
+
+clean: ## remove what runs made: the default lake and state, not .venv
+	@find data_lake -mindepth 1 ! -name README.md -delete; rm -rf .harmony

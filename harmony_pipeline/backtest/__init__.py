@@ -1,0 +1,1 @@
+"""The portfolio simulator and the metrics of what it did."""

@@ -1,0 +1,1 @@
+"""How an order becomes fills: costs, matching, lifecycle, simulated exchange."""

@@ -1,0 +1,25 @@
+"""What an order costs and how chance treats it."""
+
+from pydantic import Field
+
+from harmony_pipeline.part import Part
+
+
+class CostSettings(Part):
+    """Half spread, square-root impact and fees; see `execution/costs.py`."""
+
+    half_spread_bps: float = Field(1.0, ge=0.0)
+    impact_coefficient: float = Field(0.5, ge=0.0, description="of bar volatility * sqrt(quantity / bar volume)")
+    fee_bps: float = Field(0.0, ge=0.0)
+    fee_per_share: float = Field(0.0, ge=0.0)
+    sell_fee_bps: float = Field(0.278, ge=0.0, description="regulatory fee on sales")
+    max_participation: float = Field(0.05, gt=0.0, le=1.0, description="largest part of a bar's volume")
+    lot_size: float = Field(1.0, gt=0.0, description="shares; smaller for crypto")
+
+
+class LuckSettings(Part):
+    """Chance, drawn by key and never by call order; see `execution/luck.py`."""
+
+    seed: int = 101
+    reject_probability: float = Field(0.0, ge=0.0, le=1.0)
+    partial_fill_probability: float = Field(0.0, ge=0.0, le=1.0)

@@ -1,0 +1,37 @@
+"""Which indicators are computed, by name; see `features/catalog.py` for every name that is understood."""
+
+from pydantic import Field
+
+from harmony_pipeline.part import Part
+
+STANDARD_FEATURES = (
+    "log_return",
+    "volatility_20",
+    "rsi_14",
+    "adx_14",
+    "atr_14",
+    "bollinger_z_20",
+    "macd_12_26_9",
+    "volume_z_20",
+    "vwap_distance",
+    "momentum_5",
+    "momentum_20",
+    "range_position_20",
+    "signed_volume_20",
+    "gap",
+)
+
+
+class FeatureSettings(Part):
+    """The feature set: one column a name. Parameters are part of the name: `rsi_14`, `sma_ratio_10_40`."""
+
+    names: tuple[str, ...] = STANDARD_FEATURES
+    cusum_threshold: float = Field(1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20")
+
+
+class RegimeSettings(Part):
+    """Market regimes from daily closes; each is known at its session's close."""
+
+    trend_days: int = Field(50, ge=2)
+    volatility_days: int = Field(20, ge=2)
+    volatility_history_days: int = Field(252, ge=20, description="trailing window whose median splits low from high")

@@ -1,0 +1,1 @@
+"""Events and what became of them: triple barriers, uniqueness weights."""

@@ -1,0 +1,14 @@
+"""What counts as an outcome: the triple barriers."""
+
+from pydantic import Field
+
+from harmony_pipeline.part import Part
+
+
+class LabelSettings(Part):
+    """Barriers around the entry price; the same numbers drive the simulator's and the session's brackets."""
+
+    horizons_bars: tuple[int, ...] = Field((8, 32), min_length=1, description="short and medium horizon, in regular-session bars")
+    profit_take: float = Field(2.0, gt=0.0, description="upper barrier, in volatility_20 * sqrt(horizon)")
+    stop_loss: float = Field(1.0, gt=0.0, description="lower barrier, in the same unit")
+    minimum_barrier_bps: float = Field(15.0, ge=0.0, description="no barrier is nearer than this")

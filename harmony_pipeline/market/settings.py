@@ -1,0 +1,77 @@
+"""Which market, which bars, from where: the settings of the market room."""
+
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from harmony_pipeline.part import Part
+
+Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
+PeriodSize = Literal["day", "week", "month", "quarter", "year"]
+
+TIMEFRAME_MINUTES: dict[str, int] = {"1Min": 1, "5Min": 5, "15Min": 15, "30Min": 30, "1Hour": 60, "1Day": 1440}
+
+
+class FileSourceSettings(Part):
+    """Bars from CSV or Parquet files."""
+
+    paths: tuple[str, ...] = Field((), description="files, folders or globs; $VARIABLES are expanded")
+    columns: dict[str, str] = Field({}, description="our column name = the file's column name, where it is unusual")
+    symbol_from_filename: str = Field(r"^([A-Z0-9.\-^]+)", description="regular expression; group 1 of the file's stem is the symbol, when no column holds it")
+    timezone: str = Field("UTC", description="zone of timestamps that carry none")
+    timestamp_format: str | None = Field(None, description="strptime format, where the usual ones do not fit")
+    corporate_actions: str | None = Field(None, description="CSV of symbol,date,kind,value")
+    universe: str | None = Field(None, description="CSV of the columns of the `universe` view")
+
+
+class SimulatedSourceSettings(Part):
+    """A seeded stand-in for US equities; see `market/sources/simulated.py`."""
+
+    seed: int = 7
+    symbols: int = Field(24, ge=2, le=5000, description="ordinary symbols, spread over sectors")
+    low_float_symbols: int = Field(6, ge=0, le=500, description="small names with premarket gaps")
+    edge: Literal["none", "planted"] = "planted"
+    edge_strength: float = Field(0.12, ge=0.0, le=1.0, description="correlation of the predictable part with the next bar's residual return")
+    annual_volatility: float = Field(0.28, gt=0.0, le=3.0)
+    halts_per_year: float = Field(4.0, ge=0.0, description="per symbol")
+    missing_minute_probability: float = Field(0.002, ge=0.0, lt=1.0)
+
+
+class QualitySettings(Part):
+    """Which rows may become `bars`; see `market/quality.py` for each rule."""
+
+    max_quarantined_fraction: float = Field(0.05, ge=0.0, le=1.0, description="more than this blocks the period")
+    max_bar_return: float = Field(0.60, gt=0.0, description="absolute move against both neighbours that marks a bad print")
+    allow_zero_volume: bool = True
+
+
+class PartitionSettings(Part):
+    """How time is cut. A trading period holds bars; a retraining period holds one model."""
+
+    trading_period: PeriodSize = "month"
+    retraining_period: PeriodSize = "quarter"
+
+
+class MarketSettings(Part):
+    """The market this system lives in."""
+
+    calendar: str = Field("XNYS", description="an exchange_calendars code, or 24/7")
+    timeframe: Timeframe = "15Min"
+    symbols: tuple[str, ...] = Field((), description="the universe; empty means every symbol that the source has")
+    benchmark: str | None = Field(None, description="symbol behind the regimes; none means the equal-weighted universe")
+    start: date = date(2023, 1, 3)
+    end: date | None = Field(date(2024, 7, 1), description="exclusive; none means up to today")
+    extended_hours: bool = True
+    source: str = Field("simulated", description="files, simulated, or an import path module:Class")
+    files: FileSourceSettings = FileSourceSettings()
+    simulated: SimulatedSourceSettings = SimulatedSourceSettings()
+    quality: QualitySettings = QualitySettings()
+    partitions: PartitionSettings = PartitionSettings()
+
+
+def lake_path(text: str, base: Path) -> Path:
+    """`text` as an absolute path, relative ones taken from the folder of the settings file."""
+    path = Path(text).expanduser()
+    return path if path.is_absolute() else (base / path).resolve()

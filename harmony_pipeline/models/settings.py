@@ -1,0 +1,35 @@
+"""How models are trained and what they must prove before they may trade."""
+
+from typing import Any
+
+from pydantic import Field
+
+from harmony_pipeline.part import Part
+
+
+class ModelSettings(Part):
+    """Walk-forward training: one model a retraining period and horizon."""
+
+    forecaster: str = "harmony_pipeline.models.gradient_boosting:GradientBoosting"
+    parameters: dict[str, Any] = Field({}, description="over the forecaster's own defaults")
+    seed: int = 11
+    minimum_train_rows: int = Field(500, ge=20)
+    maximum_train_days: int | None = Field(None, description="rolling window; none means expanding")
+    embargo_bars: int = Field(8, ge=0, description="bars between the last training outcome and the test period")
+    calibration_fraction: float = Field(0.25, gt=0.0, lt=0.9, description="latest part of the training rows, kept for calibration")
+    trade_horizon_bars: int | None = Field(None, description="horizon whose model trades; none means the shortest")
+    threshold: float = Field(0.55, ge=0.0, le=1.0, description="probability below which no trade is taken")
+
+
+class GateSettings(Part):
+    """The written rules of promotion; a model passes all of them or stays where it is."""
+
+    minimum_trades: int = Field(100, ge=1)
+    minimum_periods: int = Field(3, ge=1, description="walk-forward periods with predictions")
+    minimum_deflated_sharpe: float = Field(0.95, ge=0.0, le=1.0, description="probability that the Sharpe ratio beats the best of all trials by luck")
+    maximum_brier_ratio: float = Field(1.0, gt=0.0, description="Brier score over that of the base rate")
+    maximum_forecast_pvalue: float = Field(0.05, gt=0.0, le=1.0, description="day-block test that the forecasts beat the base rate")
+    maximum_calibration_error: float = Field(0.05, gt=0.0, le=1.0)
+    minimum_monte_carlo_p05_return: float = Field(0.0, description="5 % quantile of the stressed final return")
+    maximum_drawdown_p95: float = Field(0.30, gt=0.0, le=1.0, description="95 % quantile of the stressed maximum drawdown")
+    maximum_pbo: float = Field(0.50, ge=0.0, le=1.0, description="probability of backtest overfitting")

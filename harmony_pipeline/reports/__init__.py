@@ -1,0 +1,1 @@
+"""Figures and tear sheets for people who would rather look than read."""

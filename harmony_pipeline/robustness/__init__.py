@@ -1,0 +1,1 @@
+"""Adversarial tests of a backtest: Monte Carlo, overfitting statistics, sensitivity."""

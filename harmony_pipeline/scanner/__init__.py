@@ -1,0 +1,1 @@
+"""Which symbols deserve attention today, and why every other one does not."""

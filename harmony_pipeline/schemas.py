@@ -1,0 +1,267 @@
+"""Every table of the lake, declared once: columns, types, units, keys.
+
+From here come the empty tables that make views work on an empty lake, the pandera checks that guard each write, and the
+column notes in the docs. `timestamp` is always the *start* of a bar in UTC. A renamed column is a breaking change; more
+columns are welcome. `features` has one more column per feature, so its schema is made by `features_table(names)`.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+TIME = pl.Datetime("us", "UTC")
+TEXT, REAL, WHOLE, FLAG, DAY = pl.String(), pl.Float64(), pl.Int64(), pl.Boolean(), pl.Date()
+PERIOD_KINDS = ("trading", "retraining", "strategy", "day", "none")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type, what it means with its unit, and whether it may be null."""
+
+    dtype: Any
+    note: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: `key` is unique and is the order in which rows are stored; `partitioned_by` one of PERIOD_KINDS."""
+
+    name: str
+    note: str
+    partitioned_by: str
+    key: tuple[str, ...]
+    columns: dict[str, Column] = field(default_factory=dict)
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Polars type of every column, in order."""
+        return {name: column.dtype for name, column in self.columns.items()}
+
+    def empty(self) -> pl.DataFrame:
+        """The table with no rows."""
+        return pl.DataFrame(schema=self.dtypes)
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`frame` with exactly these columns in order, cast, missing nullable ones filled with null, sorted by key."""
+        missing = [name for name, column in self.columns.items() if name not in frame.columns and not column.nullable]
+        if missing:
+            raise ValueError(f"table {self.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(frame.columns)}")
+        present = [
+            pl.col(name).cast(column.dtype) if name in frame.columns else pl.lit(None, dtype=column.dtype).alias(name)
+            for name, column in self.columns.items()
+        ]
+        return frame.select(present).sort(self.key, maintain_order=True)
+
+
+def _bar_columns(nullable: bool) -> dict[str, Column]:
+    return {
+        "open": Column(REAL, "raw price", nullable),
+        "high": Column(REAL, "raw price", nullable),
+        "low": Column(REAL, "raw price", nullable),
+        "close": Column(REAL, "raw price", nullable),
+        "volume": Column(REAL, "shares", nullable),
+        "trade_count": Column(REAL, "trades in the bar", True),
+        "vwap": Column(REAL, "volume-weighted price", True),
+    }
+
+
+_ID = {"symbol": Column(TEXT), "timeframe": Column(TEXT, "1Min, 15Min, 1Hour, 1Day, ...")}
+_STAMP = {"timestamp": Column(TIME, "start of the bar, UTC")}
+
+RAW_BARS = Table(
+    "raw_bars", "Bars as received; a cell that could not be read is null and `defect` says what stood there.", "trading",
+    ("symbol", "timestamp", "origin", "row"),
+    {**_ID, **_STAMP, **_bar_columns(True), "source": Column(TEXT, "which MarketDataSource"),
+     "ingested_at": Column(TIME, "when it was learned"), "origin": Column(TEXT, "file or address it came from", True),
+     "row": Column(WHOLE, "line or row number there, from 1", True), "defect": Column(TEXT, "what could not be read", True)},
+)
+BARS = Table(
+    "bars", "Validated, de-duplicated, session-aware bars; past rows never change.", "trading", ("symbol", "timestamp"),
+    {**_ID, **_STAMP, "session": Column(TEXT, "pre, regular or post"), **_bar_columns(False),
+     "adjustment_factor": Column(REAL, "forward cumulative, 1.0 at the symbol's first bar: adjusted price = price * factor")},
+)
+QUARANTINE = Table(
+    "quarantine", "One row per raw row that is not in bars.", "trading", ("symbol", "timestamp", "source", "row"),
+    {**_ID, **_STAMP, "source": Column(TEXT), "origin": Column(TEXT, "", True), "row": Column(WHOLE, "where it came from", True),
+     "rule": Column(TEXT, "name of the rule it broke"), "reason": Column(TEXT, "what was found, what was expected, the cure")},
+)
+CORPORATE_ACTIONS = Table(
+    "corporate_actions", "Splits and cash dividends by ex-date.", "none", ("symbol", "date", "kind"),
+    {"symbol": Column(TEXT), "date": Column(DAY, "ex-date"), "kind": Column(TEXT, "split or dividend"),
+     "value": Column(REAL, "new shares per old share; cash per share")},
+)
+DAILY_SUMMARY = Table(
+    "daily_summary", "One row a symbol and session, kept up to date at ingest. Prices raw.", "trading", ("symbol", "date"),
+    {"symbol": Column(TEXT), "date": Column(DAY, "exchange session"), "open": Column(REAL, "first regular price", True),
+     "high": Column(REAL, "regular", True), "low": Column(REAL, "regular", True), "close": Column(REAL, "last regular price", True),
+     "volume": Column(REAL, "regular shares"), "bars": Column(WHOLE, "bars of every session part"),
+     "regular_bars": Column(WHOLE, "regular bars"), "expected_regular_bars": Column(WHOLE, "by the calendar"),
+     "last_timestamp": Column(TIME, "start of the day's last bar"), "adjustment_factor": Column(REAL, "of the day"),
+     "premarket_volume": Column(REAL, "shares in bars ended by scan_time"), "premarket_high": Column(REAL, "", True),
+     "premarket_low": Column(REAL, "", True), "premarket_last": Column(REAL, "last close known by scan_time", True),
+     "premarket_bars": Column(WHOLE, "bars ended by scan_time"), "scan_time": Column(TIME, "the cutoff that the premarket columns use"),
+     "postmarket_volume": Column(REAL, "shares")},
+)
+FEATURE_STATE = Table(
+    "feature_state", "Kernel state after the last bar of a period: what lets the next day continue.", "trading", ("symbol",),
+    {"symbol": Column(TEXT), **_STAMP, "feature_set_hash": Column(TEXT), "state": Column(pl.List(pl.Float64()), "flat state vector")},
+)
+REGIMES = Table(
+    "regimes", "Market regime of each session, known at its close.", "trading", ("timestamp",),
+    {**_STAMP, "known_at": Column(TIME, "the session's close"), "trend": Column(TEXT, "bull or bear", True),
+     "volatility": Column(TEXT, "low or high", True), "index_level": Column(REAL, "benchmark, adjusted, 1.0 at its start"),
+     "trend_average": Column(REAL, "moving average of index_level", True), "realised_volatility": Column(REAL, "annualised", True),
+     "volatility_median": Column(REAL, "trailing median of realised_volatility", True)},
+)
+SIGNALS = Table(
+    "signals", "Primary signals of every strategy, on every bar where its features are warm.", "trading", ("strategy", "symbol", "timestamp"),
+    {"strategy": Column(TEXT), "symbol": Column(TEXT), **_STAMP, "side": Column(pl.Int8(), "-1, 0, 1"),
+     "strength": Column(REAL, "0 to 1")},
+)
+LABELS = Table(
+    "labels", "Triple-barrier outcome of every event, each known at its own end_timestamp.", "trading", ("horizon", "symbol", "timestamp"),
+    {"symbol": Column(TEXT), "timestamp": Column(TIME, "the event's bar"), "horizon": Column(WHOLE, "bars"), "side": Column(pl.Int8(), "-1 or 1"),
+     "entry_timestamp": Column(TIME, "bar whose open is the entry", True), "entry_price": Column(REAL, "raw", True),
+     "upper_barrier": Column(REAL, "raw price at entry", True), "lower_barrier": Column(REAL, "raw price at entry", True),
+     "end_timestamp": Column(TIME, "end of the bar that settled it; null while unresolved", True),
+     "touched": Column(TEXT, "upper, lower or vertical", True), "return": Column(REAL, "in the direction of side, before costs", True),
+     "label": Column(pl.Int8(), "1 when return > 0, else 0", True), "weight": Column(REAL, "average uniqueness", True)},
+)
+FOLDS = Table(
+    "folds", "What each walk-forward period was trained and tested on.", "retraining", ("horizon", "period"),
+    {"period": Column(TEXT), "model_id": Column(TEXT, "null: too little history", True), "horizon": Column(WHOLE, "bars"),
+     "train_start": Column(TIME, "", True), "train_end": Column(TIME, "no outcome later than this was used"),
+     "train_last_end": Column(TIME, "latest label end used", True), "test_start": Column(TIME), "test_end": Column(TIME),
+     "train_rows": Column(WHOLE), "test_rows": Column(WHOLE), "purged_rows": Column(WHOLE), "embargo": Column(WHOLE, "bars")},
+)
+MODELS = Table(
+    "models", "Every trained model.", "retraining", ("model_id",),
+    {"model_id": Column(TEXT), "period": Column(TEXT), "horizon": Column(WHOLE, "bars"), "forecaster": Column(TEXT), "created_at": Column(TIME),
+     "feature_set_hash": Column(TEXT), "data_hash": Column(TEXT), "code_version": Column(TEXT), "parameters": Column(TEXT, "JSON"),
+     "metrics": Column(TEXT, "JSON"), "artifact": Column(TEXT, "file below the state folder")},
+)
+PREDICTIONS = Table(
+    "predictions", "Out-of-sample probabilities of the primary signal being right.", "retraining", ("horizon", "symbol", "timestamp"),
+    {"model_id": Column(TEXT), "period": Column(TEXT), "horizon": Column(WHOLE, "bars"), "symbol": Column(TEXT), **_STAMP,
+     "probability": Column(REAL, "calibrated")},
+)
+PROMOTIONS = Table(
+    "promotions", "Every decision of the gate, one row a rule.", "none", ("decided_at", "model_id", "rule"),
+    {"model_id": Column(TEXT), "decided_at": Column(TIME), "promoted": Column(FLAG), "rule": Column(TEXT), "measure": Column(REAL, "", True),
+     "threshold": Column(REAL), "passed": Column(FLAG), "previous_model_id": Column(TEXT, "", True)},
+)
+_ORDER_COLUMNS = {
+    "order_id": Column(TEXT), "parent_id": Column(TEXT, "entry order of an exit", True), "symbol": Column(TEXT),
+    "signal_timestamp": Column(TIME, "start of the signal's bar", True), "timestamp": Column(TIME, "the decision"),
+    "side": Column(TEXT, "buy or sell"), "quantity": Column(REAL, "shares"), "kind": Column(TEXT, "market, limit, stop"),
+    "limit_price": Column(REAL, "", True), "stop_price": Column(REAL, "", True), "time_in_force": Column(TEXT, "ioc, day, gtc"),
+    "status": Column(TEXT), "reason": Column(TEXT, "why it was placed, or refused", True), "model_id": Column(TEXT, "", True),
+}
+_FILL_COLUMNS = {
+    "fill_id": Column(TEXT), "order_id": Column(TEXT), "symbol": Column(TEXT), "timestamp": Column(TIME, "start of the bar it happened in"),
+    "side": Column(TEXT, "buy or sell"), "quantity": Column(REAL, "shares"), "price": Column(REAL),
+    "reference_price": Column(REAL, "price before costs"), "fee": Column(REAL, "currency"),
+    "slippage": Column(REAL, "currency per share, >= 0"), "liquidity": Column(TEXT, "taker or maker"),
+}
+_EQUITY_COLUMNS = {
+    **_STAMP, "equity": Column(REAL), "cash": Column(REAL), "gross_exposure": Column(REAL, "currency"), "net_exposure": Column(REAL, "currency"),
+    "drawdown": Column(REAL, "equity / peak - 1"),
+}
+_BACKTEST = {"backtest_id": Column(TEXT)}
+_SESSION = {"session_id": Column(TEXT), "date": Column(DAY, "trading day")}
+ORDERS = Table("orders", "Every order a backtest decided, refused ones with the reason.", "strategy", ("backtest_id", "symbol", "timestamp", "order_id"), {**_BACKTEST, **_ORDER_COLUMNS})
+FILLS = Table("fills", "Every execution of a backtest.", "strategy", ("backtest_id", "symbol", "timestamp", "fill_id"), {**_BACKTEST, **_FILL_COLUMNS})
+TRADES = Table(
+    "trades", "Round trips, first in first out; open ones have a null exit.", "strategy", ("backtest_id", "symbol", "entry_timestamp", "trade_id"),
+    {**_BACKTEST, "trade_id": Column(TEXT), "symbol": Column(TEXT), "side": Column(TEXT, "long or short"), "quantity": Column(REAL, "as of entry"),
+     "entry_timestamp": Column(TIME), "entry_price": Column(REAL), "exit_timestamp": Column(TIME, "", True), "exit_price": Column(REAL, "", True),
+     "exit_reason": Column(TEXT, "", True), "fees": Column(REAL, "currency"), "slippage": Column(REAL, "currency"),
+     "pnl": Column(REAL, "net of fees", True), "return": Column(REAL, "pnl / entry value", True), "model_id": Column(TEXT, "", True)},
+)
+EQUITY = Table("equity", "The portfolio at each bar's close.", "strategy", ("backtest_id", "timestamp"), {**_BACKTEST, **_EQUITY_COLUMNS})
+METRICS = ("total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "skew", "kurtosis", "turnover",
+           "trades", "win_rate", "profit_factor", "average_trade_return", "fees", "slippage", "exposure")
+BACKTESTS = Table(
+    "backtests", "One row a backtest with every metric.", "strategy", ("backtest_id",),
+    {**_BACKTEST, "strategy": Column(TEXT), "parameters": Column(TEXT, "JSON"), "start": Column(TIME), "end": Column(TIME), "initial_cash": Column(REAL),
+     "participation": Column(REAL, "largest part of a bar's volume"), **{name: Column(REAL, "", True) for name in METRICS}},
+)
+MONTE_CARLO = Table(
+    "monte_carlo", "Final equity and drawdown of every resampled path.", "strategy", ("backtest_id", "scenario", "path"),
+    {**_BACKTEST, "scenario": Column(TEXT, "none = undisturbed"), "method": Column(TEXT), "path": Column(WHOLE), "final_equity": Column(REAL),
+     "max_drawdown": Column(REAL), "miss_probability": Column(REAL), "slippage_bps": Column(REAL), "anomaly_probability": Column(REAL),
+     "block": Column(WHOLE, "trades")},
+)
+TRIALS = Table(
+    "trials", "Every configuration ever tried.", "strategy", ("trial_id",),
+    {"trial_id": Column(TEXT), "strategy": Column(TEXT), "parameters": Column(TEXT, "JSON"), "evaluated_at": Column(TIME), "sharpe": Column(REAL, "per day", True),
+     "observations": Column(WHOLE, "days"), "skew": Column(REAL, "", True), "kurtosis": Column(REAL, "", True)},
+)
+TRIAL_RETURNS = Table(
+    "trial_returns", "Daily returns of every trial.", "strategy", ("trial_id", "timestamp"),
+    {"trial_id": Column(TEXT), "timestamp": Column(TIME, "midnight UTC of the session"), "return": Column(REAL)},
+)
+OVERFITTING = Table(
+    "overfitting", "How likely luck and search made the result.", "strategy", ("strategy",),
+    {"strategy": Column(TEXT), "n_trials": Column(WHOLE), "psr": Column(REAL, "", True), "dsr": Column(REAL, "", True), "pbo": Column(REAL, "", True),
+     "splits": Column(WHOLE), "spa_pvalue": Column(REAL, "", True), "min_track_record": Column(REAL, "days", True)},
+)
+REGIME_STABILITY = Table(
+    "regime_stability", "How a strategy did in each regime.", "strategy", ("strategy", "trend", "volatility"),
+    {"strategy": Column(TEXT), "trend": Column(TEXT), "volatility": Column(TEXT), "days": Column(WHOLE), "total_return": Column(REAL), "sharpe": Column(REAL, "annualised", True)},
+)
+UNIVERSE = Table(
+    "universe", "Who was listed, as known then.", "none", ("date", "symbol"),
+    {"date": Column(DAY), "symbol": Column(TEXT), "listed": Column(DAY, "", True), "delisted": Column(DAY, "", True), "float": Column(REAL, "shares", True),
+     "market_cap": Column(REAL, "currency", True), "sector": Column(TEXT, "", True)},
+)
+SCAN_CANDIDATES = Table(
+    "scan_candidates", "Every symbol with every measure and every reason for rejection.", "day", ("date", "symbol"),
+    {"date": Column(DAY), "as_of": Column(TIME, "knowledge time"), "symbol": Column(TEXT), "price": Column(REAL, "last known", True),
+     "previous_close": Column(REAL, "regular, adjusted for a split of today", True), "gap": Column(REAL, "price / previous_close - 1", True),
+     "absolute_gap": Column(REAL, "", True), "premarket_volume": Column(REAL, "shares"),
+     "relative_volume": Column(REAL, "same clock window, up to 20 sessions, split-adjusted", True), "dollar_volume": Column(REAL, "previous session", True),
+     "float": Column(REAL, "shares", True), "sector": Column(TEXT, "", True), "history_sessions": Column(WHOLE), "score": Column(REAL, "", True),
+     "passed": Column(FLAG), "rejected_by": Column(pl.List(pl.String()), "every rule it broke, rank_limit included")},
+)
+SCAN_SELECTIONS = Table(
+    "scan_selections", "The symbols a session watches.", "day", ("date", "rank"),
+    {"date": Column(DAY), "as_of": Column(TIME), "rank": Column(WHOLE), "symbol": Column(TEXT), "score": Column(REAL)},
+)
+SESSION_ORDERS = Table("session_orders", "Orders of live sessions.", "day", ("session_id", "symbol", "timestamp", "order_id"),
+                       {**_SESSION, "client_order_id": Column(TEXT, "unique: a pure function of session and intent"), **_ORDER_COLUMNS})
+SESSION_FILLS = Table("session_fills", "Executions of live sessions.", "day", ("session_id", "symbol", "timestamp", "fill_id"), {**_SESSION, "client_order_id": Column(TEXT), **_FILL_COLUMNS})
+SESSION_POSITIONS = Table(
+    "session_positions", "Positions at the end of each session.", "day", ("session_id", "symbol"),
+    {**_SESSION, "symbol": Column(TEXT), "quantity": Column(REAL, "signed shares"), "entry_price": Column(REAL), "last_price": Column(REAL, "", True),
+     "stop_price": Column(REAL, "", True), "take_profit_price": Column(REAL, "", True)},
+)
+SESSION_EQUITY = Table("session_equity", "The live portfolio at each bar's close.", "day", ("session_id", "timestamp"), {**_SESSION, **_EQUITY_COLUMNS})
+SESSION_EVENTS = Table(
+    "session_events", "Everything that happened, in order; the intent is written before submitted.", "day", ("session_id", "sequence"),
+    {**_SESSION, "sequence": Column(WHOLE), "kind": Column(TEXT), "timestamp": Column(TIME, "when it happened"), "known_at": Column(TIME, "when we knew"),
+     "client_order_id": Column(TEXT, "", True), "symbol": Column(TEXT, "", True), "detail": Column(TEXT, "JSON")},
+)
+DIVERGENCE = Table(
+    "divergence", "Live session against the backtest of the same day, order by order.", "day", ("session_id", "symbol", "timestamp", "kind", "key"),
+    {**_SESSION, "kind": Column(TEXT, "order, fill or equity"), "key": Column(TEXT), "symbol": Column(TEXT), "timestamp": Column(TIME),
+     "live": Column(TEXT, "JSON; null: missing there", True), "backtest": Column(TEXT, "JSON; null: missing there", True), "equal": Column(FLAG)},
+)
+FEATURES = Table("features", "One column a feature, on adjusted prices; null until warm.", "trading", ("symbol", "timestamp"), {"symbol": Column(TEXT), **_STAMP})
+
+
+def features_table(names: tuple[str, ...]) -> Table:
+    """The features table for a chosen set of feature columns."""
+    return replace(FEATURES, columns={**FEATURES.columns, **{name: Column(REAL, "", True) for name in names}})
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        RAW_BARS, BARS, QUARANTINE, CORPORATE_ACTIONS, DAILY_SUMMARY, FEATURES, FEATURE_STATE, REGIMES, SIGNALS, LABELS, FOLDS, MODELS,
+        PREDICTIONS, PROMOTIONS, ORDERS, FILLS, TRADES, EQUITY, BACKTESTS, MONTE_CARLO, TRIALS, TRIAL_RETURNS, OVERFITTING, REGIME_STABILITY,
+        UNIVERSE, SCAN_CANDIDATES, SCAN_SELECTIONS, SESSION_ORDERS, SESSION_FILLS, SESSION_POSITIONS, SESSION_EQUITY, SESSION_EVENTS, DIVERGENCE,
+    )
+}

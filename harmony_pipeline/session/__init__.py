@@ -1,0 +1,1 @@
+"""The live paper-trading session: streams, ledger, reconciliation, recovery."""

@@ -1,0 +1,1 @@
+"""Primary signals: features in, side and strength out."""

@@ -1,0 +1,46 @@
+"""Strategies by name: an import path and that class's own parameters."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harmony_pipeline.part import Part
+
+
+class StrategySettings(Part):
+    """One entry of `[strategies.NAME]`."""
+
+    use: str = Field(description="import path module:Class")
+    enabled: bool = True
+    parameters: dict[str, Any] = {}
+    grid: dict[str, tuple[Any, ...]] = Field({}, description="values tried by parameter_sensitivity; every combination is a counted trial")
+    exits: Literal["signal", "barriers"] = Field("signal", description="signal: the position follows the side; barriers: entries only, exits by the triple barriers")
+    horizon_bars: int | None = Field(None, description="horizon of the barriers; none means the longest label horizon")
+    uses_model: bool = Field(False, description="filtered and sized by the model's out-of-sample probability")
+
+
+DEFAULT_STRATEGIES: dict[str, StrategySettings] = {
+    "moving_average_crossover": StrategySettings(
+        use="harmony_pipeline.strategies.crossover:MovingAverageCrossover",
+        parameters={"fast": 10, "slow": 40},
+        grid={"fast": (5, 10, 20), "slow": (40, 80)},
+    ),
+    "rsi_momentum": StrategySettings(
+        use="harmony_pipeline.strategies.rsi:RsiMomentum",
+        parameters={"window": 14, "upper": 60.0, "lower": 40.0},
+        grid={"window": (7, 14), "upper": (55.0, 60.0, 65.0)},
+    ),
+    "bollinger_reversion": StrategySettings(
+        use="harmony_pipeline.strategies.bollinger:BollingerReversion",
+        parameters={"window": 20, "entry_z": 2.0},
+        grid={"window": (20, 40), "entry_z": (1.5, 2.0, 2.5)},
+        exits="barriers",
+    ),
+    "meta_labelled": StrategySettings(
+        use="harmony_pipeline.strategies.meta:MetaLabelled",
+        parameters={"fast": 5, "slow": 20},
+        grid={"threshold": (0.50, 0.55, 0.60)},
+        exits="barriers",
+        uses_model=True,
+    ),
+}
