@@ -1,0 +1,107 @@
+"""Jobs, schedules and the sensor: when the graph runs by itself.
+
+Times are exchange times and only sessions count: after the close the running period grows, before the open the scanner
+looks, on the first session of a retraining period a model is trained, and a scanned day with a promoted model gets its session.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import Partitions
+from harmony_pipeline.stages import live
+from harmony_pipeline.stages.workspace import Workspace
+
+MARKET_AND_RESEARCH = ("raw_bars", "corporate_actions", "universe", "bars", "quarantine", "daily_summary", "features", "regimes", "signals", "labels")
+
+
+@dataclass(frozen=True)
+class Automation:
+    """Everything that starts runs."""
+
+    jobs: list[Any]
+    schedules: list[dg.ScheduleDefinition]
+    sensors: list[dg.SensorDefinition]
+
+
+def build_automation(work: Workspace, partitions: Partitions) -> Automation:
+    """Jobs, schedules and sensors of one market."""
+    research = dg.define_asset_job(
+        "research", selection=dg.AssetSelection.assets(*MARKET_AND_RESEARCH), partitions_def=partitions.trading, description="Ingest a trading period and everything that research needs of it."
+    )
+    retrain = dg.define_asset_job(
+        "retrain", selection=dg.AssetSelection.assets("model", "predictions"), partitions_def=partitions.retraining, description="Train the model of a retraining period and predict inside it."
+    )
+    evaluate = dg.define_asset_job(
+        "evaluate",
+        selection=dg.AssetSelection.groups("backtests", "robustness") - dg.AssetSelection.assets("strategy_comparison"),
+        partitions_def=partitions.strategies,
+        description="Backtest a strategy and shake it.",
+    )
+    promote = dg.define_asset_job("promote", selection=dg.AssetSelection.assets("strategy_comparison", "promoted_model"), description="Put the newest model before the gate.")
+    daily_scan = dg.define_asset_job(
+        "daily_scan", selection=dg.AssetSelection.assets("scan_candidates", "scan_selections"), partitions_def=partitions.days, description="Scan a trading day before the open."
+    )
+    session = dg.define_asset_job("paper_session", selection=dg.AssetSelection.groups("live"), partitions_def=partitions.days, description="Run, reconcile, compare and report the session of a day.")
+    schedules = [_daily_ingest(work, research), _daily_scan(work, daily_scan), _retraining(work, retrain)]
+    return Automation([research, retrain, evaluate, promote, daily_scan, session], schedules, [_session_sensor(work, session)])
+
+
+def _daily_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
+    @dg.schedule(name="daily_ingest", job=job, cron_schedule="30 20 * * *", execution_timezone=work.calendar.zone, description="After the close: the running period grows by a day.")
+    def daily_ingest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = _exchange_date(context, work)
+        if not work.calendar.is_session(day):
+            return dg.SkipReason(f"{day} is not a session of {work.calendar.name}")
+        key = next((period.key for period in work.trading_periods() if period.first_date <= day < period.end_date), None)
+        if key is None:
+            return dg.SkipReason(f"{day} lies outside market.start and market.end")
+        return dg.RunRequest(run_key=f"ingest-{day}", partition_key=key)
+
+    return daily_ingest
+
+
+def _daily_scan(work: Workspace, job: Any) -> dg.ScheduleDefinition:
+    hour, minute = work.settings.scanner.as_of.split(":")
+
+    @dg.schedule(name="scan_before_open", job=job, cron_schedule=f"{int(minute)} {int(hour)} * * *", execution_timezone=work.calendar.zone, description="Before the open: which symbols to watch today.")
+    def scan_before_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = _exchange_date(context, work)
+        if day not in work.sessions():
+            return dg.SkipReason(f"{day} is not a session of this market")
+        return dg.RunRequest(run_key=f"scan-{day}", partition_key=day.isoformat())
+
+    return scan_before_open
+
+
+def _retraining(work: Workspace, job: Any) -> dg.ScheduleDefinition:
+    @dg.schedule(name="retraining", job=job, cron_schedule="0 2 * * *", execution_timezone=work.calendar.zone, description="When a retraining period begins: train its model.")
+    def retraining(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = _exchange_date(context, work)
+        period = next((found for found in work.retraining_periods() if found.first_date <= day < found.end_date), None)
+        if period is None:
+            return dg.SkipReason(f"{day} lies outside market.start and market.end")
+        return dg.RunRequest(run_key=f"retrain-{period.key}", partition_key=period.key)  # one run a period, whatever the day
+
+    return retraining
+
+
+def _session_sensor(work: Workspace, job: Any) -> dg.SensorDefinition:
+    @dg.sensor(name="paper_session_sensor", job=job, minimum_interval_seconds=30, description="Starts the session of a scanned trading day, once, when a model is promoted.")
+    def paper_session_sensor() -> Iterator[dg.RunRequest | dg.SkipReason]:
+        due = live.session_due(work, datetime.now(UTC))
+        if isinstance(due, str):
+            yield dg.SkipReason(due)
+        else:
+            yield dg.RunRequest(run_key=f"session-{due}", partition_key=due.isoformat())
+
+    return paper_session_sensor
+
+
+def _exchange_date(context: dg.ScheduleEvaluationContext, work: Workspace) -> date:
+    from zoneinfo import ZoneInfo
+
+    return context.scheduled_execution_time.astimezone(ZoneInfo(work.calendar.zone)).date()

@@ -1,0 +1,53 @@
+"""Market stage: raw bars as received, corporate actions, validated bars and quarantine, the daily summary."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import Partitions, trading_periods
+from assets.show import materialized, metadata
+from harmony_pipeline.stages import market
+from harmony_pipeline.stages.workspace import Workspace
+
+GROUP = "market"
+
+
+def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """The market group, cut by trading period."""
+    by_period: dict[str, Any] = {"group_name": GROUP, "partitions_def": partitions.trading, "backfill_policy": dg.BackfillPolicy.single_run()}
+
+    @dg.asset(**by_period, pool="source", kinds={"parquet"})
+    def raw_bars(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        """Bars as received, with source and fetch time."""
+        return materialized(market.raw_bars(work, trading_periods(context, work)))
+
+    @dg.asset(group_name=GROUP, pool="source", kinds={"parquet"})
+    def corporate_actions(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        """Splits and cash dividends by ex-date."""
+        return materialized(market.corporate_actions(work))
+
+    @dg.asset(group_name=GROUP, pool="source", kinds={"parquet"})
+    def universe(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        """Who was listed when, with float and sector, as known then."""
+        return materialized(market.universe(work))
+
+    @dg.multi_asset(
+        name="bars",
+        specs=[
+            dg.AssetSpec("bars", deps=["raw_bars", "corporate_actions"], description="Validated, de-duplicated, session-aware bars.", group_name=GROUP, kinds={"parquet"}),
+            dg.AssetSpec("quarantine", deps=["raw_bars"], description="Every raw row that is not in bars, with rule and reason.", group_name=GROUP, kinds={"parquet"}),
+        ],
+        partitions_def=partitions.trading,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def bars(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> Any:
+        shown = metadata(market.bars(work, trading_periods(context, work)))
+        yield dg.MaterializeResult(asset_key="bars", metadata=shown)
+        yield dg.MaterializeResult(asset_key="quarantine", metadata=shown)
+
+    @dg.asset(**by_period, deps=["bars"], kinds={"parquet"})
+    def daily_summary(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        """One row a symbol and day: what makes scans and universe studies instant."""
+        return materialized(market.daily_summary(work, trading_periods(context, work)))
+
+    return [raw_bars, corporate_actions, universe, bars, daily_summary]

@@ -1,0 +1,87 @@
+"""How the graph is cut: trading periods, retraining periods, trading days, strategies.
+
+Keys are those of `market/periods.py`, so a partition key, a folder of the lake and a `Period` always agree. A market without an
+end keeps its running period: it is materialised again each day and grows.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+import dagster as dg
+
+from harmony_pipeline.market.periods import KEY_FORMATS, Period
+from harmony_pipeline.stages.workspace import Workspace
+
+_CRON = {"day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *", "quarter": "0 0 1 1,4,7,10 *", "year": "0 0 1 1 *"}
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """The four ways in which assets are partitioned."""
+
+    trading: dg.TimeWindowPartitionsDefinition
+    retraining: dg.TimeWindowPartitionsDefinition
+    days: dg.TimeWindowPartitionsDefinition
+    strategies: dg.StaticPartitionsDefinition
+
+
+def build_partitions(work: Workspace) -> Partitions:
+    """Partitions of one market."""
+    market = work.settings.market
+    open_ended = market.end is None
+    return Partitions(
+        trading=_windows(work.trading_periods(), market.partitions.trading_period, open_ended=open_ended),
+        retraining=_windows(work.retraining_periods(), market.partitions.retraining_period, open_ended=open_ended),
+        days=_days(work, open_ended=open_ended),
+        strategies=dg.StaticPartitionsDefinition(list(work.settings.active_strategies)),
+    )
+
+
+def _windows(periods: list[Period], size: str, *, open_ended: bool) -> dg.TimeWindowPartitionsDefinition:
+    return dg.TimeWindowPartitionsDefinition(
+        start=_midnight(periods[0].first_date),
+        end=None if open_ended else _midnight(periods[-1].end_date),
+        end_offset=1 if open_ended else 0,
+        fmt=KEY_FORMATS[size],
+        cron_schedule=_CRON[size],
+    )
+
+
+def _days(work: Workspace, *, open_ended: bool) -> dg.TimeWindowPartitionsDefinition:
+    """Sessions only: weekends and holidays are excluded by the calendar."""
+    start, end = work.settings.market.start, work.end_date
+    trading = set(work.calendar.sessions(start, date(end.year + 1, 1, 1)))
+    span = (date.fromordinal(day) for day in range(start.toordinal(), date(end.year + 1, 1, 1).toordinal()))
+    closed = [_midnight(day) for day in span if day not in trading]
+    return dg.TimeWindowPartitionsDefinition(
+        start=_midnight(start), end=None if open_ended else _midnight(end), end_offset=1 if open_ended else 0, fmt="%Y-%m-%d", cron_schedule=_CRON["day"], exclusions=closed or None
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time())
+
+
+def trading_periods(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, work: Workspace) -> list[Period]:
+    """The trading periods of this run, oldest first."""
+    return [work.trading_period(key) for key in _keys(context)]
+
+
+def retraining_periods(context: dg.AssetExecutionContext, work: Workspace) -> list[Period]:
+    """The retraining periods of this run, oldest first."""
+    return [work.retraining_period(key) for key in _keys(context)]
+
+
+def trading_days(context: dg.AssetExecutionContext) -> list[date]:
+    """The trading days of this run, oldest first."""
+    return [date.fromisoformat(key) for key in _keys(context)]
+
+
+def strategies(context: dg.AssetExecutionContext) -> list[str]:
+    """The strategies of this run."""
+    return list(context.partition_keys)
+
+
+def _keys(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[str]:
+    keys = context.partition_keys if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context.partition_keys
+    return sorted(keys)

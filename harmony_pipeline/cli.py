@@ -1,0 +1,271 @@
+"""The `harmony` command. Each verb says what it made and what to look at next; errors are one clear line and exit code 1.
+
+    harmony run                                   the whole chain, then a summary
+    harmony sql "select * from trades limit 5"    every public table is a view
+    harmony --config examples/us_equity_hourly.toml run
+
+Heavy libraries are imported inside the verbs that need them, so `--help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harmony_pipeline.errors import HarmonyError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", help="From market bars to paper trades, one declared graph.")
+
+From = Annotated[str | None, typer.Option("--from", help="first partition, or a date inside it; default: the first there is")]
+To = Annotated[str | None, typer.Option("--to", help="last partition, or a date inside it; default: the last there is")]
+Day = Annotated[str | None, typer.Option("--date", help="trading day, like 2024-06-28; default: the latest with bars")]
+
+
+@app.callback()
+def choose(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", help="settings file; switches market, lake and state together", envvar="HARMONY_CONFIG")] = None,
+) -> None:
+    """From market bars to paper trades, one declared graph."""
+    from harmony_pipeline.config import load_settings
+
+    os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
+    context.obj = load_settings(config)
+    if config is not None:
+        os.environ["HARMONY_CONFIG"] = str(config.resolve())  # processes that Dagster starts read the same file
+
+
+@app.command()
+def run(context: typer.Context) -> None:
+    """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner, replayed sessions."""
+    from harmony_pipeline.summary import print_summary
+
+    with _runner(context) as runner:
+        runner.chain(runner.work.progress.stage)  # type: ignore[attr-defined]
+    print_summary(runner.work, _command(context))
+
+
+@app.command()
+def ingest(context: typer.Context, first: From = None, last: To = None) -> None:
+    """Fetch raw bars, validate them, keep the daily summary up to date."""
+    from harmony_pipeline.runs import INGEST
+
+    with _runner(context) as runner:
+        keys = runner.partition_keys("bars")
+        from harmony_pipeline.runs import _between
+
+        chosen = _between(keys, first, last, "bars")
+        runner.materialize(INGEST, chosen[0], chosen[-1])
+    _made(context, "bars, quarantine, daily_summary", chosen, "sql \"select rule, count(*) from quarantine group by rule\"")
+
+
+@app.command()
+def backfill(context: typer.Context, asset: Annotated[str, typer.Argument(help="an asset, or a job: research, retrain, evaluate, daily_scan")], first: From = None, last: To = None) -> None:
+    """Materialise an asset over a range of partitions, as one run."""
+    with _runner(context) as runner:
+        assets, keys = runner.backfill(asset, first, last)
+    _made(context, ", ".join(assets), keys, f'sql "select * from {_view_of(assets[0])} limit 10"')
+
+
+@app.command()
+def scan(context: typer.Context, date: Day = None) -> None:
+    """Scan one trading day before its open: what to watch, and why nothing else."""
+    from harmony_pipeline.runs import SCAN
+    from harmony_pipeline.summary import print_scan
+
+    with _runner(context) as runner:
+        day = _day(runner.work, date)
+        runner.materialize(SCAN, day)
+    print_scan(runner.work, day)
+
+
+@app.command()
+def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(help="a strategy of harmony.toml, e.g. meta_labelled")]) -> None:
+    """Backtest a strategy over every bar in the lake and shake the result."""
+    from harmony_pipeline.runs import BACKTESTS
+    from harmony_pipeline.summary import print_backtest
+
+    with _runner(context) as runner:
+        runner.materialize(BACKTESTS, runner.work.strategy(strategy))
+    print_backtest(runner.work, strategy)
+
+
+@app.command()
+def trade(context: typer.Context, date: Day = None) -> None:
+    """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill switch."""
+    from harmony_pipeline.stages.live import run_session_here
+    from harmony_pipeline.stages.workspace import Workspace
+    from harmony_pipeline.summary import print_sessions
+
+    work = Workspace(_settings(context))
+    day = _day(work, date)
+    with _one_clear_line():
+        run_session_here(work, day, require_promoted=True)
+    print_sessions(work, [day])
+
+
+@app.command()
+def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
+    """Replay a historical day through the session and the simulated exchange, and compare it with the backtest."""
+    from harmony_pipeline.summary import print_sessions
+
+    with _runner(context) as runner:
+        day = _day(runner.work, date)
+        end = last or day
+        runner.replay(day, end)
+    days = [key for key in runner.partition_keys("paper_session") if day <= key <= end]
+    print_sessions(runner.work, days)
+
+
+@app.command()
+def models(context: typer.Context) -> None:
+    """Every trained model, its period and evidence, and the gate's latest decision."""
+    from harmony_pipeline.stages.workspace import Workspace
+    from harmony_pipeline.summary import print_models
+
+    print_models(Workspace(_settings(context)))
+
+
+@app.command()
+def sql(
+    context: typer.Context,
+    query: Annotated[str | None, typer.Argument(help="SQL over the views, or the name of a file in sql/queries")] = None,
+    format: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",  # noqa: A002 - the flag's name
+    output: Annotated[Path | None, typer.Option("--output", help="write to this file instead of the screen")] = None,
+    views: Annotated[bool, typer.Option("--views", help="print the script that creates the views, for any DuckDB client")] = False,
+) -> None:
+    """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions, session_fills, ..."""
+    from harmony_pipeline.tables import answer, write_answer
+
+    with _one_clear_line():
+        if views or query is None:
+            answer_text = answer(_settings(context), None)
+        else:
+            answer_text = answer(_settings(context), query)
+        write_answer(answer_text, format, output)
+
+
+@app.command()
+def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help="an order of a backtest or a session")]) -> None:
+    """Walk from an order's fills to its signal, prediction, model, features, bars and the raw rows behind them."""
+    from harmony_pipeline.lineage import print_lineage
+    from harmony_pipeline.stages.workspace import Workspace
+
+    with _one_clear_line():
+        print_lineage(Workspace(_settings(context)), order_id)
+
+
+@app.command()
+def report(context: typer.Context, strategy: Annotated[str | None, typer.Argument(help="a strategy; default: the one that sessions trade")] = None) -> None:
+    """Write the tear sheet of a strategy: one self-contained page."""
+    from harmony_pipeline.stages.backtests import write_tear_sheet
+    from harmony_pipeline.stages.workspace import Workspace
+
+    work = Workspace(_settings(context))
+    with _one_clear_line():
+        path = write_tear_sheet(work, work.strategy(strategy or work.settings.session.strategy))
+    typer.echo(f"wrote {path}\nlook: open it in a browser; it needs no network")
+
+
+@app.command()
+def ui(context: typer.Context, port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3333) -> None:
+    """Serve the Dagster UI over this market's graph, lake and runs."""
+    from harmony_pipeline.instance import open_instance
+
+    settings = _settings(context)
+    open_instance(settings)
+    os.environ["HARMONY_CONFIG"] = str(settings.file.resolve()) if settings.file.exists() else ""
+    if not os.environ["HARMONY_CONFIG"]:
+        del os.environ["HARMONY_CONFIG"]
+    workspace = Path(__file__).resolve().parent.parent / "workspace.yaml"
+    typer.echo(f"Dagster UI: http://127.0.0.1:{port} (about 20 s to start; Ctrl-C stops it)")
+    os.chdir(workspace.parent)
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)])
+
+
+@app.command()
+def doctor(context: typer.Context, settings: Annotated[bool, typer.Option("--settings", help="list every setting with its meaning")] = False) -> None:
+    """Check the machine, the settings, the lake and the state folder, and say what to mend."""
+    from harmony_pipeline.doctor import examine, print_settings
+
+    if settings:
+        print_settings(_settings(context))
+        return
+    with _one_clear_line():
+        healthy = examine(_settings(context))
+    raise typer.Exit(0 if healthy else 1)
+
+
+def _settings(context: typer.Context) -> Any:
+    return context.obj
+
+
+def _day(work: Any, text: str | None) -> str:
+    """A trading day of this market, as text; raises ConfigError for a day that has no session."""
+    from datetime import date
+
+    from harmony_pipeline.errors import ConfigError, NotReady
+    from harmony_pipeline.stages.market import sessions_with_bars
+
+    if text is None:
+        days = sessions_with_bars(work)
+        if not days:
+            raise NotReady("the lake holds no bars yet; make some with: harmony ingest")
+        return str(days[-1].isoformat())
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"'{text}' is not a date; write it like 2024-06-28") from None
+    if day not in set(work.sessions()):
+        nearest = [session for session in work.sessions() if session < day][-1:]
+        hint = f"; the session before it is {nearest[0]}" if nearest else ""
+        raise ConfigError(f"{day} is not a session of {work.calendar.name} between {work.settings.market.start} and {work.end_date}{hint}")
+    return day.isoformat()
+
+
+@contextmanager
+def _runner(context: typer.Context) -> Iterator[Any]:
+    """A runner with a progress display around it."""
+    from harmony_pipeline.display import Progress
+    from harmony_pipeline.runs import Runner
+
+    with Progress() as progress, _one_clear_line():
+        yield Runner.of(_settings(context), progress)
+
+
+@contextmanager
+def _one_clear_line() -> Iterator[None]:
+    yield
+
+
+def _made(context: typer.Context, what: str, keys: list[str], look: str) -> None:
+    span = f" for {keys[0]} to {keys[-1]} ({len(keys)} partitions, one run)" if keys else ""
+    typer.echo(f"made {what}{span}\nlook: {_command(context)} {look}")
+
+
+def _command(context: typer.Context) -> str:
+    from harmony_pipeline.config import DEFAULT_FILE
+
+    file = _settings(context).file
+    return "harmony" if str(file) == DEFAULT_FILE else f"harmony --config {file}"
+
+
+def _view_of(asset: str) -> str:
+    return {"model": "models", "backtest": "backtests", "promoted_model": "promotions", "paper_session": "session_orders", "parameter_sensitivity": "trials"}.get(asset, asset)
+
+
+def main() -> None:
+    """Entry point: a HarmonyError becomes one clear line on standard error and exit code 1."""
+    try:
+        app(prog_name="harmony")
+    except HarmonyError as error:
+        typer.secho(f"harmony: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

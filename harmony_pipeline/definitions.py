@@ -1,0 +1,49 @@
+"""The composition root that Dagster loads: `build_definitions(settings, overrides)`.
+
+`defs` is built when Dagster asks for it, from the file named by HARMONY_CONFIG or harmony.toml, so importing this module opens nothing.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from assets.automation import build_automation
+from assets.backtests import backtest_assets
+from assets.checks import build_checks
+from assets.live import live_assets
+from assets.market import market_assets
+from assets.models import model_assets
+from assets.partitions import build_partitions
+from assets.promotion import promotion_assets
+from assets.research import research_assets
+from assets.scanner import scanner_assets
+from harmony_pipeline.config import Settings, load_settings
+from harmony_pipeline.stages.workspace import Workspace
+from resources.workspace import build_resources
+
+
+def build_definitions(settings: Settings, overrides: Mapping[str, object] | None = None) -> dg.Definitions:
+    """The whole graph of one market; `overrides` replace resources by name."""
+    resources = build_resources(settings, overrides)
+    work = resources["work"]
+    assert isinstance(work, Workspace)
+    partitions = build_partitions(work)
+    automation = build_automation(work, partitions)
+    assets = [
+        *market_assets(partitions),
+        *research_assets(partitions),
+        *model_assets(partitions),
+        *backtest_assets(partitions),
+        *promotion_assets(),
+        *scanner_assets(partitions),
+        *live_assets(partitions),
+    ]
+    return dg.Definitions(
+        assets=assets, asset_checks=build_checks(partitions), jobs=automation.jobs, schedules=automation.schedules, sensors=automation.sensors, resources=resources, executor=dg.in_process_executor
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What `workspace.yaml` loads."""
+    return build_definitions(load_settings())

@@ -1,0 +1,112 @@
+"""`harmony doctor`: is this machine, this lake and this state folder fit to run, and if not, what to mend."""
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from harmony_pipeline.config import Settings, described
+from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.sql import named_query, query
+from harmony_pipeline.stages.workspace import Workspace
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `cure` is empty when it is well."""
+
+    what: str
+    found: str
+    cure: str = ""
+
+
+def examine(settings: Settings) -> bool:
+    """Print every finding; True when nothing needs mending."""
+    findings = list(_findings(settings))
+    table = RichTable("", "what", "found", "what to do")
+    for finding in findings:
+        table.add_row("[red]x[/red]" if finding.cure else "[green]ok[/green]", finding.what, finding.found, finding.cure)
+    Console().print(table)
+    return not any(finding.cure for finding in findings)
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    yield _python()
+    yield from (_package(name) for name in ("dagster", "polars", "duckdb", "lightgbm", "numba"))
+    yield _attempt("LightGBM loads", _load_lightgbm, "install the OpenMP runtime of your system (Debian: libgomp1)")
+    yield _attempt("settings", lambda: str(settings.file), "")
+    for name, path in (("lake", settings.lake_root), ("state folder", settings.state_root)):
+        yield _folder(name, path.as_posix())
+    work = Workspace(settings)
+    yield _attempt("source", lambda: f"{settings.market.source} ({work.source.name})", "see [market] in the settings file")
+    yield from _lake(work)
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    fit = (3, 11) <= sys.version_info[:2] < (3, 14)
+    return Finding("Python", version, "" if fit else "use Python 3.11, 3.12 or 3.13: make clean; make PYTHON=python3.12 setup")
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "missing", "make setup")
+
+
+def _load_lightgbm() -> str:
+    from harmony_pipeline.models.gradient_boosting import GradientBoosting
+
+    return f"yes ({GradientBoosting({}, 1).parameters['num_threads']} thread)"
+
+
+def _attempt(what: str, look: Callable[[], str], cure: str) -> Finding:
+    try:
+        return Finding(what, look())
+    except HarmonyError as error:
+        return Finding(what, str(error), cure or "mend what the message names")
+    except (ImportError, OSError) as error:
+        return Finding(what, str(error), cure)
+
+
+def _folder(name: str, path: str) -> Finding:
+    probe = path
+    while not os.path.exists(probe):
+        probe = os.path.dirname(probe)
+    if not os.access(probe, os.W_OK):
+        return Finding(name, f"{path} cannot be written", f"make {probe} writable, or set paths.{name.split()[0]}")
+    free = shutil.disk_usage(probe).free / _GIB
+    return Finding(name, f"{path} ({free:.0f} GiB free)", "" if free > 1 else "free some disk space")
+
+
+def _lake(work: Workspace) -> Iterator[Finding]:
+    tables = [name for name in work.lake.tables if work.lake.partitions(name)]
+    yield Finding("tables with rows", f"{len(tables)} of {len(work.lake.tables)}", "" if tables else "make some: harmony run")
+    if "daily_summary" not in tables:
+        return
+    gaps = query(work.lake, named_query("gaps_by_symbol"))
+    missing, expected = gaps["missing"].sum(), gaps["expected"].sum()
+    worst = ", ".join(f"{symbol} {count}" for symbol, count in gaps.filter(pl.col("missing") > 0).select("symbol", "missing").head(3).iter_rows())
+    yield Finding("regular bars missing by the calendar", f"{missing} of {expected}" + (f" (most: {worst})" if worst else ""))
+    for rule, rows, *_rest, example in query(work.lake, named_query("quarantine_by_rule")).iter_rows():
+        yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
+
+
+def print_settings(settings: Settings) -> None:
+    """Every setting, its value and what it means."""
+    table = RichTable("setting", "value", "meaning")
+    for key, value, meaning in described(settings):
+        if key != "strategies":
+            table.add_row(key, str(value), meaning)
+    for name, strategy in settings.strategies.items():
+        table.add_row(f"strategies.{name}", strategy.use, f"parameters {strategy.parameters}, exits {strategy.exits}{'' if strategy.enabled else ', off'}")
+    Console(width=180).print(table)

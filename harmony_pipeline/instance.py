@@ -1,0 +1,43 @@
+"""The Dagster instance inside the project's state folder, initialised once before anything uses it at the same time.
+
+Two processes that open a fresh DAGSTER_HOME together can corrupt it; a lock file makes the second wait until the first has
+made every table.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from harmony_pipeline.config import Settings
+
+_DAGSTER_YAML = """# Written by Harmony; edit harmony_pipeline/instance.py instead.
+telemetry: {enabled: false}
+nux: {enabled: false}
+run_monitoring: {enabled: true, max_runtime_seconds: 7200, cancel_timeout_seconds: 60}
+concurrency: {runs: {max_concurrent_runs: 4}, pools: {granularity: op, default_limit: 1}}
+"""
+
+
+def dagster_home(settings: Settings) -> Path:
+    """Folder of runs, events and schedules."""
+    return settings.state_root / "dagster"
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The instance of this market, with DAGSTER_HOME pointing at it from now on."""
+    home = dagster_home(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    with (home / ".init.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        configuration = home / "dagster.yaml"
+        if not configuration.exists() or configuration.read_text() != _DAGSTER_YAML:
+            configuration.write_text(_DAGSTER_YAML)
+        instance = dg.DagsterInstance.get()
+        instance.get_runs(limit=1)
+        instance.all_asset_keys()
+        instance.all_instigator_state()
+    return instance

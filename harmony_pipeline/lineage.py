@@ -1,0 +1,76 @@
+"""From an order back to the raw rows behind it: fills, order, signal, prediction, model, features, bars, raw bars."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.tree import Tree
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.stages.workspace import Workspace
+
+BARS_SHOWN = 3
+
+
+def lineage(work: Workspace, order_id: str) -> dict[str, pl.DataFrame]:
+    """Every row that led to an order, by table. Raises DataError when no backtest and no session knows it."""
+    orders_table, order = _order(work, order_id)
+    entry = _entry_of(work, orders_table, order)
+    symbol, signal_time = order["symbol"], entry["signal_timestamp"] or entry["timestamp"]
+    scope = "backtest_id" if orders_table == "orders" else "session_id"
+    fills = _rows(work, "fills" if orders_table == "orders" else "session_fills", (pl.col("order_id") == order_id) & (pl.col(scope) == order[scope]))
+    model_id = entry["model_id"]
+    at_signal = (pl.col("symbol") == symbol) & (pl.col("timestamp") == signal_time)
+    window = (pl.col("symbol") == symbol) & pl.col("timestamp").is_between(signal_time - BARS_SHOWN * work.bar - timedelta(days=4), signal_time)
+    bars = _rows(work, "bars", window, signal_time).tail(BARS_SHOWN)
+    raw = _rows(work, "raw_bars", (pl.col("symbol") == symbol) & pl.col("timestamp").is_in(bars["timestamp"].to_list()), signal_time)
+    return {
+        "fills": fills,
+        orders_table: pl.DataFrame([order]),
+        "signals": _rows(work, "signals", at_signal, signal_time),
+        "predictions": _rows(work, "predictions", at_signal & (pl.col("model_id") == model_id)) if model_id else pl.DataFrame(),
+        "models": _rows(work, "models", pl.col("model_id") == model_id).drop("metrics") if model_id else pl.DataFrame(),
+        "features": _rows(work, "features", at_signal, signal_time),
+        "bars": bars,
+        "raw_bars": raw,
+    }
+
+
+def _order(work: Workspace, order_id: str) -> tuple[str, dict[str, Any]]:
+    for table in ("session_orders", "orders"):
+        found = _rows(work, table, pl.col("order_id") == order_id)
+        if found.height:
+            return table, found.row(found.height - 1, named=True)
+    raise DataError(f"no order '{order_id}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\"")
+
+
+def _entry_of(work: Workspace, table: str, order: dict[str, Any]) -> dict[str, Any]:
+    """The entry order behind an exit; an entry stands for itself."""
+    if order["parent_id"] is None:
+        return order
+    found = _rows(work, table, pl.col("order_id") == order["parent_id"])
+    return found.row(found.height - 1, named=True) if found.height else order
+
+
+def _rows(work: Workspace, table: str, condition: pl.Expr, moment: datetime | None = None) -> pl.DataFrame:
+    keys = None
+    if moment is not None and work.lake.tables[table].partitioned_by == "trading":
+        keys = work.overlapping(moment - timedelta(days=7), moment + timedelta(days=1))
+    return work.lake.scan(table, keys).filter(condition).collect(engine="in-memory").sort(work.lake.tables[table].key)
+
+
+def print_lineage(work: Workspace, order_id: str) -> None:
+    """The lineage as a tree on the screen."""
+    tree = Tree(f"[bold]{order_id}[/bold]")
+    for table, rows in lineage(work, order_id).items():
+        branch = tree.add(f"[cyan]{table}[/cyan] ({rows.height} rows)")
+        for row in rows.head(6).iter_rows(named=True):
+            branch.add(", ".join(f"{name}={_shown(value)}" for name, value in row.items() if value is not None))
+    Console().print(tree)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,137 @@
+"""Materialise assets in this process, so that what the command makes shows in the Dagster UI without the cost of new processes.
+
+A range is one run. `chain` is the main job: the whole graph from raw bars to replayed sessions, one run a group of
+assets that share their partitions.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from harmony_pipeline.config import Settings
+from harmony_pipeline.definitions import build_definitions
+from harmony_pipeline.errors import ConfigError, HarmonyError
+from harmony_pipeline.instance import open_instance
+from harmony_pipeline.stages import market
+from harmony_pipeline.stages.workspace import Workspace
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+INGEST = ("corporate_actions", "universe", "raw_bars", "bars", "quarantine", "daily_summary")
+RESEARCH = ("features", "regimes", "signals", "labels")
+MODELS = ("model", "predictions")
+BACKTESTS = ("backtest", "parameter_sensitivity", "monte_carlo", "overfitting", "regime_stability")
+PROMOTION = ("strategy_comparison", "promoted_model")
+SCAN = ("scan_candidates", "scan_selections")
+LIVE = ("paper_session", "reconciliation", "divergence", "daily_report")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """One market's graph on its instance, ready to materialise."""
+
+    settings: Settings
+    work: Workspace
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+
+    @staticmethod
+    def of(settings: Settings, progress: Callable[[str, int, int], None] | None = None) -> "Runner":
+        """The runner of these settings; `progress` is told how long stages move on."""
+        work = Workspace(settings, progress) if progress else Workspace(settings)
+        return Runner(settings, work, build_definitions(settings, {"work": work}), open_instance(settings))
+
+    def partition_keys(self, asset: str) -> list[str]:
+        """Every partition key of an asset, in order; empty when it is not partitioned."""
+        definition = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset)).partitions_def
+        return list(definition.get_partition_keys()) if definition else []
+
+    def materialize(self, assets: Sequence[str], first: str | None = None, last: str | None = None, config: dict[str, Any] | None = None) -> None:
+        """Materialise `assets` for the partitions first..last (both included) in one run. Raises the stage's own error."""
+        logging.getLogger("dagster").setLevel(logging.ERROR)
+        tags = {RANGE_START: first, RANGE_END: last or first} if first else {}
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})}
+        try:
+            result = job.execute_in_process(
+                instance=self.instance, asset_selection=[dg.AssetKey(name) for name in assets], tags=tags, run_config=run_config, raise_on_error=True, resources=None
+            )
+        except dg.DagsterExecutionStepExecutionError as error:
+            cause = error.__cause__
+            if isinstance(cause, HarmonyError):
+                raise cause from None
+            raise
+        failed = [check for check in result.get_asset_check_evaluations() if check.blocking and not check.passed]
+        if failed:
+            raise HarmonyError("; ".join(f"blocking check {check.check_name} of {check.asset_key.to_user_string()} failed: {check.metadata}" for check in failed))
+
+    def backfill(self, asset: str, first: str | None, last: str | None) -> tuple[list[str], list[str]]:
+        """Materialise one asset (or a job's assets) over a range in one run; returns (assets, partition keys)."""
+        assets = self._named(asset)
+        keys = self.partition_keys(assets[-1])
+        if not keys:
+            self.materialize(assets)
+            return assets, []
+        chosen = _between(keys, first, last, asset)
+        self.materialize(assets, chosen[0], chosen[-1])
+        return assets, chosen
+
+    def _named(self, name: str) -> list[str]:
+        groups = {"research": (*INGEST, *RESEARCH), "retrain": MODELS, "evaluate": BACKTESTS, "daily_scan": SCAN}
+        if name in groups:
+            return list(groups[name])
+        known = sorted(key.to_user_string() for key in self.definitions.resolve_asset_graph().get_all_asset_keys())
+        if name not in known:
+            raise ConfigError(f"no asset '{name}'; choose one of {', '.join(known)}, or a job: {', '.join(groups)}")
+        pairs = {"quarantine": ["bars", "quarantine"], "bars": ["bars", "quarantine"], "scan_candidates": list(SCAN), "scan_selections": list(SCAN)}
+        return pairs.get(name, [name])
+
+    def chain(self, step: Callable[[str], None] | None = None) -> None:
+        """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner, replayed sessions."""
+        say = step or (lambda _text: None)
+        trading, retraining = self.partition_keys("bars"), self.partition_keys("model")
+        strategies = self.partition_keys("backtest")
+        say("bars")
+        self.materialize(INGEST, trading[0], trading[-1])
+        say("features and labels")
+        self.materialize(RESEARCH, trading[0], trading[-1])
+        say("walk-forward models")
+        self.materialize(MODELS, retraining[0], retraining[-1])
+        say("backtests and robustness")
+        self.materialize(BACKTESTS, strategies[0], strategies[-1])
+        say("promotion gate")
+        self.materialize(PROMOTION)
+        days = [day.isoformat() for day in market.sessions_with_bars(self.work)]
+        scanned = days[-self.settings.scanner.run_days :]
+        if scanned:
+            say("scanner")
+            self.materialize(SCAN, scanned[0], scanned[-1])
+        replayed = days[-self.settings.session.replay_days :] if self.settings.session.replay_days else []
+        if replayed:
+            say("replayed sessions")
+            self.replay(replayed[0], replayed[-1])
+
+    def replay(self, first: str, last: str) -> None:
+        """Sessions of historical days through the simulated exchange, in this process, promoted model or not."""
+        config = {"ops": {"paper_session": {"config": {"require_promoted": False, "own_process": False}}}}
+        self.materialize(LIVE, first, last, config)
+
+
+def _between(keys: list[str], first: str | None, last: str | None, asset: str) -> list[str]:
+    """Keys of the range; a date such as 2024-02-10 stands for the partition that holds it."""
+
+    def located(text: str, default: str) -> str:
+        if text in keys:
+            return text
+        earlier = [key for key in keys if key <= text]
+        if not earlier and text > default:
+            raise ConfigError(f"'{text}' lies before the first partition {keys[0]} of {asset}")
+        return earlier[-1] if earlier else keys[0]
+
+    start = keys[0] if first is None else located(first, keys[0])
+    end = keys[-1] if last is None else located(last, keys[-1])
+    if start > end and first is not None and last is not None:
+        raise ConfigError(f"--from {first} is after --to {last}")
+    return keys[keys.index(start) : keys.index(end) + 1]

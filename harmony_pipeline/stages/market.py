@@ -1,0 +1,150 @@
+"""Raw bars, validated bars, corporate actions, the universe and the daily summary.
+
+Raw rows are kept as received. A period whose rows have not changed is not rewritten, so that `ingested_at` stays the
+moment the row was first learned.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from harmony_pipeline.lake import content_hash
+from harmony_pipeline.market.daily import summarise
+from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.quality import validate
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
+
+ALL = "all"  # the one partition of tables that are not partitioned
+
+
+def raw_bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
+    """Ask the source once for the whole range and keep each period's rows as received."""
+    market = work.settings.market
+    symbols = list(market.symbols) or None
+    first, last = periods[0], periods[-1]
+    end = min(last.end, _midnight_after(work))
+    received = work.source.bars(symbols if market.source != "files" else None, first.start, end, market.timeframe)
+    now = datetime.now(UTC)
+    counts: dict[str, dict[str, int]] = {}
+    for period in periods:
+        rows = received.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left")).with_columns(
+            ingested_at=pl.lit(now).cast(pl.Datetime("us", "UTC"))
+        )
+        schema = work.lake.tables["raw_bars"]
+        known = work.lake.manifest("raw_bars", period.key)
+        if known is None or known["content_hash"] != content_hash(schema.conform(rows)):
+            work.lake.write("raw_bars", period.key, rows, {"source": market.source})
+        counts[period.key] = {"raw_bars": rows.height}
+    notes = list(getattr(work.source, "notes", []))
+    return StageResult(rows={"raw_bars": sum(c["raw_bars"] for c in counts.values())}, preview=received.head(5), notes=notes, partitions=counts, facts={"symbols": received["symbol"].n_unique()})
+
+
+def _midnight_after(work: Workspace) -> datetime:
+    return periods_end(work.end_date, work.zone)
+
+
+def periods_end(day: date, zone: str) -> datetime:
+    """The instant at which `day` begins in `zone`, UTC."""
+    from harmony_pipeline.market.periods import period_of
+
+    return period_of(day, "day", zone).start
+
+
+def corporate_actions(work: Workspace) -> StageResult:
+    """Splits and dividends of every symbol, as the source knows them."""
+    actions = work.source.corporate_actions(list(work.settings.market.symbols) or None)
+    work.lake.write("corporate_actions", ALL, actions, {"source": work.settings.market.source})
+    kinds = dict(actions.group_by("kind").len().sort("kind").iter_rows())
+    return StageResult(rows={"corporate_actions": actions.height}, facts=kinds, preview=actions.tail(8))
+
+
+def universe(work: Workspace) -> StageResult:
+    """Who was listed when, with float and sector where the source has them."""
+    rows = work.source.universe()
+    work.lake.write("universe", ALL, rows, {"source": work.settings.market.source})
+    return StageResult(rows={"universe": rows.height}, preview=rows.tail(8))
+
+
+def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
+    """Validate each period's raw rows; what breaks a rule goes to quarantine with its reason."""
+    actions = work.lake.read("corporate_actions")
+    before = _last_bars(work, periods[0])
+    counts: dict[str, dict[str, int]] = {}
+    rules: dict[str, int] = {}
+    notes: list[str] = []
+    refused: list[pl.DataFrame] = []
+    for period in periods:
+        raw = work.lake.read("raw_bars", [period.key])
+        result = validate(raw, before, actions, work.calendar, work.timeframe, work.settings.market)
+        made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL]}, work.settings.market.quality)
+        work.lake.write("bars", period.key, result.bars, made_from)
+        work.lake.write("quarantine", period.key, result.quarantine, made_from)
+        before = _carried(before, result.bars)
+        counts[period.key] = {"raw_bars": raw.height, "bars": result.bars.height, "quarantine": result.quarantine.height}
+        for rule, number in result.quarantine.group_by("rule").len().sort("rule").iter_rows():
+            rules[rule] = rules.get(rule, 0) + number
+        notes.extend(str(note) for note in result.counts.get("notes", []))
+        refused.append(result.quarantine.head(5))
+    totals = {name: sum(count[name] for count in counts.values()) for name in ("raw_bars", "bars", "quarantine")}
+    preview = pl.concat(refused).head(20) if refused else None
+    return StageResult(rows=totals, facts={f"quarantined by {rule}": number for rule, number in sorted(rules.items())}, preview=preview, notes=notes, partitions=counts)
+
+
+_CARRIED = ("symbol", "timestamp", "close", "adjustment_factor")
+
+
+def _last_bars(work: Workspace, period: Period) -> pl.DataFrame:
+    """Each symbol's last regular bar before `period`: what the adjustment factor continues from."""
+    earlier = [key for key in work.lake.partitions("bars") if work.trading_period(key).end <= period.start]
+    return (
+        work.lake.scan("bars", earlier)
+        .filter(pl.col("session") == "regular")
+        .select(_CARRIED)
+        .sort("symbol", "timestamp")
+        .group_by("symbol", maintain_order=True)
+        .last()
+        .collect(engine="in-memory")
+    )
+
+
+def _carried(before: pl.DataFrame, bars_of_period: pl.DataFrame) -> pl.DataFrame:
+    latest = bars_of_period.filter(pl.col("session") == "regular").select(_CARRIED)
+    return pl.concat([before, latest]).sort("symbol", "timestamp").group_by("symbol", maintain_order=True).last()
+
+
+def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
+    """One row a symbol and session, so that scans never touch minute bars."""
+    counts: dict[str, dict[str, int]] = {}
+    summary = pl.DataFrame()
+    for period in periods:
+        rows = work.lake.read("bars", [period.key])
+        summary = summarise(rows, work.calendar, work.timeframe, work.settings.scanner.as_of)
+        work.lake.write("daily_summary", period.key, summary, work.made_from({"bars": [period.key]}, work.settings.scanner.as_of))
+        counts[period.key] = {"daily_summary": summary.height}
+    return StageResult(rows={"daily_summary": sum(c["daily_summary"] for c in counts.values())}, preview=summary.tail(8), partitions=counts)
+
+
+def latest_period_with_bars(work: Workspace) -> Period | None:
+    """The newest trading period that has bars."""
+    keys = [key for key in work.lake.partitions("bars") if work.lake.manifest("bars", key)["rows"]]  # type: ignore[index]
+    return work.trading_period(keys[-1]) if keys else None
+
+
+def market_end(work: Workspace) -> datetime:
+    """The end of the last bar in the lake, or the market's start when there is none."""
+    period = latest_period_with_bars(work)
+    if period is None:
+        return periods_end(work.settings.market.start, work.zone)
+    last = work.lake.scan("bars", [period.key]).select(pl.col("timestamp").max()).collect().item()
+    return last + work.bar if isinstance(last, datetime) else period.start
+
+
+def sessions_with_bars(work: Workspace) -> list[date]:
+    """Trading days that have bars, oldest first."""
+    days = work.lake.scan("daily_summary").select("date").unique().sort("date").collect(engine="in-memory")
+    return days["date"].to_list()
+
+
+ONE_DAY = timedelta(days=1)

@@ -1,0 +1,77 @@
+"""The gate: the newest model's evidence against the written rules."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from harmony_pipeline.errors import NotReady
+from harmony_pipeline.models.evaluation import evaluate
+from harmony_pipeline.models.gate import Evidence, decide as held_against_rules
+from harmony_pipeline.reports.figures import reliability_curve
+from harmony_pipeline.stages.backtests import latest_backtest
+from harmony_pipeline.stages.market import ALL
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
+
+
+def decide(work: Workspace) -> StageResult:
+    """Promote the newest model of the traded horizon, or say which rules it broke. Every decision is kept."""
+    candidate = newest_model(work)
+    if candidate is None:
+        return StageResult(facts={"promoted": False}, notes=["no model was trained: too little history before every retraining period"])
+    scores = out_of_sample_scores(work)
+    previous = work.registry.promoted()
+    now = datetime.now(UTC)
+    decision = held_against_rules(evidence(work, scores), work.settings.gate, candidate, previous, now)
+    if decision.promoted:
+        work.registry.promote(candidate, now)
+    history = work.lake.read("promotions")
+    work.lake.write("promotions", ALL, pl.concat([history, decision.rules]), work.made_from({"models": work.lake.partitions("models"), "predictions": work.lake.partitions("predictions")}, work.settings.gate))
+    return StageResult(
+        rows={"promotions": decision.rules.height},
+        facts={"model": candidate, "promoted": decision.promoted, "previous champion": previous},
+        preview=decision.rules.select("rule", "measure", "threshold", "passed"),
+        pictures={"reliability": reliability_curve(pl.DataFrame(scores["reliability"]))},
+        notes=decision.reasons,
+    )
+
+
+def newest_model(work: Workspace) -> str | None:
+    """Model of the traded horizon in the latest retraining period that has one."""
+    models = work.lake.read("models").filter(pl.col("horizon") == work.settings.trade_horizon).sort("period")
+    return str(models["model_id"][-1]) if models.height else None
+
+
+def out_of_sample_scores(work: Workspace) -> dict[str, Any]:
+    """How the traded horizon's forecasts did, where nobody had seen the outcome."""
+    predictions = work.lake.scan("predictions").filter(pl.col("horizon") == work.settings.trade_horizon).collect(engine="in-memory").sort("symbol", "timestamp")
+    return evaluate(predictions, work.lake.read("labels"), work.zone)
+
+
+def evidence(work: Workspace, scores: dict[str, Any]) -> Evidence:
+    """Everything the gate asks about, measured out of sample; what could not be measured is None."""
+    strategy = work.settings.session.strategy
+    run = latest_backtest(work, strategy)
+    statistics = work.lake.read("overfitting", [strategy])
+    if statistics.is_empty():
+        raise NotReady(f"no overfitting statistics of {strategy} yet; make them with: harmony backtest {strategy}")
+    row = statistics.row(0, named=True)
+    stressed = work.lake.read("monte_carlo", [strategy]).filter(pl.col("scenario") == "stressed")
+    closed = work.lake.scan("trades", [strategy]).filter(pl.col("exit_timestamp").is_not_null()).select(pl.len()).collect().item()
+    return Evidence(
+        trades=int(closed),
+        periods=scores["periods"],
+        deflated_sharpe=row["dsr"],
+        probabilistic_sharpe=row["psr"],
+        pbo=row["pbo"],
+        brier_ratio=scores.get("brier_ratio"),
+        forecast_pvalue=scores.get("p_value"),
+        calibration_error=scores.get("calibration_error"),
+        monte_carlo_p05_return=_quantile(stressed, pl.col("final_equity") / run["initial_cash"] - 1.0, 0.05),
+        drawdown_p95=_quantile(stressed, -pl.col("max_drawdown"), 0.95),
+    )
+
+
+def _quantile(paths: pl.DataFrame, measure: pl.Expr, level: float) -> float | None:
+    return None if paths.is_empty() else float(paths.select(measure.quantile(level, interpolation="linear")).item())

@@ -1,0 +1,139 @@
+"""What the graph checks of itself: each function returns the offending rows; none is a pass.
+
+The time laws are tested by doing: bars after a moment are changed beyond recognition, the stage is run again in memory,
+and nothing that was known before that moment may move.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.market.periods import Period
+from harmony_pipeline.stages.research import label_events
+from harmony_pipeline.stages.workspace import Workspace
+
+SAMPLED_SYMBOLS = 3  # enough to catch a broken kernel, few enough to run with every materialisation
+PIECES = 4
+
+
+def bars_are_sound(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+    """Broken prices, order or sessions, and periods with too much in quarantine."""
+    findings = []
+    for period in periods:
+        bars = work.lake.read("bars", [period.key])
+        quarantine = work.lake.read("quarantine", [period.key])
+        findings.append(_broken_rows(bars, period.key))
+        total = bars.height + quarantine.height
+        share = quarantine.height / total if total else 0.0
+        if share > work.settings.market.quality.max_quarantined_fraction:
+            common = quarantine.group_by("rule").len().sort("len", descending=True)
+            found = f"{share:.1%} of {total} raw rows are in quarantine, most by {common['rule'][0]}; market.quality.max_quarantined_fraction allows {work.settings.market.quality.max_quarantined_fraction:.1%}; e.g. {quarantine['reason'][0]}"
+            findings.append(_finding(period.key, None, None, found))
+    return pl.concat(findings)
+
+
+def _broken_rows(bars: pl.DataFrame, key: str) -> pl.DataFrame:
+    highest, lowest = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    same_symbol = pl.col("symbol") == pl.col("symbol").shift()
+    rules = {
+        "high is below open or close": pl.col("high") < highest,
+        "low is above open or close": pl.col("low") > lowest,
+        "a price is not positive": pl.col("low") <= 0,
+        "not after the bar before it": same_symbol & (pl.col("timestamp") <= pl.col("timestamp").shift()),
+        "session is unknown": ~pl.col("session").is_in(["pre", "regular", "post"]),
+        "adjustment_factor is not positive": pl.col("adjustment_factor") <= 0,
+    }
+    return pl.concat(
+        [bars.filter(broken).select(partition=pl.lit(key), symbol="symbol", timestamp="timestamp", finding=pl.lit(text)) for text, broken in rules.items()]
+    )
+
+
+def _finding(key: str, symbol: str | None, timestamp: datetime | None, text: str) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"partition": [key], "symbol": [symbol], "timestamp": [timestamp], "finding": [text]},
+        schema={"partition": pl.String, "symbol": pl.String, "timestamp": pl.Datetime("us", "UTC"), "finding": pl.String},
+    )
+
+
+def _sampled(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+    """Bars of a few symbols over at most two of the periods, the latest ones."""
+    bars = work.lake.read("bars", [period.key for period in periods[-2:]])
+    chosen = bars["symbol"].unique().sort().head(SAMPLED_SYMBOLS).to_list()
+    return bars.filter(pl.col("symbol").is_in(chosen))
+
+
+def features_fold(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+    """Rows whose features differ between one go, pieces with saved state, and bar by bar (for the last bars)."""
+    bars = _sampled(work, periods)
+    if bars.is_empty():
+        return bars.select("symbol", "timestamp")
+    whole = _features(work, bars).table
+    stamps = bars["timestamp"].unique().sort()
+    cuts = [stamps[round(len(stamps) * part / PIECES)] for part in range(1, PIECES)] + list(stamps[-20:])
+    pieces, states = [], None
+    for start, end in zip([None, *cuts], [*cuts, None], strict=True):
+        piece = bars.filter((pl.col("timestamp") >= start) if start is not None else pl.lit(value=True), (pl.col("timestamp") < end) if end is not None else pl.lit(value=True))
+        result = _features(work, piece, states)
+        states = result.states
+        pieces.append(result.table)
+    return _differing(whole, pl.concat(pieces).sort("symbol", "timestamp"))
+
+
+def features_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+    """Rows before a moment whose features move when every later bar is changed."""
+    bars = _sampled(work, periods)
+    if bars.is_empty():
+        return bars.select("symbol", "timestamp")
+    moment = _middle(bars)
+    before = pl.col("timestamp") < moment
+    return _differing(_features(work, bars).table.filter(before), _features(work, disturbed(bars, moment)).table.filter(before))
+
+
+def labels_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+    """Labels known before a moment that move when every later bar is changed."""
+    bars = _sampled(work, periods)
+    if bars.is_empty():
+        return bars.select("symbol", "timestamp")
+    symbols = bars["symbol"].unique().to_list()
+    keys = [period.key for period in periods[-2:]]
+    events = label_events(work, keys).filter(pl.col("symbol").is_in(symbols))
+    moment = _middle(bars)
+    known = pl.col("end_timestamp") <= moment
+
+    def labelled(frame: pl.DataFrame) -> pl.DataFrame:
+        return triple_barrier(frame, events, work.settings.labels, work.calendar, work.timeframe).table.filter(known).sort("horizon", "symbol", "timestamp")
+
+    return _differing(labelled(bars), labelled(disturbed(bars, moment)))
+
+
+def disturbed(bars: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """The same bars with every price and volume from `moment` on changed, differently in each row."""
+    wave = 1.0 + 0.3 * ((pl.int_range(pl.len()) * 7919) % 101) / 101.0
+    changed = [pl.when(pl.col("timestamp") >= moment).then(pl.col(name) * wave).otherwise(pl.col(name)).alias(name) for name in ("open", "high", "low", "close", "volume")]
+    return bars.with_columns(changed)
+
+
+def _middle(bars: pl.DataFrame) -> datetime:
+    stamps = bars["timestamp"].unique().sort()
+    middle = stamps[len(stamps) // 2]
+    assert isinstance(middle, datetime)
+    return middle
+
+
+def _features(work: Workspace, bars: pl.DataFrame, states: pl.DataFrame | None = None) -> "object":
+    return compute_features(bars, work.feature_set, states, work.calendar, work.timeframe)
+
+
+def _differing(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
+    """Key columns of rows that are not equal bit for bit; a row that only one side has differs."""
+    if left.height != right.height:
+        common = left.join(right, on=["symbol", "timestamp"], how="anti").select("symbol", "timestamp")
+        return common if common.height else right.join(left, on=["symbol", "timestamp"], how="anti").select("symbol", "timestamp")
+    unequal = [left[name].ne_missing(right[name]) for name in left.columns]
+    mask = unequal[0]
+    for column in unequal[1:]:
+        mask = mask | column
+    return left.filter(mask).select("symbol", "timestamp")

@@ -1,0 +1,126 @@
+"""`Workspace`: the settings, the lake and the clock they imply, handed to every stage together."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+
+from harmony_pipeline.config import Settings
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.lake import Lake
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.periods import Period, period_from_key, period_of, periods_between
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.sources.base import MarketDataSource
+from harmony_pipeline.market.sources.registry import build_source
+from harmony_pipeline.models.registry import ModelRegistry
+from harmony_pipeline.schemas import features_table
+from harmony_pipeline.strategies.registry import build_strategy
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One market with its lake and state; cheap to make, everything heavy is made on first use."""
+
+    settings: Settings
+    progress: Callable[[str, int, int], None] = _silent
+    """Called with (stage, steps done, steps in all) as long work moves on."""
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake, with the features table that the settings ask for."""
+        return Lake(self.settings.lake_root, {"features": features_table(self.feature_set.names)}).open()
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The exchange's calendar."""
+        return Calendar.named(self.settings.market.calendar)
+
+    @cached_property
+    def source(self) -> MarketDataSource:
+        """Where bars come from."""
+        return build_source(self.settings.market, self.settings.folder)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """Trained models and the promoted pointer."""
+        return ModelRegistry(self.settings.state_root / "models")
+
+    @cached_property
+    def feature_set(self) -> FeatureSet:
+        """Chosen features and those that active strategies need."""
+        needed = [name for strategy in self.settings.active_strategies.values() for name in build_strategy(strategy).required_features()]
+        names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))
+        names.pop("cusum_event", None)  # always there
+        return FeatureSet.named(tuple(names), cusum_threshold=self.settings.features.cusum_threshold)
+
+    @property
+    def timeframe(self) -> str:
+        """Size of a bar."""
+        return self.settings.market.timeframe
+
+    @property
+    def zone(self) -> str:
+        """The zone whose midnights cut periods: the exchange's, but UTC for daily bars, which are stamped midnight UTC."""
+        return "UTC" if self.timeframe == "1Day" else self.calendar.zone
+
+    @property
+    def bar(self) -> timedelta:
+        """Length of a bar."""
+        return timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+
+    @property
+    def end_date(self) -> date:
+        """First exchange date that is not part of this market yet."""
+        return self.settings.market.end or (datetime.now(UTC).date() + timedelta(days=1))
+
+    def trading_periods(self) -> list[Period]:
+        """Every trading period, oldest first."""
+        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.trading_period, self.zone)
+
+    def retraining_periods(self) -> list[Period]:
+        """Every retraining period, oldest first."""
+        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.retraining_period, self.zone)
+
+    def trading_period(self, key: str) -> Period:
+        """The trading period named `key`."""
+        return period_from_key(key, self.settings.market.partitions.trading_period, self.zone)
+
+    def retraining_period(self, key: str) -> Period:
+        """The retraining period named `key`."""
+        return period_from_key(key, self.settings.market.partitions.retraining_period, self.zone)
+
+    def retraining_period_of(self, day: date) -> Period:
+        """The retraining period whose model is in force on `day`."""
+        return period_of(day, self.settings.market.partitions.retraining_period, self.zone)
+
+    def overlapping(self, start: datetime, end: datetime) -> list[str]:
+        """Keys of the trading periods that hold any moment of `start <= t < end`."""
+        return [period.key for period in self.trading_periods() if period.start < end and period.end > start]
+
+    def sessions(self) -> list[date]:
+        """Every trading day of this market, oldest first."""
+        return self.calendar.sessions(self.settings.market.start, self.end_date)
+
+    def strategy(self, name: str) -> str:
+        """`name` when it is an active strategy; ConfigError with the valid ones otherwise."""
+        if name not in self.settings.active_strategies:
+            raise ConfigError(f"no active strategy '{name}'; choose one of {', '.join(self.settings.active_strategies)}")
+        return name
+
+    def fingerprint(self, *parts: object) -> str:
+        """Short hash of settings or hashes that something was made from."""
+        text = json.dumps([part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts], sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def made_from(self, tables: dict[str, Sequence[str]], *parts: object) -> dict[str, str]:
+        """What a partition was made from: content hashes of its inputs and a hash of the settings that shaped it."""
+        inputs = {name: self.fingerprint(self.lake.content_hashes(name, list(keys))) for name, keys in tables.items()}
+        return {**inputs, "settings": self.fingerprint(*parts)} if parts else inputs

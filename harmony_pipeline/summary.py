@@ -1,0 +1,209 @@
+"""What came out, for people: the end of `harmony run` and of the shorter commands."""
+
+import json
+from typing import Any
+
+import polars as pl
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harmony_pipeline import sql
+from harmony_pipeline.stages import backtests, live
+from harmony_pipeline.stages.workspace import Workspace
+
+_WIDTH = 118
+
+
+def _console() -> Console:
+    return Console(width=_WIDTH, highlight=False)
+
+
+def print_summary(work: Workspace, command: str) -> None:
+    """The whole chain on one screen, and where to look next."""
+    console = _console()
+    console.print(Panel(Group(_market(work), Text(), _research(work), Text(), _evidence(work)), title=f"{work.settings.market.source} market, {work.timeframe} bars", title_align="left"))
+    console.print(_comparison(work))
+    console.print(_gate(work))
+    console.print(_monte_carlo(work))
+    _scan_table(work, console)
+    _session_table(work, console, [day.isoformat() for day in live.replayed_days(work)])
+    console.print("[bold]look at[/bold]")
+    looks = {
+        f"{command} ui": "the graph, runs and pictures in a browser",
+        f"{command} report": "the tear sheet, one page",
+        f"{command} sql \"select * from trades where exit_reason = 'stop' limit 5\"": "every public table is a view",
+        f"{command} lineage {_some_order(work)}": "from an order back to its raw bars",
+        f"{command} doctor": "gaps, quarantine, health",
+    }
+    for look, why in looks.items():
+        console.print(f"  {look}", style="cyan", soft_wrap=True)
+        console.print(f"      {why}", style="dim")
+
+
+def _count(work: Workspace, table: str, where: str = "true") -> int:
+    return int(sql.query(work.lake, f"select count(*) as n from {table} where {where}")["n"][0])
+
+
+def _market(work: Workspace) -> Text:
+    span = work.lake.scan("bars").select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last"), pl.col("symbol").n_unique().alias("symbols")).collect().row(0, named=True)
+    raw, bars, quarantine = (_count(work, table) for table in ("raw_bars", "bars", "quarantine"))
+    first, last = (f"{span[key]:%Y-%m-%d}" if span[key] else "-" for key in ("first", "last"))
+    closes = "the accounting closes" if raw == bars + quarantine else "THE ACCOUNTING DOES NOT CLOSE"
+    lines = [f"bars      {bars:,} of {span['symbols']} symbols, {first} to {last}; {raw:,} raw = {bars:,} + {quarantine:,} quarantined ({closes})"]
+    if quarantine:
+        rules = sql.query(work.lake, sql.named_query("quarantine_by_rule"))
+        lines.append("          " + ", ".join(f"{rule} {rows}" for rule, rows, *_ in rules.head(6).iter_rows()))
+    if work.settings.market.source == "simulated":
+        simulated = work.settings.market.simulated
+        edge = f"planted with strength {simulated.edge_strength}" if simulated.edge == "planted" else "none: nothing can be predicted"
+        lines.append(f"          a simulated market, seed {simulated.seed}; its edge is {edge}")
+    return Text("\n".join(lines))
+
+
+def _research(work: Workspace) -> Text:
+    labelled = sql.query(work.lake, "select horizon, count(*) as n, count(label) as settled, avg(label) as hit from labels group by horizon order by horizon")
+    by_horizon = "; ".join(f"{n:,} at {horizon} bars ({settled:,} settled, {hit or 0:.1%} right before costs)" for horizon, n, settled, hit in labelled.iter_rows())
+    folds = sql.query(work.lake, "select count(*) as n, count(model_id) as models, min(test_start) filter (model_id is not null) as first, max(test_end) as last from folds where horizon = ?", [work.settings.trade_horizon])
+    n, models, first, last = folds.row(0)
+    span = f", out of sample from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first else ""
+    return Text(
+        f"features  {_count(work, 'features'):,} rows of {len(work.feature_set.names)} columns\n"
+        f"labels    {by_horizon or 'none'}\n"
+        f"folds     {n} walk-forward periods, {models} with a model{span}; {_count(work, 'predictions'):,} predictions"
+    )
+
+
+def _evidence(work: Workspace) -> Text:
+    strategy = work.settings.session.strategy
+    sharpe, low, high = backtests.sharpe_of(work, strategy)
+    run = backtests.latest_backtest(work, strategy)
+    interval = f"{_number(sharpe)}  (95 % interval {_number(low)} to {_number(high)})"
+    return Text(f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return {run['total_return'] or 0:+.1%} after costs, deepest drawdown {run['max_drawdown'] or 0:.1%}, {int(run['trades'] or 0):,} trades", style="bold")
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2f}"
+
+
+def _comparison(work: Workspace) -> RichTable:
+    table = RichTable(title="strategies, after costs", title_justify="left", box=None, pad_edge=False)
+    for name in ("strategy", "Sharpe", "95 % interval", "annual return", "volatility", "max drawdown", "trades", "win rate", "PSR", "DSR", "PBO"):
+        table.add_column(name, justify="left" if name == "strategy" else "right")
+    for name in work.settings.active_strategies:
+        run = backtests.latest_backtest(work, name)
+        sharpe, low, high = backtests.sharpe_of(work, name)
+        odds = work.lake.read("overfitting", [name])
+        row = odds.row(0, named=True) if odds.height else {}
+        table.add_row(
+            name, _number(sharpe), f"{_number(low)} .. {_number(high)}", f"{run['annual_return'] or 0:+.1%}", f"{run['annual_volatility'] or 0:.1%}", f"{run['max_drawdown'] or 0:.1%}",
+            f"{int(run['trades'] or 0)}", f"{run['win_rate'] or 0:.0%}", *(_number(row.get(key)) for key in ("psr", "dsr", "pbo")),
+        )  # fmt: skip
+    return table
+
+
+def _gate(work: Workspace) -> Panel:
+    rules = work.lake.read("promotions")
+    if rules.is_empty():
+        return Panel("no model reached the gate: too little history before every retraining period", title="promotion gate", title_align="left")
+    rules = rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
+    promoted = bool(rules["promoted"][0])
+    table = RichTable(box=None, pad_edge=False)
+    for name in ("", "rule", "measured", "threshold"):
+        table.add_column(name, justify="right" if name in ("measured", "threshold") else "left")
+    for row in rules.iter_rows(named=True):
+        table.add_row("[green]passed[/green]" if row["passed"] else "[red]broken[/red]", row["rule"], "not measured" if row["measure"] is None else f"{row['measure']:.4g}", f"{row['threshold']:.4g}")
+    verdict = "[bold green]promoted[/bold green]" if promoted else "[bold red]not promoted[/bold red]"
+    return Panel(table, title=f"promotion gate: {rules['model_id'][0]} {verdict}", title_align="left")
+
+
+def _monte_carlo(work: Workspace) -> RichTable:
+    strategy = work.settings.session.strategy
+    cash = backtests.latest_backtest(work, strategy)["initial_cash"]
+    table = RichTable(title=f"Monte Carlo of {strategy}: final return by quantile, worst-drawdown quantile", title_justify="left", box=None, pad_edge=False)
+    for name in ("scenario", "paths", "5 %", "25 %", "50 %", "75 %", "95 %", "drawdown, worst 5 %"):
+        table.add_column(name, justify="left" if name == "scenario" else "right")
+    paths = work.lake.read("monte_carlo", [strategy])
+    for (scenario,), part in paths.group_by("scenario", maintain_order=True):
+        final = part["final_equity"] / cash - 1.0
+        cells = [f"{final.quantile(level, 'linear') or 0:+.1%}" for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
+        table.add_row(str(scenario), f"{part.height}", *cells, f"{part['max_drawdown'].quantile(0.05, 'linear') or 0:.1%}")
+    return table
+
+
+def _scan_table(work: Workspace, console: Console, day: str | None = None) -> None:
+    days = work.lake.partitions("scan_candidates")
+    if not days:
+        return
+    day = day or days[-1]
+    candidates = work.lake.read("scan_candidates", [day])
+    picks = work.lake.read("scan_selections", [day]).join(candidates.drop("date", "as_of", "score"), on="symbol", how="left", maintain_order="left")
+    table = RichTable(title=f"scanner, {day}: {picks.height} of {candidates.height} symbols, known at {candidates['as_of'][0]:%H:%M} UTC" if candidates.height else f"scanner, {day}", title_justify="left", box=None, pad_edge=False)
+    for name in ("rank", "symbol", "price", "gap", "premarket volume", "relative volume"):
+        table.add_column(name, justify="right" if name != "symbol" else "left")
+    for row in picks.iter_rows(named=True):
+        table.add_row(f"{row['rank']}", row["symbol"], _number(row["price"]), "-" if row["gap"] is None else f"{row['gap']:+.1%}", f"{row['premarket_volume'] or 0:,.0f}", _number(row["relative_volume"]))
+    console.print(table)
+    reasons = candidates.filter(~pl.col("passed")).explode("rejected_by").group_by("rejected_by").len().sort("len", descending=True)
+    if reasons.height:
+        console.print("  not picked: " + ", ".join(f"{rule} {count}" for rule, count in reasons.iter_rows()), style="dim")
+
+
+def _session_table(work: Workspace, console: Console, days: list[str]) -> None:
+    if not days:
+        return
+    table = RichTable(title="sessions replayed through the simulated exchange", title_justify="left", box=None, pad_edge=False)
+    for name in ("day", "model", "watched", "orders", "fills", "refused", "equity", "divergence from the backtest of the day"):
+        table.add_column(name, justify="left" if name in ("day", "model", "divergence from the backtest of the day") else "right")
+    for day in days:
+        row = live.session_row(work, day)
+        table.add_row(day, row["model"], row["watched"], row["orders"], row["fills"], row["refused"], row["equity"], row["divergence"])
+    console.print(table)
+
+
+def _some_order(work: Workspace) -> str:
+    found = sql.query(work.lake, "select order_id from session_fills union all select order_id from fills limit 1")
+    return str(found["order_id"][0]) if found.height else "ORDER_ID"
+
+
+def print_scan(work: Workspace, day: str) -> None:
+    """The picks of a day and why the others were not."""
+    console = _console()
+    _scan_table(work, console, day)
+    console.print(f"look: harmony sql \"select symbol, gap, rejected_by from scan_candidates where date = '{day}' order by absolute_gap desc\"", style="cyan", soft_wrap=True)
+
+
+def print_backtest(work: Workspace, strategy: str) -> None:
+    """One strategy's metrics beside the others'."""
+    console = _console()
+    run = backtests.latest_backtest(work, strategy)
+    console.print(f"[bold]{run['backtest_id']}[/bold] {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}, parameters {run['parameters']}")
+    table = RichTable(box=None, pad_edge=False, show_header=False)
+    for name, value in run.items():
+        if isinstance(value, float):
+            table.add_row(name, f"{value:,.4f}")
+    console.print(table)
+    console.print(f"look: harmony report {strategy}", style="cyan")
+
+
+def print_sessions(work: Workspace, days: list[str]) -> None:
+    """Sessions of some days."""
+    console = _console()
+    _session_table(work, console, days)
+    console.print("look: harmony sql \"select * from session_orders\"; harmony sql \"select * from divergence where not equal\"", style="cyan", soft_wrap=True)
+
+
+def print_models(work: Workspace) -> None:
+    """Every model with its period, then the gate."""
+    console = _console()
+    promoted = work.registry.promoted()
+    table = RichTable(box=None, pad_edge=False)
+    for name in ("", "model", "period", "horizon", "training rows", "base rate", "created"):
+        table.add_column(name)
+    for row in work.lake.read("models").sort("horizon", "period").iter_rows(named=True):
+        metrics: dict[str, Any] = json.loads(row["metrics"])
+        base = metrics.get("base_rate")
+        table.add_row("[green]promoted[/green]" if row["model_id"] == promoted else "", row["model_id"], row["period"], str(row["horizon"]), str(metrics.get("train_rows", "")), _number(base), f"{row['created_at']:%Y-%m-%d %H:%M}")
+    console.print(table)
+    console.print(_gate(work))

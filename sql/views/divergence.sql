@@ -1,0 +1,27 @@
+-- divergence: Live session against the backtest of the same day, order by order.
+-- grain: one row per (session_id, symbol, timestamp, kind, key), in that order
+-- columns:
+--   session_id
+--   date: trading day
+--   kind: order, fill or equity
+--   key
+--   symbol
+--   timestamp
+--   live: JSON; null: missing there (nullable)
+--   backtest: JSON; null: missing there (nullable)
+--   equal
+--   partition: the lake's partition key, for pruning
+create or replace view divergence as
+select
+    session_id,
+    "date",
+    "kind",
+    "key",
+    symbol,
+    timestamp,
+    live,
+    backtest,
+    equal,
+    partition
+from read_parquet('{lake}/divergence/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by session_id, symbol, timestamp, kind, key;

@@ -1,0 +1,12 @@
+-- features: One column a feature, on adjusted prices; null until warm.
+-- grain: one row per (symbol, timestamp), in that order
+-- columns:
+--   symbol
+--   timestamp: start of the bar, UTC
+--   one more column per feature of [features] names, null until warm, and cusum_event (-1, 0, 1)
+--   partition: the lake's partition key, for pruning
+create or replace view features as
+select
+    *
+from read_parquet('{lake}/features/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by symbol, timestamp;

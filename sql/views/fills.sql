@@ -1,0 +1,33 @@
+-- fills: Every execution of a backtest.
+-- grain: one row per (backtest_id, symbol, timestamp, fill_id), in that order
+-- columns:
+--   backtest_id
+--   fill_id
+--   order_id
+--   symbol
+--   timestamp: start of the bar it happened in
+--   side: buy or sell
+--   quantity: shares
+--   price
+--   reference_price: price before costs
+--   fee: currency
+--   slippage: currency per share, >= 0
+--   liquidity: taker or maker
+--   partition: the lake's partition key, for pruning
+create or replace view fills as
+select
+    backtest_id,
+    fill_id,
+    order_id,
+    symbol,
+    timestamp,
+    side,
+    quantity,
+    price,
+    reference_price,
+    fee,
+    slippage,
+    liquidity,
+    partition
+from read_parquet('{lake}/fills/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by backtest_id, symbol, timestamp, fill_id;

@@ -1,0 +1,31 @@
+-- models: Every trained model.
+-- grain: one row per (model_id), in that order
+-- columns:
+--   model_id
+--   period
+--   horizon: bars
+--   forecaster
+--   created_at
+--   feature_set_hash
+--   data_hash
+--   code_version
+--   parameters: JSON
+--   metrics: JSON
+--   artifact: file below the state folder
+--   partition: the lake's partition key, for pruning
+create or replace view models as
+select
+    model_id,
+    period,
+    horizon,
+    forecaster,
+    created_at,
+    feature_set_hash,
+    data_hash,
+    code_version,
+    parameters,
+    metrics,
+    artifact,
+    partition
+from read_parquet('{lake}/models/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by model_id;

@@ -1,0 +1,39 @@
+-- orders: Every order a backtest decided, refused ones with the reason.
+-- grain: one row per (backtest_id, symbol, timestamp, order_id), in that order
+-- columns:
+--   backtest_id
+--   order_id
+--   parent_id: entry order of an exit (nullable)
+--   symbol
+--   signal_timestamp: start of the signal's bar (nullable)
+--   timestamp: the decision
+--   side: buy or sell
+--   quantity: shares
+--   kind: market, limit, stop
+--   limit_price (nullable)
+--   stop_price (nullable)
+--   time_in_force: ioc, day, gtc
+--   status
+--   reason: why it was placed, or refused (nullable)
+--   model_id (nullable)
+--   partition: the lake's partition key, for pruning
+create or replace view orders as
+select
+    backtest_id,
+    order_id,
+    parent_id,
+    symbol,
+    signal_timestamp,
+    timestamp,
+    side,
+    quantity,
+    "kind",
+    limit_price,
+    stop_price,
+    time_in_force,
+    status,
+    reason,
+    model_id,
+    partition
+from read_parquet('{lake}/orders/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by backtest_id, symbol, timestamp, order_id;

@@ -1,0 +1,21 @@
+-- predictions: Out-of-sample probabilities of the primary signal being right.
+-- grain: one row per (horizon, symbol, timestamp), in that order
+-- columns:
+--   model_id
+--   period
+--   horizon: bars
+--   symbol
+--   timestamp: start of the bar, UTC
+--   probability: calibrated
+--   partition: the lake's partition key, for pruning
+create or replace view predictions as
+select
+    model_id,
+    period,
+    horizon,
+    symbol,
+    timestamp,
+    probability,
+    partition
+from read_parquet('{lake}/predictions/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by horizon, symbol, timestamp;

@@ -1,0 +1,25 @@
+-- promotions: Every decision of the gate, one row a rule.
+-- grain: one row per (decided_at, model_id, rule), in that order
+-- columns:
+--   model_id
+--   decided_at
+--   promoted
+--   rule
+--   measure (nullable)
+--   threshold
+--   passed
+--   previous_model_id (nullable)
+--   partition: the lake's partition key, for pruning
+create or replace view promotions as
+select
+    model_id,
+    decided_at,
+    promoted,
+    rule,
+    measure,
+    threshold,
+    passed,
+    previous_model_id,
+    partition
+from read_parquet('{lake}/promotions/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by decided_at, model_id, rule;

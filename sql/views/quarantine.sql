@@ -1,0 +1,25 @@
+-- quarantine: One row per raw row that is not in bars.
+-- grain: one row per (symbol, timestamp, source, row), in that order
+-- columns:
+--   symbol
+--   timeframe: 1Min, 15Min, 1Hour, 1Day, ...
+--   timestamp: start of the bar, UTC
+--   source
+--   origin (nullable)
+--   row: where it came from (nullable)
+--   rule: name of the rule it broke
+--   reason: what was found, what was expected, the cure
+--   partition: the lake's partition key, for pruning
+create or replace view quarantine as
+select
+    symbol,
+    timeframe,
+    timestamp,
+    source,
+    origin,
+    "row",
+    rule,
+    reason,
+    partition
+from read_parquet('{lake}/quarantine/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by symbol, timestamp, source, row;

@@ -1,0 +1,21 @@
+-- regime_stability: How a strategy did in each regime.
+-- grain: one row per (strategy, trend, volatility), in that order
+-- columns:
+--   strategy
+--   trend
+--   volatility
+--   days
+--   total_return
+--   sharpe: annualised (nullable)
+--   partition: the lake's partition key, for pruning
+create or replace view regime_stability as
+select
+    strategy,
+    "trend",
+    volatility,
+    days,
+    total_return,
+    sharpe,
+    partition
+from read_parquet('{lake}/regime_stability/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by strategy, trend, volatility;

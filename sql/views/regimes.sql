@@ -1,0 +1,25 @@
+-- regimes: Market regime of each session, known at its close.
+-- grain: one row per (timestamp), in that order
+-- columns:
+--   timestamp: start of the bar, UTC
+--   known_at: the session's close
+--   trend: bull or bear (nullable)
+--   volatility: low or high (nullable)
+--   index_level: benchmark, adjusted, 1.0 at its start
+--   trend_average: moving average of index_level (nullable)
+--   realised_volatility: annualised (nullable)
+--   volatility_median: trailing median of realised_volatility (nullable)
+--   partition: the lake's partition key, for pruning
+create or replace view regimes as
+select
+    timestamp,
+    known_at,
+    "trend",
+    volatility,
+    index_level,
+    trend_average,
+    realised_volatility,
+    volatility_median,
+    partition
+from read_parquet('{lake}/regimes/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by timestamp;

@@ -1,0 +1,43 @@
+-- session_orders: Orders of live sessions.
+-- grain: one row per (session_id, symbol, timestamp, order_id), in that order
+-- columns:
+--   session_id
+--   date: trading day
+--   client_order_id: unique: a pure function of session and intent
+--   order_id
+--   parent_id: entry order of an exit (nullable)
+--   symbol
+--   signal_timestamp: start of the signal's bar (nullable)
+--   timestamp: the decision
+--   side: buy or sell
+--   quantity: shares
+--   kind: market, limit, stop
+--   limit_price (nullable)
+--   stop_price (nullable)
+--   time_in_force: ioc, day, gtc
+--   status
+--   reason: why it was placed, or refused (nullable)
+--   model_id (nullable)
+--   partition: the lake's partition key, for pruning
+create or replace view session_orders as
+select
+    session_id,
+    "date",
+    client_order_id,
+    order_id,
+    parent_id,
+    symbol,
+    signal_timestamp,
+    timestamp,
+    side,
+    quantity,
+    "kind",
+    limit_price,
+    stop_price,
+    time_in_force,
+    status,
+    reason,
+    model_id,
+    partition
+from read_parquet('{lake}/session_orders/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by session_id, symbol, timestamp, order_id;

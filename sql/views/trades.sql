@@ -1,0 +1,39 @@
+-- trades: Round trips, first in first out; open ones have a null exit.
+-- grain: one row per (backtest_id, symbol, entry_timestamp, trade_id), in that order
+-- columns:
+--   backtest_id
+--   trade_id
+--   symbol
+--   side: long or short
+--   quantity: as of entry
+--   entry_timestamp
+--   entry_price
+--   exit_timestamp (nullable)
+--   exit_price (nullable)
+--   exit_reason (nullable)
+--   fees: currency
+--   slippage: currency
+--   pnl: net of fees (nullable)
+--   return: pnl / entry value (nullable)
+--   model_id (nullable)
+--   partition: the lake's partition key, for pruning
+create or replace view trades as
+select
+    backtest_id,
+    trade_id,
+    symbol,
+    side,
+    quantity,
+    entry_timestamp,
+    entry_price,
+    exit_timestamp,
+    exit_price,
+    exit_reason,
+    fees,
+    slippage,
+    pnl,
+    "return",
+    model_id,
+    partition
+from read_parquet('{lake}/trades/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by backtest_id, symbol, entry_timestamp, trade_id;

@@ -1,0 +1,25 @@
+-- trials: Every configuration ever tried.
+-- grain: one row per (trial_id), in that order
+-- columns:
+--   trial_id
+--   strategy
+--   parameters: JSON
+--   evaluated_at
+--   sharpe: per day (nullable)
+--   observations: days
+--   skew (nullable)
+--   kurtosis (nullable)
+--   partition: the lake's partition key, for pruning
+create or replace view trials as
+select
+    trial_id,
+    strategy,
+    parameters,
+    evaluated_at,
+    sharpe,
+    observations,
+    skew,
+    kurtosis,
+    partition
+from read_parquet('{lake}/trials/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+order by trial_id;

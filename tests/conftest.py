@@ -1,0 +1,26 @@
+"""Shared ground of the tests: hypothesis without deadlines, the real data folder when it is there, one tiny market a session."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
+for name in [name for name in os.environ if name.startswith("HARMONY_") and name not in ("HARMONY_DATA", "HARMONY_KERNEL_CACHE")]:
+    del os.environ[name]
+
+settings.register_profile("harmony", deadline=None, max_examples=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.load_profile("harmony")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """The folder of real market data; tests that need it skip where it is not."""
+    folder = Path(os.environ.get("HARMONY_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "DATA.md").exists():
+        pytest.skip("no real market data here: set HARMONY_DATA")
+    return folder

@@ -1,0 +1,83 @@
+import re
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+from harmony_pipeline import sql
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.lake import Lake
+from harmony_pipeline.schemas import TABLES, features_table
+
+VIEWS = {path.stem: path for path in (sql.SQL_FOLDER / "views").glob("*.sql")}
+CHECKS = sorted((sql.SQL_FOLDER / "checks").glob("*.sql"))
+QUERIES = sorted((sql.SQL_FOLDER / "queries").glob("*.sql"))
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return Lake(tmp_path_factory.mktemp("lake"), {"features": features_table(("rsi_14",))}).open()
+
+
+def test_every_table_has_a_view_and_every_view_a_table():
+    assert set(VIEWS) == set(TABLES)
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_a_view_of_an_empty_table_is_empty_and_has_every_column_and_type(empty, name):
+    found = sql.query(empty, f"select * from {name}")
+    assert found.is_empty()
+    assert dict(found.drop("partition").schema) == empty.tables[name].dtypes
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_the_header_of_a_view_names_each_column(name):
+    header = [line for line in VIEWS[name].read_text().splitlines() if line.startswith("--")]
+    listed = [match.group(1) for line in header if (match := re.match(r"--   (\w+)(:| \(|$)", line))]
+    assert [column for column in listed if column != "partition"] == list(TABLES[name].columns)
+
+
+@pytest.mark.parametrize("path", [*CHECKS, *QUERIES], ids=lambda path: path.stem)
+def test_every_check_and_query_runs_on_an_empty_lake(empty, path):
+    assert sql.query(empty, path.read_text()).is_empty()
+
+
+def test_a_query_that_is_not_understood_is_explained_with_the_views_that_exist(empty):
+    with pytest.raises(DataError, match="views: .*bars"):
+        sql.query(empty, "select * from barz")
+
+
+def test_an_unknown_named_query_lists_the_known_ones():
+    with pytest.raises(DataError, match="gaps_by_symbol"):
+        sql.named_query("nosuch")
+
+
+def stamp(hour: int) -> datetime:
+    return datetime(2024, 1, 2, hour, tzinfo=UTC)
+
+
+PLANTED = {
+    "accounting_closes": [("raw_bars", "2024", {"symbol": "A", "timeframe": "1Hour", "timestamp": stamp(15), "source": "files", "ingested_at": stamp(16), "origin": "a.csv", "row": 2}), ("bars", "2024", None)],
+    "labels_end_after_they_begin": [("labels", "2024", {"symbol": "A", "timestamp": stamp(15), "horizon": 4, "side": 1, "entry_timestamp": stamp(15)})],
+    "predictions_are_out_of_sample": [("predictions", "2024", {"model_id": "m", "period": "2024", "horizon": 4, "symbol": "A", "timestamp": stamp(15), "probability": 0.5})],
+    "selections_passed": [("scan_selections", "2024-01-02", {"date": date(2024, 1, 2), "as_of": stamp(14), "rank": 1, "symbol": "A", "score": 1.0})],
+    "adjustment_moves_only_forward": [
+        ("daily_summary", "2024", [
+            {"symbol": "A", "date": date(2024, 1, day), "volume": 1.0, "bars": 1, "regular_bars": 1, "expected_regular_bars": 1, "last_timestamp": stamp(20),
+             "adjustment_factor": factor, "premarket_volume": 0.0, "premarket_bars": 0, "scan_time": stamp(14), "postmarket_volume": 0.0}
+            for day, factor in ((2, 1.0), (3, 2.0))
+        ])
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(PLANTED))
+def test_a_check_finds_the_planted_fault(tmp_path, name):
+    lake = Lake(tmp_path).open()
+    for table, partition, rows in PLANTED[name]:
+        schema = lake.tables[table]
+        frame = schema.empty() if rows is None else pl.DataFrame(rows if isinstance(rows, list) else [rows], schema_overrides={k: v for k, v in schema.dtypes.items()})
+        lake.write(table, partition, frame)
+    if name == "accounting_closes":
+        lake.write("quarantine", "2024", pl.concat([lake.tables["quarantine"].empty()]))
+        lake.write("bars", "2024", pl.DataFrame([{"symbol": "A", "timeframe": "1Hour", "timestamp": stamp(h), "session": "regular", "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0, "adjustment_factor": 1.0} for h in (15, 16)]))
+    assert sql.query(lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()).height
