@@ -1,5 +1,7 @@
 """What counts as an outcome: the triple barriers."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from harmony_pipeline.part import Part
@@ -8,7 +10,9 @@ from harmony_pipeline.part import Part
 class LabelSettings(Part):
     """Barriers around the entry price; the same numbers drive the simulator's and the session's brackets."""
 
-    horizons_bars: tuple[int, ...] = Field((8, 32), min_length=1, description="short and medium horizon, in regular-session bars")
-    profit_take: float = Field(2.0, gt=0.0, description="upper barrier, in volatility_20 * sqrt(horizon)")
-    stop_loss: float = Field(1.0, gt=0.0, description="lower barrier, in the same unit")
-    minimum_barrier_bps: float = Field(15.0, ge=0.0, description="no barrier is nearer than this")
+    horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(8, 32), min_length=1, description="short and medium horizon, in regular-session bars"
+    )
+    profit_take: float = Field(default=2.0, gt=0.0, description="upper barrier, in volatility_20 * sqrt(horizon)")
+    stop_loss: float = Field(default=1.0, gt=0.0, description="lower barrier, in the same unit")
+    minimum_barrier_bps: float = Field(default=15.0, ge=0.0, description="no barrier is nearer than this")

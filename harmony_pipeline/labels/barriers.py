@@ -1,0 +1,227 @@
+"""Triple barriers: what became of every event, decided exactly as the simulator and the live brackets decide it.
+
+An event on a regular bar is entered at the open of its symbol's next regular bar. From that bar on, a stop and a profit level are
+watched; if neither is touched within `horizon` bars, the trade leaves at the open of the bar after. The scalar rules are
+`market/trading_rules.py`; here they are run over many events at once (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 3.4).
+
+The law: everything on a row, its weight included, is known at the row's own `end_timestamp`, and bars after it cannot change it.
+Only regular bars count, each symbol by its own; an event on an extended-hours bar never becomes a trade, so it gets no label.
+
+>>> labelled = triple_barrier(bars, events, settings, Calendar.named("XNYS"), "15Min", keep_from=period.start, keep_until=period.end)
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.labels.resolution import Floats, Integers, Outcomes, Prices, block_extremes, matched, resolve
+from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.labels.weights import average_uniqueness
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.schemas import LABELS, TIME
+
+TOUCHED = ("upper", "lower", "vertical")  # by the codes of labels/resolution.py
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """`table` has the columns of schemas.LABELS, sorted by horizon, symbol, timestamp; `extended_events` were on bars that do not trade."""
+
+    table: pl.DataFrame
+    extended_events: int
+
+    def summary(self) -> dict[str, int | float]:
+        """Counts and rates for each horizon, flat: `h8_upper`, `h8_unresolved`, `h8_positive_rate`, ..."""
+        counts: dict[str, int | float] = {"rows": self.table.height, "extended_events": self.extended_events}
+        for (horizon,), rows in self.table.group_by("horizon", maintain_order=True):
+            settled = rows.filter(pl.col("end_timestamp").is_not_null())
+            counts |= {f"h{horizon}_{side}": settled.filter(pl.col("touched") == side).height for side in TOUCHED}
+            counts[f"h{horizon}_unresolved"] = rows.height - settled.height
+            if settled.height:
+                means = settled.select(pl.col("label").cast(pl.Float64).mean(), pl.col("return").mean(), pl.col("weight").mean()).row(0)
+                counts |= dict(zip((f"h{horizon}_positive_rate", f"h{horizon}_mean_return", f"h{horizon}_mean_weight"), means, strict=True))
+        return counts
+
+
+def triple_barrier(
+    bars: pl.DataFrame,
+    events: pl.DataFrame,
+    settings: LabelSettings,
+    calendar: Calendar,
+    timeframe: str,
+    *,
+    keep_from: datetime | None = None,
+    keep_until: datetime | None = None,
+) -> Labelled:
+    """One label an event and horizon.
+
+    `bars` has the columns of schemas.BARS and may go on after the last event, so that outcomes resolve. `events` has
+    symbol, timestamp (of a bar in `bars`), side (-1 or 1) and volatility (sample deviation of one bar's log return).
+
+    Period by period: a weight depends on every label that was alive during a label's life. So pass, for one period, the events *and* bars
+    from `largest horizon + 2` regular bars of each symbol before it to as many after it (as far as they exist), and cut the
+    result by `keep_from <= timestamp < keep_until`: the rows are then bit for bit those of one run over the whole history.
+
+    Unresolved: end_timestamp, touched, return, label and weight are null; without an entry bar the entry columns are null too.
+    Raises DataError for an event without a bar, a doubled key, a side or a volatility that cannot be used.
+    """
+    market = _regular_bars(bars, calendar, timeframe)
+    known = _checked(events)
+    position = _positions(market, known, bars)
+    trading = position >= 0
+    if not trading.all():
+        known, position = known.filter(trading), position[trading]
+    side, volatility = np.array(known["side"].cast(pl.Int64).to_numpy()), _numbers(known["volatility"])
+    kept = _between(known["timestamp"], keep_from, keep_until)
+    blocks = block_extremes(market.prices)
+    tables = []
+    for horizon in sorted(set(settings.horizons_bars)):
+        outcomes = resolve(
+            position,
+            side,
+            volatility,
+            market.last_bar,
+            market.prices,
+            blocks,
+            horizon,
+            settings.profit_take,
+            settings.stop_loss,
+            settings.minimum_barrier_bps,
+        )
+        weight = average_uniqueness(outcomes.entry, outcomes.end, market.last_bar[position], market.start.size)
+        tables.append(_table(known, kept, horizon, market, outcomes, weight))
+    table = pl.concat(tables).select(pl.col(name).cast(dtype) for name, dtype in LABELS.dtypes.items())
+    return Labelled(table, events.height - known.height)
+
+
+# --- frames to arrays -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Market:
+    """Regular bars of all symbols, one symbol after the other; `runs` gives each symbol's (first, end) positions."""
+
+    runs: dict[str, tuple[int, int]]
+    start: Integers  # microseconds since 1970
+    end: Integers
+    prices: Prices
+    last_bar: Integers  # position of the last bar of the bar's symbol
+
+
+def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str) -> _Market:
+    regular = _sorted(bars.filter(pl.col("session") == "regular").select("symbol", "timestamp", "open", "high", "low", "adjustment_factor"), "bars")
+    runs = _runs(regular["symbol"])
+    last_bar = np.repeat(np.array([end - 1 for _, end in runs.values()], np.int64), [end - first for first, end in runs.values()])
+    # Many symbols share a start, so the calendar is asked once for each distinct one.
+    distinct = regular["timestamp"].unique().sort()
+    ends = _micros(calendar.with_session(pl.DataFrame({"timestamp": distinct}), timeframe)["bar_end"])
+    start = _micros(regular["timestamp"])
+    end = ends[matched(start, _micros(distinct))]
+    prices = Prices(_numbers(regular["open"]), _numbers(regular["high"]), _numbers(regular["low"]), _numbers(regular["adjustment_factor"]))
+    return _Market(runs, start, end, prices, last_bar)
+
+
+def _checked(events: pl.DataFrame) -> pl.DataFrame:
+    bad = events.filter(~pl.col("side").is_in([-1, 1]).fill_null(False) | ~(pl.col("volatility").is_finite() & (pl.col("volatility") >= 0.0)).fill_null(False))
+    if bad.height:
+        row = bad.row(0, named=True)
+        raise DataError(
+            f"events: {row['symbol']} at {row['timestamp']} has side {row['side']} and volatility {row['volatility']}; side must be -1 or 1 and "
+            "volatility a number >= 0: make events with events_from_signals"
+        )
+    return _sorted(events.select("symbol", "timestamp", "side", "volatility"), "events")
+
+
+def _sorted(frame: pl.DataFrame, what: str) -> pl.DataFrame:
+    """`frame` by symbol and time, each key once. Frames of the lake are in order already, and checking is cheaper than sorting."""
+    if not _in_order(frame):
+        frame = frame.sort("symbol", "timestamp", maintain_order=True)
+        if not _in_order(frame):
+            doubled = frame.filter(pl.struct("symbol", "timestamp").is_duplicated()).row(0, named=True)
+            raise DataError(f"{what}: {doubled['symbol']} at {doubled['timestamp']} is there more than once; (symbol, timestamp) must be unique")
+    return frame
+
+
+def _in_order(frame: pl.DataFrame) -> bool:
+    runs = frame["symbol"].rle()
+    symbols = runs.struct.field("value").to_list()
+    if any(a >= b for a, b in pairwise(symbols)):
+        return False
+    rising = np.diff(_micros(frame["timestamp"])) > 0
+    last_rows = runs.struct.field("len").cast(pl.Int64).cum_sum().to_numpy() - 1
+    rising[last_rows[:-1]] = True
+    return bool(rising.all())
+
+
+def _runs(symbols: pl.Series) -> dict[str, tuple[int, int]]:
+    runs = symbols.rle()
+    ends = runs.struct.field("len").cast(pl.Int64).cum_sum().to_list()
+    return dict(zip(runs.struct.field("value").to_list(), zip([0, *ends[:-1]], ends, strict=False), strict=True))
+
+
+def _micros(stamps: pl.Series) -> Integers:
+    return np.array(stamps.cast(TIME).to_physical().to_numpy())
+
+
+def _numbers(values: pl.Series) -> Floats:
+    return np.array(values.cast(pl.Float64).to_numpy())
+
+
+def _positions(market: _Market, events: pl.DataFrame, bars: pl.DataFrame) -> Integers:
+    """Position of each event's bar, -1 for one in extended hours."""
+    position = np.full(events.height, -1, np.int64)
+    times = _micros(events["timestamp"])
+    for symbol, (first, end) in _runs(events["symbol"]).items():
+        begin, stop = market.runs.get(symbol, (0, 0))
+        at = matched(times[first:end], market.start[begin:stop])
+        position[first:end] = np.where(at >= 0, begin + at, -1)
+    elsewhere = events.filter(position < 0)
+    if elsewhere.height:
+        elsewhere = elsewhere.join(bars, on=["symbol", "timestamp"], how="anti", maintain_order="left")
+    if elsewhere.height:
+        row = elsewhere.row(0, named=True)
+        raise DataError(f"{elsewhere.height} event(s) have no bar, first {row['symbol']} at {row['timestamp']}: pass the bars of the events' whole span")
+    return position
+
+
+def _between(stamps: pl.Series, start: datetime | None, end: datetime | None) -> NDArray[np.bool_] | None:
+    """Which rows are kept; None: all."""
+    if start is None and end is None:
+        return None
+    inside = np.ones(len(stamps), np.bool_)
+    if start is not None:
+        inside &= (stamps >= start).to_numpy()
+    if end is not None:
+        inside &= (stamps < end).to_numpy()
+    return inside
+
+
+# --- arrays to frames -------------------------------------------------------------------------------------------------
+
+
+def _table(events: pl.DataFrame, kept: NDArray[np.bool_] | None, horizon: int, market: _Market, outcomes: Outcomes, weight: Floats) -> pl.DataFrame:
+    if kept is not None:
+        events, outcomes, weight = events.filter(kept), Outcomes._make(values[kept] for values in outcomes), weight[kept]
+    entry, end, touched, upper, lower, gain = outcomes
+    entered, settled = pl.Series(entry >= 0), pl.Series(end >= 0)
+    return events.select("symbol", "timestamp", pl.lit(horizon, pl.Int64).alias("horizon"), "side").with_columns(
+        entry_timestamp=_gathered(market.start, entry, entered).cast(TIME),
+        entry_price=_gathered(market.prices.open, entry, entered),
+        upper_barrier=pl.Series(upper, nan_to_null=True),
+        lower_barrier=pl.Series(lower, nan_to_null=True),
+        end_timestamp=_gathered(market.end, end, settled).cast(TIME),
+        touched=pl.Series(TOUCHED).gather(pl.Series(touched).set(~settled, None)),
+        label=pl.Series((gain > 0.0).astype(np.int8)).set(~settled, None),
+        weight=pl.Series(weight, nan_to_null=True),
+        **{"return": pl.Series(gain, nan_to_null=True)},
+    )
+
+
+def _gathered(values: Floats | Integers, position: Integers, exists: pl.Series) -> pl.Series:
+    taken = values.take(position, mode="clip") if values.size else np.zeros(position.size, values.dtype)
+    return pl.Series(taken).set(~exists, None)

@@ -1,0 +1,42 @@
+"""How much of its own life a label had to itself: average uniqueness.
+
+Labels whose lives overlap are settled by the same bars, so they are not independent samples. A bar on which `c` labels are
+alive gives each of them 1/c; the weight of a label is the mean of that over its life, from its entry bar to the bar that
+settled it, both included (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 4.2-4.4).
+
+The law: a weight is known at its label's own end. It holds because a label alive on a bar was entered by that bar, and a label that is
+still open counts as alive up to the last bar there is: nothing that happens after a label's end can move its weight.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmony_pipeline.kernel import kernel
+
+
+@kernel
+def average_uniqueness(entry: NDArray[np.int64], end: NDArray[np.int64], open_until: NDArray[np.int64], bars: int) -> NDArray[np.float64]:
+    """Weight of each label, nan for one that is not settled.
+
+    `entry` and `end` are bar positions in one array of regular bars of all symbols, -1 where there is none; `open_until` is the last bar
+    of the label's symbol, up to which an unsettled label is alive. Shares are summed as whole numbers (1 = 2**40), so that a difference
+    of prefix sums has the same bits wherever the array starts: a period computed alone equals the same rows of the whole history.
+    """
+    one = 1 << 40
+    change = np.zeros(bars + 1, np.int64)
+    for label in range(entry.size):
+        if entry[label] >= 0:
+            last = end[label] if end[label] >= 0 else open_until[label]
+            change[entry[label]] += 1
+            change[last + 1] -= 1
+    shares = np.zeros(bars + 1, np.int64)
+    alive = 0
+    for bar in range(bars):
+        alive += change[bar]
+        shares[bar + 1] = shares[bar] + ((one + alive // 2) // alive if alive > 0 else 0)
+    weight = np.full(entry.size, np.nan)
+    for label in range(entry.size):
+        if entry[label] >= 0 and end[label] >= 0:
+            life = end[label] - entry[label] + 1
+            weight[label] = (shares[end[label] + 1] - shares[entry[label]]) / (life * one)
+    return weight

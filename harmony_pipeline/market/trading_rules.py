@@ -1,0 +1,88 @@
+"""The scalar rules that decide when a trade ends and at which price: labels, backtest and session share these functions.
+
+The law: a barrier is set once, at the entry, on the tick; from the entry bar on every regular bar asks `exit_at_bar`. What the
+label says happened is then, bit for bit, what the simulator and the live brackets do. Inside a bar only the order
+"the open comes first" is known, so when both barriers lie inside one bar the stop wins: the assumption that flatters least.
+
+Prices are raw. A level set at the entry moves with splits and dividends by `level_now`, whose arithmetic,
+level * (entry_factor / factor), is the exact one everywhere: between equal factors it is the level itself, to the last bit.
+
+Triple barriers: Lopez de Prado, Advances in Financial Machine Learning (2018), ch. 3.4.
+"""
+
+import math
+
+from harmony_pipeline.kernel import kernel
+
+NOTHING, STOP, TAKE = 0, 1, 2  # kinds of `exit_at_bar`
+
+
+@kernel
+def round_to_tick(price: float) -> float:
+    """The nearest valid price, halves up: cents from 1.00 on, hundredths of a cent below (SEC Rule 612)."""
+    if price >= 1.0:
+        return math.floor(price * 100.0 + 0.5) / 100.0
+    return math.floor(price * 10000.0 + 0.5) / 10000.0
+
+
+@kernel
+def barrier_distance(volatility: float, horizon: int, multiple: float, minimum_barrier_bps: float) -> float:
+    """Distance of a barrier as a fraction of the entry price: multiple * volatility * sqrt(horizon), with a floor.
+
+    `volatility` is the sample deviation of one bar's log return, known at the signal; `horizon` counts bars.
+    """
+    return max(multiple * volatility * math.sqrt(horizon), minimum_barrier_bps / 1e4)
+
+
+@kernel
+def barrier_levels(
+    side: int, entry_price: float, volatility: float, horizon: int, profit_take: float, stop_loss: float, minimum_barrier_bps: float
+) -> tuple[float, float]:
+    """(upper, lower) raw prices on the tick around a raw entry price, before costs. Long: upper is the profit; short: lower is."""
+    profit = barrier_distance(volatility, horizon, profit_take, minimum_barrier_bps)
+    loss = barrier_distance(volatility, horizon, stop_loss, minimum_barrier_bps)
+    above, below = (profit, loss) if side > 0 else (loss, profit)
+    return round_to_tick(entry_price * (1.0 + above)), round_to_tick(entry_price * (1.0 - below))
+
+
+@kernel
+def level_now(level: float, entry_factor: float, factor: float) -> float:
+    """A raw price level of the entry bar in the raw prices of a later bar; factors are forward cumulative."""
+    return level * (entry_factor / factor)
+
+
+@kernel
+def exit_at_bar(side: int, open_price: float, high: float, low: float, stop_now: float, take_now: float, is_entry_bar: bool) -> tuple[int, float]:
+    """(kind, reference price) of what one bar does to a position; kind is NOTHING, STOP or TAKE.
+
+    In this order: the open beyond the stop (filled at the open), the open beyond the profit (at the open), the stop inside
+    the bar (at the stop), the profit inside the bar (at the profit). On the entry bar the open *is* the entry and settles nothing;
+    but where the tick put a level on the wrong side of a sub-penny entry, the order fills at that open, not at a price nobody quoted.
+    """
+    if side > 0:
+        if not is_entry_bar:
+            if open_price <= stop_now:
+                return STOP, open_price
+            if open_price >= take_now:
+                return TAKE, open_price
+        if low <= stop_now:
+            return STOP, min(stop_now, open_price)
+        if high >= take_now:
+            return TAKE, max(take_now, open_price)
+    else:
+        if not is_entry_bar:
+            if open_price >= stop_now:
+                return STOP, open_price
+            if open_price <= take_now:
+                return TAKE, open_price
+        if high >= stop_now:
+            return STOP, max(stop_now, open_price)
+        if low <= take_now:
+            return TAKE, min(take_now, open_price)
+    return NOTHING, 0.0
+
+
+@kernel
+def trade_return(side: int, entry_price: float, entry_factor: float, exit_price: float, exit_factor: float) -> float:
+    """Return of a round trip in the direction of `side`, before costs, dividends reinvested: raw prices made comparable by their factors."""
+    return side * (exit_price * exit_factor / (entry_price * entry_factor) - 1.0)

@@ -1,0 +1,31 @@
+"""Trend following by two moving averages: long while the fast one is above the slow one, short while below."""
+
+from typing import Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from harmony_pipeline.part import Part
+from harmony_pipeline.strategies.base import warm_signals
+
+
+class MovingAverageCrossover(Part):
+    """Side = sign of sma_fast / sma_slow - 1, on adjusted closes."""
+
+    fast: int = Field(default=10, ge=2, description="bars of the fast average")
+    slow: int = Field(default=40, ge=3, description="bars of the slow average")
+
+    @model_validator(mode="after")
+    def _fast_is_faster(self) -> Self:
+        if self.fast >= self.slow:
+            raise ValueError(f"fast ({self.fast}) must be shorter than slow ({self.slow})")
+        return self
+
+    def required_features(self) -> tuple[str, ...]:
+        """The ratio of the two averages."""
+        return (f"sma_ratio_{self.fast}_{self.slow}",)
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        """A side on every warm bar; 0 only where the averages are equal."""
+        (ratio,) = self.required_features()
+        return warm_signals(features, (ratio,), pl.col(ratio).sign())

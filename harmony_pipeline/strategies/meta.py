@@ -1,0 +1,70 @@
+"""Meta-labelling: a simple rule proposes the side, a model decides whether to take it.
+
+The primary signal fires on CUSUM events only: bars on which the price has moved enough to be worth a decision. Labels tell
+the model how such bets ended, and it learns the probability that the next one ends well. A low probability
+means *no trade*; it never means the opposite trade, which was not what the model was asked about
+(Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 2.5.2 and 3.6).
+"""
+
+from typing import Literal, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.part import Part
+from harmony_pipeline.schemas import REAL, TEXT
+from harmony_pipeline.strategies.base import warm_signals
+
+EVENT = "cusum_event"
+SCALE = "volatility_20"  # without it an event has no barriers, so it could be neither labelled nor traded
+
+
+class MetaLabelled(Part):
+    """Candidates on CUSUM events, to be filtered by `filter_by_model`.
+
+    direction "event" bets on the move that fired, and leaves it to the model to tell continuation from exhaustion; "trend" bets
+    with the moving averages, whichever way the event went. The averages are required either way: the model reads them beside the event.
+    """
+
+    fast: int = Field(default=5, ge=2, description="bars of the fast average")
+    slow: int = Field(default=20, ge=3, description="bars of the slow average")
+    threshold: float | None = Field(default=None, ge=0.0, le=1.0, description="probability below which no trade is taken; none means model.threshold")
+    direction: Literal["event", "trend"] = Field(default="event", description="which side a candidate takes")
+
+    @model_validator(mode="after")
+    def _fast_is_faster(self) -> Self:
+        if self.fast >= self.slow:
+            raise ValueError(f"fast ({self.fast}) must be shorter than slow ({self.slow})")
+        return self
+
+    def required_features(self) -> tuple[str, ...]:
+        """The event, the trend and the scale of the barriers."""
+        return (f"sma_ratio_{self.fast}_{self.slow}", SCALE, EVENT)
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        """A side on event bars, 0 on all others."""
+        needed = self.required_features()
+        side = pl.col(EVENT) if self.direction == "event" else pl.when(pl.col(EVENT) != 0).then(pl.col(needed[0])).otherwise(0.0)
+        return warm_signals(features, needed, side.sign())
+
+    def filter_by_model(self, signals: pl.DataFrame, predictions: pl.DataFrame, model_threshold: float) -> pl.DataFrame:
+        """`with_probabilities` at this strategy's own threshold, or at `model_threshold` when it has none."""
+        return with_probabilities(signals, predictions, model_threshold if self.threshold is None else self.threshold)
+
+
+def with_probabilities(signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """`signals` with probability and model_id; the side is kept where probability >= threshold, else it is 0.
+
+    A signal without a prediction is not taken: before the first model there is nothing to trust. `predictions` (symbol, timestamp,
+    probability, model_id) are of one horizon; DataError when they are of several or one bar has two.
+    """
+    horizons = predictions["horizon"].unique().sort().to_list() if "horizon" in predictions.columns else []
+    if len(horizons) > 1:
+        raise DataError(f"predictions of horizons {', '.join(map(str, horizons))} are mixed: filter them to the horizon that trades")
+    known = predictions.select("symbol", "timestamp", pl.col("probability").cast(REAL), pl.col("model_id").cast(TEXT))
+    if known.select("symbol", "timestamp").is_duplicated().any():
+        raise DataError("predictions have more than one row for a symbol and timestamp: filter them to one model each")
+    joined = signals.join(known, on=["symbol", "timestamp"], how="left", maintain_order="left")
+    taken = (pl.col("probability") >= threshold).fill_null(False)
+    return joined.with_columns(side=pl.when(taken).then("side").otherwise(pl.lit(0, pl.Int8)).cast(pl.Int8))

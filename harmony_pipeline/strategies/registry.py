@@ -1,0 +1,89 @@
+"""From `[strategies.NAME]` to a strategy: the class by its import path, its parameters checked by name and value.
+
+A class with `signals` is a strategy; one with `on_bar` is a state machine and is made one by `Stepwise`. Shipped classes and
+your own are treated alike: any importable `module:Class` will do.
+"""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.strategies.base import Stepwise, Strategy
+from harmony_pipeline.strategies.settings import StrategySettings
+
+SHIPPED = (
+    "harmony_pipeline.strategies.crossover:MovingAverageCrossover",
+    "harmony_pipeline.strategies.rsi:RsiMomentum",
+    "harmony_pipeline.strategies.bollinger:BollingerReversion",
+    "harmony_pipeline.strategies.meta:MetaLabelled",
+    "harmony_pipeline.strategies.breakout:OpeningRangeBreakout",
+)
+
+
+def build_strategy(settings: StrategySettings, overrides: Mapping[str, Any] | None = None) -> Strategy:
+    """The strategy that `settings` names, with its parameters and `overrides` over them.
+
+    Raises ConfigError for an import path that leads nowhere, a class that is no strategy, a parameter that it does not have, or a
+    value that it refuses; the message names the valid choices.
+    """
+    kind = strategy_class(settings.use)
+    parameters = {**settings.parameters, **(overrides or {})}
+    _refuse_unknown(kind, parameters, settings.use)
+
+    def make() -> Any:
+        return kind(**parameters)
+
+    try:
+        built = make()
+    except ValidationError as error:
+        found = "; ".join(_sentence(detail["loc"], detail["msg"], detail.get("input")) for detail in error.errors())
+        raise ConfigError(f"strategy {settings.use}: {found}") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"strategy {settings.use} refused its parameters {parameters}: {error}") from None
+    strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make)
+    return strategy
+
+
+def strategy_class(use: str) -> type[Any]:
+    """The class at `module:Class`."""
+    module_name, separator, class_name = use.partition(":")
+    if not (separator and module_name and class_name):
+        raise ConfigError(f"strategy '{use}' is no import path: write module:Class{_choices(use)}")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise ConfigError(f"strategy '{use}': {module_name} itself imports {error.name}, which is not installed") from None
+        raise ConfigError(f"strategy '{use}': there is no module {module_name}{_choices(use)}") from None
+    kind = getattr(module, class_name, None)
+    if not inspect.isclass(kind):
+        raise ConfigError(f"strategy '{use}': {module_name} has no class {class_name}{_choices(use)}")
+    if not hasattr(kind, "required_features") or not (hasattr(kind, "signals") or hasattr(kind, "on_bar")):
+        raise ConfigError(f"strategy '{use}': {class_name} is no strategy; it needs required_features and either signals or on_bar{_choices(use)}")
+    return kind
+
+
+def _refuse_unknown(kind: type[Any], parameters: Mapping[str, Any], use: str) -> None:
+    accepted = inspect.signature(kind).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
+        return
+    for name in parameters:
+        if name not in accepted:
+            near = get_close_matches(name, accepted, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ConfigError(f"strategy {use} has no parameter '{name}'; {hint}valid: {', '.join(accepted) or 'none'}")
+
+
+def _choices(use: str) -> str:
+    near = get_close_matches(use, SHIPPED, n=1, cutoff=0.8)
+    return f"; did you mean {near[0]}?" if near else f"; shipped are {', '.join(SHIPPED)}"
+
+
+def _sentence(location: tuple[int | str, ...], message: str, found: Any) -> str:
+    said = message.removeprefix("Value error, ")
+    return f"parameter {'.'.join(map(str, location))} = {found!r}: {said}" if location else said

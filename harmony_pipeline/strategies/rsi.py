@@ -1,0 +1,32 @@
+"""Momentum by Wilder's relative strength index (New Concepts in Technical Trading Systems, 1978)."""
+
+from typing import Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from harmony_pipeline.part import Part
+from harmony_pipeline.strategies.base import warm_signals
+
+
+class RsiMomentum(Part):
+    """Long above `upper`, short below `lower`: strength is followed, not faded."""
+
+    window: int = Field(default=14, ge=2, description="bars of Wilder's smoothing")
+    upper: float = Field(default=60.0, ge=0.0, le=100.0)
+    lower: float = Field(default=40.0, ge=0.0, le=100.0)
+
+    @model_validator(mode="after")
+    def _lower_is_lower(self) -> Self:
+        if self.lower > self.upper:
+            raise ValueError(f"lower ({self.lower}) must not be above upper ({self.upper})")
+        return self
+
+    def required_features(self) -> tuple[str, ...]:
+        """The index itself."""
+        return (f"rsi_{self.window}",)
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        """1 above `upper`, -1 below `lower`, 0 between and on the limits."""
+        (index,) = self.required_features()
+        return warm_signals(features, (index,), pl.when(pl.col(index) > self.upper).then(1).when(pl.col(index) < self.lower).then(-1).otherwise(0))

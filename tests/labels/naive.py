@@ -1,0 +1,70 @@
+"""The trading rule once more, in plain loops over dictionaries: slow, obvious, and without a line of the library's."""
+
+import math
+
+SESSIONS = {  # 2024: regular open and close, UTC "HH:MM"; the 3rd was a half-day, the 4th a holiday
+    "2024-07-01": ("13:30", "20:00"),
+    "2024-07-02": ("13:30", "20:00"),
+    "2024-07-03": ("13:30", "17:00"),
+    "2024-07-05": ("13:30", "20:00"),
+    "2024-07-08": ("13:30", "20:00"),
+    "2024-07-09": ("13:30", "20:00"),
+}
+MINUTE = 60_000_000
+
+
+def tick(price):
+    return math.floor(price * 100 + 0.5) / 100 if price >= 1 else math.floor(price * 10000 + 0.5) / 10000
+
+
+def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bps):
+    """Outcome of an event on bar `at` of one symbol's regular bars `own` (dicts with t, end, open, high, low, factor)."""
+    found = dict.fromkeys(("entry", "end", "entry_price", "upper", "lower", "touched", "return"))
+    if at + 1 >= len(own):
+        return found
+    entry = own[at + 1]
+    take_distance = max(profit_take * volatility * math.sqrt(horizon), minimum_bps / 10000)
+    stop_distance = max(stop_loss * volatility * math.sqrt(horizon), minimum_bps / 10000)
+    price = entry["open"]
+    if side == 1:
+        upper, lower = tick(price * (1 + take_distance)), tick(price * (1 - stop_distance))
+    else:
+        upper, lower = tick(price * (1 + stop_distance)), tick(price * (1 - take_distance))
+    found.update(entry=at + 1, entry_price=price, upper=upper, lower=lower)
+
+    def settle(position, touched, exit_price):
+        growth = exit_price * own[position]["factor"] / (price * entry["factor"]) - 1
+        found.update({"end": position, "touched": touched, "return": growth if side == 1 else -growth})
+        return found
+
+    for number in range(1, horizon + 1):
+        position = at + number
+        if position >= len(own):
+            return found
+        bar = own[position]
+        up, down = upper * (entry["factor"] / bar["factor"]), lower * (entry["factor"] / bar["factor"])
+        if number > 1 and bar["open"] >= up:
+            return settle(position, "upper", bar["open"])
+        if number > 1 and bar["open"] <= down:
+            return settle(position, "lower", bar["open"])
+        hits_up, hits_down = bar["high"] >= up, bar["low"] <= down
+        down, up = min(down, bar["open"]), max(up, bar["open"])  # only a sub-penny entry can lie beyond a level on the tick
+        if hits_up and hits_down:
+            return settle(position, "lower", down) if side == 1 else settle(position, "upper", up)
+        if hits_up:
+            return settle(position, "upper", up)
+        if hits_down:
+            return settle(position, "lower", down)
+    position = at + horizon + 1
+    return settle(position, "vertical", own[position]["open"]) if position < len(own) else found
+
+
+def uniqueness(labels, bars):
+    """Mean over each life of 1 / (labels alive), from a full labels x bars matrix. `labels` are (entry, end) positions, None = none."""
+    alive = [[entry is not None and entry <= bar <= (bars - 1 if end is None else end) for bar in range(bars)] for entry, end in labels]
+    counts = [sum(row[bar] for row in alive) for bar in range(bars)]
+    weights = []
+    for (_, end), row in zip(labels, alive, strict=True):
+        shares = [1 / counts[bar] for bar in range(bars) if row[bar]]
+        weights.append(sum(shares) / len(shares) if end is not None and shares else None)
+    return weights

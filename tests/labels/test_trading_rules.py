@@ -1,0 +1,82 @@
+"""The scalar rules that labels, backtest and session share."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony_pipeline.market.trading_rules import NOTHING, STOP, TAKE, barrier_levels, exit_at_bar, level_now, round_to_tick, trade_return
+
+PRICES = st.floats(0.01, 5000.0)
+
+
+@pytest.mark.parametrize(("price", "expected"), [(10.005, 10.01), (10.004, 10.0), (1.0, 1.0), (0.99994, 0.9999), (0.12345, 0.1235), (250.125, 250.13)])
+def test_prices_round_to_the_tick_halves_up(price, expected):
+    assert round_to_tick(price) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(price=PRICES)
+def test_rounding_is_idempotent_and_near(price):
+    rounded = round_to_tick(price)
+    assert round_to_tick(rounded) == rounded
+    assert abs(rounded - price) <= (0.005 if price >= 1 else 0.00005) * (1 + 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(side=st.sampled_from([-1, 1]), price=PRICES, volatility=st.floats(0, 0.2), horizon=st.integers(1, 500))
+def test_a_short_s_barriers_are_a_long_s_with_the_multiples_swapped(side, price, volatility, horizon):
+    assert barrier_levels(side, price, volatility, horizon, 2.0, 1.0, 15.0) == barrier_levels(-side, price, volatility, horizon, 1.0, 2.0, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("side", "bar", "entry_bar", "expected"),
+    [  # stop 98, take 104 for the long; stop 104, take 98 for the short
+        (1, (100, 101, 99), False, (NOTHING, 0.0)),
+        (1, (98, 105, 97), False, (STOP, 98.0)),
+        (1, (97, 105, 96), False, (STOP, 97.0)),
+        (1, (104, 105, 97), False, (TAKE, 104.0)),
+        (1, (110, 111, 97), False, (TAKE, 110.0)),
+        (1, (100, 104, 98), False, (STOP, 98.0)),
+        (1, (100, 104, 99), False, (TAKE, 104.0)),
+        (1, (104, 104, 103), True, (TAKE, 104.0)),
+        (1, (110, 111, 97), True, (STOP, 98.0)),
+        (1, (97.5, 105, 97), True, (STOP, 97.5)),
+        (1, (104.5, 105, 104), True, (TAKE, 104.5)),
+        (-1, (104, 105, 97), False, (STOP, 104.0)),
+        (-1, (106, 107, 97), False, (STOP, 106.0)),
+        (-1, (97, 105, 96), False, (TAKE, 97.0)),
+        (-1, (100, 104, 98), False, (STOP, 104.0)),
+        (-1, (100, 103, 98), False, (TAKE, 98.0)),
+        (-1, (97, 105, 96), True, (STOP, 104.0)),
+        (-1, (104.5, 105, 104), True, (STOP, 104.5)),
+        (-1, (97.5, 98, 97), True, (TAKE, 97.5)),
+    ],
+)
+def test_what_one_bar_does_to_a_position(side, bar, entry_bar, expected):
+    stop, take = (98.0, 104.0) if side == 1 else (104.0, 98.0)
+    opened, high, low = map(float, bar)
+    assert exit_at_bar(side, opened, high, low, stop, take, entry_bar) == expected
+    assert exit_at_bar.py_func(side, opened, high, low, stop, take, entry_bar) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(level=PRICES, factor=st.floats(1e-3, 1e3))
+def test_a_level_between_equal_factors_is_itself_to_the_last_bit(level, factor):
+    assert level_now(level, factor, factor) == level
+
+
+def test_a_return_counts_splits_and_dividends_and_the_side():
+    assert trade_return(1, 100.0, 1.0, 26.0, 4.0) == pytest.approx(0.04)
+    assert trade_return(-1, 100.0, 1.0, 26.0, 4.0) == pytest.approx(-0.04)
+
+
+@settings(max_examples=100, deadline=None)
+@given(price=PRICES, volatility=st.floats(0, 0.2), horizon=st.integers(1, 500))
+def test_compiled_and_plain_python_agree_to_the_last_bit(price, volatility, horizon):
+    compiled = barrier_levels(1, price, volatility, horizon, 2.0, 1.0, 15.0)
+    assert compiled == barrier_levels.py_func(1, price, volatility, horizon, 2.0, 1.0, 15.0)
+    assert all(math.isfinite(level) for level in compiled)
+    assert np.isfinite(trade_return(1, price, 1.0, compiled[0], 1.0))
