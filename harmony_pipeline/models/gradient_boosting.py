@@ -1,0 +1,124 @@
+"""Gradient-boosted trees by LightGBM, tuned for labels that are mostly noise.
+
+Shallow trees, slow learning, strong shrinkage of the leaves, and a fixed number of rounds. Early stopping was left out on purpose: the
+only rows that could stop it are the calibration rows, and using them twice makes the calibration look better than it is. (Ke et al. 2017, "LightGBM: a highly
+efficient gradient boosting decision tree", NeurIPS 30.)
+
+Weights are average uniqueness and are *not* rescaled to mean 1: ten events that share one outcome count as about one observation, so the leaves'
+regularisation is measured against the effective number of observations (Lopez de Prado 2018, ch. 4).
+
+Same bits every time: a pinned number of threads, `deterministic`, `force_row_wise`, one seed. Bins are made afresh from each training window; sharing those of
+the first window over a backfill would be faster, but a period trained alone would then differ from the same period in a backfill.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from harmony_pipeline.models.base import FloatArray, checked_parameters, sigmoid
+from harmony_pipeline.models.samples import Samples, training_targets
+from harmony_pipeline.part import Part
+
+
+class GradientBoostingParameters(Part):
+    """LightGBM's own names, except `rounds`."""
+
+    rounds: int = Field(100, ge=1, le=5000, description="trees")
+    learning_rate: float = Field(0.03, gt=0.0, le=1.0)
+    max_depth: int = Field(3, ge=1, le=12)
+    num_leaves: int = Field(8, ge=2, le=1024)
+    min_data_in_leaf: int = Field(40, ge=1, description="rows")
+    min_sum_hessian_in_leaf: float = Field(1.0, ge=0.0, description="about four effective observations a unit")
+    lambda_l1: float = Field(0.0, ge=0.0)
+    lambda_l2: float = Field(10.0, ge=0.0, description="in the same unit")
+    feature_fraction: float = Field(0.7, gt=0.0, le=1.0)
+    bagging_fraction: float = Field(0.7, gt=0.0, le=1.0, description="rows drawn for each tree")
+    max_bin: int = Field(63, ge=3, le=255)
+    min_gain_to_split: float = Field(0.0, ge=0.0)
+    path_smooth: float = Field(0.0, ge=0.0)
+    extra_trees: bool = False
+    num_threads: int = Field(1, ge=1, le=2, description="the trees are the same to the last bit with one and with two")
+
+
+class GradientBoosting:
+    """LightGBM on log loss, through `lgb.train`."""
+
+    short: ClassVar[str] = "gbm"
+    artifact: ClassVar[str] = "model.txt"
+
+    def __init__(self, parameters: Mapping[str, Any], seed: int) -> None:
+        self._parameters = checked_parameters(GradientBoostingParameters, parameters)
+        self._seed = seed
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter in force."""
+        return self._parameters.model_dump()
+
+    def fit(self, samples: Samples) -> "BoostedTrees":
+        """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label occurs."""
+        lgb = lightgbm()
+        labels, weights = training_targets(samples)
+        options = {**self.parameters, "objective": "binary", "bagging_freq": 1, "feature_pre_filter": False, "verbosity": -1}
+        options |= {"seed": self._seed, "deterministic": True, "force_row_wise": True}
+        rounds = options.pop("rounds")
+        data = lgb.Dataset(samples.X, label=labels, weight=weights, feature_name=_column_names(len(samples.names)), params=options)
+        booster = lgb.train(options, data, num_boost_round=rounds)
+        return BoostedTrees.from_text(booster.model_to_string(), samples.names)
+
+    @classmethod
+    def load(cls, blob: bytes) -> "BoostedTrees":
+        """The model from LightGBM's text format, headed by the names of the inputs."""
+        names, _, text = blob.decode().partition("\n")
+        return BoostedTrees.from_text(text, tuple(names.removeprefix("inputs=").split(",")) if names != "inputs=" else ())
+
+
+class BoostedTrees:
+    """A fitted LightGBM model. It is always rebuilt from its text, so that a fresh and a loaded model are the same thing."""
+
+    def __init__(self, booster: Any, text: str, names: tuple[str, ...]) -> None:
+        self._booster = booster
+        self._text = text
+        self.names = names
+
+    @classmethod
+    def from_text(cls, text: str, names: tuple[str, ...]) -> "BoostedTrees":
+        """The model of LightGBM's text format."""
+        return cls(lightgbm().Booster(model_str=text), text, names)
+
+    def margin(self, X: FloatArray) -> FloatArray:
+        """Log-odds [rows]: the sum of the trees' leaves."""
+        if X.shape[0] == 0:
+            return np.empty(0)
+        return np.asarray(self._booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """Probability [rows], before calibration."""
+        return sigmoid(self.margin(X))
+
+    def importance(self) -> dict[str, float]:
+        """Share of the total gain by input."""
+        gain = np.asarray(self._booster.feature_importance(importance_type="gain"), dtype=np.float64)
+        total = gain.sum()
+        return dict(zip(self.names, (gain / total if total > 0.0 else gain).tolist(), strict=True))
+
+    def save(self) -> bytes:
+        """LightGBM's text format, headed by one line with the names of the inputs."""
+        return f"inputs={','.join(self.names)}\n{self._text}".encode()
+
+
+def lightgbm() -> Any:
+    """The LightGBM module: imported here and nowhere else, on first use, as that takes more than a second."""
+    from harmony_pipeline.models.openmp import ensure_openmp
+
+    ensure_openmp()
+    import lightgbm as module
+
+    return module
+
+
+def _column_names(count: int) -> list[str]:
+    """Plain names inside LightGBM, which refuses some characters in them; the real ones are kept beside."""
+    return [f"input_{number}" for number in range(count)]

@@ -1,0 +1,55 @@
+"""LightGBM needs an OpenMP runtime, which bare systems lack; scikit-learn's wheel brings one under another name.
+
+The real case: `python:3.x-slim` has no libgomp.so.1, and `import lightgbm` fails with an OSError. A copy of scikit-learn's bundled
+library whose inner name is set back to `libgomp.so.1` satisfies the loader, so a newcomer needs no system package.
+"""
+
+import ctypes
+import importlib.util
+import os
+import re
+import tempfile
+from pathlib import Path
+
+SONAME = b"libgomp.so.1"
+
+
+def ensure_openmp() -> str:
+    """Make `import lightgbm` possible; returns where the runtime came from: `system`, or the path of the copy."""
+    try:
+        ctypes.CDLL(SONAME.decode())
+    except OSError:
+        bundled = _bundled()
+        if bundled is None:
+            return "missing"
+        copy = _renamed(bundled)
+        ctypes.CDLL(str(copy), mode=ctypes.RTLD_GLOBAL)
+        return str(copy)
+    return "system"
+
+
+def _bundled() -> Path | None:
+    """scikit-learn's own libgomp, if this platform's wheel has one."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        return None
+    return next(iter(sorted((Path(found.origin).parent.parent / "scikit_learn.libs").glob("libgomp-*.so*"))), None)
+
+
+def _renamed(library: Path) -> Path:
+    """A cached copy of `library` that calls itself libgomp.so.1: the name in its string table is overwritten, zero-padded."""
+    folder = Path.home() / ".cache" / "harmony" / "openmp"
+    target = folder / f"{library.stem}-as-libgomp.so.1"
+    if target.exists():
+        return target
+    content = library.read_bytes()
+    name = library.name.encode()
+    places = [match.start() for match in re.finditer(re.escape(name) + rb"\0", content)]
+    for place in places:
+        content = content[:place] + SONAME.ljust(len(name), b"\0") + content[place + len(name) :]
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    Path(temporary).replace(target)
+    return target

@@ -1,0 +1,179 @@
+"""The folder of trained models, and which of them may trade.
+
+    ROOT/MODEL_ID/card.json, model.txt (or what the forecaster writes), manifest.json (hash of each file)
+    ROOT/promoted.json    the promoted model, and every earlier one
+
+Laws: a model is whole or absent (it is written aside, flushed, and renamed); a model that exists is never changed, since its id is a hash of its content;
+nothing is loaded whose files do not match their hashes. The promoted pointer holds the hash of the artifact as well, so a session trades exactly
+what the gate judged.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.models.base import to_json
+from harmony_pipeline.models.trained import TrainedModel
+
+MANIFEST = "manifest.json"
+PROMOTED = "promoted.json"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One entry of the promoted pointer."""
+
+    model_id: str
+    decided_at: datetime
+    artifact_hash: str
+
+
+class ModelRegistry:
+    """Trained models below `root`, which is STATE/models. Any number of readers; writers may race, the first one wins."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, model_id: str) -> Path:
+        """Folder of a model, whether or not it exists."""
+        return self.root / model_id
+
+    def save(self, trained: TrainedModel) -> Path:
+        """Keep a model; saving it again changes nothing. A damaged copy is moved aside and replaced."""
+        files = trained.files()
+        folder = self.path(trained.model_id)
+        if folder.exists() and self._is_sound(trained.model_id):
+            return folder
+        self.root.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{trained.model_id}.", suffix=".tmp", dir=self.root))
+        try:
+            for name, content in files.items():
+                _write_flushed(aside / name, content)
+            _write_flushed(aside / MANIFEST, to_json({name: _hash(content) for name, content in files.items()}))
+            aside.chmod(0o755)
+            _flush_folder(aside)
+            self._publish(aside, trained.model_id)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return folder
+
+    def _publish(self, aside: Path, model_id: str) -> None:
+        folder = self.path(model_id)
+        if folder.exists() and not self._is_sound(model_id):
+            folder.rename(Path(tempfile.mkdtemp(prefix=f".{model_id}.", suffix=".damaged", dir=self.root)) / model_id)
+        try:
+            aside.rename(folder)
+        except OSError:
+            if not self._is_sound(model_id):  # otherwise another process has just saved the same model
+                raise
+        _flush_folder(self.root)
+
+    def _is_sound(self, model_id: str) -> bool:
+        try:
+            self._read(model_id)
+        except (DataError, NotReady):
+            return False
+        return True
+
+    def model_ids(self) -> list[str]:
+        """Ids of the models, in order; half-written ones are not among them."""
+        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
+
+    def load(self, model_id: str, artifact_hash: str | None = None) -> TrainedModel:
+        """The model, after checking every file against its hash, and the whole against `artifact_hash` if one is pinned.
+
+        Raises NotReady when there is no such model and DataError when it is not what was saved.
+        """
+        files = self._read(model_id)
+        found = _artifact_hash(files)
+        if artifact_hash is not None and found != artifact_hash:
+            raise DataError(f"{self.path(model_id)}: the artifact's hash is {found}, pinned was {artifact_hash}; materialise and promote it again")
+        trained = TrainedModel.from_files(files)
+        if trained.model_id != model_id:
+            raise DataError(f"{self.path(model_id)}: the folder holds the model {trained.model_id}; move it to that name or materialise the model again")
+        return trained
+
+    def _read(self, model_id: str) -> dict[str, bytes]:
+        folder = self.path(model_id)
+        if not (folder / MANIFEST).is_file():
+            raise NotReady(f"there is no model {model_id} in {self.root}; materialise `model` for its period")
+        try:
+            hashes: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())
+            files = {name: (folder / name).read_bytes() for name in hashes}
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder}: cannot be read ({error}); materialise the model again") from None
+        for name, content in files.items():
+            if _hash(content) != hashes[name]:
+                raise DataError(f"{folder / name}: the file does not match its hash in {MANIFEST}; materialise the model again")
+        return files
+
+    def artifact_hash(self, model_id: str) -> str:
+        """Hash of all files of a model: what a session pins."""
+        return _artifact_hash(self._read(model_id))
+
+    def promote(self, model_id: str, decided_at: datetime) -> Promotion:
+        """Make this the model that trades. Promoting the present one again changes nothing. Raises NotReady or DataError when it cannot be loaded."""
+        history = self.history()
+        new = Promotion(model_id, decided_at, _artifact_hash(self.load(model_id).files()))
+        if history and (history[-1].model_id, history[-1].artifact_hash) == (new.model_id, new.artifact_hash):
+            return history[-1]
+        entries = [{"model_id": one.model_id, "decided_at": one.decided_at.isoformat(), "artifact_hash": one.artifact_hash} for one in (*history, new)]
+        temporary = self.root / f".{PROMOTED}.{os.getpid()}.tmp"
+        _write_flushed(temporary, to_json({**entries[-1], "history": entries}))
+        temporary.replace(self.root / PROMOTED)
+        _flush_folder(self.root)
+        return new
+
+    def history(self) -> list[Promotion]:
+        """Every promotion, oldest first. Raises DataError when the pointer cannot be read."""
+        path = self.root / PROMOTED
+        if not path.exists():
+            return []
+        try:
+            entries: list[dict[str, Any]] = json.loads(path.read_bytes())["history"]
+            return [Promotion(one["model_id"], datetime.fromisoformat(one["decided_at"]), one["artifact_hash"]) for one in entries]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: not a promotion record ({error!r}); restore it, or delete it and have the gate decide again") from None
+
+    def promoted(self) -> str | None:
+        """Id of the model that may trade; None before the first promotion."""
+        history = self.history()
+        return history[-1].model_id if history else None
+
+    def load_promoted(self) -> TrainedModel:
+        """The model that may trade, exactly as it was when the gate passed it. Raises NotReady when none was promoted."""
+        history = self.history()
+        if not history:
+            raise NotReady("no model has been promoted; materialise `promoted_model`")
+        return self.load(history[-1].model_id, history[-1].artifact_hash)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _artifact_hash(files: Mapping[str, bytes]) -> str:
+    return _hash(to_json({name: _hash(content) for name, content in files.items()}))
+
+
+def _write_flushed(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,218 @@
+"""Labelled events joined with what was known at them: the rows that models learn from and predict.
+
+The one law: an input of an event is known at the end of the event's bar. Features are stamped with that bar; a regime counts from its own
+`known_at`, and only when that lies at or before the *start* of the bar (one bar late at most, never early).
+
+Long and short share what they teach. A momentum of +1 % before a long and of -1 % before a short are the same situation, so inputs that
+flip their sign with direction are multiplied by the event's side (`SIDED`, after subtracting the neutral value) and called `NAME_sided`. Inputs without a
+direction (volatility, ADX, volume) stay as they are. `side` itself is an input too, since markets are not symmetric.
+
+All symbols teach one model, so inputs must mean the same at every price. MACD is in currency and is divided by the average true range where the
+feature set has one; columns that are themselves prices or price ranges (`PRICE_LEVELS`) are left out, they would only tell the model which symbol it
+is looking at.
+
+Live trading builds its single row with the same `InputMap.matrix`, so research and serving cannot drift apart.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.errors import DataError, NotReady
+
+FloatArray = NDArray[np.float64]
+
+# family of the feature's name (without its window lengths) -> the value that says neither up nor down
+SIDED: dict[str, float] = {
+    "log_return": 0.0,
+    "momentum": 0.0,
+    "roc": 0.0,
+    "sma_ratio": 0.0,
+    "ema_ratio": 0.0,
+    "macd": 0.0,
+    "bollinger_z": 0.0,
+    "signed_volume": 0.0,
+    "vwap_distance": 0.0,
+    "gap": 0.0,
+    "cusum_event": 0.0,
+    "rsi": 50.0,
+    "range_position": 0.5,
+}
+PRICE_LEVELS = frozenset({"sma", "ema", "atr"})
+PER_RANGE = "macd"
+REGIME_NAMES = ("regime_trend_sided", "regime_trend_distance_sided", "regime_volatility_high", "regime_volatility_ratio")
+_REGIME_SIDED = np.array([True, True, False, False])
+_WINDOWS = re.compile(r"(_\d+)+$")
+
+
+def family(feature: str) -> str:
+    """`rsi_14` -> `rsi`, `macd_12_26_9` -> `macd`."""
+    return _WINDOWS.sub("", feature)
+
+
+@dataclass(frozen=True)
+class InputMap:
+    """How feature columns, the side and the regime become the inputs of a model."""
+
+    feature_columns: tuple[str, ...]
+    regimes: bool = False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the inputs: those of the feature columns, then `side`, then the regime's."""
+        features = []
+        for name in self._kept:
+            scaled = f"{name}_per_{self._range}" if family(name) == PER_RANGE and self._range else name
+            features.append(f"{scaled}_sided" if family(name) in SIDED else scaled)
+        return (*features, "side", *(REGIME_NAMES if self.regimes else ()))
+
+    @cached_property
+    def _kept(self) -> tuple[str, ...]:
+        return tuple(name for name in self.feature_columns if family(name) not in PRICE_LEVELS)
+
+    @cached_property
+    def _range(self) -> str | None:
+        """The average true range that currency amounts are divided by."""
+        return next((name for name in self.feature_columns if family(name) == "atr"), None)
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], FloatArray, NDArray[np.bool_]]:
+        """For each kept column: its place, whether it is sided, its neutral value, whether it is divided by the range."""
+        families = [family(name) for name in self._kept]
+        place = np.array([self.feature_columns.index(name) for name in self._kept], dtype=np.int64)
+        sided = np.array([name in SIDED for name in families], dtype=bool)
+        neutral = np.array([SIDED.get(name, 0.0) for name in families], dtype=np.float64)
+        return place, sided, neutral, np.array([name == PER_RANGE for name in families], dtype=bool)
+
+    def matrix(self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None) -> FloatArray:
+        """float64 [rows, inputs] from features [rows, feature_columns], side [rows] and regime [rows, 4] (see `regimes_at`).
+
+        What is not finite becomes NaN: not known.
+        """
+        place, sided, neutral, per_range = self._arrays
+        direction = side[:, None]
+        values = features[:, place]
+        if self._range is not None:
+            unit = features[:, self.feature_columns.index(self._range)][:, None]
+            with np.errstate(divide="ignore", invalid="ignore"):  # a range of 0 gives what is not finite
+                values = np.where(per_range, values / unit, values)
+        parts = [np.where(sided, (values - neutral) * direction, values), direction]
+        if self.regimes:
+            known = np.full((side.size, len(REGIME_NAMES)), np.nan) if regime is None else regime
+            parts.append(np.where(_REGIME_SIDED, known * direction, known))
+        inputs = np.concatenate(parts, axis=1)
+        return np.ascontiguousarray(np.where(np.isfinite(inputs), inputs, np.nan), dtype=np.float64)
+
+    def row(self, features: FloatArray, side: int, regime: FloatArray | None = None) -> FloatArray:
+        """The inputs [inputs] of one event, from its features [feature_columns] and regime [4]: what the live session calls."""
+        row: FloatArray = self.matrix(features[None, :], np.array([side], dtype=np.float64), None if regime is None else regime[None, :])[0]
+        return row
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Events in order of (timestamp, symbol) with their inputs.
+
+    frame: symbol, timestamp, side, end_timestamp, return, label, weight; the outcome columns are null while an event is unresolved.
+    X: float64 [rows, inputs], NaN where an input is not known. names: of the inputs. inputs: how X was made from feature columns, where it was.
+    """
+
+    frame: pl.DataFrame
+    X: FloatArray
+    names: tuple[str, ...]
+    inputs: InputMap | None = None
+
+    def __post_init__(self) -> None:
+        if self.X.shape != (self.frame.height, len(self.names)):
+            raise DataError(f"samples: X has shape {self.X.shape}, but there are {self.frame.height} rows and {len(self.names)} names")
+        if not self.frame["timestamp"].is_sorted():
+            raise DataError("samples: events must be in order of timestamp, so that the latest ones are the calibration part; sort them by (timestamp, symbol)")
+
+    @property
+    def height(self) -> int:
+        """Number of events."""
+        return self.frame.height
+
+    def where(self, mask: NDArray[np.bool_]) -> Self:
+        """The events where `mask` [rows] is true, in the same order."""
+        return type(self)(self.frame.filter(pl.Series(mask)), np.ascontiguousarray(self.X[mask]), self.names, self.inputs)
+
+    def labels(self) -> FloatArray:
+        """0.0 or 1.0 by row; NaN while unresolved."""
+        return _numbers(self.frame["label"])
+
+    def weights(self) -> FloatArray:
+        """Average uniqueness by row, in (0, 1]; NaN while unresolved."""
+        return _numbers(self.frame["weight"])
+
+
+def _numbers(column: pl.Series) -> FloatArray:
+    return np.asarray(column.cast(pl.Float64).fill_null(np.nan).to_numpy(), dtype=np.float64)
+
+
+def training_targets(samples: Samples) -> tuple[FloatArray, FloatArray]:
+    """(labels, weights) of resolved samples. Raises DataError when one is missing or unusable, or only one label occurs."""
+    labels, weights = samples.labels(), samples.weights()
+    bad = np.flatnonzero(~(np.isfinite(labels) & np.isfinite(weights) & (np.nan_to_num(weights) >= 0.0)))
+    if bad.size:
+        row = samples.frame.row(int(bad[0]), named=True)
+        what = f"{row['symbol']} at {row['timestamp']}: label {row['label']}, weight {row['weight']}"
+        raise DataError(f"cannot train on {what}; only resolved events with a weight teach")
+    if np.unique(labels).size < 2:
+        raise DataError(f"cannot train on {samples.height} events that all have the same outcome; use a longer history")
+    return labels, weights
+
+
+def build_samples(features: pl.DataFrame, labels: pl.DataFrame, regimes: pl.DataFrame | None, feature_columns: Sequence[str], horizon: int) -> Samples:
+    """The events of one horizon, resolved or not, each with the features of its own bar and the regime known by then.
+
+    Without `regimes` (None) there are no regime inputs; an empty frame gives unknown ones. Raises DataError on a feature column that is not there and
+    NotReady on an event whose bar has no features at all, since predicting from nothing would pass unseen.
+    """
+    inputs = InputMap(tuple(feature_columns), regimes=regimes is not None)
+    missing = [name for name in inputs.feature_columns if name not in features.columns]
+    if missing:
+        raise DataError(f"features lack the column(s) {', '.join(missing)}; materialise features again with this feature set")
+    events = labels.filter(pl.col("horizon") == horizon).select("symbol", "timestamp", "side", "end_timestamp", "return", "label", "weight")
+    known = features.select("symbol", "timestamp", *inputs.feature_columns, __known=pl.lit(value=True))
+    joined = events.join(known, on=["symbol", "timestamp"], how="left").sort("timestamp", "symbol")
+    _require_features(joined)
+    frame = joined.select(events.columns)
+    matrix = joined.select(pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in inputs.feature_columns).to_numpy()
+    matrix = matrix.reshape(frame.height, len(inputs.feature_columns))
+    regime = None if regimes is None else regimes_at(regimes, frame["timestamp"])
+    return Samples(frame, inputs.matrix(matrix, frame["side"].cast(pl.Float64).to_numpy(), regime), inputs.names, inputs)
+
+
+def _require_features(joined: pl.DataFrame) -> None:
+    orphans = joined.filter(pl.col("__known").is_null())
+    if orphans.height:
+        symbol, stamp = orphans.row(0)[:2]
+        raise NotReady(f"{orphans.height} labelled events have no row in features, first {symbol} at {stamp}; materialise features for that period")
+
+
+def regimes_at(regimes: pl.DataFrame, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:
+    """The latest regime known at or before each timestamp, float64 [rows, 4]; NaN before the first.
+
+    Columns: trend (+1 bull, -1 bear); index level over its average, less 1; volatility (1 high, 0 low); realised over median volatility.
+    """
+    stamps = pl.Series("timestamp", timestamps, dtype=pl.Datetime("us", "UTC"))
+    ordered = regimes.sort("known_at", "timestamp")
+    values = ordered.select(
+        pl.when(pl.col("trend") == "bull").then(1.0).when(pl.col("trend") == "bear").then(-1.0).alias("trend"),
+        (pl.col("index_level") / pl.col("trend_average") - 1.0).alias("distance"),
+        pl.when(pl.col("volatility") == "high").then(1.0).when(pl.col("volatility") == "low").then(0.0).alias("high"),
+        (pl.col("realised_volatility") / pl.col("volatility_median")).alias("ratio"),
+    )
+    table = np.full((values.height + 1, len(REGIME_NAMES)), np.nan)  # row 0: nothing is known yet
+    table[1:] = values.select(pl.all().fill_null(np.nan)).to_numpy()
+    known_at = ordered["known_at"].to_physical().to_numpy()
+    position: NDArray[np.int64] = np.searchsorted(known_at, stamps.to_physical().to_numpy(), side="right")
+    return np.asarray(table[position], dtype=np.float64)

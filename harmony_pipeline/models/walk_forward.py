@@ -1,0 +1,223 @@
+"""Walk-forward training: one model a retraining period, and its predictions inside that period only.
+
+The one law: a model of period P has seen no outcome that was settled after `P.start - embargo`, and predicts only events in `P.start <= timestamp < P.end`.
+Purging goes by `end_timestamp`, the moment an outcome became known; the embargo adds a distance for what lingers (Lopez de Prado 2018, ch. 7.4).
+
+    training part                        calibration part          embargo   P: predictions
+    |--- fitted: settled by C -------|   C |--- settled by E -----|  E ......| start ------------ end |
+
+Backfilling every period is the walk-forward test, and the newest one is the retraining. There is no second path.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.models.base import FloatArray, Forecaster, Model, build_forecaster
+from harmony_pipeline.models.calibration import Platt, fit_platt, levelled, shrunk
+from harmony_pipeline.models.evaluation import evaluate
+from harmony_pipeline.models.samples import Samples
+from harmony_pipeline.models.scores import reliability, scores
+from harmony_pipeline.models.settings import ModelSettings
+from harmony_pipeline.models.trained import Card, TrainedModel
+from harmony_pipeline.schemas import FOLDS, MODELS, PREDICTIONS
+
+__all__ = ["Fold", "embargo_of", "evaluate", "predict_period", "split", "train_period"]
+
+_FEWEST_FIT_ROWS = 20
+_TOP_IMPORTANCES = 20
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One period: what it was trained on and, if there was enough history, the model.
+
+    model_row: MODELS with one row, or none. fold_row: FOLDS with one row. reason: why there is no model.
+    """
+
+    model: TrainedModel | None
+    model_row: pl.DataFrame
+    fold_row: pl.DataFrame
+    metrics: dict[str, Any]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which events a period may learn from; masks are bool [rows] over the samples."""
+
+    train_end: datetime
+    train: NDArray[np.bool_]
+    fit: NDArray[np.bool_]
+    calibrate: NDArray[np.bool_]
+    purged: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+
+
+def embargo_of(settings: ModelSettings, timeframe: str) -> timedelta:
+    """The embargo as a length of time."""
+    return timedelta(minutes=settings.embargo_bars * TIMEFRAME_MINUTES[timeframe])
+
+
+def split(samples: Samples, period: Period, timeframe: str, settings: ModelSettings) -> Split:
+    """Training, purged and test events of one period.
+
+    train: settled by `period.start - embargo` (and inside the rolling window, if there is one). purged: earlier than the period but not settled
+    by then. calibrate: the latest `calibration_fraction` of the training events, cut between two timestamps. fit: training events that were settled by
+    the first calibration event.
+    """
+    train_end = period.start - embargo_of(settings, timeframe)
+    window = pl.lit(value=True)
+    if settings.maximum_train_days is not None:
+        window = pl.col("timestamp") >= period.start - timedelta(days=settings.maximum_train_days)
+    settled = (pl.col("end_timestamp") <= train_end).fill_null(value=False) & pl.col("label").is_not_null()
+    before = window & (pl.col("timestamp") < period.start)
+    masks = samples.frame.select(
+        train=before & settled, purged=before & ~settled, test=(pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end)
+    )
+    train, purged, test = (masks[name].to_numpy().copy() for name in ("train", "purged", "test"))
+    fit, calibrate = _fit_and_calibration(samples, train, settings.calibration_fraction)
+    return Split(train_end, train, fit, calibrate, purged, test)
+
+
+def _fit_and_calibration(samples: Samples, train: NDArray[np.bool_], fraction: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    rows = np.flatnonzero(train)
+    if not rows.size:
+        return train.copy(), train.copy()
+    first = samples.frame["timestamp"][int(rows[min(int(rows.size * (1.0 - fraction)), rows.size - 1)])]
+    masks = samples.frame.select(late=pl.col("timestamp") >= first, settled=(pl.col("end_timestamp") <= first).fill_null(value=False))
+    return train & masks["settled"].to_numpy(), train & masks["late"].to_numpy()
+
+
+def train_period(
+    samples: Samples,
+    period: Period,
+    horizon: int,
+    timeframe: str,
+    settings: ModelSettings,
+    feature_set_hash: str,
+    data_hash: str | None = None,
+    code_version: str = "",
+    seed: int | None = None,
+    created_at: datetime | None = None,
+) -> Fold:
+    """Train the model of one period from what was settled before it; `samples` may hold any other events too, they change nothing.
+
+    `data_hash` None: the hash of the training events themselves, which stays the same when later data arrives. `seed` None: the settings'. Too little
+    history is no error: the fold then has no model and says why.
+    """
+    parts = split(samples, period, timeframe, settings)
+    forecaster = build_forecaster(settings.forecaster, settings.parameters, settings.seed if seed is None else seed)
+    training = samples.where(parts.train)
+    metrics: dict[str, Any] = {"train_rows": training.height, "purged_rows": int(parts.purged.sum()), "test_rows": int(parts.test.sum()), "out_of_sample": None}
+    reason = _too_little(samples, parts, settings)
+    if reason is not None:
+        return Fold(None, MODELS.empty(), _fold_row(None, samples, parts, period, horizon, settings), {**metrics, "reason": reason}, reason)
+    model, calibration = _fit(forecaster, samples, parts)
+    card = Card(
+        settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash, data_hash or _rows_hash(training), forecaster.parameters,
+        settings.seed if seed is None else seed, samples.names, samples.inputs.feature_columns if samples.inputs else None,
+        samples.inputs.regimes if samples.inputs else False, calibration.slope, calibration.intercept,
+    )  # fmt: skip
+    trained = TrainedModel(card.id_with(model.save()), card, model)
+    metrics |= _metrics(trained, samples, parts)
+    fold_row = _fold_row(trained.model_id, samples, parts, period, horizon, settings)
+    return Fold(trained, _model_row(trained, metrics, code_version, created_at or datetime.now(UTC)), fold_row, metrics)
+
+
+def _too_little(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
+    """Why these events cannot make a model; None when they can."""
+    rows, fit_rows = int(parts.train.sum()), int(parts.fit.sum())
+    if rows < settings.minimum_train_rows:
+        return f"{rows} events were settled by {parts.train_end:%Y-%m-%d %H:%M} UTC; model.minimum_train_rows is {settings.minimum_train_rows}"
+    if fit_rows < _FEWEST_FIT_ROWS:
+        return f"only {fit_rows} of {rows} events were settled before the calibration part began; {_FEWEST_FIT_ROWS} are needed"
+    if np.unique(samples.labels()[parts.fit]).size < 2:
+        return f"all {fit_rows} events to fit had the same outcome"
+    return None
+
+
+def _fit(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model, Platt]:
+    model = forecaster.fit(samples.where(parts.fit))
+    later, training = samples.where(parts.calibrate), samples.where(parts.train)
+    margin, weight = model.margin(later.X), later.weights()
+    days = later.frame["timestamp"].dt.date().to_physical().cast(pl.Int64).to_numpy()
+    calibration = shrunk(fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days)
+    return model, levelled(calibration, margin, weight, _smoothed_rate(training))
+
+
+def _smoothed_rate(training: Samples) -> float:
+    """Frequency of label 1 with one event a side added, as in Platt's targets."""
+    labels, weights = training.labels(), training.weights()
+    return float(((labels * weights).sum() + 1.0) / (weights.sum() + 2.0))
+
+
+def _rows_hash(training: Samples) -> str:
+    """Hash of exactly what is learned from."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr(training.names).encode())
+    for column in training.frame.select("symbol", "timestamp", "end_timestamp", "label", "weight").iter_columns():
+        digest.update(column.to_frame().write_ipc(None, compression="uncompressed").getvalue())
+    digest.update(np.where(np.isnan(training.X), np.nan, training.X).tobytes())
+    return digest.hexdigest()
+
+
+def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str, Any]:
+    """What is known at training time. The calibration part's scores flatter a little: two numbers were fitted to it."""
+    labels, weights = samples.labels()[parts.train], samples.weights()[parts.train]
+    later, outcome = samples.where(parts.calibrate), samples.labels()[parts.calibrate]
+    probability = trained.predict(later)
+    ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "fit_rows": int(parts.fit.sum()),
+        "calibration_rows": later.height,
+        "effective_rows": float(weights.sum()),
+        "base_rate": float((labels * weights).sum() / weights.sum()),
+        "calibration": {"slope": trained.card.slope, "intercept": trained.card.intercept, **scores(probability, outcome)},
+        "uncalibrated": scores(trained.model.predict(later.X), outcome),
+        "reliability": reliability(probability, outcome).to_dicts(),
+        "importance": dict(ranked[:_TOP_IMPORTANCES]),
+    }
+
+
+def _model_row(trained: TrainedModel, metrics: dict[str, Any], code_version: str, created_at: datetime) -> pl.DataFrame:
+    card = trained.card
+    row = {
+        "model_id": trained.model_id, "period": card.period, "horizon": card.horizon, "forecaster": card.forecaster, "created_at": created_at,
+        "feature_set_hash": card.feature_set_hash, "data_hash": card.data_hash, "code_version": code_version,
+        "parameters": json.dumps({**card.parameters, "seed": card.seed}, sort_keys=True), "metrics": json.dumps(metrics),
+        "artifact": f"models/{trained.model_id}",
+    }  # fmt: skip
+    return MODELS.conform(pl.DataFrame([row], schema_overrides={"created_at": pl.Datetime("us", "UTC")}))
+
+
+def _fold_row(model_id: str | None, samples: Samples, parts: Split, period: Period, horizon: int, settings: ModelSettings) -> pl.DataFrame:
+    training = samples.frame.filter(pl.Series(parts.train))
+    row = {
+        "period": period.key, "model_id": model_id, "horizon": horizon, "train_start": training["timestamp"].min(), "train_end": parts.train_end,
+        "train_last_end": training["end_timestamp"].max(), "test_start": period.start, "test_end": period.end, "train_rows": training.height,
+        "test_rows": int(parts.test.sum()), "purged_rows": int(parts.purged.sum()), "embargo": settings.embargo_bars,
+    }  # fmt: skip
+    return FOLDS.conform(pl.DataFrame([row], schema_overrides=FOLDS.dtypes))
+
+
+def predict_period(fold: Fold | TrainedModel | None, samples: Samples, period: Period) -> pl.DataFrame:
+    """PREDICTIONS of every event in `period.start <= timestamp < period.end`, resolved or not; no rows when there is no model."""
+    trained = fold.model if isinstance(fold, Fold) else fold
+    if trained is None:
+        return PREDICTIONS.empty()
+    inside = samples.frame.select((pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end)).to_series().to_numpy()
+    events = samples.where(inside)
+    probability: FloatArray = trained.predict(events)
+    rows = events.frame.select("symbol", "timestamp").with_columns(
+        model_id=pl.lit(trained.model_id), period=pl.lit(period.key), horizon=pl.lit(trained.card.horizon), probability=pl.Series(probability, dtype=pl.Float64)
+    )
+    return PREDICTIONS.conform(rows)
