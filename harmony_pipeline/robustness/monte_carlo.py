@@ -1,0 +1,215 @@
+"""Monte Carlo of a trade list: what else could have come of the same trades, and of slightly worse ones.
+
+A trade acts on a path as a return on equity: its pnl over the equity that stood just before it was booked, in the order of exits.
+For trades that do not overlap that is the equity at entry, on which the position was sized. For overlapping ones it also holds
+what settled while the trade was open; the equity at entry would be the other choice, but then the trades in their own
+order would no longer compound to the backtest's own result. This way they do, exactly: the product telescopes to (cash + sum of pnl) / cash.
+So `none` is the backtest's closed-trade curve, and a shuffle changes the drawdown and nothing else. Positions of a path grow and
+shrink with its equity, as sizing by a fraction of equity does; adding up pnl in currency would let a path that has halved trade at full size.
+
+| scenario | order of trades | disturbance |
+|---|---|---|
+| none | as they were, one path, exact sums | none |
+| bootstrap | drawn one by one with replacement | none |
+| block_bootstrap | stationary bootstrap, blocks of mean length `block` | none |
+| shuffle | permuted: drawdown only | none |
+| missed | as they were | each trade is missed with `miss_probability` |
+| slippage | as they were | extra cost on entry value, both sides, uniform in [0, 2 * slippage_bps], so its mean is the setting |
+| anomalies | as they were | with `anomaly_probability` a trade returns -anomaly_size * abs(worst trade) |
+| stressed | stationary bootstrap | misses, slippage and anomalies together |
+
+max_drawdown is `equity / peak - 1` on closed trades, the starting cash being the first peak; open losses inside a trade are not in it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline import schemas
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.robustness.paths import BLOCKS, IN_ORDER, RESAMPLED, SHUFFLED, Floats, Wholes, run_paths
+from harmony_pipeline.robustness.settings import MonteCarloSettings
+
+QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95}
+FAN_PATHS = 1000  # enough for smooth bands; the tables hold every path
+FAN_STEPS = 200  # trade numbers at which the bands are taken
+_EMPTY = np.empty(0, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way of shaking; `stream` keys its draws, so a new scenario takes a new number and moves no other."""
+
+    name: str
+    stream: int
+    order: int
+    misses: bool = False
+    slips: bool = False
+    anomalies: bool = False
+
+    @property
+    def method(self) -> str:
+        """How the order of the trades is made."""
+        if self.stream == 0:
+            return "none"
+        return {IN_ORDER: "in_order", RESAMPLED: "bootstrap", BLOCKS: "stationary_bootstrap", SHUFFLED: "shuffle"}[self.order]
+
+
+UNDISTURBED = Scenario("none", 0, IN_ORDER)
+SCENARIOS = (
+    Scenario("bootstrap", 1, RESAMPLED),
+    Scenario("block_bootstrap", 2, BLOCKS),
+    Scenario("shuffle", 3, SHUFFLED),
+    Scenario("missed", 4, IN_ORDER, misses=True),
+    Scenario("slippage", 5, IN_ORDER, slips=True),
+    Scenario("anomalies", 6, IN_ORDER, anomalies=True),
+    Scenario("stressed", 7, BLOCKS, misses=True, slips=True, anomalies=True),
+)
+
+
+@dataclass(frozen=True)
+class TradeReturns:
+    """Closed trades in the order of their exits, as fractions of the equity before each."""
+
+    returns: Floats
+    values: Floats  # entry value / equity before
+    curve: Floats  # currency, trades + 1 points, the first is the starting cash
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """`table` as schemas.MONTE_CARLO; `quantiles` a row a (scenario, measure); `fan` a row a (scenario, trade number) with equity in currency."""
+
+    table: pl.DataFrame
+    quantiles: pl.DataFrame
+    fan: pl.DataFrame
+    initial_cash: float
+    trades: int
+
+    def quantile(self, scenario: str, measure: str, name: str) -> float | None:
+        """One number: measure `final_equity`, `total_return` or `max_drawdown`; name `p05` ... `p95`. None when there is no such row."""
+        found = self.quantiles.filter((pl.col("scenario") == scenario) & (pl.col("measure") == measure))[name].to_list()
+        return float(found[0]) if found else None
+
+    def summary(self) -> dict[str, float | int | None]:
+        """What a reader wants first. Drawdowns are negative, so their worst 5 % is p05."""
+        final = self.table.filter(pl.col("scenario") == "none")["final_equity"]
+        stressed = self.table.filter(pl.col("scenario") == "stressed")["final_equity"]
+        losing = float((stressed < self.initial_cash).cast(pl.Float64).mean() or 0.0) if stressed.len() else None  # type: ignore[arg-type]
+        return {
+            "trades": self.trades,
+            "paths": self.table.height,
+            "final_equity": float(final[0]),
+            "total_return": float(final[0]) / self.initial_cash - 1.0,
+            "max_drawdown": self.quantile("none", "max_drawdown", "p50"),
+            "bootstrap_p05_return": self.quantile("bootstrap", "total_return", "p05"),
+            "stressed_p05_return": self.quantile("stressed", "total_return", "p05"),
+            "stressed_median_return": self.quantile("stressed", "total_return", "p50"),
+            "stressed_p05_drawdown": self.quantile("stressed", "max_drawdown", "p05"),
+            "stressed_loss_probability": losing,
+        }
+
+
+def simulate(trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSettings, backtest_id: str) -> MonteCarlo:
+    """Every scenario over the closed rows of `trades` (schemas.TRADES; open ones are left out).
+
+    Raises DataError when the cash is not positive or a closed trade has no finite pnl or entry value. Without a closed trade the
+    result holds the undisturbed path alone.
+    """
+    if not initial_cash > 0.0:
+        raise DataError(f"backtest {backtest_id}: initial_cash is {initial_cash}, expected more than 0: set backtest.initial_cash")
+    sample = trade_returns(trades, initial_cash)
+    count = sample.returns.size
+    stops = fan_stops(count)
+    peak = np.maximum.accumulate(sample.curve)
+    deepest = np.array([np.min(sample.curve / peak) - 1.0])
+    rows = [_rows(backtest_id, UNDISTURBED, settings, sample.curve[-1:], deepest)]
+    bands = [_quantiles(UNDISTURBED, sample.curve[-1:], deepest, initial_cash)]
+    fans = [_fan(UNDISTURBED, sample.curve[stops][None, :], stops)]
+    for scenario in SCENARIOS if count else ():
+        final, drawdown, curves = run_scenario(sample, scenario, settings, settings.paths, stops=stops)
+        rows.append(_rows(backtest_id, scenario, settings, final * initial_cash, drawdown))
+        bands.append(_quantiles(scenario, final * initial_cash, drawdown, initial_cash))
+        fans.append(_fan(scenario, curves * initial_cash, stops))
+    return MonteCarlo(schemas.MONTE_CARLO.conform(pl.concat(rows)), pl.concat(bands), pl.concat(fans), initial_cash, count)
+
+
+def trade_returns(trades: pl.DataFrame, initial_cash: float) -> TradeReturns:
+    """The closed trades as returns on the equity before each.
+
+    Once the account is empty (equity before a trade <= 0) a fraction of it means nothing; such trades are taken against the starting cash.
+    """
+    closed = trades.filter(pl.col("exit_timestamp").is_not_null()).sort("exit_timestamp", "symbol", "entry_timestamp", "trade_id")
+    value = (pl.col("quantity") * pl.col("entry_price")).abs()
+    broken = closed.filter(~(pl.col("pnl").is_finite() & value.is_finite()).fill_null(value=False))
+    if broken.height:
+        row = broken.row(0, named=True)
+        found = f"pnl {row['pnl']} and entry_price {row['entry_price']}"
+        raise DataError(f"trades: trade {row['trade_id']} is closed but has {found}, expected finite numbers: run its backtest again")
+    pnl = closed["pnl"].to_numpy().astype(np.float64)
+    curve = initial_cash + np.concatenate(([0.0], np.cumsum(pnl)))
+    before = np.where(curve[:-1] > 0.0, curve[:-1], initial_cash)
+    values = closed.select(value.alias("value"))["value"].to_numpy().astype(np.float64)
+    return TradeReturns(np.ascontiguousarray(pnl / before), np.ascontiguousarray(values / before), curve)
+
+
+def run_scenario(
+    sample: TradeReturns, scenario: Scenario, settings: MonteCarloSettings, paths: int, first_path: int = 0, stops: Wholes | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Paths `first_path` to `first_path + paths` of one scenario: final [paths], drawdown [paths], curves [recorded, stops]; start 1.0."""
+    returns = sample.returns
+    stops = fan_stops(returns.size) if stops is None else stops
+    final, drawdown = np.empty(paths), np.empty(paths)
+    curves = np.empty((min(paths, FAN_PATHS), stops.size))
+    worst = float(returns.min()) if returns.size else 0.0
+    if worst >= 0.0:  # nothing ever lost: the largest move, downwards
+        worst = -float(np.abs(returns).max()) if returns.size else 0.0
+    costs = sample.values * (2.0 * settings.slippage_bps / 1e4) if scenario.slips else np.zeros(returns.size)
+    run_paths(
+        returns,
+        costs,
+        np.uint64(settings.seed & 0xFFFFFFFFFFFFFFFF),
+        scenario.stream,
+        first_path,
+        scenario.order,
+        1.0 / settings.block,
+        settings.miss_probability if scenario.misses else 0.0,
+        settings.anomaly_probability if scenario.anomalies else 0.0,
+        settings.anomaly_size * worst,
+        stops,
+        final,
+        drawdown,
+        curves,
+    )
+    return final, drawdown, curves
+
+
+def fan_stops(trades: int) -> Wholes:
+    """Trade numbers at which the fan is taken: 0, then at most FAN_STEPS rising ones, the last being all of them."""
+    steps = np.linspace(0, trades, min(trades, FAN_STEPS) + 1)
+    return np.rint(steps).astype(np.int64)
+
+
+def _rows(backtest_id: str, scenario: Scenario, settings: MonteCarloSettings, final: Floats, drawdown: Floats) -> pl.DataFrame:
+    return pl.DataFrame({"path": np.arange(final.size), "final_equity": final, "max_drawdown": drawdown}).with_columns(
+        backtest_id=pl.lit(backtest_id),
+        scenario=pl.lit(scenario.name),
+        method=pl.lit(scenario.method),
+        miss_probability=pl.lit(settings.miss_probability if scenario.misses else 0.0),
+        slippage_bps=pl.lit(settings.slippage_bps if scenario.slips else 0.0),
+        anomaly_probability=pl.lit(settings.anomaly_probability if scenario.anomalies else 0.0),
+        block=pl.lit(settings.block if scenario.order == BLOCKS else 1, dtype=pl.Int64),
+    )
+
+
+def _quantiles(scenario: Scenario, final: Floats, drawdown: Floats, initial_cash: float) -> pl.DataFrame:
+    measures = {"final_equity": final, "total_return": final / initial_cash - 1.0, "max_drawdown": drawdown}
+    taken = np.array([np.quantile(values, list(QUANTILES.values())) for values in measures.values()])
+    ids = {"scenario": [scenario.name] * len(measures), "measure": list(measures), "paths": [final.size] * len(measures)}
+    return pl.DataFrame({**ids, **{key: taken[:, i] for i, key in enumerate(QUANTILES)}})
+
+
+def _fan(scenario: Scenario, curves: Floats, stops: Wholes) -> pl.DataFrame:
+    taken = np.quantile(curves, list(QUANTILES.values()), axis=0)
+    return pl.DataFrame({"scenario": [scenario.name] * stops.size, "trade": stops, **{key: taken[i] for i, key in enumerate(QUANTILES)}})

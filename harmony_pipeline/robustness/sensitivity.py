@@ -1,0 +1,181 @@
+"""Parameter sensitivity: every configuration that is tried is counted, and a good one should stand on a plateau, not on a needle.
+
+The law: a trial is known by what it is (strategy, parameters, data), not by when it was tried. Trying it again gives the same id and
+so the same one row; nothing that was tried can be forgotten by leaving it out of a later grid. How a configuration is evaluated is the caller's
+business: it is handed in as a function from parameters to daily returns.
+
+>>> combinations({"fast": (5, 10), "slow": (40,)})
+[{'fast': 5, 'slow': 40}, {'fast': 10, 'slow': 40}]
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+from typing import Any
+
+import polars as pl
+
+from harmony_pipeline import schemas
+from harmony_pipeline.robustness.overfitting import latest_trials, moments
+
+Parameters = dict[str, Any]
+Evaluate = Callable[[Parameters], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and its daily returns: frame[timestamp (midnight UTC of the session), return]."""
+
+    strategy: str
+    parameters: Parameters
+    returns: pl.DataFrame
+    evaluated_at: datetime
+
+
+@dataclass(frozen=True)
+class TrialRows:
+    """Rows of schemas.TRIALS and schemas.TRIAL_RETURNS."""
+
+    trials: pl.DataFrame
+    returns: pl.DataFrame
+
+
+def combinations(grid: Mapping[str, Sequence[Any]]) -> list[Parameters]:
+    """Every combination of the grid, the last parameter turning fastest; an empty grid has one, the empty one."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def trial_id(strategy: str, parameters: Mapping[str, Any], data_hash: str) -> str:
+    """The name of a configuration on given data: the same wherever, whenever and in whichever order its parameters are written."""
+    text = json.dumps([strategy, parameters, data_hash], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def evaluate_grid(strategy: str, base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], evaluate: Evaluate, evaluated_at: datetime) -> list[Trial]:
+    """Evaluate `base` overridden by every combination of the grid, each distinct configuration once, in the order of the grid."""
+    seen: set[str] = set()
+    trials = []
+    for chosen in combinations(grid):
+        parameters = {**base, **chosen}
+        key = trial_id(strategy, parameters, "")
+        if key not in seen:
+            seen.add(key)
+            trials.append(Trial(strategy, parameters, evaluate(parameters), evaluated_at))
+    return trials
+
+
+def trial_rows(trials: Iterable[Trial], data_hash: str) -> TrialRows:
+    """Trials as rows. Sharpe, skew and kurtosis (Pearson's, 3 for normal) are of the daily returns, null when they cannot be measured.
+
+    A configuration that comes twice is kept once, the first time: a second look at the same data is no new trial.
+    """
+    rows: list[dict[str, Any]] = []
+    returns: list[pl.DataFrame] = []
+    seen: set[str] = set()
+    for trial in trials:
+        key = trial_id(trial.strategy, trial.parameters, data_hash)
+        if key in seen:
+            continue
+        seen.add(key)
+        daily = trial.returns.select("timestamp", "return").drop_nulls()
+        sample = moments(daily["return"].to_numpy())
+        rows.append(
+            {
+                "trial_id": key,
+                "strategy": trial.strategy,
+                "parameters": json.dumps(trial.parameters, sort_keys=True, default=str),
+                "evaluated_at": trial.evaluated_at,
+                "sharpe": sample.sharpe if sample else None,
+                "observations": daily.height,
+                "skew": sample.skew if sample else None,
+                "kurtosis": sample.kurtosis if sample else None,
+            }
+        )
+        returns.append(daily.with_columns(trial_id=pl.lit(key)))
+    table = pl.DataFrame(rows, schema=schemas.TRIALS.dtypes)
+    series = pl.concat([schemas.TRIAL_RETURNS.conform(frame) for frame in returns]) if returns else schemas.TRIAL_RETURNS.empty()
+    return TrialRows(schemas.TRIALS.conform(table), schemas.TRIAL_RETURNS.conform(series))
+
+
+def merge_trials(before: TrialRows, after: TrialRows) -> TrialRows:
+    """Both sets of trials, each once; where both have one the earlier row stays, so `evaluated_at` is when it was first tried."""
+    trials = pl.concat([before.trials, after.trials]).unique("trial_id", keep="first", maintain_order=True)
+    fresh = after.returns.filter(~pl.col("trial_id").is_in(before.trials["trial_id"].to_list()))
+    return TrialRows(schemas.TRIALS.conform(trials), schemas.TRIAL_RETURNS.conform(pl.concat([before.returns, fresh])))
+
+
+@dataclass(frozen=True)
+class Stability:
+    """`table`: a row a configuration: the grid's parameters, trial_id, sharpe (per day), neighbours, neighbour_sharpe (their mean), drop.
+
+    A neighbour differs in one parameter by one step of the values tried. `drop` = sharpe - neighbour_sharpe: large means a needle.
+    """
+
+    table: pl.DataFrame
+    parameters: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """The best configuration, how its neighbours do, and the share of configurations with a positive Sharpe."""
+        known = self.table.drop_nulls("sharpe").sort(["sharpe", "trial_id"], descending=[True, False])
+        if known.is_empty():
+            return {"trials": self.table.height, "best_sharpe": None, "best_neighbour_sharpe": None, "positive_fraction": None, "best_parameters": None}
+        best = known.row(0, named=True)
+        return {
+            "trials": self.table.height,
+            "best_sharpe": best["sharpe"],
+            "best_neighbour_sharpe": best["neighbour_sharpe"],
+            "positive_fraction": known.filter(pl.col("sharpe") > 0.0).height / known.height,
+            "best_parameters": json.dumps({name: best[name] for name in self.parameters}),
+        }
+
+    def heat(self, x: str, y: str) -> pl.DataFrame:
+        """Mean Sharpe by two parameters: a row a value of `y`, a column a value of `x`, both rising; the rest of the grid averaged over."""
+        means = self.table.group_by(y, x).agg(pl.col("sharpe").mean()).sort(y, x)
+        columns = means[x].unique().sort().to_list()
+        wide = means.pivot(on=x, index=y, values="sharpe", aggregate_function="first").sort(y)
+        return wide.select(y, *[str(value) for value in columns])
+
+
+def stability(trials: pl.DataFrame) -> Stability:
+    """How each configuration compares with its neighbours on the grid; `trials` are rows of schemas.TRIALS of one strategy.
+
+    Parameters that never vary are left out; so are ones that hold lists or tables, which have no order to step along. Of a configuration
+    that was tried on several states of the data the latest counts.
+    """
+    trials = latest_trials(trials)
+    parsed: list[Parameters] = [json.loads(text) for text in trials["parameters"].to_list()]
+    names = tuple(name for name in sorted({key for one in parsed for key in one}) if _varies([one.get(name) for one in parsed]))
+    places = {name: {value: i for i, value in enumerate(_ordered([one.get(name) for one in parsed]))} for name in names}
+    spots = [tuple(places[name][one.get(name)] for name in names) for one in parsed]
+    sharpes: list[float | None] = trials["sharpe"].to_list()
+    rows = []
+    for i, spot in enumerate(spots):
+        near = [sharpes[j] for j, other in enumerate(spots) if sum(abs(a - b) for a, b in zip(spot, other, strict=True)) == 1]
+        known = [value for value in near if value is not None]
+        mean = sum(known) / len(known) if known else None
+        own = sharpes[i]
+        rows.append(
+            {
+                **{name: parsed[i].get(name) for name in names},
+                "trial_id": trials["trial_id"][i],
+                "sharpe": own,
+                "neighbours": len(known),
+                "neighbour_sharpe": mean,
+                "drop": own - mean if own is not None and mean is not None else None,
+            }
+        )
+    types = {"trial_id": pl.String(), "sharpe": pl.Float64(), "neighbours": pl.Int64(), "neighbour_sharpe": pl.Float64(), "drop": pl.Float64()}
+    table = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None, strict=False) if rows else pl.DataFrame(schema=types)
+    return Stability(table.sort(*names, "trial_id"), names)
+
+
+def _varies(values: list[Any]) -> bool:
+    return all(value is None or isinstance(value, str | int | float) for value in values) and len(set(values)) > 1
+
+
+def _ordered(values: list[Any]) -> list[Any]:
+    """Distinct values in their natural order, a missing one first, numbers before text."""
+    return sorted(set(values), key=lambda value: (value is not None, isinstance(value, str), value if value is not None else 0))
