@@ -21,9 +21,21 @@ def live_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The live group, cut by trading day."""
     by_day: dict[str, Any] = {"group_name": "live", "partitions_def": partitions.days, "backfill_policy": dg.BackfillPolicy.single_run()}
 
-    @dg.asset(**by_day, deps=["scan_selections", "promoted_model"], pool="session")
+    @dg.multi_asset(
+        name="run_paper_session",  # the job of DESIGN is called like the asset, and Dagster wants op and job names apart
+        specs=[
+            dg.AssetSpec(
+                "paper_session",
+                deps=["scan_selections", "promoted_model"],
+                description="The session of the day, in its own supervised process, with the promoted model.",
+                group_name=by_day["group_name"],
+            )
+        ],
+        partitions_def=partitions.days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool="session",
+    )
     def paper_session(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace], config: SessionConfig) -> dg.MaterializeResult[Any]:
-        """The session of the day, in its own supervised process, with the promoted model."""
         return materialized(live.paper_session(work, trading_days(context), require_promoted=config.require_promoted, own_process=config.own_process))
 
     @dg.asset(**by_day, deps=["paper_session"])

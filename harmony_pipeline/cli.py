@@ -52,13 +52,10 @@ def run(context: typer.Context) -> None:
 @app.command()
 def ingest(context: typer.Context, first: From = None, last: To = None) -> None:
     """Fetch raw bars, validate them, keep the daily summary up to date."""
-    from harmony_pipeline.runs import INGEST
+    from harmony_pipeline.runs import INGEST, keys_between
 
     with _runner(context) as runner:
-        keys = runner.partition_keys("bars")
-        from harmony_pipeline.runs import _between
-
-        chosen = _between(keys, first, last, "bars")
+        chosen = keys_between(runner.partition_keys("bars"), first, last, "bars")
         runner.materialize(INGEST, chosen[0], chosen[-1])
     _made(context, "bars, quarantine, daily_summary", chosen, "sql \"select rule, count(*) from quarantine group by rule\"")
 
@@ -103,8 +100,7 @@ def trade(context: typer.Context, date: Day = None) -> None:
 
     work = Workspace(_settings(context))
     day = _day(work, date)
-    with _one_clear_line():
-        run_session_here(work, day, require_promoted=True)
+    run_session_here(work, day, require_promoted=True)
     print_sessions(work, [day])
 
 
@@ -141,12 +137,7 @@ def sql(
     """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions, session_fills, ..."""
     from harmony_pipeline.tables import answer, write_answer
 
-    with _one_clear_line():
-        if views or query is None:
-            answer_text = answer(_settings(context), None)
-        else:
-            answer_text = answer(_settings(context), query)
-        write_answer(answer_text, format, output)
+    write_answer(answer(_settings(context), None if views else query), format, output)
 
 
 @app.command()
@@ -155,8 +146,7 @@ def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help
     from harmony_pipeline.lineage import print_lineage
     from harmony_pipeline.stages.workspace import Workspace
 
-    with _one_clear_line():
-        print_lineage(Workspace(_settings(context)), order_id)
+    print_lineage(Workspace(_settings(context)), order_id)
 
 
 @app.command()
@@ -166,8 +156,7 @@ def report(context: typer.Context, strategy: Annotated[str | None, typer.Argumen
     from harmony_pipeline.stages.workspace import Workspace
 
     work = Workspace(_settings(context))
-    with _one_clear_line():
-        path = write_tear_sheet(work, work.strategy(strategy or work.settings.session.strategy))
+    path = write_tear_sheet(work, work.strategy(strategy or work.settings.session.strategy))
     typer.echo(f"wrote {path}\nlook: open it in a browser; it needs no network")
 
 
@@ -195,8 +184,7 @@ def doctor(context: typer.Context, settings: Annotated[bool, typer.Option("--set
     if settings:
         print_settings(_settings(context))
         return
-    with _one_clear_line():
-        healthy = examine(_settings(context))
+    healthy = examine(_settings(context))
     raise typer.Exit(0 if healthy else 1)
 
 
@@ -233,13 +221,8 @@ def _runner(context: typer.Context) -> Iterator[Any]:
     from harmony_pipeline.display import Progress
     from harmony_pipeline.runs import Runner
 
-    with Progress() as progress, _one_clear_line():
+    with Progress() as progress:
         yield Runner.of(_settings(context), progress)
-
-
-@contextmanager
-def _one_clear_line() -> Iterator[None]:
-    yield
 
 
 def _made(context: typer.Context, what: str, keys: list[str], look: str) -> None:

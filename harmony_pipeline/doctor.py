@@ -64,9 +64,9 @@ def _package(name: str) -> Finding:
 
 
 def _load_lightgbm() -> str:
-    from harmony_pipeline.models.gradient_boosting import GradientBoosting
+    from harmony_pipeline.models.gradient_boosting import lightgbm
 
-    return f"yes ({GradientBoosting({}, 1).parameters['num_threads']} thread)"
+    return f"yes ({lightgbm().__version__})"
 
 
 def _attempt(what: str, look: Callable[[], str], cure: str) -> Finding:

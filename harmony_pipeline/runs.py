@@ -74,7 +74,7 @@ class Runner:
         if not keys:
             self.materialize(assets)
             return assets, []
-        chosen = _between(keys, first, last, asset)
+        chosen = keys_between(keys, first, last, asset)
         self.materialize(assets, chosen[0], chosen[-1])
         return assets, chosen
 
@@ -115,11 +115,11 @@ class Runner:
 
     def replay(self, first: str, last: str) -> None:
         """Sessions of historical days through the simulated exchange, in this process, promoted model or not."""
-        config = {"ops": {"paper_session": {"config": {"require_promoted": False, "own_process": False}}}}
+        config = {"ops": {"run_paper_session": {"config": {"require_promoted": False, "own_process": False}}}}
         self.materialize(LIVE, first, last, config)
 
 
-def _between(keys: list[str], first: str | None, last: str | None, asset: str) -> list[str]:
+def keys_between(keys: list[str], first: str | None, last: str | None, asset: str) -> list[str]:
     """Keys of the range; a date such as 2024-02-10 stands for the partition that holds it."""
 
     def located(text: str, default: str) -> str:

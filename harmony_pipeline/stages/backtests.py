@@ -18,11 +18,12 @@ from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.reports.figures import equity_curve, sensitivity_heatmap, trade_return_histogram
+from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_return_histogram
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import TrialRows, combinations, evaluate_grid, merge_trials, stability, trial_rows
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.strategies.base import signals_of
 from harmony_pipeline.strategies.meta import with_probabilities
 from harmony_pipeline.strategies.registry import build_strategy
 
@@ -41,10 +42,9 @@ def trading_rules(work: Workspace, strategy: str) -> TradingRules:
 def strategy_signals(work: Workspace, strategy: str, overrides: Mapping[str, Any] | None = None) -> pl.DataFrame:
     """symbol, timestamp, side, strength, volatility, probability, model_id: what the simulator and the session act on."""
     chosen = work.settings.strategies[strategy]
-    changed = {name: value for name, value in (overrides or {}).items() if name != MODEL_THRESHOLD}
-    if changed:
-        built = build_strategy(chosen, changed)
-        primary = built.signals(_features_for(work, built.required_features()))
+    built = build_strategy(chosen, overrides)
+    if set(overrides or {}) - {MODEL_THRESHOLD}:
+        primary = signals_of(built, _features_for(work, built.required_features()), lambda: work.lake.read("bars"))
     else:
         primary = work.lake.scan("signals").filter(pl.col("strategy") == strategy).drop("strategy").collect(engine="in-memory")
     if chosen.exits == "barriers":
@@ -53,9 +53,14 @@ def strategy_signals(work: Workspace, strategy: str, overrides: Mapping[str, Any
     signals = primary.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
     if not chosen.uses_model:
         return signals.with_columns(probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)).sort("symbol", "timestamp")
-    threshold = float((overrides or {}).get(MODEL_THRESHOLD, work.settings.model.threshold))
     known = work.lake.scan("predictions").filter(pl.col("horizon") == work.settings.trade_horizon).collect(engine="in-memory")
-    return with_probabilities(signals, known, threshold).sort("symbol", "timestamp")
+    return with_probabilities(signals, known, model_threshold(work, built)).sort("symbol", "timestamp")
+
+
+def model_threshold(work: Workspace, strategy: object) -> float:
+    """Probability below which no trade is taken: the strategy's own, else that of [model]."""
+    own = getattr(strategy, MODEL_THRESHOLD, None)
+    return work.settings.model.threshold if own is None else float(own)
 
 
 def _features_for(work: Workspace, names: Sequence[str]) -> pl.DataFrame:
@@ -187,8 +192,8 @@ def strategy_comparison(work: Workspace) -> StageResult:
         kept = ("annual_return", "annual_volatility", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor", "turnover", "fees", "slippage")
         rows.append({"strategy": name, **{key: run[key] for key in kept}, "sharpe_low": low, "sharpe_high": high})
     table = pl.DataFrame(rows).sort("sharpe", descending=True, nulls_last=True)
-    curves = {f"{name}": equity_curve(work.lake.read("equity", [name]), name) for name in work.settings.active_strategies}
-    return StageResult(rows={"strategies": table.height}, preview=table, pictures=curves)
+    curves = {name: work.lake.read("equity", [name]) for name in work.settings.active_strategies}
+    return StageResult(rows={"strategies": table.height}, preview=table, pictures={"strategies compared": equity_comparison(curves)})
 
 
 def sharpe_of(work: Workspace, strategy: str) -> tuple[float | None, float | None, float | None]:
@@ -210,8 +215,9 @@ def write_tear_sheet(work: Workspace, strategy: str) -> Path:
         monte_carlo=work.lake.read("monte_carlo", [strategy]),
         overfitting=work.lake.read("overfitting", [strategy]),
         folds=work.lake.read("folds").filter(pl.col("horizon") == work.settings.trade_horizon),
-        promotions=work.lake.read("promotions"),
+        promotions=work.lake.read("promotions") if work.settings.strategies[strategy].uses_model else work.lake.tables["promotions"].empty(),
         regimes=work.lake.read("regime_stability", [strategy]),
+        sensitivity=stability(work.lake.read("trials", [strategy])).table,
     )
     path = work.settings.state_root / "reports" / f"{strategy}.html"
     path.parent.mkdir(parents=True, exist_ok=True)

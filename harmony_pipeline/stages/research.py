@@ -17,6 +17,7 @@ from harmony_pipeline.labels.events import events_from_signals
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.strategies.base import signals_of
 from harmony_pipeline.strategies.registry import build_strategy
 
 
@@ -58,7 +59,7 @@ def signals(work: Workspace, periods: Sequence[Period]) -> StageResult:
         known = work.lake.read("features", [period.key])
         frames = []
         for name, strategy in strategies.items():
-            rows = strategy.signals(known).select(pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength")
+            rows = signals_of(strategy, known, lambda key=period.key: work.lake.read("bars", [key])).select(pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength")
             active[name] += rows.filter(pl.col("side") != 0).height
             frames.append(rows)
         table = pl.concat(frames)

@@ -9,7 +9,8 @@ from datetime import datetime
 
 import polars as pl
 
-from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.features.compute import FeatureResult, compute_features
+from harmony_pipeline.features.state import States
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages.research import label_events
@@ -73,7 +74,8 @@ def features_fold(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
     whole = _features(work, bars).table
     stamps = bars["timestamp"].unique().sort()
     cuts = [stamps[round(len(stamps) * part / PIECES)] for part in range(1, PIECES)] + list(stamps[-20:])
-    pieces, states = [], None
+    pieces: list[pl.DataFrame] = []
+    states: States = None
     for start, end in zip([None, *cuts], [*cuts, None], strict=True):
         piece = bars.filter((pl.col("timestamp") >= start) if start is not None else pl.lit(value=True), (pl.col("timestamp") < end) if end is not None else pl.lit(value=True))
         result = _features(work, piece, states)
@@ -123,7 +125,7 @@ def _middle(bars: pl.DataFrame) -> datetime:
     return middle
 
 
-def _features(work: Workspace, bars: pl.DataFrame, states: pl.DataFrame | None = None) -> "object":
+def _features(work: Workspace, bars: pl.DataFrame, states: States = None) -> FeatureResult:
     return compute_features(bars, work.feature_set, states, work.calendar, work.timeframe)
 
 

@@ -1,0 +1,38 @@
+"""The gate is judged on both markets: where nothing can be predicted it promotes nothing, where an edge is planted it finds it."""
+
+from datetime import date
+
+import pytest
+from harmony_pipeline.stages import backtests, promotion, robustness
+from harmony_pipeline.stages.everything import run_research
+from harmony_pipeline.testing.tiny import tiny_settings
+from harmony_pipeline.stages.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+
+def decided(folder, edge: str, seed: int) -> Workspace:
+    settings = tiny_settings(folder, start=date(2023, 1, 3), end=date(2024, 1, 2), simulated={"seed": seed, "symbols": 12, "low_float_symbols": 0, "edge": edge})
+    work = Workspace(settings.model_copy(update={"model": settings.model.model_copy(update={"minimum_train_rows": 300})}))
+    run_research(work)
+    strategy = [work.settings.session.strategy]
+    backtests.backtest(work, strategy)
+    backtests.parameter_sensitivity(work, strategy)
+    robustness.monte_carlo(work, strategy)
+    robustness.overfitting(work, strategy)
+    promotion.decide(work)
+    return work
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_without_an_edge_nothing_is_promoted(tmp_path, seed):
+    work = decided(tmp_path, "none", seed)
+    assert work.registry.promoted() is None
+    assert not work.lake.read("promotions")["promoted"].any()
+
+
+def test_a_planted_edge_is_found_and_promoted(tmp_path):
+    work = decided(tmp_path, "planted", 7)
+    rules = work.lake.read("promotions")
+    assert rules["promoted"].all(), rules.filter(~rules["passed"]).to_dicts()
+    assert work.registry.promoted() == rules["model_id"][0]

@@ -1,0 +1,58 @@
+"""SIGKILL at chosen moments of a materialisation: the lake opens, and running again completes it to the same tables."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from harmony_pipeline import sql
+from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.stages.everything import run_research
+from harmony_pipeline.testing.tiny import tiny_market
+
+pytestmark = pytest.mark.slow
+
+# The process kills itself in the n-th publication of a file, before or after the rename: the two sides of every commit.
+SCRIPT = textwrap.dedent("""
+    import os, signal, sys
+    from pathlib import Path
+    import harmony_pipeline.lake as lake
+    from harmony_pipeline.stages.everything import run_research
+    from harmony_pipeline.testing.tiny import tiny_market
+    folder, moment, side = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    work = tiny_market(folder)
+    work.lake
+    published, publish = 0, lake._publish
+    def dying(temporary, path):
+        global published
+        published += 1
+        if published == moment and side == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        publish(temporary, path)
+        if published == moment and side == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+    lake._publish = dying
+    run_research(work)
+""")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    work = tiny_market(tmp_path_factory.mktemp("whole"))
+    run_research(work)
+    return work
+
+
+@pytest.mark.parametrize(("moment", "side"), [(3, "before"), (9, "after"), (14, "before"), (25, "after"), (33, "before")])
+def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tmp_path, whole, moment, side):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    died = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), str(moment), side], env=environment, check=False, capture_output=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    work = tiny_market(tmp_path)
+    for table in TABLES:
+        assert sql.query(work.lake, f"select count(*) as n from {table}")["n"][0] == work.lake.read(table).height
+    run_research(work)
+    for table in TABLES:
+        assert work.lake.content_hashes(table) == whole.lake.content_hashes(table), table

@@ -1,0 +1,134 @@
+"""Laws of the whole chain, on one small simulated market: no look-ahead, same tables twice, session equals backtest."""
+
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.stages import backtests, live, market, models, promotion, research, robustness, scanner
+from harmony_pipeline.stages.everything import run_research, run_stages
+from harmony_pipeline.stages.verification import disturbed
+from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.testing.tiny import tiny_market
+
+pytestmark = pytest.mark.slow
+UNEQUAL_BY_NATURE = {"session_events"}  # their detail holds the wall clock
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Workspace:
+    work = tiny_market(tmp_path_factory.mktemp("first"))
+    run_stages(work)
+    return work
+
+
+def hashes(work: Workspace) -> dict[str, dict[str, str]]:
+    return {table: work.lake.content_hashes(table) for table in TABLES if table not in UNEQUAL_BY_NATURE}
+
+
+def test_every_stage_leaves_rows(finished):
+    empty = [table for table in TABLES if finished.lake.read(table).is_empty()]
+    assert set(empty) <= {"corporate_actions", "quarantine"}
+
+
+def test_two_runs_from_scratch_give_identical_tables(finished, tmp_path):
+    again = tiny_market(tmp_path)
+    run_stages(again)
+    assert hashes(again) == hashes(finished)
+
+
+def test_running_again_on_what_is_there_changes_nothing(finished):
+    before = hashes(finished)
+    run_research(finished)
+    assert hashes(finished) == before
+
+
+def moment_of(work: Workspace) -> datetime:
+    """Inside the last retraining period, in the middle of a session."""
+    period = work.retraining_periods()[-1]
+    stamps = work.lake.scan("bars", [period.key]).filter(pl.col("session") == "regular").select("timestamp").unique().sort("timestamp").collect()["timestamp"]
+    return stamps[len(stamps) // 2]
+
+
+def known_before(work: Workspace, moment: datetime) -> dict[str, pl.DataFrame]:
+    """What each table said that was known by `moment`."""
+    known = pl.col("timestamp") + work.bar <= moment
+    day = pl.lit(moment).dt.date()
+    read = work.lake.read
+    return {
+        "bars": read("bars").filter(known),
+        "features": read("features").filter(known),
+        "regimes": read("regimes").filter(pl.col("known_at") <= moment),
+        "signals": read("signals").filter(known),
+        "labels": read("labels").filter(pl.col("end_timestamp") <= moment),
+        "predictions": read("predictions").filter(known),
+        "scan_candidates": read("scan_candidates").filter(pl.col("date") < day),
+        "scan_selections": read("scan_selections").filter(pl.col("date") < day),
+        "fills": read("fills").filter(known).drop("backtest_id"),
+        "trades": read("trades").filter(pl.col("exit_timestamp") + work.bar <= moment).drop("backtest_id"),
+        "equity": read("equity").filter(known).drop("backtest_id"),
+    }
+
+
+def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finished, tmp_path):
+    moment = moment_of(finished)
+    changed = tiny_market(tmp_path)
+    market.corporate_actions(changed)
+    market.universe(changed)
+    periods = changed.trading_periods()
+    market.raw_bars(changed, periods)
+    for period in periods:
+        changed.lake.write("raw_bars", period.key, disturbed(changed.lake.read("raw_bars", [period.key]), moment))
+    market.bars(changed, periods)
+    market.daily_summary(changed, periods)
+    for stage in (research.features, research.regimes, research.signals, research.labels):
+        stage(changed, periods)
+    models.train(changed, changed.retraining_periods())
+    models.predict(changed, changed.retraining_periods())
+    strategies = list(changed.settings.active_strategies)
+    backtests.backtest(changed, strategies)
+    days = market.sessions_with_bars(changed)
+    scanned = [day for day in days if day.isoformat() in finished.lake.partitions("scan_candidates")]
+    scanner.scan(changed, scanned)
+    assert not changed.lake.read("bars").equals(finished.lake.read("bars"))
+    ours, theirs = known_before(finished, moment), known_before(changed, moment)
+    for table, frame in ours.items():
+        assert frame.height, table
+        assert frame.equals(theirs[table]), table
+
+
+def test_a_replayed_session_equals_the_backtest_of_the_day_to_the_cent(finished):
+    days = [day.isoformat() for day in live.replayed_days(finished)]
+    assert len(days) >= 5
+    compared = finished.lake.read("divergence", days)
+    assert compared.filter(pl.col("kind") == "fill").height >= 5
+    assert compared.filter(pl.col("kind") == "order")["session_id"].n_unique() >= 3
+    assert compared.filter(~pl.col("equal")).is_empty()
+
+
+def test_positions_travel_from_session_to_session(finished):
+    held = finished.lake.read("session_positions")
+    assert held.height
+
+
+def test_predictions_lie_outside_what_their_model_was_trained_on(finished):
+    folds = finished.lake.read("folds").drop_nulls("model_id")
+    joined = finished.lake.read("predictions").join(folds, on=["model_id", "period", "horizon"], how="left", maintain_order="left")
+    assert joined["test_start"].null_count() == 0
+    assert joined.filter((pl.col("timestamp") < pl.col("test_start")) | (pl.col("train_last_end") > pl.col("train_end"))).is_empty()
+
+
+def test_robustness_and_the_gate_leave_their_evidence(finished):
+    strategies = list(finished.settings.active_strategies)
+    assert set(finished.lake.read("overfitting")["strategy"]) == set(strategies)
+    assert finished.lake.read("trials")["strategy"].n_unique() == len(strategies)
+    again = promotion.decide(finished)
+    assert again.preview is not None
+    assert again.preview.height >= 8
+    assert robustness.monte_carlo(finished, strategies).rows["monte_carlo"] > 0
+
+
+def test_reports_are_written(finished):
+    path = backtests.write_tear_sheet(finished, finished.settings.session.strategy)
+    assert "<html" in Path(path).read_text()

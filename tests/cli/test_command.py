@@ -1,0 +1,89 @@
+import json
+import os
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from harmony_pipeline.cli import app
+from harmony_pipeline.errors import HarmonyError
+from typer.testing import CliRunner
+
+VERBS = ("run", "ingest", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui", "doctor")
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.delenv("HARMONY_CONFIG", raising=False)
+    file = tmp_path / "other.toml"
+    file.write_text('[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n')
+    yield str(file)
+    os.environ.pop("HARMONY_CONFIG", None)
+
+
+def harmony(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_help_lists_every_verb_and_each_verb_explains_itself():
+    shown = harmony("--help").output
+    for verb in VERBS:
+        assert verb in shown
+        assert len(harmony(verb, "--help").output) > 80
+
+
+@pytest.mark.parametrize("view", ["bars", "features", "trades", "session_fills", "scan_candidates"])
+def test_sql_on_an_empty_lake_is_empty_not_an_error(config, view):
+    result = harmony("--config", config, "sql", f"select * from {view}", "--format", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.output) == []
+
+
+@pytest.mark.parametrize(("form", "read"), [("csv", pl.read_csv), ("json", pl.read_json), ("parquet", pl.read_parquet)])
+def test_sql_writes_each_format_to_a_file(config, tmp_path, form, read):
+    output = tmp_path / "deep" / f"out.{form}"
+    result = harmony("--config", config, "sql", "select 1 as a, 'x' as b", "--format", form, "--output", str(output))
+    assert result.exit_code == 0
+    assert read(output).to_dicts() == [{"a": 1, "b": "x"}]
+
+
+def test_sql_runs_a_named_query_and_any_table_function(config):
+    assert harmony("--config", config, "sql", "gaps_by_symbol").exit_code == 0
+    assert "3" in harmony("--config", config, "sql", "select count(*) from range(3)").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("sql", "select 1", "--format", "xml"), "table, csv, json, parquet"),
+        (("scan", "--date", "2024-01-15"), "not a session"),
+        (("scan", "--date", "soon"), "not a date"),
+        (("backtest", "nosuch"), "choose one of"),
+        (("backfill", "barz"), "no asset 'barz'"),
+        (("lineage", "nosuch"), "no order 'nosuch'"),
+        (("replay",), "no bars yet"),
+        (("report",), "no backtest of"),
+    ],
+)
+def test_mistakes_are_refused_in_words(config, arguments, expected):
+    result = harmony("--config", config, *arguments)
+    assert result.exit_code != 0
+    assert isinstance(result.exception, HarmonyError)
+    assert expected in str(result.exception)
+
+
+def test_a_mistake_is_one_line_on_standard_error_and_exit_code_one(tmp_path):
+    file = tmp_path / "typo.toml"
+    file.write_text('[market]\ntimefrme = "1Hour"\n')
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), "models"], capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "did you mean 'timeframe'" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_config_switches_lake_and_state(config, tmp_path):
+    harmony("--config", config, "sql", "select 1")
+    assert (tmp_path / "lake" / "bars").is_dir()

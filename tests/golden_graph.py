@@ -1,0 +1,40 @@
+"""The shape of the graph as text: `make golden` rewrites tests/graph/golden_graph.txt after an intended change."""
+
+from pathlib import Path
+
+import dagster as dg
+from harmony_pipeline.config import load_settings
+from harmony_pipeline.definitions import build_definitions
+
+GOLDEN = Path(__file__).parent / "graph" / "golden_graph.txt"
+
+
+def graph_text() -> str:
+    definitions = build_definitions(load_settings(Path(__file__).parent.parent / "harmony.toml", {}))
+    graph = definitions.resolve_asset_graph()
+    lines = []
+    for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.to_user_string()):
+        node = graph.get(key)
+        lines.append(f"asset {key.to_user_string()}")
+        lines.append(f"  group: {node.group_name}")
+        lines.append(f"  partitions: {_partitions(node.partitions_def)}")
+        lines.append(f"  depends on: {', '.join(sorted(parent.to_user_string() for parent in node.parent_keys)) or '-'}")
+        checks = sorted((check.name, graph.get(check).blocking if hasattr(graph.get(check), "blocking") else False) for check in node.check_keys)
+        lines += [f"  check: {name}" for name, _blocking in checks]
+    repository = definitions.get_repository_def()
+    lines += [f"job {job.name}" for job in sorted(repository.get_all_jobs(), key=lambda job: job.name) if not job.name.startswith("__")]
+    lines += [f"schedule {schedule.name}: {schedule.cron_schedule} {schedule.execution_timezone}" for schedule in sorted(repository.schedule_defs, key=lambda one: one.name)]
+    lines += [f"sensor {sensor.name}" for sensor in sorted(repository.sensor_defs, key=lambda one: one.name)]
+    return "\n".join(lines) + "\n"
+
+
+def _partitions(definition: dg.PartitionsDefinition | None) -> str:
+    if definition is None:
+        return "none"
+    keys = list(definition.get_partition_keys())
+    return f"{len(keys)} from {keys[0]} to {keys[-1]}"
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(graph_text())
+    print(f"wrote {GOLDEN.name}")
