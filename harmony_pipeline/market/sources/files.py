@@ -1,0 +1,273 @@
+"""Bars from CSV and Parquet files, as they lie there.
+
+The law: every row of a file becomes exactly one raw row, with the file and line it came from. A cell that cannot be read is null and
+`defect` quotes it; a row whose timestamp cannot be read takes that of the nearest readable row before it in the file (else after it), so that it
+still lands in a period and is reported. Only a file as a whole can be refused: no columns, no rows, not readable.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from re import error as PatternError
+from re import search
+
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER
+from harmony_pipeline.market.sources.cells import Stamps, read_numbers, read_stamps, stripped
+from harmony_pipeline.market.sources.columns import CLOCK, OPTIONAL_NUMBERS, REQUIRED_NUMBERS, match_columns
+from harmony_pipeline.market.sources.locate import Located, expand_path, find_files
+from harmony_pipeline.market.sources.reference import read_corporate_actions, read_universe
+from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+
+_ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_REMEMBERED_ROWS = 3_000_000  # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by period
+
+_Signature = tuple[str, int, int, str]
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Adjoining rows of one file, before their cells are typed; `marks` are sentences about whole rows, null where there is none."""
+
+    cells: pl.DataFrame
+    matched: dict[str, str]
+    stamps: pl.Series
+    marks: list[pl.Series]
+    rows: pl.Series
+    origin: str
+    stem: str
+
+
+class FileSource:
+    """A MarketDataSource over files. `notes` holds what the last call of `bars` had to remark on without refusing."""
+
+    name = "files"
+
+    def __init__(self, settings: FileSourceSettings, calendar: Calendar, base: Path, timeframe: str = "1Min") -> None:
+        """`base` is the folder that relative paths start from; `timeframe` is only what `stream` replays."""
+        self.settings = settings
+        self.calendar = calendar
+        self.base = base
+        self.timeframe = timeframe
+        self.notes: list[str] = []
+        self._parsed: dict[_Signature, tuple[list[pl.DataFrame], list[str]]] = {}
+        self._spans: dict[_Signature, tuple[datetime, datetime]] = {}
+
+    def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
+        """Every row of the files in `start <= timestamp < end`. Raises DataError for a file that cannot be used, ConfigError for a setting."""
+        if timeframe not in TIMEFRAME_MINUTES:
+            raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
+        self.notes = []
+        files = find_files(self.settings.paths, self.base, self._reference_files(), self.notes)
+        frames: list[pl.DataFrame] = []
+        with_rows = 0
+        for file in files:
+            span = self._spans.get(_signature(file.path, timeframe))
+            if span is not None and (span[1] < start or span[0] >= end):
+                with_rows += 1
+                continue
+            read = self._parquet(file, timeframe, start, end) if file.is_parquet else self._text(file, timeframe)
+            with_rows += len(read)
+            frames.extend(_within(frame, symbols, start, end) for frame in read)
+        if not with_rows:
+            raise DataError(
+                f"{files[0].origin} has no rows{f' (nor have the {len(files) - 1} other files)' if files[1:] else ''}: fetch it again, or name another file"
+            )
+        table = pl.concat([pl.DataFrame(schema=SOURCE_BAR_DTYPES), *frames]).sort(SOURCE_BAR_ORDER, maintain_order=True)
+        self._note_absent(symbols, table, start, end)
+        return table
+
+    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """Replays the files bar by bar at the source's timeframe: one frame a timestamp, then stops."""
+        table = self.bars(symbols, _ALWAYS, _FOREVER, self.timeframe).sort("timestamp", *SOURCE_BAR_ORDER, maintain_order=True)
+        begin = 0
+        for length in table["timestamp"].rle().struct.field("len").to_list():
+            yield table[begin : begin + length]
+            begin += length
+
+    def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
+        """The file that `corporate_actions` names; no rows when it names none."""
+        path = self._reference_file("corporate_actions")
+        table: pl.DataFrame = CORPORATE_ACTIONS.empty() if path is None else read_corporate_actions(path)
+        return table if symbols is None else table.filter(pl.col("symbol").is_in(list(symbols)))
+
+    def universe(self) -> pl.DataFrame:
+        """The file that `universe` names; no rows when it names none."""
+        path = self._reference_file("universe")
+        return UNIVERSE.empty() if path is None else read_universe(path)
+
+    # --- which files --------------------------------------------------------------------------------------------------
+
+    def _reference_file(self, key: str) -> Path | None:
+        text: str | None = getattr(self.settings, key)
+        if text is None:
+            return None
+        path = expand_path(text, self.base, f"market.files.{key}")
+        if not path.is_file():
+            raise DataError(f"market.files.{key} is '{text}', which does not exist (looked for {path}): correct the path, or take the setting out")
+        return path
+
+    def _reference_files(self) -> set[Path]:
+        named = [(key, getattr(self.settings, key)) for key in ("corporate_actions", "universe")]
+        return {expand_path(text, self.base, f"market.files.{key}").resolve() for key, text in named if text is not None}
+
+    def _note_absent(self, symbols: Sequence[str] | None, table: pl.DataFrame, start: datetime, end: datetime) -> None:
+        absent = sorted(set(symbols or ()) - set(table["symbol"].unique().to_list()))
+        if absent:
+            shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if absent[10:] else "")
+            self.notes.append(f"no file has rows of {shown} from {start:%Y-%m-%d} to {end:%Y-%m-%d}")
+
+    # --- one file -----------------------------------------------------------------------------------------------------
+
+    def _text(self, file: Located, timeframe: str) -> list[pl.DataFrame]:
+        """Every row of a text file, typed: one frame, or one a member of a zip. Empty tables are noted and left out."""
+        signature = _signature(file.path, timeframe)
+        if signature not in self._parsed:
+            tables = list(read_text_tables(file.path, file.origin))
+            empty = [note for table in tables if (note := self._emptiness(table))]
+            self._remember(signature, [self._typed_text(table, timeframe) for table in tables if table.cells.height], empty)
+        frames, notes = self._parsed[signature]
+        self.notes.extend(notes)
+        return frames
+
+    def _emptiness(self, table: TextTable) -> str | None:
+        """What to say of a table without rows; its header must be right all the same."""
+        if table.cells.width:
+            match_columns(table.cells.columns, self.settings.columns, table.origin)
+        found = "only a header" if table.cells.width else "no text at all"
+        return None if table.cells.height else f"{table.origin} is empty ({found}): fetch it again, or take it out"
+
+    def _typed_text(self, table: TextTable, timeframe: str) -> pl.DataFrame:
+        matched = match_columns(table.cells.columns, self.settings.columns, table.origin)
+        stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin)
+        return self._typed(_Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem), timeframe)
+
+    def _parquet(self, file: Located, timeframe: str, start: datetime, end: datetime) -> list[pl.DataFrame]:
+        """The timestamps are read first; the other columns only for the stretch of rows that the range needs."""
+        try:
+            scan = pl.scan_parquet(file.path)
+            matched = match_columns(scan.collect_schema().names(), self.settings.columns, file.origin)
+            times = scan.select(matched[name] for name in ("timestamp", CLOCK) if name in matched).collect(engine="in-memory")
+            if not times.height:
+                self.notes.append(f"{file.origin} is empty (no rows): fetch it again, or take it out")
+                return []
+            stamps, unread = self._stamps(times, matched, timeframe, file.origin)
+            self._spans[_signature(file.path, timeframe)] = (stamps.min(), stamps.max())  # type: ignore[assignment]
+            inside = stamps.is_between(start, end, closed="left").arg_true()
+            if not len(inside):
+                return [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
+            first, count = int(inside[0]), int(inside[-1]) - int(inside[0]) + 1
+            cells = scan.select(list(dict.fromkeys(matched.values()))).slice(first, count).collect(engine="in-memory")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise DataError(f"{file.origin} is not a whole Parquet file ({str(error).splitlines()[0]}): fetch it again") from None
+        rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
+        stretch = _Stretch(cells, matched, stamps.slice(first, count), [unread.slice(first, count)], rows, file.origin, file.stem)
+        return [self._typed(stretch, timeframe)]
+
+    def _stamps(self, cells: pl.DataFrame, matched: dict[str, str], timeframe: str, origin: str) -> tuple[pl.Series, pl.Series]:
+        """Every row's timestamp, and for those that had to borrow one the sentence that says so."""
+        found = cells[matched["timestamp"]]
+        if CLOCK in matched:
+            found = cells.select(pl.concat_str(pl.col(matched["timestamp"], matched[CLOCK]).cast(pl.String), separator=" ")).to_series().alias(found.name)
+        read: Stamps = read_stamps(found, self.settings.timezone, self.settings.timestamp_format)
+        instant = read.session_midnight(self.calendar.zone) if timeframe == "1Day" else read.instant
+        unread = pl.Series("unread", [None], pl.String).new_from_index(0, len(found))
+        if not instant.null_count():
+            return instant.alias("timestamp"), unread
+        if instant.null_count() == len(instant):
+            raise DataError(f"{origin} column '{found.name}' holds no readable time (its first value is '{found[0]}'): {self._stamp_cure()}")
+        sentence = pl.format(f"{found.name} is {{}}, expected a time: {self._stamp_cure()}", _quoted(found))
+        unread = pl.DataFrame({"found": found, "instant": instant}).select(pl.when(pl.col("instant").is_null()).then(sentence.alias("unread")))["unread"]
+        return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), unread
+
+    def _stamp_cure(self) -> str:
+        if self.settings.timestamp_format:
+            return f"market.files.timestamp_format is '{self.settings.timestamp_format}'; correct the cell or the format"
+        zone = self.settings.timezone
+        return f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set market.files.timestamp_format, such as %m/%d/%Y"
+
+    def _typed(self, stretch: "_Stretch", timeframe: str) -> pl.DataFrame:
+        cells, matched = stretch.cells, stretch.matched
+        numbers = {name: read_numbers(cells[matched[name]]) for name in (*REQUIRED_NUMBERS, *OPTIONAL_NUMBERS) if name in matched}
+        symbol, nameless = self._symbols(cells, matched, stretch.origin, stretch.stem)
+        defects = [*stretch.marks, nameless, *(_unread_numbers(cells[matched[name]], values) for name, values in numbers.items())]
+        whole = pl.DataFrame({"timestamp": stretch.stamps, "row": stretch.rows, "symbol": symbol, "defect": _joined(defects), **numbers}).with_columns(
+            timeframe=pl.lit(timeframe), source=pl.lit(self.name), origin=pl.lit(stretch.origin)
+        )
+        return whole.select(
+            pl.col(name).cast(dtype) if name in whole.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in SOURCE_BAR_DTYPES.items()
+        )
+
+    def _symbols(self, cells: pl.DataFrame, matched: dict[str, str], origin: str, stem: str) -> tuple[pl.Series, pl.Series]:
+        """Every row's symbol, from its column or else from the file's name; a row without one is kept under an empty name."""
+        if "symbol" in matched:
+            symbol = stripped(cells[matched["symbol"]].cast(pl.String)).alias("symbol")
+            sentence = f"{matched['symbol']} is empty, expected a symbol: fill the cell"
+            nameless = symbol.to_frame().select(pl.when(pl.col("symbol").is_null()).then(pl.lit(sentence)))[:, 0]
+            return symbol.fill_null(""), nameless
+        symbol = pl.Series("symbol", [self._symbol_in(stem, origin)], pl.String).new_from_index(0, cells.height)
+        return symbol, pl.Series([None], dtype=pl.String).new_from_index(0, cells.height)
+
+    def _symbol_in(self, stem: str, origin: str) -> str:
+        pattern = self.settings.symbol_from_filename
+        try:
+            found = search(pattern, stem)
+            symbol = found[1] if found else ""
+        except (PatternError, IndexError):
+            raise ConfigError(f"market.files.symbol_from_filename is '{pattern}': it must be a regular expression with one group, such as ^([A-Z]+)") from None
+        # `Spy_daily` must not become the symbol S, nor `2024-01-31` a symbol: such names were not meant.
+        misread = found is not None and (stem[found.end(1) : found.end(1) + 1].islower() or search(r"^(19|20)\d\d-?[01]\d-?[0-3]\d$", symbol))
+        if not symbol or misread:
+            raise DataError(
+                f"{origin} has no column of symbols, and market.files.symbol_from_filename ('{pattern}') finds none in '{stem}': "
+                "rename the file like AAPL.csv, or set the pattern"
+            )
+        return symbol
+
+    def _remember(self, signature: _Signature, frames: list[pl.DataFrame], notes: list[str]) -> None:
+        self._parsed[signature] = frames, notes
+        while len(self._parsed) > 1 and sum(frame.height for kept, _ in self._parsed.values() for frame in kept) > _REMEMBERED_ROWS:
+            self._parsed.pop(next(iter(self._parsed)))
+
+
+def _signature(path: Path, timeframe: str) -> _Signature:
+    """Changes when the file does."""
+    stat = path.stat()
+    return str(path), stat.st_mtime_ns, stat.st_size, timeframe
+
+
+def _within(frame: pl.DataFrame, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
+    wanted = pl.col("timestamp").is_between(start, end, closed="left")
+    if symbols is not None:
+        wanted &= pl.col("symbol").is_in([*symbols, ""])  # a row that lost its symbol belongs to everyone: it must be reported
+    return frame.filter(wanted)
+
+
+def _joined(sentences: list[pl.Series]) -> pl.Series:
+    """One text a row out of all the sentences about it; null where nothing was said."""
+    said = [sentence.alias(str(at)) for at, sentence in enumerate(sentences) if sentence.null_count() < len(sentence)]
+    if not said:
+        return sentences[0].alias("defect")
+    text = pl.DataFrame(said).select(pl.concat_str(pl.all(), separator="; ", ignore_nulls=True).alias("defect"))
+    return text.select(pl.when(pl.col("defect") != "").then("defect"))["defect"]
+
+
+def _unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
+    """The sentence about every cell that holds something which is no number."""
+    if values.null_count() == found.null_count():
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(found))
+    text = stripped(found.cast(pl.String))
+    sentence = pl.format(f"{found.name} is {{}}, expected a number: correct the cell", _quoted(text.alias("found")))
+    table = pl.DataFrame({"found": text, "value": values})
+    return table.select(pl.when(pl.col("value").is_null() & pl.col("found").is_not_null()).then(sentence))[:, 0]
+
+
+def _quoted(found: pl.Series) -> pl.Expr:
+    text = pl.col("found").cast(pl.String)
+    return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(pl.format("'{}'", text.str.slice(0, 80)))

@@ -1,0 +1,110 @@
+# ruff: noqa: D102 - the name of a test is its docstring
+"""The obligations of `MarketDataSource` as tests: a new source inherits them and supplies facts.
+
+    class TestMySource(SourceContract):
+        timeframe, start, end = "1Min", datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 5, tzinfo=UTC)
+        symbols = ("AAPL", "MSFT")
+
+        @pytest.fixture
+        def source(self, tmp_path): ...
+
+`start` to `end` must hold bars of every symbol on more than one timestamp. A source that may hand out repeated rows says so by `unique = False`.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+
+_STREAMED = 5
+
+
+class SourceContract:
+    """What every source must pass; each test is a sentence of the obligations."""
+
+    timeframe: str
+    start: datetime
+    end: datetime
+    symbols: Sequence[str]
+    unique: bool = True
+    unknown_symbol: str = "NO-SUCH-SYMBOL"
+
+    def _bars(self, source: MarketDataSource, symbols: Sequence[str] | None = None, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
+        return source.bars(self.symbols if symbols is None else symbols, start or self.start, end or self.end, self.timeframe)
+
+    def test_it_is_a_market_data_source_with_a_name(self, source: MarketDataSource) -> None:
+        assert isinstance(source, MarketDataSource)
+        assert source.name
+
+    def test_it_has_bars_of_every_symbol(self, source: MarketDataSource) -> None:
+        bars = self._bars(source)
+        assert set(bars["symbol"].unique()) == set(self.symbols)
+        assert bars["timestamp"].n_unique() > 1
+
+    def test_columns_and_types_are_exact(self, source: MarketDataSource) -> None:
+        assert dict(self._bars(source).schema) == SOURCE_BAR_DTYPES
+
+    def test_what_identifies_a_row_is_never_null(self, source: MarketDataSource) -> None:
+        bars = self._bars(source)
+        assert not sum(bars[name].null_count() for name in ("symbol", "timeframe", "timestamp", "source"))
+        assert bars["timeframe"].unique().to_list() == [self.timeframe]
+
+    def test_rows_are_sorted(self, source: MarketDataSource) -> None:
+        bars = self._bars(source)
+        assert_frame_equal(bars, bars.sort(SOURCE_BAR_ORDER, maintain_order=True))
+
+    def test_a_symbol_and_timestamp_come_once(self, source: MarketDataSource) -> None:
+        if self.unique:
+            assert not self._bars(source).select("symbol", "timestamp").is_duplicated().any()
+
+    def test_the_range_is_half_open(self, source: MarketDataSource) -> None:
+        stamps = self._bars(source)["timestamp"].unique().sort()
+        first, last = stamps[0].astimezone(UTC), stamps[-1].astimezone(UTC)
+        inside = self._bars(source, start=first, end=last)["timestamp"]
+        assert inside.min() == first
+        assert last not in inside.unique().to_list()
+
+    def test_an_empty_range_gives_no_rows_of_the_right_shape(self, source: MarketDataSource) -> None:
+        bars = self._bars(source, end=self.start)
+        assert bars.height == 0
+        assert dict(bars.schema) == SOURCE_BAR_DTYPES
+
+    def test_the_same_call_gives_the_same_frame(self, source: MarketDataSource) -> None:
+        assert_frame_equal(self._bars(source), self._bars(source), check_exact=True)
+
+    def test_reads_of_adjoining_ranges_make_up_one_read(self, source: MarketDataSource) -> None:
+        stamps = self._bars(source)["timestamp"].unique().sort()
+        cut = stamps[len(stamps) // 2].astimezone(UTC)
+        parts = pl.concat([self._bars(source, end=cut), self._bars(source, start=cut)])
+        assert_frame_equal(parts.sort(SOURCE_BAR_ORDER, maintain_order=True), self._bars(source), check_exact=True)
+
+    def test_one_symbol_is_its_part_of_all(self, source: MarketDataSource) -> None:
+        chosen = self.symbols[0]
+        assert_frame_equal(self._bars(source, [chosen]), self._bars(source).filter(pl.col("symbol") == chosen), check_exact=True)
+
+    def test_no_symbols_named_means_every_symbol(self, source: MarketDataSource) -> None:
+        everything = source.bars(None, self.start, self.end, self.timeframe)
+        assert set(self.symbols) <= set(everything["symbol"].unique())
+
+    def test_an_unknown_symbol_gives_no_rows_or_an_error_that_names_it(self, source: MarketDataSource) -> None:
+        try:
+            assert self._bars(source, [self.unknown_symbol]).height == 0
+        except HarmonyError as error:
+            assert self.unknown_symbol in str(error)
+
+    def test_corporate_actions_and_universe_have_their_columns(self, source: MarketDataSource) -> None:
+        assert dict(source.corporate_actions(None).schema) == CORPORATE_ACTIONS.dtypes
+        assert dict(source.universe().schema) == UNIVERSE.dtypes
+
+    def test_the_stream_goes_forward_one_timestamp_at_a_time(self, source: MarketDataSource) -> None:
+        frames = list(islice(source.stream(self.symbols), _STREAMED))
+        stamps = [frame["timestamp"].unique().to_list() for frame in frames]
+        assert all(len(each) == 1 for each in stamps)
+        assert stamps == sorted(stamps)
+        assert all(dict(frame.schema) == SOURCE_BAR_DTYPES for frame in frames)

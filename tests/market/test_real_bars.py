@@ -1,0 +1,135 @@
+"""Recorded market data, with the defects that it is known to have (shared/data/DATA.md)."""
+
+import os
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from market.raw_rows import LEARNED, NOTHING_BEFORE, utc
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.daily import summarise
+from harmony_pipeline.market.quality import Validated, validate
+from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
+from harmony_pipeline.market.sources.files import FileSource
+
+NYSE = Calendar.named("XNYS")
+DATA = Path(os.environ.get("HARMONY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+pytestmark = pytest.mark.skipif(not (DATA / "DATA.md").exists(), reason="no real market data here: set HARMONY_DATA")
+
+
+def source(*paths: str, actions: str | None = None, pattern: str | None = None, calendar: Calendar = NYSE) -> FileSource:
+    return FileSource(FileSourceSettings(paths=paths, corporate_actions=actions, timestamp_format=pattern), calendar, DATA)
+
+
+def validated(files: FileSource, timeframe: str, symbols: Sequence[str] | None = None) -> Validated:
+    rows = files.bars(symbols, utc(1990, 1, 1), utc(2030, 1, 1), timeframe).with_columns(ingested_at=pl.lit(LEARNED))
+    settings = MarketSettings(timeframe=timeframe)  # type: ignore[arg-type]
+    result = validate(rows, NOTHING_BEFORE, files.corporate_actions(None), files.calendar, timeframe, settings)
+    assert rows.height == result.bars.height + result.quarantine.height
+    return result
+
+
+def quarantined(result: Validated) -> list[tuple[str, date, str]]:
+    return result.quarantine.select("symbol", pl.col("timestamp").dt.date(), "rule").rows()
+
+
+@pytest.fixture(scope="module")
+def hourly() -> Validated:
+    return validated(source("us_equity_hourly", actions="us_equity_hourly/corporate_actions.csv"), "1Hour")
+
+
+@pytest.fixture(scope="module")
+def daily() -> Validated:
+    return validated(source("us_equity_daily", actions="us_equity_daily/corporate_actions.csv"), "1Day")
+
+
+def test_the_hourly_set_has_five_bad_prints_and_no_other_fault(hourly: Validated) -> None:
+    assert hourly.counts["rows_raw"] == 165_094
+    assert quarantined(hourly) == [
+        ("AAPL", date(2009, 9, 21), "bad_print"),  # low 10.59 against 182 to 185
+        ("AAPL", date(2010, 8, 31), "bad_print"),
+        ("AAPL", date(2011, 1, 3), "bad_print"),
+        ("AIG", date(2009, 5, 5), "bad_print"),  # high 20.98 at a price of 1.68
+        ("IBM", date(2002, 12, 23), "bad_print"),  # the one that DATA.md names
+    ]
+    assert hourly.counts["notes"] == []
+
+
+def test_the_daily_set_has_seven_bad_prints_and_no_other_fault(daily: Validated) -> None:
+    assert daily.counts["rows_raw"] == 49_005
+    assert [(symbol, day.year) for symbol, day, rule in quarantined(daily) if rule == "bad_print"] == [
+        ("AAPL", 2009), ("AAPL", 2010), ("AAPL", 2011), ("AIG", 2009), ("GOOG", 2007), ("IBM", 2002), ("IWM", 2008),
+    ]  # fmt: skip
+    assert daily.counts["rules"] == {"bad_print": 7}
+
+
+def test_real_crashes_are_bars(hourly: Validated, daily: Validated) -> None:
+    for result in (hourly, daily):
+        kept = set(result.bars.select("symbol", pl.col("timestamp").dt.date()).rows())
+        assert {("AIG", date(2008, 9, 15)), ("AIG", date(2008, 9, 16)), ("AIG", date(2008, 9, 19)), ("AAPL", date(2000, 9, 29))} <= kept
+
+
+def test_prints_after_an_early_close_are_post(hourly: Validated) -> None:
+    afternoon = hourly.bars.filter((pl.col("symbol") == "IBM") & (pl.col("timestamp") >= utc(2008, 12, 24, 18)) & (pl.col("timestamp") < utc(2008, 12, 25)))
+    assert afternoon.height
+    assert afternoon["session"].unique().to_list() == ["post"]
+    assert dict(hourly.bars.group_by("session").len().iter_rows()) == {"regular": 164_935, "post": 154}
+
+
+def test_liquid_symbols_have_the_bars_that_the_calendar_expects(hourly: Validated) -> None:
+    days = summarise(hourly.bars.filter(pl.col("symbol") == "SPY"), NYSE, "1Hour", "09:25")
+    short = days.filter(pl.col("regular_bars") != pl.col("expected_regular_bars"))["date"].to_list()
+    assert date(2020, 12, 24) not in short  # a half-day with its four bars
+    assert len(short) <= 3
+    assert days.height == len(NYSE.sessions(date(1998, 1, 2), date(2021, 4, 1)))
+
+
+def test_adjusted_closes_of_apple_do_not_jump_at_its_splits(daily: Validated) -> None:
+    apple = daily.bars.filter(pl.col("symbol") == "AAPL")
+    factor = pl.col("adjustment_factor")
+    overnight = apple.select("timestamp", gap=pl.col("open") * factor / (pl.col("close") * factor).shift() - 1.0)
+    gaps = dict(zip(overnight["timestamp"].dt.date(), overnight["gap"], strict=True))
+    assert all(abs(gaps[day]) < 0.03 for day in (date(2000, 6, 21), date(2005, 2, 28), date(2014, 6, 9), date(2020, 8, 31)))
+    assert apple["adjustment_factor"][0] == 1.0
+    assert apple["adjustment_factor"][-1] == pytest.approx(2 * 2 * 7 * 4 * 1.161, rel=0.01)  # splits, then some 16 % of reinvested dividends
+
+
+@pytest.mark.parametrize(
+    ("paths", "rows", "rules", "parts"),
+    [
+        ("us_equity_minute/extended_2025/2025-01-0*.parquet", None, {}, {"pre", "regular", "post"}),
+        ("us_equity_minute/regular_2018/2018-03-0*.parquet", None, {}, {"regular", "post"}),
+        ("us_equity_minute/regular_2021_2023", 401_409, {"conflicting_duplicate": 5}, {"regular", "post"}),
+        ("us_equity_minute/lean_2008_2023_trades.csv", 10_846, {}, {"pre", "regular", "post"}),
+    ],
+)
+def test_the_minute_sets(paths: str, rows: int | None, rules: dict[str, int], parts: set[str]) -> None:
+    result = validated(source(paths), "1Min")
+    assert rows is None or result.counts["rows_raw"] == rows
+    assert result.counts["rules"] == rules
+    assert set(result.bars["session"].unique()) == parts
+    assert result.counts["notes"] == []
+
+
+def test_real_spikes_of_small_stocks_are_bars_all_but_a_few() -> None:
+    result = validated(source("us_smallcap_daily_premarket/2022-09.csv"), "1Day")
+    assert result.counts["rows_raw"] == 32_662
+    assert set(result.counts["rules"]) <= {"bad_print"}
+    assert result.quarantine.height <= 4
+    october = validated(source("us_smallcap_daily_premarket/2022-10.csv", pattern="%m/%d/%Y"), "1Day")
+    assert october.counts["rows_bars"] == 32_740
+
+
+def test_crypto_runs_around_the_clock() -> None:
+    result = validated(source("crypto_minute", calendar=Calendar.named("24/7")), "1Min")
+    assert result.counts["rows_bars"] == result.counts["rows_raw"] == 16_312
+    assert result.bars["session"].unique().to_list() == ["regular"]
+
+
+def test_premarket_files_are_premarket() -> None:
+    result = validated(source("us_equity_gappers/premarket_5min.csv"), "5Min")
+    assert result.bars["session"].unique().to_list() == ["pre"]
+    assert result.counts["rows_bars"] == 5_810
