@@ -115,6 +115,9 @@ class Runner:
 
     def replay(self, first: str, last: str) -> None:
         """Sessions of historical days through the simulated exchange, in this process, promoted model or not."""
+        missing = [day for day in self.partition_keys("scan_candidates") if first <= day <= last and not self.work.lake.has("scan_selections", day)]
+        if missing and self.settings.session.watch == "scanner":
+            self.materialize(SCAN, missing[0], missing[-1])
         config = {"ops": {"run_paper_session": {"config": {"require_promoted": False, "own_process": False}}}}
         self.materialize(LIVE, first, last, config)
 

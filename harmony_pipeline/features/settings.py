@@ -35,3 +35,4 @@ class RegimeSettings(Part):
     trend_days: int = Field(50, ge=2)
     volatility_days: int = Field(20, ge=2)
     volatility_history_days: int = Field(252, ge=20, description="trailing window whose median splits low from high")
+    volatility_minimum_days: int = Field(63, ge=20, description="of that window that are enough to begin; a longer minimum than the window means all of it")

@@ -13,7 +13,7 @@ class MonteCarloSettings(Part):
     block: int = Field(10, ge=1, description="mean block length of the stationary bootstrap, in trades")
     miss_probability: float = Field(0.10, ge=0.0, le=1.0)
     slippage_bps: float = Field(2.0, ge=0.0, description="extra cost a side")
-    anomaly_probability: float = Field(0.01, ge=0.0, le=1.0, description="chance that a trade meets a shock of anomaly_size times its worst loss")
+    anomaly_probability: float = Field(0.002, ge=0.0, le=1.0, description="chance that a trade meets a shock of anomaly_size times its worst loss")
     anomaly_size: float = Field(2.0, ge=0.0)
 
 

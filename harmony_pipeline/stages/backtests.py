@@ -135,7 +135,7 @@ def trading_rules_text(work: Workspace, strategy: str) -> dict[str, Any]:
 
 def _count_trial(work: Workspace, strategy: str, result: BacktestResult) -> None:
     parameters = json.loads(result.row["parameters"][0])
-    returns = daily_returns(result.equity, work.calendar)
+    returns = _daily(work, result.equity)
     _keep_trials(work, strategy, evaluate_grid(strategy, parameters, {}, lambda _chosen: returns, datetime.now(UTC)))
 
 
@@ -158,7 +158,7 @@ def parameter_sensitivity(work: Workspace, strategies: Sequence[str]) -> StageRe
 
         def evaluate(parameters: Mapping[str, Any], name: str = name) -> pl.DataFrame:
             changed = {key: value for key, value in parameters.items() if work.settings.strategies[name].parameters.get(key) != value}
-            return daily_returns(simulated(work, name, changed, bars=bars).equity, work.calendar)
+            return _daily(work, simulated(work, name, changed, bars=bars).equity)
 
         tried = evaluate_grid(name, chosen.parameters, chosen.grid, evaluate, datetime.now(UTC)) if chosen.grid else []
         trials = _keep_trials(work, name, tried)
@@ -180,7 +180,11 @@ def latest_backtest(work: Workspace, strategy: str) -> dict[str, Any]:
 
 def daily_returns_of(work: Workspace, strategy: str) -> pl.DataFrame:
     """timestamp, return: one row a session of the strategy's backtest."""
-    return daily_returns(work.lake.read("equity", [strategy]), work.calendar)
+    return _daily(work, work.lake.read("equity", [strategy]))
+
+
+def _daily(work: Workspace, equity: pl.DataFrame) -> pl.DataFrame:
+    return daily_returns(equity, work.calendar, work.settings.backtest.initial_cash, work.timeframe)
 
 
 def strategy_comparison(work: Workspace) -> StageResult:

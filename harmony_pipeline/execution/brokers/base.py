@@ -1,0 +1,120 @@
+"""What a broker is to Harmony: the seam that the simulated exchange and a real account fit through.
+
+The law: the broker is believed. It says what happened through `updates()`, in facts of `execution/events.py`; what an order became is judged by
+`execution/lifecycle.py` alone. An implementation is one file that passes `harmony_pipeline.testing.broker_contract.BrokerContract`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder
+from harmony_pipeline.execution.exchange import ExchangeState
+from harmony_pipeline.execution.lifecycle import Status
+from harmony_pipeline.execution.records import Record
+
+
+@dataclass(frozen=True)
+class BrokerOrder:
+    """One order as the broker sees it now; quantities in shares, the broker's own running total."""
+
+    client_order_id: str
+    symbol: str
+    side: str
+    quantity: float
+    filled_quantity: float
+    status: Status
+    broker_order_id: str | None = None
+    average_price: float | None = None
+
+
+@dataclass(frozen=True)
+class BrokerPosition:
+    """Signed shares at the broker, and their average price where it tells."""
+
+    symbol: str
+    quantity: float
+    average_price: float | None = None
+
+
+@dataclass(frozen=True)
+class BrokerAccount:
+    """Money at the broker, in the account's currency; None: it does not keep any."""
+
+    cash: float | None
+    equity: float | None
+    trading_blocked: bool = False
+
+
+class Broker(Protocol):
+    """An account at an exchange.
+
+    Obligations.
+    Identity: `client_order_id` is the only name used. A second `submit` under a known one places nothing and is no error; it answers with the order that exists.
+    Errors: only families of `harmony_pipeline.errors` leave. BrokerUnavailable: what became of the request is unknown (timeout, reset, 5xx), the caller looks the
+    order up before anything else. BrokerRejected: no, and again no (funds, unknown symbol, unknown order). BrokerContradiction: what it says cannot be.
+    Races: to cancel what is already filled, canceled or expired is no error; the truth comes with `updates()` or `order()`.
+    Facts: `updates()` gives each fact at least once, in the order in which it was learned; repeated ones have the same `execution_id`. After a lost connection the
+    implementation fetches what it missed; nothing that happened is left out for good.
+    Threads: all methods are called by one thread and return within seconds. An implementation that listens to a socket owns its threads, only queues in them, and
+    ends them in `close`. Orders passed in are frozen; what is returned belongs to the caller.
+    """
+
+    name: str
+
+    def submit(self, command: SubmitOrder) -> BrokerOrder:
+        """Place the order, and `command.other` with it (one cancels the other): both or none."""
+
+    def cancel(self, command: CancelOrder) -> None:
+        """Ask for the order to be taken back. Raises BrokerRejected when there is no such order."""
+
+    def replace(self, command: ReplaceOrder) -> BrokerOrder:
+        """Exchange an open order for one with other terms under its own new id. Raises BrokerRejected when it is not open any more."""
+
+    def order(self, client_order_id: str) -> BrokerOrder | None:
+        """The order, or None when the broker never heard of it. Raises BrokerUnavailable when it cannot say."""
+
+    def orders(self, open_only: bool = True) -> Sequence[BrokerOrder]:
+        """Every order that is known, or those that still work, in order of client order id. Complete: an implementation pages until the end."""
+
+    def positions(self) -> Sequence[BrokerPosition]:
+        """Every position that is not zero, by symbol, whoever opened it."""
+
+    def account(self) -> BrokerAccount:
+        """Money, and whether trading is blocked."""
+
+    def updates(self) -> Sequence[AnyOrderFact]:
+        """Facts learned since the last call; empty when there are none. Does not wait."""
+
+    def is_streaming(self) -> bool:
+        """Whether order news would reach us now. No order may leave while this is False."""
+
+    def close(self) -> None:
+        """End threads and connections; working orders go on working."""
+
+
+@runtime_checkable
+class BarDriven(Protocol):
+    """The other half of an exchange that lives in this process: whoever drives it shows it each regular bar, in the order of execution/exchange.py."""
+
+    def match_open(self, bar: Record) -> None:
+        """Market orders meet the open of the symbol's bar."""
+
+    def match_range(self, bar: Record) -> None:
+        """Bracket legs meet the bar."""
+
+    def split(self, ratio: float, bar: Record) -> None:
+        """Before the bar's open: shares and working orders of its symbol become `ratio` times as many."""
+
+    def dividend(self, symbol: int, value: float) -> None:
+        """Cash of `value` a share held."""
+
+    @property
+    def exchange(self) -> ExchangeState:
+        """The orders that work now: part of the state that the next session opens with."""
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything it would lose with this process, as JSON can carry it."""
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Be what `checkpoint` saw; facts not fetched by then come again."""

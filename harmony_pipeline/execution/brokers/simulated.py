@@ -1,0 +1,321 @@
+"""A broker whose exchange is execution/exchange.py: paper trading against replayed or simulated bars, in this process.
+
+The law: it holds no trading rule of its own. Every fill is made by the compiled functions that the backtest loops over, so the same orders meet the same bars at the
+same prices. Whoever replays the bars drives it through `BarDriven`; a session on top sees nothing but a broker. It keeps books of its own (cash and shares, from its
+own fills), so that reconciliation compares two independent accounts.
+
+>>> broker = SimulatedBroker(TradingState.opening(["AAPL"], 100_000.0), rules.record)
+>>> broker.submit(SubmitOrder(terms)); broker.match_open(bar); broker.updates()
+[OrderAccepted(...), OrderFilled(...)]
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from harmony_pipeline.errors import BrokerRejected
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
+from harmony_pipeline.execution.costs import floor_to_lot, notional
+from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, OrderTerms, ReplaceOrder, SubmitOrder, micros, moment
+from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, match_open, match_range, split_orders, submit
+from harmony_pipeline.execution.lifecycle import Order, apply
+from harmony_pipeline.execution.records import (
+    CANCEL,
+    CANCELED,
+    EXPIRE,
+    FILL,
+    MONEY,
+    NO_MODEL,
+    NO_REASON,
+    OPEN,
+    ORDER,
+    REASON_NAMES,
+    REJECT,
+    REPORT,
+    ROLE_NAMES,
+    STOP,
+    TAKE,
+    Record,
+    Records,
+    records,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SimulatedBroker:
+    """`Broker` and `BarDriven` over one exchange state. One thread; no I/O; nothing waits.
+
+    exchange: the orders that work at the start; `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed shares by symbol open its
+    own books.
+    """
+
+    name = "simulated"
+
+    def __init__(
+        self,
+        exchange: ExchangeState,
+        rules: Records,
+        models: Sequence[str] = (),
+        cash: int = 0,
+        shares: Mapping[str, float] | None = None,
+        working: Mapping[tuple[str, str], Order] | None = None,
+    ) -> None:
+        self._exchange = exchange.copy()
+        self._rules = rules[0]
+        self._models = tuple(models)
+        self._index = {symbol: row for row, symbol in enumerate(exchange.symbols)}
+        self._cash = cash
+        self._shares = np.zeros(len(exchange.symbols))
+        for symbol, quantity in (shares or {}).items():
+            self._shares[self._index[symbol]] = quantity
+        self._orders: dict[str, Order] = {}
+        self._tickets: list[str] = []  # the exchange's ticket of an order is its place here
+        self._facts: list[AnyOrderFact] = []
+        self._now = _EPOCH
+        self._intent = records(1, ORDER)
+        self._reports = records(MAX_REPORTS, REPORT)
+        for (symbol, role), order in (working or {}).items():
+            self._exchange.orders[self._index[symbol], ROLE_NAMES.index(role)]["ticket"] = self._register(order)
+
+    # --- Broker -------------------------------------------------------------------------------------------------------
+
+    def submit(self, command: SubmitOrder) -> BrokerOrder:
+        """Place the order; see `Broker.submit`. A chance rejection of the exchange comes as a fact, not as an error."""
+        for terms in (command.order, *([command.other] if command.other else [])):
+            if terms.client_order_id not in self._orders:
+                self._place(terms)
+        return _seen(self._orders[command.order.client_order_id])
+
+    def cancel(self, command: CancelOrder) -> None:
+        """Take the order off the exchange, if it still works there."""
+        order = self._known(command.client_order_id)
+        if not order.is_open:
+            return
+        intent = self._blank(order.terms, CANCELED)
+        self._hear(submit(self._exchange.orders, self._exchange.keys, self._rules, intent, self._reports, 0), self._now, command.reason)
+
+    def replace(self, command: ReplaceOrder) -> BrokerOrder:
+        """Put an order with other terms in the same place of the exchange."""
+        if command.new_client_order_id in self._orders:
+            return _seen(self._orders[command.new_client_order_id])
+        order = self._known(command.client_order_id)
+        if not order.is_open:
+            raise BrokerRejected(f"order {command.client_order_id} is {order.status} and cannot be replaced")
+        quantity = order.remaining if command.quantity is None else command.quantity
+        terms = msgspec.structs.replace(
+            order.terms,
+            client_order_id=command.new_client_order_id,
+            quantity=quantity,
+            limit_price=order.terms.limit_price if command.limit_price is None else command.limit_price,
+            stop_price=order.terms.stop_price if command.stop_price is None else command.stop_price,
+        )
+        self._validate(terms)
+        self._say(ev.OrderReplaced(**self._head(order.terms, self._now), replaced_by=terms.client_order_id))
+        self._place(terms)
+        return _seen(self._orders[terms.client_order_id])
+
+    def order(self, client_order_id: str) -> BrokerOrder | None:
+        """The order, or None."""
+        found = self._orders.get(client_order_id)
+        return _seen(found) if found else None
+
+    def orders(self, open_only: bool = True) -> list[BrokerOrder]:
+        """Orders by client order id."""
+        return [_seen(order) for _, order in sorted(self._orders.items()) if order.is_open or not open_only]
+
+    def positions(self) -> list[BrokerPosition]:
+        """Shares by its own count."""
+        return [BrokerPosition(symbol, float(self._shares[row])) for symbol, row in self._index.items() if self._shares[row] != 0.0]
+
+    def account(self) -> BrokerAccount:
+        """Cash by its own count; it does not value positions."""
+        return BrokerAccount(cash=self._cash / MONEY, equity=None)
+
+    def updates(self) -> list[AnyOrderFact]:
+        """Facts since the last call."""
+        facts, self._facts = self._facts, []
+        return facts
+
+    def is_streaming(self) -> bool:
+        """Always: it lives in this process."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    # --- BarDriven ----------------------------------------------------------------------------------------------------
+
+    def match_open(self, bar: Record) -> None:
+        """Market orders meet the open."""
+        self._hear(match_open(self._exchange.orders, self._exchange.keys, self._rules, bar, self._reports, 0), moment(bar["end"]))
+
+    def match_range(self, bar: Record) -> None:
+        """Bracket legs meet the bar."""
+        self._hear(match_range(self._exchange.orders, self._exchange.keys, self._rules, bar, self._reports, 0), moment(bar["end"]))
+
+    def split(self, ratio: float, bar: Record) -> None:
+        """Working orders and shares become `ratio` times as many, in whole lots; what is left of a lot is paid at the bar's open."""
+        symbol, known = int(bar["symbol"]), moment(bar["end"])
+        self._hear(split_orders(self._exchange.orders, self._rules, symbol, ratio, bar["at"], self._reports, 0), known)
+        for record in self._exchange.orders[symbol]:
+            if record["status"] == OPEN:
+                order = self._orders[self._tickets[record["ticket"]]]
+                self._now = known
+                self._say(ev.OrderAdjusted(**self._head(order.terms, moment(bar["at"])), quantity=order.filled_quantity + float(record["remaining"])))
+        held = float(self._shares[symbol])
+        exact = abs(held) * ratio
+        whole = floor_to_lot(exact, self._rules["lot_size"])
+        self._cash += int(math.copysign(1, held)) * notional(bar["open"], max(0.0, exact - whole)) if held else 0
+        self._shares[symbol] = math.copysign(whole, held) if held else 0.0
+
+    def dividend(self, symbol: int, value: float) -> None:
+        """Cash for each share held; a short position pays."""
+        self._cash += notional(value, float(self._shares[symbol]))
+
+    @property
+    def exchange(self) -> ExchangeState:
+        """A copy of the orders that work: what the next session opens with."""
+        return self._exchange.copy()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that this process holds and JSON can carry."""
+        return {
+            "exchange": self._exchange.to_dict(),
+            "cash": self._cash,
+            "shares": self._shares.tolist(),
+            "tickets": list(self._tickets),
+            "orders": [msgspec.to_builtins(order) for order in self._orders.values()],
+            "facts": [msgspec.to_builtins(fact) for fact in self._facts],
+            "now": micros(self._now),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Be what `checkpoint` saw."""
+        self._exchange = ExchangeState.from_dict(dict(saved["exchange"]))
+        self._index = {symbol: row for row, symbol in enumerate(self._exchange.symbols)}
+        self._cash = int(saved["cash"])
+        self._shares = np.asarray(saved["shares"], dtype=np.float64)
+        self._tickets = list(saved["tickets"])
+        orders = [msgspec.convert(order, Order) for order in saved["orders"]]
+        self._orders = {order.client_order_id: order for order in orders}
+        self._facts = [msgspec.convert(fact, AnyOrderFact) for fact in saved["facts"]]
+        self._now = moment(saved["now"])
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _place(self, terms: OrderTerms) -> None:
+        self._validate(terms)
+        self._now = max(self._now, terms.decided_at)
+        ticket = self._register(Order(terms))
+        intent = self._blank(terms, OPEN)
+        intent["ticket"] = ticket
+        self._say(ev.OrderAccepted(**self._head(terms, self._now), broker_order_id=f"sim-{ticket}"))
+        self._hear(submit(self._exchange.orders, self._exchange.keys, self._rules, intent, self._reports, 0), self._now)
+
+    def _register(self, order: Order) -> int:
+        self._orders[order.client_order_id] = order
+        self._tickets.append(order.client_order_id)
+        return len(self._tickets) - 1
+
+    def _validate(self, terms: OrderTerms) -> None:
+        if terms.symbol not in self._index:
+            raise BrokerRejected(f"{terms.symbol} is not traded on this simulated exchange; it has {', '.join(self._index) or 'no symbols'}")
+        if not 0.0 < terms.quantity < math.inf:
+            raise BrokerRejected(f"order {terms.client_order_id}: quantity must be > 0, found {terms.quantity}")
+        level = {"stop": terms.stop_price, "limit": terms.limit_price}.get(terms.kind, 1.0)
+        if level is None or not 0.0 < level < math.inf:
+            raise BrokerRejected(f"order {terms.client_order_id}: a {terms.kind} order needs a price > 0, found {level}")
+        if (terms.kind != "market") != (terms.role in ("stop", "take")):
+            raise BrokerRejected(f"order {terms.client_order_id}: this exchange takes market entries and exits, stops and limits as legs of a bracket, not a {terms.kind} {terms.role}")
+        slot = self._exchange.orders[self._index[terms.symbol], ROLE_NAMES.index(terms.role)]
+        holder = self._orders.get(self._tickets[slot["ticket"]]) if slot["status"] == OPEN else None
+        if holder is not None and holder.is_open:
+            raise BrokerRejected(f"order {terms.client_order_id}: {terms.symbol} has a working {terms.role} order, {holder.client_order_id}; cancel it first")
+
+    def _blank(self, terms: OrderTerms, status: int) -> Record:
+        """The exchange's own record of an order."""
+        self._intent[:] = np.zeros(1, ORDER)
+        intent = self._intent[0]
+        level = terms.stop_price if terms.kind == "stop" else terms.limit_price
+        intent["symbol"] = self._index[terms.symbol]
+        intent["role"] = ROLE_NAMES.index(terms.role)
+        intent["side"] = 1 if terms.side == "buy" else -1
+        intent["status"] = status
+        intent["quantity"] = intent["remaining"] = terms.quantity
+        intent["level"] = level or 0.0
+        intent["factor"] = terms.entry_factor if intent["role"] in (STOP, TAKE) else 0.0
+        intent["volatility"] = terms.volatility
+        intent["signal_at"] = _micros(terms.signal_timestamp)
+        intent["decided_at"] = _micros(terms.decided_at)
+        intent["entry_at"] = _micros(terms.entry_decided_at)
+        intent["since"] = _micros(terms.entry_bar)
+        intent["after_exit"] = int(terms.after_exit)
+        intent["model"] = self._models.index(terms.model_id) if terms.model_id in self._models else NO_MODEL
+        intent["reason"] = REASON_NAMES.index(terms.reason) if terms.reason in REASON_NAMES else NO_REASON
+        return intent
+
+    def _hear(self, count: int, known_at: datetime, reason: str | None = None) -> None:
+        """Turn the exchange's reports into facts and book them."""
+        self._now = known_at
+        for report in self._reports[:count]:
+            order = self._orders[self._tickets[report["ticket"]]]
+            head = self._head(order.terms, moment(report["at"]) if report["kind"] in (FILL, EXPIRE) else known_at)
+            if report["kind"] == FILL:
+                self._say(self._fill(order, report, head))
+            elif report["kind"] == CANCEL:
+                self._say(ev.OrderCanceled(**head, reason=reason))
+            elif report["kind"] == EXPIRE:
+                self._say(ev.OrderExpired(**head, reason="more than the bar could fill"))
+            elif report["kind"] == REJECT:
+                self._say(ev.OrderRejected(**head, reason="rejected by chance"))
+
+    def _fill(self, order: Order, report: Record, head: dict[str, Any]) -> ev.OrderPartiallyFilled:
+        quantity, price, fee = float(report["quantity"]), float(report["price"]), int(report["fee"])
+        side = int(report["side"])
+        self._cash -= side * notional(price, quantity) + fee
+        row = self._index[order.terms.symbol]
+        self._shares[row] = floor_to_lot(abs(self._shares[row] + side * quantity), self._rules["lot_size"]) * np.sign(self._shares[row] + side * quantity)
+        total = order.quantity if report["closed"] == 1 else order.filled_quantity + quantity
+        kind = ev.OrderFilled if report["closed"] == 1 else ev.OrderPartiallyFilled
+        return kind(
+            **head,
+            execution_id=f"{order.client_order_id}#{report['number']}",
+            side="buy" if side > 0 else "sell",
+            quantity=quantity,
+            price=price,
+            cumulative_quantity=total,
+            reference_price=float(report["reference"]),
+            fee=fee / MONEY,
+            slippage=float(report["slippage"]),
+            liquidity="maker" if report["maker"] == 1 else "taker",
+        )
+
+    def _head(self, terms: OrderTerms, happened_at: datetime) -> dict[str, Any]:
+        return {"happened_at": happened_at, "known_at": max(self._now, happened_at), "client_order_id": terms.client_order_id, "symbol": terms.symbol}
+
+    def _say(self, fact: AnyOrderFact) -> None:
+        self._orders[fact.client_order_id] = apply(self._orders[fact.client_order_id], fact)
+        self._facts.append(fact)
+
+    def _known(self, client_order_id: str) -> Order:
+        order = self._orders.get(client_order_id)
+        if order is None:
+            raise BrokerRejected(f"the simulated exchange has no order {client_order_id}")
+        return order
+
+
+def _seen(order: Order) -> BrokerOrder:
+    terms = order.terms
+    return BrokerOrder(
+        order.client_order_id, terms.symbol, terms.side, order.quantity, order.filled_quantity, order.status, order.broker_order_id, order.average_price
+    )
+
+
+def _micros(instant: datetime | None) -> int:
+    return 0 if instant is None else micros(instant)

@@ -1,0 +1,360 @@
+"""What is asked of a broker and what became of it: one tagged union for session, ledger, brokers and replay.
+
+Commands are imperative (`SubmitOrder`), facts are in the past tense (`OrderFilled`). All are frozen. A fact carries two times:
+`happened_at`, on the exchange's clock, and `known_at`, when this system learned it, which is never earlier than it could be known. The
+JSON form is what the ledger keeps for ever: a field may be added with a default, none is renamed or removed, and
+`tests/execution/golden_events.jsonl` holds old lines that must still decode.
+
+>>> decode(encode(OrderCanceled(happened_at=t, known_at=t, client_order_id="s-1", symbol="AAPL")))
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+Side = Literal["buy", "sell"]
+Role = Literal["entry", "exit", "stop", "take"]
+OrderKind = Literal["market", "limit", "stop"]
+TimeInForce = Literal["ioc", "day", "gtc"]
+RiskState = Literal["ACTIVE", "REDUCING", "HALTED"]
+
+
+class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was decided about one order, before anyone else knew of it.
+
+    `order_id` names the intent and is the same in backtest and session; `client_order_id` is its name at the broker, a pure function of
+    (session, order_id). Quantity in shares, prices raw. The last five fields are for an exchange that is driven by bars; a real one ignores them.
+    """
+
+    client_order_id: str
+    order_id: str
+    symbol: str
+    role: Role
+    side: Side
+    quantity: float
+    kind: OrderKind = "market"
+    limit_price: float | None = None
+    stop_price: float | None = None
+    time_in_force: TimeInForce = "ioc"
+    parent_id: str | None = None
+    signal_timestamp: datetime | None = None
+    decided_at: datetime
+    reason: str | None = None
+    model_id: str | None = None
+    after_exit: bool = False  # a reversal: only once the symbol's exit is done
+    volatility: float = 0.0  # of one bar, known at the signal: what impact is estimated from
+    entry_decided_at: datetime | None = None  # decision of the entry that opened the position
+    entry_bar: datetime | None = None  # legs: start of the bar in which the entry was filled
+    entry_factor: float = 1.0  # legs: adjustment factor of that bar; levels move with it through splits and dividends
+
+
+# --- commands -------------------------------------------------------------------------------------------------------------------
+
+
+def _tagged(prefix: str) -> Callable[[str], str]:
+    """Class name -> JSON tag in snake case, without the word that every name of the family shares: OrderCancelRequested -> cancel_requested."""
+
+    def tag(name: str) -> str:
+        words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name.removeprefix(prefix))
+        return words.lstrip("_")
+
+    return tag
+
+
+class SubmitOrder(msgspec.Struct, frozen=True, tag_field="kind", tag=_tagged("")):
+    """Place this order. Asking twice with one `client_order_id` must not place two.
+
+    With `other` both legs of a bracket are placed at once and one cancels the other.
+    """
+
+    order: OrderTerms
+    other: OrderTerms | None = None
+
+
+class CancelOrder(msgspec.Struct, frozen=True, tag_field="kind", tag=_tagged("")):
+    """Take the order back, as far as it is not filled."""
+
+    client_order_id: str
+    reason: str | None = None
+
+
+class ReplaceOrder(msgspec.Struct, frozen=True, tag_field="kind", tag=_tagged("")):
+    """Exchange an open order for one with other terms; the new one has its own client order id."""
+
+    client_order_id: str
+    new_client_order_id: str
+    quantity: float | None = None
+    limit_price: float | None = None
+    stop_price: float | None = None
+
+
+Command = SubmitOrder | CancelOrder | ReplaceOrder
+
+
+# --- facts about an order -------------------------------------------------------------------------------------------------------
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_tagged("")):
+    """Something that happened."""
+
+    happened_at: datetime
+    known_at: datetime
+
+
+class OrderFact(Fact, frozen=True, kw_only=True, tag=_tagged("Order")):
+    """Something that happened to one order."""
+
+    client_order_id: str
+    symbol: str
+
+
+class OrderIntended(OrderFact, frozen=True, kw_only=True, tag="intent"):
+    """We decided to place it. Written down before the broker hears of it."""
+
+    order: OrderTerms
+
+
+class OrderRefused(OrderFact, frozen=True, kw_only=True):
+    """Our own risk limits said no; the broker never heard of it."""
+
+    order: OrderTerms
+    reason: str
+
+
+class OrderSubmitted(OrderFact, frozen=True, kw_only=True):
+    """The broker took the request without an error."""
+
+    broker_order_id: str | None = None
+
+
+class OrderOutcomeUnknown(OrderFact, frozen=True, kw_only=True):
+    """The request may or may not have arrived: a timeout, a reset, a 5xx. To be looked up by client order id."""
+
+    reason: str
+
+
+class OrderAccepted(OrderFact, frozen=True, kw_only=True):
+    """It works at the exchange, or is queued for the next session."""
+
+    broker_order_id: str | None = None
+
+
+class OrderHeld(OrderFact, frozen=True, kw_only=True):
+    """A leg of a bracket that waits for its sibling; counts as open."""
+
+    broker_order_id: str | None = None
+
+
+class OrderPartiallyFilled(OrderFact, frozen=True, kw_only=True):
+    """One execution that leaves a remainder. `cumulative_quantity` is the order's total after it, by the broker's count."""
+
+    execution_id: str
+    side: Side
+    quantity: float
+    price: float
+    cumulative_quantity: float
+    reference_price: float | None = None  # price before costs, where the venue tells
+    fee: float = 0.0
+    slippage: float = 0.0
+    liquidity: Literal["taker", "maker"] = "taker"
+
+
+class OrderFilled(OrderPartiallyFilled, frozen=True, kw_only=True):
+    """The execution that completes it."""
+
+
+class OrderCancelRequested(OrderFact, frozen=True, kw_only=True):
+    """A cancel is on its way; until it is confirmed the order may still fill."""
+
+    reason: str | None = None
+
+
+class OrderCancelRejected(OrderFact, frozen=True, kw_only=True):
+    """The cancel came too late or was refused."""
+
+    reason: str | None = None
+
+
+class OrderCanceled(OrderFact, frozen=True, kw_only=True):
+    """No longer at the exchange; what was filled stays filled."""
+
+    reason: str | None = None
+
+
+class OrderExpired(OrderFact, frozen=True, kw_only=True):
+    """Its time in force ended."""
+
+    reason: str | None = None
+
+
+class OrderRejected(OrderFact, frozen=True, kw_only=True):
+    """The broker or the exchange said no; it may come long after the request was taken."""
+
+    reason: str
+
+
+class OrderReplaceRequested(OrderFact, frozen=True, kw_only=True):
+    """A replacement is on its way; until it is confirmed the old order may still fill."""
+
+
+class OrderReplaceRejected(OrderFact, frozen=True, kw_only=True):
+    """The replacement lost to a fill or was refused; the old order is what it was."""
+
+    reason: str | None = None
+
+
+class OrderReplaced(OrderFact, frozen=True, kw_only=True):
+    """It was exchanged for the order named here."""
+
+    replaced_by: str
+
+
+class OrderAdjusted(OrderFact, frozen=True, kw_only=True):
+    """A split changed what is left of a working order; `quantity` is its new total, what was filled before included."""
+
+    quantity: float
+
+
+# --- facts about the session ------------------------------------------------------------------------------------------------------
+
+
+class SessionStarted(Fact, frozen=True, kw_only=True):
+    """The plan of the day, as it was pinned."""
+
+    session_id: str
+    strategy: str
+    model_id: str | None
+    symbols: tuple[str, ...]
+    plan_hash: str
+    previous_session_id: str | None = None
+
+
+class SessionEnded(Fact, frozen=True, kw_only=True):
+    """`outcome` is completed, stopped or killed."""
+
+    session_id: str
+    outcome: str
+    reason: str | None = None
+
+
+class BarsReceived(Fact, frozen=True, kw_only=True):
+    """Every bar that starts at one moment has arrived; `happened_at` is that moment."""
+
+    bars: int
+    regular_bars: int
+
+
+class CorporateActionApplied(Fact, frozen=True, kw_only=True):
+    """A split or dividend changed a position or the cash before the day's first trade."""
+
+    symbol: str
+    action: str
+    value: float
+    quantity_before: float
+    quantity_after: float
+    cash: float  # paid to us; negative when we paid
+
+
+class RiskStateChanged(Fact, frozen=True, kw_only=True):
+    """May entries leave: ACTIVE yes; REDUCING exits only; HALTED nothing new at all."""
+
+    previous: RiskState
+    current: RiskState
+    reason: str
+
+
+class StreamStale(Fact, frozen=True, kw_only=True):
+    """A stream has been silent for longer than it may."""
+
+    stream: str
+    age_seconds: float
+
+
+class StreamRecovered(Fact, frozen=True, kw_only=True):
+    """A silent stream speaks again."""
+
+    stream: str
+
+
+class BreakerTripped(Fact, frozen=True, kw_only=True):
+    """A loss limit of the portfolio was reached."""
+
+    breaker: str
+    measure: float
+
+
+class KillSwitchPulled(Fact, frozen=True, kw_only=True):
+    """Someone put the file KILL into the state folder."""
+
+    reason: str
+
+
+class BooksReconciled(Fact, frozen=True, kw_only=True):
+    """Ledger and broker were compared; `differences` are sentences, none when they agree."""
+
+    differences: tuple[str, ...] = ()
+
+
+AnyOrderFact = (
+    OrderIntended
+    | OrderRefused
+    | OrderSubmitted
+    | OrderOutcomeUnknown
+    | OrderAccepted
+    | OrderHeld
+    | OrderPartiallyFilled
+    | OrderFilled
+    | OrderCancelRequested
+    | OrderCancelRejected
+    | OrderCanceled
+    | OrderExpired
+    | OrderRejected
+    | OrderReplaceRequested
+    | OrderReplaceRejected
+    | OrderReplaced
+    | OrderAdjusted
+)
+SessionFact = (
+    SessionStarted
+    | SessionEnded
+    | BarsReceived
+    | CorporateActionApplied
+    | RiskStateChanged
+    | StreamStale
+    | StreamRecovered
+    | BreakerTripped
+    | KillSwitchPulled
+    | BooksReconciled
+)
+Event = Command | AnyOrderFact | SessionFact
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def kind_of(event: Event) -> str:
+    """The JSON tag of an event, which is also the column `kind` of `session_events`."""
+    return str(type(event).__struct_config__.tag)
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON. Floats come back exactly."""
+    return _encoder.encode(event)
+
+
+def decode(line: bytes | str) -> Event:
+    """The event of one line of JSON. Raises msgspec.ValidationError on anything else."""
+    return _decoder.decode(line)
+
+
+def micros(instant: datetime) -> int:
+    """Microseconds since 1970 UTC, exactly: how kernels and the ledger write times."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(microseconds: int) -> datetime:
+    """The inverse of `micros`."""
+    return _EPOCH + timedelta(microseconds=int(microseconds))

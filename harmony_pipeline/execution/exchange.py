@@ -1,0 +1,206 @@
+"""The simulated exchange: it holds working orders and matches them against bars.
+
+The law: an order can only meet a bar that starts at or after its decision, and all that the exchange knows of the future is the bar it is shown. It never
+decides anything; the portfolio (backtest/portfolio.py) does, and the two speak only in intents and reports (execution/records.py).
+
+For every regular bar of a symbol the driver calls, in this order,
+
+    split_orders   for each split whose ex-date has come (before anything else)
+    match_open     market orders at the open: the exit first, then the entry
+    match_range    bracket legs against open, high, low; legs of an entry filled at this very open included
+
+and hands every report to the portfolio before the next call. After the portfolio has decided, each intent goes to `submit`. A kernel writes reports into
+`reports[n:]` and returns the new n; one call writes at most MAX_REPORTS. `rules` is one RULES record, `bar` one BAR record.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmony_pipeline.execution.costs import floor_to_lot
+from harmony_pipeline.execution.luck import symbol_keys
+from harmony_pipeline.execution.matching import fillable, is_rejected, write_fill
+from harmony_pipeline.execution.records import (
+    CANCEL,
+    CANCELED,
+    ENTRY,
+    EXIT,
+    EXPIRE,
+    FILLED,
+    NONE,
+    OPEN,
+    ORDER,
+    PARTIALLY_FILLED,
+    REFUSED,
+    REJECT,
+    REJECTED,
+    ROLES,
+    STOP,
+    TAKE,
+    Record,
+    Records,
+    records,
+    records_from_lists,
+    records_to_lists,
+)
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.trading_rules import NOTHING, exit_at_bar, level_now
+from harmony_pipeline.market.trading_rules import STOP as TOUCHED_STOP
+
+MAX_REPORTS = 8
+
+
+@dataclass(frozen=True)
+class ExchangeState:
+    """`orders[symbol, role]` is the one order of that role that works (status OPEN) or an empty slot; `keys` are the symbols' luck keys."""
+
+    symbols: tuple[str, ...]
+    orders: Records
+    keys: NDArray[np.uint64]
+
+    @staticmethod
+    def empty(symbols: Sequence[str]) -> "ExchangeState":
+        """No order works."""
+        return ExchangeState(tuple(symbols), records(len(symbols) * ROLES, ORDER).reshape(len(symbols), ROLES), symbol_keys(symbols))
+
+    def copy(self) -> "ExchangeState":
+        """A state of its own."""
+        return ExchangeState(self.symbols, self.orders.copy(), self.keys)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as lists that JSON carries exactly; only slots in use."""
+        used = np.flatnonzero(self.orders["status"].reshape(-1) == OPEN)
+        return {"symbols": list(self.symbols), "slots": used.tolist(), "orders": records_to_lists(self.orders.reshape(-1)[used])}
+
+    @staticmethod
+    def from_dict(saved: dict[str, Any]) -> "ExchangeState":
+        """The inverse of `to_dict`."""
+        state = ExchangeState.empty(saved["symbols"])
+        slots = np.asarray(saved["slots"], dtype=np.int64)
+        state.orders.reshape(-1)[slots] = records_from_lists(saved["orders"], ORDER, (len(slots),))
+        return state
+
+
+@kernel
+def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Record, reports: Records, n: int) -> int:
+    """Take one intent. OPEN: it works, or is rejected by chance (REJECT). CANCELED: the working order of that role, if any, is canceled (CANCEL). REFUSED: nothing.
+
+    Legs come with a filled entry and are never rejected. A reversing entry (`after_exit`) whose exit does not work is canceled at once.
+    """
+    slot = orders[intent["symbol"], intent["role"]]
+    if intent["status"] == REFUSED:
+        return n
+    if intent["status"] == CANCELED:
+        return _close(slot, CANCEL, intent["decided_at"], reports, n) if slot["status"] == OPEN else n
+    orders[intent["symbol"], intent["role"]] = intent
+    if intent["role"] == ENTRY or intent["role"] == EXIT:
+        if is_rejected(rules, keys[intent["symbol"]], intent):
+            return _close(slot, REJECT, intent["decided_at"], reports, n)
+        if intent["after_exit"] == 1 and orders[intent["symbol"], EXIT]["status"] != OPEN:
+            return _close(slot, CANCEL, intent["decided_at"], reports, n)
+    return n
+
+
+@kernel
+def match_open(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int) -> int:
+    """Market orders meet the open of `bar`: the exit fills as far as it can and stays; then the entry fills as far as it can and its rest expires."""
+    symbol = bar["symbol"]
+    leaving = orders[symbol, EXIT]
+    if leaving["status"] == OPEN and leaving["decided_at"] <= bar["at"]:
+        quantity = fillable(rules, keys[symbol], leaving, bar)
+        if quantity > 0.0:
+            n = _fill(rules, leaving, bar, quantity, bar["open"], False, reports, n)
+    entry = orders[symbol, ENTRY]
+    if entry["status"] == OPEN and entry["decided_at"] <= bar["at"]:
+        if entry["after_exit"] == 1 and leaving["status"] == OPEN:
+            return _close(entry, CANCEL, bar["at"], reports, n)  # the old position could not be closed at this open
+        quantity = fillable(rules, keys[symbol], entry, bar)
+        if quantity > 0.0:
+            n = _fill(rules, entry, bar, quantity, bar["open"], False, reports, n)
+        if entry["status"] == OPEN:
+            n = _close(entry, EXPIRE, bar["at"], reports, n)
+    return n
+
+
+@kernel
+def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int) -> int:
+    """The bracket of the bar's symbol meets `bar`. A touched leg fills as far as it can and its rest expires; the other leg is canceled."""
+    symbol = bar["symbol"]
+    stop, take = orders[symbol, STOP], orders[symbol, TAKE]
+    if stop["status"] != OPEN:
+        return n
+    stop_now = level_now(stop["level"], stop["factor"], bar["factor"])
+    take_now = level_now(take["level"], take["factor"], bar["factor"])
+    is_entry_bar = stop["since"] == bar["at"]
+    touched, reference = exit_at_bar(-stop["side"], bar["open"], bar["high"], bar["low"], stop_now, take_now, is_entry_bar)
+    if touched == NOTHING:
+        return n
+    stopped = touched == TOUCHED_STOP
+    leg, other = (stop, take) if stopped else (take, stop)
+    quantity = fillable(rules, keys[symbol], leg, bar)
+    if quantity > 0.0:
+        n = _fill(rules, leg, bar, quantity, reference, not stopped, reports, n)
+    if leg["status"] == OPEN:
+        n = _close(leg, EXPIRE, bar["at"], reports, n)
+    return _close(other, CANCEL, bar["at"], reports, n)
+
+
+@kernel
+def split_orders(orders: Records, rules: Record, symbol: int, ratio: float, at: int, reports: Records, n: int) -> int:
+    """A split before the open of the bar at `at`: what remains of each order becomes new shares, whole lots; an order with nothing left is canceled."""
+    for role in range(ROLES):
+        order = orders[symbol, role]
+        if order["status"] == OPEN:
+            order["remaining"] = floor_to_lot(order["remaining"] * ratio, rules["lot_size"])
+            if order["remaining"] <= 0.0:
+                n = _close(order, CANCEL, at, reports, n)
+    return n
+
+
+@kernel
+def status_after(order_fills: int, kind: int, closed: int) -> int:
+    """Status of an order after a report of `kind`, given its fills so far: what the orders table shows."""
+    if kind == REJECT:
+        return REJECTED
+    if closed == 0:
+        return PARTIALLY_FILLED if order_fills > 0 else OPEN
+    if kind == CANCEL or kind == EXPIRE:
+        return PARTIALLY_FILLED if order_fills > 0 else CANCELED
+    return FILLED
+
+
+@kernel
+def _fill(rules: Record, order: Record, bar: Record, quantity: float, reference: float, maker: bool, reports: Records, n: int) -> int:
+    report = reports[n]
+    write_fill(rules, order, bar, quantity, reference, maker, report)
+    if order["remaining"] < 0.5 * rules["lot_size"]:  # whole lots, but for float error
+        order["remaining"] = 0.0
+        order["status"] = NONE
+    _address(report, order, bar["at"])
+    return n + 1
+
+
+@kernel
+def _close(order: Record, kind: int, at: int, reports: Records, n: int) -> int:
+    """Stop working an order and say so; nothing filled in this report."""
+    order["status"] = NONE
+    report = reports[n]
+    report["kind"] = kind
+    report["quantity"] = 0.0
+    report["number"] = order["fills"]
+    _address(report, order, at)
+    return n + 1
+
+
+@kernel
+def _address(report: Record, order: Record, at: int) -> None:
+    report["symbol"] = order["symbol"]
+    report["role"] = order["role"]
+    report["side"] = order["side"]
+    report["at"] = at
+    report["decided_at"] = order["decided_at"]
+    report["ticket"] = order["ticket"]
+    report["closed"] = 1 if order["status"] == NONE else 0

@@ -1,0 +1,47 @@
+"""How one working order meets one bar: how much of it fills, at which price, at what cost.
+
+The law: never more than max_participation of the bar's volume in one order, never a better price than the bar offered, and chance only by key. Market
+orders meet the bar at its open; the legs of a bracket meet its open, high and low by `market.trading_rules.exit_at_bar`.
+"""
+
+import math
+
+from harmony_pipeline.execution.costs import fee, floor_to_lot, taker_price
+from harmony_pipeline.execution.luck import FRACTION_DRAW, PARTIAL_DRAW, REJECTED_DRAW, uniform
+from harmony_pipeline.execution.records import FILL, Record
+from harmony_pipeline.kernel import kernel
+
+
+@kernel
+def is_rejected(rules: Record, key: int, order: Record) -> bool:
+    """Whether chance rejects an order as it is submitted; drawn by the decision's time."""
+    return rules["reject_probability"] > 0.0 and uniform(rules["seed"], key, order["decided_at"], order["role"], REJECTED_DRAW) < rules["reject_probability"]
+
+
+@kernel
+def fillable(rules: Record, key: int, order: Record, bar: Record) -> float:
+    """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance (drawn by the bar's time); whole lots."""
+    lot = rules["lot_size"]
+    volume = bar["volume"] if bar["volume"] > 0.0 else 0.0
+    quantity = min(order["remaining"], floor_to_lot(rules["max_participation"] * volume, lot))
+    chance = rules["partial_fill_probability"]
+    if chance > 0.0 and uniform(rules["seed"], key, bar["at"], order["role"], PARTIAL_DRAW) < chance:
+        quantity = floor_to_lot(quantity * uniform(rules["seed"], key, bar["at"], order["role"], FRACTION_DRAW), lot)
+    return quantity
+
+
+@kernel
+def write_fill(rules: Record, order: Record, bar: Record, quantity: float, reference: float, maker: bool, report: Record) -> None:
+    """Fill `quantity` > 0 shares of `order` at `reference` before costs: write the report, reduce what remains."""
+    price = reference if maker else taker_price(rules, order["side"], reference, order["volatility"], quantity, bar["volume"])
+    order["remaining"] -= quantity
+    order["fills"] += 1
+    report["kind"] = FILL
+    report["quantity"] = quantity
+    report["price"] = price
+    report["reference"] = reference
+    report["slippage"] = math.fabs(price - reference)
+    report["fee"] = fee(rules, order["side"], price, quantity)
+    report["maker"] = 1 if maker else 0
+    report["factor"] = bar["factor"]
+    report["number"] = order["fills"]

@@ -1,0 +1,203 @@
+"""Every indicator by name, and the set of them that is computed together.
+
+To add an indicator: write its kernel, `(bars, state, parameters, values)` as described in `layout.py`, then add one entry to
+INDICATORS. Its name, its whole-number parameters and its version are part of the set's hash; raise the version when the
+values change, so that saved states and models of the old definition are not mixed with the new one.
+
+>>> FeatureSet.named(["rsi_14", "sma_ratio_10_40"]).names
+('rsi_14', 'sma_ratio_10_40', 'cusum_event')
+"""
+
+import hashlib
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.features.layout import FloatArray, bar_matrix, ring_size
+
+CUSUM_EVENT = "cusum_event"
+CUSUM_VOLATILITY_BARS = 20
+LONGEST_WINDOW = 10_000
+_FOLD_VERSION = 1  # of the flat vector itself: what comes first, how slices follow each other
+_NAME = re.compile(r"(?P<kind>[a-z][a-z_]*?)(?P<parameters>(_\d+)*)")
+
+Kernel = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], None]
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """One kind of column. `kernel` is `module:function` in this room, imported on first use, because numba loads slowly."""
+
+    kind: str
+    parameters: tuple[str, ...]
+    kernel: str
+    state_size: Callable[..., int]
+    note: str
+    smallest: int = 2
+    version: int = 1
+
+    @property
+    def pattern(self) -> str:
+        """How its column is written: `rsi_N`."""
+        return "_".join((self.kind, *self.parameters))
+
+
+def _numbers(count: int) -> Callable[..., int]:
+    """A state of `count` numbers, whatever the parameters."""
+    return lambda *_: count
+
+
+_N, _FS, _FSG = ("N",), ("F", "S"), ("F", "S", "G")
+
+INDICATORS = (
+    Indicator("log_return", (), "returns:log_return", _numbers(0), "ln(close / previous close)"),
+    Indicator("volatility", _N, "returns:volatility", ring_size, "sample deviation of the last N log returns, per bar"),
+    Indicator("momentum", _N, "returns:momentum", ring_size, "ln(close / close N bars ago)", smallest=1),
+    Indicator("roc", _N, "returns:roc", ring_size, "close / close N bars ago - 1", smallest=1),
+    Indicator("sma", _N, "averages:sma", ring_size, "mean of the last N closes"),
+    Indicator("ema", _N, "averages:ema", _numbers(2), "exponential average, alpha 2 / (N + 1)"),
+    Indicator("sma_ratio", _FS, "averages:sma_ratio", ring_size, "sma_F / sma_S - 1"),
+    Indicator("ema_ratio", _FS, "averages:ema_ratio", _numbers(4), "ema_F / ema_S - 1"),
+    Indicator("macd", _FSG, "averages:macd", _numbers(6), "MACD histogram: (ema_F - ema_S) - its ema_G"),
+    Indicator("bollinger_z", _N, "averages:bollinger_z", ring_size, "(close - mean) / sample deviation of N closes"),
+    Indicator("rsi", _N, "wilder:rsi", _numbers(5), "Wilder's relative strength index, 0 to 100"),
+    Indicator("atr", _N, "wilder:atr", _numbers(3), "Wilder's average true range, adjusted price units"),
+    Indicator("natr", _N, "wilder:natr", _numbers(3), "average true range in percent of the close"),
+    Indicator("adx", _N, "wilder:adx", _numbers(7), "Wilder's average directional index, 0 to 100"),
+    Indicator("range_position", _N, "ranges:range_position", lambda n: ring_size(n, n), "(close - low_N) / (high_N - low_N), 0 to 1"),
+    Indicator("volume_z", _N, "volume:volume_z", ring_size, "(volume - mean) / sample deviation of N volumes"),
+    Indicator("volume_ratio", _N, "volume:volume_ratio", ring_size, "volume / mean of N volumes"),
+    Indicator("signed_volume", _N, "volume:signed_volume", lambda n: ring_size(n, n), "sum of sign(return) * volume / sum of volume over N bars"),
+    Indicator("vwap_distance", (), "sessions:vwap_distance", _numbers(3), "close / VWAP since the session began - 1"),
+    Indicator("gap", (), "sessions:gap", _numbers(4), "ln(first open of the session / last close of the one before)"),
+)
+_BY_KIND = {indicator.kind: indicator for indicator in INDICATORS}
+_CUSUM = Indicator(CUSUM_EVENT, (), "cusum:cusum_event", _numbers(2 + ring_size(CUSUM_VOLATILITY_BARS)), "CUSUM event on a regular bar: -1, 0, 1")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One chosen column: its indicator, its numbers, and its slice of the state."""
+
+    name: str
+    indicator: Indicator
+    parameters: tuple[float, ...]
+    state: slice
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The compiled function."""
+        module, function = self.indicator.kernel.split(":")
+        found: Kernel = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+        return found
+
+    @cached_property
+    def parameter_array(self) -> FloatArray:
+        """The numbers as kernels read them."""
+        return np.array(self.parameters, np.float64)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Columns that are computed together, `cusum_event` always last. Make one with `FeatureSet.named`.
+
+    A state is one float64 vector of `state_size` numbers per symbol: the previous close, then a slice for each column.
+    """
+
+    columns: tuple[Column, ...]
+
+    @staticmethod
+    def named(names: Sequence[str], cusum_threshold: float = 1.5) -> "FeatureSet":
+        """The set of these columns, repeated names once. Raises ConfigError for a name that means nothing."""
+        if not cusum_threshold > 0.0:
+            raise ConfigError(f"features.cusum_threshold is {cusum_threshold}: it must be above 0 (units of volatility_{CUSUM_VOLATILITY_BARS})")
+        chosen = [(name, *parse_name(name)) for name in dict.fromkeys(names) if name != CUSUM_EVENT]
+        columns, start = [], 1
+        for name, indicator, numbers in chosen:
+            end = start + indicator.state_size(*numbers)
+            columns.append(Column(name, indicator, tuple(map(float, numbers)), slice(start, end)))
+            start = end
+        columns.append(Column(CUSUM_EVENT, _CUSUM, (float(cusum_threshold),), slice(start, start + _CUSUM.state_size())))
+        return FeatureSet(tuple(columns))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Output columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def hash(self) -> str:
+        """Changes with any name, parameter, order or definition: saved states and models of another hash do not fit."""
+        text = repr((_FOLD_VERSION, [(column.name, column.parameters, column.indicator.version) for column in self.columns]))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def state_size(self) -> int:
+        """Length of a state vector."""
+        return int(self.columns[-1].state.stop)
+
+    def initial_state(self) -> FloatArray:
+        """The state before a symbol's first bar."""
+        return np.zeros(self.state_size)
+
+    def fold(self, state: FloatArray, arrays: Sequence[npt.NDArray[Any]] | FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(new state, values[n, k]) after n more bars of one symbol; `state` itself is left alone.
+
+        arrays = (open, high, low, close, volume, session_day, regular) in time order: adjusted prices > 0, adjusted volume >= 0,
+        days since 1970-01-01, 1 on regular bars. Values are NaN until warm. Any way of cutting the bars gives the same bits.
+        """
+        matrix = bar_matrix(arrays)
+        after = state.copy()
+        values = np.empty((len(self.columns), matrix.shape[1]))
+        self.fold_into(after, matrix, values)
+        return after, values.T
+
+    def fold_into(self, state: FloatArray, matrix: FloatArray, values: FloatArray) -> None:
+        """The same, in place: `state` is moved on, row r of `values` (contiguous rows) becomes column r."""
+        fill_log_returns_kernel()(matrix, state[:1])
+        for column, row in zip(self.columns, values, strict=True):
+            column.kernel(matrix, state[column.state], column.parameter_array, row)
+
+
+def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
+    """(indicator, its numbers) of a column name: `rsi_14` -> rsi, (14,). Raises ConfigError that says what is valid."""
+    match = _NAME.fullmatch(name)
+    indicator = _BY_KIND.get(match["kind"]) if match else None
+    if match is None or indicator is None:
+        raise ConfigError(f"unknown feature '{name}'{_did_you_mean(name)}; valid are {', '.join(i.pattern for i in INDICATORS)}")
+    digits = [text for text in match["parameters"].split("_") if text]
+    numbers = tuple(int(text) for text in digits)
+    if len(numbers) != len(indicator.parameters):
+        raise ConfigError(f"feature '{name}' has {len(numbers)} number(s): write it as {indicator.pattern}{_did_you_mean(name)}")
+    for text, number, letter in zip(digits, numbers, indicator.parameters, strict=True):
+        if text != str(number) or not indicator.smallest <= number <= LONGEST_WINDOW:
+            allowed = f"a whole number from {indicator.smallest} to {LONGEST_WINDOW}, without leading zeros"
+            raise ConfigError(f"feature '{name}': {letter} of {indicator.pattern} must be {allowed}")
+    if indicator.kind == "macd" and numbers[0] >= numbers[1]:
+        raise ConfigError(f"feature '{name}': the first average must be the faster one, as in macd_12_26_9")
+    return indicator, numbers
+
+
+def _did_you_mean(name: str) -> str:
+    """A guess at the intended name, with the numbers that were given."""
+    kind, numbers = re.sub(r"[\W\d_]+$", "", name.lower()), re.findall(r"\d+", name)
+    near = get_close_matches(kind, _BY_KIND, n=1, cutoff=0.6)
+    if not near:
+        return ""
+    wanted = _BY_KIND[near[0]].parameters
+    return f", did you mean '{'_'.join([near[0], *(numbers if len(numbers) == len(wanted) else wanted)])}'?"
+
+
+def fill_log_returns_kernel() -> Callable[[FloatArray, FloatArray], None]:
+    """The kernel that every fold begins with, `(bars, state[:1])`; it fills row LOG_RETURN for the others."""
+    from harmony_pipeline.features.returns import fill_log_returns
+
+    return fill_log_returns

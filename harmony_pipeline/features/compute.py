@@ -1,0 +1,139 @@
+"""Bars of any number of symbols in, one column a feature out.
+
+The law: the features of a bar depend on that bar and earlier ones of the same symbol, and on nothing else; cutting the bars
+anywhere and carrying the states over gives the same bits. All sessions' bars count, extended hours included. Prices are adjusted by
+`adjustment_factor`, volume by its inverse.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
+from harmony_pipeline.features.layout import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME, FloatArray
+from harmony_pipeline.features.state import State, States, as_states, state_frame
+from harmony_pipeline.market.calendars import Calendar
+
+REGULAR_SESSION = "regular"
+BLOCK_BARS = 8_192  # what is folded at once: every row of a block stays in the processor's cache; by the law the cut changes nothing
+_MINUTE = "%Y-%m-%d %H:%M"
+_PRICES = {OPEN: "open", HIGH: "high", LOW: "low", CLOSE: "close"}
+
+
+@dataclass(frozen=True)
+class FeatureResult:
+    """`table`: symbol, timestamp and the set's columns, null until warm; `states`: FEATURE_STATE, every symbol after its last bar."""
+
+    table: pl.DataFrame
+    states: pl.DataFrame
+
+    def summary(self) -> dict[str, int | float | str]:
+        """Row and symbol counts, CUSUM events, and the part of the rows on which every column is known."""
+        known = self.table.select(pl.all_horizontal(pl.exclude("symbol", "timestamp").is_not_null()).sum()).item()
+        return {
+            "rows": self.table.height,
+            "symbols": self.table["symbol"].n_unique(),
+            "features": self.table.width - 2,
+            "cusum_events": int((self.table[CUSUM_EVENT] != 0.0).sum()),
+            "warm_fraction": round(known / self.table.height, 6) if self.table.height else 0.0,
+        }
+
+
+def compute_features(bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str) -> FeatureResult:
+    """Continue every symbol from its saved state (from nothing without one) over `bars`, a frame like the BARS table.
+
+    `bars` is sorted by symbol and timestamp, and holds only bars after each symbol's state: earlier ones would be counted twice
+    and are refused. Symbols without bars keep their state. Raises DataError for frames that break this.
+    """
+    known = as_states(states, feature_set)
+    _check(bars)
+    columns = _Columns.of(bars, calendar, timeframe)
+    values = np.empty((len(feature_set.names), bars.height))
+    start = 0
+    for length, symbol in bars.select(pl.col("symbol").rle().struct.unnest()).iter_rows():
+        end = start + length
+        vector = _vector_before(known.get(symbol), symbol, bars["timestamp"][start], feature_set)
+        for block in range(start, end, BLOCK_BARS):
+            stop = min(block + BLOCK_BARS, end)
+            feature_set.fold_into(vector, columns.matrix(block, stop), values[:, block:stop])
+        known[symbol] = State(bars["timestamp"][end - 1], vector)
+        start = end
+    series = (pl.Series(name, row, nan_to_null=True) for name, row in zip(feature_set.names, values, strict=True))
+    return FeatureResult(bars.select("symbol", "timestamp").with_columns(series), state_frame(known, feature_set))
+
+
+def _vector_before(state: State | None, symbol: str, first: datetime, feature_set: FeatureSet) -> FloatArray:
+    if state is None:
+        return feature_set.initial_state()
+    if first <= state.timestamp:
+        raise DataError(f"{symbol}: bar {first:{_MINUTE}} is not after the saved feature state of {state.timestamp:{_MINUTE}}: pass later bars only")
+    return state.vector.copy()
+
+
+def session_days(timestamps: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
+    """Days since 1970-01-01 of the session that each bar of a session belongs to, its extended hours included.
+
+    The short way to `calendar.with_session(...)["session_date"]` for bars that are known to lie inside a session.
+    """
+    if timeframe == "1Day":
+        return timestamps.dt.date().to_physical()
+    session = calendar.table["post_close"].search_sorted(timestamps, side="right")
+    if timestamps.len() and int(session.max()) >= calendar.table.height:  # type: ignore[arg-type]
+        raise DataError(f"calendar {calendar.name} ends with {calendar.table['date'][-1]}, before the latest bar")
+    return calendar.table["date"].gather(session).to_physical()
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of many symbols, from which each symbol's matrix is cut."""
+
+    prices: dict[int, FloatArray]
+    volume: FloatArray
+    factor: FloatArray
+    day: Any
+    regular: Any
+
+    @staticmethod
+    def of(bars: pl.DataFrame, calendar: Calendar, timeframe: str) -> "_Columns":
+        return _Columns(
+            {row: bars[name].to_numpy() for row, name in _PRICES.items()},
+            bars["volume"].to_numpy(),
+            bars["adjustment_factor"].to_numpy(),
+            session_days(bars["timestamp"], calendar, timeframe).to_numpy(),
+            (bars["session"] == REGULAR_SESSION).to_numpy(),
+        )
+
+    def matrix(self, start: int, end: int) -> FloatArray:
+        """Adjusted bars `start` to `end` as kernels read them."""
+        matrix, factor = np.empty((ROWS, end - start)), self.factor[start:end]
+        for row, price in self.prices.items():
+            np.multiply(price[start:end], factor, out=matrix[row])
+        np.divide(self.volume[start:end], factor, out=matrix[VOLUME])
+        matrix[SESSION_DAY], matrix[REGULAR] = self.day[start:end], self.regular[start:end]
+        return matrix
+
+
+def _check(bars: pl.DataFrame) -> None:
+    """Sorted, without repeats, without holes, prices above zero: what the kernels take for granted."""
+    needed = ("symbol", "timestamp", "session", *_PRICES.values(), "volume", "adjustment_factor")
+    missing = [name for name in needed if name not in bars.columns]
+    if missing:
+        raise DataError(f"bars lack the column(s) {', '.join(missing)}: features are computed from the table `bars`")
+    symbol, timestamp = pl.col("symbol"), pl.col("timestamp")
+    ordered = (symbol > symbol.shift()) | ((symbol == symbol.shift()) & (timestamp > timestamp.shift()))
+    positive = pl.col(*_PRICES.values(), "adjustment_factor").is_between(0.0, float("inf"), closed="none")
+    sound = pl.all_horizontal(positive, pl.col("volume").is_between(0.0, float("inf"), closed="left"))
+    first = bars.lazy().select(disorder=(~ordered).arg_true().first(), fault=(~sound.fill_null(False)).arg_true().first())
+    disorder, fault = first.collect(engine="in-memory").row(0)
+    if disorder is not None:
+        raise DataError(f"bars row {disorder} ({_name(bars, disorder)}) is not after the row before it: sort by symbol and timestamp, one bar each")
+    if fault is not None:
+        raise DataError(f"bars row {fault} ({_name(bars, fault)}) has a price or factor that is not above 0, or a volume below 0: quarantine it first")
+
+
+def _name(bars: pl.DataFrame, row: int) -> str:
+    return f"{bars['symbol'][row]} {bars['timestamp'][row]:{_MINUTE}}"

@@ -1,0 +1,137 @@
+"""The features of one trading period, continued from the nearest state that still holds.
+
+The law: the result is bit for bit what one run over the whole history would give; saved states only make it cheap. A state saved after
+period Q may be continued when it was made from the very bars, feature set and calendar that are there now: its manifest keeps a
+*chain*, the hash of all of that up to Q, and it must equal the chain computed now. After a correction in an
+earlier period the chains differ from there on, and the fold goes back to the last state before it.
+
+The running period grows: its manifest also keeps the moment up to which its bars were covered and a hash of exactly those bars. While they
+are unchanged, only later bars are computed and appended. Nothing is written here: the caller writes `table` to
+`features` and `states` to `feature_state`, both with `made_from`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, compute_features
+from harmony_pipeline.features.state import States
+from harmony_pipeline.lake import Lake
+from harmony_pipeline.market.calendars import Calendar
+
+_NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
+
+
+@dataclass(frozen=True)
+class FeatureUpdate(FeatureResult):
+    """The features of one period, what they were made from, and where the fold began."""
+
+    made_from: dict[str, str]
+    continued_from: str
+    """The period whose saved state was continued, itself when only its new bars were computed; empty: from the first bar on."""
+    computed_bars: int
+
+    def summary(self) -> dict[str, int | float | str]:
+        """Of the rows, and how much work they took."""
+        return {**super().summary(), "continued_from": self.continued_from or "the first bar", "computed_bars": self.computed_bars}
+
+
+def update_features(lake: Lake, period_key: str, period_keys: Sequence[str], feature_set: FeatureSet, calendar: Calendar, timeframe: str) -> FeatureUpdate:
+    """Features of the period `period_key`; `period_keys` names every trading period from the first on, in order.
+
+    Reads `bars`, `features` and `feature_state` of this and earlier periods. Raises ConfigError when the period is not among them.
+    """
+    if period_key not in period_keys:
+        raise ConfigError(f"'{period_key}' is no trading period of this market: they run from {period_keys[0]} to {period_keys[-1]}")
+    return _Update(lake, feature_set, calendar, timeframe, tuple(period_keys[: period_keys.index(period_key) + 1])).run()
+
+
+def bars_hash(bars: pl.DataFrame) -> str:
+    """Hash of everything in `bars` that features depend on; equal rows give equal hashes, however the frame came about."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr(bars.select(pl.col("symbol").rle().struct.unnest()).rows()).encode())
+    for series in (bars["timestamp"].to_physical(), bars["session"] == REGULAR_SESSION, *(bars[name] for name in _NUMBERS)):
+        digest.update(np.ascontiguousarray(series.to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Update:
+    """One update: `keys` are the periods up to the wanted one, which is last."""
+
+    lake: Lake
+    feature_set: FeatureSet
+    calendar: Calendar
+    timeframe: str
+    keys: tuple[str, ...]
+
+    def run(self) -> FeatureUpdate:
+        key, bars, chains = self.keys[-1], self.lake.read("bars", [self.keys[-1]]), self._chains()
+        made_from = {
+            "feature_set": self.feature_set.hash,
+            "history": chains[-2],
+            "chain": chains[-1],
+            "bars": bars_hash(bars),
+            "covered_until": bars["timestamp"].max().isoformat() if bars.height else "",  # type: ignore[union-attr]
+        }
+        grown = self._append(bars, chains[-2])
+        if grown is not None:
+            result, computed = grown
+            return FeatureUpdate(result.table, result.states, made_from, key, computed)
+        states, origin, passed = self._states_before(chains)
+        result = self._compute(bars, states)
+        return FeatureUpdate(result.table, result.states, made_from, origin, passed + bars.height)
+
+    def _chains(self) -> list[str]:
+        """chains[i] stands for everything that the state after the first i periods depends on."""
+        hashes = self.lake.content_hashes("bars", [key for key in self.keys if self.lake.has("bars", key)])
+        chains = [_digest(self.feature_set.hash, self.calendar.name, self.timeframe)]
+        for key in self.keys:
+            chains.append(_digest(chains[-1], key, hashes[key]) if key in hashes else chains[-1])
+        return chains
+
+    def _append(self, bars: pl.DataFrame, history: str) -> tuple[FeatureResult, int] | None:
+        """The saved features with those of later bars, and how many these are; None when saved and present bars disagree."""
+        key = self.keys[-1]
+        saved = self._made_from("feature_state", key)
+        if saved.get("history") != history or not saved.get("covered_until") or saved != self._made_from("features", key):
+            return None
+        until = datetime.fromisoformat(saved["covered_until"])
+        if bars_hash(bars.filter(pl.col("timestamp") <= until)) != saved["bars"]:
+            return None
+        later = bars.filter(pl.col("timestamp") > until)
+        added = self._compute(later, self._saved_states(key))
+        table = pl.concat([self.lake.read("features", [key]).select(added.table.columns), added.table]).sort("symbol", "timestamp")
+        return FeatureResult(table, added.states), later.height
+
+    def _states_before(self, chains: Sequence[str]) -> tuple[States, str, int]:
+        """(states at the wanted period's start, the period they were saved after, bars that had to be folded since)."""
+        last = len(self.keys) - 2
+        valid = (i for i in range(last, -1, -1) if self._made_from("feature_state", self.keys[i]).get("chain") == chains[i + 1])
+        nearest = next(valid, -1)
+        origin = self.keys[nearest] if nearest >= 0 else ""
+        states: States = self._saved_states(origin) if origin else None
+        passed = 0
+        for key in self.keys[nearest + 1 : last + 1]:
+            between = self.lake.read("bars", [key])
+            states, passed = self._compute(between, states).states, passed + between.height
+        return states, origin, passed
+
+    def _compute(self, bars: pl.DataFrame, states: States) -> FeatureResult:
+        return compute_features(bars, self.feature_set, states, self.calendar, self.timeframe)
+
+    def _saved_states(self, key: str) -> pl.DataFrame:
+        return self.lake.read("feature_state", [key])
+
+    def _made_from(self, table: str, key: str) -> dict[str, str]:
+        return dict((self.lake.manifest(table, key) or {}).get("made_from", {}))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,42 @@
+"""How bars and states lie in memory while kernels run: plain float64, one row a series, one slice an indicator.
+
+Everything a kernel reads is one matrix of shape (ROWS, bars), C-contiguous, one row a series in the order below; prices are
+adjusted for splits and dividends (price * factor), volume against splits (volume / factor). Everything it remembers is its slice of one
+flat vector. An all-zero slice means "nothing seen yet", so the initial state of any set is zeros and a state is a list of
+numbers that Parquet keeps exactly. NaN among the values means "not warm"; a state never holds NaN.
+
+The row numbers are frozen into every `@kernel` that reads them, so this file belongs to the kernel sources that name the cache.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+OPEN, HIGH, LOW, CLOSE, VOLUME = 0, 1, 2, 3, 4
+SESSION_DAY = 5  # days since 1970-01-01 of the exchange session that the bar belongs to
+REGULAR = 6  # 1.0 on regular bars, 0.0 in extended hours
+LOG_RETURN = 7  # filled by the fold itself, since several indicators read it
+GIVEN, ROWS = 7, 8
+
+
+def ring_size(*lengths: int) -> int:
+    """Numbers that rings of these lengths need in a state: a cursor of two, and every value twice (see `rings.py`)."""
+    return sum(2 + 2 * length for length in lengths)
+
+
+def bar_matrix(arrays: Sequence[npt.NDArray[np.generic]] | FloatArray) -> FloatArray:
+    """(open, high, low, close, volume, session_day, regular), each of n bars, as the (ROWS, n) matrix that kernels read.
+
+    A matrix that already has ROWS contiguous rows is handed through, so that hot loops can fill one in place.
+    """
+    if isinstance(arrays, np.ndarray) and arrays.shape[0] == ROWS and arrays.dtype == np.float64 and arrays.flags.c_contiguous:
+        return arrays
+    if len(arrays) != GIVEN:
+        raise ValueError(f"a fold takes {GIVEN} arrays (open, high, low, close, volume, session_day, regular); got {len(arrays)}")
+    matrix = np.empty((ROWS, len(arrays[0])))
+    for row, values in enumerate(arrays):
+        matrix[row] = values
+    return matrix

@@ -1,0 +1,92 @@
+"""The same fold, one bar at a time: what a live session calls at the end of each bar.
+
+A bar takes a few microseconds and gives the bits that the daily run will give for it, because both call the same kernels with
+the same adjusted numbers.
+"""
+
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import partial
+
+import numpy as np
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
+from harmony_pipeline.features.layout import ROWS, FloatArray
+from harmony_pipeline.features.state import State, States, as_states
+
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+class LiveFeatures:
+    """Moves the states of many symbols on, bar by bar; one owner, not shared between threads.
+
+    `states` are those that the daily run saved, as a FEATURE_STATE frame or by symbol; a symbol without one starts from nothing.
+
+    >>> live = LiveFeatures(feature_set, saved_states)
+    >>> values = live.update("AAPL", start, 189.1, 189.4, 189.0, 189.3, 51_200.0, session_date, regular=True)
+    """
+
+    def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
+        self.feature_set = feature_set
+        self.names = feature_set.names
+        self._folds = {symbol: _SymbolFold(feature_set, state) for symbol, state in as_states(states, feature_set).items()}
+
+    def update(
+        self,
+        symbol: str,
+        timestamp: datetime,
+        open_price: float,
+        high: float,
+        low: float,
+        close: float,
+        volume: float,
+        session_date: date,
+        regular: bool,
+        adjustment_factor: float = 1.0,
+    ) -> FloatArray:
+        """Values of the set's columns for one finished bar, NaN where not warm. Raw prices and volume, as in `bars`.
+
+        `timestamp` is the bar's start, `session_date` the exchange session that it belongs to, `regular` whether it lies in
+        regular hours, `adjustment_factor` the symbol's forward factor of that day; bars before the open and after the close are given too. Raises DataError for a bar that is not after
+        the symbol's last one, or that could not be in `bars`; the state is then as before.
+        """
+        fold = self._folds.get(symbol)
+        if fold is None:
+            fold = self._folds[symbol] = _SymbolFold(self.feature_set, None)
+        if fold.timestamp is not None and timestamp <= fold.timestamp:
+            raise DataError(f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} is not after {fold.timestamp:%Y-%m-%d %H:%M}, the last one counted: drop it")
+        if not (0.0 < low <= high < np.inf and open_price > 0.0 and close > 0.0 and 0.0 <= volume < np.inf and adjustment_factor > 0.0):
+            raise DataError(
+                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} has an impossible price, volume or factor "
+                f"({open_price}, {high}, {low}, {close}, {volume}, {adjustment_factor}): quarantine it"
+            )
+        factor = adjustment_factor
+        return fold.update(
+            timestamp,
+            (open_price * factor, high * factor, low * factor, close * factor, volume / factor, session_date.toordinal() - _EPOCH, regular, 0.0),
+        )
+
+    def snapshot(self) -> dict[str, State]:
+        """A copy of every symbol's state, to be saved or compared."""
+        return {symbol: State(fold.timestamp, fold.vector.copy()) for symbol, fold in self._folds.items() if fold.timestamp is not None}
+
+
+class _SymbolFold:
+    """One symbol's state with every kernel already bound to its slice, so that a bar costs no more than the calls."""
+
+    def __init__(self, feature_set: FeatureSet, state: State | None) -> None:
+        self.timestamp = None if state is None else state.timestamp
+        self.vector = feature_set.initial_state() if state is None else state.vector.copy()
+        self._bar = np.empty((ROWS, 1))
+        self._values = np.empty((len(feature_set.columns), 1))
+        self._calls: list[Callable[[], None]] = [partial(fill_log_returns_kernel(), self._bar, self.vector[:1])]
+        for column, row in zip(feature_set.columns, self._values, strict=True):
+            self._calls.append(partial(column.kernel, self._bar, self.vector[column.state], column.parameter_array, row))
+
+    def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:
+        self._bar[:, 0] = numbers
+        for call in self._calls:
+            call()
+        self.timestamp = timestamp
+        return self._values[:, 0].copy()

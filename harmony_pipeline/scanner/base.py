@@ -1,0 +1,56 @@
+"""What every scanner must do: name the symbols that deserve attention, and say of every other one why it does not.
+
+Obligations of an implementation, which is one class taking ScannerSettings, named by `scanner.use`:
+- `judge` sees the measures of `measures.py` and nothing else, so it cannot know anything later than the scan time;
+- it adds `score` and `rejected_by`, keeps every row, and judges each day as if it were alone;
+- an exclusion is a reason in `rejected_by`, never a missing row and never an exception.
+Ranking, `rank_limit` and the selections are the same for all (`scan.py`).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.scanner.settings import ScannerSettings
+
+if TYPE_CHECKING:
+    from harmony_pipeline.scanner.scan import ScanResult
+
+
+@dataclass(frozen=True, eq=False)
+class ScanInputs:
+    """What a scan of one morning starts from; frames in the columns of DAILY_SUMMARY, UNIVERSE and CORPORATE_ACTIONS."""
+
+    summary: pl.DataFrame
+    universe: pl.DataFrame
+    actions: pl.DataFrame
+    day: date
+    calendar: Calendar
+
+
+class Scanner(ABC):
+    """Subclasses supply `judge`; `update` and `active_symbols` are how a session uses any of them."""
+
+    def __init__(self, settings: ScannerSettings) -> None:
+        self.settings = settings
+        self._active: tuple[str, ...] = ()
+
+    @abstractmethod
+    def judge(self, measures: pl.DataFrame) -> pl.DataFrame:
+        """`measures` of one or more days with two more columns: score (Float64, null when unknown) and rejected_by (list of rule names)."""
+
+    def update(self, inputs: ScanInputs) -> "ScanResult":
+        """Scan one morning and make its selections the active symbols."""
+        from harmony_pipeline.scanner.scan import scan_with
+
+        result = scan_with(self, inputs.summary, inputs.universe, inputs.actions, [inputs.day], inputs.calendar)
+        self._active = tuple(result.selections["symbol"])
+        return result
+
+    def active_symbols(self) -> tuple[str, ...]:
+        """The symbols of the latest update, best first; empty before the first."""
+        return self._active
