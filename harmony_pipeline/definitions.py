@@ -3,6 +3,7 @@
 `defs` is built when Dagster asks for it, from the file named by HARMONY_CONFIG or harmony.toml, so importing this module opens nothing.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -24,6 +25,14 @@ from resources.workspace import build_resources
 
 def build_definitions(settings: Settings, overrides: Mapping[str, object] | None = None) -> dg.Definitions:
     """The whole graph of one market; `overrides` replace resources by name."""
+    with warnings.catch_warnings():
+        # backfill policies and partitioned checks are marked as beta or preview; both are used knowingly, at a pinned version
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return _graph(settings, overrides)
+
+
+def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Definitions:
     resources = build_resources(settings, overrides)
     work = resources["work"]
     assert isinstance(work, Workspace)

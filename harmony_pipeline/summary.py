@@ -13,7 +13,7 @@ from harmony_pipeline import sql
 from harmony_pipeline.stages import backtests, live
 from harmony_pipeline.stages.workspace import Workspace
 
-_WIDTH = 118
+_WIDTH = 128
 
 
 def _console() -> Console:

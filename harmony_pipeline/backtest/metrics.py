@@ -1,0 +1,138 @@
+"""What a backtest was worth: the figures named in `schemas.METRICS`.
+
+The law: ratios come from *daily* returns by exchange date (the last equity of each session against that of the session before), so they do not
+depend on the bar size; they are annualised by the calendar's sessions. Deviations are sample deviations (ddof 1); Sortino divides by the downside deviation of the
+full sample (Sortino and Price 1994): days above zero count as zero, they are not left out. What cannot be measured (one day, no variance, no losing
+trade) is null, not zero.
+
+skew and kurtosis are m3 / m2**1.5 and m4 / m2**2 (3 for a normal sample). max_drawdown is the least `drawdown` of the equity table, bar by bar, and so negative or
+zero; calmar is annual_return over its size. turnover is the value traded a year over mean equity; exposure the mean of gross exposure over equity.
+
+Interval of the Sharpe ratio: Lo, "The Statistics of Sharpe Ratios", FAJ 2002, with the skew and kurtosis terms of Mertens, "Comments on variance of the IID
+estimator in Lo (2002)": n * var(SR) = 1 + SR**2 / 2 - skew * SR + (kurtosis - 3) / 4 * SR**2, SR by day.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.schemas import METRICS, TIME
+
+_ANY_REGULAR_BAR = "1Hour"  # a bar of this size finds the session of every regular bar, also of one that straddles the open
+
+
+def daily_returns(equity: pl.DataFrame, calendar: Calendar, initial: float | None = None, timeframe: str | None = None) -> pl.DataFrame:
+    """timestamp (midnight UTC of the session date), return: one row a session of `equity` (schemas.EQUITY of one backtest).
+
+    The first session is measured from `initial`, by default from the first row: no position can be open there in a run that starts
+    with cash. Daily bars are recognised by their stamps when `timeframe` is not given.
+    """
+    if timeframe is None:
+        timeframe = "1Day" if (equity["timestamp"].dt.time() == pl.time(0)).all() and _are_sessions(equity, calendar) else _ANY_REGULAR_BAR
+    dated = calendar.with_session(equity.select("timestamp", "equity").sort("timestamp"), timeframe)
+    last = dated.group_by("session_date", maintain_order=True).agg(pl.col("equity").last())
+    first = initial if initial is not None else (equity["equity"][0] if equity.height else 1.0)
+    return last.select(
+        timestamp=pl.col("session_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME),
+        **{"return": pl.col("equity") / pl.col("equity").shift(fill_value=first) - 1.0},
+    )
+
+
+def sharpe_interval(returns: Sequence[float] | NDArray[np.float64] | pl.Series, level: float = 0.95, sessions_per_year: int = 1) -> tuple[float | None, float | None]:
+    """(low, high) of the Sharpe ratio of daily returns, annualised when `sessions_per_year` is given; (None, None) when it cannot be measured."""
+    sample = np.asarray(returns, dtype=np.float64)
+    moments = _moments(sample)
+    if moments is None:
+        return None, None
+    mean, deviation, skew, kurtosis = moments
+    sharpe = mean / deviation
+    variance = max(0.0, 1.0 + sharpe**2 / 2.0 - skew * sharpe + (kurtosis - 3.0) / 4.0 * sharpe**2) / len(sample)
+    reach = NormalDist().inv_cdf(0.5 + level / 2.0) * math.sqrt(variance)
+    scale = math.sqrt(sessions_per_year)
+    return (sharpe - reach) * scale, (sharpe + reach) * scale
+
+
+def backtest_metrics(
+    equity: pl.DataFrame, fills: pl.DataFrame, trades: pl.DataFrame, calendar: Calendar, initial: float, timeframe: str | None = None
+) -> dict[str, float | None]:
+    """Every name of `schemas.METRICS` for one run; `initial` is the equity that it started from."""
+    daily = daily_returns(equity, calendar, initial, timeframe)["return"].to_numpy()
+    year = calendar.sessions_per_year
+    found = {**_return_metrics(equity, daily, initial, year), **_trade_metrics(trades), **_cost_metrics(equity, fills, len(daily), year)}
+    return {name: found[name] for name in METRICS}
+
+
+def _return_metrics(equity: pl.DataFrame, daily: NDArray[np.float64], initial: float, year: int) -> dict[str, float | None]:
+    none: dict[str, float | None] = dict.fromkeys(METRICS[:9])
+    if not len(daily):
+        return none
+    total = float(equity["equity"][-1]) / initial - 1.0
+    annual = (1.0 + total) ** (year / len(daily)) - 1.0 if total > -1.0 else None
+    drawdown = equity["drawdown"].min()
+    assert isinstance(drawdown, float)
+    found = {**none, "total_return": total, "annual_return": annual, "max_drawdown": drawdown}
+    if annual is not None and drawdown < 0.0:
+        found["calmar"] = annual / -drawdown
+    moments = _moments(daily)
+    if moments is None:
+        return found
+    mean, deviation, skew, kurtosis = moments
+    downside = math.sqrt(float(np.mean(np.minimum(daily, 0.0) ** 2)))
+    return {
+        **found,
+        "annual_volatility": deviation * math.sqrt(year),
+        "sharpe": mean / deviation * math.sqrt(year),
+        "sortino": mean / downside * math.sqrt(year) if downside > 0.0 else None,
+        "skew": skew,
+        "kurtosis": kurtosis,
+    }
+
+
+def _moments(sample: NDArray[np.float64]) -> tuple[float, float, float, float] | None:
+    """(mean, sample deviation, skew, kurtosis); None without variance."""
+    if len(sample) < 2 or not float(np.ptp(sample)) > 0.0:
+        return None
+    mean = float(np.mean(sample))
+    centred = sample - mean
+    second = float(np.mean(centred**2))
+    return mean, float(np.std(sample, ddof=1)), float(np.mean(centred**3)) / second**1.5, float(np.mean(centred**4)) / second**2
+
+
+def _trade_metrics(trades: pl.DataFrame) -> dict[str, float | None]:
+    closed = trades.filter(pl.col("pnl").is_not_null())
+    if closed.is_empty():
+        return {"trades": 0.0, "win_rate": None, "profit_factor": None, "average_trade_return": None}
+    pnl = closed["pnl"].to_numpy()
+    lost = float(-pnl[pnl < 0.0].sum())
+    return {
+        "trades": float(closed.height),
+        "win_rate": float(np.mean(pnl > 0.0)),
+        "profit_factor": float(pnl[pnl > 0.0].sum()) / lost if lost > 0.0 else None,
+        "average_trade_return": float(np.mean(closed["return"].to_numpy())),
+    }
+
+
+def _cost_metrics(equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: int) -> dict[str, float | None]:
+    value, slippage = (fills["price"] * fills["quantity"]).sum(), (fills["slippage"] * fills["quantity"]).sum()
+    costs = {"fees": float(fills["fee"].sum()), "slippage": float(slippage)}
+    if not days:
+        return {**costs, "turnover": None, "exposure": None}
+    levels = equity["equity"].to_numpy()
+    mean = float(np.mean(levels))
+    sound = bool((levels > 0.0).all())
+    return {
+        **costs,
+        "turnover": float(value) / mean * year / days if mean > 0.0 else None,
+        "exposure": float(np.mean(equity["gross_exposure"].to_numpy() / levels)) if sound else None,
+    }
+
+
+def _are_sessions(equity: pl.DataFrame, calendar: Calendar) -> bool:
+    """Whether the rows look like daily bars: no date twice, each one a session."""
+    dates = equity["timestamp"].dt.date()
+    return dates.n_unique() == len(dates) and all(calendar.is_session(day) for day in dates.to_list())

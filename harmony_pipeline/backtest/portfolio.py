@@ -1,0 +1,446 @@
+"""The portfolio: cash, positions, open round trips, and every decision. The backtest loops over these kernels; the live session calls them once an event.
+
+It lives in the backtest room because session may import backtest; the exchange half is execution/exchange.py and knows nothing of this one.
+
+The law: money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a dividend or cash in lieu), and a decision made at
+the end of a bar uses nothing later than that bar.
+
+The protocol. At one timestamp, for all symbols with a regular bar there, in symbol order (`rules`, `account` and `bar` are single records):
+
+    open_session(account, date)                                   risk/breakers.py; once
+    for each bar:
+      for each corporate action with position["last_date"] < ex-date <= bar["date"], oldest first, dividends before splits:
+        split:    apply_split(...)      and exchange.split_orders(...), reports applied
+        dividend: apply_dividend(...)
+      match_open  -> apply_report for each report -> each intent to submit
+      match_range -> apply_report for each report -> each intent to submit
+      mark(...)
+    check_breakers(rules, account)                                risk/breakers.py; once; then the equity row
+    decide(...) -> each intent, in order, to submit -> apply_report for each report
+
+An entry that is filled makes the two legs of its bracket as intents at once, so that they meet the same bar's range. `apply_report` writes at most 2 intents
+and closes at most one trade. Driving a real broker: put its fills into REPORT records (price, fee and reference from the broker; kind EXPIRE
+or CANCEL with closed = 1 ends an order that was not filled whole) and keep a reversing entry (`after_exit`) back until the exit is done.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harmony_pipeline.execution.costs import LEAST_PRICE, floor_to_lot, notional, to_lot
+from harmony_pipeline.execution.records import (
+    ACCOUNT,
+    BEFORE_EVERYTHING,
+    BY_CASH_IN_LIEU,
+    BY_DRAWDOWN,
+    BY_SIGNAL,
+    BY_STOP,
+    BY_TAKE,
+    BY_UNPROTECTED,
+    BY_VERTICAL,
+    CANCELED,
+    ENTRY,
+    EXIT,
+    EXPIRE,
+    FILL,
+    MONEY,
+    NO_MODEL,
+    NO_REASON,
+    NO_SIGNAL,
+    OPEN,
+    POSITION,
+    REFUSED,
+    REJECT,
+    STOP,
+    TAKE,
+    Record,
+    Records,
+    records,
+    records_from_lists,
+    records_to_lists,
+)
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.trading_rules import barrier_levels
+from harmony_pipeline.risk.limits import permitted_entry
+
+INTENTS_A_REPORT = 2
+INTENTS_A_DECISION = 6  # per symbol: cancel entry, cancel two legs, exit, entry; with one to spare
+
+
+@dataclass(frozen=True)
+class PortfolioState:
+    """One POSITION record a symbol and the ACCOUNT; `models` names the model index that positions carry. The arrays are changed in place by the kernels."""
+
+    symbols: tuple[str, ...]
+    positions: Records
+    account: Records
+    models: tuple[str, ...] = ()
+
+    @staticmethod
+    def opening(symbols: Sequence[str], initial_cash: float) -> "PortfolioState":
+        """Cash and nothing else."""
+        positions, account = records(len(symbols), POSITION), records(1, ACCOUNT)
+        positions["last_date"] = BEFORE_EVERYTHING
+        positions["model"] = positions["pending_model"] = NO_MODEL
+        cash = round(initial_cash * MONEY)
+        for name in ("cash", "equity", "peak", "day_equity"):
+            account[name] = cash
+        account["date"] = BEFORE_EVERYTHING
+        return PortfolioState(tuple(symbols), positions, account)
+
+    def copy(self) -> "PortfolioState":
+        """A state of its own."""
+        return PortfolioState(self.symbols, self.positions.copy(), self.account.copy(), self.models)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as lists that JSON carries exactly."""
+        return {
+            "symbols": list(self.symbols),
+            "models": list(self.models),
+            "positions": records_to_lists(self.positions),
+            "account": records_to_lists(self.account),
+        }
+
+    @staticmethod
+    def from_dict(saved: Mapping[str, Any]) -> "PortfolioState":
+        """The inverse of `to_dict`."""
+        symbols = tuple(saved["symbols"])
+        positions = records_from_lists(saved["positions"], POSITION, (len(symbols),))
+        return PortfolioState(symbols, positions, records_from_lists(saved["account"], ACCOUNT, (1,)), tuple(saved["models"]))
+
+
+@kernel
+def apply_dividend(position: Record, account: Record, value: float) -> None:
+    """Cash of `value` a share held before the ex-date's open; a short position pays it."""
+    amount = notional(value, position["quantity"])
+    account["cash"] += amount
+    position["cash_flow"] += amount
+
+
+@kernel
+def apply_split(position: Record, account: Record, rules: Record, ratio: float, bar: Record, trades: Records, n_trades: int) -> int:
+    """`ratio` new shares for each old one; less than a lot is paid in cash at the open. Returns the new number of trades: a position may vanish by this."""
+    if position["quantity"] == 0.0:
+        return n_trades
+    exact = math.fabs(position["quantity"]) * ratio
+    whole = floor_to_lot(exact, rules["lot_size"])
+    fraction = max(0.0, exact - whole)
+    amount = position["side"] * notional(bar["open"], fraction)
+    account["cash"] += amount
+    position["cash_flow"] += amount
+    position["quantity"] = position["side"] * whole
+    _value(position, account, bar["open"])
+    if whole > 0.0:
+        _restate(position, account)
+        return n_trades
+    position["exit_reason"] = BY_CASH_IN_LIEU
+    _average_exit(position, bar["open"], fraction)
+    return _close_trade(position, account, bar["symbol"], bar["at"], trades, n_trades)
+
+
+@kernel
+def apply_report(positions: Records, account: Record, rules: Record, report: Record, intents: Records, n: int, trades: Records, n_trades: int) -> tuple[int, int]:
+    """Take in what the exchange or the broker says about one order. Returns (intents, trades) written so far: bracket legs, a closed round trip."""
+    position = positions[report["symbol"]]
+    role = report["role"]
+    if report["kind"] == FILL:
+        if role == ENTRY:
+            _enter(position, account, report)
+        else:
+            if role != EXIT and position["exit_reason"] == NO_REASON:
+                position["exit_reason"] = BY_STOP if role == STOP else BY_TAKE
+            _leave(position, account, rules, report)
+    elif role == STOP or role == TAKE:
+        _leg_ended(position, report)
+    if report["closed"] == 1:
+        if role == ENTRY:
+            position["entry_working"] = 0
+            position["pending_side"] = position["pending_value"] = 0
+            position["pending_model"] = NO_MODEL
+            n = _bracket(position, rules, report, intents, n)
+        elif role == EXIT:
+            position["exit_working"] = 0
+        else:
+            position["legs_working"] = 0
+    if position["side"] != 0 and position["quantity"] == 0.0:
+        n_trades = _close_trade(position, account, report["symbol"], report["at"], trades, n_trades)
+    _restate(position, account)
+    return n, n_trades
+
+
+@kernel
+def mark(position: Record, account: Record, bar: Record) -> None:
+    """Value the position at the bar's close and count the bar. Exactly once for each regular bar of the symbol."""
+    position["last_price"] = bar["close"]
+    position["last_date"] = bar["date"]
+    if position["quantity"] != 0.0:
+        position["bars_held"] += 1
+        _value(position, account, bar["close"])
+        _restate(position, account)
+    account["equity"] = account["cash"] + account["net_value"]
+
+
+@kernel
+def decide(positions: Records, account: Record, rules: Record, bars: Records, start: int, stop: int, intents: Records, n: int) -> int:
+    """Everything decided at the end of the bars `bars[start:stop]` of one timestamp: breakers, then exits, then entries in symbol order. Returns the new n.
+
+    Intents come in the order in which they must be submitted. Every refused entry is an intent too, with the limit's name as its reason.
+    """
+    end = bars[start]["end"]
+    if account["tripped"] == 1:
+        account["tripped"] = 0
+        for symbol in range(len(positions)):
+            if positions[symbol]["entry_working"] == 1:
+                n = _cancel(symbol, ENTRY, end, intents, n)
+    if account["halted"] == 1 and account["counted"] > 0:  # symbols without a bar now are closed at their next one
+        for symbol in range(len(positions)):
+            n = _decide_exit(positions[symbol], account, rules, symbol, end, NO_SIGNAL, end, intents, n)
+    else:
+        for i in range(start, stop):
+            bar = bars[i]
+            position = positions[bar["symbol"]]
+            if position["quantity"] != 0.0 and position["exit_working"] == 0:
+                n = _decide_exit(position, account, rules, bar["symbol"], bar["at"], bar["signal"], bar["end"], intents, n)
+    for i in range(start, stop):
+        if (bars[i]["signal"] == 1 or bars[i]["signal"] == -1) and positions[bars[i]["symbol"]]["entry_working"] == 0:
+            n = _decide_entry(positions[bars[i]["symbol"]], account, rules, bars[i], intents, n)
+    return n
+
+
+@kernel
+def _decide_exit(position: Record, account: Record, rules: Record, symbol: int, at: int, signal: int, end: int, intents: Records, n: int) -> int:
+    if position["quantity"] == 0.0 or position["exit_working"] == 1:
+        return n
+    signal_at = position["entry_signal_at"]
+    if position["exit_reason"] == NO_REASON:  # else a rest, or an exit that was rejected: try again
+        if account["halted"] == 1:
+            position["exit_reason"] = BY_DRAWDOWN
+        elif rules["barriers"] == 1:
+            if position["bars_held"] >= rules["horizon"]:
+                position["exit_reason"] = BY_VERTICAL
+        elif signal not in (NO_SIGNAL, position["side"]):
+            position["exit_reason"] = BY_SIGNAL
+            signal_at = at
+    if position["exit_reason"] == NO_REASON:
+        return n
+    return close_position(position, account, symbol, position["exit_reason"], signal_at, end, intents, n)
+
+
+@kernel
+def close_position(position: Record, account: Record, symbol: int, reason: int, signal_at: int, end: int, intents: Records, n: int) -> int:
+    """Intents that close a position at the next open: cancel the legs, then a market exit of all of it."""
+    if position["legs_working"] == 1:
+        n = _cancel(symbol, STOP, end, intents, n)
+        n = _cancel(symbol, TAKE, end, intents, n)
+    position["exit_reason"] = reason
+    position["exit_working"] = 1
+    position["exit_at"] = end
+    intent = intents[n]
+    _blank(intent, symbol, EXIT, -position["side"], OPEN, end)
+    intent["quantity"] = math.fabs(position["quantity"])
+    intent["remaining"] = intent["quantity"]
+    intent["volatility"] = position["volatility"]
+    intent["signal_at"] = signal_at
+    intent["entry_at"] = position["entry_at"]
+    intent["model"] = position["model"]
+    intent["reason"] = reason
+    _restate(position, account)
+    return n + 1
+
+
+@kernel
+def _decide_entry(position: Record, account: Record, rules: Record, bar: Record, intents: Records, n: int) -> int:
+    reversal = position["exit_working"] == 1 and position["exit_at"] == bar["end"] and position["exit_reason"] == BY_SIGNAL
+    if position["quantity"] != 0.0 and not reversal:
+        return n
+    quantity, reason = permitted_entry(
+        rules, account, bar["signal"], bar["close"], bar["strength"], bar["volatility"], bar["probability"],
+        position["gross"], position["lowest"], position["highest"], position["counted"],
+    )  # fmt: skip
+    intent = intents[n]
+    _blank(intent, bar["symbol"], ENTRY, bar["signal"], OPEN if quantity > 0.0 else REFUSED, bar["end"])
+    intent["quantity"] = quantity
+    intent["remaining"] = quantity
+    intent["volatility"] = bar["volatility"]
+    intent["signal_at"] = bar["at"]
+    intent["entry_at"] = bar["end"]
+    intent["after_exit"] = 1 if reversal else 0
+    intent["model"] = bar["model"]
+    intent["reason"] = BY_SIGNAL if quantity > 0.0 else reason
+    if quantity > 0.0:
+        position["entry_working"] = 1
+        position["pending_side"] = bar["signal"]
+        position["pending_value"] = bar["signal"] * notional(bar["close"], quantity)
+        position["pending_at"] = bar["end"]
+        position["pending_signal_at"] = bar["at"]
+        position["pending_volatility"] = bar["volatility"]
+        position["pending_model"] = bar["model"]
+        _restate(position, account)
+    return n + 1
+
+
+@kernel
+def _enter(position: Record, account: Record, report: Record) -> None:
+    """Open the round trip, or add to it when a broker fills one entry in several parts."""
+    value = notional(report["price"], report["quantity"])
+    if position["side"] == 0:
+        position["side"] = report["side"]
+        position["entry_at"] = position["pending_at"]
+        position["entry_bar"] = report["at"]
+        position["entry_signal_at"] = position["pending_signal_at"]
+        position["entry_reference"] = report["reference"]
+        position["entry_factor"] = report["factor"]
+        position["volatility"] = position["pending_volatility"]
+        position["model"] = position["pending_model"]
+        position["bars_held"] = 0
+    total = position["entry_quantity"] + report["quantity"]
+    position["entry_price"] += (report["price"] - position["entry_price"]) * (report["quantity"] / total)
+    position["entry_quantity"] = total
+    position["entry_value"] += value
+    position["quantity"] += report["side"] * report["quantity"]
+    _pay(position, account, -report["side"] * value, report)
+
+
+@kernel
+def _leave(position: Record, account: Record, rules: Record, report: Record) -> None:
+    position["quantity"] = to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
+    _average_exit(position, report["price"], report["quantity"])
+    _pay(position, account, -report["side"] * notional(report["price"], report["quantity"]), report)
+
+
+@kernel
+def _pay(position: Record, account: Record, amount: int, report: Record) -> None:
+    account["cash"] += amount - report["fee"]
+    position["cash_flow"] += amount - report["fee"]
+    position["fees"] += report["fee"]
+    position["slippage"] += report["slippage"] * report["quantity"]
+    _value(position, account, report["price"])
+
+
+@kernel
+def _average_exit(position: Record, price: float, quantity: float) -> None:
+    position["exit_quantity"] += quantity
+    if position["exit_quantity"] > 0.0:
+        position["exit_price"] += (price - position["exit_price"]) * (quantity / position["exit_quantity"])
+
+
+@kernel
+def _leg_ended(position: Record, report: Record) -> None:
+    """A leg stopped working without a fill: touched but out of volume, refused by the broker, or canceled (by its twin or by us: nothing to do)."""
+    if report["kind"] == REJECT:
+        position["exit_reason"] = BY_UNPROTECTED  # a position whose bracket was refused is closed
+    elif report["kind"] == EXPIRE and position["exit_reason"] == NO_REASON:
+        position["exit_reason"] = BY_STOP if report["role"] == STOP else BY_TAKE
+
+
+@kernel
+def _bracket(position: Record, rules: Record, report: Record, intents: Records, n: int) -> int:
+    """The two legs of an entry that is done, for as much as was filled."""
+    if rules["barriers"] == 0 or position["quantity"] == 0.0 or position["legs_working"] == 1 or position["entry_at"] != report["decided_at"]:
+        return n
+    side = position["side"]
+    upper, lower = barrier_levels(
+        side, position["entry_reference"], position["volatility"], rules["horizon"], rules["profit_take"], rules["stop_loss"], rules["minimum_barrier_bps"]
+    )
+    # A very wide barrier may lie below zero, where it is never reached; as an order it needs a price.
+    position["take_level"] = max(upper if side > 0 else lower, LEAST_PRICE)
+    position["stop_level"] = max(lower if side > 0 else upper, LEAST_PRICE)
+    position["legs_working"] = 1
+    n = _leg(position, report, STOP, position["stop_level"], BY_STOP, intents, n)
+    return _leg(position, report, TAKE, position["take_level"], BY_TAKE, intents, n)
+
+
+@kernel
+def _leg(position: Record, report: Record, role: int, level: float, reason: int, intents: Records, n: int) -> int:
+    intent = intents[n]
+    _blank(intent, report["symbol"], role, -position["side"], OPEN, position["entry_at"])
+    intent["quantity"] = math.fabs(position["quantity"])
+    intent["remaining"] = intent["quantity"]
+    intent["level"] = level
+    intent["factor"] = position["entry_factor"]
+    intent["volatility"] = position["volatility"]
+    intent["signal_at"] = position["entry_signal_at"]
+    intent["entry_at"] = position["entry_at"]
+    intent["since"] = position["entry_bar"]
+    intent["model"] = position["model"]
+    intent["reason"] = reason
+    return n + 1
+
+
+@kernel
+def _cancel(symbol: int, role: int, end: int, intents: Records, n: int) -> int:
+    _blank(intents[n], symbol, role, 0, CANCELED, end)
+    return n + 1
+
+
+@kernel
+def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decided_at: int) -> None:
+    intent["symbol"] = symbol
+    intent["role"] = role
+    intent["side"] = side
+    intent["status"] = status
+    intent["decided_at"] = decided_at
+    intent["quantity"] = intent["remaining"] = intent["level"] = intent["factor"] = intent["volatility"] = 0.0
+    intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent["reason"] = intent["fills"] = intent["ticket"] = 0
+    intent["model"] = NO_MODEL
+
+
+@kernel
+def _close_trade(position: Record, account: Record, symbol: int, at: int, trades: Records, n_trades: int) -> int:
+    """Write the round trip down and forget it."""
+    trade = trades[n_trades]
+    trade["symbol"] = symbol
+    trade["side"] = position["side"]
+    trade["quantity"] = position["entry_quantity"]
+    trade["entry_at"] = position["entry_at"]
+    trade["entry_bar"] = position["entry_bar"]
+    trade["entry_price"] = position["entry_price"]
+    trade["exit_bar"] = at
+    trade["exit_price"] = position["exit_price"]
+    trade["exit_reason"] = position["exit_reason"]
+    trade["fees"] = position["fees"]
+    trade["slippage"] = position["slippage"]
+    trade["pnl"] = position["cash_flow"]
+    trade["entry_value"] = position["entry_value"]
+    trade["model"] = position["model"]
+    _value(position, account, 0.0)
+    position["quantity"] = position["entry_price"] = position["entry_reference"] = position["entry_factor"] = position["entry_quantity"] = 0.0
+    position["stop_level"] = position["take_level"] = position["volatility"] = position["exit_quantity"] = position["exit_price"] = position["slippage"] = 0.0
+    position["side"] = position["entry_at"] = position["entry_bar"] = position["entry_signal_at"] = position["entry_value"] = position["exit_reason"] = 0
+    position["cash_flow"] = position["fees"] = position["bars_held"] = position["exit_at"] = 0
+    position["model"] = NO_MODEL
+    _restate(position, account)
+    return n_trades + 1
+
+
+@kernel
+def _value(position: Record, account: Record, price: float) -> None:
+    value = notional(price, position["quantity"])
+    account["net_value"] += value - position["value"]
+    account["gross_value"] += abs(value) - abs(position["value"])
+    position["value"] = value
+
+
+@kernel
+def _restate(position: Record, account: Record) -> None:
+    """This symbol's part of the account's exposure, over every outcome that its working orders may lead to: integers, so exact in any order."""
+    value = position["value"]
+    lowest = highest = value
+    gross = abs(value)
+    if position["exit_working"] == 1:
+        lowest, highest = min(lowest, 0), max(highest, 0)
+    if position["entry_working"] == 1:
+        pending = position["pending_value"]
+        lowest, highest, gross = min(lowest, pending), max(highest, pending), max(gross, abs(pending))
+    counted = 1 if position["entry_working"] == 1 or position["quantity"] != 0.0 else 0
+    account["lowest"] += lowest - position["lowest"]
+    account["highest"] += highest - position["highest"]
+    account["gross"] += gross - position["gross"]
+    account["counted"] += counted - position["counted"]
+    position["lowest"] = lowest
+    position["highest"] = highest
+    position["gross"] = gross
+    position["counted"] = counted

@@ -1,0 +1,237 @@
+"""The portfolio backtest: bars and signals in, orders, fills, trades and equity out.
+
+The law: a run over many days equals the chain of runs over each day, every one started from the state that the one before left. So a session that was
+opened from a state can be compared with the backtest of its day, order by order and to the cent.
+
+>>> result = run_backtest(bars, signals, actions, rules, calendar, "15Min", backtest_id="crossover-1")
+>>> result.metrics["sharpe"], result.trades
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.backtest import loop
+from harmony_pipeline.backtest.metrics import backtest_metrics
+from harmony_pipeline.backtest.rules import TradingRules
+from harmony_pipeline.backtest.state import TradingState
+from harmony_pipeline.backtest.tables import equity_table, fills_table, orders_table, trades_table
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.execution.records import (
+    BAR,
+    DIVIDEND,
+    NO_MODEL,
+    NO_SIGNAL,
+    OPEN,
+    ORDER,
+    REPORT,
+    SPLIT,
+    TRADE,
+    Records,
+    records,
+)
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.schemas import BACKTESTS
+
+_FIRST_LOG_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """`orders`, `fills`, `trades`, `equity` and `row` are the tables of schemas.py; `state` is where the next bar finds us.
+
+    A run that starts from a state shows the orders that worked then, and the trades that were open, again as they now stand: by order_id and
+    trade_id the later row replaces the earlier one.
+    """
+
+    orders: pl.DataFrame
+    fills: pl.DataFrame
+    trades: pl.DataFrame
+    equity: pl.DataFrame
+    row: pl.DataFrame
+    metrics: dict[str, float | None]
+    state: TradingState = field(repr=False)
+
+    def summary(self) -> dict[str, float | int | str | None]:
+        """The figures that an asset reports."""
+        refused = int((self.orders["status"] == "refused").sum())
+        counts = {"orders": self.orders.height, "refused_orders": refused, "fills": self.fills.height, "bars_of_equity": self.equity.height}
+        return {"backtest_id": self.row["backtest_id"][0], **counts, **self.metrics}
+
+
+def run_backtest(
+    bars: pl.DataFrame,
+    signals: pl.DataFrame,
+    actions: pl.DataFrame,
+    rules: TradingRules,
+    calendar: Calendar,
+    timeframe: str,
+    state: TradingState | None = None,
+    *,
+    backtest_id: str = "backtest",
+    strategy: str = "",
+    parameters: Mapping[str, Any] | None = None,
+) -> BacktestResult:
+    """Trade `signals` over the regular rows of `bars` by `rules`.
+
+    bars: schemas.BARS. signals: symbol, timestamp (start of the bar at whose end it is known), side, strength, volatility (volatility_20 of that bar),
+    probability (null: no model), model_id (null: none); a bar without a row says nothing, so a position that follows signals is held. actions:
+    schemas.CORPORATE_ACTIONS; those of dates that the state has already traded are behind. Raises DataError on a duplicate bar or signal.
+    """
+    table = _joined(bars, signals, calendar, timeframe)
+    models = table["model_id"].drop_nulls().unique().to_list()
+    start = TradingState.opening(table["symbol"].unique().to_list(), rules.initial_cash) if state is None else state
+    opening_equity = int(start.portfolio.account["equity"][0])
+    now = start.extended(table["symbol"].unique().to_list(), models)
+    packed = _packed(table, now)
+    logs = _simulate(packed, _due(actions, now), rules.record, now)
+    ends = packed["end"][-1] if len(packed) else 0
+    orders = orders_table(logs.orders, now, backtest_id)
+    fills = fills_table(logs.fills, logs.orders, now, backtest_id)
+    trades = trades_table(logs.trades, now, backtest_id)
+    equity = equity_table(logs.equity, backtest_id)
+    metrics = backtest_metrics(equity, fills, trades, calendar, opening_equity / 1e4, timeframe)
+    row = _row(backtest_id, strategy, parameters or {}, packed, int(ends), opening_equity / 1e4, rules, metrics)
+    return BacktestResult(orders, fills, trades, equity, row, metrics, now.pruned())
+
+
+@dataclass
+class _Logs:
+    """Growing logs of the loop; trimmed when it is done."""
+
+    orders: Records
+    fills: Records
+    trades: Records
+    equity: Records
+
+
+def _joined(bars: pl.DataFrame, signals: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
+    """Regular bars with their session date, end and signal, sorted by time and symbol."""
+    regular = bars.filter(pl.col("session") == "regular").select("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")
+    said = signals.select(
+        "symbol",
+        "timestamp",
+        signal=pl.col("side").cast(pl.Int32),
+        strength=pl.col("strength").cast(pl.Float64),
+        volatility=pl.col("volatility").cast(pl.Float64),
+        probability=pl.col("probability").cast(pl.Float64),
+        model_id=pl.col("model_id").cast(pl.String),
+    )
+    stamped = calendar.with_session(regular, timeframe).drop("session")
+    table = stamped.join(said, on=["symbol", "timestamp"], how="left", maintain_order="left").sort("timestamp", "symbol", maintain_order=True)
+    if table.height != regular.height:
+        raise DataError(f"signals hold {table.height - regular.height} rows too many for their bars: each (symbol, timestamp) may have one; drop the duplicates")
+    repeated = table.filter((pl.col("timestamp") == pl.col("timestamp").shift()) & (pl.col("symbol") == pl.col("symbol").shift()))
+    if repeated.height:
+        raise DataError(f"bars hold {repeated['symbol'][0]} at {repeated['timestamp'][0]} twice: use the validated table `bars`")
+    return table
+
+
+def _packed(table: pl.DataFrame, state: TradingState) -> Records:
+    """BAR records, in the same order."""
+    packed = records(table.height, BAR)
+    numbers = table.select(
+        at=pl.col("timestamp").to_physical(),
+        end=pl.col("bar_end").to_physical(),
+        date=pl.col("session_date").to_physical(),
+        signal=pl.col("signal").fill_null(NO_SIGNAL),
+        factor="adjustment_factor",
+        symbol=pl.col("symbol").cast(pl.Enum(state.symbols)).to_physical(),
+        model=pl.col("model_id").replace_strict(list(state.portfolio.models), range(len(state.portfolio.models)), default=NO_MODEL, return_dtype=pl.Int32)
+        if state.portfolio.models
+        else pl.lit(NO_MODEL),
+        **{name: pl.col(name).fill_null(float("nan")) for name in ("open", "high", "low", "close", "volume", "strength", "volatility", "probability")},
+    )
+    for name in BAR.names or ():
+        packed[name] = numbers[name].to_numpy()
+    return packed
+
+
+def _due(actions: pl.DataFrame, state: TradingState) -> Records:
+    """ACTION records of the state's symbols by symbol and date, a dividend before a split of the same day."""
+    kinds = {"split": SPLIT, "dividend": DIVIDEND}
+    known = (
+        actions.filter(pl.col("symbol").is_in(list(state.symbols)) & pl.col("kind").is_in(list(kinds)))
+        .select(
+            symbol=pl.col("symbol").cast(pl.Enum(state.symbols)).to_physical(),
+            date=pl.col("date").to_physical(),
+            kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.Int64),
+            value="value",
+        )
+        .sort("symbol", "date", -pl.col("kind"), maintain_order=True)
+    )
+    due = records(known.height, loop.ACTION)
+    for name in loop.ACTION.names or ():
+        due[name] = known[name].to_numpy()
+    return due
+
+
+def _simulate(bars: Records, actions: Records, rules: Records, state: TradingState) -> _Logs:
+    """Run the compiled loop over all bars, changing `state` in place."""
+    count = len(state.symbols)
+    intents, reports = loop.scratch(count)
+    carried = state.exchange.orders[state.exchange.orders["status"] == OPEN]
+    spare = loop.LOG_ROWS_A_SYMBOL * count
+    room = _FIRST_LOG_ROWS + spare + len(carried)
+    logs = _Logs(records(room, ORDER), records(room, REPORT), records(room, TRADE), records(min(1, len(bars)) + int(np.count_nonzero(np.diff(bars["at"]))), loop.EQUITY))
+    at = np.zeros(5, dtype=np.int64)
+    _carry(state, carried, logs, at)
+    next_action = np.searchsorted(actions["symbol"], np.arange(count)).astype(np.int64)
+    while at[loop.NEXT_BAR] < len(bars):
+        loop.run(
+            state.portfolio.positions, state.portfolio.account, state.exchange.orders, state.exchange.keys, rules, bars, actions, next_action,
+            intents, reports, logs.orders, logs.fills, logs.trades, logs.equity, at,
+        )  # fmt: skip
+        logs.orders, logs.fills, logs.trades = (
+            _roomier(log, int(at[used]), spare) for log, used in ((logs.orders, loop.ORDERS), (logs.fills, loop.FILLS), (logs.trades, loop.TRADES))
+        )
+    logs.orders, logs.fills, logs.trades = logs.orders[: at[loop.ORDERS]], logs.fills[: at[loop.FILLS]], logs.trades[: at[loop.TRADES]]
+    return logs
+
+
+def _carry(state: TradingState, carried: Records, logs: _Logs, at: NDArray[np.int64]) -> None:
+    """Orders that already work get their row in the log."""
+    logs.orders[: len(carried)] = carried
+    logs.orders["ticket"][: len(carried)] = np.arange(len(carried))
+    for row, order in enumerate(carried):
+        state.exchange.orders[order["symbol"], order["role"]]["ticket"] = row
+    at[loop.ORDERS] = len(carried)
+
+
+def _roomier(log: Records, used: int, spare: int) -> Records:
+    """The log, doubled when it is too full for one more timestamp."""
+    if len(log) - used >= spare:
+        return log
+    grown = np.empty(2 * len(log), log.dtype)  # rows beyond `used` are never read
+    grown[:used] = log[:used]
+    return grown
+
+
+def _row(
+    backtest_id: str,
+    strategy: str,
+    parameters: Mapping[str, Any],
+    bars: Records,
+    end: int,
+    cash: float,
+    rules: TradingRules,
+    metrics: Mapping[str, float | None],
+) -> pl.DataFrame:
+    """The row of schemas.BACKTESTS; an empty run starts and ends at the epoch."""
+    start = int(bars["at"][0]) if len(bars) else 0
+    row = {
+        "backtest_id": backtest_id,
+        "strategy": strategy,
+        "parameters": json.dumps(dict(parameters), sort_keys=True, default=str),
+        "start": start,
+        "end": end,
+        "initial_cash": cash,
+        "participation": rules.costs.max_participation,
+        **metrics,
+    }
+    return BACKTESTS.conform(pl.DataFrame([row], schema_overrides={"start": pl.Int64, "end": pl.Int64}))

@@ -1,0 +1,140 @@
+"""The logs of a run as the public tables: indices become names, keys become ids.
+
+The law: an id is a pure function of what happened, so a backtest and a live session name the same thing alike: order
+`AAPL-20240305T150000-entry` (symbol, decision, role), fill `AAPL-20240305T150000-entry-1`, trade `AAPL-20240305T150000`.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline import schemas
+from harmony_pipeline.backtest.state import TradingState
+from harmony_pipeline.execution.records import ENTRY, MONEY, REASON_NAMES, ROLE_NAMES, STATUS_NAMES, STOP, TAKE, TRADE, Records
+
+STAMP = "%Y%m%dT%H%M%S"
+_KINDS = ("market", "market", "stop", "limit")  # by role
+_TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")
+
+
+def orders_table(log: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+    """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry as parent."""
+    role = pl.col("role")
+    table = pl.DataFrame(
+        {
+            "symbol": _names(log["symbol"], state.symbols),
+            "role": _names(log["role"], ROLE_NAMES),
+            "timestamp": _times(log["decided_at"]),
+            "entry_at": _times(log["entry_at"]),
+            "signal_timestamp": _times(log["signal_at"]),
+            "side": _names((log["side"] > 0).astype(np.int64), ("sell", "buy")),
+            "quantity": np.ascontiguousarray(log["quantity"]),
+            "level": np.ascontiguousarray(log["level"]),
+            "kind": _names(log["role"], _KINDS),
+            "time_in_force": _names(log["role"], _TIMES_IN_FORCE),
+            "status": _names(log["status"], STATUS_NAMES),
+            "reason": _names(log["reason"], REASON_NAMES),
+            "model_id": _names(log["model"], state.portfolio.models),
+        }
+    ).with_columns(
+        order_id=_key("symbol", "timestamp", role),
+        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(_key("symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))),
+        limit_price=pl.when(role == ROLE_NAMES[TAKE]).then("level"),
+        stop_price=pl.when(role == ROLE_NAMES[STOP]).then("level"),
+        backtest_id=pl.lit(backtest_id),
+    )
+    return schemas.ORDERS.conform(table)
+
+
+def fills_table(log: Records, orders: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+    """schemas.FILLS; `orders` is the order log that the fills' tickets point into."""
+    placed = orders[log["ticket"]]
+    table = (
+        pl.DataFrame(
+            {
+                "symbol": _names(log["symbol"], state.symbols),
+                "role": _names(log["role"], ROLE_NAMES),
+                "decided_at": _times(placed["decided_at"]),
+                "number": np.ascontiguousarray(log["number"]),
+                "timestamp": _times(log["at"]),
+                "side": _names((log["side"] > 0).astype(np.int64), ("sell", "buy")),
+                "quantity": np.ascontiguousarray(log["quantity"]),
+                "price": np.ascontiguousarray(log["price"]),
+                "reference_price": np.ascontiguousarray(log["reference"]),
+                "fee": log["fee"] / MONEY,
+                "slippage": np.ascontiguousarray(log["slippage"]),
+                "liquidity": _names(log["maker"], ("taker", "maker")),
+            }
+        )
+        .with_columns(order_id=_key("symbol", "decided_at", pl.col("role")), backtest_id=pl.lit(backtest_id))
+        .with_columns(fill_id=pl.col("order_id") + "-" + pl.col("number").cast(pl.String))
+    )
+    return schemas.FILLS.conform(table)
+
+
+def trades_table(log: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+    """schemas.TRADES: closed round trips, and those that are still open with a null exit."""
+    positions = state.portfolio.positions
+    still_open = np.flatnonzero(positions["side"])
+    open_rows = np.zeros(len(still_open), TRADE)
+    for name in ("side", "entry_at", "entry_bar", "entry_price", "fees", "slippage", "entry_value", "model"):
+        open_rows[name] = positions[name][still_open]
+    open_rows["symbol"] = still_open
+    open_rows["quantity"] = positions["entry_quantity"][still_open]
+    rows = np.concatenate([log, open_rows])
+    closed = np.arange(len(rows)) < len(log)
+    table = pl.DataFrame(
+        {
+            "symbol": _names(rows["symbol"], state.symbols),
+            "side": _names((rows["side"] > 0).astype(np.int64), ("short", "long")),
+            "quantity": np.ascontiguousarray(rows["quantity"]),
+            "entry_at": _times(rows["entry_at"]),
+            "entry_timestamp": _times(rows["entry_bar"]),
+            "entry_price": np.ascontiguousarray(rows["entry_price"]),
+            "exit_timestamp": _times(rows["exit_bar"]),
+            "exit_price": np.ascontiguousarray(rows["exit_price"]),
+            "exit_reason": _names(rows["exit_reason"], REASON_NAMES),
+            "fees": rows["fees"] / MONEY,
+            "slippage": np.ascontiguousarray(rows["slippage"]),
+            "pnl": rows["pnl"] / MONEY,
+            "return": rows["pnl"] / np.maximum(rows["entry_value"], 1),
+            "model_id": _names(rows["model"], state.portfolio.models),
+            "closed": closed,
+        }
+    ).with_columns(
+        *(pl.when("closed").then(name).alias(name) for name in ("exit_timestamp", "exit_price", "exit_reason", "pnl", "return")),
+        trade_id=pl.col("symbol") + "-" + pl.col("entry_at").dt.strftime(STAMP),
+        backtest_id=pl.lit(backtest_id),
+    )
+    return schemas.TRADES.conform(table)
+
+
+def equity_table(log: Records, backtest_id: str) -> pl.DataFrame:
+    """schemas.EQUITY."""
+    table = pl.DataFrame(
+        {
+            "timestamp": _times(log["at"]),
+            "equity": log["equity"] / MONEY,
+            "cash": log["cash"] / MONEY,
+            "gross_exposure": log["gross"] / MONEY,
+            "net_exposure": log["net"] / MONEY,
+            "drawdown": np.ascontiguousarray(log["drawdown"]),
+        }
+    ).with_columns(backtest_id=pl.lit(backtest_id))
+    return schemas.EQUITY.conform(table)
+
+
+def _key(symbol: str, time: str, role: pl.Expr) -> pl.Expr:
+    return pl.col(symbol) + "-" + pl.col(time).dt.strftime(STAMP) + "-" + role
+
+
+def _times(values: NDArray[np.int64]) -> pl.Series:
+    return pl.Series(np.ascontiguousarray(values)).cast(schemas.TIME)
+
+
+def _names(values: NDArray[Any], names: tuple[str, ...]) -> pl.Series:
+    """names[values]; an index of -1, or an empty name, is null."""
+    lookup = pl.Series([name or None for name in names] + [None], dtype=pl.String)
+    return lookup.gather(pl.Series(np.where(values < 0, len(names), values).astype(np.uint32)))

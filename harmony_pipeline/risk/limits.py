@@ -1,0 +1,101 @@
+"""The one gate that every entry passes; no strategy, model or driver can go around it.
+
+The law: after a permitted entry no limit is exceeded, whichever of the working orders fill: gross and net are judged on the worst outcome. Limits are
+fractions of the equity at the last marks; positions count at their last price, working entries at their decision price. An input that
+is not a sound number is refused, and in doubt the answer is 0 shares. Exits never pass here: getting smaller is always allowed.
+"""
+
+import math
+
+from harmony_pipeline.execution.costs import floor_to_lot, notional
+from harmony_pipeline.execution.records import (
+    ALLOW_SHORT,
+    BAD_INPUT,
+    LOT_SIZE,
+    MAX_DAILY_LOSS,
+    MAX_DRAWDOWN,
+    MAX_GROSS_EXPOSURE,
+    MAX_NET_EXPOSURE,
+    MAX_OPEN_POSITIONS,
+    MAX_POSITION,
+    MINIMUM_ORDER_VALUE,
+    MONEY,
+    NO_EDGE,
+    NO_REASON,
+    Record,
+)
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.risk.sizing import wanted_size
+
+
+@kernel
+def permitted_entry(
+    rules: Record,
+    account: Record,
+    side: int,
+    price: float,
+    strength: float,
+    volatility: float,
+    probability: float,
+    own_gross: int,
+    own_lowest: int,
+    own_highest: int,
+    own_counted: int,
+) -> tuple[float, int]:
+    """(shares, reason): how much may be entered at `price`; 0 shares comes with the index of the refusing limit's name in REASON_NAMES.
+
+    `own_*`: what this symbol contributes to the account's sums now (a position that is being closed, on a reversal); the entry can only come in its stead.
+    """
+    blocked = _blocked(rules, account, side, price, strength, volatility, probability, own_counted)
+    if blocked != NO_REASON:
+        return 0.0, blocked
+    size = wanted_size(rules, account["equity"] / MONEY, volatility, strength, probability)
+    if not math.isfinite(size):
+        return 0.0, BAD_INPUT
+    if size <= 0.0:
+        return 0.0, NO_EDGE
+    unlimited = floor_to_lot(size / price, rules["lot_size"])
+    room, limit = _room(rules, account, side, own_gross, own_lowest, own_highest)
+    quantity, reason = unlimited, NO_REASON
+    if room < notional(price, quantity):
+        quantity, reason = max(0.0, floor_to_lot(room / MONEY / price, rules["lot_size"])), limit
+        if quantity > 0.0 and notional(price, quantity) > room:  # float error at the very edge
+            quantity = floor_to_lot(quantity - rules["lot_size"], rules["lot_size"])
+    if quantity > 0.0 and price * quantity >= rules["minimum_order_value"]:
+        return quantity, NO_REASON
+    if price * unlimited >= rules["minimum_order_value"] and unlimited > 0.0:
+        return 0.0, reason
+    return 0.0, MINIMUM_ORDER_VALUE if unlimited > 0.0 else LOT_SIZE
+
+
+@kernel
+def _blocked(rules: Record, account: Record, side: int, price: float, strength: float, volatility: float, probability: float, own_counted: int) -> int:
+    """The rule that forbids any entry now, or NO_REASON."""
+    if account["halted"] == 1:
+        return MAX_DRAWDOWN
+    if account["entries_stopped"] == 1:
+        return MAX_DAILY_LOSS
+    sound = (side == 1 or side == -1) and 0.0 < price < math.inf and 0.0 < volatility < math.inf and 0.0 < strength <= 1.0
+    if not sound or not (math.isnan(probability) or 0.0 <= probability <= 1.0) or account["equity"] <= 0:
+        return BAD_INPUT
+    if side < 0 and rules["allow_short"] == 0:
+        return ALLOW_SHORT
+    if own_counted == 0 and account["counted"] >= rules["max_open_positions"]:
+        return MAX_OPEN_POSITIONS
+    return NO_REASON
+
+
+@kernel
+def _room(rules: Record, account: Record, side: int, own_gross: int, own_lowest: int, own_highest: int) -> tuple[int, int]:
+    """(money units, limit): the value that the tightest limit still allows, and which one that is. May be negative."""
+    equity = float(account["equity"])
+    room, limit = int(math.floor(rules["max_position"] * equity)), MAX_POSITION
+    gross = int(math.floor(rules["max_gross_exposure"] * equity)) - (account["gross"] - own_gross)
+    if gross < room:
+        room, limit = gross, MAX_GROSS_EXPOSURE
+    bound = int(math.floor(rules["max_net_exposure"] * equity))
+    # The other symbols' worst outcome, in the direction in which this entry would add to it.
+    net = bound - (account["highest"] - own_highest) if side > 0 else bound + (account["lowest"] - own_lowest)
+    if net < room:
+        room, limit = net, MAX_NET_EXPOSURE
+    return room, limit

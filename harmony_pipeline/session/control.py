@@ -1,0 +1,136 @@
+"""Who carries a session and how it is stopped: lock, heartbeat, kill switch, signals.
+
+The law: one process per state folder trades. The lock is an operating-system lock on an open file, so it ends with its process, however that dies; the pid inside
+is for people and for telling a stale file from a live one. The kill switch is a file: anything that can make a file can stop trading, and its text is the reason.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from harmony_pipeline.errors import HarmonyError
+
+LOCK, HEARTBEAT, KILL = "session.lock", "session.heartbeat.json", "KILL"
+
+
+class SessionRunning(HarmonyError):
+    """Another process trades in this state folder."""
+
+
+@contextmanager
+def session_lock(state: Path, session_id: str) -> Iterator[None]:
+    """Hold the folder's lock. Raises SessionRunning, naming the process that has it. A lock file left by a dead process is simply taken over."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / LOCK
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = read_lock(state) or {}
+            raise SessionRunning(
+                f"a session runs in {state} already: {holder.get('session_id', 'unknown')}, process {holder.get('pid', 'unknown')}; stop it with `touch {state / KILL}` or wait for it"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "session_id": session_id}).encode())
+        os.fsync(handle)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)  # gives the lock back, too
+
+
+def read_lock(state: Path) -> dict[str, Any] | None:
+    """What the lock file says: pid, host, session_id; None when it is absent, empty or torn."""
+    try:
+        found = json.loads((state / LOCK).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_running(state: Path) -> bool:
+    """Whether a live process holds the folder's lock."""
+    path = state / LOCK
+    if not path.exists():
+        return False
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def write_heartbeat(state: Path, session_id: str, at: datetime, **numbers: Any) -> None:
+    """Say that the session is alive, and where it stands; replaced as a whole, so a reader never sees half of it."""
+    path = state / HEARTBEAT
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"session_id": session_id, "pid": os.getpid(), "at": at.isoformat(), **numbers}, default=str))
+    temporary.replace(path)
+
+
+def read_heartbeat(state: Path) -> dict[str, Any] | None:
+    """The last heartbeat, or None."""
+    try:
+        found: dict[str, Any] = json.loads((state / HEARTBEAT).read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def kill_reason(state: Path) -> str | None:
+    """Text of the kill switch, None while it is off."""
+    try:
+        return (state / KILL).read_text(encoding="utf-8", errors="replace").strip() or f"the file {KILL} was made"
+    except FileNotFoundError:
+        return None
+    except OSError as error:  # a switch that cannot be read is a switch that is pulled
+        return f"the file {KILL} cannot be read: {error}"
+
+
+class StopRequest:
+    """Set by a signal or by another thread; the session looks at it between moments."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason: str | None = None
+
+    def ask(self, reason: str) -> None:
+        """Stop at the next moment."""
+        self.reason = self.reason or reason
+        self._event.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self._event.is_set()
+
+
+@contextmanager
+def stop_on_signals(request: StopRequest) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for a graceful stop while the block runs. Outside the main thread, where signals cannot be caught, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        request.ask(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,139 @@
+"""Everything a session is pinned to before it starts. It never changes while the session lives, and a restart must bring the same one."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from harmony_pipeline.backtest.rules import TradingRules
+from harmony_pipeline.backtest.state import TradingState
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.state import State
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session.ledger import SessionRow
+from harmony_pipeline.strategies.base import Stepwise, Strategy
+
+SCALE = "volatility_20"  # the feature that sizes trades and sets barriers
+_LONGEST_CLIENT_ORDER_ID = 128  # Alpaca's limit
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """One trading day of one account.
+
+    symbols: what is traded; symbols that are held or have a working order belong to it whether or not they were chosen today. opening: portfolio and working orders at the
+    start; feature_states: kernel states after each symbol's last bar before the day. actions: CORPORATE_ACTIONS, those after a position's last bar are applied.
+    model: the pinned one, needed when `uses_model`; a candidate is taken when its probability reaches `threshold`. regimes: REGIMES known before the day.
+    factors: adjustment factor of each symbol as the day begins; needed at a real broker only, whose first fills may come before the first bar.
+    """
+
+    date: date
+    account: str
+    symbols: tuple[str, ...]
+    strategy_name: str
+    strategy: Strategy
+    rules: TradingRules
+    feature_set: FeatureSet
+    feature_states: Mapping[str, State]
+    opening: TradingState
+    calendar: Calendar
+    timeframe: str
+    actions: pl.DataFrame = field(default_factory=CORPORATE_ACTIONS.empty)
+    uses_model: bool = False
+    model: TrainedModel | None = None
+    threshold: float = 0.0
+    regimes: pl.DataFrame | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
+    flatten_at_close: bool = False
+    previous_session_id: str | None = None
+
+    def __post_init__(self) -> None:
+        known = set(self.feature_set.names)
+        missing = [name for name in (*self.strategy.required_features(), SCALE) if name not in known]
+        if missing:
+            raise DataError(f"the session's feature set lacks {', '.join(missing)}, which strategy {self.strategy_name} needs: add them to features.names")
+        if tuple(self.symbols) != self.opening.symbols:
+            raise DataError("the plan's symbols are not those of its opening state, in order: build plans with session.replay.plan_day")
+
+    @cached_property
+    def hash(self) -> str:
+        """Changes with anything that could change a decision, except the bars."""
+        parts = {
+            "date": self.date.isoformat(),
+            "account": self.account,
+            "symbols": self.symbols,
+            "strategy": [self.strategy_name, _described(self.strategy)],
+            "rules": asdict(self.rules),
+            "features": self.feature_set.hash,
+            "states": {symbol: [state.timestamp.isoformat(), hashlib.blake2b(state.vector.tobytes(), digest_size=8).hexdigest()] for symbol, state in sorted(self.feature_states.items())},
+            "opening": self.opening.to_dict(),
+            "calendar": [self.calendar.name, self.timeframe],
+            "actions": self.actions.sort(self.actions.columns).rows(),
+            "model": [self.uses_model, self.model.model_id if self.model else None, self.threshold],
+            "flatten": self.flatten_at_close,
+            "factors": dict(sorted(self.factors.items())),
+        }
+        text = json.dumps(parts, sort_keys=True, default=_plain)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def session_id(self) -> str:
+        """`2024-03-05-meta_labelled-1f3a9c0e`: a pure function of the plan, so the same plan is the same session."""
+        return f"{self.date.isoformat()}-{self.strategy_name}-{self.hash[:8]}"
+
+    @property
+    def model_id(self) -> str | None:
+        """The pinned model."""
+        return self.model.model_id if self.model else None
+
+    @property
+    def bar(self) -> timedelta:
+        """Length of a bar."""
+        return timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+
+    @property
+    def flatten_from(self) -> datetime | None:
+        """Bars that end then or later decide to close everything, in time for the day's last open; None: positions stay overnight."""
+        return self.calendar.session_close(self.date) - self.bar if self.flatten_at_close else None
+
+    def row(self) -> SessionRow:
+        """The session as the ledger opens it."""
+        return SessionRow(
+            self.session_id, self.date, self.account, self.strategy_name, self.model_id, self.hash, previous_session_id=self.previous_session_id
+        )
+
+
+def order_id(symbol: str, decided_at: datetime, role: str) -> str:
+    """Name of an intent, the same in backtest and session: AAPL-20240305T150000-entry."""
+    return f"{symbol}-{decided_at:%Y%m%dT%H%M%S}-{role}"
+
+
+def client_order_id(session_id: str, order: str) -> str:
+    """Name of an intent at the broker: a pure function of session and intent, short enough for any broker."""
+    plain = f"{session_id}-{order}"
+    if len(plain) <= _LONGEST_CLIENT_ORDER_ID:
+        return plain
+    return f"{hashlib.blake2b(session_id.encode(), digest_size=16).hexdigest()}-{order}"[:_LONGEST_CLIENT_ORDER_ID]
+
+
+def _described(strategy: Strategy) -> str:
+    built: Any = strategy.machine() if isinstance(strategy, Stepwise) else strategy
+    chosen = getattr(built, "chosen", built)
+    if hasattr(chosen, "model_dump"):
+        parameters = chosen.model_dump(mode="json")
+    else:
+        parameters = {name: value for name, value in vars(chosen).items() if isinstance(value, str | int | float | bool | tuple | None)}
+    return json.dumps([f"{type(built).__module__}:{type(built).__qualname__}", parameters], sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)

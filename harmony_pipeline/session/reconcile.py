@@ -1,0 +1,111 @@
+"""Ledger against broker: do both know the same orders, shares and money?
+
+The law: the broker is believed, and nothing is corrected here. Each difference is a sentence that a person can act on; a session that has any does not trade on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from harmony_pipeline.errors import NotReady
+from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
+from harmony_pipeline.execution.records import MONEY
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.result import SessionResult, read_session
+
+_SHARES = 1e-9  # quantities travel as decimal text at real brokers
+_CENT = 0.005
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing on which the books disagree: kind is order, position or cash."""
+
+    kind: str
+    key: str
+    ledger: str
+    broker: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What was compared and what differed."""
+
+    session_id: str
+    orders: int
+    positions: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the books are the same."""
+        return not self.differences
+
+    def table(self) -> pl.DataFrame:
+        """One row a difference: session_id, kind, key, ledger, broker, sentence."""
+        schema = dict.fromkeys(("session_id", "kind", "key", "ledger", "broker", "sentence"), pl.String)
+        return pl.DataFrame([(self.session_id, *vars(found).values()) for found in self.differences], schema=schema, orient="row")
+
+    def summary(self) -> dict[str, object]:
+        """Counts, and the sentences."""
+        return {"agrees": self.agrees, "orders": self.orders, "positions": self.positions, "differences": [found.sentence for found in self.differences]}
+
+
+def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation:
+    """Compare the session's closing books with the broker's, as they stand now."""
+    session = read_session(ledger, session_id)
+    differences = [*_orders(ledger, session, broker), *_positions(session, broker), *_cash(session, broker)]
+    positions = session.tables["session_positions"].height
+    return Reconciliation(session_id, len(ledger.open_orders(session.account)), positions, tuple(differences))
+
+
+def broker_as_left(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
+    """The simulated broker of a session as that session left it, with books of its own. Raises NotReady before the session has begun."""
+    from harmony_pipeline.session.replay import simulated_broker
+
+    saved = ledger.snapshot(plan.session_id)
+    if saved is None or saved.body["exchange"] is None:
+        raise NotReady(f"session {plan.session_id} has left no simulated exchange behind: run it first")
+    broker = simulated_broker(plan, ledger)
+    broker.restore(saved.body["exchange"])
+    return broker
+
+
+def _orders(ledger: Ledger, session: SessionResult, broker: Broker) -> list[Difference]:
+    ours = {order.client_order_id: order for order in ledger.open_orders(session.account)}
+    theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
+    found = []
+    for name in sorted({*ours, *theirs}):
+        here, there = ours.get(name), theirs.get(name)
+        if there is None and here is not None:
+            known = broker.order(name)
+            word = f"{known.status} with {known.filled_quantity:g} filled" if known else "unknown"
+            found.append(Difference("order", name, str(here.status), word, f"order {name}: open in the ledger, {word} at the broker"))
+        elif here is None and there is not None:
+            found.append(Difference("order", name, "absent or ended", str(there.status), f"order {name} ({there.side} {there.quantity:g} {there.symbol}): working at the broker, not open in the ledger"))
+        elif here is not None and there is not None and abs(here.filled_quantity - there.filled_quantity) > _SHARES:
+            sentence = f"order {name}: ledger has {here.filled_quantity:g} shares filled, the broker {there.filled_quantity:g}"
+            found.append(Difference("order", name, f"{here.filled_quantity:g}", f"{there.filled_quantity:g}", sentence))
+    return found
+
+
+def _positions(session: SessionResult, broker: Broker) -> list[Difference]:
+    ours: Mapping[str, float] = dict(session.tables["session_positions"].select("symbol", "quantity").iter_rows())
+    theirs = {position.symbol: position.quantity for position in broker.positions()}
+    return [
+        Difference("position", symbol, f"{ours.get(symbol, 0.0):g}", f"{theirs.get(symbol, 0.0):g}", f"{symbol}: ledger {ours.get(symbol, 0.0):g}, broker {theirs.get(symbol, 0.0):g} shares")
+        for symbol in sorted({*ours, *theirs})
+        if abs(ours.get(symbol, 0.0) - theirs.get(symbol, 0.0)) > _SHARES
+    ]
+
+
+def _cash(session: SessionResult, broker: Broker) -> list[Difference]:
+    theirs = broker.account().cash
+    ours = int(session.closing.portfolio.account[0]["cash"]) / MONEY
+    if theirs is None or abs(ours - theirs) < _CENT:
+        return []
+    return [Difference("cash", "cash", f"{ours:.2f}", f"{theirs:.2f}", f"cash: ledger {ours:.2f}, broker {theirs:.2f}")]

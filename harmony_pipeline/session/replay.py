@@ -1,0 +1,198 @@
+"""A trading day put together from frames, replayed or traded: where plans are made.
+
+A session opens with what the one before it closed with: cash, positions with their brackets and bars held, working orders. Without one before, with
+the initial cash and nothing else. A symbol that is held or has a working order stays in the session until it is flat, chosen today or not.
+
+>>> opening = opening_of(ledger, "paper", day, rules.initial_cash)
+>>> symbols = opening.symbols(watched)                     # load the day's bars of these
+>>> plan = plan_day(day, opening, watched, ...)
+>>> result = replay_day(plan, bars, ledger)
+>>> twin = backtest_day(plan, bars)                        # compare(result, twin).equal is True
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.backtest.portfolio import PortfolioState
+from harmony_pipeline.backtest.rules import TradingRules
+from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
+from harmony_pipeline.backtest.state import TradingState
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
+from harmony_pipeline.execution.exchange import ExchangeState
+from harmony_pipeline.execution.records import OPEN
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.features.state import State, States, as_states
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.session.clock import Clock, ReplayClock
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.live_signals import complete_signals
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.result import SessionResult
+from harmony_pipeline.session.runner import Supervision, run_session
+from harmony_pipeline.session.stream import BarStream, ReplayStream
+from harmony_pipeline.session.trader import carried_orders
+from harmony_pipeline.strategies.base import Strategy, signals_of
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a day starts with, cut down to the symbols that matter: those held and those with a working order."""
+
+    account: str
+    state: TradingState
+    previous_session_id: str | None
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Symbols that the session must see, whatever is chosen today."""
+        return self.state.symbols
+
+    def symbols(self, watched: Iterable[str]) -> tuple[str, ...]:
+        """Everything that the session needs bars of."""
+        return tuple(sorted({*self.held, *watched}))
+
+
+def opening_of(ledger: Ledger, account: str, day: date, initial_cash: float) -> Opening:
+    """The closing state of the account's latest session before `day`. Raises DataError when that one never ended."""
+    previous = ledger.previous_session(account, day)
+    if previous is None:
+        return Opening(account, TradingState.opening([], initial_cash), None)
+    snapshot = ledger.snapshot(previous.session_id)
+    if snapshot is None:
+        raise DataError(f"session {previous.session_id} has no closing state, so {day} cannot open: run it again")
+    return Opening(account, restricted(TradingState.from_dict(snapshot.body["trading"])), previous.session_id)
+
+
+def restricted(state: TradingState) -> TradingState:
+    """A state of its own with only the symbols that are held or have a working order, so that states do not grow with every symbol ever watched."""
+    state = state.pruned()
+    busy = (state.portfolio.positions["quantity"] != 0.0) | (state.portfolio.positions["entry_working"] == 1) | (state.exchange.orders["status"] == OPEN).any(axis=1)
+    rows = np.flatnonzero(busy)
+    names = tuple(state.symbols[row] for row in rows)
+    orders = state.exchange.orders[rows].copy()
+    orders["symbol"] = np.arange(len(names))[:, None]
+    portfolio = PortfolioState(names, state.portfolio.positions[rows].copy(), state.portfolio.account.copy(), state.portfolio.models)
+    return TradingState(portfolio, ExchangeState(names, orders, ExchangeState.empty(names).keys))
+
+
+def plan_day(
+    day: date,
+    opening: Opening,
+    watched: Sequence[str],
+    *,
+    strategy_name: str,
+    strategy: Strategy,
+    rules: TradingRules,
+    feature_set: FeatureSet,
+    feature_states: States,
+    calendar: Calendar,
+    timeframe: str,
+    actions: pl.DataFrame,
+    uses_model: bool = False,
+    model: TrainedModel | None = None,
+    threshold: float = 0.0,
+    regimes: pl.DataFrame | None = None,
+    factors: Mapping[str, float] | None = None,
+    flatten_at_close: bool = False,
+) -> SessionPlan:
+    """The plan of one day. `feature_states` may name more symbols than are needed; `actions` may reach back as far as they like.
+
+    Raises DataError when `day` is no session, or a feature state lies inside it.
+    """
+    symbols = opening.symbols(watched)
+    states = as_states(feature_states, feature_set)
+    first = calendar.schedule(day, calendar.next_session(day))["pre_open"][0] if calendar.is_session(day) else calendar.session_open(day)
+    late = [symbol for symbol in symbols if symbol in states and timeframe != "1Day" and states[symbol].timestamp >= first]
+    if late:
+        raise DataError(f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session of {day}: use states_before(day)")
+    models = [model.model_id] if model is not None else []
+    return SessionPlan(
+        date=day,
+        account=opening.account,
+        symbols=symbols,
+        strategy_name=strategy_name,
+        strategy=strategy,
+        rules=rules,
+        feature_set=feature_set,
+        feature_states={symbol: states[symbol] for symbol in symbols if symbol in states},
+        opening=opening.state.extended(symbols, models),
+        calendar=calendar,
+        timeframe=timeframe,
+        actions=actions.filter(pl.col("symbol").is_in(list(symbols)) & (pl.col("date") <= day)),
+        uses_model=uses_model,
+        model=model,
+        threshold=threshold,
+        regimes=regimes,
+        factors=dict(factors or {}),
+        flatten_at_close=flatten_at_close,
+        previous_session_id=opening.previous_session_id,
+    )
+
+
+def states_before(
+    start: datetime, bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str
+) -> dict[str, State]:
+    """Feature states after each symbol's last bar before `start`, continued from `states` over `bars` (sorted as the BARS table; later ones are ignored)."""
+    after = pl.lit(True)  # noqa: FBT003 - a bar is needed when it comes after the symbol's saved state
+    known = as_states(states, feature_set)
+    for symbol, state in known.items():
+        after = after & ((pl.col("symbol") != symbol) | (pl.col("timestamp") > state.timestamp))
+    needed = bars.filter((pl.col("timestamp") < start) & after)
+    return as_states(compute_features(needed, feature_set, known, calendar, timeframe).states, feature_set)
+
+
+def day_bars(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
+    """The plan's part of a BARS frame: its symbols, its session date, with session_date and bar_end, sorted by symbol and time."""
+    mine = bars.filter(pl.col("symbol").is_in(list(plan.symbols)))
+    if "bar_end" not in mine.columns:
+        mine = plan.calendar.with_session(mine, plan.timeframe)
+    return mine.filter((pl.col("session_date") == plan.date) & pl.col("session").is_not_null()).sort("symbol", "timestamp", maintain_order=True)
+
+
+def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
+    """The simulated exchange as the plan opens it: its working orders under the names that the ledger knows, its books from the opening portfolio."""
+    opening = plan.opening
+    shares = {symbol: float(position["quantity"]) for symbol, position in zip(opening.symbols, opening.portfolio.positions, strict=True)}
+    return SimulatedBroker(
+        opening.exchange, plan.rules.record, opening.portfolio.models, int(opening.portfolio.account[0]["cash"]), shares, carried_orders(plan, ledger)
+    )
+
+
+def replay_day(plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger, supervision: Supervision | None = None) -> SessionResult:
+    """Run the plan over the day's bars at full speed against the simulated exchange."""
+    frame = day_bars(plan, bars)
+    if frame.is_empty():
+        raise DataError(f"there are no bars of {', '.join(plan.symbols) or 'any symbol'} on {plan.date}: ingest that day first")
+    clock = ReplayClock(frame["timestamp"].min())  # type: ignore[arg-type]
+    with ledger.reproducible():
+        return run_session(plan, ledger, simulated_broker(plan, ledger), ReplayStream(frame, clock), clock, supervision)
+
+
+def trade_day(plan: SessionPlan, ledger: Ledger, broker: Broker, stream: BarStream, clock: Clock, supervision: Supervision) -> SessionResult:
+    """Run the plan over a live stream, supervised: lock, heartbeat, kill switch, signals, freshness."""
+    return run_session(plan, ledger, broker, stream, clock, supervision)
+
+
+def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
+    """The signals that research makes of the whole day at once, from the plan's feature states."""
+    frame = day_bars(plan, bars)
+    features = compute_features(frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe).table
+    primary = signals_of(plan.strategy, features, lambda: frame)
+    return complete_signals(plan, primary, features)
+
+
+def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
+    """The backtest of the plan's day from the same opening state: what the session is judged by."""
+    frame = day_bars(plan, bars)
+    regular = frame.filter(pl.col("session") == "regular")
+    options: dict[str, Any] = {"state": plan.opening, "backtest_id": f"{plan.session_id}-backtest"}
+    return run_backtest(regular, day_signals(plan, frame), plan.actions, plan.rules, plan.calendar, plan.timeframe, **options)

@@ -1,0 +1,108 @@
+"""What a session left behind, as frames and as numbers for a report."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from harmony_pipeline.backtest.state import TradingState
+from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.schemas import REAL, TEXT, TIME, WHOLE
+from harmony_pipeline.session.ledger import Ledger
+
+TABLES = ("session_orders", "session_fills", "session_positions", "session_equity", "session_events")
+TRADE_COLUMNS: dict[str, Any] = {
+    "symbol": TEXT, "side": TEXT, "quantity": REAL, "entry_timestamp": WHOLE, "entry_price": REAL, "exit_timestamp": WHOLE, "exit_price": REAL,
+    "exit_reason": TEXT, "fees": REAL, "pnl": REAL, "entry_value": REAL,
+}  # fmt: skip
+_NOTABLE = ("session_started", "session_ended", "risk_state_changed", "stream_stale", "stream_recovered", "breaker_tripped", "kill_switch_pulled", "books_reconciled",
+            "corporate_action_applied", "rejected", "outcome_unknown")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """One session, read from the ledger. tables: the five `session_*` frames of this session. trades: round trips that it closed. closing: what the next session opens with.
+
+    closing_statuses: client order id -> status when the session ended. carried: orders of earlier sessions that worked when it began, as they stood when it ended.
+    """
+
+    session_id: str
+    date: date
+    account: str
+    state: str
+    reason: str | None
+    tables: dict[str, pl.DataFrame]
+    trades: pl.DataFrame
+    closing: TradingState
+    closing_statuses: dict[str, str]
+    carried: tuple[Order, ...] = ()
+
+    @property
+    def orders(self) -> pl.DataFrame:
+        """SESSION_ORDERS."""
+        return self.tables["session_orders"]
+
+    @property
+    def fills(self) -> pl.DataFrame:
+        """SESSION_FILLS."""
+        return self.tables["session_fills"]
+
+    @property
+    def equity(self) -> pl.DataFrame:
+        """SESSION_EQUITY."""
+        return self.tables["session_equity"]
+
+    def summary(self) -> dict[str, Any]:
+        """The day in one line of numbers."""
+        status = self.orders["status"]
+        curve = self.equity["equity"]
+        return {
+            "session_id": self.session_id,
+            "date": self.date.isoformat(),
+            "outcome": self.state,
+            "orders": int((status != "refused").sum()),
+            "refused": int((status == "refused").sum()),
+            "fills": self.fills.height,
+            "trades_closed": self.trades.height,
+            "open_positions": self.tables["session_positions"].height,
+            "fees": float(self.fills["fee"].sum()),
+            "slippage": float((self.fills["slippage"] * self.fills["quantity"]).sum()),
+            "equity": float(curve[-1]) if curve.len() else None,
+            "moments": curve.len(),
+        }
+
+    def report(self) -> dict[str, Any]:
+        """What a page about the day shows: `summary`, frames `refusals`, `activity`, `trades`, `positions`, `equity`, `notable` (events that a person should see)."""
+        refusals = self.orders.filter(pl.col("status") == "refused").group_by("reason").len("orders").sort("orders", "reason", descending=[True, False])
+        activity = self.fills.group_by("symbol").agg(
+            fills=pl.len(), bought=(pl.col("quantity").filter(pl.col("side") == "buy")).sum(), sold=(pl.col("quantity").filter(pl.col("side") == "sell")).sum(),
+            value=(pl.col("price") * pl.col("quantity")).sum(), fees=pl.col("fee").sum(),
+        ).sort("symbol")  # fmt: skip
+        events = self.tables["session_events"]
+        return {
+            "summary": self.summary(),
+            "refusals": refusals,
+            "activity": activity,
+            "trades": self.trades,
+            "positions": self.tables["session_positions"],
+            "equity": self.equity,
+            "notable": events.filter(pl.col("kind").is_in(list(_NOTABLE))),
+        }
+
+
+def read_session(ledger: Ledger, session_id: str) -> SessionResult:
+    """The session as it stands in the ledger. Raises DataError when there is none, NotReady when it never got to its first snapshot."""
+    row = ledger.session(session_id)
+    if row is None:
+        raise DataError(f"there is no session {session_id} in {ledger.path}; `harmony sql \"select distinct session_id from session_events\"` lists them")
+    snapshot = ledger.snapshot(session_id)
+    if snapshot is None:
+        raise NotReady(f"session {session_id} has not begun yet")
+    trades = pl.DataFrame(snapshot.body["trades"], schema=TRADE_COLUMNS).with_columns(pl.col("entry_timestamp", "exit_timestamp").cast(TIME))
+    tables = {name: ledger.table(name, session_id=session_id) for name in TABLES}
+    carried = tuple(msgspec.convert(order, Order) for order in snapshot.body["desk"]["carried"])
+    closing = TradingState.from_dict(snapshot.body["trading"])
+    return SessionResult(session_id, row.date, row.account, row.state, row.reason, tables, trades, closing, ledger.closing_statuses(session_id), carried)

@@ -1,0 +1,148 @@
+"""Carries a session from its first bar to its end: the loop, and what can end it.
+
+    completed   the stream of the day ended
+    stopped     SIGTERM, SIGINT or a stop request; orders go on working, the same plan continues it
+    killed      the kill switch: open orders were canceled, nothing more is sent today
+
+A process that dies leaves the session `running` in the ledger; running it again with the same plan continues at the first moment that was not finished. A session that
+has ended is not run twice: asked again, its result is read.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from harmony_pipeline.errors import NotReady
+from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.execution.events import RiskStateChanged, micros
+from harmony_pipeline.session.clock import Clock
+from harmony_pipeline.session.control import KILL, StopRequest, kill_reason, session_lock, stop_on_signals, write_heartbeat
+from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness
+from harmony_pipeline.session.ledger import COMPLETED, KILLED, RUNNING, STOPPED, Ledger
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.result import SessionResult, read_session
+from harmony_pipeline.session.settings import SessionSettings
+from harmony_pipeline.session.stream import BarStream, Batch
+from harmony_pipeline.session.trader import Trader
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """How a session is watched. state: folder of lock, heartbeat and kill switch; None: it is not watched (tests). is_live: streams may go stale."""
+
+    state: Path | None = None
+    heartbeat_seconds: float = 5.0
+    stale_after_seconds: float = 90.0
+    is_live: bool = False
+    stop: StopRequest = field(default_factory=StopRequest)
+
+    @staticmethod
+    def of(state: Path, settings: SessionSettings, is_live: bool, stop: StopRequest | None = None) -> "Supervision":
+        """As the settings want it."""
+        return Supervision(state, settings.heartbeat_seconds, settings.stale_after_seconds, is_live, stop or StopRequest())
+
+
+def run_session(plan: SessionPlan, ledger: Ledger, broker: Broker, stream: BarStream, clock: Clock, supervision: Supervision | None = None) -> SessionResult:
+    """Run, or continue, the plan's session. Raises SessionRunning when another process trades here, NotReady while the kill switch is on."""
+    watch = supervision or Supervision()
+    with _guarded(plan, watch):
+        row = ledger.open_session(plan.row())
+        if row.state in (COMPLETED, KILLED):
+            return read_session(ledger, plan.session_id)
+        if row.state == STOPPED:
+            ledger.reopen_session(plan.session_id)
+        run = ledger.start_run(plan.session_id, clock.now())
+        outcome = "failed"
+        try:
+            trader = Trader(plan, ledger, broker, clock)
+            trader.begin()
+            state, reason = _Loop(trader, clock, watch, ledger, run).carry(stream)
+            trader.end(state, reason)
+            outcome = state
+        finally:
+            with contextlib.suppress(Exception):  # the reason that we are leaving is the one to be seen
+                ledger.heartbeat(plan.session_id, run, clock.now(), outcome)
+            broker.close()
+        return read_session(ledger, plan.session_id)
+
+
+@contextmanager
+def _guarded(plan: SessionPlan, watch: Supervision) -> Iterator[None]:
+    if watch.state is None:
+        yield
+        return
+    with session_lock(watch.state, plan.session_id), stop_on_signals(watch.stop):
+        pulled = kill_reason(watch.state)
+        if pulled is not None:
+            raise NotReady(f"the kill switch is on ({pulled}): remove {watch.state / KILL} when trading may go on")
+        yield
+
+
+class _Loop:
+    """The moments of one process's part of a session."""
+
+    def __init__(self, trader: Trader, clock: Clock, watch: Supervision, ledger: Ledger, run: int) -> None:
+        self._trader = trader
+        self._clock = clock
+        self._watch = watch
+        self._ledger = ledger
+        self._run = run
+        plan = trader.plan
+        self._open, self._close = plan.calendar.session_open(plan.date), plan.calendar.session_close(plan.date)
+        self._freshness = Freshness.of(plan.bar, watch.stale_after_seconds).expect_from(max(self._open, clock.now()))
+        self._beat_at: datetime | None = None
+
+    def carry(self, stream: BarStream) -> tuple[str, str | None]:
+        """Live through the stream; (state, reason) of the end."""
+        self._beat()
+        for item in stream.moments():
+            ended = self._interrupted()
+            if ended is not None:
+                return ended
+            if isinstance(item, Batch):
+                self._freshness = self._freshness.heard(BAR_STREAM, item.end)
+                self._judge()
+                self._trader.process(item)
+            else:
+                self._judge()
+                self._trader.poll()
+            self._beat()
+        return self._interrupted() or (COMPLETED, None)
+
+    def _interrupted(self) -> tuple[str, str | None] | None:
+        pulled = kill_reason(self._watch.state) if self._watch.state is not None else None
+        if pulled is not None:
+            self._trader.kill(pulled)
+            return KILLED, pulled
+        if self._watch.stop.asked:
+            return STOPPED, self._watch.stop.reason
+        return None
+
+    def _judge(self) -> None:
+        """Let the streams' silence decide what may leave; only while the exchange is open, and only when time is real."""
+        now = self._clock.now()
+        if not self._watch.is_live or not self._open <= now <= self._close:
+            return
+        self._freshness = self._freshness.line(ORDER_STREAM, self._trader.broker.is_streaming())
+        self._freshness, facts = self._freshness.judge(now)
+        for fact in facts:
+            if isinstance(fact, RiskStateChanged):
+                self._trader.set_freshness(fact.current, fact.reason)
+            else:
+                self._trader.note(f"stream:{fact.stream}:{micros(now)}", fact, now)
+
+    def _beat(self) -> None:
+        now = self._clock.now()
+        if self._beat_at is not None and now - self._beat_at < timedelta(seconds=self._watch.heartbeat_seconds):
+            return
+        self._beat_at = now
+        if self._watch.is_live:
+            self._ledger.heartbeat(self._trader.session_id, self._run, now)
+        if self._watch.state is not None:
+            desk = self._trader.desk
+            write_heartbeat(
+                self._watch.state, self._trader.session_id, now, risk_state=desk.risk_state, cursor=self._trader.cursor, open_orders=len(desk.working()), session_state=RUNNING
+            )

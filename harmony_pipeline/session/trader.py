@@ -1,0 +1,286 @@
+"""The strategy manager: what a session does with each batch of finished bars, in the order of backtest/portfolio.py's protocol.
+
+The law: replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that day from the same opening
+state. Both run the same compiled functions in the same order; there is no second definition of anything here.
+
+    settle     corporate actions, orders at the open, brackets in the range: the exchange's news, symbol by symbol (a real broker's news all at once)
+    mark       positions at the close, breakers, the equity row
+    decide     features, signal, probability, then exits and entries through the one gate
+    snapshot   everything a restart needs
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from harmony_pipeline.backtest.state import TradingState
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.base import BarDriven, Broker
+from harmony_pipeline.execution.events import Event, OrderTerms, micros, moment
+from harmony_pipeline.execution.exchange import ExchangeState
+from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.execution.records import NO_MODEL, OPEN, REASON_NAMES, ROLE_NAMES, STOP, TAKE, Record, Records
+from harmony_pipeline.session.book import Book
+from harmony_pipeline.session.clock import Clock
+from harmony_pipeline.session.desk import Desk
+from harmony_pipeline.session.ledger import Ledger, Snapshot
+from harmony_pipeline.session.live_signals import LiveSignals, wanted
+from harmony_pipeline.session.plan import SessionPlan, client_order_id, order_id
+from harmony_pipeline.session.stream import Batch
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+REGULAR = "regular"
+
+
+class Trader:
+    """One session over one ledger and one broker. Call `begin` once, then `process` for every batch of the day from its first bar, then `end`."""
+
+    def __init__(self, plan: SessionPlan, ledger: Ledger, broker: Broker, clock: Clock) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self.broker = broker
+        self.clock = clock
+        self.book = Book(plan, plan.opening.portfolio)
+        self.desk = Desk(plan.session_id, ledger, broker, self.book, clock, stale_after=plan.bar)
+        self.cursor: datetime | None = None  # start of the last batch that is done
+        self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
+        self._signals = LiveSignals(plan)
+        self._actions = _actions_by_symbol(plan.actions)
+
+    @property
+    def session_id(self) -> str:
+        """The plan's."""
+        return self.plan.session_id
+
+    # --- start and end --------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Continue where the ledger says the session stands, or start it."""
+        saved = self.ledger.snapshot(self.session_id)
+        if saved is None:
+            self._start()
+            return
+        self.cursor = saved.at
+        self.book = Book(self.plan, TradingState.from_dict(saved.body["trading"]).portfolio)
+        self.book.trades = list(saved.body["trades"])
+        self.book.restore_factors(saved.body["factors"])
+        self.desk = Desk(self.session_id, self.ledger, self.broker, self.book, self.clock, stale_after=self.plan.bar)
+        self.desk.restore(saved.body["desk"])
+        self.desk.moment = moment(saved.body["moment"]) if saved.body["moment"] is not None else None
+        if self._exchange is not None:
+            self._exchange.restore(saved.body["exchange"])
+        else:
+            self.desk.replay(self.ledger.events(self.session_id, after=saved.sequence))
+            self.desk.hear()
+
+    def _start(self) -> None:
+        """Write the plan and the orders that it takes over from the session before, then the first snapshot: all or nothing."""
+        now = self.clock.now()
+        plan = self.plan
+        with self.ledger.transaction():
+            started = ev.SessionStarted(
+                happened_at=now, known_at=now, session_id=self.session_id, strategy=plan.strategy_name, model_id=plan.model_id,
+                symbols=plan.symbols, plan_hash=plan.hash, previous_session_id=plan.previous_session_id,
+            )  # fmt: skip
+            self.desk.record("session_started", started, now, now)
+            for order in carried_orders(plan, self.ledger).values():
+                if self.ledger.order(order.client_order_id) is None:
+                    self.ledger.put_order(self.session_id, order)
+                self.desk.orders[order.client_order_id] = self.desk.carried[order.client_order_id] = order
+            self._snapshot()
+
+    def end(self, state: str, reason: str | None) -> None:
+        """Close the session in the ledger: positions, closing state, how it ended."""
+        now = self.desk.moment or self.clock.now()
+        with self.ledger.transaction():
+            self._record(f"session_ended:{state}:{micros(now)}", ev.SessionEnded(happened_at=now, known_at=now, session_id=self.session_id, outcome=state, reason=reason), now)
+            self.ledger.put_positions(self.session_id, self.book.position_rows())
+            self._snapshot()
+            self.ledger.end_session(self.session_id, state, reason)
+
+    # --- a batch --------------------------------------------------------------------------------------------------------
+
+    def process(self, batch: Batch) -> bool:
+        """Do everything that the end of these bars calls for; False when it was done before a restart."""
+        done = self.cursor is not None and batch.start <= self.cursor
+        signals = self._signals.update(batch)  # the past, too: features and strategy are folded anew after a restart
+        if done:
+            return False
+        # An exchange in this process dies with it, so a moment is one transaction: whole or not at all. A real broker does not, so each step is on disk before the next.
+        with self.ledger.transaction() if self._exchange is not None else nullcontext():
+            self._live_through(batch, signals)
+        return True
+
+    def _live_through(self, batch: Batch, signals: Mapping[str, dict[str, Any]]) -> None:
+        self.desk.moment = batch.end
+        self.book.see_factors(batch.bars)
+        regular = [bar for bar in batch.bars if bar.session == REGULAR and bar.session_date == self.plan.date]
+        self._record(f"bars:{micros(batch.start)}", ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(regular)), batch.end)
+        if regular:
+            bars = self.book.bar_records(regular)
+            for row, bar in zip(bars, sorted(regular, key=lambda bar: bar.symbol), strict=True):
+                self.book.put_signal(row, *wanted(signals, bar.symbol))
+            self._trade(bars, batch)
+        else:
+            self.desk.hear()
+        self.cursor = batch.start
+        self._snapshot()
+
+    def _trade(self, bars: Records, batch: Batch) -> None:
+        self.book.open_session(int(bars[0]["date"]))
+        if self._exchange is None:
+            self.desk.hear()  # a real broker's fills have happened already; what they change comes before the marks
+        for row in bars:
+            self._corporate_actions(row)
+            if self._exchange is not None:
+                self._exchange.match_open(row)
+                self.desk.hear()
+                self._exchange.match_range(row)
+                self.desk.hear()
+            self.book.mark(row)
+        for breaker, measure in self.book.check_breakers():
+            self._record(f"breaker:{breaker}:{micros(batch.start)}", ev.BreakerTripped(happened_at=batch.end, known_at=batch.end, breaker=breaker, measure=measure), batch.end)
+        self.ledger.put_equity(self.session_id, batch.start, **self.book.equity_row())
+        self._decide(bars, batch)
+
+    def _decide(self, bars: Records, batch: Batch) -> None:
+        flatten_from = self.plan.flatten_from
+        self.desk.closing = flatten_from is not None and batch.end >= flatten_from
+        wishes = self.book.decide(bars)
+        self.desk.send(wishes)
+        if self.desk.closing:
+            self.desk.send(self.book.flatten(micros(batch.start), micros(batch.end)))
+
+    def _corporate_actions(self, row: Record) -> None:
+        """Actions whose ex-date has come since the symbol's last bar, oldest first, dividends (per old share) before splits."""
+        symbol = int(row["symbol"])
+        for day, kind, value in self._actions.get(self.book.symbols[symbol], ()):
+            if not self.book.last_date(symbol) < day <= int(row["date"]):
+                continue
+            before, cash = float(self.book.positions[symbol]["quantity"]), int(self.book.account["cash"])
+            if kind == "split":
+                if self._exchange is not None:
+                    self._exchange.split(value, row)
+                    self.desk.hear()
+                self.book.split(value, row)
+            else:
+                if self._exchange is not None:
+                    self._exchange.dividend(symbol, value)
+                self.book.dividend(symbol, value)
+            if before != 0.0:
+                at = moment(row["at"])
+                fact = ev.CorporateActionApplied(
+                    happened_at=at, known_at=moment(row["end"]), symbol=self.book.symbols[symbol], action=kind, value=value, quantity_before=before,
+                    quantity_after=float(self.book.positions[symbol]["quantity"]), cash=(int(self.book.account["cash"]) - cash) / 10_000.0,
+                )  # fmt: skip
+                self._record(f"{kind}:{self.book.symbols[symbol]}:{day}", fact, at)
+
+    # --- between batches ------------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Hear the broker and settle what is unclear; called every few seconds. With an exchange in this process nothing can have happened."""
+        if self._exchange is None:
+            before = self.ledger.sequence(self.session_id)
+            self.desk.settle()
+            if self.ledger.sequence(self.session_id) != before:
+                self._snapshot()
+
+    def kill(self, reason: str) -> None:
+        """No new order from now on; every working one is canceled."""
+        now = self.desk.moment or self.clock.now()
+        self._record(f"kill:{micros(now)}", ev.KillSwitchPulled(happened_at=now, known_at=now, reason=reason), now)
+        self.set_freshness("HALTED", "kill switch")
+        self.desk.cancel_all("kill switch")
+
+    def set_freshness(self, state: ev.RiskState, reason: str, known: Event | None = None) -> None:
+        """What the streams allow from now on; a change is written down."""
+        if state != self.desk.fresh:
+            now = self.clock.now()
+            fact = known or ev.RiskStateChanged(happened_at=now, known_at=now, previous=self.desk.fresh, current=state, reason=reason)
+            self._record(f"risk:{state}:{micros(now)}", fact, now)
+            self.desk.fresh = state
+
+    def note(self, key: str, fact: Event, at: datetime) -> None:
+        """Write any other fact of the session down."""
+        self._record(key, fact, at)
+
+    # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _record(self, key: str, event: Event, known_at: datetime) -> None:
+        self.desk.record(key, event, getattr(event, "happened_at", known_at), known_at)
+
+    def trading_state(self) -> TradingState:
+        """Portfolio and working orders now. Orders at a real broker are the broker's own and are not part of it."""
+        exchange = self._exchange.exchange if self._exchange is not None else ExchangeState.empty(self.book.symbols)
+        return TradingState(self.book.portfolio, exchange)
+
+    def _snapshot(self) -> None:
+        self.desk.forget_ended()
+        body: dict[str, Any] = {
+            "trading": self.trading_state().to_dict(),
+            "exchange": self._exchange.checkpoint() if self._exchange is not None else None,
+            "desk": self.desk.checkpoint(),
+            "trades": self.book.trades,
+            "factors": self.book.factors,
+            "moment": micros(self.desk.moment) if self.desk.moment is not None else None,
+        }
+        self.ledger.save_snapshot(Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body))
+
+
+def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], Order]:
+    """The orders of the plan's opening state that work: (symbol, role) -> order, under the name that the ledger knows or, if it knows none, a new one."""
+    known = {(order.terms.symbol, order.terms.role): order for order in ledger.open_orders(plan.account)}
+    carried: dict[tuple[str, str], Order] = {}
+    for index, symbol in enumerate(plan.opening.symbols):
+        for role, name in enumerate(ROLE_NAMES):
+            slot = plan.opening.exchange.orders[index, role]
+            if slot["status"] == OPEN:
+                found = known.get((symbol, name))
+                fits = found is not None and micros(found.terms.decided_at) == slot["decided_at"]
+                carried[symbol, name] = found if found is not None and fits else _adopted(plan, symbol, name, slot)
+    return carried
+
+
+def _adopted(plan: SessionPlan, symbol: str, role: str, slot: Record) -> Order:
+    """A working order of an opening state that came from elsewhere (a backtest): named and put into this session's books."""
+    decided_at = moment(slot["decided_at"])
+    name = order_id(symbol, decided_at, role)
+    is_leg = ROLE_NAMES.index(role) in (STOP, TAKE)
+    filled = float(slot["quantity"] - slot["remaining"]) if slot["fills"] else 0.0
+    terms = OrderTerms(
+        client_order_id=client_order_id(plan.session_id, name),
+        order_id=name,
+        symbol=symbol,
+        role=role,  # type: ignore[arg-type]
+        side="buy" if slot["side"] > 0 else "sell",
+        quantity=filled + float(slot["remaining"]),
+        kind={"stop": "stop", "take": "limit"}.get(role, "market"),  # type: ignore[arg-type]
+        limit_price=float(slot["level"]) if role == "take" else None,
+        stop_price=float(slot["level"]) if role == "stop" else None,
+        time_in_force="ioc" if role == "entry" else "gtc",
+        parent_id=None if role == "entry" else order_id(symbol, moment(slot["entry_at"]), "entry"),
+        signal_timestamp=moment(slot["signal_at"]),
+        decided_at=decided_at,
+        reason=REASON_NAMES[slot["reason"]] or None,
+        model_id=None if slot["model"] == NO_MODEL else plan.opening.portfolio.models[slot["model"]],
+        after_exit=bool(slot["after_exit"]),
+        volatility=float(slot["volatility"]),
+        entry_decided_at=moment(slot["entry_at"]),
+        entry_bar=moment(slot["since"]) if is_leg else None,
+        entry_factor=float(slot["factor"]) if is_leg else 1.0,
+    )
+    status = Status.PARTIALLY_FILLED if filled else Status.ACCEPTED
+    return msgspec.structs.replace(Order(terms, status), filled_quantity=filled, seen_quantity=filled, executions=tuple(f"earlier-{n}" for n in range(int(slot["fills"]))))
+
+
+def _actions_by_symbol(actions: pl.DataFrame) -> dict[str, list[tuple[int, str, float]]]:
+    """Symbol -> (days since 1970, kind, value), oldest first, dividends before splits of the same day."""
+    grouped: dict[str, list[tuple[int, str, float]]] = {}
+    for symbol, day, kind, value in actions.select("symbol", "date", "kind", "value").sort("symbol", "date", "kind").iter_rows():
+        grouped.setdefault(symbol, []).append((day.toordinal() - _EPOCH_DAY, kind, value))
+    return grouped
+

@@ -1,0 +1,396 @@
+"""The trading rule in plain Python, from its text and not from the kernels: slow, obvious, and the judge of backtest/loop.py.
+
+One dict a bar, one object an order, a loop over everything. Nothing of the code under test is imported.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+MASK = 2**64 - 1
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - microseconds in, text out
+ROLE_NUMBER = {"entry": 0, "exit": 1, "stop": 2, "take": 3}
+
+
+def splitmix(z):
+    z = (z + 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def luck(seed, symbol, time_us, role, draw):
+    key = int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little")
+    state = splitmix(seed & MASK)
+    for part in (key, time_us & MASK, (ROLE_NUMBER[role] << 32) ^ draw):
+        state = splitmix(state ^ part)
+    return (state >> 11) / 2**53
+
+
+def stamp(us):
+    return (EPOCH + timedelta(microseconds=us)).strftime("%Y%m%dT%H%M%S")
+
+
+def tick(price):
+    return 100 if price >= 1 else 10000
+
+
+def on_tick(price):
+    return math.floor(price * tick(price) + 0.5) / tick(price)
+
+
+def money(price, quantity):
+    return round(price * quantity * 10000)
+
+
+@dataclass
+class Order:
+    id: str
+    parent: str | None
+    symbol: str
+    role: str
+    side: int
+    quantity: float
+    decided: int
+    signal: int
+    volatility: float
+    reason: str
+    model: str | None
+    status: str = "open"
+    left: float = 0.0
+    level: float = 0.0
+    factor: float = 0.0
+    waits_for_exit: bool = False
+    fills: int = 0
+
+
+@dataclass
+class Trade:
+    symbol: str
+    side: int
+    entry: Order
+    reference: float
+    factor: float
+    entry_bar: int
+    held: float = 0.0
+    bars: int = 0
+    wish: str = ""
+    fills_in: list = field(default_factory=list)
+    fills_out: list = field(default_factory=list)
+    flow: int = 0
+    fees: int = 0
+    slippage: float = 0.0
+
+
+class Naive:
+    """rules: a flat dict of every setting. bars: dicts sorted by (at, symbol). actions: (symbol, date, kind, value). Times in microseconds, money in 1/10000."""
+
+    def __init__(self, rules, symbols, cash):
+        self.r, self.symbols = rules, sorted(symbols)
+        self.cash = self.equity = self.peak = self.day_equity = round(cash * 10000)
+        self.day, self.stopped, self.halted = date.min, False, False
+        self.trades, self.working, self.last = {}, {}, {}
+        self.last_date = dict.fromkeys(self.symbols, date.min)
+        self.orders, self.fills, self.done, self.curve = [], [], [], []
+        self.pending = {}  # symbol -> signed money of a working entry at its decision price
+
+    def run(self, bars, actions):
+        start = 0
+        while start < len(bars):
+            stop = start
+            while stop < len(bars) and bars[stop]["at"] == bars[start]["at"]:
+                stop += 1
+            self.moment(bars[start:stop], actions)
+            start = stop
+        return self
+
+    def moment(self, bars, actions):
+        if bars[0]["date"] > self.day:
+            self.day, self.day_equity, self.stopped = bars[0]["date"], self.equity, False
+        for bar in bars:
+            self.act(bar, actions)
+            self.meet_open(bar)
+            self.meet_range(bar)
+            self.last[bar["symbol"]] = bar["close"]
+            self.last_date[bar["symbol"]] = bar["date"]
+            if bar["symbol"] in self.trades:
+                self.trades[bar["symbol"]].bars += 1
+        values = self.values()
+        self.equity = self.cash + sum(values.values())
+        self.peak = max(self.peak, self.equity)
+        tripped = False
+        if not self.stopped and self.equity < self.day_equity * (1 - self.r["max_daily_loss"]):
+            self.stopped = tripped = True
+        if not self.halted and self.equity < self.peak * (1 - self.r["max_drawdown"]):
+            self.halted = tripped = True
+        gross = sum(abs(value) for value in values.values())
+        self.curve.append((bars[0]["at"], self.equity, self.cash, gross, sum(values.values()), self.equity / self.peak - 1))
+        self.decide(bars, tripped)
+
+    def values(self):
+        return {symbol: money(self.last[symbol], trade.held) for symbol, trade in self.trades.items()}
+
+    # --- corporate actions --------------------------------------------------------------------------------------------
+
+    def act(self, bar, actions):
+        symbol = bar["symbol"]
+        due = [a for a in actions if a[0] == symbol and self.last_date[symbol] < a[1] <= bar["date"]]
+        for _, _, kind, value in sorted(due, key=lambda a: (a[1], a[2])):  # dividend before split
+            trade = self.trades.get(symbol)
+            if kind == "dividend":
+                if trade:
+                    self.book(trade, money(value, trade.held))
+                continue
+            for role in ROLE_NUMBER:
+                order = self.working.get((symbol, role))
+                if order:
+                    order.left = self.lots(order.left * value)
+                    if order.left == 0:
+                        self.end(order, canceled=True)
+            if trade:
+                exact = abs(trade.held) * value
+                whole = self.lots(exact)
+                self.book(trade, trade.side * money(bar["open"], max(0.0, exact - whole)))
+                trade.held = trade.side * whole
+                if whole == 0:
+                    trade.wish = "cash_in_lieu"
+                    trade.fills_out.append((bar["open"], exact))
+                    self.close(trade, bar["at"])
+
+    def lots(self, quantity):
+        return math.floor(quantity / self.r["lot_size"] + 1e-9) * self.r["lot_size"]
+
+    def book(self, trade, amount):
+        self.cash += amount
+        trade.flow += amount
+
+    # --- the exchange -------------------------------------------------------------------------------------------------
+
+    def meet_open(self, bar):
+        symbol = bar["symbol"]
+        leaving = self.working.get((symbol, "exit"))
+        if leaving and leaving.decided <= bar["at"]:
+            self.fill(leaving, bar, bar["open"])
+        entry = self.working.get((symbol, "entry"))
+        if entry and entry.decided <= bar["at"]:
+            if not (entry.waits_for_exit and (symbol, "exit") in self.working):
+                self.fill(entry, bar, bar["open"])
+            if entry.left > 0:
+                self.end(entry, canceled=True)
+            if symbol in self.trades and self.trades[symbol].entry is entry and self.r["barriers"]:
+                self.bracket(self.trades[symbol])
+
+    def bracket(self, trade):
+        r, entry = self.r, trade.entry
+        gain, loss = (max(r[name] * entry.volatility * math.sqrt(r["horizon"]), r["minimum_barrier_bps"] / 1e4) for name in ("profit_take", "stop_loss"))
+        levels = {"stop": on_tick(trade.reference * (1 - trade.side * loss)), "take": on_tick(trade.reference * (1 + trade.side * gain))}
+        for role, level in levels.items():
+            leg = Order(f"{entry.id[: -len('entry')]}{role}", entry.id, trade.symbol, role, -trade.side, abs(trade.held), entry.decided, entry.signal, entry.volatility, role, entry.model)
+            leg.left, leg.level, leg.factor = leg.quantity, max(level, 0.0001), trade.factor
+            self.orders.append(leg)
+            self.working[trade.symbol, role] = leg
+
+    def meet_range(self, bar):
+        symbol = bar["symbol"]
+        if (symbol, "stop") not in self.working:
+            return
+        trade = self.trades[symbol]
+        stop, take = self.working[symbol, "stop"], self.working[symbol, "take"]
+        s = trade.side  # prices times side: then "worse" is lower for both directions
+        down, up = (s * leg.level * (leg.factor / bar["factor"]) for leg in (stop, take))
+        worst, best = min(s * bar["low"], s * bar["high"]), max(s * bar["low"], s * bar["high"])
+        first = bar["at"] == trade.entry_bar
+        if not first and s * bar["open"] <= down:
+            leg, price = stop, bar["open"]
+        elif not first and s * bar["open"] >= up:
+            leg, price = take, bar["open"]
+        elif worst <= down:
+            leg, price = stop, s * down
+        elif best >= up:
+            leg, price = take, s * up
+        else:
+            return
+        other = take if leg is stop else stop
+        trade.wish = leg.role
+        self.end(other, canceled=True)
+        self.fill(leg, bar, price)
+        if leg.left > 0:
+            self.end(leg, canceled=True)
+
+    def fill(self, order, bar, reference):
+        r = self.r
+        most = self.lots(r["max_participation"] * bar["volume"])
+        quantity = min(order.left, most)
+        if r["partial_fill_probability"] > 0 and luck(r["seed"], order.symbol, bar["at"], order.role, 1) < r["partial_fill_probability"]:
+            quantity = self.lots(quantity * luck(r["seed"], order.symbol, bar["at"], order.role, 2))
+        if quantity <= 0:
+            return
+        price = reference
+        if order.role != "take":
+            move = r["half_spread_bps"] / 1e4 + r["impact_coefficient"] * order.volatility * math.sqrt(quantity / bar["volume"])
+            raw = reference * (1 + order.side * move) if order.side > 0 else reference * max(1 - move, 0)
+            price = math.ceil(raw * tick(raw) - 1e-6) / tick(raw) if order.side > 0 else max(math.floor(raw * tick(raw) + 1e-6) / tick(raw), 0.0001)
+        bps = r["fee_bps"] + (r["sell_fee_bps"] if order.side < 0 else 0)
+        fee = math.floor((price * quantity * bps / 1e4 + r["fee_per_share"] * quantity) * 100 + 0.5) * 100
+        order.left -= quantity
+        if order.left < r["lot_size"] / 2:
+            order.left = 0.0
+        order.fills += 1
+        self.fills.append((f"{order.id}-{order.fills}", order.id, bar["at"], order.side, quantity, price, reference, fee, abs(price - reference), "maker" if order.role == "take" else "taker"))
+        if order.role == "entry":
+            trade = self.trades[order.symbol] = Trade(order.symbol, order.side, order, reference, bar["factor"], bar["at"])
+            trade.fills_in.append((price, quantity))
+        else:
+            trade = self.trades[order.symbol]
+            trade.fills_out.append((price, quantity))
+        trade.held = round((trade.held + order.side * quantity) / r["lot_size"]) * r["lot_size"]
+        self.book(trade, -order.side * money(price, quantity) - fee)
+        trade.fees += fee
+        trade.slippage += abs(price - reference) * quantity
+        if order.left == 0:
+            self.end(order)
+        else:
+            order.status = "partially_filled"
+        if trade.held == 0:
+            self.close(trade, bar["at"])
+
+    def end(self, order, canceled=False):
+        order.status = ("partially_filled" if order.fills else "canceled") if canceled else "filled"
+        del self.working[order.symbol, order.role]
+        if order.role == "entry":
+            del self.pending[order.symbol]
+
+    def close(self, trade, at):
+        del self.trades[trade.symbol]
+        entry_value = sum(money(price, quantity) for price, quantity in trade.fills_in)
+        out = sum(quantity for _, quantity in trade.fills_out)
+        self.done.append(
+            {
+                "id": f"{trade.symbol}-{stamp(trade.entry.decided)}", "symbol": trade.symbol, "side": trade.side, "quantity": sum(q for _, q in trade.fills_in),
+                "entry_bar": trade.entry_bar, "entry_price": trade.fills_in[0][0], "exit_bar": at, "exit_price": sum(p * q for p, q in trade.fills_out) / out,
+                "reason": trade.wish, "fees": trade.fees, "slippage": trade.slippage, "pnl": trade.flow, "return": trade.flow / entry_value, "model": trade.entry.model,
+            }
+        )  # fmt: skip
+
+    # --- decisions ----------------------------------------------------------------------------------------------------
+
+    def decide(self, bars, tripped):
+        end = bars[0]["end"]
+        if tripped:
+            for symbol in self.symbols:
+                if (symbol, "entry") in self.working:
+                    self.end(self.working[symbol, "entry"], canceled=True)
+        leaving = []
+        if self.halted:
+            leaving = [(symbol, None) for symbol in self.symbols]
+        else:
+            leaving = [(bar["symbol"], bar) for bar in bars]
+        sent = [self.leave(symbol, bar, end) for symbol, bar in leaving]
+        decided = {order.symbol for order in sent if order}
+        entries = [self.enter(bar, decided) for bar in bars if bar["signal"] in (-1, 1)]
+        for order in [*sent, *entries]:
+            if order:
+                self.submit(order)
+
+    def leave(self, symbol, bar, end):
+        trade = self.trades.get(symbol)
+        if not trade or (symbol, "exit") in self.working:
+            return None
+        signal_at = trade.entry.signal
+        if not trade.wish:
+            if self.halted:
+                trade.wish = "drawdown_breaker"
+            elif self.r["barriers"]:
+                trade.wish = "vertical" if trade.bars >= self.r["horizon"] else ""
+            elif bar["signal"] is not None and bar["signal"] != trade.side:
+                trade.wish, signal_at = "signal", bar["at"]
+        if not trade.wish:
+            return None
+        for role in ("stop", "take"):
+            if (symbol, role) in self.working:
+                self.end(self.working[symbol, role], canceled=True)
+        entry = trade.entry
+        order = Order(f"{symbol}-{stamp(end)}-exit", entry.id, symbol, "exit", -trade.side, abs(trade.held), end, signal_at, entry.volatility, trade.wish, entry.model)
+        self.working[symbol, "exit"] = order
+        return order
+
+    def enter(self, bar, leaving):
+        symbol, side = bar["symbol"], bar["signal"]
+        trade = self.trades.get(symbol)
+        if (symbol, "entry") in self.working or (trade and not (symbol in leaving and trade.wish == "signal")):
+            return None
+        quantity, reason = self.size(bar, symbol, side)
+        order = Order(f"{symbol}-{stamp(bar['end'])}-entry", None, symbol, "entry", side, quantity, bar["end"], bar["at"], bar["volatility"], reason, bar["model"])
+        order.waits_for_exit = trade is not None
+        if quantity == 0:
+            order.status = "refused"
+        else:
+            self.working[symbol, "entry"] = order
+            self.pending[symbol] = side * money(bar["close"], quantity)
+        return order
+
+    def size(self, bar, symbol, side):
+        r, equity, price = self.r, self.equity / 10000, bar["close"]
+        strength, volatility, p = bar["strength"], bar["volatility"], bar["probability"]
+        if self.halted:
+            return 0.0, "max_drawdown"
+        if self.stopped:
+            return 0.0, "max_daily_loss"
+        if not (0 < volatility < math.inf and 0 < strength <= 1 and 0 < price < math.inf and equity > 0 and (p is None or 0 <= p <= 1)):
+            return 0.0, "bad_input"
+        if side < 0 and not r["allow_short"]:
+            return 0.0, "allow_short"
+        if symbol not in self.trades and len(set(self.trades) | set(self.pending)) >= r["max_open_positions"]:
+            return 0.0, "max_open_positions"
+        unit = volatility * math.sqrt(r["horizon"])
+        size = equity * r["target_trade_volatility"] / unit * strength
+        if p is not None:
+            size = min(size, r["kelly_fraction"] * max(0.0, p - (1 - p) * r["stop_loss"] / r["profit_take"]) * equity / (r["stop_loss"] * volatility * math.sqrt(r["horizon"])))
+        if size <= 0:
+            return 0.0, "no_edge"
+        wanted = self.lots(size / price)
+        gross, low, high = self.worst(symbol)
+        rooms = [
+            (math.floor(r["max_position"] * self.equity), "max_position"),
+            (math.floor(r["max_gross_exposure"] * self.equity) - gross, "max_gross_exposure"),
+            (math.floor(r["max_net_exposure"] * self.equity) + (low if side < 0 else -high), "max_net_exposure"),
+        ]
+        room, limit = min(rooms, key=lambda pair: pair[0])
+        quantity = wanted
+        if money(price, wanted) > room:
+            quantity = max(0.0, self.lots(room / 10000 / price))
+            if quantity and money(price, quantity) > room:
+                quantity = self.lots(quantity - r["lot_size"])
+        if quantity > 0 and price * quantity >= r["minimum_order_value"]:
+            return quantity, "signal"
+        if wanted > 0 and price * wanted >= r["minimum_order_value"]:
+            return 0.0, limit
+        return 0.0, "minimum_order_value" if wanted > 0 else "lot_size"
+
+    def worst(self, excluded):
+        """(gross, lowest net, highest net) of the other symbols, each at the worst that its working orders may make of it."""
+        gross = low = high = 0
+        values = self.values()
+        for symbol in set(self.trades) | set(self.pending):
+            if symbol == excluded:
+                continue
+            outcomes = [values.get(symbol, 0)]
+            if (symbol, "exit") in self.working:
+                outcomes.append(0)
+            if symbol in self.pending:
+                outcomes.append(self.pending[symbol])
+            gross, low, high = gross + max(map(abs, outcomes)), low + min(outcomes), high + max(outcomes)
+        return gross, low, high
+
+    def submit(self, order):
+        order.left = order.quantity
+        self.orders.append(order)
+        if order.status == "refused":
+            return
+        r = self.r
+        if r["reject_probability"] > 0 and luck(r["seed"], order.symbol, order.decided, order.role, 0) < r["reject_probability"]:
+            self.end(order, canceled=True)
+            order.status = "rejected"
+        elif order.waits_for_exit and (order.symbol, "exit") not in self.working:
+            self.end(order, canceled=True)

@@ -1,0 +1,134 @@
+"""Small nasty markets with everything that can go wrong, made from one seed; and the two ways to run them."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+from backtest.naive import Naive
+
+from harmony_pipeline.backtest.rules import TradingRules
+from harmony_pipeline.backtest.settings import BacktestSettings
+from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
+from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.risk.settings import RiskSettings
+from harmony_pipeline.strategies.settings import StrategySettings
+
+CALENDAR = Calendar.named("XNYS")
+TIMEFRAME = "1Hour"
+FIRST = date(2024, 6, 27)  # with a half-day (3 July), a holiday (4 July) and a weekend to come
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
+
+
+@dataclass(frozen=True)
+class Market:
+    """Frames as run_backtest takes them."""
+
+    bars: pl.DataFrame
+    signals: pl.DataFrame
+    actions: pl.DataFrame
+
+    def before(self, moment: datetime) -> "Market":
+        return Market(self.bars.filter(pl.col("timestamp") < moment), self.signals.filter(pl.col("timestamp") < moment), self.actions)
+
+    def only(self, first: datetime, end: datetime) -> "Market":
+        inside = pl.col("timestamp").is_between(first, end, closed="left")
+        return Market(self.bars.filter(inside), self.signals.filter(inside), self.actions)
+
+
+def rules(risk: dict | None = None, costs: dict | None = None, luck: dict | None = None, labels: dict | None = None, exits: str = "barriers", horizon: int = 4, cash: float = 100_000.0) -> TradingRules:
+    """Rules with the given numbers; the rest by default."""
+    strategy = StrategySettings(use="tests:none", exits=exits, horizon_bars=horizon)
+    parts = (RiskSettings(**(risk or {})), CostSettings(**(costs or {})), LuckSettings(**(luck or {})), LabelSettings(**(labels or {})))
+    return TradingRules.of(*parts, strategy, BacktestSettings(initial_cash=cash))
+
+
+def random_market(seed: int, days: int = 7, symbols: tuple[str, ...] = SYMBOLS, missing: float = 0.1, volume: float = 3000.0, scale: float = 0.02) -> Market:
+    """Hourly bars with gaps, holes, empty bars, splits both ways, dividends, signals that come and go and are sometimes nonsense."""
+    source = np.random.default_rng(seed)
+    sessions = CALENDAR.sessions(FIRST, FIRST + timedelta(days=3 * days))[:days]
+    stamps = [(day, CALENDAR.session_open(day).replace(minute=0) + timedelta(hours=hour)) for day in sessions for hour in range(7)]
+    stamps = [(day, at) for day, at in stamps if at < CALENDAR.session_close(day)]
+    bars, signals, actions = [], [], []
+    for symbol in symbols:
+        own = np.random.default_rng([seed, *symbol.encode()])  # so that a symbol is the same whoever else is there
+        price, factor, today = float(own.choice([0.7, 3.0, 20.0, 55.0, 400.0])), 1.0, None
+        for day, at in stamps:
+            if day != today:
+                today = day
+                price *= float(np.exp(own.normal(0, 2 * scale)))
+                if own.random() < 0.15:
+                    cash = round(price * float(own.uniform(0.005, 0.05)), 4)
+                    actions.append((symbol, day, "dividend", cash))
+                    factor *= price / (price - cash)
+                    price -= cash
+                if own.random() < 0.15:
+                    ratio = float(own.choice([2.0, 1.5, 0.5, 0.1, 1 / 3]))
+                    actions.append((symbol, day, "split", ratio))
+                    price, factor = price / ratio, factor * ratio
+            moves = price * np.exp(np.cumsum(own.normal(0, scale / 2, 4)))
+            digits = 2 if price >= 1 else 4
+            opening, *inside, closing = (max(round(float(move), digits), 10.0**-digits) for move in moves)
+            price = closing
+            silent = own.random()
+            size = 0.0 if own.random() < 0.05 else float(np.floor(own.exponential(volume)))
+            if silent < missing:
+                continue
+            everything = [opening, closing, *inside]
+            bars.append((symbol, TIMEFRAME, at, "regular", opening, max(everything), min(everything), closing, size, None, None, factor))
+            if own.random() < 0.7:
+                side = int(own.choice([-1, 0, 1], p=[0.35, 0.3, 0.35]))
+                volatility = float(own.choice([scale, scale / 3, 3 * scale, 0.0, np.nan], p=[0.5, 0.2, 0.2, 0.05, 0.05]))
+                probability = None if own.random() < 0.5 else float(own.uniform(0.2, 0.9))
+                signals.append((symbol, at, side, float(own.choice([1.0, 0.5, 0.0], p=[0.6, 0.35, 0.05])), volatility, probability, None if probability is None else f"m{int(own.integers(3))}"))
+    stamp = pl.Datetime("us", "UTC")
+    del source
+    return Market(
+        pl.DataFrame(
+            bars,
+            schema={
+                "symbol": pl.String, "timeframe": pl.String, "timestamp": stamp, "session": pl.String, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64,
+                "close": pl.Float64, "volume": pl.Float64, "trade_count": pl.Float64, "vwap": pl.Float64, "adjustment_factor": pl.Float64,
+            },
+            orient="row",
+        ),
+        pl.DataFrame(
+            signals,
+            schema={"symbol": pl.String, "timestamp": stamp, "side": pl.Int8, "strength": pl.Float64, "volatility": pl.Float64, "probability": pl.Float64, "model_id": pl.String},
+            orient="row",
+        ),
+        pl.DataFrame(actions, schema={"symbol": pl.String, "date": pl.Date, "kind": pl.String, "value": pl.Float64}, orient="row"),
+    )  # fmt: skip
+
+
+def run(market: Market, chosen: TradingRules, state=None, backtest_id: str = "b") -> BacktestResult:
+    return run_backtest(market.bars, market.signals, market.actions, chosen, CALENDAR, TIMEFRAME, state, backtest_id=backtest_id, strategy="s")
+
+
+def run_naive(market: Market, chosen: TradingRules) -> Naive:
+    """The same by tests/backtest/naive.py; session dates and bar ends by hand: regular hours of XNYS in summer are 13:30 to 20:00 UTC, to 17:00 on 3 July."""
+    said = {(row["symbol"], row["timestamp"]): row for row in market.signals.iter_rows(named=True)}
+    listed = []
+    for bar in market.bars.sort("timestamp", "symbol").iter_rows(named=True):
+        signal = said.get((bar["symbol"], bar["timestamp"]), {})
+        end = bar["timestamp"] + timedelta(hours=1)
+        row = {name: bar[name] for name in ("symbol", "open", "high", "low", "close", "volume")}
+        row |= {"at": micros(bar["timestamp"]), "end": micros(end), "date": bar["timestamp"].date(), "factor": bar["adjustment_factor"]}
+        row |= {"signal": signal.get("side"), "strength": signal.get("strength"), "volatility": signal.get("volatility")}
+        row |= {"probability": signal.get("probability"), "model": signal.get("model_id")}
+        listed.append(row)
+    flat = chosen.risk.model_dump() | chosen.costs.model_dump() | chosen.luck.model_dump()
+    flat |= {name: getattr(chosen, name) for name in ("barriers", "horizon", "profit_take", "stop_loss", "minimum_barrier_bps")}
+    return Naive(flat, market.bars["symbol"].unique().to_list(), chosen.initial_cash).run(listed, market.actions.rows())
+
+
+def micros(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def shuffled_names(market: Market, names: dict[str, str]) -> Market:
+    """The same market with other symbols' names."""
+    return replace(market, **{name: getattr(market, name).with_columns(pl.col("symbol").replace(names)) for name in ("bars", "signals", "actions")})

@@ -1,0 +1,120 @@
+"""The compiled simulator and the plain one agree on every order, fill, trade and cent."""
+
+import polars as pl
+import pytest
+from backtest.random_markets import micros, random_market, rules, run, run_naive
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PROBABILITY = st.sampled_from([0.0, 0.0, 0.3])
+
+RULES = st.builds(
+    rules,
+    risk=st.fixed_dictionaries(
+        {
+            "allow_short": st.sampled_from([True, True, False]),
+            "target_trade_volatility": st.sampled_from([0.004, 0.02, 0.0004]),
+            "max_position": st.sampled_from([0.15, 0.5, 2.0]),
+            "max_gross_exposure": st.sampled_from([0.3, 1.0, 3.0]),
+            "max_net_exposure": st.sampled_from([0.1, 0.6, 3.0]),
+            "max_open_positions": st.sampled_from([1, 2, 20]),
+            "max_daily_loss": st.sampled_from([0.003, 0.02, 1.0]),
+            "max_drawdown": st.sampled_from([0.01, 0.05, 1.0]),
+            "minimum_order_value": st.sampled_from([0.0, 200.0, 5000.0]),
+        }
+    ),
+    costs=st.fixed_dictionaries(
+        {
+            "half_spread_bps": st.sampled_from([0.0, 1.0, 25.0]),
+            "impact_coefficient": st.sampled_from([0.0, 0.5]),
+            "fee_bps": st.sampled_from([0.0, 1.3]),
+            "fee_per_share": st.sampled_from([0.0, 0.005]),
+            "max_participation": st.sampled_from([0.01, 0.2, 1.0]),
+            "lot_size": st.sampled_from([1.0, 1.0, 0.001, 10.0]),
+        }
+    ),
+    luck=st.fixed_dictionaries({"seed": st.integers(-5, 2**40), "reject_probability": PROBABILITY, "partial_fill_probability": PROBABILITY}),
+    labels=st.fixed_dictionaries({"profit_take": st.sampled_from([0.5, 2.0]), "stop_loss": st.sampled_from([0.4, 1.0]), "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0])}),
+    exits=st.sampled_from(["barriers", "signal"]),
+    horizon=st.sampled_from([1, 3, 8]),
+)
+
+
+def assert_twins(market, chosen):
+    result, naive = run(market, chosen), run_naive(market, chosen)
+    orders = {
+        order.id: (
+            order.parent, order.symbol, "buy" if order.side > 0 else "sell", order.quantity, order.status, order.reason, order.model,
+            order.level if order.role == "take" else None, order.level if order.role == "stop" else None, order.signal, order.decided,
+        )
+        for order in naive.orders
+    }  # fmt: skip
+    assert len(orders) == len(naive.orders), "an order id came twice"
+    found = {
+        row["order_id"]: (
+            row["parent_id"], row["symbol"], row["side"], row["quantity"], row["status"], row["reason"], row["model_id"],
+            row["limit_price"], row["stop_price"], micros(row["signal_timestamp"]), micros(row["timestamp"]),
+        )
+        for row in result.orders.iter_rows(named=True)
+    }  # fmt: skip
+    assert found == orders
+    fills = {fill[0]: fill[1:] for fill in naive.fills}
+    for row in result.fills.iter_rows(named=True):
+        order, at, side, quantity, price, reference, fee, slippage, liquidity = fills.pop(row["fill_id"])
+        expected = (order, at, "buy" if side > 0 else "sell", price, reference, fee / 10000, slippage, liquidity)
+        assert (row["order_id"], micros(row["timestamp"]), row["side"], row["price"], row["reference_price"], row["fee"], row["slippage"], row["liquidity"]) == expected
+        assert row["quantity"] == pytest.approx(quantity, abs=1e-9)
+    assert not fills
+    columns = ("equity", "cash", "gross_exposure", "net_exposure")
+    curve = [(at, *(value / 10000 for value in values), drawdown) for at, *values, drawdown in naive.curve]
+    assert [(micros(row["timestamp"]), *(row[name] for name in columns), row["drawdown"]) for row in result.equity.iter_rows(named=True)] == curve
+    assert_same_trades(result.trades, naive)
+    return result
+
+
+def assert_same_trades(trades, naive):
+    closed = {trade["id"]: trade for trade in naive.done}
+    for row in trades.filter(pl.col("pnl").is_not_null()).iter_rows(named=True):
+        trade = closed.pop(row["trade_id"])
+        assert row["side"] == ("long" if trade["side"] > 0 else "short")
+        assert (micros(row["entry_timestamp"]), micros(row["exit_timestamp"]), row["exit_reason"], row["model_id"]) == (trade["entry_bar"], trade["exit_bar"], trade["reason"], trade["model"])
+        assert (row["pnl"], row["fees"], row["entry_price"], row["return"]) == (trade["pnl"] / 10000, trade["fees"] / 10000, trade["entry_price"], trade["return"])
+        assert (row["quantity"], row["exit_price"], row["slippage"]) == pytest.approx((trade["quantity"], trade["exit_price"], trade["slippage"]), rel=1e-9, abs=1e-9)
+    assert not closed
+    still_open = trades.filter(pl.col("pnl").is_null())
+    assert set(still_open["symbol"]) == set(naive.trades)
+    assert still_open["exit_timestamp"].null_count() == still_open["exit_reason"].null_count() == still_open.height
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), chosen=RULES)
+def test_the_compiled_simulator_equals_the_plain_one(seed, chosen):
+    assert_twins(random_market(seed), chosen)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), chosen=RULES)
+def test_they_agree_on_thin_markets_full_of_holes(seed, chosen):
+    assert_twins(random_market(seed, missing=0.6, volume=60.0, scale=0.05), chosen)
+
+
+def test_the_random_markets_meet_every_outcome():
+    """Otherwise the twins agree about nothing."""
+    statuses, reasons, exits = set(), set(), set()
+    for seed in range(12):
+        for exit_kind in ("barriers", "signal"):
+            kinds = (
+                {"minimum_order_value": 3_000.0},
+                {"max_daily_loss": 0.004, "max_open_positions": 2, "max_net_exposure": 0.12, "allow_short": seed % 2 == 0},
+                {"max_drawdown": 0.015, "max_daily_loss": 1.0, "max_position": 0.5, "target_trade_volatility": 0.02},
+                {"max_gross_exposure": 0.2, "max_net_exposure": 1.0},
+            )
+            chosen = rules(kinds[seed % 4], {"max_participation": 0.1}, {"reject_probability": 0.1, "partial_fill_probability": 0.1}, exits=exit_kind)
+            result = assert_twins(random_market(seed, volume=20_000.0), chosen)
+            statuses |= set(result.orders["status"])
+            reasons |= set(result.orders["reason"])
+            exits |= set(result.trades["exit_reason"].drop_nulls())
+    assert statuses == {"filled", "partially_filled", "canceled", "rejected", "refused", "open"}
+    assert {"stop", "take", "vertical", "signal", "drawdown_breaker", "cash_in_lieu"} >= exits >= {"stop", "take", "vertical", "signal", "drawdown_breaker"}
+    refusals = {"allow_short", "max_drawdown", "max_daily_loss", "max_open_positions", "no_edge", "max_net_exposure", "max_gross_exposure", "bad_input", "minimum_order_value"}
+    assert refusals <= reasons

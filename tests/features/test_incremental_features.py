@@ -1,0 +1,194 @@
+"""Periods, days and bars continued from saved states: the lake ends up with the bits of one run over everything."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from features.feature_markets import SMALL, XNYS, at, random_bars
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.features.incremental import bars_hash, update_features
+from harmony_pipeline.lake import Lake
+from harmony_pipeline.schemas import features_table
+
+KEYS = ("w1", "w2", "w3", "w4")
+STARTS = (at("2024-02-26"), at("2024-03-04"), at("2024-03-09"), at("2024-03-13"), at("2024-03-16"))
+WHOLE = random_bars(21)
+
+
+class Market:
+    """A lake whose bars arrive and are corrected, and the run that keeps its features up to date."""
+
+    def __init__(self, root, feature_set=SMALL):
+        self.lake = Lake(root, {"features": features_table(feature_set.names)}).open()
+        self.feature_set = feature_set
+
+    def receive(self, bars):
+        """Make the lake's bars equal to `bars`, rewriting only the periods that changed."""
+        for key, start, end in zip(KEYS, STARTS, STARTS[1:], strict=False):
+            rows = bars.filter(pl.col("timestamp").is_between(start, end, closed="left"))
+            if rows.height and not (self.lake.has("bars", key) and self.lake.read("bars", [key]).equals(self.lake.tables["bars"].conform(rows))):
+                self.lake.write("bars", key, rows)
+        return self
+
+    def update(self, key):
+        result = update_features(self.lake, key, KEYS, self.feature_set, XNYS, "15Min")
+        self.lake.write("features", key, result.table, result.made_from)
+        self.lake.write("feature_state", key, result.states, result.made_from)
+        return result
+
+    def update_all(self):
+        return [self.update(key) for key in KEYS if self.lake.has("bars", key)]
+
+    def features(self):
+        return self.lake.read("features")
+
+
+def in_one_go(bars, feature_set=SMALL):
+    return compute_features(bars, feature_set, None, XNYS, "15Min")
+
+
+def assert_whole(market, bars):
+    expected = in_one_go(bars, market.feature_set)
+    assert market.features().equals(expected.table)
+    latest = [key for key in KEYS if market.lake.has("feature_state", key)][-1]
+    assert market.lake.read("feature_state", [latest]).equals(expected.states)
+
+
+@pytest.fixture
+def market(tmp_path):
+    return Market(tmp_path)
+
+
+def test_period_by_period_is_the_whole(market):
+    results = market.receive(WHOLE).update_all()
+    assert_whole(market, WHOLE)
+    assert [result.continued_from for result in results] == ["", "w1", "w2", "w3"]
+    assert sum(result.computed_bars for result in results) == WHOLE.height
+
+
+def test_grown_day_by_day_is_the_whole_and_computes_every_bar_once(market):
+    days = [STARTS[0] + timedelta(days=number) for number in range(1, 20)]
+    computed = 0
+    for day in days:
+        market.receive(WHOLE.filter(pl.col("timestamp") < day))
+        computed += market.update([key for key, start in zip(KEYS, STARTS, strict=False) if start < day][-1]).computed_bars
+    assert_whole(market, WHOLE)
+    assert computed == WHOLE.height
+
+
+def test_grown_bar_by_bar_is_the_whole(market):
+    moments = WHOLE["timestamp"].unique().sort()
+    market.receive(WHOLE.filter(pl.col("timestamp") <= moments[-16])).update_all()
+    for moment in moments[-15:]:
+        result = market.receive(WHOLE.filter(pl.col("timestamp") <= moment)).update("w4")
+        assert (result.continued_from, result.computed_bars) == ("w4", WHOLE.filter(pl.col("timestamp") == moment).height)
+    assert_whole(market, WHOLE)
+
+
+@given(data=st.data())
+@settings(max_examples=8)
+def test_random_growth_and_corrections_always_end_as_the_whole(data, tmp_path_factory):
+    market, moments = Market(tmp_path_factory.mktemp("lake")), WHOLE["timestamp"].unique().sort()
+    bars = WHOLE
+    for cut in sorted(data.draw(st.lists(st.integers(1, len(moments)), max_size=3))):
+        if data.draw(st.booleans()):
+            bars = corrected(bars, data.draw(st.integers(0, WHOLE.height - 1)))
+        market.receive(bars.filter(pl.col("timestamp") < moments[cut - 1])).update_all()
+    market.receive(bars).update_all()
+    assert_whole(market, bars)
+
+
+def corrected(bars, row):
+    return bars.with_columns(
+        pl.when(pl.int_range(pl.len()) == row).then(pl.col(name) * 1.01).otherwise(pl.col(name)).alias(name) for name in ("open", "high", "low", "close")
+    )
+
+
+def test_a_correction_in_an_earlier_period_makes_later_ones_fold_again(market):
+    market.receive(WHOLE).update_all()
+    fixed = corrected(WHOLE, WHOLE.with_row_index().filter(pl.col("timestamp") > STARTS[1])["index"][0])
+    market.receive(fixed)
+    last = market.update("w4")
+    assert last.continued_from == "w1"  # the last state that was saved before the correction
+    assert last.table.equals(in_one_go(fixed).table.filter(pl.col("timestamp") >= STARTS[3]))
+    assert [market.update(key).continued_from for key in KEYS] == ["w1", "w1", "w2", "w4"]  # w1 and w4 still hold, w2 and w3 are folded again
+    assert_whole(market, fixed)
+
+
+def test_a_correction_inside_the_running_period_makes_it_fold_again_from_the_period_before(market):
+    market.receive(WHOLE.filter(pl.col("timestamp") < at("2024-03-15"))).update_all()
+    fixed = corrected(WHOLE, WHOLE.with_row_index().filter(pl.col("timestamp") > STARTS[3])["index"][0])
+    assert market.receive(fixed).update("w4").continued_from == "w3"
+    assert_whole(market, fixed)
+
+
+def test_a_late_bar_inside_what_was_covered_makes_the_period_fold_again(market):
+    late = WHOLE.filter((pl.col("symbol") == "BRK") & (pl.col("timestamp") > STARTS[3])).head(1)
+    market.receive(WHOLE.join(late, on=["symbol", "timestamp"], how="anti")).update_all()
+    assert market.receive(WHOLE).update("w4").continued_from == "w3"
+    assert_whole(market, WHOLE)
+
+
+def test_an_unchanged_period_computes_nothing(market):
+    market.receive(WHOLE).update_all()
+    again = [market.update(key) for key in KEYS]
+    assert [result.computed_bars for result in again] == [0, 0, 0, 0]
+    assert_whole(market, WHOLE)
+
+
+def test_without_saved_states_the_fold_goes_back_to_the_first_bar_and_writes_nothing_else(market):
+    result = market.receive(WHOLE).update("w4")
+    assert (result.continued_from, result.computed_bars) == ("", WHOLE.height)
+    assert market.lake.partitions("features") == market.lake.partitions("feature_state") == ["w4"]
+    assert result.table.equals(in_one_go(WHOLE).table.filter(pl.col("timestamp") >= STARTS[3]))
+    assert result.summary()["continued_from"] == "the first bar"
+
+
+def test_a_run_killed_between_features_and_state_is_not_continued(market):
+    market.receive(WHOLE.filter(pl.col("timestamp") < at("2024-03-15"))).update_all()
+    market.receive(WHOLE)
+    half = update_features(market.lake, "w4", KEYS, SMALL, XNYS, "15Min")
+    market.lake.write("features", "w4", half.table, half.made_from)
+    assert market.update("w4").continued_from == "w3"
+    assert_whole(market, WHOLE)
+
+
+def test_states_of_another_feature_set_are_not_continued(market):
+    market.receive(WHOLE).update_all()
+    other = Market(market.lake.root, FeatureSet.named(["rsi_5", "sma_9"]))
+    assert other.update("w4").continued_from == ""
+    other.update_all()
+    assert_whole(other, WHOLE)
+
+
+def test_another_threshold_of_the_event_filter_is_another_feature_set(market):
+    market.receive(WHOLE).update_all()
+    assert Market(market.lake.root, FeatureSet.named(SMALL.names, cusum_threshold=2.0)).update("w3").continued_from == ""
+
+
+def test_a_period_without_bars_passes_states_on(market):
+    with_hole = WHOLE.filter(~pl.col("timestamp").is_between(STARTS[1], STARTS[2], closed="left"))
+    market.receive(with_hole)
+    for key in KEYS:
+        market.update(key)
+    assert market.lake.read("features", ["w2"]).is_empty()
+    assert_whole(market, with_hole)
+
+
+def test_a_period_that_is_not_of_this_market_is_refused(market):
+    with pytest.raises(ConfigError, match=r"'w9' is no trading period.*w1 to w4"):
+        market.update("w9")
+
+
+def test_the_hash_of_bars_sees_rows_and_not_how_the_frame_came_about(tmp_path):
+    sliced = pl.concat([WHOLE.tail(5), WHOLE]).sample(fraction=1.0, shuffle=True, seed=1).unique().sort("symbol", "timestamp")
+    WHOLE.write_parquet(tmp_path / "bars.parquet")
+    assert bars_hash(sliced) == bars_hash(WHOLE) == bars_hash(pl.read_parquet(tmp_path / "bars.parquet"))
+    for name, value in (("symbol", pl.lit("AB")), ("session", pl.lit("post")), ("volume", pl.col("volume") + 1), ("adjustment_factor", pl.col("close"))):
+        assert bars_hash(WHOLE.with_columns(value.alias(name))) != bars_hash(WHOLE), name
+    assert bars_hash(WHOLE.with_columns(vwap=pl.lit(1.0))) == bars_hash(WHOLE)  # no feature reads it

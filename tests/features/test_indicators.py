@@ -1,0 +1,147 @@
+"""Each indicator against its textbook definition and against TA-Lib, and the laws that its values keep."""
+
+import numpy as np
+import pytest
+import talib
+from features import definitions
+from features.feature_markets import EVERY_KIND, SMALL, STANDARD, folded, random_arrays
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony_pipeline.features.catalog import INDICATORS, FeatureSet, parse_name
+
+SCALE_FREE = [name for name in EVERY_KIND if parse_name(name)[0].kind not in ("sma", "ema", "macd", "atr")]
+
+
+def test_every_kind_of_indicator_is_tested():
+    assert {parse_name(name)[0].kind for name in EVERY_KIND} == {indicator.kind for indicator in INDICATORS}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("name", EVERY_KIND)
+def test_every_column_is_its_textbook_definition(name, seed):
+    arrays = random_arrays(seed)
+    indicator, numbers = parse_name(name)
+    expected = getattr(definitions, indicator.kind)(arrays, *numbers)
+    np.testing.assert_allclose(folded(SMALL, arrays)[name], expected, rtol=1e-9, atol=1e-11 * arrays["close"].max())
+
+
+@pytest.mark.parametrize("threshold", [0.3, 1.0, 2.5])
+def test_cusum_events_are_those_of_the_book(threshold):
+    arrays = random_arrays(5, n=1_000)
+    events = folded(FeatureSet.named([], threshold), arrays)["cusum_event"]
+    assert np.array_equal(events, definitions.cusum_event(arrays, threshold))
+    assert set(events) == {-1.0, 0.0, 1.0}
+    assert not events[arrays["regular"] == 0].any()
+
+
+@pytest.mark.parametrize("length", [2, 14, 30])
+def test_wilder_and_the_averages_agree_with_ta_lib(length):
+    arrays = random_arrays(8, n=2_000, halts=False)
+    high, low, close = arrays["high"], arrays["low"], arrays["close"]
+    ours = folded(FeatureSet.named([f"{kind}_{length}" for kind in ("rsi", "adx", "atr", "natr", "ema", "sma", "roc", "volatility")]), arrays)
+    theirs = {
+        "rsi": talib.RSI(close, length),
+        "adx": talib.ADX(high, low, close, length),
+        "atr": talib.ATR(high, low, close, length),
+        "natr": talib.NATR(high, low, close, length),
+        "ema": talib.EMA(close, length),
+        "sma": talib.SMA(close, length),
+        "roc": talib.ROCP(close, length),
+    }
+    for kind, expected in theirs.items():
+        np.testing.assert_allclose(ours[f"{kind}_{length}"], expected, rtol=1e-9, atol=1e-12, err_msg=kind)
+
+
+@pytest.mark.parametrize(("fast", "slow", "signal"), [(12, 26, 9), (3, 10, 16), (5, 6, 2)])
+def test_macd_is_the_histogram_of_ta_lib(fast, slow, signal):
+    arrays = random_arrays(9, n=600)
+    expected = talib.MACD(arrays["close"], fast, slow, signal)[2]
+    np.testing.assert_allclose(folded(FeatureSet.named([f"macd_{fast}_{slow}_{signal}"]), arrays)[f"macd_{fast}_{slow}_{signal}"], expected, atol=1e-9)
+
+
+def test_the_range_position_is_lanes_fast_k():
+    arrays = random_arrays(10, halts=False)
+    fast_k, _ = talib.STOCHF(arrays["high"], arrays["low"], arrays["close"], 14, 1)
+    np.testing.assert_allclose(folded(FeatureSet.named(["range_position_14"]), arrays)["range_position_14"], fast_k / 100, atol=1e-12)
+
+
+def test_columns_become_known_on_the_bar_that_their_definition_says():
+    values = folded(STANDARD, random_arrays(4, halts=False))
+    first = {name: int(np.flatnonzero(~np.isnan(column))[0]) for name, column in values.items()}
+    assert first.pop("vwap_distance") <= 3  # with the session's first traded share
+    assert first == {
+        "log_return": 1,
+        "volatility_20": 20,
+        "rsi_14": 14,
+        "adx_14": 27,
+        "atr_14": 14,
+        "bollinger_z_20": 19,
+        "macd_12_26_9": 33,
+        "volume_z_20": 19,
+        "momentum_5": 5,
+        "momentum_20": 20,
+        "range_position_20": 19,
+        "signed_volume_20": 20,
+        "gap": 26,
+        "cusum_event": 0,
+    }
+
+
+def test_a_market_that_stands_still_gives_neutral_values():
+    flat = random_arrays(6, n=200)
+    for name in ("open", "high", "low", "close"):
+        flat[name][:] = 0.1 + 0.2  # no short binary fraction
+    flat["volume"][:] = 1e9 / 3
+    last = {name: values[-1] for name, values in folded(FeatureSet.named((*EVERY_KIND, "volatility_20", "sma_ratio_10_40")), flat).items()}
+    for name in ("volatility_20", "bollinger_z_6", "volume_z_4", "sma_ratio_10_40", "ema_ratio_9_4", "signed_volume_6", "atr_4", "adx_4", "cusum_event"):
+        assert last[name] == 0.0, name
+    assert (last["rsi_5"], last["range_position_5"], last["volume_ratio_3"]) == (50.0, 0.5, 1.0)
+    assert abs(last["vwap_distance"]) < 1e-12
+
+
+def test_a_tie_of_two_averages_is_exactly_zero():
+    arrays = random_arrays(15, halts=False)
+    arrays["close"] = np.tile([0.1, 0.7, 1.3, 0.2, 0.9, 3.3], 40)  # any whole number of rounds has the same mean
+    ratio = folded(FeatureSet.named(["sma_ratio_6_18"]), arrays)["sma_ratio_6_18"]
+    assert (ratio[17:] == 0.0).all()
+
+
+def test_without_volume_the_vwap_is_unknown_and_flow_is_zero():
+    dry = random_arrays(7)
+    dry["volume"][:] = 0.0
+    values = folded(SMALL, dry)
+    assert np.isnan(values["vwap_distance"]).all()
+    assert (values["signed_volume_6"][6:] == 0.0).all()
+    assert (values["volume_ratio_3"][2:] == 1.0).all()
+
+
+def test_one_huge_value_leaves_no_trace_once_it_has_left_the_window():
+    calm, shaken = random_arrays(11, halts=False), random_arrays(11, halts=False)
+    shaken["volume"][50] = 1e15
+    after = slice(60, None)
+    for name in ("volume_z_4", "volume_ratio_3", "signed_volume_6"):
+        assert np.array_equal(folded(SMALL, calm)[name][after], folded(SMALL, shaken)[name][after])
+
+
+@given(seed=st.integers(0, 10_000), exponent=st.integers(-20, 20))
+@settings(max_examples=10)
+def test_another_currency_unit_changes_no_scale_free_column(seed, exponent):
+    arrays = random_arrays(seed)
+    scaled = {**arrays, **{name: arrays[name] * 2.0**exponent for name in ("open", "high", "low", "close")}}
+    before, after = folded(SMALL, arrays), folded(SMALL, scaled)
+    for name in (*SCALE_FREE, "cusum_event"):
+        assert np.array_equal(before[name], after[name], equal_nan=True), name
+    for name in ("sma_4", "ema_6", "macd_3_7_4", "atr_4"):
+        assert np.array_equal(before[name] * 2.0**exponent, after[name], equal_nan=True), name
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=10)
+def test_bounded_columns_stay_within_their_bounds(seed):
+    values = folded(SMALL, random_arrays(seed))
+    for name, low, high in (("rsi_5", 0, 100), ("adx_4", 0, 100), ("range_position_5", 0, 1), ("signed_volume_6", -1, 1), ("cusum_event", -1, 1)):
+        known = values[name][~np.isnan(values[name])]
+        assert known.size, name
+        assert known.min() >= low, name
+        assert known.max() <= high, name

@@ -1,0 +1,160 @@
+"""Processes that die: a ledger and brokers that raise at the k-th thing they do, before or after having done it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harmony_pipeline.errors import BrokerUnavailable
+from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
+from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
+from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder, micros
+from harmony_pipeline.execution.records import BAR, records
+from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
+
+
+class Crash(BaseException):
+    """The power went; no handler may catch it."""
+
+
+class Fuse:
+    """Counts the steps of a process and kills it at number `at`."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at = at
+        self.steps = 0
+
+    def burn(self) -> None:
+        self.steps += 1
+        if self.steps == self.at:
+            raise Crash
+
+
+class CrashingLedger(Ledger):
+    """Dies before each write and after each commit."""
+
+    def __init__(self, path: Path, fuse: Fuse) -> None:
+        self.fuse = Fuse()
+        super().__init__(path)
+        self.fuse = fuse
+
+    def _write(self, text: str, values: Sequence[Any]) -> int:
+        self.fuse.burn()
+        return super()._write(text, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        outermost = not self._open_transaction
+        with super().transaction():
+            yield
+        if outermost:
+            self.fuse.burn()
+
+
+class RemoteExchange:
+    """A broker's computer: it goes on whatever happens to the session. Driven by the market, not by the session."""
+
+    def __init__(self, broker: SimulatedBroker, plan: SessionPlan) -> None:
+        self.broker = broker
+        self._plan = plan
+        self._seen: set[int] = set()
+        self.mail: list[AnyOrderFact] = []
+        self.clock = ReplayClock(plan.calendar.session_open(plan.date))  # the world's: it does not start again with us
+
+    def see(self, batch: Batch) -> None:
+        """The market moves: once for each batch, however often the stream is read."""
+        if micros(batch.start) in self._seen:
+            return
+        self._seen.add(micros(batch.start))
+        for bar in batch.bars:
+            if bar.session == "regular":
+                row = records(1, BAR)[0]
+                row["at"], row["end"], row["symbol"] = micros(bar.start), micros(bar.end), self._plan.symbols.index(bar.symbol)
+                row["open"], row["high"], row["low"], row["close"], row["volume"], row["factor"] = bar.open, bar.high, bar.low, bar.close, bar.volume, bar.factor
+                self.broker.match_open(row)
+                self.broker.match_range(row)
+        self.mail.extend(self.broker.updates())
+
+
+class RemoteBroker:
+    """A client of the remote exchange: a new one after each crash. It repeats, after a reconnect, everything that it ever told."""
+
+    name = "remote"
+
+    def __init__(self, exchange: RemoteExchange, fuse: Fuse) -> None:
+        self._exchange = exchange
+        self._fuse = fuse
+        self._told = 0
+        self.streaming = True
+
+    def submit(self, command: SubmitOrder) -> BrokerOrder:
+        self._fuse.burn()
+        answer = self._exchange.broker.submit(command)
+        self._exchange.mail.extend(self._exchange.broker.updates())
+        self._fuse.burn()
+        return answer
+
+    def cancel(self, command: CancelOrder) -> None:
+        self._fuse.burn()
+        self._exchange.broker.cancel(command)
+        self._exchange.mail.extend(self._exchange.broker.updates())
+        self._fuse.burn()
+
+    def replace(self, command: ReplaceOrder) -> BrokerOrder:
+        return self._exchange.broker.replace(command)
+
+    def order(self, client_order_id: str) -> BrokerOrder | None:
+        self._fuse.burn()
+        return self._exchange.broker.order(client_order_id)
+
+    def orders(self, open_only: bool = True) -> list[BrokerOrder]:
+        return self._exchange.broker.orders(open_only)
+
+    def positions(self) -> list[BrokerPosition]:
+        return self._exchange.broker.positions()
+
+    def account(self) -> BrokerAccount:
+        return self._exchange.broker.account()
+
+    def updates(self) -> list[AnyOrderFact]:
+        self._fuse.burn()
+        new, self._told = self._exchange.mail[self._told :], len(self._exchange.mail)
+        return new
+
+    def is_streaming(self) -> bool:
+        return self.streaming
+
+    def close(self) -> None:
+        pass
+
+
+class FlakyBroker(RemoteBroker):
+    """Loses the answer of every third request, and every sixth request itself."""
+
+    calls = 0
+
+    def submit(self, command: SubmitOrder) -> BrokerOrder:
+        FlakyBroker.calls += 1
+        if FlakyBroker.calls % 6 == 0:
+            raise BrokerUnavailable("connection reset before the request was sent")
+        answer = super().submit(command)
+        if FlakyBroker.calls % 3 == 0:
+            raise BrokerUnavailable("no answer within 10 s")
+        return answer
+
+
+class RemoteStream:
+    """The market as both hear it: the exchange first, then, after a quiet moment in which fills arrive, the session."""
+
+    def __init__(self, frame: Any, exchange: RemoteExchange) -> None:
+        self._inner = ReplayStream(frame, exchange.clock)
+        self._exchange = exchange
+
+    def moments(self) -> Iterator[Batch | Quiet]:
+        for batch in self._inner.moments():
+            self._exchange.see(batch)
+            yield Quiet(batch.end)
+            yield batch

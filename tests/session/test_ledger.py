@@ -1,0 +1,158 @@
+"""The ledger: written once, whole or not at all, exact, readable by others."""
+
+import sqlite3
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.events import micros, moment
+from harmony_pipeline.execution.lifecycle import Order, Status, apply
+from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.session.ledger import COMPLETED, Execution, Ledger, SessionRow, Snapshot
+
+T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
+DAY = date(2024, 3, 5)
+ROW = SessionRow("s1", DAY, "paper", "cross", None, "abc")
+TERMS = ev.OrderTerms(client_order_id="s1-X-1-entry", order_id="X-1-entry", symbol="X", role="entry", side="buy", quantity=10.0, decided_at=T, reason="signal")
+FILL = Execution("s1-X-1-entry#1", "X-1-entry-1", "X-1-entry", "s1-X-1-entry", "X", T, "buy", 10.0, 0.1 + 0.2, 0.3, 12_300, 0.00000000000000004, "taker")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger(tmp_path / "state" / "ledger.sqlite")
+    made.open_session(ROW)
+    return made
+
+
+def intent() -> ev.OrderIntended:
+    return ev.OrderIntended(happened_at=T, known_at=T, client_order_id=TERMS.client_order_id, symbol="X", order=TERMS)
+
+
+def test_an_event_is_recorded_once_and_the_sequence_has_no_gaps(ledger: Ledger) -> None:
+    assert ledger.record("s1", "intent:a", intent(), T, T)
+    assert not ledger.record("s1", "intent:a", intent(), T, T)
+    assert ledger.record("s1", "intent:b", intent(), T, T)
+    assert [number for number, _ in ledger.events("s1")] == [1, 2]
+    assert ledger.events("s1", after=1)[0][1] == intent()
+
+
+def test_the_same_fill_twice_changes_nothing(ledger: Ledger) -> None:
+    ledger.put_order("s1", Order(TERMS))
+    assert ledger.record_fill("s1", FILL)
+    before = ledger.table("session_fills")
+    assert not ledger.record_fill("s1", FILL)
+    assert ledger.table("session_fills").equals(before)
+
+
+def test_prices_and_money_come_back_exactly(ledger: Ledger) -> None:
+    ledger.put_order("s1", Order(TERMS))
+    ledger.record_fill("s1", FILL)
+    row = ledger.table("session_fills").row(0, named=True)
+    assert (row["price"], row["fee"], row["slippage"]) == (0.1 + 0.2, 1.23, 0.00000000000000004)
+    ledger.put_equity("s1", T, 1_000_000_049, 999_999_999, 50, -50, -0.1)
+    row = ledger.table("session_equity").row(0, named=True)
+    assert (row["equity"], row["cash"], row["net_exposure"], row["timestamp"]) == (100_000.0049, 99_999.9999, -0.005, T)
+
+
+def test_a_fill_needs_its_order(ledger: Ledger) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.record_fill("s1", FILL)
+
+
+@pytest.mark.parametrize("name", ["session_orders", "session_fills", "session_positions", "session_equity", "session_events"])
+def test_an_empty_table_has_the_public_columns(ledger: Ledger, name: str) -> None:
+    assert ledger.table(name).schema == pl.Schema(TABLES[name].dtypes)
+    with pytest.raises(DataError, match="session_orders"):
+        ledger.table("orders")
+
+
+def test_tables_can_be_read_for_a_day_or_a_session(ledger: Ledger) -> None:
+    ledger.open_session(SessionRow("s2", DAY + timedelta(days=1), "paper", "cross", None, "abc"))
+    ledger.put_order("s1", Order(TERMS))
+    ledger.put_order("s2", Order(msgspec.structs.replace(TERMS, client_order_id="s2-X-1-entry")))
+    assert ledger.table("session_orders").height == 2
+    assert ledger.table("session_orders", date=DAY)["session_id"].to_list() == ["s1"]
+    assert ledger.table("session_orders", session_id="s2")["date"].to_list() == [DAY + timedelta(days=1)]
+
+
+def test_an_order_filled_next_day_is_filled_now_and_was_open_at_its_sessions_end(ledger: Ledger) -> None:
+    order = apply(Order(TERMS), ev.OrderAccepted(happened_at=T, known_at=T, client_order_id=TERMS.client_order_id, symbol="X"))
+    ledger.put_order("s1", order)
+    ledger.end_session("s1", COMPLETED, None)
+    ledger.open_session(SessionRow("s2", DAY + timedelta(days=1), "paper", "cross", None, "abc"))
+    assert [found.status for found in ledger.open_orders("paper")] == [Status.ACCEPTED]
+    filled = msgspec.structs.replace(order, status=Status.FILLED, filled_quantity=10.0)
+    ledger.put_order("s2", filled)
+    assert ledger.table("session_orders").row(0, named=True)["status"] == "filled"
+    assert ledger.table("session_orders").row(0, named=True)["session_id"] == "s1"
+    assert ledger.closing_statuses("s1") == {TERMS.client_order_id: "open"}
+    assert ledger.open_orders("paper") == []
+    assert ledger.order(TERMS.client_order_id) == filled
+
+
+def test_a_transaction_is_all_or_nothing(ledger: Ledger) -> None:
+    with pytest.raises(RuntimeError), ledger.transaction():
+        ledger.put_order("s1", Order(TERMS))
+        ledger.record("s1", "intent:a", intent(), T, T)
+        raise RuntimeError("power cut")
+    assert ledger.table("session_orders").is_empty()
+    assert ledger.sequence("s1") == 0
+
+
+def test_a_reader_in_another_connection_sees_only_what_is_committed(ledger: Ledger) -> None:
+    with Ledger(ledger.path) as reader, ledger.transaction():
+        ledger.put_order("s1", Order(TERMS))
+        assert reader.table("session_orders").is_empty()
+    with Ledger(ledger.path) as reader:
+        assert reader.table("session_orders").height == 1
+
+
+def test_a_session_keeps_its_plan(ledger: Ledger) -> None:
+    assert ledger.open_session(ROW) == ROW
+    with pytest.raises(DataError, match="another plan"):
+        ledger.open_session(SessionRow("s1", DAY, "paper", "cross", None, "xyz"))
+
+
+def test_the_previous_session_is_the_last_one_before_the_day_on_the_same_account(ledger: Ledger) -> None:
+    next_day = DAY + timedelta(days=1)
+    with pytest.raises(DataError, match="never ended"):
+        ledger.previous_session("paper", next_day)
+    ledger.end_session("s1", COMPLETED, None)
+    found = ledger.previous_session("paper", next_day)
+    assert found is not None and found.session_id == "s1"
+    assert ledger.previous_session("paper", DAY) is None
+    assert ledger.previous_session("other", next_day) is None
+
+
+def test_snapshots_keep_floats_and_whole_numbers(ledger: Ledger) -> None:
+    body = {"cash": 10**15 + 1, "x": [0.1 + 0.2, 1e-300], "nested": {"a": None}}
+    ledger.save_snapshot(Snapshot("s1", T, 7, body))
+    assert ledger.snapshot("s1") == Snapshot("s1", T, 7, body)
+    assert ledger.snapshot("s9") is None
+
+
+def test_times_are_whole_microseconds() -> None:
+    odd = datetime(2262, 1, 1, 0, 0, 0, 123457, tzinfo=UTC)
+    assert moment(micros(odd)) == odd
+    assert micros(datetime(1970, 1, 1, tzinfo=UTC)) == 0
+
+
+def test_a_file_that_is_no_ledger_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"not a database, but long enough to be read as one" * 100)
+    with pytest.raises(DataError, match="cannot be used as a ledger"):
+        Ledger(path)
+
+
+def test_a_ledger_of_another_version_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with sqlite3.connect(path) as raw:
+        raw.execute("pragma user_version = 99")
+    raw.close()
+    with pytest.raises(DataError, match="version 99"):
+        Ledger(path)

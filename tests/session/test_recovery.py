@@ -1,0 +1,131 @@
+"""A session that dies anywhere and is started again ends with the very ledger that it would have had, and never with a second order for one intent."""
+
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+from session.crashes import Crash, CrashingLedger, FlakyBroker, Fuse, RemoteBroker, RemoteExchange, RemoteStream
+from session.days import DAYS, market, plan_of, rules
+
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.replay import day_bars, replay_day, simulated_broker
+from harmony_pipeline.session.result import TABLES, SessionResult
+from harmony_pipeline.session.runner import run_session
+
+BARS = market()
+CHOSEN = rules("signal", reject_probability=0.1, partial_fill_probability=0.2)
+BRACKETS = rules("barriers", reject_probability=0.05)
+DAY = DAYS[5]  # a half-day: few moments, and every kind of order
+
+
+def same(one: SessionResult, other: SessionResult) -> None:
+    for name in TABLES:
+        assert one.tables[name].equals(other.tables[name]), name
+    assert one.trades.equals(other.trades)
+    assert one.closing.to_dict() == other.closing.to_dict()
+
+
+def steps(count: int, points: int) -> list[int]:
+    """About `points` crash points over `count` steps, the first and the last among them."""
+    return sorted({1, 2, 3, count, *range(1, count, max(1, count // points))})
+
+
+@pytest.mark.parametrize("chosen", [CHOSEN, BRACKETS], ids=["signals", "brackets"])
+def test_replay_against_the_exchange_in_this_process_survives_every_crash_point(chosen: object, tmp_path: Path) -> None:
+    whole = Fuse()
+    with CrashingLedger(tmp_path / "whole.sqlite", whole) as ledger:
+        plan = plan_of(DAY, ledger, BARS, chosen)  # type: ignore[arg-type]
+        expected = replay_day(plan, BARS, ledger)
+    assert expected.fills.height >= 5
+    for point in steps(whole.steps, 20):
+        path = tmp_path / f"{point}.sqlite"
+        with pytest.raises(Crash), CrashingLedger(path, Fuse(point)) as ledger:
+            replay_day(plan, BARS, ledger)
+        with Ledger(path) as ledger:
+            same(replay_day(plan, BARS, ledger), expected)
+
+
+def remote_session(plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker) -> SessionResult:
+    return run_session(plan, ledger, broker, RemoteStream(day_bars(plan, BARS), exchange), exchange.clock)
+
+
+def remote_exchange(plan: SessionPlan, ledger: Ledger) -> RemoteExchange:
+    return RemoteExchange(simulated_broker(plan, ledger), plan)
+
+
+@pytest.mark.parametrize("chosen", [CHOSEN, BRACKETS], ids=["signals", "brackets"])
+def test_a_session_at_a_real_broker_survives_every_crash_point(chosen: object, tmp_path: Path) -> None:
+    """The broker goes on while we are dead; every ledger write and every call, before and after, is a crash point."""
+    whole = Fuse()
+    with CrashingLedger(tmp_path / "whole.sqlite", whole) as ledger:
+        plan = plan_of(DAY, ledger, BARS, chosen)  # type: ignore[arg-type]
+        exchange = remote_exchange(plan, ledger)
+        expected = remote_session(plan, ledger, exchange, RemoteBroker(exchange, whole))
+    assert expected.fills.height >= 5
+    assert expected.state == "completed"
+    assert not expected.tables["session_events"].filter(pl.col("kind") == "books_reconciled").height
+    for point in steps(whole.steps, 45):
+        path, fuse = tmp_path / f"{point}.sqlite", Fuse(point)
+        with Ledger(path) as ledger:
+            exchange = remote_exchange(plan, ledger)
+        with pytest.raises(Crash), CrashingLedger(path, fuse) as ledger:
+            remote_session(plan, ledger, exchange, RemoteBroker(exchange, fuse))
+        with Ledger(path) as ledger:
+            found = remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse()))
+        same(found, expected)
+        placed = Counter((order.symbol, order.client_order_id) for order in exchange.broker.orders(open_only=False))
+        assert max(placed.values()) == 1
+        assert set(found.fills["client_order_id"]) <= {name for _, name in placed}
+
+
+def test_two_crashes_in_a_row_are_survived(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "whole.sqlite") as ledger:
+        plan = plan_of(DAY, ledger, BARS, CHOSEN)
+        exchange = remote_exchange(plan, ledger)
+        expected = remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse()))
+        exchange = remote_exchange(plan, ledger)
+    path = tmp_path / "twice.sqlite"
+    for point in (150, 60, 7):
+        fuse = Fuse(point)
+        with pytest.raises(Crash), CrashingLedger(path, fuse) as ledger:
+            remote_session(plan, ledger, exchange, RemoteBroker(exchange, fuse))
+    with Ledger(path) as ledger:
+        same(remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse())), expected)
+        assert [run["outcome"] for run in ledger.runs(plan.session_id)] == ["failed", "failed", "failed", "completed"]
+
+
+def test_lost_answers_and_lost_requests_make_no_second_order(tmp_path: Path) -> None:
+    FlakyBroker.calls = 0
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        plan = plan_of(DAY, ledger, BARS, CHOSEN)
+        exchange = remote_exchange(plan, ledger)
+        found = remote_session(plan, ledger, exchange, FlakyBroker(exchange, Fuse()))
+        known = {order.client_order_id for order in exchange.broker.orders(open_only=False)}
+    assert found.tables["session_events"].filter(pl.col("kind") == "outcome_unknown").height > 0
+    executed = found.fills.group_by("client_order_id").agg(pl.col("quantity").sum())
+    for name, quantity in executed.iter_rows():
+        order = exchange.broker.order(name)
+        assert order is not None and order.filled_quantity == quantity
+    assert set(found.fills["client_order_id"]) <= known
+    assert {position.symbol: position.quantity for position in exchange.broker.positions()} == dict(found.tables["session_positions"].select("symbol", "quantity").iter_rows())
+
+
+def test_a_plan_that_changed_under_a_running_session_stops_trading(tmp_path: Path) -> None:
+    """After a restart the bars say something else: orders are kept, nothing new leaves."""
+    path, fuse = tmp_path / "ledger.sqlite", Fuse(170)
+    with Ledger(path) as ledger:
+        plan = plan_of(DAY, ledger, BARS, CHOSEN)
+        exchange = remote_exchange(plan, ledger)
+    with pytest.raises(Crash), CrashingLedger(path, fuse) as ledger:
+        remote_session(plan, ledger, exchange, RemoteBroker(exchange, fuse))
+    with Ledger(path) as ledger:
+        before = ledger.sequence(plan.session_id)
+        frame = day_bars(plan, BARS).with_columns(pl.col("open", "high", "low", "close") * 1.03)
+        found = run_session(plan, ledger, RemoteBroker(exchange, Fuse()), RemoteStream(frame, exchange), exchange.clock)
+        later = [event for number, event in ledger.events(plan.session_id) if number > before]
+    assert found.state == "completed"
+    kinds = [type(event).__name__ for event in later]
+    assert "BooksReconciled" in kinds
+    assert "OrderSubmitted" not in kinds[kinds.index("BooksReconciled") :]

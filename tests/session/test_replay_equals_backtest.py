@@ -1,0 +1,188 @@
+"""The law of the session: a replayed day is the backtest of that day, order by order, to the cent and to the last bit."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from session.days import ACTIONS, CALENDAR, DAYS, DIVIDEND_DAY, FEATURES, SPLIT_DAY, SYMBOLS, TIMEFRAME, Contrarian, fresh_ledger, market, plan_of, rules
+
+from harmony_pipeline.backtest.rules import TradingRules
+from harmony_pipeline.backtest.simulator import run_backtest
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.session.divergence import compare
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.live_signals import complete_signals
+from harmony_pipeline.session.reconcile import broker_as_left, reconcile
+from harmony_pipeline.session.replay import backtest_day, day_signals, opening_of, replay_day
+from harmony_pipeline.session.result import SessionResult
+from harmony_pipeline.strategies.base import Stepwise
+from harmony_pipeline.strategies.breakout import OpeningRangeBreakout
+
+BARS = market()
+CASES: dict[str, TradingRules] = {
+    "brackets": rules("barriers"),
+    "signals": rules("signal"),
+    "brackets with bad luck": rules("barriers", reject_probability=0.15, partial_fill_probability=0.3),
+    "signals with bad luck": rules("signal", reject_probability=0.15, partial_fill_probability=0.3, seed=5),
+    "thin": rules("barriers", max_participation=0.01),
+    "no shorts, few positions": rules("signal", allow_short=False, max_open_positions=1),
+    "breakers": rules("signal", max_daily_loss=0.002, max_drawdown=0.01),
+}
+
+
+def run_days(ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame = BARS, **options: Any) -> list[SessionResult]:
+    """Every day in turn, each compared with its own backtest."""
+    results = []
+    for day in DAYS:
+        plan = plan_of(day, ledger, bars, chosen, **options)
+        result = replay_day(plan, bars, ledger)
+        twin = backtest_day(plan, bars)
+        divergence = compare(result, twin)
+        assert divergence.equal, divergence.summary()
+        assert divergence.table.height >= result.orders.height + result.fills.height + result.equity.height
+        assert result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
+        assert reconcile(ledger, result.session_id, broker_as_left(plan, ledger)).agrees
+        results.append(result)
+    return results
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_day_equals_its_backtest(name: str, tmp_path: Path) -> None:
+    results = run_days(fresh_ledger(tmp_path), CASES[name])
+    assert len(results) >= 5
+    traded = sum(result.fills.height > 0 for result in results)
+    assert traded >= (1 if name == "breakers" else 5)
+
+
+def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
+    results = run_days(fresh_ledger(tmp_path), CASES["brackets with bad luck"])
+    orders, fills = pl.concat(result.orders for result in results), pl.concat(result.fills for result in results)
+    events = pl.concat(result.tables["session_events"] for result in results)
+    assert {"filled", "rejected", "canceled", "partially_filled"} <= set(orders["status"])
+    assert {"maker", "taker"} == set(fills["liquidity"])
+    assert {"stop", "take", "vertical"} <= set(pl.concat(result.trades for result in results)["exit_reason"])
+    assert events.filter(pl.col("kind") == "partially_filled").height > 0
+    assert any(result.carried for result in results)  # orders that worked overnight
+    applied = events.filter(pl.col("kind") == "corporate_action_applied")
+    assert set(applied["date"]) == {SPLIT_DAY, DIVIDEND_DAY}
+
+
+def test_the_chain_of_sessions_is_one_long_backtest(tmp_path: Path) -> None:
+    """Overnight positions keep their brackets and bars held: ten openings and closings change nothing."""
+    chosen, ledger = CASES["brackets with bad luck"], fresh_ledger(tmp_path)
+    results = run_days(ledger, chosen)
+    plan = plan_of(DAYS[0], fresh_ledger(tmp_path / "other"), BARS, chosen)
+    bars = BARS.filter(pl.col("session_date") >= DAYS[0])
+    from harmony_pipeline.features.compute import compute_features
+
+    features = compute_features(bars, FEATURES, plan.feature_states, CALENDAR, TIMEFRAME).table
+    signals = complete_signals(plan, plan.strategy.signals(features), features)
+    whole = run_backtest(bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME)
+    columns = ["order_id", "symbol", "timestamp", "side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity"]
+    live = pl.concat(result.fills for result in results).select(columns).sort(columns)
+    assert live.equals(whole.fills.select(columns).sort(columns))
+    curve = pl.concat(result.equity for result in results).select("timestamp", "equity", "cash", "drawdown")
+    assert curve.equals(whole.equity.select("timestamp", "equity", "cash", "drawdown"))
+    final = {row["order_id"]: row["status"] for row in ledger.table("session_orders").iter_rows(named=True)}
+    assert final == dict(whole.orders.select("order_id", "status").iter_rows())
+
+
+def test_live_signals_are_the_signals_of_the_whole_day(tmp_path: Path) -> None:
+    """Seen through the orders that they caused, and directly: batch by batch equals all at once."""
+    from harmony_pipeline.session.clock import ReplayClock
+    from harmony_pipeline.session.live_signals import LiveSignals
+    from harmony_pipeline.session.replay import day_bars
+    from harmony_pipeline.session.stream import ReplayStream
+
+    plan = plan_of(DAYS[2], fresh_ledger(tmp_path), BARS, CASES["signals"])
+    frame = day_bars(plan, BARS)
+    live = LiveSignals(plan)
+    rows = [row for batch in ReplayStream(frame, ReplayClock(frame["timestamp"][0])).moments() for row in live.update(batch).values()]
+    expected = day_signals(plan, BARS)
+    assert pl.DataFrame(rows, schema=expected.schema).sort("symbol", "timestamp").equals(expected)
+    assert expected.height > 30
+
+
+def test_a_state_machine_is_replayed_like_any_strategy(tmp_path: Path) -> None:
+    machine = Stepwise(lambda: OpeningRangeBreakout(range_bars=1))
+    results = run_days(fresh_ledger(tmp_path), CASES["signals"], strategy=machine)
+    assert sum(result.fills.height for result in results) > 5
+
+
+def test_a_held_symbol_stays_in_the_session_when_it_is_not_watched(tmp_path: Path) -> None:
+    ledger, chosen = fresh_ledger(tmp_path), CASES["brackets"]
+    first = replay_day(plan_of(DAYS[0], ledger, BARS, chosen), BARS, ledger)
+    held = set(first.tables["session_positions"]["symbol"])
+    assert held
+    opening = opening_of(ledger, "paper", DAYS[1], chosen.initial_cash)
+    assert held <= set(opening.held)
+    plan = plan_of(DAYS[1], ledger, BARS, chosen, watched=())
+    assert set(plan.symbols) == set(opening.held)
+    assert plan.previous_session_id == first.session_id
+    assert compare(replay_day(plan, BARS, ledger), backtest_day(plan, BARS)).equal
+
+
+def test_symbols_and_the_bars_order_do_not_matter(tmp_path: Path) -> None:
+    one, other = fresh_ledger(tmp_path / "a"), fresh_ledger(tmp_path / "b")
+    chosen = CASES["signals"]
+    first = replay_day(plan_of(DAYS[0], one, BARS, chosen), BARS, one)
+    shuffled = BARS.sample(fraction=1.0, shuffle=True, seed=1)
+    second = replay_day(plan_of(DAYS[0], other, BARS, chosen, watched=SYMBOLS[::-1]), shuffled, other)
+    assert first.session_id == second.session_id
+    assert first.fills.equals(second.fills)
+
+
+def test_a_finished_session_is_read_and_not_run_again(tmp_path: Path) -> None:
+    ledger, chosen = fresh_ledger(tmp_path), CASES["signals"]
+    plan = plan_of(DAYS[0], ledger, BARS, chosen)
+    first = replay_day(plan, BARS, ledger)
+    again = replay_day(plan, BARS, ledger)
+    assert {name: frame.equals(again.tables[name]) for name, frame in first.tables.items()} == dict.fromkeys(first.tables, True)
+    assert len(ledger.runs(plan.session_id)) == 1
+
+
+def test_another_model_threshold_or_rule_is_another_session(tmp_path: Path) -> None:
+    ledger = fresh_ledger(tmp_path)
+    ids = {plan_of(DAYS[0], ledger, BARS, chosen).session_id for chosen in CASES.values()}
+    ids.add(plan_of(DAYS[0], ledger, BARS, CASES["signals"], strategy=Contrarian(0.003)).session_id)
+    assert len(ids) == len(CASES) + 1
+
+
+def test_a_difference_is_found_and_told(tmp_path: Path) -> None:
+    ledger = fresh_ledger(tmp_path)
+    plan = plan_of(DAYS[0], ledger, BARS, CASES["signals"])
+    result = replay_day(plan, BARS, ledger)
+    dearer = plan_of(DAYS[0], ledger, BARS, rules("signal", half_spread_bps=8.0))
+    found = compare(result, backtest_day(dearer, BARS))
+    assert not found.equal
+    assert found.summary()["fills_different"] > 0
+    assert "live" in str(found.summary()["first_difference"])
+
+
+def test_flatten_at_close_leaves_nothing_overnight(tmp_path: Path) -> None:
+    ledger = fresh_ledger(tmp_path)
+    plan = plan_of(DAYS[0], ledger, BARS, rules("signal", max_participation=1.0), flatten_at_close=True)
+    result = replay_day(plan, BARS, ledger)
+    assert result.tables["session_positions"].is_empty()
+    assert "flatten" in set(result.orders["reason"])
+    last = result.orders.filter(pl.col("timestamp") >= CALENDAR.session_close(DAYS[0]) - plan.bar)
+    assert set(last.filter(pl.col("order_id").str.ends_with("entry"))["status"]) <= {"refused"}
+
+
+def test_the_days_report_adds_up(tmp_path: Path) -> None:
+    ledger = fresh_ledger(tmp_path)
+    result = replay_day(plan_of(DAYS[0], ledger, BARS, CASES["brackets"]), BARS, ledger)
+    report = result.report()
+    assert report["activity"]["fills"].sum() == result.fills.height == report["summary"]["fills"]
+    assert report["summary"]["equity"] == result.equity["equity"][-1]
+    assert {"session_started", "session_ended"} <= set(report["notable"]["kind"])
+    cash = 50_000.0 - sum((1 if row["side"] == "buy" else -1) * row["price"] * row["quantity"] + row["fee"] for row in result.fills.iter_rows(named=True))
+    assert result.equity["cash"][-1] == pytest.approx(cash)
+
+
+def test_a_day_without_bars_and_a_day_that_is_no_session_are_said_so(tmp_path: Path) -> None:
+    ledger = fresh_ledger(tmp_path)
+    plan = plan_of(DAYS[0], ledger, BARS, CASES["signals"])
+    with pytest.raises(DataError, match="no bars"):
+        replay_day(plan, BARS.filter(pl.col("session_date") != DAYS[0]), ledger)
