@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import Partitions
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -27,25 +26,24 @@ class Automation:
     sensors: list[dg.SensorDefinition]
 
 
-def build_automation(work: Workspace, partitions: Partitions) -> Automation:
+def build_automation(work: Workspace) -> Automation:
     """Jobs, schedules and sensors of one market."""
     research = dg.define_asset_job(
-        "research", selection=dg.AssetSelection.assets(*MARKET_AND_RESEARCH), partitions_def=partitions.trading, description="Ingest a trading period and everything that research needs of it."
+        "research", selection=dg.AssetSelection.assets(*MARKET_AND_RESEARCH), description="Ingest a trading period and everything that research needs of it."
     )
     retrain = dg.define_asset_job(
-        "retrain", selection=dg.AssetSelection.assets("model", "predictions"), partitions_def=partitions.retraining, description="Train the model of a retraining period and predict inside it."
+        "retrain", selection=dg.AssetSelection.assets("model", "predictions"), description="Train the model of a retraining period and predict inside it."
     )
     evaluate = dg.define_asset_job(
         "evaluate",
         selection=dg.AssetSelection.groups("backtests", "robustness") - dg.AssetSelection.assets("strategy_comparison"),
-        partitions_def=partitions.strategies,
         description="Backtest a strategy and shake it.",
     )
     promote = dg.define_asset_job("promote", selection=dg.AssetSelection.assets("strategy_comparison", "promoted_model"), description="Put the newest model before the gate.")
     daily_scan = dg.define_asset_job(
-        "daily_scan", selection=dg.AssetSelection.assets("scan_candidates", "scan_selections"), partitions_def=partitions.days, description="Scan a trading day before the open."
+        "daily_scan", selection=dg.AssetSelection.assets("scan_candidates", "scan_selections"), description="Scan a trading day before the open."
     )
-    session = dg.define_asset_job("paper_session", selection=dg.AssetSelection.groups("live"), partitions_def=partitions.days, description="Run, reconcile, compare and report the session of a day.")
+    session = dg.define_asset_job("paper_session", selection=dg.AssetSelection.groups("live"), description="Run, reconcile, compare and report the session of a day.")
     schedules = [_daily_ingest(work, research), _daily_scan(work, daily_scan), _retraining(work, retrain)]
     return Automation([research, retrain, evaluate, promote, daily_scan, session], schedules, [_session_sensor(work, session)])
 

@@ -37,7 +37,7 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
     work = resources["work"]
     assert isinstance(work, Workspace)
     partitions = build_partitions(work)
-    automation = build_automation(work, partitions)
+    automation = build_automation(work)
     assets = [
         *market_assets(partitions),
         *research_assets(partitions),

@@ -41,7 +41,7 @@ DEFAULT_STRATEGIES: dict[str, StrategySettings] = {
     "meta_labelled": StrategySettings(
         use="harmony_pipeline.strategies.meta:MetaLabelled",
         parameters={"fast": 5, "slow": 20},
-        grid={"threshold": (0.50, 0.55, 0.60)},
+        grid={"threshold": (0.45, 0.50, 0.55, 0.60, 0.65)},
         exits="barriers",
         uses_model=True,
     ),

@@ -34,7 +34,7 @@ def tiny_settings(folder: Path, **market: Any) -> Settings:
         "labels": {**base.labels.model_dump(), "horizons_bars": (4, 12)},
         "monte_carlo": {**base.monte_carlo.model_dump(), "paths": 200},
         "overfitting": {**base.overfitting.model_dump(), "bootstrap_reps": 100},
-        "scanner": {**base.scanner.model_dump(), "run_days": 5, "minimum_absolute_gap": 0.0, "minimum_premarket_volume": 0.0, "require_premarket": False},
+        "scanner": {**base.scanner.model_dump(), "run_days": 30, "minimum_absolute_gap": 0.0, "minimum_premarket_volume": 0.0, "require_premarket": False},
         "file": file,
     }
     return Settings.model_validate(values)

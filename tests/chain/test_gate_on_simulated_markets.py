@@ -12,8 +12,10 @@ pytestmark = pytest.mark.slow
 
 
 def decided(folder, edge: str, seed: int) -> Workspace:
-    settings = tiny_settings(folder, start=date(2023, 1, 3), end=date(2024, 1, 2), simulated={"seed": seed, "symbols": 12, "low_float_symbols": 0, "edge": edge})
-    work = Workspace(settings.model_copy(update={"model": settings.model.model_copy(update={"minimum_train_rows": 300})}))
+    simulated = {"seed": seed, "symbols": 16, "low_float_symbols": 0, "edge": edge, "edge_strength": 0.3}
+    settings = tiny_settings(folder, timeframe="15Min", extended_hours=False, start=date(2023, 7, 3), end=date(2024, 3, 1), simulated=simulated)
+    changes = {"model": settings.model.model_copy(update={"minimum_train_rows": 500}), "labels": settings.labels.model_copy(update={"horizons_bars": (8,)})}
+    work = Workspace(settings.model_copy(update=changes))
     run_research(work)
     strategy = [work.settings.session.strategy]
     backtests.backtest(work, strategy)
