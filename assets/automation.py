@@ -39,17 +39,27 @@ def build_automation(work: Workspace) -> Automation:
         selection=dg.AssetSelection.groups("backtests", "robustness") - dg.AssetSelection.assets("strategy_comparison"),
         description="Backtest a strategy and shake it.",
     )
-    promote = dg.define_asset_job("promote", selection=dg.AssetSelection.assets("strategy_comparison", "promoted_model"), description="Put the newest model before the gate.")
+    promote = dg.define_asset_job(
+        "promote", selection=dg.AssetSelection.assets("strategy_comparison", "promoted_model"), description="Put the newest model before the gate."
+    )
     daily_scan = dg.define_asset_job(
         "daily_scan", selection=dg.AssetSelection.assets("scan_candidates", "scan_selections"), description="Scan a trading day before the open."
     )
-    session = dg.define_asset_job("paper_session", selection=dg.AssetSelection.groups("live"), description="Run, reconcile, compare and report the session of a day.")
+    session = dg.define_asset_job(
+        "paper_session", selection=dg.AssetSelection.groups("live"), description="Run, reconcile, compare and report the session of a day."
+    )
     schedules = [_daily_ingest(work, research), _daily_scan(work, daily_scan), _retraining(work, retrain)]
     return Automation([research, retrain, evaluate, promote, daily_scan, session], schedules, [_session_sensor(work, session)])
 
 
 def _daily_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
-    @dg.schedule(name="daily_ingest", job=job, cron_schedule="30 20 * * *", execution_timezone=work.calendar.zone, description="After the close: the running period grows by a day.")
+    @dg.schedule(
+        name="daily_ingest",
+        job=job,
+        cron_schedule="30 20 * * *",
+        execution_timezone=work.calendar.zone,
+        description="After the close: the running period grows by a day.",
+    )
     def daily_ingest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, work)
         if not work.calendar.is_session(day):
@@ -65,7 +75,13 @@ def _daily_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
 def _daily_scan(work: Workspace, job: Any) -> dg.ScheduleDefinition:
     hour, minute = work.settings.scanner.as_of.split(":")
 
-    @dg.schedule(name="scan_before_open", job=job, cron_schedule=f"{int(minute)} {int(hour)} * * *", execution_timezone=work.calendar.zone, description="Before the open: which symbols to watch today.")
+    @dg.schedule(
+        name="scan_before_open",
+        job=job,
+        cron_schedule=f"{int(minute)} {int(hour)} * * *",
+        execution_timezone=work.calendar.zone,
+        description="Before the open: which symbols to watch today.",
+    )
     def scan_before_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, work)
         if day not in work.sessions():
@@ -76,7 +92,13 @@ def _daily_scan(work: Workspace, job: Any) -> dg.ScheduleDefinition:
 
 
 def _retraining(work: Workspace, job: Any) -> dg.ScheduleDefinition:
-    @dg.schedule(name="retraining", job=job, cron_schedule="0 2 * * *", execution_timezone=work.calendar.zone, description="When a retraining period begins: train its model.")
+    @dg.schedule(
+        name="retraining",
+        job=job,
+        cron_schedule="0 2 * * *",
+        execution_timezone=work.calendar.zone,
+        description="When a retraining period begins: train its model.",
+    )
     def retraining(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, work)
         period = next((found for found in work.retraining_periods() if found.first_date <= day < found.end_date), None)
@@ -88,7 +110,12 @@ def _retraining(work: Workspace, job: Any) -> dg.ScheduleDefinition:
 
 
 def _session_sensor(work: Workspace, job: Any) -> dg.SensorDefinition:
-    @dg.sensor(name="paper_session_sensor", job=job, minimum_interval_seconds=30, description="Starts the session of a scanned trading day, once, when a model is promoted.")
+    @dg.sensor(
+        name="paper_session_sensor",
+        job=job,
+        minimum_interval_seconds=30,
+        description="Starts the session of a scanned trading day, once, when a model is promoted.",
+    )
     def paper_session_sensor() -> Iterator[dg.RunRequest | dg.SkipReason]:
         due = live.session_due(work, datetime.now(UTC))
         if isinstance(due, str):

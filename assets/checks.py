@@ -25,7 +25,12 @@ def build_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
 
 
 def _period_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    @dg.asset_check(asset="bars", blocking=True, partitions_def=partitions.trading, description="Schema, order, uniqueness, prices; accounting closes; not too much in quarantine.")
+    @dg.asset_check(
+        asset="bars",
+        blocking=True,
+        partitions_def=partitions.trading,
+        description="Schema, order, uniqueness, prices; accounting closes; not too much in quarantine.",
+    )
     def bars_are_sound(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
         return _result(verification.bars_are_sound(work, trading_periods(context, work)))
 

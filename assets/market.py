@@ -34,8 +34,12 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name="bars",
         specs=[
-            dg.AssetSpec("bars", deps=["raw_bars", "corporate_actions"], description="Validated, de-duplicated, session-aware bars.", group_name=GROUP, kinds={"parquet"}),
-            dg.AssetSpec("quarantine", deps=["raw_bars"], description="Every raw row that is not in bars, with rule and reason.", group_name=GROUP, kinds={"parquet"}),
+            dg.AssetSpec(
+                "bars", deps=["raw_bars", "corporate_actions"], description="Validated, de-duplicated, session-aware bars.", group_name=GROUP, kinds={"parquet"}
+            ),
+            dg.AssetSpec(
+                "quarantine", deps=["raw_bars"], description="Every raw row that is not in bars, with rule and reason.", group_name=GROUP, kinds={"parquet"}
+            ),
         ],
         partitions_def=partitions.trading,
         backfill_policy=dg.BackfillPolicy.single_run(),

@@ -54,7 +54,12 @@ def _days(work: Workspace, *, open_ended: bool) -> dg.TimeWindowPartitionsDefini
     span = (date.fromordinal(day) for day in range(start.toordinal(), date(end.year + 1, 1, 1).toordinal()))
     closed = [_midnight(day) for day in span if day not in trading]
     return dg.TimeWindowPartitionsDefinition(
-        start=_midnight(start), end=None if open_ended else _midnight(end), end_offset=1 if open_ended else 0, fmt="%Y-%m-%d", cron_schedule=_CRON["day"], exclusions=closed or None
+        start=_midnight(start),
+        end=None if open_ended else _midnight(end),
+        end_offset=1 if open_ended else 0,
+        fmt="%Y-%m-%d",
+        cron_schedule=_CRON["day"],
+        exclusions=closed or None,
     )
 
 

@@ -31,7 +31,15 @@ def materialized(result: StageResult) -> dg.MaterializeResult[Any]:
 
 def table(frame: pl.DataFrame) -> str:
     """A frame as a Markdown table."""
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_cols=-1, tbl_rows=-1, fmt_str_lengths=120, tbl_width_chars=4000):
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_cols=-1,
+        tbl_rows=-1,
+        fmt_str_lengths=120,
+        tbl_width_chars=4000,
+    ):
         return str(frame)
 
 

@@ -18,7 +18,13 @@ import typer
 
 from harmony_pipeline.errors import HarmonyError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", help="From market bars to paper trades, one declared graph.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="From market bars to paper trades, one declared graph.",
+)
 
 From = Annotated[str | None, typer.Option("--from", help="first partition, or a date inside it; default: the first there is")]
 To = Annotated[str | None, typer.Option("--to", help="last partition, or a date inside it; default: the last there is")]
@@ -57,11 +63,16 @@ def ingest(context: typer.Context, first: From = None, last: To = None) -> None:
     with _runner(context) as runner:
         chosen = keys_between(runner.partition_keys("bars"), first, last, "bars")
         runner.materialize(INGEST, chosen[0], chosen[-1])
-    _made(context, "bars, quarantine, daily_summary", chosen, "sql \"select rule, count(*) from quarantine group by rule\"")
+    _made(context, "bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
 
 
 @app.command()
-def backfill(context: typer.Context, asset: Annotated[str, typer.Argument(help="an asset, or a job: research, retrain, evaluate, daily_scan")], first: From = None, last: To = None) -> None:
+def backfill(
+    context: typer.Context,
+    asset: Annotated[str, typer.Argument(help="an asset, or a job: research, retrain, evaluate, daily_scan")],
+    first: From = None,
+    last: To = None,
+) -> None:
     """Materialise an asset over a range of partitions, as one run."""
     with _runner(context) as runner:
         assets, keys = runner.backfill(asset, first, last)
@@ -238,7 +249,13 @@ def _command(context: typer.Context) -> str:
 
 
 def _view_of(asset: str) -> str:
-    return {"model": "models", "backtest": "backtests", "promoted_model": "promotions", "paper_session": "session_orders", "parameter_sensitivity": "trials"}.get(asset, asset)
+    return {
+        "model": "models",
+        "backtest": "backtests",
+        "promoted_model": "promotions",
+        "paper_session": "session_orders",
+        "parameter_sensitivity": "trials",
+    }.get(asset, asset)
 
 
 def main() -> None:

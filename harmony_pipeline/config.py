@@ -188,9 +188,10 @@ def _sentence(detail: ErrorDetails, path: Path, text: str) -> str:
 
 
 def _fields_at(location: list[str]) -> list[str]:
-    model: Any = Settings
+    """Keys that are valid at a place in the settings."""
+    model: type[BaseModel] = Settings
     for name in location:
-        annotation = model.model_fields[name].annotation if isinstance(model, type) and name in model.model_fields else model
+        annotation = model.model_fields[name].annotation if name in model.model_fields else model
         inner = [argument for argument in (annotation, *get_args(annotation)) if isinstance(argument, type) and issubclass(argument, BaseModel)]
         model = inner[0] if inner else model
     return [name for name in model.model_fields if name != "file"]

@@ -48,7 +48,13 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
         *live_assets(partitions),
     ]
     return dg.Definitions(
-        assets=assets, asset_checks=build_checks(partitions), jobs=automation.jobs, schedules=automation.schedules, sensors=automation.sensors, resources=resources, executor=dg.in_process_executor
+        assets=assets,
+        asset_checks=build_checks(partitions),
+        jobs=automation.jobs,
+        schedules=automation.schedules,
+        sensors=automation.sensors,
+        resources=resources,
+        executor=dg.in_process_executor,
     )
 
 

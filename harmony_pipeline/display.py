@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as RichProgress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 
 
 class Progress:
@@ -15,7 +16,13 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._bars = RichProgress(
-            SpinnerColumn(), TextColumn("{task.description:<34}"), BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(), console=self.console, disable=not sys.stderr.isatty()
+            SpinnerColumn(),
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not sys.stderr.isatty(),
         )
         self._task: TaskID | None = None
         self._step = ""

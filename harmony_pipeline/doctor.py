@@ -83,7 +83,7 @@ def _folder(name: str, path: str) -> Finding:
     while not os.path.exists(probe):
         probe = os.path.dirname(probe)
     if not os.access(probe, os.W_OK):
-        return Finding(name, f"{path} cannot be written", f"make {probe} writable, or set paths.{name.split()[0]}")
+        return Finding(name, f"{path} cannot be written", f"make {probe} writable, or set paths.{name.split(maxsplit=1)[0]}")
     free = shutil.disk_usage(probe).free / _GIB
     return Finding(name, f"{path} ({free:.0f} GiB free)", "" if free > 1 else "free some disk space")
 

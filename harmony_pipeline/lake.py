@@ -86,7 +86,14 @@ class Lake:
         schema = self.tables[table]
         rows = schema.conform(frame)
         digest = content_hash(rows)
-        manifest = {"table": table, "partition": partition, "rows": rows.height, "content_hash": digest, "code_version": code_version(), "made_from": dict(made_from or {})}
+        manifest = {
+            "table": table,
+            "partition": partition,
+            "rows": rows.height,
+            "content_hash": digest,
+            "code_version": code_version(),
+            "made_from": dict(made_from or {}),
+        }
         path = self.path(table, partition)
         _write_atomically(rows, path, manifest)
         _replace_text(path.with_name("manifest.json"), json.dumps(manifest, indent=1, sort_keys=True))

@@ -42,7 +42,9 @@ def _order(work: Workspace, order_id: str) -> tuple[str, dict[str, Any]]:
         found = _rows(work, table, pl.col("order_id") == order_id)
         if found.height:
             return table, found.row(found.height - 1, named=True)
-    raise DataError(f"no order '{order_id}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\"")
+    raise DataError(
+        f"no order '{order_id}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\""
+    )
 
 
 def _entry_of(work: Workspace, table: str, order: dict[str, Any]) -> dict[str, Any]:

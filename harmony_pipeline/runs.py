@@ -56,7 +56,12 @@ class Runner:
         run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})}
         try:
             result = job.execute_in_process(
-                instance=self.instance, asset_selection=[dg.AssetKey(name) for name in assets], tags=tags, run_config=run_config, raise_on_error=True, resources=None
+                instance=self.instance,
+                asset_selection=[dg.AssetKey(name) for name in assets],
+                tags=tags,
+                run_config=run_config,
+                raise_on_error=True,
+                resources=None,
             )
         except dg.DagsterExecutionStepExecutionError as error:
             cause = error.__cause__
@@ -65,7 +70,9 @@ class Runner:
             raise
         failed = [check for check in result.get_asset_check_evaluations() if check.blocking and not check.passed]
         if failed:
-            raise HarmonyError("; ".join(f"blocking check {check.check_name} of {check.asset_key.to_user_string()} failed: {check.metadata}" for check in failed))
+            raise HarmonyError(
+                "; ".join(f"blocking check {check.check_name} of {check.asset_key.to_user_string()} failed: {check.metadata}" for check in failed)
+            )
 
     def backfill(self, asset: str, first: str | None, last: str | None) -> tuple[list[str], list[str]]:
         """Materialise one asset (or a job's assets) over a range in one run; returns (assets, partition keys)."""

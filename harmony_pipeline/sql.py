@@ -41,7 +41,8 @@ def query(lake: Lake, text: str, parameters: list[object] | None = None, live: M
         except duckdb.Error as error:
             names = ", ".join(sorted(lake.tables))
             raise DataError(f"the query was not understood: {error}\nviews: {names}") from None
-        return relation.pl() if relation is not None else pl.DataFrame()
+        rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
+        return rows
 
 
 def named_query(name: str) -> str:

@@ -23,7 +23,13 @@ def _console() -> Console:
 def print_summary(work: Workspace, command: str) -> None:
     """The whole chain on one screen, and where to look next."""
     console = _console()
-    console.print(Panel(Group(_market(work), Text(), _research(work), Text(), _evidence(work)), title=f"{work.settings.market.source} market, {work.timeframe} bars", title_align="left"))
+    console.print(
+        Panel(
+            Group(_market(work), Text(), _research(work), Text(), _evidence(work)),
+            title=f"{work.settings.market.source} market, {work.timeframe} bars",
+            title_align="left",
+        )
+    )
     console.print(_comparison(work))
     console.print(_gate(work))
     console.print(_monte_carlo(work))
@@ -47,7 +53,12 @@ def _count(work: Workspace, table: str, where: str = "true") -> int:
 
 
 def _market(work: Workspace) -> Text:
-    span = work.lake.scan("bars").select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last"), pl.col("symbol").n_unique().alias("symbols")).collect().row(0, named=True)
+    span = (
+        work.lake.scan("bars")
+        .select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last"), pl.col("symbol").n_unique().alias("symbols"))
+        .collect()
+        .row(0, named=True)
+    )
     raw, bars, quarantine = (_count(work, table) for table in ("raw_bars", "bars", "quarantine"))
     first, last = (f"{span[key]:%Y-%m-%d}" if span[key] else "-" for key in ("first", "last"))
     closes = "the accounting closes" if raw == bars + quarantine else "THE ACCOUNTING DOES NOT CLOSE"
@@ -64,8 +75,14 @@ def _market(work: Workspace) -> Text:
 
 def _research(work: Workspace) -> Text:
     labelled = sql.query(work.lake, "select horizon, count(*) as n, count(label) as settled, avg(label) as hit from labels group by horizon order by horizon")
-    by_horizon = "; ".join(f"{n:,} at {horizon} bars ({settled:,} settled, {hit or 0:.1%} right before costs)" for horizon, n, settled, hit in labelled.iter_rows())
-    folds = sql.query(work.lake, "select count(*) as n, count(model_id) as models, min(test_start) filter (model_id is not null) as first, max(test_end) as last from folds where horizon = ?", [work.settings.trade_horizon])
+    by_horizon = "; ".join(
+        f"{n:,} at {horizon} bars ({settled:,} settled, {hit or 0:.1%} right before costs)" for horizon, n, settled, hit in labelled.iter_rows()
+    )
+    folds = sql.query(
+        work.lake,
+        "select count(*) as n, count(model_id) as models, min(test_start) filter (model_id is not null) as first, max(test_end) as last from folds where horizon = ?",
+        [work.settings.trade_horizon],
+    )
     n, models, first, last = folds.row(0)
     span = f", out of sample from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first else ""
     return Text(
@@ -80,7 +97,10 @@ def _evidence(work: Workspace) -> Text:
     sharpe, low, high = backtests.sharpe_of(work, strategy)
     run = backtests.latest_backtest(work, strategy)
     interval = f"{_number(sharpe)}  (95 % interval {_number(low)} to {_number(high)})"
-    return Text(f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return {run['total_return'] or 0:+.1%} after costs, deepest drawdown {run['max_drawdown'] or 0:.1%}, {int(run['trades'] or 0):,} trades", style="bold")
+    return Text(
+        f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return {run['total_return'] or 0:+.1%} after costs, deepest drawdown {run['max_drawdown'] or 0:.1%}, {int(run['trades'] or 0):,} trades",
+        style="bold",
+    )
 
 
 def _number(value: float | None) -> str:
@@ -113,7 +133,12 @@ def _gate(work: Workspace) -> Panel:
     for name in ("", "rule", "measured", "threshold"):
         table.add_column(name, justify="right" if name in ("measured", "threshold") else "left")
     for row in rules.iter_rows(named=True):
-        table.add_row("[green]passed[/green]" if row["passed"] else "[red]broken[/red]", row["rule"], "not measured" if row["measure"] is None else f"{row['measure']:.4g}", f"{row['threshold']:.4g}")
+        table.add_row(
+            "[green]passed[/green]" if row["passed"] else "[red]broken[/red]",
+            row["rule"],
+            "not measured" if row["measure"] is None else f"{row['measure']:.4g}",
+            f"{row['threshold']:.4g}",
+        )
     verdict = "[bold green]promoted[/bold green]" if promoted else "[bold red]not promoted[/bold red]"
     return Panel(table, title=f"promotion gate: {rules['model_id'][0]} {verdict}", title_align="left")
 
@@ -139,11 +164,25 @@ def _scan_table(work: Workspace, console: Console, day: str | None = None) -> No
     day = day or days[-1]
     candidates = work.lake.read("scan_candidates", [day])
     picks = work.lake.read("scan_selections", [day]).join(candidates.drop("date", "as_of", "score"), on="symbol", how="left", maintain_order="left")
-    table = RichTable(title=f"scanner, {day}: {picks.height} of {candidates.height} symbols, known at {candidates['as_of'][0]:%H:%M} UTC" if candidates.height else f"scanner, {day}", title_justify="left", box=None, pad_edge=False)
+    table = RichTable(
+        title=f"scanner, {day}: {picks.height} of {candidates.height} symbols, known at {candidates['as_of'][0]:%H:%M} UTC"
+        if candidates.height
+        else f"scanner, {day}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for name in ("rank", "symbol", "price", "gap", "premarket volume", "relative volume"):
         table.add_column(name, justify="right" if name != "symbol" else "left")
     for row in picks.iter_rows(named=True):
-        table.add_row(f"{row['rank']}", row["symbol"], _number(row["price"]), "-" if row["gap"] is None else f"{row['gap']:+.1%}", f"{row['premarket_volume'] or 0:,.0f}", _number(row["relative_volume"]))
+        table.add_row(
+            f"{row['rank']}",
+            row["symbol"],
+            _number(row["price"]),
+            "-" if row["gap"] is None else f"{row['gap']:+.1%}",
+            f"{row['premarket_volume'] or 0:,.0f}",
+            _number(row["relative_volume"]),
+        )
     console.print(table)
     reasons = candidates.filter(~pl.col("passed")).explode("rejected_by").group_by("rejected_by").len().sort("len", descending=True)
     if reasons.height:
@@ -171,7 +210,11 @@ def print_scan(work: Workspace, day: str) -> None:
     """The picks of a day and why the others were not."""
     console = _console()
     _scan_table(work, console, day)
-    console.print(f"look: harmony sql \"select symbol, gap, rejected_by from scan_candidates where date = '{day}' order by absolute_gap desc\"", style="cyan", soft_wrap=True)
+    console.print(
+        f"look: harmony sql \"select symbol, gap, rejected_by from scan_candidates where date = '{day}' order by absolute_gap desc\"",
+        style="cyan",
+        soft_wrap=True,
+    )
 
 
 def print_backtest(work: Workspace, strategy: str) -> None:
@@ -191,7 +234,7 @@ def print_sessions(work: Workspace, days: list[str]) -> None:
     """Sessions of some days."""
     console = _console()
     _session_table(work, console, days)
-    console.print("look: harmony sql \"select * from session_orders\"; harmony sql \"select * from divergence where not equal\"", style="cyan", soft_wrap=True)
+    console.print('look: harmony sql "select * from session_orders"; harmony sql "select * from divergence where not equal"', style="cyan", soft_wrap=True)
 
 
 def print_models(work: Workspace) -> None:
@@ -204,6 +247,14 @@ def print_models(work: Workspace) -> None:
     for row in work.lake.read("models").sort("horizon", "period").iter_rows(named=True):
         metrics: dict[str, Any] = json.loads(row["metrics"])
         base = metrics.get("base_rate")
-        table.add_row("[green]promoted[/green]" if row["model_id"] == promoted else "", row["model_id"], row["period"], str(row["horizon"]), str(metrics.get("train_rows", "")), _number(base), f"{row['created_at']:%Y-%m-%d %H:%M}")
+        table.add_row(
+            "[green]promoted[/green]" if row["model_id"] == promoted else "",
+            row["model_id"],
+            row["period"],
+            str(row["horizon"]),
+            str(metrics.get("train_rows", "")),
+            _number(base),
+            f"{row['created_at']:%Y-%m-%d %H:%M}",
+        )
     console.print(table)
     console.print(_gate(work))

@@ -40,14 +40,24 @@ def write_answer(found: pl.DataFrame | str, form: str, output: Path | None) -> N
 def _encoded(found: pl.DataFrame, form: str) -> bytes:
     buffer = io.BytesIO()
     if form == "csv":
-        flat = found.with_columns(pl.col(name).list.join(";") for name, dtype in found.schema.items() if isinstance(dtype, pl.List) and dtype.inner == pl.String())
+        flat = found.with_columns(
+            pl.col(name).list.join(";") for name, dtype in found.schema.items() if isinstance(dtype, pl.List) and dtype.inner == pl.String()
+        )
         flat.write_csv(buffer)
     elif form == "json":
         found.write_json(buffer)
     elif form == "parquet":
         found.write_parquet(buffer)
     else:
-        with pl.Config(tbl_rows=_SCREEN_ROWS, tbl_cols=-1, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, fmt_str_lengths=100, tbl_width_chars=220, tbl_formatting="UTF8_FULL_CONDENSED"):
+        with pl.Config(
+            tbl_rows=_SCREEN_ROWS,
+            tbl_cols=-1,
+            tbl_hide_column_data_types=True,
+            tbl_hide_dataframe_shape=True,
+            fmt_str_lengths=100,
+            tbl_width_chars=220,
+            tbl_formatting="UTF8_FULL_CONDENSED",
+        ):
             buffer.write(f"{found}\n{found.height} rows\n".encode())
     return buffer.getvalue()
 

@@ -11,7 +11,9 @@ os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
 for name in [name for name in os.environ if name.startswith("HARMONY_") and name not in ("HARMONY_DATA", "HARMONY_KERNEL_CACHE")]:
     del os.environ[name]
 
-settings.register_profile("harmony", deadline=None, max_examples=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "harmony", deadline=None, max_examples=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("harmony")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.definitions import build_definitions
 
@@ -23,7 +24,10 @@ def graph_text() -> str:
         lines += [f"  check: {name}" for name, _blocking in checks]
     repository = definitions.get_repository_def()
     lines += [f"job {job.name}" for job in sorted(repository.get_all_jobs(), key=lambda job: job.name) if not job.name.startswith("__")]
-    lines += [f"schedule {schedule.name}: {schedule.cron_schedule} {schedule.execution_timezone}" for schedule in sorted(repository.schedule_defs, key=lambda one: one.name)]
+    lines += [
+        f"schedule {schedule.name}: {schedule.cron_schedule} {schedule.execution_timezone}"
+        for schedule in sorted(repository.schedule_defs, key=lambda one: one.name)
+    ]
     lines += [f"sensor {sensor.name}" for sensor in sorted(repository.sensor_defs, key=lambda one: one.name)]
     return "\n".join(lines) + "\n"
 

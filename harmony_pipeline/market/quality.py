@@ -56,9 +56,7 @@ class Rule:
     sentence: pl.Expr
 
 
-def validate(  # noqa: PLR0917 - all that a verdict depends on, in the order in which it comes to be
-    raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, calendar: Calendar, timeframe: str, settings: MarketSettings
-) -> Validated:
+def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, calendar: Calendar, timeframe: str, settings: MarketSettings) -> Validated:
     """Sort raw rows (schemas.RAW_BARS, in any order) into bars and quarantine, and give bars their session and adjustment factor.
 
     `before` carries each symbol's last regular close from earlier periods: symbol, close, adjustment_factor, timestamp; it may be empty.

@@ -33,7 +33,9 @@ class SimulatedSourceSettings(Part):
     symbols: int = Field(24, ge=2, le=5000, description="ordinary symbols, spread over sectors")
     low_float_symbols: int = Field(6, ge=0, le=500, description="small names with premarket gaps")
     edge: Literal["none", "planted"] = "planted"
-    edge_strength: float = Field(0.20, ge=0.0, le=1.0, description="correlation of the predictable part with the next regular bar's return; a model sees about a third of it")
+    edge_strength: float = Field(
+        0.20, ge=0.0, le=1.0, description="correlation of the predictable part with the next regular bar's return; a model sees about a third of it"
+    )
     annual_volatility: float = Field(0.28, gt=0.0, le=3.0)
     halts_per_year: float = Field(4.0, ge=0.0, description="per symbol")
     missing_minute_probability: float = Field(0.002, ge=0.0, lt=1.0)

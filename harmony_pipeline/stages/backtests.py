@@ -103,7 +103,15 @@ def _first_prediction(work: Workspace) -> datetime:
 def backtest_id(work: Workspace, strategy: str, parameters: Mapping[str, Any]) -> str:
     """A pure function of what was run on what."""
     chosen = work.settings.strategies[strategy]
-    inputs = [work.settings.labels, work.settings.risk, work.settings.costs, work.settings.luck, work.settings.backtest, work.settings.market.timeframe, chosen.exits]
+    inputs = [
+        work.settings.labels,
+        work.settings.risk,
+        work.settings.costs,
+        work.settings.luck,
+        work.settings.backtest,
+        work.settings.market.timeframe,
+        chosen.exits,
+    ]
     return f"{strategy}-{work.fingerprint(dict(parameters), work.lake.content_hashes('bars'), work.lake.content_hashes('predictions') if chosen.uses_model else {}, *inputs)}"
 
 
@@ -115,7 +123,13 @@ def backtest(work: Workspace, strategies: Sequence[str]) -> StageResult:
     for number, name in enumerate(strategies, start=1):
         result = simulated(work, name, bars=bars)
         made_from = work.made_from({"bars": work.lake.partitions("bars"), "signals": work.lake.partitions("signals")}, trading_rules_text(work, name))
-        for table, frame in (("orders", result.orders), ("fills", result.fills), ("trades", result.trades), ("equity", result.equity), ("backtests", result.row)):
+        for table, frame in (
+            ("orders", result.orders),
+            ("fills", result.fills),
+            ("trades", result.trades),
+            ("equity", result.equity),
+            ("backtests", result.row),
+        ):
             work.lake.write(table, name, frame, made_from)
             if table in counts:
                 counts[table] += frame.height
@@ -130,7 +144,9 @@ def backtest(work: Workspace, strategies: Sequence[str]) -> StageResult:
 def trading_rules_text(work: Workspace, strategy: str) -> dict[str, Any]:
     """The settings behind a backtest, for its manifest."""
     settings = work.settings
-    return {name: getattr(settings, name).model_dump(mode="json") for name in ("labels", "risk", "costs", "luck", "backtest", "model")} | {"strategy": settings.strategies[strategy].model_dump(mode="json")}
+    return {name: getattr(settings, name).model_dump(mode="json") for name in ("labels", "risk", "costs", "luck", "backtest", "model")} | {
+        "strategy": settings.strategies[strategy].model_dump(mode="json")
+    }
 
 
 def _count_trial(work: Workspace, strategy: str, result: BacktestResult) -> None:

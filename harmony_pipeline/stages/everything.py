@@ -1,6 +1,7 @@
 """Every stage in order, without Dagster: what `warm` compiles with, and what tests and notebooks run a whole market by."""
 
-from harmony_pipeline.stages import backtests, live, market, models, promotion, research, robustness, scanner
+from harmony_pipeline.stages import backtests, market, models, promotion, research, robustness, scanner
+from harmony_pipeline.stages.live import divergence, paper_session
 from harmony_pipeline.stages.workspace import Workspace
 
 
@@ -18,8 +19,8 @@ def run_stages(work: Workspace, *, replay_days: int | None = None) -> None:
     scanner.scan(work, days[-work.settings.scanner.run_days :])
     count = work.settings.session.replay_days if replay_days is None else replay_days
     for day in days[-count:] if count else []:
-        live.paper_session(work, [day], require_promoted=False, own_process=False)
-        live.divergence(work, [day])
+        paper_session(work, [day], require_promoted=False, own_process=False)
+        divergence(work, [day])
 
 
 def run_research(work: Workspace) -> None:

@@ -18,7 +18,8 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
-from harmony_pipeline.reports.daily_report import DailyReport, daily_report as page_of
+from harmony_pipeline.reports.daily_report import DailyReport
+from harmony_pipeline.reports.daily_report import daily_report as page_of
 from harmony_pipeline.reports.figures import equity_curve
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.control import is_running, kill_reason
@@ -151,20 +152,27 @@ def _session_of(work: Workspace, day: date) -> SessionResult | None:
 
 def reconciliation(work: Workspace, days: Sequence[date]) -> StageResult:
     """Ledger against broker, as both stood when the session ended."""
-    tables, notes, agree = [], [], True
+    tables: list[pl.DataFrame] = []
+    notes: list[str] = []
+    agree = True
     with open_ledger(work) as ledger:
         for day in days:
             row = _session_row(work, ledger, day)
             if row is None:
                 continue
-            plan, bars = plan_of(work, ledger, day, row.account)
-            broker = broker_as_left(plan, ledger) if work.settings.session.broker == "simulated" else _factory(work.settings.session.broker)(work.settings, plan).broker
+            plan, _bars = plan_of(work, ledger, day, row.account)
+            broker = (
+                broker_as_left(plan, ledger)
+                if work.settings.session.broker == "simulated"
+                else _factory(work.settings.session.broker)(work.settings, plan).broker
+            )
             found = reconcile(ledger, row.session_id, broker)
             agree = agree and found.agrees
             notes.extend(f"{day}: {difference.sentence}" for difference in found.differences)
             tables.append(found.table())
-            del bars
-    return StageResult(rows={"differences": sum(table.height for table in tables)}, facts={"books agree": agree}, preview=pl.concat(tables) if tables else None, notes=notes)
+    return StageResult(
+        rows={"differences": sum(table.height for table in tables)}, facts={"books agree": agree}, preview=pl.concat(tables) if tables else None, notes=notes
+    )
 
 
 def divergence(work: Workspace, days: Sequence[date]) -> StageResult:
@@ -249,5 +257,9 @@ def session_row(work: Workspace, day: str) -> dict[str, str]:
         "fills": str(numbers["fills"]),
         "refused": str(numbers["refused"]),
         "equity": "-" if numbers["equity"] is None else f"{numbers['equity']:,.2f}",
-        "divergence": "not compared" if compared.is_empty() else f"none in {compared.height} rows" if not unequal else f"{unequal} of {compared.height} rows differ",
+        "divergence": "not compared"
+        if compared.is_empty()
+        else f"none in {compared.height} rows"
+        if not unequal
+        else f"{unequal} of {compared.height} rows differ",
     }

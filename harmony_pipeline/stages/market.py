@@ -38,7 +38,13 @@ def raw_bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
             work.lake.write("raw_bars", period.key, rows, {"source": market.source})
         counts[period.key] = {"raw_bars": rows.height}
     notes = list(getattr(work.source, "notes", []))
-    return StageResult(rows={"raw_bars": sum(c["raw_bars"] for c in counts.values())}, preview=received.head(5), notes=notes, partitions=counts, facts={"symbols": received["symbol"].n_unique()})
+    return StageResult(
+        rows={"raw_bars": sum(c["raw_bars"] for c in counts.values())},
+        preview=received.head(5),
+        notes=notes,
+        partitions=counts,
+        facts={"symbols": received["symbol"].n_unique()},
+    )
 
 
 def _midnight_after(work: Workspace) -> datetime:
@@ -89,7 +95,9 @@ def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
         refused.append(result.quarantine.head(5))
     totals = {name: sum(count[name] for count in counts.values()) for name in ("raw_bars", "bars", "quarantine")}
     preview = pl.concat(refused).head(20) if refused else None
-    return StageResult(rows=totals, facts={f"quarantined by {rule}": number for rule, number in sorted(rules.items())}, preview=preview, notes=notes, partitions=counts)
+    return StageResult(
+        rows=totals, facts={f"quarantined by {rule}": number for rule, number in sorted(rules.items())}, preview=preview, notes=notes, partitions=counts
+    )
 
 
 _CARRIED = ("symbol", "timestamp", "close", "adjustment_factor")

@@ -7,7 +7,8 @@ import polars as pl
 
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.models.evaluation import evaluate
-from harmony_pipeline.models.gate import Evidence, decide as held_against_rules
+from harmony_pipeline.models.gate import Evidence
+from harmony_pipeline.models.gate import decide as held_against_rules
 from harmony_pipeline.reports.figures import reliability_curve
 from harmony_pipeline.stages.backtests import latest_backtest
 from harmony_pipeline.stages.market import ALL
@@ -27,7 +28,12 @@ def decide(work: Workspace) -> StageResult:
     if decision.promoted:
         work.registry.promote(candidate, now)
     history = work.lake.read("promotions")
-    work.lake.write("promotions", ALL, pl.concat([history, decision.rules]), work.made_from({"models": work.lake.partitions("models"), "predictions": work.lake.partitions("predictions")}, work.settings.gate))
+    work.lake.write(
+        "promotions",
+        ALL,
+        pl.concat([history, decision.rules]),
+        work.made_from({"models": work.lake.partitions("models"), "predictions": work.lake.partitions("predictions")}, work.settings.gate),
+    )
     return StageResult(
         rows={"promotions": decision.rules.height},
         facts={"model": candidate, "promoted": decision.promoted, "previous champion": previous},

@@ -7,6 +7,7 @@ settles what was open.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import polars as pl
 
@@ -34,7 +35,12 @@ def features(work: Workspace, periods: Sequence[Period]) -> StageResult:
         preview = result.table.tail(5)
         work.progress("features", number, len(periods))
     total = sum(count["features"] for count in counts.values())
-    return StageResult(rows={"features": total}, facts={"feature columns": len(work.feature_set.names), "feature set": work.feature_set.hash}, preview=preview, partitions=counts)
+    return StageResult(
+        rows={"features": total},
+        facts={"feature columns": len(work.feature_set.names), "feature set": work.feature_set.hash},
+        preview=preview,
+        partitions=counts,
+    )
 
 
 def regimes(work: Workspace, periods: Sequence[Period]) -> StageResult:
@@ -59,14 +65,20 @@ def signals(work: Workspace, periods: Sequence[Period]) -> StageResult:
         known = work.lake.read("features", [period.key])
         frames = []
         for name, strategy in strategies.items():
-            rows = signals_of(strategy, known, lambda key=period.key: work.lake.read("bars", [key])).select(pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength")
+            rows = signals_of(strategy, known, partial(work.lake.read, "bars", [period.key])).select(
+                pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength"
+            )
             active[name] += rows.filter(pl.col("side") != 0).height
             frames.append(rows)
         table = pl.concat(frames)
         work.lake.write("signals", period.key, table, work.made_from({"features": [period.key]}, *work.settings.active_strategies.values()))
         counts[period.key] = {"signals": table.height}
         work.progress("signals", number, len(periods))
-    return StageResult(rows={"signals": sum(c["signals"] for c in counts.values())}, facts={f"{name} takes a side on": number for name, number in active.items()}, partitions=counts)
+    return StageResult(
+        rows={"signals": sum(c["signals"] for c in counts.values())},
+        facts={f"{name} takes a side on": number for name, number in active.items()},
+        partitions=counts,
+    )
 
 
 def labels(work: Workspace, periods: Sequence[Period]) -> StageResult:

@@ -114,7 +114,9 @@ def _model(work: Workspace, day: date, account: str) -> TrainedModel:
     period = work.retraining_period_of(day)
     rows = work.lake.read("models", [period.key]).filter(pl.col("horizon") == work.settings.trade_horizon)
     if rows.is_empty():
-        raise NotReady(f"retraining period {period.key} has no model, so {day} cannot be replayed; train it with: harmony backfill model --from {period.key} --to {period.key}")
+        raise NotReady(
+            f"retraining period {period.key} has no model, so {day} cannot be replayed; train it with: harmony backfill model --from {period.key} --to {period.key}"
+        )
     return work.registry.load(rows["model_id"][0])
 
 
@@ -129,4 +131,3 @@ def _states(work: Workspace, day: date) -> dict[str, State]:
             raise NotReady(f"features of {earlier[-1]} have no saved state; make it with: harmony backfill features --from {earlier[-1]} --to {earlier[-1]}")
         saved = work.lake.read("feature_state", [earlier[-1]])
     return states_before(start, work.lake.read("bars", [period.key]), work.feature_set, saved, work.calendar, work.timeframe)
-

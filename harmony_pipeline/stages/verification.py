@@ -77,7 +77,9 @@ def features_fold(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
     pieces: list[pl.DataFrame] = []
     states: States = None
     for start, end in zip([None, *cuts], [*cuts, None], strict=True):
-        piece = bars.filter((pl.col("timestamp") >= start) if start is not None else pl.lit(value=True), (pl.col("timestamp") < end) if end is not None else pl.lit(value=True))
+        piece = bars.filter(
+            (pl.col("timestamp") >= start) if start is not None else pl.lit(value=True), (pl.col("timestamp") < end) if end is not None else pl.lit(value=True)
+        )
         result = _features(work, piece, states)
         states = result.states
         pieces.append(result.table)
@@ -114,7 +116,10 @@ def labels_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.Data
 def disturbed(bars: pl.DataFrame, moment: datetime) -> pl.DataFrame:
     """The same bars with every price and volume from `moment` on changed, differently in each row."""
     wave = 1.0 + 0.3 * ((pl.int_range(pl.len()) * 7919) % 101) / 101.0
-    changed = [pl.when(pl.col("timestamp") >= moment).then(pl.col(name) * wave).otherwise(pl.col(name)).alias(name) for name in ("open", "high", "low", "close", "volume")]
+    changed = [
+        pl.when(pl.col("timestamp") >= moment).then(pl.col(name) * wave).otherwise(pl.col(name)).alias(name)
+        for name in ("open", "high", "low", "close", "volume")
+    ]
     return bars.with_columns(changed)
 
 

@@ -6,7 +6,7 @@
 The samples are synthetic and seeded: `planted_samples` with a strength of 0 holds no signal at all.
 """
 
-# ruff: noqa: D102 - the name of each test is the sentence that it proves
+
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-# ruff: noqa: D102 - the name of a test is its docstring
+
 """The obligations of `MarketDataSource` as tests: a new source inherits them and supplies facts.
 
     class TestMySource(SourceContract):

@@ -8,7 +8,7 @@ The rows are made up: every required feature in its usual range after a warm-up 
 quarters. A strategy that reads something stranger overrides `feature`.
 """
 
-# ruff: noqa: D102 - a test's name is the law that it proves
+
 
 from datetime import UTC, datetime, timedelta
 

@@ -3,10 +3,11 @@
 from datetime import date
 
 import pytest
+
 from harmony_pipeline.stages import backtests, promotion, robustness
 from harmony_pipeline.stages.everything import run_research
-from harmony_pipeline.testing.tiny import tiny_settings
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.testing.tiny import tiny_settings
 
 pytestmark = pytest.mark.slow
 

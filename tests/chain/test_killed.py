@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+
 from harmony_pipeline import sql
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages.everything import run_research

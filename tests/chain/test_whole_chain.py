@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import backtests, live, market, models, promotion, research, robustness, scanner
 from harmony_pipeline.stages.everything import run_research, run_stages

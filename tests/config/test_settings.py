@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from harmony_pipeline.config import described, load_settings
 from harmony_pipeline.errors import ConfigError
 
@@ -36,7 +37,7 @@ def test_an_unknown_key_is_refused_by_file_line_name_and_valid_choices(tmp_path)
     ],
 )
 def test_impossible_values_are_refused_in_words(tmp_path, text, expected):
-    with pytest.raises(ConfigError, match="harmony.toml") as caught:
+    with pytest.raises(ConfigError, match=r"harmony\.toml") as caught:
         settings_from(tmp_path, text)
     assert expected in str(caught.value)
 

@@ -3,6 +3,7 @@ import warnings
 import dagster as dg
 import pytest
 from golden_graph import GOLDEN, graph_text
+
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.errors import ConfigError
@@ -42,7 +43,7 @@ def test_a_range_is_named_by_keys_or_by_dates_inside_them():
 
 def test_an_unknown_asset_is_refused_with_the_valid_ones(tmp_path):
     runner = Runner.of(tiny_settings(tmp_path))
-    with pytest.raises(ConfigError, match="choose one of.*bars"):
+    with pytest.raises(ConfigError, match=r"choose one of.*bars"):
         runner.backfill("barz", None, None)
 
 

@@ -236,8 +236,10 @@ def test_new_york_stamps_read_as_utc_are_noticed_although_stocks_trade_then() ->
     as_if_utc = [datetime(2024, month, 9, 9, 30, tzinfo=UTC) + timedelta(minutes=15 * at) for month in (1, 7) for at in range(26)]
     result = judged(raw(*(bar(stamp, row=row) for row, stamp in enumerate(as_if_utc, 2))))
     assert result.counts["notes"] == [
-        "only 31% of the rows of AAA.csv lie in regular hours; read as America/New_York time 100% would: "
-        'if they should, set market.files.timezone = "America/New_York"'
+        (
+            "only 31% of the rows of AAA.csv lie in regular hours; read as America/New_York time 100% would: "
+            'if they should, set market.files.timezone = "America/New_York"'
+        )
     ]
 
 

@@ -138,7 +138,7 @@ def test_the_table_is_the_declared_one_with_every_path_of_every_scenario():
     assert counts == {"none": 1, **dict.fromkeys(BY_NAME, 50)}
     assert result.table["backtest_id"].unique().to_list() == ["mine"]
     assert (result.table["max_drawdown"] <= 0.0).all()
-    assert rows(result, "stressed").select("miss_probability", "slippage_bps", "anomaly_probability", "block").unique().rows() == [(0.1, 2.0, 0.01, 10)]
+    assert rows(result, "stressed").select("miss_probability", "slippage_bps", "anomaly_probability", "block").unique().rows() == [(0.1, 2.0, 0.002, 10)]
     assert rows(result, "bootstrap").select("miss_probability", "slippage_bps", "anomaly_probability", "block").unique().rows() == [(0.0, 0.0, 0.0, 1)]
 
 

@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
+
 from harmony_pipeline import sql
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import Lake
@@ -42,7 +43,7 @@ def test_every_check_and_query_runs_on_an_empty_lake(empty, path):
 
 
 def test_a_query_that_is_not_understood_is_explained_with_the_views_that_exist(empty):
-    with pytest.raises(DataError, match="views: .*bars"):
+    with pytest.raises(DataError, match=r"views: .*bars"):
         sql.query(empty, "select * from barz")
 
 
@@ -75,9 +76,33 @@ def test_a_check_finds_the_planted_fault(tmp_path, name):
     lake = Lake(tmp_path).open()
     for table, partition, rows in PLANTED[name]:
         schema = lake.tables[table]
-        frame = schema.empty() if rows is None else pl.DataFrame(rows if isinstance(rows, list) else [rows], schema_overrides={k: v for k, v in schema.dtypes.items()})
+        frame = (
+            schema.empty()
+            if rows is None
+            else pl.DataFrame(rows if isinstance(rows, list) else [rows], schema_overrides=schema.dtypes)
+        )
         lake.write(table, partition, frame)
     if name == "accounting_closes":
         lake.write("quarantine", "2024", pl.concat([lake.tables["quarantine"].empty()]))
-        lake.write("bars", "2024", pl.DataFrame([{"symbol": "A", "timeframe": "1Hour", "timestamp": stamp(h), "session": "regular", "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0, "adjustment_factor": 1.0} for h in (15, 16)]))
+        lake.write(
+            "bars",
+            "2024",
+            pl.DataFrame(
+                [
+                    {
+                        "symbol": "A",
+                        "timeframe": "1Hour",
+                        "timestamp": stamp(h),
+                        "session": "regular",
+                        "open": 1.0,
+                        "high": 1.0,
+                        "low": 1.0,
+                        "close": 1.0,
+                        "volume": 1.0,
+                        "adjustment_factor": 1.0,
+                    }
+                    for h in (15, 16)
+                ]
+            ),
+        )
     assert sql.query(lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()).height
