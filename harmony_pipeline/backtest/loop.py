@@ -3,12 +3,14 @@
 The law: this loop holds no rule of its own. Each step is a kernel that the live session calls too.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.backtest.portfolio import INTENTS_A_DECISION, INTENTS_A_REPORT, apply_dividend, apply_report, apply_split, decide, mark
 from harmony_pipeline.execution.exchange import MAX_REPORTS, match_open, match_range, split_orders, status_after, submit
-from harmony_pipeline.execution.records import FILL, OPEN, ORDER, REFUSED, REPORT, SPLIT, TRADE, Records, records
+from harmony_pipeline.execution.records import ENTRY, EXIT, FILL, OPEN, ORDER, REFUSED, REPORT, SPLIT, STOP, Record, Records, records
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
@@ -50,6 +52,7 @@ def run(
     `bars` is sorted by (at, symbol). `next_action[s]` points at the first action of symbol s that is not behind; it is moved on too.
     """
     account, rules = account_[0], rules_[0]
+    first: Any = np.int64(0)  # a plain 0 would be a type of its own to numba, and compile everything below twice
     room = LOG_ROWS_A_SYMBOL * len(positions)
     i = at[NEXT_BAR]
     while i < len(bars):
@@ -64,15 +67,16 @@ def run(
             symbol = bar["symbol"]
             position = positions[symbol]
             due = next_action[symbol]
-            # Most bars bring nothing: asking first spares a call with many arguments, which would cost more than the bar.
+            # Most bars bring nothing. Asking first spares calls with many arguments, which cost more than the bar itself.
             if due < len(actions) and actions[due]["symbol"] == symbol and actions[due]["date"] <= bar["date"]:
                 _act(positions, account, orders, keys, rules, bar, actions, next_action, intents, reports, order_log, fill_log, trade_log, at)
-            n = match_open(orders, keys, rules, bar, reports, 0)
-            if n > 0:
+            if orders[symbol, EXIT]["status"] == OPEN or orders[symbol, ENTRY]["status"] == OPEN:
+                n = match_open(orders, keys, rules, bar, reports, first)
                 _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
-            n = match_range(orders, keys, rules, bar, reports, 0)
-            if n > 0:
-                _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
+            if orders[symbol, STOP]["status"] == OPEN:
+                n = match_range(orders, keys, rules, bar, reports, first)
+                if n > 0:
+                    _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
             mark(position, account, bar)
         check_breakers(rules, account)
         row = equity_log[at[EQUITIES]]
@@ -83,7 +87,7 @@ def run(
         row["net"] = account["net_value"]
         row["drawdown"] = account["equity"] / account["peak"] - 1.0
         at[EQUITIES] += 1
-        count = decide(positions, account, rules, bars, i, stop, intents, 0)
+        count = decide(positions, account, rules, bars, i, stop, intents, first)
         if count > 0:
             _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
         i = stop
@@ -93,11 +97,11 @@ def run(
 @kernel
 def _act(
     positions: Records,
-    account: Records,
+    account: Record,
     orders: Records,
     keys: NDArray[np.uint64],
-    rules: Records,
-    bar: Records,
+    rules: Record,
+    bar: Record,
     actions: Records,
     next_action: NDArray[np.int64],
     intents: Records,
@@ -108,12 +112,13 @@ def _act(
     at: NDArray[np.int64],
 ) -> None:
     """Corporate actions of the bar's symbol that have come due since its last bar; those of dates already traded are behind."""
+    first: Any = np.int64(0)
     symbol = bar["symbol"]
     k = next_action[symbol]
     while k < len(actions) and actions[k]["symbol"] == symbol and actions[k]["date"] <= bar["date"]:
         if actions[k]["date"] > positions[symbol]["last_date"]:
             if actions[k]["kind"] == SPLIT:
-                n = split_orders(orders, rules, symbol, actions[k]["value"], bar["at"], reports, 0)
+                n = split_orders(orders, rules, symbol, actions[k]["value"], bar["at"], reports, first)
                 _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
                 at[TRADES] = apply_split(positions[symbol], account, rules, actions[k]["value"], bar, trade_log, at[TRADES])
             else:
@@ -125,10 +130,10 @@ def _act(
 @kernel
 def _hear(
     positions: Records,
-    account: Records,
+    account: Record,
     orders: Records,
     keys: NDArray[np.uint64],
-    rules: Records,
+    rules: Record,
     intents: Records,
     reports: Records,
     n: int,
@@ -138,6 +143,7 @@ def _hear(
     at: NDArray[np.int64],
 ) -> None:
     """Log each report, give it to the portfolio, and submit what it answers (the legs of a filled entry, which are accepted in silence)."""
+    first: Any = np.int64(0)
     for k in range(n):
         report = reports[k]
         order = order_log[report["ticket"]]
@@ -146,7 +152,7 @@ def _hear(
         if report["kind"] == FILL:
             fill_log[at[FILLS]] = report
             at[FILLS] += 1
-        count, at[TRADES] = apply_report(positions, account, rules, report, intents, 0, trade_log, at[TRADES])
+        count, at[TRADES] = apply_report(positions, account, rules, report, intents, first, trade_log, at[TRADES])
         for j in range(count):
             _log_order(intents[j], order_log, at)
             submit(orders, keys, rules, intents[j], reports, n)
@@ -155,10 +161,10 @@ def _hear(
 @kernel
 def _send(
     positions: Records,
-    account: Records,
+    account: Record,
     orders: Records,
     keys: NDArray[np.uint64],
-    rules: Records,
+    rules: Record,
     intents: Records,
     count: int,
     reports: Records,
@@ -168,17 +174,18 @@ def _send(
     at: NDArray[np.int64],
 ) -> None:
     """Log and submit each intent of a decision in order; what the exchange answers is heard at once."""
+    first: Any = np.int64(0)
     for k in range(count):
         if intents[k]["status"] == OPEN or intents[k]["status"] == REFUSED:
             _log_order(intents[k], order_log, at)
-        n = submit(orders, keys, rules, intents[k], reports, 0)
+        n = submit(orders, keys, rules, intents[k], reports, first)
         # An answer to a submission is a rejection or a cancellation: it never calls for a new intent, so `intents` may be shared.
         if n > 0:
             _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
 
 
 @kernel
-def _log_order(intent: Records, order_log: Records, at: NDArray[np.int64]) -> None:
+def _log_order(intent: Record, order_log: Records, at: NDArray[np.int64]) -> None:
     intent["ticket"] = at[ORDERS]
     order_log[at[ORDERS]] = intent
     at[ORDERS] += 1

@@ -1,12 +1,12 @@
 """What a backtest was worth: the figures named in `schemas.METRICS`.
 
 The law: ratios come from *daily* returns by exchange date (the last equity of each session against that of the session before), so they do not
-depend on the bar size; they are annualised by the calendar's sessions. Deviations are sample deviations (ddof 1); Sortino divides by the downside deviation of the
-full sample (Sortino and Price 1994): days above zero count as zero, they are not left out. What cannot be measured (one day, no variance, no losing
+depend on the bar size; they are annualised by the calendar's sessions. Deviations are sample deviations (ddof 1); Sortino divides by the downside deviation of
+the full sample (Sortino and Price 1994): days above zero count as zero, they are not left out. What cannot be measured (one day, no variance, no losing
 trade) is null, not zero.
 
-skew and kurtosis are m3 / m2**1.5 and m4 / m2**2 (3 for a normal sample). max_drawdown is the least `drawdown` of the equity table, bar by bar, and so negative or
-zero; calmar is annual_return over its size. turnover is the value traded a year over mean equity; exposure the mean of gross exposure over equity.
+skew and kurtosis are m3 / m2**1.5 and m4 / m2**2 (3 for a normal sample). max_drawdown is the least `drawdown` of the equity table, bar by bar, and so never
+positive; calmar is annual_return over its size. turnover is the value traded a year over mean equity; exposure the mean of gross exposure over equity.
 
 Interval of the Sharpe ratio: Lo, "The Statistics of Sharpe Ratios", FAJ 2002, with the skew and kurtosis terms of Mertens, "Comments on variance of the IID
 estimator in Lo (2002)": n * var(SR) = 1 + SR**2 / 2 - skew * SR + (kurtosis - 3) / 4 * SR**2, SR by day.
@@ -27,13 +27,13 @@ _ANY_REGULAR_BAR = "1Hour"  # a bar of this size finds the session of every regu
 
 
 def daily_returns(equity: pl.DataFrame, calendar: Calendar, initial: float | None = None, timeframe: str | None = None) -> pl.DataFrame:
-    """timestamp (midnight UTC of the session date), return: one row a session of `equity` (schemas.EQUITY of one backtest).
+    """One row a session of `equity` (schemas.EQUITY of one backtest): timestamp (midnight UTC of the session date), return.
 
     The first session is measured from `initial`, by default from the first row: no position can be open there in a run that starts
     with cash. Daily bars are recognised by their stamps when `timeframe` is not given.
     """
     if timeframe is None:
-        timeframe = "1Day" if (equity["timestamp"].dt.time() == pl.time(0)).all() and _are_sessions(equity, calendar) else _ANY_REGULAR_BAR
+        timeframe = "1Day" if _are_daily(equity["timestamp"], calendar) else _ANY_REGULAR_BAR
     dated = calendar.with_session(equity.select("timestamp", "equity").sort("timestamp"), timeframe)
     last = dated.group_by("session_date", maintain_order=True).agg(pl.col("equity").last())
     first = initial if initial is not None else (equity["equity"][0] if equity.height else 1.0)
@@ -43,7 +43,9 @@ def daily_returns(equity: pl.DataFrame, calendar: Calendar, initial: float | Non
     )
 
 
-def sharpe_interval(returns: Sequence[float] | NDArray[np.float64] | pl.Series, level: float = 0.95, sessions_per_year: int = 1) -> tuple[float | None, float | None]:
+def sharpe_interval(
+    returns: Sequence[float] | NDArray[np.float64] | pl.Series, level: float = 0.95, sessions_per_year: int = 1
+) -> tuple[float | None, float | None]:
     """(low, high) of the Sharpe ratio of daily returns, annualised when `sessions_per_year` is given; (None, None) when it cannot be measured."""
     sample = np.asarray(returns, dtype=np.float64)
     moments = _moments(sample)
@@ -132,7 +134,7 @@ def _cost_metrics(equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: in
     }
 
 
-def _are_sessions(equity: pl.DataFrame, calendar: Calendar) -> bool:
-    """Whether the rows look like daily bars: no date twice, each one a session."""
-    dates = equity["timestamp"].dt.date()
-    return dates.n_unique() == len(dates) and all(calendar.is_session(day) for day in dates.to_list())
+def _are_daily(stamps: pl.Series, calendar: Calendar) -> bool:
+    """Whether the rows look like daily bars: all at midnight UTC, no date twice, each one a session."""
+    dates = stamps.dt.date()
+    return bool((stamps == dates.cast(stamps.dtype)).all()) and dates.n_unique() == len(dates) and all(map(calendar.is_session, dates.to_list()))

@@ -28,9 +28,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from harmony_pipeline.execution.costs import LEAST_PRICE, floor_to_lot, notional, to_lot
+from harmony_pipeline.backtest.positions import average_exit, close_trade, enter, leave, restate, revalue
+from harmony_pipeline.execution.costs import LEAST_PRICE, floor_to_lot, notional
 from harmony_pipeline.execution.records import (
     ACCOUNT,
     BEFORE_EVERYTHING,
@@ -132,28 +131,30 @@ def apply_split(position: Record, account: Record, rules: Record, ratio: float, 
     account["cash"] += amount
     position["cash_flow"] += amount
     position["quantity"] = position["side"] * whole
-    _value(position, account, bar["open"])
+    revalue(position, account, bar["open"])
     if whole > 0.0:
-        _restate(position, account)
+        restate(position, account)
         return n_trades
     position["exit_reason"] = BY_CASH_IN_LIEU
-    _average_exit(position, bar["open"], fraction)
-    return _close_trade(position, account, bar["symbol"], bar["at"], trades, n_trades)
+    average_exit(position, bar["open"], fraction)
+    return close_trade(position, account, bar["symbol"], bar["at"], trades, n_trades)
 
 
 @kernel
-def apply_report(positions: Records, account: Record, rules: Record, report: Record, intents: Records, n: int, trades: Records, n_trades: int) -> tuple[int, int]:
+def apply_report(
+    positions: Records, account: Record, rules: Record, report: Record, intents: Records, n: int, trades: Records, n_trades: int
+) -> tuple[int, int]:
     """Take in what the exchange or the broker says about one order. Returns (intents, trades) written so far: bracket legs, a closed round trip."""
     position = positions[report["symbol"]]
     role = report["role"]
     if report["kind"] == FILL:
         if role == ENTRY:
-            _enter(position, account, report)
+            enter(position, account, rules, report)
         else:
             if role != EXIT and position["exit_reason"] == NO_REASON:
                 position["exit_reason"] = BY_STOP if role == STOP else BY_TAKE
-            _leave(position, account, rules, report)
-    elif role == STOP or role == TAKE:
+            leave(position, account, rules, report)
+    elif role in (STOP, TAKE):
         _leg_ended(position, report)
     if report["closed"] == 1:
         if role == ENTRY:
@@ -166,8 +167,8 @@ def apply_report(positions: Records, account: Record, rules: Record, report: Rec
         else:
             position["legs_working"] = 0
     if position["side"] != 0 and position["quantity"] == 0.0:
-        n_trades = _close_trade(position, account, report["symbol"], report["at"], trades, n_trades)
-    _restate(position, account)
+        n_trades = close_trade(position, account, report["symbol"], report["at"], trades, n_trades)
+    restate(position, account)
     return n, n_trades
 
 
@@ -178,8 +179,8 @@ def mark(position: Record, account: Record, bar: Record) -> None:
     position["last_date"] = bar["date"]
     if position["quantity"] != 0.0:
         position["bars_held"] += 1
-        _value(position, account, bar["close"])
-        _restate(position, account)
+        revalue(position, account, bar["close"])
+        restate(position, account)
     account["equity"] = account["cash"] + account["net_value"]
 
 
@@ -247,7 +248,7 @@ def close_position(position: Record, account: Record, symbol: int, reason: int, 
     intent["entry_at"] = position["entry_at"]
     intent["model"] = position["model"]
     intent["reason"] = reason
-    _restate(position, account)
+    restate(position, account)
     return n + 1
 
 
@@ -278,53 +279,8 @@ def _decide_entry(position: Record, account: Record, rules: Record, bar: Record,
         position["pending_signal_at"] = bar["at"]
         position["pending_volatility"] = bar["volatility"]
         position["pending_model"] = bar["model"]
-        _restate(position, account)
+        restate(position, account)
     return n + 1
-
-
-@kernel
-def _enter(position: Record, account: Record, report: Record) -> None:
-    """Open the round trip, or add to it when a broker fills one entry in several parts."""
-    value = notional(report["price"], report["quantity"])
-    if position["side"] == 0:
-        position["side"] = report["side"]
-        position["entry_at"] = position["pending_at"]
-        position["entry_bar"] = report["at"]
-        position["entry_signal_at"] = position["pending_signal_at"]
-        position["entry_reference"] = report["reference"]
-        position["entry_factor"] = report["factor"]
-        position["volatility"] = position["pending_volatility"]
-        position["model"] = position["pending_model"]
-        position["bars_held"] = 0
-    total = position["entry_quantity"] + report["quantity"]
-    position["entry_price"] += (report["price"] - position["entry_price"]) * (report["quantity"] / total)
-    position["entry_quantity"] = total
-    position["entry_value"] += value
-    position["quantity"] += report["side"] * report["quantity"]
-    _pay(position, account, -report["side"] * value, report)
-
-
-@kernel
-def _leave(position: Record, account: Record, rules: Record, report: Record) -> None:
-    position["quantity"] = to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
-    _average_exit(position, report["price"], report["quantity"])
-    _pay(position, account, -report["side"] * notional(report["price"], report["quantity"]), report)
-
-
-@kernel
-def _pay(position: Record, account: Record, amount: int, report: Record) -> None:
-    account["cash"] += amount - report["fee"]
-    position["cash_flow"] += amount - report["fee"]
-    position["fees"] += report["fee"]
-    position["slippage"] += report["slippage"] * report["quantity"]
-    _value(position, account, report["price"])
-
-
-@kernel
-def _average_exit(position: Record, price: float, quantity: float) -> None:
-    position["exit_quantity"] += quantity
-    if position["exit_quantity"] > 0.0:
-        position["exit_price"] += (price - position["exit_price"]) * (quantity / position["exit_quantity"])
 
 
 @kernel
@@ -386,61 +342,3 @@ def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decid
     intent["quantity"] = intent["remaining"] = intent["level"] = intent["factor"] = intent["volatility"] = 0.0
     intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent["reason"] = intent["fills"] = intent["ticket"] = 0
     intent["model"] = NO_MODEL
-
-
-@kernel
-def _close_trade(position: Record, account: Record, symbol: int, at: int, trades: Records, n_trades: int) -> int:
-    """Write the round trip down and forget it."""
-    trade = trades[n_trades]
-    trade["symbol"] = symbol
-    trade["side"] = position["side"]
-    trade["quantity"] = position["entry_quantity"]
-    trade["entry_at"] = position["entry_at"]
-    trade["entry_bar"] = position["entry_bar"]
-    trade["entry_price"] = position["entry_price"]
-    trade["exit_bar"] = at
-    trade["exit_price"] = position["exit_price"]
-    trade["exit_reason"] = position["exit_reason"]
-    trade["fees"] = position["fees"]
-    trade["slippage"] = position["slippage"]
-    trade["pnl"] = position["cash_flow"]
-    trade["entry_value"] = position["entry_value"]
-    trade["model"] = position["model"]
-    _value(position, account, 0.0)
-    position["quantity"] = position["entry_price"] = position["entry_reference"] = position["entry_factor"] = position["entry_quantity"] = 0.0
-    position["stop_level"] = position["take_level"] = position["volatility"] = position["exit_quantity"] = position["exit_price"] = position["slippage"] = 0.0
-    position["side"] = position["entry_at"] = position["entry_bar"] = position["entry_signal_at"] = position["entry_value"] = position["exit_reason"] = 0
-    position["cash_flow"] = position["fees"] = position["bars_held"] = position["exit_at"] = 0
-    position["model"] = NO_MODEL
-    _restate(position, account)
-    return n_trades + 1
-
-
-@kernel
-def _value(position: Record, account: Record, price: float) -> None:
-    value = notional(price, position["quantity"])
-    account["net_value"] += value - position["value"]
-    account["gross_value"] += abs(value) - abs(position["value"])
-    position["value"] = value
-
-
-@kernel
-def _restate(position: Record, account: Record) -> None:
-    """This symbol's part of the account's exposure, over every outcome that its working orders may lead to: integers, so exact in any order."""
-    value = position["value"]
-    lowest = highest = value
-    gross = abs(value)
-    if position["exit_working"] == 1:
-        lowest, highest = min(lowest, 0), max(highest, 0)
-    if position["entry_working"] == 1:
-        pending = position["pending_value"]
-        lowest, highest, gross = min(lowest, pending), max(highest, pending), max(gross, abs(pending))
-    counted = 1 if position["entry_working"] == 1 or position["quantity"] != 0.0 else 0
-    account["lowest"] += lowest - position["lowest"]
-    account["highest"] += highest - position["highest"]
-    account["gross"] += gross - position["gross"]
-    account["counted"] += counted - position["counted"]
-    position["lowest"] = lowest
-    position["highest"] = highest
-    position["gross"] = gross
-    position["counted"] = counted

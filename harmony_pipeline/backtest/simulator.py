@@ -29,6 +29,7 @@ from harmony_pipeline.execution.records import (
     NO_SIGNAL,
     OPEN,
     ORDER,
+    PARTIALLY_FILLED,
     REPORT,
     SPLIT,
     TRADE,
@@ -38,7 +39,7 @@ from harmony_pipeline.execution.records import (
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import BACKTESTS
 
-_FIRST_LOG_ROWS = 4096
+_FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def run_backtest(
 
     bars: schemas.BARS. signals: symbol, timestamp (start of the bar at whose end it is known), side, strength, volatility (volatility_20 of that bar),
     probability (null: no model), model_id (null: none); a bar without a row says nothing, so a position that follows signals is held. actions:
-    schemas.CORPORATE_ACTIONS; those of dates that the state has already traded are behind. Raises DataError on a duplicate bar or signal.
+    schemas.CORPORATE_ACTIONS; those of dates that the state has already traded are behind. Raises DataError on a duplicate bar or signal,
+    and on a side that is none.
     """
     table = _joined(bars, signals, calendar, timeframe)
     models = table["model_id"].drop_nulls().unique().to_list()
@@ -122,10 +124,15 @@ def _joined(bars: pl.DataFrame, signals: pl.DataFrame, calendar: Calendar, timef
         probability=pl.col("probability").cast(pl.Float64),
         model_id=pl.col("model_id").cast(pl.String),
     )
+    strange = said.filter(~pl.col("signal").is_in([-1, 0, 1]))
+    if strange.height:
+        raise DataError(f"signals hold side {strange['signal'][0]} for {strange['symbol'][0]} at {strange['timestamp'][0]}: a side is -1, 0 or 1")
     stamped = calendar.with_session(regular, timeframe).drop("session")
     table = stamped.join(said, on=["symbol", "timestamp"], how="left", maintain_order="left").sort("timestamp", "symbol", maintain_order=True)
     if table.height != regular.height:
-        raise DataError(f"signals hold {table.height - regular.height} rows too many for their bars: each (symbol, timestamp) may have one; drop the duplicates")
+        raise DataError(
+            f"signals hold {table.height - regular.height} rows too many for their bars: each (symbol, timestamp) may have one; drop the duplicates"
+        )
     repeated = table.filter((pl.col("timestamp") == pl.col("timestamp").shift()) & (pl.col("symbol") == pl.col("symbol").shift()))
     if repeated.height:
         raise DataError(f"bars hold {repeated['symbol'][0]} at {repeated['timestamp'][0]} twice: use the validated table `bars`")
@@ -178,7 +185,9 @@ def _simulate(bars: Records, actions: Records, rules: Records, state: TradingSta
     carried = state.exchange.orders[state.exchange.orders["status"] == OPEN]
     spare = loop.LOG_ROWS_A_SYMBOL * count
     room = _FIRST_LOG_ROWS + spare + len(carried)
-    logs = _Logs(records(room, ORDER), records(room, REPORT), records(room, TRADE), records(min(1, len(bars)) + int(np.count_nonzero(np.diff(bars["at"]))), loop.EQUITY))
+    logs = _Logs(
+        records(room, ORDER), records(room, REPORT), records(room, TRADE), records(min(1, len(bars)) + int(np.count_nonzero(np.diff(bars["at"]))), loop.EQUITY)
+    )
     at = np.zeros(5, dtype=np.int64)
     _carry(state, carried, logs, at)
     next_action = np.searchsorted(actions["symbol"], np.arange(count)).astype(np.int64)
@@ -198,6 +207,7 @@ def _carry(state: TradingState, carried: Records, logs: _Logs, at: NDArray[np.in
     """Orders that already work get their row in the log."""
     logs.orders[: len(carried)] = carried
     logs.orders["ticket"][: len(carried)] = np.arange(len(carried))
+    logs.orders["status"][: len(carried)] = np.where(carried["fills"] > 0, PARTIALLY_FILLED, OPEN)
     for row, order in enumerate(carried):
         state.exchange.orders[order["symbol"], order["role"]]["ticket"] = row
     at[loop.ORDERS] = len(carried)

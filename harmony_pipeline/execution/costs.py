@@ -44,7 +44,7 @@ def taker_price(rules: Record, side: int, reference: float, volatility: float, q
 
 @kernel
 def notional(price: float, quantity: float) -> int:
-    """price * quantity in money units, half to even; signed as `quantity` is."""
+    """Value of a fill or a position in money units, price * quantity half to even; signed as `quantity` is."""
     return int(np.rint(price * quantity * MONEY))
 
 
@@ -53,8 +53,8 @@ def fee(rules: Record, side: int, price: float, quantity: float) -> int:
     """Fees of one fill in money units: by value, by share, and on sales; half up to the cent."""
     value = price * quantity
     bps = rules["fee_bps"] + (rules["sell_fee_bps"] if side < 0 else 0.0)
-    total = value * bps / 1e4 + rules["fee_per_share"] * quantity
-    return int(math.floor(total * 100.0 + 0.5)) * 100
+    total: float = value * bps / 1e4 + rules["fee_per_share"] * quantity
+    return math.floor(total * 100.0 + 0.5) * 100
 
 
 @kernel
@@ -66,4 +66,4 @@ def floor_to_lot(quantity: float, lot_size: float) -> float:
 @kernel
 def to_lot(quantity: float, lot_size: float) -> float:
     """`quantity`, which is a whole number of lots but for float error, without the error."""
-    return np.rint(quantity / lot_size) * lot_size
+    return float(np.rint(quantity / lot_size) * lot_size)

@@ -86,7 +86,7 @@ class ExchangeState:
 
 @kernel
 def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Record, reports: Records, n: int) -> int:
-    """Take one intent. OPEN: it works, or is rejected by chance (REJECT). CANCELED: the working order of that role, if any, is canceled (CANCEL). REFUSED: nothing.
+    """Take one intent. OPEN: it works, or is rejected by chance (REJECT). CANCELED: the working order of that role is canceled, if any (CANCEL). REFUSED: nothing.
 
     Legs come with a filled entry and are never rejected. A reversing entry (`after_exit`) whose exit does not work is canceled at once.
     """
@@ -167,7 +167,7 @@ def status_after(order_fills: int, kind: int, closed: int) -> int:
         return REJECTED
     if closed == 0:
         return PARTIALLY_FILLED if order_fills > 0 else OPEN
-    if kind == CANCEL or kind == EXPIRE:
+    if kind in (CANCEL, EXPIRE):
         return PARTIALLY_FILLED if order_fills > 0 else CANCELED
     return FILLED
 

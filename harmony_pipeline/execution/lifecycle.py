@@ -80,8 +80,7 @@ TRANSITIONS: dict[type[AnyOrderFact], Row] = {
     | _stay(S.CANCELED, S.EXPIRED, S.REPLACED),  # executed before the end, delivered after it: the shares are ours
     ev.OrderFilled: _to(S.FILLED, *_WORKING, S.FILLED)  # from CANCEL_REQUESTED and REPLACE_REQUESTED: the fill won the race
     | _to(S.FILLED, S.CANCELED, S.EXPIRED),  # 204 for the cancel, then `fill`: believed, since shares do not lie
-    ev.OrderCancelRequested: _to(S.CANCEL_REQUESTED, *_WORKING)
-    | _stay(*FINAL - {S.REFUSED}),  # `pending_cancel` delivered after the end
+    ev.OrderCancelRequested: _to(S.CANCEL_REQUESTED, *_WORKING) | _stay(*FINAL - {S.REFUSED}),  # `pending_cancel` delivered after the end
     ev.OrderCancelRejected: _to(S.ACCEPTED, S.CANCEL_REQUESTED)  # still working (with a fill: see `apply`)
     | _stay(S.SUBMITTED, S.UNKNOWN, S.ACCEPTED, S.HELD, S.PARTIALLY_FILLED, S.REPLACE_REQUESTED)
     | _stay(S.FILLED, S.CANCELED, S.EXPIRED, S.REPLACED, S.REJECTED),  # 422 'order is already in "filled" state': a success
@@ -98,7 +97,9 @@ TRANSITIONS: dict[type[AnyOrderFact], Row] = {
     ev.OrderReplaced: _to(S.REPLACED, *_WORKING, S.REPLACED),  # what was filled before stays with the old order, the new one carries the rest
     ev.OrderAdjusted: _stay(*_WORKING),  # a split while it works; a final order is never adjusted
 }
-TABLE: dict[tuple[Status, type[AnyOrderFact]], Status] = dict(chain.from_iterable((((before, fact), after) for before, after in row.items()) for fact, row in TRANSITIONS.items()))
+TABLE: dict[tuple[Status, type[AnyOrderFact]], Status] = dict(
+    chain.from_iterable((((before, fact), after) for before, after in row.items()) for fact, row in TRANSITIONS.items())
+)
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -171,11 +172,14 @@ def _executed(order: Order, event: ev.OrderPartiallyFilled, after: Status) -> Or
     seen = order.seen_quantity + event.quantity
     ordered = order.quantity + QUANTITY_TOLERANCE
     if event.quantity <= 0.0 or event.price <= 0.0 or event.side != order.terms.side:
-        raise BrokerContradiction(f"execution {event.execution_id} of order {order.client_order_id} is {event.side} {event.quantity} at {event.price}, ordered was {order.terms.side} {order.quantity}")
+        raise BrokerContradiction(
+            f"execution {event.execution_id} of order {order.client_order_id} is {event.side} {event.quantity} at {event.price}, "
+            f"ordered was {order.terms.side} {order.quantity}: reconcile it with the broker"
+        )
     if total > ordered or seen > total + QUANTITY_TOLERANCE or event.quantity > event.cumulative_quantity + QUANTITY_TOLERANCE:
         raise BrokerContradiction(
-            f"execution {event.execution_id} brings order {order.client_order_id} to {max(total, seen)} shares (the broker counts {event.cumulative_quantity}), "
-            f"ordered were {order.quantity}: reconcile positions with the broker"
+            f"execution {event.execution_id} brings order {order.client_order_id} to {max(total, seen)} shares "
+            f"(the broker counts {event.cumulative_quantity}), ordered were {order.quantity}: reconcile positions with the broker"
         )
     if type(event) is ev.OrderFilled and abs(total - order.quantity) > QUANTITY_TOLERANCE:
         raise BrokerContradiction(f"order {order.client_order_id} is said to be filled with {total} of {order.quantity} shares: look it up at the broker")
@@ -189,3 +193,12 @@ def start(intent: ev.OrderIntended | ev.OrderRefused) -> Order:
     """The order of an intent that was just written down, or of one that our own limits refused."""
     order = Order(intent.order)
     return order if isinstance(intent, ev.OrderIntended) else apply(order, intent)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram for the docs: the rows that change the status, in a fixed order."""
+    facts = {kind: number for number, kind in enumerate(FACTS)}
+    moves = sorted(
+        ((before, after, kind) for (before, kind), after in TABLE.items() if before is not after), key=lambda row: (list(Status).index(row[0]), facts[row[2]])
+    )
+    return "\n".join(["stateDiagram-v2", *(f"    {before} --> {after}: {kind.__struct_config__.tag}" for before, after, kind in moves)])

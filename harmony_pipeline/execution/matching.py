@@ -6,6 +6,8 @@ orders meet the bar at its open; the legs of a bracket meet its open, high and l
 
 import math
 
+import numpy as np
+
 from harmony_pipeline.execution.costs import fee, floor_to_lot, taker_price
 from harmony_pipeline.execution.luck import FRACTION_DRAW, PARTIAL_DRAW, REJECTED_DRAW, uniform
 from harmony_pipeline.execution.records import FILL, Record
@@ -13,17 +15,18 @@ from harmony_pipeline.kernel import kernel
 
 
 @kernel
-def is_rejected(rules: Record, key: int, order: Record) -> bool:
+def is_rejected(rules: Record, key: np.uint64, order: Record) -> bool:
     """Whether chance rejects an order as it is submitted; drawn by the decision's time."""
-    return rules["reject_probability"] > 0.0 and uniform(rules["seed"], key, order["decided_at"], order["role"], REJECTED_DRAW) < rules["reject_probability"]
+    chance = rules["reject_probability"]
+    return bool(chance > 0.0 and uniform(rules["seed"], key, order["decided_at"], order["role"], REJECTED_DRAW) < chance)
 
 
 @kernel
-def fillable(rules: Record, key: int, order: Record, bar: Record) -> float:
+def fillable(rules: Record, key: np.uint64, order: Record, bar: Record) -> float:
     """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance (drawn by the bar's time); whole lots."""
     lot = rules["lot_size"]
     volume = bar["volume"] if bar["volume"] > 0.0 else 0.0
-    quantity = min(order["remaining"], floor_to_lot(rules["max_participation"] * volume, lot))
+    quantity: float = min(order["remaining"], floor_to_lot(rules["max_participation"] * volume, lot))
     chance = rules["partial_fill_probability"]
     if chance > 0.0 and uniform(rules["seed"], key, bar["at"], order["role"], PARTIAL_DRAW) < chance:
         quantity = floor_to_lot(quantity * uniform(rules["seed"], key, bar["at"], order["role"], FRACTION_DRAW), lot)

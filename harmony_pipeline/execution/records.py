@@ -65,7 +65,7 @@ RULES = np.dtype(
 BAR = np.dtype(
     [
         ("at", "i8"), ("end", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("volume", "f8"), ("factor", "f8"),
-        ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i4"), ("date", "i4"), ("signal", "i4"), ("model", "i4"),
+        ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i8"), ("date", "i8"), ("signal", "i8"), ("model", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -123,8 +123,8 @@ largest gross and the net range over everything that working orders may lead to;
 
 TRADE = np.dtype(
     [
-        ("symbol", "i8"), ("side", "i8"), ("quantity", "f8"), ("entry_at", "i8"), ("entry_bar", "i8"), ("entry_price", "f8"), ("exit_bar", "i8"), ("exit_price", "f8"),
-        ("exit_reason", "i8"), ("fees", "i8"), ("slippage", "f8"), ("pnl", "i8"), ("entry_value", "i8"), ("model", "i8"),
+        ("symbol", "i8"), ("side", "i8"), ("quantity", "f8"), ("entry_at", "i8"), ("entry_bar", "i8"), ("entry_price", "f8"), ("exit_bar", "i8"),
+        ("exit_price", "f8"), ("exit_reason", "i8"), ("fees", "i8"), ("slippage", "f8"), ("pnl", "i8"), ("entry_value", "i8"), ("model", "i8"),
     ],
     align=True,
 )  # fmt: skip

@@ -75,7 +75,7 @@ def _blocked(rules: Record, account: Record, side: int, price: float, strength: 
         return MAX_DRAWDOWN
     if account["entries_stopped"] == 1:
         return MAX_DAILY_LOSS
-    sound = (side == 1 or side == -1) and 0.0 < price < math.inf and 0.0 < volatility < math.inf and 0.0 < strength <= 1.0
+    sound = side in (1, -1) and 0.0 < price < math.inf and 0.0 < volatility < math.inf and 0.0 < strength <= 1.0
     if not sound or not (math.isnan(probability) or 0.0 <= probability <= 1.0) or account["equity"] <= 0:
         return BAD_INPUT
     if side < 0 and rules["allow_short"] == 0:
@@ -89,11 +89,11 @@ def _blocked(rules: Record, account: Record, side: int, price: float, strength: 
 def _room(rules: Record, account: Record, side: int, own_gross: int, own_lowest: int, own_highest: int) -> tuple[int, int]:
     """(money units, limit): the value that the tightest limit still allows, and which one that is. May be negative."""
     equity = float(account["equity"])
-    room, limit = int(math.floor(rules["max_position"] * equity)), MAX_POSITION
-    gross = int(math.floor(rules["max_gross_exposure"] * equity)) - (account["gross"] - own_gross)
+    room, limit = math.floor(rules["max_position"] * equity), MAX_POSITION
+    gross = math.floor(rules["max_gross_exposure"] * equity) - (account["gross"] - own_gross)
     if gross < room:
         room, limit = gross, MAX_GROSS_EXPOSURE
-    bound = int(math.floor(rules["max_net_exposure"] * equity))
+    bound = math.floor(rules["max_net_exposure"] * equity)
     # The other symbols' worst outcome, in the direction in which this entry would add to it.
     net = bound - (account["highest"] - own_highest) if side > 0 else bound + (account["lowest"] - own_lowest)
     if net < room:

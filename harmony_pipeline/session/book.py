@@ -5,7 +5,6 @@ The law: no rule lives here. Facts become REPORT records, intents become `OrderT
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np

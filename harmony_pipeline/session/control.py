@@ -1,7 +1,8 @@
 """Who carries a session and how it is stopped: lock, heartbeat, kill switch, signals.
 
-The law: one process per state folder trades. The lock is an operating-system lock on an open file, so it ends with its process, however that dies; the pid inside
-is for people and for telling a stale file from a live one. The kill switch is a file: anything that can make a file can stop trading, and its text is the reason.
+The law: one process per state folder trades. The lock is an operating-system lock on an open file, so it ends with its process, however that dies;
+the pid inside is for people and for telling a stale file from a live one. The kill switch is a file: anything that can make a file can stop trading,
+and its text is the reason.
 """
 
 import fcntl
@@ -12,7 +13,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,7 +39,8 @@ def session_lock(state: Path, session_id: str) -> Iterator[None]:
         except OSError:
             holder = read_lock(state) or {}
             raise SessionRunning(
-                f"a session runs in {state} already: {holder.get('session_id', 'unknown')}, process {holder.get('pid', 'unknown')}; stop it with `touch {state / KILL}` or wait for it"
+                f"a session runs in {state} already: {holder.get('session_id', 'unknown')}, process {holder.get('pid', 'unknown')}; "
+                f"wait for it, or stop it with `touch {state / KILL}`"
             ) from None
         os.ftruncate(handle, 0)
         os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "session_id": session_id}).encode())
@@ -77,7 +79,9 @@ def write_heartbeat(state: Path, session_id: str, at: datetime, **numbers: Any) 
     """Say that the session is alive, and where it stands; replaced as a whole, so a reader never sees half of it."""
     path = state / HEARTBEAT
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"session_id": session_id, "pid": os.getpid(), "at": at.isoformat(), **numbers}, default=str))
+    temporary.write_text(
+        json.dumps({"session_id": session_id, "pid": os.getpid(), "at": at.isoformat(), "written_at": datetime.now(UTC).isoformat(), **numbers}, default=str)
+    )
     temporary.replace(path)
 
 

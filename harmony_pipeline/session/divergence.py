@@ -1,6 +1,7 @@
 """Live session against the backtest of the same day: every order, every fill, every equity row, field by field.
 
-The law: equal means equal. Numbers are compared as they are stored, bit for bit; there is no tolerance. Orders are matched by order_id, fills by order and bar, equity by bar.
+The law: equal means equal. Numbers are compared as they are stored, bit for bit; there is no tolerance. Orders are matched by order_id, fills by
+order and bar, equity by bar.
 """
 
 import json
@@ -13,7 +14,7 @@ import polars as pl
 
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.schemas import DIVERGENCE
-from harmony_pipeline.session.ledger import public_status
+from harmony_pipeline.session.ledger_rows import public_status
 from harmony_pipeline.session.result import SessionResult
 
 ORDER_FIELDS = ("parent_id", "side", "quantity", "kind", "limit_price", "stop_price", "time_in_force", "signal_timestamp", "status", "reason", "model_id")
@@ -66,7 +67,11 @@ def _carried(session: SessionResult) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for order in session.carried:
         fields = {name: getattr(order.terms, name) for name in ORDER_FIELDS if name != "status"}
-        rows[order.terms.order_id] = (order.terms.symbol, order.terms.decided_at, {name: public_status(order) if name == "status" else fields[name] for name in ORDER_FIELDS})
+        rows[order.terms.order_id] = (
+            order.terms.symbol,
+            order.terms.decided_at,
+            {name: public_status(order) if name == "status" else fields[name] for name in ORDER_FIELDS},
+        )
     return rows
 
 
@@ -76,12 +81,15 @@ def _orders(frame: pl.DataFrame) -> dict[str, Row]:
 
 def _fills(frame: pl.DataFrame) -> dict[str, Row]:
     return {
-        f"{row['order_id']}@{row['timestamp']:%Y%m%dT%H%M%S}": (row["symbol"], row["timestamp"], {name: row[name] for name in FILL_FIELDS}) for row in frame.iter_rows(named=True)
+        f"{row['order_id']}@{row['timestamp']:%Y%m%dT%H%M%S}": (row["symbol"], row["timestamp"], {name: row[name] for name in FILL_FIELDS})
+        for row in frame.iter_rows(named=True)
     }
 
 
 def _equity(frame: pl.DataFrame) -> dict[str, Row]:
-    return {f"{row['timestamp']:%Y%m%dT%H%M%S}": (_NO_SYMBOL, row["timestamp"], {name: row[name] for name in EQUITY_FIELDS}) for row in frame.iter_rows(named=True)}
+    return {
+        f"{row['timestamp']:%Y%m%dT%H%M%S}": (_NO_SYMBOL, row["timestamp"], {name: row[name] for name in EQUITY_FIELDS}) for row in frame.iter_rows(named=True)
+    }
 
 
 def _matched(session_id: str, day: date, kind: str, live: Mapping[str, Row], tested: Mapping[str, Row]) -> list[tuple[Any, ...]]:

@@ -14,7 +14,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,55 +25,13 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import Event, micros, moment
-from harmony_pipeline.execution.lifecycle import Order, Status
-from harmony_pipeline.session.ledger_tables import SCHEMA, SELECTS, VERSION
+from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.session.ledger_rows import COMPLETED, KILLED, RUNNING, STOPPED, Execution, SessionRow, Snapshot, order_columns
+from harmony_pipeline.session.ledger_tables import SCHEMA, SELECTS, VERSION, public_frame
+
+__all__ = ["COMPLETED", "KILLED", "RUNNING", "STOPPED", "Execution", "Ledger", "SessionRow", "Snapshot"]
 
 _BUSY_MILLISECONDS = 10_000
-RUNNING, COMPLETED, STOPPED, KILLED = "running", "completed", "stopped", "killed"
-
-
-@dataclass(frozen=True)
-class SessionRow:
-    """One session as the ledger knows it; `account` is the book it trades, which chains sessions from day to day."""
-
-    session_id: str
-    date: date
-    account: str
-    strategy: str
-    model_id: str | None
-    plan_hash: str
-    state: str = RUNNING
-    reason: str | None = None
-    previous_session_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything a restart needs, as of the end of one processed moment: `at` (bar start), `sequence` (last event that it includes)."""
-
-    session_id: str
-    at: datetime | None
-    sequence: int
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Execution:
-    """One fill with what it cost; fee in 1/10000 of the currency. `execution_id` is unique over all sessions."""
-
-    execution_id: str
-    fill_id: str
-    order_id: str
-    client_order_id: str
-    symbol: str
-    timestamp: datetime
-    side: str
-    quantity: float
-    price: float
-    reference_price: float
-    fee: int
-    slippage: float
-    liquidity: str
 
 
 class Ledger:
@@ -162,7 +119,8 @@ class Ledger:
             return row
         if found.plan_hash != row.plan_hash:
             raise DataError(
-                f"session {row.session_id} exists with another plan ({found.plan_hash}, this is {row.plan_hash}): a session keeps its model and rules; start one under another id"
+                f"session {row.session_id} exists with another plan ({found.plan_hash}, this is {row.plan_hash}): "
+                "a session keeps its model and rules; start one under another id"
             )
         return found
 
@@ -174,7 +132,8 @@ class Ledger:
     def sessions(self, account: str | None = None, day: date | None = None) -> list[SessionRow]:
         """Sessions in order of date and start, of one account or day if given."""
         rows = self._rows(
-            "select * from sessions where (?1 is null or account = ?1) and (?2 is null or date = ?2) order by date, rowid", (account, day.isoformat() if day else None)
+            "select * from sessions where (?1 is null or account = ?1) and (?2 is null or date = ?2) order by date, rowid",
+            (account, day.isoformat() if day else None),
         )
         return [_session(row) for row in rows]
 
@@ -184,7 +143,10 @@ class Ledger:
         if not earlier:
             return None
         if earlier[-1].state == RUNNING:
-            raise DataError(f"session {earlier[-1].session_id} never ended, so the state that {day} opens with is not known: run it again first, it continues where it stopped")
+            raise DataError(
+                f"session {earlier[-1].session_id} never ended, so the state that {day} opens with is not known: "
+                "run it again first, it continues where it stopped"
+            )
         return earlier[-1]
 
     def end_session(self, session_id: str, state: str, reason: str | None) -> None:
@@ -252,32 +214,12 @@ class Ledger:
 
     def put_order(self, session_id: str, order: Order) -> None:
         """Keep the order as it now stands. The session that placed it also keeps how it stood when that session ended."""
-        terms = order.terms
-        values = {
-            "client_order_id": order.client_order_id,
-            "session_id": session_id,
-            "order_id": terms.order_id,
-            "parent_id": terms.parent_id,
-            "symbol": terms.symbol,
-            "signal_timestamp": micros(terms.signal_timestamp) if terms.signal_timestamp else None,
-            "timestamp": micros(terms.decided_at),
-            "side": terms.side,
-            "quantity": terms.quantity,
-            "kind": terms.kind,
-            "limit_price": terms.limit_price,
-            "stop_price": terms.stop_price,
-            "time_in_force": terms.time_in_force,
-            "status": public_status(order),
-            "closing_status": public_status(order),
-            "reason": terms.reason if terms.reason is not None else order.reason,
-            "model_id": terms.model_id,
-            "open": int(order.is_open),
-            "state": msgspec.json.encode(order).decode(),
-        }
+        values = {"session_id": session_id, **order_columns(order)}
         names = ", ".join(values)
         self._write(
-            f"insert into orders ({names}) values ({', '.join('?' * len(values))}) on conflict (client_order_id) do update set status = excluded.status, reason = excluded.reason, "
-            "open = excluded.open, state = excluded.state, closing_status = iif(orders.session_id = excluded.session_id, excluded.status, orders.closing_status)",
+            f"insert into orders ({names}) values ({', '.join('?' * len(values))}) on conflict (client_order_id) do update set "
+            "status = excluded.status, reason = excluded.reason, open = excluded.open, state = excluded.state, "
+            "closing_status = iif(orders.session_id = excluded.session_id, excluded.status, orders.closing_status)",
             tuple(values.values()),
         )
 
@@ -289,7 +231,8 @@ class Ledger:
     def open_orders(self, account: str) -> list[Order]:
         """Orders of the account that may still trade, oldest first; carried ones of earlier sessions included."""
         rows = self._rows(
-            "select o.state from orders o join sessions s using (session_id) where o.open = 1 and s.account = ? order by o.timestamp, o.symbol, o.order_id", (account,)
+            "select o.state from orders o join sessions s using (session_id) where o.open = 1 and s.account = ? order by o.timestamp, o.symbol, o.order_id",
+            (account,),
         )
         return [msgspec.json.decode(row["state"], type=Order) for row in rows]
 
@@ -300,7 +243,11 @@ class Ledger:
 
     def closing_statuses(self, session_id: str) -> dict[str, str]:
         """Client order id -> status at the end of the session that placed it, whatever later sessions did with it."""
-        return dict(self._connection.execute("select client_order_id, closing_status from orders where session_id = ? order by client_order_id", (session_id,)).fetchall())
+        return dict(
+            self._connection.execute(
+                "select client_order_id, closing_status from orders where session_id = ? order by client_order_id", (session_id,)
+            ).fetchall()
+        )
 
     def record_fill(self, session_id: str, fill: Execution) -> bool:
         """Keep one execution. False, and nothing changes, when it is known already."""
@@ -313,7 +260,15 @@ class Ledger:
 
     def put_equity(self, session_id: str, timestamp: datetime, equity: int, cash: int, gross: int, net: int, drawdown: float) -> bool:
         """One equity row in money units; a row that exists stays as it is."""
-        values = {"session_id": session_id, "timestamp": micros(timestamp), "equity": equity, "cash": cash, "gross_exposure": gross, "net_exposure": net, "drawdown": drawdown}
+        values = {
+            "session_id": session_id,
+            "timestamp": micros(timestamp),
+            "equity": equity,
+            "cash": cash,
+            "gross_exposure": gross,
+            "net_exposure": net,
+            "drawdown": drawdown,
+        }
         return self._insert("equity", values, "on conflict (session_id, timestamp) do nothing")
 
     def put_positions(self, session_id: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -342,22 +297,10 @@ class Ledger:
 
     def table(self, name: str, date: date | None = None, session_id: str | None = None) -> pl.DataFrame:
         """A public table (`session_orders`, `session_fills`, `session_positions`, `session_equity`, `session_events`) of all days, or of one day or session."""
-        from harmony_pipeline.schemas import TABLES
-
         if name not in SELECTS:
             raise DataError(f"the ledger has no table '{name}'; it has {', '.join(SELECTS)}")
         rows = self._rows(SELECTS[name], {"date": date.isoformat() if date else None, "session": session_id})
-        schema = TABLES[name]
-        columns: list[pl.Series] = []
-        for index, (column, dtype) in enumerate(schema.dtypes.items()):
-            values = [row[index] for row in rows]
-            if dtype == pl.Date():
-                columns.append(pl.Series(column, values, dtype=pl.String).str.to_date("%Y-%m-%d"))
-            elif isinstance(dtype, pl.Datetime):
-                columns.append(pl.Series(column, values, dtype=pl.Int64).cast(dtype))
-            else:
-                columns.append(pl.Series(column, values, dtype=dtype))
-        return schema.conform(pl.DataFrame(columns))
+        return public_frame(name, rows)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -371,15 +314,6 @@ class Ledger:
     def _insert(self, table: str, values: dict[str, Any], conflict: str = "") -> bool:
         text = f"insert into {table} ({', '.join(values)}) values ({', '.join('?' * len(values))}) {conflict}"
         return self._write(text, tuple(values.values())) > 0
-
-
-def public_status(order: Order) -> str:
-    """The status in the words of the `orders` table: open, filled, partially_filled, canceled, rejected, refused."""
-    if order.is_open:
-        return "partially_filled" if order.filled_quantity > 0 else "open"
-    if order.status in (Status.CANCELED, Status.EXPIRED, Status.REPLACED):
-        return "partially_filled" if order.filled_quantity > 0 else "canceled"
-    return str(order.status)
 
 
 def _session(row: sqlite3.Row) -> SessionRow:

@@ -5,6 +5,13 @@ Money columns are whole numbers of 1/10000 of the currency (`fee`, `equity`, `ca
 order as the lifecycle left it; the other columns of that table are its public face.
 """
 
+import sqlite3
+from collections.abc import Sequence
+
+import polars as pl
+
+from harmony_pipeline.schemas import TABLES
+
 VERSION = 1
 
 SCHEMA = (
@@ -32,22 +39,39 @@ SCHEMA = (
         session_id text not null references sessions, symbol text not null, quantity real not null, entry_price real not null, last_price real, stop_price real,
         take_profit_price real, primary key (session_id, symbol)) strict, without rowid""",
     """create table equity (
-        session_id text not null references sessions, timestamp integer not null, equity integer not null, cash integer not null, gross_exposure integer not null,
-        net_exposure integer not null, drawdown real not null, primary key (session_id, timestamp)) strict, without rowid""",
+        session_id text not null references sessions, timestamp integer not null, equity integer not null, cash integer not null,
+        gross_exposure integer not null, net_exposure integer not null, drawdown real not null, primary key (session_id, timestamp)) strict, without rowid""",
     """create table events (
         session_id text not null references sessions, sequence integer not null, key text not null, kind text not null, timestamp integer not null,
-        known_at integer not null, client_order_id text, symbol text, detail text not null, primary key (session_id, sequence), unique (session_id, key)) strict""",
+        known_at integer not null, client_order_id text, symbol text, detail text not null,
+        primary key (session_id, sequence), unique (session_id, key)) strict""",
     """create table snapshots (
         session_id text primary key references sessions, at integer, sequence integer not null, body blob not null) strict""",
 )
 
 _FROM = "join sessions s using (session_id) where (:date is null or s.date = :date) and (:session is null or s.session_id = :session)"
 SELECTS = {
-    "session_orders": "select s.session_id, s.date, client_order_id, order_id, parent_id, symbol, signal_timestamp, timestamp, side, quantity, kind, limit_price, "
-    f"stop_price, time_in_force, status, o.reason, o.model_id from orders o {_FROM}",
-    "session_fills": "select s.session_id, s.date, client_order_id, fill_id, order_id, symbol, timestamp, side, quantity, price, reference_price, fee / 10000.0, "
-    f"slippage, liquidity from fills f {_FROM}",
+    "session_orders": "select s.session_id, s.date, client_order_id, order_id, parent_id, symbol, signal_timestamp, timestamp, side, quantity, kind, "
+    f"limit_price, stop_price, time_in_force, status, o.reason, o.model_id from orders o {_FROM}",
+    "session_fills": "select s.session_id, s.date, client_order_id, fill_id, order_id, symbol, timestamp, side, quantity, price, reference_price, "
+    f"fee / 10000.0, slippage, liquidity from fills f {_FROM}",
     "session_positions": f"select s.session_id, s.date, symbol, quantity, entry_price, last_price, stop_price, take_profit_price from positions p {_FROM}",
-    "session_equity": f"select s.session_id, s.date, timestamp, equity / 10000.0, cash / 10000.0, gross_exposure / 10000.0, net_exposure / 10000.0, drawdown from equity e {_FROM}",
+    "session_equity": "select s.session_id, s.date, timestamp, equity / 10000.0, cash / 10000.0, gross_exposure / 10000.0, net_exposure / 10000.0, "
+    f"drawdown from equity e {_FROM}",
     "session_events": f"select s.session_id, s.date, e.sequence, kind, timestamp, known_at, client_order_id, symbol, detail from events e {_FROM}",
 }
+
+
+def public_frame(name: str, rows: Sequence[sqlite3.Row]) -> pl.DataFrame:
+    """Rows of `SELECTS[name]` as that public table: its types, its order."""
+    schema = TABLES[name]
+    columns: list[pl.Series] = []
+    for index, (column, dtype) in enumerate(schema.dtypes.items()):
+        values = [row[index] for row in rows]
+        if dtype == pl.Date():
+            columns.append(pl.Series(column, values, dtype=pl.String).str.to_date("%Y-%m-%d"))
+        elif isinstance(dtype, pl.Datetime):
+            columns.append(pl.Series(column, values, dtype=pl.Int64).cast(dtype))
+        else:
+            columns.append(pl.Series(column, values, dtype=dtype))
+    return schema.conform(pl.DataFrame(columns))

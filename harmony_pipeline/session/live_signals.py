@@ -21,7 +21,15 @@ from harmony_pipeline.strategies.base import Bar, Enter, StateMachine, Stepwise
 from harmony_pipeline.strategies.meta import with_probabilities
 
 PREDICTION_COLUMNS: dict[str, Any] = {"symbol": TEXT, "timestamp": TIME, "probability": REAL, "model_id": TEXT}
-SIGNAL_COLUMNS: dict[str, Any] = {"symbol": TEXT, "timestamp": TIME, "side": pl.Int8(), "strength": REAL, "volatility": REAL, "probability": REAL, "model_id": TEXT}
+SIGNAL_COLUMNS: dict[str, Any] = {
+    "symbol": TEXT,
+    "timestamp": TIME,
+    "side": pl.Int8(),
+    "strength": REAL,
+    "volatility": REAL,
+    "probability": REAL,
+    "model_id": TEXT,
+}
 
 
 class LiveSignals:
@@ -29,7 +37,10 @@ class LiveSignals:
 
     def __init__(self, plan: SessionPlan) -> None:
         if plan.uses_model and plan.model is None:
-            raise NotReady(f"strategy {plan.strategy_name} trades with a model and none is promoted: run `harmony run`, and see `harmony sql promotions` for the gate's reasons")
+            raise NotReady(
+                f"strategy {plan.strategy_name} trades with a model and none is promoted: run `harmony run`, "
+                "and see the table `promotions` for the gate's reasons"
+            )
         self._plan = plan
         self._features = LiveFeatures(plan.feature_set, plan.feature_states)
         self._machine: StateMachine | None = plan.strategy.machine() if isinstance(plan.strategy, Stepwise) else None

@@ -19,7 +19,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
-from harmony_pipeline.session.ledger import SessionRow
+from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.strategies.base import Stepwise, Strategy
 
 SCALE = "volatility_20"  # the feature that sizes trades and sets barriers
@@ -30,10 +30,11 @@ _LONGEST_CLIENT_ORDER_ID = 128  # Alpaca's limit
 class SessionPlan:
     """One trading day of one account.
 
-    symbols: what is traded; symbols that are held or have a working order belong to it whether or not they were chosen today. opening: portfolio and working orders at the
-    start; feature_states: kernel states after each symbol's last bar before the day. actions: CORPORATE_ACTIONS, those after a position's last bar are applied.
-    model: the pinned one, needed when `uses_model`; a candidate is taken when its probability reaches `threshold`. regimes: REGIMES known before the day.
-    factors: adjustment factor of each symbol as the day begins; needed at a real broker only, whose first fills may come before the first bar.
+    symbols: what is traded; symbols that are held or have a working order belong to it whether or not they were chosen today. opening: portfolio and
+    working orders at the start; feature_states: kernel states after each symbol's last bar before the day. actions: CORPORATE_ACTIONS, those after a
+    position's last bar are applied. model: the pinned one, needed when `uses_model`; a candidate is taken when its probability reaches `threshold`.
+    regimes: REGIMES known before the day. factors: adjustment factor of each symbol as the day begins; needed at a real broker only, whose first
+    fills may come before the first bar.
     """
 
     date: date
@@ -74,7 +75,10 @@ class SessionPlan:
             "strategy": [self.strategy_name, _described(self.strategy)],
             "rules": asdict(self.rules),
             "features": self.feature_set.hash,
-            "states": {symbol: [state.timestamp.isoformat(), hashlib.blake2b(state.vector.tobytes(), digest_size=8).hexdigest()] for symbol, state in sorted(self.feature_states.items())},
+            "states": {
+                symbol: [state.timestamp.isoformat(), hashlib.blake2b(state.vector.tobytes(), digest_size=8).hexdigest()]
+                for symbol, state in sorted(self.feature_states.items())
+            },
             "opening": self.opening.to_dict(),
             "calendar": [self.calendar.name, self.timeframe],
             "actions": self.actions.sort(self.actions.columns).rows(),
@@ -103,13 +107,13 @@ class SessionPlan:
     @property
     def flatten_from(self) -> datetime | None:
         """Bars that end then or later decide to close everything, in time for the day's last open; None: positions stay overnight."""
-        return self.calendar.session_close(self.date) - self.bar if self.flatten_at_close else None
+        if not self.flatten_at_close or self.timeframe == "1Day":  # a day's bar has no later open on the same day
+            return None
+        return self.calendar.session_close(self.date) - self.bar
 
     def row(self) -> SessionRow:
         """The session as the ledger opens it."""
-        return SessionRow(
-            self.session_id, self.date, self.account, self.strategy_name, self.model_id, self.hash, previous_session_id=self.previous_session_id
-        )
+        return SessionRow(self.session_id, self.date, self.account, self.strategy_name, self.model_id, self.hash, previous_session_id=self.previous_session_id)
 
 
 def order_id(symbol: str, decided_at: datetime, role: str) -> str:

@@ -1,9 +1,10 @@
-"""Ledger against broker: do both know the same orders, shares and money?
+"""Ledger against broker: whether both know the same orders, shares and money.
 
-The law: the broker is believed, and nothing is corrected here. Each difference is a sentence that a person can act on; a session that has any does not trade on.
+The law: the broker is believed, and nothing is corrected here. Each difference is a sentence that a person can act on; a session that has any does
+not trade on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,6 +12,7 @@ import polars as pl
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
+from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.execution.records import MONEY
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
@@ -56,11 +58,15 @@ class Reconciliation:
 
 
 def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation:
-    """Compare the session's closing books with the broker's, as they stand now."""
+    """Compare the books that the session closed with (or stands with, while it runs) with the broker's own."""
     session = read_session(ledger, session_id)
-    differences = [*_orders(ledger, session, broker), *_positions(session, broker), *_cash(session, broker)]
-    positions = session.tables["session_positions"].height
-    return Reconciliation(session_id, len(ledger.open_orders(session.account)), positions, tuple(differences))
+    differences = [*_orders(session.working, broker), *_positions(_shares_of(session), broker), *_cash(session, broker)]
+    return Reconciliation(session_id, len(session.working), len(_shares_of(session)), tuple(differences))
+
+
+def books_differ(shares: Mapping[str, float], working: Iterable[Order], broker: Broker) -> tuple[str, ...]:
+    """Sentences about orders and positions on which a session's opening books and the broker disagree."""
+    return tuple(found.sentence for found in (*_orders(working, broker), *_positions(shares, broker)))
 
 
 def broker_as_left(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
@@ -75,8 +81,13 @@ def broker_as_left(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
     return broker
 
 
-def _orders(ledger: Ledger, session: SessionResult, broker: Broker) -> list[Difference]:
-    ours = {order.client_order_id: order for order in ledger.open_orders(session.account)}
+def _shares_of(session: SessionResult) -> dict[str, float]:
+    portfolio = session.closing.portfolio
+    return {symbol: float(position["quantity"]) for symbol, position in zip(portfolio.symbols, portfolio.positions, strict=True) if position["quantity"] != 0.0}
+
+
+def _orders(working: Iterable[Order], broker: Broker) -> list[Difference]:
+    ours = {order.client_order_id: order for order in working}
     theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
     found = []
     for name in sorted({*ours, *theirs}):
@@ -86,18 +97,31 @@ def _orders(ledger: Ledger, session: SessionResult, broker: Broker) -> list[Diff
             word = f"{known.status} with {known.filled_quantity:g} filled" if known else "unknown"
             found.append(Difference("order", name, str(here.status), word, f"order {name}: open in the ledger, {word} at the broker"))
         elif here is None and there is not None:
-            found.append(Difference("order", name, "absent or ended", str(there.status), f"order {name} ({there.side} {there.quantity:g} {there.symbol}): working at the broker, not open in the ledger"))
+            found.append(
+                Difference(
+                    "order",
+                    name,
+                    "absent or ended",
+                    str(there.status),
+                    f"order {name} ({there.side} {there.quantity:g} {there.symbol}): working at the broker, not open in the ledger",
+                )
+            )
         elif here is not None and there is not None and abs(here.filled_quantity - there.filled_quantity) > _SHARES:
             sentence = f"order {name}: ledger has {here.filled_quantity:g} shares filled, the broker {there.filled_quantity:g}"
             found.append(Difference("order", name, f"{here.filled_quantity:g}", f"{there.filled_quantity:g}", sentence))
     return found
 
 
-def _positions(session: SessionResult, broker: Broker) -> list[Difference]:
-    ours: Mapping[str, float] = dict(session.tables["session_positions"].select("symbol", "quantity").iter_rows())
+def _positions(ours: Mapping[str, float], broker: Broker) -> list[Difference]:
     theirs = {position.symbol: position.quantity for position in broker.positions()}
     return [
-        Difference("position", symbol, f"{ours.get(symbol, 0.0):g}", f"{theirs.get(symbol, 0.0):g}", f"{symbol}: ledger {ours.get(symbol, 0.0):g}, broker {theirs.get(symbol, 0.0):g} shares")
+        Difference(
+            "position",
+            symbol,
+            f"{ours.get(symbol, 0.0):g}",
+            f"{theirs.get(symbol, 0.0):g}",
+            f"{symbol}: ledger {ours.get(symbol, 0.0):g}, broker {theirs.get(symbol, 0.0):g} shares",
+        )
         for symbol in sorted({*ours, *theirs})
         if abs(ours.get(symbol, 0.0) - theirs.get(symbol, 0.0)) > _SHARES
     ]

@@ -32,6 +32,7 @@ from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.features.state import State, States, as_states
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.session.carried import carried_orders
 from harmony_pipeline.session.clock import Clock, ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
@@ -39,7 +40,6 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import BarStream, ReplayStream
-from harmony_pipeline.session.trader import carried_orders
 from harmony_pipeline.strategies.base import Strategy, signals_of
 
 
@@ -75,7 +75,11 @@ def opening_of(ledger: Ledger, account: str, day: date, initial_cash: float) -> 
 def restricted(state: TradingState) -> TradingState:
     """A state of its own with only the symbols that are held or have a working order, so that states do not grow with every symbol ever watched."""
     state = state.pruned()
-    busy = (state.portfolio.positions["quantity"] != 0.0) | (state.portfolio.positions["entry_working"] == 1) | (state.exchange.orders["status"] == OPEN).any(axis=1)
+    busy = (
+        (state.portfolio.positions["quantity"] != 0.0)
+        | (state.portfolio.positions["entry_working"] == 1)
+        | (state.exchange.orders["status"] == OPEN).any(axis=1)
+    )
     rows = np.flatnonzero(busy)
     names = tuple(state.symbols[row] for row in rows)
     orders = state.exchange.orders[rows].copy()
@@ -138,11 +142,9 @@ def plan_day(
     )
 
 
-def states_before(
-    start: datetime, bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str
-) -> dict[str, State]:
+def states_before(start: datetime, bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str) -> dict[str, State]:
     """Feature states after each symbol's last bar before `start`, continued from `states` over `bars` (sorted as the BARS table; later ones are ignored)."""
-    after = pl.lit(True)  # noqa: FBT003 - a bar is needed when it comes after the symbol's saved state
+    after = pl.lit(True)  # a bar is needed when it comes after the symbol's saved state
     known = as_states(states, feature_set)
     for symbol, state in known.items():
         after = after & ((pl.col("symbol") != symbol) | (pl.col("timestamp") > state.timestamp))

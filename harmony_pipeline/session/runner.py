@@ -4,29 +4,33 @@
     stopped     SIGTERM, SIGINT or a stop request; orders go on working, the same plan continues it
     killed      the kill switch: open orders were canceled, nothing more is sent today
 
-A process that dies leaves the session `running` in the ledger; running it again with the same plan continues at the first moment that was not finished. A session that
-has ended is not run twice: asked again, its result is read.
+A process that dies leaves the session `running` in the ledger; running it again with the same plan continues at the first moment that was not
+finished. A session that has ended is not run twice: asked again, its result is read.
 """
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 
-from harmony_pipeline.errors import NotReady
-from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import RiskStateChanged, micros
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.control import KILL, StopRequest, kill_reason, session_lock, stop_on_signals, write_heartbeat
 from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness
-from harmony_pipeline.session.ledger import COMPLETED, KILLED, RUNNING, STOPPED, Ledger
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.ledger_rows import COMPLETED, KILLED, RUNNING, STOPPED
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
 from harmony_pipeline.session.stream import BarStream, Batch
 from harmony_pipeline.session.trader import Trader
+
+_CANCEL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def run_session(plan: SessionPlan, ledger: Ledger, broker: Broker, stream: BarSt
     """Run, or continue, the plan's session. Raises SessionRunning when another process trades here, NotReady while the kill switch is on."""
     watch = supervision or Supervision()
     with _guarded(plan, watch):
+        _replace_unfinished(plan, ledger, broker)
         row = ledger.open_session(plan.row())
         if row.state in (COMPLETED, KILLED):
             return read_session(ledger, plan.session_id)
@@ -59,14 +64,29 @@ def run_session(plan: SessionPlan, ledger: Ledger, broker: Broker, stream: BarSt
         try:
             trader = Trader(plan, ledger, broker, clock)
             trader.begin()
-            state, reason = _Loop(trader, clock, watch, ledger, run).carry(stream)
+            loop = _Loop(trader, clock, watch, ledger, run)
+            state, reason = loop.carry(stream)
             trader.end(state, reason)
+            loop.last_words()
             outcome = state
         finally:
             with contextlib.suppress(Exception):  # the reason that we are leaving is the one to be seen
                 ledger.heartbeat(plan.session_id, run, clock.now(), outcome)
             broker.close()
         return read_session(ledger, plan.session_id)
+
+
+def _replace_unfinished(plan: SessionPlan, ledger: Ledger, broker: Broker) -> None:
+    """A day begun under another plan cannot go on under this one. An exchange in a process left nothing behind; a real broker did."""
+    for row in ledger.sessions(plan.account, plan.date):
+        if row.session_id != plan.session_id and row.state == RUNNING:
+            if not isinstance(broker, BarDriven):
+                raise DataError(
+                    f"session {row.session_id} of {plan.date} is unfinished and its orders may be at the broker, "
+                    "but settings, model or data have changed since: "
+                    f"restore them and run it again, or stop the day with the kill switch under the old settings"
+                )
+            ledger.end_session(row.session_id, STOPPED, f"replaced by {plan.session_id}: its plan had changed")
 
 
 @contextmanager
@@ -93,7 +113,7 @@ class _Loop:
         plan = trader.plan
         self._open, self._close = plan.calendar.session_open(plan.date), plan.calendar.session_close(plan.date)
         self._freshness = Freshness.of(plan.bar, watch.stale_after_seconds).expect_from(max(self._open, clock.now()))
-        self._beat_at: datetime | None = None
+        self._beat_at = -math.inf  # by the machine's own clock: a replayed hour is no reason to write
 
     def carry(self, stream: BarStream) -> tuple[str, str | None]:
         """Live through the stream; (state, reason) of the end."""
@@ -112,14 +132,27 @@ class _Loop:
             self._beat()
         return self._interrupted() or (COMPLETED, None)
 
+    def last_words(self) -> None:
+        """The heartbeat of the end."""
+        self._beat_at = -math.inf
+        self._beat()
+
     def _interrupted(self) -> tuple[str, str | None] | None:
         pulled = kill_reason(self._watch.state) if self._watch.state is not None else None
         if pulled is not None:
             self._trader.kill(pulled)
+            self._await_cancels()
             return KILLED, pulled
         if self._watch.stop.asked:
             return STOPPED, self._watch.stop.reason
         return None
+
+    def _await_cancels(self) -> None:
+        """Give a real broker some seconds to confirm; what it does not confirm is open in the ledger, and reconciliation will say so."""
+        until = time.monotonic() + _CANCEL_SECONDS
+        while self._watch.is_live and self._trader.desk.working() and time.monotonic() < until:
+            time.sleep(_CANCEL_SECONDS / 20)
+            self._trader.poll()
 
     def _judge(self) -> None:
         """Let the streams' silence decide what may leave; only while the exchange is open, and only when time is real."""
@@ -135,14 +168,20 @@ class _Loop:
                 self._trader.note(f"stream:{fact.stream}:{micros(now)}", fact, now)
 
     def _beat(self) -> None:
-        now = self._clock.now()
-        if self._beat_at is not None and now - self._beat_at < timedelta(seconds=self._watch.heartbeat_seconds):
+        if time.monotonic() - self._beat_at < self._watch.heartbeat_seconds:
             return
-        self._beat_at = now
+        self._beat_at = time.monotonic()
+        now = self._clock.now()
         if self._watch.is_live:
             self._ledger.heartbeat(self._trader.session_id, self._run, now)
         if self._watch.state is not None:
             desk = self._trader.desk
             write_heartbeat(
-                self._watch.state, self._trader.session_id, now, risk_state=desk.risk_state, cursor=self._trader.cursor, open_orders=len(desk.working()), session_state=RUNNING
+                self._watch.state,
+                self._trader.session_id,
+                now,
+                risk_state=desk.risk_state,
+                cursor=self._trader.cursor,
+                open_orders=len(desk.working()),
+                session_state=RUNNING,
             )

@@ -1,7 +1,7 @@
 """The strategy manager: what a session does with each batch of finished bars, in the order of backtest/portfolio.py's protocol.
 
-The law: replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that day from the same opening
-state. Both run the same compiled functions in the same order; there is no second definition of anything here.
+The law: replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that
+day from the same opening state. Both run the same compiled functions in the same order; there is no second definition of anything here.
 
     settle     corporate actions, orders at the open, brackets in the range: the exchange's news, symbol by symbol (a real broker's news all at once)
     mark       positions at the close, breakers, the equity row
@@ -14,22 +14,24 @@ from contextlib import nullcontext
 from datetime import date, datetime
 from typing import Any
 
-import msgspec
 import polars as pl
 
 from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import Event, OrderTerms, micros, moment
+from harmony_pipeline.execution.events import Event, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
-from harmony_pipeline.execution.lifecycle import Order, Status
-from harmony_pipeline.execution.records import NO_MODEL, OPEN, REASON_NAMES, ROLE_NAMES, STOP, TAKE, Record, Records
+from harmony_pipeline.execution.records import MONEY, Record, Records
 from harmony_pipeline.session.book import Book
+from harmony_pipeline.session.carried import carried_orders
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.desk import Desk
-from harmony_pipeline.session.ledger import Ledger, Snapshot
+from harmony_pipeline.session.journal import Journal
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_signals import LiveSignals, wanted
-from harmony_pipeline.session.plan import SessionPlan, client_order_id, order_id
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.stream import Batch
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -45,7 +47,7 @@ class Trader:
         self.broker = broker
         self.clock = clock
         self.book = Book(plan, plan.opening.portfolio)
-        self.desk = Desk(plan.session_id, ledger, broker, self.book, clock, stale_after=plan.bar)
+        self.desk = Desk(plan.session_id, ledger, broker, self.book, clock=clock, stale_after=plan.bar)
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         self._signals = LiveSignals(plan)
@@ -68,36 +70,44 @@ class Trader:
         self.book = Book(self.plan, TradingState.from_dict(saved.body["trading"]).portfolio)
         self.book.trades = list(saved.body["trades"])
         self.book.restore_factors(saved.body["factors"])
-        self.desk = Desk(self.session_id, self.ledger, self.broker, self.book, self.clock, stale_after=self.plan.bar)
+        self.desk = Desk(self.session_id, self.ledger, self.broker, self.book, clock=self.clock, stale_after=self.plan.bar)
         self.desk.restore(saved.body["desk"])
         self.desk.moment = moment(saved.body["moment"]) if saved.body["moment"] is not None else None
         if self._exchange is not None:
             self._exchange.restore(saved.body["exchange"])
         else:
-            self.desk.replay(self.ledger.events(self.session_id, after=saved.sequence))
+            self.desk.journal = Journal(event for _, event in self.ledger.events(self.session_id, after=saved.sequence))
             self.desk.hear()
 
     def _start(self) -> None:
         """Write the plan and the orders that it takes over from the session before, then the first snapshot: all or nothing."""
         now = self.clock.now()
         plan = self.plan
+        carried = carried_orders(plan, self.ledger)
+        found = books_differ(self.book.shares(), carried.values(), self.broker) if self._exchange is None else ()
         with self.ledger.transaction():
             started = ev.SessionStarted(
                 happened_at=now, known_at=now, session_id=self.session_id, strategy=plan.strategy_name, model_id=plan.model_id,
                 symbols=plan.symbols, plan_hash=plan.hash, previous_session_id=plan.previous_session_id,
             )  # fmt: skip
             self.desk.record("session_started", started, now, now)
-            for order in carried_orders(plan, self.ledger).values():
+            for order in carried.values():
                 if self.ledger.order(order.client_order_id) is None:
                     self.ledger.put_order(self.session_id, order)
                 self.desk.orders[order.client_order_id] = self.desk.carried[order.client_order_id] = order
+            if self._exchange is None:  # one in this process has its books from us
+                self.desk.reconciled(found)
             self._snapshot()
 
     def end(self, state: str, reason: str | None) -> None:
         """Close the session in the ledger: positions, closing state, how it ended."""
         now = self.desk.moment or self.clock.now()
         with self.ledger.transaction():
-            self._record(f"session_ended:{state}:{micros(now)}", ev.SessionEnded(happened_at=now, known_at=now, session_id=self.session_id, outcome=state, reason=reason), now)
+            self._record(
+                f"session_ended:{state}:{micros(now)}",
+                ev.SessionEnded(happened_at=now, known_at=now, session_id=self.session_id, outcome=state, reason=reason),
+                now,
+            )
             self.ledger.put_positions(self.session_id, self.book.position_rows())
             self._snapshot()
             self.ledger.end_session(self.session_id, state, reason)
@@ -110,7 +120,8 @@ class Trader:
         signals = self._signals.update(batch)  # the past, too: features and strategy are folded anew after a restart
         if done:
             return False
-        # An exchange in this process dies with it, so a moment is one transaction: whole or not at all. A real broker does not, so each step is on disk before the next.
+        # An exchange in this process dies with it, so a moment is one transaction: whole or not at all. A real broker lives on, so there each
+        # step is on disk before the next.
         with self.ledger.transaction() if self._exchange is not None else nullcontext():
             self._live_through(batch, signals)
         return True
@@ -119,7 +130,11 @@ class Trader:
         self.desk.moment = batch.end
         self.book.see_factors(batch.bars)
         regular = [bar for bar in batch.bars if bar.session == REGULAR and bar.session_date == self.plan.date]
-        self._record(f"bars:{micros(batch.start)}", ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(regular)), batch.end)
+        self._record(
+            f"bars:{micros(batch.start)}",
+            ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(regular)),
+            batch.end,
+        )
         if regular:
             bars = self.book.bar_records(regular)
             for row, bar in zip(bars, sorted(regular, key=lambda bar: bar.symbol), strict=True):
@@ -143,7 +158,11 @@ class Trader:
                 self.desk.hear()
             self.book.mark(row)
         for breaker, measure in self.book.check_breakers():
-            self._record(f"breaker:{breaker}:{micros(batch.start)}", ev.BreakerTripped(happened_at=batch.end, known_at=batch.end, breaker=breaker, measure=measure), batch.end)
+            self._record(
+                f"breaker:{breaker}:{micros(batch.start)}",
+                ev.BreakerTripped(happened_at=batch.end, known_at=batch.end, breaker=breaker, measure=measure),
+                batch.end,
+            )
         self.ledger.put_equity(self.session_id, batch.start, **self.book.equity_row())
         self._decide(bars, batch)
 
@@ -175,7 +194,7 @@ class Trader:
                 at = moment(row["at"])
                 fact = ev.CorporateActionApplied(
                     happened_at=at, known_at=moment(row["end"]), symbol=self.book.symbols[symbol], action=kind, value=value, quantity_before=before,
-                    quantity_after=float(self.book.positions[symbol]["quantity"]), cash=(int(self.book.account["cash"]) - cash) / 10_000.0,
+                    quantity_after=float(self.book.positions[symbol]["quantity"]), cash=(int(self.book.account["cash"]) - cash) / MONEY,
                 )  # fmt: skip
                 self._record(f"{kind}:{self.book.symbols[symbol]}:{day}", fact, at)
 
@@ -202,7 +221,7 @@ class Trader:
             now = self.clock.now()
             fact = known or ev.RiskStateChanged(happened_at=now, known_at=now, previous=self.desk.fresh, current=state, reason=reason)
             self._record(f"risk:{state}:{micros(now)}", fact, now)
-            self.desk.fresh = state
+            self.desk.fresh, self.desk.fresh_reason = state, reason
 
     def note(self, key: str, fact: Event, at: datetime) -> None:
         """Write any other fact of the session down."""
@@ -231,56 +250,9 @@ class Trader:
         self.ledger.save_snapshot(Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body))
 
 
-def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], Order]:
-    """The orders of the plan's opening state that work: (symbol, role) -> order, under the name that the ledger knows or, if it knows none, a new one."""
-    known = {(order.terms.symbol, order.terms.role): order for order in ledger.open_orders(plan.account)}
-    carried: dict[tuple[str, str], Order] = {}
-    for index, symbol in enumerate(plan.opening.symbols):
-        for role, name in enumerate(ROLE_NAMES):
-            slot = plan.opening.exchange.orders[index, role]
-            if slot["status"] == OPEN:
-                found = known.get((symbol, name))
-                fits = found is not None and micros(found.terms.decided_at) == slot["decided_at"]
-                carried[symbol, name] = found if found is not None and fits else _adopted(plan, symbol, name, slot)
-    return carried
-
-
-def _adopted(plan: SessionPlan, symbol: str, role: str, slot: Record) -> Order:
-    """A working order of an opening state that came from elsewhere (a backtest): named and put into this session's books."""
-    decided_at = moment(slot["decided_at"])
-    name = order_id(symbol, decided_at, role)
-    is_leg = ROLE_NAMES.index(role) in (STOP, TAKE)
-    filled = float(slot["quantity"] - slot["remaining"]) if slot["fills"] else 0.0
-    terms = OrderTerms(
-        client_order_id=client_order_id(plan.session_id, name),
-        order_id=name,
-        symbol=symbol,
-        role=role,  # type: ignore[arg-type]
-        side="buy" if slot["side"] > 0 else "sell",
-        quantity=filled + float(slot["remaining"]),
-        kind={"stop": "stop", "take": "limit"}.get(role, "market"),  # type: ignore[arg-type]
-        limit_price=float(slot["level"]) if role == "take" else None,
-        stop_price=float(slot["level"]) if role == "stop" else None,
-        time_in_force="ioc" if role == "entry" else "gtc",
-        parent_id=None if role == "entry" else order_id(symbol, moment(slot["entry_at"]), "entry"),
-        signal_timestamp=moment(slot["signal_at"]),
-        decided_at=decided_at,
-        reason=REASON_NAMES[slot["reason"]] or None,
-        model_id=None if slot["model"] == NO_MODEL else plan.opening.portfolio.models[slot["model"]],
-        after_exit=bool(slot["after_exit"]),
-        volatility=float(slot["volatility"]),
-        entry_decided_at=moment(slot["entry_at"]),
-        entry_bar=moment(slot["since"]) if is_leg else None,
-        entry_factor=float(slot["factor"]) if is_leg else 1.0,
-    )
-    status = Status.PARTIALLY_FILLED if filled else Status.ACCEPTED
-    return msgspec.structs.replace(Order(terms, status), filled_quantity=filled, seen_quantity=filled, executions=tuple(f"earlier-{n}" for n in range(int(slot["fills"]))))
-
-
 def _actions_by_symbol(actions: pl.DataFrame) -> dict[str, list[tuple[int, str, float]]]:
     """Symbol -> (days since 1970, kind, value), oldest first, dividends before splits of the same day."""
     grouped: dict[str, list[tuple[int, str, float]]] = {}
     for symbol, day, kind, value in actions.select("symbol", "date", "kind", "value").sort("symbol", "date", "kind").iter_rows():
         grouped.setdefault(symbol, []).append((day.toordinal() - _EPOCH_DAY, kind, value))
     return grouped
-

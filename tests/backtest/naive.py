@@ -186,7 +186,19 @@ class Naive:
         gain, loss = (max(r[name] * entry.volatility * math.sqrt(r["horizon"]), r["minimum_barrier_bps"] / 1e4) for name in ("profit_take", "stop_loss"))
         levels = {"stop": on_tick(trade.reference * (1 - trade.side * loss)), "take": on_tick(trade.reference * (1 + trade.side * gain))}
         for role, level in levels.items():
-            leg = Order(f"{entry.id[: -len('entry')]}{role}", entry.id, trade.symbol, role, -trade.side, abs(trade.held), entry.decided, entry.signal, entry.volatility, role, entry.model)
+            leg = Order(
+                f"{entry.id[: -len('entry')]}{role}",
+                entry.id,
+                trade.symbol,
+                role,
+                -trade.side,
+                abs(trade.held),
+                entry.decided,
+                entry.signal,
+                entry.volatility,
+                role,
+                entry.model,
+            )
             leg.left, leg.level, leg.factor = leg.quantity, max(level, 0.0001), trade.factor
             self.orders.append(leg)
             self.working[trade.symbol, role] = leg
@@ -206,9 +218,9 @@ class Naive:
         elif not first and s * bar["open"] >= up:
             leg, price = take, bar["open"]
         elif worst <= down:
-            leg, price = stop, s * down
+            leg, price = stop, s * min(down, s * bar["open"])  # on the entry bar a level that the tick put on the wrong side of the entry fills at the open
         elif best >= up:
-            leg, price = take, s * up
+            leg, price = take, s * max(up, s * bar["open"])
         else:
             return
         other = take if leg is stop else stop
@@ -237,7 +249,20 @@ class Naive:
         if order.left < r["lot_size"] / 2:
             order.left = 0.0
         order.fills += 1
-        self.fills.append((f"{order.id}-{order.fills}", order.id, bar["at"], order.side, quantity, price, reference, fee, abs(price - reference), "maker" if order.role == "take" else "taker"))
+        self.fills.append(
+            (
+                f"{order.id}-{order.fills}",
+                order.id,
+                bar["at"],
+                order.side,
+                quantity,
+                price,
+                reference,
+                fee,
+                abs(price - reference),
+                "maker" if order.role == "take" else "taker",
+            )
+        )
         if order.role == "entry":
             trade = self.trades[order.symbol] = Trade(order.symbol, order.side, order, reference, bar["factor"], bar["at"])
             trade.fills_in.append((price, quantity))
@@ -311,7 +336,9 @@ class Naive:
             if (symbol, role) in self.working:
                 self.end(self.working[symbol, role], canceled=True)
         entry = trade.entry
-        order = Order(f"{symbol}-{stamp(end)}-exit", entry.id, symbol, "exit", -trade.side, abs(trade.held), end, signal_at, entry.volatility, trade.wish, entry.model)
+        order = Order(
+            f"{symbol}-{stamp(end)}-exit", entry.id, symbol, "exit", -trade.side, abs(trade.held), end, signal_at, entry.volatility, trade.wish, entry.model
+        )
         self.working[symbol, "exit"] = order
         return order
 
@@ -321,7 +348,9 @@ class Naive:
         if (symbol, "entry") in self.working or (trade and not (symbol in leaving and trade.wish == "signal")):
             return None
         quantity, reason = self.size(bar, symbol, side)
-        order = Order(f"{symbol}-{stamp(bar['end'])}-entry", None, symbol, "entry", side, quantity, bar["end"], bar["at"], bar["volatility"], reason, bar["model"])
+        order = Order(
+            f"{symbol}-{stamp(bar['end'])}-entry", None, symbol, "entry", side, quantity, bar["end"], bar["at"], bar["volatility"], reason, bar["model"]
+        )
         order.waits_for_exit = trade is not None
         if quantity == 0:
             order.status = "refused"
@@ -346,7 +375,13 @@ class Naive:
         unit = volatility * math.sqrt(r["horizon"])
         size = equity * r["target_trade_volatility"] / unit * strength
         if p is not None:
-            size = min(size, r["kelly_fraction"] * max(0.0, p - (1 - p) * r["stop_loss"] / r["profit_take"]) * equity / (r["stop_loss"] * volatility * math.sqrt(r["horizon"])))
+            size = min(
+                size,
+                r["kelly_fraction"]
+                * max(0.0, p - (1 - p) * r["stop_loss"] / r["profit_take"])
+                * equity
+                / (r["stop_loss"] * volatility * math.sqrt(r["horizon"])),
+            )
         if size <= 0:
             return 0.0, "no_edge"
         wanted = self.lots(size / price)

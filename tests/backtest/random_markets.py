@@ -39,7 +39,15 @@ class Market:
         return Market(self.bars.filter(inside), self.signals.filter(inside), self.actions)
 
 
-def rules(risk: dict | None = None, costs: dict | None = None, luck: dict | None = None, labels: dict | None = None, exits: str = "barriers", horizon: int = 4, cash: float = 100_000.0) -> TradingRules:
+def rules(
+    risk: dict | None = None,
+    costs: dict | None = None,
+    luck: dict | None = None,
+    labels: dict | None = None,
+    exits: str = "barriers",
+    horizon: int = 4,
+    cash: float = 100_000.0,
+) -> TradingRules:
     """Rules with the given numbers; the rest by default."""
     strategy = StrategySettings(use="tests:none", exits=exits, horizon_bars=horizon)
     parts = (RiskSettings(**(risk or {})), CostSettings(**(costs or {})), LuckSettings(**(luck or {})), LabelSettings(**(labels or {})))
@@ -83,7 +91,17 @@ def random_market(seed: int, days: int = 7, symbols: tuple[str, ...] = SYMBOLS, 
                 side = int(own.choice([-1, 0, 1], p=[0.35, 0.3, 0.35]))
                 volatility = float(own.choice([scale, scale / 3, 3 * scale, 0.0, np.nan], p=[0.5, 0.2, 0.2, 0.05, 0.05]))
                 probability = None if own.random() < 0.5 else float(own.uniform(0.2, 0.9))
-                signals.append((symbol, at, side, float(own.choice([1.0, 0.5, 0.0], p=[0.6, 0.35, 0.05])), volatility, probability, None if probability is None else f"m{int(own.integers(3))}"))
+                signals.append(
+                    (
+                        symbol,
+                        at,
+                        side,
+                        float(own.choice([1.0, 0.5, 0.0], p=[0.6, 0.35, 0.05])),
+                        volatility,
+                        probability,
+                        None if probability is None else f"m{int(own.integers(3))}",
+                    )
+                )
     stamp = pl.Datetime("us", "UTC")
     del source
     return Market(

@@ -30,7 +30,9 @@ def replayed(market, result, cash):
     for (_, at), group in sorted(market.bars.group_by("symbol", "timestamp"), key=lambda item: (item[0][1], item[0][0])):
         bar = group.row(0, named=True)
         symbol = bar["symbol"]
-        due = market.actions.filter((pl.col("symbol") == symbol) & (pl.col("date") <= at.date()) & (pl.col("date") > last_date.get(symbol, at.date() - timedelta(days=9999))))
+        due = market.actions.filter(
+            (pl.col("symbol") == symbol) & (pl.col("date") <= at.date()) & (pl.col("date") > last_date.get(symbol, at.date() - timedelta(days=9999)))
+        )
         for action in due.sort("date", "kind").iter_rows(named=True):
             held = shares.get(symbol, 0.0)
             if action["kind"] == "dividend":
@@ -126,6 +128,7 @@ def assert_chain(market, chosen, cuts):
     return whole
 
 
+@settings(max_examples=15)
 @given(seed=SEEDS, exits=EXITS)
 def test_a_chain_of_days_equals_one_long_run(seed, exits):
     market = random_market(seed)
@@ -133,6 +136,7 @@ def test_a_chain_of_days_equals_one_long_run(seed, exits):
     assert_chain(market, rules(luck=CHANCE, exits=exits), [day.replace(minute=0) for day in days])
 
 
+@settings(max_examples=15)
 @given(seed=SEEDS, exits=EXITS, hours=st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True))
 def test_a_run_can_be_cut_anywhere(seed, exits, hours):
     start = datetime(2024, 6, 27, 13, tzinfo=UTC)
@@ -166,7 +170,13 @@ def test_changing_the_future_moves_nothing_that_was_known(seed, exits, bars):
     changed = Market(
         market.bars.with_columns(pl.when(later).then(pl.col(name) * 1.37).otherwise(name).alias(name) for name in ("open", "high", "low", "close", "volume")),
         pl.concat([market.signals.filter(~later), other.signals.filter(later)]),
-        pl.concat([market.actions.filter(pl.col("date") < cut.date()), other.actions.filter(pl.col("date") > cut.date()), market.actions.filter(pl.col("date") == cut.date())]),
+        pl.concat(
+            [
+                market.actions.filter(pl.col("date") < cut.date()),
+                other.actions.filter(pl.col("date") > cut.date()),
+                market.actions.filter(pl.col("date") == cut.date()),
+            ]
+        ),
     )
     before, after = run(market, chosen), run(changed, chosen)
     known = pl.col("timestamp") < cut
@@ -204,7 +214,9 @@ def test_the_luck_of_a_symbol_does_not_depend_on_the_others(seed):
     plain = run(market, chosen)
     for name in ("orders", "fills"):
         own = pl.col("symbol").is_in(["BBB", "DDD"])
-        columns = [column for column in getattr(plain, name).columns if column not in ("quantity", "price", "fee", "slippage")]  # sizes follow the common equity
+        columns = [
+            column for column in getattr(plain, name).columns if column not in ("quantity", "price", "fee", "slippage")
+        ]  # sizes follow the common equity
         assert_frame_equal(getattr(renamed, name).filter(own).select(columns), getattr(plain, name).filter(own).select(columns))
 
 
@@ -285,6 +297,12 @@ def test_a_duplicate_bar_or_signal_is_named():
         run(Market(pl.concat([market.bars.head(1), market.bars]), market.signals, market.actions), rules())
     with pytest.raises(DataError, match="1 rows too many"):
         run(Market(market.bars, pl.concat([market.signals.head(1), market.signals]), market.actions), rules())
+
+
+def test_a_side_that_is_none_is_named():
+    market = random_market(7)
+    with pytest.raises(DataError, match="side 2 for AAA"):
+        run(Market(market.bars, market.signals.with_columns(side=pl.lit(2, dtype=pl.Int8)), market.actions), rules())
 
 
 def test_a_run_over_nothing_is_empty():

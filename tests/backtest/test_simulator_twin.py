@@ -34,7 +34,9 @@ RULES = st.builds(
         }
     ),
     luck=st.fixed_dictionaries({"seed": st.integers(-5, 2**40), "reject_probability": PROBABILITY, "partial_fill_probability": PROBABILITY}),
-    labels=st.fixed_dictionaries({"profit_take": st.sampled_from([0.5, 2.0]), "stop_loss": st.sampled_from([0.4, 1.0]), "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0])}),
+    labels=st.fixed_dictionaries(
+        {"profit_take": st.sampled_from([0.5, 2.0]), "stop_loss": st.sampled_from([0.4, 1.0]), "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0])}
+    ),
     exits=st.sampled_from(["barriers", "signal"]),
     horizon=st.sampled_from([1, 3, 8]),
 )
@@ -62,7 +64,16 @@ def assert_twins(market, chosen):
     for row in result.fills.iter_rows(named=True):
         order, at, side, quantity, price, reference, fee, slippage, liquidity = fills.pop(row["fill_id"])
         expected = (order, at, "buy" if side > 0 else "sell", price, reference, fee / 10000, slippage, liquidity)
-        assert (row["order_id"], micros(row["timestamp"]), row["side"], row["price"], row["reference_price"], row["fee"], row["slippage"], row["liquidity"]) == expected
+        assert (
+            row["order_id"],
+            micros(row["timestamp"]),
+            row["side"],
+            row["price"],
+            row["reference_price"],
+            row["fee"],
+            row["slippage"],
+            row["liquidity"],
+        ) == expected
         assert row["quantity"] == pytest.approx(quantity, abs=1e-9)
     assert not fills
     columns = ("equity", "cash", "gross_exposure", "net_exposure")
@@ -77,9 +88,21 @@ def assert_same_trades(trades, naive):
     for row in trades.filter(pl.col("pnl").is_not_null()).iter_rows(named=True):
         trade = closed.pop(row["trade_id"])
         assert row["side"] == ("long" if trade["side"] > 0 else "short")
-        assert (micros(row["entry_timestamp"]), micros(row["exit_timestamp"]), row["exit_reason"], row["model_id"]) == (trade["entry_bar"], trade["exit_bar"], trade["reason"], trade["model"])
-        assert (row["pnl"], row["fees"], row["entry_price"], row["return"]) == (trade["pnl"] / 10000, trade["fees"] / 10000, trade["entry_price"], trade["return"])
-        assert (row["quantity"], row["exit_price"], row["slippage"]) == pytest.approx((trade["quantity"], trade["exit_price"], trade["slippage"]), rel=1e-9, abs=1e-9)
+        assert (micros(row["entry_timestamp"]), micros(row["exit_timestamp"]), row["exit_reason"], row["model_id"]) == (
+            trade["entry_bar"],
+            trade["exit_bar"],
+            trade["reason"],
+            trade["model"],
+        )
+        assert (row["pnl"], row["fees"], row["entry_price"], row["return"]) == (
+            trade["pnl"] / 10000,
+            trade["fees"] / 10000,
+            trade["entry_price"],
+            trade["return"],
+        )
+        assert (row["quantity"], row["exit_price"], row["slippage"]) == pytest.approx(
+            (trade["quantity"], trade["exit_price"], trade["slippage"]), rel=1e-9, abs=1e-9
+        )
     assert not closed
     still_open = trades.filter(pl.col("pnl").is_null())
     assert set(still_open["symbol"]) == set(naive.trades)
@@ -116,5 +139,15 @@ def test_the_random_markets_meet_every_outcome():
             exits |= set(result.trades["exit_reason"].drop_nulls())
     assert statuses == {"filled", "partially_filled", "canceled", "rejected", "refused", "open"}
     assert {"stop", "take", "vertical", "signal", "drawdown_breaker", "cash_in_lieu"} >= exits >= {"stop", "take", "vertical", "signal", "drawdown_breaker"}
-    refusals = {"allow_short", "max_drawdown", "max_daily_loss", "max_open_positions", "no_edge", "max_net_exposure", "max_gross_exposure", "bad_input", "minimum_order_value"}
+    refusals = {
+        "allow_short",
+        "max_drawdown",
+        "max_daily_loss",
+        "max_open_positions",
+        "no_edge",
+        "max_net_exposure",
+        "max_gross_exposure",
+        "bad_input",
+        "minimum_order_value",
+    }
     assert refusals <= reasons

@@ -5,9 +5,10 @@ import sys
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
+
 from harmony_pipeline.cli import app
 from harmony_pipeline.errors import HarmonyError
-from typer.testing import CliRunner
 
 VERBS = ("run", "ingest", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui", "doctor")
 
@@ -76,7 +77,9 @@ def test_a_mistake_is_one_line_on_standard_error_and_exit_code_one(tmp_path):
     file = tmp_path / "typo.toml"
     file.write_text('[market]\ntimefrme = "1Hour"\n')
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run([sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), "models"], capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(
+        [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), "models"], capture_output=True, text=True, env=environment, check=False
+    )
     assert result.returncode == 1
     assert result.stdout == ""
     assert "did you mean 'timeframe'" in result.stderr

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import BrokerContradiction
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.lifecycle import FACTS, FINAL, OPEN, TABLE, Order, Status, apply, start
+from harmony_pipeline.execution.lifecycle import FACTS, FINAL, OPEN, TABLE, Order, Status, apply, diagram, start
 
 T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 TERMS = ev.OrderTerms(client_order_id="s-1", order_id="X-1-entry", symbol="X", role="entry", side="buy", quantity=10.0, decided_at=T)
 HEAD = {"happened_at": T, "known_at": T, "client_order_id": "s-1", "symbol": "X"}
 
 
-def execution(name: str, quantity: float, total: float, kind: type[ev.OrderPartiallyFilled] = ev.OrderPartiallyFilled, price: float = 5.0) -> ev.OrderPartiallyFilled:
+def execution(
+    name: str, quantity: float, total: float, kind: type[ev.OrderPartiallyFilled] = ev.OrderPartiallyFilled, price: float = 5.0
+) -> ev.OrderPartiallyFilled:
     return kind(**HEAD, execution_id=name, side="buy", quantity=quantity, price=price, cumulative_quantity=total)  # type: ignore[arg-type]
 
 
@@ -66,6 +68,13 @@ def test_only_a_fill_may_change_one_final_status_into_another() -> None:
     assert changed == {(Status.CANCELED, "OrderFilled", Status.FILLED), (Status.EXPIRED, "OrderFilled", Status.FILLED)}
 
 
+def test_the_diagram_shows_every_row_that_changes_the_status() -> None:
+    lines = diagram().splitlines()
+    assert lines[0] == "stateDiagram-v2"
+    assert len(lines) - 1 == sum(before is not after for (before, _), after in TABLE.items())
+    assert "    canceled --> filled: filled" in lines
+
+
 def test_refused_orders_never_hear_from_a_broker() -> None:
     assert {kind for (before, kind) in TABLE if before is Status.REFUSED} == {ev.OrderRefused}
 
@@ -75,11 +84,23 @@ STORIES: dict[str, tuple[list[ev.AnyOrderFact], Status, float]] = {
     "usual": ([fact(ev.OrderSubmitted), fact(ev.OrderAccepted), execution("a", 10, 10, ev.OrderFilled)], Status.FILLED, 10),
     "the stream overtakes the answer": ([fact(ev.OrderAccepted), execution("a", 10, 10, ev.OrderFilled), fact(ev.OrderSubmitted)], Status.FILLED, 10),
     "new after fill": ([fact(ev.OrderSubmitted), execution("a", 10, 10, ev.OrderFilled), fact(ev.OrderAccepted)], Status.FILLED, 10),
-    "fill after a cancel request": ([fact(ev.OrderAccepted), fact(ev.OrderCancelRequested), execution("a", 10, 10, ev.OrderFilled), fact(ev.OrderCancelRejected)], Status.FILLED, 10),
-    "pending cancel fills in part, then cancels": ([fact(ev.OrderAccepted), fact(ev.OrderCancelRequested), execution("a", 4, 4), fact(ev.OrderCanceled)], Status.CANCELED, 4),
+    "fill after a cancel request": (
+        [fact(ev.OrderAccepted), fact(ev.OrderCancelRequested), execution("a", 10, 10, ev.OrderFilled), fact(ev.OrderCancelRejected)],
+        Status.FILLED,
+        10,
+    ),
+    "pending cancel fills in part, then cancels": (
+        [fact(ev.OrderAccepted), fact(ev.OrderCancelRequested), execution("a", 4, 4), fact(ev.OrderCanceled)],
+        Status.CANCELED,
+        4,
+    ),
     "executed before the cancel, delivered after it": ([fact(ev.OrderAccepted), fact(ev.OrderCanceled), execution("a", 4, 4)], Status.CANCELED, 4),
     "cancel turned down with fills": ([execution("a", 4, 4), fact(ev.OrderCancelRequested), fact(ev.OrderCancelRejected)], Status.PARTIALLY_FILLED, 4),
-    "the same execution twice": ([execution("a", 4, 4), execution("a", 4, 4), execution("b", 6, 10, ev.OrderFilled), execution("b", 6, 10, ev.OrderFilled)], Status.FILLED, 10),
+    "the same execution twice": (
+        [execution("a", 4, 4), execution("a", 4, 4), execution("b", 6, 10, ev.OrderFilled), execution("b", 6, 10, ev.OrderFilled)],
+        Status.FILLED,
+        10,
+    ),
     "executions out of order": ([execution("b", 6, 10, ev.OrderFilled), execution("a", 4, 4)], Status.FILLED, 10),
     "a lost execution": ([execution("b", 6, 10, ev.OrderFilled)], Status.FILLED, 10),
     "held leg that is filled at once": ([fact(ev.OrderHeld), execution("a", 10, 10, ev.OrderFilled)], Status.FILLED, 10),
@@ -88,7 +109,11 @@ STORIES: dict[str, tuple[list[ev.AnyOrderFact], Status, float]] = {
     "outcome unknown, sent again under the same id": ([fact(ev.OrderOutcomeUnknown), fact(ev.OrderSubmitted), fact(ev.OrderAccepted)], Status.ACCEPTED, 0),
     "rejected long after it was accepted": ([fact(ev.OrderSubmitted), fact(ev.OrderAccepted), fact(ev.OrderRejected)], Status.REJECTED, 0),
     "replaced after a partial fill": ([execution("a", 4, 4), fact(ev.OrderReplaceRequested), fact(ev.OrderReplaced)], Status.REPLACED, 4),
-    "the replacement lost to a fill": ([fact(ev.OrderReplaceRequested), execution("a", 10, 10, ev.OrderFilled), fact(ev.OrderReplaceRejected)], Status.FILLED, 10),
+    "the replacement lost to a fill": (
+        [fact(ev.OrderReplaceRequested), execution("a", 10, 10, ev.OrderFilled), fact(ev.OrderReplaceRejected)],
+        Status.FILLED,
+        10,
+    ),
     "expired while a cancel was pending": ([fact(ev.OrderAccepted), fact(ev.OrderCancelRequested), fact(ev.OrderExpired)], Status.EXPIRED, 0),
 }
 

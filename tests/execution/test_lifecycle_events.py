@@ -52,6 +52,14 @@ def test_an_unknown_kind_is_an_error_and_not_a_guess() -> None:
 def test_floats_and_times_come_back_exactly(price: float, quantity: float, micros: int) -> None:
     moment = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
     event = ev.OrderFilled(
-        happened_at=moment, known_at=moment, client_order_id="a", symbol="X", execution_id="e", side="buy", quantity=quantity, price=price, cumulative_quantity=quantity
+        happened_at=moment,
+        known_at=moment,
+        client_order_id="a",
+        symbol="X",
+        execution_id="e",
+        side="buy",
+        quantity=quantity,
+        price=price,
+        cumulative_quantity=quantity,
     )
     assert ev.decode(ev.encode(event)) == event

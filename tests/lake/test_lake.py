@@ -8,12 +8,15 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
+
 from harmony_pipeline.lake import Lake, content_hash
 from harmony_pipeline.schemas import TABLES, features_table
 
 
 def actions(*values: float) -> pl.DataFrame:
-    return pl.DataFrame({"symbol": [f"S{i}" for i in range(len(values))], "date": [date(2024, 1, 2)] * len(values), "kind": ["split"] * len(values), "value": list(values)})
+    return pl.DataFrame(
+        {"symbol": [f"S{i}" for i in range(len(values))], "date": [date(2024, 1, 2)] * len(values), "kind": ["split"] * len(values), "value": list(values)}
+    )
 
 
 @pytest.fixture

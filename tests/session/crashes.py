@@ -73,7 +73,14 @@ class RemoteExchange:
             if bar.session == "regular":
                 row = records(1, BAR)[0]
                 row["at"], row["end"], row["symbol"] = micros(bar.start), micros(bar.end), self._plan.symbols.index(bar.symbol)
-                row["open"], row["high"], row["low"], row["close"], row["volume"], row["factor"] = bar.open, bar.high, bar.low, bar.close, bar.volume, bar.factor
+                row["open"], row["high"], row["low"], row["close"], row["volume"], row["factor"] = (
+                    bar.open,
+                    bar.high,
+                    bar.low,
+                    bar.close,
+                    bar.volume,
+                    bar.factor,
+                )
                 self.broker.match_open(row)
                 self.broker.match_range(row)
         self.mail.extend(self.broker.updates())

@@ -13,7 +13,8 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status, apply
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.session.ledger import COMPLETED, Execution, Ledger, SessionRow, Snapshot
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.ledger_rows import COMPLETED, Execution, SessionRow, Snapshot
 
 T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 DAY = date(2024, 3, 5)
@@ -124,7 +125,8 @@ def test_the_previous_session_is_the_last_one_before_the_day_on_the_same_account
         ledger.previous_session("paper", next_day)
     ledger.end_session("s1", COMPLETED, None)
     found = ledger.previous_session("paper", next_day)
-    assert found is not None and found.session_id == "s1"
+    assert found is not None
+    assert found.session_id == "s1"
     assert ledger.previous_session("paper", DAY) is None
     assert ledger.previous_session("other", next_day) is None
 

@@ -49,15 +49,18 @@ class BrokerAccount:
 class Broker(Protocol):
     """An account at an exchange.
 
-    Obligations.
-    Identity: `client_order_id` is the only name used. A second `submit` under a known one places nothing and is no error; it answers with the order that exists.
-    Errors: only families of `harmony_pipeline.errors` leave. BrokerUnavailable: what became of the request is unknown (timeout, reset, 5xx), the caller looks the
-    order up before anything else. BrokerRejected: no, and again no (funds, unknown symbol, unknown order). BrokerContradiction: what it says cannot be.
-    Races: to cancel what is already filled, canceled or expired is no error; the truth comes with `updates()` or `order()`.
-    Facts: `updates()` gives each fact at least once, in the order in which it was learned; repeated ones have the same `execution_id`. After a lost connection the
-    implementation fetches what it missed; nothing that happened is left out for good.
-    Threads: all methods are called by one thread and return within seconds. An implementation that listens to a socket owns its threads, only queues in them, and
-    ends them in `close`. Orders passed in are frozen; what is returned belongs to the caller.
+    Obligations:
+
+    - Identity: `client_order_id` is the only name used. A second `submit` under a known one places nothing and is no error; it answers with the
+      order that exists.
+    - Errors: only families of `harmony_pipeline.errors` leave. BrokerUnavailable: what became of the request is unknown (timeout, reset, 5xx), the
+      caller looks the order up before anything else. BrokerRejected: no, and again no (funds, unknown symbol, unknown order). BrokerContradiction:
+      what it says cannot be.
+    - Races: to cancel what is already filled, canceled or expired is no error; the truth comes with `updates()` or `order()`.
+    - Facts: `updates()` gives each fact at least once, in the order in which it was learned; repeated ones have the same `execution_id`. After a
+      lost connection, and in a new process, the implementation fetches what it missed: nothing that happened is left out for good.
+    - Threads: all methods are called by one thread and return within seconds. An implementation that listens to a socket owns its threads, only
+      queues in them, and ends them in `close`. Orders passed in are frozen; what is returned belongs to the caller.
     """
 
     name: str

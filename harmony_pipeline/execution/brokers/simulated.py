@@ -1,10 +1,10 @@
 """A broker whose exchange is execution/exchange.py: paper trading against replayed or simulated bars, in this process.
 
-The law: it holds no trading rule of its own. Every fill is made by the compiled functions that the backtest loops over, so the same orders meet the same bars at the
-same prices. Whoever replays the bars drives it through `BarDriven`; a session on top sees nothing but a broker. It keeps books of its own (cash and shares, from its
-own fills), so that reconciliation compares two independent accounts.
+The law: it holds no trading rule of its own. Every fill is made by the compiled functions that the backtest loops over, so the same orders meet the
+same bars at the same prices. Whoever replays the bars drives it through `BarDriven`; a session on top sees nothing but a broker. It keeps books of
+its own (cash and shares, from its own fills), so that reconciliation compares two independent accounts.
 
->>> broker = SimulatedBroker(TradingState.opening(["AAPL"], 100_000.0), rules.record)
+>>> broker = SimulatedBroker(ExchangeState.empty(["AAPL"]), rules.record, cash=1_000_000_000)
 >>> broker.submit(SubmitOrder(terms)); broker.match_open(bar); broker.updates()
 [OrderAccepted(...), OrderFilled(...)]
 """
@@ -51,8 +51,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class SimulatedBroker:
     """`Broker` and `BarDriven` over one exchange state. One thread; no I/O; nothing waits.
 
-    exchange: the orders that work at the start; `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed shares by symbol open its
-    own books.
+    exchange: the orders that work at the start; `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed shares
+    by symbol open its own books.
     """
 
     name = "simulated"
@@ -87,9 +87,12 @@ class SimulatedBroker:
 
     def submit(self, command: SubmitOrder) -> BrokerOrder:
         """Place the order; see `Broker.submit`. A chance rejection of the exchange comes as a fact, not as an error."""
-        for terms in (command.order, *([command.other] if command.other else [])):
-            if terms.client_order_id not in self._orders:
-                self._place(terms)
+        both = [command.order, command.other] if command.other else [command.order]
+        new = [terms for terms in both if terms.client_order_id not in self._orders]
+        for terms in new:
+            self._validate(terms)
+        for terms in new:
+            self._place(terms)
         return _seen(self._orders[command.order.client_order_id])
 
     def cancel(self, command: CancelOrder) -> None:
@@ -115,7 +118,7 @@ class SimulatedBroker:
             limit_price=order.terms.limit_price if command.limit_price is None else command.limit_price,
             stop_price=order.terms.stop_price if command.stop_price is None else command.stop_price,
         )
-        self._validate(terms)
+        self._validate(terms, instead_of=order)
         self._say(ev.OrderReplaced(**self._head(order.terms, self._now), replaced_by=terms.client_order_id))
         self._place(terms)
         return _seen(self._orders[terms.client_order_id])
@@ -210,7 +213,6 @@ class SimulatedBroker:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _place(self, terms: OrderTerms) -> None:
-        self._validate(terms)
         self._now = max(self._now, terms.decided_at)
         ticket = self._register(Order(terms))
         intent = self._blank(terms, OPEN)
@@ -223,7 +225,7 @@ class SimulatedBroker:
         self._tickets.append(order.client_order_id)
         return len(self._tickets) - 1
 
-    def _validate(self, terms: OrderTerms) -> None:
+    def _validate(self, terms: OrderTerms, instead_of: Order | None = None) -> None:
         if terms.symbol not in self._index:
             raise BrokerRejected(f"{terms.symbol} is not traded on this simulated exchange; it has {', '.join(self._index) or 'no symbols'}")
         if not 0.0 < terms.quantity < math.inf:
@@ -232,10 +234,13 @@ class SimulatedBroker:
         if level is None or not 0.0 < level < math.inf:
             raise BrokerRejected(f"order {terms.client_order_id}: a {terms.kind} order needs a price > 0, found {level}")
         if (terms.kind != "market") != (terms.role in ("stop", "take")):
-            raise BrokerRejected(f"order {terms.client_order_id}: this exchange takes market entries and exits, stops and limits as legs of a bracket, not a {terms.kind} {terms.role}")
+            raise BrokerRejected(
+                f"order {terms.client_order_id}: this exchange takes market entries and exits, and stops and limits as legs of a bracket; "
+                f"not a {terms.kind} {terms.role}"
+            )
         slot = self._exchange.orders[self._index[terms.symbol], ROLE_NAMES.index(terms.role)]
         holder = self._orders.get(self._tickets[slot["ticket"]]) if slot["status"] == OPEN else None
-        if holder is not None and holder.is_open:
+        if holder is not None and holder is not instead_of:
             raise BrokerRejected(f"order {terms.client_order_id}: {terms.symbol} has a working {terms.role} order, {holder.client_order_id}; cancel it first")
 
     def _blank(self, terms: OrderTerms, status: int) -> Record:

@@ -1,0 +1,90 @@
+"""The rows that go into the ledger, and the public face of an order."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from harmony_pipeline.execution.events import micros
+from harmony_pipeline.execution.lifecycle import Order, Status
+
+RUNNING, COMPLETED, STOPPED, KILLED = "running", "completed", "stopped", "killed"
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """One session as the ledger knows it; `account` is the book it trades, which chains sessions from day to day."""
+
+    session_id: str
+    date: date
+    account: str
+    strategy: str
+    model_id: str | None
+    plan_hash: str
+    state: str = RUNNING
+    reason: str | None = None
+    previous_session_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a restart needs, as of the end of one processed moment: `at` (bar start), `sequence` (last event that it includes)."""
+
+    session_id: str
+    at: datetime | None
+    sequence: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One fill with what it cost; fee in 1/10000 of the currency. `execution_id` is unique over all sessions."""
+
+    execution_id: str
+    fill_id: str
+    order_id: str
+    client_order_id: str
+    symbol: str
+    timestamp: datetime
+    side: str
+    quantity: float
+    price: float
+    reference_price: float
+    fee: int
+    slippage: float
+    liquidity: str
+
+
+def order_columns(order: Order) -> dict[str, Any]:
+    """An order as the columns of the ledger's `orders`, but for the session; `state` is all of it."""
+    terms = order.terms
+    return {
+        "client_order_id": order.client_order_id,
+        "order_id": terms.order_id,
+        "parent_id": terms.parent_id,
+        "symbol": terms.symbol,
+        "signal_timestamp": micros(terms.signal_timestamp) if terms.signal_timestamp else None,
+        "timestamp": micros(terms.decided_at),
+        "side": terms.side,
+        "quantity": terms.quantity,
+        "kind": terms.kind,
+        "limit_price": terms.limit_price,
+        "stop_price": terms.stop_price,
+        "time_in_force": terms.time_in_force,
+        "status": public_status(order),
+        "closing_status": public_status(order),
+        "reason": terms.reason if terms.reason is not None else order.reason,
+        "model_id": terms.model_id,
+        "open": int(order.is_open),
+        "state": msgspec.json.encode(order).decode(),
+    }
+
+
+def public_status(order: Order) -> str:
+    """The status in the words of the `orders` table: open, filled, partially_filled, canceled, rejected, refused."""
+    if order.is_open:
+        return "partially_filled" if order.filled_quantity > 0 else "open"
+    if order.status in (Status.CANCELED, Status.EXPIRED, Status.REPLACED):
+        return "partially_filled" if order.filled_quantity > 0 else "canceled"
+    return str(order.status)
