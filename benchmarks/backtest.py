@@ -68,9 +68,8 @@ def measure(symbols: int, rows: int, exits: str, every: int) -> None:
         whole.append(time.perf_counter() - begun)
     assert logs is not None
     count, title = symbols * rows, f"{symbols} x {rows:,} bars, exits by {exits}, " + (f"signal every {every}" if every else "no signals")
-    print(
-        f"{title:58s} loop {min(kernel):.3f} s ({count / min(kernel) / 1e6:5.1f} M bars/s)   run_backtest {min(whole):.2f} s   {len(logs.orders):,} orders, {len(logs.fills):,} fills"
-    )
+    speed = f"loop {min(kernel):.3f} s ({count / min(kernel) / 1e6:5.1f} M bars/s)   run_backtest {min(whole):.2f} s"
+    print(f"{title:58s} {speed}   {len(logs.orders):,} orders, {len(logs.fills):,} fills")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class ExchangeState:
 
 @kernel
 def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Record, reports: Records, n: int) -> int:
-    """Take one intent. OPEN: it works, or is rejected by chance (REJECT). CANCELED: the working order of that role is canceled, if any (CANCEL). REFUSED: nothing.
+    """Take one intent. OPEN: it works, or is rejected by chance (REJECT). CANCELED: that role's working order, if any, is canceled (CANCEL). REFUSED: nothing.
 
     Legs come with a filled entry and are never rejected. A reversing entry (`after_exit`) whose exit does not work is canceled at once.
     """
@@ -109,15 +109,17 @@ def match_open(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Re
     """Market orders meet the open of `bar`: the exit fills as far as it can and stays; then the entry fills as far as it can and its rest expires."""
     symbol = bar["symbol"]
     leaving = orders[symbol, EXIT]
+    taken = 0.0  # a reversal leaves and enters on the same side of the same bar
     if leaving["status"] == OPEN and leaving["decided_at"] <= bar["at"]:
-        quantity = fillable(rules, keys[symbol], leaving, bar)
+        quantity = fillable(rules, keys[symbol], leaving, bar, 0.0)
         if quantity > 0.0:
+            taken = quantity
             n = _fill(rules, leaving, bar, quantity, bar["open"], False, reports, n)
     entry = orders[symbol, ENTRY]
     if entry["status"] == OPEN and entry["decided_at"] <= bar["at"]:
         if entry["after_exit"] == 1 and leaving["status"] == OPEN:
             return _close(entry, CANCEL, bar["at"], reports, n)  # the old position could not be closed at this open
-        quantity = fillable(rules, keys[symbol], entry, bar)
+        quantity = fillable(rules, keys[symbol], entry, bar, taken)
         if quantity > 0.0:
             n = _fill(rules, entry, bar, quantity, bar["open"], False, reports, n)
         if entry["status"] == OPEN:
@@ -140,7 +142,7 @@ def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: R
         return n
     stopped = touched == TOUCHED_STOP
     leg, other = (stop, take) if stopped else (take, stop)
-    quantity = fillable(rules, keys[symbol], leg, bar)
+    quantity = fillable(rules, keys[symbol], leg, bar, 0.0)
     if quantity > 0.0:
         n = _fill(rules, leg, bar, quantity, reference, not stopped, reports, n)
     if leg["status"] == OPEN:

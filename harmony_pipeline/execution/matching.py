@@ -1,6 +1,6 @@
 """How one working order meets one bar: how much of it fills, at which price, at what cost.
 
-The law: never more than max_participation of the bar's volume in one order, never a better price than the bar offered, and chance only by key. Market
+The law: never more than max_participation of the bar's volume on one side, never a better price than the bar offered, and chance only by key. Market
 orders meet the bar at its open; the legs of a bracket meet its open, high and low by `market.trading_rules.exit_at_bar`.
 """
 
@@ -22,11 +22,14 @@ def is_rejected(rules: Record, key: np.uint64, order: Record) -> bool:
 
 
 @kernel
-def fillable(rules: Record, key: np.uint64, order: Record, bar: Record) -> float:
-    """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance (drawn by the bar's time); whole lots."""
+def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: float) -> float:
+    """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance (drawn by the bar's time); whole lots.
+
+    `taken`: shares that another order on the same side has taken from this bar already; both share one allowance.
+    """
     lot = rules["lot_size"]
     volume = bar["volume"] if bar["volume"] > 0.0 else 0.0
-    quantity: float = min(order["remaining"], floor_to_lot(rules["max_participation"] * volume, lot))
+    quantity: float = min(order["remaining"], floor_to_lot(max(rules["max_participation"] * volume - taken, 0.0), lot))
     chance = rules["partial_fill_probability"]
     if chance > 0.0 and uniform(rules["seed"], key, bar["at"], order["role"], PARTIAL_DRAW) < chance:
         quantity = floor_to_lot(quantity * uniform(rules["seed"], key, bar["at"], order["role"], FRACTION_DRAW), lot)

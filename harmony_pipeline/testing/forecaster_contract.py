@@ -6,8 +6,6 @@
 The samples are synthetic and seeded: `planted_samples` with a strength of 0 holds no signal at all.
 """
 
-
-
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial

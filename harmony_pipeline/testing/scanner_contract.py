@@ -8,8 +8,6 @@ The market is made up: eight symbols over fifty sessions with gaps, a split, a l
 Settings must select something in it: `maximum_selections` at least 2, symbols AA to HH.
 """
 
-
-
 from datetime import UTC, date, datetime
 from typing import Any
 

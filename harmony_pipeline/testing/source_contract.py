@@ -1,4 +1,3 @@
-
 """The obligations of `MarketDataSource` as tests: a new source inherits them and supplies facts.
 
     class TestMySource(SourceContract):

@@ -8,8 +8,6 @@ The rows are made up: every required feature in its usual range after a warm-up 
 quarters. A strategy that reads something stranger overrides `feature`.
 """
 
-
-
 from datetime import UTC, datetime, timedelta
 
 import numpy as np

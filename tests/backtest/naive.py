@@ -170,12 +170,14 @@ class Naive:
     def meet_open(self, bar):
         symbol = bar["symbol"]
         leaving = self.working.get((symbol, "exit"))
+        left_before = leaving.left if leaving else 0.0
         if leaving and leaving.decided <= bar["at"]:
             self.fill(leaving, bar, bar["open"])
+        taken = left_before - leaving.left if leaving else 0.0
         entry = self.working.get((symbol, "entry"))
         if entry and entry.decided <= bar["at"]:
             if not (entry.waits_for_exit and (symbol, "exit") in self.working):
-                self.fill(entry, bar, bar["open"])
+                self.fill(entry, bar, bar["open"], taken)
             if entry.left > 0:
                 self.end(entry, canceled=True)
             if symbol in self.trades and self.trades[symbol].entry is entry and self.r["barriers"]:
@@ -230,9 +232,9 @@ class Naive:
         if leg.left > 0:
             self.end(leg, canceled=True)
 
-    def fill(self, order, bar, reference):
+    def fill(self, order, bar, reference, taken=0.0):
         r = self.r
-        most = self.lots(r["max_participation"] * bar["volume"])
+        most = self.lots(max(r["max_participation"] * bar["volume"] - taken, 0.0))
         quantity = min(order.left, most)
         if r["partial_fill_probability"] > 0 and luck(r["seed"], order.symbol, bar["at"], order.role, 1) < r["partial_fill_probability"]:
             quantity = self.lots(quantity * luck(r["seed"], order.symbol, bar["at"], order.role, 2))

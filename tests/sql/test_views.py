@@ -76,11 +76,7 @@ def test_a_check_finds_the_planted_fault(tmp_path, name):
     lake = Lake(tmp_path).open()
     for table, partition, rows in PLANTED[name]:
         schema = lake.tables[table]
-        frame = (
-            schema.empty()
-            if rows is None
-            else pl.DataFrame(rows if isinstance(rows, list) else [rows], schema_overrides=schema.dtypes)
-        )
+        frame = schema.empty() if rows is None else pl.DataFrame(rows if isinstance(rows, list) else [rows], schema_overrides=schema.dtypes)
         lake.write(table, partition, frame)
     if name == "accounting_closes":
         lake.write("quarantine", "2024", pl.concat([lake.tables["quarantine"].empty()]))
