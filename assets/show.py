@@ -37,7 +37,7 @@ def table(frame: pl.DataFrame) -> str:
         tbl_hide_column_data_types=True,
         tbl_cols=-1,
         tbl_rows=-1,
-        fmt_str_lengths=120,
+        fmt_str_lengths=600,
         tbl_width_chars=4000,
     ):
         return str(frame)

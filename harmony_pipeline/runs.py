@@ -5,11 +5,13 @@ assets that share their partitions.
 """
 
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from harmony_pipeline.config import Settings
 from harmony_pipeline.definitions import build_definitions
@@ -54,25 +56,38 @@ class Runner:
         tags = {RANGE_START: first, RANGE_END: last or first} if first else {}
         job = self.definitions.resolve_implicit_global_asset_job_def()
         run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})}
+        run_id = str(uuid.uuid4())
         try:
-            result = job.execute_in_process(
+            job.execute_in_process(
                 instance=self.instance,
                 asset_selection=[dg.AssetKey(name) for name in assets],
                 tags=tags,
                 run_config=run_config,
                 raise_on_error=True,
-                resources=None,
+                run_id=run_id,
             )
         except dg.DagsterExecutionStepExecutionError as error:
             cause = error.__cause__
             if isinstance(cause, HarmonyError):
                 raise cause from None
             raise
-        failed = [check for check in result.get_asset_check_evaluations() if check.blocking and not check.passed]
-        if failed:
-            raise HarmonyError(
-                "; ".join(f"blocking check {check.check_name} of {check.asset_key.to_user_string()} failed: {check.metadata}" for check in failed)
-            )
+        except DagsterAssetCheckFailedError:
+            raise HarmonyError("; ".join(self._failed_checks(run_id))) from None
+
+    def _failed_checks(self, run_id: str) -> list[str]:
+        """What the blocking checks of a run found, a sentence each."""
+        sentences = []
+        for record in self.instance.all_logs(run_id):
+            event = record.dagster_event
+            if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                continue
+            found = event.asset_check_evaluation_data
+            if not found.passed and found.blocking:
+                rows = found.metadata.get("first rows")
+                sentences.append(
+                    f"blocking check {found.check_name} of {found.asset_key.to_user_string()} failed, so nothing after it was made:\n{rows.value if rows else found.metadata}"
+                )
+        return sentences
 
     def backfill(self, asset: str, first: str | None, last: str | None) -> tuple[list[str], list[str]]:
         """Materialise one asset (or a job's assets) over a range in one run; returns (assets, partition keys)."""

@@ -247,7 +247,7 @@ def session_row(work: Workspace, day: str) -> dict[str, str]:
     if session is None:
         raise NotReady(f"no session of {day} yet; run it with: harmony replay --date {day}")
     numbers = session.summary()
-    compared = work.lake.read("divergence", [day])
+    compared = work.lake.read("divergence", [day]).filter(pl.col("session_id") == session.session_id)
     unequal = compared.filter(~pl.col("equal")).height
     models = session.orders["model_id"].drop_nulls().unique().to_list()
     return {
