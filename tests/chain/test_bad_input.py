@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.runs import INGEST, Runner

@@ -1,0 +1,57 @@
+"""The rules of the house: imports run one way, ruff and mypy are silent, every package says what belongs in it, no file outgrows its subject."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+LIBRARY = sorted((ROOT / "harmony_pipeline").rglob("*.py"))
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
+
+
+def test_imports_run_one_way():
+    result = run(str(BIN / "lint-imports"), "--no-cache")
+    assert result.returncode == 0, result.stdout
+
+
+def test_ruff_is_silent():
+    result = run(str(BIN / "ruff"), "check", "--no-cache", "--output-format", "concise", ".")
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.slow
+def test_the_library_is_strictly_typed(tmp_path):
+    result = run(str(BIN / "mypy"), "--cache-dir", str(tmp_path))
+    assert result.returncode == 0, result.stdout
+
+
+def test_a_package_says_what_belongs_in_it_and_does_nothing_else():
+    for path in (one for one in LIBRARY if one.name == "__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert isinstance(body[0], ast.Expr), path
+        assert all(isinstance(node, ast.Assign) for node in body[1:]), path
+
+
+def test_every_module_opens_with_what_it_is():
+    for path in LIBRARY:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_no_asset_module_hides_its_annotations_from_dagster():
+    for path in (ROOT / "assets").glob("*.py"):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert all(node.module != "__future__" for node in imports), path
+
+
+def test_the_lock_pins_everything_by_hash_and_names_no_host():
+    text = (ROOT / "requirements.lock").read_text()
+    assert "--hash=sha256:" in text
+    assert "://" not in text
+    assert "--index-url" not in text
