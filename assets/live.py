@@ -33,7 +33,6 @@ def live_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         ],
         partitions_def=partitions.days,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        pool="session",
     )
     def paper_session(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace], config: SessionConfig) -> dg.MaterializeResult[Any]:
         return materialized(live.paper_session(work, trading_days(context), require_promoted=config.require_promoted, own_process=config.own_process))

@@ -16,17 +16,17 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The market group, cut by trading period."""
     by_period: dict[str, Any] = {"group_name": GROUP, "partitions_def": partitions.trading, "backfill_policy": dg.BackfillPolicy.single_run()}
 
-    @dg.asset(**by_period, pool="source", kinds={"parquet"})
+    @dg.asset(**by_period, kinds={"parquet"})
     def raw_bars(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Bars as received, with source and fetch time."""
         return materialized(market.raw_bars(work, trading_periods(context, work)))
 
-    @dg.asset(group_name=GROUP, pool="source", kinds={"parquet"})
+    @dg.asset(group_name=GROUP, kinds={"parquet"})
     def corporate_actions(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Splits and cash dividends by ex-date."""
         return materialized(market.corporate_actions(work))
 
-    @dg.asset(group_name=GROUP, pool="source", kinds={"parquet"})
+    @dg.asset(group_name=GROUP, kinds={"parquet"})
     def universe(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Who was listed when, with float and sector, as known then."""
         return materialized(market.universe(work))
