@@ -26,13 +26,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: `key` is unique and is the order in which rows are stored; `partitioned_by` one of PERIOD_KINDS."""
+    """One table: `key` is unique and is the order in which rows are stored; `partitioned_by` one of PERIOD_KINDS.
+
+    `known_by` names the column that says when a row was learned. Such a table only grows, and its past is told row by row; of any
+    other table the lake keeps whole earlier versions of a partition.
+    """
 
     name: str
     note: str
     partitioned_by: str
     key: tuple[str, ...]
     columns: dict[str, Column] = field(default_factory=dict)
+    known_by: str | None = None
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -71,9 +76,9 @@ _STAMP = {"timestamp": Column(TIME, "start of the bar, UTC")}
 
 RAW_BARS = Table(
     "raw_bars",
-    "Bars as received; a cell that could not be read is null and `defect` says what stood there.",
+    "Bars as received, every version of a row with the moment it was learned; a cell that could not be read is null and `defect` says what stood there.",
     "trading",
-    ("symbol", "timestamp", "origin", "row"),
+    ("symbol", "timestamp", "ingested_at", "origin", "row"),
     {
         **_ID,
         **_STAMP,
@@ -84,6 +89,7 @@ RAW_BARS = Table(
         "row": Column(WHOLE, "line or row number there, from 1", True),
         "defect": Column(TEXT, "what could not be read", True),
     },
+    known_by="ingested_at",
 )
 BARS = Table(
     "bars",
@@ -111,6 +117,47 @@ QUARANTINE = Table(
         "row": Column(WHOLE, "where it came from", True),
         "rule": Column(TEXT, "name of the rule it broke"),
         "reason": Column(TEXT, "what was found, what was expected, the cure"),
+    },
+)
+_TICK = {
+    "symbol": Column(TEXT),
+    "timestamp": Column(TIME, "when it happened, UTC"),
+}
+_LEARNED = {
+    "source": Column(TEXT, "which MarketDataSource"),
+    "ingested_at": Column(TIME, "when it was learned"),
+    "origin": Column(TEXT, "file or address it came from", True),
+    "row": Column(WHOLE, "line or row number there, from 1", True),
+}
+QUOTE_TICKS = Table(
+    "quote_ticks",
+    "Changes of the national best bid and offer.",
+    "day",
+    ("symbol", "timestamp", "row"),
+    {
+        **_TICK,
+        "bid": Column(REAL, "raw price; null: no bid", True),
+        "bid_size": Column(REAL, "shares", True),
+        "ask": Column(REAL, "raw price; null: no offer", True),
+        "ask_size": Column(REAL, "shares", True),
+        "conditions": Column(TEXT, "as the supplier writes them", True),
+        **_LEARNED,
+    },
+)
+TRADE_TICKS = Table(
+    "trade_ticks",
+    "Every trade as reported.",
+    "day",
+    ("symbol", "timestamp", "row"),
+    {
+        **_TICK,
+        "price": Column(REAL, "raw price", True),
+        "size": Column(REAL, "shares", True),
+        "exchange": Column(TEXT, "as the supplier writes it", True),
+        "conditions": Column(TEXT, "as the supplier writes them", True),
+        "suspicious": Column(FLAG, "marked by the supplier", True),
+        "trade_id": Column(TEXT, "", True),
+        **_LEARNED,
     },
 )
 CORPORATE_ACTIONS = Table(
@@ -573,6 +620,8 @@ TABLES: dict[str, Table] = {
         RAW_BARS,
         BARS,
         QUARANTINE,
+        QUOTE_TICKS,
+        TRADE_TICKS,
         CORPORATE_ACTIONS,
         DAILY_SUMMARY,
         FEATURES,

@@ -41,6 +41,14 @@ class SourceContract:
         assert isinstance(source, MarketDataSource)
         assert source.name
 
+    def test_its_identity_is_a_text_and_stays(self, source: MarketDataSource) -> None:
+        assert source.identity
+        assert source.identity == source.identity
+
+    def test_its_requests_make_up_the_whole(self, source: MarketDataSource) -> None:
+        pieces = [self._bars(source, each.symbols, each.start, each.end) for each in source.requests(self.symbols, self.start, self.end, self.timeframe)]
+        assert_frame_equal(pl.concat(pieces).sort(SOURCE_BAR_ORDER, maintain_order=True), self._bars(source), check_exact=True)
+
     def test_it_has_bars_of_every_symbol(self, source: MarketDataSource) -> None:
         bars = self._bars(source)
         assert set(bars["symbol"].unique()) == set(self.symbols)

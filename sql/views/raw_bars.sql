@@ -1,5 +1,5 @@
--- raw_bars: Bars as received; a cell that could not be read is null and `defect` says what stood there.
--- grain: one row per (symbol, timestamp, origin, row), in that order
+-- raw_bars: Bars as received, every version of a row with the moment it was learned; a cell that could not be read is null and `defect` says what stood there.
+-- grain: one row per (symbol, timestamp, ingested_at, origin, row), in that order
 -- columns:
 --   symbol
 --   timeframe: 1Min, 15Min, 1Hour, 1Day, ...
@@ -36,4 +36,4 @@ select
     defect,
     partition
 from read_parquet('{lake}/raw_bars/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp, origin, row;
+order by symbol, timestamp, ingested_at, origin, row;

@@ -3,18 +3,43 @@
 The law: a source reports what it received and decides nothing. It never drops, repairs or fills a row; what cannot be read is
 handed on with `defect` set, and `market/quality.py` decides. A new source is one class with these five names, chosen in
 `harmony.toml` by `market.source = "module:Class"`, and one test class that inherits `harmony_pipeline.testing.source_contract.SourceContract`.
+
+A source over a network is asked piece by piece (`requests`): each answer is kept before the next question, so that a killed download
+goes on where it stopped. A source that has ticks has `quotes` and `trades` too (`TickSource`).
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 import polars as pl
 
-from harmony_pipeline.schemas import RAW_BARS
+from harmony_pipeline.schemas import QUOTE_TICKS, RAW_BARS, TRADE_TICKS
 
 SOURCE_BAR_DTYPES = {name: dtype for name, dtype in RAW_BARS.dtypes.items() if name != "ingested_at"}
-SOURCE_BAR_ORDER = RAW_BARS.key
+SOURCE_BAR_ORDER = ("symbol", "timestamp", "origin", "row")
+SOURCE_QUOTE_DTYPES = {name: dtype for name, dtype in QUOTE_TICKS.dtypes.items() if name != "ingested_at"}
+SOURCE_TRADE_DTYPES = {name: dtype for name, dtype in TRADE_TICKS.dtypes.items() if name != "ingested_at"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to a source, small enough to be asked again: `start <= timestamp < end`; `symbols` None means every symbol."""
+
+    symbols: tuple[str, ...] | None
+    start: datetime
+    end: datetime
+
+
+def asked_in_pieces(symbols: Sequence[str] | None, start: datetime, end: datetime, symbols_each: int, span: timedelta) -> list[Request]:
+    """Requests that tile symbols and time without overlap, oldest first; none when the range is empty."""
+    groups = [None] if symbols is None else [tuple(symbols[at : at + symbols_each]) for at in range(0, len(symbols), symbols_each)]
+    cuts, moment = [], start
+    while moment < end:
+        cuts.append((moment, min(moment + span, end)))
+        moment += span
+    return [Request(group, first, last) for first, last in cuts for group in groups]
 
 
 @runtime_checkable
@@ -37,6 +62,15 @@ class MarketDataSource(Protocol):
         """Short name; it stands in the column `source`."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """What the rows depend on besides the arguments of `bars`: supplier, feed, adjustment. Two sources of one identity agree on every row."""
+        ...
+
+    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
+        """The questions that make up `bars(symbols, start, end, timeframe)`, oldest first; one, where nothing is gained by more."""
+        ...
+
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Raw bars in `start <= timestamp < end`, of `symbols` or of every symbol when None."""
         ...
@@ -54,4 +88,17 @@ class MarketDataSource(Protocol):
 
     def universe(self) -> pl.DataFrame:
         """Who was listed when, in the columns of schemas.UNIVERSE; empty when the source does not know."""
+        ...
+
+
+@runtime_checkable
+class TickSource(Protocol):
+    """Quotes and trades, where a supplier has them. The obligations of `MarketDataSource.bars` hold: half-open, sorted, raw, a pure function."""
+
+    def quotes(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """Changes of the national best bid and offer, in the columns of SOURCE_QUOTE_DTYPES, sorted by QUOTE_TICKS.key."""
+        ...
+
+    def trades(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """Every trade, in the columns of SOURCE_TRADE_DTYPES, sorted by TRADE_TICKS.key."""
         ...

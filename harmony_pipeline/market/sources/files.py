@@ -17,7 +17,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.market.sources.cells import Stamps, read_numbers, read_stamps, stripped
 from harmony_pipeline.market.sources.columns import CLOCK, OPTIONAL_NUMBERS, REQUIRED_NUMBERS, match_columns
 from harmony_pipeline.market.sources.locate import Located, expand_path, find_files
@@ -58,6 +58,15 @@ class FileSource:
         self.notes: list[str] = []
         self._parsed: dict[_Signature, tuple[list[pl.DataFrame], list[str]]] = {}
         self._spans: dict[_Signature, tuple[datetime, datetime]] = {}
+
+    @property
+    def identity(self) -> str:
+        """Files are all one supplier."""
+        return self.name
+
+    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
+        """One: a file is read whole anyway."""
+        return [Request(None if symbols is None else tuple(symbols), start, end)]
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Every row of the files in `start <= timestamp < end`. Raises DataError for a file that cannot be used, ConfigError for a setting."""

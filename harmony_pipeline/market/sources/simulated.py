@@ -32,7 +32,7 @@ from harmony_pipeline.market.simulation.records import corporate_actions, univer
 from harmony_pipeline.market.simulation.resample import coarser
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
 from harmony_pipeline.market.simulation.walk import PRICE, REGULAR_CLOSE, SPLITS, STATE_SIZE, Rules, walk
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, Request
 
 Reals = npt.NDArray[np.float64]
 
@@ -51,6 +51,16 @@ class SimulatedSource:
         self.market = market
         self._states: dict[str, Reals] = {}
         self._walked: dict[str, int] = {}
+
+    @property
+    def identity(self) -> str:
+        """The settings that shape the market, apart from its length and breadth, which change no row."""
+        shape = self.settings.model_dump(exclude={"symbols", "low_float_symbols"})
+        return f"{self.name} {self.market.timeframe} from {self.market.start}: {shape}"
+
+    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
+        """One: nothing is fetched."""
+        return [Request(None if symbols is None else tuple(symbols), start, end)]
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Raw bars in `start <= timestamp < end`. Raises DataError for an unknown symbol or bars finer than the market's own."""
