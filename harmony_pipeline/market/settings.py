@@ -41,6 +41,15 @@ class SimulatedSourceSettings(Part):
     missing_minute_probability: float = Field(0.002, ge=0.0, lt=1.0)
 
 
+class PatienceSettings(Part):
+    """How often a source over a network asks again; see `market/sources/patience.py`."""
+
+    attempts: int = Field(6, ge=1, le=50, description="questions asked in all before a supplier is given up")
+    base_seconds: float = Field(0.5, gt=0.0, description="longest wait after the first failure; it doubles with each further one")
+    cap_seconds: float = Field(30.0, gt=0.0, description="no wait is drawn longer than this")
+    limit_seconds: float = Field(300.0, gt=0.0, description="one question may take this long in all, a wait that the supplier names included")
+
+
 class QualitySettings(Part):
     """Which rows may become `bars`; see `market/quality.py` for each rule."""
 
@@ -69,6 +78,7 @@ class MarketSettings(Part):
     source: str = Field("simulated", description="files, simulated, or an import path module:Class")
     files: FileSourceSettings = FileSourceSettings()
     simulated: SimulatedSourceSettings = SimulatedSourceSettings()
+    patience: PatienceSettings = PatienceSettings()
     quality: QualitySettings = QualitySettings()
     partitions: PartitionSettings = PartitionSettings()
 
