@@ -1,0 +1,243 @@
+"""A local HTTP and WebSocket server in a thread, and the faults it can be told to commit.
+
+    server = LocalServer([Route("/v1/time", answer), WebSocketRoute("/ws", feed)])
+    server.faults.add(*[Fault(status=429, headers={"Retry-After": "1"})] * 3, path="/v1/bars", after=2)
+    with server:
+        Client(server.url) ... Client(server.ws_url)
+    assert [each.query.get("page_token") for each in server.seen] == [...]
+
+The law: a fault happens on a real connection (a real status line, a real reset), and it is used up in the order it was given, so
+that a test knows which answer was the bad one. A venue's server subclasses `LocalServer` with its routes and its data.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, QueryParams
+from starlette.routing import BaseRoute
+from starlette.types import Message, Receive, Scope, Send
+
+_START_SECONDS = 10.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: the peer sees a reset, not an end
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One bad answer. Without `status` the true answer is given, late or cut short.
+
+    A fault on a WebSocket path refuses the connection by a reset.
+    """
+
+    status: int | None = None
+    body: str | Mapping[str, Any] = ""
+    """Text (HTML, say) or an object that is sent as JSON; only with `status`."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    cut_after_bytes: int | None = None
+    """So much of the true body is sent, then the connection is reset; 0 sends the headers alone."""
+
+
+RESET = Fault(cut_after_bytes=-1)  # nothing is sent at all
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it arrived, and what was done to it."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    fault: Fault | None
+
+
+@dataclass
+class _Rule:
+    path: str
+    after: int
+    queue: deque[Fault | None]
+
+
+class Faults:
+    """A script of faults. Rules are asked in the order they were added; the first with something left to say for a path decides."""
+
+    def __init__(self) -> None:
+        self._rules: list[_Rule] = []
+        self._lock = threading.Lock()
+
+    def add(self, *faults: Fault | None, path: str = "/", after: int = 0) -> None:
+        """Let `after` requests whose path begins with `path` through, then commit these faults, one a request; None answers well."""
+        with self._lock:
+            self._rules.append(_Rule(path, after, deque(faults)))
+
+    def clear(self) -> None:
+        """Forget what has not happened yet."""
+        with self._lock:
+            self._rules.clear()
+
+    @property
+    def left(self) -> int:
+        """How many are still to come."""
+        with self._lock:
+            return sum(len(rule.queue) for rule in self._rules)
+
+    def next(self, path: str) -> Fault | None:
+        """What to do to the request that has just arrived."""
+        with self._lock:
+            for rule in self._rules:
+                if rule.queue and path.startswith(rule.path):
+                    if rule.after > 0:
+                        rule.after -= 1
+                        continue
+                    return rule.queue.popleft()
+        return None
+
+
+class LocalServer:
+    """Serves `routes` on 127.0.0.1 at a port of the system's choice, from entering the context to leaving it.
+
+    Handlers run in the server's own event loop and thread; `call` runs a coroutine there from the test's thread.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        import uvicorn
+
+        self.faults = Faults()
+        self.seen: list[Seen] = []
+        self._app = Starlette(routes=list(routes))
+        config = uvicorn.Config(
+            self._serve, loop="asyncio", http="h11", interface="asgi3", lifespan="off", log_config=None, proxy_headers=False, access_log=False
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._port = 0
+
+    # --- its life -----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self._port = listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, args=(listener,), name=type(self).__name__, daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._server.started:
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise RuntimeError(f"{type(self).__name__} did not start within {_START_SECONDS:.0f} s")
+            time.sleep(0.005)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=_START_SECONDS)
+
+    def _run(self, listener: socket.socket) -> None:
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            await self._server.serve(sockets=[listener])
+
+        with listener, asyncio.Runner() as runner:
+            runner.run(serve())
+
+    # --- for the test -------------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Base address, without a slash at the end."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def ws_url(self) -> str:
+        """Base address of the WebSocket side."""
+        return f"ws://127.0.0.1:{self._port}"
+
+    def call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Run `work` in the server's loop and wait for what it returns."""
+        assert self._loop is not None, "the server is not running"
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+
+    def drop_streams(self) -> int:
+        """Reset every open WebSocket connection; says how many there were."""
+
+        async def drop() -> int:
+            open_streams = [each for each in self._server.server_state.connections if "WebSocket" in type(each).__name__]
+            for each in open_streams:
+                _reset(each.transport)
+            return len(open_streams)
+
+        return self.call(drop())
+
+    def asked(self, path: str) -> list[Seen]:
+        """The requests to exactly `path`, in the order they arrived."""
+        return [each for each in self.seen if each.path == path]
+
+    # --- serving ------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fault = self.faults.next(scope["path"])
+        query = dict(QueryParams(scope["query_string"]))
+        self.seen.append(Seen(scope.get("method", "WEBSOCKET"), scope["path"], query, dict(Headers(scope=scope)), fault))
+        if fault is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket" or fault == RESET:
+            _reset(_transport(send))
+        else:
+            await self._commit(fault, scope, receive, send)
+
+    async def _commit(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        if fault.delay_seconds:
+            await asyncio.sleep(fault.delay_seconds)
+        if fault.status is not None:
+            await _answer(send, fault.status, fault.body, fault.headers)
+        elif fault.cut_after_bytes is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._cut(fault.cut_after_bytes, scope, receive, send)
+
+    async def _cut(self, keep: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """The true answer's head with its full length, a part of its body, then a reset."""
+        kept: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            kept.append(message)
+
+        await self._app(scope, receive, hold)
+        body = b"".join(message.get("body", b"") for message in kept[1:])
+        await send(kept[0])
+        await send({"type": "http.response.body", "body": body[: min(keep, len(body) - 1)], "more_body": True})
+        _reset(_transport(send))
+
+
+async def _answer(send: Send, status: int, body: str | Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    kind = "application/json" if not isinstance(body, str) or text[:1] in {"{", "["} else "text/html"
+    head = {"content-type": kind, **headers, "content-length": str(len(text.encode()))}
+    await send({"type": "http.response.start", "status": status, "headers": _raw(head.items())})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def _transport(send: Send) -> Any:
+    """The connection beneath an ASGI `send`, which is a bound method of what owns it in uvicorn."""
+    return send.__self__.transport  # type: ignore[attr-defined]
+
+
+def _reset(transport: Any) -> None:
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
