@@ -1,6 +1,6 @@
 """Which market, which bars, from where: the settings of the market room."""
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,14 @@ class SimulatedSourceSettings(Part):
     missing_minute_probability: float = Field(0.002, ge=0.0, lt=1.0)
 
 
+class ReplaySettings(Part):
+    """A lake as a source: what it knows, told again in order."""
+
+    lake: str = Field("data_lake", description="folder of the lake that is told again; another one than `paths.lake`, when bars are ingested from it")
+    as_of: datetime | None = Field(None, description="only what was known at this instant; none means all")
+    speed: float = Field(0.0, ge=0.0, description="1 replays a minute in a minute, 60 in a second, 0 as fast as possible; nights and weekends pass as one bar")
+
+
 class PatienceSettings(Part):
     """How often a source over a network asks again; see `market/sources/patience.py`."""
 
@@ -75,9 +83,10 @@ class MarketSettings(Part):
     start: date = date(2023, 1, 3)
     end: date | None = Field(date(2024, 7, 1), description="exclusive; none means up to today")
     extended_hours: bool = True
-    source: str = Field("simulated", description="files, simulated, or an import path module:Class")
+    source: str = Field("simulated", description="simulated, files, yahoo, crypto, replay, or an import path module:Class; docs/sources.md")
     files: FileSourceSettings = FileSourceSettings()
     simulated: SimulatedSourceSettings = SimulatedSourceSettings()
+    replay: ReplaySettings = ReplaySettings()
     patience: PatienceSettings = PatienceSettings()
     quality: QualitySettings = QualitySettings()
     partitions: PartitionSettings = PartitionSettings()

@@ -24,6 +24,10 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
     if settings.source == "simulated":
         source: MarketDataSource = _imported(SIMULATED)(settings.simulated, settings)
         return source
+    if settings.source == "replay":
+        from harmony_pipeline.market.sources.replay import ReplaySource
+
+        return ReplaySource.of(settings, base)
     chosen = _imported(settings.source)(settings, base)
     if not isinstance(chosen, MarketDataSource):
         raise ConfigError(

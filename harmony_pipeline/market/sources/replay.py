@@ -1,0 +1,135 @@
+"""A lake as a source: its raw bars, told again in the order in which they were known.
+
+The law: of every symbol and timestamp exactly one row is told, the version learned last (up to `as_of`, when that is given), with the values that were
+learned and nothing made up. Memory is bounded by `_ROWS_AT_ONCE` and a partition's row groups, however long the lake is.
+
+>>> for frame in ReplaySource(Lake(Path("data_lake")), "1Min").stream(["AAPL"]):  # one frame a timestamp
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.lake import Lake
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, lake_path
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+
+_ROWS_AT_ONCE = 1_000_000  # rows of a partition that the stream holds (about 120 MB); a partition is read once for every so many
+_LONGEST_PERIOD_DAYS = {10: 7, 7: 93, 4: 367}  # by the length of a key: 2024-01-31 (day, week), 2024-01 (month, quarter), 2024; statistics prune the rest
+_VALUES = ("open", "high", "low", "close", "volume", "trade_count", "vwap")
+
+
+class ReplaySource:
+    """A `MarketDataSource` over the tables `raw_bars`, `corporate_actions` and `universe` of a lake."""
+
+    name = "replay"
+
+    def __init__(self, lake: Lake, timeframe: str, as_of: datetime | None = None, speed: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> None:
+        """`timeframe` is what `stream` tells; `speed` 1 tells it at the pace of the market, 0 without waiting; `as_of` is an aware instant."""
+        if as_of is not None and as_of.tzinfo is None:
+            raise ConfigError(f"market.replay.as_of is {as_of}, which names no time zone: write it like {as_of.isoformat()}Z")
+        self.lake, self.timeframe, self.as_of, self.speed = lake, timeframe, as_of, speed
+        self._sleep = sleep
+
+    @classmethod
+    def of(cls, market: MarketSettings, base: Path) -> "ReplaySource":
+        """The source that `market.replay` describes. Raises ConfigError when no lake lies there."""
+        root = lake_path(market.replay.lake, base)
+        if not (root / "raw_bars").is_dir():
+            raise ConfigError(f"market.replay.lake is '{market.replay.lake}', but {root} holds no table raw_bars: name the folder of a lake")
+        return cls(Lake(root), market.timeframe, market.replay.as_of, market.replay.speed)
+
+    @property
+    def identity(self) -> str:
+        """The lake, and the moment up to which it is believed."""
+        return f"{self.name} of {self.lake.root}{f' as of {self.as_of.astimezone(UTC).isoformat()}' if self.as_of else ''}"
+
+    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
+        """One: nothing is fetched."""
+        return [Request(None if symbols is None else tuple(symbols), start, end)]
+
+    def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
+        """The last known version of every raw bar in `start <= timestamp < end`, read from the partitions that can hold it."""
+        keys = [key for key in self.lake.partitions("raw_bars") if _may_hold(key, start, end)]
+        return self._told(self._known(keys, symbols, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left")))
+
+    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """Every bar of `timeframe` that the lake knows, oldest first, one frame a timestamp; ends with the lake."""
+        before: datetime | None = None
+        for key in self.lake.partitions("raw_bars"):
+            rows = self._known([key], symbols, self.timeframe)
+            first, last, count = rows.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last"), pl.len()).collect(engine="in-memory").row(0)
+            if not count:
+                continue
+            for start, end in _blocks(first, last, count):
+                block = self._told(rows.filter(pl.col("timestamp").is_between(start, end, closed="left"))).sort("timestamp", "symbol")
+                for frame in block.partition_by("timestamp", maintain_order=True):
+                    stamp = frame["timestamp"][0]
+                    self._wait(before, stamp)
+                    before = stamp
+                    yield frame
+
+    def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
+        """The lake's own, of `symbols` or of all."""
+        actions = CORPORATE_ACTIONS.conform(self.lake.read("corporate_actions"))
+        return actions if symbols is None else actions.filter(pl.col("symbol").is_in(list(symbols)))
+
+    def universe(self) -> pl.DataFrame:
+        """The lake's own."""
+        return UNIVERSE.conform(self.lake.read("universe"))
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def _known(self, keys: Sequence[str], symbols: Sequence[str] | None, timeframe: str) -> pl.LazyFrame:
+        """Every version of the rows asked that was known at `as_of`, not yet read."""
+        if timeframe not in TIMEFRAME_MINUTES:
+            raise DataError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
+        rows = self.lake.scan("raw_bars", keys).filter(pl.col("timeframe") == timeframe)
+        if symbols is not None:
+            rows = rows.filter(pl.col("symbol").is_in(list(symbols)))
+        return rows if self.as_of is None else rows.filter(pl.col("ingested_at") <= self.as_of)
+
+    def _told(self, versions: pl.LazyFrame) -> pl.DataFrame:
+        """One row a symbol and timestamp, in the shape and order of a source's bars.
+
+        Of two rows learned at one instant, one without a defect wins, then the greater values: an order that no file's name or row can change.
+        """
+        whole = pl.col("defect").is_null().alias("whole")
+        latest = (
+            versions.with_columns(whole)
+            .collect(engine="in-memory")
+            .sort("symbol", "timestamp", "ingested_at", "whole", *_VALUES, "source", "origin", "row", maintain_order=True)
+            .unique(["symbol", "timestamp"], keep="last", maintain_order=True)
+            .with_columns(source=pl.lit(self.name), origin=pl.concat_str("source", "origin", separator=": ", ignore_nulls=True))
+        )
+        return latest.select(pl.col(name).cast(dtype) for name, dtype in SOURCE_BAR_DTYPES.items()).sort(SOURCE_BAR_ORDER, maintain_order=True)
+
+    def _wait(self, before: datetime | None, stamp: datetime) -> None:
+        """The time between two timestamps by `speed`, and never more than one bar's: nobody waits for a night to pass."""
+        if self.speed and before is not None:
+            bar = timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+            self._sleep(min(stamp - before, bar).total_seconds() / self.speed)
+
+
+def _blocks(first: datetime, last: datetime, count: int) -> list[tuple[datetime, datetime]]:
+    """Half-open stretches of whole UTC days that cover `first` to `last`, each of about `_ROWS_AT_ONCE` of the `count` rows, at least a day."""
+    start = first.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = (last - start).days + 1
+    step = min(days, max(1, days * _ROWS_AT_ONCE // count))
+    return [(start + timedelta(days=at), start + timedelta(days=at + step)) for at in range(0, days, step)]
+
+
+def _may_hold(key: str, start: datetime, end: datetime) -> bool:
+    """Whether a partition of that key can hold a row of the range, whatever its size and zone; a key of another form always may."""
+    try:
+        first = date.fromisoformat(f"{key}-01-01"[:10])
+    except ValueError:
+        return True
+    margin = timedelta(days=1)
+    opens = datetime(first.year, first.month, first.day, tzinfo=UTC) - margin
+    return opens < end and start < opens + timedelta(days=_LONGEST_PERIOD_DAYS.get(len(key), 367)) + 2 * margin
