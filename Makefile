@@ -45,8 +45,9 @@ golden: setup ## rewrite the golden text of the graph after an intended change
 ui: setup ## serve the Dagster UI on http://127.0.0.1:3333
 	@$(BIN)/harmony ui
 
-bench: setup ## time the kernels against the best library
+bench: setup ## time the kernels against the best library, and the lake on a million bars
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	@echo "== benchmarks/lake"; $(BIN)/python -m benchmarks.lake --rows 1m --rounds 1
 
 lock: ## recompile requirements.lock (needs uv)
 	@uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --no-strip-extras -o requirements.lock

@@ -1,0 +1,1 @@
+"""The market data lake at scale: `python -m benchmarks.lake --help`."""
