@@ -14,7 +14,7 @@ import dagster as dg
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.workspace import Workspace
 
-MARKET_AND_RESEARCH = ("raw_bars", "corporate_actions", "universe", "bars", "quarantine", "daily_summary", "features", "regimes", "signals", "labels")
+MARKET_AND_RESEARCH = ("raw_bars", "corporate_actions", "universe", "bars", "quarantine", "daily_summary", "gaps", "features", "regimes", "signals", "labels")
 
 
 @dataclass(frozen=True)

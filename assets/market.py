@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.partitions import Partitions, trading_periods
 from assets.show import materialized, metadata
+from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -54,4 +55,9 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """One row a symbol and day: what makes scans and universe studies instant."""
         return materialized(market.daily_summary(work, trading_periods(context, work)))
 
-    return [raw_bars, corporate_actions, universe, bars, daily_summary]
+    @dg.asset(**by_period, deps=["bars", "daily_summary", "universe"], kinds={"parquet"})
+    def gaps(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        """Regular bars that the calendar expects and the lake lacks, with what they probably are."""
+        return materialized(absent.gaps(work, trading_periods(context, work)))
+
+    return [raw_bars, corporate_actions, universe, bars, daily_summary, gaps]

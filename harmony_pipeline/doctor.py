@@ -13,10 +13,12 @@ from rich.table import Table as RichTable
 
 from harmony_pipeline.config import Settings, described
 from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.sql import named_query, query
 from harmony_pipeline.stages.workspace import Workspace
 
 _GIB = 2**30
+_WORST_SYMBOLS, _RUNS_SHOWN = 5, 3
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,26 @@ def _lake(work: Workspace) -> Iterator[Finding]:
     yield Finding("tables with rows", f"{len(tables)} of {len(work.lake.tables)}", "" if tables else "make some: harmony run")
     if "daily_summary" not in tables:
         return
-    gaps = query(work.lake, named_query("gaps_by_symbol"))
-    missing, expected = gaps["missing"].sum(), gaps["expected"].sum()
-    worst = ", ".join(f"{symbol} {count}" for symbol, count in gaps.filter(pl.col("missing") > 0).select("symbol", "missing").head(3).iter_rows())
-    yield Finding("regular bars missing by the calendar", f"{missing} of {expected}" + (f" (most: {worst})" if worst else ""))
+    yield from _gaps(work)
     for rule, rows, *_rest, example in query(work.lake, named_query("quarantine_by_rule")).iter_rows():
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
+
+
+def _gaps(work: Workspace) -> Iterator[Finding]:
+    """Absent regular bars in all, then the symbols that miss most, each with its longest runs."""
+    by_symbol = query(work.lake, named_query("gaps_by_symbol"))
+    sums = {name: int(by_symbol[name].sum()) for name in ("expected", *GAP_KINDS)}
+    kinds = ", ".join(f"{kind} {sums[kind]}" for kind in GAP_KINDS)
+    absent = sum(sums[kind] for kind in GAP_KINDS)
+    yield Finding("regular bars absent by the calendar", f"{absent} of {sums['expected']}" + (f" ({kinds})" if absent else ""))
+    suspect = work.lake.scan("gaps").filter(pl.col("kind").is_in(["missing", "halt"])).collect(engine="in-memory")
+    for row in by_symbol.filter(pl.col("missing") + pl.col("halt") > 0).head(_WORST_SYMBOLS).iter_rows(named=True):
+        runs = suspect.filter(pl.col("symbol") == row["symbol"]).sort("bars", "first_missing", descending=[True, False]).head(_RUNS_SHOWN)
+        shown = "; ".join(
+            f"{first:%Y-%m-%d %H:%M} to {last:%H:%M} ({bars} bars, {kind})"
+            for first, last, bars, kind in runs.select("first_missing", "last_missing", "bars", "kind").iter_rows()
+        )
+        yield Finding(f"gaps: {row['symbol']}", f"{row['missing']} missing, {row['halt']} in halts of {row['expected']}; longest: {shown}")
 
 
 def print_settings(settings: Settings) -> None:

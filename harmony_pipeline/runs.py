@@ -21,7 +21,7 @@ from harmony_pipeline.stages import market
 from harmony_pipeline.stages.workspace import Workspace
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-INGEST = ("corporate_actions", "universe", "raw_bars", "bars", "quarantine", "daily_summary")
+INGEST = ("corporate_actions", "universe", "raw_bars", "bars", "quarantine", "daily_summary", "gaps")
 RESEARCH = ("features", "regimes", "signals", "labels")
 MODELS = ("model", "predictions")
 BACKTESTS = ("backtest", "parameter_sensitivity", "monte_carlo", "overfitting", "regime_stability")

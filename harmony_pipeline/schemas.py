@@ -199,6 +199,26 @@ DAILY_SUMMARY = Table(
         "postmarket_volume": Column(REAL, "shares"),
     },
 )
+GAPS = Table(
+    "gaps",
+    "Regular bars that the calendar expects and the lake does not have, as runs within a session.",
+    "trading",
+    ("symbol", "date", "first_missing"),
+    {
+        "symbol": Column(TEXT),
+        "timeframe": Column(TEXT),
+        "date": Column(DAY, "exchange session"),
+        "first_missing": Column(TIME, "start of the first absent bar"),
+        "last_missing": Column(TIME, "start of the last absent bar"),
+        "bars": Column(WHOLE, "absent bars in the run"),
+        "session_bars": Column(WHOLE, "bars expected in the session"),
+        "kind": Column(TEXT, "missing, no_trade, halt or unknown"),
+        "past_sessions": Column(WHOLE, "sessions with bars that the habit was learned from"),
+        "usual_silence": Column(REAL, "share of absent bars at this time of day in past sessions", True),
+        "neighbour_trades": Column(REAL, "trades in the thinner of the bars that touch the run, estimated from volume where not counted", True),
+        "evidence": Column(TEXT, "why it is of this kind"),
+    },
+)
 FEATURE_STATE = Table(
     "feature_state",
     "Kernel state after the last bar of a period: what lets the next day continue.",
@@ -624,6 +644,7 @@ TABLES: dict[str, Table] = {
         TRADE_TICKS,
         CORPORATE_ACTIONS,
         DAILY_SUMMARY,
+        GAPS,
         FEATURES,
         FEATURE_STATE,
         REGIMES,

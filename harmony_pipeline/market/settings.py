@@ -66,6 +66,15 @@ class QualitySettings(Part):
     allow_zero_volume: bool = True
 
 
+class GapSettings(Part):
+    """How absent bars are told apart; see `market/gaps.py`."""
+
+    lookback_sessions: int = Field(20, ge=5, le=250, description="past sessions that a symbol's habit of silence is learned from")
+    every_bar: bool | None = Field(None, description="whether the source writes a bar when nothing traded; none asks the source (daily bars: yes)")
+    shares_per_trade: float = Field(100.0, gt=0.0, description="to estimate the trades of a bar from its volume, where they are not counted")
+    forget_after_sessions: int = Field(60, ge=1, description="a symbol without bars for so long is no longer expected, unless listings know it")
+
+
 class PartitionSettings(Part):
     """How time is cut. A trading period holds bars; a retraining period holds one model."""
 
@@ -89,6 +98,7 @@ class MarketSettings(Part):
     replay: ReplaySettings = ReplaySettings()
     patience: PatienceSettings = PatienceSettings()
     quality: QualitySettings = QualitySettings()
+    gaps: GapSettings = GapSettings()
     partitions: PartitionSettings = PartitionSettings()
 
 

@@ -1,6 +1,6 @@
 """Every stage in order, without Dagster: what `warm` compiles with, and what tests and notebooks run a whole market by."""
 
-from harmony_pipeline.stages import backtests, market, models, promotion, research, robustness, scanner
+from harmony_pipeline.stages import backtests, gaps, market, models, promotion, research, robustness, scanner
 from harmony_pipeline.stages.live import divergence, paper_session
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -31,6 +31,7 @@ def run_research(work: Workspace) -> None:
     market.raw_bars(work, periods)
     market.bars(work, periods)
     market.daily_summary(work, periods)
+    gaps.gaps(work, periods)
     research.features(work, periods)
     research.regimes(work, periods)
     research.signals(work, periods)

@@ -1,0 +1,281 @@
+"""Bars that the calendar expects and nobody has, as runs, each with what it probably is and why.
+
+Most suppliers write no bar for a minute in which nothing traded, so an absent bar may be the truth (`no_trade`), a stop of trading (`halt`)
+or lost data (`missing`); where the evidence is thin the answer is `unknown`. The evidence, in the order in which it is weighed:
+
+1. Every symbol silent at once, which their habits do not explain: a halt of the venue, or for a whole session lost data.
+2. A source that writes a bar whether or not anything traded: what is absent was lost.
+3. Habit: the share of such bars that the symbol left out at this time of day in its past sessions tells how many times a session a
+   silence of n bars comes by nature (`habits.silence`): often enough, and it is `no_trade`; hardly ever, and it is `missing`.
+4. The bars beside it: trades come in clusters, about as a Poisson count whose rate is gamma distributed with shape s (so a negative binomial),
+   and with k trades in the thinner of these bars a silence of n bars comes about `slots * (1 + k / s)^(-s n)` times.
+5. In an active symbol a silence of at least five minutes that ends in a burst of volume is how a halted stock reopens.
+
+The law: habits use sessions before the one judged, so that later bars change no verdict on an earlier session. Outages must not become
+habits: sessions without any bar are not counted, nor is the most silent tenth of the others. Only regular hours are judged; before the open and after the
+close silence is the rule. Nothing is filled here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from harmony_pipeline.market.habits import Habits, silence
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, GapSettings
+from harmony_pipeline.market.slots import Slots
+from harmony_pipeline.schemas import GAPS, TIME
+
+Wholes = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+
+KINDS = ("missing", "no_trade", "halt", "unknown")
+USUAL, NEVER = 0.05, 0.001  # times a session that such a silence comes by nature: once in 20 sessions is usual, once in 1000 is not
+HABITUALLY_ACTIVE = 0.02  # a symbol that leaves out fewer bars than this is believed to trade when the bars beside the gap are busy
+CLUSTERING = 3.0  # s above: minutes of the 99 stocks of January 2025 vary about as much
+PAUSE_MINUTES = 5  # the length of a limit-up limit-down pause (Reg NMS plan), the shortest single-stock halt
+REOPENING = 4.0  # times the volume before
+FEWEST_SYMBOLS = 2  # that can be silent "all at once"
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a batch of whole symbols showed: bars a symbol, session and bucket, symbols a slot, and runs of absent bars inside the target."""
+
+    symbols: list[str]
+    present: npt.NDArray[np.int32]
+    active: Wholes
+    runs: pl.DataFrame
+
+
+def find_gaps(batches: Iterable[pl.DataFrame], slots: Slots, lives: pl.DataFrame, settings: GapSettings, *, every_bar: bool = False) -> pl.DataFrame:
+    """Runs of absent regular bars from the slots' target on, in the columns of schemas.GAPS.
+
+    `batches` hold bars (symbol, timestamp, volume, trade_count) of whole symbols, each sorted by symbol and time, the past of the target included;
+    memory is bounded by the largest. `lives` says in which sessions a symbol is expected: symbol, first, end (exclusive, null: still
+    alive), several rows a symbol where it came back; a symbol that is not named there is expected from its first bar on.
+    """
+    if not len(slots.stamp):
+        return GAPS.empty()
+    seen = [_look(batch, slots, settings.shares_per_trade) for batch in batches if batch.height]
+    absent = sorted(set(lives["symbol"].to_list()) - {symbol for part in seen for symbol in part.symbols})
+    seen.append(_never_seen(absent, slots))
+    symbols = [symbol for part in seen for symbol in part.symbols]
+    present = np.concatenate([part.present for part in seen])
+    offsets = np.cumsum([0, *(len(part.symbols) for part in seen)])[:-1]
+    runs = pl.concat([part.runs.with_columns(pl.col("code") + int(offset)) for part, offset in zip(seen, offsets, strict=True)])
+    alive = _alive(symbols, present, lives, slots.dates)
+    habits = Habits(present, slots, settings.lookback_sessions)
+    market_wide = _market_wide(np.sum([part.active for part in seen], axis=0), habits, alive)
+    cut = _cut(runs, slots, market_wide, alive)
+    return GAPS.conform(_judged(_with_evidence(cut, habits, symbols), slots, every_bar=every_bar))
+
+
+# --- what is absent ---------------------------------------------------------------------------------------------------
+
+
+def _look(bars: pl.DataFrame, slots: Slots, shares_per_trade: float) -> _Seen:
+    ordered = bars if _in_order(bars) else bars.sort("symbol", "timestamp", maintain_order=True)
+    lengths = ordered["symbol"].rle().struct.unnest()
+    code = np.repeat(np.arange(lengths.height), lengths["len"].to_numpy())
+    stamp = ordered["timestamp"].dt.epoch("us").to_numpy()
+    slot = np.searchsorted(slots.stamp, stamp)
+    on_grid = slots.stamp[np.minimum(slot, len(slots.stamp) - 1)] == stamp
+    code, slot = code[on_grid], slot[on_grid]
+    trades = ordered.select(pl.coalesce("trade_count", pl.col("volume") / shares_per_trade).fill_null(0.0)).to_series().to_numpy()[on_grid]
+    shape = (lengths.height, len(slots.dates), slots.buckets)
+    cells = (code * shape[1] + slots.session[slot]) * shape[2] + slots.bucket[slot]
+    present = np.bincount(cells, minlength=shape[0] * shape[1] * shape[2]).astype(np.int32).reshape(shape)
+    return _Seen(lengths["value"].to_list(), present, np.bincount(slot, minlength=len(slots.stamp)), _runs(code, slot, trades, lengths.height, slots))
+
+
+def _in_order(bars: pl.DataFrame) -> bool:
+    symbol, stamp = pl.col("symbol"), pl.col("timestamp")
+    return bool(bars.select(((symbol > symbol.shift()) | ((symbol == symbol.shift()) & (stamp >= stamp.shift()))).all()).item())
+
+
+def _runs(code: Wholes, slot: Wholes, trades: Reals, symbols: int, slots: Slots) -> pl.DataFrame:
+    """code, first, last (slots without a bar), and the bar before and after: its slot (-1: none) and trades."""
+    kept = slot >= slots.target
+    code, slot, trades = code[kept], slot[kept], trades[kept]
+    end = len(slots.stamp)
+    bounds = np.searchsorted(code, np.arange(symbols + 1))
+    begins, stops = bounds[:-1], bounds[1:]
+    empty = begins == stops
+    inner = np.flatnonzero((np.diff(slot) > 1) & (np.diff(code) == 0))
+    heads = np.flatnonzero(~empty & (slot[np.minimum(begins, len(slot) - 1)] > slots.target) if len(slot) else np.zeros(symbols, np.bool_))
+    tails = np.flatnonzero(~empty & (slot[np.maximum(stops - 1, 0)] < end - 1) if len(slot) else np.zeros(symbols, np.bool_))
+    whole = np.flatnonzero(empty) if end > slots.target else np.empty(0, np.int64)
+    nothing = [np.full(len(part), -1, np.int64) for part in (heads, tails, whole)]
+    left, right = (np.concatenate(parts) for parts in ([inner, nothing[0], stops[tails] - 1, nothing[2]], [inner + 1, begins[heads], nothing[1], nothing[2]]))
+    before, before_trades = _beside(left, slot, trades)
+    after, after_trades = _beside(right, slot, trades)
+    return pl.DataFrame(
+        {
+            "code": np.concatenate([code[inner], heads, tails, whole]),
+            "first": np.where(left >= 0, before + 1, slots.target),
+            "last": np.where(right >= 0, after, end) - 1,
+            "before": before,
+            "before_trades": before_trades,
+            "after": after,
+            "after_trades": after_trades,
+        }
+    )
+
+
+def _beside(at: Wholes, slot: Wholes, trades: Reals) -> tuple[Wholes, Reals]:
+    if not len(slot):
+        return np.full(len(at), -1, np.int64), np.full(len(at), np.nan)
+    safe = np.maximum(at, 0)
+    return np.where(at >= 0, slot[safe], -1), np.where(at >= 0, trades[safe], np.nan)
+
+
+def _never_seen(symbols: list[str], slots: Slots) -> _Seen:
+    """Symbols that are expected and have no bar at all."""
+    nothing = np.empty(0, np.int64)
+    present = np.zeros((len(symbols), len(slots.dates), slots.buckets), np.int32)
+    return _Seen(symbols, present, np.zeros(len(slots.stamp), np.int64), _runs(nothing, nothing, np.empty(0), len(symbols), slots))
+
+
+# --- who is expected, and when everyone is silent ---------------------------------------------------------------------
+
+
+def _alive(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFrame, dates: pl.Series) -> npt.NDArray[np.bool_]:
+    """Whether a symbol is expected in a session: symbols by sessions."""
+    named = set(lives["symbol"].to_list())
+    traded = present.any(axis=2)
+    alive: npt.NDArray[np.bool_] = np.maximum.accumulate(traded, axis=1) & np.array([symbol not in named for symbol in symbols], np.bool_)[:, None]
+    code = pl.DataFrame({"symbol": symbols, "code": np.arange(len(symbols))}, schema={"symbol": pl.String(), "code": pl.Int64()})
+    spans = lives.select("symbol", "first", "end").join(code, on="symbol", how="inner")
+    first = dates.search_sorted(spans["first"].fill_null(date.min), side="left").to_numpy()
+    end = dates.search_sorted(spans["end"].fill_null(date.max), side="left").to_numpy()
+    steps = np.zeros((len(symbols), len(dates) + 1), np.int32)
+    np.add.at(steps, (spans["code"].to_numpy(), first), 1)
+    np.add.at(steps, (spans["code"].to_numpy(), np.maximum(first, end)), -1)
+    return alive | (np.cumsum(steps, axis=1)[:, :-1] > 0)
+
+
+def _market_wide(active: Wholes, habits: Habits, alive: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+    """For each slot 1 where all symbols are silent together and their habits do not explain it, 2 where the whole session is empty, else 0."""
+    slots = habits.slots
+    verdict = np.zeros(len(active), np.int8)
+    silent = np.flatnonzero((active == 0) & (np.arange(len(active)) >= slots.target))
+    if not len(silent):
+        return verdict
+    breaks = np.flatnonzero((np.diff(silent) > 1) | (np.diff(slots.session[silent]) > 0)) + 1
+    first, last = silent[np.concatenate([[0], breaks])], silent[np.concatenate([breaks, [len(silent)]]) - 1]
+    session = slots.session[first]
+    bounds = slots.session_bounds
+    whole = (first == bounds[session]) & (last == bounds[session + 1] - 1)
+    room = (bounds[session + 1] - bounds[session]).astype(np.float64)
+    expected = alive.sum(axis=0)[session]
+    chance = room * np.exp((last - first + 1) * habits.joint_log_silence(session, slots.bucket[first], FEWEST_SYMBOLS))
+    chance = np.where(np.isnan(chance), _joint_today(first, last, habits, alive), chance)
+    kind = np.where(whole & (expected >= FEWEST_SYMBOLS), 2, np.where(~whole & (chance < NEVER), 1, 0)).astype(np.int8)
+    lengths = last - first + 1
+    verdict[silent] = np.repeat(kind, lengths)
+    return verdict
+
+
+def _joint_today(first: Wholes, last: Wholes, habits: Habits, alive: npt.NDArray[np.bool_]) -> Reals:
+    """Where the past is too short for habits: how often all symbols would be silent together, by the rest of the same session; nan for one symbol."""
+    bounds, session = habits.slots.session_bounds, habits.slots.session[first]
+    length, room = (last - first + 1).astype(np.float64), (bounds[session + 1] - bounds[session]).astype(np.float64)
+    chance = np.empty(len(first))
+    for at, day in enumerate(session):  # these runs are few: not one symbol of the market has a bar there
+        traded = alive[:, day] & habits.traded[:, day]
+        share = 1.0 - habits.present[traded, day].sum(axis=1) / max(room[at] - length[at], 1.0)
+        chance[at] = silence(np.prod(np.clip(share, 0.0, 1.0)), length[at], room[at]) if traded.sum() >= FEWEST_SYMBOLS else np.nan
+    return chance
+
+
+def _cut(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], alive: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    """Runs cut at the ends of sessions and of market-wide silences, those of symbols that are not listed then left out."""
+    changes = (np.diff(slots.session, prepend=-1) != 0) | (np.diff(market_wide, prepend=0) != 0)
+    segment = np.cumsum(changes) - 1
+    starts = np.flatnonzero(changes)
+    stops = np.append(starts[1:], len(segment)) - 1
+    first, last = runs["first"].to_numpy(), runs["last"].to_numpy()
+    pieces = segment[last] - segment[first] + 1
+    place = np.repeat(np.arange(runs.height), pieces)
+    inside = np.arange(len(place)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + np.repeat(segment[first], pieces)
+    cut = runs[place].with_columns(first=np.maximum(first[place], starts[inside]), last=np.minimum(last[place], stops[inside]))
+    cut = cut.with_columns(session=slots.session[cut["first"].to_numpy()], market_wide=market_wide[cut["first"].to_numpy()])
+    return cut.filter(pl.Series(alive[cut["code"].to_numpy(), cut["session"].to_numpy()]))
+
+
+# --- what it is -------------------------------------------------------------------------------------------------------
+
+
+def _with_evidence(cut: pl.DataFrame, habits: Habits, symbols: list[str]) -> pl.DataFrame:
+    """Each run with its habit, the trades beside it and what these make of it."""
+    slots, bounds = habits.slots, habits.slots.session_bounds
+    first, last, code, session = (cut[name].to_numpy() for name in ("first", "last", "code", "session"))
+    known, share = habits.of(code, session, slots.bucket[first])
+    _, share_last = habits.of(code, session, slots.bucket[last])
+    before = _touching(cut, "before", first - 1, slots)
+    after = _touching(cut, "after", last + 1, slots)
+    share = np.fmax(share, share_last)
+    length, room = (last - first + 1).astype(np.float64), (bounds[session + 1] - bounds[session]).astype(np.float64)
+    beside = np.fmin(before, after)
+    stamp = pl.Series(slots.stamp).cast(TIME)
+    return pl.DataFrame(
+        {
+            "symbol": pl.Series(symbols, dtype=pl.String).gather(code),
+            "timeframe": pl.Series([slots.timeframe], dtype=pl.String).new_from_index(0, cut.height),
+            "date": slots.dates.gather(session),
+            "first_missing": stamp.gather(first),
+            "last_missing": stamp.gather(last),
+            "bars": last - first + 1,
+            "session_bars": bounds[session + 1] - bounds[session],
+            "past_sessions": known,
+            "usual_silence": share,
+            "neighbour_trades": beside,
+            "by_habit": silence(share, length, room),
+            "by_neighbours": room * np.power(1.0 + beside / CLUSTERING, -CLUSTERING * length),
+            "reopened": after / np.where(before > 0.0, before, np.nan),
+            "market_wide": cut["market_wide"],
+        }
+    ).with_columns(pl.col("usual_silence", "neighbour_trades", "by_habit", "by_neighbours", "reopened").fill_nan(None))
+
+
+def _touching(cut: pl.DataFrame, side: str, place: Wholes, slots: Slots) -> Reals:
+    """Trades of the bar beside a run where it touches the run and is of the same session, else nan."""
+    at = cut[side].to_numpy()
+    same = slots.session[np.maximum(at, 0)] == cut["session"].to_numpy()
+    return np.where((at >= 0) & (at == place) & same, cut[f"{side}_trades"].to_numpy(), np.nan)
+
+
+def _judged(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFrame:
+    """Kind and evidence by the rules of the module's head, first one first."""
+    habit, today = pl.col("by_habit"), pl.col("by_neighbours")
+    busy, active = (today < NEVER).fill_null(value=False), pl.col("usual_silence") < HABITUALLY_ACTIVE
+    usual, unusual = (habit >= USUAL).fill_null(value=False), (habit < NEVER).fill_null(value=False)
+    pause = pl.col("bars") * TIMEFRAME_MINUTES[slots.timeframe] >= PAUSE_MINUTES
+    intraday = slots.timeframe != "1Day"
+    percent = pl.format("{}%", (100.0 * pl.col("usual_silence")).round(1))
+    habitual = pl.format("silent in {} of such bars of {} past sessions", percent, "past_sessions")
+    beside = (
+        pl.when(pl.col("neighbour_trades").is_null())
+        .then(pl.lit("no bar beside it"))
+        .otherwise(pl.format("about {} trades in the bar beside it", pl.col("neighbour_trades").round(0).cast(pl.Int64)))
+    )
+    both = pl.format("{}, {}", habitual, beside)
+    cases: list[tuple[pl.Expr, str, pl.Expr]] = [
+        (pl.col("market_wide") == 2, "missing", pl.lit("no symbol has a bar in this session, which the calendar expects")),
+        (pl.col("market_wide") == 1, "halt", pl.lit("no symbol has a bar, at a time when that does not happen by chance: the venue stood still, or the source did")),
+        (pl.lit(every_bar), "missing", pl.lit("the source writes every bar, traded or not, and this one is absent")),
+        (usual & busy & active, "unknown", both),
+        (usual, "no_trade", both),
+        (unusual & pause & active & (pl.col("reopened") >= REOPENING).fill_null(value=False) & pl.lit(intraday), "halt", pl.format("{}; the next bar has {} times the trades of the one before, as after a pause", habitual, pl.col("reopened").round(1))),
+        (unusual & ~(today >= USUAL).fill_null(value=False), "missing", both),
+        (habit.is_null() & busy, "missing", pl.format("{} past sessions, {}", "past_sessions", beside)),
+        (habit.is_null(), "unknown", pl.format("{} past sessions, {}: too little to tell", "past_sessions", beside)),
+    ]  # fmt: skip
+    kind, evidence = pl.lit("unknown"), both
+    for condition, name, sentence in reversed(cases):
+        kind, evidence = pl.when(condition).then(pl.lit(name)).otherwise(kind), pl.when(condition).then(sentence).otherwise(evidence)
+    return runs.with_columns(kind=kind, evidence=evidence)

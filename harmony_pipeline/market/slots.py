@@ -1,0 +1,85 @@
+"""Which regular bars the calendar expects: one slot a bar, session after session.
+
+The law: a slot is the start of a bar that `Calendar.with_session` would call `regular`, and there are as many a session as
+`Calendar.expected_bars` says, through half-days, late opens, lunch breaks and both changes of the clock.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.schemas import TIME
+
+Wholes = npt.NDArray[np.int64]
+
+BUCKET_MINUTES = 30  # what counts as the same time of day: activity changes little within half an hour
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Slots in order of time: `stamp` (microseconds UTC), `session` (row of `dates`) and `bucket` (time of day on the exchange's clock, from 0).
+
+    `target` is the first slot that is asked about; those before it are the past that habits are learned from.
+    """
+
+    timeframe: str
+    dates: pl.Series
+    stamp: Wholes
+    session: Wholes
+    bucket: Wholes
+    target: int
+
+    @property
+    def buckets(self) -> int:
+        """How many times of day there are."""
+        return int(self.bucket.max()) + 1 if len(self.bucket) else 1
+
+    @property
+    def session_bounds(self) -> Wholes:
+        """First slot of each session, and the end of the last."""
+        return np.searchsorted(self.session, np.arange(len(self.dates) + 1))
+
+
+def expected_slots(calendar: Calendar, timeframe: str, first: date, end: date, past_sessions: int = 0, known_until: datetime | None = None) -> Slots:
+    """Slots of the sessions in `first <= date < end` and of `past_sessions` before them; those that end after `known_until` are left out."""
+    table = calendar.table
+    begin, asked, stop = (int(table["date"].search_sorted(day, side="left")) for day in (first, first, end))
+    begin = max(0, begin - past_sessions)
+    sessions = table[begin : max(stop, begin)]
+    rows = _slots_of(sessions, calendar.zone, timeframe)
+    if known_until is not None:
+        rows = rows.filter(pl.col("bar_end") <= known_until)
+    session = rows["session"].to_numpy().astype(np.int64)
+    return Slots(
+        timeframe,
+        sessions["date"],
+        rows["timestamp"].dt.epoch("us").to_numpy().astype(np.int64),
+        session,
+        rows["bucket"].to_numpy().astype(np.int64),
+        int(np.searchsorted(session, asked - begin)),
+    )
+
+
+def _slots_of(sessions: pl.DataFrame, zone: str, timeframe: str) -> pl.DataFrame:
+    """session, timestamp, bar_end, bucket; sorted by timestamp."""
+    numbered = sessions.with_row_index("session")
+    if timeframe == "1Day":
+        stamp = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME)
+        return numbered.select("session", timestamp=stamp, bar_end="close", bucket=pl.lit(0))
+    step = TIMEFRAME_MINUTES[timeframe]
+    clock = (pl.col("open").dt.convert_time_zone(zone).dt.replace_time_zone(None) - pl.col("date").cast(pl.Datetime("us"))).dt.total_minutes()
+    # The grid is anchored at midnight on the exchange's clock; within a session it runs on in elapsed time, as bars do.
+    origin = pl.col("open") - pl.duration(minutes=clock % step)
+    count = ((pl.col("close") - pl.col("origin")).dt.total_minutes() + step - 1) // step
+    rows = numbered.with_columns(origin=origin, clock=clock - clock % step).with_columns(at=pl.int_ranges(0, count)).explode("at")
+    rows = rows.with_columns(timestamp=(pl.col("origin") + pl.duration(minutes=pl.col("at") * step)).cast(TIME))
+    rows = rows.with_columns(bar_end=pl.col("timestamp") + timedelta(minutes=step))
+    idle = (pl.col("timestamp") >= pl.col("break_start")) & (pl.col("bar_end") <= pl.col("break_end"))
+    bucket = (pl.col("clock") + pl.col("at") * step).floordiv(max(step, BUCKET_MINUTES))
+    rows = rows.filter(~idle.fill_null(value=False)).with_columns(bucket=bucket, bar_end=pl.min_horizontal("bar_end", "close"))
+    return rows.select("session", "timestamp", "bar_end", bucket=pl.col("bucket") - pl.col("bucket").min()).sort("timestamp")

@@ -1,0 +1,106 @@
+"""The stage that says which bars are absent and what they probably are; see `market/gaps.py` for the judgement."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+
+import polars as pl
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.gaps import find_gaps
+from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.slots import Slots, expected_slots
+from harmony_pipeline.schemas import TIME
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
+
+_BATCH_ROWS = 5_000_000  # bars looked at together: about 400 MB
+_NEEDED = ("symbol", "timestamp", "volume", "trade_count")
+LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
+
+
+def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
+    """Absent bars of each period, judged with the sessions before it."""
+    traded = work.lake.scan("daily_summary").select("symbol", "date").filter(pl.col("date") < periods[-1].end_date).collect(engine="in-memory")
+    universe = work.lake.read("universe")
+    counts: dict[str, dict[str, int]] = {}
+    kinds: dict[str, int] = {}
+    longest: list[pl.DataFrame] = []
+    for period in periods:
+        first, end = max(period.first_date, work.settings.market.start), min(period.end_date, work.end_date)
+        slots = expected_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, datetime.now(UTC))
+        lives = expected_lives(traded, universe, work.settings.market.symbols, period, work.calendar, work.settings.market.gaps.forget_after_sessions)
+        found = find_gaps(_batches(work, slots, period), slots, lives, work.settings.market.gaps, every_bar=writes_every_bar(work))
+        made_from = work.made_from({"bars": _keys(work, slots, period), "universe": work.lake.partitions("universe")}, work.settings.market.gaps)
+        work.lake.write("gaps", period.key, found, made_from)
+        counts[period.key] = {"gaps": found.height}
+        for kind, bars in found.group_by("kind").agg(pl.col("bars").sum()).sort("kind").iter_rows():
+            kinds[kind] = kinds.get(kind, 0) + bars
+        longest.append(found.filter(pl.col("kind") != "no_trade").top_k(5, by="bars"))
+    return StageResult(
+        rows={"gaps": sum(count["gaps"] for count in counts.values())},
+        facts={f"bars {kind}": bars for kind, bars in sorted(kinds.items())},
+        preview=pl.concat(longest).sort("bars", descending=True).head(20) if longest else None,
+        partitions=counts,
+    )
+
+
+def writes_every_bar(work: Workspace) -> bool:
+    """Whether an absent bar cannot mean that nothing traded: as the settings say, else the source, else by the bar size."""
+    chosen = work.settings.market.gaps.every_bar
+    if chosen is not None:
+        return chosen
+    told = getattr(work.source, "reports_every_bar", None)
+    return work.timeframe == "1Day" if told is None else bool(told)
+
+
+def expected_lives(traded: pl.DataFrame, universe: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:
+    """When each symbol is expected to trade, as known by the end of `period`: symbol, first, end (exclusive; null: still listed).
+
+    A symbol counts from its listing to its delisting where the universe knows them, else from its first bar (`traded`: symbol, date) until it
+    had none for `forget` sessions. Symbols that the settings name count from the market's start. Of the universe only symbols that
+    ever had a bar are expected, since a source need not have everyone.
+    """
+    known = traded.filter(pl.col("date") < period.end_date)
+    before, within = (known.filter((pl.col("date") < period.first_date) == earlier).group_by("symbol") for earlier in (True, False))
+    seen = before.agg(first=pl.col("date").min(), last=pl.col("date").max()).sort("symbol")
+    seen = seen.with_columns(end=_sessions_later(seen["last"], forget, calendar)).drop("last")
+    fresh = within.agg(first=pl.col("date").min()).sort("symbol").with_columns(end=pl.lit(None, pl.Date()))
+    named = pl.DataFrame({"symbol": list(chosen)}, schema={"symbol": pl.String()}).with_columns(first=pl.lit(date.min), end=pl.lit(None, pl.Date()))
+    listed = universe.filter(pl.col("date") < period.end_date).sort("symbol", "date").group_by("symbol", maintain_order=True).last()
+    listed = listed.join(known.select("symbol").unique(), on="symbol", how="semi", maintain_order="left")
+    listed = listed.filter(pl.col("listed").is_not_null() | pl.col("delisted").is_not_null()).select("symbol", first="listed", end="delisted")
+    guessed = pl.concat([part.cast(LIVES) for part in (seen, fresh, named)])  # type: ignore[arg-type]
+    first_seen = guessed.group_by("symbol").agg(earliest=pl.col("first").min())
+    stated = listed.join(first_seen, on="symbol", how="left").select("symbol", first=pl.coalesce("first", "earliest"), end="end")
+    return pl.concat([guessed.join(stated, on="symbol", how="anti"), stated.cast(LIVES)]).sort("symbol", "first")  # type: ignore[arg-type]
+
+
+def _sessions_later(days: pl.Series, count: int, calendar: Calendar) -> pl.Series:
+    dates = calendar.table["date"]
+    return dates.gather((dates.search_sorted(days, side="right") + count).clip(0, len(dates) - 1))
+
+
+def _keys(work: Workspace, slots: Slots, period: Period) -> list[str]:
+    """Trading periods that hold the sessions of `slots`."""
+    if not len(slots.stamp):
+        return [period.key]
+    start = pl.Series([slots.stamp[0]]).cast(TIME)[0]
+    return sorted({*work.overlapping(start, period.end), period.key})
+
+
+def _batches(work: Workspace, slots: Slots, period: Period) -> Iterator[pl.DataFrame]:
+    """Bars of whole symbols, a bounded number of them at a time; row groups of other symbols are skipped by their statistics."""
+    keys = [key for key in _keys(work, slots, period) if work.lake.has("bars", key)]
+    if not keys or not len(slots.stamp):
+        return
+    start = pl.Series([slots.stamp[0]]).cast(TIME)[0]
+    bars = work.lake.scan("bars", keys).filter(pl.col("timestamp") >= start, pl.col("timestamp") < period.end).select(_NEEDED)
+    rows = sum((work.lake.manifest("bars", key) or {}).get("rows", 0) for key in keys)
+    if rows <= _BATCH_ROWS:
+        yield bars.collect(engine="in-memory").sort("symbol", "timestamp")
+        return
+    symbols = work.lake.scan("bars", keys).select(pl.col("symbol").unique().sort()).collect()["symbol"]
+    each = max(1, len(symbols) * _BATCH_ROWS // rows)
+    for at in range(0, len(symbols), each):
+        part = symbols[at : at + each]
+        yield bars.filter(pl.col("symbol").is_between(pl.lit(part[0]), pl.lit(part[-1]))).collect(engine="in-memory").sort("symbol", "timestamp")

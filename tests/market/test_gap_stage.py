@@ -1,0 +1,106 @@
+"""The gaps of a whole small market, stage by stage, and who is expected when."""
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from harmony_pipeline import sql
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.periods import period_of
+from harmony_pipeline.schemas import UNIVERSE
+from harmony_pipeline.stages import gaps as stage
+from harmony_pipeline.stages import market
+from harmony_pipeline.testing.tiny import tiny_market
+
+NYSE = Calendar.named("XNYS")
+FEBRUARY = period_of(date(2024, 2, 1), "month", NYSE.zone)
+
+
+def ingested(folder, **settings):
+    work = tiny_market(folder, **settings)
+    periods = work.trading_periods()
+    market.corporate_actions(work)
+    market.universe(work)
+    market.raw_bars(work, periods)
+    market.bars(work, periods)
+    market.daily_summary(work, periods)
+    return work, periods
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    work, periods = ingested(tmp_path_factory.mktemp("market"))
+    stage.gaps(work, periods)
+    return work
+
+
+def test_present_and_absent_bars_are_what_the_calendar_expects(work):
+    found = sql.query(work.lake, sql.named_query("gaps_by_symbol"))
+    counted = sql.query(work.lake, "select symbol, sum(expected_regular_bars) as expected, sum(regular_bars) as present from daily_summary group by symbol")
+    joined = found.join(counted, on="symbol", suffix="_counted")
+    assert joined.height == 6
+    assert joined["expected"].to_list() == joined["expected_counted"].to_list()
+    assert joined["present"].to_list() == joined["present_counted"].to_list()
+
+
+def test_periods_made_one_by_one_have_the_gaps_of_one_run(work):
+    whole = work.lake.read("gaps")
+    for period in work.trading_periods():
+        stage.gaps(work, [period])
+    assert work.lake.read("gaps").equals(whole)
+
+
+def test_a_bar_taken_away_is_found_again(work):
+    key = work.trading_periods()[-1].key
+    bars, before = work.lake.read("bars", [key]), work.lake.read("gaps", [key])
+    lost = bars.filter(pl.col("session") == "regular").sort("volume", descending=True).row(0, named=True)
+    work.lake.write("bars", key, bars.filter((pl.col("symbol") != lost["symbol"]) | (pl.col("timestamp") != lost["timestamp"])))
+    stage.gaps(work, [work.trading_period(key)])
+    fresh = work.lake.read("gaps", [key]).join(before, on=["symbol", "first_missing"], how="anti")
+    assert fresh.select("symbol", "first_missing", "bars").rows() == [(lost["symbol"], lost["timestamp"], 1)]
+    work.lake.write("bars", key, bars)
+    stage.gaps(work, [work.trading_period(key)])
+    assert work.lake.read("gaps", [key]).equals(before)
+
+
+def test_large_markets_are_read_in_batches_of_whole_symbols(work, monkeypatch):
+    whole = work.lake.read("gaps")
+    monkeypatch.setattr(stage, "_BATCH_ROWS", 500)
+    stage.gaps(work, work.trading_periods())
+    assert work.lake.read("gaps").equals(whole)
+
+
+def lives(traded, universe=(), chosen=(), forget=10):
+    days = pl.DataFrame(traded, schema={"symbol": pl.String(), "date": pl.Date()}, orient="row")
+    listing = UNIVERSE.conform(pl.DataFrame(list(universe), schema_overrides=UNIVERSE.dtypes)) if universe else UNIVERSE.empty()
+    return stage.expected_lives(days, listing, chosen, FEBRUARY, NYSE, forget).rows()
+
+
+def test_a_symbol_is_expected_from_its_first_bar_until_it_was_silent_for_long():
+    assert lives([("A", date(2024, 1, 4)), ("A", date(2024, 1, 8))]) == [
+        ("A", date(2024, 1, 4), date(2024, 1, 24))
+    ]  # ten sessions are given to it; the 15th is a holiday
+    assert lives([("A", date(2024, 1, 8)), ("A", date(2024, 2, 20))])[1:] == [("A", date(2024, 2, 20), None)]
+
+
+def test_bars_of_later_periods_say_nothing_about_this_one():
+    assert lives([("A", date(2024, 1, 8)), ("A", date(2024, 3, 4)), ("LATER", date(2024, 3, 1))]) == lives([("A", date(2024, 1, 8))])
+
+
+def test_listings_that_are_known_by_then_decide_for_symbols_that_ever_traded():
+    rows = [
+        {"date": date(2024, 1, 2), "symbol": "A", "listed": date(2023, 5, 1)},
+        {"date": date(2024, 2, 5), "symbol": "A", "listed": date(2023, 5, 1), "delisted": date(2024, 2, 12)},
+        {"date": date(2024, 1, 2), "symbol": "B", "listed": date(2023, 5, 1)},
+        {"date": date(2024, 3, 5), "symbol": "B", "listed": date(2023, 5, 1), "delisted": date(2024, 2, 12)},
+        {"date": date(2024, 1, 2), "symbol": "UNSEEN", "listed": date(2023, 5, 1)},
+    ]
+    assert lives([("A", date(2024, 1, 8)), ("B", date(2024, 1, 8))], rows) == [
+        ("A", date(2023, 5, 1), date(2024, 2, 12)),
+        ("B", date(2023, 5, 1), None),  # its end was announced in March
+    ]
+
+
+def test_symbols_that_the_settings_name_are_expected_from_the_start():
+    assert lives([], chosen=("GHOST",)) == [("GHOST", date.min, None)]
