@@ -92,6 +92,35 @@ class Calendar:
         columns = self._daily(stamps) if timeframe == "1Day" else self._intraday(stamps, TIMEFRAME_MINUTES[timeframe])
         return frame.with_columns(columns)
 
+    def parts(self, stamps: pl.Series) -> pl.DataFrame:
+        """The part of a session that each instant lies in: session_date, session (pre, regular, post), part_start and part_end (UTC).
+
+        All are null outside every session. A part holds its start and not its end; a lunch break belongs to no part.
+        """
+        stamps = stamps.cast(TIME)
+        row, known = self._session_at(stamps)
+        at = pl.col("stamp")
+        in_break = ((at >= pl.col("break_start")) & (at < pl.col("break_end"))).fill_null(False)
+        outside = ~pl.col("known") | (at < pl.col("pre_open")) | in_break
+        part = pl.when(outside).then(None).when(at < pl.col("open")).then(pl.lit("pre")).when(at < pl.col("close")).then(pl.lit("regular"))
+        table = self.table[row].with_columns(stamps.alias("stamp"), known.alias("known"))
+        return table.with_columns(session=part.otherwise(pl.lit("post"))).select(
+            session_date=pl.when(pl.col("session").is_not_null()).then("date"),
+            session="session",
+            part_start=_by_part("pre_open", "open", "close"),
+            part_end=_by_part("open", "close", "post_close"),
+        )
+
+    def session_dates(self, stamps: pl.Series) -> pl.Series:
+        """The session whose late trading ends first after each instant: that of a bar which starts then."""
+        row, known = self._session_at(stamps.cast(TIME))
+        return pl.DataFrame({"date": self._dates.gather(row), "known": known}).select(pl.when("known").then("date").alias("date"))["date"]
+
+    def part_ends(self, stamps: pl.Series, parts: pl.Series) -> pl.Series:
+        """When the part (pre, regular, post) of each instant's session ends, UTC."""
+        row, _ = self._session_at(stamps.cast(TIME))
+        return self.table[row].with_columns(parts.alias("session")).select(_by_part("open", "close", "post_close").alias("part_end"))["part_end"]
+
     def bars_per_session(self, timeframe: str) -> int:
         """Regular bars in a full day: XNYS has 26 of 15Min, 7 of 1Hour (09:00 to 15:00 on the clock), 1 of 1Day."""
         return int(self._regular_bars(timeframe)[self._full_day_row])
@@ -123,6 +152,11 @@ class Calendar:
         day: date = self._dates[row]
         return day
 
+    def _session_at(self, stamps: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """The row of the first session whose late trading ends after each instant, and whether there is one."""
+        row = self.table["post_close"].search_sorted(stamps, side="right")
+        return row.clip(0, self.table.height - 1), row < self.table.height
+
     def _daily(self, stamps: pl.Series) -> list[pl.Series]:
         dates = stamps.dt.date()
         row = self._dates.search_sorted(dates, side="left").clip(0, self.table.height - 1)
@@ -137,9 +171,7 @@ class Calendar:
 
     def _intraday(self, stamps: pl.Series, minutes: int) -> list[pl.Series]:
         # The only session that a bar can belong to is the first one whose late trading ends after the bar starts.
-        row = self.table["post_close"].search_sorted(stamps, side="right")
-        known = row < self.table.height
-        row = row.clip(0, self.table.height - 1)
+        row, known = self._session_at(stamps)
         start, end = pl.col("timestamp"), pl.col("timestamp") + timedelta(minutes=minutes)
         in_break = (start >= pl.col("break_start")) & (end <= pl.col("break_end"))
         outside = ~pl.col("known") | (end <= pl.col("pre_open")) | in_break.fill_null(False)
@@ -183,6 +215,12 @@ class Calendar:
         recent = length.tail(1_000)
         usual = recent.value_counts(sort=True).sort(["count", recent.name], descending=True)[recent.name][0]
         return int((length == usual).arg_true()[-1])
+
+
+def _by_part(pre: str, regular: str, post: str) -> pl.Expr:
+    """The column that goes with each row's part of the session; null outside."""
+    part = pl.col("session")
+    return pl.when(part == "pre").then(pre).when(part == "regular").then(regular).when(part == "post").then(post)
 
 
 @cache

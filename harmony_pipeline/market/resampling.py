@@ -1,0 +1,135 @@
+"""Longer bars out of shorter ones. The base bars stay the truth: this is a function of them, never a second table.
+
+Slots lie on the grid that starts at midnight on the exchange's clock, so the hour 09:00 of New York covers 09:30 to 10:00, as `Calendar` and the hourly
+vendors have it. Parts of a session are never mixed unless asked (`mix_parts`, as a tape of plain clock hours would), which is why a row is told apart by
+(symbol, timestamp, session). Bars of a day and longer hold regular trading only and are stamped midnight UTC of their first exchange date.
+
+The laws:
+- a bar is made of its own base bars alone, and is known at `known_at`, the end of its slot or the close of its last session; `as_of` leaves out what was not over;
+- shares are conserved: volumes are sums in the order of time;
+- a bar inside one session has one adjustment factor. A week or month that spans an ex-date is put together in *adjusted* terms and stated in the shares of its
+  last session: prices are scaled by `factor / last factor` before high and low are taken, `adjustment_factor` is the last one, so `price * factor` is right.
+  Volume stays in shares as traded.
+
+>>> resample(lake.scan("bars"), "1Hour", Calendar.named("XNYS")).filter(pl.col("symbol") == "AAPL").collect()
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.grid import DAY_MINUTES, floor_to_clock, slot_end
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.schemas import TIME
+
+_LONG = {"Day": "1d", "Week": "1w", "Month": "1mo"}
+_NANO_KEY = ("symbol", "timestamp", "session")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Length of a bar: `minutes` on the clock, or else one `span` of the calendar (Day, Week, Month)."""
+
+    text: str
+    minutes: int | None
+    span: str | None
+
+    @staticmethod
+    def of(text: str) -> "Size":
+        """From `90Min`, `4Hour`, `1Day`, `1Week` or `1Month`. Raises ConfigError for other text."""
+        found = re.fullmatch(r"(\d+)(Min|Hour|Day|Week|Month)", text)
+        number = int(found[1]) if found else 0
+        if found and found[2] in _LONG and number == 1:
+            return Size(text, None, found[2])
+        minutes = number * (60 if found and found[2] == "Hour" else 1)
+        if not found or found[2] in _LONG or not 0 < minutes < DAY_MINUTES:
+            raise ConfigError(f"'{text}' is no length of a bar: write it like 5Min, 90Min, 4Hour, 1Day, 1Week or 1Month")
+        return Size(text, minutes, None)
+
+    def is_made_of(self, base: str) -> bool:
+        """Whether whole bars of size `base` make up one of this size."""
+        if base not in TIMEFRAME_MINUTES:
+            return False
+        own = self.minutes or DAY_MINUTES
+        return own >= TIMEFRAME_MINUTES[base] and own % TIMEFRAME_MINUTES[base] == 0
+
+
+def resample(bars: pl.LazyFrame, timeframe: str, calendar: Calendar, *, mix_parts: bool = False, as_of: datetime | None = None) -> pl.LazyFrame:
+    """`bars` as bars of size `timeframe`, lazily: symbol, timeframe, timestamp, session, the values, adjustment_factor (where `bars` has it), known_at.
+
+    `bars` has the columns of schemas.BARS, sorted by symbol and timestamp; further columns keep the value of the first base bar. Sorted by
+    (symbol, timestamp, session). With `as_of`, only bars known by then: hand over base bars that had ended by then too, or the last one knows more.
+    Raises ConfigError for a size, DataError (when collected) for bars that do not make up whole ones.
+    """
+    size = Size.of(timeframe)
+    columns = bars.collect_schema().names()
+    placed = bars.with_columns(_placed(size, calendar, mix_parts=mix_parts)).unnest("_slot")
+    if size.span is not None:
+        placed = placed.filter(pl.col("session") == "regular")
+    keys = ["symbol", "_stamp"] + ([] if mix_parts or size.span else ["session"])
+    merged = placed.group_by(keys, maintain_order=True).agg(_merged([name for name in columns if name not in {*keys, "timestamp", "timeframe"}]))
+    done = merged.with_columns(timestamp="_stamp", timeframe=pl.lit(timeframe)).select(*columns, known_at="_end")
+    if as_of is not None:
+        done = done.filter(pl.col("known_at") <= as_of)
+    return done.sort(*(name for name in _NANO_KEY if name in columns), maintain_order=True)
+
+
+def _placed(size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Expr:
+    """The struct (_stamp, _end) of each base bar, by symbol-free arithmetic, so that filters on the symbol reach the files."""
+
+    def place(given: pl.Series) -> pl.Series:
+        rows = given.struct.unnest()
+        if not rows.height:
+            return pl.Series("_slot", [], dtype)
+        strange = [base for base in rows["timeframe"].unique().to_list() if not size.is_made_of(base)]
+        if strange:
+            raise DataError(f"{size.text} bars cannot be made of {strange[0]} bars: ask for a multiple of {strange[0]}")
+        return _intraday(rows, size, calendar, mix_parts=mix_parts) if size.minutes else _calendar_spans(rows, size, calendar)
+
+    dtype = pl.Struct({"_stamp": TIME, "_end": TIME})
+    return pl.struct("timestamp", "session", "timeframe").map_batches(place, return_dtype=dtype, is_elementwise=True).alias("_slot")
+
+
+def _intraday(rows: pl.DataFrame, size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Series:
+    minutes = size.minutes or DAY_MINUTES
+    last = rows["timestamp"] if mix_parts else calendar.part_ends(rows["timestamp"], rows["session"])
+    slot = rows.select(floor_to_clock(pl.col("timestamp"), minutes, calendar.zone).alias("_stamp")).with_columns(last.alias("_last"))
+    end = slot_end(pl.col("_stamp"), minutes, calendar.zone)
+    ended = end if mix_parts else pl.min_horizontal(end, "_last")
+    return slot.select("_stamp", _end=ended.cast(TIME)).to_struct("_slot")
+
+
+def _calendar_spans(rows: pl.DataFrame, size: Size, calendar: Calendar) -> pl.Series:
+    """Stamped by the first exchange date of the span; over at the close of its last session."""
+    every = _LONG[size.span or "Day"]
+    closes = calendar.table.select(first=pl.col("date").dt.truncate(every), close="close").group_by("first", maintain_order=True).agg(pl.col("close").last())
+    daily = pl.col("timeframe") == "1Day"
+    dates = rows.select(
+        pl.when(daily).then(pl.col("timestamp").dt.date()).otherwise(calendar.session_dates(rows["timestamp"])).dt.truncate(every).alias("first")
+    )
+    found = dates.join(closes, on="first", how="left", maintain_order="left")
+    return found.select(_stamp=pl.col("first").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), _end=pl.col("close").cast(TIME)).to_struct("_slot")
+
+
+def _merged(columns: list[str]) -> list[pl.Expr]:
+    """How each column of a group of base bars becomes one value."""
+    volume = pl.col("volume")
+    # exactly 1.0 where the factor does not change, so that nothing is rounded inside a session
+    ratio = pl.col("adjustment_factor") / pl.col("adjustment_factor").last() if "adjustment_factor" in columns else pl.lit(1.0)
+    low, high = (pl.col("low") * ratio).min(), (pl.col("high") * ratio).max()
+    money = (pl.col("vwap") * ratio * volume).filter(pl.col("vwap").is_not_null()).sum()
+    known: dict[str, pl.Expr] = {
+        "open": (pl.col("open") * ratio).first(),
+        "high": high,
+        "low": low,
+        "close": pl.col("close").last(),
+        "volume": volume.sum(),
+        "trade_count": pl.when(pl.col("trade_count").is_not_null().all()).then(pl.col("trade_count").sum()),
+        "vwap": pl.when(pl.col("vwap").is_not_null().all() & (volume.sum() > 0.0)).then((money / volume.sum()).clip(low, high)),
+        "adjustment_factor": pl.col("adjustment_factor").last(),
+    }
+    return [known[name].alias(name) if name in known else pl.col(name).first() for name in columns] + [pl.col("_end").last()]

@@ -1,0 +1,235 @@
+"""Time, tick, volume and dollar bars out of trades, by history, by day or trade by trade: the same kernel, the same bits.
+
+>>> maker = TradeBars(BarKind.named("5Min"), Calendar.named("XNYS"), codes="sip")
+>>> states, bars = maker.fold({}, trades)          # as many calls as you like, in the order of the tape
+>>> states, rest = maker.finish(states, as_of)     # bars that end by the clock alone
+
+Each bar knows its `end_timestamp`, the moment at which it is known to be over: the end of its slot for a time bar, the trade that reached
+the threshold for the others, and the end of the part of the session for one that the session cut short (`complete` is then false).
+No bar holds two parts of a session. A stretch in which nothing may set a price has volume and no prices.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.grid import DAY_MINUTES, slots
+from harmony_pipeline.market.ticks import kernels as k
+from harmony_pipeline.market.ticks.conditions import eligibility
+from harmony_pipeline.schemas import TIME
+
+Reals = npt.NDArray[np.float64]
+States = Mapping[str, Reals]
+
+TRADE_BAR_DTYPES = {
+    "symbol": pl.String(),
+    "timeframe": pl.String(),  # 1Min, 1000Tick, 50000Volume, 1000000Dollar
+    "timestamp": TIME,  # start of the slot, or the first trade
+    "end_timestamp": TIME,
+    "session": pl.String(),
+    "open": pl.Float64(),
+    "high": pl.Float64(),
+    "low": pl.Float64(),
+    "close": pl.Float64(),
+    "volume": pl.Float64(),
+    "trade_count": pl.Float64(),
+    "vwap": pl.Float64(),
+    "complete": pl.Boolean(),
+}
+_KINDS = {"time": 0, "tick": 1, "volume": 2, "dollar": 3}
+
+
+@dataclass(frozen=True)
+class BarKind:
+    """What ends a bar: `size` minutes, trades, shares or units of currency."""
+
+    kind: Literal["time", "tick", "volume", "dollar"]
+    size: float
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no bars."""
+        if self.size <= 0 or (self.kind == "time" and not (float(self.size).is_integer() and self.size <= DAY_MINUTES)):
+            raise ConfigError(f"{self.kind} bars of size {self.size:g} cannot be made: use 1 to {DAY_MINUTES} whole minutes, or a threshold above 0")
+
+    @staticmethod
+    def named(text: str) -> "BarKind":
+        """From `15Min`, `1Hour`, `1000Tick`, `50000Volume` or `1000000Dollar`. Raises ConfigError for other text."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(Min|Hour|Tick|Volume|Dollar)", text)
+        if not found:
+            raise ConfigError(f"'{text}' names no kind of bar: write it like 5Min, 1Hour, 1000Tick, 50000Volume or 1000000Dollar")
+        size, unit = float(found[1]), found[2].lower()
+        if unit in {"min", "hour"}:
+            return BarKind("time", size * (60 if unit == "hour" else 1))
+        return BarKind(unit, size)  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str:
+        """What stands in the column `timeframe`."""
+        hours = self.size / 60
+        if self.kind == "time":
+            return f"{hours:g}Hour" if hours.is_integer() else f"{self.size:g}Min"
+        return f"{self.size:.15g}{self.kind.capitalize()}"
+
+    @property
+    def minutes(self) -> int | None:
+        """Length of the slots of time bars; None for the others."""
+        return int(self.size) if self.kind == "time" else None
+
+
+def trade_bars(trades: pl.DataFrame, kind: BarKind, calendar: Calendar, codes: str = "sip") -> pl.DataFrame:
+    """Bars of whole sessions of trades (columns of schemas.TRADE_TICKS), the last one of each symbol included."""
+    maker = TradeBars(kind, calendar, codes)
+    states, ended = maker.fold({}, trades)
+    _, last = maker.finish(states)
+    return pl.concat([ended, last]).sort("symbol", "end_timestamp", "timestamp", maintain_order=True)
+
+
+class TradeBars:
+    """The fold of one kind of bars. States are plain vectors, one a symbol, and may be kept between days."""
+
+    def __init__(self, kind: BarKind, calendar: Calendar, codes: str = "sip") -> None:
+        self.kind = kind
+        self.calendar = calendar
+        self.codes = codes
+
+    def fold(self, states: States, trades: pl.DataFrame) -> tuple[dict[str, Reals], pl.DataFrame]:
+        """States after `trades`, and the bars that these ended, sorted by symbol and end. The states handed in stay as they were.
+
+        `trades` has symbol, timestamp, price, size, conditions and suspicious, in any order of symbols, each symbol in the order of the
+        tape. Trades outside every session are left out. Raises DataError when a trade is older than one that was folded before.
+        """
+        rows = self._marked(trades)
+        after = {symbol: state.copy() for symbol, state in states.items()}
+        ended: list[tuple[str, Reals]] = []
+        for symbol, begin, end in _stretches(rows["symbol"]):
+            state = after.setdefault(symbol, k.empty_state())
+            part = rows[begin:end]
+            stamps = part["stamp"].to_numpy()
+            if state[k.LATEST] > stamps[0] or (np.diff(stamps) < 0).any():
+                raise DataError(f"the trades of {symbol} are not in the order of time: sort them by timestamp, and fold older trades first")
+            out = np.empty((end - begin + 1, k.BAR_SIZE))
+            begins, prices, sizes, sets = (part[name].to_numpy() for name in ("begin", "price", "size", "sets"))
+            count = k.fold_trades(state, begins, stamps, prices, sizes, sets, _KINDS[self.kind.kind], self._threshold, out)
+            ended.append((symbol, out[:count]))
+        return after, self._framed(ended)
+
+    def finish(self, states: States, as_of: datetime | None = None) -> tuple[dict[str, Reals], pl.DataFrame]:
+        """Bars that the clock ended by `as_of` (None: every open bar), and the states without them."""
+        after = {symbol: state.copy() for symbol, state in states.items()}
+        opened = [(symbol, state[None, :].copy()) for symbol, state in sorted(after.items()) if state[k.TRADES] > 0.0]
+        bars = self._framed(opened)
+        if as_of is not None:
+            bars = bars.filter(pl.col("end_timestamp") <= as_of)
+        for symbol in bars["symbol"].to_list():
+            after[symbol][k.TRADES] = 0.0
+        return after, bars
+
+    @property
+    def _threshold(self) -> float:
+        return np.inf if self.kind.kind == "time" else float(self.kind.size)
+
+    def _marked(self, trades: pl.DataFrame) -> pl.DataFrame:
+        """Trades that can matter, sorted by symbol, each with its slot and what it may set."""
+        ordered = trades.select("symbol", "timestamp", "price", "size", "conditions", "suspicious").sort("symbol", maintain_order=True)
+        rows = pl.concat([ordered, slots(ordered["timestamp"], self.kind.minutes, self.calendar)], how="horizontal")
+        rows = rows.with_columns(eligibility(rows, self.codes)).filter(pl.col("session").is_not_null() & (pl.col("sets") > 0))
+        return rows.select(
+            "symbol", "sets", pl.col("price", "size").cast(pl.Float64), stamp=pl.col("timestamp").dt.epoch("us"), begin=pl.col("begin").dt.epoch("us")
+        )
+
+    def _framed(self, ended: list[tuple[str, Reals]]) -> pl.DataFrame:
+        values = np.concatenate([rows for _, rows in ended]) if ended else np.empty((0, k.BAR_SIZE))
+        symbols = pl.Series("symbol", [symbol for symbol, rows in ended for _ in range(len(rows))], pl.String)
+        begin = pl.Series(values[:, k.GROUP].astype(np.int64)).cast(TIME)
+        place = slots(begin, self.kind.minutes, self.calendar)
+        by_clock = self.kind.kind == "time"
+        complete = np.ones(len(values), np.bool_) if by_clock else values[:, k.MEASURE] >= self._threshold
+        priced = values[:, k.PRICED]
+        average = np.divide(values[:, k.NOTIONAL], priced, out=np.full(len(values), np.nan), where=priced > 0.0)
+        first, latest = (pl.Series(values[:, at].astype(np.int64)).cast(TIME) for at in (k.START, k.LATEST))
+        reached = pl.Series(complete & (not by_clock))
+        frame = pl.DataFrame(
+            {
+                "symbol": symbols,
+                "timestamp": place["slot"] if by_clock else first,
+                "session": place["session"],
+                "slot_end": place["end"],
+                "latest": latest,
+                "reached": reached,
+                "open": values[:, k.OPEN],
+                "high": values[:, k.HIGH],
+                "low": values[:, k.LOW],
+                "close": values[:, k.CLOSE],
+                "volume": values[:, k.VOLUME],
+                "trade_count": values[:, k.TRADES],
+                # the quotient of two sums may leave the range by a rounding error
+                "vwap": np.clip(average, values[:, k.LOW], values[:, k.HIGH]),
+                "complete": complete,
+            }
+        ).with_columns(
+            pl.col("open", "high", "low", "close", "vwap").fill_nan(None),
+            timeframe=pl.lit(self.kind.name),
+            end_timestamp=pl.when("reached").then("latest").otherwise("slot_end"),
+        )
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in TRADE_BAR_DTYPES.items())
+
+
+class LiveTradeBars:
+    """The same fold, one trade at a time: what a session calls as trades come in."""
+
+    def __init__(self, kind: BarKind, calendar: Calendar, codes: str = "sip", states: States | None = None) -> None:
+        self.maker = TradeBars(kind, calendar, codes)
+        self.states: dict[str, Reals] = {symbol: state.copy() for symbol, state in (states or {}).items()}
+        self._slot: tuple[int, int, int, str | None] = (0, 0, 0, None)  # where the latest trade fell: from, until, begin, session
+        self._masks: dict[tuple[str | None, bool, str | None], int] = {}
+
+    def update(self, symbol: str, timestamp: datetime, price: float, size: float, conditions: str | None = None, *, suspicious: bool = False) -> pl.DataFrame:
+        """The bars that this trade ended; mostly none."""
+        stamp = round(timestamp.astimezone(UTC).timestamp() * 1e6)
+        begin, session = self._place(stamp)
+        sets = self._sets(conditions, session, suspicious=suspicious)
+        if session is None or not sets:
+            return self.maker._framed([])
+        state = self.states.setdefault(symbol, k.empty_state())
+        if state[k.LATEST] > stamp:
+            raise DataError(f"a trade of {symbol} at {timestamp} is older than the last one: hand trades over in the order of time")
+        out = np.empty((2, k.BAR_SIZE))
+        row = (np.array([begin]), np.array([stamp]), np.array([float(price)]), np.array([float(size)]), np.array([sets], np.uint8))
+        count = k.fold_trades(state, *row, _KINDS[self.maker.kind.kind], self.maker._threshold, out)
+        return self.maker._framed([(symbol, out[:count])] if count else [])
+
+    def close_until(self, now: datetime) -> pl.DataFrame:
+        """The bars that the clock has ended by `now`, without another trade."""
+        self.states, bars = self.maker.finish(self.states, now)
+        return bars
+
+    def _place(self, stamp: int) -> tuple[int, str | None]:
+        start, until, begin, session = self._slot
+        if not start <= stamp < until:
+            row = slots(pl.Series([stamp]).cast(TIME), self.maker.kind.minutes, self.maker.calendar)
+            session = row["session"][0]
+            begin, until = (int(row[name].dt.epoch("us")[0]) if session else stamp for name in ("begin", "end"))
+            self._slot = (begin, until, begin, session)
+        return begin, session
+
+    def _sets(self, conditions: str | None, session: str | None, *, suspicious: bool) -> int:
+        key = (conditions, suspicious, session)
+        if key not in self._masks:
+            row = pl.DataFrame([key], schema={"conditions": pl.String, "suspicious": pl.Boolean, "session": pl.String}, orient="row")
+            self._masks[key] = int(eligibility(row, self.maker.codes)[0])
+        return self._masks[key]
+
+
+def _stretches(symbols: pl.Series) -> list[tuple[str, int, int]]:
+    """Each symbol of a sorted column with its first row and the one after its last."""
+    runs = symbols.rle().struct.unnest()
+    ends = runs["len"].cast(pl.Int64).cum_sum()
+    return list(zip(runs["value"].to_list(), (ends - runs["len"].cast(pl.Int64)).to_list(), ends.to_list(), strict=True))
