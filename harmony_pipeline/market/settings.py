@@ -58,6 +58,32 @@ class PatienceSettings(Part):
     limit_seconds: float = Field(300.0, gt=0.0, description="one question may take this long in all, a wait that the supplier names included")
 
 
+class AlpacaSourceSettings(Part):
+    """Bars, ticks and corporate actions from Alpaca; see docs/sources.md. The keys are never settings: APCA_API_KEY_ID and APCA_API_SECRET_KEY."""
+
+    feed: Literal["iex", "sip"] = Field(
+        "iex", description="iex is free and holds a few percent of the volume; sip is the whole market and recent data of it needs a plan"
+    )
+    adjustment: Literal["raw"] = Field("raw", description="the lake holds raw prices and adjusts forward by itself; no other choice is taken")
+    data_url: str = Field("https://data.alpaca.markets", description="bars, ticks, corporate actions; no slash at the end")
+    trading_url: str = Field("https://paper-api.alpaca.markets", description="assets, calendar, clock; live keys need https://api.alpaca.markets")
+    stream_url: str | None = Field(None, description="whole address of the bar stream; none means wss://stream.data.alpaca.markets/v2/FEED")
+    page_rows: int = Field(10_000, ge=1, le=10_000, description="rows a page; a request is cut to about one page")
+    symbols_per_request: int = Field(100, ge=1, le=500, description="symbols named in one request")
+    requests_per_minute: int = Field(200, ge=1, description="what the plan allows: 200 is the free one's")
+    connect_timeout_seconds: float = Field(3.05, gt=0.0)
+    read_timeout_seconds: float = Field(30.0, gt=0.0, description="silence after which an answer is given up and asked for again")
+    sip_delay_minutes: int = Field(0, ge=0, description="how old sip data must be: 15 without a plan, 0 with one; iex has no delay")
+    quote_lot_shares: float = Field(
+        100.0, gt=0.0, description="shares in one unit of a quote's size: 100 where the feed counts round lots, 1 where it counts shares"
+    )
+    stream_gather_seconds: float = Field(1.0, gt=0.0, description="a minute's bars are handed out when none came for so long, or at the next minute's first")
+    stream_silence_seconds: float | None = Field(None, description="reconnect when nothing came for so long; none trusts the connection's own pings")
+    stream_lookback_minutes: int = Field(
+        10, ge=1, description="so far back before a break the bars are asked for again, since corrections may have been missed too"
+    )
+
+
 class QualitySettings(Part):
     """Which rows may become `bars`; see `market/quality.py` for each rule."""
 
@@ -92,10 +118,11 @@ class MarketSettings(Part):
     start: date = date(2023, 1, 3)
     end: date | None = Field(date(2024, 7, 1), description="exclusive; none means up to today")
     extended_hours: bool = True
-    source: str = Field("simulated", description="simulated, files, yahoo, crypto, replay, or an import path module:Class; docs/sources.md")
+    source: str = Field("simulated", description="simulated, files, alpaca, yahoo, crypto, replay, or an import path module:Class; docs/sources.md")
     files: FileSourceSettings = FileSourceSettings()
     simulated: SimulatedSourceSettings = SimulatedSourceSettings()
     replay: ReplaySettings = ReplaySettings()
+    alpaca: AlpacaSourceSettings = AlpacaSourceSettings()
     patience: PatienceSettings = PatienceSettings()
     quality: QualitySettings = QualitySettings()
     gaps: GapSettings = GapSettings()

@@ -13,7 +13,7 @@ SIMULATED = "harmony_pipeline.market.sources.simulated:SimulatedSource"
 
 
 def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
-    """The source that `settings.source` names: files, simulated, or `module:Class`, which is called as Class(settings, base).
+    """The source that `settings.source` names: files, simulated, alpaca, or `module:Class`, which is called as Class(settings, base).
 
     `base` is the folder that relative paths start from. Raises ConfigError when the name leads nowhere.
     """
@@ -28,6 +28,10 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
         from harmony_pipeline.market.sources.replay import ReplaySource
 
         return ReplaySource.of(settings, base)
+    if settings.source == "alpaca":
+        from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
+
+        return AlpacaSource(settings.alpaca, settings)
     chosen = _imported(settings.source)(settings, base)
     if not isinstance(chosen, MarketDataSource):
         raise ConfigError(
@@ -39,7 +43,7 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
 def _imported(path: str) -> Any:
     module, _, attribute = path.partition(":")
     if not module or not attribute:
-        raise ConfigError(f"market.source is '{path}': write files, simulated, or an import path like package.module:Class")
+        raise ConfigError(f"market.source is '{path}': write files, simulated, alpaca, or an import path like package.module:Class")
     try:
         return getattr(import_module(module), attribute)
     except ImportError as error:

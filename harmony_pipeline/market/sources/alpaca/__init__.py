@@ -1,0 +1,1 @@
+"""Alpaca as a supplier of market data: `client` talks, `translate` is pure, `stream` listens, `source` is the `MarketDataSource`."""

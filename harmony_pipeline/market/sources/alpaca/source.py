@@ -1,0 +1,247 @@
+"""Alpaca as a `MarketDataSource` and `TickSource`: raw bars of one feed, ticks, corporate actions, assets, calendar.
+
+The law: a bar is handed out when it has ended and not before. Alpaca hands out the bar in progress as if it were whole, so the newest ones are held
+back here by the clock (`now`), and with them everything that the plan does not allow to be seen yet (`sip_delay_minutes`).
+
+Symbols are tickers as traded at the time (`asof=-`): Alpaca's own mapping would give the past of today's META under META, and the universe of the past
+would then know the future. Prices are raw: the lake adjusts forward by its own factors.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property, partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, AlpacaSourceSettings, MarketSettings
+from harmony_pipeline.market.sources.alpaca import translate
+from harmony_pipeline.market.sources.alpaca.client import AlpacaClient
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, Request, asked_in_pieces
+
+_EXTENDED_MINUTES = 960  # 04:00 to 20:00 New York: the most minute bars that a session can have
+_ACTION_PAGE = 1_000  # the most that Alpaca gives
+_ACTIONS = "forward_split,reverse_split,stock_dividend,cash_dividend"
+_ENDINGS = "name_change,worthless_removal,cash_merger,stock_merger,stock_and_cash_merger"
+_PROCESSED_LATER = timedelta(days=400)  # Alpaca looks actions up by the day they are processed: for cash the payment, up to a year after the ex-date
+_ONE_STEP = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class MarketClock:
+    """What Alpaca's clock says, UTC."""
+
+    timestamp: datetime
+    is_open: bool
+    next_open: datetime
+    next_close: datetime
+
+
+class AlpacaSource:
+    """Market data over Alpaca's REST and streaming interfaces. Cheap to build; the first question proves the keys."""
+
+    name = translate.NAME
+
+    def __init__(
+        self,
+        settings: AlpacaSourceSettings,
+        market: MarketSettings,
+        *,
+        client: AlpacaClient | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings
+        self.market = market
+        self.client = client or AlpacaClient(settings, market.patience)
+        self._now = now
+
+    @property
+    def identity(self) -> str:
+        """Feed and adjustment: iex and sip see different trades, so their bars are different bars."""
+        return f"{self.name} {self.origin}"
+
+    @property
+    def origin(self) -> str:
+        """What stands in the column `origin`."""
+        return f"{self.settings.feed} {self.settings.adjustment}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a report should mention."""
+        again = self.client.asked_again
+        return [f"Alpaca had to be asked again {again} time(s): it was busy, broken or silent"] if again else []
+
+    # --- bars ---------------------------------------------------------------------------------------------------------
+
+    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
+        """Pieces of about one page: symbols together where the range is short, one after the other where it is long. Each names its symbols."""
+        names = self._named(symbols)
+        if not names:
+            return []
+        symbol_sessions = max(1, self.settings.page_rows // max(1, _EXTENDED_MINUTES // _minutes(timeframe)))
+        together = min(len(names), self.settings.symbols_per_request, symbol_sessions)
+        days = max(1, symbol_sessions // together * 7 // 5)
+        return asked_in_pieces(names, start, end, together, timedelta(days=days))
+
+    def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
+        """Raw bars in `start <= timestamp < end` that have ended; `symbols` None asks for every active asset.
+
+        Raises ConfigError when Alpaca refuses the keys or the plan, DataError for a symbol that it cannot read and when it does not answer.
+        """
+        known = self._known_until()
+        first, last = _window(start, end, timeframe)
+        last = min(last, known)
+        if start >= end or first > last:
+            return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
+        more = {"timeframe": timeframe, "adjustment": self.settings.adjustment}
+        pages = self._pages("/stocks/bars", self._named(symbols), first, last, more)
+        bars = translate.bars_of_pages(pages, timeframe, self.origin)
+        return bars.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end) & (self._ends(bars, timeframe) <= known))
+
+    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """Minute bars as they end, and again, when Alpaca corrects one: a correction is a frame of its own with an earlier timestamp.
+
+        `symbols` None listens to every symbol. Raises ConfigError when the market's bars are not minutes, or the plan does not allow the stream.
+        """
+        from harmony_pipeline.market.sources.alpaca.stream import BarStream
+
+        if self.market.timeframe != "1Min":
+            raise ConfigError(
+                f"Alpaca streams minutes, and market.timeframe is {self.market.timeframe}: stream with 1Min, or ingest {self.market.timeframe} bars"
+            )
+        self.client.prove_keys()
+        named = None if symbols is None else self._named(symbols)
+        fetch = partial(self.bars, timeframe="1Min")
+        yield from BarStream(self.settings, self.market.patience, self.client.keys(), named, self.origin, fetch, self._known_until).frames()
+
+    def _ends(self, bars: pl.DataFrame, timeframe: str) -> pl.Series | pl.Expr:
+        """When each bar is over: a daily one at its session's close."""
+        if timeframe == "1Day":
+            return self._calendar.with_session(bars, timeframe)["bar_end"]
+        return pl.col("timestamp") + timedelta(minutes=_minutes(timeframe))
+
+    def _known_until(self) -> datetime:
+        delay = self.settings.sip_delay_minutes if self.settings.feed == "sip" else 0
+        return self._now().astimezone(UTC) - timedelta(minutes=delay)
+
+    # --- ticks --------------------------------------------------------------------------------------------------------
+
+    def quotes(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """The feed's best bid and offer at each change, in the columns of SOURCE_QUOTE_DTYPES; sizes in shares (`quote_lot_shares`)."""
+        pages = self._tick_pages("/stocks/quotes", symbols, start, end)
+        return _within(translate.quotes_of_pages(pages, self.settings.quote_lot_shares, self.origin), start, end)
+
+    def trades(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """Every trade that the feed reports, in the columns of SOURCE_TRADE_DTYPES."""
+        return _within(translate.trades_of_pages(self._tick_pages("/stocks/trades", symbols, start, end), self.origin), start, end)
+
+    def _tick_pages(self, path: str, symbols: Sequence[str], start: datetime, end: datetime) -> Iterator[Any]:
+        last = min(end, self._known_until())
+        return self._pages(path, self._named(symbols), start, last, {}) if start < last else iter(())
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
+        """Splits, stock dividends (as splits) and cash dividends from the market's start to today, in the columns of CORPORATE_ACTIONS."""
+        today = self._today()
+        pages = [page for group in self._groups(symbols) for page in self._actions(_ACTIONS, group, today + _PROCESSED_LATER)]
+        actions = translate.corporate_actions_of_pages(pages, self.market.start, today)
+        return actions if symbols is None else actions.filter(pl.col("symbol").is_in(list(symbols)))
+
+    def universe(self) -> pl.DataFrame:
+        """Every US equity that Alpaca lists or listed, as known today: Alpaca keeps no history, so asking each day makes one."""
+        today = self._today()
+        endings = translate.endings_of_pages(self._actions(_ENDINGS, None, today), today)
+        return translate.universe_of_assets(self._assets, endings, today)
+
+    def calendar(self, first: date, end: date) -> pl.DataFrame:
+        """Alpaca's sessions in `first <= date < end`, in the columns of `Calendar.schedule`, so that the two can be compared."""
+        question = {"start": first.isoformat(), "end": (end - timedelta(days=1)).isoformat()}
+        days = self.client.page("trading", "/calendar", question) if first < end else []
+        return translate.schedule_of_days(days).filter((pl.col("date") >= first) & (pl.col("date") < end))
+
+    def clock(self) -> MarketClock:
+        """Alpaca's time and its view of the session: what an own clock and calendar should agree with."""
+        answer = self.client.page("trading", "/clock", {})
+        return MarketClock(
+            translate.instant(answer["timestamp"]), answer["is_open"], *(translate.instant(answer[name]) for name in ("next_open", "next_close"))
+        )
+
+    def _actions(self, types: str, symbols: Sequence[str] | None, last: date) -> Iterator[Any]:
+        question = {"types": types, "start": self.market.start.isoformat(), "end": last.isoformat(), "limit": _ACTION_PAGE, "sort": "asc"}
+        return self.client.pages("actions", "/corporate-actions", {**question, **({"symbols": ",".join(symbols)} if symbols else {})})
+
+    @cached_property
+    def _assets(self) -> Sequence[Mapping[str, Any]]:
+        found = self.client.page("trading", "/assets", {"asset_class": "us_equity"})
+        if not isinstance(found, list):
+            raise DataError("Alpaca answered /assets with no list: look at market.alpaca.trading_url")
+        return found
+
+    @cached_property
+    def _calendar(self) -> Calendar:
+        return Calendar.named(self.market.calendar)
+
+    def _today(self) -> date:
+        return self._now().astimezone(ZoneInfo(translate.ZONE)).date()
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def _named(self, symbols: Sequence[str] | None) -> list[str]:
+        """The symbols asked for, sorted and once each; None means every active asset that can be traded."""
+        if symbols is None:
+            return sorted({asset["symbol"] for asset in self._assets if asset["status"] == "active" and asset["tradable"]})
+        return sorted(set(symbols))
+
+    def _groups(self, symbols: Sequence[str] | None) -> list[list[str] | None]:
+        if symbols is None:
+            return [None]
+        names, most = self._named(symbols), self.settings.symbols_per_request
+        return [names[at : at + most] for at in range(0, len(names), most)]
+
+    def _pages(self, path: str, names: Sequence[str], first: datetime, last: datetime, more: Mapping[str, Any]) -> Iterator[Any]:
+        """Every page in `first <= t <= last` (Alpaca's ends are inclusive)."""
+        shared = {"start": _text(first), "end": _text(last), "limit": self.settings.page_rows, "feed": self.settings.feed, "asof": "-", "sort": "asc", **more}
+        for group in self._groups(names):
+            yield from self.client.pages("data", path, {"symbols": ",".join(group or ()), **shared})
+
+
+def _minutes(timeframe: str) -> int:
+    if timeframe not in TIMEFRAME_MINUTES:
+        raise DataError(f"Alpaca is asked for {timeframe} bars, and Harmony knows {', '.join(TIMEFRAME_MINUTES)}: set market.timeframe to one of them")
+    return TIMEFRAME_MINUTES[timeframe]
+
+
+def _window(start: datetime, end: datetime, timeframe: str) -> tuple[datetime, datetime]:
+    """First and last instant to ask for, so that every bar stamped in `start <= timestamp < end` is whole and none after it is asked for.
+
+    Daily bars: New York's midnights of the session dates whose midnight UTC lies in the range.
+    """
+    first, last = start.astimezone(UTC), end.astimezone(UTC)
+    if timeframe == "1Day":
+        first, last = (_new_york_midnight(_next_midnight(moment)) for moment in (first, last))
+    else:
+        size = timedelta(minutes=_minutes(timeframe))
+        first -= (first - datetime.min.replace(tzinfo=UTC)) % size
+    return first, last - _ONE_STEP
+
+
+def _next_midnight(moment: datetime) -> date:
+    """Date of the first midnight UTC at or after `moment`."""
+    return moment.date() if moment.time() == time() else moment.date() + timedelta(days=1)
+
+
+def _new_york_midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), ZoneInfo(translate.ZONE)).astimezone(UTC)
+
+
+def _within(frame: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    return frame.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end))
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

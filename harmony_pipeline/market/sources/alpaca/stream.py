@@ -1,0 +1,207 @@
+"""Alpaca's bar stream as frames: connected, cut, connected again, with what was missed asked for by REST.
+
+The law: a break loses nothing. Alpaca replays nothing after one, and alpaca-py reconnects without a word, so it is listened to at its joints: when a
+subscription is confirmed for the second time, the minutes since the last one heard of (and `stream_lookback_minutes` more, for corrections that were
+missed) are asked for, and again when the next minute ends, since the answer may lag behind the stream. `minutes.py` keeps every version to one.
+
+What Alpaca refuses (keys, plan, number of symbols) alpaca-py retries for ever, or returns from, in silence; here it ends the stream with one line.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from alpaca.data.live.stock import StockDataStream
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.settings import AlpacaSourceSettings, PatienceSettings
+from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
+from harmony_pipeline.market.sources.alpaca.translate import bars_of_messages
+
+LIVE_URL = "wss://stream.data.alpaca.markets/v2"
+
+_MINUTE = timedelta(minutes=1)
+_JOIN_SECONDS = 10.0
+_FINAL = {
+    "auth failed": "the stream refuses the keys: correct APCA_API_KEY_ID and APCA_API_SECRET_KEY",
+    "insufficient subscription": 'the plan does not allow the stream of this feed: set market.alpaca.feed = "iex"',
+    "symbol limit exceeded": "the plan allows fewer symbols in a stream, and none was subscribed: name fewer in market.symbols",
+}
+
+
+@dataclass(frozen=True)
+class _Connected:
+    """A subscription was confirmed."""
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Alpaca's own word for what went wrong, or the connection's."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Nothing will come any more."""
+
+
+class _Ear(StockDataStream):
+    """alpaca-py's stream that tells what it otherwise writes to a log only."""
+
+    tell: Callable[[Any], None]
+
+    async def _start_ws(self) -> None:
+        try:
+            await super()._start_ws()
+        except Exception as error:
+            self.tell(_Trouble(" ".join(str(error).split()) or type(error).__name__))
+            raise
+
+    async def _dispatch(self, msg: dict[str, Any]) -> None:
+        if msg.get("T") == "subscription":
+            self.tell(_Connected())
+        elif msg.get("T") == "error":
+            self.tell(_Trouble(str(msg.get("msg"))))
+        await super()._dispatch(msg)
+
+
+class BarStream:
+    """Minute bars as they end. `fetch(symbols, start, end)` asks REST; `now` is the present; `symbols` None means every symbol."""
+
+    def __init__(
+        self,
+        settings: AlpacaSourceSettings,
+        patience: PatienceSettings,
+        keys: tuple[str, str],
+        symbols: Sequence[str] | None,
+        origin: str,
+        fetch: Callable[[Sequence[str], datetime, datetime], pl.DataFrame],
+        now: Callable[[], datetime],
+    ) -> None:
+        self.settings, self.patience, self.symbols, self.origin = settings, patience, symbols, origin
+        self._keys, self._fetch, self._now = keys, fetch, now
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._minutes = Minutes()
+        self._since: datetime | None = None
+        self._filled_to: datetime | None = None
+        self._failures = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """One frame a minute, oldest first, and a frame with an earlier timestamp for each correction. Closing the iterator ends the connection."""
+        thread = threading.Thread(target=self._listen, name="alpaca stream", daemon=True)
+        thread.start()
+        try:
+            while True:
+                events = self._heard()
+                if not events:
+                    yield from self._minutes.quiet()
+                for event in events:
+                    self._take(event)
+                yield from self._minutes.over()
+        finally:
+            self._stop(thread)
+
+    # --- taking in ----------------------------------------------------------------------------------------------------
+
+    def _heard(self) -> list[Any]:
+        """What has come, with bars of one voice together; nothing when it was quiet while something waits."""
+        try:
+            events = [self._events.get(timeout=self.settings.stream_gather_seconds if self._minutes.waiting else None)]
+        except queue.Empty:
+            return []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                events.append(self._events.get_nowait())
+        grouped: list[Any] = []
+        for event in events:
+            together = isinstance(event, dict) and grouped and isinstance(grouped[-1], list) and grouped[-1][0]["T"] == event["T"]
+            if together:
+                grouped[-1].append(event)
+            else:
+                grouped.append([event] if isinstance(event, dict) else event)
+        return grouped
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, list):
+            self._minutes.hear(bars_of_messages(event, self.origin), Voice.FIRST if event[0]["T"] == "b" else Voice.CORRECTED)
+            self._fill_again()
+        elif isinstance(event, _Connected):
+            self._failures = 0
+            if self._since is None:
+                self._since = self._now().replace(second=0, microsecond=0)
+            else:
+                self._fill()
+                self._filled_to = self._minutes.newest
+        elif isinstance(event, _Trouble):
+            self._complain(event.text)
+        else:
+            raise DataError("Alpaca's stream ended without a reason: start it again")
+
+    def _complain(self, text: str) -> None:
+        """Raise what cannot mend itself; count the rest."""
+        for words, sentence in _FINAL.items():
+            if words in text:
+                raise ConfigError(f"Alpaca: {sentence} ({text})")
+        self._failures += 1
+        if self._failures >= self.patience.attempts:
+            why = "; another connection of these keys is open" if "connection limit" in text else ""
+            raise DataError(f"Alpaca's stream failed {self._failures} times in a row ({text}{why}): start it again later, or look at market.alpaca.stream_url")
+
+    # --- asking for what was missed -----------------------------------------------------------------------------------
+
+    def _fill_again(self) -> None:
+        """Once, when the first minute after a break has come: by then the answer knows all before it."""
+        if self._filled_to is not None and self._minutes.newest is not None and self._minutes.newest > self._filled_to:
+            self._filled_to = None
+            self._fill()
+
+    def _fill(self) -> None:
+        assert self._since is not None
+        symbols = self._minutes.symbols if self.symbols is None else self.symbols
+        newest = self._filled_to or self._minutes.newest or self._since
+        begin = max(self._since, newest - timedelta(minutes=self.settings.stream_lookback_minutes))
+        self._minutes.hear(self._fetch(symbols, begin, self._now() + _MINUTE), Voice.ASKED)
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        try:
+            asyncio.run(self._connection())
+        except asyncio.CancelledError:
+            return
+        except Exception as error:  # whatever leaves the thread must reach the one who waits
+            self._events.put(_Trouble(str(error)))
+        self._events.put(_Ended())
+
+    async def _connection(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        address = self.settings.stream_url or f"{LIVE_URL}/{self.settings.feed}"
+        ear = _Ear(*self._keys, raw_data=True, url_override=address, data_timeout=self.settings.stream_silence_seconds)
+        ear.tell = self._events.put
+        ear._reconnect_min_backoff, ear._reconnect_max_backoff = self.patience.base_seconds, self.patience.cap_seconds
+        names = ("*",) if self.symbols is None else tuple(self.symbols)
+
+        async def keep(message: Any) -> None:
+            self._events.put(message)
+
+        ear.subscribe_bars(keep, *names)
+        ear.subscribe_updated_bars(keep, *names)
+        try:
+            await ear._run_forever()
+        finally:
+            await ear.close()
+
+    def _stop(self, thread: threading.Thread) -> None:
+        if self._loop is not None and self._task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        thread.join(timeout=_JOIN_SECONDS)
