@@ -1,111 +1,200 @@
-"""The lake: plain hive-partitioned Parquet, one folder a table, one file a partition.
+"""The lake: plain hive-partitioned Parquet, one folder a table, one file a partition, on a disk or in an object store.
 
-`ROOT/bars/partition=2024-01/bars.parquet`. The one law: a partition is whole or absent. A file is written under a
-temporary name, flushed to disk and renamed, so a killed run leaves the old partition or the new one. What made a partition (input hashes,
-code version, row count, content hash) is kept inside the Parquet footer, so it can never disagree with the rows; a
-copy for people lies beside the file as `manifest.json`.
+`ROOT/bars/partition=2024-01/bars.parquet`. The laws: a partition is whole or absent, whatever is killed; nothing that was ever known is lost, so the
+lake can be read as it was at any moment (`as_of`); two writers of one partition never interleave. What made a
+partition (input hashes, code version, row count, content hash, since when it is known) is kept inside the Parquet footer, so it can
+never disagree with the rows; a copy for people lies beside the file as `manifest.json`.
 
 >>> lake.write("bars", "2024-01", frame, made_from={"raw_bars": "9f3c..."})
 >>> lake.scan("bars", ["2024-01"]).filter(pl.col("symbol") == "AAPL").collect()
+>>> Lake(root, as_of=datetime(2025, 1, 15, tzinfo=UTC)).read("bars")
 """
 
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from harmony_pipeline import __version__
+from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.schemas import TABLES, Table
+from harmony_pipeline.storage.base import Store, Wanted
+from harmony_pipeline.storage.history import SCHEMA_PARTITION, History, Version, kept_name, present_name
+from harmony_pipeline.storage.local import LocalStore
+from harmony_pipeline.storage.manifest import BEGINNING, WALL_CLOCK_COLUMNS, Clock, code_version, content_hash, hash_of, iso, known_since, moment, utc_now
+from harmony_pipeline.storage.reading import row_groups, whole_symbols
+from harmony_pipeline.storage.streaming import ROW_GROUP_ROWS, Stream
+from harmony_pipeline.storage.writing import Writer, Written
 
-ROW_GROUP_ROWS = 100_000  # small enough that a symbol's rows touch few groups, large enough to compress well
-WALL_CLOCK_COLUMNS = ("ingested_at", "created_at", "decided_at", "evaluated_at")
-_FOOTER_KEY = "harmony"
-_SCHEMA_PARTITION = "_schema"  # holds zero rows, so that views of an empty table are empty and not an error
+__all__ = ["ROW_GROUP_ROWS", "WALL_CLOCK_COLUMNS", "Found", "Lake", "Version", "Written", "code_version", "content_hash"]
+
+LOCK_TIMEOUT_SECONDS = 300.0  # a write takes seconds; five minutes of waiting mean that somebody hangs
 
 
-@dataclass(frozen=True)
-class Written:
-    """What a write left behind."""
+class Found:
+    """A partition as a lake answers for it: in which store, which version, and up to when its rows were learned."""
 
-    table: str
-    partition: str
-    path: Path
-    rows: int
-    content_hash: str
+    def __init__(self, store: Store, table: Table, wanted: Wanted, manifest: dict[str, Any], until: datetime | None) -> None:
+        self.store, self.table, self.wanted, self.manifest = store, table, wanted, manifest
+        learned = manifest.get("learned_last")
+        told = until is None or table.known_by is None or (learned is not None and datetime.fromisoformat(learned) <= until)
+        self.until = None if told else until
+        """Rows learned later are to be left out; None: there are none."""
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """Its rows, a row group at a time."""
+        with self.store.open(self.wanted) as file:
+            yield from row_groups(file, self.table, self.until)
 
 
 class Lake:
-    """Reads and writes partitions below one root folder. Any number of readers; one writer a partition."""
+    """Reads and writes partitions below one root. Any number of readers and writers; one writer at a time in each partition.
 
-    def __init__(self, root: Path, tables: Mapping[str, Table] | None = None) -> None:
+    With `as_of` it answers as the lake was at that moment, and refuses to be written; with `overlay`, a folder, what is written goes there and is
+    read from there first, so that work can be repeated in the past without touching the lake.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        tables: Mapping[str, Table] | None = None,
+        as_of: datetime | None = None,
+        *,
+        overlay: Path | str | None = None,
+        clock: Clock = utc_now,
+        lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+    ) -> None:
         self.root = root
         self.tables: dict[str, Table] = {**TABLES, **(tables or {})}
+        self.as_of = None if as_of is None else moment(as_of, "as_of")
+        if overlay is not None and self.as_of is None:
+            raise ConfigError("an overlay lies over the past: give as_of with it")
+        self.store: Store = LocalStore(Path(root))
+        self.above = None if overlay is None else Lake(overlay, tables, clock=clock, lock_timeout_seconds=lock_timeout_seconds)
+        self._history = History(self.store)
+        self._writer = Writer(self.store, clock, lock_timeout_seconds)
 
     def open(self) -> "Lake":
         """Make the root and the zero-row schema files that views rely on; cheap when they are right already."""
+        if self.above is not None:
+            self.above.open()
         for table in self.tables.values():
-            path = self.path(table.name, _SCHEMA_PARTITION)
-            if not path.exists() or pl.read_parquet_schema(path) != pl.Schema(table.dtypes):
-                _write_atomically(table.empty(), path, {})
+            for name in (present_name(table.name, SCHEMA_PARTITION), kept_name(table.name, SCHEMA_PARTITION, BEGINNING)):
+                if self._schema(name) != pl.Schema(table.dtypes):
+                    self._writer.write_schema(table, name)
         return self
 
+    def _schema(self, name: str) -> pl.Schema | None:
+        try:
+            with self.store.open(Wanted(name)) as file:
+                return pl.Schema(pl.read_parquet_schema(file))
+        except FileNotFoundError:
+            return None
+
+    def address(self, table: str, partition: str) -> str:
+        """How Polars and DuckDB call the one file of a partition, whether or not it exists."""
+        return self.store.address(present_name(table, partition))
+
     def path(self, table: str, partition: str) -> Path:
-        """The one file of a partition, whether or not it exists."""
-        return self.root / table / f"partition={partition}" / f"{table}.parquet"
+        """The same as a path, in a lake that is a folder."""
+        return Path(self.address(table, partition))
 
     def partitions(self, table: str) -> list[str]:
         """Keys of the partitions that exist, in order."""
-        found = (self.root / table).glob(f"partition=*/{table}.parquet")
-        keys = (path.parent.name.removeprefix("partition=") for path in found)
-        return sorted(key for key in keys if key != _SCHEMA_PARTITION)
+        if self.above is None:
+            keys = self._history.partitions(table)
+            return keys if self.as_of is None else [key for key in keys if self._history.at(table, key, self.as_of)]
+        there = [key for key in self._history.partitions(table) if self.find(table, key)]
+        return sorted({*there, *self.above.partitions(table)})
 
     def has(self, table: str, partition: str) -> bool:
         """Whether that partition was written."""
-        return self.path(table, partition).exists()
+        if self.as_of is None:
+            return self.store.exists(present_name(table, partition))
+        return self.find(table, partition) is not None
+
+    def find(self, table: str, partition: str) -> Found | None:
+        """The partition as this lake answers for it; None when it does not exist, or did not at `as_of`."""
+        if self.above is not None and (over := self.above.find(table, partition)) is not None:
+            return over
+        if self.as_of is None:
+            manifest = self._history.manifest(present_name(table, partition))
+            return None if manifest is None else Found(self.store, self.tables[table], Wanted(present_name(table, partition)), manifest, None)
+        version = self._history.at(table, partition, self.as_of)
+        if version is None:
+            return None
+        manifest = self._history.manifest(version.name) or {}
+        if known_since(manifest) != version.known_since:  # superseded between two looks
+            manifest = self._history.manifest(version.kept) or {}
+        return Found(self.store, self.tables[table], version.wanted, manifest, self.as_of)
 
     def scan(self, table: str, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
         """Lazy rows of the chosen partitions (all by default), oldest partition first; absent ones give no rows."""
-        keys = self.partitions(table) if partitions is None else [key for key in partitions if self.has(table, key)]
-        if not keys:
-            return self.tables[table].empty().lazy()
-        return pl.scan_parquet([self.path(table, key) for key in keys], hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
+        schema = self.tables[table]
+        keys = self.partitions(table) if partitions is None else partitions
+        if self.as_of is None:  # no footer has to be read first
+            names = [present_name(table, key) for key in keys if partitions is None or self.has(table, key)]
+            return self.store.scan([Wanted(name) for name in names], pl.Schema(schema.dtypes)) if names else schema.empty().lazy()
+        found = [one for one in (self.find(table, key) for key in keys) if one is not None]
+        runs = [_lazy(run, schema) for run in _runs(found)]
+        if not runs:
+            return schema.empty().lazy()
+        return runs[0] if len(runs) == 1 else pl.concat(runs)
 
     def read(self, table: str, partitions: Iterable[str] | None = None) -> pl.DataFrame:
         """The same rows in memory, sorted by the table's key."""
         return self.scan(table, partitions).collect(engine="in-memory").sort(self.tables[table].key, maintain_order=True)
 
+    def batches(self, table: str, partition: str, rows: int = 1_000_000) -> Iterator[pl.DataFrame]:
+        """Rows of one partition in order, in frames of about `rows` rows that hold whole symbols; memory holds one frame and a row group."""
+        found = self.find(table, partition)
+        if found is not None:
+            yield from whole_symbols(found.frames(), self.tables[table], rows)
+
     def write(self, table: str, partition: str, frame: pl.DataFrame, made_from: Mapping[str, str] | None = None) -> Written:
-        """Replace one partition by `frame`, conformed to the table's schema. Raises ValueError on a missing column."""
-        schema = self.tables[table]
+        """Replace one partition by `frame`, conformed to the table's schema. Raises ValueError on a missing column.
+
+        Equal rows are not written again; different ones leave their predecessor in the history.
+        """
+        writer, schema = self._writable(), self.tables[table]
         rows = schema.conform(frame)
-        digest = content_hash(rows)
-        manifest = {
-            "table": table,
-            "partition": partition,
-            "rows": rows.height,
-            "content_hash": digest,
-            "code_version": code_version(),
-            "made_from": dict(made_from or {}),
-        }
-        path = self.path(table, partition)
-        _write_atomically(rows, path, manifest)
-        _replace_text(path.with_name("manifest.json"), json.dumps(manifest, indent=1, sort_keys=True))
-        return Written(table, partition, path, rows.height, digest)
+        with writer.holding(table, partition) as hold:
+            return writer.write(schema, partition, rows, made_from or {}, hold)
+
+    def update(self, table: str, partition: str, change: Callable[[pl.DataFrame], pl.DataFrame], made_from: Mapping[str, str] | None = None) -> Written:
+        """Replace a partition by `change(its rows)`, which nobody else can write meanwhile. `change` may not write this partition itself."""
+        writer, schema = self._writable(), self.tables[table]
+        with writer.holding(table, partition) as hold:
+            return writer.write(schema, partition, schema.conform(change(self.read(table, [partition]))), made_from or {}, hold)
+
+    @contextmanager
+    def writing(self, table: str, partition: str, made_from: Mapping[str, str] | None = None) -> Iterator[Stream]:
+        """Replace a partition by what is appended in key order, a batch at a time; nothing is published when the block raises.
+
+        >>> with lake.writing("bars", "2024-01") as out:
+        ...     for frame in batches:
+        ...         out.append(frame)
+        >>> out.written.content_hash
+        """
+        with self._writable().writing(self.tables[table], partition, made_from or {}) as stream:
+            yield stream
+
+    def versions(self, table: str, partition: str) -> list[Version]:
+        """Every version of a partition that is kept, oldest first; under `as_of` those that were known then."""
+        versions = self._history.versions(table, partition)
+        return [one for one in versions if self.as_of is None or one.known_since <= self.as_of]
 
     def manifest(self, table: str, partition: str) -> dict[str, Any] | None:
         """What made a partition, read from its footer; None when there is no such partition."""
-        path = self.path(table, partition)
-        if not path.exists():
+        found = self.find(table, partition)
+        if found is None:
             return None
-        text = pl.read_parquet_metadata(path).get(_FOOTER_KEY)
-        return json.loads(text) if text else None
+        if found.until is None:
+            return found.manifest or None
+        past = hash_of(found.frames(), self.tables[table].dtypes)
+        return {**found.manifest, "rows": past.rows, "content_hash": past.text(), "learned_last": iso(found.until)}
 
     def content_hashes(self, table: str, partitions: Sequence[str] | None = None) -> dict[str, str]:
         """Content hash by partition key."""
@@ -113,49 +202,26 @@ class Lake:
         found = {key: self.manifest(table, key) for key in keys}
         return {key: manifest["content_hash"] for key, manifest in found.items() if manifest}
 
-
-def content_hash(frame: pl.DataFrame) -> str:
-    """Hash of the rows in order, blind to wall-clock columns: equal rows agree, however the frame came about."""
-    kept = frame.select(pl.exclude(WALL_CLOCK_COLUMNS))
-    digest = hashlib.blake2b(repr(list(kept.schema.items())).encode(), digest_size=16)
-    digest.update(kept.hash_rows(seed=0).to_numpy().tobytes())
-    return digest.hexdigest()
-
-
-@cache
-def code_version() -> str:
-    """Version of the library with a hash of its source: tables made by different code can be told apart."""
-    package = Path(__file__).parent
-    digest = hashlib.blake2b(digest_size=6)
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(path.read_bytes())
-    return f"{__version__}+{digest.hexdigest()}"
+    def _writable(self) -> Writer:
+        if self.above is not None:
+            return self.above._writable()
+        if self.as_of is not None:
+            raise ConfigError(f"the past is read-only: this lake is open as of {iso(self.as_of)}; leave --as-of out, or give an overlay folder")
+        return self._writer
 
 
-def _write_atomically(frame: pl.DataFrame, path: Path, manifest: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    try:
-        frame.write_parquet(temporary, compression="zstd", statistics=True, row_group_size=ROW_GROUP_ROWS, metadata={_FOOTER_KEY: json.dumps(manifest)})
-        _publish(Path(temporary), path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _runs(found: list[Found]) -> Iterator[list[Found]]:
+    """Neighbours that one scan can read: of one store, under one filter."""
+    run: list[Found] = []
+    for one in found:
+        if run and (run[0].store is not one.store or run[0].until != one.until):
+            yield run
+            run = []
+        run.append(one)
+    if run:
+        yield run
 
 
-def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    _publish(temporary, path)
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    """Make a finished temporary file the real one: on disk first, then under its name."""
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.chmod(0o644)
-    temporary.replace(path)
+def _lazy(run: list[Found], table: Table) -> pl.LazyFrame:
+    rows = run[0].store.scan([one.wanted for one in run], pl.Schema(table.dtypes))
+    return rows if run[0].until is None or table.known_by is None else rows.filter(pl.col(table.known_by) <= run[0].until)

@@ -1,9 +1,12 @@
 """DuckDB over the lake: every public table is a view in `sql/views/`, read-only and empty when the table is.
 
 A connection belongs to one thread (`con.cursor()` for another). No extension is ever fetched. `views_script` prints the same views
-for any other DuckDB client: `harmony sql --views > views.sql; duckdb -init views.sql`.
+for any other DuckDB client: `harmony sql --views > views.sql; duckdb -init views.sql`. Beside each view stands `NAME_as_of(moment)`, the same table as it was
+known then, and `lake_versions` lists every version that the lake keeps. Over a lake that is open `as_of`, the views themselves show the past.
 """
 
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,37 +15,130 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import Lake
+from harmony_pipeline.storage.manifest import BEGINNING, FOOTER_KEY, iso
 
+# DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never: gives other rows), and asking again helps.
+_ATTEMPTS = 5
+_NOT_UNDERSTOOD = (
+    duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,
+)  # fmt: skip
+_PAST = re.compile(r"_as_of\b|lake_versions", re.IGNORECASE)  # 36 macros cost 0.1 s: made for queries that speak of them
 SQL_FOLDER = Path(__file__).resolve().parent.parent / "sql"
 
 
-def connect(lake: Lake, live: Mapping[str, pl.DataFrame] | None = None) -> duckdb.DuckDBPyConnection:
-    """A private in-memory database with every view; `live` frames stand in for the views of the same name."""
+def connect(lake: Lake, live: Mapping[str, pl.DataFrame] | None = None, *, past: bool = True) -> duckdb.DuckDBPyConnection:
+    """A private in-memory database with every view; `live` frames stand in for the views of the same name; `past`: with what shows other versions."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     connection.execute("set timezone = 'UTC'")
-    connection.execute(views_script(lake))
+    connection.execute(views_script(lake, past=past))
     for name, frame in (live or {}).items():
         connection.execute(f"drop view if exists {name}")
         connection.register(name, frame.to_arrow())
     return connection
 
 
-def views_script(lake: Lake) -> str:
-    """The text that creates every view over this lake."""
-    root = lake.open().root.as_posix().replace("'", "''")
-    return "\n".join(path.read_text(encoding="utf-8").replace("{lake}", root) for path in sorted((SQL_FOLDER / "views").glob("*.sql")))
+def views_script(lake: Lake, *, past: bool = True) -> str:
+    """The text that creates every view over this lake; with `past` also `lake_versions` and the macros `NAME_as_of(moment)`."""
+    lake.open()
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "views").glob("*.sql"))}
+    views = [_view(lake, name, text) for name, text in texts.items()]
+    if past:
+        views.append(f"create or replace view lake_versions as\n{_versions(lake, *texts)}\norder by all;")
+        views += [_macro(lake, name, text) for name, text in texts.items()]
+    return "\n".join(views)
+
+
+def _view(lake: Lake, name: str, text: str) -> str:
+    """The view file, over the present files or over those of the lake's `as_of`."""
+    if lake.as_of is None:
+        return text.replace("{lake}", _quoted(lake.store.root))
+    return _over(name, text, _with_overlay(lake, name, _past(lake, name, f"timestamptz '{iso(lake.as_of)}'")))
+
+
+def _macro(lake: Lake, name: str, text: str) -> str:
+    """`NAME_as_of(moment)`: the view's own select over the versions that were known at `moment`."""
+    when = "moment::timestamptz" if lake.as_of is None else f"least(moment::timestamptz, timestamptz '{iso(lake.as_of)}')"
+    view = _over(name, text, _past(lake, name, when))
+    return f"create or replace macro {name}_as_of(moment) as table" + view.split(f"create or replace view {name} as", 1)[1]
+
+
+def _over(name: str, text: str, source: str) -> str:
+    present = f"read_parquet('{{lake}}/{name}/*/*.parquet', hive_partitioning = true, hive_types = {{'partition': varchar}}, union_by_name = true)"
+    if present not in text:
+        raise DataError(f"sql/views/{name}.sql does not read from {present}, so its past cannot be shown")
+    return text.replace(present, source)
+
+
+def _past(lake: Lake, name: str, when: str) -> str:
+    """Rows of a table known at the SQL expression `when`. The files are chosen at query time, by their footers: the text stays right whatever is written later."""
+    known_by = lake.tables[name].known_by if name in lake.tables else None
+    learned = f" and {known_by} <= {when}" if known_by else ""
+    return (
+        f"(select * exclude (filename), regexp_extract(filename, 'partition=([^/]*)/', 1) as partition\n"
+        f"from read_parquet({_files(lake, name)}, filename = true, hive_partitioning = false, union_by_name = true)\n"
+        f"where filename in (select u.path from ({_versions(lake, name)}) as u where u.known_since <= {when} and (u.known_until is null or u.known_until > {when})){learned})"
+    )
+
+
+def _with_overlay(lake: Lake, name: str, past: str) -> str:
+    """The past, but for partitions that were written into the overlay."""
+    if lake.above is None:
+        return past
+    over = f"{_quoted(lake.above.store.root)}/{name}/*/*.parquet"
+    return (
+        f"(from {past} where partition not in (select regexp_extract(file, 'partition=([^/]*)/', 1) from glob('{over}'))\n"
+        f"union all by name from read_parquet('{over}', hive_partitioning = true, hive_types = {{'partition': varchar}}, union_by_name = true))"
+    )
+
+
+def _versions(lake: Lake, *names: str) -> str:
+    """Select of every version of these tables, from the footers of their files; a version under two names is told once."""
+    until = "" if lake.as_of is None else f" and v.known_since <= timestamptz '{iso(lake.as_of)}'"
+    return f"""select v."table", v.partition, v.known_since, lead(v.known_since) over (partition by v."table", v.partition order by v.known_since) as known_until,
+    v.rows, v.content_hash, v.path
+from (
+    select f.*, row_number() over (partition by f."table", f.partition, f.known_since order by f.path like '%/known_since=%') as telling
+    from (
+        select
+            regexp_extract(k.file_name, '([^/]*)/partition=', 1) as "table",
+            regexp_extract(k.file_name, 'partition=([^/]*)/', 1) as partition,
+            coalesce((try_cast(decode(k.value) as json) ->> 'known_since')::timestamptz, timestamptz '{iso(BEGINNING)}') as known_since,
+            (try_cast(decode(k.value) as json) ->> 'rows')::bigint as rows,
+            try_cast(decode(k.value) as json) ->> 'content_hash' as content_hash,
+            k.file_name as path
+        from parquet_kv_metadata({_files(lake, *names)}) as k
+        where decode(k.key) = '{FOOTER_KEY}' and k.file_name not like '%/partition=_schema/%'
+    ) as f
+) as v
+where v.telling = 1{until}"""
+
+
+def _files(lake: Lake, *names: str) -> str:
+    """A SQL list of patterns: present and earlier files of the tables."""
+    root = _quoted(lake.store.root)
+    return "[" + ", ".join(f"'{root}/{name}/*/*.parquet', '{root}/_history/{name}/*/*/*.parquet'" for name in names) + "]"
+
+
+def _quoted(root: str) -> str:
+    return root.replace("'", "''")
 
 
 def query(lake: Lake, text: str, parameters: list[object] | None = None, live: Mapping[str, pl.DataFrame] | None = None) -> pl.DataFrame:
     """Rows of one SQL query. Raises DataError with DuckDB's own explanation and the views that exist."""
-    with connect(lake, live) as connection:
+    for attempt in range(_ATTEMPTS):
         try:
-            relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
-        except duckdb.Error as error:
+            with connect(lake, live, past=_PAST.search(text) is not None) as connection:
+                relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
+                rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
+                return rows
+        except _NOT_UNDERSTOOD as error:
             names = ", ".join(sorted(lake.tables))
             raise DataError(f"the query was not understood: {error}\nviews: {names}") from None
-        rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
-        return rows
+        except duckdb.Error as error:
+            if attempt == _ATTEMPTS - 1:
+                raise DataError(f"the query failed: {error}") from None
+            time.sleep(0.01 * 2**attempt)
+    raise AssertionError
 
 
 def named_query(name: str) -> str:

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.slow
 SCRIPT = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
-    import harmony_pipeline.lake as lake
+    import harmony_pipeline.storage.local as local
     from harmony_pipeline.stages.everything import run_research
     from harmony_pipeline.testing.tiny import tiny_market
     folder, moment, side = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     work = tiny_market(folder)
     work.lake
-    published, publish = 0, lake._publish
+    published, publish = 0, local.publish
     def dying(temporary, path):
         global published
         published += 1
@@ -34,7 +34,7 @@ SCRIPT = textwrap.dedent("""
         publish(temporary, path)
         if published == moment and side == "after":
             os.kill(os.getpid(), signal.SIGKILL)
-    lake._publish = dying
+    local.publish = dying
     run_research(work)
 """)
 

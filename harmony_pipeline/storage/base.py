@@ -1,0 +1,85 @@
+"""`Store`: the smallest seam between the lake and the place where its files lie.
+
+Names are relative and use slashes: `bars/partition=2024-01/bars.parquet`. Obligations of every store:
+
+- `publish` is atomic: at any moment, killed or not, a name holds the old file or the new one, whole;
+- `keep` copies a file under another name just as atomically, without moving its bytes through this process;
+- a reader that began with one version of a file finishes with it, whatever is published meanwhile;
+- of two holders of one lock at most one can publish.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to read: `name`, and under as-of the name that keeps this very version once `name` holds another."""
+
+    name: str
+    known_since: str | None = None
+    kept: str | None = None
+
+
+class Hold(Protocol):
+    """A lock that is held."""
+
+    def check(self) -> None:
+        """Raise DataError when it was lost."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A file as the store sees it."""
+
+    name: str
+    size: int
+    modified: float
+    """Seconds since 1970, by the store's clock."""
+
+
+class Store(Protocol):
+    """A place for files."""
+
+    root: str
+
+    def address(self, name: str) -> str:
+        """How Polars and DuckDB call the file."""
+
+    def files(self, folder: str, *, hidden: bool = False) -> list[FileFacts]:
+        """Every file below `folder`, in order of names; with `hidden` those that were never finished too."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    def footer(self, name: str) -> dict[str, str] | None:
+        """Key-value pairs of a Parquet footer; None when there is no such file."""
+
+    def open(self, wanted: Wanted) -> IO[bytes]:
+        """A seekable reader pinned to one version of a file."""
+
+    def scan(self, wanted: Sequence[Wanted], schema: pl.Schema) -> pl.LazyFrame:
+        """Lazy rows of files in order, each read from one version."""
+
+    def scratch(self, name: str) -> Path:
+        """A fresh local file in which `name` can be prepared."""
+
+    def publish(self, temporary: Path, name: str, hold: Hold | None) -> None:
+        """Make a finished local file the real one; `hold` is the partition's lock."""
+
+    def note(self, name: str, text: str) -> None:
+        """Put down a small text for people: whole, but the last to survive a power cut."""
+
+    def keep(self, name: str, kept: str) -> None:
+        """Copy a published file under another name."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; nothing happens when it is gone."""
+
+    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[Hold]:
+        """Wait for the lock of a partition whose file is `name`. Raises DataError naming the holder after the timeout."""

@@ -1,0 +1,102 @@
+"""Which version of a partition was known when.
+
+The present version lies at `TABLE/partition=KEY/TABLE.parquet`; each earlier one at
+`_history/TABLE/partition=KEY/known_since=STAMP/TABLE.parquet`, kept there *before* its successor is published. A writer killed between
+the two leaves one version under both names, which says the same.
+
+A table with `known_by` tells its past row by row: a successor that holds every row known before is no new version, and the past is a filter. When rows
+were taken away or changed in place, the file is kept like any other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from harmony_pipeline.storage.base import Store, Wanted
+from harmony_pipeline.storage.manifest import folder_stamp, from_folder_stamp, iso, known_since, parsed
+
+SCHEMA_PARTITION = "_schema"  # holds zero rows, so that views of an empty table are empty and not an error
+_PARTITION, _SINCE = "partition=", "known_since="
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a partition: known from `known_since` (included) to `known_until` (excluded; None: still)."""
+
+    table: str
+    partition: str
+    known_since: datetime
+    known_until: datetime | None
+    name: str
+    kept: str
+    """The name under which it is kept, now or once it is superseded."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """How to read exactly this version, whatever is published meanwhile."""
+        return Wanted(self.name, iso(self.known_since), self.kept)
+
+
+def present_name(table: str, partition: str) -> str:
+    """Name of a partition's file."""
+    return f"{table}/{_PARTITION}{partition}/{table}.parquet"
+
+
+def kept_name(table: str, partition: str, since: datetime) -> str:
+    """Name of an earlier version."""
+    return f"_history/{table}/{_PARTITION}{partition}/{_SINCE}{folder_stamp(since)}/{table}.parquet"
+
+
+@dataclass(frozen=True)
+class History:
+    """The versions in one store."""
+
+    store: Store
+
+    def partitions(self, table: str) -> list[str]:
+        """Keys of the partitions that exist now, in order."""
+        tail = f"/{table}.parquet"
+        names = (file.name for file in self.store.files(table) if file.name.endswith(tail))
+        return sorted(key for name in names if (key := name.split("/")[1].removeprefix(_PARTITION)) != SCHEMA_PARTITION)
+
+    def manifest(self, name: str) -> dict[str, Any] | None:
+        """The manifest of a file; an empty one for a file that has none; None when there is no such file."""
+        footer = self.store.footer(name)
+        return None if footer is None else parsed(footer) or {}
+
+    def versions(self, table: str, partition: str) -> list[Version]:
+        """Every version that is kept and the present one, oldest first."""
+        current = self.manifest(present_name(table, partition))
+        if current is None:
+            return []
+        last = known_since(current)
+        starts = [*(start for start in self._kept(table, partition) if start < last), last]
+        ends: list[datetime | None] = [*starts[1:], None]
+        return [
+            Version(
+                table,
+                partition,
+                since,
+                until,
+                present_name(table, partition) if until is None else kept_name(table, partition, since),
+                kept_name(table, partition, since),
+            )
+            for since, until in zip(starts, ends, strict=True)
+        ]
+
+    def at(self, table: str, partition: str, moment: datetime) -> Version | None:
+        """The version that was known at `moment`; None when the partition was not known at all."""
+        name = present_name(table, partition)
+        current = self.manifest(name)
+        if current is None:
+            return None
+        if known_since(current) <= moment:
+            since = known_since(current)
+            return Version(table, partition, since, None, name, kept_name(table, partition, since))
+        return next((version for version in reversed(self.versions(table, partition)) if version.known_since <= moment), None)
+
+    def _kept(self, table: str, partition: str) -> Iterator[datetime]:
+        for file in self.store.files(f"_history/{table}/{_PARTITION}{partition}"):
+            if file.name.endswith(f"/{table}.parquet"):
+                yield from_folder_stamp(file.name.split("/")[3].removeprefix(_SINCE))

@@ -1,0 +1,85 @@
+"""A file written a batch at a time: rows in key order, whole row groups, the manifest last."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.schemas import Table
+from harmony_pipeline.storage.manifest import FOOTER_KEY, ContentHash
+
+if TYPE_CHECKING:
+    from harmony_pipeline.storage.writing import Written
+
+ROW_GROUP_ROWS = 100_000  # small enough that a symbol's rows touch few groups, large enough to compress well
+
+
+class Stream:
+    """Rows on their way into a file, handed over in key order and stored in whole row groups."""
+
+    def __init__(self, table: Table, path: Path) -> None:
+        from pyarrow.parquet import ParquetWriter
+
+        self.table = table
+        self.digest = ContentHash(pl.Schema(table.dtypes))
+        self.learned: tuple[datetime | None, datetime | None] = (None, None)
+        self.manifest: Mapping[str, Any] | None = None
+        self.written: Written | None = None
+        self._schema = table.empty().to_arrow().schema
+        self._writer: Any = ParquetWriter(path, self._schema, compression="zstd", write_statistics=True)
+        self._waiting: list[pl.DataFrame] = []
+        self._last = table.empty().select(table.key)
+
+    def append(self, frame: pl.DataFrame) -> None:
+        """Add rows whose keys do not lie before those already added. Raises DataError when they do, ValueError on a missing column."""
+        rows = self.table.conform(frame)
+        if rows.is_empty():
+            return
+        seam = pl.concat([self._last, rows.select(self.table.key).head(1)])
+        if not seam.sort(self.table.key, maintain_order=True).equals(seam):
+            raise DataError(f"{self.table.name}: a batch begins at {seam.row(1)}, before the end of the last one at {seam.row(0)}; append batches in key order")
+        self._last = rows.select(self.table.key).tail(1)
+        self.digest.add(rows)
+        if self.table.known_by:
+            self.learned = span(self.learned, rows[self.table.known_by])
+        self._waiting.append(rows)
+        if sum(part.height for part in self._waiting) >= ROW_GROUP_ROWS:
+            self._flush(whole_groups_only=True)
+
+    def seal(self, manifest: Mapping[str, Any]) -> None:
+        """Write what waits and the footer; later calls change nothing."""
+        if self._writer is None:
+            return
+        self._flush(whole_groups_only=False)
+        self.manifest = manifest
+        self._writer.add_key_value_metadata({FOOTER_KEY: json.dumps(manifest)})
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _flush(self, *, whole_groups_only: bool) -> None:
+        rows = pl.concat(self._waiting) if self._waiting else self.table.empty()
+        ready = rows.height - rows.height % ROW_GROUP_ROWS if whole_groups_only else rows.height
+        if ready:
+            self._writer.write_table(rows[:ready].to_arrow().cast(self._schema), row_group_size=ROW_GROUP_ROWS)
+        self._waiting = [rows[ready:]] if ready < rows.height else []
+
+
+def span(known: tuple[datetime | None, datetime | None], learned: pl.Series) -> tuple[datetime | None, datetime | None]:
+    """First and last moment of those known and those in `learned`."""
+    moments = [one for one in (*known, learned.min(), learned.max()) if isinstance(one, datetime)]
+    return (min(moments), max(moments)) if moments else (None, None)
+
+
+def write_whole(frame: pl.DataFrame, path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a frame as one file with its manifest in the footer."""
+    metadata = {FOOTER_KEY: json.dumps(manifest)}
+    frame.write_parquet(path, compression="zstd", statistics=True, row_group_size=ROW_GROUP_ROWS, metadata=metadata)

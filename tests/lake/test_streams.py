@@ -1,0 +1,78 @@
+"""Rows that come and go in batches are the rows of a single write, and memory holds a few batches only."""
+
+from itertools import pairwise
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lake.lake_rows import many_bars
+
+from harmony_pipeline.lake import Lake
+
+BARS = many_bars(symbols=9, minutes=40)
+
+
+@given(cuts=st.lists(st.integers(0, BARS.height), max_size=6), group_rows=st.integers(7, 150))
+def test_a_stream_cut_anywhere_is_the_single_write(tmp_path_factory, cuts, group_rows):
+    from harmony_pipeline.storage import streaming
+
+    root = tmp_path_factory.mktemp("cut")
+    whole = Lake(root / "whole").write("bars", "k", BARS)
+    edges = [0, *sorted(cuts), BARS.height]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "ROW_GROUP_ROWS", group_rows)
+        lake = Lake(root / "cut")
+        with lake.writing("bars", "k") as out:
+            for start, end in pairwise(edges):
+                out.append(BARS[start:end])
+    assert out.written.content_hash == whole.content_hash
+    assert lake.read("bars").equals(BARS)
+    assert lake.manifest("bars", "k")["content_hash"] == whole.content_hash
+    assert out.written.rows == BARS.height
+
+
+@given(rows=st.integers(1, 400), group_rows=st.integers(7, 400))
+def test_batches_hold_whole_symbols_in_order_and_lose_nothing(tmp_path_factory, rows, group_rows):
+    from harmony_pipeline.storage import streaming
+
+    lake = Lake(tmp_path_factory.mktemp("batches"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "ROW_GROUP_ROWS", group_rows)
+        lake.write("bars", "k", BARS)
+    batches = list(lake.batches("bars", "k", rows))
+    assert pl.concat(batches).equals(BARS)
+    symbols = [name for batch in batches for name in batch["symbol"].unique(maintain_order=True)]
+    assert len(symbols) == len(set(symbols))
+    assert all(batch.height + 40 > rows for batch in batches[:-1])  # the symbol that was cut off would have filled it
+    assert all(batch.height < rows + group_rows + 40 for batch in batches)
+
+
+def test_a_stream_of_nothing_is_an_empty_partition(tmp_path):
+    lake = Lake(tmp_path)
+    with lake.writing("bars", "k"):
+        pass
+    assert lake.has("bars", "k")
+    assert lake.read("bars").is_empty()
+    assert list(lake.batches("bars", "k")) == []
+    assert list(lake.batches("bars", "absent")) == []
+
+
+def test_more_partitions_than_a_process_may_open_are_scanned_in_order(tmp_path):
+    import resource
+
+    lake = Lake(tmp_path)
+    keys = [f"{number:04d}" for number in range(150)]
+    for key in keys:
+        lake.write("bars", key, many_bars(1, 2, first_symbol=int(key)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        rows = lake.scan("bars").select("symbol", "close").collect()
+        few = lake.scan("bars").filter(pl.col("symbol") == "S00149").collect()
+        first = lake.scan("bars").head(3).collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert rows["symbol"].unique(maintain_order=True).to_list() == [f"S{key.zfill(5)}" for key in keys]
+    assert few.height == 2
+    assert first["symbol"].to_list() == ["S00000", "S00000", "S00001"]
