@@ -41,6 +41,28 @@ class SimulatedSourceSettings(Part):
     missing_minute_probability: float = Field(0.002, ge=0.0, lt=1.0)
 
 
+class YahooSettings(Part):
+    """Bars from Yahoo Finance through yfinance; see `market/sources/yahoo.py`."""
+
+    rename: dict[str, str] = Field({}, description="our symbol = Yahoo's, where they differ: BRK.B = BRK-B")
+    extended_hours: bool = Field(False, description="intraday bars before and after the session too; Yahoo reports no volume for them")
+    settle_seconds: float = Field(30.0, ge=0.0, description="an intraday bar is taken when Yahoo's last trade is this much past its end")
+    timeout_seconds: float = Field(15.0, gt=0.0, description="for one answer")
+    base_url: str | None = Field(None, description="another host that speaks Yahoo's protocol; none means Yahoo")
+
+
+class CryptoSettings(Part):
+    """Bars and trades of a crypto exchange through ccxt; see `market/sources/crypto.py`."""
+
+    exchange: str = Field("binance", description="any exchange id of ccxt; its spot market is read, without keys")
+    quote: str | None = Field("USDT", description="when no symbols are named: every listed pair against this currency; none means every pair")
+    page_rows: int = Field(1000, ge=2, le=10_000, description="candles or trades asked for at once; no more than the exchange gives")
+    rate_limit_seconds: float | None = Field(None, ge=0.0, description="pause for one unit of request weight; none means what ccxt knows of the exchange")
+    settle_seconds: float = Field(5.0, ge=0.0, description="a candle is taken when it ended this long ago by the exchange's clock")
+    timeout_seconds: float = Field(15.0, gt=0.0, description="for one answer")
+    base_url: str | None = Field(None, description="another host that speaks the exchange's protocol; none means the exchange")
+
+
 class ReplaySettings(Part):
     """A lake as a source: what it knows, told again in order."""
 
@@ -121,6 +143,8 @@ class MarketSettings(Part):
     source: str = Field("simulated", description="simulated, files, alpaca, yahoo, crypto, replay, or an import path module:Class; docs/sources.md")
     files: FileSourceSettings = FileSourceSettings()
     simulated: SimulatedSourceSettings = SimulatedSourceSettings()
+    yahoo: YahooSettings = YahooSettings()
+    crypto: CryptoSettings = CryptoSettings()
     replay: ReplaySettings = ReplaySettings()
     alpaca: AlpacaSourceSettings = AlpacaSourceSettings()
     patience: PatienceSettings = PatienceSettings()

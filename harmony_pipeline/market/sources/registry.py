@@ -24,6 +24,10 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
     if settings.source == "simulated":
         source: MarketDataSource = _imported(SIMULATED)(settings.simulated, settings)
         return source
+    if settings.source == "yahoo":
+        from harmony_pipeline.market.sources.yahoo import YahooSource
+
+        return YahooSource(settings)
     if settings.source == "replay":
         from harmony_pipeline.market.sources.replay import ReplaySource
 

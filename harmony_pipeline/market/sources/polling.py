@@ -1,0 +1,36 @@
+"""A stream of bars from a supplier that can only be asked: it is asked again when a bar must have ended.
+
+The law: frames go forward, one a timestamp, and nothing is told twice. A row that its supplier publishes only after a later timestamp was told is
+not told any more (the session could not have traded on it either); the next ingest finds it.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+
+_LONGEST_NAP = timedelta(hours=3)  # a daily bar ends at its exchange's close, which the grid of days knows nothing of; its trade is the next morning's
+_EPOCH_MICROSECOND = timedelta(microseconds=1)
+
+
+def polled(
+    ask: Callable[[datetime, datetime], pl.DataFrame], timeframe: str, settle_seconds: float, now: Callable[[], datetime], sleep: Callable[[float], None]
+) -> Iterator[pl.DataFrame]:
+    """Bars that end from now on, for ever: `ask(start, end)` gives the ended bars of a range, `now()` an aware UTC instant, `sleep` takes seconds."""
+    bar = timedelta(minutes=TIMEFRAME_MINUTES[timeframe])
+    since = _floor(now(), bar)
+    nap = min(bar, _LONGEST_NAP)
+    while True:
+        moment = now()
+        wake = _floor(moment, nap) + nap + timedelta(seconds=settle_seconds)
+        sleep((wake - moment).total_seconds())
+        found = ask(since, now()).filter(pl.col("timestamp") >= since).sort("timestamp", "symbol")
+        for frame in found.partition_by("timestamp", maintain_order=True):
+            since = frame["timestamp"][0] + _EPOCH_MICROSECOND
+            yield frame
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    return moment - (moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)) % step

@@ -1,0 +1,174 @@
+"""Bars, splits, dividends and company facts from Yahoo Finance, through yfinance.
+
+Yahoo is free, keyless and unofficial: a source for research by day, not to trade minutes on. What to know of it:
+
+- Prices, volumes and dividends come adjusted for every later split; here that is undone, so they are raw (`yahoo_chart.py`).
+- It keeps minutes for 30 days and hands out 7 of them at once, 5 to 30 minutes for 60 days, hours for 730; days from the beginning.
+- It cannot list its symbols: `market.symbols` names them. A symbol it does not know has no rows, and a note.
+- A row in which it has no number is handed on with a defect; the running bar is never handed out.
+
+A bar by day is stamped midnight UTC of its session date, within the day the UTC start of the bar.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request, asked_in_pieces
+from harmony_pipeline.market.sources.patience import Patience
+from harmony_pipeline.market.sources.polling import polled
+from harmony_pipeline.market.sources.yahoo_chart import actions_of, bars_of, read_chart
+from harmony_pipeline.market.sources.yahoo_client import YahooClient
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+
+_INTERVALS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "15m", "1Hour": "60m", "1Day": "1d"}  # Yahoo answers 30m with bars of an hour
+_DAYS_KEPT = {"1Min": 30, "5Min": 60, "15Min": 60, "30Min": 60, "1Hour": 730}  # all of them, where nothing is said
+_DAYS_AT_ONCE = {"1Min": 7}
+_ALWAYS = datetime(1900, 1, 1, tzinfo=UTC)
+_A_DAY, _CLOCK_MARGIN = timedelta(days=1), timedelta(minutes=5)  # Yahoo counts its days back from its own clock, when it answers
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class YahooSource:
+    """A `MarketDataSource`. `notes` holds what the last call of `bars` had to remark on without refusing."""
+
+    name = "yahoo"
+
+    def __init__(
+        self, market: MarketSettings, patience: Patience | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first question."""
+        self.market, self.settings = market, market.yahoo
+        self.notes: list[str] = []
+        self._client = YahooClient(market.yahoo, patience or Patience(market.patience))
+        self._now, self._sleep = now, sleep
+
+    @property
+    def identity(self) -> str:
+        """Yahoo's regular session, or with extended hours; raw, since splits are undone."""
+        return f"{self.name}, splits undone, {'extended hours' if self.settings.extended_hours else 'regular session'}"
+
+    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
+        """One symbol each, as much time as Yahoo hands out at once, from where it begins to have bars."""
+        chosen = self._chosen(symbols)
+        first = self._first_kept(timeframe)
+        if start < end <= first:
+            return [Request(tuple(chosen), start, end)]  # asking it says what is wrong
+        start = max(start, first)
+        span = timedelta(days=_DAYS_AT_ONCE[timeframe]) if timeframe in _DAYS_AT_ONCE else max(end - start, _A_DAY)
+        return asked_in_pieces(chosen, start, end, 1, span)
+
+    def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
+        """Raw bars in `start <= timestamp < end`. Raises DataError when Yahoo keeps none of that timeframe so far back, or does not answer."""
+        self.notes = []
+        chosen, end = self._chosen(symbols), min(end, self._now())
+        frames = [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
+        if start < end:
+            start = self._clipped(start, end, timeframe)
+            pieces = [(each.start, each.end) for each in self.requests(chosen[:1], start, end, timeframe)]
+            frames += [self._bars(symbol, first, last, timeframe) for symbol in chosen for first, last in pieces]
+        whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"))
+        return whole.sort(SOURCE_BAR_ORDER, maintain_order=True)
+
+    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """Bars of `market.timeframe` that end from now on; Yahoo is asked again when one must have ended. Never ends."""
+        timeframe = self.market.timeframe
+        return polled(lambda start, end: self.bars(symbols, start, end, timeframe), timeframe, self.settings.settle_seconds, self._now, self._sleep)
+
+    def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
+        """Splits, and dividends in cash per share as paid then, from the beginning; spin-offs stand among the splits, as Yahoo has them."""
+        tables = [CORPORATE_ACTIONS.empty()]
+        for symbol in self._chosen(symbols):
+            answer = self._client.chart(self._theirs(symbol), "1d", _ALWAYS, self._now(), extended=False)
+            if answer is not None:
+                tables.append(actions_of(read_chart(answer, symbol), symbol))
+        return CORPORATE_ACTIONS.conform(pl.concat(tables))
+
+    def universe(self) -> pl.DataFrame:
+        """What Yahoo says today of the symbols in `market.symbols`, under today's date: it tells nothing of what it said before."""
+        rows = []
+        for symbol in sorted(self.market.symbols):
+            found = self._client.summary(self._theirs(symbol))
+            if found is not None:
+                rows.append({"date": self._now().date(), "symbol": symbol, **_facts(found)})
+        return UNIVERSE.conform(pl.DataFrame(rows, schema_overrides=UNIVERSE.dtypes)) if rows else UNIVERSE.empty()
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    def _bars(self, symbol: str, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
+        """One symbol's ended bars about a range (more may come, and is cut by the caller)."""
+        daily = timeframe == "1Day"
+        theirs, now = self._theirs(symbol), self._now()
+        # A day's row is stamped with its session's opening, which may lie on either side of the date's midnight UTC; and asking by day up to now
+        # brings every later split in the same answer.
+        first, last = (start - _A_DAY, now) if daily else (start, end)
+        answer = self._client.chart(theirs, _INTERVALS[timeframe], first, last, extended=self.settings.extended_hours and not daily)
+        if answer is None:
+            self.notes.append(
+                f"Yahoo has no {timeframe} bars of '{symbol}' from {start:%Y-%m-%d} to {end:%Y-%m-%d}: check its spelling, or market.yahoo.rename"
+            )
+            return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
+        chart = read_chart(answer, symbol)
+        splits = chart.splits if daily else self._splits_since(theirs, symbol, start, now)
+        return bars_of(chart, splits, symbol, timeframe, now, self.settings.settle_seconds)
+
+    def _splits_since(self, theirs: str, symbol: str, start: datetime, now: datetime) -> pl.DataFrame:
+        """Every split that Yahoo's bars of `start` are adjusted for. Asked after the bars, and each time: a remembered list would miss this morning's."""
+        answer = self._client.chart(theirs, "1d", start - _A_DAY, now, extended=False)
+        return pl.DataFrame(schema={"date": pl.Date, "ratio": pl.Float64}) if answer is None else read_chart(answer, symbol).splits
+
+    # --- settings -----------------------------------------------------------------------------------------------------
+
+    def _chosen(self, symbols: Sequence[str] | None) -> list[str]:
+        chosen = self.market.symbols if symbols is None else symbols
+        if symbols is None and not chosen:
+            raise ConfigError('market.symbols is empty, and Yahoo cannot list what it has: name them, such as market.symbols = ["AAPL", "MSFT"]')
+        return sorted(set(chosen))
+
+    def _theirs(self, symbol: str) -> str:
+        return self.settings.rename.get(symbol, symbol)
+
+    def _first_kept(self, timeframe: str) -> datetime:
+        """From when on Yahoo has bars of a timeframe."""
+        if timeframe not in TIMEFRAME_MINUTES:
+            raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
+        return self._now() - timedelta(days=_DAYS_KEPT[timeframe]) + _CLOCK_MARGIN if timeframe in _DAYS_KEPT else _ALWAYS
+
+    def _clipped(self, start: datetime, end: datetime, timeframe: str) -> datetime:
+        """`start`, or the moment from which Yahoo has bars, with a note. Raises DataError when that is after `end`."""
+        first = self._first_kept(timeframe)
+        if start >= first:
+            return start
+        sentence = f"Yahoo keeps {timeframe} bars for {_DAYS_KEPT.get(timeframe)} days, so it has none before {first:%Y-%m-%d %H:%M} UTC"
+        if end <= first:
+            raise DataError(f'{sentence}, and {start:%Y-%m-%d} to {end:%Y-%m-%d} was asked: set market.start later, or market.timeframe = "1Day"')
+        self.notes.append(f"{sentence}; the part from {start:%Y-%m-%d} on is missing: set market.start, or import it from files")
+        return first
+
+
+def _facts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of UNIVERSE out of the modules of a summary; what Yahoo leaves out is null."""
+    listed = _number(summary, "quoteType", "firstTradeDateEpochUtc")
+    sector = (summary.get("assetProfile") or {}).get("sector")
+    return {
+        "listed": datetime.fromtimestamp(listed, UTC).date() if listed is not None else None,
+        "float": _number(summary, "defaultKeyStatistics", "floatShares"),
+        "market_cap": _number(summary, "price", "marketCap"),
+        "sector": str(sector) if sector else None,
+    }
+
+
+def _number(summary: Mapping[str, Any], module: str, name: str) -> float | None:
+    """A number, which Yahoo writes plainly or as {"raw": ...}."""
+    found = (summary.get(module) or {}).get(name)
+    if isinstance(found, Mapping):
+        found = found.get("raw")
+    return float(found) if isinstance(found, (int, float)) else None
