@@ -1,20 +1,23 @@
 """Jobs, schedules and the sensor: when the graph runs by itself.
 
-Times are exchange times and only sessions count: after the close the running period grows, before the open the scanner
-looks, on the first session of a retraining period a model is trained, and a scanned day with a promoted model gets its session.
+Times are exchange times and only sessions count: after the close the running period grows, before the open the premarket bars come and then the
+scanner looks, on the first session of a retraining period a model is trained, and a scanned day with a promoted model gets its session.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import dagster as dg
 
+from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.workspace import Workspace
 
-MARKET_AND_RESEARCH = ("raw_bars", "corporate_actions", "universe", "bars", "quarantine", "daily_summary", "gaps", "features", "regimes", "signals", "labels")
+INGEST = ("raw_bars", "corporate_actions", "universe", "bars", "quarantine", "daily_summary", "gaps")
+MARKET_AND_RESEARCH = (*INGEST, "features", "regimes", "signals", "labels")
+_SCAN_AFTER = timedelta(minutes=3)  # what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Automation:
 
 def build_automation(work: Workspace) -> Automation:
     """Jobs, schedules and sensors of one market."""
+    ingest = dg.define_asset_job("ingest", selection=dg.AssetSelection.assets(*INGEST), description="Fetch what is missing, validate and summarise it.")
     research = dg.define_asset_job(
         "research", selection=dg.AssetSelection.assets(*MARKET_AND_RESEARCH), description="Ingest a trading period and everything that research needs of it."
     )
@@ -48,8 +52,8 @@ def build_automation(work: Workspace) -> Automation:
     session = dg.define_asset_job(
         "paper_session", selection=dg.AssetSelection.groups("live"), description="Run, reconcile, compare and report the session of a day."
     )
-    schedules = [_daily_ingest(work, research), _daily_scan(work, daily_scan), _retraining(work, retrain)]
-    return Automation([research, retrain, evaluate, promote, daily_scan, session], schedules, [_session_sensor(work, session)])
+    schedules = [_daily_ingest(work, research), _premarket_ingest(work, ingest), _daily_scan(work, daily_scan), _retraining(work, retrain)]
+    return Automation([ingest, research, retrain, evaluate, promote, daily_scan, session], schedules, [_session_sensor(work, session)])
 
 
 def _daily_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
@@ -64,21 +68,49 @@ def _daily_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
         day = _exchange_date(context, work)
         if not work.calendar.is_session(day):
             return dg.SkipReason(f"{day} is not a session of {work.calendar.name}")
-        key = next((period.key for period in work.trading_periods() if period.first_date <= day < period.end_date), None)
-        if key is None:
-            return dg.SkipReason(f"{day} lies outside market.start and market.end")
-        return dg.RunRequest(run_key=f"ingest-{day}", partition_key=key)
+        return _growth(work, day, f"ingest-{day}")
 
     return daily_ingest
 
 
+def _premarket_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
+    hour, minute = work.settings.scanner.as_of.split(":")
+
+    @dg.schedule(
+        name="premarket_ingest",
+        job=job,
+        cron_schedule=f"{int(minute)} {int(hour)} * * *",
+        execution_timezone=work.calendar.zone,
+        description="Just before the scan: the bars of this morning.",
+    )
+    def premarket_ingest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = _exchange_date(context, work)
+        if not work.calendar.is_session(day):
+            return dg.SkipReason(f"{day} is not a session of {work.calendar.name}")
+        return _growth(work, day, f"premarket-{day}")
+
+    return premarket_ingest
+
+
+def _growth(work: Workspace, day: date, run_key: str) -> dg.RunRequest | dg.SkipReason:
+    """A run over the period of `day` and those since the newest that was ingested: days on which nothing ran are made up for."""
+    key = next((period.key for period in work.trading_periods() if period.first_date <= day < period.end_date), None)
+    if key is None:
+        return dg.SkipReason(f"{day} lies outside market.start and market.end")
+    begun = [known for known in work.lake.partitions("raw_bars") if known < key]
+    if not begun or work.lake.has("raw_bars", key):
+        return dg.RunRequest(run_key=run_key, partition_key=key)
+    return dg.RunRequest(run_key=run_key, tags={RANGE_START: begun[-1], RANGE_END: key})
+
+
 def _daily_scan(work: Workspace, job: Any) -> dg.ScheduleDefinition:
     hour, minute = work.settings.scanner.as_of.split(":")
+    begins = datetime.combine(date.min, time(int(hour), int(minute))) + _SCAN_AFTER
 
     @dg.schedule(
         name="scan_before_open",
         job=job,
-        cron_schedule=f"{int(minute)} {int(hour)} * * *",
+        cron_schedule=f"{begins.minute} {begins.hour} * * *",
         execution_timezone=work.calendar.zone,
         description="Before the open: which symbols to watch today.",
     )

@@ -7,10 +7,16 @@ import dagster as dg
 from assets.partitions import Partitions, trading_periods
 from assets.show import materialized, metadata
 from harmony_pipeline.stages import gaps as absent
-from harmony_pipeline.stages import market
+from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.workspace import Workspace
 
 GROUP = "market"
+
+
+class IngestConfig(dg.Config):
+    """How raw bars are fetched."""
+
+    again: bool = False
 
 
 def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -18,9 +24,9 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     by_period: dict[str, Any] = {"group_name": GROUP, "partitions_def": partitions.trading, "backfill_policy": dg.BackfillPolicy.single_run()}
 
     @dg.asset(**by_period, kinds={"parquet"})
-    def raw_bars(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
-        """Bars as received, with source and fetch time."""
-        return materialized(market.raw_bars(work, trading_periods(context, work)))
+    def raw_bars(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace], config: IngestConfig) -> dg.MaterializeResult[Any]:
+        """Bars as received, every version of a row, with source and fetch time."""
+        return materialized(ingest.raw_bars(work, trading_periods(context, work), again=config.again))
 
     @dg.asset(group_name=GROUP, kinds={"parquet"})
     def corporate_actions(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:

@@ -12,6 +12,7 @@ import dagster as dg
 from harmony_pipeline.market.periods import KEY_FORMATS, Period
 from harmony_pipeline.stages.workspace import Workspace
 
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"  # tags of a run over several partitions
 _CRON = {"day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *", "quarter": "0 0 1 1,4,7,10 *", "year": "0 0 1 1 *"}
 
 

@@ -35,12 +35,13 @@ Day = Annotated[str | None, typer.Option("--date", help="trading day, like 2024-
 def choose(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", help="settings file; switches market, lake and state together", envvar="HARMONY_CONFIG")] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="show every table as it was known at this instant, like 2025-01-15T00:00Z")] = None,
 ) -> None:
     """From market bars to paper trades, one declared graph."""
-    from harmony_pipeline.config import load_settings
+    from harmony_pipeline.config import load_settings, parse_moment
 
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
-    context.obj = load_settings(config)
+    context.obj = load_settings(config, as_of=None if as_of is None else parse_moment(as_of))
     if config is not None:
         os.environ["HARMONY_CONFIG"] = str(config.resolve())  # processes that Dagster starts read the same file
 
@@ -56,13 +57,20 @@ def run(context: typer.Context) -> None:
 
 
 @app.command()
-def ingest(context: typer.Context, first: From = None, last: To = None) -> None:
-    """Fetch raw bars, validate them, keep the daily summary up to date."""
+def ingest(
+    context: typer.Context,
+    first: From = None,
+    last: To = None,
+    again: Annotated[bool, typer.Option("--again", help="ask the source even for what was fetched before, to learn of late corrections")] = False,
+) -> None:
+    """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
     from harmony_pipeline.runs import INGEST, keys_between
+    from harmony_pipeline.stages.workspace import refuse_the_past
 
     with _runner(context) as runner:
+        refuse_the_past(runner.work)
         chosen = keys_between(runner.partition_keys("bars"), first, last, "bars")
-        runner.materialize(INGEST, chosen[0], chosen[-1])
+        runner.materialize(INGEST, chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
     _made(context, "bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
 
 
@@ -106,10 +114,11 @@ def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(hel
 def trade(context: typer.Context, date: Day = None) -> None:
     """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill switch."""
     from harmony_pipeline.stages.live import run_session_here
-    from harmony_pipeline.stages.workspace import Workspace
+    from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
     from harmony_pipeline.summary import print_sessions
 
     work = Workspace(_settings(context))
+    refuse_the_past(work)
     day = _day(work, date)
     run_session_here(work, day, require_promoted=True)
     print_sessions(work, [day])

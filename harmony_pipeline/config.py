@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -33,6 +34,7 @@ from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySet
 
 DEFAULT_FILE = "harmony.toml"
 ENVIRONMENT_PREFIX = "HARMONY__"
+NOT_IN_FILES = ("file", "as_of")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -63,6 +65,7 @@ class Settings(Part):
     scanner: ScannerSettings = ScannerSettings()
     session: SessionSettings = SessionSettings()
     file: Path = Field(Path(DEFAULT_FILE), exclude=True, description="the file these settings came from")
+    as_of: datetime | None = Field(None, exclude=True, description="show the lake as it was known at this instant; set by --as-of, never by a file")
 
     @property
     def folder(self) -> Path:
@@ -76,7 +79,12 @@ class Settings(Part):
 
     @property
     def state_root(self) -> Path:
-        """Folder of everything that is not a table."""
+        """Folder of everything that is not a table; under `as_of` one of its own, so that looking back touches nothing."""
+        return self.present_state_root if self.as_of is None else self.present_state_root / "as_of" / f"{self.as_of:%Y%m%dT%H%M%S.%fZ}"
+
+    @property
+    def present_state_root(self) -> Path:
+        """The state folder of the present, whatever `as_of` says."""
         return lake_path(self.paths.state, self.folder)
 
     @property
@@ -103,7 +111,7 @@ class Settings(Part):
         return self
 
 
-def load_settings(file: str | Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(file: str | Path | None = None, environment: Mapping[str, str] | None = None, as_of: datetime | None = None) -> Settings:
     """Read `file` (default: `HARMONY_CONFIG`, then harmony.toml). Raises ConfigError that names file, line, key and the valid choices."""
     environment = os.environ if environment is None else environment
     path = Path(file or environment.get("HARMONY_CONFIG", DEFAULT_FILE))
@@ -114,10 +122,23 @@ def load_settings(file: str | Path | None = None, environment: Mapping[str, str]
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     values = _with_environment(_expanded(raw, environment, path), environment)
     values["strategies"] = _merged_strategies(values.get("strategies", {}))
+    if "as_of" in values:
+        raise ConfigError(f"{path}: as_of is no setting: give it with the command, like harmony --as-of 2025-01-15T00:00Z sql ...")
     try:
-        return Settings.model_validate({**values, "file": path})
+        return Settings.model_validate({**values, "file": path, "as_of": as_of})
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(detail, path, text) for detail in error.errors())) from None
+
+
+def parse_moment(text: str) -> datetime:
+    """`2025-01-15T00:00Z` as an instant; raises ConfigError for anything without a zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigError(f"--as-of '{text}' is not an instant: write it with its zone, like 2025-01-15T00:00Z")
+    return moment.astimezone(UTC)
 
 
 def _read(path: Path, *, required: bool) -> str:
@@ -194,7 +215,7 @@ def _fields_at(location: list[str]) -> list[str]:
         annotation = model.model_fields[name].annotation if name in model.model_fields else model
         inner = [argument for argument in (annotation, *get_args(annotation)) if isinstance(argument, type) and issubclass(argument, BaseModel)]
         model = inner[0] if inner else model
-    return [name for name in model.model_fields if name != "file"]
+    return [name for name in model.model_fields if name not in NOT_IN_FILES]
 
 
 def _line_of(location: list[str], text: str) -> str:
@@ -221,5 +242,5 @@ def described(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any,
         value = getattr(settings, name)
         if isinstance(value, BaseModel):
             yield from described(value, f"{prefix}{name}.")
-        elif name != "file":
+        elif name not in NOT_IN_FILES:
             yield f"{prefix}{name}", value, info.description or ""

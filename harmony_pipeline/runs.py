@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.config import Settings
 from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.errors import ConfigError, HarmonyError
@@ -20,7 +21,6 @@ from harmony_pipeline.instance import open_instance
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.workspace import Workspace
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 INGEST = ("corporate_actions", "universe", "raw_bars", "bars", "quarantine", "daily_summary", "gaps")
 RESEARCH = ("features", "regimes", "signals", "labels")
 MODELS = ("model", "predictions")

@@ -91,6 +91,20 @@ RAW_BARS = Table(
     },
     known_by="ingested_at",
 )
+COVERAGE = Table(
+    "coverage",
+    "Which stretches of time were fetched from a supplier: a bar that is absent from one was not there.",
+    "none",
+    ("identity", "timeframe", "symbol", "start"),
+    {
+        "identity": Column(TEXT, "supplier, feed and adjustment"),
+        "timeframe": Column(TEXT),
+        "symbol": Column(TEXT, "* stands for every symbol of the source"),
+        "start": Column(TIME),
+        "end": Column(TIME, "exclusive"),
+        "learned_at": Column(TIME, "when its last part was fetched"),
+    },
+)
 BARS = Table(
     "bars",
     "Validated, de-duplicated, session-aware bars; past rows never change.",
@@ -638,6 +652,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         RAW_BARS,
+        COVERAGE,
         BARS,
         QUARANTINE,
         QUOTE_TICKS,

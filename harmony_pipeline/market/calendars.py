@@ -3,7 +3,8 @@
 The law: every instant is UTC, every date is an exchange date, and a bar belongs to at most one session. Regular hours come
 from exchange_calendars: published holidays, early closes, late opens and unscheduled closures, as far as that package knows them.
 Extended hours are those of US equities (Nasdaq and NYSE Arca: 04:00 to four hours after the close, so 17:00 on a
-half-day); other exchanges have none here. A bar that straddles the open is `regular`, and no regular bar ends after the close.
+half-day); other exchanges have none here. Currencies have no exchange: their week, "FX", runs from Sunday 17:00 to Friday 17:00 on New York's
+clock, cut into UTC days. A bar that straddles the open is `regular`, and no regular bar ends after the close.
 
 >>> Calendar.named("XNYS").session_close(date(2024, 7, 3))  # a half-day
 datetime.datetime(2024, 7, 3, 17, 0, tzinfo=datetime.timezone.utc)
@@ -23,11 +24,13 @@ from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 
 ROUND_THE_CLOCK = "24/7"
+CURRENCIES = "FX"
 FIRST_DATE, LAST_DATE = date(1980, 1, 1), date(2035, 12, 31)
 _US_EQUITIES = "XNYS"  # what exchange_calendars resolves NYSE, NASDAQ, ARCX, BATS, ... to
 _PRE_OPEN, _POST_HOURS = timedelta(hours=4), timedelta(hours=4)
 _US_SESSIONS_PER_YEAR, _CLOCK_SESSIONS_PER_YEAR = 252, 365
 _NANOS = 1_000
+_SATURDAY, _CURRENCY_CUT = 6, timedelta(hours=17)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ class Calendar:
 
     @staticmethod
     def named(name: str) -> "Calendar":
-        """The calendar of an exchange_calendars code, or of "24/7". Raises ConfigError for a name that is not known."""
+        """The calendar of an exchange_calendars code, of "24/7" or "FX". Raises ConfigError for a name that is not known."""
         return _build(name)
 
     # --- days ---------------------------------------------------------------------------------------------------------
@@ -225,6 +228,8 @@ def _by_part(pre: str, regular: str, post: str) -> pl.Expr:
 
 @cache
 def _build(name: str) -> Calendar:
+    if name == CURRENCIES:
+        return _currency_week()
     import exchange_calendars
 
     try:
@@ -236,7 +241,7 @@ def _build(name: str) -> Calendar:
             source = exchange_calendars.get_calendar(name, start=_bounded(name, FIRST_DATE), end=_bounded(name, LAST_DATE))
     except exchange_calendars.errors.InvalidCalendarName:
         raise ConfigError(
-            f"market.calendar is '{name}', which is no exchange known to exchange_calendars: use XNYS, XNAS, XLON, ... or {ROUND_THE_CLOCK}"
+            f"market.calendar is '{name}', which is no exchange known to exchange_calendars: use XNYS, XNAS, XLON, ..., {CURRENCIES} or {ROUND_THE_CLOCK}"
         ) from None
     zone = str(source.tz)
     us = code == _US_EQUITIES
@@ -253,6 +258,18 @@ def _build(name: str) -> Calendar:
         post_close=pl.col("close") + (_POST_HOURS if us else timedelta()),
     )
     return Calendar(name, zone, _sessions_per_year(code, table), table)
+
+
+def _currency_week() -> Calendar:
+    """Sunday 17:00 to Friday 17:00 in New York, where the week of spot currencies is cut; whole UTC days between. It knows no holidays."""
+    days = pl.DataFrame({"date": pl.date_range(FIRST_DATE, LAST_DATE, "1d", eager=True)}).filter(pl.col("date").dt.weekday() != _SATURDAY)
+    midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    five = (pl.col("date").cast(pl.Datetime("us")) + _CURRENCY_CUT).dt.replace_time_zone("America/New_York").dt.convert_time_zone("UTC").cast(TIME)
+    opens = pl.when(pl.col("date").dt.weekday() == _SATURDAY + 1).then(five).otherwise(midnight)
+    closes = pl.when(pl.col("date").dt.weekday() == _SATURDAY - 1).then(five).otherwise(midnight + timedelta(days=1))
+    table = days.with_columns(open=opens, close=closes, break_start=pl.lit(None, TIME), break_end=pl.lit(None, TIME))
+    table = table.with_columns(pre_open="open", post_close="close")
+    return Calendar(CURRENCIES, "UTC", _sessions_per_year(CURRENCIES, table), table)
 
 
 def _bounded(name: str, day: date) -> date:

@@ -123,6 +123,12 @@ class GapSettings(Part):
     forget_after_sessions: int = Field(60, ge=1, description="a symbol without bars for so long is no longer expected, unless listings know it")
 
 
+class IngestSettings(Part):
+    """How much is asked of a source over a network; see `stages/ingest.py`."""
+
+    recheck_sessions: int = Field(2, ge=0, description="latest sessions asked for again at each ingest, so that late corrections are learned")
+
+
 class PartitionSettings(Part):
     """How time is cut. A trading period holds bars; a retraining period holds one model."""
 
@@ -133,7 +139,7 @@ class PartitionSettings(Part):
 class MarketSettings(Part):
     """The market this system lives in."""
 
-    calendar: str = Field("XNYS", description="an exchange_calendars code, or 24/7")
+    calendar: str = Field("XNYS", description="an exchange_calendars code, FX (the week of currencies) or 24/7")
     timeframe: Timeframe = "15Min"
     symbols: tuple[str, ...] = Field((), description="the universe; empty means every symbol that the source has")
     benchmark: str | None = Field(None, description="symbol behind the regimes; none means the equal-weighted universe")
@@ -150,6 +156,7 @@ class MarketSettings(Part):
     patience: PatienceSettings = PatienceSettings()
     quality: QualitySettings = QualitySettings()
     gaps: GapSettings = GapSettings()
+    ingest: IngestSettings = IngestSettings()
     partitions: PartitionSettings = PartitionSettings()
 
 

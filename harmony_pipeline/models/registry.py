@@ -37,19 +37,25 @@ class Promotion:
 
 
 class ModelRegistry:
-    """Trained models below `root`, which is STATE/models. Any number of readers; writers may race, the first one wins."""
+    """Trained models below `root`, which is STATE/models. Any number of readers; writers may race, the first one wins.
 
-    def __init__(self, root: Path) -> None:
+    To look back, `behind` is the registry of the present: its models can be read, its promotions count up to `until`, and nothing is written there.
+    """
+
+    def __init__(self, root: Path, behind: Path | None = None, until: datetime | None = None) -> None:
         self.root = root
+        self.behind = behind
+        self.until = until
 
     def path(self, model_id: str) -> Path:
         """Folder of a model, whether or not it exists."""
-        return self.root / model_id
+        own = self.root / model_id
+        return own if self.behind is None or own.exists() else self.behind / model_id
 
     def save(self, trained: TrainedModel) -> Path:
         """Keep a model; saving it again changes nothing. A damaged copy is moved aside and replaced."""
         files = trained.files()
-        folder = self.path(trained.model_id)
+        folder = self.root / trained.model_id
         if folder.exists() and self._is_sound(trained.model_id):
             return folder
         self.root.mkdir(parents=True, exist_ok=True)
@@ -66,7 +72,7 @@ class ModelRegistry:
         return folder
 
     def _publish(self, aside: Path, model_id: str) -> None:
-        folder = self.path(model_id)
+        folder = self.root / model_id
         if folder.exists() and not self._is_sound(model_id):
             folder.rename(Path(tempfile.mkdtemp(prefix=f".{model_id}.", suffix=".damaged", dir=self.root)) / model_id)
         try:
@@ -126,6 +132,7 @@ class ModelRegistry:
         if history and (history[-1].model_id, history[-1].artifact_hash) == (new.model_id, new.artifact_hash):
             return history[-1]
         entries = [{"model_id": one.model_id, "decided_at": one.decided_at.isoformat(), "artifact_hash": one.artifact_hash} for one in (*history, new)]
+        self.root.mkdir(parents=True, exist_ok=True)
         temporary = self.root / f".{PROMOTED}.{os.getpid()}.tmp"
         _write_flushed(temporary, to_json({**entries[-1], "history": entries}))
         temporary.replace(self.root / PROMOTED)
@@ -134,7 +141,12 @@ class ModelRegistry:
 
     def history(self) -> list[Promotion]:
         """Every promotion, oldest first. Raises DataError when the pointer cannot be read."""
-        path = self.root / PROMOTED
+        own = self._promotions(self.root / PROMOTED)
+        if self.behind is None or own:
+            return own
+        return [one for one in self._promotions(self.behind / PROMOTED) if self.until is None or one.decided_at <= self.until]
+
+    def _promotions(self, path: Path) -> list[Promotion]:
         if not path.exists():
             return []
         try:

@@ -1,6 +1,6 @@
 """Every stage in order, without Dagster: what `warm` compiles with, and what tests and notebooks run a whole market by."""
 
-from harmony_pipeline.stages import backtests, gaps, market, models, promotion, research, robustness, scanner
+from harmony_pipeline.stages import backtests, gaps, ingest, market, models, promotion, research, robustness, scanner
 from harmony_pipeline.stages.live import divergence, paper_session
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -28,7 +28,7 @@ def run_research(work: Workspace) -> None:
     periods, retraining = work.trading_periods(), work.retraining_periods()
     market.corporate_actions(work)
     market.universe(work)
-    market.raw_bars(work, periods)
+    ingest.raw_bars(work, periods)
     market.bars(work, periods)
     market.daily_summary(work, periods)
     gaps.gaps(work, periods)

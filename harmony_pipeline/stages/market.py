@@ -1,65 +1,23 @@
-"""Raw bars, validated bars, corporate actions, the universe and the daily summary.
-
-Raw rows are kept as received. A period whose rows have not changed is not rewritten, so that `ingested_at` stays the
-moment the row was first learned.
-"""
+"""Validated bars, corporate actions, the universe and the daily summary; `stages/ingest.py` has the raw bars before them."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from harmony_pipeline.lake import content_hash
 from harmony_pipeline.market.daily import summarise
+from harmony_pipeline.market.ingest.changes import changes
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.quality import validate
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
 
 
-def raw_bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Ask the source once for the whole range and keep each period's rows as received."""
-    market = work.settings.market
-    symbols = list(market.symbols) or None
-    first, last = periods[0], periods[-1]
-    end = min(last.end, _midnight_after(work))
-    received = work.source.bars(symbols if market.source != "files" else None, first.start, end, market.timeframe)
-    now = datetime.now(UTC)
-    counts: dict[str, dict[str, int]] = {}
-    for period in periods:
-        rows = received.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left")).with_columns(
-            ingested_at=pl.lit(now).cast(pl.Datetime("us", "UTC"))
-        )
-        schema = work.lake.tables["raw_bars"]
-        known = work.lake.manifest("raw_bars", period.key)
-        if known is None or known["content_hash"] != content_hash(schema.conform(rows)):
-            work.lake.write("raw_bars", period.key, rows, {"source": market.source})
-        counts[period.key] = {"raw_bars": rows.height}
-    notes = list(getattr(work.source, "notes", []))
-    return StageResult(
-        rows={"raw_bars": sum(c["raw_bars"] for c in counts.values())},
-        preview=received.head(5),
-        notes=notes,
-        partitions=counts,
-        facts={"symbols": received["symbol"].n_unique()},
-    )
-
-
-def _midnight_after(work: Workspace) -> datetime:
-    return periods_end(work.end_date, work.zone)
-
-
-def periods_end(day: date, zone: str) -> datetime:
-    """The instant at which `day` begins in `zone`, UTC."""
-    from harmony_pipeline.market.periods import period_of
-
-    return period_of(day, "day", zone).start
-
-
 def corporate_actions(work: Workspace) -> StageResult:
     """Splits and dividends of every symbol, as the source knows them."""
+    refuse_the_past(work)
     actions = work.source.corporate_actions(list(work.settings.market.symbols) or None)
     work.lake.write("corporate_actions", ALL, actions, {"source": work.settings.market.source})
     kinds = dict(actions.group_by("kind").len().sort("kind").iter_rows())
@@ -68,6 +26,7 @@ def corporate_actions(work: Workspace) -> StageResult:
 
 def universe(work: Workspace) -> StageResult:
     """Who was listed when, with float and sector where the source has them."""
+    refuse_the_past(work)
     rows = work.source.universe()
     work.lake.write("universe", ALL, rows, {"source": work.settings.market.source})
     return StageResult(rows={"universe": rows.height}, preview=rows.tail(8))
@@ -85,6 +44,7 @@ def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
         raw = work.lake.read("raw_bars", [period.key])
         result = validate(raw, before, actions, work.calendar, work.timeframe, work.settings.market)
         made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL]}, work.settings.market.quality)
+        notes.extend(_rebuilt(work, period, result.bars))
         work.lake.write("bars", period.key, result.bars, made_from)
         work.lake.write("quarantine", period.key, result.quarantine, made_from)
         before = _carried(before, result.bars)
@@ -98,6 +58,13 @@ def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
     return StageResult(
         rows=totals, facts={f"quarantined by {rule}": number for rule, number in sorted(rules.items())}, preview=preview, notes=notes, partitions=counts
     )
+
+
+def _rebuilt(work: Workspace, period: Period, bars_now: pl.DataFrame) -> list[str]:
+    """What a period that was built before says of its rebuilding; nothing when no bar moved."""
+    if not work.lake.has("bars", period.key):
+        return []
+    return changes(work.lake.read("bars", [period.key]), bars_now).sentences(period.key)
 
 
 _CARRIED = ("symbol", "timestamp", "close", "adjustment_factor")
@@ -144,7 +111,7 @@ def market_end(work: Workspace) -> datetime:
     """The end of the last bar in the lake, or the market's start when there is none."""
     period = latest_period_with_bars(work)
     if period is None:
-        return periods_end(work.settings.market.start, work.zone)
+        return work.trading_day_start(work.settings.market.start)
     last = work.lake.scan("bars", [period.key]).select(pl.col("timestamp").max()).collect().item()
     return last + work.bar if isinstance(last, datetime) else period.start
 

@@ -35,8 +35,11 @@ class Workspace:
 
     @cached_property
     def lake(self) -> Lake:
-        """The lake, with the features table that the settings ask for."""
-        return Lake(self.settings.lake_root, {"features": features_table(self.feature_set.names)}).open()
+        """The lake, with the features table that the settings ask for; under `as_of` as it was known then, and what is made goes beside it."""
+        tables = {"features": features_table(self.feature_set.names)}
+        if self.settings.as_of is None:
+            return Lake(self.settings.lake_root, tables).open()
+        return Lake(self.settings.lake_root, tables, as_of=self.settings.as_of, overlay=self.settings.state_root / "lake").open()
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -51,7 +54,8 @@ class Workspace:
     @cached_property
     def registry(self) -> ModelRegistry:
         """Trained models and the promoted pointer."""
-        return ModelRegistry(self.settings.state_root / "models")
+        behind = None if self.settings.as_of is None else self.settings.present_state_root / "models"
+        return ModelRegistry(self.settings.state_root / "models", behind, self.settings.as_of)
 
     @cached_property
     def feature_set(self) -> FeatureSet:
@@ -80,6 +84,15 @@ class Workspace:
     def end_date(self) -> date:
         """First exchange date that is not part of this market yet."""
         return self.settings.market.end or (datetime.now(UTC).date() + timedelta(days=1))
+
+    @property
+    def market_close(self) -> datetime:
+        """The instant at which `end_date` begins: no bar of this market is later."""
+        return self.trading_day_start(self.end_date)
+
+    def trading_day_start(self, day: date) -> datetime:
+        """The instant at which an exchange date begins, UTC."""
+        return period_of(day, "day", self.zone).start
 
     def trading_periods(self) -> list[Period]:
         """Every trading period, oldest first."""
@@ -124,3 +137,9 @@ class Workspace:
         """What a partition was made from: content hashes of its inputs and a hash of the settings that shaped it."""
         inputs = {name: self.fingerprint(self.lake.content_hashes(name, list(keys))) for name, keys in tables.items()}
         return {**inputs, "settings": self.fingerprint(*parts)} if parts else inputs
+
+
+def refuse_the_past(work: Workspace) -> None:
+    """Raises ConfigError under --as-of: what was not known then cannot be fetched now, and nobody trades there."""
+    if work.settings.as_of is not None:
+        raise ConfigError("--as-of shows the lake as it was known then: nothing can be fetched or traded in the past, leave --as-of out for that")

@@ -17,7 +17,7 @@ import polars as pl
 from harmony_pipeline import __version__
 from harmony_pipeline.errors import ConfigError
 
-WALL_CLOCK_COLUMNS = ("ingested_at", "created_at", "decided_at", "evaluated_at")
+WALL_CLOCK_COLUMNS = ("ingested_at", "learned_at", "created_at", "decided_at", "evaluated_at")
 FOOTER_KEY = "harmony"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # files that say no `known_since` were always known
 _FOLDER_STAMP = "%Y%m%dT%H%M%S.%fZ"  # no colon: a name that every file system and every object store takes

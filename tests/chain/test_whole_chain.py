@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages import backtests, live, market, models, research, robustness, scanner
+from harmony_pipeline.stages import backtests, ingest, live, market, models, research, robustness, scanner
 from harmony_pipeline.stages.everything import run_research, run_stages
 from harmony_pipeline.stages.verification import disturbed
 from harmony_pipeline.stages.workspace import Workspace
@@ -78,7 +78,7 @@ def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finishe
     market.corporate_actions(changed)
     market.universe(changed)
     periods = changed.trading_periods()
-    market.raw_bars(changed, periods)
+    ingest.raw_bars(changed, periods)
     for period in periods:
         changed.lake.write("raw_bars", period.key, disturbed(changed.lake.read("raw_bars", [period.key]), moment))
     market.bars(changed, periods)

@@ -139,3 +139,12 @@ def test_a_million_bars_are_placed_in_half_a_second() -> None:
     started = time.perf_counter()
     NYSE.with_session(frame, "1Min")
     assert time.perf_counter() - started < 2.5  # 0.3 s alone on this machine; tests share it
+
+
+def test_the_week_of_currencies_runs_from_sunday_to_friday_at_five_in_new_york() -> None:
+    week = Calendar.named("FX")
+    assert week.sessions(date(2024, 3, 8), date(2024, 3, 12)) == [date(2024, 3, 8), date(2024, 3, 10), date(2024, 3, 11)]
+    assert week.session_close(date(2024, 3, 8)) == utc(2024, 3, 8, 22)  # winter
+    assert week.session_open(date(2024, 3, 10)) == utc(2024, 3, 10, 21)  # summer time began that morning
+    assert week.session_close(date(2024, 3, 11)) == week.session_open(date(2024, 3, 12)) == utc(2024, 3, 12)
+    assert week.sessions_per_year == 313

@@ -130,6 +130,25 @@ def test_semicolons_quotes_byte_order_marks_and_windows_lines_are_understood(tmp
 
 
 @pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        (("10/3/2022", "10/13/2022"), [utc(2022, 10, 3), utc(2022, 10, 13)]),
+        (("3/10/2022", "13/10/2022"), [utc(2022, 10, 3), utc(2022, 10, 13)]),
+        (("10/3/2022 9:30", "10/13/2022 16:00"), [utc(2022, 10, 3, 9, 30), utc(2022, 10, 13, 16)]),
+    ],
+)
+def test_a_day_beyond_twelve_settles_the_order_of_day_and_month_for_its_whole_file(tmp_path: Path, stamps: tuple[str, ...], expected: list[object]) -> None:
+    write(tmp_path / "AAA.csv", HEADER, *(f"{stamp},10,11,9,10,1" for stamp in stamps))
+    assert read(tmp_path)["timestamp"].to_list() == expected
+
+
+def test_a_file_that_contradicts_itself_about_day_and_month_is_not_guessed_at(tmp_path: Path) -> None:
+    write(tmp_path / "AAA.csv", HEADER, "10/13/2022,10,11,9,10,1", "13/10/2022,10,11,9,10,1")
+    with pytest.raises(DataError, match="holds no readable time"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
     "cell",
     [
         "2024-07-02T13:30:00Z", "2024-07-02 13:30:00+00:00", "2024-07-02T09:30:00-04:00", "2024-07-02T09:30:00-0400",

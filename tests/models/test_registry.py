@@ -178,3 +178,20 @@ def test_an_unreadable_pointer_is_an_error_not_an_absence(tmp_path, trained):
     (tmp_path / "promoted.json").write_text("{")
     with pytest.raises(DataError, match="not a promotion record"):
         registry.promoted()
+
+
+def test_looking_back_reads_the_present_registry_and_writes_only_its_own(tmp_path, trained):
+    present = ModelRegistry(tmp_path / "present")
+    present.save(trained)
+    present.promote(trained.model_id, NOW)
+    before = ModelRegistry(tmp_path / "before", behind=present.root, until=NOW - timedelta(days=1))
+    after = ModelRegistry(tmp_path / "after", behind=present.root, until=NOW)
+    assert (before.promoted(), after.promoted()) == (None, trained.model_id)
+    assert after.load_promoted().model_id == trained.model_id
+    other = trained_with(seed=12)
+    after.save(other)
+    after.promote(other.model_id, NOW)
+    assert after.promoted() == other.model_id
+    assert present.promoted() == trained.model_id
+    assert present.model_ids() == [trained.model_id]
+    assert before.promoted() is None

@@ -5,7 +5,8 @@ handed on with `defect` set, and `market/quality.py` decides. A new source is on
 `harmony.toml` by `market.source = "module:Class"`, and one test class that inherits `harmony_pipeline.testing.source_contract.SourceContract`.
 
 A source over a network is asked piece by piece (`requests`): each answer is kept before the next question, so that a killed download
-goes on where it stopped. A source that has ticks has `quotes` and `trades` too (`TickSource`).
+goes on where it stopped. Two attributes are optional: `remote = False` says that asking costs nothing, so everything is read at each ingest, and
+`delay` (a timedelta) how long after its end a bar is held back. A source that has ticks has `quotes` and `trades` too (`TickSource`).
 """
 
 from collections.abc import Iterator, Sequence

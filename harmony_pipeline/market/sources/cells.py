@@ -2,7 +2,7 @@
 
 Stamps that name their offset are instants as they stand. Stamps without one are wall-clock time in the zone of the settings; an hour
 that occurs twice (autumn) is taken as the first one, an hour that does not exist (spring) cannot be read. `03/04/2024` is not
-guessed at, since half the world reads it as March. Whole numbers are epochs, whose size tells seconds, milliseconds, microseconds or
+guessed at, since half the world reads it as March; a column with `10/13/2022` in it can only mean the month first, and is read so throughout. Whole numbers are epochs, whose size tells seconds, milliseconds, microseconds or
 nanoseconds, unless they are dates such as 20240131 or 20240131093000.
 """
 
@@ -35,6 +35,8 @@ _FORMATS = (
     "%d-%b-%Y %H:%M:%S",
     "%d-%b-%Y",
 )
+_SLASHED = r"^\d{1,2}/\d{1,2}/\d{4}\b"
+_CLOCKS = ("", " %H:%M:%S%.f", " %H:%M")
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
 _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = 10**11, 10**14, 10**17
 
@@ -129,7 +131,23 @@ def _wall_clock(text: pl.Series) -> pl.Series:
         if left.null_count() == len(left):
             break
         wall = _first_known(wall, left.str.to_datetime(pattern, strict=False, time_unit="us"))
-    return _plausible(wall)
+    return _plausible(_first_known(wall, _slashed(body.set(wall.is_not_null(), None))))
+
+
+def _slashed(body: pl.Series) -> pl.Series:
+    """`10/3/2022`, in whichever order of month and day reads every such cell; null where both orders do, or neither."""
+    text = body.to_frame("text").select(pl.when(pl.col("text").str.contains(_SLASHED)).then("text"))["text"]
+    unread = pl.Series("wall", [None], dtype=WALL).new_from_index(0, len(text))
+    if text.null_count() == len(text):
+        return unread
+    found = []
+    for date in ("%m/%d/%Y", "%d/%m/%Y"):
+        wall = unread
+        for clock in _CLOCKS:
+            wall = _first_known(wall, text.str.to_datetime(date + clock, strict=False, time_unit="us"))
+        if wall.null_count() == text.null_count():
+            found.append(wall)
+    return found[0] if len(found) == 1 else unread
 
 
 def _from_pattern(text: pl.Series, zone: str, pattern: str) -> Stamps:

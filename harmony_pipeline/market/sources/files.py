@@ -48,6 +48,7 @@ class FileSource:
     """A MarketDataSource over files. `notes` holds what the last call of `bars` had to remark on without refusing."""
 
     name = "files"
+    remote = False
 
     def __init__(self, settings: FileSourceSettings, calendar: Calendar, base: Path, timeframe: str = "1Min") -> None:
         """`base` is the folder that relative paths start from; `timeframe` is only what `stream` replays."""

@@ -28,6 +28,7 @@ class ReplaySource:
     """A `MarketDataSource` over the tables `raw_bars`, `corporate_actions` and `universe` of a lake."""
 
     name = "replay"
+    remote = False
 
     def __init__(self, lake: Lake, timeframe: str, as_of: datetime | None = None, speed: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> None:
         """`timeframe` is what `stream` tells; `speed` 1 tells it at the pace of the market, 0 without waiting; `as_of` is an aware instant."""

@@ -45,6 +45,7 @@ class SimulatedSource:
     """A `MarketDataSource` that makes its own market. Cheap to build; the first question for bars compiles or loads the kernel."""
 
     name = "simulated"
+    remote = False
 
     def __init__(self, settings: SimulatedSourceSettings, market: MarketSettings) -> None:
         self.settings = settings

@@ -65,6 +65,11 @@ class AlpacaSource:
         return f"{self.name} {self.origin}"
 
     @property
+    def delay(self) -> timedelta:
+        """How long after its end a bar is held back."""
+        return timedelta(minutes=self.settings.sip_delay_minutes if self.settings.feed == "sip" else 0)
+
+    @property
     def origin(self) -> str:
         """What stands in the column `origin`."""
         return f"{self.settings.feed} {self.settings.adjustment}"
@@ -125,8 +130,7 @@ class AlpacaSource:
         return pl.col("timestamp") + timedelta(minutes=_minutes(timeframe))
 
     def _known_until(self) -> datetime:
-        delay = self.settings.sip_delay_minutes if self.settings.feed == "sip" else 0
-        return self._now().astimezone(UTC) - timedelta(minutes=delay)
+        return self._now().astimezone(UTC) - self.delay
 
     # --- ticks --------------------------------------------------------------------------------------------------------
 

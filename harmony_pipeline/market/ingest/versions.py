@@ -1,0 +1,87 @@
+"""What received rows add to the raw rows that are known.
+
+The law: raw rows are never overwritten. A row that says what is known already is merged and counted; a row that says something new is kept as
+a new version with the moment it was learned, and the version learned last is the one that becomes a bar. Nothing here looks at file names or at the
+order of rows, so permuting, repeating or splitting the files of one ingest gives the same versions.
+
+One value per bar is what a venue has, and a folder of files may hold several. Hence the rule, for one symbol and timestamp, with K
+the versions known, w the winning one of them, and R what the source says now:
+
+    new versions = R without K                        a value never heard before
+                 + the winner of R, if w is not in R and nothing is new      the source went back to an earlier value
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from harmony_pipeline.schemas import RAW_BARS
+
+KEY = ("symbol", "timestamp")
+VALUES = ("timeframe", "open", "high", "low", "close", "volume", "trade_count", "vwap", "defect")
+# Of several values learned at once the last in this order wins: a readable one, then the one that counted more trades (late prints), then by price.
+WINNING_ORDER = ("_readable", "volume", "trade_count", "close", "high", "low", "open", "vwap", "timeframe", "defect")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What one ingest adds: `rows` are new versions in the columns of RAW_BARS; the counts are rows received."""
+
+    rows: pl.DataFrame
+    received: int
+    merged: int
+    """received rows that said what was known already"""
+    corrected: int
+    """new versions of bars that were known before"""
+
+
+def merge_versions(known: pl.DataFrame, received: pl.DataFrame, now: datetime) -> Merged:
+    """The rows to add to `known` (RAW_BARS, any order) after `received` (RAW_BARS without ingested_at, any order), learned at `now`."""
+    distinct = _distinct(received)
+    if not known.height:
+        return Merged(_learned(distinct, now), received.height, received.height - distinct.height, 0)
+    beside = known.lazy().select(*KEY, *VALUES, "ingested_at").join(distinct.lazy().select(KEY).unique(), on=KEY, how="semi").collect(engine="in-memory")
+    unheard = distinct.join(beside, on=[*KEY, *VALUES], how="anti", nulls_equal=True)
+    returned = _gone_back(beside, distinct, unheard)
+    added = pl.concat([unheard, returned])
+    corrected = added.join(beside.select(KEY).unique(), on=KEY, how="semi").height
+    return Merged(_learned(added, now), received.height, received.height - added.height, corrected)
+
+
+def latest_versions(rows: pl.DataFrame) -> pl.DataFrame:
+    """The winning row of each symbol and timestamp, sorted by them; columns as given (RAW_BARS, any order)."""
+    return in_winning_order(rows).unique(KEY, keep="last", maintain_order=True)
+
+
+def in_winning_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sorted by symbol and timestamp, the winner of each last: learned last, then by WINNING_ORDER; nulls are lowest."""
+    by = [*KEY, *(["ingested_at"] if "ingested_at" in rows.columns else []), *WINNING_ORDER]
+    return rows.with_columns(_readable=pl.col("defect").is_null()).sort(by, nulls_last=False, maintain_order=True).drop("_readable")
+
+
+def _distinct(received: pl.DataFrame) -> pl.DataFrame:
+    """One row a value; of equal ones the first by origin and row, so that a file read twice is named as it was read once."""
+    rows = received.sort(*KEY, maintain_order=True) if not _is_sorted(received) else received
+    repeats = rows.select(((pl.col("symbol") == pl.col("symbol").shift()) & (pl.col("timestamp") == pl.col("timestamp").shift())).any()).item()
+    if not repeats:
+        return rows
+    return rows.sort(*KEY, "origin", "row", maintain_order=True).unique([*KEY, *VALUES], keep="first", maintain_order=True)
+
+
+def _is_sorted(rows: pl.DataFrame) -> bool:
+    symbol, stamp = pl.col("symbol"), pl.col("timestamp")
+    ordered = (symbol > symbol.shift()) | ((symbol == symbol.shift()) & (stamp >= stamp.shift()))
+    return bool(rows.select(ordered.all()).item())
+
+
+def _gone_back(beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFrame) -> pl.DataFrame:
+    """Received winners of bars whose known winner the source no longer says, where nothing unheard came."""
+    winners = latest_versions(beside)
+    still_said = distinct.select(*KEY, *VALUES).join(winners.select(*KEY, *VALUES), on=[*KEY, *VALUES], how="semi", nulls_equal=True)
+    silent = winners.join(still_said.select(KEY), on=KEY, how="anti").join(unheard.select(KEY).unique(), on=KEY, how="anti")
+    return latest_versions(distinct.join(silent.select(KEY), on=KEY, how="semi")) if silent.height else distinct.clear()
+
+
+def _learned(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    return RAW_BARS.conform(rows.with_columns(ingested_at=pl.lit(now).cast(RAW_BARS.dtypes["ingested_at"])))

@@ -1,0 +1,164 @@
+"""Raw bars: what a source has that the lake does not know yet.
+
+Files and simulations are read again at every ingest: that is cheap, and a folder may have got another file. A source over a network is asked
+only for stretches that were never fetched, up to the last bar that has closed, and for the latest sessions again, since venues
+correct what they sent. Either way a row that is known is merged, a changed one becomes a new version (`market/ingest/versions.py`), and nothing
+is ever overwritten.
+
+The order makes it safe to kill at any moment: answer on disk, rows in the lake, stretch recorded as covered, answer removed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
+from harmony_pipeline.market.ingest.inbox import Inbox
+from harmony_pipeline.market.ingest.versions import merge_versions
+from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
+
+ALL = "all"  # the one partition of tables that are not partitioned
+_COUNTS = ("received", "merged", "corrected")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of one period's received rows."""
+
+    received: int
+    merged: int
+    added: int
+    corrected: int
+    rows: int
+    """raw rows in the period afterwards"""
+
+
+def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False) -> StageResult:
+    """Bring the raw bars of `periods` (oldest first) up to the last closed bar. `again` asks a network source even for what was fetched before."""
+    refuse_the_past(work)
+    now = datetime.now(UTC)
+    notes: list[str] = []
+    kept = _from_network(work, periods, now, again=again) if is_remote(work.source) else _from_here(work, periods, now, notes)
+    total = {name: sum(getattr(each, name) for each in kept.values()) for name in ("received", "merged", "added", "corrected", "rows")}
+    return StageResult(
+        rows={"raw_bars": total["rows"]},
+        facts={
+            "rows received": total["received"],
+            "rows known before (merged)": total["merged"],
+            "new rows": total["added"],
+            "of these corrections": total["corrected"],
+        },
+        preview=work.lake.scan("raw_bars", [periods[-1].key]).head(5).collect(engine="in-memory"),
+        notes=list(dict.fromkeys(notes)),
+        partitions={key: {"raw_bars": each.rows} for key, each in kept.items()},
+    )
+
+
+def is_remote(source: MarketDataSource) -> bool:
+    """Whether questions cost time and money; sources that only read this machine say `remote = False`."""
+    return bool(getattr(source, "remote", True))
+
+
+def keep(work: Workspace, period: Period, received: pl.DataFrame, now: datetime) -> Kept:
+    """Add what is new of `received` (columns of a source, any period's rows) to one period's raw bars, as learned `now`."""
+    rows = received.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))
+    counts: dict[str, int] = {}
+
+    def grown(known: pl.DataFrame) -> pl.DataFrame:
+        merged = merge_versions(known, rows, now)
+        counts.update({name: getattr(merged, name) for name in _COUNTS}, added=merged.rows.height, rows=known.height + merged.rows.height)
+        return pl.concat([known, merged.rows]) if merged.rows.height else known
+
+    work.lake.update("raw_bars", period.key, grown, {"source": work.source.identity})
+    return Kept(counts["received"], counts["merged"], counts["added"], counts["corrected"], counts["rows"])
+
+
+# --- sources on this machine ------------------------------------------------------------------------------------------
+
+
+def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes: list[str]) -> dict[str, Kept]:
+    """Each period's rows, read one period at a time so that memory holds one."""
+    market = work.settings.market
+    symbols = None if market.source == "files" else list(market.symbols) or None  # strangers in a file are quarantined, not overlooked
+    kept = {}
+    for number, period in enumerate(periods, start=1):
+        received = work.source.bars(symbols, period.start, min(period.end, work.market_close), market.timeframe)
+        kept[period.key] = keep(work, period, received, now)
+        notes.extend(getattr(work.source, "notes", []))
+        work.progress("raw bars", number, len(periods))
+    return kept
+
+
+# --- sources over a network -------------------------------------------------------------------------------------------
+
+
+def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, *, again: bool) -> dict[str, Kept]:
+    """Fetch the missing stretches request by request, then keep them period by period."""
+    source, timeframe = work.source, work.timeframe
+    symbols = list(work.settings.market.symbols) or None
+    end = min(periods[-1].end, work.market_close, now)
+    stretches = _wanted(work, symbols, periods[0].start, end, again=again)
+    inbox = Inbox(work.settings.state_root / "inbox", source, timeframe)
+    requests = [
+        request
+        for stretch in stretches
+        for request in source.requests(None if stretch.symbols is None else list(stretch.symbols), stretch.start, stretch.end, timeframe)
+    ]
+    files = inbox.fetch(requests, lambda done, total: work.progress("fetching bars", done, total))
+    kept = {}
+    for number, period in enumerate(periods, start=1):
+        kept[period.key] = keep(work, period, _answers(files, period), now)
+        work.progress("raw bars", number, len(periods))
+    settled = now - work.bar - getattr(source, "delay", timedelta())  # a bar that has not ended, or is held back, is yet to come
+    for stretch in stretches:
+        if stretch.start < settled:
+            _record(work, source.identity, replace(stretch, end=min(stretch.end, settled)), now)
+    inbox.forget(files)
+    return kept
+
+
+def _wanted(work: Workspace, symbols: Sequence[str] | None, start: datetime, end: datetime, *, again: bool) -> list[Stretch]:
+    if end <= start:
+        return []
+    if again:
+        return [Stretch(None if symbols is None else tuple(symbols), start, end)]
+    coverage = work.lake.read("coverage", [ALL])
+    holes = missing(coverage, work.source.identity, work.timeframe, symbols, start, end)
+    recheck = _recheck_from(work, end)
+    if recheck is None or recheck <= start:
+        return holes
+    # What was fetched before and is asked for again, apart from the holes themselves.
+    late = Stretch(None if symbols is None else tuple(symbols), max(recheck, start), end)
+    whole = [hole for hole in holes if hole.symbols == late.symbols and hole.start <= late.start and hole.end >= late.end]
+    return holes if whole else [*_outside(holes, late), late]
+
+
+def _outside(holes: Sequence[Stretch], late: Stretch) -> Iterator[Stretch]:
+    """The parts of holes that lie before the stretch that is asked for as a whole."""
+    for hole in holes:
+        if hole.start < late.start:
+            yield Stretch(hole.symbols, hole.start, min(hole.end, late.start))
+
+
+def _recheck_from(work: Workspace, end: datetime) -> datetime | None:
+    """The start of the latest sessions that were fetched before and are asked for again; None when none is asked for."""
+    count = work.settings.market.ingest.recheck_sessions
+    days = work.calendar.sessions(work.settings.market.start, end.date())[-count:] if count else []
+    return work.trading_day_start(days[0]) if days else None
+
+
+def _answers(files: Sequence[object], period: Period) -> pl.DataFrame:
+    empty = pl.DataFrame(schema=SOURCE_BAR_DTYPES)
+    if not files:
+        return empty
+    rows = pl.scan_parquet(files).filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))  # type: ignore[arg-type]
+    return pl.concat([empty, rows.collect(engine="in-memory")]).sort("symbol", "timestamp", maintain_order=True)
+
+
+def _record(work: Workspace, identity: str, stretch: Stretch, now: datetime) -> None:
+    work.lake.update("coverage", ALL, lambda known: covered(known, identity, work.timeframe, stretch, now), {"source": identity})

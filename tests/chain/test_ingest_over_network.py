@@ -1,0 +1,126 @@
+"""`harmony ingest` from venues over real connections: whole, gone on with after SIGKILL at a page, right after bursts of 429 and 500, never a row twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+from market.alpaca.alpaca_world import NOW, minutes
+from polars.testing import assert_frame_equal
+
+from harmony_pipeline.config import load_settings
+from harmony_pipeline.stages import ingest
+from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.testing.servers.alpaca import BROKEN, ENVIRONMENT, AlpacaServer, limited
+from harmony_pipeline.testing.servers.base import Fault, LocalServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+PATIENCE = "[market.patience]\nattempts = 8\nbase_seconds = 0.001\ncap_seconds = 0.01\n"
+SCRIPT = textwrap.dedent("""
+    import sys
+    from harmony_pipeline.config import load_settings
+    from harmony_pipeline.stages import ingest
+    from harmony_pipeline.stages.workspace import Workspace
+    work = Workspace(load_settings(sys.argv[1]))
+    ingest.raw_bars(work, work.trading_periods())
+""")
+
+
+@dataclass(frozen=True)
+class Venue:
+    """One network source: its server, the settings that lead there, where its pages are, and what it has."""
+
+    server: LocalServer
+    settings: str
+    pages: str
+    truth: pl.DataFrame
+    limited: Fault
+    broken: Fault
+
+
+@contextmanager
+def alpaca() -> Iterator[Venue]:
+    with AlpacaServer(minutes(), NOW, page_rows=400) as server:
+        names = sorted(minutes()["symbol"].unique())
+        market = (
+            f'source = "alpaca"\ntimeframe = "1Min"\nsymbols = {names}\nstart = 2023-01-03\nend = 2023-01-07\n'
+            f'[market.alpaca]\ndata_url = "{server.url}"\ntrading_url = "{server.url}"\npage_rows = 400\nrequests_per_minute = 100000\n'
+        )
+        yield Venue(server, market, "/v2/stocks/bars", minutes(), limited(), BROKEN)
+
+
+VENUES: dict[str, Callable[[], object]] = {"alpaca": alpaca}
+
+
+@pytest.fixture(params=sorted(VENUES))
+def venue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Venue]:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with VENUES[request.param]() as found:  # type: ignore[attr-defined]
+        yield found
+
+
+def settings_of(venue: Venue, folder: Path) -> Path:
+    file = folder / "harmony.toml"
+    file.write_text(f'[paths]\nlake = "lake"\nstate = "state"\n[market]\n{venue.settings}{PATIENCE}[market.ingest]\nrecheck_sessions = 0\n')
+    return file
+
+
+def ingested(file: Path) -> Workspace:
+    work = Workspace(load_settings(file))
+    ingest.raw_bars(work, work.trading_periods())
+    return work
+
+
+def pages_seen(venue: Venue) -> list[tuple[tuple[str, str], ...]]:
+    return [tuple(sorted(each.query.items())) for each in venue.server.seen if each.path.startswith(venue.pages) and each.fault is None]
+
+
+def assert_whole(work: Workspace, venue: Venue) -> None:
+    rows = work.lake.read("raw_bars")
+    assert not rows.select("symbol", "timestamp").is_duplicated().any()
+    columns = ["symbol", "timestamp", "open", "high", "low", "close", "volume"]
+    assert_frame_equal(rows.select(columns), venue.truth.sort("symbol", "timestamp").select(columns))
+
+
+def test_it_is_whole_and_a_second_ingest_asks_nothing(venue, tmp_path):
+    file = settings_of(venue, tmp_path)
+    assert_whole(ingested(file), venue)
+    seen = pages_seen(venue)
+    assert len(seen) == len(set(seen)) > 3
+    assert_whole(ingested(file), venue)
+    assert pages_seen(venue) == seen
+
+
+def test_bursts_of_429_and_500_change_nothing(venue, tmp_path):
+    venue.server.faults.add(*[venue.limited] * 4, *[venue.broken] * 3, path=venue.pages, after=1)
+    venue.server.faults.add(venue.broken, None, venue.limited, path=venue.pages, after=2)
+    assert_whole(ingested(settings_of(venue, tmp_path)), venue)
+    assert venue.server.faults.left == 0
+
+
+@pytest.mark.parametrize("page", [0, 1, 4])
+def test_killed_at_a_page_it_goes_on_from_there(venue, tmp_path, page):
+    file = settings_of(venue, tmp_path)
+    venue.server.faults.add(Fault(delay_seconds=60.0), path=venue.pages, after=page)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, str(file)], env=environment, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 90
+        while venue.server.faults.left and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said.decode()
+    before = pages_seen(venue)
+    assert len(before) == page
+    assert_whole(ingested(file), venue)
+    again = [asked for asked in pages_seen(venue)[page:] if asked in before]
+    assert len(again) <= 1, "only the pages of the piece that was under way may be asked for again"
