@@ -5,8 +5,7 @@ The law: every row of a file becomes exactly one raw row, with the file and line
 still lands in a period and is reported. Only a file as a whole can be refused: no columns, no rows, not readable.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from re import error as PatternError
@@ -17,11 +16,13 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
-from harmony_pipeline.market.sources.cells import Stamps, read_numbers, read_stamps, stripped
+from harmony_pipeline.market.sources.cells import Stamps, read_numbers, read_stamps
 from harmony_pipeline.market.sources.columns import CLOCK, OPTIONAL_NUMBERS, REQUIRED_NUMBERS, match_columns
 from harmony_pipeline.market.sources.locate import Located, expand_path, find_files
 from harmony_pipeline.market.sources.reference import read_corporate_actions, read_universe
+from harmony_pipeline.market.sources.stretches import Stretch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
 from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 
@@ -29,19 +30,6 @@ _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinf
 _REMEMBERED_ROWS = 3_000_000  # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by period
 
 _Signature = tuple[str, int, int, str]
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """Adjoining rows of one file, before their cells are typed; `marks` are sentences about whole rows, null where there is none."""
-
-    cells: pl.DataFrame
-    matched: dict[str, str]
-    stamps: pl.Series
-    marks: list[pl.Series]
-    rows: pl.Series
-    origin: str
-    stem: str
 
 
 class FileSource:
@@ -59,6 +47,7 @@ class FileSource:
         self.notes: list[str] = []
         self._parsed: dict[_Signature, tuple[list[pl.DataFrame], list[str]]] = {}
         self._spans: dict[_Signature, tuple[datetime, datetime]] = {}
+        self._seen = RememberedAxes()
 
     @property
     def identity(self) -> str:
@@ -75,6 +64,7 @@ class FileSource:
             raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
         self.notes = []
         files = find_files(self.settings.paths, self.base, self._reference_files(), self.notes)
+        wanted = None if symbols is None else {*symbols, ""}  # a row that lost its symbol belongs to everyone: it must be reported
         frames: list[pl.DataFrame] = []
         with_rows = 0
         for file in files:
@@ -82,16 +72,42 @@ class FileSource:
             if span is not None and (span[1] < start or span[0] >= end):
                 with_rows += 1
                 continue
-            read = self._parquet(file, timeframe, start, end) if file.is_parquet else self._text(file, timeframe)
+            read = self._parquet(file, timeframe, start, end, wanted) if file.is_parquet else self._text(file, timeframe)
             with_rows += len(read)
-            frames.extend(_within(frame, symbols, start, end) for frame in read)
+            frames.extend(read if file.is_parquet else (within(frame, wanted, start, end) for frame in read))
         if not with_rows:
             raise DataError(
                 f"{files[0].origin} has no rows{f' (nor have the {len(files) - 1} other files)' if files[1:] else ''}: fetch it again, or name another file"
             )
-        table = pl.concat([pl.DataFrame(schema=SOURCE_BAR_DTYPES), *frames]).sort(SOURCE_BAR_ORDER, maintain_order=True)
+        table = in_order(pl.concat(frames or [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]))
         self._note_absent(symbols, table, start, end)
         return table
+
+    def batches(self, start: datetime, end: datetime, timeframe: str, rows: int = 1_000_000) -> Iterator[pl.DataFrame]:
+        """`bars(None, start, end, timeframe)` in frames of whole symbols, in order, of about `rows` rows; one frame where a file is text, which is read whole."""
+        self.notes = []
+        files = find_files(self.settings.paths, self.base, self._reference_files(), self.notes)
+        groups: list[list[str]] = []
+        if all(file.is_parquet for file in files):
+            groups = in_groups(self._counts(files, timeframe, start, end), rows)
+        if len(groups) < 2:
+            yield self.bars(None, start, end, timeframe)
+            return
+        for group in groups:
+            read = [frame for file in files for frame in self._parquet(file, timeframe, start, end, set(group))]
+            yield in_order(pl.concat(read))
+
+    def _counts(self, files: Sequence[Located], timeframe: str, start: datetime, end: datetime) -> dict[str, int]:
+        """Rows of each symbol in the range, over all files (Parquet)."""
+        total: dict[str, int] = {}
+        for file in files:
+            span = self._spans.get(_signature(file.path, timeframe))
+            if span is not None and (span[1] < start or span[0] >= end):
+                continue
+            axes = self._axes(file, timeframe)
+            for name, count in ({} if axes is None else axes.counts(start, end)).items():
+                total[name] = total.get(name, 0) + count
+        return total
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Replays the files bar by bar at the source's timeframe: one frame a timestamp, then stops."""
@@ -156,29 +172,47 @@ class FileSource:
     def _typed_text(self, table: TextTable, timeframe: str) -> pl.DataFrame:
         matched = match_columns(table.cells.columns, self.settings.columns, table.origin)
         stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin)
-        return self._typed(_Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem), timeframe)
+        return self._typed(Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem), timeframe)
 
-    def _parquet(self, file: Located, timeframe: str, start: datetime, end: datetime) -> list[pl.DataFrame]:
-        """The timestamps are read first; the other columns only for the stretch of rows that the range needs."""
+    def _parquet(self, file: Located, timeframe: str, start: datetime, end: datetime, symbols: Collection[str] | None) -> list[pl.DataFrame]:
+        """Timestamps and symbols are read first; the other columns only for the stretch of rows that the question needs."""
         try:
-            scan = pl.scan_parquet(file.path)
-            matched = match_columns(scan.collect_schema().names(), self.settings.columns, file.origin)
-            times = scan.select(matched[name] for name in ("timestamp", CLOCK) if name in matched).collect(engine="in-memory")
-            if not times.height:
-                self.notes.append(f"{file.origin} is empty (no rows): fetch it again, or take it out")
+            axes = self._axes(file, timeframe)
+            if axes is None:
                 return []
-            stamps, unread = self._stamps(times, matched, timeframe, file.origin)
-            self._spans[_signature(file.path, timeframe)] = (stamps.min(), stamps.max())  # type: ignore[assignment]
-            inside = stamps.is_between(start, end, closed="left").arg_true()
+            chosen = axes.chosen(start, end, symbols)
+            inside = chosen.arg_true()
             if not len(inside):
                 return [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
             first, count = int(inside[0]), int(inside[-1]) - int(inside[0]) + 1
-            cells = scan.select(list(dict.fromkeys(matched.values()))).slice(first, count).collect(engine="in-memory")
+            cells = pl.scan_parquet(file.path).select(list(dict.fromkeys(axes.matched.values()))).slice(first, count).collect(engine="in-memory")
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(f"{file.origin} is not a whole Parquet file ({str(error).splitlines()[0]}): fetch it again") from None
         rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
-        stretch = _Stretch(cells, matched, stamps.slice(first, count), [unread.slice(first, count)], rows, file.origin, file.stem)
+        unread = axes.unread if axes.unread is not None else nothing_said(len(axes.stamps))
+        stretch = Stretch(cells, axes.matched, axes.stamps.slice(first, count), [unread.slice(first, count)], rows, file.origin, file.stem)
+        if len(inside) < count:
+            stretch = stretch.only(chosen.slice(first, count))
         return [self._typed(stretch, timeframe)]
+
+    def _axes(self, file: Located, timeframe: str) -> Axes | None:
+        """Time and symbol of every row; None when there is no row."""
+        signature = _signature(file.path, timeframe)
+        axes = self._seen.get(signature)
+        if axes is not None:
+            return axes
+        scan = pl.scan_parquet(file.path)
+        matched = match_columns(scan.collect_schema().names(), self.settings.columns, file.origin)
+        cells = scan.select(list(dict.fromkeys(matched[name] for name in ("timestamp", CLOCK, "symbol") if name in matched))).collect(engine="in-memory")
+        if not cells.height:
+            self.notes.append(f"{file.origin} is empty (no rows): fetch it again, or take it out")
+            return None
+        stamps, unread = self._stamps(cells, matched, timeframe, file.origin)
+        self._spans[signature] = (stamps.min(), stamps.max())  # type: ignore[assignment]
+        codes, names = coded(self._symbols(cells, matched, file.origin, file.stem)[0])
+        axes = Axes(matched, stamps, unread if unread.null_count() < len(unread) else None, codes, names)
+        self._seen.keep(signature, axes)
+        return axes
 
     def _stamps(self, cells: pl.DataFrame, matched: dict[str, str], timeframe: str, origin: str) -> tuple[pl.Series, pl.Series]:
         """Every row's timestamp, and for those that had to borrow one the sentence that says so."""
@@ -187,12 +221,12 @@ class FileSource:
             found = cells.select(pl.concat_str(pl.col(matched["timestamp"], matched[CLOCK]).cast(pl.String), separator=" ")).to_series().alias(found.name)
         read: Stamps = read_stamps(found, self.settings.timezone, self.settings.timestamp_format)
         instant = read.session_midnight(self.calendar.zone) if timeframe == "1Day" else read.instant
-        unread = pl.Series("unread", [None], pl.String).new_from_index(0, len(found))
+        unread = nothing_said(len(found))
         if not instant.null_count():
             return instant.alias("timestamp"), unread
         if instant.null_count() == len(instant):
             raise DataError(f"{origin} column '{found.name}' holds no readable time (its first value is '{found[0]}'): {self._stamp_cure()}")
-        sentence = pl.format(f"{found.name} is {{}}, expected a time: {self._stamp_cure()}", _quoted(found))
+        sentence = pl.format(f"{found.name} is {{}}, expected a time: {self._stamp_cure()}", quoted(found))
         unread = pl.DataFrame({"found": found, "instant": instant}).select(pl.when(pl.col("instant").is_null()).then(sentence.alias("unread")))["unread"]
         return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), unread
 
@@ -202,12 +236,12 @@ class FileSource:
         zone = self.settings.timezone
         return f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set market.files.timestamp_format, such as %m/%d/%Y"
 
-    def _typed(self, stretch: "_Stretch", timeframe: str) -> pl.DataFrame:
+    def _typed(self, stretch: Stretch, timeframe: str) -> pl.DataFrame:
         cells, matched = stretch.cells, stretch.matched
         numbers = {name: read_numbers(cells[matched[name]]) for name in (*REQUIRED_NUMBERS, *OPTIONAL_NUMBERS) if name in matched}
         symbol, nameless = self._symbols(cells, matched, stretch.origin, stretch.stem)
-        defects = [*stretch.marks, nameless, *(_unread_numbers(cells[matched[name]], values) for name, values in numbers.items())]
-        whole = pl.DataFrame({"timestamp": stretch.stamps, "row": stretch.rows, "symbol": symbol, "defect": _joined(defects), **numbers}).with_columns(
+        defects = [*stretch.marks, nameless, *(unread_numbers(cells[matched[name]], values) for name, values in numbers.items())]
+        whole = pl.DataFrame({"timestamp": stretch.stamps, "row": stretch.rows, "symbol": symbol, "defect": joined(defects), **numbers}).with_columns(
             timeframe=pl.lit(timeframe), source=pl.lit(self.name), origin=pl.lit(stretch.origin)
         )
         return whole.select(
@@ -217,7 +251,7 @@ class FileSource:
     def _symbols(self, cells: pl.DataFrame, matched: dict[str, str], origin: str, stem: str) -> tuple[pl.Series, pl.Series]:
         """Every row's symbol, from its column or else from the file's name; a row without one is kept under an empty name."""
         if "symbol" in matched:
-            symbol = stripped(cells[matched["symbol"]].cast(pl.String)).alias("symbol")
+            symbol = stripped_words(cells[matched["symbol"]].cast(pl.String)).alias("symbol")
             sentence = f"{matched['symbol']} is empty, expected a symbol: fill the cell"
             nameless = symbol.to_frame().select(pl.when(pl.col("symbol").is_null()).then(pl.lit(sentence)))[:, 0]
             return symbol.fill_null(""), nameless
@@ -250,34 +284,3 @@ def _signature(path: Path, timeframe: str) -> _Signature:
     """Changes when the file does."""
     stat = path.stat()
     return str(path), stat.st_mtime_ns, stat.st_size, timeframe
-
-
-def _within(frame: pl.DataFrame, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
-    wanted = pl.col("timestamp").is_between(start, end, closed="left")
-    if symbols is not None:
-        wanted &= pl.col("symbol").is_in([*symbols, ""])  # a row that lost its symbol belongs to everyone: it must be reported
-    return frame.filter(wanted)
-
-
-def _joined(sentences: list[pl.Series]) -> pl.Series:
-    """One text a row out of all the sentences about it; null where nothing was said."""
-    said = [sentence.alias(str(at)) for at, sentence in enumerate(sentences) if sentence.null_count() < len(sentence)]
-    if not said:
-        return sentences[0].alias("defect")
-    text = pl.DataFrame(said).select(pl.concat_str(pl.all(), separator="; ", ignore_nulls=True).alias("defect"))
-    return text.select(pl.when(pl.col("defect") != "").then("defect"))["defect"]
-
-
-def _unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
-    """The sentence about every cell that holds something which is no number."""
-    if values.null_count() == found.null_count():
-        return pl.Series([None], dtype=pl.String).new_from_index(0, len(found))
-    text = stripped(found.cast(pl.String))
-    sentence = pl.format(f"{found.name} is {{}}, expected a number: correct the cell", _quoted(text.alias("found")))
-    table = pl.DataFrame({"found": text, "value": values})
-    return table.select(pl.when(pl.col("value").is_null() & pl.col("found").is_not_null()).then(sentence))[:, 0]
-
-
-def _quoted(found: pl.Series) -> pl.Expr:
-    text = pl.col("found").cast(pl.String)
-    return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(pl.format("'{}'", text.str.slice(0, 80)))

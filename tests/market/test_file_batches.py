@@ -1,0 +1,83 @@
+"""Reading files some symbols at a time gives the rows of reading them whole, each once, whatever lies in them and in which order."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.sources.axes import in_groups
+from harmony_pipeline.market.sources.files import FileSource
+
+NYSE = Calendar.named("XNYS")
+NAMES, VOLUMES = ["AAA", "BBB", " CCC ", "DDD", "", "nan", None], [100.0, float("inf"), None]
+START, END = datetime(2024, 1, 3, tzinfo=UTC), datetime(2024, 1, 9, tzinfo=UTC)
+
+
+def source(folder: Path) -> FileSource:
+    return FileSource(FileSourceSettings(paths=(str(folder),)), NYSE, folder)
+
+
+def vendor_rows(seed: int, rows: int, *, stamps_as_text: bool, sort: bool) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    begin = int(datetime(2024, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000
+    stamp = pl.Series(begin + rng.integers(0, 9 * 1440, rows) * 60_000_000).cast(pl.Datetime("us", "UTC"))
+    frame = pl.DataFrame(
+        {
+            "timestamp": stamp,
+            "symbol": [NAMES[at] for at in rng.integers(0, len(NAMES), rows)],
+            **{name: rng.uniform(1.0, 9.0, rows) for name in ("open", "high", "low", "close")},
+            "volume": [VOLUMES[at] for at in rng.integers(0, len(VOLUMES), rows)],
+        },
+        schema_overrides={"symbol": pl.String, "volume": pl.Float64},
+    )
+    if sort:
+        frame = frame.sort("symbol", "timestamp")
+    if stamps_as_text:
+        text = pl.col("timestamp").dt.strftime("%Y-%m-%d %H:%M:%S")
+        frame = frame.with_columns(timestamp=pl.when(pl.int_range(pl.len()) % 5 == 3).then(pl.lit("no time")).otherwise(text))
+    return frame
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    files=st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 60), st.booleans(), st.booleans()), min_size=1, max_size=3),
+    rows=st.integers(1, 50),
+)
+def test_batches_are_the_whole_cut_between_symbols(files: list[tuple[int, int, bool, bool]], rows: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (seed, height, as_text, sort) in enumerate(files):
+            vendor_rows(seed, height, stamps_as_text=as_text and height > 5, sort=sort).write_parquet(Path(folder) / f"{number}.parquet", row_group_size=16)
+        whole = source(Path(folder)).bars(None, START, END, "1Min")
+        asked = source(Path(folder))
+        batches = list(asked.batches(START, END, "1Min", rows))
+        assert_frame_equal(pl.concat(batches), whole)
+        assert_frame_equal(pl.concat(asked.batches(START, END, "1Min", rows)), whole)  # from what was remembered
+    symbols = [set(batch["symbol"]) for batch in batches]
+    assert sum(map(len, symbols)) == len(set().union(*symbols))
+    assert all(batch.height >= rows for batch in batches[:-1])
+
+
+def test_text_comes_as_one_batch(tmp_path: Path) -> None:
+    vendor_rows(1, 50, stamps_as_text=False, sort=True).with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_csv(tmp_path / "one.csv")
+    batches = list(source(tmp_path).batches(START, END, "1Min", 5))
+    assert len(batches) == 1
+    assert_frame_equal(batches[0], source(tmp_path).bars(None, START, END, "1Min"))
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    reader = source(tmp_path)
+    for seed in (1, 2):
+        vendor_rows(seed, 40 + seed, stamps_as_text=False, sort=False).write_parquet(tmp_path / "one.parquet")
+        assert_frame_equal(reader.bars(None, START, END, "1Min"), source(tmp_path).bars(None, START, END, "1Min"))
+
+
+def test_groups_hold_whole_names_in_order() -> None:
+    assert in_groups({"B": 3, "A": 1, "C": 5, "D": 1}, 4) == [["A", "B"], ["C"], ["D"]]
+    assert in_groups({}, 4) == [[]]
