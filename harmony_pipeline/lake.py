@@ -181,6 +181,13 @@ class Lake:
         with self._writable().writing(self.tables[table], partition, made_from or {}) as stream:
             yield stream
 
+    @contextmanager
+    def updating(self, table: str, partition: str, made_from: Mapping[str, str] | None = None) -> Iterator[Stream]:
+        """Like `writing`, and nobody else writes the partition from the first line of the block on: read it there a batch at a time and append what it becomes."""
+        writer, schema = self._writable(), self.tables[table]
+        with writer.holding(table, partition) as hold, writer.writing(schema, partition, made_from or {}, hold) as stream:
+            yield stream
+
     def versions(self, table: str, partition: str) -> list[Version]:
         """Every version of a partition that is kept, oldest first; under `as_of` those that were known then."""
         versions = self._history.versions(table, partition)

@@ -8,9 +8,11 @@ is ever overwritten.
 The order makes it safe to kill at any moment: answer on disk, rows in the lake, stretch recorded as covered, answer removed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
 
 import polars as pl
 
@@ -18,12 +20,12 @@ from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
 from harmony_pipeline.market.ingest.inbox import Inbox
 from harmony_pipeline.market.ingest.versions import merge_versions
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
-_COUNTS = ("received", "merged", "corrected")
+_BATCH_ROWS = 1_000_000  # rows merged at a time: about 200 MB with what is known of them
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,55 @@ def is_remote(source: MarketDataSource) -> bool:
     return bool(getattr(source, "remote", True))
 
 
-def keep(work: Workspace, period: Period, received: pl.DataFrame, now: datetime) -> Kept:
-    """Add what is new of `received` (columns of a source, any period's rows) to one period's raw bars, as learned `now`."""
-    rows = received.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))
-    counts: dict[str, int] = {}
+def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now: datetime) -> Kept:
+    """Add what is new of `received` to one period's raw bars, as learned `now`.
 
-    def grown(known: pl.DataFrame) -> pl.DataFrame:
-        merged = merge_versions(known, rows, now)
-        counts.update({name: getattr(merged, name) for name in _COUNTS}, added=merged.rows.height, rows=known.height + merged.rows.height)
+    The frames (columns of a source, rows of this period) hold whole symbols in ascending order. Several of them are merged one after the other, so that
+    memory holds one frame and what is known of its symbols.
+    """
+    frames = iter(received)
+    first = next(frames, pl.DataFrame(schema=SOURCE_BAR_DTYPES))
+    second = next(frames, None)
+    made_from = {"source": work.source.identity}
+    counts = _Counts()
+    if second is None:
+        work.lake.update("raw_bars", period.key, lambda known: counts.grown(known, first, now), made_from)
+        return counts.kept()
+    with work.lake.updating("raw_bars", period.key, made_from) as out:
+        for frame, symbols in _ranges(chain([first, second], frames)):
+            known = work.lake.scan("raw_bars", [period.key]).filter(symbols).collect(engine="in-memory")
+            out.append(counts.grown(known, frame, now))
+    return counts.kept()
+
+
+class _Counts:
+    """What became of received rows, added up over frames."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(("received", "merged", "added", "corrected", "rows"), 0)
+
+    def grown(self, known: pl.DataFrame, received: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """`known` with the new versions."""
+        merged = merge_versions(known, received, now)
+        new = {"received": merged.received, "merged": merged.merged, "added": merged.rows.height, "corrected": merged.corrected}
+        for name, count in {**new, "rows": known.height + merged.rows.height}.items():
+            self.counts[name] += count
         return pl.concat([known, merged.rows]) if merged.rows.height else known
 
-    work.lake.update("raw_bars", period.key, grown, {"source": work.source.identity})
-    return Kept(counts["received"], counts["merged"], counts["added"], counts["corrected"], counts["rows"])
+    def kept(self) -> Kept:
+        """The sums."""
+        return Kept(**self.counts)
+
+
+def _ranges(frames: Iterator[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.Expr]]:
+    """Each frame with the stretch of the alphabet that it stands for: from behind the last symbol of the one before; the last frame has the rest."""
+    symbol, after = pl.col("symbol"), pl.lit(value=True)
+    held = next(frames)
+    for following in frames:
+        last = held["symbol"][-1]
+        yield held, after & (symbol <= last)
+        held, after = following, symbol > last
+    yield held, after
 
 
 # --- sources on this machine ------------------------------------------------------------------------------------------
@@ -87,11 +126,19 @@ def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes:
     symbols = None if market.source == "files" else list(market.symbols) or None  # strangers in a file are quarantined, not overlooked
     kept = {}
     for number, period in enumerate(periods, start=1):
-        received = work.source.bars(symbols, period.start, min(period.end, work.market_close), market.timeframe)
-        kept[period.key] = keep(work, period, received, now)
+        kept[period.key] = keep(work, period, _read_here(work.source, symbols, period.start, min(period.end, work.market_close), market.timeframe), now)
         notes.extend(getattr(work.source, "notes", []))
         work.progress("raw bars", number, len(periods))
     return kept
+
+
+def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> Iterator[pl.DataFrame]:
+    """Rows of a source on this machine, some symbols at a time where it can."""
+    batches = getattr(source, "batches", None)
+    if symbols is None and batches is not None:
+        yield from batches(start, end, timeframe, _BATCH_ROWS)
+    else:
+        yield source.bars(symbols, start, end, timeframe)
 
 
 # --- sources over a network -------------------------------------------------------------------------------------------
@@ -152,12 +199,15 @@ def _recheck_from(work: Workspace, end: datetime) -> datetime | None:
     return work.trading_day_start(days[0]) if days else None
 
 
-def _answers(files: Sequence[object], period: Period) -> pl.DataFrame:
-    empty = pl.DataFrame(schema=SOURCE_BAR_DTYPES)
+def _answers(files: Sequence[Path], period: Period) -> Iterator[pl.DataFrame]:
+    """A period's rows in the answers, some symbols at a time, sorted as a source sorts them."""
     if not files:
-        return empty
-    rows = pl.scan_parquet(files).filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))  # type: ignore[arg-type]
-    return pl.concat([empty, rows.collect(engine="in-memory")]).sort("symbol", "timestamp", maintain_order=True)
+        return
+    rows = pl.scan_parquet(list(files)).filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))
+    counts = rows.group_by("symbol").len().sort("symbol").collect(engine="in-memory")
+    group = (pl.col("len").cum_sum() - 1) // _BATCH_ROWS
+    for names in counts.group_by(group.alias("group"), maintain_order=True).agg("symbol")["symbol"].to_list():
+        yield rows.filter(pl.col("symbol").is_in(names)).collect(engine="in-memory").sort(SOURCE_BAR_ORDER, maintain_order=True)
 
 
 def _record(work: Workspace, identity: str, stretch: Stretch, now: datetime) -> None:

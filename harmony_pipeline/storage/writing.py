@@ -7,7 +7,7 @@ which it is known, and when something else made them, its footer alone is renewe
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,8 +81,8 @@ class Writer:
         return self._commit(table, partition, draft, made_from, hold)
 
     @contextmanager
-    def writing(self, table: Table, partition: str, made_from: Mapping[str, str]) -> Iterator[Stream]:
-        """Stream batches into a partition; published when the block ends well, and only then."""
+    def writing(self, table: Table, partition: str, made_from: Mapping[str, str], hold: Hold | None = None) -> Iterator[Stream]:
+        """Stream batches into a partition; published when the block ends well, and only then: under `hold`, or else under a lock taken for that."""
         name = present_name(table.name, partition)
         temporary = self.store.scratch(name)
         try:
@@ -92,11 +92,11 @@ class Writer:
             except BaseException:
                 stream.abandon()
                 raise
-            stream.written = self._finish(table, partition, stream, temporary, made_from)
+            stream.written = self._finish(table, partition, stream, temporary, made_from, hold)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _finish(self, table: Table, partition: str, stream: Stream, temporary: Path, made_from: Mapping[str, str]) -> Written:
+    def _finish(self, table: Table, partition: str, stream: Stream, temporary: Path, made_from: Mapping[str, str], hold: Hold | None) -> Written:
         """Commit a stream under the lock. The manifest goes into its footer last, when everything about the rows is known."""
 
         def past_hash(until: datetime) -> str:
@@ -117,10 +117,10 @@ class Writer:
                 copy.seal(manifest)
 
         digest = stream.digest
-        with self.holding(table.name, partition) as hold:
+        with nullcontext(hold) if hold is not None else self.holding(table.name, partition) as held:
             draft = _Draft(digest.rows, digest.text(), stream.learned, past_hash, fill)
             try:
-                return self._commit(table, partition, draft, made_from, hold)
+                return self._commit(table, partition, draft, made_from, held)
             finally:
                 stream.abandon()
 

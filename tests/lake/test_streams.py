@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lake.lake_rows import many_bars
 
+from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import Lake
 
 BARS = many_bars(symbols=9, minutes=40)
@@ -76,3 +77,26 @@ def test_more_partitions_than_a_process_may_open_are_scanned_in_order(tmp_path):
     assert rows["symbol"].unique(maintain_order=True).to_list() == [f"S{key.zfill(5)}" for key in keys]
     assert few.height == 2
     assert first["symbol"].to_list() == ["S00000", "S00000", "S00001"]
+
+
+def test_from_the_first_line_of_an_update_on_nobody_else_writes_the_partition(tmp_path):
+    lake, other = Lake(tmp_path).open(), Lake(tmp_path, lock_timeout_seconds=0.05)
+    lake.write("corporate_actions", "all", lake.tables["corporate_actions"].empty())
+    with lake.updating("corporate_actions", "all") as out:
+        with pytest.raises(DataError, match="is being written by"):
+            other.write("corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "differently"})
+        for frame in lake.batches("corporate_actions", "all"):
+            out.append(frame)
+    assert out.written is not None
+    other.write("corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "differently"})
+    assert other.manifest("corporate_actions", "all")["made_from"] == {"made": "differently"}
+
+
+def test_an_update_that_fails_changes_nothing_and_lets_go(tmp_path):
+    lake = Lake(tmp_path, lock_timeout_seconds=0.05).open()
+    lake.write("corporate_actions", "all", lake.tables["corporate_actions"].empty())
+    before = lake.manifest("corporate_actions", "all")
+    with pytest.raises(RuntimeError, match="stop"), lake.updating("corporate_actions", "all", {"made": "never"}):
+        raise RuntimeError("stop")
+    assert lake.manifest("corporate_actions", "all") == before
+    lake.write("corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "again"})

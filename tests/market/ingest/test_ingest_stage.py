@@ -122,3 +122,29 @@ def test_a_correction_of_long_ago_is_learned_when_asked_again(tmp_path):
     assert work.lake.read("raw_bars").filter(pl.col("symbol") == row["symbol"]).select("timestamp").is_unique().all()
     ingested(work, again=True)
     assert work.lake.read("raw_bars").filter((pl.col("symbol") == row["symbol"]) & (pl.col("timestamp") == row["timestamp"])).height == 2
+
+
+@pytest.mark.parametrize("rows", [1, 100, 500])
+def test_merging_some_symbols_at_a_time_gives_the_same_lake(whole, tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(ingest, "_BATCH_ROWS", rows)
+    work, venue = market_over(tmp_path)
+    ingested(work)
+    assert bars_of(work).equals(bars_of(whole[0]))
+    row = work.lake.read("raw_bars").row(5, named=True)
+    venue.corrections[row["symbol"], row["timestamp"]] = row["close"] * 1.01
+    told = ingest.raw_bars(work, work.trading_periods(), again=True)
+    assert told.facts["of these corrections"] == told.facts["new rows"] == 1
+    assert told.facts["rows received"] == told.facts["new rows"] + told.facts["rows known before (merged)"]
+    assert work.lake.read("raw_bars").height == bars_of(whole[0]).height + 1
+
+
+def test_symbols_that_the_source_no_longer_has_stay(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest, "_BATCH_ROWS", 1)
+    work, _ = market_over(tmp_path)
+    ingested(work)
+    names = work.settings.market.symbols
+    for left in ((names[0],), (names[1],), (names[2],), names[1:], (names[0], names[2])):
+        fewer = tiny_market(tmp_path, symbols=left, end=date(2024, 3, 1))
+        fewer.__dict__["source"] = work.source
+        ingest.raw_bars(fewer, fewer.trading_periods(), again=True)
+        assert bars_of(work).equals(bars_of(whole[0])), left
