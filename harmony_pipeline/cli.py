@@ -75,6 +75,25 @@ def ingest(
 
 
 @app.command()
+def ticks(
+    context: typer.Context,
+    first: Annotated[str | None, typer.Option("--from", help="first trading day; default: the last day of the market")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="last trading day; default: the same as --from")] = None,
+) -> None:
+    """Fetch quotes and trades of trading days, validate them, and account for every row."""
+    from harmony_pipeline.runs import keys_between
+    from harmony_pipeline.stages.ticks import offered
+
+    with _runner(context) as runner:
+        tables = offered(runner.work)
+        days = runner.partition_keys(tables[0])
+        start = first or last or days[-1]
+        chosen = keys_between(days, start, last or start, tables[0])
+        runner.materialize(tables, chosen[0], chosen[-1])
+    _made(context, ", ".join(tables), chosen, 'sql "select * from tick_counts"')
+
+
+@app.command()
 def backfill(
     context: typer.Context,
     asset: Annotated[str, typer.Argument(help="an asset, or a job: research, retrain, evaluate, daily_scan")],

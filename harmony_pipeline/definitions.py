@@ -18,6 +18,7 @@ from assets.partitions import build_partitions
 from assets.promotion import promotion_assets
 from assets.research import research_assets
 from assets.scanner import scanner_assets
+from assets.ticks import tick_assets
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.stages.workspace import Workspace
 from resources.workspace import build_resources
@@ -40,6 +41,7 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
     automation = build_automation(work)
     assets = [
         *market_assets(partitions),
+        *tick_assets(partitions),
         *research_assets(partitions),
         *model_assets(partitions),
         *backtest_assets(partitions),

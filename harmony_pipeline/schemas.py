@@ -120,12 +120,13 @@ BARS = Table(
 )
 QUARANTINE = Table(
     "quarantine",
-    "One row per raw row that is not in bars.",
+    "One row per raw row that is not in bars, and per quote or trade received that was not kept (partitions quote-DAY and trade-DAY).",
     "trading",
     ("symbol", "timestamp", "source", "row"),
     {
-        **_ID,
-        **_STAMP,
+        "symbol": Column(TEXT),
+        "timeframe": Column(TEXT, "1Min, 15Min, 1Hour, 1Day, ...; quote or trade for ticks"),
+        "timestamp": Column(TIME, "start of the bar, UTC; when a tick happened"),
         "source": Column(TEXT),
         "origin": Column(TEXT, "", True),
         "row": Column(WHOLE, "where it came from", True),
@@ -147,7 +148,7 @@ QUOTE_TICKS = Table(
     "quote_ticks",
     "Changes of the national best bid and offer.",
     "day",
-    ("symbol", "timestamp", "row"),
+    ("symbol", "timestamp", "origin", "row"),
     {
         **_TICK,
         "bid": Column(REAL, "raw price; null: no bid", True),
@@ -162,7 +163,7 @@ TRADE_TICKS = Table(
     "trade_ticks",
     "Every trade as reported.",
     "day",
-    ("symbol", "timestamp", "row"),
+    ("symbol", "timestamp", "origin", "row"),
     {
         **_TICK,
         "price": Column(REAL, "raw price", True),
@@ -172,6 +173,20 @@ TRADE_TICKS = Table(
         "suspicious": Column(FLAG, "marked by the supplier", True),
         "trade_id": Column(TEXT, "", True),
         **_LEARNED,
+    },
+)
+TICK_COUNTS = Table(
+    "tick_counts",
+    "What became of the quotes and trades received for a day: received = kept + quarantined + merged. Partitions quote-DAY and trade-DAY.",
+    "day",
+    ("timeframe", "symbol"),
+    {
+        "timeframe": Column(TEXT, "quote or trade"),
+        "symbol": Column(TEXT),
+        "received": Column(WHOLE, "rows"),
+        "kept": Column(WHOLE, "rows in quote_ticks or trade_ticks"),
+        "quarantined": Column(WHOLE, "rows in quarantine"),
+        "merged": Column(WHOLE, "rows that another file had told already"),
     },
 )
 CORPORATE_ACTIONS = Table(
@@ -657,6 +672,7 @@ TABLES: dict[str, Table] = {
         QUARANTINE,
         QUOTE_TICKS,
         TRADE_TICKS,
+        TICK_COUNTS,
         CORPORATE_ACTIONS,
         DAILY_SUMMARY,
         GAPS,

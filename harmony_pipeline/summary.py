@@ -59,7 +59,7 @@ def _market(work: Workspace) -> Text:
         .collect()
         .row(0, named=True)
     )
-    raw, bars, quarantine = (_count(work, table) for table in ("raw_bars", "bars", "quarantine"))
+    raw, bars, quarantine = _count(work, "raw_bars"), _count(work, "bars"), _count(work, "quarantine", "timeframe not in ('quote', 'trade')")
     first, last = (f"{span[key]:%Y-%m-%d}" if span[key] else "-" for key in ("first", "last"))
     closes = "the accounting closes" if raw == bars + quarantine else "THE ACCOUNTING DOES NOT CLOSE"
     lines = [f"bars      {bars:,} of {span['symbols']} symbols, {first} to {last}; {raw:,} raw = {bars:,} + {quarantine:,} quarantined ({closes})"]

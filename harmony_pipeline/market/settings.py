@@ -22,6 +22,10 @@ class FileSourceSettings(Part):
     symbol_from_filename: str = Field(r"^([A-Z0-9.\-^]+)", description="regular expression; group 1 of the file's stem is the symbol, when no column holds it")
     timezone: str = Field("UTC", description="zone of timestamps that carry none")
     timestamp_format: str | None = Field(None, description="strptime format, where the usual ones do not fit")
+    quotes: tuple[str, ...] = Field((), description="files, folders or globs of best bids and offers")
+    trades: tuple[str, ...] = Field((), description="files, folders or globs of single trades")
+    quote_columns: dict[str, str] = Field({}, description="as columns, for the files of quotes")
+    trade_columns: dict[str, str] = Field({}, description="as columns, for the files of trades")
     corporate_actions: str | None = Field(None, description="CSV of symbol,date,kind,value")
     universe: str | None = Field(None, description="CSV of the columns of the `universe` view")
 
@@ -129,6 +133,16 @@ class IngestSettings(Part):
     recheck_sessions: int = Field(2, ge=0, description="latest sessions asked for again at each ingest, so that late corrections are learned")
 
 
+class TickSettings(Part):
+    """Quotes and trades: which are kept, and how their conditions are written; see docs/ticks.md."""
+
+    condition_codes: Literal["sip", "lean", "none"] = Field(
+        "sip", description="trade conditions as the tapes' letters, as QuantConnect's flags, or not looked at"
+    )
+    locked_quotes: Literal["keep", "warn", "quarantine"] = Field("keep", description="bid equal to ask")
+    crossed_quotes: Literal["warn", "quarantine"] = Field("quarantine", description="bid above ask; warn keeps them")
+
+
 class PartitionSettings(Part):
     """How time is cut. A trading period holds bars; a retraining period holds one model."""
 
@@ -157,6 +171,7 @@ class MarketSettings(Part):
     quality: QualitySettings = QualitySettings()
     gaps: GapSettings = GapSettings()
     ingest: IngestSettings = IngestSettings()
+    ticks: TickSettings = TickSettings()
     partitions: PartitionSettings = PartitionSettings()
 
 

@@ -5,11 +5,11 @@ with counts as (
     union all
     select partition, 0, count(*), 0 from bars group by partition
     union all
-    select partition, 0, 0, count(*) from quarantine group by partition
+    select partition, 0, 0, count(*) from quarantine where timeframe not in ('quote', 'trade') group by partition
 )
 select partition, sum(raw_rows) as raw_rows, sum(bar_rows) as bar_rows, sum(quarantined) as quarantined
 from counts
-where partition in (select partition from bars union select partition from quarantine)
+where partition in (select partition from bars union select partition from quarantine where timeframe not in ('quote', 'trade'))
 group by partition
 having sum(raw_rows) <> sum(bar_rows) + sum(quarantined)
 order by partition;

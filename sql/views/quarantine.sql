@@ -1,9 +1,9 @@
--- quarantine: One row per raw row that is not in bars.
+-- quarantine: One row per raw row that is not in bars, and per quote or trade received that was not kept (partitions quote-DAY and trade-DAY).
 -- grain: one row per (symbol, timestamp, source, row), in that order
 -- columns:
 --   symbol
---   timeframe: 1Min, 15Min, 1Hour, 1Day, ...
---   timestamp: start of the bar, UTC
+--   timeframe: 1Min, 15Min, 1Hour, 1Day, ...; quote or trade for ticks
+--   timestamp: start of the bar, UTC; when a tick happened
 --   source
 --   origin (nullable)
 --   row: where it came from (nullable)

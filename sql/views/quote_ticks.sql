@@ -1,5 +1,5 @@
 -- quote_ticks: Changes of the national best bid and offer.
--- grain: one row per (symbol, timestamp, row), in that order
+-- grain: one row per (symbol, timestamp, origin, row), in that order
 -- columns:
 --   symbol
 --   timestamp: when it happened, UTC
@@ -28,4 +28,4 @@ select
     "row",
     partition
 from read_parquet('{lake}/quote_ticks/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp, row;
+order by symbol, timestamp, origin, row;

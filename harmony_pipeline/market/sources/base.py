@@ -94,12 +94,16 @@ class MarketDataSource(Protocol):
 
 @runtime_checkable
 class TickSource(Protocol):
-    """Quotes and trades, where a supplier has them. The obligations of `MarketDataSource.bars` hold: half-open, sorted, raw, a pure function."""
+    """Quotes and trades, where a supplier has them. The obligations of `MarketDataSource.bars` hold: half-open, sorted, raw, a pure function.
 
-    def quotes(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    A source whose cells may be unreadable hands over the text column `defect` beside those of the table, as with bars. Ticks of one timestamp stand in
+    the order of the tape (`origin`, `row`). A source that can name every symbol itself takes `symbols` None for all.
+    """
+
+    def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """Changes of the national best bid and offer, in the columns of SOURCE_QUOTE_DTYPES, sorted by QUOTE_TICKS.key."""
         ...
 
-    def trades(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """Every trade, in the columns of SOURCE_TRADE_DTYPES, sorted by TRADE_TICKS.key."""
         ...

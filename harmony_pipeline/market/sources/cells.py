@@ -79,6 +79,19 @@ def read_numbers(cells: pl.Series) -> pl.Series:
     return table.select(pl.when(pl.col("value").is_finite()).then("value"))["value"]
 
 
+def read_flags(cells: pl.Series) -> pl.Series:
+    """Cells as Boolean; null where they say neither yes nor no."""
+    if cells.dtype == pl.Boolean:
+        return cells
+    words = {"true": True, "t": True, "yes": True, "y": True, "1": True, "false": False, "f": False, "no": False, "n": False, "0": False}
+    return stripped(cells.cast(pl.String)).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+
+
+def read_texts(cells: pl.Series) -> pl.Series:
+    """Cells as text; a list of codes is written with commas between."""
+    return stripped(cells.cast(pl.List(pl.String)).list.join(",") if isinstance(cells.dtype, pl.List) else cells.cast(pl.String))
+
+
 def read_stamps(cells: pl.Series, zone: str, pattern: str | None) -> Stamps:
     """Cells of any usual type as instants; null where unreadable. Raises ConfigError when the zone or the pattern cannot be used."""
     try:

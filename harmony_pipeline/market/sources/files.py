@@ -1,4 +1,4 @@
-"""Bars from CSV and Parquet files, as they lie there.
+"""Bars, quotes and trades from CSV and Parquet files, as they lie there.
 
 The law: every row of a file becomes exactly one raw row, with the file and line it came from. A cell that cannot be read is null and
 `defect` quotes it; a row whose timestamp cannot be read takes that of the nearest readable row before it in the file (else after it), so that it
@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from re import error as PatternError
-from re import search
+from re import search, sub
 
 import polars as pl
 
@@ -17,17 +17,19 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
 from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
-from harmony_pipeline.market.sources.cells import Stamps, read_numbers, read_stamps
-from harmony_pipeline.market.sources.columns import CLOCK, OPTIONAL_NUMBERS, REQUIRED_NUMBERS, match_columns
+from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, Request
+from harmony_pipeline.market.sources.cells import Stamps, read_flags, read_numbers, read_stamps, read_texts
+from harmony_pipeline.market.sources.columns import CLOCK, match_columns
 from harmony_pipeline.market.sources.locate import Located, expand_path, find_files
 from harmony_pipeline.market.sources.reference import read_corporate_actions, read_universe
+from harmony_pipeline.market.sources.row_kinds import QUOTE, TRADE, row_kind
 from harmony_pipeline.market.sources.stretches import Stretch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
 from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _REMEMBERED_ROWS = 3_000_000  # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by period
+_TICK_PREFIX = r"^(trades?|quotes?|ticks?|nbbo)[_\-. ]+"  # `trades_BAC_2013-10-08` is of BAC
 
 _Signature = tuple[str, int, int, str]
 
@@ -62,8 +64,19 @@ class FileSource:
         """Every row of the files in `start <= timestamp < end`. Raises DataError for a file that cannot be used, ConfigError for a setting."""
         if timeframe not in TIMEFRAME_MINUTES:
             raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
+        return self._read("paths", symbols, start, end, timeframe)
+
+    def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
+        """Every row of the files that `market.files.quotes` names; the columns of SOURCE_QUOTE_DTYPES and `defect`. Raises as `bars` does."""
+        return self._read("quotes", symbols, start, end, QUOTE)
+
+    def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
+        """Every row of the files that `market.files.trades` names; the columns of SOURCE_TRADE_DTYPES and `defect`. Raises as `bars` does."""
+        return self._read("trades", symbols, start, end, TRADE)
+
+    def _read(self, key: str, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         self.notes = []
-        files = find_files(self.settings.paths, self.base, self._reference_files(), self.notes)
+        files = find_files(getattr(self.settings, key), self.base, self._reference_files(), self.notes, f"market.files.{key}")
         wanted = None if symbols is None else {*symbols, ""}  # a row that lost its symbol belongs to everyone: it must be reported
         frames: list[pl.DataFrame] = []
         with_rows = 0
@@ -79,7 +92,7 @@ class FileSource:
             raise DataError(
                 f"{files[0].origin} has no rows{f' (nor have the {len(files) - 1} other files)' if files[1:] else ''}: fetch it again, or name another file"
             )
-        table = in_order(pl.concat(frames or [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]))
+        table = in_order(pl.concat(frames or [pl.DataFrame(schema=row_kind(timeframe).dtypes)]))
         self._note_absent(symbols, table, start, end)
         return table
 
@@ -156,21 +169,25 @@ class FileSource:
         signature = _signature(file.path, timeframe)
         if signature not in self._parsed:
             tables = list(read_text_tables(file.path, file.origin))
-            empty = [note for table in tables if (note := self._emptiness(table))]
+            empty = [note for table in tables if (note := self._emptiness(table, timeframe))]
             self._remember(signature, [self._typed_text(table, timeframe) for table in tables if table.cells.height], empty)
         frames, notes = self._parsed[signature]
         self.notes.extend(notes)
         return frames
 
-    def _emptiness(self, table: TextTable) -> str | None:
+    def _emptiness(self, table: TextTable, timeframe: str) -> str | None:
         """What to say of a table without rows; its header must be right all the same."""
         if table.cells.width:
-            match_columns(table.cells.columns, self.settings.columns, table.origin)
+            self._matched(table.cells.columns, table.origin, timeframe)
         found = "only a header" if table.cells.width else "no text at all"
         return None if table.cells.height else f"{table.origin} is empty ({found}): fetch it again, or take it out"
 
+    def _matched(self, found: Sequence[str], origin: str, timeframe: str) -> dict[str, str]:
+        ours = row_kind(timeframe).columns
+        return match_columns(found, getattr(self.settings, ours.setting), origin, ours)
+
     def _typed_text(self, table: TextTable, timeframe: str) -> pl.DataFrame:
-        matched = match_columns(table.cells.columns, self.settings.columns, table.origin)
+        matched = self._matched(table.cells.columns, table.origin, timeframe)
         stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin)
         return self._typed(Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem), timeframe)
 
@@ -183,7 +200,7 @@ class FileSource:
             chosen = axes.chosen(start, end, symbols)
             inside = chosen.arg_true()
             if not len(inside):
-                return [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
+                return [pl.DataFrame(schema=row_kind(timeframe).dtypes)]
             first, count = int(inside[0]), int(inside[-1]) - int(inside[0]) + 1
             cells = pl.scan_parquet(file.path).select(list(dict.fromkeys(axes.matched.values()))).slice(first, count).collect(engine="in-memory")
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -202,7 +219,7 @@ class FileSource:
         if axes is not None:
             return axes
         scan = pl.scan_parquet(file.path)
-        matched = match_columns(scan.collect_schema().names(), self.settings.columns, file.origin)
+        matched = self._matched(scan.collect_schema().names(), file.origin, timeframe)
         cells = scan.select(list(dict.fromkeys(matched[name] for name in ("timestamp", CLOCK, "symbol") if name in matched))).collect(engine="in-memory")
         if not cells.height:
             self.notes.append(f"{file.origin} is empty (no rows): fetch it again, or take it out")
@@ -237,16 +254,15 @@ class FileSource:
         return f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set market.files.timestamp_format, such as %m/%d/%Y"
 
     def _typed(self, stretch: Stretch, timeframe: str) -> pl.DataFrame:
-        cells, matched = stretch.cells, stretch.matched
-        numbers = {name: read_numbers(cells[matched[name]]) for name in (*REQUIRED_NUMBERS, *OPTIONAL_NUMBERS) if name in matched}
+        cells, matched, kind = stretch.cells, stretch.matched, row_kind(timeframe)
+        numbers = {name: read_numbers(cells[matched[name]]) for name in kind.numbers if name in matched}
+        others = {name: read(cells[matched[name]]) for names, read in ((kind.texts, read_texts), (kind.flags, read_flags)) for name in names if name in matched}
         symbol, nameless = self._symbols(cells, matched, stretch.origin, stretch.stem)
         defects = [*stretch.marks, nameless, *(unread_numbers(cells[matched[name]], values) for name, values in numbers.items())]
-        whole = pl.DataFrame({"timestamp": stretch.stamps, "row": stretch.rows, "symbol": symbol, "defect": joined(defects), **numbers}).with_columns(
+        whole = pl.DataFrame({"timestamp": stretch.stamps, "row": stretch.rows, "symbol": symbol, "defect": joined(defects), **numbers, **others}).with_columns(
             timeframe=pl.lit(timeframe), source=pl.lit(self.name), origin=pl.lit(stretch.origin)
         )
-        return whole.select(
-            pl.col(name).cast(dtype) if name in whole.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in SOURCE_BAR_DTYPES.items()
-        )
+        return whole.select(pl.col(name).cast(dtype) if name in whole.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in kind.dtypes.items())
 
     def _symbols(self, cells: pl.DataFrame, matched: dict[str, str], origin: str, stem: str) -> tuple[pl.Series, pl.Series]:
         """Every row's symbol, from its column or else from the file's name; a row without one is kept under an empty name."""
@@ -259,7 +275,7 @@ class FileSource:
         return symbol, pl.Series([None], dtype=pl.String).new_from_index(0, cells.height)
 
     def _symbol_in(self, stem: str, origin: str) -> str:
-        pattern = self.settings.symbol_from_filename
+        pattern, stem = self.settings.symbol_from_filename, sub(_TICK_PREFIX, "", stem)
         try:
             found = search(pattern, stem)
             symbol = found[1] if found else ""

@@ -49,40 +49,40 @@ def expand_path(text: str, base: Path, key: str) -> Path:
     return lake_path(os.path.expandvars(text), base)
 
 
-def find_files(paths: Sequence[str], base: Path, without: Collection[Path], notes: list[str]) -> list[Located]:
-    """Every file that `paths` mean, in the order of their origins; `without` are left out, and a folder's strangers are noted.
+def find_files(paths: Sequence[str], base: Path, without: Collection[Path], notes: list[str], key: str = "market.files.paths") -> list[Located]:
+    """Every file that `paths` (the setting `key`) mean, in the order of their origins; `without` are left out, and a folder's strangers are noted.
 
     Raises DataError when a path leads to no file or to a type that cannot be read.
     """
     if not paths:
-        raise ConfigError('market.files.paths is empty: name a file, a folder or a glob, such as ["bars/*.csv"]')
+        raise ConfigError(f'{key} is empty: name a file, a folder or a glob, such as ["bars/*.csv"]')
     found: dict[Path, tuple[Path, Path]] = {}  # resolved -> (path, folder that its origin is relative to)
     for text in paths:
-        path = expand_path(text, base, "market.files.paths")
-        for each, root in _matches(text, path, notes):
+        path = expand_path(text, base, key)
+        for each, root in _matches(text, path, notes, key):
             resolved = each.resolve()
             if resolved not in without:
                 found.setdefault(resolved, (each, root))
     if not found:
-        raise DataError(f"market.files.paths ({', '.join(paths)}) leads only to the files of corporate actions and universe: name a file of bars")
+        raise DataError(f"{key} ({', '.join(paths)}) leads only to the files of corporate actions and universe: name a file of bars")
     return _named(list(found.values()))
 
 
-def _matches(text: str, path: Path, notes: list[str]) -> list[tuple[Path, Path]]:
+def _matches(text: str, path: Path, notes: list[str], key: str) -> list[tuple[Path, Path]]:
     if path.is_file():
         return [(_readable(path), path.parent)]
     if path.is_dir():
-        return _in_folder(text, path, notes)
+        return _in_folder(text, path, notes, key)
     if glob.has_magic(str(path)):
         matched = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
         if not matched:
-            raise DataError(f"market.files.paths has '{text}', which matches no file: correct the pattern, or put files there")
+            raise DataError(f"{key} has '{text}', which matches no file: correct the pattern, or put files there")
         root = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
         return [(_readable(each), root) for each in matched]
-    raise DataError(f"market.files.paths has '{text}', which does not exist (looked for {path}): correct the path, or put a file there")
+    raise DataError(f"{key} has '{text}', which does not exist (looked for {path}): correct the path, or put a file there")
 
 
-def _in_folder(text: str, folder: Path, notes: list[str]) -> list[tuple[Path, Path]]:
+def _in_folder(text: str, folder: Path, notes: list[str], key: str) -> list[tuple[Path, Path]]:
     matched: list[Path] = []
     strangers: list[Path] = []
     for path in sorted(folder.rglob("*")):
@@ -92,9 +92,7 @@ def _in_folder(text: str, folder: Path, notes: list[str]) -> list[tuple[Path, Pa
         (matched if path.name.lower().endswith((*PARQUET, *_FOLDER_TEXT)) else strangers).append(path)
     if not matched:
         there = ", ".join(path.name for path in strangers[:5]) or "nothing"
-        raise DataError(
-            f"market.files.paths has the folder '{text}', which holds no file of bars (there is {there}): Harmony reads .csv, .csv.gz, .zip and .parquet"
-        )
+        raise DataError(f"{key} has the folder '{text}', which holds no file of bars (there is {there}): Harmony reads .csv, .csv.gz, .zip and .parquet")
     notes.extend(f"{path.relative_to(folder).as_posix()} was not read: it is no .csv, .csv.gz, .zip or .parquet" for path in strangers)
     return [(path, folder) for path in matched]
 

@@ -14,9 +14,10 @@ kept as they become known, so a later range costs its own bars only.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, SimulatedSourceSettings
+from harmony_pipeline.market.simulation import tape
 from harmony_pipeline.market.simulation.chance import PATHS, VOLATILITY, key_of
 from harmony_pipeline.market.simulation.clock import Clock, build_clock
 from harmony_pipeline.market.simulation.companies import Listing, listings
@@ -32,7 +34,7 @@ from harmony_pipeline.market.simulation.records import corporate_actions, univer
 from harmony_pipeline.market.simulation.resample import coarser
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
 from harmony_pipeline.market.simulation.walk import PRICE, REGULAR_CLOSE, SPLITS, STATE_SIZE, Rules, walk
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, Request
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES, Request
 
 Reals = npt.NDArray[np.float64]
 
@@ -83,6 +85,16 @@ class SimulatedSource:
         for session in range(len(self._clock.dates)):
             day = self._rows(chosen, session, session + 1).sort("timestamp", "symbol")
             yield from day.partition_by("timestamp", maintain_order=True)
+
+    def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
+        """The trades behind the bars, which they add up to; see market/simulation/tape.py. Raises DataError for an unknown symbol."""
+        frames = [self._tape(listing, bars, quotes=False) for listing, bars in self._traded(symbols, start, end)]
+        return self._within(pl.concat([pl.DataFrame(schema=SOURCE_TRADE_DTYPES), *frames]), start, end)
+
+    def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
+        """The quotes around those trades. Raises DataError for an unknown symbol."""
+        frames = [self._tape(listing, bars, quotes=True) for listing, bars in self._traded(symbols, start, end)]
+        return self._within(pl.concat([pl.DataFrame(schema=SOURCE_QUOTE_DTYPES), *frames]), start, end)
 
     def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
         """Splits and cash dividends up to the market's end."""
@@ -143,6 +155,45 @@ class SimulatedSource:
             some = ", ".join(list(self._listings)[:5])
             raise DataError(f"the simulated market has no symbol '{unknown[0]}', its names are invented ({some}, ...): leave market.symbols empty for all")
         return [self._listings[symbol] for symbol in sorted(set(symbols))]
+
+    # --- ticks --------------------------------------------------------------------------------------------------------
+
+    def _traded(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> Iterator[tuple[Listing, pl.DataFrame]]:
+        """Each company's bars of the sessions that may have ticks in the range, with the moments between which each trades."""
+        first, last = (moment.astimezone(UTC).date() for moment in (start, end))
+        sessions = self._clock.sessions(first - timedelta(days=1), last + timedelta(days=2))
+        opens = self._calendar.table.select(session_date="date", opening="open")
+        begin = pl.when(pl.col("session") == "regular").then(pl.max_horizontal("timestamp", "opening")).otherwise("timestamp")
+        for listing in self._chosen(symbols):
+            bars = self._calendar.with_session(self._rows([listing], *sessions), self.market.timeframe)
+            yield listing, bars.join(opens, on="session_date", how="left", maintain_order="left").with_columns(begin=begin)
+
+    def _tape(self, listing: Listing, frame: pl.DataFrame, *, quotes: bool) -> pl.DataFrame:
+        """Ticks of whole sessions; `row` counts the trades of a session, and a quote has that of the trade it stands behind."""
+        key = key_of(self.settings.seed, tape.TAPE, listing.company.number)
+        stamps = (frame[name].dt.epoch("us").to_numpy() for name in ("timestamp", "begin", "bar_end"))
+        bars = tape.Bars(*stamps, *(frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume", "trade_count")))
+        counts = tape.count_trades(bars)
+        room = int(counts.sum())
+        moments, prices, sizes = np.empty(room, np.int64), np.empty(room), np.empty(room)
+        tape.print_tape(key, bars, moments, prices, sizes)
+        place = pl.DataFrame({"date": frame["session_date"].gather(np.repeat(np.arange(len(counts)), counts))})
+        place = place.select("date", row=pl.int_range(1, pl.len() + 1).over("date"))
+        if not quotes:
+            return self._ticks(listing, place, {"timestamp": moments, "price": prices, "size": sizes}, SOURCE_TRADE_DTYPES)
+        quoted, values, behind = np.empty(room, np.int64), np.empty((room, 4)), np.empty(room, np.int64)
+        number = tape.quote_tape(key, bars, counts, moments, prices, quoted, values, behind)
+        sides = {name: values[:number, column].copy() for column, name in enumerate(("bid", "bid_size", "ask", "ask_size"))}
+        return self._ticks(listing, place[behind[:number]], {"timestamp": quoted[:number], **sides}, SOURCE_QUOTE_DTYPES)
+
+    def _ticks(self, listing: Listing, place: pl.DataFrame, columns: Mapping[str, npt.NDArray[np.generic]], dtypes: Mapping[str, Any]) -> pl.DataFrame:
+        frame = place.with_columns(pl.Series(name, values) for name, values in columns.items()).with_columns(
+            symbol=pl.lit(listing.symbol), source=pl.lit(self.name), origin=pl.format(f"seed {self.settings.seed}, {{}}", "date")
+        )
+        return frame.select(pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in dtypes.items())
+
+    def _within(self, ticks: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+        return ticks.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end))
 
     # --- walking ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,116 @@
+"""Quotes and trades of whole trading days: asked from the source, validated, kept with an exact account of every row received.
+
+A day reaches from its own midnight on the exchange's clock to that of the next session, so that ticks of a weekend have a place to be refused in. What the source
+says of a symbol's day replaces what it said before (the lake keeps the earlier version); a tick that was known keeps the moment it was learned,
+and symbols that were not asked about stay.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.lake import content_hash
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.periods import period_of
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.sources.base import TickSource
+from harmony_pipeline.market.ticks.validate import ValidatedTicks, occurrence, validate_quotes, validate_trades, value_columns
+from harmony_pipeline.schemas import TIME
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
+
+Ask = Callable[[Sequence[str] | None, datetime, datetime], pl.DataFrame]
+Validate = Callable[[pl.DataFrame, Calendar, MarketSettings], ValidatedTicks]
+
+
+def quote_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
+    """National best bids and offers of each day."""
+    return _ingest(work, days, "quote", _tick_source(work).quotes, validate_quotes)
+
+
+def trade_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
+    """Every trade of each day."""
+    return _ingest(work, days, "trade", _tick_source(work).trades, validate_trades)
+
+
+def offered(work: Workspace) -> list[str]:
+    """The tick tables that the source can fill, as the settings stand. Raises ConfigError when it has none."""
+    _tick_source(work)
+    files = work.settings.market.files
+    tables = {"quote_ticks": files.quotes, "trade_ticks": files.trades}
+    found = [name for name, paths in tables.items() if paths or work.settings.market.source != "files"]
+    if not found:
+        raise ConfigError('no files of ticks are named: set market.files.quotes or market.files.trades, such as trades = ["ticks/trades_*.parquet"]')
+    return found
+
+
+def _tick_source(work: Workspace) -> TickSource:
+    if not isinstance(work.source, TickSource):
+        raise ConfigError(f"market.source {work.settings.market.source} has no quotes and trades: use files, simulated or alpaca for ticks")
+    return work.source
+
+
+def _ingest(work: Workspace, days: Sequence[date], timeframe: str, ask: Ask, validate: Validate) -> StageResult:
+    table = f"{timeframe}_ticks"
+    asked = list(work.settings.market.symbols) or None
+    symbols = None if work.settings.market.source == "files" else asked
+    counts: dict[str, dict[str, int]] = {}
+    rules: dict[str, int] = {}
+    notes: list[str] = []
+    preview = pl.DataFrame()
+    for at, day in enumerate(days):
+        work.progress(table, at, len(days))
+        now = datetime.now(UTC)
+        received = ask(symbols, *_span(work, day)).with_columns(ingested_at=pl.lit(now).cast(TIME))
+        result = validate(received, work.calendar, work.settings.market)
+        _keep(work, table, timeframe, day, result, symbols)
+        sums = result.counts.select(pl.col("received", "kept", "quarantined", "merged").sum()).row(0, named=True)
+        counts[day.isoformat()] = {table: sums["kept"], **sums}
+        for rule, number in result.quarantine.group_by("rule").len().sort("rule").iter_rows():
+            rules[rule] = rules.get(rule, 0) + number
+        notes.extend(f"{day}: {note}" for note in (*result.notes, *getattr(work.source, "notes", [])))
+        preview = result.kept.head(5)
+    work.progress(table, len(days), len(days))
+    total = {name: sum(count[name] for count in counts.values()) for name in ("received", "quarantined", "merged")}
+    facts: dict[str, float | int | str | bool | None] = {**total, **{f"quarantined by {rule}": number for rule, number in sorted(rules.items())}}
+    return StageResult(rows={table: sum(count["kept"] for count in counts.values())}, facts=facts, preview=preview, notes=notes, partitions=counts)
+
+
+def _span(work: Workspace, day: date) -> tuple[datetime, datetime]:
+    zone = work.calendar.zone
+    return period_of(day, "day", zone).start, period_of(work.calendar.next_session(day), "day", zone).start
+
+
+def _keep(work: Workspace, table: str, timeframe: str, day: date, result: ValidatedTicks, symbols: Sequence[str] | None) -> None:
+    """Write a day's ticks, what was refused and the account, each only when it changed."""
+    key = day.isoformat()
+    account = f"{timeframe}-{key}"  # quotes and trades of a day are different assets: a partition has one writer
+    made_from = {"source": work.settings.market.source, "settings": work.fingerprint(work.settings.market.ticks, work.settings.market.extended_hours)}
+    for name, partition, rows in ((table, key, result.kept), ("quarantine", account, result.quarantine), ("tick_counts", account, result.counts)):
+        known = work.lake.read(name, [partition])
+        whole = _beside(known, rows, symbols)
+        if name == table:
+            whole = _learned_once(whole, known, work, name)
+        schema = work.lake.tables[name]
+        manifest = work.lake.manifest(name, partition)
+        if manifest is None or manifest["content_hash"] != content_hash(schema.conform(whole)):
+            work.lake.write(name, partition, whole, made_from)
+
+
+def _beside(known: pl.DataFrame, rows: pl.DataFrame, symbols: Sequence[str] | None) -> pl.DataFrame:
+    """The new rows, and the known ones of symbols that were not asked about."""
+    return rows if symbols is None else pl.concat([known.filter(~pl.col("symbol").is_in([*symbols, ""])), rows])
+
+
+def _learned_once(rows: pl.DataFrame, known: pl.DataFrame, work: Workspace, name: str) -> pl.DataFrame:
+    """Ticks that were known already keep the moment at which they were learned."""
+    if not known.height:
+        return rows
+    table = work.lake.tables[name]
+    number = occurrence(table, identified="trade_id" in table.columns)
+    keys = [*value_columns(table), "source", "origin", "_occurrence"]
+    before = known.with_columns(number).select(*keys, earlier="ingested_at").unique(keys, keep="first", maintain_order=True)
+    joined = rows.with_columns(number).join(before, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(pl.coalesce("earlier", "ingested_at").alias("ingested_at")).drop("earlier", "_occurrence")
