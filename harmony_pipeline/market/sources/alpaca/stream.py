@@ -1,7 +1,7 @@
 """Alpaca's bar stream as frames: connected, cut, connected again, with what was missed asked for by REST.
 
-The law: a break loses nothing. Alpaca replays nothing after one, and alpaca-py reconnects without a word, so it is listened to at its joints: when a
-subscription is confirmed for the second time, the minutes since the last one heard of (and `stream_lookback_minutes` more, for corrections that were
+The law: from the moment of the call no minute is lost. Alpaca replays nothing after a break, and alpaca-py reconnects without a word, so it is listened to
+at its joints: whenever a subscription is confirmed, the minutes since the last one heard of (and `stream_lookback_minutes` more, for corrections that were
 missed) are asked for, and again when the next minute ends, since the answer may lag behind the stream. `minutes.py` keeps every version to one.
 
 What Alpaca refuses (keys, plan, number of symbols) alpaca-py retries for ever, or returns from, in silence; here it ends the stream with one line.
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -73,7 +74,7 @@ class _Ear(StockDataStream):
 
 
 class BarStream:
-    """Minute bars as they end. `fetch(symbols, start, end)` asks REST; `now` is the present; `symbols` None means every symbol."""
+    """Minute bars as they end, from now on. `fetch(symbols, start, end)` asks REST; `now` is the present; `symbols` None means every symbol."""
 
     def __init__(
         self,
@@ -89,11 +90,12 @@ class BarStream:
         self._keys, self._fetch, self._now = keys, fetch, now
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._minutes = Minutes()
-        self._since: datetime | None = None
-        self._filled_to: datetime | None = None
+        self._since = now().replace(second=0, microsecond=0)
+        self._refill_after: datetime | None = None
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        self._ear: _Ear | None = None
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """One frame a minute, oldest first, and a frame with an earlier timestamp for each correction. Closing the iterator ends the connection."""
@@ -136,11 +138,8 @@ class BarStream:
             self._fill_again()
         elif isinstance(event, _Connected):
             self._failures = 0
-            if self._since is None:
-                self._since = self._now().replace(second=0, microsecond=0)
-            else:
-                self._fill()
-                self._filled_to = self._minutes.newest
+            self._fill(self._minutes.newest or self._since)
+            self._refill_after = self._minutes.newest or self._since - _MINUTE
         elif isinstance(event, _Trouble):
             self._complain(event.text)
         else:
@@ -159,16 +158,16 @@ class BarStream:
     # --- asking for what was missed -----------------------------------------------------------------------------------
 
     def _fill_again(self) -> None:
-        """Once, when the first minute after a break has come: by then the answer knows all before it."""
-        if self._filled_to is not None and self._minutes.newest is not None and self._minutes.newest > self._filled_to:
-            self._filled_to = None
-            self._fill()
+        """Once, when the first later minute after a break has come: by then the answer knows all before it."""
+        newest, after = self._minutes.newest, self._refill_after
+        if after is not None and newest is not None and newest > after:
+            self._refill_after = None
+            self._fill(after)
 
-    def _fill(self) -> None:
-        assert self._since is not None
-        symbols = self._minutes.symbols if self.symbols is None else self.symbols
-        newest = self._filled_to or self._minutes.newest or self._since
-        begin = max(self._since, newest - timedelta(minutes=self.settings.stream_lookback_minutes))
+    def _fill(self, known_to: datetime) -> None:
+        """Ask for what has ended since `known_to`, and for the minutes before it, whose corrections may have been missed."""
+        symbols = self._minutes.symbols if self.symbols is None else self.symbols  # of every symbol, those that were heard of
+        begin = max(self._since, known_to - timedelta(minutes=self.settings.stream_lookback_minutes))
         self._minutes.hear(self._fetch(symbols, begin, self._now() + _MINUTE), Voice.ASKED)
 
     # --- the connection -----------------------------------------------------------------------------------------------
@@ -186,6 +185,7 @@ class BarStream:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         address = self.settings.stream_url or f"{LIVE_URL}/{self.settings.feed}"
         ear = _Ear(*self._keys, raw_data=True, url_override=address, data_timeout=self.settings.stream_silence_seconds)
+        self._ear = ear
         ear.tell = self._events.put
         ear._reconnect_min_backoff, ear._reconnect_max_backoff = self.patience.base_seconds, self.patience.cap_seconds
         names = ("*",) if self.symbols is None else tuple(self.symbols)
@@ -201,7 +201,17 @@ class BarStream:
             await ear.close()
 
     def _stop(self, thread: threading.Thread) -> None:
-        if self._loop is not None and self._task is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-                self._loop.call_soon_threadsafe(self._task.cancel)
-        thread.join(timeout=_JOIN_SECONDS)
+        """End the connection. A cancellation may be swallowed while a connection opens or closes, so it is repeated until the thread has ended."""
+
+        def end() -> None:
+            if self._ear is not None:
+                self._ear._should_run = False
+            if self._task is not None:
+                self._task.cancel()
+
+        deadline = time.monotonic() + _JOIN_SECONDS
+        while thread.is_alive() and time.monotonic() < deadline:
+            if self._loop is not None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                    self._loop.call_soon_threadsafe(end)
+            thread.join(timeout=0.1)
