@@ -114,7 +114,7 @@ def sizes(bench: Bench) -> list[str]:
 def planted(rounds: dict[str, list[Measured]], year: SimulatedYear) -> list[str]:
     """How many of the planted faults were found."""
     rules = _facts(rounds, "validate raw_bars").get("rules")
-    return [] if rules is None else [f"{sum(rules.values()):,} rows quarantined, {sum(year.planted.values()):,} faults planted"]
+    return [] if rules is None else [f"{sum(rules.values()):,} rows quarantined or merged, {sum(year.planted.values()):,} faults planted"]
 
 
 def faults(rounds: dict[str, list[Measured]], year: SimulatedYear) -> list[str]:

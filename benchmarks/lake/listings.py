@@ -17,6 +17,7 @@ import polars as pl
 from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.reading import read_bars
+from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages import market as stages
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -98,7 +99,7 @@ def listing(one: DataSet, data: Path, folder: Path) -> str:
     work = Workspace(load_settings(folder / "harmony.toml", environment={}))
     periods = work.trading_periods()
     spent = {}
-    for name, stage in (("import", stages.raw_bars), ("validation", stages.bars), ("daily_summary", stages.daily_summary)):
+    for name, stage in (("import", ingest.raw_bars), ("validation", stages.bars), ("daily_summary", stages.daily_summary)):
         if name == "import":
             stages.corporate_actions(work)
         begun = time.perf_counter()

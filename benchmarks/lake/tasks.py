@@ -17,6 +17,7 @@ from benchmarks.lake import scans
 from benchmarks.lake.market import YEAR, SimulatedYear
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.reading import read_bars
+from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages import market as stages
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -105,7 +106,7 @@ def bring_in(bench: Bench) -> Answer:
     """Source files to `raw_bars`, into an empty lake."""
     shutil.rmtree(bench.work.settings.lake_root, ignore_errors=True)
     stages.corporate_actions(bench.work)
-    stages.raw_bars(bench.work, bench.work.trading_periods())
+    ingest.raw_bars(bench.work, bench.work.trading_periods())
     return Answer(rows_in(bench, "raw_bars"))
 
 
@@ -123,7 +124,13 @@ def validate_only(bench: Bench) -> Answer:
         rows += raw.height
         for rule, count in result.counts["rules"].items():
             rules[rule] = rules.get(rule, 0) + count
+    rules["duplicate"] = rules.get("duplicate", 0) + merged(bench, rows)
     return Answer(rows, {"rules": rules})
+
+
+def merged(bench: Bench, raw_rows: int) -> int:
+    """Rows of the source that said what another said: they are merged at import and never reach validation."""
+    return sum(int(pl.scan_parquet(file).select(pl.len()).collect().item()) for file in bench.year.files) - raw_rows
 
 
 def make_bars(bench: Bench) -> Answer:
