@@ -30,6 +30,7 @@ from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.robustness.settings import MonteCarloSettings, OverfittingSettings
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.session.settings import SessionSettings
+from harmony_pipeline.storage.settings import LakeSettings
 from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySettings
 
 DEFAULT_FILE = "harmony.toml"
@@ -41,7 +42,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 class PathSettings(Part):
     """Where things are kept; relative to the folder of the settings file."""
 
-    lake: str = Field("data_lake", description="root of the data lake")
+    lake: str = Field("data_lake", description="root of the data lake: a folder, or s3://bucket/prefix")
     state: str = Field(".harmony/default", description="Dagster home, ledger, trained models, reports")
 
 
@@ -49,6 +50,7 @@ class Settings(Part):
     """Everything that can be chosen."""
 
     paths: PathSettings = PathSettings()
+    lake: LakeSettings = LakeSettings()
     market: MarketSettings = MarketSettings()
     features: FeatureSettings = FeatureSettings()
     regimes: RegimeSettings = RegimeSettings()
@@ -73,9 +75,9 @@ class Settings(Part):
         return self.file.resolve().parent
 
     @property
-    def lake_root(self) -> Path:
-        """Root of the lake."""
-        return lake_path(self.paths.lake, self.folder)
+    def lake_root(self) -> Path | str:
+        """Root of the lake: a folder, or the URL of an object store."""
+        return self.paths.lake if "://" in self.paths.lake else lake_path(self.paths.lake, self.folder)
 
     @property
     def state_root(self) -> Path:

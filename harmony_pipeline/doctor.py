@@ -45,11 +45,21 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from (_package(name) for name in ("dagster", "polars", "duckdb", "lightgbm", "numba"))
     yield _attempt("LightGBM loads", _load_lightgbm, "install the OpenMP runtime of your system (Debian: libgomp1)")
     yield _attempt("settings", lambda: str(settings.file), "")
-    for name, path in (("lake", settings.lake_root), ("state folder", settings.state_root)):
-        yield _folder(name, path.as_posix())
+    yield _folder("state folder", settings.state_root.as_posix())
     work = Workspace(settings)
+    lake = _place(work)
+    yield lake
     yield _attempt("source", lambda: f"{settings.market.source} ({work.source.name})", "see [market] in the settings file")
-    yield from _lake(work)
+    if not lake.cure:
+        yield from _lake(work)
+
+
+def _place(work: Workspace) -> Finding:
+    """The lake's folder or object store: whether it is there and takes what is written."""
+    root = work.settings.lake_root
+    if isinstance(root, str):
+        return _attempt("lake", lambda: f"{work.lake.root} (object store, answers)", "see [lake] in the settings file and the AWS_* variables")
+    return _folder("lake", root.as_posix())
 
 
 def _python() -> Finding:

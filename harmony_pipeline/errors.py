@@ -3,6 +3,7 @@
 HarmonyError
 ├── ConfigError          fix the file or the environment
 ├── DataError            fix, fetch or quarantine the input
+│   └── Superseded           somebody else wrote it first: do it again
 ├── NotReady             materialise what is missing first
 └── BrokerError
     ├── BrokerUnavailable    the outcome is unknown: look the order up, then try again
@@ -23,6 +24,10 @@ class ConfigError(HarmonyError):
 
 class DataError(HarmonyError):
     """Input that cannot be used: says which file, row and column, what was found and the cure."""
+
+
+class Superseded(DataError):
+    """Somebody else wrote the partition between lock and publication: nothing was published, run it again."""
 
 
 class NotReady(HarmonyError):

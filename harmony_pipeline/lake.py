@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.errors import ConfigError, Superseded
 from harmony_pipeline.schemas import TABLES, Table
 from harmony_pipeline.storage.base import Store, Wanted
 from harmony_pipeline.storage.history import SCHEMA_PARTITION, History, Version, kept_name, present_name
@@ -30,6 +30,7 @@ from harmony_pipeline.storage.writing import Writer, Written
 
 __all__ = ["ROW_GROUP_ROWS", "WALL_CLOCK_COLUMNS", "Found", "Lake", "Version", "Written", "code_version", "content_hash"]
 
+_FENCED_ATTEMPTS = 4
 LOCK_TIMEOUT_SECONDS = 300.0  # a write takes seconds; five minutes of waiting mean that somebody hangs
 
 
@@ -65,33 +66,37 @@ class Lake:
         overlay: Path | str | None = None,
         clock: Clock = utc_now,
         lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+        endpoint: str | None = None,
     ) -> None:
         self.root = root
         self.tables: dict[str, Table] = {**TABLES, **(tables or {})}
         self.as_of = None if as_of is None else moment(as_of, "as_of")
         if overlay is not None and self.as_of is None:
             raise ConfigError("an overlay lies over the past: give as_of with it")
-        self.store: Store = LocalStore(Path(root))
+        self.store: Store = _store(root, endpoint)
         self.above = None if overlay is None else Lake(overlay, tables, clock=clock, lock_timeout_seconds=lock_timeout_seconds)
         self._history = History(self.store)
+        self._opened = False
         self._writer = Writer(self.store, clock, lock_timeout_seconds)
 
     def open(self) -> "Lake":
         """Make the root and the zero-row schema files that views rely on; cheap when they are right already."""
         if self.above is not None:
             self.above.open()
-        for table in self.tables.values():
-            for name in (present_name(table.name, SCHEMA_PARTITION), kept_name(table.name, SCHEMA_PARTITION, BEGINNING)):
-                if self._schema(name) != pl.Schema(table.dtypes):
-                    self._writer.write_schema(table, name)
+        wanted = [
+            (table, name)
+            for table in self.tables.values()
+            for name in (present_name(table.name, SCHEMA_PARTITION), kept_name(table.name, SCHEMA_PARTITION, BEGINNING))
+        ]
+        for (table, name), found in zip(wanted, self.store.each(lambda one: self.store.schema(one[1]), wanted), strict=True):
+            if found != pl.Schema(table.dtypes):
+                self._writer.write_schema(table, name)
+        self._opened = True
         return self
 
-    def _schema(self, name: str) -> pl.Schema | None:
-        try:
-            with self.store.open(Wanted(name)) as file:
-                return pl.Schema(pl.read_parquet_schema(file))
-        except FileNotFoundError:
-            return None
+    def ready(self) -> "Lake":
+        """Open it, if that was not done yet."""
+        return self if self._opened else self.open()
 
     def address(self, table: str, partition: str) -> str:
         """How Polars and DuckDB call the one file of a partition, whether or not it exists."""
@@ -105,9 +110,12 @@ class Lake:
         """Keys of the partitions that exist, in order."""
         if self.above is None:
             keys = self._history.partitions(table)
-            return keys if self.as_of is None else [key for key in keys if self._history.at(table, key, self.as_of)]
-        there = [key for key in self._history.partitions(table) if self.find(table, key)]
-        return sorted({*there, *self.above.partitions(table)})
+            return keys if self.as_of is None else self._known(table, keys)
+        return sorted({*self._known(table, self._history.partitions(table)), *self.above.partitions(table)})
+
+    def _known(self, table: str, keys: list[str]) -> list[str]:
+        """Those of the keys that exist for this lake."""
+        return [key for key, found in zip(keys, self.store.each(lambda key: self.find(table, key), keys), strict=True) if found is not None]
 
     def has(self, table: str, partition: str) -> bool:
         """Whether that partition was written."""
@@ -133,11 +141,12 @@ class Lake:
     def scan(self, table: str, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
         """Lazy rows of the chosen partitions (all by default), oldest partition first; absent ones give no rows."""
         schema = self.tables[table]
-        keys = self.partitions(table) if partitions is None else partitions
+        keys = self.partitions(table) if partitions is None else list(partitions)
         if self.as_of is None:  # no footer has to be read first
-            names = [present_name(table, key) for key in keys if partitions is None or self.has(table, key)]
+            there = [True] * len(keys) if partitions is None else self.store.each(lambda key: self.has(table, key), keys)
+            names = [present_name(table, key) for key, found in zip(keys, there, strict=True) if found]
             return self.store.scan([Wanted(name) for name in names], pl.Schema(schema.dtypes)) if names else schema.empty().lazy()
-        found = [one for one in (self.find(table, key) for key in keys) if one is not None]
+        found = [one for one in self.store.each(lambda key: self.find(table, key), keys) if one is not None]
         runs = [_lazy(run, schema) for run in _runs(found)]
         if not runs:
             return schema.empty().lazy()
@@ -160,14 +169,25 @@ class Lake:
         """
         writer, schema = self._writable(), self.tables[table]
         rows = schema.conform(frame)
-        with writer.holding(table, partition) as hold:
-            return writer.write(schema, partition, rows, made_from or {}, hold)
+
+        def replace() -> Written:
+            with writer.holding(table, partition) as hold:
+                return writer.write(schema, partition, rows, made_from or {}, hold)
+
+        return _again(replace)
 
     def update(self, table: str, partition: str, change: Callable[[pl.DataFrame], pl.DataFrame], made_from: Mapping[str, str] | None = None) -> Written:
-        """Replace a partition by `change(its rows)`, which nobody else can write meanwhile. `change` may not write this partition itself."""
+        """Replace a partition by `change(its rows)`, which nobody else can write meanwhile.
+
+        `change` may not write this partition itself. It is called again in the rare case that the lock was lost to somebody else, in an object store.
+        """
         writer, schema = self._writable(), self.tables[table]
-        with writer.holding(table, partition) as hold:
-            return writer.write(schema, partition, schema.conform(change(self.read(table, [partition]))), made_from or {}, hold)
+
+        def replace() -> Written:
+            with writer.holding(table, partition) as hold:
+                return writer.write(schema, partition, schema.conform(change(self.read(table, [partition]))), made_from or {}, hold)
+
+        return _again(replace)
 
     @contextmanager
     def writing(self, table: str, partition: str, made_from: Mapping[str, str] | None = None) -> Iterator[Stream]:
@@ -206,8 +226,8 @@ class Lake:
     def content_hashes(self, table: str, partitions: Sequence[str] | None = None) -> dict[str, str]:
         """Content hash by partition key."""
         keys = self.partitions(table) if partitions is None else partitions
-        found = {key: self.manifest(table, key) for key in keys}
-        return {key: manifest["content_hash"] for key, manifest in found.items() if manifest}
+        found = self.store.each(lambda key: self.manifest(table, key), list(keys))
+        return {key: manifest["content_hash"] for key, manifest in zip(keys, found, strict=True) if manifest}
 
     def _writable(self) -> Writer:
         if self.above is not None:
@@ -215,6 +235,24 @@ class Lake:
         if self.as_of is not None:
             raise ConfigError(f"the past is read-only: this lake is open as of {iso(self.as_of)}; leave --as-of out, or give an overlay folder")
         return self._writer
+
+
+def _store(root: Path | str, endpoint: str | None) -> Store:
+    if isinstance(root, str) and "://" in root:
+        from harmony_pipeline.storage.objects import ObjectStore
+
+        return ObjectStore(root, endpoint)
+    return LocalStore(Path(root))
+
+
+def _again(replace: Callable[[], Written]) -> Written:
+    """Write, and after a fenced refusal once more from the start."""
+    for _attempt in range(_FENCED_ATTEMPTS - 1):
+        try:
+            return replace()
+        except Superseded:
+            continue
+    return replace()
 
 
 def _runs(found: list[Found]) -> Iterator[list[Found]]:

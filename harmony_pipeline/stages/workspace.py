@@ -36,10 +36,15 @@ class Workspace:
     @cached_property
     def lake(self) -> Lake:
         """The lake, with the features table that the settings ask for; under `as_of` as it was known then, and what is made goes beside it."""
-        tables = {"features": features_table(self.feature_set.names)}
-        if self.settings.as_of is None:
-            return Lake(self.settings.lake_root, tables).open()
-        return Lake(self.settings.lake_root, tables, as_of=self.settings.as_of, overlay=self.settings.state_root / "lake").open()
+        settings, tables = self.settings, {"features": features_table(self.feature_set.names)}
+        return Lake(
+            settings.lake_root,
+            tables,
+            as_of=settings.as_of,
+            overlay=None if settings.as_of is None else settings.state_root / "lake",
+            lock_timeout_seconds=settings.lake.lock_timeout_seconds,
+            endpoint=settings.lake.endpoint,
+        ).open()
 
     @cached_property
     def calendar(self) -> Calendar:

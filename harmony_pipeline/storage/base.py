@@ -8,13 +8,16 @@ Names are relative and use slashes: `bars/partition=2024-01/bars.parquet`. Oblig
 - of two holders of one lock at most one can publish.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 import polars as pl
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,12 @@ class Store(Protocol):
     def footer(self, name: str) -> dict[str, str] | None:
         """Key-value pairs of a Parquet footer; None when there is no such file."""
 
+    def schema(self, name: str) -> pl.Schema | None:
+        """Columns of a Parquet file; None when there is no such file."""
+
+    def each(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+        """`function` of every item, in order; side by side where asking takes long."""
+
     def open(self, wanted: Wanted) -> IO[bytes]:
         """A seekable reader pinned to one version of a file."""
 
@@ -70,7 +79,7 @@ class Store(Protocol):
         """A fresh local file in which `name` can be prepared."""
 
     def publish(self, temporary: Path, name: str, hold: Hold | None) -> None:
-        """Make a finished local file the real one; `hold` is the partition's lock."""
+        """Make a finished local file the real one; `hold` is the partition's lock, None for a file of no rows."""
 
     def note(self, name: str, text: str) -> None:
         """Put down a small text for people: whole, but the last to survive a power cut."""
@@ -83,3 +92,9 @@ class Store(Protocol):
 
     def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[Hold]:
         """Wait for the lock of a partition whose file is `name`. Raises DataError naming the holder after the timeout."""
+
+    def locked(self, table: str, partition: str) -> bool:
+        """Whether somebody holds the lock of a partition now."""
+
+    def file_system(self) -> Any:
+        """The fsspec file system through which DuckDB reads; None where it reads by itself."""

@@ -6,19 +6,22 @@ rename between the two made every other read fail or panic (tried: 742 of 2,100)
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from harmony_pipeline.storage.base import FileFacts, Hold, Wanted
-from harmony_pipeline.storage.locks import file_lock
+from harmony_pipeline.storage.locks import file_lock, held
 from harmony_pipeline.storage.manifest import parsed
 
 _OPEN_AT_ONCE = 64  # files that one scan holds open, with two descriptors each; a process is usually allowed 1,024
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class LocalStore:
@@ -59,6 +62,18 @@ class LocalStore:
         except FileNotFoundError:
             return None
 
+    def schema(self, name: str) -> pl.Schema | None:
+        """Columns of a file."""
+        try:
+            with (self.folder / name).open("rb") as file:
+                return pl.Schema(pl.read_parquet_schema(file))
+        except (FileNotFoundError, pl.exceptions.ComputeError):
+            return None
+
+    def each(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+        """One after the other: a disk answers at once."""
+        return [function(item) for item in items]
+
     def open(self, wanted: Wanted) -> IO[bytes]:
         """The file, or the one that keeps the wanted version when another was published since."""
         file = (self.folder / wanted.name).open("rb")
@@ -75,10 +90,12 @@ class LocalStore:
         if len(wanted) <= _OPEN_AT_ONCE:
             return self._scan(wanted)
 
+        first = self.schema(wanted[0].name)
+
         def rows(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch: int | None) -> Iterator[pl.DataFrame]:
             left = n_rows
             for start in range(0, len(wanted), _OPEN_AT_ONCE):
-                frame = self._scan(wanted[start : start + _OPEN_AT_ONCE])
+                frame = self._scan(wanted[start : start + _OPEN_AT_ONCE], first)
                 if left is not None:
                     frame = frame.head(left).collect(engine="in-memory").lazy()
                     left -= frame.select(pl.len()).collect(engine="in-memory").item()
@@ -87,10 +104,10 @@ class LocalStore:
                 if left == 0:
                     return
 
-        return register_io_source(rows, schema=schema)
+        return register_io_source(rows, schema=first if first is not None else schema)
 
-    def _scan(self, wanted: Sequence[Wanted]) -> pl.LazyFrame:
-        return pl.scan_parquet([self.open(one) for one in wanted], hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
+    def _scan(self, wanted: Sequence[Wanted], schema: pl.Schema | None = None) -> pl.LazyFrame:
+        return pl.scan_parquet([self.open(one) for one in wanted], schema=schema, hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
 
     def scratch(self, name: str) -> Path:
         """A hidden file beside its target, so that the rename stays within one file system."""
@@ -102,8 +119,11 @@ class LocalStore:
 
     def publish(self, temporary: Path, name: str, hold: Hold | None) -> None:
         """On disk first, then under its name, then the name on disk."""
-        if hold is not None:
-            hold.check()
+        if hold is None:  # a schema file: made again when it is lost
+            temporary.chmod(0o644)
+            temporary.replace(self.folder / name)
+            return
+        hold.check()
         publish(temporary, self.folder / name)
 
     def note(self, name: str, text: str) -> None:
@@ -137,6 +157,13 @@ class LocalStore:
     def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[Hold]:
         """The lock file of a partition."""
         return file_lock(self.folder / "_locks" / table / f"{partition}.lock", f"{table} {partition}", timeout_seconds)
+
+    def locked(self, table: str, partition: str) -> bool:
+        """Whether the kernel knows a holder."""
+        return held(self.folder / "_locks" / table / f"{partition}.lock")
+
+    def file_system(self) -> None:
+        """DuckDB reads folders by itself."""
 
 
 def publish(temporary: Path, path: Path) -> None:

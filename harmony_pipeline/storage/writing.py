@@ -152,6 +152,7 @@ class Writer:
             manifest["known_since"] = iso(min(now, draft.learned[0] or now))
         elif self._grew(table, before, draft):
             manifest["known_since"] = iso(known_since(before))
+            self.store.remove(kept_name(table.name, partition, known_since(before)))  # left by a writer that died: fewer rows than there are now
         else:
             manifest["known_since"] = iso(max(now, known_since(before) + _TICK))
             self.store.keep(name, kept_name(table.name, partition, known_since(before)))
