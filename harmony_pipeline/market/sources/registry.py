@@ -28,6 +28,10 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
         from harmony_pipeline.market.sources.yahoo import YahooSource
 
         return YahooSource(settings)
+    if settings.source == "crypto":
+        from harmony_pipeline.market.sources.crypto import CryptoSource
+
+        return CryptoSource(settings)
     if settings.source == "replay":
         from harmony_pipeline.market.sources.replay import ReplaySource
 

@@ -1,0 +1,106 @@
+"""The talk with a crypto exchange: a ccxt exchange of public endpoints only, asked with patience. No key is read or sent.
+
+ccxt itself waits between requests so that the exchange's weight limit is kept; what still goes wrong is judged here. An answer that is no JSON is one more
+failure that asking again may better: ccxt would hand its text on as if it were data.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.settings import CryptoSettings
+from harmony_pipeline.market.sources.patience import Patience, retry_after_seconds, said
+
+_FINAL = {404, 410, 451}  # not there, no longer there, not from this country: ccxt calls them "not available", as it does a server that is down
+
+Answer = TypeVar("Answer")
+
+
+class _NoJsonError(Exception):
+    """The exchange (or what stands before it) sent a page instead of an answer."""
+
+
+class CryptoClient:
+    """`ask(lambda exchange: exchange.fetch_time(), "its clock")` returns what the exchange answers. Raises DataError in one line."""
+
+    def __init__(self, settings: CryptoSettings, patience: Patience) -> None:
+        self.settings = settings
+        self._patience = patience
+        self._exchange: Any = None
+
+    def ask(self, question: Callable[[Any], Answer], about: str) -> Answer:
+        """The answer to the first attempt that gets one."""
+        exchange = self.exchange
+        import ccxt
+
+        def once() -> Answer:
+            exchange.last_http_response = exchange.last_json_response = exchange.last_response_headers = None
+            try:
+                answer = question(exchange)
+            except ccxt.BaseError:
+                raise
+            except Exception as error:  # ccxt stumbles over text where it expects data
+                raise self._no_json() or error from error
+            page = self._no_json()
+            if page is not None:
+                raise page
+            return answer
+
+        try:
+            return self._patience.call(once, _is_worth, f"{self.settings.exchange} for {about}", self._wanted)
+        except ccxt.BaseError as error:
+            raise DataError(f"{self.settings.exchange} refuses {about}: {said(error)}") from error
+
+    @property
+    def exchange(self) -> Any:
+        """The ccxt exchange, built when first asked for. Raises ConfigError when there is none."""
+        if self._exchange is None:
+            self._exchange = self._built()
+        return self._exchange
+
+    def _built(self) -> Any:
+        try:
+            import ccxt
+        except ImportError as error:
+            raise ConfigError(f"market.source is 'crypto', which needs ccxt ({error}): pip install 'harmony-pipeline[crypto]'") from error
+        name = self.settings.exchange
+        if name not in ccxt.exchanges:
+            near = difflib.get_close_matches(name, ccxt.exchanges, n=3) or ["binance", "kraken"]
+            raise ConfigError(f"market.crypto.exchange is '{name}', which ccxt does not know: did you mean {' or '.join(near)}?")
+        # Of Binance's three market lists only the spot one is fetched: the others are other hosts, and other instruments under similar names.
+        options = {"defaultType": "spot"} | ({"fetchMarkets": {"types": ["spot"]}} if name.startswith("binance") else {})
+        exchange = getattr(ccxt, name)({"enableRateLimit": True, "timeout": int(self.settings.timeout_seconds * 1000), "options": options})
+        if exchange.has.get("fetchOHLCV") is not True:
+            raise ConfigError(f"market.crypto.exchange is '{name}', which gives no candles: choose another, such as binance or kraken")
+        exchange.enableLastHttpResponse = exchange.enableLastJsonResponse = exchange.enableLastResponseHeaders = True  # read in `ask`
+        if self.settings.rate_limit_seconds is not None:
+            exchange.rateLimit = self.settings.rate_limit_seconds * 1000
+        if self.settings.base_url:
+            exchange.urls["api"] = _moved(exchange.urls["api"], self.settings.base_url.rstrip("/"))
+        return exchange
+
+    def _no_json(self) -> _NoJsonError | None:
+        """The failure that a page without JSON is; None when there was JSON, or no request at all."""
+        text = self._exchange.last_http_response
+        return _NoJsonError(f"no JSON but: {text[:200]}") if isinstance(text, str) and self._exchange.last_json_response is None else None
+
+    def _wanted(self, error: Exception) -> float | None:
+        headers: Mapping[str, str] | None = self._exchange.last_response_headers
+        return retry_after_seconds(headers.get("Retry-After")) if headers else None
+
+
+def _is_worth(error: Exception) -> bool:
+    """Whether asking again may help: ccxt's network trouble, limits and outages, and pages without JSON."""
+    import ccxt
+
+    status = getattr(getattr(error.__context__, "response", None), "status_code", None)
+    return isinstance(error, (ccxt.OperationFailed, _NoJsonError)) and status not in _FINAL
+
+
+def _moved(urls: Any, base_url: str) -> Any:
+    """Every address in `urls` (texts in mappings) on another host; paths stay."""
+    if isinstance(urls, Mapping):
+        return {name: _moved(each, base_url) for name, each in urls.items()}
+    return re.sub(r"^\w+://[^/]+", base_url, urls) if isinstance(urls, str) else urls
