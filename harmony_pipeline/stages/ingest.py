@@ -1,6 +1,6 @@
 """Raw bars: what a source has that the lake does not know yet.
 
-Files and simulations are read again at every ingest: that is cheap, and a folder may have got another file. A source over a network is asked
+Files and simulations are read again at every ingest, unless none of the files has changed since: a folder may have got another file. A source over a network is asked
 only for stretches that were never fetched, up to the last bar that has closed, and for the latest sessions again, since venues
 correct what they sent. Either way a row that is known is merged, a changed one becomes a new version (`market/ingest/versions.py`), and nothing
 is ever overwritten.
@@ -16,8 +16,10 @@ from pathlib import Path
 
 import polars as pl
 
+from harmony_pipeline.lake import code_version
 from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
 from harmony_pipeline.market.ingest.inbox import Inbox
+from harmony_pipeline.market.ingest.marks import Marks
 from harmony_pipeline.market.ingest.versions import merge_versions
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
@@ -125,11 +127,29 @@ def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes:
     market = work.settings.market
     symbols = None if market.source == "files" else list(market.symbols) or None  # strangers in a file are quarantined, not overlooked
     kept = {}
+    marks = Marks(work.settings.state_root / "ingest" / "read.json")
     for number, period in enumerate(periods, start=1):
-        kept[period.key] = keep(work, period, _read_here(work.source, symbols, period.start, min(period.end, work.market_close), market.timeframe), now)
+        end = min(period.end, work.market_close)
+        if marks.of(period.key) == (mark := _mark(work, period, end, symbols)) and mark is not None:
+            rows = work.lake.manifest("raw_bars", period.key)["rows"]  # type: ignore[index]
+            kept[period.key] = Kept(0, 0, 0, 0, rows)
+            notes.append(f"{period.key}: no file has changed since it was last read")
+            continue
+        kept[period.key] = keep(work, period, _read_here(work.source, symbols, period.start, end, market.timeframe), now)
+        if (mark := _mark(work, period, end, symbols)) is not None:
+            marks.set(period.key, mark)
         notes.extend(getattr(work.source, "notes", []))
         work.progress("raw bars", number, len(periods))
     return kept
+
+
+def _mark(work: Workspace, period: Period, end: datetime, symbols: Sequence[str] | None) -> str | None:
+    """What the period's rows were read from, and those rows; None where the source cannot say, or there are no rows yet."""
+    fingerprint = getattr(work.source, "fingerprint", None)
+    manifest = work.lake.manifest("raw_bars", period.key)
+    if fingerprint is None or manifest is None:
+        return None
+    return work.fingerprint(fingerprint(), work.timeframe, period.start, end, symbols, code_version(), manifest["content_hash"])
 
 
 def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> Iterator[pl.DataFrame]:

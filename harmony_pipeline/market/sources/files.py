@@ -56,6 +56,12 @@ class FileSource:
         """Files are all one supplier."""
         return self.name
 
+    def fingerprint(self) -> str:
+        """Changes when a file comes, goes, grows or is written again, and when the settings read it otherwise. Raises as `bars` does when no file is there."""
+        files = find_files(self.settings.paths, self.base, self._reference_files(), [])
+        read = [(file.origin, *_signature(file.path, "")[1:3]) for file in files]
+        return repr((self.settings.model_dump(), self.calendar.zone, read))
+
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One: a file is read whole anyway."""
         return [Request(None if symbols is None else tuple(symbols), start, end)]
