@@ -38,6 +38,11 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """Who was listed when, with float and sector, as known then."""
         return materialized(market.universe(work))
 
+    @dg.asset(group_name=GROUP, deps=["universe"], kinds={"parquet"})
+    def listings(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        """Which security traded under which symbol, from when to when, and what became of it."""
+        return materialized(market.listings(work))
+
     @dg.multi_asset(
         name="bars",
         specs=[
@@ -61,9 +66,9 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """One row a symbol and day: what makes scans and universe studies instant."""
         return materialized(market.daily_summary(work, trading_periods(context, work)))
 
-    @dg.asset(**by_period, deps=["bars", "daily_summary", "universe"], kinds={"parquet"})
+    @dg.asset(**by_period, deps=["bars", "daily_summary", "listings"], kinds={"parquet"})
     def gaps(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Regular bars that the calendar expects and the lake lacks, with what they probably are."""
         return materialized(absent.gaps(work, trading_periods(context, work)))
 
-    return [raw_bars, corporate_actions, universe, bars, daily_summary, gaps]
+    return [raw_bars, corporate_actions, universe, listings, bars, daily_summary, gaps]

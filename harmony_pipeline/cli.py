@@ -168,15 +168,19 @@ def models(context: typer.Context) -> None:
 @app.command()
 def sql(
     context: typer.Context,
-    query: Annotated[str | None, typer.Argument(help="SQL over the views, or the name of a file in sql/queries")] = None,
+    query: Annotated[str | None, typer.Argument(help="SQL over the views, or the name of a file in sql/queries; without it those are listed")] = None,
+    variables: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, read in the query as getvariable('NAME')")] = None,
     format: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",  # noqa: A002 - the flag's name
     output: Annotated[Path | None, typer.Option("--output", help="write to this file instead of the screen")] = None,
     views: Annotated[bool, typer.Option("--views", help="print the script that creates the views, for any DuckDB client")] = False,
 ) -> None:
     """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions, session_fills, ..."""
-    from harmony_pipeline.tables import answer, write_answer
+    from harmony_pipeline import tables
 
-    write_answer(answer(_settings(context), None if views else query), format, output)
+    if views or query is None:
+        tables.write_answer(tables.views(_settings(context)) if views else tables.listing(), format, output)
+        return
+    tables.write_answer(tables.answer(_settings(context), query, variables or ()), format, output)
 
 
 @app.command()

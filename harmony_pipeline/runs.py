@@ -21,7 +21,7 @@ from harmony_pipeline.instance import open_instance
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.workspace import Workspace
 
-INGEST = ("corporate_actions", "universe", "raw_bars", "bars", "quarantine", "daily_summary", "gaps")
+INGEST = ("corporate_actions", "universe", "listings", "raw_bars", "bars", "quarantine", "daily_summary", "gaps")
 RESEARCH = ("features", "regimes", "signals", "labels")
 MODELS = ("model", "predictions")
 BACKTESTS = ("backtest", "parameter_sensitivity", "monte_carlo", "overfitting", "regime_stability")

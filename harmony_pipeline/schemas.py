@@ -547,17 +547,37 @@ REGIME_STABILITY = Table(
 )
 UNIVERSE = Table(
     "universe",
-    "Who was listed, as known then.",
+    "Who was listed, as known then: a row holds from its date on until the security's next row.",
     "none",
-    ("date", "symbol"),
+    ("date", "symbol", "security_id"),
     {
-        "date": Column(DAY),
+        "date": Column(DAY, "from which it was known, before the open"),
         "symbol": Column(TEXT),
+        "security_id": Column(TEXT, "the source's own id of the security behind the symbol; null where it has none", True),
         "listed": Column(DAY, "", True),
-        "delisted": Column(DAY, "", True),
+        "delisted": Column(DAY, "first day without trading", True),
+        "shares": Column(REAL, "shares outstanding", True),
         "float": Column(REAL, "shares", True),
         "market_cap": Column(REAL, "currency", True),
         "sector": Column(TEXT, "", True),
+    },
+)
+LISTINGS = Table(
+    "listings",
+    "Which security traded under which symbol from when to when, one row a version: what was learned of an end is a new row.",
+    "none",
+    ("security_id", "symbol", "valid_from", "known"),
+    {
+        "security_id": Column(TEXT, "the same through changes of symbol"),
+        "symbol": Column(TEXT),
+        "valid_from": Column(DAY, "first day under this symbol; null: before anything is known", True),
+        "valid_to": Column(DAY, "first day no longer; null: still valid, as known then", True),
+        "listed": Column(DAY, "as the source states it", True),
+        "delisted": Column(DAY, "first day without trading", True),
+        "successor": Column(TEXT, "symbol that it continued under", True),
+        "reason": Column(TEXT, "listed, appeared, known, symbol_change or delisting"),
+        "source": Column(TEXT, "where it was learned from"),
+        "known": Column(DAY, "from which this version was known, before the open"),
     },
 )
 SCAN_CANDIDATES = Table(
@@ -696,6 +716,7 @@ TABLES: dict[str, Table] = {
         OVERFITTING,
         REGIME_STABILITY,
         UNIVERSE,
+        LISTINGS,
         SCAN_CANDIDATES,
         SCAN_SELECTIONS,
         SESSION_ORDERS,

@@ -128,12 +128,19 @@ def _quoted(root: str) -> str:
     return root.replace("'", "''")
 
 
-def query(lake: Lake, text: str, parameters: list[object] | None = None, live: Mapping[str, pl.DataFrame] | None = None) -> pl.DataFrame:
-    """Rows of one SQL query. Raises DataError with DuckDB's own explanation and the views that exist."""
+def query(
+    lake: Lake,
+    text: str,
+    parameters: list[object] | None = None,
+    live: Mapping[str, pl.DataFrame] | None = None,
+    variables: Mapping[str, object] | None = None,
+) -> pl.DataFrame:
+    """Rows of one SQL query; `variables` are what `getvariable('name')` gives in it. Raises DataError with DuckDB's own explanation and the views that exist."""
     spoken = _spoken_of(lake, text)
     for attempt in range(_ATTEMPTS):
         try:
             with connect(lake, live, spoken) as connection:
+                _set(connection, variables or {})
                 relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
                 rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
                 return rows
@@ -154,6 +161,19 @@ def _spoken_of(lake: Lake, text: str) -> set[str] | None:
     words = set(_WORD.findall(text.lower()))
     known = {VERSIONS, *lake.tables, *(f"{name}_as_of" for name in lake.tables)}
     return words & known if words & known and not words & _CATALOGUE else None
+
+
+def _set(connection: duckdb.DuckDBPyConnection, variables: Mapping[str, object]) -> None:
+    for name, value in variables.items():
+        if not name.isidentifier():
+            raise DataError(f"'{name}' is no name of a variable: use letters, digits and _")
+        connection.execute(f"set variable {name} = ?", [value])
+
+
+def named_queries() -> dict[str, str]:
+    """Every query in `sql/queries` with its first comment line."""
+    paths = sorted((SQL_FOLDER / "queries").glob("*.sql"))
+    return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("-- ") for path in paths}
 
 
 def named_query(name: str) -> str:

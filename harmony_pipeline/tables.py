@@ -1,7 +1,9 @@
 """Answers of `harmony sql`: on the screen as a table, or as CSV, JSON or Parquet."""
 
 import io
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -16,13 +18,33 @@ FORMATS = ("table", "csv", "json", "parquet")
 _SCREEN_ROWS = 200
 
 
-def answer(settings: Settings, text: str | None) -> pl.DataFrame | str:
-    """Rows of a query or of a named one; without a query the script of the views."""
+def answer(settings: Settings, text: str, variables: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows of a query or of a named one; `variables` are NAME=VALUE. Raises ConfigError for a variable without a value."""
     lake: Lake = Workspace(settings).lake
-    if text is None:
-        return sql.views_script(lake)
     named = text.strip()
-    return sql.query(lake, sql.named_query(named) if named.replace("_", "").isalnum() and not named.startswith("select") else text)
+    chosen = dict(_pair(each) for each in variables)
+    return sql.query(lake, sql.named_query(named) if named.replace("_", "").isalnum() and not named.startswith("select") else text, variables=chosen)
+
+
+def views(settings: Settings) -> str:
+    """The script that creates the views."""
+    return sql.views_script(Workspace(settings).lake)
+
+
+def listing() -> str:
+    """The named queries, a line each with what it answers and the variables that it reads."""
+    lines = ["named queries (harmony sql NAME):"]
+    for name, about in sql.named_queries().items():
+        variables = sorted(set(re.findall(r"getvariable\('(\w+)'\)", sql.named_query(name))))
+        lines.append(f"  {name:<26} {about}" + (f"  [--set {', '.join(f'{each}=...' for each in variables)}]" if variables else ""))
+    return "\n".join(lines)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--set '{text}' has no value: write it like --set day=2024-01-31")
+    return name.strip(), value.strip()
 
 
 def write_answer(found: pl.DataFrame | str, form: str, output: Path | None) -> None:

@@ -26,8 +26,14 @@ class FileSourceSettings(Part):
     trades: tuple[str, ...] = Field((), description="files, folders or globs of single trades")
     quote_columns: dict[str, str] = Field({}, description="as columns, for the files of quotes")
     trade_columns: dict[str, str] = Field({}, description="as columns, for the files of trades")
-    corporate_actions: str | None = Field(None, description="CSV of symbol,date,kind,value")
-    universe: str | None = Field(None, description="CSV of the columns of the `universe` view")
+    corporate_actions: str | None = Field(
+        None, description="CSV of symbol,date,kind,value; kinds split, dividend, symbol_change (value: the new symbol), delisting"
+    )
+    universe: str | None = Field(None, description="CSV of the columns of the `universe` view; a folder or glob of them")
+    universe_columns: dict[str, str] = Field({}, description="our column name = the file's column name, where it is unusual")
+    universe_date: date | None = Field(None, description="from when the rows of a universe file without dates were known")
+    universe_snapshots: bool = Field(default=False, description="each date of the universe files names everyone who traded on it, known after its close")
+    listings: str | None = Field(None, description="CSV of the columns of the `listings` view, at least symbol and valid_from")
 
 
 class SimulatedSourceSettings(Part):

@@ -28,6 +28,7 @@ def run_research(work: Workspace) -> None:
     periods, retraining = work.trading_periods(), work.retraining_periods()
     market.corporate_actions(work)
     market.universe(work)
+    market.listings(work)
     ingest.raw_bars(work, periods)
     market.bars(work, periods)
     market.daily_summary(work, periods)

@@ -1,17 +1,18 @@
 """The stage that says which bars are absent and what they probably are; see `market/gaps.py` for the judgement."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.gaps import find_gaps
+from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.slots import Slots, expected_slots
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 _BATCH_ROWS = 5_000_000  # bars looked at together: about 400 MB
 _NEEDED = ("symbol", "timestamp", "volume", "trade_count")
@@ -20,17 +21,18 @@ LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
 
 def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Absent bars of each period, judged with the sessions before it."""
+    refuse_the_past(work)
     traded = work.lake.scan("daily_summary").select("symbol", "date").filter(pl.col("date") < periods[-1].end_date).collect(engine="in-memory")
-    universe = work.lake.read("universe")
+    listings = work.lake.read("listings")
     counts: dict[str, dict[str, int]] = {}
     kinds: dict[str, int] = {}
     longest: list[pl.DataFrame] = []
     for period in periods:
         first, end = max(period.first_date, work.settings.market.start), min(period.end_date, work.end_date)
         slots = expected_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, datetime.now(UTC))
-        lives = expected_lives(traded, universe, work.settings.market.symbols, period, work.calendar, work.settings.market.gaps.forget_after_sessions)
+        lives = expected_lives(traded, listings, work.settings.market.symbols, period, work.calendar, work.settings.market.gaps.forget_after_sessions)
         found = find_gaps(_batches(work, slots, period), slots, lives, work.settings.market.gaps, every_bar=writes_every_bar(work))
-        made_from = work.made_from({"bars": _keys(work, slots, period), "universe": work.lake.partitions("universe")}, work.settings.market.gaps)
+        made_from = work.made_from({"bars": _keys(work, slots, period), "listings": work.lake.partitions("listings")}, work.settings.market.gaps)
         work.lake.write("gaps", period.key, found, made_from)
         counts[period.key] = {"gaps": found.height}
         for kind, bars in found.group_by("kind").agg(pl.col("bars").sum()).sort("kind").iter_rows():
@@ -53,12 +55,12 @@ def writes_every_bar(work: Workspace) -> bool:
     return work.timeframe == "1Day" if told is None else bool(told)
 
 
-def expected_lives(traded: pl.DataFrame, universe: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:
+def expected_lives(traded: pl.DataFrame, listings: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:
     """When each symbol is expected to trade, as known by the end of `period`: symbol, first, end (exclusive; null: still listed).
 
-    A symbol counts from its listing to its delisting where the universe knows them, else from its first bar (`traded`: symbol, date) until it
-    had none for `forget` sessions. Symbols that the settings name count from the market's start. Of the universe only symbols that
-    ever had a bar are expected, since a source need not have everyone.
+    A symbol counts from its listing to its delisting where listings know it, else from its first bar (`traded`: symbol, date) until it
+    had none for `forget` sessions. Symbols that the settings name count from the market's start. Of the listings only symbols that
+    ever had a bar are expected, since a source need not have everyone; a listing of unknown beginning counts from the first bar.
     """
     known = traded.filter(pl.col("date") < period.end_date)
     before, within = (known.filter((pl.col("date") < period.first_date) == earlier).group_by("symbol") for earlier in (True, False))
@@ -66,12 +68,10 @@ def expected_lives(traded: pl.DataFrame, universe: pl.DataFrame, chosen: Sequenc
     seen = seen.with_columns(end=_sessions_later(seen["last"], forget, calendar)).drop("last")
     fresh = within.agg(first=pl.col("date").min()).sort("symbol").with_columns(end=pl.lit(None, pl.Date()))
     named = pl.DataFrame({"symbol": list(chosen)}, schema={"symbol": pl.String()}).with_columns(first=pl.lit(date.min), end=pl.lit(None, pl.Date()))
-    listed = universe.filter(pl.col("date") < period.end_date).sort("symbol", "date").group_by("symbol", maintain_order=True).last()
-    listed = listed.join(known.select("symbol").unique(), on="symbol", how="semi", maintain_order="left")
-    listed = listed.filter(pl.col("listed").is_not_null() | pl.col("delisted").is_not_null()).select("symbol", first="listed", end="delisted")
     guessed = pl.concat([part.cast(LIVES) for part in (seen, fresh, named)])  # type: ignore[arg-type]
-    first_seen = guessed.group_by("symbol").agg(earliest=pl.col("first").min())
-    stated = listed.join(first_seen, on="symbol", how="left").select("symbol", first=pl.coalesce("first", "earliest"), end="end")
+    earliest = guessed.group_by("symbol").agg(earliest=pl.col("first").min())
+    stated = known_on(listings, period.end_date - timedelta(days=1)).join(earliest, on="symbol", how="inner", maintain_order="left")
+    stated = stated.select("symbol", first=pl.coalesce("valid_from", "earliest"), end="valid_to").unique(maintain_order=True)
     return pl.concat([guessed.join(stated, on="symbol", how="anti"), stated.cast(LIVES)]).sort("symbol", "first")  # type: ignore[arg-type]
 
 

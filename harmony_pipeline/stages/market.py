@@ -7,8 +7,10 @@ import polars as pl
 
 from harmony_pipeline.market.daily import summarise
 from harmony_pipeline.market.ingest.changes import changes
+from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.quality import validate
+from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
@@ -30,6 +32,15 @@ def universe(work: Workspace) -> StageResult:
     rows = work.source.universe()
     work.lake.write("universe", ALL, rows, {"source": work.settings.market.source})
     return StageResult(rows={"universe": rows.height}, preview=rows.tail(8))
+
+
+def listings(work: Workspace) -> StageResult:
+    """Which security traded under which symbol when: as the source tells it, else as its universe implies."""
+    source, table = work.source, work.lake.tables["listings"]
+    rows = source.listings() if isinstance(source, ListingSource) else listings_from_universe(work.lake.read("universe"), source.name)
+    work.lake.write("listings", ALL, table.conform(rows), {"source": work.settings.market.source})
+    reasons = dict(rows.group_by("reason").len().sort("reason").iter_rows())
+    return StageResult(rows={"listings": rows.height}, facts=reasons, preview=rows.tail(8))
 
 
 def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:

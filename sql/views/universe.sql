@@ -1,10 +1,12 @@
--- universe: Who was listed, as known then.
--- grain: one row per (date, symbol), in that order
+-- universe: Who was listed, as known then: a row holds from its date on until the security's next row.
+-- grain: one row per (date, symbol, security_id), in that order
 -- columns:
---   date
+--   date: from which it was known, before the open
 --   symbol
+--   security_id: the source's own id of the security behind the symbol; null where it has none (nullable)
 --   listed (nullable)
---   delisted (nullable)
+--   delisted: first day without trading (nullable)
+--   shares: shares outstanding (nullable)
 --   float: shares (nullable)
 --   market_cap: currency (nullable)
 --   sector (nullable)
@@ -13,11 +15,13 @@ create or replace view universe as
 select
     "date",
     symbol,
+    security_id,
     listed,
     delisted,
+    shares,
     "float",
     market_cap,
     sector,
     partition
 from read_parquet('{lake}/universe/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by date, symbol;
+order by date, symbol, security_id;

@@ -90,3 +90,17 @@ def test_a_mistake_is_one_line_on_standard_error_and_exit_code_one(tmp_path):
 def test_the_config_switches_lake_and_state(config, tmp_path):
     harmony("--config", config, "sql", "select 1")
     assert (tmp_path / "lake" / "bars").is_dir()
+
+
+def test_sql_alone_lists_the_named_queries_with_what_they_answer(config):
+    shown = harmony("--config", config, "sql").output
+    assert "gaps_by_symbol" in shown
+    assert "universe_on_a_day" in shown
+    assert "--set day=..." in shown
+
+
+def test_a_named_query_reads_variables(config):
+    assert harmony("--config", config, "sql", "universe_on_a_day", "--set", "day=2024-01-31").exit_code == 0
+    assert harmony("--config", config, "sql", "select getvariable('a') as a", "--set", "a=x y", "--format", "csv").output == "a\nx y\n"
+    refused = harmony("--config", config, "sql", "universe_on_a_day", "--set", "day")
+    assert "has no value" in str(refused.exception)

@@ -403,7 +403,7 @@ def test_files_of_actions_and_universe_are_not_read_as_bars(tmp_path: Path) -> N
         ("AAA,2024-01-03,split,abc", "row 3: value is 'abc', expected a number above 0"),
         ("AAA,2024-01-03,split,-2", "row 3: value is '-2'"),
         ("AAA,soon,split,2", "row 3: date is 'soon', expected an ex-date"),
-        ("AAA,2024-01-03,spinoff,2", "row 3: kind is 'spinoff', expected split or dividend"),
+        ("AAA,2024-01-03,spinoff,2", "row 3: kind is 'spinoff', expected split, dividend, symbol_change or delisting"),
         (",2024-01-03,split,2", "row 3: symbol is empty"),
     ],
 )

@@ -7,10 +7,11 @@ import pytest
 
 from harmony_pipeline import sql
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import period_of
 from harmony_pipeline.schemas import UNIVERSE
 from harmony_pipeline.stages import gaps as stage
-from harmony_pipeline.stages import market
+from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.testing.tiny import tiny_market
 
 NYSE = Calendar.named("XNYS")
@@ -22,7 +23,8 @@ def ingested(folder, **settings):
     periods = work.trading_periods()
     market.corporate_actions(work)
     market.universe(work)
-    market.raw_bars(work, periods)
+    market.listings(work)
+    ingest.raw_bars(work, periods)
     market.bars(work, periods)
     market.daily_summary(work, periods)
     return work, periods
@@ -74,7 +76,7 @@ def test_large_markets_are_read_in_batches_of_whole_symbols(work, monkeypatch):
 def lives(traded, universe=(), chosen=(), forget=10):
     days = pl.DataFrame(traded, schema={"symbol": pl.String(), "date": pl.Date()}, orient="row")
     listing = UNIVERSE.conform(pl.DataFrame(list(universe), schema_overrides=UNIVERSE.dtypes)) if universe else UNIVERSE.empty()
-    return stage.expected_lives(days, listing, chosen, FEBRUARY, NYSE, forget).rows()
+    return stage.expected_lives(days, listings_from_universe(listing, "test"), chosen, FEBRUARY, NYSE, forget).rows()
 
 
 def test_a_symbol_is_expected_from_its_first_bar_until_it_was_silent_for_long():

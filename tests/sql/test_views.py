@@ -68,6 +68,14 @@ PLANTED = {
             for day, factor in ((2, 1.0), (3, 2.0))
         ])
     ],
+    "bars_lie_within_listings": [
+        ("listings", "all", {"security_id": "A", "symbol": "A", "valid_from": date(2024, 1, 3), "reason": "listed", "source": "test", "known": date(2024, 1, 3)}),
+        ("daily_summary", "2024", [
+            {"symbol": symbol, "date": date(2024, 1, day), "volume": 1.0, "bars": 1, "regular_bars": 1, "expected_regular_bars": 1, "last_timestamp": stamp(20),
+             "adjustment_factor": 1.0, "premarket_volume": 0.0, "premarket_bars": 0, "scan_time": stamp(14), "postmarket_volume": 0.0}
+            for symbol in ("A", "UNLISTED") for day in (2, 3)
+        ]),
+    ],
 }  # fmt: skip
 
 

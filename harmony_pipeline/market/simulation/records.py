@@ -58,6 +58,7 @@ def _history(listing: Listing, states: Reals, dates: Sequence[date]) -> Iterator
             "symbol": listing.symbol,
             "listed": listed or dates[0] - timedelta(days=round(365.25 * listing.years_listed)),
             "delisted": _session_date(dates, company.delisted) if session >= company.delisted - NOTICE else None,
+            "shares": float(np.floor(shares)),
             "float": float(np.floor(listing.floating * splits)),
             "market_cap": float(np.floor(shares * price)),
             "sector": listing.sector,

@@ -93,6 +93,15 @@ class MarketDataSource(Protocol):
 
 
 @runtime_checkable
+class ListingSource(Protocol):
+    """What a source offers that knows more of listings than its universe tells, such as changes of symbol."""
+
+    def listings(self) -> pl.DataFrame:
+        """Symbols through time in the columns of schemas.LISTINGS, each version known from its own date."""
+        ...
+
+
+@runtime_checkable
 class TickSource(Protocol):
     """Quotes and trades, where a supplier has them. The obligations of `MarketDataSource.bars` hold: half-open, sorted, raw, a pure function.
 

@@ -66,6 +66,12 @@ class Stamps:
         return table.select(pl.when(instant.is_not_null()).then(day.cast(WALL).dt.replace_time_zone("UTC")).alias("instant"))["instant"]
 
 
+def named(cells: pl.Series) -> pl.Series:
+    """Names without the blanks around them; only an empty cell is none, since NA and NAN are symbols of listed companies."""
+    text = cells.cast(pl.String).str.strip_chars()
+    return text.to_frame("text").select(pl.when(pl.col("text") != "").then("text"))["text"].alias(cells.name)
+
+
 def stripped(text: pl.Series) -> pl.Series:
     """Text without surrounding blanks; the usual words for "no value" become null."""
     table = text.str.strip_chars().alias("text").to_frame()

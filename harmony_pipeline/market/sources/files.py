@@ -15,17 +15,18 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.listings import fresh_rows, listings_from_snapshots, listings_from_universe, with_events
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
 from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, Request
 from harmony_pipeline.market.sources.cells import Stamps, read_flags, read_numbers, read_stamps, read_texts
 from harmony_pipeline.market.sources.columns import CLOCK, match_columns
-from harmony_pipeline.market.sources.locate import Located, expand_path, find_files
-from harmony_pipeline.market.sources.reference import read_corporate_actions, read_universe
+from harmony_pipeline.market.sources.locate import Located, expand_path, find_files, reference_paths
+from harmony_pipeline.market.sources.reference import read_corporate_actions, read_listing_events, read_listings, read_universe
 from harmony_pipeline.market.sources.row_kinds import QUOTE, TRADE, row_kind
 from harmony_pipeline.market.sources.stretches import Stretch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
 from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _REMEMBERED_ROWS = 3_000_000  # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by period
@@ -143,9 +144,18 @@ class FileSource:
         return table if symbols is None else table.filter(pl.col("symbol").is_in(list(symbols)))
 
     def universe(self) -> pl.DataFrame:
-        """The file that `universe` names; no rows when it names none."""
-        path = self._reference_file("universe")
-        return UNIVERSE.empty() if path is None else read_universe(path)
+        """The files that `universe` names; no rows when it names none. Of snapshots only what is new is kept, from the next session on."""
+        rows = self._universe_rows()
+        return fresh_rows(rows, self.calendar) if self.settings.universe_snapshots else rows
+
+    def listings(self) -> pl.DataFrame:
+        """Symbols through time: from the listings file, from the universe, and symbol changes and delistings among the corporate actions."""
+        path, actions = self._reference_file("listings"), self._reference_file("corporate_actions")
+        rows = self._universe_rows()
+        stated = listings_from_snapshots(rows, self.calendar, self.name) if self.settings.universe_snapshots else listings_from_universe(rows, self.name)
+        if path is not None:
+            stated = pl.concat([stated, read_listings(path)]).unique(list(LISTINGS.key), keep="last", maintain_order=True).sort(LISTINGS.key)
+        return stated if actions is None else with_events(stated, read_listing_events(actions), self.name)
 
     # --- which files --------------------------------------------------------------------------------------------------
 
@@ -159,8 +169,17 @@ class FileSource:
         return path
 
     def _reference_files(self) -> set[Path]:
-        named = [(key, getattr(self.settings, key)) for key in ("corporate_actions", "universe")]
-        return {expand_path(text, self.base, f"market.files.{key}").resolve() for key, text in named if text is not None}
+        named = [(key, getattr(self.settings, key)) for key in ("corporate_actions", "universe", "listings")]
+        return {path.resolve() for key, text in named if text is not None for path in reference_paths(text, self.base, f"market.files.{key}")}
+
+    def _universe_rows(self) -> pl.DataFrame:
+        text = self.settings.universe
+        if text is None:
+            return UNIVERSE.empty()
+        paths = reference_paths(text, self.base, "market.files.universe")
+        if not paths:
+            raise DataError(f"market.files.universe is '{text}', which does not exist: correct the path, or take the setting out")
+        return UNIVERSE.conform(pl.concat([read_universe(path, self.settings.universe_columns, self.settings.universe_date) for path in paths]))
 
     def _note_absent(self, symbols: Sequence[str] | None, table: pl.DataFrame, start: datetime, end: datetime) -> None:
         absent = sorted(set(symbols or ()) - set(table["symbol"].unique().to_list()))

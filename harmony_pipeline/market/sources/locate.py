@@ -49,6 +49,14 @@ def expand_path(text: str, base: Path, key: str) -> Path:
     return lake_path(os.path.expandvars(text), base)
 
 
+def reference_paths(text: str, base: Path, key: str) -> list[Path]:
+    """Files that a setting of reference data means: a file, the tables in a folder, or a glob; sorted, empty when there is none."""
+    path = expand_path(text, base, key)
+    if path.is_dir():
+        return sorted(each for each in path.iterdir() if each.name.lower().endswith(_FOLDER_TEXT))
+    return [path] if path.is_file() else sorted(Path(each) for each in glob.glob(str(path)))
+
+
 def find_files(paths: Sequence[str], base: Path, without: Collection[Path], notes: list[str], key: str = "market.files.paths") -> list[Located]:
     """Every file that `paths` (the setting `key`) mean, in the order of their origins; `without` are left out, and a folder's strangers are noted.
 

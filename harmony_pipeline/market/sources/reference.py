@@ -1,30 +1,33 @@
-"""Corporate actions and the universe from CSV files.
+"""Corporate actions, listings and the universe from CSV files.
 
 The law: these few rows move every adjusted price and every study of who was listed, so one bad row refuses the file and says
 where; nothing is skipped. Cash dividends of one ex-date add up (a regular and a special one); splits of one ex-date multiply.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.cells import read_numbers, read_stamps, stripped
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.listings import CHANGE, DELISTING
+from harmony_pipeline.market.sources.cells import named, read_numbers, read_stamps, stripped
 from harmony_pipeline.market.sources.columns import plain
 from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 
 KINDS = ("split", "dividend")
+_NAMES = ("symbol", "security_id", "successor")
+_BEFORE_ALL = date(1900, 1, 1)  # known since ever, where a file does not say since when
 
 
 def read_corporate_actions(path: Path) -> pl.DataFrame:
     """Splits (new shares per old share) and cash dividends (per share, as paid) by ex-date, in the columns of CORPORATE_ACTIONS."""
-    cells = _cells(path, ("symbol", "date", "kind", "value"))
-    table = cells.select("row", "symbol", date=_days(cells["date"]), kind=pl.col("kind").str.to_lowercase(), value=read_numbers(cells["value"]))
-    _refuse(path.name, cells, table["symbol"].is_null(), "symbol", "a symbol")
-    _refuse(path.name, cells, table["date"].is_null(), "date", "an ex-date like 2024-01-31")
-    _refuse(path.name, cells, ~table["kind"].is_in(KINDS).fill_null(False), "kind", "split or dividend")
+    cells = _action_cells(path)
+    cells = cells.filter(pl.col("kind").is_in(KINDS))
+    table = cells.select("row", "symbol", date=_days(cells["date"]), kind="kind", value=read_numbers(cells["value"]))
     _refuse(path.name, cells, ~(table["value"] > 0.0).fill_null(False), "value", "a number above 0")
     merged = (
         table.unique(["symbol", "date", "kind", "value"], keep="first", maintain_order=True)
@@ -34,25 +37,83 @@ def read_corporate_actions(path: Path) -> pl.DataFrame:
     return CORPORATE_ACTIONS.conform(merged)
 
 
-def read_universe(path: Path) -> pl.DataFrame:
-    """Who was listed, as known on each date, in the columns of UNIVERSE; columns other than date and symbol may be absent."""
-    cells = _cells(path, ("date", "symbol"))
-    columns = {name: _typed(cells[name], dtype) for name, dtype in UNIVERSE.dtypes.items() if name in cells.columns}
-    for name, values in columns.items():
+def read_listing_events(path: Path) -> pl.DataFrame:
+    """Symbol changes (`value` is the new symbol) and delistings of a file of corporate actions, in the columns of `listings.EVENTS`."""
+    cells = _action_cells(path)
+    cells = cells.filter(pl.col("kind").is_in((CHANGE, DELISTING)))
+    changed = pl.col("kind") == CHANGE
+    _refuse(path.name, cells, cells.select(changed & pl.col("value").is_null())["kind"], "value", "the new symbol")
+    _refuse(
+        path.name, cells, cells.select((changed & (pl.col("value") == pl.col("symbol"))).fill_null(value=False))["kind"], "value", "another symbol than before"
+    )
+    return cells.select("symbol", date=_days(cells["date"]), kind="kind", successor=pl.when(changed).then("value")).unique(maintain_order=True)
+
+
+def read_listings(path: Path) -> pl.DataFrame:
+    """Listings from a CSV with symbol and any other column of LISTINGS; a row with an end becomes two versions, the open one and the closed one.
+
+    What is not said: security_id is the symbol, the beginning is known when it comes, and so is the end.
+    """
+    cells = _cells(path, ("symbol",), LISTINGS.dtypes)
+    given = {name: _typed(cells[name], dtype) for name, dtype in LISTINGS.dtypes.items() if name in cells.columns}
+    for name, typed in given.items():
+        _refuse(path.name, cells, typed.is_null() & (cells[name].is_not_null() | (name == "symbol")), name, _expected(LISTINGS.dtypes[name]))
+    table = pl.DataFrame({name: given.get(name, pl.Series([None], dtype=dtype).new_from_index(0, cells.height)) for name, dtype in LISTINGS.dtypes.items()})
+    begin, end = pl.coalesce("valid_from", "listed"), pl.coalesce("valid_to", "delisted")
+    table = table.with_columns(
+        valid_from=begin, valid_to=end, security_id=pl.coalesce("security_id", "symbol"), source=pl.coalesce("source", pl.lit(path.name))
+    )
+    backwards = table.select((pl.col("valid_to") <= pl.col("valid_from")).fill_null(value=False)).to_series()
+    if backwards.any():
+        at = int(backwards.arg_true()[0])
+        raise DataError(
+            f"{path.name} row {cells['row'][at]}: it ends on {table['valid_to'][at]}, which is not after its beginning {table['valid_from'][at]}: correct the row"
+        )
+    nothing = pl.lit(None, pl.Date())
+    opened = table.with_columns(
+        valid_to=nothing, delisted=nothing, successor=pl.lit(None, pl.String()), reason=pl.lit("listed"), known=pl.coalesce("valid_from", pl.lit(_BEFORE_ALL))
+    )
+    why = pl.when(pl.col("successor").is_not_null()).then(pl.lit(CHANGE)).otherwise(pl.lit(DELISTING))
+    closed = table.filter(pl.col("valid_to").is_not_null()).with_columns(reason=pl.coalesce("reason", why), known=pl.coalesce("known", "valid_to"))
+    return LISTINGS.conform(pl.concat([opened, closed])).unique(list(LISTINGS.key), keep="last", maintain_order=True)
+
+
+def read_universe(path: Path, columns: Mapping[str, str] | None = None, day: date | None = None) -> pl.DataFrame:
+    """Who was listed, as known on each date, in the columns of UNIVERSE; columns other than date and symbol may be absent.
+
+    `columns` says which column of the file is which of ours; `day` dates the rows of a file without dates.
+    """
+    cells = _cells(path, ("symbol",) if day else ("date", "symbol"), columns=columns)
+    if day and "date" not in cells.columns:
+        cells = cells.with_columns(date=pl.lit(day.isoformat()))
+    typed = {name: _typed(cells[name], dtype) for name, dtype in UNIVERSE.dtypes.items() if name in cells.columns}
+    for name, values in typed.items():
         required = name in {"date", "symbol"}
         unread = values.is_null() if required else values.is_null() & cells[name].is_not_null()
-        expected = {pl.Date(): "a date like 2024-01-31", pl.Float64(): "a number"}.get(UNIVERSE.dtypes[name], "a text")
-        _refuse(path.name, cells, unread, name, expected)
-    table = UNIVERSE.conform(pl.DataFrame(columns))
-    twice = pl.DataFrame({"twice": table.select("date", "symbol").is_duplicated()})["twice"].arg_true()
+        _refuse(path.name, cells, unread, name, _expected(UNIVERSE.dtypes[name]))
+    table = UNIVERSE.conform(pl.DataFrame(typed))
+    twice = pl.DataFrame({"twice": table.select(UNIVERSE.key).is_duplicated()})["twice"].arg_true()
     if len(twice):
         day, symbol = table.row(int(twice[0]))[:2]
-        raise DataError(f"{path.name} names {symbol} more than once on {day}: keep one row a date and symbol")
+        raise DataError(f"{path.name} names {symbol} more than once on {day}: keep one row a date and symbol, or give a security_id")
     return table
 
 
-def _cells(path: Path, required: Sequence[str]) -> pl.DataFrame:
-    """The file's text under plain column names, with `row`."""
+def _action_cells(path: Path) -> pl.DataFrame:
+    """The cells of a file of corporate actions, whose symbols, dates and kinds are sound; kinds in small letters."""
+    cells = _cells(path, ("symbol", "date", "kind", "value")).with_columns(pl.col("kind").str.to_lowercase())
+    _refuse(path.name, cells, cells["symbol"].is_null(), "symbol", "a symbol")
+    _refuse(path.name, cells, _days(cells["date"]).is_null(), "date", "an ex-date like 2024-01-31")
+    _refuse(path.name, cells, ~cells["kind"].is_in((*KINDS, CHANGE, DELISTING)).fill_null(value=False), "kind", f"split, dividend, {CHANGE} or {DELISTING}")
+    return cells
+
+
+def _cells(path: Path, required: Sequence[str], dtypes: Mapping[str, Any] = UNIVERSE.dtypes, columns: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """The file's text under plain column names, with `row`; `columns` names columns of the file that are spelt otherwise."""
+    chosen = dict(columns or {})
+    strange = sorted(set(chosen) - set(dtypes))
+    if strange:
+        raise ConfigError(f"[market.files.universe_columns] names '{strange[0]}', which is no column of universe: use {', '.join(dtypes)}")
     tables: list[TextTable] = list(read_text_tables(path, path.name))
     if len(tables) != 1:
         raise DataError(f"{path.name} holds {len(tables)} files, expected one table: name the CSV file itself")
@@ -63,15 +124,26 @@ def _cells(path: Path, required: Sequence[str]) -> pl.DataFrame:
         at = int(table.bent.is_not_null().arg_true()[0])
         raise DataError(f"{path.name} row {table.rows[at]}: {table.bent[at]}")
     names = {plain(name): name for name in reversed(table.cells.columns)}
-    known = {name: plain(name) for name in dict.fromkeys((*required, *UNIVERSE.dtypes))} | ({"symbol": "ticker"} if "symbol" not in names else {})
+    known = {name: plain(name) for name in dict.fromkeys((*required, *dtypes))} | ({"symbol": "ticker"} if "symbol" not in names else {})
+    known |= {ours: plain(theirs) for ours, theirs in chosen.items()}
+    absent = [theirs for theirs in chosen.values() if plain(theirs) not in names]
+    if absent:
+        raise DataError(
+            f"{path.name} has no column '{absent[0]}', which [market.files.universe_columns] names; its columns are {', '.join(table.cells.columns)}"
+        )
     missing = [name for name in required if known[name] not in names]
     if missing:
         raise DataError(f"{path.name} has no column '{missing[0]}'; its columns are {', '.join(table.cells.columns)}; expected {', '.join(required)}")
-    return pl.DataFrame({"row": table.rows, **{name: stripped(table.cells[names[theirs]]) for name, theirs in known.items() if theirs in names}})
+    found = {name: table.cells[names[theirs]] for name, theirs in known.items() if theirs in names}
+    return pl.DataFrame({"row": table.rows, **{name: named(cells) if name in _NAMES else stripped(cells) for name, cells in found.items()}})
 
 
 def _days(cells: pl.Series) -> pl.Series:
     return read_stamps(cells, "UTC", None).written.dt.date()
+
+
+def _expected(dtype: Any) -> str:
+    return {pl.Date(): "a date like 2024-01-31", pl.Float64(): "a number"}.get(dtype, "a text")
 
 
 def _typed(cells: pl.Series, dtype: pl.DataType) -> pl.Series:

@@ -17,7 +17,7 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake import Lake
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, lake_path
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 
 _ROWS_AT_ONCE = 1_000_000  # rows of a partition that the stream holds (about 120 MB); a partition is read once for every so many
 _LONGEST_PERIOD_DAYS = {10: 7, 7: 93, 4: 367}  # by the length of a key: 2024-01-31 (day, week), 2024-01 (month, quarter), 2024; statistics prune the rest
@@ -83,6 +83,10 @@ class ReplaySource:
     def universe(self) -> pl.DataFrame:
         """The lake's own."""
         return UNIVERSE.conform(self.lake.read("universe"))
+
+    def listings(self) -> pl.DataFrame:
+        """Symbols through time, as the lake knows them."""
+        return LISTINGS.conform(self.lake.read("listings"))
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

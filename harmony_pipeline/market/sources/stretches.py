@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
-from harmony_pipeline.market.sources.cells import stripped
+from harmony_pipeline.market.sources.cells import named, stripped
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def within(frame: pl.DataFrame, symbols: Collection[str] | None, start: datetime
 
 
 def stripped_words(text: pl.Series) -> pl.Series:
-    """`stripped` of a column with few different words, which as a rule need no change: told from the words alone."""
+    """`named` of a column with few different words, which as a rule need no change: told from the words alone."""
     words = text.unique().drop_nulls()
-    return text if len(words) * 4 < len(text) and stripped(words).equals(words) else stripped(text)
+    return text if len(words) * 4 < len(text) and named(words).equals(words) else named(text)
 
 
 def nothing_said(rows: int) -> pl.Series:

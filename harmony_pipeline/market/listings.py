@@ -1,0 +1,182 @@
+"""Who traded under which symbol from when to when, as far as it was known on any day.
+
+The law: nothing is known before its `known` date. A listing is told in versions: one when it is first known (its end still open), and one
+more each time that something is learned of its end. `known_on` gives the versions of a day, so that whatever happens later changes nothing that was
+known before; no study can see a symbol before it listed or forget one that died.
+
+A security keeps its `security_id` through changes of symbol. Where a source has no ids, a security is called by the first symbol it is known
+under, and a symbol that is used again by someone else carries the date: `AAA:2020-09-10`.
+"""
+
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.schemas import LISTINGS, UNIVERSE
+
+GONE_AFTER = 5  # snapshots in a row that do not name a security before it is taken as delisted; illiquid ones skip a day or two
+CHANGE, DELISTING = "symbol_change", "delisting"
+_SAME_BEGINNING = timedelta(days=10)  # a source dates the first day under a new symbol up to some sessions late
+EVENTS = {"symbol": pl.String(), "date": pl.Date(), "kind": pl.String(), "successor": pl.String()}
+_IDENTITY = ["security_id", "symbol", "valid_from"]
+
+
+def known_on(listings: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Each listing as it was known on `day` (before its open): its latest version, in the columns of schemas.LISTINGS."""
+    versions = listings.filter(pl.col("known") <= day).sort(*_IDENTITY, "known", maintain_order=True)
+    return versions.unique(_IDENTITY, keep="last", maintain_order=True)
+
+
+def members(universe: pl.DataFrame, listings: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Who could be traded on `day` with what was known before its open: symbol, security_id, listed, shares, float, market_cap, sector.
+
+    `listings` has the columns of schemas.LISTINGS, `universe` those of schemas.UNIVERSE; both may hold rows of any later date.
+    """
+    open_then = (pl.col("valid_from").is_null() | (pl.col("valid_from") <= day)) & (pl.col("valid_to").is_null() | (pl.col("valid_to") > day))
+    listed = known_on(listings, day).filter(open_then).select("symbol", "security_id", "listed")
+    facts = universe.filter(pl.col("date") <= day).with_columns(security_id=pl.coalesce("security_id", "symbol")).sort("date", maintain_order=True)
+    facts = facts.unique(["symbol", "security_id"], keep="last", maintain_order=True).select(
+        "symbol", "security_id", "shares", "float", "market_cap", "sector", stated="listed"
+    )
+    # A reused symbol carries a date in its id, which the universe of a source without ids does not know: such facts go by symbol.
+    joined = listed.join(facts, on=["symbol", "security_id"], how="left")
+    joined = joined.select("symbol", "security_id", pl.coalesce("listed", "stated").alias("listed"), "shares", "float", "market_cap", "sector")
+    return joined.unique(["symbol", "security_id"], keep="last").sort("symbol", "security_id")
+
+
+def fresh_rows(snapshots: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Rows of daily snapshots (schemas.UNIVERSE) that say something new of their security, dated by the session that could first use them."""
+    if snapshots.is_empty():
+        return snapshots
+    rows = snapshots.sort("symbol", "security_id", "date", maintain_order=True)
+    said = [name for name in rows.columns if name not in ("date", "symbol", "security_id")]
+    new = pl.any_horizontal(pl.int_range(pl.len()).over("symbol", "security_id") == 0, *(pl.col(name).ne_missing(pl.col(name).shift()) for name in said))
+    rows = rows.filter(new)
+    return UNIVERSE.conform(rows.with_columns(date=_next_sessions(rows["date"], calendar)))
+
+
+def listings_from_universe(universe: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Listings that rows of `universe` state: a spell begins with a symbol's first row, or when it lists anew after a delisting."""
+    if universe.is_empty():
+        return LISTINGS.empty()
+    rows = universe.sort("symbol", "security_id", "date", maintain_order=True).with_columns(given=pl.col("security_id"))
+    rows = rows.with_columns(security=pl.coalesce("given", "symbol"))
+    over = ["symbol", "security"]
+    ended = pl.col("delisted").forward_fill().shift().over(over)
+    new = (pl.int_range(pl.len()).over(over) == 0) | (pl.col("listed") > ended).fill_null(value=False)
+    rows = rows.with_columns(new=new).with_columns(spell=pl.col("new").cast(pl.Int64).cum_sum().over(over))
+    spell = [*over, "spell"]
+    rows = rows.with_columns(valid_from=pl.col("listed").first().over(spell), earlier=pl.col("delisted").shift().over(spell))
+    again = pl.format("{}:{}", "symbol", "valid_from")
+    name = pl.when(pl.col("given").is_not_null() | (pl.col("spell") == 1)).then("security").otherwise(again)
+    rows = rows.with_columns(security_id=name, listed=pl.col("valid_from"), known=pl.col("date"))
+    opened = rows.filter("new").with_columns(reason=pl.lit("listed"), delisted=pl.lit(None, pl.Date()), valid_to=pl.lit(None, pl.Date()))
+    told = pl.col("delisted").is_not_null() & pl.col("delisted").ne_missing(pl.col("earlier"))
+    closed = rows.filter(told).with_columns(reason=pl.lit(DELISTING), valid_to=pl.col("delisted"))
+    return _conformed([opened, closed], source)
+
+
+def listings_from_snapshots(snapshots: pl.DataFrame, calendar: Calendar, source: str) -> pl.DataFrame:
+    """Listings that daily snapshots show: date, security_id, symbol, all of it known only after that day's close.
+
+    Who is in the first snapshot began at an unknown time. A security whose symbol differs from its last one changed it; one that
+    is absent from GONE_AFTER snapshots in a row is taken as delisted, which is known only then.
+    """
+    if snapshots.is_empty():
+        return LISTINGS.empty()
+    dates = snapshots["date"].unique().sort()
+    rows = snapshots.select("date", pl.coalesce("security_id", "symbol").alias("security_id"), "symbol").with_columns(
+        place=dates.search_sorted(snapshots["date"], side="left").cast(pl.Int64)
+    )
+    rows = rows.sort("security_id", "place", "symbol", maintain_order=True)
+    back = pl.col("place") - pl.col("place").shift().over("security_id")
+    broken = (back.is_null() | (back > GONE_AFTER) | (pl.col("symbol") != pl.col("symbol").shift().over("security_id"))).fill_null(value=True)
+    grouped = rows.with_columns(spell=broken.cast(pl.Int64).cum_sum()).group_by("security_id", "symbol", "spell", maintain_order=True)
+    spells = grouped.agg(begin=pl.col("place").first(), last=pl.col("place").last()).sort("security_id", "begin", maintain_order=True)
+    following = [pl.col(name).shift(-1).over("security_id").alias(f"next_{name}") for name in ("begin", "symbol")]
+    spells = spells.with_columns(following)
+    changed = (pl.col("next_begin") - pl.col("last") <= GONE_AFTER).fill_null(value=False)
+    gone = ~changed & (pl.col("last") + GONE_AFTER < len(dates))
+    begun = dates.gather(spells["begin"])
+    after = _next_sessions(dates, calendar)
+    previous = spells.select(pl.col("last").shift().over("security_id")).to_series()
+    renamed = (spells["begin"] - previous <= GONE_AFTER).fill_null(value=False)
+    spells = spells.with_columns(
+        valid_from=pl.when(pl.Series(spells["begin"] > 0)).then(pl.lit(begun)),
+        opened=after.gather(spells["begin"]),
+        reason=pl.when(pl.lit(renamed)).then(pl.lit(CHANGE)).when(pl.col("begin") > 0).then(pl.lit("appeared")).otherwise(pl.lit("known")),
+    )
+    opened = spells.select("security_id", "symbol", "valid_from", "reason", known="opened")
+    ending = spells.filter(changed | gone).with_columns(changed.alias("changed"))
+    at = ending.select(pl.when("changed").then("next_begin").otherwise(pl.col("last") + GONE_AFTER)).to_series()
+    closed = ending.with_columns(
+        known=after.gather(at), renamed_on=dates.gather(at), gone_on=after.gather(ending["last"]), successor=pl.when("changed").then("next_symbol")
+    ).select(
+        *_IDENTITY,
+        "successor",
+        "known",
+        valid_to=pl.when("changed").then("renamed_on").otherwise("gone_on"),
+        delisted=pl.when(~pl.col("changed")).then("gone_on"),
+        reason=pl.when("changed").then(pl.lit(CHANGE)).otherwise(pl.lit(DELISTING)),
+    )
+    return _conformed([opened, closed], source)
+
+
+def with_events(listings: pl.DataFrame, events: pl.DataFrame, source: str) -> pl.DataFrame:
+    """`listings` with symbol changes and delistings (EVENTS) applied, each known on its date.
+
+    A change ends the listing of the old symbol and begins one of the new under the same security_id. Events are few, so they are taken one by
+    one in order of date: the security of a chain of changes is only known along the chain.
+    """
+    held: dict[str, list[dict[str, Any]]] = {}
+    for row in listings.to_dicts():
+        held.setdefault(row["symbol"], []).append(row)
+    for event in events.sort("date", "symbol", "kind").iter_rows(named=True):
+        symbol, day, successor = event["symbol"], event["date"], event["successor"]
+        rows = held.setdefault(symbol, [])
+        ended = _running(rows, symbol, day) | {"reason": event["kind"], "known": day, "source": source, "valid_to": day}
+        for row in rows:  # whoever takes the symbol later is another security
+            if row["security_id"] == ended["security_id"] and _begun(row) > day and row["known"] > day:
+                row["security_id"] = f"{symbol}:{_begun(row)}"
+        rows.append(ended | ({"delisted": day} if event["kind"] == DELISTING else {"successor": successor}))
+        if event["kind"] == CHANGE:
+            _continue(held.setdefault(successor, []), ended["security_id"], successor, day, source)
+    table = [row for symbol in sorted(held) for row in held[symbol]]
+    return LISTINGS.conform(pl.DataFrame(table, schema=LISTINGS.dtypes)).unique(list(LISTINGS.key), keep="last", maintain_order=True)
+
+
+def _begun(row: dict[str, Any]) -> date:
+    """When a listing began, or, where that is not known, when it was first known of."""
+    begun: date = row["valid_from"] or row["known"]
+    return begun
+
+
+def _running(rows: list[dict[str, Any]], symbol: str, day: date) -> dict[str, Any]:
+    """The listing of `symbol` that an event on `day` is about, without its end; one of unknown beginning where none is known by then."""
+    known = [row for row in rows if row["known"] <= day]
+    running = [row for row in known if (row["valid_from"] or date.min) < day]
+    latest = max(running, key=lambda row: (row["valid_from"] or date.min, row["known"]), default=None)
+    if latest is None:
+        taken = any(row["security_id"] == symbol for row in known)
+        return {"security_id": f"{symbol}:{day}" if taken else symbol, "symbol": symbol, "valid_from": None, "listed": None}
+    return {name: latest.get(name) for name in (*_IDENTITY, "listed")}
+
+
+def _continue(rows: list[dict[str, Any]], security: str, symbol: str, day: date, source: str) -> None:
+    """Begin the new symbol of a security; what the source says itself of that symbol from about that day on is about the same security."""
+    for row in rows:
+        if timedelta() <= _begun(row) - day <= _SAME_BEGINNING:
+            row |= {"security_id": security, "valid_from": day}
+    rows.append({"security_id": security, "symbol": symbol, "valid_from": day, "reason": CHANGE, "known": day, "source": source})
+
+
+def _next_sessions(dates: pl.Series, calendar: Calendar) -> pl.Series:
+    """First session after each date: when what was written after a close can first be used."""
+    sessions = calendar.table["date"]
+    return sessions.gather(sessions.search_sorted(dates, side="right").clip(0, len(sessions) - 1))
+
+
+def _conformed(parts: list[pl.DataFrame], source: str) -> pl.DataFrame:
+    return LISTINGS.conform(pl.concat([part.drop("source", strict=False).with_columns(source=pl.lit(source)) for part in parts], how="diagonal_relaxed"))
