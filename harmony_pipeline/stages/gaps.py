@@ -12,7 +12,7 @@ from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.slots import Slots, expected_slots
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
+from harmony_pipeline.stages.workspace import Workspace
 
 _BATCH_ROWS = 5_000_000  # bars looked at together: about 400 MB
 _NEEDED = ("symbol", "timestamp", "volume", "trade_count")
@@ -21,7 +21,6 @@ LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
 
 def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Absent bars of each period, judged with the sessions before it."""
-    refuse_the_past(work)
     traded = work.lake.scan("daily_summary").select("symbol", "date").filter(pl.col("date") < periods[-1].end_date).collect(engine="in-memory")
     listings = work.lake.read("listings")
     counts: dict[str, dict[str, int]] = {}
@@ -29,7 +28,7 @@ def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
     longest: list[pl.DataFrame] = []
     for period in periods:
         first, end = max(period.first_date, work.settings.market.start), min(period.end_date, work.end_date)
-        slots = expected_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, datetime.now(UTC))
+        slots = expected_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, work.settings.as_of or datetime.now(UTC))
         lives = expected_lives(traded, listings, work.settings.market.symbols, period, work.calendar, work.settings.market.gaps.forget_after_sessions)
         found = find_gaps(_batches(work, slots, period), slots, lives, work.settings.market.gaps, every_bar=writes_every_bar(work))
         made_from = work.made_from({"bars": _keys(work, slots, period), "listings": work.lake.partitions("listings")}, work.settings.market.gaps)

@@ -36,6 +36,7 @@ def universe(work: Workspace) -> StageResult:
 
 def listings(work: Workspace) -> StageResult:
     """Which security traded under which symbol when: as the source tells it, else as its universe implies."""
+    refuse_the_past(work)
     source, table = work.source, work.lake.tables["listings"]
     rows = source.listings() if isinstance(source, ListingSource) else listings_from_universe(work.lake.read("universe"), source.name)
     work.lake.write("listings", ALL, table.conform(rows), {"source": work.settings.market.source})
