@@ -14,6 +14,7 @@ the versions known, w the winning one of them, and R what the source says now:
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from harmony_pipeline.schemas import RAW_BARS
@@ -63,10 +64,16 @@ def in_winning_order(rows: pl.DataFrame) -> pl.DataFrame:
 def _distinct(received: pl.DataFrame) -> pl.DataFrame:
     """One row a value; of equal ones the first by origin and row, so that a file read twice is named as it was read once."""
     rows = received.sort(*KEY, maintain_order=True) if not _is_sorted(received) else received
-    repeats = rows.select(((pl.col("symbol") == pl.col("symbol").shift()) & (pl.col("timestamp") == pl.col("timestamp").shift())).any()).item()
-    if not repeats:
+    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(value=False)
+    shared = rows.select(shared=again | again.shift(-1, fill_value=False))["shared"]
+    if not shared.any():
         return rows
-    return rows.sort(*KEY, "origin", "row", maintain_order=True).unique([*KEY, *VALUES], keep="first", maintain_order=True)
+    # Only rows that share their bar are compared by value: they are few, and comparing all of them would cost as much as the rest of the import.
+    few = rows.with_row_index("place").filter(shared).sort(*KEY, "origin", "row", maintain_order=True)
+    told_again = few.filter(~few["place"].is_in(few.unique([*KEY, *VALUES], keep="first", maintain_order=True)["place"].implode()))
+    stays = np.ones(rows.height, np.bool_)
+    stays[told_again["place"].to_numpy()] = False
+    return rows.filter(pl.Series(stays))
 
 
 def _is_sorted(rows: pl.DataFrame) -> bool:
