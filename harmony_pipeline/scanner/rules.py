@@ -60,6 +60,7 @@ SENTENCES: dict[str, str] = {
     "unknown_symbol": "it is one of scanner.symbols, but neither bars nor the universe know it",
     "query": "the query did not return it",
 }
+_MOST_READY = 12  # checks whose every combination is made beforehand: 4,096 lists
 RULES = ("not_listed", "no_previous_close", "no_premarket", "history", *LIMITS)
 
 
@@ -86,8 +87,16 @@ def not_listed() -> pl.Expr:
 
 
 def named(checks: Mapping[str, pl.Expr]) -> pl.Expr:
-    """The list of the names whose check is true, in their order."""
-    return pl.concat_list(pl.when(check).then(pl.lit(name)) for name, check in checks.items()).list.drop_nulls().alias("rejected_by")
+    """The list of the names whose check is true, in their order.
+
+    The checks of a row make one number, and the list stands ready for every number: lists built row by row took a third of a scan.
+    """
+    names = list(checks)
+    if len(names) > _MOST_READY:
+        return pl.concat_list(pl.when(check).then(pl.lit(name)) for name, check in checks.items()).list.drop_nulls().alias("rejected_by")
+    number = pl.sum_horizontal(check.fill_null(value=False).cast(pl.UInt32) * (1 << at) for at, check in enumerate(checks.values()))
+    lists = [[name for at, name in enumerate(names) if which >> at & 1] for which in range(1 << len(names))]
+    return pl.lit(pl.Series(lists, dtype=pl.List(pl.String))).gather(number).alias("rejected_by")
 
 
 def rejection_sentences(candidate: Mapping[str, Any], settings: ScannerSettings) -> list[str]:

@@ -57,6 +57,8 @@ def scan_with(scanner: Scanner, summary: pl.DataFrame, universe: pl.DataFrame, a
 
 def _check(scanner: Scanner, measures: pl.DataFrame, judged: pl.DataFrame) -> None:
     """A scanner may add rows (names that nothing knows), and may not lose any."""
+    if measures.select("date", "symbol").equals(judged.select("date", "symbol")):
+        return
     lost = measures.select("date", "symbol").join(judged, on=["date", "symbol"], how="anti")
     if lost.height or judged.select("date", "symbol").is_duplicated().any():
         raise DataError(f"{type(scanner).__name__}.judge must return each candidate once, and lost or doubled some: reject by rejected_by, do not filter")
@@ -65,11 +67,21 @@ def _check(scanner: Scanner, measures: pl.DataFrame, judged: pl.DataFrame) -> No
 def _ranked(judged: pl.DataFrame, most: int) -> ScanResult:
     """Ranks by score within each day; an unknown score is the reason `rank_by`, a rank beyond `most` the reason `rank_limit`."""
     score = pl.when(pl.col("score").is_finite()).then("score").alias("score")
-    open_reasons = pl.col("rejected_by").list.len() == 0
-    unknown = pl.when(open_reasons & pl.col("score").is_null()).then(pl.lit(["rank_by"])).otherwise(pl.col("rejected_by")).alias("rejected_by")
-    rows = judged.with_columns(score).with_columns(unknown).sort(["date", "score", "symbol"], descending=[False, True, False], nulls_last=True)
-    rows = rows.with_columns(rank=pl.when(open_reasons).then(open_reasons.cast(pl.Int64).cum_sum().over("date")))
-    beyond = (pl.col("rank") > most).fill_null(value=False)
-    rows = rows.with_columns(pl.when(beyond).then(pl.lit(["rank_limit"])).otherwise(pl.col("rejected_by")).alias("rejected_by"))
-    rows = rows.with_columns(passed=open_reasons)
-    return ScanResult(SCAN_CANDIDATES.conform(rows), SCAN_SELECTIONS.conform(rows.filter("passed")))
+    rows = judged.with_columns(score).sort("date", "symbol", maintain_order=True).with_row_index("row")
+    unbroken = rows.filter(pl.col("rejected_by").list.len() == 0).select("row", "date", "score", "symbol")
+    unknown = unbroken.filter(pl.col("score").is_null())
+    ranked = unbroken.filter(pl.col("score").is_not_null()).sort(["date", "score", "symbol"], descending=[False, True, False])
+    ranked = ranked.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("date"))
+    beyond, chosen = ranked.filter(pl.col("rank") > most), ranked.filter(pl.col("rank") <= most)
+    # Few rows pass every filter, so only these are ranked, and only these are told one reason more.
+    rows = _told(_told(rows, unknown["row"], "rank_by"), beyond["row"], "rank_limit")
+    rows = rows.with_columns(passed=pl.col("row").is_in(chosen["row"].implode()))
+    selections = rows.select("row", "as_of").join(chosen, on="row", how="inner")
+    return ScanResult(SCAN_CANDIDATES.conform(rows), SCAN_SELECTIONS.conform(selections))
+
+
+def _told(rows: pl.DataFrame, which: pl.Series, reason: str) -> pl.DataFrame:
+    """`rows` with `reason` as the one reason of the rows in places `which`."""
+    if not len(which):
+        return rows
+    return rows.with_columns(pl.when(pl.col("row").is_in(which.implode())).then(pl.lit([reason])).otherwise("rejected_by").alias("rejected_by"))

@@ -13,7 +13,7 @@ from harmony_pipeline.errors import ConfigError, DataError, NotReady
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.daily import summarise
 from harmony_pipeline.scanner.registry import build_scanner
-from harmony_pipeline.scanner.rules import LIMITS, RULES, SENTENCES, rejection_sentences
+from harmony_pipeline.scanner.rules import LIMITS, RULES, SENTENCES, named, rejection_sentences
 from harmony_pipeline.scanner.scan import ScanResult, scan, scan_days
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, DAILY_SUMMARY, UNIVERSE
@@ -379,3 +379,11 @@ def test_the_known_gappers_of_early_2025_are_found_before_the_open(market_data: 
     for gapper, gap in KNOWN_GAPPERS.items():
         assert selected.get(gapper, 99) <= 6
         assert gaps[gapper] == pytest.approx(gap, abs=0.035)
+
+
+@given(st.lists(st.lists(st.sampled_from([True, False, None]), min_size=15, max_size=15), min_size=1, max_size=8), st.integers(1, 15))
+def test_reasons_are_the_names_of_the_checks_that_hold_however_many_there_are(rows: list[list[bool | None]], count: int) -> None:
+    names = [f"rule_{at}" for at in range(count)]
+    table = pl.DataFrame({name: [row[at] for row in rows] for at, name in enumerate(names)}, schema=dict.fromkeys(names, pl.Boolean))
+    found = table.select(named({name: pl.col(name) for name in names}))["rejected_by"].to_list()
+    assert found == [[name for at, name in enumerate(names) if row[at]] for row in rows]
