@@ -108,20 +108,23 @@ class AlpacaSource:
         return bars.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end) & (self._ends(bars, timeframe) <= known))
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
-        """Minute bars as they end, and again, when Alpaca corrects one: a correction is a frame of its own with an earlier timestamp.
+        """Bars of the market's size as they end, and again when Alpaca corrects a minute: a correction is a frame of its own with an earlier timestamp.
 
-        `symbols` None listens to every symbol. Raises ConfigError when the market's bars are not minutes, or the plan does not allow the stream.
+        Alpaca streams minutes; longer bars are summed from them. `symbols` None listens to every symbol; a break is then filled for those that were heard
+        of. Raises ConfigError for daily bars and when the plan does not allow the stream, DataError when it fails for good.
         """
+        from harmony_pipeline.market.sources.alpaca.longer import Longer
         from harmony_pipeline.market.sources.alpaca.stream import BarStream
 
-        if self.market.timeframe != "1Min":
+        size = self.market.timeframe
+        if size == "1Day":
             raise ConfigError(
-                f"Alpaca streams minutes, and market.timeframe is {self.market.timeframe}: stream with 1Min, or ingest {self.market.timeframe} bars"
+                "Alpaca streams minutes, and market.timeframe is 1Day: ingest daily bars after the close, or set market.timeframe to 1Hour or less"
             )
         self.client.prove_keys()
         named = None if symbols is None else self._named(symbols)
-        fetch = partial(self.bars, timeframe="1Min")
-        yield from BarStream(self.settings, self.market.patience, self.client.keys(), named, self.origin, fetch, self._known_until).frames()
+        fetch, longer = partial(self.bars, timeframe="1Min"), None if size == "1Min" else Longer(self._calendar, size)
+        yield from BarStream(self.settings, self.market.patience, self.client.keys(), named, self.origin, fetch, self._known_until, longer).frames()
 
     def _ends(self, bars: pl.DataFrame, timeframe: str) -> pl.Series | pl.Expr:
         """When each bar is over: a daily one at its session's close."""

@@ -22,6 +22,7 @@ from alpaca.data.live.stock import StockDataStream
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import AlpacaSourceSettings, PatienceSettings
+from harmony_pipeline.market.sources.alpaca.longer import Longer, floor_to
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
 from harmony_pipeline.market.sources.alpaca.translate import bars_of_messages
 
@@ -29,6 +30,7 @@ LIVE_URL = "wss://stream.data.alpaca.markets/v2"
 
 _MINUTE = timedelta(minutes=1)
 _JOIN_SECONDS = 10.0
+_PATIENT = 3  # times stream_gather_seconds between the end of a longer bar and its handing out
 _FINAL = {
     "auth failed": "the stream refuses the keys: correct APCA_API_KEY_ID and APCA_API_SECRET_KEY",
     "insufficient subscription": 'the plan does not allow the stream of this feed: set market.alpaca.feed = "iex"',
@@ -85,12 +87,14 @@ class BarStream:
         origin: str,
         fetch: Callable[[Sequence[str], datetime, datetime], pl.DataFrame],
         now: Callable[[], datetime],
+        longer: Longer | None = None,
     ) -> None:
         self.settings, self.patience, self.symbols, self.origin = settings, patience, symbols, origin
         self._keys, self._fetch, self._now = keys, fetch, now
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._minutes = Minutes()
-        self._since = now().replace(second=0, microsecond=0)
+        self._longer = longer
+        self._since = floor_to(now(), _MINUTE if longer is None else longer.size)
         self._refill_after: datetime | None = None
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,26 +102,37 @@ class BarStream:
         self._ear: _Ear | None = None
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """One frame a minute, oldest first, and a frame with an earlier timestamp for each correction. Closing the iterator ends the connection."""
+        """One frame a timestamp, oldest first, and a frame with an earlier timestamp for each correction. Closing the iterator ends the connection."""
         thread = threading.Thread(target=self._listen, name="alpaca stream", daemon=True)
         thread.start()
         try:
             while True:
                 events = self._heard()
-                if not events:
-                    yield from self._minutes.quiet()
+                minutes = [] if events else self._minutes.quiet()
                 for event in events:
                     self._take(event)
-                yield from self._minutes.over()
+                yield from self._cut([*minutes, *self._minutes.over()])
         finally:
             self._stop(thread)
+
+    def _cut(self, minutes: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
+        """The minutes, or the longer bars that are over."""
+        if self._longer is None:
+            return minutes
+        # Of every symbol, the bar in progress at the start cannot be known whole: its first minutes were never heard.
+        first = self._since + (self._longer.size if self.symbols is None else timedelta())
+        for frame in minutes:
+            self._longer.hear(frame.filter(pl.col("timestamp") >= first))
+        # The last minute of a bar comes a moment after its end, and is gathered for another.
+        return self._longer.over(self._now() - timedelta(seconds=_PATIENT * self.settings.stream_gather_seconds))
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
     def _heard(self) -> list[Any]:
         """What has come, with bars of one voice together; nothing when it was quiet while something waits."""
         try:
-            events = [self._events.get(timeout=self.settings.stream_gather_seconds if self._minutes.waiting else None)]
+            waiting = self._minutes.waiting or (self._longer is not None and self._longer.waiting)
+            events = [self._events.get(timeout=self.settings.stream_gather_seconds if waiting else None)]
         except queue.Empty:
             return []
         with contextlib.suppress(queue.Empty):
