@@ -49,9 +49,15 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     work = Workspace(settings)
     lake = _place(work)
     yield lake
-    yield _attempt("source", lambda: f"{settings.market.source} ({work.source.name})", "see [market] in the settings file")
+    yield _attempt("source", lambda: _source(work), "see [market] in the settings file")
     if not lake.cure:
         yield from _lake(work)
+
+
+def _source(work: Workspace) -> str:
+    """Its name, and what a source over a network found when it looked at itself."""
+    checked = getattr(work.source, "checked", None)
+    return f"{work.settings.market.source} ({work.source.name})" + (f": {checked()}" if checked else "")
 
 
 def _place(work: Workspace) -> Finding:

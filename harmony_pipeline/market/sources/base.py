@@ -79,7 +79,8 @@ class MarketDataSource(Protocol):
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Bars as they end, oldest first: each frame holds the bars of one timestamp, in the columns of `bars`.
 
-        A live source never ends; a recorded or simulated one replays what it has and then stops.
+        A live source never ends; a recorded or simulated one replays what it has and then stops. A bar that a live supplier corrects comes again, in
+        a frame with an earlier timestamp; whoever must decide once per moment leaves it out.
         """
         ...
 

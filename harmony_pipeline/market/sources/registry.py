@@ -13,7 +13,7 @@ SIMULATED = "harmony_pipeline.market.sources.simulated:SimulatedSource"
 
 
 def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
-    """The source that `settings.source` names: files, simulated, alpaca, or `module:Class`, which is called as Class(settings, base).
+    """The source that `settings.source` names (see docs/sources.md), or `module:Class`, which is called as Class(settings, base).
 
     `base` is the folder that relative paths start from. Raises ConfigError when the name leads nowhere.
     """

@@ -80,7 +80,7 @@ def day() -> pl.DataFrame:
 
 
 @given(troubles=st.lists(st.one_of(st.none(), st.sampled_from(sorted(TROUBLE))), max_size=14))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_after_any_troubles_the_bars_are_the_same_and_each_page_was_answered_once(server, day, troubles):
     kept = [None if name is None else TROUBLE[name] for name in troubles]
     for at in range(4, len(kept)):
@@ -171,7 +171,7 @@ def test_calls_are_spread_over_minutes_when_the_plan_allows_few(server):
 
 
 @given(page=st.integers(0, 18), how=st.sampled_from(["reset", "cut in the body", "broken"]))
-@settings(max_examples=15)
+@settings(max_examples=12)
 def test_killed_at_any_page_and_asked_for_the_missing_pieces_the_rows_are_the_same(server, page, how):
     server.faults.clear()
     server.seen.clear()

@@ -27,7 +27,7 @@ def bars_of(heard: Listening, minute: int):
 
 
 @given(order=st.lists(st.tuples(st.integers(0, 59), st.integers(0, 3)), min_size=1, max_size=60), size=st.sampled_from(["5Min", "15Min", "1Hour"]))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_whatever_comes_in_whatever_order_the_last_bars_are_the_sums_of_the_last_minutes(order, size):
     longer, frames, last, now = Longer(XNYS, size), [], {}, OPEN
     for minute, version in order:

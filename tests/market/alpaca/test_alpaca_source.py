@@ -189,3 +189,14 @@ def test_its_clock_is_read_to_the_microsecond():
     assert clock.is_open
     assert clock.next_close == datetime(2023, 2, 1, 21, 0, tzinfo=UTC)
     assert clock.next_open == datetime(2023, 2, 2, 14, 30, tzinfo=UTC)
+
+
+def test_it_looks_at_itself_and_says_what_does_not_agree():
+    with serving() as server:
+        source = source_of(server)
+        assert source.checked() == "keys accepted, clocks agree, 42 sessions ahead agree with XNYS"
+        with pytest.raises(DataError, match=r"differ on 2023-0\d-\d\d"):
+            source_of(server, market_settings=market(calendar="XLON")).checked()
+        source._now = lambda: server.now + timedelta(seconds=30)
+        with pytest.raises(DataError, match="30 s apart"):
+            source.checked()

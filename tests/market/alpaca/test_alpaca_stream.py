@@ -111,7 +111,7 @@ LOST = [("cut", None), ("bar", "AAPL"), ("correct", 0), ("correct", 0), ("reconn
 @example(steps=[*LOST, ("repeat", 0)], lagging=False)
 @example(steps=[*LOST, ("repeat", 1)], lagging=False)
 @given(steps=STEPS, lagging=st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_any_interleaving_of_breaks_repeats_and_corrections_ends_with_alpacas_own_bars(steps, lagging):
     told, next_minute = Told(lagging=lagging), dict.fromkeys(NAMES, 0)
     for what, which in steps:
@@ -250,7 +250,7 @@ def listening(on: Day, names=NAMES, **settings) -> Listening:
 
 @network
 @given(steps=st.lists(st.sampled_from(["ends", "ends", "corrected", "repeated", "cut", "back"]), min_size=3, max_size=9))
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_over_a_real_connection_too_the_end_is_what_rest_says(steps):
     with day() as alpaca:
         heard = listening(alpaca)

@@ -38,7 +38,7 @@ def server():
 
 
 @given(_LATER, st.integers(0, 401), st.integers(0, 401))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_trades_of_adjoining_ranges_over_any_pages_make_up_the_whole(server, offsets, cut, end):
     server.trades = trades_at(offsets)
     source = source_of(server)

@@ -28,6 +28,7 @@ _ACTION_PAGE = 1_000  # the most that Alpaca gives
 _ACTIONS = "forward_split,reverse_split,stock_dividend,cash_dividend"
 _ENDINGS = "name_change,worthless_removal,cash_merger,stock_merger,stock_and_cash_merger"
 _PROCESSED_LATER = timedelta(days=400)  # Alpaca looks actions up by the day they are processed: for cash the payment, up to a year after the ex-date
+_CLOCK_SECONDS, _AHEAD = 5.0, timedelta(days=60)
 _ONE_STEP = timedelta(microseconds=1)
 
 
@@ -177,6 +178,20 @@ class AlpacaSource:
         return MarketClock(
             translate.instant(answer["timestamp"]), answer["is_open"], *(translate.instant(answer[name]) for name in ("next_open", "next_close"))
         )
+
+    def checked(self) -> str:
+        """Ask Alpaca for its clock and its next sessions, and say that they agree with this machine and our calendar. Raises ConfigError or DataError if not."""
+        asked = self._now()
+        clock = self.clock()
+        off = max(asked - clock.timestamp, clock.timestamp - self._now()).total_seconds()
+        if off > _CLOCK_SECONDS:
+            raise DataError(f"this machine's clock and Alpaca's are {off:.0f} s apart, and bars are held back by it: set the clock")
+        first, end = self._today(), self._today() + _AHEAD
+        theirs, ours = (frame.select("date", "open", "close") for frame in (self.calendar(first, end), self._calendar.schedule(first, end)))
+        strange = pl.concat([theirs, ours]).unique(keep="none").sort("date")
+        if strange.height:
+            raise DataError(f"Alpaca and the calendar {self.market.calendar} differ on {strange['date'][0]}: set market.calendar, or update exchange_calendars")
+        return f"keys accepted, clocks agree, {theirs.height} sessions ahead agree with {self.market.calendar}"
 
     def _actions(self, types: str, symbols: Sequence[str] | None, last: date) -> Iterator[Any]:
         question = {"types": types, "start": self.market.start.isoformat(), "end": last.isoformat(), "limit": _ACTION_PAGE, "sort": "asc"}
