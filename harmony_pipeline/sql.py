@@ -43,14 +43,20 @@ def connect(lake: Lake, live: Mapping[str, pl.DataFrame] | None = None, names: C
 
 
 def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
-    """The text that creates every view over this lake, `lake_versions` and the macros `NAME_as_of(moment)`; or those `names` only."""
+    """The text that creates every view over this lake, `lake_versions`, the macros `NAME_as_of(moment)` and those of `sql/macros`; or those `names` only."""
     lake.ready()
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "views").glob("*.sql"))}
     views = [_view(lake, name, text) for name, text in texts.items() if names is None or name in names]
     if names is None or VERSIONS in names:
         views.append(f"create or replace view {VERSIONS} as\n{_versions(lake, *texts)}\norder by all;")
     macros = [_macro(lake, name, text) for name, text in texts.items() if names is None or f"{name}_as_of" in names]
+    macros += [text for name, text in house_macros().items() if names is None or name in names]
     return "\n".join([*views, *macros])
+
+
+def house_macros() -> dict[str, str]:
+    """The table macros of `sql/macros`, which read the views: name to text."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "macros").glob("*.sql"))}
 
 
 def _view(lake: Lake, name: str, text: str) -> str:
@@ -158,8 +164,9 @@ def query(
 
 def _spoken_of(lake: Lake, text: str) -> set[str] | None:
     """Views and macros that a query speaks of; None: all of them. Creating all takes ten times as long as most queries."""
-    words = set(_WORD.findall(text.lower()))
-    known = {VERSIONS, *lake.tables, *(f"{name}_as_of" for name in lake.tables)}
+    words, macros = set(_WORD.findall(text.lower())), house_macros()
+    words |= {word for name in words & set(macros) for word in _WORD.findall(macros[name].lower())}  # a macro speaks of views of its own
+    known = {VERSIONS, *macros, *lake.tables, *(f"{name}_as_of" for name in lake.tables)}
     return words & known if words & known and not words & _CATALOGUE else None
 
 

@@ -11,6 +11,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import TIME
 
 DAY_MINUTES = 1440
+_MINUTE = 60_000_000
 
 
 def slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.DataFrame:
@@ -18,12 +19,21 @@ def slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.Data
 
     `begin` is the slot or the start of the part, whichever is later, and so tells slots apart. `minutes` None makes one slot of each part.
     """
+    # Sessions and slots begin on whole minutes, so instants of one minute share an answer; on a tape those stand together.
+    minute = stamps.cast(TIME).to_physical() // _MINUTE
+    runs = minute.rle().struct.field("value")
+    if 2 * len(runs) > len(minute):
+        return _slots(stamps.cast(TIME), minutes, calendar)
+    return _slots((runs * _MINUTE).cast(TIME), minutes, calendar)[minute.rle_id()]
+
+
+def _slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.DataFrame:
     rows = calendar.parts(stamps)
     floor = floor_to_clock(pl.col("stamp"), minutes, calendar.zone) if minutes else pl.col("part_start")
     end = pl.min_horizontal(slot_end(pl.col("slot"), minutes, calendar.zone), "part_end") if minutes else pl.col("part_end")
     inside = pl.col("session").is_not_null()
     return (
-        rows.with_columns(stamps.cast(TIME).alias("stamp"))
+        rows.with_columns(stamps.alias("stamp"))
         .with_columns(pl.when(inside).then(floor).alias("slot"))
         .select("session_date", "session", "slot", begin=pl.when(inside).then(pl.max_horizontal("slot", "part_start")), end=end)
     )

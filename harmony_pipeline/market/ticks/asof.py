@@ -36,7 +36,7 @@ def with_quotes(rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at: str = "timestam
 
 
 def with_spreads(trades: pl.LazyFrame, quotes: pl.LazyFrame, *, at_same_time: bool = False) -> pl.LazyFrame:
-    """Trades with their quote, and quoted_spread, effective_spread, inside (the price is neither above the ask nor below the bid) and sign (Int8)."""
+    """Trades (each symbol in the order of the tape) with their quote, and quoted_spread, effective_spread, inside (the price is neither above the ask nor below the bid) and sign (Int8)."""
     price, bid, ask = pl.col("price"), pl.col("bid"), pl.col("ask")
     mid = (bid + ask) / 2.0
     change = (price - price.shift().over("symbol")).sign()

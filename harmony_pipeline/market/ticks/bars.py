@@ -12,7 +12,7 @@ No bar holds two parts of a session. A stretch in which nothing may set a price 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,7 @@ TRADE_BAR_DTYPES = {
     "vwap": pl.Float64(),
     "complete": pl.Boolean(),
 }
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _KINDS = {"time": 0, "tick": 1, "volume": 2, "dollar": 3}
 
 
@@ -190,21 +191,25 @@ class LiveTradeBars:
         self.states: dict[str, Reals] = {symbol: state.copy() for symbol, state in (states or {}).items()}
         self._slot: tuple[int, int, int, str | None] = (0, 0, 0, None)  # where the latest trade fell: from, until, begin, session
         self._masks: dict[tuple[str | None, bool, str | None], int] = {}
+        self._rule = (_KINDS[kind.kind], self.maker._threshold)
+        self._out = np.empty((2, k.BAR_SIZE))
+        self._nothing = pl.DataFrame(schema=TRADE_BAR_DTYPES)
 
     def update(self, symbol: str, timestamp: datetime, price: float, size: float, conditions: str | None = None, *, suspicious: bool = False) -> pl.DataFrame:
         """The bars that this trade ended; mostly none."""
-        stamp = round(timestamp.astimezone(UTC).timestamp() * 1e6)
+        stamp = (timestamp - _EPOCH) // _MICROSECOND
         begin, session = self._place(stamp)
         sets = self._sets(conditions, session, suspicious=suspicious)
         if session is None or not sets:
-            return self.maker._framed([])
-        state = self.states.setdefault(symbol, k.empty_state())
+            return self._nothing
+        state = self.states.get(symbol)
+        if state is None:
+            state = self.states[symbol] = k.empty_state()
         if state[k.LATEST] > stamp:
             raise DataError(f"a trade of {symbol} at {timestamp} is older than the last one: hand trades over in the order of time")
-        out = np.empty((2, k.BAR_SIZE))
-        row = (np.array([begin]), np.array([stamp]), np.array([float(price)]), np.array([float(size)]), np.array([sets], np.uint8))
-        count = k.fold_trades(state, *row, _KINDS[self.maker.kind.kind], self.maker._threshold, out)
-        return self.maker._framed([(symbol, out[:count])] if count else [])
+        kind, threshold = self._rule
+        count = k.fold_trade(state, begin, stamp, float(price), float(size), sets, kind, threshold, self._out, 0)
+        return self.maker._framed([(symbol, self._out[:count].copy())]) if count else self._nothing
 
     def close_until(self, now: datetime) -> pl.DataFrame:
         """The bars that the clock has ended by `now`, without another trade."""

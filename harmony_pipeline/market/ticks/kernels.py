@@ -63,23 +63,30 @@ def absorb(state: Reals, group: float, stamp: float, price: float, size: float, 
 
 
 @kernel
+def fold_trade(state: Reals, group: int, stamp: int, price: float, size: float, sets: int, kind: int, threshold: float, out: Reals, ended: int) -> int:
+    """Fold one trade into `state`; bars that it ends are written to `out` from row `ended` on. Returns the next free row: at most two further."""
+    if state[TRADES] > 0.0 and state[GROUP] != group:
+        out[ended] = state
+        state[TRADES] = 0.0
+        ended += 1
+    absorb(state, float(group), float(stamp), price, size, sets, kind)
+    if kind > 0 and state[MEASURE] >= threshold:
+        out[ended] = state
+        state[TRADES] = 0.0
+        ended += 1
+    return ended
+
+
+@kernel
 def fold_trades(
     state: Reals, group: Wholes, stamp: Wholes, price: Reals, size: Reals, sets: npt.NDArray[np.uint8], kind: int, threshold: float, out: Reals
 ) -> int:
     """Fold one symbol's trades, in the order of the tape, into `state`; writes the bars that ended to `out` [bars, BAR_SIZE], returns how many.
 
-    `kind` 0 is time bars (no threshold), 1 ticks, 2 shares, 3 currency. At most one bar a trade ends and one before it, so `out` needs
-    no more rows than there are trades plus one.
+    `kind` 0 is time bars (no threshold), 1 ticks, 2 shares, 3 currency. Every trade ends at most one bar but the first, which may end another, so `out`
+    needs no more rows than there are trades plus one.
     """
     ended = 0
     for i in range(len(stamp)):
-        if state[TRADES] > 0.0 and state[GROUP] != group[i]:
-            out[ended] = state
-            state[TRADES] = 0.0
-            ended += 1
-        absorb(state, float(group[i]), float(stamp[i]), price[i], size[i], sets[i], kind)
-        if kind > 0 and state[MEASURE] >= threshold:
-            out[ended] = state
-            state[TRADES] = 0.0
-            ended += 1
+        ended = fold_trade(state, group[i], stamp[i], price[i], size[i], sets[i], kind, threshold, out, ended)
     return ended
