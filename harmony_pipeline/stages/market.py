@@ -15,6 +15,7 @@ from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
+BATCH_ROWS = 1_000_000  # rows that are worked on at a time, about 200 MB
 
 
 def corporate_actions(work: Workspace) -> StageResult:
@@ -106,8 +107,9 @@ def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
     counts: dict[str, dict[str, int]] = {}
     summary = pl.DataFrame()
     for period in periods:
-        rows = work.lake.read("bars", [period.key])
-        summary = summarise(rows, work.calendar, work.timeframe, work.settings.scanner.as_of)
+        batches = work.lake.batches("bars", period.key, BATCH_ROWS)  # whole symbols, so that a month of thousands of them needs no more memory
+        parts = [summarise(rows, work.calendar, work.timeframe, work.settings.scanner.as_of) for rows in batches]
+        summary = pl.concat([work.lake.tables["daily_summary"].empty(), *parts])
         work.lake.write("daily_summary", period.key, summary, work.made_from({"bars": [period.key]}, work.settings.scanner.as_of))
         counts[period.key] = {"daily_summary": summary.height}
     return StageResult(rows={"daily_summary": sum(c["daily_summary"] for c in counts.values())}, preview=summary.tail(8), partitions=counts)

@@ -1,9 +1,13 @@
 """The daily summary against sums made by hand, and what it may know at the scan time."""
 
-from datetime import date
+from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from market.naive_daily import naive_summary
 from market.raw_rows import NO_ACTIONS, NOTHING_BEFORE, bar, daily, raw, utc
 from polars.testing import assert_frame_equal
 
@@ -12,7 +16,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.daily import summarise
 from harmony_pipeline.market.quality import validate
 from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.schemas import DAILY_SUMMARY
+from harmony_pipeline.schemas import BARS, DAILY_SUMMARY
 
 NYSE = Calendar.named("XNYS")
 
@@ -83,3 +87,48 @@ def test_no_bars_give_an_empty_table() -> None:
 def test_a_scan_time_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="'25:99', expected a time of day"):
         summarise(bars(ROWS), NYSE, "15Min", "25:99")
+
+
+def random_bars(seed: int, timeframe: str, rows: int) -> pl.DataFrame:
+    """Bars on the grid, some outside every session, over days with a half-day, holidays, both changes of the clock; whole shares, so that sums are exact."""
+    rng, minutes = np.random.default_rng(seed), {"1Min": 1, "15Min": 15, "1Hour": 60, "1Day": 1440}[timeframe]
+    begin = int(rng.choice([utc(2024, 3, 7), utc(2024, 7, 1), utc(2024, 10, 31), utc(2024, 11, 27)]).timestamp()) // 60
+    stamps = (begin + rng.integers(0, 9 * 1440 // minutes, rows) * minutes) * 60_000_000
+    price = np.round(rng.uniform(1.0, 100.0, (4, rows)), 2)
+    frame = pl.DataFrame({"symbol": rng.choice(["A", "BB", "A SYMBOL WITH A LONG NAME", "A SYMBOL WITH A LONGER NAME"], rows), "timestamp": stamps})
+    frame = frame.with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
+        timeframe=pl.lit(timeframe),
+        session=pl.lit("regular"),
+        **{name: pl.Series(price[at]) for at, name in enumerate(("open", "high", "low", "close"))},
+        volume=pl.Series(rng.integers(0, 10_000, rows).astype(float)),
+        adjustment_factor=pl.Series(rng.uniform(0.5, 2.0, rows)),
+    )
+    return BARS.conform(frame.unique(["symbol", "timestamp"], keep="first", maintain_order=True))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    exchange=st.sampled_from(["XNYS", "XHKG", "24/7"]),
+    timeframe=st.sampled_from(["1Min", "15Min", "1Hour", "1Day"]),
+    clock=st.sampled_from(["04:00", "09:25", "09:30", "23:00", "02:30"]),
+    rows=st.integers(1, 400),
+)
+def test_one_pass_gives_what_grouping_gives_in_any_order_and_symbol_by_symbol(seed: int, exchange: str, timeframe: str, clock: str, rows: int) -> None:
+    table, calendar = random_bars(seed, timeframe, rows), Calendar.named(exchange)
+    expected = naive_summary(table, calendar, timeframe, clock)
+    assert_frame_equal(summarise(table, calendar, timeframe, clock), expected, check_exact=True)
+    shuffled = table.sample(fraction=1.0, shuffle=True, seed=seed % 1_000)
+    assert_frame_equal(summarise(shuffled, calendar, timeframe, clock), expected, check_exact=True)
+    apart = [summarise(one, calendar, timeframe, clock) for one in table.partition_by("symbol", maintain_order=True)]
+    assert_frame_equal(pl.concat(apart), expected, check_exact=True)
+
+
+def test_fractional_volumes_are_summed_in_the_order_of_time() -> None:
+    volumes = [0.1, 0.2, 0.3, 1e16, -1.0]
+    table = bars(raw(*(bar(utc(2024, 1, 2, 15) + timedelta(minutes=15 * at), 10.0) for at in range(5)))).with_columns(volume=pl.Series(volumes))
+    total = 0.0
+    for volume in volumes:
+        total += volume
+    assert summarise(table.reverse(), NYSE, "15Min", "09:25")["volume"].to_list() == [total]
