@@ -220,15 +220,22 @@ def ui(context: typer.Context, port: Annotated[int, typer.Option(help="port on 1
 
 
 @app.command()
-def doctor(context: typer.Context, settings: Annotated[bool, typer.Option("--settings", help="list every setting with its meaning")] = False) -> None:
+def doctor(
+    context: typer.Context,
+    settings: Annotated[bool, typer.Option("--settings", help="list every setting with its meaning")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="fetch absent bars again, rebuild their periods, say what the source does not have either")] = False,
+    first: Annotated[str | None, typer.Option("--from", help="with --repair: first session, like 2024-06-03")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="with --repair: last session")] = None,
+) -> None:
     """Check the machine, the settings, the lake and the state folder, and say what to mend."""
-    from harmony_pipeline.doctor import examine, print_settings
+    from harmony_pipeline.doctor import examine, mend, print_settings
 
     if settings:
         print_settings(_settings(context))
-        return
-    healthy = examine(_settings(context))
-    raise typer.Exit(0 if healthy else 1)
+    elif repair:
+        mend(_settings(context), first, last)
+    else:
+        raise typer.Exit(0 if examine(_settings(context)) else 1)
 
 
 def _settings(context: typer.Context) -> Any:

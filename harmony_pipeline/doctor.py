@@ -6,13 +6,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from harmony_pipeline.config import Settings, described
-from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.errors import ConfigError, HarmonyError
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.sql import named_query, query
 from harmony_pipeline.stages.workspace import Workspace
@@ -122,7 +123,10 @@ def _gaps(work: Workspace) -> Iterator[Finding]:
     sums = {name: int(by_symbol[name].sum()) for name in ("expected", *GAP_KINDS)}
     kinds = ", ".join(f"{kind} {sums[kind]}" for kind in GAP_KINDS)
     absent = sum(sums[kind] for kind in GAP_KINDS)
-    yield Finding("regular bars absent by the calendar", f"{absent} of {sums['expected']}" + (f" ({kinds})" if absent else ""))
+    yield Finding(
+        "regular bars absent by the calendar",
+        f"{absent} of {sums['expected']}" + (f" ({kinds}); fetch again what is not no_trade: harmony doctor --repair" if absent else ""),
+    )
     suspect = work.lake.scan("gaps").filter(pl.col("kind").is_in(["missing", "halt"])).collect(engine="in-memory")
     for row in by_symbol.filter(pl.col("missing") + pl.col("halt") > 0).head(_WORST_SYMBOLS).iter_rows(named=True):
         runs = suspect.filter(pl.col("symbol") == row["symbol"]).sort("bars", "first_missing", descending=[True, False]).head(_RUNS_SHOWN)
@@ -131,6 +135,26 @@ def _gaps(work: Workspace) -> Iterator[Finding]:
             for first, last, bars, kind in runs.select("first_missing", "last_missing", "bars", "kind").iter_rows()
         )
         yield Finding(f"gaps: {row['symbol']}", f"{row['missing']} missing, {row['halt']} in halts of {row['expected']}; longest: {shown}")
+
+
+def mend(settings: Settings, first: str | None, last: str | None) -> None:
+    """Fetch absent bars of sessions first..last again and print what came of it. Raises ConfigError for what is no date."""
+    from harmony_pipeline.display import Progress
+    from harmony_pipeline.stages.repair import repair
+
+    with Progress() as progress:
+        done = repair(Workspace(settings, progress), _date(first), _date(last))
+    for sentence in done.sentences():
+        Console().print(sentence, soft_wrap=True, highlight=False)
+    if done.periods:
+        Console().print(f"next: harmony backfill research --from {done.periods[0]} --to {done.periods[-1]}", style="cyan", soft_wrap=True)
+
+
+def _date(text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"'{text}' is not a date; write it like 2024-06-28") from None
 
 
 def print_settings(settings: Settings) -> None:

@@ -130,6 +130,7 @@ class GapSettings(Part):
     lookback_sessions: int = Field(20, ge=5, le=250, description="past sessions that a symbol's habit of silence is learned from")
     every_bar: bool | None = Field(None, description="whether the source writes a bar when nothing traded; none asks the source (daily bars: yes)")
     shares_per_trade: float = Field(100.0, gt=0.0, description="to estimate the trades of a bar from its volume, where they are not counted")
+    fill: Literal["none", "previous_close"] = Field("none", description="bars for absent ones in studies (`filled_bars`); never in `bars`, never traded on")
     forget_after_sessions: int = Field(60, ge=1, description="a symbol without bars for so long is no longer expected, unless listings know it")
 
 

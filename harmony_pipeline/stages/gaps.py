@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.filled import with_filled
 from harmony_pipeline.market.gaps import find_gaps
 from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
@@ -43,6 +44,16 @@ def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
         preview=pl.concat(longest).sort("bars", descending=True).head(20) if longest else None,
         partitions=counts,
     )
+
+
+def filled_bars(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+    """Bars of `periods` with the column `filled`, absent ones filled as `market.gaps.fill` says (not at all by default). For studies; never written."""
+    keys = [period.key for period in periods]
+    slots = expected_slots(work.calendar, work.timeframe, periods[0].first_date, periods[-1].end_date)
+    before = [period.key for period in work.trading_periods() if period.end <= periods[0].start][-1:]  # the last close before the first gap
+    bars = work.lake.read("bars", [*before, *keys])
+    filled = with_filled(bars, work.lake.read("gaps", keys), slots, work.settings.market.gaps.fill)
+    return filled.filter(pl.col("timestamp") >= periods[0].start)
 
 
 def writes_every_bar(work: Workspace) -> bool:

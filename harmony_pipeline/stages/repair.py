@@ -1,0 +1,111 @@
+"""Fetch again what is absent, keep what came as new raw rows, rebuild the periods, and say what the source does not have either."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import groupby
+
+import polars as pl
+
+from harmony_pipeline.market.ingest.inbox import Inbox
+from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.repair import repair_requests
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
+from harmony_pipeline.stages import gaps as absent
+from harmony_pipeline.stages import market
+from harmony_pipeline.stages.ingest import is_remote, keep
+from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
+
+DOUBTFUL = ("missing", "unknown", "halt")  # a silence that is usual is not asked for again
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What a repair did. `before` and `after` are the doubtful gaps (schemas.GAPS) of the range."""
+
+    requests: int
+    received: int
+    added: int
+    before: pl.DataFrame
+    after: pl.DataFrame
+    periods: list[str]
+    """trading periods that were rebuilt"""
+
+    @property
+    def mended(self) -> int:
+        """Bars that were absent and are there now."""
+        return int(self.before["bars"].sum()) - int(self._still_there["bars"].sum())
+
+    @property
+    def _still_there(self) -> pl.DataFrame:
+        asked = self.before.select("symbol", "date").unique()
+        return self.after.join(asked, on=["symbol", "date"], how="semi")
+
+    def sentences(self) -> list[str]:
+        """For people: what was asked, what was mended, what remains."""
+        total = int(self.before["bars"].sum())
+        if not total:
+            return ["nothing to repair: no bar is missing, halted or in doubt"]
+        lines = [
+            f"asked the source {self.requests} times for {total} absent bars of {self.before['symbol'].n_unique()} symbols, received {self.received} rows, {self.added} of them new"
+        ]
+        lines.append(f"mended {self.mended} of {total} bars" + (f"; rebuilt {', '.join(self.periods)}" if self.periods else ""))
+        left = self._still_there.group_by("symbol").agg(pl.col("bars").sum(), pl.len().alias("runs")).sort("bars", "symbol", descending=[True, False])
+        for symbol, bars, runs in left.head(10).iter_rows():
+            lines.append(f"the source does not have {bars} bars of {symbol} either ({runs} runs)")
+        if left.height > 10:
+            lines.append(f"nor those of {left.height - 10} more symbols: harmony sql gaps_by_symbol")
+        return lines
+
+
+def repair(work: Workspace, first: date | None = None, last: date | None = None) -> Repaired:
+    """Ask the source again for the doubtful gaps of sessions `first` to `last` (both included; default: all)."""
+    refuse_the_past(work)
+    periods = [period for period in work.trading_periods() if (last is None or period.first_date <= last) and (first is None or period.end_date > first)]
+    before = _doubtful(work, periods, first, last)
+    sessions = work.calendar.sessions(work.settings.market.start, work.end_date)
+    asked = [piece for request in repair_requests(before, work.bar, sessions) for piece in _pieces(work, request)]
+    now = datetime.now(UTC)
+    received, added, changed = 0, 0, []
+    inbox = Inbox(work.settings.state_root / "inbox", work.source, work.timeframe) if is_remote(work.source) and asked else None
+    files = inbox.fetch(asked, lambda done, total: work.progress("repair", done, total)) if inbox else []
+    frames = [pl.read_parquet(file) for file in files] if inbox else [_asked(work, each) for each in asked]
+    answers = pl.concat([pl.DataFrame(schema=SOURCE_BAR_DTYPES), *frames]).sort(SOURCE_BAR_ORDER)
+    for period in periods:
+        within = answers.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))
+        if within.is_empty():
+            continue
+        kept = keep(work, period, [within], now)
+        received, added = received + kept.received, added + kept.added
+        if kept.added:
+            changed.append(period)
+    if inbox:
+        inbox.forget(files)
+    _rebuild(work, changed)
+    return Repaired(len(asked), received, added, before, _doubtful(work, periods, first, last), [period.key for period in changed])
+
+
+def _doubtful(work: Workspace, periods: Sequence[Period], first: date | None, last: date | None) -> pl.DataFrame:
+    found = work.lake.read("gaps", [period.key for period in periods]).filter(pl.col("kind").is_in(DOUBTFUL))
+    return found.filter(pl.col("date").is_between(first or date.min, last or date.max))
+
+
+def _pieces(work: Workspace, request: Request) -> list[Request]:
+    """The questions that this source is asked in: it knows how many symbols and days an answer holds."""
+    return work.source.requests(None if request.symbols is None else list(request.symbols), request.start, request.end, work.timeframe)
+
+
+def _asked(work: Workspace, request: Request) -> pl.DataFrame:
+    return work.source.bars(None if request.symbols is None else list(request.symbols), request.start, request.end, work.timeframe)
+
+
+def _rebuild(work: Workspace, changed: Sequence[Period]) -> None:
+    """Bars and what is made of them, for each stretch of changed periods; gaps of the period after it too, whose habits begin before it."""
+    everything = work.trading_periods()
+    place = {period.key: at for at, period in enumerate(everything)}
+    for _, group in groupby(enumerate(changed), key=lambda each: place[each[1].key] - each[0]):
+        stretch = [period for _, period in group]
+        market.bars(work, stretch)
+        market.daily_summary(work, stretch)
+        behind = everything[place[stretch[-1].key] + 1 : place[stretch[-1].key] + 2]
+        absent.gaps(work, [*stretch, *(period for period in behind if work.lake.has("bars", period.key))])
