@@ -52,8 +52,16 @@ def build_automation(work: Workspace) -> Automation:
     session = dg.define_asset_job(
         "paper_session", selection=dg.AssetSelection.groups("live"), description="Run, reconcile, compare and report the session of a day."
     )
-    schedules = [_daily_ingest(work, research), _premarket_ingest(work, ingest), _daily_scan(work, daily_scan), _retraining(work, retrain)]
-    return Automation([ingest, research, retrain, evaluate, promote, daily_scan, session], schedules, [_session_sensor(work, session)])
+    upkeep = dg.define_asset_job("upkeep", selection=dg.AssetSelection.assets("lake_upkeep"), description="Put the lake's files in order.")
+    weekly = dg.ScheduleDefinition(
+        name="weekly_upkeep",
+        job=upkeep,
+        cron_schedule="0 4 * * 6",
+        execution_timezone=work.calendar.zone,
+        description="Saturday morning, when nobody trades: the lake's files are put in order.",
+    )
+    schedules = [_daily_ingest(work, research), _premarket_ingest(work, ingest), _daily_scan(work, daily_scan), _retraining(work, retrain), weekly]
+    return Automation([ingest, research, retrain, evaluate, promote, daily_scan, session, upkeep], schedules, [_session_sensor(work, session)])
 
 
 def _daily_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:

@@ -19,6 +19,7 @@ from assets.promotion import promotion_assets
 from assets.research import research_assets
 from assets.scanner import scanner_assets
 from assets.ticks import tick_assets
+from assets.upkeep import upkeep_assets
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.stages.workspace import Workspace
 from resources.workspace import build_resources
@@ -48,6 +49,7 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
         *promotion_assets(),
         *scanner_assets(partitions),
         *live_assets(partitions),
+        *upkeep_assets(),
     ]
     return dg.Definitions(
         assets=assets,

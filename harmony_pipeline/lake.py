@@ -75,7 +75,7 @@ class Lake:
             raise ConfigError("an overlay lies over the past: give as_of with it")
         self.store: Store = _store(root, endpoint)
         self.above = None if overlay is None else Lake(overlay, tables, clock=clock, lock_timeout_seconds=lock_timeout_seconds)
-        self._history = History(self.store)
+        self.history = History(self.store)
         self._opened = False
         self._writer = Writer(self.store, clock, lock_timeout_seconds)
 
@@ -109,9 +109,9 @@ class Lake:
     def partitions(self, table: str) -> list[str]:
         """Keys of the partitions that exist, in order."""
         if self.above is None:
-            keys = self._history.partitions(table)
+            keys = self.history.partitions(table)
             return keys if self.as_of is None else self._known(table, keys)
-        return sorted({*self._known(table, self._history.partitions(table)), *self.above.partitions(table)})
+        return sorted({*self._known(table, self.history.partitions(table)), *self.above.partitions(table)})
 
     def _known(self, table: str, keys: list[str]) -> list[str]:
         """Those of the keys that exist for this lake."""
@@ -128,14 +128,14 @@ class Lake:
         if self.above is not None and (over := self.above.find(table, partition)) is not None:
             return over
         if self.as_of is None:
-            manifest = self._history.manifest(present_name(table, partition))
+            manifest = self.history.manifest(present_name(table, partition))
             return None if manifest is None else Found(self.store, self.tables[table], Wanted(present_name(table, partition)), manifest, None)
-        version = self._history.at(table, partition, self.as_of)
+        version = self.history.at(table, partition, self.as_of)
         if version is None:
             return None
-        manifest = self._history.manifest(version.name) or {}
+        manifest = self.history.manifest(version.name) or {}
         if known_since(manifest) != version.known_since:  # superseded between two looks
-            manifest = self._history.manifest(version.kept) or {}
+            manifest = self.history.manifest(version.kept) or {}
         return Found(self.store, self.tables[table], version.wanted, manifest, self.as_of)
 
     def scan(self, table: str, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
@@ -167,7 +167,7 @@ class Lake:
 
         Equal rows are not written again; different ones leave their predecessor in the history.
         """
-        writer, schema = self._writable(), self.tables[table]
+        writer, schema = self.writable(), self.tables[table]
         rows = schema.conform(frame)
 
         def replace() -> Written:
@@ -181,7 +181,7 @@ class Lake:
 
         `change` may not write this partition itself. It is called again in the rare case that the lock was lost to somebody else, in an object store.
         """
-        writer, schema = self._writable(), self.tables[table]
+        writer, schema = self.writable(), self.tables[table]
 
         def replace() -> Written:
             with writer.holding(table, partition) as hold:
@@ -198,19 +198,19 @@ class Lake:
         ...         out.append(frame)
         >>> out.written.content_hash
         """
-        with self._writable().writing(self.tables[table], partition, made_from or {}) as stream:
+        with self.writable().writing(self.tables[table], partition, made_from or {}) as stream:
             yield stream
 
     @contextmanager
     def updating(self, table: str, partition: str, made_from: Mapping[str, str] | None = None) -> Iterator[Stream]:
         """Like `writing`, and nobody else writes the partition from the first line of the block on: read it there a batch at a time and append what it becomes."""
-        writer, schema = self._writable(), self.tables[table]
+        writer, schema = self.writable(), self.tables[table]
         with writer.holding(table, partition) as hold, writer.writing(schema, partition, made_from or {}, hold) as stream:
             yield stream
 
     def versions(self, table: str, partition: str) -> list[Version]:
         """Every version of a partition that is kept, oldest first; under `as_of` those that were known then."""
-        versions = self._history.versions(table, partition)
+        versions = self.history.versions(table, partition)
         return [one for one in versions if self.as_of is None or one.known_since <= self.as_of]
 
     def manifest(self, table: str, partition: str) -> dict[str, Any] | None:
@@ -229,9 +229,10 @@ class Lake:
         found = self.store.each(lambda key: self.manifest(table, key), list(keys))
         return {key: manifest["content_hash"] for key, manifest in zip(keys, found, strict=True) if manifest}
 
-    def _writable(self) -> Writer:
+    def writable(self) -> Writer:
+        """What writes: this lake's writer, or its overlay's. Raises ConfigError when it is open as of the past."""
         if self.above is not None:
-            return self.above._writable()
+            return self.above.writable()
         if self.as_of is not None:
             raise ConfigError(f"the past is read-only: this lake is open as of {iso(self.as_of)}; leave --as-of out, or give an overlay folder")
         return self._writer

@@ -82,6 +82,10 @@ def _over(name: str, text: str, source: str) -> str:
 
 def _past(lake: Lake, name: str, when: str) -> str:
     """Rows of a table known at the SQL expression `when`. The files are chosen at query time, by their footers: the text stays right whatever is written later."""
+    pruned = lake.history.pruned_before(name)
+    if pruned is not None:  # refused for each version that the moment is compared with, so never answered wrongly
+        refusal = f"error('{name} can be told from {iso(pruned)} on: earlier versions were removed')::timestamptz"
+        when = f"(case when {when} < timestamptz '{iso(pruned)}' then {refusal} else {when} end)"
     known_by = lake.tables[name].known_by if name in lake.tables else None
     learned = f" and {known_by} <= {when}" if known_by else ""
     return (

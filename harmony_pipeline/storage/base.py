@@ -72,6 +72,9 @@ class Store(Protocol):
     def open(self, wanted: Wanted) -> IO[bytes]:
         """A seekable reader pinned to one version of a file."""
 
+    def glance(self, name: str) -> IO[bytes]:
+        """A seekable reader of the present version for a look at its footer; bytes are fetched as they are read."""
+
     def scan(self, wanted: Sequence[Wanted], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows of files in order, each read from one version."""
 
@@ -83,6 +86,9 @@ class Store(Protocol):
 
     def note(self, name: str, text: str) -> None:
         """Put down a small text for people: whole, but the last to survive a power cut."""
+
+    def text(self, name: str) -> str | None:
+        """Such a text; None when there is none."""
 
     def keep(self, name: str, kept: str) -> None:
         """Copy a published file under another name."""

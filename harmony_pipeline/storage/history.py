@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from harmony_pipeline.errors import DataError
 from harmony_pipeline.storage.base import Store, Wanted
 from harmony_pipeline.storage.manifest import folder_stamp, from_folder_stamp, iso, known_since, parsed
 
 SCHEMA_PARTITION = "_schema"  # holds zero rows, so that views of an empty table are empty and not an error
+_PRUNED = "pruned_before.txt"
 _PARTITION, _SINCE = "partition=", "known_since="
 
 
@@ -94,7 +96,27 @@ class History:
         if known_since(current) <= moment:
             since = known_since(current)
             return Version(table, partition, since, None, name, kept_name(table, partition, since))
-        return next((version for version in reversed(self.versions(table, partition)) if version.known_since <= moment), None)
+        found = next((version for version in reversed(self.versions(table, partition)) if version.known_since <= moment), None)
+        before = None if found is not None else self.pruned_before(table, partition)
+        if before is not None and moment < before:
+            raise DataError(f"what {table} {partition} was at {iso(moment)} was removed: it is kept from {iso(before)} on ([lake] keep_history_days)")
+        return found
+
+    def pruned_before(self, table: str, partition: str | None = None) -> datetime | None:
+        """The moment before which versions of a partition, or of any partition of a table, were removed; None when none were."""
+        folder = f"_history/{table}" if partition is None else f"_history/{table}/{_PARTITION}{partition}"
+        names = [file.name for file in self.store.files(folder) if file.name.endswith(_PRUNED)] if partition is None else [f"{folder}/{_PRUNED}"]
+        said = [text for text in map(self.store.text, names) if text is not None]
+        return max((datetime.fromisoformat(text) for text in said), default=None)
+
+    def prune(self, table: str, partition: str, until: datetime) -> list[str]:
+        """Remove the versions that were superseded by `until`; returns their names. What cannot be told any more is noted first."""
+        gone = [version for version in self.versions(table, partition) if version.known_until is not None and version.known_until <= until]
+        if gone:
+            self.store.note(f"_history/{table}/{_PARTITION}{partition}/{_PRUNED}", iso(max(one.known_until for one in gone if one.known_until is not None)))
+        for version in gone:
+            self.store.remove(version.name)
+        return [version.name for version in gone]
 
     def _kept(self, table: str, partition: str) -> Iterator[datetime]:
         for file in self.store.files(f"_history/{table}/{_PARTITION}{partition}"):

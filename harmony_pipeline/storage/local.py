@@ -85,6 +85,10 @@ class LocalStore:
                 return (self.folder / wanted.kept).open("rb")
         return file
 
+    def glance(self, name: str) -> IO[bytes]:
+        """The file."""
+        return (self.folder / name).open("rb")
+
     def scan(self, wanted: Sequence[Wanted], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows; with very many files they are opened some at a time, when the rows are asked for."""
         if len(wanted) <= _OPEN_AT_ONCE:
@@ -132,6 +136,13 @@ class LocalStore:
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o644)
         temporary.replace(self.folder / name)
+
+    def text(self, name: str) -> str | None:
+        """Its text."""
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
 
     def keep(self, name: str, kept: str) -> None:
         """A hard link under a temporary name, renamed: the bytes stay where they are."""

@@ -118,6 +118,12 @@ class ObjectStore:
             file.close()
         raise FileNotFoundError(wanted.name)
 
+    def glance(self, name: str) -> IO[bytes]:
+        """A pinned reader."""
+        from harmony_pipeline.storage.remote_files import PinnedFile
+
+        return cast("IO[bytes]", _asked(lambda: PinnedFile(self._objects, name), self.root))
+
     def scan(self, wanted: Sequence[Wanted], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows: filters and columns are handed to the read, and a read during which an object was replaced is done again."""
         first = self.schema(self._now(wanted[0]))
@@ -200,6 +206,15 @@ class ObjectStore:
         import obstore
 
         _asked(lambda: obstore.put(self._objects, name, text.encode()), self.root)
+
+    def text(self, name: str) -> str | None:
+        """Its text."""
+        import obstore
+
+        try:
+            return bytes(_asked(lambda: obstore.get(self._objects, name).bytes(), self.root)).decode()
+        except FileNotFoundError:
+            return None
 
     def keep(self, name: str, kept: str) -> None:
         """A copy made by the store, only if the target is absent: history is written once."""

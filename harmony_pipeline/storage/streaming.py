@@ -15,7 +15,10 @@ from harmony_pipeline.storage.manifest import FOOTER_KEY, ContentHash
 if TYPE_CHECKING:
     from harmony_pipeline.storage.writing import Written
 
-ROW_GROUP_ROWS = 100_000  # small enough that a symbol's rows touch few groups, large enough to compress well
+# Measured on a month of 1,000 symbols (8.2 M rows, 12 columns, CPU time): one day of 100 symbols scattered over the file takes 545 ms from groups of 100,000 rows,
+# 263 ms from 32,768, 203 ms from 16,384; reading everything takes the same from all; the file is 122, 139 and 151 MB.
+ROW_GROUP_ROWS = 32_768
+ZSTD_LEVEL = 1  # level 3 is as large (130 MB) and takes 1.8 times as long to write, level 7 saves 4 % and takes 5 times as long
 
 
 class Stream:
@@ -30,7 +33,7 @@ class Stream:
         self.manifest: Mapping[str, Any] | None = None
         self.written: Written | None = None
         self._schema = table.empty().to_arrow().schema
-        self._writer: Any = ParquetWriter(path, self._schema, compression="zstd", write_statistics=True)
+        self._writer: Any = ParquetWriter(path, self._schema, compression="zstd", compression_level=ZSTD_LEVEL, write_statistics=True)
         self._waiting: list[pl.DataFrame] = []
         self._last = table.empty().select(table.key)
 
@@ -82,4 +85,4 @@ def span(known: tuple[datetime | None, datetime | None], learned: pl.Series) -> 
 def write_whole(frame: pl.DataFrame, path: Path, manifest: Mapping[str, Any]) -> None:
     """Write a frame as one file with its manifest in the footer."""
     metadata = {FOOTER_KEY: json.dumps(manifest)}
-    frame.write_parquet(path, compression="zstd", statistics=True, row_group_size=ROW_GROUP_ROWS, metadata=metadata)
+    frame.write_parquet(path, compression="zstd", compression_level=ZSTD_LEVEL, statistics=True, row_group_size=ROW_GROUP_ROWS, metadata=metadata)

@@ -176,6 +176,17 @@ class Writer:
             return
         if "learned_last" in before:
             manifest["learned_last"] = before["learned_last"]
+        self._copy(table, name, manifest, hold)
+
+    def rewrite(self, table: Table, partition: str, hold: Hold) -> None:
+        """Write the rows of a partition again, in row groups of the usual size; what is known and since when stays as it is."""
+        name = present_name(table.name, partition)
+        manifest = History(self.store).manifest(name)
+        if manifest:
+            self._copy(table, name, {**manifest, "written_at": iso(moment(self.clock(), "the lake's clock says"))}, hold)
+
+    def _copy(self, table: Table, name: str, manifest: Mapping[str, Any], hold: Hold) -> None:
+        """Publish the rows that are there under another manifest, group by group."""
 
         def again(path: Path, said: Mapping[str, Any]) -> None:
             copy = Stream(table, path)

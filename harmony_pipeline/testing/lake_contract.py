@@ -26,6 +26,7 @@ import pytest
 from harmony_pipeline import sql
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake import Lake, content_hash
+from harmony_pipeline.storage import upkeep
 
 TABLE = "corporate_actions"
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -160,6 +161,22 @@ class LakeContract:
             out.append(actions(0.5))
             raise RuntimeError("half way")
         assert lake.read(TABLE, ["stream"]).equals(rows)
+
+    def test_upkeep_changes_no_answer_but_for_the_moments_that_were_given_up(self, lake: Lake, clock: _Clock) -> None:
+        for value in (1.0, 2.0, 3.0):
+            lake.write(TABLE, "all", actions(value))
+            clock.move()
+        assert len(upkeep.prune_history(lake, START + timedelta(seconds=1))) == 1
+        assert Lake(lake.root, as_of=START + timedelta(seconds=1)).read(TABLE)["value"].to_list() == [2.0]
+        with pytest.raises(DataError, match="was removed"):
+            Lake(lake.root, as_of=START).read(TABLE)
+        before = lake.manifest(TABLE, "all") or {}
+        with lake.writable().holding(TABLE, "all") as hold:
+            lake.writable().rewrite(lake.tables[TABLE], "all", hold)
+        assert {**(lake.manifest(TABLE, "all") or {}), "written_at": ""} == {**before, "written_at": ""}
+        assert upkeep.rewrite_unhealthy(lake) == []
+        row = upkeep.inventory(lake).row(0, named=True)
+        assert (row["table"], row["partitions"], row["rows"], row["row_groups"], row["versions"]) == (TABLE, 1, 1, 1, 1)
 
     def test_many_processes_that_update_one_partition_lose_nothing(self, lake: Lake, root: Path | str) -> None:
         writers, times = 3, 5

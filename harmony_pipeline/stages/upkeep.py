@@ -1,0 +1,31 @@
+"""Upkeep of the lake: leftovers removed, history pruned as the settings say, files in bad shape written anew, and a list of what there is."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.storage import upkeep
+
+
+def lake_upkeep(work: Workspace, now: datetime | None = None) -> StageResult:
+    """Put the lake in order; no table changes."""
+    moment = now or datetime.now(UTC)
+    keep = work.settings.lake.keep_history_days
+    leftovers = upkeep.remove_leftovers(work.lake, moment)
+    pruned = upkeep.prune_history(work.lake, moment - timedelta(days=keep)) if keep is not None else []
+    rewritten = upkeep.rewrite_unhealthy(work.lake)
+    listed = upkeep.inventory(work.lake)
+    facts: dict[str, float | int | str | bool | None] = {
+        "files": int(listed["partitions"].sum()),
+        "megabytes": round(float(listed["megabytes"].sum()), 1),
+        "row groups": int(listed["row_groups"].sum()),
+        "earlier versions": int(listed["versions"].sum()),
+        "temporaries removed": len(leftovers),
+        "versions removed": len(pruned),
+        "files rewritten": len(rewritten),
+    }
+    notes = [f"rewritten: {name}" for name in rewritten] + [f"removed: {name}" for name in (*leftovers, *pruned)]
+    rounded = listed.with_columns(pl.col(pl.Float64).round(2))
+    return StageResult(rows={str(name): int(rows) for name, rows in listed.select("table", "rows").iter_rows()}, facts=facts, preview=rounded, notes=notes)
