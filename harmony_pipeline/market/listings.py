@@ -20,6 +20,8 @@ GONE_AFTER = 5  # snapshots in a row that do not name a security before it is ta
 CHANGE, DELISTING = "symbol_change", "delisting"
 _SAME_BEGINNING = timedelta(days=10)  # a source dates the first day under a new symbol up to some sessions late
 EVENTS = {"symbol": pl.String(), "date": pl.Date(), "kind": pl.String(), "successor": pl.String()}
+_SECURITY = ["symbol", "security_id"]
+_FACTS = [*_SECURITY, "date", "stated", "shares", "float", "market_cap", "sector"]
 _IDENTITY = ["security_id", "symbol", "valid_from"]
 
 
@@ -35,15 +37,18 @@ def members(universe: pl.DataFrame, listings: pl.DataFrame, day: date) -> pl.Dat
     `listings` has the columns of schemas.LISTINGS, `universe` those of schemas.UNIVERSE; both may hold rows of any later date.
     """
     open_then = (pl.col("valid_from").is_null() | (pl.col("valid_from") <= day)) & (pl.col("valid_to").is_null() | (pl.col("valid_to") > day))
-    listed = known_on(listings, day).filter(open_then).select("symbol", "security_id", "listed")
-    facts = universe.filter(pl.col("date") <= day).with_columns(security_id=pl.coalesce("security_id", "symbol")).sort("date", maintain_order=True)
-    facts = facts.unique(["symbol", "security_id"], keep="last", maintain_order=True).select(
-        "symbol", "security_id", "shares", "float", "market_cap", "sector", stated="listed"
+    listed = known_on(listings, day).filter(open_then).select("symbol", "security_id", "valid_from", "listed")
+    facts = universe.filter(pl.col("date") <= day).rename({"listed": "stated", "security_id": "given"}).with_columns(named=pl.coalesce("given", "symbol"))
+    by_security = listed.join(facts.drop("symbol"), left_on="security_id", right_on="named", how="inner")
+    # A source without ids goes on under the new symbol; of a reused symbol the facts of the earlier company are not meant.
+    by_symbol = listed.filter(pl.col("symbol") != pl.col("security_id")).join(facts.filter(pl.col("given").is_null()), on="symbol", how="inner")
+    by_symbol = by_symbol.filter((pl.col("date") >= pl.col("valid_from")) | (pl.col("stated") == pl.col("valid_from")))
+    latest = (
+        pl.concat([by_security.select(_FACTS), by_symbol.select(_FACTS)]).sort("date", maintain_order=True).unique(_SECURITY, keep="last", maintain_order=True)
     )
-    # A reused symbol carries a date in its id, which the universe of a source without ids does not know: such facts go by symbol.
-    joined = listed.join(facts, on=["symbol", "security_id"], how="left")
+    joined = listed.join(latest, on=_SECURITY, how="left", maintain_order="left")
     joined = joined.select("symbol", "security_id", pl.coalesce("listed", "stated").alias("listed"), "shares", "float", "market_cap", "sector")
-    return joined.unique(["symbol", "security_id"], keep="last").sort("symbol", "security_id")
+    return joined.unique(_SECURITY, keep="last", maintain_order=True).sort("symbol", "security_id")
 
 
 def fresh_rows(snapshots: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
