@@ -52,6 +52,7 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
             dg.AssetSpec(
                 "quarantine", deps=["raw_bars"], description="Every raw row that is not in bars, with rule and reason.", group_name=GROUP, kinds={"parquet"}
             ),
+            dg.AssetSpec("quality_warnings", deps=["raw_bars"], description="Bars that a rule found odd and let pass.", group_name=GROUP, kinds={"parquet"}),
         ],
         partitions_def=partitions.trading,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -60,6 +61,7 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         shown = metadata(market.bars(work, trading_periods(context, work)))
         yield dg.MaterializeResult(asset_key="bars", metadata=shown)
         yield dg.MaterializeResult(asset_key="quarantine", metadata=shown)
+        yield dg.MaterializeResult(asset_key="quality_warnings", metadata=shown)
 
     @dg.asset(**by_period, deps=["bars"], kinds={"parquet"})
     def daily_summary(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:

@@ -21,7 +21,7 @@ from harmony_pipeline.instance import open_instance
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.workspace import Workspace
 
-INGEST = ("corporate_actions", "universe", "listings", "raw_bars", "bars", "quarantine", "daily_summary", "gaps")
+INGEST = ("corporate_actions", "universe", "listings", "raw_bars", "bars", "quarantine", "quality_warnings", "daily_summary", "gaps")
 RESEARCH = ("features", "regimes", "signals", "labels")
 MODELS = ("model", "predictions")
 BACKTESTS = ("backtest", "parameter_sensitivity", "monte_carlo", "overfitting", "regime_stability")
@@ -107,7 +107,8 @@ class Runner:
         known = sorted(key.to_user_string() for key in self.definitions.resolve_asset_graph().get_all_asset_keys())
         if name not in known:
             raise ConfigError(f"no asset '{name}'; choose one of {', '.join(known)}, or a job: {', '.join(groups)}")
-        pairs = {"quarantine": ["bars", "quarantine"], "bars": ["bars", "quarantine"], "scan_candidates": list(SCAN), "scan_selections": list(SCAN)}
+        validated = ["bars", "quarantine", "quality_warnings"]
+        pairs = {**dict.fromkeys(validated, validated), "scan_candidates": list(SCAN), "scan_selections": list(SCAN)}
         return pairs.get(name, [name])
 
     def chain(self, step: Callable[[str], None] | None = None) -> None:

@@ -17,11 +17,14 @@ PERIOD_KINDS = ("trading", "retraining", "strategy", "day", "none")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type, what it means with its unit, and whether it may be null."""
+    """One column: its type, what it means with its unit, whether it may be null, and the limits or choices of its values."""
 
     dtype: Any
     note: str = ""
     nullable: bool = False
+    above: float | None = None
+    at_least: float | None = None
+    one_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Table:
     key: tuple[str, ...]
     columns: dict[str, Column] = field(default_factory=dict)
     known_by: str | None = None
+    unique_key: bool = True  # false where only the order is by key: rows as they came
+    laws: tuple[str, ...] = ()  # SQL conditions that every row meets
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -58,14 +63,22 @@ class Table:
         ]
         return frame.select(present).sort(self.key, maintain_order=True)
 
+    def broken_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """What a frame breaks of this declaration, by pandera: check, column, found, row; see `table_checks.py`. No row is a pass."""
+        from harmony_pipeline.table_checks import broken_rows
+
+        return broken_rows(self, frame)
+
 
 def _bar_columns(nullable: bool) -> dict[str, Column]:
+    """Prices and volume: as they came (nullable, whatever they say), or as bars may have them."""
+    price = Column(REAL, "raw price", nullable, above=None if nullable else 0.0)
     return {
-        "open": Column(REAL, "raw price", nullable),
-        "high": Column(REAL, "raw price", nullable),
-        "low": Column(REAL, "raw price", nullable),
-        "close": Column(REAL, "raw price", nullable),
-        "volume": Column(REAL, "shares", nullable),
+        "open": price,
+        "high": price,
+        "low": price,
+        "close": price,
+        "volume": Column(REAL, "shares", nullable, at_least=None if nullable else 0.0),
         "trade_count": Column(REAL, "trades in the bar", True),
         "vwap": Column(REAL, "volume-weighted price", True),
     }
@@ -90,6 +103,7 @@ RAW_BARS = Table(
         "defect": Column(TEXT, "what could not be read", True),
     },
     known_by="ingested_at",
+    unique_key=False,
 )
 COVERAGE = Table(
     "coverage",
@@ -113,10 +127,11 @@ BARS = Table(
     {
         **_ID,
         **_STAMP,
-        "session": Column(TEXT, "pre, regular or post"),
+        "session": Column(TEXT, "pre, regular or post", one_of=("pre", "regular", "post")),
         **_bar_columns(False),
-        "adjustment_factor": Column(REAL, "forward cumulative, 1.0 at the symbol's first bar: adjusted price = price * factor"),
+        "adjustment_factor": Column(REAL, "forward cumulative, 1.0 at the symbol's first bar: adjusted price = price * factor", above=0.0),
     },
+    laws=("high >= open and high >= close", "low <= open and low <= close"),
 )
 QUARANTINE = Table(
     "quarantine",
@@ -132,6 +147,33 @@ QUARANTINE = Table(
         "row": Column(WHOLE, "where it came from", True),
         "rule": Column(TEXT, "name of the rule it broke"),
         "reason": Column(TEXT, "what was found, what was expected, the cure"),
+    },
+    unique_key=False,
+)
+QUALITY_WARNINGS = Table(
+    "quality_warnings",
+    "Bars that a rule found odd and let pass; a row that stands here is in bars, but for wrong_time_zone, which speaks of a whole file.",
+    "trading",
+    ("symbol", "timestamp", "rule"),
+    {
+        **_ID,
+        "timestamp": Column(TIME, "start of the bar at which the rule knew, UTC"),
+        "rule": Column(TEXT, "name of the rule"),
+        "measure": Column(REAL, "what the rule measured: docs/quality.md", True),
+        "reason": Column(TEXT, "what was found, what to do"),
+    },
+)
+BAR_STATE = Table(
+    "bar_state",
+    "What the quality rules remember of every symbol seen up to the end of a period, so that the next one needs no earlier bar.",
+    "trading",
+    ("symbol",),
+    {
+        "symbol": Column(TEXT),
+        "timestamp": Column(TIME, "start of its last regular bar, or of its last bar when none was regular"),
+        "close": Column(REAL, "last regular close", True),
+        "adjustment_factor": Column(REAL, "forward cumulative, after its last bar"),
+        "state": Column(pl.List(pl.Float64()), "flat memory vector: market/rules/memory.py", True),
     },
 )
 _TICK = {
@@ -690,6 +732,8 @@ TABLES: dict[str, Table] = {
         COVERAGE,
         BARS,
         QUARANTINE,
+        QUALITY_WARNINGS,
+        BAR_STATE,
         QUOTE_TICKS,
         TRADE_TICKS,
         TICK_COUNTS,

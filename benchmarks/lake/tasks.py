@@ -120,7 +120,7 @@ def validate_only(bench: Bench) -> Answer:
     for period in work.trading_periods():
         raw = work.lake.read("raw_bars", [period.key])
         result = validate(raw, before, actions, work.calendar, work.timeframe, work.settings.market)
-        before = stages._carried(before, result.bars)
+        before = result.after
         rows += raw.height
         for rule, count in result.counts["rules"].items():
             rules[rule] = rules.get(rule, 0) + count

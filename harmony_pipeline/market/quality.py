@@ -1,311 +1,278 @@
 """Which raw rows may become bars.
 
-The laws. Every raw row ends in `bars` or, exactly once, in `quarantine` with the first rule that it broke and a sentence that says where it
-stands, what was found and what to do. A verdict uses the bar itself and what came before it, never what came after: a bar is known at its
-end, and a rule that waited for the next bar would let the future choose the past. Cutting time into periods changes no verdict.
+The laws. Every raw row ends in `bars` or, exactly once, in `quarantine` with the first rule that refused it and a sentence that says where it
+stands, what was found and what to do. A verdict that takes a row out uses the bar itself and what came before it, never what came after: a
+bar is known at its end, and a rule that waited for the next bar would let the future choose the past. Rules that need a later bar only warn, at
+the bar at which they knew. Cutting time into periods, or symbols into batches, changes no verdict and no bit: what the rules remember of a symbol
+is `Validated.after`, which the next call takes as `before`.
 
-Bad prints. A price is one when it departs by more than `max_bar_return` from the previous regular close *and* from the bar's own
-close, while those two agree (within a quarter of it) and no split explains it; a high alone must depart by half as much again. IBM's open of
-159.58 on 2002-12-23, between closes of 79.82 and 80.46, is one. A bar that *closes* far away is kept, since only later bars could tell an
-error from a crash: AIG lost 61 % on 2008-09-15.
+The rules are named in `rules/catalog.py` and explained in docs/quality.md. Rows are judged by one compiled loop (`rules/judge.py`); only those
+that are not plain bars reach the sentences. Its definition in plain words, row by row, is tests/market/naive_quality.py.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.adjustments import shares_on, split_ratios, with_forward_factor
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.rules import actions as corporate
+from harmony_pipeline.market.rules import memory
+from harmony_pipeline.market.rules.catalog import NAME, NOT_A_FAULT
+from harmony_pipeline.market.rules.judge import KEPT, Rows, Verdicts, judge, order_of
+from harmony_pipeline.market.rules.placing import PARTS, REGULAR, Integers, sessions_of
+from harmony_pipeline.market.rules.runs import run_starts, words
+from harmony_pipeline.market.rules.sentences import VALUES, at, placed, sentences
+from harmony_pipeline.market.rules.severities import asked_of, limits_of
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 from harmony_pipeline.market.stamp_hints import zone_hints
-from harmony_pipeline.schemas import BARS, QUARANTINE, RAW_BARS
+from harmony_pipeline.schemas import BAR_STATE, BARS, QUALITY_WARNINGS, QUARANTINE, RAW_BARS
 
-PRICES = ("open", "high", "low", "close")
-VALUES = (*PRICES, "volume", "trade_count", "vwap")
-NOT_A_FAULT = ("extended_hours_off",)  # rows that are sound and were not asked for: left out of quarantined_fraction
-_AGREEMENT = 0.25  # of max_bar_return: two closes nearer than this agree. Half would have taken AIG's real low of 1.25 on 2008-09-16 (close -23 %)
-_SPIKE = 1.5  # times max_bar_return for a high that the open does not share: small stocks do run up 60 % and fade within a day
-_LEARNED = ("ingested_at", "origin", "row")
-_CORRECT = "correct the row or take it out"
-_BEFORE = {"symbol": pl.String(), "close": pl.Float64(), "adjustment_factor": pl.Float64(), "timestamp": RAW_BARS.dtypes["timestamp"]}
-_RULE, _REASON, _PLACE = "rule", "reason", "_place"
+_TIES = ("symbol", "timestamp", "ingested_at", "origin", "row", "source")
+_FEW = 50  # refused rows that a batch of bars is cut around instead of being copied without them
+_ROOM = 4096  # findings; a batch with more is judged again with room for all
+_FINDING = {"place": pl.Float64(), "number": pl.Float64(), "measure": pl.Float64(), "reference": pl.Float64(), "other": pl.Float64()}
 
 
 @dataclass(frozen=True)
 class Validated:
-    """`bars` (schemas.BARS), `quarantine` (schemas.QUARANTINE) and `counts`.
+    """`bars`, `quarantine`, `warnings` (schemas.QUALITY_WARNINGS), `after` (schemas.BAR_STATE: one row a symbol ever seen) and `counts`.
 
-    counts: rows_raw, rows_bars, rows_quarantine, quarantined_fraction (without rows that were merely not asked for),
-    rules (name -> rows) and notes (sentences).
+    counts: rows_raw, rows_bars, rows_quarantine, quarantined_fraction (without rows that were not asked for or were mended),
+    rules (name -> rows in quarantine), warnings (name -> rows) and notes (sentences).
     """
 
     bars: pl.DataFrame
     quarantine: pl.DataFrame
+    warnings: pl.DataFrame
+    after: pl.DataFrame
     counts: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A row that meets `broken` is quarantined; `sentence` says what was found, what was expected and the cure."""
-
-    name: str
-    broken: pl.Expr
-    sentence: pl.Expr
-
-
 def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, calendar: Calendar, timeframe: str, settings: MarketSettings) -> Validated:
-    """Sort raw rows (schemas.RAW_BARS, in any order) into bars and quarantine, and give bars their session and adjustment factor.
+    """Sort raw rows (schemas.RAW_BARS, in any order, whole symbols) into bars and quarantine, and give bars their session and adjustment factor.
 
-    `before` carries each symbol's last regular close from earlier periods: symbol, close, adjustment_factor, timestamp; it may be empty.
+    `before` is `after` of the call for the time before; it may be empty, and may be a frame of last regular closes
+    alone: symbol, close, adjustment_factor, timestamp.
     """
-    rows = calendar.with_session(_in_order(_complete(raw)), timeframe)
-    carried = calendar.with_session(before.select(pl.col(name).cast(dtype) for name, dtype in _BEFORE.items()), timeframe)
-    carried = carried.with_columns(pl.coalesce("session_date", pl.col("timestamp").dt.date()).alias("session_date"))
-    hints = zone_hints(rows, calendar, timeframe)
+    rows, begin, repeated = _in_order(_complete(raw))
+    symbols = rows["symbol"].gather(begin[:-1])
+    known = _known(before, calendar, timeframe)
+    states = _states(known, symbols)
+    packed = corporate.packed(actions, symbols)
+    verdicts, findings = _judged(rows, begin, _versions(rows, repeated), packed, states, calendar, timeframe, settings)
+    findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
 
-    sound, faulty = _by_own_values(rows, rules(calendar, timeframe, settings, hints))
-    unique, repeated = _without_duplicates(sound)
-    clean, misprinted = _without_bad_prints(unique, carried, actions, settings.quality.max_bar_return)
-    adjusted = with_forward_factor(clean, carried, actions)
-
-    bars = adjusted.bars.select(pl.col(name).cast(dtype) for name, dtype in BARS.dtypes.items())
-    quarantine = QUARANTINE.conform(pl.concat([faulty, repeated, misprinted]).sort("symbol", "timestamp", "origin", "row", _RULE, _REASON))
+    hints = zone_hints(rows, verdicts.part == REGULAR, calendar, timeframe) if settings.quality.severity("wrong_time_zone", "warn") != "off" else {}
+    said = sentences(calendar, timeframe, settings.quality.max_bar_return, hints)
+    bars = _bars(rows, verdicts)
+    quarantine = _quarantine(rows, verdicts, findings, said)
+    warnings = _warnings(rows, verdicts, findings, said, hints)
     assert bars.height + quarantine.height == raw.height, "a raw row was lost or counted twice"
-    return Validated(bars, quarantine, _counts(raw.height, bars.height, quarantine, [*adjusted.notes, *hints.values()]))
+    after = _after(known, symbols, states)
+    return Validated(bars, quarantine, warnings, after, _counts(raw.height, bars.height, quarantine, warnings, [*corporate.notes(packed), *hints.values()]))
 
 
-def rules(calendar: Calendar, timeframe: str, settings: MarketSettings, hints: dict[str, str]) -> list[Rule]:
-    """What can be told from a row alone, in the order in which rows are judged."""
-    o, h, l, c, v = (pl.col(name) for name in ("open", "high", "low", "close", "volume"))  # noqa: E741 - the letters of a bar
-    unknown = ~pl.col("symbol").is_in(list(settings.symbols)) if settings.symbols else pl.lit(False)
-    idle = pl.lit(False) if settings.quality.allow_zero_volume else v == 0.0
-    extended = pl.lit(False) if settings.extended_hours else pl.col("session") != "regular"
-    local = pl.col("timestamp").dt.convert_time_zone(calendar.zone)
-    shown = local.dt.strftime("%a %Y-%m-%d %H:%M:%S") if timeframe != "1Day" else pl.col("timestamp").dt.strftime("%a %Y-%m-%d")
-    hint = pl.col("origin").fill_null("").replace_strict(hints, default="", return_dtype=pl.String)
-    hint = pl.when(hint == "").then(pl.lit("correct the stamp, or check market.calendar and market.files.timezone")).otherwise(hint)
-    grid = "midnight UTC of the session date" if timeframe == "1Day" else f"the {timeframe} grid of the exchange's clock"
-    return [
-        Rule("unreadable", pl.col("defect").is_not_null(), pl.col("defect")),
-        Rule(
-            "missing_price",
-            _any(_absent(name) for name in PRICES),
-            pl.format("{} is missing, expected a price: fill the cell, or fetch the bar again", _first(PRICES, _absent)),
-        ),
-        Rule("missing_volume", _absent("volume"), pl.lit("volume is missing, expected a number of shares: fill the cell, or fetch the bar again")),
-        Rule("unknown_symbol", unknown, pl.format("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol")),
-        Rule(
-            "non_positive_price",
-            _any(_not_positive(name) for name in PRICES),
-            pl.format(f"{{}}, expected a price above 0: {_CORRECT}", _first_found(PRICES, _not_positive)),
-        ),
-        Rule("negative_volume", v < 0.0, pl.format(f"volume is {{}}, expected 0 or more: {_CORRECT}", v)),
-        Rule("high_below_low", h < l, pl.format(f"high {{}} is below low {{}}: {_CORRECT}", h, l)),
-        Rule(
-            "open_or_close_outside_range",
-            (h < pl.max_horizontal(o, c)) | (l > pl.min_horizontal(o, c)),
-            pl.format(f"open {{}} or close {{}} lies outside low {{}} to high {{}}: {_CORRECT}", o, c, l, h),
-        ),
-        Rule(
-            "misaligned_timestamp",
-            _off_grid(local, timeframe),
-            pl.format(
-                f"timestamp {{}} ({{}} in {calendar.zone}) is not on {grid}: correct the stamp, or set market.timeframe to the data's own", _utc(), shown
-            ),
-        ),
-        Rule(
-            "outside_session",
-            pl.col("session").is_null(),
-            pl.format(f"timestamp {{}} ({{}} in {calendar.zone}) is outside every session of {calendar.name}: {{}}", _utc(), shown, hint),
-        ),
-        Rule(
-            "extended_hours_off", extended, pl.format("a bar of the {}market, and market.extended_hours is false: set it to true to keep such bars", "session")
-        ),
-        Rule("zero_volume", idle, pl.lit("volume is 0, and market.quality.allow_zero_volume is false: set it to true to keep such bars")),
-    ]
-
-
-# --- the three judges -------------------------------------------------------------------------------------------------
-
-
-def _by_own_values(rows: pl.DataFrame, judged: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that break no rule, and the rest as quarantine rows under the first rule they break."""
-    verdict = pl.lit(0, pl.UInt8)
-    for at, rule in reversed(list(enumerate(judged, 1))):
-        verdict = pl.when(rule.broken.fill_null(False)).then(pl.lit(at, pl.UInt8)).otherwise(verdict)
-    number = rows.select(verdict.alias(_RULE))[_RULE]
-    if not (number > 0).any():
-        return rows, _quarantined(rows.clear(), "", pl.lit(""))
-    broken = [_quarantined(rows.filter(number == at), rule.name, rule.sentence) for at, rule in enumerate(judged, 1)]
-    return rows.filter(number == 0), pl.concat(broken)
-
-
-def _without_duplicates(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Of rows with one symbol and timestamp the one learned last is kept; `rows` is sorted by these two."""
-    same_as_next = ((pl.col("symbol") == pl.col("symbol").shift(-1)) & (pl.col("timestamp") == pl.col("timestamp").shift(-1))).fill_null(False)
-    repeated = rows.select(again=same_as_next | same_as_next.shift(1, fill_value=False))["again"]
-    if not repeated.any():
-        return rows, _quarantined(rows.clear(), "", pl.lit(""))
-    groups = rows.with_row_index(_PLACE).filter(repeated).sort("symbol", "timestamp", *_LEARNED, *VALUES, _PLACE)
-    key = ["symbol", "timestamp"]
-    kept = groups.unique(key, keep="last", maintain_order=True)
-    dropped = groups.join(kept.select(_PLACE), on=_PLACE, how="anti", maintain_order="left")
-    beside = dropped.join(kept.select(*key, *VALUES, kept_at=_at()), on=key, how="left", suffix="_kept", maintain_order="left")
-    differs = [pl.col(name).ne_missing(pl.col(f"{name}_kept")) for name in VALUES]
-    changed = pl.concat_str(
-        [pl.when(other).then(pl.format(f"{name} {{}} against {{}}", _text(name), _text(f"{name}_kept"))) for name, other in zip(VALUES, differs, strict=True)],
-        separator=", ",
-        ignore_nulls=True,
-    )
-    conflict = beside.select(conflict=_any(differs))["conflict"]
-    quarantine = [
-        _quarantined(beside.filter(~conflict), "duplicate", pl.format("the same bar as {}, which is kept: nothing is lost", "kept_at")),
-        _quarantined(
-            beside.filter(conflict),
-            "conflicting_duplicate",
-            pl.format("another row for this symbol and time, learned later ({}), is kept: {}; take out the wrong one", "kept_at", changed),
-        ),
-    ]
-    stays = rows.with_row_index(_PLACE).join(dropped.select(_PLACE), on=_PLACE, how="anti", maintain_order="left").drop(_PLACE)
-    return stays, pl.concat(quarantine)
-
-
-def _without_bad_prints(rows: pl.DataFrame, carried: pl.DataFrame, actions: pl.DataFrame, limit: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Take out bars with a price that neither the previous regular close nor the bar's own close supports."""
-    close = pl.col("close")
-    rows = rows.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(_PLACE))
-    suspects = rows.filter((pl.col("high") > (1.0 + limit) * close) | (pl.col("low") < (1.0 - limit) * close))
-    if not suspects.height:
-        return rows.drop(_PLACE), _quarantined(rows.clear(), "", pl.lit(""))
-    ratios = split_ratios(actions)
-    closes = pl.concat(
-        [
-            carried.select("symbol", pl.lit(-1, pl.Int64).alias(_PLACE), previous="close", previous_date="session_date"),
-            rows.filter(pl.col("session") == "regular").select("symbol", _PLACE, previous="close", previous_date="session_date"),
-        ]
-    )
-    bad = suspects.clear()
-    while True:  # a bad print must not be a later bar's previous close; each round settles at least the earliest one still open
-        earlier = closes.join(bad, on=_PLACE, how="anti", maintain_order="left").drop_nulls("previous")
-        judged = suspects.join_asof(earlier, on=_PLACE, by="symbol", strategy="backward", allow_exact_matches=False, check_sortedness=False)
-        found = _misprinted(judged.drop_nulls("previous"), ratios, limit)
-        settled = found[_PLACE].equals(bad[_PLACE])
-        bad = found
-        if settled:
-            break
-    text = pl.format(
-        f"{{}}, more than {limit:.0%} from both the previous close {{}} and the bar's own close {{}}, which agree: "
-        "correct the row, or raise market.quality.max_bar_return",
-        _first_found(("open", "high", "low"), _far_from_close(limit)),
-        "previous",
-        "close",
-    )
-    return rows.join(bad, on=_PLACE, how="anti", maintain_order="left").drop(_PLACE), _quarantined(bad, "bad_print", text)
-
-
-def _misprinted(judged: pl.DataFrame, ratios: pl.DataFrame, limit: float) -> pl.DataFrame:
-    """Bars whose close agrees with the previous one, in the shares of either day, while their high or low agrees with none of these."""
-    close = pl.col("close")
-    then = shares_on(judged, "previous_date", ratios, include_same_day=True)
-    now = shares_on(judged, "session_date", ratios, include_same_day=True)
-    references = (pl.col("previous"), pl.col("previous") * pl.lit(then) / pl.lit(now))
-    agrees = _any((close / reference - 1.0).abs() <= limit * _AGREEMENT for reference in references)
-
-    def far(name: str, upward: float = 1.0) -> pl.Expr:
-        ratios_to = [pl.col(name) / reference for reference in (*references, close)]
-        return pl.all_horizontal((ratio > 1.0 + upward * limit) | (ratio < 1.0 - limit) for ratio in ratios_to)
-
-    return judged.filter(agrees & (far("open") | far("high", _SPIKE) | far("low")))
-
-
-# --- the parts of the judges ------------------------------------------------------------------------------------------
+# --- before the judge -------------------------------------------------------------------------------------------------
 
 
 def _complete(raw: pl.DataFrame) -> pl.DataFrame:
-    """All columns of RAW_BARS, those that a source may leave out as null; NaN is no value."""
+    """All columns of RAW_BARS, those that a source may leave out as null."""
     missing = [name for name, column in RAW_BARS.columns.items() if name not in raw.columns and not (column.nullable or name == "ingested_at")]
     if missing:
         raise DataError(
             f"raw bars lack the column(s) {', '.join(missing)}; they have {', '.join(raw.columns)}: a source must give every column of schemas.RAW_BARS"
         )
     whole = raw.select(pl.col(name).cast(dtype) if name in raw.columns else pl.lit(None, dtype).alias(name) for name, dtype in RAW_BARS.dtypes.items())
-    return whole.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in VALUES)
+    return whole.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in VALUES if not _is_finite(whole[name]))
 
 
-def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by symbol and timestamp; sources hand their rows over sorted, so look before sorting."""
-    symbol, stamp = pl.col("symbol"), pl.col("timestamp")
-    ordered = (symbol > symbol.shift()) | ((symbol == symbol.shift()) & (stamp >= stamp.shift()))
-    return rows if rows.select(ordered.all()).item() else rows.sort("symbol", "timestamp", maintain_order=True)
+def _is_finite(values: pl.Series) -> bool:
+    return bool(values.is_finite().all(ignore_nulls=True))
 
 
-def _off_grid(local: pl.Expr, timeframe: str) -> pl.Expr:
-    if timeframe == "1Day":
-        return pl.col("timestamp").dt.time() != pl.time(0)
-    minutes = TIMEFRAME_MINUTES[timeframe]
-    stray = pl.col("timestamp").dt.epoch("us") % 60_000_000 != 0
-    return stray if minutes == 1 else stray | ((local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute()) % minutes != 0)
+def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers, int]:
+    """Rows sorted by symbol and start, where each symbol begins, and how many rows repeat a start; the lake's rows are sorted, so look first."""
+    begin = run_starts(rows["symbol"])
+    ordered, repeated = order_of(begin, _stamps(rows))
+    names = rows["symbol"].gather(begin[:-1])
+    if ordered and bool((names.slice(1) > names.head(-1)).all()):
+        return rows, begin, repeated
+    rows = rows.sort(_TIES, maintain_order=True)
+    begin = run_starts(rows["symbol"])
+    return rows, begin, order_of(begin, _stamps(rows))[1]
 
 
-def _quarantined(rows: pl.DataFrame, rule: str, sentence: pl.Expr) -> pl.DataFrame:
-    """Rows as they stand in the quarantine table, each with its place and its sentence."""
-    return rows.select(
-        "symbol",
-        "timeframe",
-        "timestamp",
-        "source",
-        "origin",
-        "row",
-        pl.lit(rule).alias(_RULE),
-        pl.format("{}: {}", _at(), sentence.fill_null("")).alias(_REASON),
-    )
+def _stamps(rows: pl.DataFrame) -> Integers:
+    stamps: Integers = rows["timestamp"].to_physical().to_numpy()
+    stamps.flags.writeable = False
+    return stamps
 
 
-def _at() -> pl.Expr:
-    """`AAPL.csv row 12`, as far as a source says where a row comes from."""
-    origin = pl.coalesce("origin", "source")
-    return pl.when(pl.col("row").is_null()).then(origin).otherwise(pl.format("{} row {}", origin, "row"))
+def _versions(rows: pl.DataFrame, repeated: int) -> tuple[Integers, Integers, Integers]:
+    """(ingested, rank, twin) as `judge.Rows` wants them; empty where no two rows share symbol and time.
+
+    Rank orders versions by when they were learned, then by values alone; where they came from only breaks ties between rows that say the
+    same, which chooses a place to name and never a value.
+    """
+    if not repeated:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+    says = ["ingested_at", "volume", "trade_count", "vwap", "close", "open", "high", "low"]
+    stamp, symbol = pl.col("timestamp"), pl.col("symbol")
+    again = ((stamp == stamp.shift()) & (symbol == symbol.shift())).fill_null(value=False)
+    versions = rows.select(*says, "origin", "row", "source", again=again | again.shift(-1, fill_value=False)).with_row_index("place").filter("again")
+    versions = versions.sort(*says, "origin", "row", "source", maintain_order=True)  # nulls come first: nothing is lowest
+    changes = versions.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in says).cum_sum())
+    place, rank, twin = versions["place"].to_numpy(), np.zeros(rows.height, np.int64), np.zeros(rows.height, np.int64)
+    rank[place], twin[place] = np.arange(place.size), changes.to_series().to_numpy()
+    return rows["ingested_at"].to_physical().fill_null(0).to_numpy(), rank, twin
 
 
-def _absent(name: str) -> pl.Expr:
-    return pl.col(name).is_null()
+def _known(before: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
+    """`before` as BAR_STATE rows; a frame of closes alone, or a state that an earlier version of the code wrote, starts its rings anew."""
+    whole = BAR_STATE.conform(before)
+    fits = (whole["state"].list.len() == memory.WIDTH).fill_null(value=False)
+    if fits.all():
+        return whole
+    kept = whole.filter(fits)
+    plain = calendar.with_session(whole.filter(~fits), timeframe)
+    day = plain.select(pl.coalesce("session_date", pl.col("timestamp").dt.date()).cast(pl.Int32).cast(pl.Float64))["session_date"].to_numpy()
+    states = memory.blank(plain.height)
+    states[:, memory.SEEN], states[:, memory.LAST_DAY] = 1.0, day
+    states[:, memory.LAST_STAMP] = plain["timestamp"].to_physical().cast(pl.Float64).to_numpy()
+    states[:, memory.FACTOR] = plain["adjustment_factor"].to_numpy()
+    states[:, memory.CLOSE] = plain["close"].to_numpy()
+    closed = ~np.isnan(states[:, memory.CLOSE])
+    states[closed, memory.CLOSE_DAY], states[closed, memory.CLOSE_STAMP] = day[closed], states[closed, memory.LAST_STAMP]
+    return pl.concat([kept, _state_rows(plain["symbol"], states)]).sort("symbol")
 
 
-def _not_positive(name: str) -> pl.Expr:
-    return pl.col(name) <= 0.0
+def _states(known: pl.DataFrame, symbols: pl.Series) -> memory.Vector:
+    """What is remembered of each symbol of the batch, in the batch's order."""
+    states = memory.blank(symbols.len())
+    places = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())}).join(known, on="symbol", how="inner")
+    if places.height:
+        states[places["segment"].to_numpy()] = places["state"].list.to_array(memory.WIDTH).to_numpy()
+    return states
 
 
-def _far_from_close(limit: float) -> Callable[[str], pl.Expr]:
-    return lambda name: (pl.col(name) / pl.col("close") - 1.0).abs() > limit
+def _judged(
+    rows: pl.DataFrame,
+    begin: Integers,
+    versions: tuple[Integers, Integers, Integers],
+    actions: corporate.Actions,
+    states: memory.Vector,
+    calendar: Calendar,
+    timeframe: str,
+    settings: MarketSettings,
+) -> tuple[Verdicts, pl.DataFrame]:
+    """Verdicts by row, and what there is to tell: row, rule, measure, reference, other. `states` moves on."""
+    ingested, rank, twin = versions
+    columns: dict[str, Any] = {
+        "begin": begin,
+        "stamp": _stamps(rows),
+        **{name: rows[name].to_numpy() for name in ("open", "high", "low", "close", "volume", "vwap")},
+        "defect": rows["defect"].is_not_null().cast(pl.UInt8).to_numpy() if rows["defect"].null_count() < rows.height else np.empty(0, np.uint8),
+        "ingested": ingested,
+        "rank": rank,
+        "twin": twin,
+    }
+    for column in columns.values():  # Polars hands out its own memory or a copy: to the compiler these are two types, so that both are made read-only
+        column.flags.writeable = False
+    arrays = Rows(**columns)
+    asked = asked_of(settings, rows["symbol"].gather(begin[:-1]).to_list(), calendar, timeframe)
+    rules = (settings.extended_hours, TIMEFRAME_MINUTES[timeframe], sessions_of(calendar), limits_of(settings.quality))
+    verdicts = Verdicts(np.empty(rows.height, np.uint8), np.empty(rows.height, np.uint8), np.empty(rows.height))
+    room, earlier = _ROOM, states.copy()
+    while True:
+        findings = np.empty((room, len(_FINDING)))
+        found = judge(arrays, asked, *rules, actions.begin, actions.whole, actions.real, states, verdicts, findings)
+        if found <= room:
+            return verdicts, pl.DataFrame(findings[:found], schema=_FINDING)
+        room, states[:] = found, earlier
 
 
-def _any(conditions: Iterable[pl.Expr]) -> pl.Expr:
-    return pl.any_horizontal(*conditions)
+# --- after the judge --------------------------------------------------------------------------------------------------
 
 
-def _first(names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
-    """Name of the first column for which `holds`."""
-    return pl.coalesce(*(pl.when(holds(name)).then(pl.lit(name)) for name in names))
+def _bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
+    """The kept rows with session and adjustment factor; they lie in key order already."""
+    session = words(verdicts.part, ("", *PARTS[1:]))  # a row outside every session is no bar
+    whole = rows.with_columns(session=session, adjustment_factor=pl.Series(verdicts.factor)).select(list(BARS.columns))
+    refused = np.flatnonzero(verdicts.rule != KEPT)
+    if not refused.size:
+        return whole
+    if refused.size > _FEW:
+        return whole.filter(pl.Series(verdicts.rule == KEPT))
+    edges = [-1, *refused.tolist(), whole.height]  # the stretches between a few refused rows are kept where they lie
+    pieces = [whole[before + 1 : after] for before, after in pairwise(edges) if after > before + 1]
+    return pl.concat(pieces, rechunk=False) if pieces else whole.clear()
 
 
-def _first_found(names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
-    """`open is 0.0` for the first column for which `holds`."""
-    return pl.coalesce(*(pl.when(holds(name)).then(pl.format(f"{name} is {{}}", name)) for name in names))
+def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr]) -> pl.DataFrame:
+    """Every refused row under its rule, with its sentence."""
+    places = np.flatnonzero(verdicts.rule != KEPT)
+    refused = _with_session(rows[places], verdicts.part[places]).with_columns(place=pl.Series(places), number=pl.Series(verdicts.rule[places].astype(np.int64)))
+    refused = refused.join(findings, on=["place", "number"], how="left", maintain_order="left")
+    kept = refused["other"].fill_null(0).to_numpy()
+    beside = rows[kept].select(*(pl.col(name).alias(f"{name}_kept") for name in VALUES), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned"))
+    refused = pl.concat([refused, beside], how="horizontal")
+    found = [
+        refused.filter(pl.col("number") == number).select(
+            "symbol", "timeframe", "timestamp", "source", "origin", "row", rule=pl.lit(NAME[number]), reason=placed(said[NAME[number]])
+        )
+        for number in refused["number"].unique().sort()
+    ]
+    return QUARANTINE.conform(pl.concat([QUARANTINE.empty(), *found]).sort("symbol", "timestamp", "origin", "row", "rule", "reason"))
 
 
-def _text(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.String).fill_null("nothing")
+def _warnings(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr], hints: dict[str, str]) -> pl.DataFrame:
+    """Bars that a rule found odd and let pass, and the first row of each file whose stamps look wrong."""
+    noted = findings.filter(pl.Series(verdicts.rule[findings["place"].to_numpy()] == KEPT))
+    places = noted["place"].to_numpy()
+    odd = _with_session(rows[places], verdicts.part[places])
+    odd = pl.concat([odd, noted.select("number", "measure", "reference")], how="horizontal")
+    found = [_told(odd.filter(pl.col("number") == number), NAME[number], said) for number in odd["number"].unique().sort()]
+    if hints:
+        suspected = rows.filter(pl.col("origin").fill_null("").is_in(list(hints))).unique("origin", keep="first", maintain_order=True)
+        found.append(_told(suspected.with_columns(measure=pl.lit(math.nan)), "wrong_time_zone", said))
+    return QUALITY_WARNINGS.conform(pl.concat([QUALITY_WARNINGS.empty(), *found]))
 
 
-def _utc() -> pl.Expr:
-    return pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _told(rows: pl.DataFrame, rule: str, said: dict[str, pl.Expr]) -> pl.DataFrame:
+    return rows.select("symbol", "timeframe", "timestamp", rule=pl.lit(rule), measure=pl.col("measure").fill_nan(None), reason=placed(said[rule]))
 
 
-def _counts(raw: int, kept: int, quarantine: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
-    by_rule = dict(quarantine.group_by(_RULE).len().sort(_RULE).iter_rows())
+def _with_session(rows: pl.DataFrame, part: Any) -> pl.DataFrame:
+    return rows.with_columns(session=pl.Series([PARTS[number] for number in part], dtype=pl.String))
+
+
+def _after(known: pl.DataFrame, symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
+    """What is remembered of every symbol that ever had a bar."""
+    seen = states[:, memory.SEEN] != 0.0
+    mine = _state_rows(symbols.filter(pl.Series(seen)), states[seen])
+    others = known.join(mine.select("symbol"), on="symbol", how="anti")
+    return BAR_STATE.conform(pl.concat([others, mine]))
+
+
+def _state_rows(symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
+    stamp = np.where(np.isnan(states[:, memory.CLOSE_STAMP]), states[:, memory.LAST_STAMP], states[:, memory.CLOSE_STAMP])
+    columns = {
+        "symbol": symbols,
+        "timestamp": pl.Series(stamp.astype(np.int64)),
+        "close": pl.Series(states[:, memory.CLOSE]).fill_nan(None),
+        "adjustment_factor": states[:, memory.FACTOR],
+        "state": pl.Series(states, dtype=pl.Array(pl.Float64(), memory.WIDTH)),
+    }
+    return BAR_STATE.conform(pl.DataFrame(columns)) if symbols.len() else BAR_STATE.empty()
+
+
+def _counts(raw: int, kept: int, quarantine: pl.DataFrame, warnings: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
+    by_rule, warned = (dict(frame.group_by("rule").len().sort("rule").iter_rows()) for frame in (quarantine, warnings))
     faults = sum(count for rule, count in by_rule.items() if rule not in NOT_A_FAULT)
     return {
         "rows_raw": raw,
@@ -313,5 +280,6 @@ def _counts(raw: int, kept: int, quarantine: pl.DataFrame, notes: list[str]) -> 
         "rows_quarantine": quarantine.height,
         "quarantined_fraction": faults / raw if raw else 0.0,
         "rules": by_rule,
+        "warnings": warned,
         "notes": notes,
     }

@@ -46,31 +46,29 @@ def listings(work: Workspace) -> StageResult:
 
 
 def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Validate each period's raw rows; what breaks a rule goes to quarantine with its reason."""
+    """Validate each period's raw rows; what breaks a rule goes to quarantine with its reason, what is merely odd is listed beside the bars."""
     actions = work.lake.read("corporate_actions")
-    before = _last_bars(work, periods[0])
     counts: dict[str, dict[str, int]] = {}
-    rules: dict[str, int] = {}
+    facts: dict[str, int] = {}
     notes: list[str] = []
     refused: list[pl.DataFrame] = []
     for period in periods:
+        earlier = _last_state(work, period)
         raw = work.lake.read("raw_bars", [period.key])
-        result = validate(raw, before, actions, work.calendar, work.timeframe, work.settings.market)
-        made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL]}, work.settings.market.quality)
+        result = validate(raw, work.lake.read("bar_state", earlier), actions, work.calendar, work.timeframe, work.settings.market)
+        made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, work.settings.market.quality)
         notes.extend(_rebuilt(work, period, result.bars))
-        work.lake.write("bars", period.key, result.bars, made_from)
-        work.lake.write("quarantine", period.key, result.quarantine, made_from)
-        before = _carried(before, result.bars)
-        counts[period.key] = {"raw_bars": raw.height, "bars": result.bars.height, "quarantine": result.quarantine.height}
-        for rule, number in result.quarantine.group_by("rule").len().sort("rule").iter_rows():
-            rules[rule] = rules.get(rule, 0) + number
-        notes.extend(str(note) for note in result.counts.get("notes", []))
+        for table, rows in (("bars", result.bars), ("quarantine", result.quarantine), ("quality_warnings", result.warnings), ("bar_state", result.after)):
+            work.lake.write(table, period.key, rows, made_from)
+        counts[period.key] = {"raw_bars": raw.height, "bars": result.bars.height, "quarantine": result.quarantine.height, "warnings": result.warnings.height}
+        for what, rules in (("quarantined by", result.counts["rules"]), ("warned of by", result.counts["warnings"])):
+            for rule, number in rules.items():
+                facts[f"{what} {rule}"] = facts.get(f"{what} {rule}", 0) + number
+        notes.extend(str(note) for note in result.counts["notes"])
         refused.append(result.quarantine.head(5))
-    totals = {name: sum(count[name] for count in counts.values()) for name in ("raw_bars", "bars", "quarantine")}
+    totals = {name: sum(count[name] for count in counts.values()) for name in ("raw_bars", "bars", "quarantine", "warnings")}
     preview = pl.concat(refused).head(20) if refused else None
-    return StageResult(
-        rows=totals, facts={f"quarantined by {rule}": number for rule, number in sorted(rules.items())}, preview=preview, notes=notes, partitions=counts
-    )
+    return StageResult(rows=totals, facts=dict(sorted(facts.items())), preview=preview, notes=notes, partitions=counts)
 
 
 def _rebuilt(work: Workspace, period: Period, bars_now: pl.DataFrame) -> list[str]:
@@ -80,26 +78,9 @@ def _rebuilt(work: Workspace, period: Period, bars_now: pl.DataFrame) -> list[st
     return changes(work.lake.read("bars", [period.key]), bars_now).sentences(period.key)
 
 
-_CARRIED = ("symbol", "timestamp", "close", "adjustment_factor")
-
-
-def _last_bars(work: Workspace, period: Period) -> pl.DataFrame:
-    """Each symbol's last regular bar before `period`: what the adjustment factor continues from."""
-    earlier = [key for key in work.lake.partitions("bars") if work.trading_period(key).end <= period.start]
-    return (
-        work.lake.scan("bars", earlier)
-        .filter(pl.col("session") == "regular")
-        .select(_CARRIED)
-        .sort("symbol", "timestamp")
-        .group_by("symbol", maintain_order=True)
-        .last()
-        .collect(engine="in-memory")
-    )
-
-
-def _carried(before: pl.DataFrame, bars_of_period: pl.DataFrame) -> pl.DataFrame:
-    latest = bars_of_period.filter(pl.col("session") == "regular").select(_CARRIED)
-    return pl.concat([before, latest]).sort("symbol", "timestamp").group_by("symbol", maintain_order=True).last()
+def _last_state(work: Workspace, period: Period) -> list[str]:
+    """The newest partition of bar_state before `period`: it knows every symbol ever seen until then, so that no earlier bar is read."""
+    return [key for key in work.lake.partitions("bar_state") if work.trading_period(key).end <= period.start][-1:]
 
 
 def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:

@@ -13,6 +13,8 @@ from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.rules.catalog import NOT_A_FAULT
+from harmony_pipeline.schemas import BARS
 from harmony_pipeline.stages.research import label_events
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -25,7 +27,7 @@ def bars_are_sound(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
     findings = []
     for period in periods:
         bars = work.lake.read("bars", [period.key])
-        quarantine = work.lake.read("quarantine", [period.key]).filter(pl.col("rule") != "extended_hours_off")  # refused by choice, not by fault
+        quarantine = work.lake.read("quarantine", [period.key]).filter(~pl.col("rule").is_in(NOT_A_FAULT))  # refused by choice or mended
         findings.append(_broken_rows(bars, period.key))
         total = bars.height + quarantine.height
         share = quarantine.height / total if total else 0.0
@@ -37,19 +39,11 @@ def bars_are_sound(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
 
 
 def _broken_rows(bars: pl.DataFrame, key: str) -> pl.DataFrame:
-    highest, lowest = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
-    same_symbol = pl.col("symbol") == pl.col("symbol").shift()
-    rules = {
-        "high is below open or close": pl.col("high") < highest,
-        "low is above open or close": pl.col("low") > lowest,
-        "a price is not positive": pl.col("low") <= 0,
-        "not after the bar before it": same_symbol & (pl.col("timestamp") <= pl.col("timestamp").shift()),
-        "session is unknown": ~pl.col("session").is_in(["pre", "regular", "post"]),
-        "adjustment_factor is not positive": pl.col("adjustment_factor") <= 0,
-    }
-    return pl.concat(
-        [bars.filter(broken).select(partition=pl.lit(key), symbol="symbol", timestamp="timestamp", finding=pl.lit(text)) for text, broken in rules.items()]
-    )
+    """What the declaration of the table does not allow, with the bar in which it stands."""
+    places = bars.select("symbol", "timestamp", row=pl.int_range(pl.len(), dtype=pl.Int64))
+    found = BARS.broken_rows(bars).join(places, on="row", how="left", maintain_order="left")
+    text = pl.format("{} {}: expected {}", pl.col("column").fill_null("row"), "found", "check")
+    return found.select(pl.lit(key).alias("partition"), "symbol", "timestamp", text.alias("finding"))
 
 
 def _finding(key: str, symbol: str | None, timestamp: datetime | None, text: str) -> pl.DataFrame:

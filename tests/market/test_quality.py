@@ -131,22 +131,42 @@ def test_no_rows_give_no_bars() -> None:
 def test_identical_rows_leave_one_bar() -> None:
     result = judged(raw(bar(OPEN), bar(OPEN, row=3)))
     assert result.bars.height == 1
-    assert only(result) == ("duplicate", "AAA.csv row 2: the same bar as AAA.csv row 3, which is kept: nothing is lost")
+    assert only(result) == ("duplicate", "AAA.csv row 2: the same bar as AAA.csv row 3, learned at the same moment: nothing is lost")
 
 
-def test_of_conflicting_rows_the_one_learned_last_is_kept() -> None:
-    late = bar(OPEN, 101.0, ingested_at=LEARNED + timedelta(days=1), row=2)
-    early = bar(OPEN, 100.0, row=9)
-    result = judged(raw(late, early))
-    assert result.bars["close"].to_list() == [101.0]
+LATER = LEARNED + timedelta(days=1)
+
+
+def test_of_two_versions_the_one_learned_last_is_the_bar_and_the_older_one_is_no_fault() -> None:
+    result = judged(raw(bar(OPEN, 99.0, ingested_at=LATER), bar(OPEN, 100.0, row=9, volume=5000.0)))
+    assert result.bars["close"].to_list() == [99.0]
     rule, reason = only(result)
-    assert rule == "conflicting_duplicate"
-    assert "close 100.0 against 101.0" in reason
+    assert rule == "superseded"
+    assert reason.startswith("AAA.csv row 9: learned again on 2024-06-02T00:00:00Z (AAA.csv row 2), which is kept: open 100.0 against 99.0")
+    assert result.counts["quarantined_fraction"] == 0.0
 
 
-def test_learned_together_the_later_line_of_the_later_file_is_kept() -> None:
-    result = judged(raw(bar(OPEN, 103.0, origin="b.csv", row=2), bar(OPEN, 102.0, origin="a.csv", row=9), bar(OPEN, 101.0, origin="a.csv", row=3)))
-    assert result.bars["close"].to_list() == [103.0]
+def test_a_faulty_newest_version_does_not_hide_a_sound_older_one() -> None:
+    by_its_own_values = judged(raw(bar(OPEN, 100.0), bar(OPEN, 101.0, high=1.0, ingested_at=LATER, row=3)))
+    assert by_its_own_values.bars["close"].to_list() == [100.0]
+    assert only(by_its_own_values)[0] == "high_below_low"
+    by_its_past = judged(raw(bar(OPEN, 100.0), bar(OPEN, 101.0, open=500.0, high=500.0, ingested_at=LATER, row=3)), BEFORE)
+    assert by_its_past.bars["open"].to_list() == [100.0]
+    assert only(by_its_past)[0] == "bad_print"
+
+
+def test_a_faulty_row_that_was_learned_again_soundly_is_mended_and_no_fault() -> None:
+    result = judged(raw(bar(OPEN, 100.0, high=1.0), bar(OPEN, 101.0, ingested_at=LATER, row=3)))
+    assert result.bars["close"].to_list() == [101.0]
+    assert only(result)[0] == "superseded"
+    assert result.counts["quarantined_fraction"] == 0.0
+
+
+def test_learned_together_the_values_decide_and_never_the_place() -> None:
+    result = judged(
+        raw(bar(OPEN, 101.0, origin="b.csv", row=2), bar(OPEN, 102.0, origin="a.csv", row=9, volume=2000.0), bar(OPEN, 103.0, origin="a.csv", row=3))
+    )
+    assert result.bars["close"].to_list() == [102.0]
     assert result.quarantine["rule"].to_list() == ["conflicting_duplicate"] * 2
 
 

@@ -3,6 +3,8 @@
 Rows of a symbol come in time order, so the session is found by walking on from the last row's, never by searching.
 """
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -23,6 +25,7 @@ _DAILY = 1440
 PRE_OPEN, OPEN, CLOSE, POST_CLOSE, BREAK_START, BREAK_END, DAY, CLOCK = 0, 1, 2, 3, 4, 5, 6, 7
 
 
+@cache
 def sessions_of(calendar: Calendar) -> Integers:
     """The calendar as a matrix. CLOCK is what must be added to UTC to stand on the exchange's hour: 30 minutes in Mumbai, 0 in New York."""
     table = calendar.table
@@ -66,6 +69,16 @@ def part_of(sessions: Integers, at: int, stamp: int, minutes: int) -> int:
     if end <= sessions[OPEN, at]:
         return PRE
     return REGULAR if stamp < sessions[CLOSE, at] else POST
+
+
+@kernel
+def end_of_part(sessions: Integers, at: int, part: int, minutes: int) -> int:
+    """The moment before which bars that follow one in this part of this session start in it too; 0 where lunch makes that hard to tell."""
+    if sessions[BREAK_START, at] != _NEVER or minutes == _DAILY:
+        return 0
+    if part == PRE:
+        return int(sessions[OPEN, at] - minutes * _MINUTE + 1)
+    return int(sessions[CLOSE, at] if part == REGULAR else sessions[POST_CLOSE, at])
 
 
 @kernel

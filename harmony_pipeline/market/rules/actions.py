@@ -1,0 +1,116 @@
+"""Corporate actions inside the judging loop: the forward factor of `market/adjustments.py` as a fold over bars.
+
+The law of that module holds here bit for bit: an action counts from the first bar of its ex-date on, actions of one date multiply (dividends
+before splits, so that cash is per share as it stood), and the previous close is the last regular one, in the shares of that morning.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.rules.memory import CLOSE, FACTOR, LAST_DAY, SEEN, SPLITS, Vector, apply_split
+from harmony_pipeline.market.rules.placing import Integers
+from harmony_pipeline.schemas import CORPORATE_ACTIONS
+
+DIVIDEND, SPLIT, OTHER = 0, 1, 2
+APPLIED, UNKNOWN_KIND, NOT_ABOVE_ZERO, NO_CLOSE, NOT_BELOW_CLOSE = 0, 1, 2, 3, 4
+
+
+# Rows of the two matrices, one column an action, sorted by symbol, date and kind.
+DAY, KIND, PROBLEM = 0, 1, 2  # whole numbers; the judge fills PROBLEM
+VALUE, USED_CLOSE = 0, 1  # numbers; the judge fills the close that it used
+
+
+class Actions(NamedTuple):
+    """Actions of a batch: those of segment i are `begin[i]` to `begin[i + 1]`; `frame` has the same ones in the same order."""
+
+    begin: Integers
+    whole: Integers
+    real: Vector
+    frame: pl.DataFrame
+
+
+def packed(actions: pl.DataFrame, symbols: pl.Series) -> Actions:
+    """The actions of `symbols`, whose places are the segments."""
+    segments = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())})
+    mine = (
+        actions.select(list(CORPORATE_ACTIONS.columns))
+        .join(segments, on="symbol", how="inner")
+        .sort("segment", "date", "kind", "value", maintain_order=True)
+        .with_columns(
+            day=pl.col("date").cast(pl.Int32).cast(pl.Int64),
+            number=pl.col("kind").replace_strict({"dividend": DIVIDEND, "split": SPLIT}, default=OTHER, return_dtype=pl.Int64),
+            problem=pl.lit(APPLIED, pl.Int64),
+            close=pl.lit(math.nan),
+        )
+    )
+    begin = np.searchsorted(mine["segment"].to_numpy(), np.arange(symbols.len() + 1)).astype(np.int64)
+    # Copies, since the judge writes into them and Polars may hand out its own memory.
+    whole = np.array(mine.select("day", "number", "problem").to_numpy().T, np.int64, order="C")
+    real = np.array(mine.select(pl.col("value").cast(pl.Float64), "close").to_numpy().T, np.float64, order="C")
+    return Actions(begin, whole, real, mine)
+
+
+def notes(actions: Actions) -> list[str]:
+    """A sentence for each action that was due and could not be applied."""
+    label = pl.format("{} of {} on {} ({})", "kind", "symbol", "date", "value")
+    told = actions.frame.with_columns(problem=pl.Series(actions.whole[PROBLEM]), close=pl.Series(actions.real[USED_CLOSE])).select(
+        pl.when(pl.col("problem") == UNKNOWN_KIND)
+        .then(pl.format("{} is not applied: its kind is neither split nor dividend", label))
+        .when(pl.col("problem") == NOT_ABOVE_ZERO)
+        .then(pl.format("{} is not applied: its value is not above 0; correct the corporate actions", label))
+        .when(pl.col("problem") == NO_CLOSE)
+        .then(pl.format("{} is not applied: no regular close before it is known", label))
+        .when(pl.col("problem") == NOT_BELOW_CLOSE)
+        .then(pl.format("{} is not applied: it is not below the previous close {}; correct the corporate actions", label, "close"))
+        .alias("note")
+    )
+    return told["note"].drop_nulls().to_list()
+
+
+@kernel
+def first_due(whole: Integers, begin: int, end: int, state: Vector) -> int:
+    """The first action of a symbol after the last day seen; all of them wait while the symbol was never seen."""
+    return skip_until(whole, begin, end, int(state[LAST_DAY])) if state[SEEN] != 0.0 else begin
+
+
+@kernel
+def skip_until(whole: Integers, at: int, end: int, day: int) -> int:
+    """Past every action on or before `day`, uncounted: a symbol's first bar is the base of its factor."""
+    while at < end and whole[DAY, at] <= day:
+        at += 1
+    return at
+
+
+@kernel
+def apply_until(whole: Integers, real: Vector, at: int, end: int, state: Vector, day: int) -> int:
+    """Move the factor, and what is remembered in old shares, over every action on or before `day`."""
+    while at < end and whole[DAY, at] <= day:
+        date, multiplier, splits = whole[DAY, at], 1.0, 1.0
+        while at < end and whole[DAY, at] == date:
+            value = real[VALUE, at]
+            if whole[KIND, at] == OTHER:
+                whole[PROBLEM, at] = UNKNOWN_KIND
+            elif not value > 0.0:
+                whole[PROBLEM, at] = NOT_ABOVE_ZERO
+            elif whole[KIND, at] == SPLIT:
+                multiplier *= value
+                splits *= value
+            else:
+                close = state[CLOSE] / state[SPLITS]
+                real[USED_CLOSE, at] = close
+                if math.isnan(close):
+                    whole[PROBLEM, at] = NO_CLOSE
+                elif value >= close:
+                    whole[PROBLEM, at] = NOT_BELOW_CLOSE
+                else:
+                    multiplier *= close / (close - value)
+            at += 1
+        state[FACTOR] *= multiplier
+        if splits != 1.0:
+            apply_split(state, splits)
+        state[LAST_DAY] = float(date)
+    return at

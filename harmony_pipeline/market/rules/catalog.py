@@ -1,0 +1,73 @@
+"""Every rule by name: how severe it is, what may be chosen instead, what it means.
+
+A rule's number is its place here, counted from 1. Rows are judged in this order and stand in quarantine under the first rule that they break.
+The numbers are frozen into every @kernel that judges, which is why this file is one of the sources that name their cache.
+
+Three families:
+    own      told from the row alone. What these refuse could not be a bar at all, so most of them cannot be switched off.
+    past     told from the row and what came before it.
+    late     needs a later bar to be sure of an earlier one; such a rule may only warn, at the bar at which it knew.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["quarantine", "warn", "off"]
+_ALL: tuple[Severity, ...] = ("quarantine", "warn", "off")
+_WARN: tuple[Severity, ...] = ("warn", "off")
+
+
+@dataclass(frozen=True)
+class RuleInfo:
+    """One rule. `choices` are the severities that a user may set; empty where no other would leave a usable table."""
+
+    name: str
+    family: Literal["own", "past", "late", "version", "source"]
+    severity: Severity
+    choices: tuple[Severity, ...]
+    about: str
+
+
+RULES: tuple[RuleInfo, ...] = (
+    RuleInfo("unreadable", "own", "quarantine", (), "a cell could not be read"),
+    RuleInfo("missing_price", "own", "quarantine", (), "a price is missing"),
+    RuleInfo("missing_volume", "own", "quarantine", (), "the volume is missing"),
+    RuleInfo("unknown_symbol", "own", "quarantine", (), "not among market.symbols"),
+    RuleInfo("non_positive_price", "own", "quarantine", (), "a price of 0 or less"),
+    RuleInfo("negative_volume", "own", "quarantine", (), "a volume below 0"),
+    RuleInfo("high_below_low", "own", "quarantine", (), "high below low"),
+    RuleInfo("open_or_close_outside_range", "own", "quarantine", (), "open or close outside low to high"),
+    RuleInfo("misaligned_timestamp", "own", "quarantine", _ALL, "off the grid of the timeframe on the exchange's clock"),
+    RuleInfo("outside_session", "own", "quarantine", (), "outside every session of the calendar"),
+    RuleInfo("extended_hours_off", "own", "quarantine", (), "extended hours, which market.extended_hours switches off; no fault"),
+    RuleInfo("zero_volume", "own", "warn", _ALL, "no volume: warned of where such bars are rare, refused without exception"),
+    RuleInfo("bad_print", "past", "quarantine", _ALL, "a price that neither the previous close nor the bar's own close supports"),
+    RuleInfo("ticker_reuse", "past", "warn", _ALL, "a long absence, then another price level: perhaps another issuer"),
+    RuleInfo("wrong_unit", "past", "warn", _ALL, "prices or vwap off by a factor of 100 or 1000: cents for dollars"),
+    RuleInfo("split_like_jump", "past", "warn", _ALL, "a quiet jump by the ratio of a split that no action tells of"),
+    RuleInfo("outlier", "past", "warn", _ALL, "a return far outside those of the bars before, in units of their median deviation"),
+    RuleInfo("volume_spike", "past", "warn", _ALL, "a volume far above the largest bars of the sessions before"),
+    RuleInfo("stale_repeat", "past", "warn", _ALL, "the same five values again and again"),
+    RuleInfo("spike_reversal", "late", "warn", _WARN, "the bar before jumped and this one came back: its close was perhaps an error"),
+    RuleInfo("changed_unit", "late", "warn", _WARN, "prices or volumes moved by a factor of 10, 100 or 1000 and stayed there"),
+    RuleInfo("superseded", "version", "quarantine", (), "an older version of a row that was learned again; no fault"),
+    RuleInfo("duplicate", "version", "quarantine", (), "the same row twice"),
+    RuleInfo("conflicting_duplicate", "version", "quarantine", (), "another row for this symbol and time, learned at the same moment"),
+    RuleInfo("wrong_time_zone", "source", "warn", _WARN, "a file whose stamps fit another time zone better"),
+)
+NUMBER: dict[str, int] = {rule.name: at for at, rule in enumerate(RULES, 1)}
+NAME: dict[int, str] = {at: rule.name for at, rule in enumerate(RULES, 1)}
+CHOOSABLE: tuple[str, ...] = tuple(rule.name for rule in RULES if rule.choices)
+NOT_A_FAULT = ("extended_hours_off", "superseded")  # rows that are sound, or were mended: left out of quarantined_fraction
+
+
+def refused_choice(name: str, severity: str) -> str | None:
+    """Why `severity` cannot be chosen for the rule `name`; None when it can."""
+    if name not in NUMBER:
+        return f"'{name}' is no rule; the rules are {', '.join(CHOOSABLE)}"
+    choices = RULES[NUMBER[name] - 1].choices
+    if not choices:
+        return f"'{name}' has one severity only, since a row that breaks it cannot be a bar; the rules that can be set are {', '.join(CHOOSABLE)}"
+    if severity not in choices:
+        return f"'{name}' cannot be '{severity}'; choose {', '.join(choices)}"
+    return None

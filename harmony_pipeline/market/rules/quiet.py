@@ -1,0 +1,112 @@
+"""Bars that no rule has anything to say of, taken in by the stretch.
+
+Nearly all bars are such: one row for its time, sound by itself, not a copy of the bar before, in a session that has begun, not far from the last
+close, no unusual volume, and nothing awaited of it. The full judgement of a bar calls a dozen functions, and what they cost is mostly the
+counting of references to arrays; this loop calls none. It decides nothing: at the first bar that might matter to any rule it stops
+and leaves it to the judge. What it remembers is what `past.remember` would have.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.rules.memory import (
+    BARS,
+    CLOSE,
+    CLOSE_DAY,
+    CLOSE_STAMP,
+    FACTOR,
+    LARGEST_VOLUME,
+    LAST_DAY,
+    LAST_STAMP,
+    RETURN_COUNT,
+    RETURN_RING,
+    RETURNS,
+    RUN,
+    SAME_CLOSE,
+    SAME_HIGH,
+    SAME_LOW,
+    SAME_OPEN,
+    SAME_VOLUME,
+    SEEN,
+    SESSION_DAY,
+    SESSION_VOLUME,
+    SPIKE_STAMP,
+    SPLITS,
+    UNIT_BARS,
+    Vector,
+)
+from harmony_pipeline.market.rules.past import Limits
+
+_NEAR = 5.0  # a price or vwap within this factor is in the same unit
+
+
+@kernel
+def awaits_nothing(state: Vector, day: int, regular: bool) -> bool:
+    """Whether bars of this day can be quiet: the symbol is known, no action has moved it, and, in regular hours, its session has begun."""
+    if state[SEEN] == 0.0 or state[LAST_DAY] != day:
+        return False
+    return not regular or (
+        state[CLOSE_DAY] == day and state[SESSION_DAY] == day and state[SPLITS] == 1.0 and math.isnan(state[SPIKE_STAMP]) and state[UNIT_BARS] == 0.0
+    )
+
+
+@kernel
+def quiet_stretch(
+    row: int,
+    end: int,
+    until: int,
+    grid: int,
+    clock: int,
+    stamps: npt.NDArray[np.int64],
+    o: Vector,
+    h: Vector,
+    l: Vector,  # noqa: E741 - the letters of a bar
+    c: Vector,
+    v: Vector,
+    vwap: Vector,
+    defect: npt.NDArray[np.uint8],
+    state: Vector,
+    limits: Limits,
+    regular: bool,
+    part: int,
+    rule_out: npt.NDArray[np.uint8],
+    part_out: npt.NDArray[np.uint8],
+    factor_out: Vector,
+) -> int:
+    """Keep rows from `row` on that start before `until` and are quiet; the first one that is not."""
+    begin, factor, largest = row, state[FACTOR], state[LARGEST_VOLUME] * limits.volume_spike_ratio
+    up, down = 1.0 + limits.max_bar_return, 1.0 - limits.max_bar_return
+    last_open, last_high, last_low, last_close, last_volume = state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME]
+    previous, most, place = state[CLOSE], state[SESSION_VOLUME], int(state[RETURN_COUNT]) % RETURNS
+    while row < end and stamps[row] < until and (row + 1 == end or stamps[row + 1] != stamps[row]) and (stamps[row] + clock) % grid == 0:
+        first, high, low, close, volume = o[row], h[row], l[row], c[row], v[row]
+        if not (low > 0.0 and low <= first <= high and low <= close <= high < math.inf and 0.0 < volume < math.inf):
+            break
+        if high > up * close or low < down * close or (defect.size > 0 and defect[row] != 0):
+            break
+        if first == last_open and high == last_high and low == last_low and close == last_close and volume == last_volume:
+            break
+        if regular:
+            ratio = close / previous
+            if not limits.outlier_down < ratio < limits.outlier_up or first > _NEAR * previous or first * _NEAR < previous:
+                break
+            if vwap[row] > _NEAR * close or 0.0 < vwap[row] * _NEAR < close or (largest > 0.0 and volume >= largest):
+                break
+            state[RETURN_RING + place] = ratio
+            place = place + 1 if place + 1 < RETURNS else 0
+            most = max(most, volume)
+            previous = close
+        last_open, last_high, last_low, last_close, last_volume = first, high, low, close, volume
+        rule_out[row], part_out[row], factor_out[row] = 0, part, factor
+        row += 1
+    if row == begin:
+        return row
+    state[RUN], state[BARS], state[LAST_STAMP] = 1.0, state[BARS] + (row - begin), stamps[row - 1]
+    state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME] = last_open, last_high, last_low, last_close, last_volume
+    if regular:
+        state[CLOSE], state[CLOSE_STAMP], state[SESSION_VOLUME] = previous, stamps[row - 1], most
+        state[RETURN_COUNT] += row - begin
+    return row

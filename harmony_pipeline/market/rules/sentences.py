@@ -1,0 +1,172 @@
+"""The sentence of every verdict: where the row stands, what was found, what was expected, what to do.
+
+Only rows that are not plain bars come here, so these are ordinary Polars expressions over: the columns of raw_bars, `session` (pre, regular,
+post or null), `measure` and `reference` of the rule, and for versions `kept_at` and the kept row's values as `open_kept`, ...
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import polars as pl
+
+from harmony_pipeline.market.calendars import Calendar
+
+PRICES = ("open", "high", "low", "close")
+VALUES = (*PRICES, "volume", "trade_count", "vwap")
+_CORRECT = "correct the row or take it out"
+_STAMP = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def sentences(calendar: Calendar, timeframe: str, max_bar_return: float, hints: dict[str, str]) -> dict[str, pl.Expr]:
+    """By rule, the sentence of a row that it refuses or warns of; without the place, which `placed` puts before it."""
+    grid = "midnight UTC of the session date" if timeframe == "1Day" else f"the {timeframe} grid of the exchange's clock"
+    shown = pl.format(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
+    return {
+        **_own(shown, grid, f"every session of {calendar.name}", _hint(hints)),
+        **_past(max_bar_return),
+        **_versions(),
+        "wrong_time_zone": _hint(hints),
+    }
+
+
+def _own(shown: pl.Expr, grid: str, every_session: str, hint: pl.Expr) -> dict[str, pl.Expr]:
+    o, h, l, c, v = (pl.col(name) for name in ("open", "high", "low", "close", "volume"))  # noqa: E741 - the letters of a bar
+    return {
+        "unreadable": pl.col("defect"),
+        "missing_price": pl.format("{} is missing, expected a price: fill the cell, or fetch the bar again", _first(PRICES, _absent)),
+        "missing_volume": pl.lit("volume is missing, expected a number of shares: fill the cell, or fetch the bar again"),
+        "unknown_symbol": pl.format("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"),
+        "non_positive_price": pl.format(f"{{}}, expected a price above 0: {_CORRECT}", _first_found(PRICES, _not_positive)),
+        "negative_volume": pl.format(f"volume is {{}}, expected 0 or more: {_CORRECT}", v),
+        "high_below_low": pl.format(f"high {{}} is below low {{}}: {_CORRECT}", h, l),
+        "open_or_close_outside_range": pl.format(f"open {{}} or close {{}} lies outside low {{}} to high {{}}: {_CORRECT}", o, c, l, h),
+        "misaligned_timestamp": pl.format(f"{{}} is not on {grid}: correct the stamp, or set market.timeframe to the data's own", shown),
+        "outside_session": pl.format(f"{{}} is outside {every_session}: {{}}", shown, hint),
+        "extended_hours_off": pl.format("a bar of the {}market, and market.extended_hours is false: set it to true to keep such bars", "session"),
+        "zero_volume": pl.lit("volume is 0: market.quality.rules.zero_volume says whether such bars are kept"),
+    }
+
+
+def _past(limit: float) -> dict[str, pl.Expr]:
+    measure, reference = pl.col("measure"), pl.col("reference")
+    times = pl.when(measure >= 1.0).then(pl.format("{}", _short(measure, 0))).otherwise(pl.format("1/{}", _short(1.0 / measure, 0)))
+    split = pl.when(measure >= 1.0).then(pl.format("{}-for-1", _short(measure, 1))).otherwise(pl.format("1-for-{}", _short(1.0 / measure, 1)))
+    since = _utc_of(reference)
+    return {
+        "bad_print": pl.format(
+            f"{{}}, more than {limit:.0%} from both the previous close {{}} and the bar's own close {{}}, which agree: "
+            "correct the row, raise market.quality.max_bar_return, or allow it in market.quality.allow",
+            _first_found(("open", "high", "low"), _far_from_close(limit)),
+            reference,
+            "close",
+        ),
+        "ticker_reuse": pl.format(
+            "open {} after {} sessions of absence and a last close of {}: if another issuer took the ticker over, give the two different symbols",
+            "open",
+            _short(measure, 0),
+            reference,
+        ),
+        "wrong_unit": pl.when(reference.is_nan())
+        .then(pl.format("vwap {} is about {} times the close {}: one of them is in another unit", "vwap", times, "close"))
+        .otherwise(
+            pl.format(
+                "open {} and close {} are about {} times the previous close {}: cents for dollars, or a split without a row", "open", "close", times, reference
+            )
+        ),
+        "split_like_jump": pl.format(
+            "open {} against a previous close of {} looks like a {} split, and there is no such row: add it to the corporate actions, or allow it if it is real",
+            "open",
+            reference,
+            split,
+        ),
+        "outlier": pl.format("log return {} is {} robust deviations from the median of the bars before: look at it", _short(reference, 3), _short(measure, 1)),
+        "volume_spike": pl.format(
+            "volume {} against at most {} in a bar of the sessions before, {} robust deviations: look at it", "volume", reference, _short(measure, 1)
+        ),
+        "stale_repeat": pl.format("the same five values for the {}th time in a row: has the feed stopped?", _short(measure, 0)),
+        "spike_reversal": pl.format("the bar of {} moved by {} in logs and this one came back: was its close an error?", since, _short(measure, 3)),
+        "changed_unit": pl.when(reference.is_nan())
+        .then(pl.format("volumes of the last five sessions are about {} times those before: shares for lots?", times))
+        .otherwise(pl.format("prices are about {} times what they were since {}: cents for dollars, or a split without a row", times, since)),
+    }
+
+
+def _versions() -> dict[str, pl.Expr]:
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}_kept")) for name in VALUES]
+    changed = pl.concat_str(
+        [pl.when(other).then(pl.format(f"{name} {{}} against {{}}", _text(name), _text(f"{name}_kept"))) for name, other in zip(VALUES, differs, strict=True)],
+        separator=", ",
+        ignore_nulls=True,
+    )
+    what = pl.when(pl.any_horizontal(differs)).then(changed).otherwise(pl.lit("the same values"))
+    return {
+        "duplicate": pl.format("the same bar as {}, learned at the same moment: nothing is lost", "kept_at"),
+        "superseded": pl.format("learned again on {} ({}), which is kept: {}", _utc("kept_learned"), "kept_at", what),
+        "conflicting_duplicate": pl.format(
+            "another row for this symbol and time, learned at the same moment ({}), is kept for its larger values: {}; take out the wrong one", "kept_at", what
+        ),
+    }
+
+
+def placed(sentence: pl.Expr) -> pl.Expr:
+    """`AAPL.csv row 12: ...`."""
+    return pl.format("{}: {}", at(), sentence.fill_null(""))
+
+
+def at() -> pl.Expr:
+    """`AAPL.csv row 12`, as far as a source says where a row comes from."""
+    origin = pl.coalesce("origin", "source")
+    return pl.when(pl.col("row").is_null()).then(origin).otherwise(pl.format("{} row {}", origin, "row"))
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _hint(hints: dict[str, str]) -> pl.Expr:
+    found = pl.col("origin").fill_null("").replace_strict(hints, default="", return_dtype=pl.String)
+    return pl.when(found == "").then(pl.lit("correct the stamp, or check market.calendar and market.files.timezone")).otherwise(found)
+
+
+def _local(calendar: Calendar, timeframe: str) -> pl.Expr:
+    if timeframe == "1Day":
+        return pl.col("timestamp").dt.strftime("%a %Y-%m-%d")
+    return pl.col("timestamp").dt.convert_time_zone(calendar.zone).dt.strftime("%a %Y-%m-%d %H:%M:%S")
+
+
+def _utc(name: str) -> pl.Expr:
+    return pl.col(name).dt.strftime(_STAMP)
+
+
+def _utc_of(micros: pl.Expr) -> pl.Expr:
+    return micros.fill_nan(0.0).cast(pl.Int64).cast(pl.Datetime("us", "UTC")).dt.strftime(_STAMP)
+
+
+def _short(number: pl.Expr, digits: int) -> pl.Expr:
+    rounded = number.round(digits)
+    whole = rounded == rounded.round(0)
+    return pl.when(whole).then(rounded.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(rounded.cast(pl.String))
+
+
+def _text(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String).fill_null("nothing")
+
+
+def _absent(name: str) -> pl.Expr:
+    return pl.col(name).is_null()
+
+
+def _not_positive(name: str) -> pl.Expr:
+    return pl.col(name) <= 0.0
+
+
+def _far_from_close(limit: float) -> Callable[[str], pl.Expr]:
+    return lambda name: (pl.col(name) / pl.col("close") - 1.0).abs() > limit
+
+
+def _first(names: Iterable[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
+    """Name of the first column for which `holds`."""
+    return pl.coalesce(*(pl.when(holds(name)).then(pl.lit(name)) for name in names))
+
+
+def _first_found(names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
+    """`open is 0.0` for the first column for which `holds`."""
+    return pl.coalesce(*(pl.when(holds(name)).then(pl.format(f"{name} is {{}}", name)) for name in names))

@@ -1,0 +1,101 @@
+"""The declaration of a table as pandera knows it: what may stand in a lake, and the rows that may not."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from harmony_pipeline.schemas import BARS, QUARANTINE, RAW_BARS, TABLES, Column, Table
+from harmony_pipeline.stages import ingest, market, verification
+from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.testing.tiny import tiny_market
+
+START = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
+
+
+def bars(*changes: dict[str, Any]) -> pl.DataFrame:
+    """One sound bar a change, a minute apart, with that change."""
+    sound = {
+        "symbol": "AAA", "timeframe": "1Min", "session": "regular", "open": 10.0, "high": 11.0, "low": 9.0, "close": 10.0,
+        "volume": 5.0, "trade_count": None, "vwap": None, "adjustment_factor": 1.0,
+    }  # fmt: skip
+    rows = [sound | {"timestamp": START + timedelta(minutes=at)} | change for at, change in enumerate(changes)]
+    return pl.DataFrame(rows, schema=BARS.dtypes)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    work = tiny_market(tmp_path_factory.mktemp("declared"), end=date(2024, 2, 1))
+    periods = work.trading_periods()
+    ingest.raw_bars(work, periods)
+    market.corporate_actions(work)
+    market.universe(work)
+    market.bars(work, periods)
+    market.daily_summary(work, periods)
+    return work
+
+
+def test_sound_bars_break_nothing() -> None:
+    assert BARS.broken_rows(bars({}, {}, {})).is_empty()
+    assert BARS.broken_rows(BARS.empty()).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "column"),
+    [
+        ({"open": -1.0, "low": -1.0}, "is above 0", "open"),
+        ({"volume": -1.0}, "is at least 0", "volume"),
+        ({"session": "lunch"}, "is one of pre, regular, post", "session"),
+        ({"close": None}, "not_nullable", "close"),
+        ({"high": 9.5}, "high >= open and high >= close", None),
+        ({"low": 10.5}, "low <= open and low <= close", None),
+        ({"adjustment_factor": 0.0}, "is above 0", "adjustment_factor"),
+        ({"timestamp": START}, "key (symbol, timestamp) is unique and in order", None),
+        ({"timestamp": START - timedelta(days=1)}, "key (symbol, timestamp) is unique and in order", None),
+        ({"symbol": "AA"}, "key (symbol, timestamp) is unique and in order", None),
+    ],
+)  # fmt: skip
+def test_a_planted_fault_is_found_in_its_row(change: dict[str, Any], check: str, column: str | None) -> None:
+    broken = BARS.broken_rows(bars({}, change, {"symbol": "BBB"}))
+    assert (check, column, 1) in broken.select("check", "column", "row").rows()
+
+
+def test_of_many_failing_rows_the_first_twenty_are_told() -> None:
+    broken = BARS.broken_rows(bars(*({"volume": -1.0} for _ in range(50))))
+    assert broken["row"].to_list() == list(range(20))
+
+
+def test_a_wrong_type_and_a_missing_column_are_found_together() -> None:
+    broken = BARS.broken_rows(bars({}).with_columns(pl.col("volume").cast(pl.Int64)).drop("session"))
+    assert {"volume", "session"} <= {*broken["column"], *broken["found"]}
+
+
+def test_copies_may_stand_where_the_key_only_orders() -> None:
+    columns = {"name": Column(pl.String(), nullable=True), "number": Column(pl.Int64())}
+    table = Table("any", "", "none", ("name", "number"), columns, unique_key=False)
+    frame = pl.DataFrame({"name": [None, None, "a", "a"], "number": [1, 1, 0, 0]}, schema=table.dtypes)
+    assert table.broken_rows(frame).is_empty()
+    assert table.broken_rows(frame.reverse())["row"].to_list() == [2]
+    assert not QUARANTINE.unique_key
+    assert not RAW_BARS.unique_key
+
+
+def test_every_table_of_a_small_chain_is_as_declared(tiny: Workspace) -> None:
+    written = [name for name in TABLES if tiny.lake.partitions(name)]
+    assert {"raw_bars", "bars", "bar_state", "corporate_actions", "universe", "daily_summary"} <= set(written)
+    for name in TABLES:
+        for key in tiny.lake.partitions(name):
+            assert tiny.lake.tables[name].broken_rows(tiny.lake.read(name, [key])).is_empty(), name
+
+
+def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: Workspace) -> None:
+    periods = tiny.trading_periods()
+    assert verification.bars_are_sound(tiny, periods).is_empty()
+    rows = tiny.lake.read("bars", [periods[0].key])
+    spoiled = rows.with_columns(high=pl.when(pl.int_range(pl.len()) == 7).then(pl.col("low") / 2).otherwise("high"))
+    tiny.lake.write("bars", periods[0].key, spoiled)
+    found = verification.bars_are_sound(tiny, periods)
+    tiny.lake.write("bars", periods[0].key, rows)
+    assert found.select("symbol", "timestamp").unique().rows() == [rows.select("symbol", "timestamp").row(7)]
+    assert any("expected high >= open and high >= close" in text for text in found["finding"])
