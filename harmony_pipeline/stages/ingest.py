@@ -47,7 +47,7 @@ def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False)
     refuse_the_past(work)
     now = datetime.now(UTC)
     notes: list[str] = []
-    kept = _from_network(work, periods, now, again=again) if is_remote(work.source) else _from_here(work, periods, now, notes)
+    kept = _from_network(work, periods, now, notes, again=again) if is_remote(work.source) else _from_here(work, periods, now, notes)
     total = {name: sum(getattr(each, name) for each in kept.values()) for name in ("received", "merged", "added", "corrected", "rows")}
     return StageResult(
         rows={"raw_bars": total["rows"]},
@@ -164,9 +164,10 @@ def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: d
 # --- sources over a network -------------------------------------------------------------------------------------------
 
 
-def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, *, again: bool) -> dict[str, Kept]:
+def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, notes: list[str], *, again: bool) -> dict[str, Kept]:
     """Fetch the missing stretches request by request, then keep them period by period."""
     source, timeframe = work.source, work.timeframe
+    getattr(source, "notes", []).clear()
     symbols = list(work.settings.market.symbols) or None
     end = min(periods[-1].end, work.market_close, now)
     stretches = _wanted(work, symbols, periods[0].start, end, again=again)
@@ -177,6 +178,7 @@ def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, *, 
         for request in source.requests(None if stretch.symbols is None else list(stretch.symbols), stretch.start, stretch.end, timeframe)
     ]
     files = inbox.fetch(requests, lambda done, total: work.progress("fetching bars", done, total))
+    notes.extend(getattr(source, "notes", []))
     kept = {}
     for number, period in enumerate(periods, start=1):
         kept[period.key] = keep(work, period, _answers(files, period), now)

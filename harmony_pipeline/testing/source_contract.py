@@ -7,19 +7,28 @@
         @pytest.fixture
         def source(self, tmp_path): ...
 
-`start` to `end` must hold bars of every symbol on more than one timestamp. A source that may hand out repeated rows says so by `unique = False`.
+`start` to `end` must hold bars of every symbol on more than one timestamp. What a source cannot have it names in `lacks`, with the reason: the obligation is
+then skipped in sight, and an obligation that is neither kept nor excused fails. `python -m harmony_pipeline.testing.contract_report` lists all of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import HarmonyError
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_DTYPES,
+    SOURCE_BAR_ORDER,
+    SOURCE_QUOTE_DTYPES,
+    SOURCE_TRADE_DTYPES,
+    MarketDataSource,
+    TickSource,
+)
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, QUOTE_TICKS, TRADE_TICKS, UNIVERSE, Table
 
 _STREAMED = 5
 
@@ -31,11 +40,31 @@ class SourceContract:
     start: datetime
     end: datetime
     symbols: Sequence[str]
-    unique: bool = True
+    tick_start: datetime
+    tick_end: datetime
+    """a range with quotes and trades of `symbols`, where the source has them"""
+    lacks: Mapping[str, str] = {}
+    """what this source (or its test data) has not, with the reason: unique rows, corporate actions, universe, quotes, trades"""
     unknown_symbol: str = "NO-SUCH-SYMBOL"
 
     def _bars(self, source: MarketDataSource, symbols: Sequence[str] | None = None, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
         return source.bars(self.symbols if symbols is None else symbols, start or self.start, end or self.end, self.timeframe)
+
+    def _skip_without(self, name: str) -> None:
+        if name in self.lacks:
+            pytest.skip(self.lacks[name])
+
+    def _assert_ticks(self, ask: Callable[[Sequence[str], datetime, datetime], pl.DataFrame], dtypes: Mapping[str, object], table: Table) -> None:
+        """Exact columns (a text column `defect` may come along), sorted by key, and adjoining reads that make up the whole."""
+        start, end = self.tick_start, self.tick_end
+        whole = ask(self.symbols, start, end)
+        assert whole.height
+        assert {name: dtype for name, dtype in whole.schema.items() if name != "defect"} == dtypes
+        assert_frame_equal(whole, whole.sort(table.key, maintain_order=True))
+        assert whole["timestamp"].is_between(start, end, closed="left").all()
+        cut = whole["timestamp"].sort()[whole.height // 2].astimezone(UTC)
+        parts = pl.concat([ask(self.symbols, start, cut), ask(self.symbols, cut, end)])
+        assert_frame_equal(parts.sort(table.key, maintain_order=True), whole, check_exact=True)
 
     def test_it_is_a_market_data_source_with_a_name(self, source: MarketDataSource) -> None:
         assert isinstance(source, MarketDataSource)
@@ -67,8 +96,8 @@ class SourceContract:
         assert_frame_equal(bars, bars.sort(SOURCE_BAR_ORDER, maintain_order=True))
 
     def test_a_symbol_and_timestamp_come_once(self, source: MarketDataSource) -> None:
-        if self.unique:
-            assert not self._bars(source).select("symbol", "timestamp").is_duplicated().any()
+        self._skip_without("unique rows")
+        assert not self._bars(source).select("symbol", "timestamp").is_duplicated().any()
 
     def test_the_range_is_half_open(self, source: MarketDataSource) -> None:
         stamps = self._bars(source)["timestamp"].unique().sort()
@@ -109,9 +138,40 @@ class SourceContract:
         assert dict(source.corporate_actions(None).schema) == CORPORATE_ACTIONS.dtypes
         assert dict(source.universe().schema) == UNIVERSE.dtypes
 
+    def test_corporate_actions_are_one_a_symbol_date_and_kind_and_positive(self, source: MarketDataSource) -> None:
+        self._skip_without("corporate actions")
+        actions = source.corporate_actions(None)
+        _assert_keyed(actions, CORPORATE_ACTIONS)
+        assert set(actions["kind"].unique()) <= {"split", "dividend"}
+        assert (actions["value"] > 0.0).all()
+        assert_frame_equal(source.corporate_actions(self.symbols), actions.filter(pl.col("symbol").is_in(list(self.symbols))), check_exact=True)
+
+    def test_the_universe_names_a_symbol_once_a_date_and_lists_it_before_it_ends(self, source: MarketDataSource) -> None:
+        self._skip_without("universe")
+        universe = source.universe()
+        _assert_keyed(universe, UNIVERSE)
+        assert not universe.filter(pl.col("delisted") < pl.col("listed")).height
+
+    def test_trades_are_half_open_sorted_and_add_up(self, source: MarketDataSource) -> None:
+        self._skip_without("trades")
+        assert isinstance(source, TickSource)
+        self._assert_ticks(source.trades, SOURCE_TRADE_DTYPES, TRADE_TICKS)
+
+    def test_quotes_are_half_open_sorted_and_add_up(self, source: MarketDataSource) -> None:
+        self._skip_without("quotes")
+        assert isinstance(source, TickSource)
+        self._assert_ticks(source.quotes, SOURCE_QUOTE_DTYPES, QUOTE_TICKS)
+
     def test_the_stream_goes_forward_one_timestamp_at_a_time(self, source: MarketDataSource) -> None:
         frames = list(islice(source.stream(self.symbols), _STREAMED))
         stamps = [frame["timestamp"].unique().to_list() for frame in frames]
         assert all(len(each) == 1 for each in stamps)
         assert stamps == sorted(stamps)
         assert all(dict(frame.schema) == SOURCE_BAR_DTYPES for frame in frames)
+
+
+def _assert_keyed(rows: pl.DataFrame, table: Table) -> None:
+    """Some rows, sorted by the table's key, one a key."""
+    assert rows.height
+    assert_frame_equal(rows, rows.sort(table.key, maintain_order=True), check_exact=True)
+    assert not rows.select(table.key).is_duplicated().any()

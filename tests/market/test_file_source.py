@@ -43,6 +43,9 @@ def read(folder: Path, *paths: str, timeframe: str = "1Min", **settings: object)
 class FilesContract(SourceContract):
     timeframe, start, end = "1Min", utc(2024, 1, 2), utc(2024, 1, 3)
     symbols = ("AAA", "BBB")
+    lacks = dict.fromkeys(
+        ("corporate actions", "universe", "quotes", "trades"), "this packing holds bars alone; files of the other kinds have tests of their own"
+    )
 
 
 class TestCsvFiles(FilesContract):

@@ -23,6 +23,7 @@ SYMBOLS = sorted(symbol_name(number) for number in (0, 1, 2, 3, 4, 5, LOW_FLOAT,
 class TestSimulatedSourceContract(SourceContract):
     timeframe, symbols = "15Min", SYMBOLS[:3]
     start, end = datetime(2023, 1, 5, tzinfo=UTC), datetime(2023, 1, 12, tzinfo=UTC)
+    tick_start, tick_end = datetime(2023, 1, 5, 14, 30, tzinfo=UTC), datetime(2023, 1, 5, 15, 0, tzinfo=UTC)
 
     @pytest.fixture
     def source(self) -> SimulatedSource:

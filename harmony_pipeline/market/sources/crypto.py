@@ -55,6 +55,11 @@ class CryptoSource:
         """The exchange and its spot market."""
         return f"crypto {self.settings.exchange} spot"
 
+    @property
+    def delay(self) -> timedelta:
+        """How long after its end a candle may be held back: until it settled, by a clock that may be a minute behind."""
+        return timedelta(minutes=1, seconds=self.settings.settle_seconds)
+
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One symbol and one page each: a killed download loses no more than the page that was on its way."""
         span = timedelta(minutes=self._minutes(timeframe)) * self.settings.page_rows
@@ -88,17 +93,17 @@ class CryptoSource:
 
     # --- ticks --------------------------------------------------------------------------------------------------------
 
-    def trades(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """Every public trade in `start <= timestamp < end`; `conditions` is the taker's side, `row` the trade's number."""
         if self._client.exchange.has.get("fetchTrades") is not True:
             raise DataError(f"{self.name} tells no trades of the past: choose another exchange in market.crypto.exchange")
         frames = [pl.DataFrame(schema=SOURCE_TRADE_DTYPES)]
-        for symbol in sorted(set(symbols)):
+        for symbol in self._chosen(symbols):
             frames += [_trades_frame(page, symbol, self.name) for page in self._trade_pages(self._listed(symbol), start, end)]
         whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"))
         return whole.unique(["symbol", "timestamp", "row"], keep="first", maintain_order=True).sort(TRADE_TICKS.key, maintain_order=True)
 
-    def quotes(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """Always a DataError: public exchange interfaces give the order book of this moment and keep none of the past."""
         raise DataError(f'{self.name} keeps no quotes of the past: use its trades, or a source that records quotes (market.source = "alpaca")')
 

@@ -10,10 +10,19 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import MarketDataSource
 
 SIMULATED = "harmony_pipeline.market.sources.simulated:SimulatedSource"
+BUILT_IN = {
+    "simulated": SIMULATED,
+    "files": "harmony_pipeline.market.sources.files:FileSource",
+    "alpaca": "harmony_pipeline.market.sources.alpaca.source:AlpacaSource",
+    "yahoo": "harmony_pipeline.market.sources.yahoo:YahooSource",
+    "crypto": "harmony_pipeline.market.sources.crypto:CryptoSource",
+    "replay": "harmony_pipeline.market.sources.replay:ReplaySource",
+}
+"""Where each source that has a short name lives; listed for reports, `build_source` knows how each is made."""
 
 
 def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
-    """The source that `settings.source` names (see docs/sources.md), or `module:Class`, which is called as Class(settings, base).
+    """The source that `settings.source` names: one of BUILT_IN (docs/sources.md), or `module:Class`, which is called as Class(settings, base).
 
     `base` is the folder that relative paths start from. Raises ConfigError when the name leads nowhere.
     """
@@ -51,7 +60,7 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
 def _imported(path: str) -> Any:
     module, _, attribute = path.partition(":")
     if not module or not attribute:
-        raise ConfigError(f"market.source is '{path}': write files, simulated, alpaca, or an import path like package.module:Class")
+        raise ConfigError(f"market.source is '{path}': write {', '.join(BUILT_IN)}, or an import path like package.module:Class")
     try:
         return getattr(import_module(module), attribute)
     except ImportError as error:

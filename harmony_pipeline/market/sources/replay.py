@@ -15,13 +15,13 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake import Lake
+from harmony_pipeline.market.ingest.versions import latest_versions
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, lake_path
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 
 _ROWS_AT_ONCE = 1_000_000  # rows of a partition that the stream holds (about 120 MB); a partition is read once for every so many
 _LONGEST_PERIOD_DAYS = {10: 7, 7: 93, 4: 367}  # by the length of a key: 2024-01-31 (day, week), 2024-01 (month, quarter), 2024; statistics prune the rest
-_VALUES = ("open", "high", "low", "close", "volume", "trade_count", "vwap")
 
 
 class ReplaySource:
@@ -35,15 +35,17 @@ class ReplaySource:
         if as_of is not None and as_of.tzinfo is None:
             raise ConfigError(f"market.replay.as_of is {as_of}, which names no time zone: write it like {as_of.isoformat()}Z")
         self.lake, self.timeframe, self.as_of, self.speed = lake, timeframe, as_of, speed
+        self._then = lake if as_of is None else Lake(lake.root, as_of=as_of)
         self._sleep = sleep
 
     @classmethod
     def of(cls, market: MarketSettings, base: Path) -> "ReplaySource":
         """The source that `market.replay` describes. Raises ConfigError when no lake lies there."""
-        root = lake_path(market.replay.lake, base)
-        if not (root / "raw_bars").is_dir():
-            raise ConfigError(f"market.replay.lake is '{market.replay.lake}', but {root} holds no table raw_bars: name the folder of a lake")
-        return cls(Lake(root), market.timeframe, market.replay.as_of, market.replay.speed)
+        text = market.replay.lake
+        lake = Lake(text if "://" in text else lake_path(text, base))
+        if not lake.partitions("raw_bars"):
+            raise ConfigError(f"market.replay.lake is '{text}', but {lake.root} holds no raw bars: name the folder or URL of a lake that was filled")
+        return cls(lake, market.timeframe, market.replay.as_of, market.replay.speed)
 
     @property
     def identity(self) -> str:
@@ -58,6 +60,15 @@ class ReplaySource:
         """The last known version of every raw bar in `start <= timestamp < end`, read from the partitions that can hold it."""
         keys = [key for key in self.lake.partitions("raw_bars") if _may_hold(key, start, end)]
         return self._told(self._known(keys, symbols, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left")))
+
+    def batches(self, start: datetime, end: datetime, timeframe: str, rows: int) -> Iterator[pl.DataFrame]:
+        """What `bars` of every symbol has, in frames of whole symbols in order and about `rows` versions, so that a month of thousands fits into memory."""
+        keys = [key for key in self.lake.partitions("raw_bars") if _may_hold(key, start, end)]
+        inside = self._known(keys, None, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left"))
+        counts = inside.group_by("symbol").len().sort("symbol").collect(engine="in-memory")
+        group = (pl.col("len").cast(pl.Int64).cum_sum() - 1) // rows
+        for names in counts.group_by(group.alias("group"), maintain_order=True).agg("symbol")["symbol"].to_list():
+            yield self._told(inside.filter(pl.col("symbol").is_in(names)))
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Every bar of `timeframe` that the lake knows, oldest first, one frame a timestamp; ends with the lake."""
@@ -76,13 +87,13 @@ class ReplaySource:
                     yield frame
 
     def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
-        """The lake's own, of `symbols` or of all."""
-        actions = CORPORATE_ACTIONS.conform(self.lake.read("corporate_actions"))
+        """The lake's own, of `symbols` or of all, as known at `as_of`."""
+        actions = CORPORATE_ACTIONS.conform(self._then.read("corporate_actions"))
         return actions if symbols is None else actions.filter(pl.col("symbol").is_in(list(symbols)))
 
     def universe(self) -> pl.DataFrame:
-        """The lake's own."""
-        return UNIVERSE.conform(self.lake.read("universe"))
+        """The lake's own, as known at `as_of`."""
+        return UNIVERSE.conform(self._then.read("universe"))
 
     def listings(self) -> pl.DataFrame:
         """Symbols through time, as the lake knows them."""
@@ -100,19 +111,10 @@ class ReplaySource:
         return rows if self.as_of is None else rows.filter(pl.col("ingested_at") <= self.as_of)
 
     def _told(self, versions: pl.LazyFrame) -> pl.DataFrame:
-        """One row a symbol and timestamp, in the shape and order of a source's bars.
-
-        Of two rows learned at one instant, one without a defect wins, then the greater values: an order that no file's name or row can change.
-        """
-        whole = pl.col("defect").is_null().alias("whole")
-        latest = (
-            versions.with_columns(whole)
-            .collect(engine="in-memory")
-            .sort("symbol", "timestamp", "ingested_at", "whole", *_VALUES, "source", "origin", "row", maintain_order=True)
-            .unique(["symbol", "timestamp"], keep="last", maintain_order=True)
-            .with_columns(source=pl.lit(self.name), origin=pl.concat_str("source", "origin", separator=": ", ignore_nulls=True))
-        )
-        return latest.select(pl.col(name).cast(dtype) for name, dtype in SOURCE_BAR_DTYPES.items()).sort(SOURCE_BAR_ORDER, maintain_order=True)
+        """One row a symbol and timestamp, in the shape and order of a source's bars: the one that becomes the bar at ingest too."""
+        latest = latest_versions(versions.collect(engine="in-memory"))
+        named = latest.with_columns(source=pl.lit(self.name), origin=pl.concat_str("source", "origin", separator=": ", ignore_nulls=True))
+        return named.select(pl.col(name).cast(dtype) for name, dtype in SOURCE_BAR_DTYPES.items()).sort(SOURCE_BAR_ORDER, maintain_order=True)
 
     def _wait(self, before: datetime | None, stamp: datetime) -> None:
         """The time between two timestamps by `speed`, and never more than one bar's: nobody waits for a night to pass."""

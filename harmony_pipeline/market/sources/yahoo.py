@@ -22,7 +22,7 @@ from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request, asked_in_pieces
 from harmony_pipeline.market.sources.patience import Patience
 from harmony_pipeline.market.sources.polling import polled
-from harmony_pipeline.market.sources.yahoo_chart import actions_of, bars_of, read_chart
+from harmony_pipeline.market.sources.yahoo_chart import DAILY_SETTLE, actions_of, bars_of, read_chart
 from harmony_pipeline.market.sources.yahoo_client import YahooClient
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 
@@ -38,7 +38,7 @@ def _utc_now() -> datetime:
 
 
 class YahooSource:
-    """A `MarketDataSource`. `notes` holds what the last call of `bars` had to remark on without refusing."""
+    """A `MarketDataSource`. `notes` gathers what was to be remarked on without refusing; who has read them may clear them."""
 
     name = "yahoo"
 
@@ -56,25 +56,26 @@ class YahooSource:
         """Yahoo's regular session, or with extended hours; raw, since splits are undone."""
         return f"{self.name}, splits undone, {'extended hours' if self.settings.extended_hours else 'regular session'}"
 
+    @property
+    def delay(self) -> timedelta:
+        """How long after its end a bar may be held back: half an hour by day, and within it 20 minutes where an exchange is shown late."""
+        return DAILY_SETTLE + timedelta(seconds=self.settings.settle_seconds)
+
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One symbol each, as much time as Yahoo hands out at once, from where it begins to have bars."""
         chosen = self._chosen(symbols)
-        first = self._first_kept(timeframe)
-        if start < end <= first:
+        if start < end <= self._first_kept(timeframe):
             return [Request(tuple(chosen), start, end)]  # asking it says what is wrong
-        start = max(start, first)
-        span = timedelta(days=_DAYS_AT_ONCE[timeframe]) if timeframe in _DAYS_AT_ONCE else max(end - start, _A_DAY)
-        return asked_in_pieces(chosen, start, end, 1, span)
+        return _pieces(chosen, self._clipped(start, end, timeframe), end, timeframe) if start < end else []
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Raw bars in `start <= timestamp < end`. Raises DataError when Yahoo keeps none of that timeframe so far back, or does not answer."""
-        self.notes = []
         chosen, end = self._chosen(symbols), min(end, self._now())
         frames = [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
         if start < end:
             start = self._clipped(start, end, timeframe)
-            pieces = [(each.start, each.end) for each in self.requests(chosen[:1], start, end, timeframe)]
-            frames += [self._bars(symbol, first, last, timeframe) for symbol in chosen for first, last in pieces]
+            for each in _pieces(chosen, start, end, timeframe):
+                frames += [self._bars(symbol, each.start, each.end, timeframe) for symbol in each.symbols or ()]
         whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"))
         return whole.sort(SOURCE_BAR_ORDER, maintain_order=True)
 
@@ -150,8 +151,18 @@ class YahooSource:
         sentence = f"Yahoo keeps {timeframe} bars for {_DAYS_KEPT.get(timeframe)} days, so it has none before {first:%Y-%m-%d %H:%M} UTC"
         if end <= first:
             raise DataError(f'{sentence}, and {start:%Y-%m-%d} to {end:%Y-%m-%d} was asked: set market.start later, or market.timeframe = "1Day"')
-        self.notes.append(f"{sentence}; the part from {start:%Y-%m-%d} on is missing: set market.start, or import it from files")
+        self._note(f"{sentence}; the part from {start:%Y-%m-%d} on is missing: set market.start, or import it from files")
         return first
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+
+def _pieces(symbols: Sequence[str], start: datetime, end: datetime, timeframe: str) -> list[Request]:
+    """One symbol each, as much time as Yahoo hands out at once."""
+    span = timedelta(days=_DAYS_AT_ONCE[timeframe]) if timeframe in _DAYS_AT_ONCE else max(end - start, _A_DAY)
+    return asked_in_pieces(symbols, start, end, 1, span)
 
 
 def _facts(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from harmony_pipeline.schemas import CORPORATE_ACTIONS
 PRICES = ("open", "high", "low", "close")
 _DECIMALS = range(2, 13)  # a share is quoted in cents or their hundredths, a coin may need twelve
 _DIVIDEND_STEP = 1e-6  # Yahoo rounds split-adjusted dividends to six decimals
-_DAILY_SETTLE = timedelta(minutes=30)  # until the auction and late prints are in Yahoo's daily row
-_LONGEST_DELAY = timedelta(minutes=20)  # of the exchanges that Yahoo shows late
+DAILY_SETTLE = timedelta(minutes=30)  # until the auction and late prints are in Yahoo's daily row
+LONGEST_DELAY = timedelta(minutes=20)  # of the exchanges that Yahoo shows late
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ def _ended(chart: Chart, timeframe: str, now: datetime, settle_seconds: float) -
     shown late. By day the row is whole half an hour after the close of the session that Yahoo names, or else with the end of the date.
     """
     if timeframe != "1Day":
-        seen = max(int(chart.meta.get("regularMarketTime") or 0), int((now - _LONGEST_DELAY).timestamp()))
+        seen = max(int(chart.meta.get("regularMarketTime") or 0), int((now - LONGEST_DELAY).timestamp()))
         return pl.col("stamp") + TIMEFRAME_MINUTES[timeframe] * 60 + settle_seconds <= min(seen, int(now.timestamp()))
     zone = ZoneInfo(chart.zone)
     today = now.astimezone(zone).date()
     session = ((chart.meta.get("currentTradingPeriod") or {}).get("regular") or {}).get("end")
     closes = datetime.fromtimestamp(int(session), UTC) if session else None
-    over = closes is not None and closes.astimezone(zone).date() == today and closes + _DAILY_SETTLE <= now
+    over = closes is not None and closes.astimezone(zone).date() == today and closes + DAILY_SETTLE <= now
     return pl.col("date") <= today if over else pl.col("date") < today
 
 

@@ -5,27 +5,39 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 from market.alpaca.alpaca_world import END, NOW, START, as_received, every_size, market, minutes, serving, source_of, symbols
+from market.simulated_worlds import world
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.sources.base import TickSource
 from harmony_pipeline.market.sources.registry import build_source
+from harmony_pipeline.testing.servers import alpaca_wire as wire
 from harmony_pipeline.testing.source_contract import SourceContract
 
 pytestmark = pytest.mark.network
+
+OPEN = datetime(2023, 1, 4, 14, 30, tzinfo=UTC)
+TEN_MINUTES_LATER = OPEN + timedelta(minutes=10)
 
 
 @pytest.fixture(scope="module")
 def playing():
     """A server that stays the same, and plays the last hours to whoever listens."""
-    with serving(page_rows=2_000) as server:
+    tape, names = world(), symbols()[:3]
+    actions = world(start=date(2018, 1, 2), end=date(2023, 1, 9), timeframe="1Day").corporate_actions(None)
+    ticks = {
+        "trades": tape.trades(names, OPEN, TEN_MINUTES_LATER).with_columns(trade_id=pl.int_range(pl.len()).cast(pl.String)),
+        "quotes": tape.quotes(names, OPEN, TEN_MINUTES_LATER),
+    }
+    with serving(page_rows=2_000, actions=wire.action_rows(actions), **ticks) as server:
         server.play(minutes().filter(pl.col("timestamp") >= END - timedelta(hours=5)), moves_now=False)
         yield server
 
 
 class TestAlpacaSourceContract(SourceContract):
     timeframe, start, end = "1Min", START, END
+    tick_start, tick_end = OPEN, TEN_MINUTES_LATER
 
     @property
     def symbols(self):
@@ -33,7 +45,7 @@ class TestAlpacaSourceContract(SourceContract):
 
     @pytest.fixture
     def source(self, playing):
-        return source_of(playing, page_rows=2_000)
+        return source_of(playing, page_rows=2_000, market_settings=market(start=date(2018, 1, 1)))
 
 
 def test_it_has_ticks_too():

@@ -56,8 +56,8 @@ def hours():
 def server(hours):
     quiet = range(300, 340)
     pairs = [
-        Pair("BTC", "USDT", {"1m": candles(START - timedelta(hours=1), 60 * 40, seed=1)}),
-        Pair("ETH", "USDT", {"1m": candles(START - timedelta(hours=1), 60 * 40, seed=2, missing=quiet)}),
+        Pair("BTC", "USDT", {"1m": candles(START - timedelta(hours=1), 60 * 40, seed=1)}, tape(range(0, 10_000_000, 20_011))),
+        Pair("ETH", "USDT", {"1m": candles(START - timedelta(hours=1), 60 * 40, seed=2, missing=quiet)}, tape(range(0, 10_000_000, 90_007))),
         Pair("ETH", "BTC", {"1m": candles(START, 600, seed=3)}),
         Pair("OLD", "USDT", {"1m": candles(START, 10)}, status="BREAK"),
     ]
@@ -65,9 +65,17 @@ def server(hours):
         yield running
 
 
+LACKS = {
+    "corporate actions": "a coin has no splits and pays no dividends",
+    "quotes": "an exchange's public interface keeps no quotes of the past",
+}
+
+
 class TestCryptoIsASource(SourceContract):
     timeframe, start, end = "1Min", START, END
     symbols = ("BTC/USDT", "ETH/USDT")
+    tick_start, tick_end = START, START + timedelta(hours=3)
+    lacks = LACKS
 
     @pytest.fixture
     def source(self, server, hours):
@@ -133,12 +141,12 @@ def test_a_candle_that_ends_while_it_is_read_is_left_for_the_next_question(hours
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now) as server:
         source = source_of(server, hours, settle_seconds=0.0)
         hours.moment = NOW + timedelta(seconds=59)
-        answer = server._klines
-        server.faults.add(Fault(status=503), path="/api/v3/klines")  # the wait that follows carries the clock over the candle's end
+        server.faults.add(Fault(status=503, headers={"Retry-After": "5"}), path="/api/v3/klines")  # carries the clock over the candle's end
         found = source.bars(["BTC/USDT"], NOW - timedelta(minutes=5), NOW + timedelta(hours=1), "1Min")
-        assert answer is not None and hours.slept
+        assert hours.now() > NOW + timedelta(minutes=1)
         hours.sleep(120)
         later = source.bars(["BTC/USDT"], NOW - timedelta(minutes=5), NOW + timedelta(hours=1), "1Min")
+    assert found["timestamp"][-1] == NOW - timedelta(minutes=1)
     assert_frame_equal(found, later.head(found.height), check_exact=True)
 
 

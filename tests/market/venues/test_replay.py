@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -18,7 +18,7 @@ from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_O
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.market.sources.replay import ReplaySource
 from harmony_pipeline.market.sources.simulated import SimulatedSource
-from harmony_pipeline.schemas import RAW_BARS
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, RAW_BARS
 from harmony_pipeline.testing.source_contract import SourceContract
 
 START, END = date(2024, 1, 22), date(2024, 2, 9)
@@ -37,9 +37,10 @@ def kept(root, rows, size="month"):
     lake = Lake(root).open()
     for period in periods_between(START, END, size, "America/New_York"):
         lake.write("raw_bars", period.key, rows.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left")))
-    source = simulated()
-    lake.write("corporate_actions", "all", source.corporate_actions(None))
-    lake.write("universe", "all", source.universe())
+    universe = simulated().universe()
+    names = universe["symbol"].unique().sort()
+    lake.write("corporate_actions", "all", pl.DataFrame([(name, START, "split", 2.0) for name in names], schema=CORPORATE_ACTIONS.dtypes, orient="row"))
+    lake.write("universe", "all", universe)
     return lake
 
 
@@ -56,6 +57,7 @@ def lake(tmp_path_factory, market_rows):
 class TestReplayIsASource(SourceContract):
     timeframe, start, end = "1Hour", FIRST, LAST
     symbols = tuple(simulated().universe()["symbol"].unique().sort()[:3])
+    lacks = dict.fromkeys(("quotes", "trades"), "a session replays bars; ticks of the lake are read with SQL (docs/ticks.md)")
 
     @pytest.fixture
     def source(self, lake):
@@ -127,6 +129,7 @@ def versions(draw):
 
 
 @given(versions(), st.none() | st.integers(0, 3))
+@settings(max_examples=25)
 def test_the_version_learned_last_is_told_and_neither_order_nor_row_number_matters(tmp_path_factory, rows, as_of):
     frame = pl.DataFrame(
         [
@@ -181,6 +184,22 @@ def test_a_lake_that_is_not_there_is_one_clear_line(tmp_path):
 def test_a_moment_without_a_zone_is_refused(lake):
     with pytest.raises(ConfigError, match="names no time zone"):
         ReplaySource(lake, "1Hour", as_of=datetime(2024, 3, 1))  # noqa: DTZ001
+
+
+def test_batches_of_whole_symbols_make_up_the_bars(lake):
+    source = ReplaySource(lake, "1Hour")
+    whole = source.bars(None, FIRST, LAST, "1Hour")
+    for rows in (1, 200, 10**9):
+        frames = list(source.batches(FIRST, LAST, "1Hour", rows))
+        assert_frame_equal(pl.concat(frames), whole, check_exact=True)
+        assert sum(frame["symbol"].n_unique() for frame in frames) == whole["symbol"].n_unique()
+    assert len(list(source.batches(FIRST, LAST, "1Hour", 1))) == whole["symbol"].n_unique()
+
+
+def test_actions_and_universe_are_those_known_then(lake):
+    now = datetime.now(UTC)
+    assert ReplaySource(lake, "1Hour", now).universe().height
+    assert ReplaySource(lake, "1Hour", now - timedelta(days=1)).universe().height == 0
 
 
 def test_nothing_was_known_before_the_first_row_was_learned(lake):

@@ -50,9 +50,13 @@ def daily_server(hours):
         yield server
 
 
+NO_TICKS = dict.fromkeys(("quotes", "trades"), "Yahoo shows neither the quotes nor the trades of the past")
+
+
 class TestYahooByDayIsASource(SourceContract):
     timeframe, start, end = "1Day", DAILY_START, DAILY_END
     symbols = ("AAA", "BBB")
+    lacks = NO_TICKS
 
     @pytest.fixture
     def source(self, daily_server, hours):
@@ -62,6 +66,7 @@ class TestYahooByDayIsASource(SourceContract):
 class TestYahooByMinuteIsASource(SourceContract):
     timeframe, start, end = "1Min", NOW - timedelta(days=9), NOW
     symbols = ("AAA", "BBB")
+    lacks = NO_TICKS
 
     @pytest.fixture
     def source(self, hours):
