@@ -11,6 +11,7 @@ from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.quality import validate
 from harmony_pipeline.market.sources.base import ListingSource
+from harmony_pipeline.market.universe import with_today
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
@@ -30,8 +31,11 @@ def corporate_actions(work: Workspace) -> StageResult:
 def universe(work: Workspace) -> StageResult:
     """Who was listed when, with float and sector where the source has them."""
     refuse_the_past(work)
-    rows = work.source.universe()
-    work.lake.write("universe", ALL, rows, {"source": work.settings.market.source})
+    rows, made_from = work.source.universe(), {"source": work.settings.market.source}
+    manifest = work.lake.manifest("universe", ALL)
+    if getattr(work.source, "universe_of_today", False) and manifest and manifest["made_from"] == made_from:
+        rows = with_today(work.lake.read("universe"), rows)
+    work.lake.write("universe", ALL, rows, made_from)
     return StageResult(rows={"universe": rows.height}, preview=rows.tail(8))
 
 

@@ -89,7 +89,10 @@ class MarketDataSource(Protocol):
         ...
 
     def universe(self) -> pl.DataFrame:
-        """Who was listed when, in the columns of schemas.UNIVERSE; empty when the source does not know."""
+        """Who was listed when, in the columns of schemas.UNIVERSE; empty when the source does not know.
+
+        A source that tells only who is listed today says so by `universe_of_today = True`: its answers are added to what it said before.
+        """
         ...
 
 

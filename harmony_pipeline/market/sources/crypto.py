@@ -37,6 +37,8 @@ def _utc_now() -> datetime:
 class CryptoSource:
     """A `MarketDataSource` and `TickSource` over one exchange."""
 
+    universe_of_today = True
+
     def __init__(
         self, market: MarketSettings, patience: Patience | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
     ) -> None:

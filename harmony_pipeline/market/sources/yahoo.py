@@ -41,6 +41,7 @@ class YahooSource:
     """A `MarketDataSource`. `notes` gathers what was to be remarked on without refusing; who has read them may clear them."""
 
     name = "yahoo"
+    universe_of_today = True
 
     def __init__(
         self, market: MarketSettings, patience: Patience | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep

@@ -113,6 +113,6 @@ def test_who_is_gone_is_dated_by_what_ended_it_or_by_the_day_it_was_seen():
         }
     }
     today = date(2024, 3, 1)
-    universe = translate.universe_of_assets(assets, translate.endings_of_pages([answer], today), today)
+    universe = translate.universe_of_assets(assets, translate.endings_of_pages([answer], today), today, date(2024, 3, 4))
     assert dict(universe.select("symbol", "delisted").iter_rows()) == {"AGAIN": None, "LIVE": None, "MERGED": date(2024, 2, 1), "OLD": today}
-    assert universe["date"].unique().to_list() == [today]
+    assert universe["date"].unique().to_list() == [date(2024, 3, 4)]

@@ -46,6 +46,7 @@ class AlpacaSource:
     """Market data over Alpaca's REST and streaming interfaces. Cheap to build; the first question proves the keys."""
 
     name = translate.NAME
+    universe_of_today = True
 
     def __init__(
         self,
@@ -161,10 +162,11 @@ class AlpacaSource:
         return actions if symbols is None else actions.filter(pl.col("symbol").is_in(list(symbols)))
 
     def universe(self) -> pl.DataFrame:
-        """Every US equity that Alpaca lists or listed, as known today: Alpaca keeps no history, so asking each day makes one."""
-        today = self._today()
+        """Every US equity that Alpaca lists or listed, as known today, dated by the next session to open: Alpaca keeps no history, so asking each day makes one."""
+        today, calendar = self._today(), self._calendar
+        late = not calendar.is_session(today) or self._now() >= calendar.session_open(today)
         endings = translate.endings_of_pages(self._actions(_ENDINGS, None, today), today)
-        return translate.universe_of_assets(self._assets, endings, today)
+        return translate.universe_of_assets(self._assets, endings, today, calendar.next_session(today) if late else today)
 
     def calendar(self, first: date, end: date) -> pl.DataFrame:
         """Alpaca's sessions in `first <= date < end`, in the columns of `Calendar.schedule`, so that the two can be compared."""

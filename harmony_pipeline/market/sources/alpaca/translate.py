@@ -148,8 +148,8 @@ _VALUE: dict[str, tuple[str, Any]] = {
 }
 
 
-def universe_of_assets(assets: Rows, endings: pl.DataFrame, today: date) -> pl.DataFrame:
-    """Who is listed, as known on `today`, in the columns of UNIVERSE; `endings` (symbol, date) are known ends of listings.
+def universe_of_assets(assets: Rows, endings: pl.DataFrame, today: date, usable: date) -> pl.DataFrame:
+    """Who is listed, as seen on `today` and dated by `usable`, in the columns of UNIVERSE; `endings` (symbol, date) are known ends of listings.
 
     Alpaca tells that an asset is inactive, not since when: `delisted` is the date of its merger, removal or change of name where there is one, and
     otherwise `today`, the first day on which it was seen to be gone. A symbol that is in use again is listed.
@@ -162,7 +162,7 @@ def universe_of_assets(assets: Rows, endings: pl.DataFrame, today: date) -> pl.D
         table.group_by("symbol").agg(pl.col("active").any()).join(endings.group_by("symbol").agg(pl.col("date").max().alias("ended")), on="symbol", how="left")
     )
     gone = pl.when(~pl.col("active")).then(pl.col("ended").fill_null(today))
-    return UNIVERSE.conform(state.select("symbol", date=pl.lit(today), delisted=gone))
+    return UNIVERSE.conform(state.select("symbol", date=pl.lit(usable), delisted=gone))
 
 
 def endings_of_pages(pages: Pages, last: date) -> pl.DataFrame:
