@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from harmony_pipeline.stages.workspace import Workspace
+
 
 def main() -> None:
     """Run the tiny chain and say how long the kernels took."""
@@ -19,7 +21,23 @@ def main() -> None:
         from harmony_pipeline.stages.everything import run_stages
 
         run_stages(work)
+        _make_bars_of_trades(work)
     sys.stdout.write(f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n")
+
+
+def _make_bars_of_trades(work: Workspace) -> None:
+    """A day of simulated quotes and trades, and bars of them, whole and one by one."""
+    from harmony_pipeline.market.ticks.bars import BarKind, LiveTradeBars, trade_bars
+    from harmony_pipeline.stages import ticks
+
+    days = work.sessions()[:1]
+    ticks.quote_ticks(work, days)
+    ticks.trade_ticks(work, days)
+    trades = work.lake.read("trade_ticks")
+    kind = BarKind.named("1Min")
+    trade_bars(trades, kind, work.calendar)
+    first = trades.row(0, named=True)
+    LiveTradeBars(kind, work.calendar).update(first["symbol"], first["timestamp"], first["price"], first["size"])
 
 
 if __name__ == "__main__":

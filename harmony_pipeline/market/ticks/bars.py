@@ -192,6 +192,7 @@ class LiveTradeBars:
         self._slot: tuple[int, int, int, str | None] = (0, 0, 0, None)  # where the latest trade fell: from, until, begin, session
         self._masks: dict[tuple[str | None, bool, str | None], int] = {}
         self._rule = (_KINDS[kind.kind], self.maker._threshold)
+        self._row = (np.empty(1, np.int64), np.empty(1, np.int64), np.empty(1), np.empty(1), np.empty(1, np.uint8))
         self._out = np.empty((2, k.BAR_SIZE))
         self._nothing = pl.DataFrame(schema=TRADE_BAR_DTYPES)
 
@@ -207,8 +208,10 @@ class LiveTradeBars:
             state = self.states[symbol] = k.empty_state()
         if state[k.LATEST] > stamp:
             raise DataError(f"a trade of {symbol} at {timestamp} is older than the last one: hand trades over in the order of time")
+        group, stamps, prices, sizes, masks = self._row
+        group[0], stamps[0], prices[0], sizes[0], masks[0] = begin, stamp, price, size, sets
         kind, threshold = self._rule
-        count = k.fold_trade(state, begin, stamp, float(price), float(size), sets, kind, threshold, self._out, 0)
+        count = k.fold_trades(state, group, stamps, prices, sizes, masks, kind, threshold, self._out)
         return self.maker._framed([(symbol, self._out[:count].copy())]) if count else self._nothing
 
     def close_until(self, now: datetime) -> pl.DataFrame:

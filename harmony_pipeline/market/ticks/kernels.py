@@ -63,21 +63,6 @@ def absorb(state: Reals, group: float, stamp: float, price: float, size: float, 
 
 
 @kernel
-def fold_trade(state: Reals, group: int, stamp: int, price: float, size: float, sets: int, kind: int, threshold: float, out: Reals, ended: int) -> int:
-    """Fold one trade into `state`; bars that it ends are written to `out` from row `ended` on. Returns the next free row: at most two further."""
-    if state[TRADES] > 0.0 and state[GROUP] != group:
-        out[ended] = state
-        state[TRADES] = 0.0
-        ended += 1
-    absorb(state, float(group), float(stamp), price, size, sets, kind)
-    if kind > 0 and state[MEASURE] >= threshold:
-        out[ended] = state
-        state[TRADES] = 0.0
-        ended += 1
-    return ended
-
-
-@kernel
 def fold_trades(
     state: Reals, group: Wholes, stamp: Wholes, price: Reals, size: Reals, sets: npt.NDArray[np.uint8], kind: int, threshold: float, out: Reals
 ) -> int:
@@ -88,5 +73,13 @@ def fold_trades(
     """
     ended = 0
     for i in range(len(stamp)):
-        ended = fold_trade(state, group[i], stamp[i], price[i], size[i], sets[i], kind, threshold, out, ended)
+        if state[TRADES] > 0.0 and state[GROUP] != group[i]:
+            out[ended] = state
+            state[TRADES] = 0.0
+            ended += 1
+        absorb(state, float(group[i]), float(stamp[i]), price[i], size[i], sets[i], kind)
+        if kind > 0 and state[MEASURE] >= threshold:
+            out[ended] = state
+            state[TRADES] = 0.0
+            ended += 1
     return ended
