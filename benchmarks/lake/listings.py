@@ -9,7 +9,8 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 
 import polars as pl
@@ -76,6 +77,17 @@ SETS = (
         "NVDA",
         date(2025, 1, 27),
     ),
+    DataSet(
+        "6 days x 7,100 tickers, closes",
+        "us_equity_universe/*.csv",
+        "1Day",
+        "year",
+        date(2014, 3, 24),
+        date(2014, 4, 1),
+        "AAPL",
+        date(2014, 3, 26),
+        '[market.files.columns]\nsymbol = "security_id"\nopen = "close"\nhigh = "close"\nlow = "close"',
+    ),
 )
 
 
@@ -121,10 +133,15 @@ def _files(work: Workspace) -> str:
 
 def _questions(work: Workspace, one: DataSet) -> str:
     day = work.calendar.schedule(one.day, date.max).row(0, named=True)
-    everything = (datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    begin, end = (
+        (datetime.combine(one.day, clock(), UTC), datetime.combine(one.day + timedelta(days=1), clock(), UTC))
+        if one.timeframe == "1Day"
+        else (day["pre_open"], day["post_close"])
+    )
+    [symbol] = work.lake.scan("bars").filter(pl.col("symbol").str.starts_with(one.symbol)).select(pl.col("symbol").min()).collect()["symbol"]
     questions: dict[str, Callable[[], pl.DataFrame]] = {
-        f"read_bars, {one.symbol}, all of it": lambda: read_bars(work.lake, [one.symbol], *everything),
-        f"read_bars, every symbol, {one.day}": lambda: read_bars(work.lake, None, day["pre_open"], day["post_close"]),
+        f"read_bars, {one.symbol}, all of it": lambda: read_bars(work.lake, [symbol]),
+        f"read_bars, every symbol, {one.day}": lambda: read_bars(work.lake, None, begin, end),
         "read_bars, everything, symbol, timestamp, close": lambda: read_bars(work.lake, None, None, None, ["symbol", "timestamp", "close"]),
         "SQL: bars and volume by symbol": lambda: sql.query(work.lake, "select symbol, count(*), sum(volume) from bars group by symbol order by symbol"),
         "SQL: the ten largest daily moves": lambda: sql.query(
