@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
+import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +102,18 @@ def test_an_update_that_fails_changes_nothing_and_lets_go(tmp_path):
         raise RuntimeError("stop")
     assert lake.manifest("corporate_actions", "all") == before
     lake.write("corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "again"})
+
+
+def test_streamed_times_are_stored_as_differences_that_every_reader_reads(tmp_path):
+    lake = Lake(tmp_path).open()
+    with lake.writing("bars", "2024-01") as out:
+        out.append(BARS)
+    file = lake.path("bars", "2024-01")
+    stored = pq.ParquetFile(file).metadata.row_group(0)
+    encodings = {stored.column(at).path_in_schema: stored.column(at).encodings for at in range(stored.num_columns)}
+    assert "DELTA_BINARY_PACKED" in encodings["timestamp"]
+    assert "RLE_DICTIONARY" in encodings["symbol"]
+    assert stored.column(2).statistics.has_min_max
+    assert pl.read_parquet(file).equals(BARS)
+    rows = duckdb.sql(f"select symbol, epoch_us(timestamp) as t, close from read_parquet('{file}', hive_partitioning = false) order by all").pl()
+    assert rows["t"].to_list() == BARS["timestamp"].to_physical().to_list()
