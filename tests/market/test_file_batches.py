@@ -1,11 +1,12 @@
 """Reading files some symbols at a time gives the rows of reading them whole, each once, whatever lies in them and in which order."""
 
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -81,3 +82,17 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 def test_groups_hold_whole_names_in_order() -> None:
     assert in_groups({"B": 3, "A": 1, "C": 5, "D": 1}, 4) == [["A", "B"], ["C"], ["D"]]
     assert in_groups({}, 4) == [[]]
+
+
+def test_files_of_other_times_are_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        rows = vendor_rows(number, 40, stamps_as_text=False, sort=True).with_columns(pl.col("timestamp") + timedelta(days=30 * number))
+        rows.write_parquet(tmp_path / f"{number}.parquet")
+    reader = source(tmp_path)
+    first = list(reader.batches(START, END, "1Min", 5))
+    opened, axes = [], reader._axes
+    monkeypatch.setattr(reader, "_axes", lambda file, timeframe: opened.append(file.path.name) or axes(file, timeframe))
+    again = list(reader.batches(START, END, "1Min", 5))
+    assert len(first) > 1
+    assert set(opened) == {"0.parquet"}
+    assert_frame_equal(pl.concat(first), pl.concat(again))

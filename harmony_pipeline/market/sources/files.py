@@ -88,8 +88,7 @@ class FileSource:
         frames: list[pl.DataFrame] = []
         with_rows = 0
         for file in files:
-            span = self._spans.get(_signature(file.path, timeframe))
-            if span is not None and (span[1] < start or span[0] >= end):
+            if not self._may_hold(file, timeframe, start, end):
                 with_rows += 1
                 continue
             read = self._parquet(file, timeframe, start, end, wanted) if file.is_parquet else self._text(file, timeframe)
@@ -110,6 +109,7 @@ class FileSource:
         groups: list[list[str]] = []
         if all(file.is_parquet for file in files):
             groups = in_groups(self._counts(files, timeframe, start, end), rows)
+            files = [file for file in files if self._may_hold(file, timeframe, start, end)]
         if len(groups) < 2:
             yield self.bars(None, start, end, timeframe)
             return
@@ -117,12 +117,16 @@ class FileSource:
             read = [frame for file in files for frame in self._parquet(file, timeframe, start, end, set(group))]
             yield in_order(pl.concat(read))
 
+    def _may_hold(self, file: Located, timeframe: str, start: datetime, end: datetime) -> bool:
+        """Whether a file can have rows in the range, as far as is known from reading it before."""
+        span = self._spans.get(_signature(file.path, timeframe))
+        return span is None or (span[1] >= start and span[0] < end)
+
     def _counts(self, files: Sequence[Located], timeframe: str, start: datetime, end: datetime) -> dict[str, int]:
         """Rows of each symbol in the range, over all files (Parquet)."""
         total: dict[str, int] = {}
         for file in files:
-            span = self._spans.get(_signature(file.path, timeframe))
-            if span is not None and (span[1] < start or span[0] >= end):
+            if not self._may_hold(file, timeframe, start, end):
                 continue
             axes = self._axes(file, timeframe)
             for name, count in ({} if axes is None else axes.counts(start, end)).items():
