@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 from market.alpaca.alpaca_world import NOW, minutes
+from market.venues import yahoo_stocks
+from market.venues.test_crypto import candles
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.config import load_settings
@@ -21,6 +24,8 @@ from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.servers.alpaca import BROKEN, ENVIRONMENT, AlpacaServer, limited
 from harmony_pipeline.testing.servers.base import Fault, LocalServer
+from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
+from harmony_pipeline.testing.servers.yahoo import YahooServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 PATIENCE = "[market.patience]\nattempts = 8\nbase_seconds = 0.001\ncap_seconds = 0.01\n"
@@ -57,11 +62,39 @@ def alpaca() -> Iterator[Venue]:
         yield Venue(server, market, "/v2/stocks/bars", minutes(), limited(), BROKEN)
 
 
-VENUES: dict[str, Callable[[], object]] = {"alpaca": alpaca}
+@contextmanager
+def yahoo() -> Iterator[Venue]:
+    names = ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF"]
+    stocks = [
+        yahoo_stocks.daily(name, date(2019, 1, 1), date(2022, 1, 1), [(date(2020, 8, 31), 4, 1)] if name == "CCC" else [], seed=at)
+        for at, name in enumerate(names)
+    ]
+    with YahooServer(stocks) as server:
+        market = f'source = "yahoo"\ntimeframe = "1Day"\nsymbols = {names}\nstart = 2019-01-01\nend = 2022-01-01\n[market.yahoo]\nbase_url = "{server.url}"\n'
+        truth = pl.concat([stock.bars["1d"].with_columns(symbol=pl.lit(stock.symbol)) for stock in stocks])
+        yield Venue(server, market, "/v8/finance/chart", truth, Fault(status=429, body="Too Many Requests"), Fault(status=500, body="<html>Oops</html>"))
+
+
+@contextmanager
+def crypto() -> Iterator[Venue]:
+    begin = datetime(2024, 3, 8, tzinfo=UTC)
+    pairs = [Pair(base, "USDT", {"1m": candles(begin, 1500, seed=at, missing=range(300, 340))}) for at, base in enumerate(("BTC", "ETH"))]
+    with BinanceServer(pairs) as server:
+        market = (
+            f'source = "crypto"\ncalendar = "24/7"\ntimeframe = "1Min"\nsymbols = ["BTC/USDT", "ETH/USDT"]\nstart = 2024-03-08\nend = 2024-03-10\n'
+            f'[market.crypto]\nbase_url = "{server.url}"\nrate_limit_seconds = 0.0\npage_rows = 250\n'
+        )
+        truth = pl.concat([pair.candles["1m"].with_columns(symbol=pl.lit(f"{pair.base}/USDT")) for pair in pairs])
+        limit = Fault(status=429, body={"code": -1003, "msg": "Too much request weight used."}, headers={"Retry-After": "0"})
+        yield Venue(server, market, "/api/v3/klines", truth, limit, Fault(status=500, body="<html>Oops</html>"))
+
+
+VENUES: dict[str, Callable[[], object]] = {"alpaca": alpaca, "yahoo": yahoo, "crypto": crypto}
 
 
 @pytest.fixture(params=sorted(VENUES))
-def venue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Venue]:
+def venue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Venue]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where yfinance keeps cookies
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with VENUES[request.param]() as found:  # type: ignore[attr-defined]
@@ -80,8 +113,8 @@ def ingested(file: Path) -> Workspace:
     return work
 
 
-def pages_seen(venue: Venue) -> list[tuple[tuple[str, str], ...]]:
-    return [tuple(sorted(each.query.items())) for each in venue.server.seen if each.path.startswith(venue.pages) and each.fault is None]
+def pages_seen(venue: Venue) -> list[tuple[object, ...]]:
+    return [(each.path, *sorted(each.query.items())) for each in venue.server.seen if each.path.startswith(venue.pages) and each.fault is None]
 
 
 def assert_whole(work: Workspace, venue: Venue) -> None:

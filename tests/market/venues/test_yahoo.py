@@ -3,7 +3,6 @@
 import csv
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -25,7 +24,6 @@ from harmony_pipeline.testing.source_contract import SourceContract
 
 NOW = datetime(2024, 6, 10, 15, 0, 0, tzinfo=UTC)  # a Monday, 11:00 in New York
 DAILY_START, DAILY_END = datetime(2019, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "us_equity_daily"
 PRICES = ("open", "high", "low", "close")
 
 
@@ -129,13 +127,13 @@ def test_what_a_split_adjusted_float_stood_for_is_found_again(price, splits):
     assert found == price if step < 0.005 else abs(found - price) <= step
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not here")
 @pytest.mark.parametrize("symbol", ["AAPL", "AIG", "GOOG", "IBM", "EEM"])
-def test_real_prices_of_twenty_years_come_back_as_they_were_traded(hours, symbol):
-    bars = pl.read_csv(SHARED / f"{symbol}.csv", try_parse_dates=True).with_columns(
+def test_real_prices_of_twenty_years_come_back_as_they_were_traded(hours, symbol, market_data):
+    shared = market_data / "us_equity_daily"
+    bars = pl.read_csv(shared / f"{symbol}.csv", try_parse_dates=True).with_columns(
         pl.col("timestamp").dt.convert_time_zone("America/New_York").dt.date().cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     )
-    with (SHARED / "corporate_actions.csv").open() as lines:
+    with (shared / "corporate_actions.csv").open() as lines:
         actions = [row for row in csv.DictReader(lines) if row["symbol"] == symbol]
     splits = [(date.fromisoformat(row["date"]), Fraction(row["value"]).limit_denominator(1000)) for row in actions if row["kind"] == "split"]
     dividends = [(date.fromisoformat(row["date"]), round(float(row["value"]), 4)) for row in actions if row["kind"] == "dividend"]
