@@ -68,7 +68,7 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """One row a symbol and day: what makes scans and universe studies instant."""
         return materialized(market.daily_summary(work, trading_periods(context, work)))
 
-    @dg.asset(**by_period, deps=["bars", "daily_summary", "listings"], kinds={"parquet"})
+    @dg.asset(**by_period, deps=["bars", "quarantine", "daily_summary", "listings"], kinds={"parquet"})
     def gaps(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Regular bars that the calendar expects and the lake lacks, with what they probably are."""
         return materialized(absent.gaps(work, trading_periods(context, work)))

@@ -38,6 +38,13 @@ HABITUALLY_ACTIVE = 0.02  # a symbol that leaves out fewer bars than this is bel
 CLUSTERING = 3.0  # s above: minutes of the 99 stocks of January 2025 vary about as much
 PAUSE_MINUTES = 5  # the length of a limit-up limit-down pause (Reg NMS plan), the shortest single-stock halt
 REOPENING = 4.0  # times the volume before
+_NOT_REFUSED = (
+    "superseded",
+    "duplicate",
+    "conflicting_duplicate",
+    "extended_hours_off",
+    "outside_session",
+)  # of these another row may be the bar, or none is expected
 FEWEST_SYMBOLS = 2  # that can be silent "all at once"
 
 
@@ -72,6 +79,24 @@ def find_gaps(batches: Iterable[pl.DataFrame], slots: Slots, lives: pl.DataFrame
     market_wide = _market_wide(np.sum([part.active for part in seen], axis=0), habits, alive)
     cut = _cut(runs, slots, market_wide, alive)
     return GAPS.conform(_judged(_with_evidence(cut, habits, symbols), slots, every_bar=every_bar))
+
+
+def with_refusals(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
+    """`gaps` with those marked for which a row was received and refused: that is no silence, and asking again may bring the same row."""
+    refused = quarantine.filter(~pl.col("rule").is_in(_NOT_REFUSED)).select("symbol", "timestamp", "rule").sort("symbol", "timestamp")
+    if gaps.is_empty() or refused.is_empty():
+        return gaps
+    spans = gaps.select("symbol", "first_missing", "last_missing").sort("symbol", "first_missing")
+    inside = refused.join_asof(spans, left_on="timestamp", right_on="first_missing", by="symbol", strategy="backward", check_sortedness=False, coalesce=False)
+    inside = inside.filter(pl.col("timestamp") <= pl.col("last_missing"))
+    counted = inside.group_by("symbol", "first_missing").agg(refusals=pl.col("timestamp").n_unique(), rules=pl.col("rule").unique().sort().str.join(", "))
+    joined = gaps.join(counted, on=["symbol", "first_missing"], how="left", maintain_order="left")
+    found = pl.col("refusals").is_not_null()
+    sentence = pl.format("{} of these bars came and are in quarantine ({}); {}", "refusals", "rules", "evidence")
+    return joined.with_columns(
+        kind=pl.when(found & pl.col("kind").is_in(["no_trade", "unknown"])).then(pl.lit("missing")).otherwise("kind"),
+        evidence=pl.when(found).then(sentence).otherwise("evidence"),
+    ).select(gaps.columns)
 
 
 # --- what is absent ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.filled import with_filled
-from harmony_pipeline.market.gaps import find_gaps
+from harmony_pipeline.market.gaps import find_gaps, with_refusals
 from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.slots import Slots, expected_slots
@@ -32,7 +32,10 @@ def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
         slots = expected_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, work.settings.as_of or datetime.now(UTC))
         lives = expected_lives(traded, listings, work.settings.market.symbols, period, work.calendar, work.settings.market.gaps.forget_after_sessions)
         found = find_gaps(_batches(work, slots, period), slots, lives, work.settings.market.gaps, every_bar=writes_every_bar(work))
-        made_from = work.made_from({"bars": _keys(work, slots, period), "listings": work.lake.partitions("listings")}, work.settings.market.gaps)
+        found = with_refusals(found, work.lake.read("quarantine", [period.key]))
+        made_from = work.made_from(
+            {"quarantine": [period.key], "bars": _keys(work, slots, period), "listings": work.lake.partitions("listings")}, work.settings.market.gaps
+        )
         work.lake.write("gaps", period.key, found, made_from)
         counts[period.key] = {"gaps": found.height}
         for kind, bars in found.group_by("kind").agg(pl.col("bars").sum()).sort("kind").iter_rows():
@@ -61,8 +64,7 @@ def writes_every_bar(work: Workspace) -> bool:
     chosen = work.settings.market.gaps.every_bar
     if chosen is not None:
         return chosen
-    told = getattr(work.source, "reports_every_bar", None)
-    return work.timeframe == "1Day" if told is None else bool(told)
+    return work.timeframe == "1Day" or bool(getattr(work.source, "reports_every_bar", False))
 
 
 def expected_lives(traded: pl.DataFrame, listings: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:

@@ -6,12 +6,14 @@ import polars as pl
 import pytest
 
 from harmony_pipeline import sql
+from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import period_of
 from harmony_pipeline.schemas import UNIVERSE
 from harmony_pipeline.stages import gaps as stage
 from harmony_pipeline.stages import ingest, market
+from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
 NYSE = Calendar.named("XNYS")
@@ -106,3 +108,19 @@ def test_listings_that_are_known_by_then_decide_for_symbols_that_ever_traded():
 
 def test_symbols_that_the_settings_name_are_expected_from_the_start():
     assert lives([], chosen=("GHOST",)) == [("GHOST", date.min, None)]
+
+
+@pytest.mark.parametrize(
+    ("market", "expected"),
+    [
+        ('source = "simulated"', False),
+        ('source = "simulated"\ntimeframe = "1Day"', True),
+        ('source = "simulated"\n[market.gaps]\nevery_bar = true', True),
+        ('source = "crypto"\ncalendar = "24/7"', True),  # Binance: a minute without a trade has a candle of volume 0
+        ('source = "crypto"\ncalendar = "24/7"\n[market.crypto]\nexchange = "kraken"', False),
+        ('source = "crypto"\ncalendar = "24/7"\n[market.gaps]\nevery_bar = false', False),
+    ],
+)
+def test_whether_silence_can_be_told_from_loss_is_asked_of_settings_source_and_bar_size(tmp_path, market, expected):
+    (tmp_path / "harmony.toml").write_text(f"[market]\n{market}\n")
+    assert stage.writes_every_bar(Workspace(load_settings(tmp_path / "harmony.toml", {}))) is expected

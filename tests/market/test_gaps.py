@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from market.raw_rows import utc
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.gaps import find_gaps
+from harmony_pipeline.market.gaps import find_gaps, with_refusals
 from harmony_pipeline.market.habits import silence
 from harmony_pipeline.market.settings import GapSettings
 from harmony_pipeline.market.slots import Slots, expected_slots
-from harmony_pipeline.schemas import GAPS, TIME
+from harmony_pipeline.schemas import GAPS, QUARANTINE, TIME
 
 NYSE, CLOCK = Calendar.named("XNYS"), Calendar.named("24/7")
 NO_LIVES = pl.DataFrame(schema={"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()})
@@ -184,6 +184,23 @@ def test_a_silence_that_ends_in_a_burst_is_a_halt_of_that_stock(month) -> None:
     reopening = pl.Series([slots.stamp[pause.stop]]).cast(TIME)[0]
     burst = pl.when((pl.col("symbol") == "BBB") & (pl.col("timestamp") == reopening)).then(1e6).otherwise("volume")
     assert one_kind(gaps(slots, market(slots, masks).with_columns(volume=burst)), "BBB", LAST) == [(6, "halt")]
+
+
+def test_a_bar_that_came_and_was_refused_is_missing_and_says_why(month) -> None:
+    slots, masks = month
+    found = gaps(slots, market(slots, masks))
+    silent = found.filter(pl.col("symbol") == "QUIET", pl.col("date") == LAST, pl.col("bars") == 3)["first_missing"][0]
+    refused = [
+        ("QUIET", silent + timedelta(minutes=1), "bad_print"),
+        ("QUIET", silent + timedelta(minutes=2), "superseded"),
+        ("QUIET", silent - timedelta(minutes=1), "bad_print"),
+    ]
+    rows = [{"symbol": symbol, "timeframe": "1Min", "timestamp": at, "source": "test", "row": 1, "rule": rule, "reason": ""} for symbol, at, rule in refused]
+    marked = with_refusals(found, QUARANTINE.conform(pl.DataFrame(rows, schema_overrides={"timestamp": TIME})))
+    changed = marked.join(found, on=["symbol", "first_missing", "kind", "evidence"], how="anti")
+    assert changed.select("first_missing", "kind").rows() == [(silent, "missing")]
+    assert changed["evidence"][0].startswith("1 of these bars came and are in quarantine (bad_print); silent in")
+    assert marked.drop("kind", "evidence").equals(found.drop("kind", "evidence"))
 
 
 def test_without_a_past_nothing_is_claimed() -> None:

@@ -27,6 +27,7 @@ from harmony_pipeline.schemas import CORPORATE_ACTIONS, TRADE_TICKS, UNIVERSE
 _THEIRS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "30m", "1Hour": "1h", "1Day": "1d"}
 _NUMBERS = ("open", "high", "low", "close", "volume")
 _LONGEST_TRADE_WINDOW = timedelta(hours=1)  # Binance refuses more
+_EVERY_MINUTE = ("binance", "binanceus")  # candles of their spot markets have volume 0 where nobody traded
 _CLOCK_DOUBT = timedelta(days=1)  # no computer's clock is off by more, so older candles are over
 
 
@@ -61,6 +62,11 @@ class CryptoSource:
     def delay(self) -> timedelta:
         """How long after its end a candle may be held back: until it settled, by a clock that may be a minute behind."""
         return timedelta(minutes=1, seconds=self.settings.settle_seconds)
+
+    @property
+    def reports_every_bar(self) -> bool:
+        """Whether a minute without a trade has a candle too, so that an absent one was lost; other exchanges leave such minutes out."""
+        return self.settings.exchange in _EVERY_MINUTE
 
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One symbol and one page each: a killed download loses no more than the page that was on its way."""
