@@ -229,7 +229,10 @@ def doctor(
 ) -> None:
     """Check the machine, the settings, the lake and the state folder, and say what to mend."""
     from harmony_pipeline.doctor import examine, mend, print_settings
+    from harmony_pipeline.errors import ConfigError
 
+    if (first or last) and not repair:
+        raise ConfigError("--from and --to choose what --repair asks for: add --repair, or leave them out")
     if settings:
         print_settings(_settings(context))
     elif repair:

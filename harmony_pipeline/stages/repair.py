@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
+from pathlib import Path
 
 import polars as pl
 
@@ -64,18 +65,16 @@ def repair(work: Workspace, first: date | None = None, last: date | None = None)
     periods = [period for period in work.trading_periods() if (last is None or period.first_date <= last) and (first is None or period.end_date > first)]
     before = _doubtful(work, periods, first, last)
     sessions = work.calendar.sessions(work.settings.market.start, work.end_date)
-    asked = [piece for request in repair_requests(before, work.bar, sessions) for piece in _pieces(work, request)]
+    asked = [piece for request in repair_requests(_with_extended_hours(work, before), work.bar, sessions) for piece in _pieces(work, request)]
     now = datetime.now(UTC)
     received, added, changed = 0, 0, []
     inbox = Inbox(work.settings.state_root / "inbox", work.source, work.timeframe) if is_remote(work.source) and asked else None
     files = inbox.fetch(asked, lambda done, total: work.progress("repair", done, total)) if inbox else []
-    frames = [pl.read_parquet(file) for file in files] if inbox else [_asked(work, each) for each in asked]
-    answers = pl.concat([pl.DataFrame(schema=SOURCE_BAR_DTYPES), *frames]).sort(SOURCE_BAR_ORDER)
     for period in periods:
-        within = answers.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))
-        if within.is_empty():
+        answers = _from_files(files, period) if inbox else _asked(work, asked, period)
+        if answers.is_empty():
             continue
-        kept = keep(work, period, [within], now)
+        kept = keep(work, period, [answers], now)
         received, added = received + kept.received, added + kept.added
         if kept.added:
             changed.append(period)
@@ -90,13 +89,41 @@ def _doubtful(work: Workspace, periods: Sequence[Period], first: date | None, la
     return found.filter(pl.col("date").is_between(first or date.min, last or date.max))
 
 
+def _with_extended_hours(work: Workspace, found: pl.DataFrame) -> pl.DataFrame:
+    """Runs that touch the open or the close reach into extended hours, where they are kept: whoever lost these bars may have lost those beside them."""
+    if not work.settings.market.extended_hours or work.timeframe == "1Day":
+        return found
+    schedule = work.calendar.table.select("date", "pre_open", "open", "close", "post_close")
+    early, late = pl.col("first_missing") <= pl.col("open"), pl.col("last_missing") + work.bar >= pl.col("close")
+    return (
+        found.join(schedule, on="date", how="left", maintain_order="left")
+        .with_columns(
+            first_missing=pl.when(early).then(pl.min_horizontal("first_missing", "pre_open")).otherwise("first_missing"),
+            last_missing=pl.when(late).then(pl.max_horizontal("last_missing", pl.col("post_close") - work.bar)).otherwise("last_missing"),
+        )
+        .select(found.columns)
+    )
+
+
 def _pieces(work: Workspace, request: Request) -> list[Request]:
     """The questions that this source is asked in: it knows how many symbols and days an answer holds."""
     return work.source.requests(None if request.symbols is None else list(request.symbols), request.start, request.end, work.timeframe)
 
 
-def _asked(work: Workspace, request: Request) -> pl.DataFrame:
-    return work.source.bars(None if request.symbols is None else list(request.symbols), request.start, request.end, work.timeframe)
+def _from_files(files: Sequence[Path], period: Period) -> pl.DataFrame:
+    """A period's rows of the answers on disk, so that memory holds one period's."""
+    rows = pl.scan_parquet(list(files)).filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))
+    return rows.collect(engine="in-memory").sort(SOURCE_BAR_ORDER)
+
+
+def _asked(work: Workspace, requests: Sequence[Request], period: Period) -> pl.DataFrame:
+    """A period's rows of a source on this machine."""
+    frames = [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
+    for request in requests:
+        start, end = max(request.start, period.start), min(request.end, period.end)
+        if start < end:
+            frames.append(work.source.bars(None if request.symbols is None else list(request.symbols), start, end, work.timeframe))
+    return pl.concat(frames).sort(SOURCE_BAR_ORDER)
 
 
 def _rebuild(work: Workspace, changed: Sequence[Period]) -> None:

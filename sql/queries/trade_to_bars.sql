@@ -1,15 +1,21 @@
 -- From a trade back to the bar that signalled it and every raw row behind that bar, with file and line (--set trade=ID; default: all trades).
 with raw as (
     select
-        *,
-        -- the version learned last is the bar; of several learned at once the winner as ingest chooses it
-        row_number() over (
-            partition by symbol, timestamp
-            order by
-                ingested_at desc, (defect is null) desc, volume desc nulls last, trade_count desc nulls last, "close" desc nulls last,
-                high desc nulls last, low desc nulls last, "open" desc nulls last, vwap desc nulls last
+        told.*,
+        -- the sound version learned last is the bar: of the rows that say what the bar says, the last one
+        bar.symbol is not null
+        and row_number() over (
+            partition by told.symbol, told.timestamp, bar.symbol is not null order by told.ingested_at desc, told.origin, told."row"
         ) = 1 as became_the_bar
-    from raw_bars
+    from raw_bars as told
+    left join bars as bar
+        on bar.symbol = told.symbol
+        and bar.timestamp = told.timestamp
+        and bar.open = told.open
+        and bar.high = told.high
+        and bar.low = told.low
+        and bar.close = told.close
+        and bar.volume = told.volume
 ),
 entered as (
     select fill.backtest_id, fill.symbol, fill.side, min(fill.timestamp) as first_fill, fill.order_id

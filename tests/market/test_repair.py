@@ -197,6 +197,8 @@ def test_the_command_repairs_and_refuses_what_is_no_date(damaged: Workspace, tmp
     config = str(tmp_path / "harmony.toml")
     refused = CliRunner().invoke(app, ["--config", config, "doctor", "--repair", "--from", "soon"])
     assert "not a date" in str(refused.exception)
+    alone = CliRunner().invoke(app, ["--config", config, "doctor", "--to", "2024-03-01"])
+    assert "add --repair" in str(alone.exception)
     shown = CliRunner().invoke(app, ["--config", config, "doctor", "--repair"]).output
     assert "mended 28 of 28 bars" in shown
     assert "harmony backfill research --from 2024-02 --to 2024-03" in shown
