@@ -172,6 +172,7 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, Any]:
     sector = (summary.get("assetProfile") or {}).get("sector")
     return {
         "listed": datetime.fromtimestamp(listed, UTC).date() if listed is not None else None,
+        "shares": _number(summary, "defaultKeyStatistics", "sharesOutstanding"),
         "float": _number(summary, "defaultKeyStatistics", "floatShares"),
         "market_cap": _number(summary, "price", "marketCap"),
         "sector": str(sector) if sector else None,
