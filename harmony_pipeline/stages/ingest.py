@@ -83,7 +83,7 @@ def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now:
         work.lake.update("raw_bars", period.key, lambda known: counts.grown(known, first, now), made_from)
         return counts.kept()
     with work.lake.updating("raw_bars", period.key, made_from) as out:
-        for frame, symbols in _ranges(chain([first, second], frames)):
+        for frame, symbols in alphabet_ranges(chain([first, second], frames)):
             known = work.lake.scan("raw_bars", [period.key]).filter(symbols).collect(engine="in-memory")
             out.append(counts.grown(known, frame, now))
     return counts.kept()
@@ -108,7 +108,7 @@ class _Counts:
         return Kept(**self.counts)
 
 
-def _ranges(frames: Iterator[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.Expr]]:
+def alphabet_ranges(frames: Iterator[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.Expr]]:
     """Each frame with the stretch of the alphabet that it stands for: from behind the last symbol of the one before; the last frame has the rest."""
     symbol, after = pl.col("symbol"), pl.lit(value=True)
     held = next(frames)

@@ -1,17 +1,22 @@
 """Validated bars, corporate actions, the universe and the daily summary; `stages/ingest.py` has the raw bars before them."""
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 
 import polars as pl
 
 from harmony_pipeline.market.daily import summarise
-from harmony_pipeline.market.ingest.changes import changes
+from harmony_pipeline.market.ingest.changes import Changes, changes, together
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.quality import validate
 from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.market.universe import with_today
+from harmony_pipeline.stages.ingest import alphabet_ranges
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
@@ -52,34 +57,55 @@ def listings(work: Workspace) -> StageResult:
 def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Validate each period's raw rows; what breaks a rule goes to quarantine with its reason, what is merely odd is listed beside the bars."""
     actions = work.lake.read("corporate_actions")
-    counts: dict[str, dict[str, int]] = {}
-    facts: dict[str, int] = {}
+    done = {period.key: _validated(work, period, actions) for period in periods}
+    totals = {name: sum(one.rows[name] for one in done.values()) for name in ("raw_bars", "bars", "quarantine", "warnings")}
+    facts = Counter[str]()
+    for one in done.values():
+        facts.update(one.facts)
+    return StageResult(
+        rows=totals,
+        facts=dict(sorted(facts.items())),
+        preview=pl.concat(one.refused for one in done.values()).head(20) if done else None,
+        notes=[note for one in done.values() for note in one.notes],
+        partitions={key: dict(one.rows) for key, one in done.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """What one period had to show: rows by table, rows by rule, sentences, and the first refused rows."""
+
+    rows: Counter[str]
+    facts: Counter[str]
+    notes: list[str]
+    refused: pl.DataFrame
+
+
+def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Validation:
+    """Judge a period some symbols at a time: memory holds a batch of raw rows and what comes of it, however many symbols there are."""
+    lake, earlier, market = work.lake, _last_state(work, period), work.settings.market
+    known, rebuilt = lake.read("bar_state", earlier), lake.has("bars", period.key)
+    made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market.quality)
+    rows, facts = Counter[str](raw_bars=0, bars=0, quarantine=0, warnings=0), Counter[str]()
     notes: list[str] = []
+    moved: list[Changes] = []
     refused: list[pl.DataFrame] = []
-    for period in periods:
-        earlier = _last_state(work, period)
-        raw = work.lake.read("raw_bars", [period.key])
-        result = validate(raw, work.lake.read("bar_state", earlier), actions, work.calendar, work.timeframe, work.settings.market)
-        made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, work.settings.market.quality)
-        notes.extend(_rebuilt(work, period, result.bars))
-        for table, rows in (("bars", result.bars), ("quarantine", result.quarantine), ("quality_warnings", result.warnings), ("bar_state", result.after)):
-            work.lake.write(table, period.key, rows, made_from)
-        counts[period.key] = {"raw_bars": raw.height, "bars": result.bars.height, "quarantine": result.quarantine.height, "warnings": result.warnings.height}
-        for what, rules in (("quarantined by", result.counts["rules"]), ("warned of by", result.counts["warnings"])):
-            for rule, number in rules.items():
-                facts[f"{what} {rule}"] = facts.get(f"{what} {rule}", 0) + number
-        notes.extend(str(note) for note in result.counts["notes"])
-        refused.append(result.quarantine.head(5))
-    totals = {name: sum(count[name] for count in counts.values()) for name in ("raw_bars", "bars", "quarantine", "warnings")}
-    preview = pl.concat(refused).head(20) if refused else None
-    return StageResult(rows=totals, facts=dict(sorted(facts.items())), preview=preview, notes=notes, partitions=counts)
-
-
-def _rebuilt(work: Workspace, period: Period, bars_now: pl.DataFrame) -> list[str]:
-    """What a period that was built before says of its rebuilding; nothing when no bar moved."""
-    if not work.lake.has("bars", period.key):
-        return []
-    return changes(work.lake.read("bars", [period.key]), bars_now).sentences(period.key)
+    batches = lake.batches("raw_bars", period.key, BATCH_ROWS)
+    first = next(batches, lake.tables["raw_bars"].empty())
+    with ExitStack() as stack:  # closes, and so publishes, the last one first: bars before what lies beside them
+        out = {table: stack.enter_context(lake.writing(table, period.key, made_from)) for table in ("bar_state", "quality_warnings", "quarantine", "bars")}
+        for raw, symbols in alphabet_ranges(chain([first], batches)):
+            result = validate(raw, known.filter(symbols), actions, work.calendar, work.timeframe, market)
+            if rebuilt:
+                moved.append(changes(lake.scan("bars", [period.key]).filter(symbols).collect(engine="in-memory"), result.bars))
+            for table, frame in (("bars", result.bars), ("quarantine", result.quarantine), ("quality_warnings", result.warnings), ("bar_state", result.after)):
+                out[table].append(frame)
+            rows.update(raw_bars=raw.height, bars=result.bars.height, quarantine=result.quarantine.height, warnings=result.warnings.height)
+            facts.update({f"quarantined by {rule}": number for rule, number in result.counts["rules"].items()})
+            facts.update({f"warned of by {rule}": number for rule, number in result.counts["warnings"].items()})
+            notes.extend(str(note) for note in result.counts["notes"])
+            refused.append(result.quarantine.head(5))
+    return _Validation(rows, facts, list(dict.fromkeys([*together(moved).sentences(period.key), *notes])), pl.concat(refused).head(5))
 
 
 def _last_state(work: Workspace, period: Period) -> list[str]:

@@ -1,5 +1,6 @@
 """What rebuilding a period changed in its bars: corrections have consequences, so they are named and never silent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -48,3 +49,9 @@ def changes(before: pl.DataFrame, after: pl.DataFrame) -> Changes:
         for name in _COMPARED
     ]
     return Changes(pl.concat(parts).sort(*_KEY, "column"), after.height - both.height, before.height - both.height)
+
+
+def together(parts: Sequence[Changes]) -> Changes:
+    """The changes of a period that was compared some symbols at a time."""
+    nothing = changes(BARS.empty(), BARS.empty())
+    return Changes(pl.concat([nothing.changed, *(part.changed for part in parts)]), sum(part.added for part in parts), sum(part.removed for part in parts))
