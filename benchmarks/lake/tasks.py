@@ -118,7 +118,7 @@ def validate_only(bench: Bench) -> Answer:
     actions = work.lake.read("corporate_actions")
     before = NOTHING_BEFORE
     for period in work.trading_periods():
-        raw = work.lake.read("raw_bars", [period.key])
+        raw = work.lake.scan("raw_bars", [period.key]).collect(engine="in-memory")
         result = validate(raw, before, actions, work.calendar, work.timeframe, work.settings.market)
         before = result.after
         rows += raw.height

@@ -11,6 +11,7 @@ that are not plain bars reach the sentences. Its definition in plain words, row 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -24,7 +25,7 @@ from harmony_pipeline.market.rules import actions as corporate
 from harmony_pipeline.market.rules import memory
 from harmony_pipeline.market.rules.catalog import NAME, NOT_A_FAULT
 from harmony_pipeline.market.rules.judge import KEPT, Rows, Verdicts, judge, order_of
-from harmony_pipeline.market.rules.placing import PARTS, REGULAR, Integers, sessions_of
+from harmony_pipeline.market.rules.placing import PARTS, Integers, sessions_of
 from harmony_pipeline.market.rules.runs import run_starts, words
 from harmony_pipeline.market.rules.sentences import VALUES, at, placed, sentences
 from harmony_pipeline.market.rules.severities import asked_of, limits_of
@@ -67,7 +68,7 @@ def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, cal
     verdicts, findings = _judged(rows, begin, _versions(rows, repeated), packed, states, calendar, timeframe, settings)
     findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
 
-    hints = zone_hints(rows, verdicts.part == REGULAR, calendar, timeframe) if settings.quality.severity("wrong_time_zone", "warn") != "off" else {}
+    hints = zone_hints(rows, verdicts.part, calendar, timeframe) if settings.quality.severity("wrong_time_zone", "warn") != "off" else {}
     said = sentences(calendar, timeframe, settings.quality.max_bar_return, hints)
     bars = _bars(rows, verdicts)
     quarantine = _quarantine(rows, verdicts, findings, said)
@@ -87,12 +88,16 @@ def _complete(raw: pl.DataFrame) -> pl.DataFrame:
         raise DataError(
             f"raw bars lack the column(s) {', '.join(missing)}; they have {', '.join(raw.columns)}: a source must give every column of schemas.RAW_BARS"
         )
-    whole = raw.select(pl.col(name).cast(dtype) if name in raw.columns else pl.lit(None, dtype).alias(name) for name, dtype in RAW_BARS.dtypes.items())
-    return whole.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in VALUES if not _is_finite(whole[name]))
+    whole = raw
+    if dict(raw.schema) != RAW_BARS.dtypes:
+        whole = raw.select(pl.col(name).cast(dtype) if name in raw.columns else pl.lit(None, dtype).alias(name) for name, dtype in RAW_BARS.dtypes.items())
+    # What is no number in a price or in the volume is refused as missing; what only goes along is nothing.
+    return _finite(whole, [name for name in ("trade_count", "vwap") if not whole[name].is_finite().all()])
 
 
-def _is_finite(values: pl.Series) -> bool:
-    return bool(values.is_finite().all(ignore_nulls=True))
+def _finite(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """NaN and infinity are no values."""
+    return rows.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in names) if names else rows
 
 
 def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers, int]:
@@ -201,8 +206,9 @@ def _judged(
 
 def _bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     """The kept rows with session and adjustment factor; they lie in key order already."""
-    session = words(verdicts.part, ("", *PARTS[1:]))  # a row outside every session is no bar
-    whole = rows.with_columns(session=session, adjustment_factor=pl.Series(verdicts.factor)).select(list(BARS.columns))
+    made = {"session": words(verdicts.part, ("", *PARTS[1:])), "adjustment_factor": pl.Series(verdicts.factor)}  # a row outside every session is no bar
+    # Columns side by side, as they lie: a select would bring all of them to the same chunks, which copies every value.
+    whole = pl.DataFrame([made[name].alias(name) if name in made else rows[name] for name in BARS.columns])
     refused = np.flatnonzero(verdicts.rule != KEPT)
     if not refused.size:
         return whole
@@ -216,10 +222,14 @@ def _bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
 def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr]) -> pl.DataFrame:
     """Every refused row under its rule, with its sentence."""
     places = np.flatnonzero(verdicts.rule != KEPT)
-    refused = _with_session(rows[places], verdicts.part[places]).with_columns(place=pl.Series(places), number=pl.Series(verdicts.rule[places].astype(np.int64)))
+    refused = _with_session(_finite(_rows_at(rows, places), VALUES), verdicts.part[places]).with_columns(
+        place=pl.Series(places), number=pl.Series(verdicts.rule[places].astype(np.int64))
+    )
     refused = refused.join(findings, on=["place", "number"], how="left", maintain_order="left")
     kept = refused["other"].fill_null(0).to_numpy()
-    beside = rows[kept].select(*(pl.col(name).alias(f"{name}_kept") for name in VALUES), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned"))
+    beside = _rows_at(rows, kept).select(
+        *(pl.col(name).alias(f"{name}_kept") for name in VALUES), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned")
+    )
     refused = pl.concat([refused, beside], how="horizontal")
     found = [
         refused.filter(pl.col("number") == number).select(
@@ -234,7 +244,7 @@ def _warnings(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, sa
     """Bars that a rule found odd and let pass, and the first row of each file whose stamps look wrong."""
     noted = findings.filter(pl.Series(verdicts.rule[findings["place"].to_numpy()] == KEPT))
     places = noted["place"].to_numpy()
-    odd = _with_session(rows[places], verdicts.part[places])
+    odd = _with_session(_rows_at(rows, places), verdicts.part[places])
     odd = pl.concat([odd, noted.select("number", "measure", "reference")], how="horizontal")
     found = [_told(odd.filter(pl.col("number") == number), NAME[number], said) for number in odd["number"].unique().sort()]
     if hints:
@@ -245,6 +255,13 @@ def _warnings(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, sa
 
 def _told(rows: pl.DataFrame, rule: str, said: dict[str, pl.Expr]) -> pl.DataFrame:
     return rows.select("symbol", "timeframe", "timestamp", rule=pl.lit(rule), measure=pl.col("measure").fill_nan(None), reason=placed(said[rule]))
+
+
+def _rows_at(rows: pl.DataFrame, places: Integers) -> pl.DataFrame:
+    """Some rows of a frame that may lie in many chunks: a few are cut out, since gathering would first join the chunks."""
+    if places.size > _FEW:
+        return rows[places]
+    return pl.concat([rows.clear(), *(rows.slice(place, 1) for place in places.tolist())], rechunk=True)
 
 
 def _with_session(rows: pl.DataFrame, part: Any) -> pl.DataFrame:

@@ -11,20 +11,21 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.rules.runs import run_starts
+from harmony_pipeline.market.rules.placing import REGULAR
+from harmony_pipeline.market.rules.runs import count_in_runs, run_starts
 
 _SUSPICIOUS_BELOW, _CONVINCING, _MUCH_BETTER = 0.5, 0.9, 0.3  # fractions of an origin's bars in regular hours
 _FEWEST_ROWS, _SAMPLED_ROWS, _MOST_ORIGINS = 3, 200, 50
 _SHIFTS = sorted(range(-14, 15), key=lambda hours: (abs(hours), hours))
 
 
-def zone_hints(rows: pl.DataFrame, regular: npt.NDArray[np.bool_], calendar: Calendar, timeframe: str) -> dict[str, str]:
-    """By origin, what to say of a suspected time zone. `rows` has origin and timestamp, sorted by symbol and time; `regular` says which are."""
-    if timeframe == "1Day" or not rows.height:
+def zone_hints(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calendar, timeframe: str) -> dict[str, str]:
+    """By origin, what to say of a suspected time zone. `rows` has origin and timestamp, sorted by symbol and time; `part` says where each row stands."""
+    if timeframe == "1Day" or (part == REGULAR).all():
         return {}
     origin = rows["origin"] if not rows["origin"].null_count() else rows["origin"].fill_null("")
     starts = run_starts(origin)  # a file's rows mostly lie together, so that runs are few
-    runs = pl.DataFrame({"origin": origin.gather(starts[:-1]), "rows": np.diff(starts), "regular": np.add.reduceat(regular.astype(np.int64), starts[:-1])})
+    runs = pl.DataFrame({"origin": origin.gather(starts[:-1]), "rows": np.diff(starts), "regular": count_in_runs(starts, part, REGULAR)})
     origins = runs.group_by("origin").agg(pl.col("rows").sum(), now=pl.col("regular").sum() / pl.col("rows").sum())
     poor = origins.filter((pl.col("now") < _SUSPICIOUS_BELOW) & (pl.col("rows") >= _FEWEST_ROWS)).sort("origin").head(_MOST_ORIGINS)
     if not poor.height:

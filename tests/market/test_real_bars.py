@@ -32,6 +32,11 @@ def validated(files: FileSource, timeframe: str, symbols: Sequence[str] | None =
     return result
 
 
+def warned(result: Validated, *rules: str) -> list[tuple[str, date, str]]:
+    rows = result.warnings.select("symbol", pl.col("timestamp").dt.date(), "rule")
+    return rows.filter(pl.col("rule").is_in(rules)).rows() if rules else rows.rows()
+
+
 def quarantined(result: Validated) -> list[tuple[str, date, str]]:
     return result.quarantine.select("symbol", pl.col("timestamp").dt.date(), "rule").rows()
 
@@ -64,6 +69,32 @@ def test_the_daily_set_has_seven_bad_prints_and_no_other_fault(daily: Validated)
         ("AAPL", 2009), ("AAPL", 2010), ("AAPL", 2011), ("AIG", 2009), ("GOOG", 2007), ("IBM", 2002), ("IWM", 2008),
     ]  # fmt: skip
     assert daily.counts["rules"] == {"bad_print": 7}
+
+
+def test_reused_tickers_and_the_split_without_a_row_are_found_in_the_daily_set(daily: Validated) -> None:
+    assert warned(daily, "ticker_reuse", "split_like_jump", "wrong_unit", "changed_unit", "stale_repeat", "volume_spike") == [
+        ("AAA", date(2020, 9, 9), "ticker_reuse"),  # another issuer after thirteen years, at nearly the same price
+        ("BNO", date(2010, 6, 2), "ticker_reuse"),
+        ("EEM", date(2003, 4, 11), "ticker_reuse"),
+        ("GOOG", date(2014, 4, 3), "split_like_jump"),  # from class A to class C
+        ("QQQ", date(2011, 3, 23), "ticker_reuse"),  # six years under another ticker: the same fund, which no bar can know
+    ]
+    assert daily.warnings.filter(pl.col("rule") == "zero_volume")["symbol"].unique().to_list() == ["BNO"]
+
+
+def test_warnings_are_few(hourly: Validated, daily: Validated) -> None:
+    assert hourly.warnings.height <= 20  # of 165,094 bars, all but one of AIG's crisis and one of SPY
+    assert daily.counts["warnings"] == {"outlier": 21, "spike_reversal": 2, "split_like_jump": 1, "ticker_reuse": 4, "zero_volume": 25}
+    assert ("SPY", date(2000, 12, 18), "outlier") in warned(hourly)  # +18 % within an hour, which DATA.md does not name
+    assert {day.year for symbol, day, _ in warned(hourly) if symbol == "AIG"} == {2008, 2009, 2010}
+
+
+def test_bars_without_volume_after_early_closes_are_found() -> None:
+    result = validated(source("us_equity_minute/regular_2021_2023"), "1Min")
+    early_closes = [date(2021, 11, 26), date(2022, 11, 25), date(2023, 7, 3)]
+    assert warned(result) == [(symbol, day, "zero_volume") for symbol in ("SPY", "XOM") for day in early_closes for _ in range(2)]
+    repeated = result.quarantine.select("symbol", pl.col("timestamp").dt.date(), "rule").unique().rows()
+    assert repeated == [("SPY", date(2023, 1, 24), "conflicting_duplicate")]
 
 
 def test_real_crashes_are_bars(hourly: Validated, daily: Validated) -> None:
@@ -119,6 +150,8 @@ def test_real_spikes_of_small_stocks_are_bars_all_but_a_few() -> None:
     assert result.counts["rows_raw"] == 32_662
     assert set(result.counts["rules"]) <= {"bad_print"}
     assert result.quarantine.height <= 4
+    assert set(result.counts["warnings"]) == {"volume_spike"}
+    assert result.warnings.height <= 40  # real ones: BEAT traded a thousand times its usual volume
     october = validated(source("us_smallcap_daily_premarket/2022-10.csv", pattern="%m/%d/%Y"), "1Day")
     assert october.counts["rows_bars"] == 32_740
 
@@ -127,9 +160,22 @@ def test_crypto_runs_around_the_clock() -> None:
     result = validated(source("crypto_minute", calendar=Calendar.named("24/7")), "1Min")
     assert result.counts["rows_bars"] == result.counts["rows_raw"] == 16_312
     assert result.bars["session"].unique().to_list() == ["regular"]
+    assert warned(result) == [("BTCUSD", date(2017, 9, 3), "ticker_reuse")]  # eleven months that are not in the file, and seven times the price
 
 
 def test_premarket_files_are_premarket() -> None:
     result = validated(source("us_equity_gappers/premarket_5min.csv"), "5Min")
     assert result.bars["session"].unique().to_list() == ["pre"]
     assert result.counts["rows_bars"] == 5_810
+
+
+def test_exchange_rates_without_volumes_are_not_warned_of() -> None:
+    result = validated(source("fx_hourly", calendar=Calendar.named("24/7")), "1Hour")
+    assert result.counts["rows_bars"] == 37_313
+    assert result.warnings.is_empty()
+
+
+def test_two_moves_of_a_hundred_stocks_in_five_weeks_of_minutes_are_outliers() -> None:
+    result = validated(source("us_equity_minute/extended_2025"), "1Min")
+    assert result.counts["rows_bars"] == 1_109_847
+    assert set(warned(result)) == {("APPS", date(2025, 2, 6), "outlier"), ("APPS", date(2025, 2, 6), "spike_reversal")}

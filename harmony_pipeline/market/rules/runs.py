@@ -18,21 +18,24 @@ Views = npt.NDArray[np.uint64]
 
 def run_starts(texts: pl.Series) -> npt.NDArray[np.int64]:
     """Place of the first row of every run of equal texts, with the number of rows at the end; `texts` has no null."""
-    if not texts.len():
-        return np.zeros(1, np.int64)
-    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-    views = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)[array.offset : array.offset + len(array)]
-    room = np.empty(1024, np.int64)
-    count = _changes(views, room)
-    if count > texts.len() // 8:  # long texts that lie in another place for every row: their views tell nothing
-        changes = (texts.slice(1) != texts.head(texts.len() - 1)).arg_true().cast(pl.Int64).to_numpy() + 1
-        return np.concatenate([np.zeros(1, np.int64), changes, np.array([texts.len()], np.int64)])
-    if count > room.size:
-        room = np.empty(count, np.int64)
+    suspected, begin = [], 0
+    for chunk in texts.get_chunks():
+        array = chunk.to_arrow(compat_level=pl.CompatLevel.newest())
+        views = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)[array.offset : array.offset + len(array)]
+        room = np.empty(1024, np.int64)
         count = _changes(views, room)
-    starts = room[:count]
-    differs = (texts.gather(starts[1:]) != texts.gather(starts[1:] - 1)).to_numpy()
-    return np.concatenate([starts[:1], starts[1:][differs], np.array([texts.len()], np.int64)])
+        if count > room.size:
+            room = np.empty(count, np.int64)
+            count = _changes(views, room)
+        suspected.append(room[:count] + begin)
+        begin += len(array)
+    starts = np.concatenate([np.empty(0, np.int64), *suspected])
+    if starts.size > texts.len() // 8:  # long texts that lie in another place for every row: their views tell nothing
+        starts = np.concatenate([starts[:1], (texts.slice(1) != texts.head(max(texts.len() - 1, 0))).arg_true().cast(pl.Int64).to_numpy() + 1])
+    elif starts.size:
+        differs = (texts.gather(starts[1:]) != texts.gather(starts[1:] - 1)).to_numpy()
+        starts = np.concatenate([starts[:1], starts[1:][differs]])
+    return np.append(starts, texts.len())
 
 
 @kernel
@@ -45,6 +48,16 @@ def _changes(views: Views, room: npt.NDArray[np.int64]) -> int:
                 room[count] = row
             count += 1
     return count
+
+
+@kernel
+def count_in_runs(starts: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint8], wanted: int) -> npt.NDArray[np.int64]:
+    """How often `wanted` comes in each run."""
+    counts = np.zeros(starts.size - 1, np.int64)
+    for run in range(counts.size):
+        for row in range(starts[run], starts[run + 1]):
+            counts[run] += numbers[row] == wanted
+    return counts
 
 
 def words(numbers: npt.NDArray[np.uint8], known: Sequence[str]) -> pl.Series:
