@@ -1,0 +1,27 @@
+"""The whole research chain over a lake in an object store gives the lake that a folder would hold."""
+
+import pytest
+from lake.s3_server import BUCKET, s3_environment
+
+from harmony_pipeline import sql
+from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.stages.everything import run_research
+from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.testing.tiny import tiny_market
+
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
+
+def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_path):
+    folder = tiny_market(tmp_path / "folder")
+    run_research(folder)
+    settings = tiny_market(tmp_path / "remote").settings
+    with s3_environment():
+        remote = Workspace(settings.model_copy(update={"paths": settings.paths.model_copy(update={"lake": f"s3://{BUCKET}/tiny"})}))
+        run_research(remote)
+        run_research(remote)
+        for table in TABLES:
+            assert remote.lake.content_hashes(table) == folder.lake.content_hashes(table), table
+        asked = "select symbol, count(*) as bars, sum(volume) as volume from bars group by symbol order by symbol"
+        assert sql.query(remote.lake, asked).equals(sql.query(folder.lake, asked))
+        assert remote.lake.store.files("_history/bars/partition=2024-01") == []
