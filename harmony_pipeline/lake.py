@@ -24,7 +24,7 @@ from harmony_pipeline.storage.base import Store, Wanted
 from harmony_pipeline.storage.history import SCHEMA_PARTITION, History, Version, kept_name, present_name
 from harmony_pipeline.storage.local import LocalStore
 from harmony_pipeline.storage.manifest import BEGINNING, WALL_CLOCK_COLUMNS, Clock, code_version, content_hash, hash_of, iso, known_since, moment, utc_now
-from harmony_pipeline.storage.reading import row_groups, whole_symbols
+from harmony_pipeline.storage.reading import PIECE_ROWS, row_groups, symbol_columns, whole_symbols
 from harmony_pipeline.storage.streaming import ROW_GROUP_ROWS, Stream
 from harmony_pipeline.storage.writing import Writer, Written
 
@@ -44,10 +44,10 @@ class Found:
         self.until = None if told else until
         """Rows learned later are to be left out; None: there are none."""
 
-    def frames(self) -> Iterator[pl.DataFrame]:
-        """Its rows, a row group at a time."""
+    def frames(self, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Its rows, about `rows` or fewer at a time."""
         with self.store.open(self.wanted) as file:
-            yield from row_groups(file, self.table, self.until)
+            yield from row_groups(file, self.table, self.until, rows, columns)
 
 
 class Lake:
@@ -156,11 +156,17 @@ class Lake:
         """The same rows in memory, sorted by the table's key."""
         return self.scan(table, partitions).collect(engine="in-memory").sort(self.tables[table].key, maintain_order=True)
 
-    def batches(self, table: str, partition: str, rows: int = 1_000_000) -> Iterator[pl.DataFrame]:
-        """Rows of one partition in order, in frames of about `rows` rows that hold whole symbols; memory holds one frame and a row group."""
-        found = self.find(table, partition)
-        if found is not None:
-            yield from whole_symbols(found.frames(), self.tables[table], rows)
+    def batches(self, table: str, partition: str, rows: int = 1_000_000, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of one partition in order, in frames of about `rows` rows that hold whole symbols; memory holds one frame and a few row groups.
+
+        With `columns` only those are read, and given in that order.
+        """
+        found, schema = self.find(table, partition), self.tables[table]
+        if found is None:
+            return
+        read = None if columns is None else list(dict.fromkeys((*symbol_columns(schema), *columns)))
+        for frame in whole_symbols(found.frames(rows, read), schema, rows):
+            yield frame if columns is None else frame.select(columns)
 
     def write(self, table: str, partition: str, frame: pl.DataFrame, made_from: Mapping[str, str] | None = None) -> Written:
         """Replace one partition by `frame`, conformed to the table's schema. Raises ValueError on a missing column.

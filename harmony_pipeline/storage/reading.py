@@ -1,9 +1,9 @@
 """Reading a file a few row groups at a time, cut where a new symbol begins.
 
-Memory holds one row group and the rows that wait for their symbol to end, never the file.
+Memory holds a few row groups and the rows that wait for their symbol to end, never the file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import IO
 
@@ -11,18 +11,35 @@ import polars as pl
 
 from harmony_pipeline.schemas import Table
 
+PIECE_ROWS = 131_072  # read at once: large enough that opening costs nothing, small enough that memory does not notice
 
-def row_groups(file: IO[bytes], table: Table, until: datetime | None = None) -> Iterator[pl.DataFrame]:
-    """The row groups of a file in order, with the columns of `table`; with `until` only rows learned by then."""
+
+def row_groups(
+    file: IO[bytes], table: Table, until: datetime | None = None, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of a file in order, some whole row groups at a time, with the (chosen) columns of `table`; with `until` only rows learned by then.
+
+    Polars decodes them in half of PyArrow's time; PyArrow only tells where the groups lie.
+    """
     from pyarrow.parquet import ParquetFile
 
-    parquet = ParquetFile(file)
-    for number in range(parquet.num_row_groups):
-        frame = pl.DataFrame(parquet.read_row_group(number))
-        rows = frame.select(
-            pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in table.dtypes.items()
+    metadata = ParquetFile(file).metadata
+    wanted = {name: dtype for name, dtype in table.dtypes.items() if columns is None or name in columns or (until is not None and name == table.known_by)}
+    start = end = 0
+    for number in range(metadata.num_row_groups):
+        end += metadata.row_group(number).num_rows
+        if end - start < min(rows, PIECE_ROWS) and number + 1 < metadata.num_row_groups:
+            continue
+        file.seek(0)
+        there = pl.scan_parquet(file, hive_partitioning=False)
+        names = there.collect_schema().names()
+        piece = there.slice(start, end - start).select(
+            pl.col(name).cast(dtype) if name in names else pl.lit(None, dtype=dtype).alias(name) for name, dtype in wanted.items()
         )
-        yield rows if until is None or table.known_by is None else rows.filter(pl.col(table.known_by) <= until)
+        found = piece.collect(engine="in-memory")
+        found = found if until is None or table.known_by is None else found.filter(pl.col(table.known_by) <= until)
+        yield found if columns is None else found.select(columns)
+        start = end
 
 
 def symbol_columns(table: Table) -> list[str]:
