@@ -14,9 +14,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yfinance
 from market.alpaca.alpaca_world import NOW, minutes
 from market.venues import yahoo_stocks
-from market.venues.test_crypto import candles
+from market.venues.coins import minute_candles
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.config import load_settings
@@ -49,6 +50,8 @@ class Venue:
     truth: pl.DataFrame
     limited: Fault
     broken: Fault
+    moving: frozenset[str] = frozenset()
+    """names in the query that say when it was asked"""
 
 
 @contextmanager
@@ -64,37 +67,46 @@ def alpaca() -> Iterator[Venue]:
 
 @contextmanager
 def yahoo() -> Iterator[Venue]:
-    names = ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF"]
-    stocks = [
-        yahoo_stocks.daily(name, date(2019, 1, 1), date(2022, 1, 1), [(date(2020, 8, 31), 4, 1)] if name == "CCC" else [], seed=at)
-        for at, name in enumerate(names)
-    ]
+    """Eight stocks by day, two of which split since: a page is a symbol."""
+    first, last = date(2023, 12, 1), date(2024, 9, 1)
+    splits = {"S2": [(date(2024, 2, 7), 4, 1)], "S5": [(date(2024, 6, 10), 10, 1)]}
+    stocks = [yahoo_stocks.daily(f"S{at}", first, last, splits.get(f"S{at}", ()), seed=at) for at in range(8)]
+    start, end = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)  # whole months are ingested
+    truth = pl.concat([stock.bars["1d"].with_columns(symbol=pl.lit(stock.symbol)) for stock in stocks])
     with YahooServer(stocks) as server:
-        market = f'source = "yahoo"\ntimeframe = "1Day"\nsymbols = {names}\nstart = 2019-01-01\nend = 2022-01-01\n[market.yahoo]\nbase_url = "{server.url}"\n'
-        truth = pl.concat([stock.bars["1d"].with_columns(symbol=pl.lit(stock.symbol)) for stock in stocks])
-        yield Venue(server, market, "/v8/finance/chart", truth, Fault(status=429, body="Too Many Requests"), Fault(status=500, body="<html>Oops</html>"))
+        market = (
+            f'source = "yahoo"\ntimeframe = "1Day"\nsymbols = {[stock.symbol for stock in stocks]}\nstart = 2024-01-01\nend = 2024-04-01\n'
+            f'[market.yahoo]\nbase_url = "{server.url}"\n'
+        )
+        limited_by_yahoo, broken = Fault(status=429, body="Too Many Requests"), Fault(status=500, body="<html>Internal Server Error</html>")
+        inside = truth.filter(pl.col("timestamp").is_between(start, end, closed="left"))
+        yield Venue(server, market, "/v8/finance/chart", inside, limited_by_yahoo, broken, frozenset({"period2", "crumb"}))
 
 
 @contextmanager
 def crypto() -> Iterator[Venue]:
-    begin = datetime(2024, 3, 8, tzinfo=UTC)
-    pairs = [Pair(base, "USDT", {"1m": candles(begin, 1500, seed=at, missing=range(300, 340))}) for at, base in enumerate(("BTC", "ETH"))]
-    with BinanceServer(pairs) as server:
+    """Two pairs of Binance by the minute, one of them silent for hours."""
+    start, end = datetime(2024, 3, 8, tzinfo=UTC), datetime(2024, 3, 9, tzinfo=UTC)
+    candles = {"BTC": minute_candles(start, 2000, seed=1), "ETH": minute_candles(start, 2000, seed=2, missing=range(350, 700))}
+    truth = pl.concat([table.with_columns(symbol=pl.lit(f"{base}/USDT")) for base, table in candles.items()])
+    with BinanceServer([Pair(base, "USDT", {"1m": table}) for base, table in candles.items()], weight_limit=10**9) as server:
         market = (
-            f'source = "crypto"\ncalendar = "24/7"\ntimeframe = "1Min"\nsymbols = ["BTC/USDT", "ETH/USDT"]\nstart = 2024-03-08\nend = 2024-03-10\n'
-            f'[market.crypto]\nbase_url = "{server.url}"\nrate_limit_seconds = 0.0\npage_rows = 250\n'
+            'source = "crypto"\ncalendar = "24/7"\ntimeframe = "1Min"\nsymbols = ["BTC/USDT", "ETH/USDT"]\nstart = 2024-03-08\nend = 2024-03-09\n'
+            f'[market.crypto]\nbase_url = "{server.url}"\npage_rows = 200\nrate_limit_seconds = 0.0\n'
         )
-        truth = pl.concat([pair.candles["1m"].with_columns(symbol=pl.lit(f"{pair.base}/USDT")) for pair in pairs])
-        limit = Fault(status=429, body={"code": -1003, "msg": "Too much request weight used."}, headers={"Retry-After": "0"})
-        yield Venue(server, market, "/api/v3/klines", truth, limit, Fault(status=500, body="<html>Oops</html>"))
+        limited_by_binance = Fault(status=429, body={"code": -1003, "msg": "Too many requests."}, headers={"Retry-After": "0"})
+        inside = truth.filter(pl.col("timestamp").is_between(start, end, closed="left"))
+        yield Venue(server, market, "/api/v3/klines", inside, limited_by_binance, Fault(status=500))
 
 
-VENUES: dict[str, Callable[[], object]] = {"alpaca": alpaca, "yahoo": yahoo, "crypto": crypto}
+VENUES: dict[str, Callable[[], object]] = {"alpaca": alpaca, "crypto": crypto, "yahoo": yahoo}
 
 
 @pytest.fixture(params=sorted(VENUES))
-def venue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Venue]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where yfinance keeps cookies
+def venue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
+    cache = str(tmp_path_factory.mktemp("cache"))  # yfinance keeps Yahoo's cookies in the user's; here and in child processes
+    yfinance.set_tz_cache_location(cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with VENUES[request.param]() as found:  # type: ignore[attr-defined]
@@ -113,8 +125,10 @@ def ingested(file: Path) -> Workspace:
     return work
 
 
-def pages_seen(venue: Venue) -> list[tuple[object, ...]]:
-    return [(each.path, *sorted(each.query.items())) for each in venue.server.seen if each.path.startswith(venue.pages) and each.fault is None]
+def pages_seen(venue: Venue) -> list[tuple[tuple[str, str], ...]]:
+    """Path and query of every page that was answered well."""
+    answered = [each for each in venue.server.seen if each.path.startswith(venue.pages) and each.fault is None]
+    return [(("path", each.path), *sorted(item for item in each.query.items() if item[0] not in venue.moving)) for each in answered]
 
 
 def assert_whole(work: Workspace, venue: Venue) -> None:

@@ -2,12 +2,12 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from market.venues.clocks import Hours
+from market.venues.coins import MINUTE, minute_candles
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
@@ -23,23 +23,6 @@ from harmony_pipeline.testing.source_contract import SourceContract
 NOW = datetime(2024, 3, 9, 12, 0, 0, tzinfo=UTC)
 START, END = datetime(2024, 3, 8, tzinfo=UTC), datetime(2024, 3, 8, 12, tzinfo=UTC)
 VALUES = ("open", "high", "low", "close", "volume")
-MINUTE = timedelta(minutes=1)
-
-
-def candles(start, count, step=MINUTE, seed=1, missing=()):
-    """Candles of eight decimals; those numbered in `missing` do not exist."""
-    rng = np.random.default_rng(seed)
-    level = 0.01 * np.exp(np.cumsum(rng.normal(0, 0.001, count)))
-    numbers = {
-        "open": level,
-        "high": level * 1.001,
-        "low": level * 0.999,
-        "close": level * (1 + rng.normal(0, 0.0004, count)),
-        "volume": rng.uniform(0, 1e6, count),
-    }
-    frame = pl.DataFrame({name: np.round(values, 8) for name, values in numbers.items()})
-    stamps = pl.Series("timestamp", [start + step * at for at in range(count)], dtype=pl.Datetime("us", "UTC"))
-    return frame.with_columns(stamps).filter(~pl.int_range(count).is_in(sorted(missing)))
 
 
 def source_of(server, hours, symbols=(), timeframe="1Min", patience=None, **crypto):
@@ -56,10 +39,10 @@ def hours():
 def server(hours):
     quiet = range(300, 340)
     pairs = [
-        Pair("BTC", "USDT", {"1m": candles(START - timedelta(hours=1), 60 * 40, seed=1)}, tape(range(0, 10_000_000, 20_011))),
-        Pair("ETH", "USDT", {"1m": candles(START - timedelta(hours=1), 60 * 40, seed=2, missing=quiet)}, tape(range(0, 10_000_000, 90_007))),
-        Pair("ETH", "BTC", {"1m": candles(START, 600, seed=3)}),
-        Pair("OLD", "USDT", {"1m": candles(START, 10)}, status="BREAK"),
+        Pair("BTC", "USDT", {"1m": minute_candles(START - timedelta(hours=1), 60 * 40, seed=1)}, tape(range(0, 10_000_000, 20_011))),
+        Pair("ETH", "USDT", {"1m": minute_candles(START - timedelta(hours=1), 60 * 40, seed=2, missing=quiet)}, tape(range(0, 10_000_000, 90_007))),
+        Pair("ETH", "BTC", {"1m": minute_candles(START, 600, seed=3)}),
+        Pair("OLD", "USDT", {"1m": minute_candles(START, 10)}, status="BREAK"),
     ]
     with BinanceServer(pairs, hours.now) as running:
         yield running
@@ -99,7 +82,7 @@ def test_candles_are_what_the_exchange_has_to_the_last_decimal(server, hours):
 def test_paging_repeats_and_loses_no_candle_whatever_the_pages_and_gaps(shared, page_rows, length, holes, stretches, offset):
     server, hours = shared
     missing = holes | {at for begin, count in stretches for at in range(begin, begin + count)}
-    table = candles(START, 150, missing=missing)
+    table = minute_candles(START, 150, missing=missing)
     server.pairs["BTCUSDT"] = Pair("BTC", "USDT", {"1m": table})
     start = START + timedelta(seconds=offset)
     end = start + length * MINUTE
@@ -125,7 +108,7 @@ def shared():
 
 
 def test_the_running_candle_is_never_handed_out_by_the_clock_of_the_exchange(hours):
-    table = candles(NOW - timedelta(hours=2), 240)
+    table = minute_candles(NOW - timedelta(hours=2), 240)
     slow = Hours(NOW)  # our own clock, which is wrong by minutes
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now) as server:
         for seconds in (0, 1, 30, 59, 60, 61, 125):
@@ -137,7 +120,7 @@ def test_the_running_candle_is_never_handed_out_by_the_clock_of_the_exchange(hou
 
 
 def test_a_candle_that_ends_while_it_is_read_is_left_for_the_next_question(hours):
-    table = candles(NOW - timedelta(hours=2), 240)
+    table = minute_candles(NOW - timedelta(hours=2), 240)
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now) as server:
         source = source_of(server, hours, settle_seconds=0.0)
         hours.moment = NOW + timedelta(seconds=59)
@@ -179,7 +162,7 @@ def test_bars_are_complete_after_a_burst_of_every_failure(server, hours):
 @settings(max_examples=15)
 def test_no_order_of_failures_changes_a_row(shared, order, after):
     server, hours = shared
-    table = candles(START, 150)
+    table = minute_candles(START, 150)
     server.pairs["BTCUSDT"] = Pair("BTC", "USDT", {"1m": table})
     server.faults.clear()
     server.faults.add(*(BURST[at] for at in order), path="/", after=after)
@@ -210,7 +193,7 @@ def test_a_download_that_dies_at_any_page_and_is_asked_again_has_the_same_rows(s
 
 
 def test_the_weight_limit_is_waited_out_without_a_ban(hours):
-    table = candles(START, 700)
+    table = minute_candles(START, 700)
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now, weight_limit=40) as server:
         found = source_of(server, hours, page_rows=10).bars(["BTC/USDT"], START, END, "1Min")
     assert found.height == 700
@@ -266,7 +249,7 @@ def test_an_unknown_pair_is_named_with_the_cure(server, hours):
 def test_a_pair_that_was_listed_since_is_found(server, hours):
     source = source_of(server, hours)
     source.bars(["BTC/USDT"], START, END, "1Min")
-    server.pairs["NEWUSDT"] = Pair("NEW", "USDT", {"1m": candles(START, 10)})
+    server.pairs["NEWUSDT"] = Pair("NEW", "USDT", {"1m": minute_candles(START, 10)})
     assert source.bars(["NEW/USDT"], START, END, "1Min").height == 10
 
 
@@ -276,7 +259,7 @@ def test_the_universe_is_the_pairs_that_trade_today(server, hours):
 
 
 def test_a_candle_without_a_number_is_handed_on_with_what_is_missing(hours):
-    table = candles(START, 5).with_row_index().with_columns(close=pl.when(pl.col("index") != 2).then("close")).drop("index")
+    table = minute_candles(START, 5).with_row_index().with_columns(close=pl.when(pl.col("index") != 2).then("close")).drop("index")
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now) as server:
         found = source_of(server, hours).bars(["BTC/USDT"], START, END, "1Min")
     assert found.height == 5
