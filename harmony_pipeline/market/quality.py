@@ -21,6 +21,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.ingest.versions import VALUE_ORDER
 from harmony_pipeline.market.rules import actions as corporate
 from harmony_pipeline.market.rules import memory
 from harmony_pipeline.market.rules.catalog import NAME, NOT_A_FAULT
@@ -126,7 +127,7 @@ def _versions(rows: pl.DataFrame, repeated: int) -> tuple[Integers, Integers, In
     """
     if not repeated:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
-    says = ["ingested_at", "volume", "trade_count", "vwap", "close", "open", "high", "low"]
+    says = ["ingested_at", *VALUE_ORDER]
     stamp, symbol = pl.col("timestamp"), pl.col("symbol")
     again = ((stamp == stamp.shift()) & (symbol == symbol.shift())).fill_null(value=False)
     versions = rows.select(*says, "origin", "row", "source", again=again | again.shift(-1, fill_value=False)).with_row_index("place").filter("again")

@@ -9,6 +9,7 @@ from itertools import chain
 
 import polars as pl
 
+from harmony_pipeline.lake import code_version
 from harmony_pipeline.market.daily import summarise
 from harmony_pipeline.market.ingest.changes import Changes, changes, together
 from harmony_pipeline.market.listings import listings_from_universe
@@ -21,6 +22,7 @@ from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
+_JUDGED = ("bar_state", "quality_warnings", "quarantine", "bars")
 BATCH_ROWS = 1_000_000  # rows that are worked on at a time, about 200 MB
 
 
@@ -55,9 +57,14 @@ def listings(work: Workspace) -> StageResult:
 
 
 def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Validate each period's raw rows; what breaks a rule goes to quarantine with its reason, what is merely odd is listed beside the bars."""
-    actions = work.lake.read("corporate_actions")
-    done = {period.key: _validated(work, period, actions) for period in periods}
+    """Validate each period's raw rows; what breaks a rule goes to quarantine with its reason, what is merely odd is listed beside the bars.
+
+    A period whose inputs, settings and code are those of last time is left as it is.
+    """
+    actions, done = work.lake.read("corporate_actions"), dict[str, _Validation]()
+    for number, period in enumerate(periods, start=1):
+        done[period.key] = _validated(work, period, actions)
+        work.progress("bars", number, len(periods))
     totals = {name: sum(one.rows[name] for one in done.values()) for name in ("raw_bars", "bars", "quarantine", "warnings")}
     facts = Counter[str]()
     for one in done.values():
@@ -84,8 +91,10 @@ class _Validation:
 def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Validation:
     """Judge a period some symbols at a time: memory holds a batch of raw rows and what comes of it, however many symbols there are."""
     lake, earlier, market = work.lake, _last_state(work, period), work.settings.market
+    made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market)
+    if _is_made(work, _JUDGED, period.key, made_from):
+        return _validated_before(work, period.key)
     known, rebuilt = lake.read("bar_state", earlier), lake.has("bars", period.key)
-    made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market.quality)
     rows, facts = Counter[str](raw_bars=0, bars=0, quarantine=0, warnings=0), Counter[str]()
     notes: list[str] = []
     moved: list[Changes] = []
@@ -93,7 +102,7 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
     batches = lake.batches("raw_bars", period.key, BATCH_ROWS)
     first = next(batches, lake.tables["raw_bars"].empty())
     with ExitStack() as stack:  # closes, and so publishes, the last one first: bars before what lies beside them
-        out = {table: stack.enter_context(lake.writing(table, period.key, made_from)) for table in ("bar_state", "quality_warnings", "quarantine", "bars")}
+        out = {table: stack.enter_context(lake.writing(table, period.key, made_from)) for table in _JUDGED}
         for raw, symbols in alphabet_ranges(chain([first], batches)):
             result = validate(raw, known.filter(symbols), actions, work.calendar, work.timeframe, market)
             if rebuilt:
@@ -108,6 +117,22 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
     return _Validation(rows, facts, list(dict.fromkeys([*together(moved).sentences(period.key), *notes])), pl.concat(refused).head(5))
 
 
+def _validated_before(work: Workspace, key: str) -> _Validation:
+    """What a period had to show that was left as it is."""
+    lake = work.lake
+    quarantine, warnings = lake.read("quarantine", [key]), lake.read("quality_warnings", [key])
+    heights = {table: int((lake.manifest(table, key) or {})["rows"]) for table in ("raw_bars", "bars")}
+    facts = Counter({f"quarantined by {rule}": rows for rule, rows in quarantine.group_by("rule").len().iter_rows()})
+    facts.update({f"warned of by {rule}": rows for rule, rows in warnings.group_by("rule").len().iter_rows()})
+    return _Validation(Counter(heights | {"quarantine": quarantine.height, "warnings": warnings.height}), facts, [], quarantine.head(5))
+
+
+def _is_made(work: Workspace, tables: Sequence[str], key: str, made_from: dict[str, str]) -> bool:
+    """Whether these tables of a period were made by this code from just these inputs."""
+    manifests = [work.lake.manifest(table, key) for table in tables]
+    return all(each is not None and each["made_from"] == made_from and each["code_version"] == code_version() for each in manifests)
+
+
 def _last_state(work: Workspace, period: Period) -> list[str]:
     """The newest partition of bar_state before `period`: it knows every symbol ever seen until then, so that no earlier bar is read."""
     return [key for key in work.lake.partitions("bar_state") if work.trading_period(key).end <= period.start][-1:]
@@ -117,11 +142,16 @@ def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """One row a symbol and session, so that scans never touch minute bars."""
     counts: dict[str, dict[str, int]] = {}
     summary = pl.DataFrame()
-    for period in periods:
-        batches = work.lake.batches("bars", period.key, BATCH_ROWS)  # whole symbols, so that a month of thousands of them needs no more memory
-        parts = [summarise(rows, work.calendar, work.timeframe, work.settings.scanner.as_of) for rows in batches]
-        summary = pl.concat([work.lake.tables["daily_summary"].empty(), *parts])
-        work.lake.write("daily_summary", period.key, summary, work.made_from({"bars": [period.key]}, work.settings.scanner.as_of))
+    for number, period in enumerate(periods, start=1):
+        made_from = work.made_from({"bars": [period.key]}, work.settings.scanner.as_of)
+        if _is_made(work, ("daily_summary",), period.key, made_from):
+            summary = work.lake.read("daily_summary", [period.key])
+        else:
+            batches = work.lake.batches("bars", period.key, BATCH_ROWS)  # whole symbols, so that a month of thousands of them needs no more memory
+            parts = [summarise(rows, work.calendar, work.timeframe, work.settings.scanner.as_of) for rows in batches]
+            summary = pl.concat([work.lake.tables["daily_summary"].empty(), *parts])
+            work.lake.write("daily_summary", period.key, summary, made_from)
+        work.progress("daily summary", number, len(periods))
         counts[period.key] = {"daily_summary": summary.height}
     return StageResult(rows={"daily_summary": sum(c["daily_summary"] for c in counts.values())}, preview=summary.tail(8), partitions=counts)
 

@@ -21,8 +21,8 @@ from harmony_pipeline.schemas import RAW_BARS
 
 KEY = ("symbol", "timestamp")
 VALUES = ("timeframe", "open", "high", "low", "close", "volume", "trade_count", "vwap", "defect")
-# Of several values learned at once the last in this order wins: a readable one, then the one that counted more trades (late prints), then by price.
-WINNING_ORDER = ("_readable", "volume", "trade_count", "close", "high", "low", "open", "vwap", "timeframe", "defect")
+# Of several values learned at once the last in this order wins: the one that counted more trades (late prints), then by price; nothing is lowest.
+VALUE_ORDER = ("volume", "trade_count", "vwap", "close", "open", "high", "low")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def latest_versions(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def in_winning_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by symbol and timestamp, the winner of each last: learned last, then by WINNING_ORDER; nulls are lowest."""
-    by = [*KEY, *(["ingested_at"] if "ingested_at" in rows.columns else []), *WINNING_ORDER]
+    """Sorted by symbol and timestamp, the winner of each last: learned last, then a readable one, then by VALUE_ORDER."""
+    by = [*KEY, *(["ingested_at"] if "ingested_at" in rows.columns else []), "_readable", *VALUE_ORDER, "timeframe", "defect"]
     return rows.with_columns(_readable=pl.col("defect").is_null()).sort(by, nulls_last=False, maintain_order=True).drop("_readable")
 
 
