@@ -5,6 +5,7 @@ column of every file and keeps nothing: Polars file by file, DuckDB by an aggreg
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -111,21 +112,21 @@ def bring_in(bench: Bench) -> Answer:
 
 
 def validate_only(bench: Bench) -> Answer:
-    """Read `raw_bars` and judge every row; nothing is written."""
+    """Read `raw_bars` in batches of whole symbols, as the stage does, and judge every row; nothing is written."""
     from harmony_pipeline.market.quality import validate
 
-    work, rules, rows = bench.work, dict[str, int](), 0
-    actions = work.lake.read("corporate_actions")
-    before = NOTHING_BEFORE
+    work, rules, rows = bench.work, Counter[str](), 0
+    actions, known = work.lake.read("corporate_actions"), NOTHING_BEFORE
     for period in work.trading_periods():
-        raw = work.lake.scan("raw_bars", [period.key]).collect(engine="in-memory")
-        result = validate(raw, before, actions, work.calendar, work.timeframe, work.settings.market)
-        before = result.after
-        rows += raw.height
-        for rule, count in result.counts["rules"].items():
-            rules[rule] = rules.get(rule, 0) + count
-    rules["duplicate"] = rules.get("duplicate", 0) + merged(bench, rows)
-    return Answer(rows, {"rules": rules})
+        after = []
+        for raw, symbols in ingest.alphabet_ranges(work.lake.batches("raw_bars", period.key, stages.BATCH_ROWS)):
+            result = validate(raw, known.filter(symbols), actions, work.calendar, work.timeframe, work.settings.market)
+            after.append(result.after)
+            rows += raw.height
+            rules.update(result.counts["rules"])
+        known = pl.concat(after)
+    rules["duplicate"] += merged(bench, rows)
+    return Answer(rows, {"rules": dict(rules)})
 
 
 def merged(bench: Bench, raw_rows: int) -> int:
