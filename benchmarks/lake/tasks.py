@@ -136,14 +136,23 @@ def merged(bench: Bench, raw_rows: int) -> int:
 
 def make_bars(bench: Bench) -> Answer:
     """The stage: read `raw_bars`, judge, write `bars` and `quarantine`."""
+    unmake(bench, "bars", "quarantine", "quality_warnings", "bar_state")
     result = stages.bars(bench.work, bench.work.trading_periods())
     return Answer(result.rows["raw_bars"], dict(result.rows))
 
 
 def make_daily_summary(bench: Bench) -> Answer:
     """The stage: read `bars`, write `daily_summary`."""
+    unmake(bench, "daily_summary")
     result = stages.daily_summary(bench.work, bench.work.trading_periods())
     return Answer(rows_in(bench, "bars"), dict(result.rows))
+
+
+def unmake(bench: Bench, *tables: str) -> None:
+    """Remove what an earlier round made: a stage leaves a period alone that was made of the same."""
+    for table in tables:
+        shutil.rmtree(bench.work.settings.lake_root / table, ignore_errors=True)
+    bench.work.lake.open()
 
 
 def rows_in(bench: Bench, table: str) -> int:

@@ -10,7 +10,7 @@ from itertools import chain
 import polars as pl
 
 from harmony_pipeline.lake import code_version
-from harmony_pipeline.market.daily import summarise
+from harmony_pipeline.market.daily import READ, summarise
 from harmony_pipeline.market.ingest.changes import Changes, changes, together
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import Period
@@ -147,7 +147,7 @@ def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
         if _is_made(work, ("daily_summary",), period.key, made_from):
             summary = work.lake.read("daily_summary", [period.key])
         else:
-            batches = work.lake.batches("bars", period.key, BATCH_ROWS)  # whole symbols, so that a month of thousands of them needs no more memory
+            batches = work.lake.batches("bars", period.key, BATCH_ROWS, READ)  # whole symbols, so that a month of thousands of them needs no more memory
             parts = [summarise(rows, work.calendar, work.timeframe, work.settings.scanner.as_of) for rows in batches]
             summary = pl.concat([work.lake.tables["daily_summary"].empty(), *parts])
             work.lake.write("daily_summary", period.key, summary, made_from)
