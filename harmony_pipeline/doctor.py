@@ -115,6 +115,8 @@ def _lake(work: Workspace) -> Iterator[Finding]:
     yield from _gaps(work)
     for rule, rows, *_rest, example in query(work.lake, named_query("quarantine_by_rule")).iter_rows():
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
+    for rule, rows, *_rest, example in query(work.lake, named_query("warnings_by_rule")).iter_rows():
+        yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
 
 
 def _gaps(work: Workspace) -> Iterator[Finding]:

@@ -95,6 +95,17 @@ def quarantine_by_rule() -> Answer:
     return sorted(answer, key=lambda row: (-row["rows"], row["rule"]))
 
 
+def warnings_by_rule() -> Answer:
+    answer = []
+    for rule in {row["rule"] for row in rows("quality_warnings")}:
+        of_rule = [row for row in rows("quality_warnings") if row["rule"] == rule]
+        stamps, measures = [row["timestamp"] for row in of_rule], [row["measure"] for row in of_rule if row.get("measure") is not None]
+        symbols = len({row["symbol"] for row in of_rule})
+        told = {"rule": rule, "rows": len(of_rule), "symbols": symbols, "first": min(stamps), "last": max(stamps)}
+        answer.append({**told, "largest": max(measures, default=None), "example": min(row["reason"] for row in of_rule)})
+    return sorted(answer, key=lambda row: (-row["rows"], row["rule"]))
+
+
 def corrections() -> Answer:
     answer = []
     for key in sorted({(row["symbol"], row["timestamp"]) for row in rows("raw_bars")}):
@@ -194,6 +205,6 @@ ANSWERS = {
     name: globals()[name]
     for name in (
         "bar_to_trades", "corrections", "gaps_by_symbol", "out_of_sample_by_period", "quarantine_by_rule", "relative_volume", "security_bars",
-        "top_gainers_premarket", "trade_to_bars", "universe_on_a_day", "volatility_by_sector",
+        "top_gainers_premarket", "trade_to_bars", "universe_on_a_day", "volatility_by_sector", "warnings_by_rule",
     )
 }  # fmt: skip

@@ -105,6 +105,15 @@ ROWS: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
         {**_HOUR, "session": "regular", "adjustment_factor": 1.0},
         [bar("AAA", at(3, 15), 101.5, 1100.0), bar("AAA", at(3, 16), 102.0), bar("AAA", at(3, 17), 103.0), bar("BBB", at(3, 15), 19.0, 900.0)],
     ),
+    "quality_warnings": (
+        "2024",
+        _HOUR,
+        [
+            {"symbol": "AAA", "timestamp": at(3, 15), "rule": "outlier", "measure": 31.5, "reason": "moved far"},
+            {"symbol": "BBB", "timestamp": at(4, 16), "rule": "outlier", "measure": 44.0, "reason": "fell far"},
+            {"symbol": "AAA", "timestamp": at(3, 16), "rule": "zero_volume", "reason": "nothing traded"},
+        ],
+    ),
     "quarantine": (
         "2024",
         {**_HOUR, "source": "files"},
