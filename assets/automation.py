@@ -60,44 +60,24 @@ def build_automation(work: Workspace) -> Automation:
         execution_timezone=work.calendar.zone,
         description="Saturday morning, when nobody trades: the lake's files are put in order.",
     )
-    schedules = [_daily_ingest(work, research), _premarket_ingest(work, ingest), _daily_scan(work, daily_scan), _retraining(work, retrain), weekly]
+    scan_time = time.fromisoformat(work.settings.scanner.as_of)
+    daily = _growing(work, research, "daily_ingest", time(20, 30), "After the close: the running period grows by a day.")
+    premarket = _growing(work, ingest, "premarket_ingest", scan_time, "Just before the scan: the bars of this morning.")
+    schedules = [daily, premarket, _daily_scan(work, daily_scan, scan_time), _retraining(work, retrain), weekly]
     return Automation([ingest, research, retrain, evaluate, promote, daily_scan, session, upkeep], schedules, [_session_sensor(work, session)])
 
 
-def _daily_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
-    @dg.schedule(
-        name="daily_ingest",
-        job=job,
-        cron_schedule="30 20 * * *",
-        execution_timezone=work.calendar.zone,
-        description="After the close: the running period grows by a day.",
-    )
-    def daily_ingest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def _growing(work: Workspace, job: Any, name: str, clock: time, description: str) -> dg.ScheduleDefinition:
+    """Every session at `clock`: the running period grows."""
+
+    @dg.schedule(name=name, job=job, cron_schedule=f"{clock.minute} {clock.hour} * * *", execution_timezone=work.calendar.zone, description=description)
+    def grow(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, work)
         if not work.calendar.is_session(day):
             return dg.SkipReason(f"{day} is not a session of {work.calendar.name}")
-        return _growth(work, day, f"ingest-{day}")
+        return _growth(work, day, f"{name}-{day}")
 
-    return daily_ingest
-
-
-def _premarket_ingest(work: Workspace, job: Any) -> dg.ScheduleDefinition:
-    hour, minute = work.settings.scanner.as_of.split(":")
-
-    @dg.schedule(
-        name="premarket_ingest",
-        job=job,
-        cron_schedule=f"{int(minute)} {int(hour)} * * *",
-        execution_timezone=work.calendar.zone,
-        description="Just before the scan: the bars of this morning.",
-    )
-    def premarket_ingest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        day = _exchange_date(context, work)
-        if not work.calendar.is_session(day):
-            return dg.SkipReason(f"{day} is not a session of {work.calendar.name}")
-        return _growth(work, day, f"premarket-{day}")
-
-    return premarket_ingest
+    return grow
 
 
 def _growth(work: Workspace, day: date, run_key: str) -> dg.RunRequest | dg.SkipReason:
@@ -111,9 +91,8 @@ def _growth(work: Workspace, day: date, run_key: str) -> dg.RunRequest | dg.Skip
     return dg.RunRequest(run_key=run_key, tags={RANGE_START: begun[-1], RANGE_END: key})
 
 
-def _daily_scan(work: Workspace, job: Any) -> dg.ScheduleDefinition:
-    hour, minute = work.settings.scanner.as_of.split(":")
-    begins = datetime.combine(date.min, time(int(hour), int(minute))) + _SCAN_AFTER
+def _daily_scan(work: Workspace, job: Any, scan_time: time) -> dg.ScheduleDefinition:
+    begins = datetime.combine(date.min, scan_time) + _SCAN_AFTER
 
     @dg.schedule(
         name="scan_before_open",
