@@ -113,16 +113,17 @@ def bring_in(bench: Bench) -> Answer:
 
 def validate_only(bench: Bench) -> Answer:
     """Read `raw_bars` in batches of whole symbols, as the stage does, and judge every row; nothing is written."""
-    from harmony_pipeline.market.quality import validate
+    from harmony_pipeline.market.side_by_side import validate_each
 
     work, rules, rows = bench.work, Counter[str](), 0
     actions, known = work.lake.read("corporate_actions"), NOTHING_BEFORE
     for period in work.trading_periods():
         after = []
-        for raw, symbols in ingest.alphabet_ranges(work.lake.batches("raw_bars", period.key, stages.BATCH_ROWS)):
-            result = validate(raw, known.filter(symbols), actions, work.calendar, work.timeframe, work.settings.market)
+        batches = ingest.alphabet_ranges(work.lake.batches("raw_bars", period.key, stages.BATCH_ROWS))
+        ranges = ((None, raw, known.filter(symbols)) for raw, symbols in batches)
+        for _, result in validate_each(ranges, actions, work.calendar, work.timeframe, work.settings.market):
             after.append(result.after)
-            rows += raw.height
+            rows += int(result.counts["rows_raw"])
             rules.update(result.counts["rules"])
         known = pl.concat(after)
     rules["duplicate"] += merged(bench, rows)

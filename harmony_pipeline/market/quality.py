@@ -66,7 +66,7 @@ def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, cal
     known = _known(before, calendar, timeframe)
     states = _states(known, symbols)
     packed = corporate.packed(actions, symbols)
-    verdicts, findings = _judged(rows, begin, _versions(rows, repeated), packed, states, calendar, timeframe, settings)
+    verdicts, findings = _judged(rows, begin, _versions(rows, begin, repeated), packed, states, calendar, timeframe, settings)
     findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
 
     hints = zone_hints(rows, verdicts.part, calendar, timeframe) if settings.quality.severity("wrong_time_zone", "warn") != "off" else {}
@@ -119,7 +119,7 @@ def _stamps(rows: pl.DataFrame) -> Integers:
     return stamps
 
 
-def _versions(rows: pl.DataFrame, repeated: int) -> tuple[Integers, Integers, Integers]:
+def _versions(rows: pl.DataFrame, begin: Integers, repeated: int) -> tuple[Integers, Integers, Integers]:
     """(ingested, rank, twin) as `judge.Rows` wants them; empty where no two rows share symbol and time.
 
     Rank orders versions by when they were learned, then by values alone; where they came from only breaks ties between rows that say the
@@ -128,9 +128,12 @@ def _versions(rows: pl.DataFrame, repeated: int) -> tuple[Integers, Integers, In
     if not repeated:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
     says = ["ingested_at", *VALUE_ORDER]
-    stamp, symbol = pl.col("timestamp"), pl.col("symbol")
-    again = ((stamp == stamp.shift()) & (symbol == symbol.shift())).fill_null(value=False)
-    versions = rows.select(*says, "origin", "row", "source", again=again | again.shift(-1, fill_value=False)).with_row_index("place").filter("again")
+    stamps = _stamps(rows)
+    again = stamps[1:] == stamps[:-1]
+    again[begin[1:-1] - 1] = False  # the first row of a symbol repeats nothing
+    later = np.flatnonzero(again) + 1
+    places = np.union1d(later - 1, later)
+    versions = _rows_at(rows, places).select(*says, "origin", "row", "source", place=pl.Series(places))
     versions = versions.sort(*says, "origin", "row", "source", maintain_order=True)  # nulls come first: nothing is lowest
     changes = versions.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in says).cum_sum())
     place, rank, twin = versions["place"].to_numpy(), np.zeros(rows.height, np.int64), np.zeros(rows.height, np.int64)
@@ -223,6 +226,8 @@ def _bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
 def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr]) -> pl.DataFrame:
     """Every refused row under its rule, with its sentence."""
     places = np.flatnonzero(verdicts.rule != KEPT)
+    if not places.size:
+        return QUARANTINE.empty()
     refused = _with_session(_finite(_rows_at(rows, places), VALUES), verdicts.part[places]).with_columns(
         place=pl.Series(places), number=pl.Series(verdicts.rule[places].astype(np.int64))
     )
@@ -232,13 +237,11 @@ def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, 
         *(pl.col(name).alias(f"{name}_kept") for name in VALUES), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned")
     )
     refused = pl.concat([refused, beside], how="horizontal")
-    found = [
-        refused.filter(pl.col("number") == number).select(
-            "symbol", "timeframe", "timestamp", "source", "origin", "row", rule=pl.lit(NAME[number]), reason=placed(said[NAME[number]])
-        )
-        for number in refused["number"].unique().sort()
-    ]
-    return QUARANTINE.conform(pl.concat([QUARANTINE.empty(), *found]).sort("symbol", "timestamp", "origin", "row", "rule", "reason"))
+    broken = {number: NAME[number] for number in refused["number"].unique().sort()}
+    reason = pl.coalesce(pl.when(pl.col("number") == number).then(placed(said[rule])) for number, rule in broken.items())
+    rule = pl.col("number").replace_strict(broken, return_dtype=pl.String)
+    found = refused.select("symbol", "timeframe", "timestamp", "source", "origin", "row", rule=rule, reason=reason)
+    return QUARANTINE.conform(found.sort("symbol", "timestamp", "origin", "row", "rule", "reason"))
 
 
 def _warnings(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr], hints: dict[str, str]) -> pl.DataFrame:

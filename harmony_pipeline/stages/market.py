@@ -14,7 +14,7 @@ from harmony_pipeline.market.daily import READ, summarise
 from harmony_pipeline.market.ingest.changes import Changes, changes, together
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.quality import validate
+from harmony_pipeline.market.side_by_side import validate_each
 from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.market.universe import with_today
 from harmony_pipeline.stages.ingest import alphabet_ranges
@@ -23,7 +23,7 @@ from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
 _JUDGED = ("bar_state", "quality_warnings", "quarantine", "bars")
-BATCH_ROWS = 1_000_000  # rows that are worked on at a time, about 200 MB
+BATCH_ROWS = 450_000  # rows that are worked on at a time, about 80 MB; up to four such batches are in memory
 
 
 def corporate_actions(work: Workspace) -> StageResult:
@@ -103,13 +103,13 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
     first = next(batches, lake.tables["raw_bars"].empty())
     with ExitStack() as stack:  # closes, and so publishes, the last one first: bars before what lies beside them
         out = {table: stack.enter_context(lake.writing(table, period.key, made_from)) for table in _JUDGED}
-        for raw, symbols in alphabet_ranges(chain([first], batches)):
-            result = validate(raw, known.filter(symbols), actions, work.calendar, work.timeframe, market)
+        ranges = ((symbols, raw, known.filter(symbols)) for raw, symbols in alphabet_ranges(chain([first], batches)))
+        for symbols, result in validate_each(ranges, actions, work.calendar, work.timeframe, market):
             if rebuilt:
                 moved.append(changes(lake.scan("bars", [period.key]).filter(symbols).collect(engine="in-memory"), result.bars))
             for table, frame in (("bars", result.bars), ("quarantine", result.quarantine), ("quality_warnings", result.warnings), ("bar_state", result.after)):
                 out[table].append(frame)
-            rows.update(raw_bars=raw.height, bars=result.bars.height, quarantine=result.quarantine.height, warnings=result.warnings.height)
+            rows.update(raw_bars=result.counts["rows_raw"], bars=result.bars.height, quarantine=result.quarantine.height, warnings=result.warnings.height)
             facts.update({f"quarantined by {rule}": number for rule, number in result.counts["rules"].items()})
             facts.update({f"warned of by {rule}": number for rule, number in result.counts["warnings"].items()})
             notes.extend(str(note) for note in result.counts["notes"])

@@ -39,7 +39,7 @@ def test_judging_some_symbols_at_a_time_gives_the_same_tables(whole, tmp_path, m
 
 def test_a_period_that_nothing_changed_in_is_not_judged_again_and_says_the_same(whole, monkeypatch):
     work, told = whole
-    monkeypatch.setattr(market, "validate", None)  # would raise when called
+    monkeypatch.setattr(market, "validate_each", None)  # would raise when called
     monkeypatch.setattr(market, "summarise", None)
     again = market.bars(work, work.trading_periods())
     market.daily_summary(work, work.trading_periods())
