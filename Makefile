@@ -7,7 +7,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export POLARS_ENGINE_AFFINITY := in-memory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast lint types golden ui bench lock clean
+.PHONY: help setup run test cover fast lint types golden ui bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -28,6 +28,9 @@ run: setup ## run the whole chain on the embedded market and say what came out
 	@$(BIN)/harmony run
 
 test: setup ## run every test (this is what .ci/run calls)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+cover: setup ## the same, and which lines no test runs
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
 
 fast: setup ## the quick tests only
