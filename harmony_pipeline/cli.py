@@ -66,11 +66,13 @@ def ingest(
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
     from harmony_pipeline.runs import INGEST, keys_between
     from harmony_pipeline.stages.workspace import refuse_the_past
+    from harmony_pipeline.summary import print_ingest
 
     with _runner(context) as runner:
         refuse_the_past(runner.work)
         chosen = keys_between(runner.partition_keys("bars"), first, last, "bars")
         runner.materialize(INGEST, chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
+    print_ingest(runner.told("raw_bars"), runner.told("bars"))
     _made(context, "bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
 
 

@@ -74,6 +74,12 @@ class Runner:
         except DagsterAssetCheckFailedError:
             raise HarmonyError("; ".join(self._failed_checks(run_id))) from None
 
+    def told(self, asset: str) -> dict[str, Any]:
+        """What the latest materialisation of an asset had to show, by name; nothing when there was none."""
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
+        shown = event.asset_materialization if event else None
+        return {name: value.value for name, value in shown.metadata.items()} if shown else {}
+
     def _failed_checks(self, run_id: str) -> list[str]:
         """What the blocking checks of a run found, a sentence each."""
         sentences = []

@@ -1,6 +1,7 @@
 """What came out, for people: the end of `harmony run` and of the shorter commands."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -204,6 +205,19 @@ def _session_table(work: Workspace, console: Console, days: list[str]) -> None:
 def _some_order(work: Workspace) -> str:
     found = sql.query(work.lake, "select order_id from session_fills union all select order_id from fills limit 1")
     return str(found["order_id"][0]) if found.height else "ORDER_ID"
+
+
+def print_ingest(raw: Mapping[str, Any], bars: Mapping[str, Any]) -> None:
+    """What an ingest received and what became of it, and what both stages remarked on; given what `raw_bars` and `bars` had to show."""
+    console = _console()
+    received, merged, new, corrected = (raw.get(name, 0) for name in ("rows received", "rows known before (merged)", "new rows", "of these corrections"))
+    console.print(f"{received:,} rows received: {new:,} new ({corrected:,} of them corrections), {merged:,} known before")
+    kept, refused = bars.get("rows in bars", 0), bars.get("rows in quarantine", 0)
+    console.print(
+        f"{raw.get('rows in raw_bars', 0):,} raw rows in these periods: {kept:,} bars, {refused:,} in quarantine, {bars.get('rows in warnings', 0):,} warnings"
+    )
+    for note in (*str(raw.get("notes", "")).splitlines(), *str(bars.get("notes", "")).splitlines()):
+        console.print(note, soft_wrap=True)
 
 
 def print_scan(work: Workspace, day: str) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from harmony_pipeline.cli import app
 from harmony_pipeline.errors import HarmonyError
 
-VERBS = ("run", "ingest", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui", "doctor")
+VERBS = ("run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui", "doctor")
 
 
 @pytest.fixture
@@ -104,3 +104,21 @@ def test_a_named_query_reads_variables(config):
     assert harmony("--config", config, "sql", "select getvariable('a') as a", "--set", "a=x y", "--format", "csv").output == "a\nx y\n"
     refused = harmony("--config", config, "sql", "universe_on_a_day", "--set", "day")
     assert "has no value" in str(refused.exception)
+
+
+def test_ingest_says_what_it_received_and_what_a_correction_changed(tmp_path, monkeypatch):
+    monkeypatch.delenv("HARMONY_CONFIG", raising=False)
+    bars, file = tmp_path / "AAA.csv", tmp_path / "mine.toml"
+    bars.write_text("timestamp,open,high,low,close,volume\n2024-01-02,10,11,9,10.5,100\n2024-01-03,10,11,9,10.6,100\n")
+    market = 'source = "files"\ntimeframe = "1Day"\nstart = 2024-01-02\nend = 2024-02-01\n[market.files]\npaths = ["AAA.csv"]\n'
+    file.write_text(f'[paths]\nlake = "lake"\nstate = "state"\n[market]\n{market}')
+    first = harmony("--config", str(file), "ingest").output
+    assert "2 rows received: 2 new (0 of them corrections), 0 known before" in first
+    assert "2 raw rows in these periods: 2 bars, 0 in quarantine, 0 warnings" in first
+    bars.write_text(bars.read_text().replace("10.6,100", "10.9,120"))
+    second = harmony("--config", str(file), "ingest").output
+    assert "2 rows received: 1 new (1 of them corrections), 1 known before" in second
+    assert "3 raw rows in these periods: 2 bars, 1 in quarantine" in second
+    assert "2024-01 rebuilt: 1 bars changed" in second
+    assert "close was 10.6, is 10.9" in second
+    os.environ.pop("HARMONY_CONFIG", None)
