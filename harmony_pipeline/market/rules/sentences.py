@@ -5,6 +5,7 @@ post or null), `measure` and `reference` of the rule, and for versions `kept_at`
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import polars as pl
 
@@ -18,13 +19,19 @@ _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 def sentences(calendar: Calendar, timeframe: str, max_bar_return: float, hints: dict[str, str]) -> dict[str, pl.Expr]:
     """By rule, the sentence of a row that it refuses or warns of; without the place, which `placed` puts before it."""
+    return _sentences(calendar, timeframe, max_bar_return, tuple(sorted(hints.items())))
+
+
+@lru_cache(maxsize=64)  # putting them together costs as much as judging a hundred thousand bars
+def _sentences(calendar: Calendar, timeframe: str, max_bar_return: float, hints: tuple[tuple[str, str], ...]) -> dict[str, pl.Expr]:
     grid = "midnight UTC of the session date" if timeframe == "1Day" else f"the {timeframe} grid of the exchange's clock"
     shown = pl.format(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
+    hint = _hint(dict(hints))
     return {
-        **_own(shown, grid, f"every session of {calendar.name}", _hint(hints)),
+        **_own(shown, grid, f"every session of {calendar.name}", hint),
         **_past(max_bar_return),
         **_versions(),
-        "wrong_time_zone": _hint(hints),
+        "wrong_time_zone": hint,
     }
 
 
