@@ -20,6 +20,7 @@ from harmony_pipeline.storage.manifest import BEGINNING, FOOTER_KEY, iso
 
 # DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never: gives other rows), and asking again helps.
 _ATTEMPTS = 5
+_ATTEMPTS_AFAR = 15  # over a network a read takes many requests, and a writer that never rests comes between them more often
 _NOT_UNDERSTOOD = (
     duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,
 )  # fmt: skip
@@ -158,7 +159,8 @@ def query(
 ) -> pl.DataFrame:
     """Rows of one SQL query; `variables` are what `getvariable('name')` gives in it. Raises DataError with DuckDB's own explanation and the views that exist."""
     spoken = _spoken_of(lake, text)
-    for attempt in range(_ATTEMPTS):
+    attempts = _ATTEMPTS if lake.store.file_system() is None else _ATTEMPTS_AFAR
+    for attempt in range(attempts):
         try:
             with connect(lake, live, spoken) as connection:
                 _set(connection, variables or {})
@@ -168,14 +170,14 @@ def query(
                 rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
                 return rows
         except _NOT_UNDERSTOOD as error:
-            if spoken is None or attempt == _ATTEMPTS - 1:
+            if spoken is None or attempt == attempts - 1:
                 names = ", ".join(sorted(lake.tables))
                 raise DataError(f"the query was not understood: {error}\nviews: {names}") from None
             spoken = None  # it may ask the catalogue, or deserve a better hint
         except duckdb.Error as error:
-            if attempt == _ATTEMPTS - 1:
+            if attempt == attempts - 1:
                 raise DataError(f"the query failed: {error}") from None
-            time.sleep(0.01 * 2**attempt)
+            time.sleep(min(0.01 * 2**attempt, 0.2))
     raise AssertionError
 
 
