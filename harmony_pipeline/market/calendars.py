@@ -1,7 +1,8 @@
 """When an exchange is open: sessions, half-days, late opens, daylight saving, extended hours.
 
 The law: every instant is UTC, every date is an exchange date, and a bar belongs to at most one session. Regular hours come
-from exchange_calendars: published holidays, early closes, late opens and unscheduled closures, as far as that package knows them.
+from exchange_calendars: published holidays, early closes, late opens and unscheduled closures, as far as that package knows them; what it lacks is in
+calendar_exceptions.py.
 Extended hours are those of US equities (Nasdaq and NYSE Arca: 04:00 to four hours after the close, so 17:00 on a
 half-day); other exchanges have none here. Currencies have no exchange: their week, "FX", runs from Sunday 17:00 to Friday 17:00 on New York's
 clock, cut into UTC days. A bar that straddles the open is `regular`, and no regular bar ends after the close.
@@ -20,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.calendar_exceptions import with_exceptions
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 
@@ -245,7 +247,7 @@ def _build(name: str) -> Calendar:
         ) from None
     zone = str(source.tz)
     us = code == _US_EQUITIES
-    table = pl.DataFrame(
+    hours = pl.DataFrame(
         {
             "date": pl.Series(_micros(source.sessions_nanos)).cast(pl.Datetime("us")).dt.date(),
             "open": _instants(source.opens_nanos),
@@ -253,7 +255,8 @@ def _build(name: str) -> Calendar:
             "break_start": _instants(source.break_starts_nanos),
             "break_end": _instants(source.break_ends_nanos),
         }
-    ).with_columns(
+    )
+    table = with_exceptions(hours, code, zone).with_columns(
         pre_open=(pl.col("date").cast(pl.Datetime("us")) + _PRE_OPEN).dt.replace_time_zone(zone).dt.convert_time_zone("UTC").cast(TIME) if us else "open",
         post_close=pl.col("close") + (_POST_HOURS if us else timedelta()),
     )

@@ -1,0 +1,91 @@
+"""Sessions of the past that exchange_calendars 4.13.2 gives as full days, and that were not.
+
+Each row states the hours that were traded, on the exchange's own clock, why, and where that was
+learned. `with_exceptions` puts them into a calendar's table, so labels, gaps, summaries, sessions
+and resampling all follow them. A day that is not here keeps the hours of exchange_calendars.
+
+Sources:
+
+- PMC: pandas_market_calendars 5.5.0, holidays/nyse.py, which transcribes the exchange's own list
+  "Special Closings of the NYSE".
+- NYSE: the exchange's history of its trading hours: 10:00 to 16:00 from 1 October 1974, 9:30 to
+  16:00 from 30 September 1985. pandas_market_calendars dates this change 1 January 1985.
+
+Where the two packages differ and exchange_calendars is kept: 31 December 1999 closed at 13:00
+(pandas_market_calendars: 16:00); 24 December of 1980, 1985, 1986 and 1987 closed at 14:00
+(pandas_market_calendars: 16:00, no third source was at hand).
+"""
+
+from dataclasses import dataclass
+from datetime import date, time
+
+import polars as pl
+
+from harmony_pipeline.schemas import TIME
+
+PMC = "pandas_market_calendars 5.5.0"
+NYSE = "NYSE history of trading hours"
+
+
+@dataclass(frozen=True)
+class HoursException:
+    """Hours of the sessions `first <= date <= last`; None keeps those of exchange_calendars."""
+
+    calendar: str  # code that exchange_calendars resolves names to
+    first: date
+    last: date
+    open: time | None
+    close: time | None
+    reason: str
+    source: str
+
+
+def _one(day: date, opened: time | None, closed: time | None, reason: str, source: str = PMC) -> HoursException:
+    return HoursException("XNYS", day, day, opened, closed, reason, source)
+
+
+def _many(first: date, last: date, closed: time, reason: str) -> HoursException:
+    return HoursException("XNYS", first, last, None, closed, reason, PMC)
+
+
+_BACKLOG = "back-office backlog after the crash"
+EXCEPTIONS: tuple[HoursException, ...] = (
+    HoursException("XNYS", date.min, date(1985, 9, 27), time(10), None, "the exchange opened at 10:00", NYSE),
+    _one(date(1981, 3, 30), None, time(15, 17), "attempt on President Reagan's life"),
+    _one(date(1981, 9, 9), None, time(15, 28), "Con Edison power failure"),
+    _many(date(1987, 10, 23), date(1987, 10, 30), time(14), _BACKLOG),
+    _many(date(1987, 11, 2), date(1987, 11, 4), time(14, 30), _BACKLOG),
+    _many(date(1987, 11, 5), date(1987, 11, 6), time(15), _BACKLOG),
+    _many(date(1987, 11, 9), date(1987, 11, 11), time(15, 30), _BACKLOG),
+    _one(date(1989, 11, 10), time(11), None, "electrical fire"),
+    _one(date(1990, 12, 27), time(9, 31), None, "Con Edison transformer explosion"),
+    _one(date(1991, 1, 17), time(9, 31), None, "minute of silence: troops in the Gulf"),
+    _one(date(1991, 2, 25), time(9, 31), None, "minute of silence: troops in the Gulf"),
+    _one(date(1994, 2, 11), None, time(14, 30), "snowstorm"),
+    _one(date(1995, 12, 18), time(10, 30), None, "computer systems trouble"),
+    _one(date(1996, 1, 8), time(11), time(14), "blizzard"),
+    _one(date(1997, 10, 27), None, time(15, 30), "circuit breaker"),
+    _one(date(2001, 9, 17), time(9, 33), None, "moment of silence: attacks of 11 September"),
+    _one(date(2001, 10, 8), time(9, 31), None, "moment of silence: Enduring Freedom troops"),
+    _one(date(2002, 9, 11), time(12), None, "anniversary of the attacks of 11 September"),
+    _one(date(2003, 3, 20), time(9, 32), None, "moment of silence: Iraqi Freedom troops"),
+    _one(date(2004, 6, 7), time(9, 32), None, "moment of silence: death of Ronald Reagan"),
+    _one(date(2005, 6, 1), None, time(15, 56), "systems communication problem"),
+    _one(date(2006, 12, 27), time(9, 32), None, "moment of silence: death of Gerald Ford"),
+)
+
+
+def with_exceptions(table: pl.DataFrame, code: str, zone: str) -> pl.DataFrame:
+    """`table` (date, open, close, ... UTC) with the hours that calendar `code` really had."""
+    opens, closes = pl.col("open"), pl.col("close")
+    for row in EXCEPTIONS:
+        if row.calendar == code:
+            meant = pl.col("date").is_between(row.first, row.last)
+            opens = opens if row.open is None else _when(meant, row.open, zone, opens)
+            closes = closes if row.close is None else _when(meant, row.close, zone, closes)
+    return table.with_columns(open=opens, close=closes)
+
+
+def _when(meant: pl.Expr, clock: time, zone: str, otherwise: pl.Expr) -> pl.Expr:
+    at = pl.col("date").dt.combine(clock).dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
+    return pl.when(meant).then(at.cast(TIME)).otherwise(otherwise)
