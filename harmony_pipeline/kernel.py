@@ -1,45 +1,56 @@
 """`@kernel`: the one place where compiled functions get their flags.
 
 No fastmath: sums keep their order, so results are bit-for-bit reproducible. Division by zero gives inf or nan as in
-NumPy. Kernels release the GIL and are cached on disk. numba does not notice an edited helper in another file, so
-the cache folder is named by a hash of every kernel source: an edit anywhere starts a fresh cache.
+NumPy. Kernels release the GIL and are cached on disk.
+
+numba's own cache notices an edit of the file that a kernel stands in, and nothing else: an edited helper or constant
+of another file would go on running old machine code. So every kernel has a cache folder that is named by a hash of
+all that it is compiled from (kernel_hash.py). Editing a constant recompiles the kernels that it reaches, and no other.
 """
 
-import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+from numba.core.caching import FunctionCache
+
+from harmony_pipeline.kernel_hash import kernel_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PACKAGE = Path(__file__).parent
-
-
-def kernel_sources() -> list[Path]:
-    """Every file of the library that defines kernels, in a fixed order."""
-    return sorted(path for path in _PACKAGE.rglob("*.py") if b"@kernel" in path.read_bytes())
-
-
-def _sources_hash() -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for path in kernel_sources():
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _cache_root() -> Path:
-    chosen = os.environ.get("HARMONY_KERNEL_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "harmony" / "kernels"
-
-
-numba.config.CACHE_DIR = str(_cache_root() / _sources_hash())  # type: ignore[attr-defined]
+_FLAGS = {"fastmath": False, "error_model": "numpy", "nogil": True}
+_naming = threading.Lock()  # numba takes the cache folder from a global
 
 
 def kernel(function: F) -> F:
     """Compile `function` with Harmony's flags; `function.py_func` is the plain Python one."""
-    compiled: F = numba.njit(cache=True, fastmath=False, error_model="numpy", nogil=True)(function)
-    return compiled
+    compiled: Any = numba.njit(**_FLAGS)(function)
+    compiled._cache = _CacheOnFirstUse(compiled.py_func)  # noqa: SLF001 - cache=True would name the folder now
+    kept: F = compiled
+    return kept
+
+
+class _CacheOnFirstUse:
+    """numba's cache of one kernel, made when it is first compiled: by then all that it reads is defined."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function = function
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            with _naming:
+                numba.config.CACHE_DIR = str(cache_folder(self._function))  # type: ignore[attr-defined]
+                self._made = FunctionCache(self._function)
+        return getattr(self._made, name)
+
+
+def cache_folder(function: FunctionType) -> Path:
+    """Where the machine code of a kernel is kept, given its plain function."""
+    chosen = os.environ.get("HARMONY_KERNEL_CACHE")
+    root = Path(chosen) if chosen else Path.home() / ".cache" / "harmony" / "kernels"
+    return root / kernel_hash(function, *sorted(_FLAGS.items()))

@@ -1,0 +1,93 @@
+"""What a kernel is compiled from, as one hash: its byte code, and the values that it reads.
+
+numba freezes the globals of a function into machine code, and compiles the kernels that it calls
+into it. Two functions with the same hash therefore compile to the same code, whichever files were
+edited in between; comments and docstrings do not count.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+_PLAIN = (str, bytes, bool, int, float, complex, type(None), np.generic, np.dtype)
+_PACKAGE = __name__.partition(".")[0]
+
+
+def kernel_hash(function: FunctionType, *flags: object) -> str:
+    """Hash of `function`, of every kernel that it reaches, and of the flags it is compiled with.
+
+    Raises TypeError when it reads a value whose content cannot be told.
+    """
+    sources = _Sources()
+    sources.visit(function)
+    for each in sources.functions:  # grows while it is walked
+        sources.read(each)
+    text = "\n".join([repr(flags), *sources.lines])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class _Sources:
+    """Functions in the order in which they were met, and what was read of them."""
+
+    def __init__(self) -> None:
+        self.functions: list[FunctionType] = []
+        self.lines: list[str] = []
+
+    def visit(self, function: FunctionType) -> str:
+        """Note a function that is reached; its place among all stands for it."""
+        if function not in self.functions:
+            self.functions.append(function)
+        return f"function {self.functions.index(function)}"
+
+    def read(self, function: FunctionType) -> None:
+        """Byte code, globals, closure and defaults of one function."""
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        bound = [*cells, *(function.__defaults__ or ())]
+        self.lines.extend(self._text(function, value) for value in bound)
+        has_docstring = function.__doc__ is not None
+        self._read_code(function, function.__code__, function.__code__.co_consts[has_docstring:])
+
+    def _read_code(self, function: FunctionType, code: CodeType, constants: Sequence[Any]) -> None:
+        names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount)
+        self.lines += [code.co_name, code.co_code.hex(), repr(names)]
+        for value in constants:
+            if isinstance(value, CodeType):  # a comprehension or an inner function
+                self._read_code(function, value, value.co_consts)
+            else:
+                self.lines.append(repr(value))
+        # co_names holds attributes too: one that is called like a global does no harm
+        self._read_names(function, code.co_names, function.__globals__)
+
+    def _read_names(self, function: FunctionType, names: Sequence[str], scope: Any) -> None:
+        for name in names:
+            if name in scope:
+                value = scope[name]
+                self.lines.append(f"{name} = {self._text(function, value)}")
+                if isinstance(value, ModuleType) and _is_ours(value.__name__):
+                    self._read_names(function, names, vars(value))
+
+    def _text(self, function: FunctionType, value: Any) -> str:
+        called = getattr(value, "py_func", value)  # of a kernel, the plain function
+        if isinstance(called, FunctionType) and _is_ours(called.__module__):
+            return self.visit(called)
+        if isinstance(value, ModuleType):
+            return value.__name__
+        if isinstance(value, type):
+            return repr((value.__module__, value.__qualname__, getattr(value, "_fields", ())))
+        if isinstance(value, tuple):
+            return repr([self._text(function, each) for each in value])
+        if isinstance(value, np.ndarray):
+            return repr((value.dtype, value.shape, value.tobytes()))
+        if isinstance(value, _PLAIN):
+            return f"{type(value).__name__} {value!r}"
+        raise TypeError(
+            f"kernel {function.__qualname__} reads a {type(value).__name__}, whose content no hash "
+            "can tell: let it read numbers, text, tuples, arrays, modules and other kernels"
+        )
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == _PACKAGE

@@ -1,0 +1,130 @@
+"""Machine code in the cache is never older than what it was compiled from."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import harmony_pipeline
+from harmony_pipeline.execution import costs
+from harmony_pipeline.kernel import cache_folder
+from harmony_pipeline.kernel_hash import kernel_hash
+
+PACKAGE = Path(harmony_pipeline.__file__).parent
+SOURCE = '''
+"""A module."""
+from numba import njit
+import numpy as np
+
+UNIT = 10_000.0
+OTHER = 3
+TABLE = np.array([1.0, 2.0])
+
+@njit
+def outer(value):
+    """What it does."""
+    return helper(value) * UNIT + TABLE[0]
+
+@njit
+def helper(value, least=1.0):  # defined after its caller
+    return max(value, least)
+'''
+
+
+def made(source: str, name: str = "harmony_pipeline.made_up") -> ModuleType:
+    module = ModuleType(name)
+    exec(compile(source, "made_up.py", "exec"), vars(module))  # noqa: S102 - our own text
+    return module
+
+
+def hash_of(source: str) -> str:
+    return kernel_hash(made(source).outer.py_func)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("10_000.0", "100.0"),
+        ("10_000.0", "10_000"),  # a float and an integer compile differently
+        ("[1.0, 2.0]", "[1.5, 2.0]"),
+        ("max(value, least)", "min(value, least)"),
+        ("least=1.0", "least=2.0"),
+        ("* UNIT", "+ UNIT"),
+    ],
+)
+def test_an_edit_that_reaches_a_kernel_gives_it_a_new_folder(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert hash_of(SOURCE.replace(old, new)) != hash_of(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("OTHER = 3", "OTHER = 4"),
+        ("What it does.", "What it really does."),
+        ("# defined after its caller", "# defined later"),
+        ('"""A module."""', '"""A module."""\n\n\n# moved down'),
+    ],
+)
+def test_an_edit_that_reaches_no_kernel_compiles_nothing_again(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert hash_of(SOURCE.replace(old, new)) == hash_of(SOURCE)
+
+
+def test_a_constant_of_another_module_counts_however_it_is_read() -> None:
+    def found(money: float) -> str:
+        constants = made(f"MONEY = {money}", "harmony_pipeline.constants")
+        caller = made("def outer(value):\n    return value * constants.MONEY\n")
+        caller.constants = constants  # type: ignore[attr-defined]
+        return kernel_hash(caller.outer)
+
+    assert found(10_000.0) != found(100.0)
+    assert found(100.0) == found(100.0)
+
+
+def test_the_flags_count() -> None:
+    function = made(SOURCE).outer.py_func
+    assert kernel_hash(function, ("fastmath", False)) != kernel_hash(function, ("fastmath", True))
+
+
+def test_a_value_that_no_hash_can_tell_is_refused_by_name() -> None:
+    module = made("def outer(value):\n    return value in SEEN\n")
+    module.SEEN = {1, 2}  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="kernel outer reads a set"):
+        kernel_hash(module.outer)
+
+
+def test_a_kernel_is_cached_in_the_folder_of_what_it_is_compiled_from() -> None:
+    assert costs.notional(3.0, 2.0) == 3.0 * 2.0 * 10_000.0
+    kept = Path(costs.notional.stats.cache_path)
+    assert cache_folder(costs.notional.py_func) in kept.parents
+    assert list(kept.glob("costs.notional-*.nbi"))
+
+
+def test_an_edited_constant_is_used_by_the_next_process(tmp_path: Path) -> None:
+    """`MONEY` stands in a file without a kernel: before, `notional` went on with the old one."""
+    copy = tmp_path / PACKAGE.name
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    records = copy / "execution" / "records.py"
+
+    def notional() -> str:
+        code = "from harmony_pipeline.execution.costs import notional; print(notional(3.0, 2.0))"
+        chosen = {"PYTHONPATH": str(tmp_path), "HARMONY_KERNEL_CACHE": str(tmp_path / "cache")}
+        environment = {**os.environ, **chosen, "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert notional() == "60000"
+    text = records.read_text(encoding="utf-8")
+    records.write_text(text.replace("MONEY = 10_000.0", "MONEY = 100_000.0"), encoding="utf-8")
+    assert notional() == "600000"
+
+
+def test_kernels_are_compiled_with_the_flags() -> None:
+    options = costs.notional.targetoptions
+    assert (options["fastmath"], options["error_model"], options["nogil"]) == (False, "numpy", True)
