@@ -499,7 +499,15 @@ METRICS = (
     "fees",
     "slippage",
     "exposure",
+    "time_in_market",
+    "mean_gross_exposure",
 )
+_METRIC_NOTES = {
+    "exposure": "mean_gross_exposure under its former name",
+    "time_in_market": "share of bars at whose close a position was held",
+    "mean_gross_exposure": "mean of gross_exposure / equity",
+    "sharpe": "annualised",
+}
 BACKTESTS = Table(
     "backtests",
     "One row a backtest with every metric.",
@@ -513,7 +521,7 @@ BACKTESTS = Table(
         "end": Column(TIME),
         "initial_cash": Column(REAL),
         "participation": Column(REAL, "largest part of a bar's volume"),
-        **{name: Column(REAL, "", True) for name in METRICS},
+        **{name: Column(REAL, _METRIC_NOTES.get(name, ""), True) for name in METRICS},
     },
 )
 MONTE_CARLO = Table(
@@ -544,7 +552,7 @@ TRIALS = Table(
         "strategy": Column(TEXT),
         "parameters": Column(TEXT, "JSON"),
         "evaluated_at": Column(TIME),
-        "sharpe": Column(REAL, "per day", True),
+        "sharpe": Column(REAL, "annualised, as in backtests; null: it never traded", True),
         "observations": Column(WHOLE, "days"),
         "skew": Column(REAL, "", True),
         "kurtosis": Column(REAL, "", True),

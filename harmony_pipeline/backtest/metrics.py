@@ -6,7 +6,8 @@ the full sample (Sortino and Price 1994): days above zero count as zero, they ar
 trade) is null, not zero.
 
 skew and kurtosis are m3 / m2**1.5 and m4 / m2**2 (3 for a normal sample). max_drawdown is the least `drawdown` of the equity table, bar by bar, and so never
-positive; calmar is annual_return over its size. turnover is the value traded a year over mean equity; exposure the mean of gross exposure over equity.
+positive; calmar is annual_return over its size. turnover is the value traded a year over mean equity; mean_gross_exposure the mean of gross exposure
+over equity (and exposure its former name); time_in_market the share of bars at whose close a position was held.
 
 Interval of the Sharpe ratio: Lo, "The Statistics of Sharpe Ratios", FAJ 2002, with the skew and kurtosis terms of Mertens, "Comments on variance of the IID
 estimator in Lo (2002)": n * var(SR) = 1 + SR**2 / 2 - skew * SR + (kurtosis - 3) / 4 * SR**2, SR by day.
@@ -123,14 +124,17 @@ def _cost_metrics(equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: in
     value, slippage = (fills["price"] * fills["quantity"]).sum(), (fills["slippage"] * fills["quantity"]).sum()
     costs = {"fees": float(fills["fee"].sum()), "slippage": float(slippage)}
     if not days:
-        return {**costs, "turnover": None, "exposure": None}
+        return {**costs, "turnover": None, "exposure": None, "time_in_market": None, "mean_gross_exposure": None}
     levels = equity["equity"].to_numpy()
     mean = float(np.mean(levels))
-    sound = bool((levels > 0.0).all())
+    gross = equity["gross_exposure"].to_numpy()
+    exposure = float(np.mean(gross / levels)) if bool((levels > 0.0).all()) else None
     return {
         **costs,
         "turnover": float(value) / mean * year / days if mean > 0.0 else None,
-        "exposure": float(np.mean(equity["gross_exposure"].to_numpy() / levels)) if sound else None,
+        "exposure": exposure,
+        "time_in_market": float(np.mean(gross > 0.0)),
+        "mean_gross_exposure": exposure,
     }
 
 

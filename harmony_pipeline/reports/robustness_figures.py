@@ -92,8 +92,8 @@ def monte_carlo_outcomes(table: pl.DataFrame, initial_cash: float, title: str = 
     return png(figure)
 
 
-def sensitivity_heatmap(table: pl.DataFrame, title: str = "Sharpe ratio by parameters") -> bytes:
-    """Sharpe ratio a day of every configuration, over the two parameters with most values; the rest of the grid is averaged over.
+def sensitivity_heatmap(table: pl.DataFrame, title: str = "Annualised Sharpe ratio by parameters") -> bytes:
+    """Annualised Sharpe ratio of every configuration, over the two parameters with most values; the rest of the grid is averaged over.
 
     table: robustness.sensitivity.Stability.table, its parameters being the columns before trial_id.
     """
@@ -113,14 +113,15 @@ def sensitivity_heatmap(table: pl.DataFrame, title: str = "Sharpe ratio by param
             )
             grid[i, j] = cell["sharpe"].mean() if cell.height else np.nan
     averaged = f", averaged over {', '.join(names[2:])}" if len(names) > 2 else ""
-    best = f"{known.height} configurations, {known.filter(pl.col('sharpe') > 0.0).height} with a positive Sharpe{averaged}"
+    untraded = f", {table.height - known.height} without a measurable Sharpe" if table.height > known.height else ""
+    best = f"{table.height} configurations tried{untraded}, {known.filter(pl.col('sharpe') > 0.0).height} with a positive Sharpe{averaged}"
     figure, (axes,) = canvas(title, best, max(1.4, 0.62 * len(rows) + 0.8))
     reach = max(float(np.nanmax(np.abs(grid))), 1e-9)
     axes.imshow(grid, cmap=_diverging(), vmin=-reach, vmax=reach, aspect="auto")
     for i, j in np.ndindex(grid.shape):
         if np.isfinite(grid[i, j]):
             strong = abs(grid[i, j]) > 0.62 * reach
-            axes.text(j, i, f"{grid[i, j]:.3f}", ha="center", va="center", fontsize=10, color="white" if strong else INK)
+            axes.text(j, i, f"{grid[i, j]:.2f}", ha="center", va="center", fontsize=10, color="white" if strong else INK)
     axes.set_xticks(range(len(columns)), [_value(value) for value in columns])
     axes.set_yticks(range(len(rows)), [_value(value) for value in rows])
     axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)

@@ -48,7 +48,8 @@ _MEANINGS = (
     ("profit_factor", "Profit factor", fixed(2), "gains over losses"),
     ("average_trade_return", "Average trade", fraction(2), "of entry value"),
     ("turnover", "Turnover", fixed(1), "traded value over equity"),
-    ("exposure", "Exposure", share(0), "time in the market"),
+    ("time_in_market", "Time in the market", share(1), "bars at whose close a position was held"),
+    ("mean_gross_exposure", "Mean gross exposure", share(1), "value of positions over equity"),
     ("fees", "Fees", fixed(0), "currency"),
     ("slippage", "Slippage", fixed(0), "currency"),
     ("participation", "Largest participation", share(2), "of a bar's volume"),
@@ -216,7 +217,7 @@ def _overfitting(overfitting: pl.DataFrame) -> str:
 def _sensitivity(stability: pl.DataFrame | None) -> str:
     if stability is None or stability.is_empty():
         return ""
-    return section("Sensitivity", figures.as_img(figures.sensitivity_heatmap(stability), "Sharpe ratio by parameters"))
+    return section("Sensitivity", figures.as_img(figures.sensitivity_heatmap(stability), "Annualised Sharpe ratio by parameters"))
 
 
 def _regimes(regimes: pl.DataFrame) -> str:

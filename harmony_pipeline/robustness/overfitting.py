@@ -176,7 +176,9 @@ def _sharpes(chosen: NDArray[np.bool_], sums: Floats, squares: Floats, means: Fl
 def superior_ability(matrix: Floats, reps: int, seed: int) -> float | None:
     """Hansen's SPA: p-value (consistent) of "no trial beats doing nothing". matrix: [observations, trials] of returns.
 
-    arch takes LOSSES, hence the minus; the benchmark loses nothing. None when no trial moves.
+    Every trial is divided by its own long-run deviation first, so that the largest t-statistic is tested and not the largest mean: otherwise the
+    most volatile trial decides, whatever it earned. arch 8.0.0 takes `studentize=True`, computes the variances, and compares plain means all the same.
+    It takes LOSSES, hence the minus; the benchmark loses nothing. None when no trial moves.
     """
     from arch.bootstrap import SPA
 
@@ -184,9 +186,27 @@ def superior_ability(matrix: Floats, reps: int, seed: int) -> float | None:
     values = values[:, values.std(axis=0) > 1e-12] if values.size else values
     if values.ndim != 2 or values.shape[0] < 10 or values.shape[1] == 0:
         return None
-    test = SPA(np.zeros(values.shape[0]), -values, reps=reps, bootstrap="stationary", studentize=True, seed=seed)
+    block = math.isqrt(values.shape[0])
+    studentized = values / long_run_deviations(values, block)
+    test = SPA(np.zeros(values.shape[0]), -studentized, block_size=block, reps=reps, bootstrap="stationary", studentize=False, seed=seed)
     test.compute()
     return float(test.pvalues["consistent"])
+
+
+def long_run_deviations(matrix: Floats, block: int) -> Floats:
+    """[trials] deviation of sqrt(rows) * mean of each column of `matrix` [rows, trials], serial dependence counted.
+
+    It is that of the stationary bootstrap with mean block length `block`, in closed form: Politis & Romano 1994, "The stationary bootstrap", lemma 1;
+    Hansen 2005, eq. 6. A column whose dependence cancels its variance keeps its plain deviation.
+    """
+    rows = matrix.shape[0]
+    centred = matrix - matrix.mean(axis=0)
+    spectrum = np.fft.rfft(centred, 2 * rows, axis=0)  # padded, so that no lag wraps around
+    covariances = np.fft.irfft(np.abs(spectrum) ** 2, 2 * rows, axis=0)[:rows] / rows
+    lag, stay = np.arange(1, rows) / rows, 1.0 - 1.0 / block
+    weights = (1.0 - lag) * stay ** np.arange(1, rows) + lag * stay ** np.arange(rows - 1, 0, -1)
+    variances = covariances[0] + 2.0 * weights @ covariances[1:]
+    return np.sqrt(np.where(variances > 1e-6 * covariances[0], variances, covariances[0]))
 
 
 def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, trial_returns: pl.DataFrame, settings: OverfittingSettings) -> pl.DataFrame:
@@ -194,7 +214,8 @@ def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, 
 
     returns: frame[timestamp, return], daily, of the configuration that was chosen. trials, trial_returns: rows of schemas.TRIALS and
     TRIAL_RETURNS; those of other strategies are left out. Null: no trial to compare with, no variance, or too few days.
-    n_trials counts configurations: one that was tried again when more days had come is the same one, and its latest returns are used.
+    n_trials counts configurations, those that never traded too: one that was tried again when more days had come is the same one, and its latest
+    returns are used. Sharpe ratios of trials are measured here from their daily returns, since the formulas want them per day (trials.sharpe is annual).
     """
     own = latest_trials(trials.filter(pl.col("strategy") == strategy))
     sample = moments(_as_array(returns.sort("timestamp"), "return"))
@@ -204,7 +225,7 @@ def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, 
         "strategy": strategy,
         "n_trials": own.height,
         "psr": probabilistic_sharpe(sample) if sample else None,
-        "dsr": deflated_sharpe(sample, _as_array(own.drop_nulls("sharpe"), "sharpe"), own.height) if sample else None,
+        "dsr": deflated_sharpe(sample, _daily_sharpes(own["trial_id"].to_list(), trial_returns), own.height) if sample else None,
         "pbo": cscv.pbo if cscv else None,
         "splits": settings.splits,
         "spa_pvalue": superior_ability(matrix, settings.bootstrap_reps, settings.seed),
@@ -227,6 +248,13 @@ def returns_matrix(trial_ids: list[str], trial_returns: pl.DataFrame) -> Floats:
         return np.empty((0, 0))
     wide = own.pivot(on="trial_id", index="timestamp", values="return", aggregate_function="first").drop_nulls().sort("timestamp")
     return np.ascontiguousarray(wide.select([name for name in trial_ids if name in present]).to_numpy().astype(np.float64))
+
+
+def _daily_sharpes(trial_ids: list[str], trial_returns: pl.DataFrame) -> Floats:
+    """Sharpe ratio per day of every trial that has one."""
+    own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids)).sort("trial_id", "timestamp")
+    found = [moments(_as_array(rows, "return")) for rows in own.partition_by("trial_id", maintain_order=True)]
+    return np.array([sample.sharpe for sample in found if sample is not None])
 
 
 def _as_array(frame: pl.DataFrame, column: str) -> Floats:

@@ -10,6 +10,7 @@ business: it is handed in as a function from parameters to daily returns.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,8 +68,9 @@ def evaluate_grid(strategy: str, base: Mapping[str, Any], grid: Mapping[str, Seq
     return trials
 
 
-def trial_rows(trials: Iterable[Trial], data_hash: str) -> TrialRows:
-    """Trials as rows. Sharpe, skew and kurtosis (Pearson's, 3 for normal) are of the daily returns, null when they cannot be measured.
+def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) -> TrialRows:
+    """Trials as rows. Sharpe (annualised, as in schemas.BACKTESTS), skew and kurtosis (Pearson's, 3 for normal) are of the daily returns, null when they
+    cannot be measured.
 
     A configuration that comes twice is kept once, the first time: a second look at the same data is no new trial.
     """
@@ -81,17 +83,13 @@ def trial_rows(trials: Iterable[Trial], data_hash: str) -> TrialRows:
             continue
         seen.add(key)
         daily = trial.returns.select("timestamp", "return").drop_nulls()
-        sample = moments(daily["return"].to_numpy())
         rows.append(
             {
                 "trial_id": key,
                 "strategy": trial.strategy,
                 "parameters": json.dumps(trial.parameters, sort_keys=True, default=str),
                 "evaluated_at": trial.evaluated_at,
-                "sharpe": sample.sharpe if sample else None,
-                "observations": daily.height,
-                "skew": sample.skew if sample else None,
-                "kurtosis": sample.kurtosis if sample else None,
+                **_statistics(daily, sessions_per_year),
             }
         )
         returns.append(daily.with_columns(trial_id=pl.lit(key)))
@@ -100,16 +98,34 @@ def trial_rows(trials: Iterable[Trial], data_hash: str) -> TrialRows:
     return TrialRows(schemas.TRIALS.conform(table), schemas.TRIAL_RETURNS.conform(series))
 
 
-def merge_trials(before: TrialRows, after: TrialRows) -> TrialRows:
-    """Both sets of trials, each once; where both have one the earlier row stays, so `evaluated_at` is when it was first tried."""
+def merge_trials(before: TrialRows, after: TrialRows, sessions_per_year: int) -> TrialRows:
+    """Both sets of trials, each once; where both have one the earlier row stays, so `evaluated_at` is when it was first tried.
+
+    The statistics of every row are measured again from its returns: a lake whose Sharpe ratios are in another unit is put right.
+    """
     trials = pl.concat([before.trials, after.trials]).unique("trial_id", keep="first", maintain_order=True)
     fresh = after.returns.filter(~pl.col("trial_id").is_in(before.trials["trial_id"].to_list()))
-    return TrialRows(schemas.TRIALS.conform(trials), schemas.TRIAL_RETURNS.conform(pl.concat([before.returns, fresh])))
+    returns = schemas.TRIAL_RETURNS.conform(pl.concat([before.returns, fresh]))
+    daily = {str(key[0]): rows for key, rows in returns.partition_by("trial_id", as_dict=True, maintain_order=True).items()}
+    measured = [_statistics(daily.get(key, returns.clear()), sessions_per_year) for key in trials["trial_id"].to_list()]
+    statistics = pl.DataFrame(measured, schema={name: schemas.TRIALS.dtypes[name] for name in _STATISTICS})
+    return TrialRows(schemas.TRIALS.conform(trials.with_columns(statistics.get_columns())), returns)
+
+
+_STATISTICS = ("sharpe", "observations", "skew", "kurtosis")
+
+
+def _statistics(daily: pl.DataFrame, sessions_per_year: int) -> dict[str, float | int | None]:
+    sample = moments(daily["return"].to_numpy())
+    if sample is None:
+        return {**dict.fromkeys(_STATISTICS), "observations": daily.height}
+    annual = sample.sharpe * math.sqrt(sessions_per_year)
+    return dict(zip(_STATISTICS, (annual, daily.height, sample.skew, sample.kurtosis), strict=True))
 
 
 @dataclass(frozen=True)
 class Stability:
-    """`table`: a row a configuration: the grid's parameters, trial_id, sharpe (per day), neighbours, neighbour_sharpe (their mean), drop.
+    """`table`: a row a configuration: the grid's parameters, trial_id, sharpe (annualised), neighbours, neighbour_sharpe (their mean), drop.
 
     A neighbour differs in one parameter by one step of the values tried. `drop` = sharpe - neighbour_sharpe: large means a needle.
     """

@@ -159,7 +159,8 @@ def _keep_trials(work: Workspace, strategy: str, trials: list[Any]) -> pl.DataFr
     """Add trials to those ever made; the same configuration on the same bars is the same trial."""
     data_hash = work.fingerprint(work.lake.content_hashes("bars"))
     before = TrialRows(work.lake.read("trials", [strategy]), work.lake.read("trial_returns", [strategy]))
-    merged = merge_trials(before, trial_rows(trials, data_hash))
+    year = work.calendar.sessions_per_year
+    merged = merge_trials(before, trial_rows(trials, data_hash, year), year)
     work.lake.write("trials", strategy, merged.trials, {"bars": data_hash})
     work.lake.write("trial_returns", strategy, merged.returns, {"bars": data_hash})
     return merged.trials
@@ -179,7 +180,7 @@ def parameter_sensitivity(work: Workspace, strategies: Sequence[str]) -> StageRe
         tried = evaluate_grid(name, chosen.parameters, chosen.grid, evaluate, datetime.now(UTC)) if chosen.grid else []
         trials = _keep_trials(work, name, tried)
         found = stability(trials)
-        pictures[f"{name}: sensitivity"] = sensitivity_heatmap(found.table, f"{name}: Sharpe ratio a day by parameters")
+        pictures[f"{name}: sensitivity"] = sensitivity_heatmap(found.table, f"{name}: annualised Sharpe ratio by parameters")
         rows.append(trials)
         notes.append(f"{name}: {len(combinations(chosen.grid)) if chosen.grid else 0} combinations, {trials.height} trials ever; {found.summary()}")
         work.progress("parameter sensitivity", number, len(strategies))

@@ -11,7 +11,7 @@
 --   total_return (nullable)
 --   annual_return (nullable)
 --   annual_volatility (nullable)
---   sharpe (nullable)
+--   sharpe: annualised (nullable)
 --   sortino (nullable)
 --   calmar (nullable)
 --   max_drawdown (nullable)
@@ -24,7 +24,9 @@
 --   average_trade_return (nullable)
 --   fees (nullable)
 --   slippage (nullable)
---   exposure (nullable)
+--   exposure: mean_gross_exposure under its former name (nullable)
+--   time_in_market: share of bars at whose close a position was held (nullable)
+--   mean_gross_exposure: mean of gross_exposure / equity (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view backtests as
 select
@@ -52,6 +54,8 @@ select
     fees,
     slippage,
     exposure,
+    time_in_market,
+    mean_gross_exposure,
     partition
 from read_parquet('{lake}/backtests/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by backtest_id;

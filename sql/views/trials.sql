@@ -5,7 +5,7 @@
 --   strategy
 --   parameters: JSON
 --   evaluated_at
---   sharpe: per day (nullable)
+--   sharpe: annualised, as in backtests; null: it never traded (nullable)
 --   observations: days
 --   skew (nullable)
 --   kurtosis (nullable)

@@ -147,7 +147,17 @@ def test_trades_fees_slippage_turnover_and_exposure_by_hand():
     assert (found["trades"], found["win_rate"], found["profit_factor"], found["average_trade_return"]) == (3.0, 1 / 3, 2.0, pytest.approx(0.005))
     assert (found["fees"], found["slippage"]) == (1.75, pytest.approx(2.0))
     assert found["turnover"] == pytest.approx(2_000.0 / 100_000.0 * 2)  # half a year
-    assert found["exposure"] == pytest.approx(0.4)
+    assert found["exposure"] == found["mean_gross_exposure"] == pytest.approx(0.4)
+    assert found["time_in_market"] == 1.0
+
+
+@pytest.mark.parametrize(("held", "rows"), [(1, 2), (3, 4), (63, 80), (0, 5), (7, 7)])
+def test_time_in_the_market_counts_bars_and_exposure_weighs_them(held: int, rows: int):
+    inside = pl.int_range(pl.len()) < held
+    equity = equity_of([100_000.0] * rows).head(rows).with_columns(equity=pl.lit(100_000.0), gross_exposure=pl.when(inside).then(25_000.0).otherwise(0.0))
+    found = backtest_metrics(equity, FILLS.empty(), TRADES.empty(), CALENDAR, 100_000.0)
+    assert found["time_in_market"] == pytest.approx(held / rows)
+    assert found["mean_gross_exposure"] == pytest.approx(0.25 * held / rows)
 
 
 # --- the interval of the Sharpe ratio ---------------------------------------------------------------------------------

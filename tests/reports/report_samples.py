@@ -89,7 +89,11 @@ def monte_carlo(count: int = 120) -> MonteCarlo:
 
 def backtest_row() -> dict:
     numbers = dict(
-        zip(schemas.METRICS, (0.184, 0.151, 0.112, 1.31, 1.92, 1.6, -0.094, 0.21, 4.4, 38.2, 120.0, 0.56, 1.42, 0.0021, 37.4, 96.2, 0.61), strict=True)
+        zip(
+            schemas.METRICS,
+            (0.184, 0.151, 0.112, 1.31, 1.92, 1.6, -0.094, 0.21, 4.4, 38.2, 120.0, 0.56, 1.42, 0.0021, 37.4, 96.2, 0.23, 0.787, 0.23),
+            strict=True,
+        )
     )
     return {
         "backtest_id": "demo-1",
@@ -110,7 +114,7 @@ def trials() -> pl.DataFrame:
         daily = rng.normal(0.0009 - 0.0003 * abs(parameters["fast"] - 10) / 10, 0.01, 200)
         frame = pl.DataFrame({"timestamp": [START + timedelta(days=i) for i in range(200)], "return": daily})
         made.append(Trial("demo", parameters, frame, START + timedelta(days=number)))
-    return trial_rows(made, "data").trials
+    return trial_rows(made, "data", 252).trials
 
 
 def folds(count: int = 6) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from harmony_pipeline.robustness.overfitting import (
     expected_maximum_sharpe,
     minimum_track_record,
     moments,
+    long_run_deviations,
     overfitting_row,
     probabilistic_sharpe,
     returns_matrix,
@@ -39,7 +40,7 @@ def daily(values) -> pl.DataFrame:
 
 
 def rows_of(matrix: np.ndarray, strategy: str = "s"):
-    return trial_rows([Trial(strategy, {"k": i}, daily(matrix[:, i]), DAY) for i in range(matrix.shape[1])], "data")
+    return trial_rows([Trial(strategy, {"k": i}, daily(matrix[:, i]), DAY) for i in range(matrix.shape[1])], "data", 252)
 
 
 def slow_pbo(matrix: np.ndarray, splits: int) -> float:
@@ -208,7 +209,7 @@ def test_trials_of_other_strategies_and_repeats_are_not_counted():
 def test_a_configuration_tried_again_on_more_days_is_one_trial_with_its_latest_returns():
     matrix = noise(200, 4, seed=19)
     before = rows_of(matrix[:150])
-    later = trial_rows([Trial("s", {"k": i}, daily(matrix[:, i]), DAY + timedelta(days=300)) for i in range(4)], "more data")
+    later = trial_rows([Trial("s", {"k": i}, daily(matrix[:, i]), DAY + timedelta(days=300)) for i in range(4)], "more data", 252)
     chosen = daily(matrix[:, 0])
     both = overfitting_row("s", chosen, pl.concat([before.trials, later.trials]), pl.concat([before.returns, later.returns]), SETTINGS)
     assert both["n_trials"].item() == 4
@@ -248,3 +249,92 @@ def test_the_matrix_holds_the_days_that_all_trials_share():
     assert matrix.shape == (25, 3)
     expected = holes.filter(pl.col("trial_id") == first).sort("timestamp")["return"].to_numpy()
     np.testing.assert_array_equal(matrix[:, 0], expected)
+
+
+def test_the_most_volatile_trial_does_not_hide_an_edge():
+    """arch ignores `studentize`: undivided, one trial with t = 4.74 beside 20 of 20 times its volatility gave p = 1."""
+    generator = np.random.default_rng(21)
+    days = 500
+    edge = generator.normal(0.0, 0.001, days)
+    edge += 4.74 / np.sqrt(days) * edge.std(ddof=1) - edge.mean()  # t = 4.74 exactly
+    loud = generator.normal(0.0, 0.02, (days, 20))
+    assert moments(edge).sharpe * np.sqrt(days) == pytest.approx(4.74)
+    assert superior_ability(np.column_stack([edge, loud]), 500, 5) < 0.01
+    quiet = generator.normal(0.0, 0.001, days)
+    assert superior_ability(np.column_stack([quiet - quiet.mean(), loud - loud.mean(axis=0)]), 500, 5) > 0.5
+
+
+def test_the_p_value_does_not_depend_on_the_unit_of_a_trial():
+    matrix = noise(300, 6, seed=22)
+    matrix[:, 1] += 0.0015
+    scaled = matrix * np.array([1.0, 0.01, 100.0, 3.0, 0.5, 20.0])
+    assert superior_ability(matrix, 300, 5) == pytest.approx(superior_ability(scaled, 300, 5), abs=0.01)
+
+
+def test_the_p_value_is_that_of_a_bootstrap_written_out():
+    """Hansen's consistent SPA by plain loops: studentized, recentred where a trial is not hopeless."""
+    rows, block, reps = 240, 15, 800
+    matrix = noise(rows, 5, seed=23) * np.array([1.0, 8.0, 2.0, 0.5, 30.0])
+    matrix[:, 0] += 0.0011
+    matrix[:, 3] -= 0.004
+    means, deviations = matrix.mean(axis=0), long_run_deviations(matrix, block)
+    statistic = max(0.0, float(np.max(means / deviations)))
+    hopeless = means / deviations < -np.sqrt(2.0 * np.log(np.log(rows)) / rows)
+    centre = np.where(hopeless, 0.0, means)
+    generator = np.random.default_rng(9)
+    above = 0
+    for _ in range(reps):
+        chosen = [int(generator.integers(rows))]
+        while len(chosen) < rows:
+            fresh = generator.random() < 1.0 / block
+            chosen.append(int(generator.integers(rows)) if fresh else (chosen[-1] + 1) % rows)
+        above += float(np.max((matrix[chosen].mean(axis=0) - centre) / deviations)) > statistic
+    assert superior_ability(matrix, reps, 5) == pytest.approx(above / reps, abs=0.05)
+    assert 0.02 < above / reps < 0.9
+
+
+def test_the_long_run_deviation_is_that_of_its_definition_and_of_the_bootstrap():
+    generator = np.random.default_rng(24)
+    shocks = generator.normal(size=(400, 2))
+    matrix = shocks.copy()
+    for i in range(1, 400):
+        matrix[i, 1] += 0.5 * matrix[i - 1, 1]  # what came before counts on
+    rows, p = 400, 1.0 / 20
+    centred = matrix - matrix.mean(axis=0)
+    variances = (centred**2).sum(axis=0) / rows
+    for lag in range(1, rows):
+        weight = (1 - lag / rows) * (1 - p) ** lag + lag / rows * (1 - p) ** (rows - lag)
+        variances += 2.0 * weight * (centred[:-lag] * centred[lag:]).sum(axis=0) / rows
+    found = long_run_deviations(matrix, 20)
+    assert found == pytest.approx(np.sqrt(variances), rel=1e-9)
+    assert found[0] == pytest.approx(1.0, rel=0.3)
+    assert found[1] == pytest.approx(2.0, rel=0.3)  # 1 / (1 - 0.5)
+
+
+def test_a_trial_whose_dependence_cancels_its_variance_keeps_its_plain_deviation():
+    matrix = np.column_stack([np.where(np.arange(100) % 2, 0.01, -0.01), noise(100, 1, seed=25)[:, 0]])
+    assert np.isfinite(long_run_deviations(matrix, 10)).all()
+    assert (long_run_deviations(matrix, 10) > 0.0).all()
+    assert 0.0 <= superior_ability(matrix, 100, 5) <= 1.0
+
+
+def test_the_deflated_ratio_uses_trials_by_day_whatever_unit_the_table_holds():
+    matrix = noise(300, 6, seed=26)
+    matrix[:, 2] += 0.002
+    rows = rows_of(matrix)
+    chosen = daily(matrix[:, 2])
+    found = overfitting_row("s", chosen, rows.trials, rows.returns, SETTINGS)
+    sharpes = np.array([moments(matrix[:, i]).sharpe for i in range(6)])
+    assert found["dsr"].item() == pytest.approx(deflated_sharpe(moments(matrix[:, 2]), sharpes, 6))
+    other = rows.trials.with_columns(pl.col("sharpe") / 16.0)
+    assert overfitting_row("s", chosen, other, rows.returns, SETTINGS).equals(found)
+
+
+def test_configurations_that_never_traded_count():
+    matrix = np.column_stack([noise(300, 5, seed=27), np.zeros(300)])
+    rows = rows_of(matrix)
+    found = overfitting_row("s", daily(matrix[:, 0]), rows.trials, rows.returns, SETTINGS).row(0, named=True)
+    assert rows.trials["sharpe"].null_count() == 1
+    assert found["n_trials"] == 6
+    without = overfitting_row("s", daily(matrix[:, 0]), rows_of(matrix[:, :5]).trials, rows.returns, SETTINGS)
+    assert found["dsr"] < without["dsr"].item()

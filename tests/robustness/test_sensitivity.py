@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline import schemas
-from harmony_pipeline.robustness.sensitivity import Trial, combinations, evaluate_grid, merge_trials, stability, trial_id, trial_rows
+from harmony_pipeline.robustness.sensitivity import Trial, TrialRows, combinations, evaluate_grid, merge_trials, stability, trial_id, trial_rows
 
 DAY = datetime(2023, 1, 2, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -58,14 +58,14 @@ def test_every_configuration_is_evaluated_once_over_the_base_parameters():
 
 
 def test_rows_are_the_declared_tables_with_the_numbers_of_the_returns():
-    found = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data")
+    found = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data", 252)
     assert found.trials.schema == pl.Schema(schemas.TRIALS.dtypes)
     assert found.returns.schema == pl.Schema(schemas.TRIAL_RETURNS.dtypes)
     assert found.trials.height == 9
     assert found.returns.height == 9 * 60
     row = found.trials.row(by_predicate=pl.col("trial_id") == trial_id("s", {"fast": 5, "slow": 80}, "data"), named=True)
     values = hill({"fast": 5, "slow": 80})["return"]
-    assert row["sharpe"] == pytest.approx(values.mean() / values.std())
+    assert row["sharpe"] == pytest.approx(values.mean() / values.std() * np.sqrt(252))
     assert row["observations"] == 60
     assert row["evaluated_at"] == NOW
     assert row["skew"] == pytest.approx(values.skew())
@@ -74,26 +74,35 @@ def test_rows_are_the_declared_tables_with_the_numbers_of_the_returns():
 
 
 def test_trying_again_is_no_new_trial_and_the_first_time_stays():
-    first = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data")
-    again = trial_rows(evaluate_grid("s", {}, {"fast": (10, 20), "slow": (60,)}, hill, NOW + timedelta(days=9)), "data")
-    both = merge_trials(first, again)
+    first = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data", 252)
+    again = trial_rows(evaluate_grid("s", {}, {"fast": (10, 20), "slow": (60,)}, hill, NOW + timedelta(days=9)), "data", 252)
+    both = merge_trials(first, again, 252)
     assert both.trials.height == 10
     assert both.returns.select("trial_id", "timestamp").is_unique().all()
     assert both.trials.filter(pl.col("trial_id").is_in(first.trials["trial_id"].to_list())).equals(first.trials)
-    assert merge_trials(both, first).trials.equals(both.trials)
-    assert merge_trials(both, first).returns.equals(both.returns)
+    assert merge_trials(both, first, 252).trials.equals(both.trials)
+    assert merge_trials(both, first, 252).returns.equals(both.returns)
+
+
+def test_rows_in_another_unit_are_put_right_when_trials_are_merged():
+    first = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data", 252)
+    by_day = first.trials.with_columns(pl.col("sharpe") / np.sqrt(252))
+    merged = merge_trials(TrialRows(by_day, first.returns), first, 252)
+    assert merged.trials.equals(first.trials)
+    around_the_clock = merge_trials(first, first, 365).trials["sharpe"]
+    assert around_the_clock.to_list() == pytest.approx((first.trials["sharpe"] * np.sqrt(365 / 252)).to_list())
 
 
 def test_a_trial_that_never_traded_has_no_sharpe_but_is_counted():
     flat = series(0.0).with_columns(pl.lit(0.0).alias("return"))
-    found = trial_rows([Trial("s", {"a": 1}, flat, NOW), Trial("s", {"a": 2}, flat.clear(), NOW)], "d").trials
+    found = trial_rows([Trial("s", {"a": 1}, flat, NOW), Trial("s", {"a": 2}, flat.clear(), NOW)], "d", 252).trials
     assert found.height == 2
     assert found["sharpe"].to_list() == [None, None]
-    assert trial_rows([], "d").trials.equals(schemas.TRIALS.empty())
+    assert trial_rows([], "d", 252).trials.equals(schemas.TRIALS.empty())
 
 
 def test_neighbours_differ_by_one_step_in_one_parameter():
-    found = stability(trial_rows(evaluate_grid("s", {"fixed": 1}, GRID, hill, NOW), "data").trials)
+    found = stability(trial_rows(evaluate_grid("s", {"fixed": 1}, GRID, hill, NOW), "data", 252).trials)
     assert found.parameters == ("fast", "slow")
     counts = {(row["fast"], row["slow"]): row["neighbours"] for row in found.table.iter_rows(named=True)}
     assert counts[(10, 60)] == 4
@@ -112,13 +121,13 @@ def test_neighbours_differ_by_one_step_in_one_parameter():
 
 def test_the_heat_table_lays_two_parameters_out_in_their_natural_order():
     grid = {"fast": (20, 5, 100), "slow": (80, 40)}
-    heat = stability(trial_rows(evaluate_grid("s", {}, grid, hill, NOW), "d").trials).heat("fast", "slow")
+    heat = stability(trial_rows(evaluate_grid("s", {}, grid, hill, NOW), "d", 252).trials).heat("fast", "slow")
     assert heat.columns == ["slow", "5", "20", "100"]
     assert heat["slow"].to_list() == [40, 80]
 
 
 def test_stability_of_one_trial_and_of_none_has_no_neighbours():
-    one = stability(trial_rows([Trial("s", {"a": 1}, series(0.01), NOW)], "d").trials)
+    one = stability(trial_rows([Trial("s", {"a": 1}, series(0.01), NOW)], "d", 252).trials)
     assert one.table["neighbours"].to_list() == [0]
     assert one.parameters == ()
     assert one.summary()["best_neighbour_sharpe"] is None
@@ -127,6 +136,6 @@ def test_stability_of_one_trial_and_of_none_has_no_neighbours():
 
 def test_a_parameter_that_some_trials_lack_or_that_is_text_is_stepped_along_too():
     trials = [Trial("s", parameters, series(0.001, seed), NOW) for seed, parameters in enumerate([{"a": 1}, {"a": 1, "m": "x"}, {"a": 2, "m": "y"}])]
-    found = stability(trial_rows(trials, "d").trials)
+    found = stability(trial_rows(trials, "d", 252).trials)
     assert found.parameters == ("a", "m")
     assert found.table.height == 3
