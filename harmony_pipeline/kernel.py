@@ -29,7 +29,7 @@ _naming = threading.Lock()  # numba takes the cache folder from a global
 def kernel(function: F) -> F:
     """Compile `function` with Harmony's flags; `function.py_func` is the plain Python one."""
     compiled: Any = numba.njit(**_FLAGS)(function)
-    compiled._cache = _CacheOnFirstUse(compiled.py_func)  # noqa: SLF001 - cache=True would name the folder now
+    compiled._cache = _CacheOnFirstUse(compiled.py_func)
     kept: F = compiled
     return kept
 

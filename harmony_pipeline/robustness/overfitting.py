@@ -206,7 +206,8 @@ def long_run_deviations(matrix: Floats, block: int) -> Floats:
     lag, stay = np.arange(1, rows) / rows, 1.0 - 1.0 / block
     weights = (1.0 - lag) * stay ** np.arange(1, rows) + lag * stay ** np.arange(rows - 1, 0, -1)
     variances = covariances[0] + 2.0 * weights @ covariances[1:]
-    return np.sqrt(np.where(variances > 1e-6 * covariances[0], variances, covariances[0]))
+    deviations: Floats = np.sqrt(np.where(variances > 1e-6 * covariances[0], variances, covariances[0]))
+    return deviations
 
 
 def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, trial_returns: pl.DataFrame, settings: OverfittingSettings) -> pl.DataFrame:
