@@ -61,7 +61,7 @@ def measure(symbols: int, rows: int, exits: str, every: int) -> None:
     for _ in range(3):
         working = state.copy()
         begun = time.perf_counter()
-        logs = simulator._simulate(packed, due, rules.record, working)
+        logs = simulator._simulate(packed, due, rules, working)
         kernel.append(time.perf_counter() - begun)
         begun = time.perf_counter()
         simulator.run_backtest(bars, signals, actions, rules, CLOCK, "1Min")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.backtest.portfolio import INTENTS_A_DECISION, INTENTS_A_REPORT, apply_dividend, apply_report, apply_split, decide, mark
 from harmony_pipeline.execution.exchange import MAX_REPORTS, match_open, match_range, split_orders, status_after, submit
-from harmony_pipeline.execution.records import ENTRY, EXIT, FILL, OPEN, ORDER, REFUSED, REPORT, SPLIT, STOP, Record, Records, records
+from harmony_pipeline.execution.records import ENTRY, EXIT, FILL, NO_REASON, OPEN, ORDER, REFUSED, REPORT, SPLIT, STOP, Record, Records, records
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
@@ -35,7 +35,7 @@ def run(
     account_: Records,
     orders: Records,
     keys: NDArray[np.uint64],
-    rules_: Records,
+    rules: Records,
     bars: Records,
     actions: Records,
     next_action: NDArray[np.int64],
@@ -50,8 +50,9 @@ def run(
     """Run from bar `at[NEXT_BAR]` until the bars end or a log is nearly full; `at` is moved on, so the driver makes room and calls again.
 
     `bars` is sorted by (at, symbol). `next_action[s]` points at the first action of symbol s that is not behind; it is moved on too.
+    `rules[s]` are the rules of symbol s.
     """
-    account, rules = account_[0], rules_[0]
+    account = account_[0]
     first: Any = np.int64(0)  # a plain 0 would be a type of its own to numba, and compile everything below twice
     room = LOG_ROWS_A_SYMBOL * len(positions)
     i = at[NEXT_BAR]
@@ -71,14 +72,14 @@ def run(
             if due < len(actions) and actions[due]["symbol"] == symbol and actions[due]["date"] <= bar["date"]:
                 _act(positions, account, orders, keys, rules, bar, actions, next_action, intents, reports, order_log, fill_log, trade_log, at)
             if orders[symbol, EXIT]["status"] == OPEN or orders[symbol, ENTRY]["status"] == OPEN:
-                n = match_open(orders, keys, rules, bar, reports, first)
+                n = match_open(orders, keys, rules[symbol], bar, reports, first)
                 _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
             if orders[symbol, STOP]["status"] == OPEN:
-                n = match_range(orders, keys, rules, bar, reports, first)
+                n = match_range(orders, keys, rules[symbol], bar, reports, first)
                 if n > 0:
                     _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
-            mark(position, account, bar)
-        check_breakers(rules, account)
+            mark(position, account, rules[symbol], bar)
+        check_breakers(rules[0], account)
         row = equity_log[at[EQUITIES]]
         row["at"] = bars[i]["at"]
         row["equity"] = account["equity"]
@@ -100,7 +101,7 @@ def _act(
     account: Record,
     orders: Records,
     keys: NDArray[np.uint64],
-    rules: Record,
+    rules: Records,
     bar: Record,
     actions: Records,
     next_action: NDArray[np.int64],
@@ -118,11 +119,11 @@ def _act(
     while k < len(actions) and actions[k]["symbol"] == symbol and actions[k]["date"] <= bar["date"]:
         if actions[k]["date"] > positions[symbol]["last_date"]:
             if actions[k]["kind"] == SPLIT:
-                n = split_orders(orders, rules, symbol, actions[k]["value"], bar["at"], reports, first)
+                n = split_orders(orders, rules[symbol], symbol, actions[k]["value"], bar["at"], reports, first)
                 _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
-                at[TRADES] = apply_split(positions[symbol], account, rules, actions[k]["value"], bar, trade_log, at[TRADES])
+                at[TRADES] = apply_split(positions[symbol], account, rules[symbol], actions[k]["value"], bar, trade_log, at[TRADES])
             else:
-                apply_dividend(positions[symbol], account, actions[k]["value"])
+                apply_dividend(positions[symbol], account, rules[symbol], actions[k]["value"])
         k += 1
     next_action[symbol] = k
 
@@ -133,7 +134,7 @@ def _hear(
     account: Record,
     orders: Records,
     keys: NDArray[np.uint64],
-    rules: Record,
+    rules: Records,
     intents: Records,
     reports: Records,
     n: int,
@@ -149,13 +150,15 @@ def _hear(
         order = order_log[report["ticket"]]
         order["fills"] = report["number"]
         order["status"] = status_after(report["number"], report["kind"], report["closed"])
+        if report["reason"] != NO_REASON:
+            order["reason"] = report["reason"]
         if report["kind"] == FILL:
             fill_log[at[FILLS]] = report
             at[FILLS] += 1
-        count, at[TRADES] = apply_report(positions, account, rules, report, intents, first, trade_log, at[TRADES])
+        count, at[TRADES] = apply_report(positions, account, rules[report["symbol"]], report, intents, first, trade_log, at[TRADES])
         for j in range(count):
             _log_order(intents[j], order_log, at)
-            submit(orders, keys, rules, intents[j], reports, n)
+            submit(orders, keys, rules[intents[j]["symbol"]], intents[j], reports, n)
 
 
 @kernel
@@ -164,7 +167,7 @@ def _send(
     account: Record,
     orders: Records,
     keys: NDArray[np.uint64],
-    rules: Record,
+    rules: Records,
     intents: Records,
     count: int,
     reports: Records,
@@ -178,7 +181,7 @@ def _send(
     for k in range(count):
         if intents[k]["status"] == OPEN or intents[k]["status"] == REFUSED:
             _log_order(intents[k], order_log, at)
-        n = submit(orders, keys, rules, intents[k], reports, first)
+        n = submit(orders, keys, rules[intents[k]["symbol"]], intents[k], reports, first)
         # An answer to a submission is a rejection or a cancellation: it never calls for a new intent, so `intents` may be shared.
         if n > 0:
             _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)

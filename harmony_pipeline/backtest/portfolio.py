@@ -5,7 +5,8 @@ It lives in the backtest room because session may import backtest; the exchange 
 The law: money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a dividend or cash in lieu), and a decision made at
 the end of a bar uses nothing later than that bar.
 
-The protocol. At one timestamp, for all symbols with a regular bar there, in symbol order (`rules`, `account` and `bar` are single records):
+The protocol. At one timestamp, for all symbols with a regular bar there, in symbol order (`account` and `bar` are single records, `rules`
+the record of the symbol at hand; `decide` takes those of all symbols):
 
     open_session(account, date)                                   risk/breakers.py; once
     for each bar:
@@ -15,7 +16,7 @@ The protocol. At one timestamp, for all symbols with a regular bar there, in sym
       match_open  -> apply_report for each report -> each intent to submit
       match_range -> apply_report for each report -> each intent to submit
       mark(...)
-    check_breakers(rules, account)                                risk/breakers.py; once; then the equity row
+    check_breakers(rules[0], account)                             risk/breakers.py; once; then the equity row
     decide(...) -> each intent, in order, to submit -> apply_report for each report
 
 An entry that is filled makes the two legs of its bracket as intents at once, so that they meet the same bar's range. `apply_report` writes at most 2 intents
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony_pipeline.backtest.positions import average_exit, close_trade, enter, leave, restate, revalue
-from harmony_pipeline.execution.costs import LEAST_PRICE, floor_to_lot, notional
+from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.records import (
     ACCOUNT,
     BEFORE_EVERYTHING,
@@ -62,6 +63,7 @@ from harmony_pipeline.execution.records import (
     records_to_lists,
 )
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import floor_to_lot
 from harmony_pipeline.market.trading_rules import barrier_levels
 from harmony_pipeline.risk.limits import permitted_entry
 
@@ -112,9 +114,9 @@ class PortfolioState:
 
 
 @kernel
-def apply_dividend(position: Record, account: Record, value: float) -> None:
+def apply_dividend(position: Record, account: Record, rules: Record, value: float) -> None:
     """Cash of `value` a share held before the ex-date's open; a short position pays it."""
-    amount = notional(value, position["quantity"])
+    amount = notional(value * rules["multiplier"], position["quantity"])
     account["cash"] += amount
     position["cash_flow"] += amount
 
@@ -127,11 +129,11 @@ def apply_split(position: Record, account: Record, rules: Record, ratio: float, 
     exact = math.fabs(position["quantity"]) * ratio
     whole = floor_to_lot(exact, rules["lot_size"])
     fraction = max(0.0, exact - whole)
-    amount = position["side"] * notional(bar["open"], fraction)
+    amount = position["side"] * notional(bar["open"] * rules["multiplier"], fraction)
     account["cash"] += amount
     position["cash_flow"] += amount
     position["quantity"] = position["side"] * whole
-    revalue(position, account, bar["open"])
+    revalue(position, account, rules, bar["open"])
     if whole > 0.0:
         restate(position, account)
         return n_trades
@@ -173,22 +175,22 @@ def apply_report(
 
 
 @kernel
-def mark(position: Record, account: Record, bar: Record) -> None:
+def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     """Value the position at the bar's close and count the bar. Exactly once for each regular bar of the symbol."""
     position["last_price"] = bar["close"]
     position["last_date"] = bar["date"]
     if position["quantity"] != 0.0:
         position["bars_held"] += 1
-        revalue(position, account, bar["close"])
+        revalue(position, account, rules, bar["close"])
         restate(position, account)
     account["equity"] = account["cash"] + account["net_value"]
 
 
 @kernel
-def decide(positions: Records, account: Record, rules: Record, bars: Records, start: int, stop: int, intents: Records, n: int) -> int:
+def decide(positions: Records, account: Record, rules: Records, bars: Records, start: int, stop: int, intents: Records, n: int) -> int:
     """Everything decided at the end of the bars `bars[start:stop]` of one timestamp: breakers, then exits, then entries in symbol order. Returns the new n.
 
-    Intents come in the order in which they must be submitted. Every refused entry is an intent too, with the limit's name as its reason.
+    `rules` has one record a symbol. Intents come in the order in which they must be submitted. Every refused entry is an intent too, with the limit's name as its reason.
     """
     end = bars[start]["end"]
     if account["tripped"] == 1:
@@ -198,16 +200,16 @@ def decide(positions: Records, account: Record, rules: Record, bars: Records, st
                 n = _cancel(symbol, ENTRY, end, intents, n)
     if account["halted"] == 1 and account["counted"] > 0:  # symbols without a bar now are closed at their next one
         for symbol in range(len(positions)):
-            n = _decide_exit(positions[symbol], account, rules, symbol, end, NO_SIGNAL, end, intents, n)
+            n = _decide_exit(positions[symbol], account, rules[symbol], symbol, end, NO_SIGNAL, end, intents, n)
     else:
         for i in range(start, stop):
             bar = bars[i]
             position = positions[bar["symbol"]]
             if position["quantity"] != 0.0 and position["exit_working"] == 0:
-                n = _decide_exit(position, account, rules, bar["symbol"], bar["at"], bar["signal"], bar["end"], intents, n)
+                n = _decide_exit(position, account, rules[bar["symbol"]], bar["symbol"], bar["at"], bar["signal"], bar["end"], intents, n)
     for i in range(start, stop):
         if (bars[i]["signal"] == 1 or bars[i]["signal"] == -1) and positions[bars[i]["symbol"]]["entry_working"] == 0:
-            n = _decide_entry(positions[bars[i]["symbol"]], account, rules, bars[i], intents, n)
+            n = _decide_entry(positions[bars[i]["symbol"]], account, rules[bars[i]["symbol"]], bars[i], intents, n)
     return n
 
 
@@ -274,7 +276,7 @@ def _decide_entry(position: Record, account: Record, rules: Record, bar: Record,
     if quantity > 0.0:
         position["entry_working"] = 1
         position["pending_side"] = bar["signal"]
-        position["pending_value"] = bar["signal"] * notional(bar["close"], quantity)
+        position["pending_value"] = bar["signal"] * notional(bar["close"] * rules["multiplier"], quantity)
         position["pending_at"] = bar["end"]
         position["pending_signal_at"] = bar["at"]
         position["pending_volatility"] = bar["volatility"]
@@ -299,11 +301,11 @@ def _bracket(position: Record, rules: Record, report: Record, intents: Records, 
         return n
     side = position["side"]
     upper, lower = barrier_levels(
-        side, position["entry_reference"], position["volatility"], rules["horizon"], rules["profit_take"], rules["stop_loss"], rules["minimum_barrier_bps"]
-    )
-    # A very wide barrier may lie below zero, where it is never reached; as an order it needs a price.
-    position["take_level"] = max(upper if side > 0 else lower, LEAST_PRICE)
-    position["stop_level"] = max(lower if side > 0 else upper, LEAST_PRICE)
+        rules, side, position["entry_reference"], position["volatility"], rules["horizon"], rules["profit_take"], rules["stop_loss"],
+        rules["minimum_barrier_bps"],
+    )  # fmt: skip
+    position["take_level"] = upper if side > 0 else lower
+    position["stop_level"] = lower if side > 0 else upper
     position["legs_working"] = 1
     n = _leg(position, report, STOP, position["stop_level"], BY_STOP, intents, n)
     return _leg(position, report, TAKE, position["take_level"], BY_TAKE, intents, n)

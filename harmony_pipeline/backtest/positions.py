@@ -4,15 +4,16 @@ The law: cash moves by exactly the money units that are added to the round trip'
 account's exposure sums are always those of its positions, kept by exact differences.
 """
 
-from harmony_pipeline.execution.costs import notional, to_lot
+from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.records import NO_MODEL, Record, Records
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import to_lot
 
 
 @kernel
 def enter(position: Record, account: Record, rules: Record, report: Record) -> None:
     """Open the round trip, or add to it when a broker fills one entry in several parts."""
-    value = notional(report["price"], report["quantity"])
+    value = notional(report["price"] * rules["multiplier"], report["quantity"])
     if position["side"] == 0:
         position["side"] = report["side"]
         position["entry_at"] = position["pending_at"]
@@ -28,7 +29,7 @@ def enter(position: Record, account: Record, rules: Record, report: Record) -> N
     position["entry_quantity"] = total
     position["entry_value"] += value
     position["quantity"] = to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
-    _pay(position, account, -report["side"] * value, report)
+    _pay(position, account, rules, -report["side"] * value, report)
 
 
 @kernel
@@ -36,16 +37,16 @@ def leave(position: Record, account: Record, rules: Record, report: Record) -> N
     """Take the fill of an exit or a leg into the books; the trade is closed by `close_trade` when nothing is left."""
     position["quantity"] = to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
     average_exit(position, report["price"], report["quantity"])
-    _pay(position, account, -report["side"] * notional(report["price"], report["quantity"]), report)
+    _pay(position, account, rules, -report["side"] * notional(report["price"] * rules["multiplier"], report["quantity"]), report)
 
 
 @kernel
-def _pay(position: Record, account: Record, amount: int, report: Record) -> None:
+def _pay(position: Record, account: Record, rules: Record, amount: int, report: Record) -> None:
     account["cash"] += amount - report["fee"]
     position["cash_flow"] += amount - report["fee"]
     position["fees"] += report["fee"]
-    position["slippage"] += report["slippage"] * report["quantity"]
-    revalue(position, account, report["price"])
+    position["slippage"] += report["slippage"] * rules["multiplier"] * report["quantity"]
+    revalue(position, account, rules, report["price"])
 
 
 @kernel
@@ -74,7 +75,7 @@ def close_trade(position: Record, account: Record, symbol: int, at: int, trades:
     trade["pnl"] = position["cash_flow"]
     trade["entry_value"] = position["entry_value"]
     trade["model"] = position["model"]
-    revalue(position, account, 0.0)
+    _set_value(position, account, 0)
     position["quantity"] = position["entry_price"] = position["entry_reference"] = position["entry_factor"] = position["entry_quantity"] = 0.0
     position["stop_level"] = position["take_level"] = position["volatility"] = position["exit_quantity"] = position["exit_price"] = position["slippage"] = 0.0
     position["side"] = position["entry_at"] = position["entry_bar"] = position["entry_signal_at"] = position["entry_value"] = position["exit_reason"] = 0
@@ -85,9 +86,13 @@ def close_trade(position: Record, account: Record, symbol: int, at: int, trades:
 
 
 @kernel
-def revalue(position: Record, account: Record, price: float) -> None:
+def revalue(position: Record, account: Record, rules: Record, price: float) -> None:
     """Value the position at `price`, and the account's net and gross with it."""
-    value = notional(price, position["quantity"])
+    _set_value(position, account, notional(price * rules["multiplier"], position["quantity"]))
+
+
+@kernel
+def _set_value(position: Record, account: Record, value: int) -> None:
     account["net_value"] += value - position["value"]
     account["gross_value"] += abs(value) - abs(position["value"])
     position["value"] = value

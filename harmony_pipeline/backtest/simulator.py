@@ -8,8 +8,9 @@ opened from a state can be compared with the backtest of its day, order by order
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def run_backtest(
     opening_equity = int(start.portfolio.account["equity"][0])
     now = start.extended(table["symbol"].unique().to_list(), models)
     packed = _packed(table, now)
-    logs = _simulate(packed, _due(actions, now), rules.record, now)
+    logs = _simulate(packed, _due(actions, now), rules, now)
     ends = packed["end"][-1] if len(packed) else 0
     orders = orders_table(logs.orders, now, backtest_id)
     fills = fills_table(logs.fills, logs.orders, now, backtest_id)
@@ -178,8 +179,8 @@ def _due(actions: pl.DataFrame, state: TradingState) -> Records:
     return due
 
 
-def _simulate(bars: Records, actions: Records, rules: Records, state: TradingState) -> _Logs:
-    """Run the compiled loop over all bars, changing `state` in place."""
+def _simulate(bars: Records, actions: Records, rules: TradingRules, state: TradingState) -> _Logs:
+    """Run the compiled loop over all bars, changing `state` in place. Where the terms of an instrument change, it goes on with new records."""
     count = len(state.symbols)
     intents, reports = loop.scratch(count)
     carried = state.exchange.orders[state.exchange.orders["status"] == OPEN]
@@ -191,16 +192,28 @@ def _simulate(bars: Records, actions: Records, rules: Records, state: TradingSta
     at = np.zeros(5, dtype=np.int64)
     _carry(state, carried, logs, at)
     next_action = np.searchsorted(actions["symbol"], np.arange(count)).astype(np.int64)
-    while at[loop.NEXT_BAR] < len(bars):
-        loop.run(
-            state.portfolio.positions, state.portfolio.account, state.exchange.orders, state.exchange.keys, rules, bars, actions, next_action,
-            intents, reports, logs.orders, logs.fills, logs.trades, logs.equity, at,
-        )  # fmt: skip
-        logs.orders, logs.fills, logs.trades = (
-            _roomier(log, int(at[used]), spare) for log, used in ((logs.orders, loop.ORDERS), (logs.fills, loop.FILLS), (logs.trades, loop.TRADES))
-        )
+    for stop, records_of_symbols in _stretches(bars, rules, state.symbols):
+        while at[loop.NEXT_BAR] < stop:
+            loop.run(
+                state.portfolio.positions, state.portfolio.account, state.exchange.orders, state.exchange.keys, records_of_symbols, bars[:stop], actions,
+                next_action, intents, reports, logs.orders, logs.fills, logs.trades, logs.equity, at,
+            )  # fmt: skip
+            logs.orders, logs.fills, logs.trades = (
+                _roomier(log, int(at[used]), spare) for log, used in ((logs.orders, loop.ORDERS), (logs.fills, loop.FILLS), (logs.trades, loop.TRADES))
+            )
     logs.orders, logs.fills, logs.trades = logs.orders[: at[loop.ORDERS]], logs.fills[: at[loop.FILLS]], logs.trades[: at[loop.TRADES]]
     return logs
+
+
+def _stretches(bars: Records, rules: TradingRules, symbols: Sequence[str]) -> Iterator[tuple[int, Records]]:
+    """(end, RULES records) of each run of bars within which no instrument changes: by the session date of the bars, which never falls."""
+    if not len(bars):
+        return
+    first = date(1970, 1, 1) + timedelta(days=int(bars["date"][0]))
+    changes = [day for day in rules.changes(symbols) if day > first]
+    stops = np.searchsorted(bars["date"], [(day - date(1970, 1, 1)).days for day in changes]).tolist()
+    for day, stop in zip([first, *changes], [*stops, len(bars)], strict=True):
+        yield stop, rules.records(symbols, day)
 
 
 def _carry(state: TradingState, carried: Records, logs: _Logs, at: NDArray[np.int64]) -> None:

@@ -10,7 +10,7 @@ For every regular bar of a symbol the driver calls, in this order,
     match_range    bracket legs against open, high, low; legs of an entry filled at this very open included
 
 and hands every report to the portfolio before the next call. After the portfolio has decided, each intent goes to `submit`. A kernel writes reports into
-`reports[n:]` and returns the new n; one call writes at most MAX_REPORTS. `rules` is one RULES record, `bar` one BAR record.
+`reports[n:]` and returns the new n; one call writes at most MAX_REPORTS. `rules` is the RULES record of the symbol, `bar` one BAR record.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.execution.costs import floor_to_lot
 from harmony_pipeline.execution.luck import symbol_keys
-from harmony_pipeline.execution.matching import fillable, is_rejected, write_fill
+from harmony_pipeline.execution.matching import fillable, is_rejected, why_unfilled, write_fill
 from harmony_pipeline.execution.records import (
     CANCEL,
     CANCELED,
@@ -30,6 +29,7 @@ from harmony_pipeline.execution.records import (
     EXIT,
     EXPIRE,
     FILLED,
+    NO_REASON,
     NONE,
     OPEN,
     ORDER,
@@ -47,6 +47,7 @@ from harmony_pipeline.execution.records import (
     records_to_lists,
 )
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import floor_to_lot
 from harmony_pipeline.market.trading_rules import NOTHING, exit_at_bar, level_now
 from harmony_pipeline.market.trading_rules import STOP as TOUCHED_STOP
 
@@ -94,13 +95,13 @@ def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Rec
     if intent["status"] == REFUSED:
         return n
     if intent["status"] == CANCELED:
-        return _close(slot, CANCEL, intent["decided_at"], reports, n) if slot["status"] == OPEN else n
+        return _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON) if slot["status"] == OPEN else n
     orders[intent["symbol"], intent["role"]] = intent
     if intent["role"] == ENTRY or intent["role"] == EXIT:
         if is_rejected(rules, keys[intent["symbol"]], intent):
-            return _close(slot, REJECT, intent["decided_at"], reports, n)
+            return _close(slot, REJECT, intent["decided_at"], reports, n, NO_REASON)
         if intent["after_exit"] == 1 and orders[intent["symbol"], EXIT]["status"] != OPEN:
-            return _close(slot, CANCEL, intent["decided_at"], reports, n)
+            return _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
     return n
 
 
@@ -118,12 +119,12 @@ def match_open(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Re
     entry = orders[symbol, ENTRY]
     if entry["status"] == OPEN and entry["decided_at"] <= bar["at"]:
         if entry["after_exit"] == 1 and leaving["status"] == OPEN:
-            return _close(entry, CANCEL, bar["at"], reports, n)  # the old position could not be closed at this open
+            return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)  # the old position could not be closed at this open
         quantity = fillable(rules, keys[symbol], entry, bar, taken)
         if quantity > 0.0:
             n = _fill(rules, entry, bar, quantity, bar["open"], False, reports, n)
         if entry["status"] == OPEN:
-            n = _close(entry, EXPIRE, bar["at"], reports, n)
+            n = _close(entry, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
     return n
 
 
@@ -146,8 +147,8 @@ def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: R
     if quantity > 0.0:
         n = _fill(rules, leg, bar, quantity, reference, not stopped, reports, n)
     if leg["status"] == OPEN:
-        n = _close(leg, EXPIRE, bar["at"], reports, n)
-    return _close(other, CANCEL, bar["at"], reports, n)
+        n = _close(leg, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, 0.0))
+    return _close(other, CANCEL, bar["at"], reports, n, NO_REASON)
 
 
 @kernel
@@ -158,7 +159,7 @@ def split_orders(orders: Records, rules: Record, symbol: int, ratio: float, at: 
         if order["status"] == OPEN:
             order["remaining"] = floor_to_lot(order["remaining"] * ratio, rules["lot_size"])
             if order["remaining"] <= 0.0:
-                n = _close(order, CANCEL, at, reports, n)
+                n = _close(order, CANCEL, at, reports, n, NO_REASON)
     return n
 
 
@@ -186,13 +187,14 @@ def _fill(rules: Record, order: Record, bar: Record, quantity: float, reference:
 
 
 @kernel
-def _close(order: Record, kind: int, at: int, reports: Records, n: int) -> int:
-    """Stop working an order and say so; nothing filled in this report."""
+def _close(order: Record, kind: int, at: int, reports: Records, n: int, reason: int) -> int:
+    """Stop working an order and say so; nothing filled in this report. `reason` is kept when nothing of it ever filled."""
     order["status"] = NONE
     report = reports[n]
     report["kind"] = kind
     report["quantity"] = 0.0
     report["number"] = order["fills"]
+    report["reason"] = reason if order["fills"] == 0 else NO_REASON
     _address(report, order, at)
     return n + 1
 

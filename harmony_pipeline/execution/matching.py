@@ -1,17 +1,18 @@
 """How one working order meets one bar: how much of it fills, at which price, at what cost.
 
-The law: never more than max_participation of the bar's volume on one side, never a better price than the bar offered, and chance only by key. Market
-orders meet the bar at its open; the legs of a bracket meet its open, high and low by `market.trading_rules.exit_at_bar`.
+The law: never more than max_participation of the bar's volume on one side where volume binds, never a better price than the bar offered, every price on
+the tick, and chance only by key. Market orders meet the bar at its open; the legs of a bracket meet its open, high and low by `market.trading_rules.exit_at_bar`.
 """
 
 import math
 
 import numpy as np
 
-from harmony_pipeline.execution.costs import fee, floor_to_lot, taker_price
+from harmony_pipeline.execution.costs import against_us, fee, participation_binds, taker_price
 from harmony_pipeline.execution.luck import FRACTION_DRAW, PARTIAL_DRAW, REJECTED_DRAW, uniform
-from harmony_pipeline.execution.records import FILL, Record
+from harmony_pipeline.execution.records import FILL, MAX_PARTICIPATION, NO_REASON, NO_VOLUME, Record
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import floor_to_lot, to_lot
 
 
 @kernel
@@ -28,8 +29,7 @@ def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: f
     `taken`: shares that another order on the same side has taken from this bar already; both share one allowance.
     """
     lot = rules["lot_size"]
-    volume = bar["volume"] if bar["volume"] > 0.0 else 0.0
-    quantity: float = min(order["remaining"], floor_to_lot(max(rules["max_participation"] * volume - taken, 0.0), lot))
+    quantity: float = min(order["remaining"], _allowance(rules, bar, taken)) if participation_binds(rules, bar["volume"]) else order["remaining"]
     chance = rules["partial_fill_probability"]
     if chance > 0.0 and uniform(rules["seed"], key, bar["at"], order["role"], PARTIAL_DRAW) < chance:
         quantity = floor_to_lot(quantity * uniform(rules["seed"], key, bar["at"], order["role"], FRACTION_DRAW), lot)
@@ -37,10 +37,30 @@ def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: f
 
 
 @kernel
+def _allowance(rules: Record, bar: Record, taken: float) -> float:
+    """What one side may take of the bar in whole lots, beyond what it has taken."""
+    volume = bar["volume"] if bar["volume"] > 0.0 else 0.0
+    return floor_to_lot(max(rules["max_participation"] * volume - taken, 0.0), rules["lot_size"])
+
+
+@kernel
+def why_unfilled(rules: Record, bar: Record, taken: float) -> int:
+    """Why `bar` fills nothing of an order: it had no volume, or participation leaves less than a lot; NO_REASON when only chance can be to blame."""
+    if not participation_binds(rules, bar["volume"]):
+        return NO_REASON
+    if not bar["volume"] > 0.0:
+        return NO_VOLUME
+    return MAX_PARTICIPATION if _allowance(rules, bar, taken) <= 0.0 else NO_REASON
+
+
+@kernel
 def write_fill(rules: Record, order: Record, bar: Record, quantity: float, reference: float, maker: bool, report: Record) -> None:
     """Fill `quantity` > 0 shares of `order` at `reference` before costs: write the report, reduce what remains."""
-    price = reference if maker else taker_price(rules, order["side"], reference, order["volatility"], quantity, bar["volume"])
-    order["remaining"] -= quantity
+    if maker:  # a level that a dividend moved off the tick is filled at the next tick against us
+        price = against_us(rules, order["side"], reference)
+    else:
+        price = taker_price(rules, order["side"], reference, order["volatility"], quantity, bar["volume"])
+    order["remaining"] = to_lot(order["remaining"] - quantity, rules["lot_size"])
     order["fills"] += 1
     report["kind"] = FILL
     report["quantity"] = quantity
@@ -51,3 +71,4 @@ def write_fill(rules: Record, order: Record, bar: Record, quantity: float, refer
     report["maker"] = 1 if maker else 0
     report["factor"] = bar["factor"]
     report["number"] = order["fills"]
+    report["reason"] = NO_REASON

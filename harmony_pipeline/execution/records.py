@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmony_pipeline.market.price_grid import TICK_FIELDS
+
 Records = NDArray[np.void]
 Record = Any  # one element of a Records array: a view that kernels read and write by field name
 
@@ -35,10 +37,12 @@ REASON_NAMES = (
     "", "signal", "stop", "take", "vertical", "drawdown_breaker", "unprotected", "cash_in_lieu", "flatten",
     "bad_input", "allow_short", "max_drawdown", "max_daily_loss", "max_open_positions", "no_edge", "max_position",
     "max_gross_exposure", "max_net_exposure", "lot_size", "minimum_order_value",
+    "no_volume", "max_participation", "shortable", "minimum_quantity", "minimum_notional", "tick_size",
 )  # fmt: skip
 NO_REASON, BY_SIGNAL, BY_STOP, BY_TAKE, BY_VERTICAL, BY_DRAWDOWN, BY_UNPROTECTED, BY_CASH_IN_LIEU, BY_FLATTEN = range(9)
 BAD_INPUT, ALLOW_SHORT, MAX_DRAWDOWN, MAX_DAILY_LOSS, MAX_OPEN_POSITIONS, NO_EDGE, MAX_POSITION = range(9, 16)
 MAX_GROSS_EXPOSURE, MAX_NET_EXPOSURE, LOT_SIZE, MINIMUM_ORDER_VALUE = range(16, 20)
+NO_VOLUME, MAX_PARTICIPATION, SHORTABLE, MINIMUM_QUANTITY, MINIMUM_NOTIONAL, TICK_SIZE = range(20, 26)
 
 NO_SIGNAL = 2  # bar["signal"] when no signal row exists for that bar; -1, 0, 1 otherwise
 NO_MODEL = -1
@@ -49,7 +53,11 @@ RULES = np.dtype(
     [
         # costs
         ("half_spread_bps", "f8"), ("impact_coefficient", "f8"), ("fee_bps", "f8"), ("fee_per_share", "f8"), ("sell_fee_bps", "f8"),
-        ("max_participation", "f8"), ("lot_size", "f8"),
+        ("max_participation", "f8"),
+        # the symbol's instrument (market/instruments.py); fee_unit is in money units
+        *TICK_FIELDS,
+        ("lot_size", "f8"), ("minimum_quantity", "f8"), ("minimum_notional", "f8"), ("multiplier", "f8"), ("fee_unit", "i8"), ("shortable", "i8"),
+        ("volume_binds", "i8"), ("zero_volume_fills", "i8"),
         # luck
         ("seed", "u8"), ("reject_probability", "f8"), ("partial_fill_probability", "f8"),
         # risk
@@ -60,7 +68,10 @@ RULES = np.dtype(
     ],
     align=True,
 )  # fmt: skip
-"""Every number of the trading rule; `barriers` is 1 for exits by triple barriers, 0 for exits by signal. An array of shape (1,)."""
+"""Every number of the trading rule for one symbol: those of the account, the same in every record, and those of the symbol's instrument. An array of
+them has one a symbol (`rules[symbol]`); what is judged for the account as a whole reads the first. `barriers` is 1 for exits by triple barriers, 0 for exits
+by signal; `volume_binds` 1: participation and impact go by the bar's volume; `zero_volume_fills` 1: a bar without volume fills
+an order whole."""
 
 BAR = np.dtype(
     [
@@ -87,11 +98,13 @@ REPORT = np.dtype(
     [
         ("kind", "i8"), ("symbol", "i8"), ("role", "i8"), ("side", "i8"), ("at", "i8"), ("decided_at", "i8"), ("quantity", "f8"), ("price", "f8"),
         ("reference", "f8"), ("factor", "f8"), ("slippage", "f8"), ("fee", "i8"), ("maker", "i8"), ("number", "i8"), ("closed", "i8"), ("ticket", "i8"),
+        ("reason", "i8"),
     ],
     align=True,
 )  # fmt: skip
 """What the exchange says about one order. `closed` 1: it no longer works after this. For a FILL: `number` counts the order's fills from 1, `slippage`
-is currency per share, `fee` money units, `factor` the bar's adjustment factor, `at` the start of the bar it happened in."""
+is currency per share, `fee` money units, `factor` the bar's adjustment factor, `at` the start of the bar it happened in. `reason` not 0: why the order
+ended without any fill; it takes the place of the order's own reason."""
 
 POSITION = np.dtype(
     [

@@ -1,5 +1,7 @@
 """What an order costs and how chance treats it."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from harmony_pipeline.part import Part
@@ -14,7 +16,11 @@ class CostSettings(Part):
     fee_per_share: float = Field(0.0, ge=0.0)
     sell_fee_bps: float = Field(0.278, ge=0.0, description="regulatory fee on sales")
     max_participation: float = Field(0.05, gt=0.0, le=1.0, description="largest part of a bar's volume")
-    lot_size: float = Field(1.0, gt=0.0, description="shares; smaller for crypto")
+    lot_size: float | None = Field(None, gt=0.0, description="of every instrument; none means each its own (market.instruments)")
+    zero_volume: Literal["auto", "fill", "refuse"] = Field(
+        "auto",
+        description="orders at a bar without volume: fill whole, refuse, or auto: fill where the market has no common volume (FX)",
+    )
 
 
 class LuckSettings(Part):

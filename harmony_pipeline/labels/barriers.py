@@ -11,7 +11,7 @@ Only regular bars count, each symbol by its own; an event on an extended-hours b
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +23,7 @@ from harmony_pipeline.labels.resolution import Floats, Integers, Outcomes, Price
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.labels.weights import average_uniqueness
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.schemas import LABELS, TIME
 
 TOUCHED = ("upper", "lower", "vertical")  # by the codes of labels/resolution.py
@@ -57,6 +58,7 @@ def triple_barrier(
     *,
     keep_from: datetime | None = None,
     keep_until: datetime | None = None,
+    instruments: Instruments | None = None,
 ) -> Labelled:
     """One label an event and horizon.
 
@@ -66,6 +68,8 @@ def triple_barrier(
     Period by period: a weight depends on every label that was alive during a label's life. So pass, for one period, the events *and* bars
     from `largest horizon + 2` regular bars of each symbol before it to as many after it (as far as they exist), and cut the
     result by `keep_from <= timestamp < keep_until`: the rows are then bit for bit those of one run over the whole history.
+
+    Barriers are on the tick of the symbol's instrument as it is on the session date of the entry (none given: US equities).
 
     Unresolved: end_timestamp, touched, return, label and weight are null; without an entry bar the entry columns are null too.
     Raises DataError for an event without a bar, a doubled key, a side or a volatility that cannot be used.
@@ -79,6 +83,7 @@ def triple_barrier(
     side, volatility = np.array(known["side"].cast(pl.Int64).to_numpy()), _numbers(known["volatility"])
     kept = _between(known["timestamp"], keep_from, keep_until)
     blocks = block_extremes(market.prices)
+    grids, grid_of = _grids(market, position, Instruments() if instruments is None else instruments)
     tables = []
     for horizon in sorted(set(settings.horizons_bars)):
         outcomes = resolve(
@@ -88,6 +93,8 @@ def triple_barrier(
             market.last_bar,
             market.prices,
             blocks,
+            grids,
+            grid_of,
             horizon,
             settings.profit_take,
             settings.stop_loss,
@@ -109,6 +116,7 @@ class _Market:
     runs: dict[str, tuple[int, int]]
     start: Integers  # microseconds since 1970
     end: Integers
+    date: Integers  # session date, days since 1970
     prices: Prices
     last_bar: Integers  # position of the last bar of the bar's symbol
 
@@ -119,11 +127,25 @@ def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str) -> _Ma
     last_bar = np.repeat(np.array([end - 1 for _, end in runs.values()], np.int64), [end - first for first, end in runs.values()])
     # Many symbols share a start, so the calendar is asked once for each distinct one.
     distinct = regular["timestamp"].unique().sort()
-    ends = _micros(calendar.with_session(pl.DataFrame({"timestamp": distinct}), timeframe)["bar_end"])
+    placed = calendar.with_session(pl.DataFrame({"timestamp": distinct}), timeframe)
     start = _micros(regular["timestamp"])
-    end = ends[matched(start, _micros(distinct))]
+    row = matched(start, _micros(distinct))
+    end = _micros(placed["bar_end"])[row]
+    dates = placed["session_date"].to_physical().cast(pl.Int64).to_numpy()[row]
     prices = Prices(_numbers(regular["open"]), _numbers(regular["high"]), _numbers(regular["low"]), _numbers(regular["adjustment_factor"]))
-    return _Market(runs, start, end, prices, last_bar)
+    return _Market(runs, start, end, dates, prices, last_bar)
+
+
+def _grids(market: _Market, position: Integers, instruments: Instruments) -> tuple[NDArray[np.void], Integers]:
+    """TICK records, and which of them holds at the entry of each event."""
+    symbols = list(market.runs)
+    starts = np.array([first for first, _ in market.runs.values()], np.int64)
+    symbol_of = np.searchsorted(starts, position, side="right") - 1
+    changes = instruments.changes(symbols)
+    entry = np.minimum(position + 1, market.last_bar[position])
+    grids = [instruments.grids(symbols, day) for day in [date.min, *changes]]
+    stretch = np.searchsorted([(day - date(1970, 1, 1)).days for day in changes], market.date[entry], side="right")
+    return np.concatenate(grids), stretch * len(symbols) + symbol_of
 
 
 def _checked(events: pl.DataFrame) -> pl.DataFrame:

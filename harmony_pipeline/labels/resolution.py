@@ -91,12 +91,16 @@ def resolve(
     last_bar: Integers,
     bars: Prices,
     blocks: Blocks,
+    grids: NDArray[np.void],
+    grid_of: Integers,
     horizon: int,
     profit_take: float,
     stop_loss: float,
     minimum_barrier_bps: float,
 ) -> Outcomes:
-    """What became of each event on the bar at `position`. `last_bar[b]` is the last bar of bar b's symbol."""
+    """What became of each event on the bar at `position`. `last_bar[b]` is the last bar of bar b's symbol; `grids` are TICK
+    records, and event e is rounded by number `grid_of[e]`.
+    """
     events = position.size
     entry, end, touched = np.full(events, -1, np.int64), np.full(events, -1, np.int64), np.full(events, UNRESOLVED, np.int64)
     upper, lower, gain = np.full(events, np.nan), np.full(events, np.nan), np.full(events, np.nan)
@@ -106,7 +110,7 @@ def resolve(
         if first > final:
             continue
         price = bars.open[first]
-        above, below = barrier_levels(side[event], price, volatility[event], horizon, profit_take, stop_loss, minimum_barrier_bps)
+        above, below = barrier_levels(grids[grid_of[event]], side[event], price, volatility[event], horizon, profit_take, stop_loss, minimum_barrier_bps)
         entry[event], upper[event], lower[event] = first, above, below
         watched = min(first + horizon - 1, final)
         bar, kind, reference = first_exit(side[event], above, below, first, watched, bars, blocks)

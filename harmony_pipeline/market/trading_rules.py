@@ -13,16 +13,9 @@ Triple barriers: Lopez de Prado, Advances in Financial Machine Learning (2018), 
 import math
 
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import Record, least_price, one_tick_above, one_tick_below, round_to_tick
 
 NOTHING, STOP, TAKE = 0, 1, 2  # kinds of `exit_at_bar`
-
-
-@kernel
-def round_to_tick(price: float) -> float:
-    """The nearest valid price, halves up: cents from 1.00 on, hundredths of a cent below (SEC Rule 612)."""
-    if price >= 1.0:
-        return math.floor(price * 100.0 + 0.5) / 100.0
-    return math.floor(price * 10000.0 + 0.5) / 10000.0
 
 
 @kernel
@@ -36,13 +29,28 @@ def barrier_distance(volatility: float, horizon: int, multiple: float, minimum_b
 
 @kernel
 def barrier_levels(
-    side: int, entry_price: float, volatility: float, horizon: int, profit_take: float, stop_loss: float, minimum_barrier_bps: float
+    rules: Record,
+    side: int,
+    entry_price: float,
+    volatility: float,
+    horizon: int,
+    profit_take: float,
+    stop_loss: float,
+    minimum_barrier_bps: float,
 ) -> tuple[float, float]:
-    """(upper, lower) raw prices on the tick around a raw entry price, before costs. Long: upper is the profit; short: lower is."""
+    """(upper, lower) raw prices on the tick around a raw entry price, before costs. Long: upper is the profit; short: lower is.
+
+    Each is at least one tick from the entry, and lower is never under the lowest price there is, one tick: a barrier far below
+    zero is watched there. Only an entry below two ticks has no price a tick below it; lower is then 0, which nothing reaches.
+    """
     profit = barrier_distance(volatility, horizon, profit_take, minimum_barrier_bps)
     loss = barrier_distance(volatility, horizon, stop_loss, minimum_barrier_bps)
     above, below = (profit, loss) if side > 0 else (loss, profit)
-    return round_to_tick(entry_price * (1.0 + above)), round_to_tick(entry_price * (1.0 - below))
+    least = least_price(rules)
+    upper = max(round_to_tick(rules, entry_price * (1.0 + above)), one_tick_above(rules, entry_price))
+    lower = round_to_tick(rules, max(entry_price * (1.0 - below), least))
+    lower = min(lower, one_tick_below(rules, entry_price))
+    return upper, lower if lower >= least else 0.0
 
 
 @kernel
@@ -57,7 +65,7 @@ def exit_at_bar(side: int, open_price: float, high: float, low: float, stop_now:
 
     In this order: the open beyond the stop (filled at the open), the open beyond the profit (at the open), the stop inside
     the bar (at the stop), the profit inside the bar (at the profit). On the entry bar the open *is* the entry and settles nothing;
-    but where the tick put a level on the wrong side of a sub-penny entry, the order fills at that open, not at a price nobody quoted.
+    a level on the wrong side of it (a bracket placed by hand) fills at that open, not at a price nobody quoted.
     """
     if side > 0:
         if not is_entry_bar:

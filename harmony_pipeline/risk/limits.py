@@ -7,7 +7,7 @@ is not a sound number is refused, and in doubt the answer is 0 shares. Exits nev
 
 import math
 
-from harmony_pipeline.execution.costs import floor_to_lot, notional
+from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.records import (
     ALLOW_SHORT,
     BAD_INPUT,
@@ -18,13 +18,18 @@ from harmony_pipeline.execution.records import (
     MAX_NET_EXPOSURE,
     MAX_OPEN_POSITIONS,
     MAX_POSITION,
+    MINIMUM_NOTIONAL,
     MINIMUM_ORDER_VALUE,
+    MINIMUM_QUANTITY,
     MONEY,
     NO_EDGE,
     NO_REASON,
+    SHORTABLE,
+    TICK_SIZE,
     Record,
 )
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import floor_to_lot, least_price
 from harmony_pipeline.risk.sizing import wanted_size
 
 
@@ -54,18 +59,32 @@ def permitted_entry(
         return 0.0, BAD_INPUT
     if size <= 0.0:
         return 0.0, NO_EDGE
-    unlimited = floor_to_lot(size / price, rules["lot_size"])
+    unit = price * rules["multiplier"]
+    unlimited = floor_to_lot(size / unit, rules["lot_size"])
     room, limit = _room(rules, account, side, own_gross, own_lowest, own_highest)
     quantity, reason = unlimited, NO_REASON
-    if room < notional(price, quantity):
-        quantity, reason = max(0.0, floor_to_lot(room / MONEY / price, rules["lot_size"])), limit
-        if quantity > 0.0 and notional(price, quantity) > room:  # float error at the very edge
+    if room < notional(unit, quantity):
+        quantity, reason = max(0.0, floor_to_lot(room / MONEY / unit, rules["lot_size"])), limit
+        if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
             quantity = floor_to_lot(quantity - rules["lot_size"], rules["lot_size"])
-    if quantity > 0.0 and price * quantity >= rules["minimum_order_value"]:
-        return quantity, NO_REASON
-    if price * unlimited >= rules["minimum_order_value"] and unlimited > 0.0:
+    too_small = _too_small(rules, unit, unlimited)
+    if too_small != NO_REASON:
+        return 0.0, too_small
+    if _too_small(rules, unit, quantity) != NO_REASON:
         return 0.0, reason
-    return 0.0, MINIMUM_ORDER_VALUE if unlimited > 0.0 else LOT_SIZE
+    return quantity, NO_REASON
+
+
+@kernel
+def _too_small(rules: Record, unit: float, quantity: float) -> int:
+    """The minimum that `quantity` at `unit` a piece stays below, or NO_REASON."""
+    if quantity <= 0.0:
+        return LOT_SIZE
+    if quantity < rules["minimum_quantity"]:
+        return MINIMUM_QUANTITY
+    if unit * quantity < rules["minimum_order_value"]:
+        return MINIMUM_ORDER_VALUE
+    return MINIMUM_NOTIONAL if unit * quantity < rules["minimum_notional"] else NO_REASON
 
 
 @kernel
@@ -80,6 +99,10 @@ def _blocked(rules: Record, account: Record, side: int, price: float, strength: 
         return BAD_INPUT
     if side < 0 and rules["allow_short"] == 0:
         return ALLOW_SHORT
+    if side < 0 and rules["shortable"] == 0:
+        return SHORTABLE
+    if rules["barriers"] == 1 and price < 2.0 * least_price(rules):
+        return TICK_SIZE  # no barrier fits between this price and nothing
     if own_counted == 0 and account["counted"] >= rules["max_open_positions"]:
         return MAX_OPEN_POSITIONS
     return NO_REASON

@@ -77,7 +77,7 @@ class Book:
         self.portfolio = portfolio.copy()
         self.symbols = portfolio.symbols
         self.index = {symbol: row for row, symbol in enumerate(self.symbols)}
-        self._rules = plan.rules.record[0]
+        self._rules = plan.rules.records(self.symbols, plan.date)
         self._factor = np.array([plan.factors.get(symbol, 1.0) for symbol in self.symbols])
         self._intents = records(INTENTS_A_DECISION * len(self.symbols) + INTENTS_A_REPORT, ORDER)
         self._trades = records(2, TRADE)
@@ -136,20 +136,21 @@ class Book:
 
     def dividend(self, symbol: int, value: float) -> None:
         """Cash for the shares held."""
-        apply_dividend(self.positions[symbol], self.account, value)
+        apply_dividend(self.positions[symbol], self.account, self._rules[symbol], value)
 
     def split(self, ratio: float, row: Record) -> None:
         """New shares for old ones before the bar's open."""
-        self._keep_trades(apply_split(self.positions[row["symbol"]], self.account, self._rules, ratio, row, self._trades, 0))
+        symbol = row["symbol"]
+        self._keep_trades(apply_split(self.positions[symbol], self.account, self._rules[symbol], ratio, row, self._trades, 0))
 
     def mark(self, row: Record) -> None:
         """Value the bar's symbol at its close."""
-        mark(self.positions[row["symbol"]], self.account, row)
+        mark(self.positions[row["symbol"]], self.account, self._rules[row["symbol"]], row)
 
     def check_breakers(self) -> list[tuple[str, float]]:
         """Judge the marked equity; (name, measure) of each breaker that tripped now."""
         before = int(self.account["entries_stopped"]), int(self.account["halted"])
-        check_breakers(self._rules, self.account)
+        check_breakers(self._rules[0], self.account)
         account = self.account
         tripped = []
         if account["entries_stopped"] and not before[0]:
@@ -183,7 +184,7 @@ class Book:
         report = self._as_report(fact, before, after)
         if report is None:
             return []
-        count, closed = apply_report(self.positions, self.account, self._rules, report, self._intents, 0, self._trades, 0)
+        count, closed = apply_report(self.positions, self.account, self._rules[report["symbol"]], report, self._intents, 0, self._trades, 0)
         self._keep_trades(closed)
         return self._wishes(count)
 

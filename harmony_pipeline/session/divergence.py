@@ -14,7 +14,7 @@ import polars as pl
 
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.schemas import DIVERGENCE
-from harmony_pipeline.session.ledger_rows import public_status
+from harmony_pipeline.session.ledger_rows import public_reason, public_status
 from harmony_pipeline.session.result import SessionResult
 
 ORDER_FIELDS = ("parent_id", "side", "quantity", "kind", "limit_price", "stop_price", "time_in_force", "signal_timestamp", "status", "reason", "model_id")
@@ -66,7 +66,7 @@ def _carried(session: SessionResult) -> dict[str, Row]:
     """Orders of earlier sessions that still worked: the backtest shows them again, as they now stand."""
     rows: dict[str, Row] = {}
     for order in session.carried:
-        fields = {name: getattr(order.terms, name) for name in ORDER_FIELDS if name != "status"}
+        fields = {name: getattr(order.terms, name) for name in ORDER_FIELDS if name != "status"} | {"reason": public_reason(order)}
         rows[order.terms.order_id] = (
             order.terms.symbol,
             order.terms.decided_at,

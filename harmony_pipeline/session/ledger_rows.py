@@ -8,7 +8,9 @@ import msgspec
 
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.execution.records import MAX_PARTICIPATION, NO_VOLUME, REASON_NAMES
 
+UNFILLED_REASONS = frozenset(REASON_NAMES[reason] for reason in (NO_VOLUME, MAX_PARTICIPATION))
 RUNNING, COMPLETED, STOPPED, KILLED = "running", "completed", "stopped", "killed"
 
 
@@ -74,11 +76,18 @@ def order_columns(order: Order) -> dict[str, Any]:
         "time_in_force": terms.time_in_force,
         "status": public_status(order),
         "closing_status": public_status(order),
-        "reason": terms.reason if terms.reason is not None else order.reason,
+        "reason": public_reason(order),
         "model_id": terms.model_id,
         "open": int(order.is_open),
         "state": msgspec.json.encode(order).decode(),
     }
+
+
+def public_reason(order: Order) -> str | None:
+    """Why the order was placed; where nothing of it could fill, why not."""
+    if order.status is Status.EXPIRED and order.filled_quantity == 0 and order.reason in UNFILLED_REASONS:
+        return order.reason
+    return order.terms.reason if order.terms.reason is not None else order.reason
 
 
 def public_status(order: Order) -> str:

@@ -73,7 +73,7 @@ class SessionPlan:
             "account": self.account,
             "symbols": self.symbols,
             "strategy": [self.strategy_name, _described(self.strategy)],
-            "rules": asdict(self.rules),
+            "rules": asdict(self.rules.only(self.symbols)),
             "features": self.feature_set.hash,
             "states": {
                 symbol: [state.timestamp.isoformat(), hashlib.blake2b(state.vector.tobytes(), digest_size=8).hexdigest()]

@@ -165,7 +165,12 @@ def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
     opening = plan.opening
     shares = {symbol: float(position["quantity"]) for symbol, position in zip(opening.symbols, opening.portfolio.positions, strict=True)}
     return SimulatedBroker(
-        opening.exchange, plan.rules.record, opening.portfolio.models, int(opening.portfolio.account[0]["cash"]), shares, carried_orders(plan, ledger)
+        opening.exchange,
+        plan.rules.records(opening.symbols, plan.date),
+        opening.portfolio.models,
+        int(opening.portfolio.account[0]["cash"]),
+        shares,
+        carried_orders(plan, ledger),
     )
 
 

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from market.naive_grid import barriers
+
 MASK = 2**64 - 1
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - microseconds in, text out
 ROLE_NUMBER = {"entry": 0, "exit": 1, "stop": 2, "take": 3}
@@ -34,10 +36,6 @@ def stamp(us):
 
 def tick(price):
     return 100 if price >= 1 else 10000
-
-
-def on_tick(price):
-    return math.floor(price * tick(price) + 0.5) / tick(price)
 
 
 def money(price, quantity):
@@ -159,7 +157,18 @@ class Naive:
                     self.close(trade, bar["at"])
 
     def lots(self, quantity):
-        return math.floor(quantity / self.r["lot_size"] + 1e-9) * self.r["lot_size"]
+        return self.of_lots(math.floor(quantity / self.r["lot_size"] + 1e-9))
+
+    def of_lots(self, count):
+        lot = self.r["lot_size"]
+        return count / round(1 / lot) if lot < 1 else count * lot
+
+    def unfilled(self, order, bar, taken=0.0):
+        """An order that this bar gave nothing says so."""
+        if order.fills == 0 and bar["volume"] == 0:
+            order.reason = "no_volume"
+        elif order.fills == 0 and self.lots(max(self.r["max_participation"] * bar["volume"] - taken, 0.0)) == 0:
+            order.reason = "max_participation"
 
     def book(self, trade, amount):
         self.cash += amount
@@ -178,6 +187,7 @@ class Naive:
         if entry and entry.decided <= bar["at"]:
             if not (entry.waits_for_exit and (symbol, "exit") in self.working):
                 self.fill(entry, bar, bar["open"], taken)
+                self.unfilled(entry, bar, taken)
             if entry.left > 0:
                 self.end(entry, canceled=True)
             if symbol in self.trades and self.trades[symbol].entry is entry and self.r["barriers"]:
@@ -186,7 +196,9 @@ class Naive:
     def bracket(self, trade):
         r, entry = self.r, trade.entry
         gain, loss = (max(r[name] * entry.volatility * math.sqrt(r["horizon"]), r["minimum_barrier_bps"] / 1e4) for name in ("profit_take", "stop_loss"))
-        levels = {"stop": on_tick(trade.reference * (1 - trade.side * loss)), "take": on_tick(trade.reference * (1 + trade.side * gain))}
+        above, below = (gain, loss) if trade.side > 0 else (loss, gain)
+        upper, lower = barriers(trade.reference, trade.reference * (1 + above), trade.reference * (1 - below))
+        levels = {"stop": lower, "take": upper} if trade.side > 0 else {"stop": upper, "take": lower}
         for role, level in levels.items():
             leg = Order(
                 f"{entry.id[: -len('entry')]}{role}",
@@ -201,7 +213,7 @@ class Naive:
                 role,
                 entry.model,
             )
-            leg.left, leg.level, leg.factor = leg.quantity, max(level, 0.0001), trade.factor
+            leg.left, leg.level, leg.factor = leg.quantity, level, trade.factor
             self.orders.append(leg)
             self.working[trade.symbol, role] = leg
 
@@ -220,9 +232,9 @@ class Naive:
         elif not first and s * bar["open"] >= up:
             leg, price = take, bar["open"]
         elif worst <= down:
-            leg, price = stop, s * min(down, s * bar["open"])  # on the entry bar a level that the tick put on the wrong side of the entry fills at the open
+            leg, price = stop, s * down
         elif best >= up:
-            leg, price = take, s * max(up, s * bar["open"])
+            leg, price = take, s * up
         else:
             return
         other = take if leg is stop else stop
@@ -230,6 +242,7 @@ class Naive:
         self.end(other, canceled=True)
         self.fill(leg, bar, price)
         if leg.left > 0:
+            self.unfilled(leg, bar)
             self.end(leg, canceled=True)
 
     def fill(self, order, bar, reference, taken=0.0):
@@ -240,16 +253,14 @@ class Naive:
             quantity = self.lots(quantity * luck(r["seed"], order.symbol, bar["at"], order.role, 2))
         if quantity <= 0:
             return
-        price = reference
+        raw = reference
         if order.role != "take":
             move = r["half_spread_bps"] / 1e4 + r["impact_coefficient"] * order.volatility * math.sqrt(quantity / bar["volume"])
             raw = reference * (1 + order.side * move) if order.side > 0 else reference * max(1 - move, 0)
-            price = math.ceil(raw * tick(raw) - 1e-6) / tick(raw) if order.side > 0 else max(math.floor(raw * tick(raw) + 1e-6) / tick(raw), 0.0001)
+        price = math.ceil(raw * tick(raw) - 1e-6) / tick(raw) if order.side > 0 else max(math.floor(raw * tick(raw) + 1e-6) / tick(raw), 0.0001)
         bps = r["fee_bps"] + (r["sell_fee_bps"] if order.side < 0 else 0)
         fee = math.floor((price * quantity * bps / 1e4 + r["fee_per_share"] * quantity) * 100 + 0.5) * 100
-        order.left -= quantity
-        if order.left < r["lot_size"] / 2:
-            order.left = 0.0
+        order.left = self.of_lots(round((order.left - quantity) / r["lot_size"]))
         order.fills += 1
         self.fills.append(
             (
@@ -271,7 +282,7 @@ class Naive:
         else:
             trade = self.trades[order.symbol]
             trade.fills_out.append((price, quantity))
-        trade.held = round((trade.held + order.side * quantity) / r["lot_size"]) * r["lot_size"]
+        trade.held = self.of_lots(round((trade.held + order.side * quantity) / r["lot_size"]))
         self.book(trade, -order.side * money(price, quantity) - fee)
         trade.fees += fee
         trade.slippage += abs(price - reference) * quantity

@@ -139,6 +139,7 @@ def run_naive(market: Market, chosen: TradingRules) -> Naive:
         row |= {"probability": signal.get("probability"), "model": signal.get("model_id")}
         listed.append(row)
     flat = chosen.risk.model_dump() | chosen.costs.model_dump() | chosen.luck.model_dump()
+    flat["lot_size"] = flat["lot_size"] or 1.0
     flat |= {name: getattr(chosen, name) for name in ("barriers", "horizon", "profit_take", "stop_loss", "minimum_barrier_bps")}
     return Naive(flat, market.bars["symbol"].unique().to_list(), chosen.initial_cash).run(listed, market.actions.rows())
 

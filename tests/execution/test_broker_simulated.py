@@ -26,7 +26,7 @@ def rules(**luck: Any) -> TradingRules:
 
 
 def broker(**luck: Any) -> SimulatedBroker:
-    return SimulatedBroker(ExchangeState.empty(["AAPL"]), rules(**luck).record, cash=100_000_000)
+    return SimulatedBroker(ExchangeState.empty(["AAPL"]), rules(**luck).records(["AAPL"]), cash=100_000_000)
 
 
 def bar(number: int, price: float, volume: float = 1e6, spread: float = 0.0) -> Record:

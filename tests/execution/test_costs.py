@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.settings import BacktestSettings
-from harmony_pipeline.execution.costs import fee, floor_to_lot, notional, round_to_tick, taker_price, tick_down, tick_up, to_lot
+from harmony_pipeline.execution.costs import fee, notional, taker_price
 from harmony_pipeline.execution.settings import CostSettings, LuckSettings
 from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.market.price_grid import floor_to_lot, round_to_tick, tick_down, tick_up, to_lot
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
@@ -20,7 +21,10 @@ PRICES = st.floats(0.001, 5_000.0)
 
 def record(**costs):
     strategy = StrategySettings(use="tests:none")
-    return TradingRules.of(RiskSettings(), CostSettings(**costs), LuckSettings(), LabelSettings(), strategy, BacktestSettings()).record[0]
+    return TradingRules.of(RiskSettings(), CostSettings(**costs), LuckSettings(), LabelSettings(), strategy, BacktestSettings()).records(["AAA"])[0]
+
+
+US = record()
 
 
 def test_the_price_is_the_reference_moved_by_half_the_spread_and_the_square_root_of_participation():
@@ -46,17 +50,17 @@ def test_nothing_is_sold_for_nothing_however_great_the_impact():
 def test_ticks_are_the_nearest_ones_around_a_price(price):
     step = Decimal("0.01") if price >= 1 else Decimal("0.0001")
     exact = Decimal(price)
-    for found, rounding in ((tick_up(price), ROUND_CEILING), (tick_down(price), ROUND_FLOOR)):
+    for found, rounding in ((tick_up(US, price), ROUND_CEILING), (tick_down(US, price), ROUND_FLOOR)):
         expected = (exact / step).to_integral_value(rounding) * step
         assert found == pytest.approx(float(expected), abs=1e-12) or abs(found - price) < 1e-6 * float(step)
-    assert tick_down(price) <= price + 1e-8
-    assert tick_up(price) >= price - 1e-8
+    assert tick_down(US, price) <= price + 1e-8
+    assert tick_up(US, price) >= price - 1e-8
 
 
 @given(cents=st.integers(100, 10**7))
 def test_a_price_on_the_tick_stays_there(cents):
     price = cents / 100
-    assert tick_up(price) == tick_down(price) == round_to_tick(price) == price
+    assert tick_up(US, price) == tick_down(US, price) == round_to_tick(US, price) == price
 
 
 @given(price=PRICES, quantity=st.integers(0, 10**6))
@@ -88,7 +92,7 @@ def test_fees_are_what_decimal_arithmetic_says(price, quantity, bps):
 
 @given(lots=st.integers(0, 10**7), size=st.sampled_from([1.0, 0.1, 0.001, 1e-6, 100.0]), part=st.floats(0.0, 0.999))
 def test_lots_survive_float_error(lots, size, part):
-    exact = lots * size
+    exact = float(Decimal(str(size)) * lots)
     assert floor_to_lot(exact, size) == exact
     assert floor_to_lot(exact * (1 + 1e-16), size) == exact
     assert floor_to_lot((lots + part) * size, size) == pytest.approx(exact, rel=1e-12)

@@ -43,7 +43,7 @@ class Floor:
 
     def __init__(self, luck=None, **costs):
         parts = (RiskSettings(), CostSettings(**{**FREE, **costs}), LuckSettings(**(luck or {})), LabelSettings())
-        self.rules = TradingRules.of(*parts, StrategySettings(use="tests:none"), BacktestSettings()).record[0]
+        self.rules = TradingRules.of(*parts, StrategySettings(use="tests:none"), BacktestSettings()).records(["AAA"])[0]
         self.state = ExchangeState.empty(["AAA", "BBB"])
         self.reports = records(MAX_REPORTS, REPORT)
 

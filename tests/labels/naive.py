@@ -2,6 +2,8 @@
 
 import math
 
+from market.naive_grid import barriers
+
 SESSIONS = {  # 2024: regular open and close, UTC "HH:MM"; the 3rd was a half-day, the 4th a holiday
     "2024-07-01": ("13:30", "20:00"),
     "2024-07-02": ("13:30", "20:00"),
@@ -11,10 +13,6 @@ SESSIONS = {  # 2024: regular open and close, UTC "HH:MM"; the 3rd was a half-da
     "2024-07-09": ("13:30", "20:00"),
 }
 MINUTE = 60_000_000
-
-
-def tick(price):
-    return math.floor(price * 100 + 0.5) / 100 if price >= 1 else math.floor(price * 10000 + 0.5) / 10000
 
 
 def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bps):
@@ -27,9 +25,9 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
     stop_distance = max(stop_loss * volatility * math.sqrt(horizon), minimum_bps / 10000)
     price = entry["open"]
     if side == 1:
-        upper, lower = tick(price * (1 + take_distance)), tick(price * (1 - stop_distance))
+        upper, lower = barriers(price, price * (1 + take_distance), price * (1 - stop_distance))
     else:
-        upper, lower = tick(price * (1 + stop_distance)), tick(price * (1 - take_distance))
+        upper, lower = barriers(price, price * (1 + stop_distance), price * (1 - take_distance))
     found.update(entry=at + 1, entry_price=price, upper=upper, lower=lower)
 
     def settle(position, touched, exit_price):
@@ -48,7 +46,6 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
         if number > 1 and bar["open"] <= down:
             return settle(position, "lower", bar["open"])
         hits_up, hits_down = bar["high"] >= up, bar["low"] <= down
-        down, up = min(down, bar["open"]), max(up, bar["open"])  # only a sub-penny entry can lie beyond a level on the tick
         if hits_up and hits_down:
             return settle(position, "lower", down) if side == 1 else settle(position, "upper", up)
         if hits_up:

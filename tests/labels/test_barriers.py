@@ -161,10 +161,10 @@ def test_no_barrier_is_nearer_than_the_minimum_and_every_barrier_is_on_the_tick(
     assert (penny["upper_barrier"], penny["lower_barrier"]) == (0.5008, 0.4993)  # 0.50075 and 0.49925, halves up
 
 
-def test_a_sub_penny_entry_beyond_its_own_rounded_barrier_leaves_where_it_came_in():
-    # 1.0066 less 15 basis points is 1.0051, on the tick 1.01: a stop above the entry fills at the market, which is the open
+def test_a_barrier_of_a_sub_penny_entry_is_never_on_its_wrong_side():
+    # 1.0066 less 15 basis points is 1.0051, nearest to 1.01, which is above the entry: the stop is 1.00, the next price a tick below
     row = outcome(bars_of(CALM, (1.0066, 1.007, 1.006)), event(volatility=0.0))
-    assert (row["lower_barrier"], row["touched"], row["return"], row["label"]) == (1.01, "lower", 0.0, 0)
+    assert (row["upper_barrier"], row["lower_barrier"], row["touched"]) == (1.02, 1.0, None)
 
 
 def test_an_event_on_the_last_bar_of_a_half_day_enters_at_the_next_session():

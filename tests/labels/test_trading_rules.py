@@ -1,34 +1,38 @@
 """The scalar rules that labels, backtest and session share."""
 
 import math
+from datetime import date
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipeline.market.trading_rules import NOTHING, STOP, TAKE, barrier_levels, exit_at_bar, level_now, round_to_tick, trade_return
+from harmony_pipeline.market.instruments import Instruments
+from harmony_pipeline.market.price_grid import round_to_tick
+from harmony_pipeline.market.trading_rules import NOTHING, STOP, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
 
+US = Instruments().grids(["AAA"], date.max)[0]
 PRICES = st.floats(0.01, 5000.0)
 
 
 @pytest.mark.parametrize(("price", "expected"), [(10.005, 10.01), (10.004, 10.0), (1.0, 1.0), (0.99994, 0.9999), (0.12345, 0.1235), (250.125, 250.13)])
 def test_prices_round_to_the_tick_halves_up(price, expected):
-    assert round_to_tick(price) == expected
+    assert round_to_tick(US, price) == expected
 
 
 @settings(max_examples=200, deadline=None)
 @given(price=PRICES)
 def test_rounding_is_idempotent_and_near(price):
-    rounded = round_to_tick(price)
-    assert round_to_tick(rounded) == rounded
+    rounded = round_to_tick(US, price)
+    assert round_to_tick(US, rounded) == rounded
     assert abs(rounded - price) <= (0.005 if price >= 1 else 0.00005) * (1 + 1e-9)
 
 
 @settings(max_examples=100, deadline=None)
 @given(side=st.sampled_from([-1, 1]), price=PRICES, volatility=st.floats(0, 0.2), horizon=st.integers(1, 500))
 def test_a_short_s_barriers_are_a_long_s_with_the_multiples_swapped(side, price, volatility, horizon):
-    assert barrier_levels(side, price, volatility, horizon, 2.0, 1.0, 15.0) == barrier_levels(-side, price, volatility, horizon, 1.0, 2.0, 15.0)
+    assert barrier_levels(US, side, price, volatility, horizon, 2.0, 1.0, 15.0) == barrier_levels(US, -side, price, volatility, horizon, 1.0, 2.0, 15.0)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_a_return_counts_splits_and_dividends_and_the_side():
 @settings(max_examples=100, deadline=None)
 @given(price=PRICES, volatility=st.floats(0, 0.2), horizon=st.integers(1, 500))
 def test_compiled_and_plain_python_agree_to_the_last_bit(price, volatility, horizon):
-    compiled = barrier_levels(1, price, volatility, horizon, 2.0, 1.0, 15.0)
-    assert compiled == barrier_levels.py_func(1, price, volatility, horizon, 2.0, 1.0, 15.0)
+    compiled = barrier_levels(US, 1, price, volatility, horizon, 2.0, 1.0, 15.0)
+    assert compiled == barrier_levels.py_func(US, 1, price, volatility, horizon, 2.0, 1.0, 15.0)
     assert all(math.isfinite(level) for level in compiled)
     assert np.isfinite(trade_return(1, price, 1.0, compiled[0], 1.0))

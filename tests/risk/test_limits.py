@@ -13,6 +13,7 @@ from harmony_pipeline.risk.limits import permitted_entry
 GENEROUS = {
     "lot_size": 1.0, "allow_short": 1, "target_trade_volatility": 0.004, "kelly_fraction": 0.25, "max_position": 1.0, "max_gross_exposure": 10.0, "max_net_exposure": 10.0,
     "max_open_positions": 20, "minimum_order_value": 200.0, "horizon": 16, "profit_take": 2.0, "stop_loss": 1.0,
+    "multiplier": 1.0, "shortable": 1, "small_tick_numerator": 1.0, "small_tick_denominator": 10_000.0,
 }  # fmt: skip
 CALM = {"equity": 100_000.0}
 CURRENCY = ("equity", "gross", "lowest", "highest")

@@ -4,7 +4,7 @@ The law: it holds no trading rule of its own. Every fill is made by the compiled
 same bars at the same prices. Whoever replays the bars drives it through `BarDriven`; a session on top sees nothing but a broker. It keeps books of
 its own (cash and shares, from its own fills), so that reconciliation compares two independent accounts.
 
->>> broker = SimulatedBroker(ExchangeState.empty(["AAPL"]), rules.record, cash=1_000_000_000)
+>>> broker = SimulatedBroker(ExchangeState.empty(["AAPL"]), rules.records(["AAPL"]), cash=1_000_000_000)
 >>> broker.submit(SubmitOrder(terms)); broker.match_open(bar); broker.updates()
 [OrderAccepted(...), OrderFilled(...)]
 """
@@ -20,7 +20,7 @@ import numpy as np
 from harmony_pipeline.errors import BrokerRejected
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
-from harmony_pipeline.execution.costs import floor_to_lot, notional
+from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, OrderTerms, ReplaceOrder, SubmitOrder, micros, moment
 from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, match_open, match_range, split_orders, submit
 from harmony_pipeline.execution.lifecycle import Order, apply
@@ -44,6 +44,7 @@ from harmony_pipeline.execution.records import (
     Records,
     records,
 )
+from harmony_pipeline.market.price_grid import floor_to_lot, to_lot
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -51,7 +52,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class SimulatedBroker:
     """`Broker` and `BarDriven` over one exchange state. One thread; no I/O; nothing waits.
 
-    exchange: the orders that work at the start; `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed shares
+    exchange: the orders that work at the start; rules: one RULES record for each of its symbols; `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed shares
     by symbol open its own books.
     """
 
@@ -67,7 +68,7 @@ class SimulatedBroker:
         working: Mapping[tuple[str, str], Order] | None = None,
     ) -> None:
         self._exchange = exchange.copy()
-        self._rules = rules[0]
+        self._rules = rules
         self._models = tuple(models)
         self._index = {symbol: row for row, symbol in enumerate(exchange.symbols)}
         self._cash = cash
@@ -101,7 +102,7 @@ class SimulatedBroker:
         if not order.is_open:
             return
         intent = self._blank(order.terms, CANCELED)
-        self._hear(submit(self._exchange.orders, self._exchange.keys, self._rules, intent, self._reports, 0), self._now, command.reason)
+        self._hear(self._submit(intent), self._now, command.reason)
 
     def replace(self, command: ReplaceOrder) -> BrokerOrder:
         """Put an order with other terms in the same place of the exchange."""
@@ -156,16 +157,17 @@ class SimulatedBroker:
 
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open."""
-        self._hear(match_open(self._exchange.orders, self._exchange.keys, self._rules, bar, self._reports, 0), moment(bar["end"]))
+        self._hear(match_open(self._exchange.orders, self._exchange.keys, self._rules[bar["symbol"]], bar, self._reports, 0), moment(bar["end"]))
 
     def match_range(self, bar: Record) -> None:
         """Bracket legs meet the bar."""
-        self._hear(match_range(self._exchange.orders, self._exchange.keys, self._rules, bar, self._reports, 0), moment(bar["end"]))
+        self._hear(match_range(self._exchange.orders, self._exchange.keys, self._rules[bar["symbol"]], bar, self._reports, 0), moment(bar["end"]))
 
     def split(self, ratio: float, bar: Record) -> None:
         """Working orders and shares become `ratio` times as many, in whole lots; what is left of a lot is paid at the bar's open."""
         symbol, known = int(bar["symbol"]), moment(bar["end"])
-        self._hear(split_orders(self._exchange.orders, self._rules, symbol, ratio, bar["at"], self._reports, 0), known)
+        rules = self._rules[symbol]
+        self._hear(split_orders(self._exchange.orders, rules, symbol, ratio, bar["at"], self._reports, 0), known)
         for record in self._exchange.orders[symbol]:
             if record["status"] == OPEN:
                 order = self._orders[self._tickets[record["ticket"]]]
@@ -173,13 +175,13 @@ class SimulatedBroker:
                 self._say(ev.OrderAdjusted(**self._head(order.terms, moment(bar["at"])), quantity=order.filled_quantity + float(record["remaining"])))
         held = float(self._shares[symbol])
         exact = abs(held) * ratio
-        whole = floor_to_lot(exact, self._rules["lot_size"])
-        self._cash += int(math.copysign(1, held)) * notional(bar["open"], max(0.0, exact - whole)) if held else 0
+        whole = floor_to_lot(exact, rules["lot_size"])
+        self._cash += int(math.copysign(1, held)) * notional(bar["open"] * rules["multiplier"], max(0.0, exact - whole)) if held else 0
         self._shares[symbol] = math.copysign(whole, held) if held else 0.0
 
     def dividend(self, symbol: int, value: float) -> None:
         """Cash for each share held; a short position pays."""
-        self._cash += notional(value, float(self._shares[symbol]))
+        self._cash += notional(value * self._rules[symbol]["multiplier"], float(self._shares[symbol]))
 
     @property
     def exchange(self) -> ExchangeState:
@@ -218,7 +220,10 @@ class SimulatedBroker:
         intent = self._blank(terms, OPEN)
         intent["ticket"] = ticket
         self._say(ev.OrderAccepted(**self._head(terms, self._now), broker_order_id=f"sim-{ticket}"))
-        self._hear(submit(self._exchange.orders, self._exchange.keys, self._rules, intent, self._reports, 0), self._now)
+        self._hear(self._submit(intent), self._now)
+
+    def _submit(self, intent: Record) -> int:
+        return submit(self._exchange.orders, self._exchange.keys, self._rules[intent["symbol"]], intent, self._reports, 0)
 
     def _register(self, order: Order) -> int:
         self._orders[order.client_order_id] = order
@@ -231,8 +236,8 @@ class SimulatedBroker:
         if not 0.0 < terms.quantity < math.inf:
             raise BrokerRejected(f"order {terms.client_order_id}: quantity must be > 0, found {terms.quantity}")
         level = {"stop": terms.stop_price, "limit": terms.limit_price}.get(terms.kind, 1.0)
-        if level is None or not 0.0 < level < math.inf:
-            raise BrokerRejected(f"order {terms.client_order_id}: a {terms.kind} order needs a price > 0, found {level}")
+        if level is None or not 0.0 <= level < math.inf:  # 0 is a level that nothing reaches
+            raise BrokerRejected(f"order {terms.client_order_id}: a {terms.kind} order needs a price >= 0, found {level}")
         if (terms.kind != "market") != (terms.role in ("stop", "take")):
             raise BrokerRejected(
                 f"order {terms.client_order_id}: this exchange takes market entries and exits, and stops and limits as legs of a bracket; "
@@ -276,16 +281,16 @@ class SimulatedBroker:
             elif report["kind"] == CANCEL:
                 self._say(ev.OrderCanceled(**head, reason=reason))
             elif report["kind"] == EXPIRE:
-                self._say(ev.OrderExpired(**head, reason="more than the bar could fill"))
+                self._say(ev.OrderExpired(**head, reason=REASON_NAMES[report["reason"]] or "more than the bar could fill"))
             elif report["kind"] == REJECT:
                 self._say(ev.OrderRejected(**head, reason="rejected by chance"))
 
     def _fill(self, order: Order, report: Record, head: dict[str, Any]) -> ev.OrderPartiallyFilled:
         quantity, price, fee = float(report["quantity"]), float(report["price"]), int(report["fee"])
         side = int(report["side"])
-        self._cash -= side * notional(price, quantity) + fee
         row = self._index[order.terms.symbol]
-        self._shares[row] = floor_to_lot(abs(self._shares[row] + side * quantity), self._rules["lot_size"]) * np.sign(self._shares[row] + side * quantity)
+        self._cash -= side * notional(price * self._rules[row]["multiplier"], quantity) + fee
+        self._shares[row] = to_lot(self._shares[row] + side * quantity, self._rules[row]["lot_size"])
         total = order.quantity if report["closed"] == 1 else order.filled_quantity + quantity
         kind = ev.OrderFilled if report["closed"] == 1 else ev.OrderPartiallyFilled
         return kind(
