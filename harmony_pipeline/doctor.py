@@ -19,7 +19,7 @@ from harmony_pipeline.sql import named_query, query
 from harmony_pipeline.stages.workspace import Workspace
 
 _GIB = 2**30
-_WORST_SYMBOLS, _RUNS_SHOWN = 5, 3
+_WORST_SYMBOLS, _RUNS_SHOWN, _STRANGERS_SHOWN = 5, 3, 10
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def _folder(name: str, path: str) -> Finding:
 def _lake(work: Workspace) -> Iterator[Finding]:
     tables = [name for name in work.lake.tables if work.lake.partitions(name)]
     yield Finding("tables with rows", f"{len(tables)} of {len(work.lake.tables)}", "" if tables else "make some: harmony run")
+    yield from _strangers(work)
     if "daily_summary" not in tables:
         return
     yield from _gaps(work)
@@ -117,6 +118,18 @@ def _lake(work: Workspace) -> Iterator[Finding]:
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
     for rule, rows, *_rest, example in query(work.lake, named_query("warnings_by_rule")).iter_rows():
         yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
+
+
+def _strangers(work: Workspace) -> Iterator[Finding]:
+    """Files in the lake's folders that are no part of a table."""
+    from harmony_pipeline.storage.strangers import strangers
+
+    found = strangers(work.lake)
+    for one in found[:_STRANGERS_SHOWN]:
+        yield Finding("a file that is not the lake's", work.lake.store.address(one.name), one.what)
+    if len(found) > _STRANGERS_SHOWN:
+        more = len(found) - _STRANGERS_SHOWN
+        yield Finding("files that are not the lake's", f"{more} more", "move them out of the lake")
 
 
 def _gaps(work: Workspace) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from harmony_pipeline.storage.base import Store, Wanted
 from harmony_pipeline.storage.history import SCHEMA_PARTITION, History, Version, kept_name, present_name
 from harmony_pipeline.storage.local import LocalStore
 from harmony_pipeline.storage.manifest import BEGINNING, WALL_CLOCK_COLUMNS, Clock, code_version, content_hash, hash_of, iso, known_since, moment, utc_now
-from harmony_pipeline.storage.reading import PIECE_ROWS, row_groups, symbol_columns, whole_symbols
+from harmony_pipeline.storage.reading import PIECE_ROWS, row_groups, symbol_columns, unreadable, whole_symbols
 from harmony_pipeline.storage.streaming import ROW_GROUP_ROWS, Stream
 from harmony_pipeline.storage.writing import Writer, Written
 
@@ -153,8 +153,20 @@ class Lake:
         return runs[0] if len(runs) == 1 else pl.concat(runs)
 
     def read(self, table: str, partitions: Iterable[str] | None = None) -> pl.DataFrame:
-        """The same rows in memory, sorted by the table's key."""
-        return self.scan(table, partitions).collect(engine="in-memory").sort(self.tables[table].key, maintain_order=True)
+        """The same rows in memory, sorted by the table's key. Raises DataError naming the file that cannot be read."""
+        keys = None if partitions is None else list(partitions)
+        with self.reading(table, keys):
+            return self.scan(table, keys).collect(engine="in-memory").sort(self.tables[table].key, maintain_order=True)
+
+    @contextmanager
+    def reading(self, table: str, partitions: Sequence[str] | None = None) -> Iterator[None]:
+        """Turn what goes wrong while partitions are read inside the block into a DataError that names the file."""
+        try:
+            yield
+        except (pl.exceptions.PolarsError, OSError) as error:
+            keys = self.partitions(table) if partitions is None else partitions
+            names = [name for name in (present_name(table, key) for key in keys) if self.store.exists(name)]
+            raise unreadable(self.store, self.tables[table], names, error) from None
 
     def batches(self, table: str, partition: str, rows: int = 1_000_000, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Rows of one partition in order, in frames of about `rows` rows that hold whole symbols; memory holds one frame and a few row groups.
@@ -165,8 +177,9 @@ class Lake:
         if found is None:
             return
         read = None if columns is None else list(dict.fromkeys((*symbol_columns(schema), *columns)))
-        for frame in whole_symbols(found.frames(rows, read), schema, rows):
-            yield frame if columns is None else frame.select(columns)
+        with self.reading(table, [partition]):
+            for frame in whole_symbols(found.frames(rows, read), schema, rows):
+                yield frame if columns is None else frame.select(columns)
 
     def write(self, table: str, partition: str, frame: pl.DataFrame, made_from: Mapping[str, str] | None = None) -> Written:
         """Replace one partition by `frame`, conformed to the table's schema. Raises ValueError on a missing column.

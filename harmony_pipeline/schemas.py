@@ -54,14 +54,28 @@ class Table:
         return pl.DataFrame(schema=self.dtypes)
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`frame` with exactly these columns in order, cast, missing nullable ones filled with null, sorted by key."""
+        """`frame` with exactly these columns in order, cast, missing nullable ones filled with null, sorted by key.
+
+        Raises ValueError for a missing column, and for a number that the column's type would cut: 1.9 is no whole number.
+        """
         missing = [name for name, column in self.columns.items() if name not in frame.columns and not column.nullable]
         if missing:
             raise ValueError(f"table {self.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(frame.columns)}")
+        self._refuse_fractions(frame)
         present = [
             pl.col(name).cast(column.dtype) if name in frame.columns else pl.lit(None, dtype=column.dtype).alias(name) for name, column in self.columns.items()
         ]
         return frame.select(present).sort(self.key, maintain_order=True)
+
+    def _refuse_fractions(self, frame: pl.DataFrame) -> None:
+        schema = frame.schema
+        for name, column in self.columns.items():
+            if not (column.dtype.is_integer() and name in schema and schema[name].is_float()):
+                continue
+            cut = frame.filter(pl.col(name) != pl.col(name).floor())
+            if cut.height:
+                found = f"{name} is {cut[name][0]}, expected a whole number"
+                raise ValueError(f"table {self.name}: {found} ({cut.height} rows)")
 
     def broken_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What a frame breaks of this declaration, by pandera: check, column, found, row; see `table_checks.py`. No row is a pass."""

@@ -52,12 +52,30 @@ def _limits(column: "Column") -> list[Any]:
 
     found = []
     if column.above is not None:
-        found.append(pa.Check.gt(column.above, error=f"is above {column.above:g}", n_failure_cases=SHOWN_ROWS))
+        above = pl.col("*") > column.above
+        found.append(_value_check(column, f"is above {column.above:g}", above))
     if column.at_least is not None:
-        found.append(pa.Check.ge(column.at_least, error=f"is at least {column.at_least:g}", n_failure_cases=SHOWN_ROWS))
+        enough = pl.col("*") >= column.at_least
+        found.append(_value_check(column, f"is at least {column.at_least:g}", enough))
     if column.one_of:
         found.append(pa.Check.isin(list(column.one_of), error=f"is one of {', '.join(column.one_of)}", n_failure_cases=SHOWN_ROWS))
     return found
+
+
+def _value_check(column: "Column", text: str, holds: pl.Expr) -> Any:
+    """A limit of a column's values; null is not asked. Of a float the value must be finite too.
+
+    Polars orders NaN above every number, so that pandera's own `gt` and `ge` let NaN pass.
+    """
+    import pandera.polars as pa
+
+    whole = holds & pl.col("*").is_finite() if column.dtype.is_float() else holds
+    passes = whole.fill_null(value=True)
+    return pa.Check(
+        lambda data: data.lazyframe.select(data.key).select(passes),
+        error=text,
+        n_failure_cases=SHOWN_ROWS,
+    )
 
 
 def _law(text: str, holds: pl.Expr) -> Any:

@@ -16,6 +16,8 @@ from typing import IO, Any, Protocol, TypeVar
 
 import polars as pl
 
+from harmony_pipeline.errors import DataError
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -104,3 +106,13 @@ class Store(Protocol):
 
     def file_system(self) -> Any:
         """The fsspec file system through which DuckDB reads; None where it reads by itself."""
+
+
+def not_parquet(address: str, error: Exception) -> DataError:
+    """A file under a name of the lake that is no whole Parquet file, as one line that names it."""
+    return DataError(f"{address} is not a whole Parquet file ({first_line(error)}): move it away and make the partition again")
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, without the lines behind it."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

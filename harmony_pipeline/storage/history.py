@@ -58,9 +58,9 @@ class History:
 
     def partitions(self, table: str) -> list[str]:
         """Keys of the partitions that exist now, in order."""
-        tail = f"/{table}.parquet"
-        names = (file.name for file in self.store.files(table) if file.name.endswith(tail))
-        return sorted(key for name in names if (key := name.split("/")[1].removeprefix(_PARTITION)) != SCHEMA_PARTITION)
+        names = {file.name for file in self.store.files(table)}
+        keys = {name.split("/")[1].removeprefix(_PARTITION) for name in names if name.count("/") == 2}
+        return sorted(key for key in keys if key != SCHEMA_PARTITION and present_name(table, key) in names)
 
     def manifest(self, name: str) -> dict[str, Any] | None:
         """The manifest of a file; an empty one for a file that has none; None when there is no such file."""
@@ -120,5 +120,6 @@ class History:
 
     def _kept(self, table: str, partition: str) -> Iterator[datetime]:
         for file in self.store.files(f"_history/{table}/{_PARTITION}{partition}"):
-            if file.name.endswith(f"/{table}.parquet"):
-                yield from_folder_stamp(file.name.split("/")[3].removeprefix(_SINCE))
+            parts = file.name.split("/")
+            if len(parts) == 5 and parts[3].startswith(_SINCE) and parts[4] == f"{table}.parquet":
+                yield from_folder_stamp(parts[3].removeprefix(_SINCE))

@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from harmony_pipeline.storage.base import FileFacts, Hold, Wanted
+from harmony_pipeline.storage.base import FileFacts, Hold, Wanted, not_parquet
 from harmony_pipeline.storage.locks import file_lock, held
 from harmony_pipeline.storage.manifest import parsed
 
@@ -61,6 +61,8 @@ class LocalStore:
                 return pl.read_parquet_metadata(file)
         except FileNotFoundError:
             return None
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise not_parquet(self.address(name), error) from None
 
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a file."""

@@ -20,7 +20,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from harmony_pipeline.errors import ConfigError, DataError, Superseded
-from harmony_pipeline.storage.base import FileFacts, Hold, Wanted
+from harmony_pipeline.storage.base import FileFacts, Hold, Wanted, not_parquet
 from harmony_pipeline.storage.leases import Lease, lease, runs
 from harmony_pipeline.storage.manifest import parsed
 
@@ -93,7 +93,10 @@ class ObjectStore:
     def footer(self, name: str) -> dict[str, str] | None:
         """Key-value pairs of a footer, by one request."""
         tail = self._tail(name)
-        return None if tail is None else pl.read_parquet_metadata(io.BytesIO(tail))
+        try:
+            return None if tail is None else pl.read_parquet_metadata(io.BytesIO(tail))
+        except pl.exceptions.PolarsError as error:
+            raise not_parquet(self.address(name), error) from None
 
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a file; None when there is none."""

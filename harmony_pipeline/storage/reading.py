@@ -9,7 +9,9 @@ from typing import IO
 
 import polars as pl
 
+from harmony_pipeline.errors import DataError
 from harmony_pipeline.schemas import Table
+from harmony_pipeline.storage.base import Store, first_line
 
 PIECE_ROWS = 524_288  # read at once, about 100 MB at the most: a read costs its footer again, so the fewer the better
 
@@ -23,7 +25,10 @@ def row_groups(
     """
     from pyarrow.parquet import ParquetFile
 
-    metadata = ParquetFile(file).metadata
+    try:
+        metadata = ParquetFile(file).metadata
+    except ValueError as error:  # ArrowInvalid is one
+        raise OSError(str(error)) from None
     wanted = {name: dtype for name, dtype in table.dtypes.items() if columns is None or name in columns or (until is not None and name == table.known_by)}
     start = end = 0
     for number in range(metadata.num_row_groups):
@@ -73,3 +78,24 @@ def _last_start(frame: pl.DataFrame, columns: list[str]) -> int:
     last = frame.select(columns).tail(1)
     same = frame.select(pl.all_horizontal(pl.col(name).eq_missing(pl.lit(last[name][0])) for name in columns)).to_series()
     return int(same.arg_max() or 0)
+
+
+def unreadable(store: Store, table: Table, names: Sequence[str], error: Exception) -> DataError:
+    """The error of a read of several files, as one line that names the file at fault."""
+    for name in names:
+        try:
+            schema = store.schema(name)
+            with store.glance(name) as file:
+                pl.read_parquet(file)
+        except (pl.exceptions.PolarsError, OSError, DataError) as found:
+            cure = "move it away and make the partition again"
+            return DataError(f"{store.address(name)} cannot be read ({first_line(found)}): {cure}")
+        required = [column for column, one in table.columns.items() if not one.nullable]
+        absent = [column for column in required if schema is not None and column not in schema]
+        if absent:
+            return DataError(
+                f"{store.address(name)} has no column '{absent[0]}' (it has {', '.join(list(schema or ())[:8])}): "
+                f"Harmony did not write it as a partition of {table.name}; "
+                "move it away and make the partition again"
+            )
+    return DataError(f"{table.name} cannot be read: {first_line(error)}")

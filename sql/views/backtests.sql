@@ -57,5 +57,5 @@ select
     time_in_market,
     mean_gross_exposure,
     partition
-from read_parquet('{lake}/backtests/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/backtests/partition=*/backtests.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by backtest_id;

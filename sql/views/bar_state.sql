@@ -15,5 +15,5 @@ select
     adjustment_factor,
     state,
     partition
-from read_parquet('{lake}/bar_state/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/bar_state/partition=*/bar_state.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol;

@@ -29,5 +29,5 @@ select
     vwap,
     adjustment_factor,
     partition
-from read_parquet('{lake}/bars/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/bars/partition=*/bars.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, timestamp;

@@ -13,5 +13,5 @@ select
     "kind",
     value,
     partition
-from read_parquet('{lake}/corporate_actions/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/corporate_actions/partition=*/corporate_actions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, date, kind;

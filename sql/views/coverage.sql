@@ -17,5 +17,5 @@ select
     "end",
     learned_at,
     partition
-from read_parquet('{lake}/coverage/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/coverage/partition=*/coverage.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by identity, timeframe, symbol, start;

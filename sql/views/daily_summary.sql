@@ -43,5 +43,5 @@ select
     scan_time,
     postmarket_volume,
     partition
-from read_parquet('{lake}/daily_summary/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/daily_summary/partition=*/daily_summary.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, date;

@@ -23,5 +23,5 @@ select
     backtest,
     equal,
     partition
-from read_parquet('{lake}/divergence/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/divergence/partition=*/divergence.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by session_id, symbol, timestamp, kind, key;

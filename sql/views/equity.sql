@@ -19,5 +19,5 @@ select
     net_exposure,
     drawdown,
     partition
-from read_parquet('{lake}/equity/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/equity/partition=*/equity.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by backtest_id, timestamp;

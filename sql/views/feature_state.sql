@@ -13,5 +13,5 @@ select
     feature_set_hash,
     state,
     partition
-from read_parquet('{lake}/feature_state/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/feature_state/partition=*/feature_state.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol;

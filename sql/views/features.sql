@@ -8,5 +8,5 @@
 create or replace view features as
 select
     *
-from read_parquet('{lake}/features/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/features/partition=*/features.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, timestamp;

@@ -29,5 +29,5 @@ select
     slippage,
     liquidity,
     partition
-from read_parquet('{lake}/fills/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/fills/partition=*/fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by backtest_id, symbol, timestamp, fill_id;

@@ -29,5 +29,5 @@ select
     purged_rows,
     embargo,
     partition
-from read_parquet('{lake}/folds/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/folds/partition=*/folds.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by horizon, period;

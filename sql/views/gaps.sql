@@ -29,5 +29,5 @@ select
     neighbour_trades,
     evidence,
     partition
-from read_parquet('{lake}/gaps/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/gaps/partition=*/gaps.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, date, first_missing;

@@ -31,5 +31,5 @@ select
     "label",
     weight,
     partition
-from read_parquet('{lake}/labels/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/labels/partition=*/labels.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by horizon, symbol, timestamp;

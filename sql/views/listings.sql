@@ -25,5 +25,5 @@ select
     source,
     known,
     partition
-from read_parquet('{lake}/listings/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/listings/partition=*/listings.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by security_id, symbol, valid_from, known;

@@ -27,5 +27,5 @@ select
     metrics,
     artifact,
     partition
-from read_parquet('{lake}/models/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/models/partition=*/models.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by model_id;

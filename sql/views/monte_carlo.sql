@@ -25,5 +25,5 @@ select
     anomaly_probability,
     "block",
     partition
-from read_parquet('{lake}/monte_carlo/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/monte_carlo/partition=*/monte_carlo.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by backtest_id, scenario, path;

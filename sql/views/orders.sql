@@ -35,5 +35,5 @@ select
     reason,
     model_id,
     partition
-from read_parquet('{lake}/orders/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/orders/partition=*/orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by backtest_id, symbol, timestamp, order_id;

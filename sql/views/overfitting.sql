@@ -21,5 +21,5 @@ select
     spa_pvalue,
     min_track_record,
     partition
-from read_parquet('{lake}/overfitting/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/overfitting/partition=*/overfitting.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by strategy;

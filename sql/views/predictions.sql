@@ -17,5 +17,5 @@ select
     timestamp,
     probability,
     partition
-from read_parquet('{lake}/predictions/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/predictions/partition=*/predictions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by horizon, symbol, timestamp;

@@ -21,5 +21,5 @@ select
     passed,
     previous_model_id,
     partition
-from read_parquet('{lake}/promotions/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/promotions/partition=*/promotions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by decided_at, model_id, rule;

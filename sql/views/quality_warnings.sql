@@ -17,5 +17,5 @@ select
     measure,
     reason,
     partition
-from read_parquet('{lake}/quality_warnings/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/quality_warnings/partition=*/quality_warnings.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, timestamp, rule;

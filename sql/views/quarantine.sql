@@ -21,5 +21,5 @@ select
     rule,
     reason,
     partition
-from read_parquet('{lake}/quarantine/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/quarantine/partition=*/quarantine.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, timestamp, source, row;

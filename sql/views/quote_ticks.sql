@@ -27,5 +27,5 @@ select
     origin,
     "row",
     partition
-from read_parquet('{lake}/quote_ticks/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/quote_ticks/partition=*/quote_ticks.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, timestamp, origin, row;

@@ -35,5 +35,5 @@ select
     "row",
     defect,
     partition
-from read_parquet('{lake}/raw_bars/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/raw_bars/partition=*/raw_bars.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, timestamp, ingested_at, origin, row;

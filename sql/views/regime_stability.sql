@@ -17,5 +17,5 @@ select
     total_return,
     sharpe,
     partition
-from read_parquet('{lake}/regime_stability/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/regime_stability/partition=*/regime_stability.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by strategy, trend, volatility;

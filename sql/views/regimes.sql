@@ -21,5 +21,5 @@ select
     realised_volatility,
     volatility_median,
     partition
-from read_parquet('{lake}/regimes/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/regimes/partition=*/regimes.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by timestamp;

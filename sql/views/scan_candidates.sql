@@ -37,5 +37,5 @@ select
     passed,
     rejected_by,
     partition
-from read_parquet('{lake}/scan_candidates/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/scan_candidates/partition=*/scan_candidates.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by date, symbol;

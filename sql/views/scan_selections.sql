@@ -15,5 +15,5 @@ select
     symbol,
     score,
     partition
-from read_parquet('{lake}/scan_selections/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/scan_selections/partition=*/scan_selections.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by date, rank;

@@ -21,5 +21,5 @@ select
     net_exposure,
     drawdown,
     partition
-from read_parquet('{lake}/session_equity/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/session_equity/partition=*/session_equity.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by session_id, timestamp;

@@ -23,5 +23,5 @@ select
     symbol,
     detail,
     partition
-from read_parquet('{lake}/session_events/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/session_events/partition=*/session_events.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by session_id, sequence;

@@ -33,5 +33,5 @@ select
     slippage,
     liquidity,
     partition
-from read_parquet('{lake}/session_fills/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/session_fills/partition=*/session_fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by session_id, symbol, timestamp, fill_id;

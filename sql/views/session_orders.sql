@@ -39,5 +39,5 @@ select
     reason,
     model_id,
     partition
-from read_parquet('{lake}/session_orders/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/session_orders/partition=*/session_orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by session_id, symbol, timestamp, order_id;

@@ -21,5 +21,5 @@ select
     stop_price,
     take_profit_price,
     partition
-from read_parquet('{lake}/session_positions/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/session_positions/partition=*/session_positions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by session_id, symbol;

@@ -15,5 +15,5 @@ select
     side,
     strength,
     partition
-from read_parquet('{lake}/signals/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/signals/partition=*/signals.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by strategy, symbol, timestamp;

@@ -17,5 +17,5 @@ select
     quarantined,
     merged,
     partition
-from read_parquet('{lake}/tick_counts/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/tick_counts/partition=*/tick_counts.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by timeframe, symbol;

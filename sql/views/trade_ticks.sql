@@ -29,5 +29,5 @@ select
     origin,
     "row",
     partition
-from read_parquet('{lake}/trade_ticks/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/trade_ticks/partition=*/trade_ticks.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, timestamp, origin, row;

@@ -35,5 +35,5 @@ select
     "return",
     model_id,
     partition
-from read_parquet('{lake}/trades/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/trades/partition=*/trades.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by backtest_id, symbol, entry_timestamp, trade_id;

@@ -11,5 +11,5 @@ select
     timestamp,
     "return",
     partition
-from read_parquet('{lake}/trial_returns/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/trial_returns/partition=*/trial_returns.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by trial_id, timestamp;

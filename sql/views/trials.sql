@@ -21,5 +21,5 @@ select
     skew,
     kurtosis,
     partition
-from read_parquet('{lake}/trials/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/trials/partition=*/trials.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by trial_id;

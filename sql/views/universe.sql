@@ -23,5 +23,5 @@ select
     market_cap,
     sector,
     partition
-from read_parquet('{lake}/universe/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/universe/partition=*/universe.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by date, symbol, security_id;

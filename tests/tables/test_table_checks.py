@@ -99,3 +99,41 @@ def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: Works
     tiny.lake.write("bars", periods[0].key, rows)
     assert found.select("symbol", "timestamp").unique().rows() == [rows.select("symbol", "timestamp").row(7)]
     assert any("expected high >= open and high >= close" in text for text in found["finding"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("column", ["open", "volume", "adjustment_factor"])
+def test_what_is_no_finite_number_breaks_a_limit(column: str, value: float) -> None:
+    broken = BARS.broken_rows(bars({}, {column: value}))
+    assert (column, 1) in broken.select("column", "row").rows()
+
+
+def test_a_limit_of_a_nullable_number_passes_nothing_and_refuses_nan() -> None:
+    columns = {"name": Column(pl.String()), "size": Column(pl.Float64(), nullable=True, above=0.0)}
+    table = Table("any", "", "none", ("name",), columns)
+    sizes = [None, 1.0, float("nan"), float("-inf"), float("inf")]
+    frame = pl.DataFrame({"name": list("abcde"), "size": sizes}, schema=table.dtypes)
+    assert table.broken_rows(frame)["row"].to_list() == [2, 3, 4]
+
+
+def test_no_whole_number_is_made_of_a_fraction() -> None:
+    table = Table("any", "", "none", ("count",), {"count": Column(pl.Int64(), nullable=True)})
+    counts = pl.DataFrame({"count": [1.0, None, 3.0]})
+    assert table.conform(counts)["count"].to_list() == [None, 1, 3]
+    with pytest.raises(ValueError, match="table any: count is 1.9, expected a whole number"):
+        table.conform(pl.DataFrame({"count": [1.0, 1.9]}))
+
+
+def test_every_number_of_a_limit_is_checked_to_be_finite() -> None:
+    limited = [
+        (table.name, name)
+        for table in TABLES.values()
+        for name, column in table.columns.items()
+        if (column.above is not None or column.at_least is not None) and column.dtype.is_float()
+    ]
+    assert ("bars", "close") in limited
+    for name, column in limited:
+        schema = {column: pl.Float64()}
+        alone = Table(name, "", "none", (), {column: TABLES[name].columns[column]})
+        frame = pl.DataFrame({column: [float("nan")]}, schema=schema)
+        assert alone.broken_rows(frame).height, (name, column)
