@@ -86,7 +86,9 @@ def _macro(lake: Lake, name: str, text: str) -> str:
 
 
 def _over(name: str, text: str, source: str) -> str:
-    present = f"read_parquet('{{lake}}/{name}/partition=*/{name}.parquet', hive_partitioning = true, hive_types = {{'partition': varchar}}, union_by_name = true)"
+    present = (
+        f"read_parquet('{{lake}}/{name}/partition=*/{name}.parquet', hive_partitioning = true, hive_types = {{'partition': varchar}}, union_by_name = true)"
+    )
     if present not in text:
         raise DataError(f"sql/views/{name}.sql does not read from {present}, so its past cannot be shown")
     return text.replace(present, source)
@@ -143,7 +145,11 @@ where v.telling = 1{until}"""
 def _files(lake: Lake, *names: str) -> str:
     """A SQL list of patterns: present and earlier files of the tables."""
     root = _quoted(lake.store.root)
-    return "[" + ", ".join(f"'{root}/{name}/partition=*/{name}.parquet', '{root}/_history/{name}/partition=*/known_since=*/{name}.parquet'" for name in names) + "]"
+    return (
+        "["
+        + ", ".join(f"'{root}/{name}/partition=*/{name}.parquet', '{root}/_history/{name}/partition=*/known_since=*/{name}.parquet'" for name in names)
+        + "]"
+    )
 
 
 def _quoted(root: str) -> str:

@@ -54,7 +54,4 @@ def _without_manifest(store: Store, name: str) -> str | None:
     *_, folder, _file = name.split("/") if not name.startswith("_history/") else name.split("/")[:-1]
     if manifest and folder == f"partition={manifest.get('partition')}":
         return None
-    return (
-        "it stands under a name that the lake reads, and Harmony did not write it there: "
-        "move it away and make the partition again"
-    )
+    return "it stands under a name that the lake reads, and Harmony did not write it there: move it away and make the partition again"

@@ -7,6 +7,7 @@ import pytest
 from lake.lake_rows import many_bars
 
 from harmony_pipeline import sql
+from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import Lake
 from harmony_pipeline.storage import streaming
 
@@ -68,5 +69,5 @@ def test_polars_does_not_touch_the_other_row_groups(lake, tmp_path):
                 file.write(bytes(column.total_compressed_size))
     wanted = pl.col("symbol") == "S00004"
     assert copy.scan("bars").filter(wanted).collect().equals(lake.read("bars", ["2024-01"]).filter(wanted))
-    with pytest.raises(pl.exceptions.ComputeError):
+    with pytest.raises(DataError, match=r"partition=k/bars\.parquet cannot be read"):
         copy.read("bars")

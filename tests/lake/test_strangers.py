@@ -67,7 +67,7 @@ def test_a_broken_file_under_a_name_of_the_lake_is_named(lake, content):
     path = lake.path("bars", "2024-01")
     path.write_bytes(content)
     for read in (lake.read, lambda table: list(lake.batches(table, "2024-01"))):
-        with pytest.raises(DataError, match="bars/partition=2024-01/bars.parquet") as told:
+        with pytest.raises(DataError, match=r"bars/partition=2024-01/bars\.parquet") as told:
             read("bars")
         assert "\n" not in str(told.value)
         assert "move it away" in str(told.value)
@@ -76,7 +76,7 @@ def test_a_broken_file_under_a_name_of_the_lake_is_named(lake, content):
 
 def test_a_file_with_other_columns_under_a_name_of_the_lake_is_named(lake):
     put(lake, "bars/partition=2024-01/bars.parquet", pl.DataFrame({"x": [1, 2]}))
-    with pytest.raises(DataError, match="bars.parquet has no column 'symbol' .it has x."):
+    with pytest.raises(DataError, match=r"bars\.parquet has no column 'symbol' \(it has x\)"):
         lake.read("bars")
     assert [one.name for one in strangers(lake)] == ["bars/partition=2024-01/bars.parquet"]
 
