@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from harmony_pipeline.frames import in_order, join_latest, ordered
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 
 
@@ -29,10 +30,14 @@ class Adjusted:
 def with_forward_factor(bars: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame) -> Adjusted:
     """Add adjustment_factor to accepted bars.
 
-    `bars` is sorted by (symbol, timestamp) and has session, session_date and close; `before` has one row a symbol that was seen in
+    `bars` has symbol, timestamp, session, session_date and close, in any order, which is kept; `before` has one row a symbol that was seen in
     earlier periods: symbol, session_date, close (last regular), adjustment_factor. Actions on or before a symbol's first
     bar do not count.
     """
+    if not in_order(bars, ("symbol", "timestamp")):
+        placed = bars.with_row_index("_place").sort("symbol", "timestamp", "_place")
+        found = with_forward_factor(placed, before, actions)
+        return Adjusted(found.bars.sort("_place").drop("_place"), found.notes)
     base = (
         bars.group_by("symbol", maintain_order=True)
         .agg(pl.col("session_date").first().alias("first_date"), pl.col("session_date").last().alias("last_date"))
@@ -62,7 +67,7 @@ def with_forward_factor(bars: pl.DataFrame, before: pl.DataFrame, actions: pl.Da
         .sort("symbol", "date", maintain_order=True)
         .select("symbol", "date", pl.col("multiplier").cum_prod().over("symbol").alias("adjustment_factor"))
     )
-    adjusted = bars.join_asof(factors, left_on="session_date", right_on="date", by="symbol", strategy="backward", check_sortedness=False, coalesce=True)
+    adjusted = join_latest(bars, factors, "session_date", "date")
     return Adjusted(adjusted.select(*bars.columns, "adjustment_factor"), due["problem"].drop_nulls().to_list())
 
 
@@ -74,25 +79,20 @@ def split_ratios(actions: pl.DataFrame) -> pl.DataFrame:
 
 def shares_on(rows: pl.DataFrame, date: str, ratios: pl.DataFrame, *, include_same_day: bool) -> pl.Series:
     """What one share of the beginning is by the date in column `date` of each row; 1.0 before the first split. Rows keep their order."""
-    keyed = rows.select("symbol", at=date).with_row_index("place").sort("symbol", "at", "place")
-    found = keyed.join_asof(
-        ratios, left_on="at", right_on="date", by="symbol", strategy="backward", allow_exact_matches=include_same_day, check_sortedness=False
-    )
-    return found.sort("place")["shares"].fill_null(1.0)
+    return join_latest(rows.select("symbol", at=date), ratios, "at", "date", same_moment=include_same_day)["shares"].fill_null(1.0)
 
 
 def _regular_closes(bars: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """The last regular close of every session: symbol, close_date, previous_close; sorted."""
     daily = bars.filter(pl.col("session") == "regular").group_by("symbol", "session_date", maintain_order=True).agg(pl.col("close").last())
     known = before.filter(pl.col("close").is_not_null()).select("symbol", "session_date", "close")
-    return pl.concat([known, daily]).sort("symbol", "session_date", maintain_order=True).rename({"session_date": "close_date", "close": "previous_close"})
+    closes = ordered(pl.concat([known, daily]), ("symbol", "session_date"))
+    return closes.rename({"session_date": "close_date", "close": "previous_close"})
 
 
 def _with_multiplier(due: pl.DataFrame, closes: pl.DataFrame) -> pl.DataFrame:
     """Each action's multiplier, or the problem that keeps it from being applied."""
-    found = due.join_asof(
-        closes, left_on="date", right_on="close_date", by="symbol", strategy="backward", allow_exact_matches=False, check_sortedness=False, coalesce=False
-    )
+    found = join_latest(due, closes, "date", "close_date", same_moment=False)
     # A close from before an earlier split, of a symbol that has not traded since, is brought to the shares of the ex-date.
     ratios = split_ratios(due)
     then, now = shares_on(found, "close_date", ratios, include_same_day=True), shares_on(found, "date", ratios, include_same_day=False)

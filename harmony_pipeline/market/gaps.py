@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.frames import join_latest
 from harmony_pipeline.market.habits import Habits, silence
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, GapSettings
 from harmony_pipeline.market.slots import Slots
@@ -87,7 +88,7 @@ def with_refusals(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
     if gaps.is_empty() or refused.is_empty():
         return gaps
     spans = gaps.select("symbol", "first_missing", "last_missing").sort("symbol", "first_missing")
-    inside = refused.join_asof(spans, left_on="timestamp", right_on="first_missing", by="symbol", strategy="backward", check_sortedness=False, coalesce=False)
+    inside = join_latest(refused, spans, "timestamp", "first_missing")
     inside = inside.filter(pl.col("timestamp") <= pl.col("last_missing"))
     counted = inside.group_by("symbol", "first_missing").agg(refusals=pl.col("timestamp").n_unique(), rules=pl.col("rule").unique().sort().str.join(", "))
     joined = gaps.join(counted, on=["symbol", "first_missing"], how="left", maintain_order="left")

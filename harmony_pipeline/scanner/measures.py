@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.frames import join_latest
 from harmony_pipeline.market.adjustments import shares_on, split_ratios
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import TIME
@@ -134,12 +135,10 @@ def _with_previous_close(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.D
 
 def _with_listing(grid: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
     """float, sector, listed and delisted by the latest row of the universe that was known on the day; known_since is its date."""
-    known = universe.sort("symbol", "date", maintain_order=True).select("symbol", "listed", "delisted", "float", "sector", known_since="date")
-    return grid.join_asof(known, left_on="date", right_on="known_since", by="symbol", strategy="backward", check_sortedness=False, coalesce=False)
+    known = universe.select("symbol", "listed", "delisted", "float", "sector", known_since="date")
+    return join_latest(grid, known, "date", "known_since")
 
 
 def _before(grid: pl.DataFrame, past: pl.DataFrame, column: str) -> pl.DataFrame:
     """The latest row of `past` whose date in `column` lies strictly before each row's day."""
-    return grid.join_asof(
-        past, left_on="date", right_on=column, by="symbol", strategy="backward", allow_exact_matches=False, check_sortedness=False, coalesce=False
-    )
+    return join_latest(grid, past, "date", column, same_moment=False)

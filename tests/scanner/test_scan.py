@@ -350,6 +350,15 @@ def test_every_measure_of_every_day_is_what_plain_loops_say(seed: int) -> None:
     assert set(found["symbol"]) == set(SYMBOLS)
 
 
+@pytest.mark.parametrize("seed", [1, 7])
+def test_the_order_of_the_tables_that_are_handed_in_changes_nothing(seed: int) -> None:
+    tables = made_up_market(seed)
+    shuffled = (table.sample(fraction=1.0, shuffle=True, seed=seed) for table in tables)
+    wanted, found = (scan_days(*three, SESSIONS, ScannerSettings(), CALENDAR) for three in (tables, shuffled))
+    assert found.candidates.equals(wanted.candidates)
+    assert found.selections.equals(wanted.selections)
+
+
 # --- real mornings ----------------------------------------------------------------------------------------------------
 
 KNOWN_GAPPERS = {

@@ -1,0 +1,56 @@
+"""Order of rows, where the meaning of a result depends on it.
+
+Polars cannot check the order of a `join_asof` with `by`, and gives wrong rows in silence when it is
+not there. `join_latest` brings both sides into order itself, and gives the rows back as they came.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+_PLACE = "_place"
+
+
+def in_order(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether the rows rise by `keys`; equal rows may follow each other, null is lowest."""
+    rises = pl.lit(value=True)
+    for name in reversed(keys):
+        now, before = pl.col(name), pl.col(name).shift()
+        greater = (now > before).fill_null(value=False) | (now.is_not_null() & before.is_null())
+        rises = greater | (now.eq_missing(before) & rises)
+    return bool(frame.select((rises | (pl.int_range(pl.len()) == 0)).all()).item())
+
+
+def ordered(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """`frame` by `keys`, equal rows as they came. Checking is cheaper than sorting."""
+    return frame if in_order(frame, keys) else frame.sort(keys, maintain_order=True)
+
+
+def join_latest(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    left_on: str,
+    right_on: str,
+    *,
+    by: str = "symbol",
+    same_moment: bool = True,
+) -> pl.DataFrame:
+    """`left` with the latest row of `right` of the same `by` up to each row's `left_on`.
+
+    Both sides may come in any order; the rows of `left` keep theirs. With `same_moment` off the row
+    of `right` lies strictly before. The column `right_on` is kept.
+    """
+    right = ordered(right, (by, right_on))
+    is_ordered = in_order(left, (by, left_on))
+    rows = left if is_ordered else left.with_row_index(_PLACE).sort(by, left_on, _PLACE)
+    found = rows.join_asof(
+        right,
+        left_on=left_on,
+        right_on=right_on,
+        by=by,
+        strategy="backward",
+        allow_exact_matches=same_moment,
+        check_sortedness=False,
+        coalesce=False,
+    )
+    return found if is_ordered else found.sort(_PLACE).drop(_PLACE)

@@ -1,0 +1,57 @@
+"""Joins in time do not trust the order in which rows come."""
+
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony_pipeline.frames import in_order, join_latest, ordered
+
+START = date(2024, 1, 1)
+
+
+def frame(rows: list[tuple[str, int]], value: str) -> pl.DataFrame:
+    days = [START + timedelta(days=day) for _symbol, day in rows]
+    symbols = [symbol for symbol, _day in rows]
+    columns = {"symbol": symbols, value: days, f"{value}_row": list(range(len(rows)))}
+    return pl.DataFrame(columns, schema_overrides={"symbol": pl.String, value: pl.Date})
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 12)), max_size=30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 12)), max_size=30, unique=True), st.booleans())
+def test_the_latest_row_is_found_whatever_the_order(left_rows, right_rows, same_moment):
+    left, right = frame(left_rows, "at"), frame(right_rows, "known")
+    found = join_latest(left, right, "at", "known", same_moment=same_moment)
+    assert found.select(left.columns).equals(left)  # every row, in the order in which they came
+    for row in found.iter_rows(named=True):
+        allowed = timedelta(0) if same_moment else timedelta(days=1)
+        earlier = [day for symbol, day in right.select("symbol", "known").rows() if symbol == row["symbol"] and day <= row["at"] - allowed]
+        assert row["known"] == max(earlier, default=None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS)
+def test_order_is_seen_as_sorting_sees_it(rows):
+    given_rows = frame(rows, "at")
+    by = given_rows.sort("symbol", "at", maintain_order=True)
+    assert in_order(by, ("symbol", "at"))
+    assert in_order(given_rows, ("symbol", "at")) == given_rows.equals(by)
+    assert ordered(given_rows, ("symbol", "at")).equals(by)
+
+
+def test_polars_alone_goes_wrong_in_silence():
+    """Why the order is not trusted: the same join by hand on a shuffled table."""
+    left, right = frame([("A", 5)], "at"), frame([("A", 4), ("A", 1)], "known")
+    trusted = left.join_asof(right, left_on="at", right_on="known", by="symbol", check_sortedness=False, coalesce=False)
+    assert trusted["known"].to_list() != [START + timedelta(days=4)]
+    assert join_latest(left, right, "at", "known")["known"].to_list() == [START + timedelta(days=4)]
+
+
+@pytest.mark.parametrize("rows", [[], [("A", 1)], [("A", 1), ("A", 1)], [("A", 1), ("B", 0)]])
+def test_small_frames_are_in_order(rows):
+    assert in_order(frame(rows, "at"), ("symbol", "at"))
