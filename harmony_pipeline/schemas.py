@@ -405,7 +405,8 @@ PREDICTIONS = Table(
         "horizon": Column(WHOLE, "bars"),
         "symbol": Column(TEXT),
         **_STAMP,
-        "probability": Column(REAL, "calibrated"),
+        "probability": Column(REAL, "calibrated; null: the model cannot answer", True),
+        "reason": Column(TEXT, "why there is no probability", True),
     },
 )
 PROMOTIONS = Table(

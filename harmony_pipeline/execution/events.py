@@ -257,6 +257,14 @@ class CorporateActionApplied(Fact, frozen=True, kw_only=True):
     cash: float  # paid to us; negative when we paid
 
 
+class CandidateRefused(Fact, frozen=True, kw_only=True):
+    """The model gave no probability for a bar on which the strategy took a side; `happened_at` is that bar's start."""
+
+    symbol: str
+    model_id: str
+    reason: str
+
+
 class RiskStateChanged(Fact, frozen=True, kw_only=True):
     """May entries leave: ACTIVE yes; REDUCING exits only; HALTED nothing new at all."""
 
@@ -321,6 +329,7 @@ SessionFact = (
     | SessionEnded
     | BarsReceived
     | CorporateActionApplied
+    | CandidateRefused
     | RiskStateChanged
     | StreamStale
     | StreamRecovered

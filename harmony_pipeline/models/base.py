@@ -29,7 +29,8 @@ class Model(Protocol):
     """A fitted forecaster: immutable, safe to share between threads.
 
     `X` is float64 [rows, inputs], in the order of `names`; NaN marks an input that is not known and is never an error. A row's answer depends
-    on that row alone: one row at a time gives the same bits as all at once.
+    on that row alone: one row at a time gives the same bits as all at once. What a model says of an input that is missing and never was in
+    training means nothing, and nobody hears it: `TrainedModel` gives no probability there, whatever the forecaster.
     """
 
     names: tuple[str, ...]

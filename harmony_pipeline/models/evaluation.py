@@ -33,7 +33,8 @@ def evaluate(predictions: pl.DataFrame, labels: pl.DataFrame, zone: str = "UTC")
         raise DataError(f"predictions of the horizons {sorted(horizons)} cannot be evaluated together; filter one")
     settled = labels.filter(pl.col("horizon").is_in(horizons) & pl.col("label").is_not_null() & pl.col("end_timestamp").is_not_null())
     outcomes = settled.select("symbol", "timestamp", "end_timestamp", pl.col("label").cast(pl.Float64))
-    rows = predictions.join(outcomes, on=["symbol", "timestamp"], how="inner").sort("timestamp", "symbol")
+    answered = predictions.filter(pl.col("probability").is_not_null())  # the others are not traded either
+    rows = answered.join(outcomes, on=["symbol", "timestamp"], how="inner").sort("timestamp", "symbol")
     rates = _base_rates(predictions, outcomes)
     rows = rows.with_columns(base=pl.col("period").replace_strict(rates, return_dtype=pl.Float64) if rates else pl.lit(None, dtype=pl.Float64))
     return {

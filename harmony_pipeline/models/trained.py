@@ -2,6 +2,9 @@
 
 Its id is a hash of everything that decides its answers, the fitted bytes included, and of no clock: the same data, features, parameters and seed give
 the same id, and one id can never stand for two models.
+
+It answers only about what it has met. Where training never saw an input missing, a missing one has no meaning: LightGBM reads it as 0.0, a linear model as
+the median. Such a row gets no probability (NaN here, null in tables), and `refusals` says why. An input that was missing in training too was learned from.
 """
 
 import hashlib
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.models.base import FloatArray, Model, forecaster_class, to_json
@@ -36,12 +40,21 @@ class Card:
     regimes: bool
     slope: float  # of the calibration
     intercept: float
+    complete: tuple[str, ...] | None = None  # inputs that training never saw missing; None: not known, a model of an earlier version
 
     def id_with(self, blob: bytes) -> str:
         """`gbm-h8-2024-01-1f3a9c0e`."""
-        digest = hashlib.blake2b(to_json(vars(self)), digest_size=4)
+        digest = hashlib.blake2b(to_json(self.fields()), digest_size=4)
         digest.update(blob)
         return f"{self.short}-h{self.horizon}-{self.period}-{digest.hexdigest()}"
+
+    def fields(self) -> dict[str, Any]:
+        """What is written down of it; what an earlier version did not know is left out, so that its ids stay."""
+        return {name: value for name, value in vars(self).items() if name != "complete" or value is not None}
+
+    def must_be_known(self) -> NDArray[np.bool_]:
+        """By input: whether a missing value cannot be answered."""
+        return np.isin(np.array(self.names), np.array(self.complete or ()))
 
 
 @dataclass(frozen=True)
@@ -63,22 +76,35 @@ class TrainedModel:
         return Platt(self.card.slope, self.card.intercept)
 
     def predict(self, rows: Samples | FloatArray) -> FloatArray:
-        """Calibrated probability [rows] that the primary signal is right. Raises DataError when the inputs are not those it was trained on."""
+        """Calibrated probability [rows] that the primary signal is right; NaN where an input is missing that training never saw missing.
+
+        Raises DataError when the inputs are not those it was trained on.
+        """
         if isinstance(rows, Samples):
             if rows.names != self.card.names:
                 raise DataError(f"{self.model_id} was trained on the inputs {', '.join(self.card.names)}; these are {', '.join(rows.names)}")
             rows = rows.X
         if rows.ndim != 2 or rows.shape[1] != len(self.card.names):
             raise DataError(f"{self.model_id} needs inputs of shape [rows, {len(self.card.names)}], found {list(rows.shape)}")
-        return self.calibration.apply(self.model.margin(rows))
+        probability = self.calibration.apply(self.model.margin(rows))
+        return np.where(self._is_answerable(rows), probability, np.nan)
+
+    def refusals(self, X: FloatArray) -> list[str | None]:
+        """By row: why `predict` gives no probability; None where it does."""
+        missing = np.isnan(X) & self.card.must_be_known()
+        names = np.array(self.card.names, dtype=object)
+        return [f"{', '.join(names[row])} missing; training saw no missing value there" if row.any() else None for row in missing]
+
+    def _is_answerable(self, X: FloatArray) -> NDArray[np.bool_]:
+        return np.asarray(~(np.isnan(X) & self.card.must_be_known()).any(axis=1))
 
     def predict_one(self, values: FloatArray) -> float:
-        """Calibrated probability of one event from its inputs [inputs]: the same bits as in a batch, in tens of microseconds."""
+        """Calibrated probability of one event from its inputs [inputs], or NaN: the same bits as in a batch, in tens of microseconds."""
         return float(self.predict(np.asarray(values, dtype=np.float64).reshape(1, -1))[0])
 
     def files(self) -> dict[str, bytes]:
         """The artifact: file name -> content. The same model gives the same bytes."""
-        return {CARD: to_json(vars(self.card)), forecaster_class(self.card.forecaster).artifact: self.model.save()}
+        return {CARD: to_json(self.card.fields()), forecaster_class(self.card.forecaster).artifact: self.model.save()}
 
     @classmethod
     def from_files(cls, files: dict[str, bytes]) -> "TrainedModel":
@@ -86,8 +112,9 @@ class TrainedModel:
         if CARD not in files:
             raise DataError(f"a model artifact without {CARD}; found {', '.join(files) or 'nothing'}")
         held = json.loads(files[CARD])
-        columns = held["feature_columns"]
-        card = Card(**{**held, "names": tuple(held["names"]), "feature_columns": None if columns is None else tuple(columns)})
+        columns, complete = held["feature_columns"], held.get("complete")
+        lists = {"names": tuple(held["names"]), "feature_columns": None if columns is None else tuple(columns)}
+        card = Card(**{**held, **lists, "complete": None if complete is None else tuple(complete)})
         kind = forecaster_class(card.forecaster)
         if kind.artifact not in files:
             raise DataError(f"a model artifact without {kind.artifact}; found {', '.join(files)}")

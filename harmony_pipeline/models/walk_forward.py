@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
-from harmony_pipeline.models.base import FloatArray, Forecaster, Model, build_forecaster
+from harmony_pipeline.models.base import Forecaster, Model, build_forecaster
 from harmony_pipeline.models.calibration import Platt, fit_platt, levelled, shrunk
 from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.samples import Samples
@@ -125,7 +125,7 @@ def train_period(
     card = Card(
         settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash, data_hash or _rows_hash(training), forecaster.parameters,
         settings.seed if seed is None else seed, samples.names, samples.inputs.feature_columns if samples.inputs else None,
-        samples.inputs.regimes if samples.inputs else False, calibration.slope, calibration.intercept,
+        samples.inputs.regimes if samples.inputs else False, calibration.slope, calibration.intercept, _complete(samples, parts),
     )  # fmt: skip
     trained = TrainedModel(card.id_with(model.save()), card, model)
     metrics |= _metrics(trained, samples, parts)
@@ -147,11 +147,23 @@ def _too_little(samples: Samples, parts: Split, settings: ModelSettings) -> str 
 
 def _fit(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model, Platt]:
     model = forecaster.fit(samples.where(parts.fit))
-    later, training = samples.where(parts.calibrate), samples.where(parts.train)
+    later, training = samples.where(_answerable(samples, parts)), samples.where(parts.train)
     margin, weight = model.margin(later.X), later.weights()
     days = later.frame["timestamp"].dt.date().to_physical().cast(pl.Int64).to_numpy()
     calibration = shrunk(fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days)
     return model, levelled(calibration, margin, weight, _smoothed_rate(training))
+
+
+def _complete(samples: Samples, parts: Split) -> tuple[str, ...]:
+    """Inputs that no event of the fitted part lacked."""
+    missing = np.isnan(samples.X[parts.fit])
+    return tuple(name for place, name in enumerate(samples.names) if not missing[:, place].any())
+
+
+def _answerable(samples: Samples, parts: Split) -> NDArray[np.bool_]:
+    """Calibration events that the model answers: the others would be calibrated on what it does not know."""
+    must_be_known = np.isin(np.array(samples.names), np.array(_complete(samples, parts)))
+    return parts.calibrate & ~(np.isnan(samples.X) & must_be_known).any(axis=1)
 
 
 def _smoothed_rate(training: Samples) -> float:
@@ -173,7 +185,8 @@ def _rows_hash(training: Samples) -> str:
 def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str, Any]:
     """What is known at training time. The calibration part's scores flatter a little: two numbers were fitted to it."""
     labels, weights = samples.labels()[parts.train], samples.weights()[parts.train]
-    later, outcome = samples.where(parts.calibrate), samples.labels()[parts.calibrate]
+    answered = _answerable(samples, parts)
+    later, outcome = samples.where(answered), samples.labels()[answered]
     probability = trained.predict(later)
     ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
     return {
@@ -210,14 +223,17 @@ def _fold_row(model_id: str | None, samples: Samples, parts: Split, period: Peri
 
 
 def predict_period(fold: Fold | TrainedModel | None, samples: Samples, period: Period) -> pl.DataFrame:
-    """PREDICTIONS of every event in `period.start <= timestamp < period.end`, resolved or not; no rows when there is no model."""
+    """PREDICTIONS of every event in `period.start <= timestamp < period.end`, resolved or not; no rows when there is no model.
+
+    An event that the model cannot answer about has no probability and a reason.
+    """
     trained = fold.model if isinstance(fold, Fold) else fold
     if trained is None:
         return PREDICTIONS.empty()
     inside = samples.frame.select((pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end)).to_series().to_numpy()
     events = samples.where(inside)
-    probability: FloatArray = trained.predict(events)
     rows = events.frame.select("symbol", "timestamp").with_columns(
-        model_id=pl.lit(trained.model_id), period=pl.lit(period.key), horizon=pl.lit(trained.card.horizon), probability=pl.Series(probability, dtype=pl.Float64)
-    )
+        model_id=pl.lit(trained.model_id), period=pl.lit(period.key), horizon=pl.lit(trained.card.horizon),
+        probability=pl.Series(trained.predict(events), dtype=pl.Float64, nan_to_null=True), reason=pl.Series(trained.refusals(events.X), dtype=pl.String),
+    )  # fmt: skip
     return PREDICTIONS.conform(rows)

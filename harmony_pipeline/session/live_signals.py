@@ -20,7 +20,7 @@ from harmony_pipeline.session.stream import Batch, SessionBar
 from harmony_pipeline.strategies.base import Bar, Enter, StateMachine, Stepwise
 from harmony_pipeline.strategies.meta import with_probabilities
 
-PREDICTION_COLUMNS: dict[str, Any] = {"symbol": TEXT, "timestamp": TIME, "probability": REAL, "model_id": TEXT}
+PREDICTION_COLUMNS: dict[str, Any] = {"symbol": TEXT, "timestamp": TIME, "probability": REAL, "model_id": TEXT, "reason": TEXT}
 SIGNAL_COLUMNS: dict[str, Any] = {
     "symbol": TEXT,
     "timestamp": TIME,
@@ -29,6 +29,7 @@ SIGNAL_COLUMNS: dict[str, Any] = {
     "volatility": REAL,
     "probability": REAL,
     "model_id": TEXT,
+    "reason": TEXT,
 }
 
 
@@ -47,7 +48,7 @@ class LiveSignals:
         self._holding: dict[str, tuple[int, float]] = {}
 
     def update(self, batch: Batch) -> dict[str, dict[str, Any]]:
-        """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id; absent where the strategy has none (not warm)."""
+        """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id, reason; absent where the strategy has none (not warm)."""
         rows = [self._fold(bar) for bar in batch.bars]
         frame = feature_frame(batch.bars, np.array(rows), self._plan.feature_set.names)
         primary = self._plan.strategy.signals(frame) if self._machine is None else self._told(batch.bars, frame)
@@ -93,12 +94,15 @@ def complete_signals(plan: SessionPlan, primary: pl.DataFrame, features: pl.Data
     if plan.uses_model and plan.model is not None:
         signals = with_probabilities(signals, predictions(plan.model, signals, features, plan.regimes), _threshold(plan))
     else:
-        signals = signals.with_columns(probability=pl.lit(None, dtype=REAL), model_id=pl.lit(None, dtype=TEXT))
+        signals = signals.with_columns(probability=pl.lit(None, dtype=REAL), model_id=pl.lit(None, dtype=TEXT), reason=pl.lit(None, dtype=TEXT))
     return signals.select(pl.col(name).cast(dtype) for name, dtype in SIGNAL_COLUMNS.items())
 
 
 def predictions(model: TrainedModel, signals: pl.DataFrame, features: pl.DataFrame, regimes: pl.DataFrame | None) -> pl.DataFrame:
-    """PREDICTION_COLUMNS for the signals that take a side; each row's answer depends on that row alone."""
+    """PREDICTION_COLUMNS for the signals that take a side; each row's answer depends on that row alone.
+
+    Where the model cannot answer there is no probability, and a reason.
+    """
     inputs = model.inputs
     if inputs is None:
         raise NotReady(f"{model.model_id} was not trained on features, so a session cannot make its inputs: train one with `harmony train`")
@@ -110,8 +114,9 @@ def predictions(model: TrainedModel, signals: pl.DataFrame, features: pl.DataFra
     regime = None
     if inputs.regimes and regimes is not None:
         regime = regimes_at(regimes, rows["timestamp"])
-    probability = model.predict(inputs.matrix(matrix, rows["side"].cast(pl.Float64).to_numpy(), regime))
-    return rows.select("symbol", "timestamp", probability=pl.Series(probability, dtype=REAL), model_id=pl.lit(model.model_id, TEXT))
+    X = inputs.matrix(matrix, rows["side"].cast(pl.Float64).to_numpy(), regime)
+    probability, reason = pl.Series(model.predict(X), dtype=REAL, nan_to_null=True), pl.Series(model.refusals(X), dtype=TEXT)
+    return rows.select("symbol", "timestamp", probability=probability, model_id=pl.lit(model.model_id, TEXT), reason=reason)
 
 
 def _threshold(plan: SessionPlan) -> float:

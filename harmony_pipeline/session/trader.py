@@ -135,6 +135,7 @@ class Trader:
             ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(regular)),
             batch.end,
         )
+        self._tell_refusals(signals, batch)
         if regular:
             bars = self.book.bar_records(regular)
             for row, bar in zip(bars, sorted(regular, key=lambda bar: bar.symbol), strict=True):
@@ -144,6 +145,13 @@ class Trader:
             self.desk.hear()
         self.cursor = batch.start
         self._snapshot()
+
+    def _tell_refusals(self, signals: Mapping[str, dict[str, Any]], batch: Batch) -> None:
+        """Write down the candidates that the model could not answer about: they are not traded."""
+        for symbol, row in signals.items():
+            if row["reason"] is not None:
+                fact = ev.CandidateRefused(happened_at=batch.start, known_at=batch.end, symbol=symbol, model_id=row["model_id"], reason=row["reason"])
+                self._record(f"candidate:{symbol}:{micros(batch.start)}", fact, batch.end)
 
     def _trade(self, bars: Records, batch: Batch) -> None:
         self.book.open_session(int(bars[0]["date"]))

@@ -56,13 +56,15 @@ class MetaLabelled(Part):
 def with_probabilities(signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """`signals` with probability and model_id; the side is kept where probability >= threshold, else it is 0.
 
-    A signal without a prediction is not taken: before the first model there is nothing to trust. `predictions` (symbol, timestamp,
-    probability, model_id) are of one horizon; DataError when they are of several or one bar has two.
+    A signal without a prediction is not taken: before the first model there is nothing to trust. Nor is one whose prediction has no probability; its
+    `reason` says why. `predictions` (symbol, timestamp, probability, model_id, reason if there is one) are of one horizon; DataError when they
+    are of several or one bar has two.
     """
     horizons = predictions["horizon"].unique().sort().to_list() if "horizon" in predictions.columns else []
     if len(horizons) > 1:
         raise DataError(f"predictions of horizons {', '.join(map(str, horizons))} are mixed: filter them to the horizon that trades")
-    known = predictions.select("symbol", "timestamp", pl.col("probability").cast(REAL), pl.col("model_id").cast(TEXT))
+    given = [pl.col("reason").cast(TEXT)] if "reason" in predictions.columns else []
+    known = predictions.select("symbol", "timestamp", pl.col("probability").cast(REAL), pl.col("model_id").cast(TEXT), *given)
     if known.select("symbol", "timestamp").is_duplicated().any():
         raise DataError("predictions have more than one row for a symbol and timestamp: filter them to one model each")
     joined = signals.join(known, on=["symbol", "timestamp"], how="left", maintain_order="left")

@@ -15,9 +15,12 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
+from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.base import Forecaster, Model, sigmoid
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import area_under_curve
+from harmony_pipeline.models.settings import ModelSettings
+from harmony_pipeline.models.walk_forward import predict_period, train_period
 
 START = datetime(2023, 1, 2, 14, 30, tzinfo=UTC)
 BARS_A_DAY = 26
@@ -137,6 +140,31 @@ class ForecasterContract:
         assert np.isfinite(model.margin(np.full((2, 6), np.nan))).all()
         unseen = planted_samples(3000, 1.5, seed=2)
         assert area_under_curve(model.predict(unseen.X), unseen.labels()) > 0.65
+
+    def test_an_input_that_training_never_saw_missing_gets_no_probability_when_it_is(self) -> None:
+        """In a trained model. What was missing in training too is answered."""
+        samples = planted_samples(3000, 1.5, per_day=BARS_A_DAY // 2)
+        X = samples.X.copy()
+        X[::5, 2] = np.nan  # learned from
+        path = f"{self.kind.__module__}:{self.kind.__qualname__}"
+        period = period_from_key("2023-02", "month", "UTC")
+        settings = ModelSettings(forecaster=path, parameters=dict(self.parameters), minimum_train_rows=100)
+        trained = train_period(Samples(samples.frame, X, samples.names), period, 8, "15Min", settings, "features").model
+        assert trained is not None
+        assert trained.card.complete == tuple(name for name in samples.names if name != "input_2")
+        holes = np.tile(samples.X[0], (3, 1))
+        holes[1, 2] = holes[2, 0] = holes[2, 2] = np.nan
+        probability = trained.predict(holes)
+        assert np.isfinite(probability[:2]).all()
+        assert np.isnan(probability[2])
+        assert np.isnan(trained.predict_one(holes[2]))
+        assert trained.refusals(holes) == [None, None, "input_0 missing; training saw no missing value there"]
+        again = type(trained).from_files(trained.files())
+        assert (again.model_id, again.card) == (trained.model_id, trained.card)
+        assert np.array_equal(again.predict(holes), probability, equal_nan=True)
+        frame = samples.frame.filter(pl.col("timestamp") >= period.start).head(3)
+        told = predict_period(trained, Samples(frame, holes, samples.names), period)
+        assert told["probability"].null_count() == told["reason"].drop_nulls().len() == 1
 
     def test_a_constant_input_is_no_error(self) -> None:
         samples = planted_samples(600, 1.0)

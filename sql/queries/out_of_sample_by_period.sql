@@ -8,6 +8,6 @@ select
     avg(power(prediction.probability - outcome.label, 2)) as brier
 from predictions as prediction
 inner join labels as outcome on outcome.symbol = prediction.symbol and outcome.timestamp = prediction.timestamp and outcome.horizon = prediction.horizon
-where outcome.label is not null
+where outcome.label is not null and prediction.probability is not null
 group by prediction.period, prediction.horizon
 order by prediction.period, prediction.horizon;

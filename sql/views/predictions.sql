@@ -6,7 +6,8 @@
 --   horizon: bars
 --   symbol
 --   timestamp: start of the bar, UTC
---   probability: calibrated
+--   probability: calibrated; null: the model cannot answer (nullable)
+--   reason: why there is no probability (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view predictions as
 select
@@ -16,6 +17,7 @@ select
     symbol,
     timestamp,
     probability,
+    reason,
     partition
 from read_parquet('{lake}/predictions/partition=*/predictions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by horizon, symbol, timestamp;

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -14,6 +15,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.periods import period_from_key, periods_between
 from harmony_pipeline.models.samples import InputMap, Samples
 from harmony_pipeline.models.settings import ModelSettings
+from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.models.walk_forward import Fold, predict_period, split, train_period
 from harmony_pipeline.schemas import FOLDS, MODELS, PREDICTIONS
 from harmony_pipeline.testing.forecaster_contract import planted_samples
@@ -240,6 +242,37 @@ def test_a_model_remembers_how_its_inputs_are_made():
     X = np.random.default_rng(1).normal(size=(PLANTED.height, len(inputs.names)))
     model = train_period(Samples(PLANTED.frame, X, inputs.names, inputs), FEBRUARY, 8, "15Min", SMALL, "f").model
     assert type(model).from_files(model.files()).inputs == inputs
+
+
+def test_calibration_events_that_the_model_cannot_answer_do_not_calibrate_it():
+    samples = planted_samples(3000, 1.5, per_day=13)
+    configured = ModelSettings(forecaster=LOGISTIC, minimum_train_rows=100)
+    parts = split(samples, FEBRUARY, "15Min", configured)
+    X = samples.X.copy()
+    holes = np.flatnonzero(parts.calibrate)[::2]
+    X[holes, 0] = np.nan
+    with_holes = train_period(Samples(samples.frame, X, samples.names), FEBRUARY, 8, "15Min", configured, "f").model
+    clean = np.ones(samples.height, dtype=bool)
+    clean[holes] = False
+    assert with_holes.card.complete == samples.names
+    assert np.isnan(with_holes.predict(X[holes])).all()
+    assert np.isfinite(with_holes.predict(X[parts.test])).all()
+    wild = samples.X.copy()
+    wild[parts.fit, 0] = np.where(np.arange(parts.fit.sum()) % 2, np.nan, wild[parts.fit, 0])
+    assert "input_0" not in train_period(Samples(samples.frame, wild, samples.names), FEBRUARY, 8, "15Min", configured, "f").model.card.complete
+    told = json.loads(MODELS.conform(train_period(Samples(samples.frame, X, samples.names), FEBRUARY, 8, "15Min", configured, "f").model_row)["metrics"][0])
+    assert told["calibration_rows"] == int((parts.calibrate & clean).sum())
+
+
+def test_a_model_of_an_earlier_version_keeps_its_id_and_answers_as_it_did():
+    samples = planted_samples(3000, 1.5, per_day=13)
+    model = train_period(samples, FEBRUARY, 8, "15Min", ModelSettings(forecaster=LOGISTIC, minimum_train_rows=100), "f").model
+    earlier = replace(model.card, complete=None)
+    old = TrainedModel(earlier.id_with(model.model.save()), earlier, model.model)
+    assert b"complete" not in old.files()["card.json"]
+    again = TrainedModel.from_files(old.files())
+    assert again.model_id == old.model_id
+    assert np.isfinite(again.predict(np.full((1, 6), np.nan))).all()
 
 
 def test_a_fold_of_ten_thousand_rows_and_a_live_prediction_are_quick():

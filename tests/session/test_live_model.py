@@ -1,5 +1,6 @@
 """A model in a session answers with the same bits as over the whole day, and is pinned."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ REGIMES = pl.DataFrame(
 )  # fmt: skip
 
 
-def trained(kind: str, regimes: bool = False) -> TrainedModel:
+def trained(kind: str, regimes: bool = False, complete: tuple[str, ...] | None = None) -> TrainedModel:
     """A model of noise: what matters is that it answers, not what."""
     generator = np.random.default_rng(8)
     inputs = InputMap(COLUMNS, regimes)
@@ -47,7 +48,7 @@ def trained(kind: str, regimes: bool = False) -> TrainedModel:
     X = inputs.matrix(generator.normal(size=(rows, 3)) * 0.01, frame["side"].cast(pl.Float64).to_numpy(), generator.normal(size=(rows, 4)) if regimes else None)
     forecaster = forecaster_class(KINDS[kind])({}, 11)
     model = forecaster.fit(Samples(frame, X, inputs.names, inputs))
-    card = Card(KINDS[kind], kind, "2024-04", 6, FEATURES.hash, "data", forecaster.parameters, 11, inputs.names, COLUMNS, regimes, 0.9, 0.05)
+    card = Card(KINDS[kind], kind, "2024-04", 6, FEATURES.hash, "data", forecaster.parameters, 11, inputs.names, COLUMNS, regimes, 0.9, 0.05, complete)
     return TrainedModel(card.id_with(model.save()), card, model)
 
 
@@ -84,7 +85,7 @@ def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
     known = {
         row[:2]: np.array([np.nan if value is None else value for value in row[2:]]) for row in features.select("symbol", "timestamp", *COLUMNS).iter_rows()
     }
-    for symbol, timestamp, probability, _ in batch.iter_rows():
+    for symbol, timestamp, probability, _, _ in batch.iter_rows():
         regime = regimes_at(REGIMES, [timestamp])[0]
         assert model.predict_one(model.inputs.row(known[symbol, timestamp], sides[symbol, timestamp], regime)) == probability
 
@@ -103,6 +104,30 @@ def test_a_meta_labelled_session_equals_its_backtest(kind: str, tmp_path: Path) 
         entries = result.orders.filter(pl.col("order_id").str.ends_with("entry"))
         assert set(entries["model_id"]) <= {model.model_id}
     assert fills > 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_candidate_with_a_missing_input_is_not_taken_and_the_ledger_says_why(kind: str, tmp_path: Path) -> None:
+    """The regime is not known before the fourth bar, and its volatility not after the fifth: a model that never saw that does not answer."""
+    ledger = fresh_ledger(tmp_path)
+    model = trained(kind, regimes=True)
+    strict = TrainedModel(model.model_id, replace(model.card, complete=model.card.names), model.model)
+    options: dict[str, Any] = {"uses_model": True, "threshold": 0.0, "regimes": REGIMES}
+    lenient_plan = plan_of(DAYS[0], ledger, BARS, rules("barriers"), model=model, **options)
+    plan = plan_of(DAYS[0], ledger, BARS, rules("barriers"), model=strict, **options)
+    signals = day_signals(plan, BARS)
+    refused = signals.filter(pl.col("reason").is_not_null())
+    assert refused.height > 5
+    assert refused["probability"].null_count() == refused.height
+    assert refused["side"].unique().to_list() == [0]
+    assert day_signals(lenient_plan, BARS)["probability"].null_count() < signals["probability"].null_count()
+    result = replay_day(plan, BARS, ledger)
+    assert compare(result, backtest_day(plan, BARS)).equal
+    told = result.tables["session_events"].filter(pl.col("kind") == "candidate_refused")
+    assert set(told.select("symbol", "timestamp").rows()) == set(refused.select("symbol", "timestamp").rows())
+    assert all("regime_" in text and model.model_id in text for text in told["detail"])
+    entered = result.orders.filter(pl.col("parent_id").is_null()).select("symbol", "signal_timestamp").rows()
+    assert not set(entered) & set(refused.select("symbol", "timestamp").rows())
 
 
 def test_below_the_threshold_nothing_is_traded(tmp_path: Path) -> None:
