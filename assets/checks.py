@@ -13,6 +13,7 @@ import polars as pl
 from assets.partitions import Partitions, trading_periods
 from assets.show import table
 from harmony_pipeline import sql
+from harmony_pipeline.layout import SQL_FOLDER
 from harmony_pipeline.stages import verification
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -21,7 +22,7 @@ _HEADER = re.compile(r"--\s*asset:\s*(\w+)(,\s*blocking)?")
 
 def build_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Every check of the graph."""
-    return [*_period_checks(partitions), *(_sql_check(path) for path in sorted((sql.SQL_FOLDER / "checks").glob("*.sql")))]
+    return [*_period_checks(partitions), *(_sql_check(path) for path in sorted((SQL_FOLDER / "checks").glob("*.sql")))]
 
 
 def _period_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:

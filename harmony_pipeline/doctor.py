@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from harmony_pipeline.config import Settings, described
-from harmony_pipeline.errors import ConfigError, HarmonyError
+from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
+from harmony_pipeline.options import date_of
 from harmony_pipeline.sql import named_query, query
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -158,18 +159,15 @@ def mend(settings: Settings, first: str | None, last: str | None) -> None:
     from harmony_pipeline.stages.repair import repair
 
     with Progress() as progress:
-        done = repair(Workspace(settings, progress), _date(first), _date(last))
+        done = repair(Workspace(settings, progress), _date("--from", first), _date("--to", last))
     for sentence in done.sentences():
         Console().print(sentence, soft_wrap=True, highlight=False)
     if done.periods:
         Console().print(f"next: harmony backfill research --from {done.periods[0]} --to {done.periods[-1]}", style="cyan", soft_wrap=True)
 
 
-def _date(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"'{text}' is not a date; write it like 2024-06-28") from None
+def _date(option: str, text: str | None) -> date | None:
+    return None if text is None else date_of(option, text)
 
 
 def print_settings(settings: Settings) -> None:

@@ -10,6 +10,7 @@ never disagree with the rows; a copy for people lies beside the file as `manifes
 >>> Lake(root, as_of=datetime(2025, 1, 15, tzinfo=UTC)).read("bars")
 """
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -31,6 +32,7 @@ from harmony_pipeline.storage.writing import Writer, Written
 __all__ = ["ROW_GROUP_ROWS", "WALL_CLOCK_COLUMNS", "Found", "Lake", "Version", "Written", "code_version", "content_hash"]
 
 _FENCED_ATTEMPTS = 4
+_TAKES_NOTHING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 LOCK_TIMEOUT_SECONDS = 300.0  # a write takes seconds; five minutes of waiting mean that somebody hangs
 
 
@@ -77,6 +79,8 @@ class Lake:
         self.above = None if overlay is None else Lake(overlay, tables, clock=clock, lock_timeout_seconds=lock_timeout_seconds)
         self.history = History(self.store)
         self._opened = False
+        self.without_schema: frozenset[str] = frozenset()
+        """Tables whose schema file is absent and could not be written (a full or read-only disk): they can be read all the same."""
         self._writer = Writer(self.store, clock, lock_timeout_seconds)
 
     def open(self) -> "Lake":
@@ -90,9 +94,18 @@ class Lake:
         ]
         for (table, name), found in zip(wanted, self.store.each(lambda one: self.store.schema(one[1]), wanted), strict=True):
             if found != pl.Schema(table.dtypes):
-                self._writer.write_schema(table, name)
+                self._write_schema(table, name)
         self._opened = True
         return self
+
+    def _write_schema(self, table: Table, name: str) -> None:
+        """Write one schema file; a disk that takes nothing more must not keep anybody from reading."""
+        try:
+            self._writer.write_schema(table, name)
+        except OSError as error:
+            if error.errno not in _TAKES_NOTHING:
+                raise
+            self.without_schema |= {table.name}
 
     def ready(self) -> "Lake":
         """Open it, if that was not done yet."""

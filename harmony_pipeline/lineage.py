@@ -9,6 +9,7 @@ from rich.tree import Tree
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.text import printable
 
 BARS_SHOWN = 3
 
@@ -43,7 +44,7 @@ def _order(work: Workspace, order_id: str) -> tuple[str, dict[str, Any]]:
         if found.height:
             return table, found.row(found.height - 1, named=True)
     raise DataError(
-        f"no order '{order_id}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\""
+        f"no order '{printable(order_id, 80)}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\""
     )
 
 

@@ -13,11 +13,18 @@ from typing import Any
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from harmony_pipeline import layout  # noqa: F401 - makes `assets` importable
+
+# isort: split
+
 from assets.partitions import RANGE_END, RANGE_START
+from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.errors import ConfigError, HarmonyError
+from harmony_pipeline.failures import root_cause
 from harmony_pipeline.instance import open_instance
+from harmony_pipeline.options import Slot, chosen_partitions
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -50,6 +57,15 @@ class Runner:
         definition = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset)).partitions_def
         return list(definition.get_partition_keys()) if definition else []
 
+    def chosen(self, asset: str, first: str | None, last: str | None, name: str = "") -> list[str]:
+        """Keys of the partitions of `asset` in a range; raises ConfigError, which calls it `name`, for a range that holds none."""
+        definition = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset)).partitions_def
+        slots = [Slot(key) for key in self.partition_keys(asset)]
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            windows = [definition.time_window_for_partition_key(slot.key) for slot in slots]
+            slots = [Slot(slot.key, window.start.date(), window.end.date()) for slot, window in zip(slots, windows, strict=True)]
+        return chosen_partitions(slots, first, last, name or asset)
+
     def materialize(self, assets: Sequence[str], first: str | None = None, last: str | None = None, config: dict[str, Any] | None = None) -> None:
         """Materialise `assets` for the partitions first..last (both included) in one run. Raises the stage's own error."""
         logging.getLogger("dagster").setLevel(logging.ERROR)
@@ -66,13 +82,13 @@ class Runner:
                 raise_on_error=True,
                 run_id=run_id,
             )
-        except dg.DagsterExecutionStepExecutionError as error:
-            cause = error.__cause__
-            if isinstance(cause, HarmonyError):
-                raise cause from None
-            raise
         except DagsterAssetCheckFailedError:
             raise HarmonyError("; ".join(self._failed_checks(run_id))) from None
+        except (dg.DagsterError, dg.Failure) as error:
+            cause = root_cause(error)
+            if cause is error:
+                raise
+            raise cause from None
 
     def told(self, asset: str) -> dict[str, Any]:
         """What the latest materialisation of an asset had to show, by name; nothing when there was none."""
@@ -98,11 +114,12 @@ class Runner:
     def backfill(self, asset: str, first: str | None, last: str | None) -> tuple[list[str], list[str]]:
         """Materialise one asset (or a job's assets) over a range in one run; returns (assets, partition keys)."""
         assets = self._named(asset)
-        keys = self.partition_keys(assets[-1])
-        if not keys:
+        if not self.partition_keys(assets[-1]):
+            if first is not None or last is not None:
+                raise ConfigError(f"{asset} is not partitioned: leave --from and --to out")
             self.materialize(assets)
             return assets, []
-        chosen = keys_between(keys, first, last, asset)
+        chosen = self.chosen(assets[-1], first, last, asset)
         self.materialize(assets, chosen[0], chosen[-1])
         return assets, chosen
 
@@ -112,7 +129,7 @@ class Runner:
             return list(groups[name])
         known = sorted(key.to_user_string() for key in self.definitions.resolve_asset_graph().get_all_asset_keys())
         if name not in known:
-            raise ConfigError(f"no asset '{name}'; choose one of {', '.join(known)}, or a job: {', '.join(groups)}")
+            raise ConfigError(unknown("asset", name, [*known, *groups]))
         validated = ["bars", "quarantine", "quality_warnings"]
         pairs = {**dict.fromkeys(validated, validated), "scan_candidates": list(SCAN), "scan_selections": list(SCAN)}
         return pairs.get(name, [name])
@@ -149,21 +166,3 @@ class Runner:
             self.materialize(SCAN, missing[0], missing[-1])
         config = {"ops": {"run_paper_session": {"config": {"require_promoted": False, "own_process": False}}}}
         self.materialize(LIVE, first, last, config)
-
-
-def keys_between(keys: list[str], first: str | None, last: str | None, asset: str) -> list[str]:
-    """Keys of the range; a date such as 2024-02-10 stands for the partition that holds it."""
-
-    def located(text: str, default: str) -> str:
-        if text in keys:
-            return text
-        earlier = [key for key in keys if key <= text]
-        if not earlier and text > default:
-            raise ConfigError(f"'{text}' lies before the first partition {keys[0]} of {asset}")
-        return earlier[-1] if earlier else keys[0]
-
-    start = keys[0] if first is None else located(first, keys[0])
-    end = keys[-1] if last is None else located(last, keys[-1])
-    if start > end and first is not None and last is not None:
-        raise ConfigError(f"--from {first} is after --to {last}")
-    return keys[keys.index(start) : keys.index(end) + 1]

@@ -8,15 +8,17 @@ known then, and `lake_versions` lists every version that the lake keeps. Over a 
 import re
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import duckdb
 import polars as pl
 
+from harmony_pipeline.choices import unknown
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import Lake
+from harmony_pipeline.layout import SQL_FOLDER
 from harmony_pipeline.sql_sorts import drop_unseen_sorts
 from harmony_pipeline.storage.manifest import BEGINNING, FOOTER_KEY, iso
+from harmony_pipeline.text import one_line, printable
 
 # DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never: gives other rows), and asking again helps.
 _ATTEMPTS = 5
@@ -25,7 +27,6 @@ _NOT_UNDERSTOOD = (
     duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,
 )  # fmt: skip
 _WORD = re.compile(r"\w+")
-SQL_FOLDER = Path(__file__).resolve().parent.parent / "sql"
 VERSIONS = "lake_versions"
 _CATALOGUE = {"show", "pragma", "information_schema", "pg_catalog", "duckdb_views", "duckdb_tables", "duckdb_columns", "duckdb_functions", "sqlite_master"}
 
@@ -49,7 +50,7 @@ def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
     lake.ready()
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "views").glob("*.sql"))}
     views = [_view(lake, name, text) for name, text in texts.items() if names is None or name in names]
-    if names is None or VERSIONS in names:
+    if (names is None and not lake.without_schema) or VERSIONS in (names or ()):
         views.append(f"create or replace view {VERSIONS} as\n{_versions(lake, *texts)}\norder by all;")
     macros = [_macro(lake, name, text) for name, text in texts.items() if names is None or f"{name}_as_of" in names]
     macros += [text for name, text in house_macros().items() if names is None or name in names]
@@ -63,9 +64,19 @@ def house_macros() -> dict[str, str]:
 
 def _view(lake: Lake, name: str, text: str) -> str:
     """The view file, over the present files or over those of the lake's `as_of`."""
+    if name in lake.without_schema and not lake.partitions(name):
+        return _over(name, text, _no_rows(lake, name))
     if lake.as_of is None:
         return text.replace("{lake}", _quoted(lake.store.root))
     return _over(name, text, _with_overlay(lake, name, _past(lake, name, f"timestamptz '{iso(lake.as_of)}'")))
+
+
+def _no_rows(lake: Lake, name: str) -> str:
+    """A select with a table's columns and no row, for a lake that could not be given a schema file."""
+    with duckdb.connect() as connection:
+        empty = connection.from_arrow(lake.tables[name].empty().to_arrow())
+        columns = ", ".join(f'null::{kind} as "{column}"' for column, kind in zip(empty.columns, empty.types, strict=True))
+    return f"(select {columns}, null::varchar as partition where false)"
 
 
 def _view_names() -> set[str]:
@@ -177,14 +188,23 @@ def query(
                 return rows
         except _NOT_UNDERSTOOD as error:
             if spoken is None or attempt == attempts - 1:
-                names = ", ".join(sorted(lake.tables))
-                raise DataError(f"the query was not understood: {error}\nviews: {names}") from None
+                raise DataError(_not_understood(str(error), lake)) from None
             spoken = None  # it may ask the catalogue, or deserve a better hint
         except duckdb.Error as error:
             if attempt == attempts - 1:
-                raise DataError(f"the query failed: {error}") from None
+                raise DataError(f"the query failed: {printable(one_line(str(error)), 600)}") from error
             time.sleep(min(0.01 * 2**attempt, 0.2))
     raise AssertionError
+
+
+def _not_understood(error: str, lake: Lake) -> str:
+    """DuckDB's explanation on one line; for a table or function that is not there, the nearest one that is."""
+    missing = re.search(r"(Table|Table Function|View|Scalar Function) with name \"?([^ \"!]+)\"? (?:is not in|does not exist)", error)
+    if missing is None:
+        place = re.search(r"LINE (\d+): ", error)
+        return f"the query was not understood: {printable(error.splitlines()[0], 400)}{f' (line {place[1]})' if place else ''}"
+    known = [*sorted(lake.tables), VERSIONS, *sorted(house_macros())]
+    return f"the query was not understood: {unknown(missing[1].lower(), missing[2], known, 'views:')}"
 
 
 def _spoken_of(lake: Lake, text: str) -> set[str] | None:
@@ -210,8 +230,18 @@ def named_queries() -> dict[str, str]:
 
 def named_query(name: str) -> str:
     """Text of `sql/queries/NAME.sql`; raises DataError listing those that exist."""
-    path = SQL_FOLDER / "queries" / f"{name}.sql"
-    if not path.exists():
-        known = ", ".join(sorted(found.stem for found in path.parent.glob("*.sql")))
-        raise DataError(f"no query named '{name}'; there are: {known}")
-    return path.read_text(encoding="utf-8")
+    known = sorted(found.stem for found in (SQL_FOLDER / "queries").glob("*.sql"))
+    if name not in known:
+        raise DataError(unknown("query named", name, known))
+    return (SQL_FOLDER / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def macros_in(text: str) -> str:
+    """Text of the house macros that a query calls, and of those that they call."""
+    macros = house_macros()
+    found: dict[str, str] = {}
+    open_words = set(_WORD.findall(text.lower()))
+    while names := (open_words & set(macros)) - set(found):
+        found |= {name: macros[name] for name in names}
+        open_words = {word for name in names for word in _WORD.findall(macros[name].lower())}
+    return "\n".join(found.values())

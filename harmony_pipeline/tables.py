@@ -9,9 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline import sql
+from harmony_pipeline.command_line import command_line
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import Lake
+from harmony_pipeline.options import given_variables
+from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages.workspace import Workspace
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -20,10 +23,14 @@ _SCREEN_ROWS = 200
 
 def answer(settings: Settings, text: str, variables: Sequence[str] = ()) -> pl.DataFrame:
     """Rows of a query or of a named one; `variables` are NAME=VALUE. Raises ConfigError for a variable without a value."""
+    name = text.strip()
+    is_name = re.fullmatch(r"[\w-]+", name) is not None
+    if is_name and name in TABLES:
+        raise ConfigError(f"'{name}' is a view, not a query: ask harmony sql \"select * from {name} limit 10\"")
+    query = sql.named_query(name) if is_name else text
+    chosen = given_variables(variables, query + sql.macros_in(query), f"the query {name}" if is_name else "the query")
     lake: Lake = Workspace(settings).lake
-    named = text.strip()
-    chosen = dict(_pair(each) for each in variables)
-    return sql.query(lake, sql.named_query(named) if named.replace("_", "").isalnum() and not named.startswith("select") else text, variables=chosen)
+    return sql.query(lake, query, variables=chosen)
 
 
 def views(settings: Settings) -> str:
@@ -33,27 +40,18 @@ def views(settings: Settings) -> str:
 
 def listing() -> str:
     """The named queries, a line each with what it answers and the variables that it reads."""
-    lines = ["named queries (harmony sql NAME):"]
+    lines = [f"named queries ({command_line('sql')} NAME):"]
     for name, about in sql.named_queries().items():
         variables = sorted(set(re.findall(r"getvariable\('(\w+)'\)", sql.named_query(name))))
         lines.append(f"  {name:<26} {about}" + (f"  [--set {', '.join(f'{each}=...' for each in variables)}]" if variables else ""))
     return "\n".join(lines)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ConfigError(f"--set '{text}' has no value: write it like --set day=2024-01-31")
-    return name.strip(), value.strip()
-
-
 def write_answer(found: pl.DataFrame | str, form: str, output: Path | None) -> None:
-    """Write rows in the chosen format, to `output` or to standard output. Raises ConfigError for an unknown format."""
+    """Write rows in the chosen format, to `output` or to standard output."""
     if isinstance(found, str):
         _emit(found.encode(), output)
         return
-    if form not in FORMATS:
-        raise ConfigError(f"--format '{form}' is not known; choose one of {', '.join(FORMATS)}")
     _emit(_encoded(found, form), output)
     if output is not None:
         sys.stderr.write(f"wrote {found.height} rows to {output}\n")

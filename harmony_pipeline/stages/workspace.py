@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
+from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
@@ -130,7 +131,7 @@ class Workspace:
     def strategy(self, name: str) -> str:
         """`name` when it is an active strategy; ConfigError with the valid ones otherwise."""
         if name not in self.settings.active_strategies:
-            raise ConfigError(f"no active strategy '{name}'; choose one of {', '.join(self.settings.active_strategies)}")
+            raise ConfigError(unknown("active strategy", name, self.settings.active_strategies))
         return name
 
     def fingerprint(self, *parts: object) -> str:

@@ -56,7 +56,7 @@ def test_sql_runs_a_named_query_and_any_table_function(config):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("sql", "select 1", "--format", "xml"), "table, csv, json, parquet"),
+        (("sql", "select 1", "--format", "xml"), "no --format 'xml'"),
         (("scan", "--date", "2024-01-15"), "not a session"),
         (("scan", "--date", "soon"), "not a date"),
         (("backtest", "nosuch"), "choose one of"),

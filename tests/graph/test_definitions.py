@@ -7,7 +7,7 @@ from golden_graph import GOLDEN, graph_text
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.runs import Runner, keys_between
+from harmony_pipeline.runs import Runner
 from harmony_pipeline.testing.tiny import tiny_settings
 
 
@@ -32,13 +32,17 @@ def test_an_open_market_has_a_running_period(tmp_path):
     assert keys[-1] == datetime.now(UTC).strftime("%Y-%m")
 
 
-def test_a_range_is_named_by_keys_or_by_dates_inside_them():
-    keys = ["2024-01", "2024-02", "2024-03"]
-    assert keys_between(keys, None, None, "bars") == keys
-    assert keys_between(keys, "2024-02", None, "bars") == keys[1:]
-    assert keys_between(keys, "2024-01-15", "2024-02-20", "bars") == keys[:2]
-    with pytest.raises(ConfigError, match="is after"):
-        keys_between(keys, "2024-03", "2024-01", "bars")
+def test_a_range_of_the_graph_is_named_by_keys_or_by_dates_inside_them(tmp_path):
+    runner = Runner.of(tiny_settings(tmp_path))
+    keys = runner.partition_keys("bars")
+    assert runner.chosen("bars", None, None) == keys
+    assert runner.chosen("bars", f"{keys[0]}-15", f"{keys[1]}-20") == keys[:2]
+    with pytest.raises(ConfigError, match="before the first partition"):
+        runner.chosen("bars", "2000-01", None)
+    strategies = runner.partition_keys("backtest")
+    assert runner.chosen("backtest", strategies[1], strategies[1]) == strategies[1:2]
+    with pytest.raises(ConfigError, match="did you mean"):
+        runner.chosen("backtest", strategies[1][:-2], None)
 
 
 def test_an_unknown_asset_is_refused_with_the_valid_ones(tmp_path):

@@ -1,4 +1,4 @@
-"""The `harmony` command. Each verb says what it made and what to look at next; errors are one clear line and exit code 1.
+"""The verbs of the `harmony` command. Each says what it made and what to look at next; `boundary` tells what went wrong.
 
     harmony run                                   the whole chain, then a summary
     harmony sql "select * from trades limit 5"    every public table is a view
@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from click.core import ParameterSource
 
-from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.command_line import command_line
+
+_WITHOUT_SETTINGS = {"init"}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,19 +34,42 @@ To = Annotated[str | None, typer.Option("--to", help="last partition, or a date 
 Day = Annotated[str | None, typer.Option("--date", help="trading day, like 2024-06-28; default: the latest with bars")]
 
 
+def _show_version(value: bool) -> None:
+    if value:
+        from harmony_pipeline import __version__
+
+        typer.echo(f"harmony {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def choose(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", help="settings file; switches market, lake and state together", envvar="HARMONY_CONFIG")] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="show every table as it was known at this instant, like 2025-01-15T00:00Z")] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version")] = False,
 ) -> None:
     """From market bars to paper trades, one declared graph."""
-    from harmony_pipeline.config import load_settings, parse_moment
+    from harmony_pipeline.command_line import remember_options
 
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
-    context.obj = load_settings(config, as_of=None if as_of is None else parse_moment(as_of))
+    typed = context.get_parameter_source("config") is ParameterSource.COMMANDLINE
+    remember_options(str(config) if typed else None, as_of)
+    if context.invoked_subcommand not in _WITHOUT_SETTINGS and "--help" not in sys.argv:
+        context.obj = _read_settings(config, as_of)
+
+
+def _read_settings(config: Path | None, as_of: str | None) -> Any:
+    from harmony_pipeline.command_line import remember_state
+    from harmony_pipeline.config import ignored_variables, load_settings, parse_moment
+
+    settings = load_settings(config, as_of=None if as_of is None else parse_moment(as_of))
+    remember_state(settings.present_state_root)
+    for warning in ignored_variables(os.environ):
+        typer.secho(f"harmony: {warning}", fg=typer.colors.YELLOW, err=True)
     if config is not None:
-        os.environ["HARMONY_CONFIG"] = str(config.resolve())  # processes that Dagster starts read the same file
+        os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())  # processes that Dagster starts read the same file
+    return settings
 
 
 @app.command()
@@ -52,8 +78,8 @@ def run(context: typer.Context) -> None:
     from harmony_pipeline.summary import print_summary
 
     with _runner(context) as runner:
-        runner.chain(runner.work.progress.stage)  # type: ignore[attr-defined]
-    print_summary(runner.work, _command(context))
+        runner.chain(runner.work.progress.stage)
+    print_summary(runner.work, command_line())
 
 
 @app.command()
@@ -64,16 +90,16 @@ def ingest(
     again: Annotated[bool, typer.Option("--again", help="ask the source even for what was fetched before, to learn of late corrections")] = False,
 ) -> None:
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
-    from harmony_pipeline.runs import INGEST, keys_between
+    from harmony_pipeline.runs import INGEST
     from harmony_pipeline.stages.workspace import refuse_the_past
     from harmony_pipeline.summary import print_ingest
 
     with _runner(context) as runner:
         refuse_the_past(runner.work)
-        chosen = keys_between(runner.partition_keys("bars"), first, last, "bars")
+        chosen = runner.chosen("bars", first, last)
         runner.materialize(INGEST, chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
     print_ingest(runner.told("raw_bars"), runner.told("bars"))
-    _made(context, "bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
+    _made("bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
 
 
 @app.command()
@@ -83,16 +109,14 @@ def ticks(
     last: Annotated[str | None, typer.Option("--to", help="last trading day; default: the same as --from")] = None,
 ) -> None:
     """Fetch quotes and trades of trading days, validate them, and account for every row."""
-    from harmony_pipeline.runs import keys_between
     from harmony_pipeline.stages.ticks import offered
 
     with _runner(context) as runner:
         tables = offered(runner.work)
-        days = runner.partition_keys(tables[0])
-        start = first or last or days[-1]
-        chosen = keys_between(days, start, last or start, tables[0])
+        start = first or last or runner.partition_keys(tables[0])[-1]
+        chosen = runner.chosen(tables[0], start, last or start)
         runner.materialize(tables, chosen[0], chosen[-1])
-    _made(context, ", ".join(tables), chosen, 'sql "select * from tick_counts"')
+    _made(", ".join(tables), chosen, 'sql "select * from tick_counts"')
 
 
 @app.command()
@@ -105,7 +129,7 @@ def backfill(
     """Materialise an asset over a range of partitions, as one run."""
     with _runner(context) as runner:
         assets, keys = runner.backfill(asset, first, last)
-    _made(context, ", ".join(assets), keys, f'sql "select * from {_view_of(assets[0])} limit 10"')
+    _made(", ".join(assets), keys, f'sql "select * from {_view_of(assets[0])} limit 10"')
 
 
 @app.command()
@@ -148,11 +172,11 @@ def trade(context: typer.Context, date: Day = None) -> None:
 @app.command()
 def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
     """Replay a historical day through the session and the simulated exchange, and compare it with the backtest."""
+    from harmony_pipeline.options import session_range
     from harmony_pipeline.summary import print_sessions
 
     with _runner(context) as runner:
-        day = _day(runner.work, date)
-        end = last or day
+        day, end = session_range(runner.work, _day(runner.work, date), last)
         runner.replay(day, end)
     days = [key for key in runner.partition_keys("paper_session") if day <= key <= end]
     print_sessions(runner.work, days)
@@ -178,7 +202,9 @@ def sql(
 ) -> None:
     """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions, session_fills, ..."""
     from harmony_pipeline import tables
+    from harmony_pipeline.options import choice
 
+    choice("--format", format, tables.FORMATS)
     if views or query is None:
         tables.write_answer(tables.views(_settings(context)) if views else tables.listing(), format, output)
         return
@@ -209,16 +235,19 @@ def report(context: typer.Context, strategy: Annotated[str | None, typer.Argumen
 def ui(context: typer.Context, port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3333) -> None:
     """Serve the Dagster UI over this market's graph, lake and runs."""
     from harmony_pipeline.instance import open_instance
+    from harmony_pipeline.layout import WORKSPACE_FILE
 
     settings = _settings(context)
     open_instance(settings)
-    os.environ["HARMONY_CONFIG"] = str(settings.file.resolve()) if settings.file.exists() else ""
-    if not os.environ["HARMONY_CONFIG"]:
-        del os.environ["HARMONY_CONFIG"]
-    workspace = Path(__file__).resolve().parent.parent / "workspace.yaml"
+    if settings.file.exists():
+        os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
+    else:
+        os.environ.pop("HARMONY_CONFIG", None)
     typer.echo(f"Dagster UI: http://127.0.0.1:{port} (about 20 s to start; Ctrl-C stops it)")
-    os.chdir(workspace.parent)
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)])
+    sys.stdout.flush()
+    os.chdir(WORKSPACE_FILE.parent if settings.file.exists() else settings.folder)  # without a file, paths count from here
+    server = ["-m", "dagster", "dev", "-w", str(WORKSPACE_FILE), "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, [sys.executable, *server])
 
 
 @app.command()
@@ -248,48 +277,36 @@ def _settings(context: typer.Context) -> Any:
 
 
 def _day(work: Any, text: str | None) -> str:
-    """A trading day of this market, as text; raises ConfigError for a day that has no session."""
-    from datetime import date
-
-    from harmony_pipeline.errors import ConfigError, NotReady
+    """The trading day that --date names; the latest with bars when it names none."""
+    from harmony_pipeline.errors import NotReady
+    from harmony_pipeline.options import session_of
     from harmony_pipeline.stages.market import sessions_with_bars
 
-    if text is None:
-        days = sessions_with_bars(work)
-        if not days:
-            raise NotReady("the lake holds no bars yet; make some with: harmony ingest")
-        return str(days[-1].isoformat())
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"'{text}' is not a date; write it like 2024-06-28") from None
-    if day not in set(work.sessions()):
-        nearest = [session for session in work.sessions() if session < day][-1:]
-        hint = f"; the session before it is {nearest[0]}" if nearest else ""
-        raise ConfigError(f"{day} is not a session of {work.calendar.name} between {work.settings.market.start} and {work.end_date}{hint}")
-    return day.isoformat()
+    if text is not None:
+        return session_of(work, "--date", text)
+    days = sessions_with_bars(work)
+    if not days:
+        raise NotReady("the lake holds no bars yet; make some with: harmony ingest")
+    return str(days[-1].isoformat())
 
 
 @contextmanager
 def _runner(context: typer.Context) -> Iterator[Any]:
-    """A runner with a progress display around it."""
+    """A runner with a progress display around it; no other command writes this market meanwhile."""
     from harmony_pipeline.display import Progress
-    from harmony_pipeline.runs import Runner
+    from harmony_pipeline.run_lock import run_lock
 
-    with Progress() as progress:
-        yield Runner.of(_settings(context), progress)
+    settings = _settings(context)
+    with run_lock(settings, str(context.info_name)):
+        from harmony_pipeline.runs import Runner  # takes a second to import
+
+        with Progress() as progress:
+            yield Runner.of(settings, progress)
 
 
-def _made(context: typer.Context, what: str, keys: list[str], look: str) -> None:
+def _made(what: str, keys: list[str], look: str) -> None:
     span = f" for {keys[0]} to {keys[-1]} ({len(keys)} partitions, one run)" if keys else ""
-    typer.echo(f"made {what}{span}\nlook: {_command(context)} {look}")
-
-
-def _command(context: typer.Context) -> str:
-    from harmony_pipeline.config import DEFAULT_FILE
-
-    file = _settings(context).file
-    return "harmony" if str(file) == DEFAULT_FILE else f"harmony --config {file}"
+    typer.echo(f"made {what}{span}\nlook: {command_line()} {look}")
 
 
 def _view_of(asset: str) -> str:
@@ -300,16 +317,3 @@ def _view_of(asset: str) -> str:
         "paper_session": "session_orders",
         "parameter_sensitivity": "trials",
     }.get(asset, asset)
-
-
-def main() -> None:
-    """Entry point: a HarmonyError becomes one clear line on standard error and exit code 1."""
-    try:
-        app(prog_name="harmony")
-    except HarmonyError as error:
-        typer.secho(f"harmony: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

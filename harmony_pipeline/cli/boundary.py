@@ -1,0 +1,143 @@
+"""The entry point: every failure becomes one line on standard error and an exit code, whatever failed.
+
+0 done, 1 refused or failed, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. When the reader of a pipe went away it is 1, without a word.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Self
+
+import click
+import typer
+
+from harmony_pipeline.cli.app import app
+from harmony_pipeline.command_line import as_typed, state_folder
+from harmony_pipeline.text import one_line, printable
+
+REFUSED = 1
+
+
+class Stopped(BaseException):
+    """A signal asked the command to end; a BaseException, so that nothing takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end the process with its exit code."""
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without our characters is no reason to fail
+    with _Signals() as signals:
+        try:
+            code = app(args=None if arguments is None else list(arguments), prog_name="harmony", standalone_mode=False)
+            sys.stdout.flush()
+        except BaseException as error:
+            return _told(error, signals)
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: BaseException, signals: "_Signals") -> int:
+    """Say what ended the command; the exit code that goes with it."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if _is_stop(error):
+        number = error.number if isinstance(error, Stopped) else signals.last()
+        _say(f"stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}; what was finished is kept")
+        return 128 + number
+    if isinstance(error, BrokenPipeError):
+        _forget_output()
+        return REFUSED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return 0
+    if isinstance(error, click.ClickException):
+        _say(_usage(error))
+        return REFUSED
+    _fail(error)
+    return REFUSED
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Ours, Python's, Click's, or the one that Dagster raises in a step."""
+    return isinstance(error, (Stopped, KeyboardInterrupt, click.Abort)) or type(error).__name__ == "DagsterExecutionInterruptedError"
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    message = one_line(error.format_message())
+    help_of = f" (see {context.command_path} --help)" if context is not None else ""
+    return f"{printable(message, 600)}{help_of}"
+
+
+def _fail(error: BaseException) -> None:
+    from harmony_pipeline.failure_log import write_failure
+    from harmony_pipeline.failures import is_foreseen, sentence
+
+    line, state = as_typed(sentence(error)), state_folder()
+    if is_foreseen(error):
+        if state is not None and state.is_dir():
+            write_failure(error, line, state)
+        _say(line)
+        return
+    written = write_failure(error, line, state)
+    _say(line if written is None else f"{line} (log: {written})")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads standard error: the exit code still tells
+        typer.secho(f"harmony: {line}", fg=typer.colors.RED, err=True)
+
+
+def _forget_output() -> None:
+    """Send what is still buffered nowhere, so that the interpreter's last flush does not complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Signals:
+    """SIGINT and SIGTERM raise `Stopped` while the block runs.
+
+    Dagster puts handlers of its own in their place during a run and does not say which signal came: the wake-up pipe does.
+    """
+
+    def __enter__(self) -> Self:
+        self._active = threading.current_thread() is threading.main_thread()
+        if self._active:
+            self._reader, self._writer = os.pipe()
+            os.set_blocking(self._reader, False)
+            os.set_blocking(self._writer, False)
+            self._earlier = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+            self._before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._active:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._earlier)
+            os.close(self._reader)
+            os.close(self._writer)
+
+    def last(self) -> int:
+        """The signal that came last; Ctrl-C when none was seen."""
+        with contextlib.suppress(OSError, AttributeError):
+            stops = [number for number in os.read(self._reader, 4096) if number in (signal.SIGINT, signal.SIGTERM)]
+            return stops[-1] if stops else signal.SIGINT
+        return signal.SIGINT
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise Stopped(number)

@@ -1,0 +1,73 @@
+"""The log file that holds what one line cannot: the traceback, and what was running.
+
+`logs/harmony.log` in the state folder, with four older ones behind it. Values of secrets are taken out. A log that cannot be
+written (a full disk, a read-only folder) is left out; it never hides the failure that it was to describe.
+"""
+
+import logging
+import logging.handlers
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from harmony_pipeline import __version__
+from harmony_pipeline.failures import without_secrets
+
+_BYTES, _KEPT = 1_000_000, 4
+_LINES = 400
+
+
+class _Handler(logging.handlers.RotatingFileHandler):
+    """Rotates by size; remembers that a record could not be written instead of printing a traceback of its own."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        self.failed = True
+
+
+def log_file(state: Path | None) -> Path:
+    """Where failures are written: in the state folder, or where there is none in the folder of temporary files."""
+    if state is not None:
+        return state / "logs" / "harmony.log"
+    return Path(tempfile.gettempdir()) / f"harmony-{os.getuid()}.log"
+
+
+def write_failure(error: BaseException, line: str, state: Path | None, facts: Mapping[str, str] | None = None) -> Path | None:
+    """Append a failure with its traceback and `facts` about the run; the file, or None when it could not be written."""
+    path = log_file(state)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = _Handler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError):
+        return None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    try:
+        handler.emit(logging.LogRecord("harmony", logging.ERROR, __file__, 0, _text(error, line, facts or {}), None, None))
+    finally:
+        handler.close()
+    return None if handler.failed else path
+
+
+def _text(error: BaseException, line: str, facts: Mapping[str, str]) -> str:
+    context = {
+        "command": shlex.join(sys.argv),
+        "folder": _working_folder(),
+        "version": f"harmony {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        **facts,
+    }
+    told = [f"  {name}: {value}" for name, value in context.items()]
+    trace = "".join(traceback.format_exception(error)).splitlines()[-_LINES:]
+    return without_secrets("\n".join([line, *told, *(f"  | {one}" for one in trace)]))
+
+
+def _working_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "a folder that is gone"

@@ -1,0 +1,23 @@
+"""Where the parts beside the library are: `sql/`, `workspace.yaml`, and the packages `assets` and `resources`.
+
+In the repository they are its top-level folders. An installed package carries them in `harmony_pipeline/bundled`, so that nothing of
+ours lies beside everybody's packages; `make_graph_importable` then lets `assets` and `resources` be imported from there.
+"""
+
+import sys
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_BUNDLED = _PACKAGE / "bundled"
+HOUSE = _BUNDLED if _BUNDLED.is_dir() else _PACKAGE.parent
+SQL_FOLDER = HOUSE / "sql"
+WORKSPACE_FILE = HOUSE / "workspace.yaml"
+
+
+def make_graph_importable() -> None:
+    """Put the folder of `assets` and `resources` in front of what is imported; once."""
+    if str(HOUSE) not in sys.path:
+        sys.path.insert(0, str(HOUSE))
+
+
+make_graph_importable()

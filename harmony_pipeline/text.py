@@ -1,0 +1,59 @@
+"""Foreign text in our own messages.
+
+Cells, column names and file names come from outside. They may be very long and may hold control
+characters that a terminal obeys. Every message passes them through `excerpt` (one value) or
+`escaped` (a whole line) before it is printed or stored.
+"""
+
+import re
+from collections.abc import Iterable
+
+import polars as pl
+
+CELL, NAME, LINE = 80, 40, 200  # characters shown of a cell, of a name, of any other text
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]"
+_CONTROL_PATTERN = re.compile(_CONTROL)
+
+
+def escaped(text: str) -> str:
+    """`text` with control characters, line breaks too, written as their escapes."""
+    return _CONTROL_PATTERN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def excerpt(text: object, most: int = CELL) -> str:
+    """The first `most` characters of `text`, escaped; what was cut is counted."""
+    whole = str(text)
+    more = f"... ({len(whole):,} characters)" if len(whole) > most else ""
+    return escaped(whole[:most]) + more
+
+
+def excerpts(cells: pl.Expr, most: int = CELL) -> pl.Expr:
+    """`excerpt` of a column; a control character shows as `?`."""
+    text = cells.cast(pl.String)
+    head = text.str.slice(0, most).str.replace_all(_CONTROL, "?")
+    length = text.str.len_chars()
+    more = pl.format("... ({} characters)", length)
+    return pl.when(length > most).then(pl.concat_str(head, more)).otherwise(head)
+
+
+def listing(names: Iterable[str], most: int = 12) -> str:
+    """Names in quotes, each cut to a readable length, at most `most` of them."""
+    whole = list(names)
+    shown = ", ".join(f"'{excerpt(name, NAME)}'" for name in whole[:most])
+    return f"{shown}, ... ({len(whole)} in all)" if len(whole) > most else shown or "none"
+
+
+def printable(text: object, limit: int = LINE) -> str:
+    r"""The first `limit` characters of `text`, escaped; how many more there are is told.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    whole = str(text)
+    more = len(whole) - limit
+    return escaped(whole[:limit]) + (f"... ({more} more characters)" if more > 0 else "")
+
+
+def one_line(text: str) -> str:
+    """`text` with its line breaks and the spaces around them made single spaces."""
+    return " ".join(text.split())

@@ -1,0 +1,55 @@
+"""Every bad input of `bad_inputs.toml` is refused in one line, without a traceback and without a secret."""
+
+import os
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harmony_pipeline.cli.boundary import run_command
+
+CASES = tomllib.loads((Path(__file__).parent / "bad_inputs.toml").read_text(encoding="utf-8"))["case"]
+SETTINGS = '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+SECRET = "hunter2-is-secret"
+
+
+def prepare(case: dict, folder: Path) -> None:
+    if not case.get("bare"):
+        (folder / "mine.toml").write_text(SETTINGS + case.get("settings", ""), encoding="utf-8")
+    for name in case.get("folders", []):
+        (folder / name).mkdir()
+    for name, text in case.get("files", {}).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for name, text in case.get("bytes", {}).items():
+        (folder / name).write_bytes(bytes.fromhex(text))
+    for name, target in case.get("links", {}).items():
+        (folder / name).symlink_to(target)
+    for name in case.get("locked", []):
+        (folder / name).chmod(0o500)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_a_bad_input_is_refused_in_one_line(case, tmp_path, monkeypatch, capfd):
+    if case.get("locked") and os.geteuid() == 0:
+        pytest.skip("nothing is locked for root")
+    monkeypatch.setenv("HARMONY_CONFIG", "")  # the command sets it: put back afterwards
+    monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
+    monkeypatch.chdir(tmp_path)
+    prepare(case, tmp_path)
+    for name, value in case.get("variables", {}).items():
+        monkeypatch.setenv(name, value)
+    code = run_command(shlex.split(case["command"].replace("{config}", "--config mine.toml")))
+    shown = capfd.readouterr()
+    lines = shown.err.strip().splitlines()
+    assert code == case.get("code", 1), shown
+    assert case["expected"] in lines[-1]
+    assert lines[-1].startswith("harmony: ")
+    assert [line for line in lines if not line.startswith("[")] == lines[-1:], shown.err
+    assert "\x1b" not in shown.err + shown.out
+    for secret in (SECRET, "sk-very-secret-value"):
+        assert secret not in shown.err + shown.out
+
+
+def test_the_cases_have_names_of_their_own():
+    assert len({case["id"] for case in CASES}) == len(CASES)
