@@ -1,4 +1,8 @@
-"""The gate: the newest model's evidence against the written rules."""
+"""The gate: the newest model's evidence against the written rules.
+
+A decision is written to `promotions` before the pointer of the registry moves. A process that dies in between leaves a written decision and the former champion;
+the next one decides the same, finds it written, and moves the pointer. A decision that the newest one already says is not written again.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,30 +21,42 @@ from harmony_pipeline.stages.workspace import Workspace
 
 
 def decide(work: Workspace) -> StageResult:
-    """Promote the newest model of the traded horizon, or say which rules it broke. Every decision is kept."""
+    """Promote the newest model of the traded horizon, or say which rules it broke. Every decision is kept, each once."""
     candidate = newest_model(work)
     if candidate is None:
         return StageResult(facts={"promoted": False}, notes=["no model was trained: too little history before every retraining period"])
     scores = out_of_sample_scores(work)
-    previous = work.registry.promoted()
+    history = work.lake.read("promotions")
+    previous = champion_before(history, candidate, work.registry.promoted())
     now = datetime.now(UTC)
     decision = held_against_rules(evidence(work, scores), work.settings.gate, candidate, previous, now)
+    is_new = not is_newest(history, decision.rules)
+    if is_new:
+        made_from = work.made_from({"models": work.lake.partitions("models"), "predictions": work.lake.partitions("predictions")}, work.settings.gate)
+        work.lake.write("promotions", ALL, pl.concat([history, decision.rules]), made_from)
     if decision.promoted:
-        work.registry.promote(candidate, now)
-    history = work.lake.read("promotions")
-    work.lake.write(
-        "promotions",
-        ALL,
-        pl.concat([history, decision.rules]),
-        work.made_from({"models": work.lake.partitions("models"), "predictions": work.lake.partitions("predictions")}, work.settings.gate),
-    )
+        work.registry.promote(candidate, now if is_new else history["decided_at"][-1])
     return StageResult(
-        rows={"promotions": decision.rules.height},
+        rows={"promotions": decision.rules.height if is_new else 0},
         facts={"model": candidate, "promoted": decision.promoted, "previous champion": previous},
         preview=decision.rules.select("rule", "measure", "threshold", "passed"),
         pictures={"reliability": reliability_curve(pl.DataFrame(scores["reliability"]))},
-        notes=decision.reasons,
+        notes=decision.reasons if is_new else [f"the same decision as on {history['decided_at'][-1]:%Y-%m-%d %H:%M} UTC", *decision.reasons],
     )
+
+
+def champion_before(history: pl.DataFrame, candidate: str, champion: str | None) -> str | None:
+    """The model that traded before `candidate`: the champion, or the one that the candidate followed when it is the champion itself."""
+    if champion != candidate:
+        return champion
+    followed = history.filter(pl.col("promoted") & (pl.col("model_id") == candidate)).sort("decided_at")["previous_model_id"]
+    return followed[-1] if followed.len() else None
+
+
+def is_newest(history: pl.DataFrame, rules: pl.DataFrame) -> bool:
+    """Whether the newest decision says just this: the same model, champion, rules, thresholds and measures."""
+    newest = history.filter(pl.col("decided_at") == pl.col("decided_at").max())
+    return newest.drop("decided_at").sort("rule").equals(rules.drop("decided_at").sort("rule"))
 
 
 def newest_model(work: Workspace) -> str | None:
