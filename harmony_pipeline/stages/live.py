@@ -28,10 +28,11 @@ from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import broker_as_left, reconcile
 from harmony_pipeline.session.replay import backtest_day, replay_day, trade_day
-from harmony_pipeline.session.result import TABLES, SessionResult, read_session
+from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.session.stream import BarStream
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.session_export import export, sessions_of
 from harmony_pipeline.stages.session_plans import PAPER, open_ledger, plan_of, replay_account
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -80,7 +81,7 @@ def run_session_here(work: Workspace, day: str, *, require_promoted: bool) -> Se
         if not plan.symbols:
             return None
         result = _run(work, plan, bars, ledger)
-        _export(work, ledger, when)
+        export(work, ledger, when)
     return result
 
 
@@ -123,24 +124,9 @@ def _in_own_process(work: Workspace, day: date) -> None:
         raise HarmonyError(f"the session of {day} ended with code {process.returncode}: {' '.join(last)} (log: sessions/{log.name} in the state folder)")
 
 
-def _export(work: Workspace, ledger: Ledger, day: date) -> None:
-    """Put the day's part of the ledger into the lake, where SQL sees it."""
-    shown = [row.session_id for row in _rows_of(work, ledger, day)]
-    for name in TABLES:
-        frames = [ledger.table(name, session_id=session_id) for session_id in shown]
-        table = pl.concat(frames) if frames else work.lake.tables[name].empty()
-        work.lake.write(name, day.isoformat(), table, {"sessions": ",".join(shown)})
-
-
-def _rows_of(work: Workspace, ledger: Ledger, day: date) -> list[SessionRow]:
-    """The latest session of the day in each account that counts: paper, and the replay of the present data and settings."""
-    latest = {row.account: row for row in ledger.sessions(day=day) if row.account in (PAPER, replay_account(work))}
-    return [latest[account] for account in sorted(latest)]
-
-
 def _session_row(work: Workspace, ledger: Ledger, day: date) -> SessionRow | None:
     """The paper session of the day, else its replay."""
-    rows = {row.account: row for row in _rows_of(work, ledger, day)}
+    rows = {row.account: row for row in sessions_of(work, ledger, day)}
     return rows.get(PAPER) or next(iter(rows.values()), None)
 
 

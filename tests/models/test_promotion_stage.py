@@ -45,7 +45,7 @@ def work(tmp_path: Path) -> Workspace:
     work = Workspace(settings.model_copy(update={"gate": LENIENT}))
     assert settings.trade_horizon == HORIZON
     strategy = settings.session.strategy
-    row = {name: None for name in METRICS} | {
+    row = dict.fromkeys(METRICS) | {
         "backtest_id": "b", "strategy": strategy, "parameters": "{}", "start": datetime(2023, 2, 1, tzinfo=UTC), "end": datetime(2023, 3, 1, tzinfo=UTC),
         "initial_cash": 100.0, "participation": 0.1,
     }  # fmt: skip

@@ -1,0 +1,80 @@
+"""What the lake shows of orders is what the ledger says, also of orders that a later session finished."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from session.days import DAYS, fresh_ledger, market, plan_of, rules
+
+from harmony_pipeline import sql
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.replay import replay_day
+from harmony_pipeline.session.result import TABLES
+from harmony_pipeline.stages import session_export
+from harmony_pipeline.stages.session_export import export, refresh_open_orders
+from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.testing.tiny import tiny_market
+
+CHECK = (sql.SQL_FOLDER / "checks" / "open_orders_are_open.sql").read_text()
+BARS = market(seed=5)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[tuple[Workspace, Ledger]]:
+    with fresh_ledger(tmp_path) as ledger:
+        yield tiny_market(tmp_path / "market"), ledger
+
+
+def replayed(ledger: Ledger, days: int) -> Iterator[int]:
+    for number, day in enumerate(DAYS[:days]):
+        replay_day(plan_of(day, ledger, BARS, rules("barriers")), BARS, ledger)
+        yield number
+
+
+def differing(work: Workspace, ledger: Ledger) -> pl.DataFrame:
+    """Orders whose row in the lake is not that of the ledger."""
+    shown, kept = work.lake.read("session_orders"), ledger.table("session_orders")
+    return shown.join(kept, on=kept.columns, how="anti", nulls_equal=True)
+
+
+def test_an_order_that_a_later_session_finished_shows_its_final_status(books: tuple[Workspace, Ledger]) -> None:
+    work, ledger = books
+    stayed_open = set()
+    for number in replayed(ledger, 5):
+        export(work, ledger, DAYS[number])
+        assert differing(work, ledger).is_empty()
+        stayed_open |= set(work.lake.read("session_orders", [DAYS[number].isoformat()]).filter(pl.col("status") == "open")["client_order_id"])
+    finished = work.lake.read("session_orders").filter(pl.col("client_order_id").is_in(list(stayed_open)) & (pl.col("status") != "open"))
+    assert finished.height > 3
+    assert set(finished["status"]) >= {"filled"}
+    assert sql.query(work.lake, CHECK).is_empty()
+    for name in TABLES:
+        assert work.lake.read(name).equals(ledger.table(name))
+
+
+def test_what_was_left_undone_is_seen_by_the_check_and_done_by_the_next_export(books: tuple[Workspace, Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
+    work, ledger = books
+    with monkeypatch.context() as patched:
+        patched.setattr(session_export, "refresh_open_orders", lambda *_: [])  # as if killed before it
+        for number in replayed(ledger, 4):
+            export(work, ledger, DAYS[number])
+    wrong = differing(work, ledger)
+    assert wrong.height > 2
+    assert set(sql.query(work.lake, CHECK)["client_order_id"]) == set(wrong["client_order_id"])
+    versions = len(work.lake.versions("session_fills", DAYS[0].isoformat()))
+    assert refresh_open_orders(work, ledger) == sorted({day.isoformat() for day in wrong["date"]})
+    assert differing(work, ledger).is_empty()
+    assert sql.query(work.lake, CHECK).is_empty()
+    assert refresh_open_orders(work, ledger) == []
+    assert len(work.lake.versions("session_fills", DAYS[0].isoformat())) == versions
+
+
+def test_orders_that_the_ledger_does_not_know_stay_as_they_are(books: tuple[Workspace, Ledger], tmp_path: Path) -> None:
+    work, ledger = books
+    for number in replayed(ledger, 2):
+        export(work, ledger, DAYS[number])
+    before = work.lake.read("session_orders")
+    with Ledger(tmp_path / "other.sqlite") as other:
+        assert refresh_open_orders(work, other) == []
+    assert work.lake.read("session_orders").equals(before)
