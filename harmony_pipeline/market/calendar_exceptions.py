@@ -1,4 +1,4 @@
-"""Sessions of the past that exchange_calendars 4.13.2 gives as full days, and that were not.
+"""Sessions of the past that exchange_calendars 4.13.2 has wrong: other hours, no session, or one that it lacks.
 
 Each row states the hours that were traded, on the exchange's own clock, why, and where that was
 learned. `with_exceptions` puts them into a calendar's table, so labels, gaps, summaries, sessions
@@ -11,13 +11,16 @@ Sources:
 - NYSE: the exchange's history of its trading hours: 10:00 to 16:00 from 1 October 1974, 9:30 to
   16:00 from 30 September 1985. pandas_market_calendars dates this change 1 January 1985.
 
+- HKEX: the exchange's market communications of the day, 2309012news and 2309083news.
+- NSE: the timings that NSE and BSE announced for the hour of Diwali (muhurat trading) of 2023.
+
 Where the two packages differ and exchange_calendars is kept: 31 December 1999 closed at 13:00
 (pandas_market_calendars: 16:00); 24 December of 1980, 1985, 1986 and 1987 closed at 14:00
 (pandas_market_calendars: 16:00, no third source was at hand).
 """
 
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date, datetime, time, timedelta
 
 import polars as pl
 
@@ -25,6 +28,8 @@ from harmony_pipeline.schemas import TIME
 
 PMC = "pandas_market_calendars 5.5.0"
 NYSE = "NYSE history of trading hours"
+HKEX = "HKEX market communication of the day"
+NSE = "NSE announcement of 2 November 2023"
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,50 @@ def _many(first: date, last: date, closed: time, reason: str) -> HoursException:
     return HoursException("XNYS", first, last, None, closed, reason, PMC)
 
 
+@dataclass(frozen=True)
+class NoSession:
+    """A day on which nothing was traded."""
+
+    calendar: str
+    day: date
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True)
+class SpecialSession:
+    """A session on a day that the calendar calls closed, or one in place of the usual hours; it has no break."""
+
+    calendar: str
+    day: date
+    open: time
+    close: time
+    reason: str
+    source: str
+
+
+def _diwali(day: date, opened: time, source: str = PMC, minutes: int = 60) -> SpecialSession:
+    closed = (datetime.combine(day, opened) + timedelta(minutes=minutes)).time()
+    return SpecialSession("XBOM", day, opened, closed, "the hour of Diwali", source)
+
+
+NO_SESSIONS: tuple[NoSession, ...] = (
+    NoSession("XHKG", date(2023, 9, 1), "typhoon Saola", HKEX),
+    NoSession("XHKG", date(2023, 9, 8), "black rainstorm", HKEX),
+)
+SPECIAL_SESSIONS: tuple[SpecialSession, ...] = (
+    _diwali(date(2011, 10, 26), time(16, 45), minutes=75),
+    _diwali(date(2012, 11, 13), time(15, 45), minutes=75),
+    _diwali(date(2014, 10, 23), time(18, 30)),
+    _diwali(date(2015, 11, 11), time(17, 45)),
+    _diwali(date(2017, 10, 19), time(18, 30)),
+    _diwali(date(2018, 11, 7), time(17, 30)),
+    _diwali(date(2021, 11, 4), time(18, 15)),
+    _diwali(date(2022, 10, 24), time(18, 15)),
+    _diwali(date(2023, 11, 12), time(18, 15), NSE),
+    _diwali(date(2024, 11, 1), time(18)),
+    _diwali(date(2025, 10, 21), time(13, 45)),
+)
 _BACKLOG = "back-office backlog after the crash"
 EXCEPTIONS: tuple[HoursException, ...] = (
     HoursException("XNYS", date.min, date(1985, 9, 27), time(10), None, "the exchange opened at 10:00", NYSE),
@@ -76,14 +125,28 @@ EXCEPTIONS: tuple[HoursException, ...] = (
 
 
 def with_exceptions(table: pl.DataFrame, code: str, zone: str) -> pl.DataFrame:
-    """`table` (date, open, close, ... UTC) with the hours that calendar `code` really had."""
+    """`table` (date, open, close, break_start, break_end; UTC) as calendar `code` really was."""
     opens, closes = pl.col("open"), pl.col("close")
     for row in EXCEPTIONS:
         if row.calendar == code:
             meant = pl.col("date").is_between(row.first, row.last)
             opens = opens if row.open is None else _when(meant, row.open, zone, opens)
             closes = closes if row.close is None else _when(meant, row.close, zone, closes)
-    return table.with_columns(open=opens, close=closes)
+    special = [row for row in SPECIAL_SESSIONS if row.calendar == code]
+    gone = [row.day for row in NO_SESSIONS if row.calendar == code] + [row.day for row in special]
+    table = table.with_columns(open=opens, close=closes).filter(~pl.col("date").is_in(gone))
+    if not special:
+        return table
+    inside = [row for row in special if table["date"][0] < row.day < table["date"][-1]]
+    added = pl.DataFrame({"date": [row.day for row in inside], "opened": [row.open for row in inside], "closed": [row.close for row in inside]}).with_columns(
+        open=_at("opened", zone), close=_at("closed", zone)
+    )
+    return pl.concat([table, added.drop("opened", "closed")], how="diagonal").sort("date")
+
+
+def _at(clock: str, zone: str) -> pl.Expr:
+    """The instant of a date and the time of day in column `clock`."""
+    return pl.col("date").dt.combine(pl.col(clock)).dt.replace_time_zone(zone).dt.convert_time_zone("UTC").cast(TIME)
 
 
 def _when(meant: pl.Expr, clock: time, zone: str, otherwise: pl.Expr) -> pl.Expr:

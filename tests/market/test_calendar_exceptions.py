@@ -85,3 +85,40 @@ def test_every_exception_is_a_session_with_a_reason_and_a_source() -> None:
         assert each.source
         assert each.open or each.close
         assert NYSE.sessions(each.first, each.last + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("day", "opened", "closed"),
+    [
+        ("2011-10-26", "16:45", "18:00"),
+        ("2012-11-13", "15:45", "17:00"),
+        ("2022-10-24", "18:15", "19:15"),
+        ("2023-11-12", "18:15", "19:15"),
+        ("2024-11-01", "18:00", "19:00"),
+        ("2025-10-21", "13:45", "14:45"),
+        ("2023-11-13", "09:15", "15:30"),
+    ],
+)
+def test_bombay_trades_for_an_hour_at_diwali(day: str, opened: str, closed: str) -> None:
+    bombay, session = Calendar.named("XBOM"), date.fromisoformat(day)
+    clock = [at.astimezone(ZoneInfo("Asia/Kolkata")) for at in (bombay.session_open(session), bombay.session_close(session))]
+    assert [f"{at:%F %H:%M}" for at in clock] == [f"{day} {opened}", f"{day} {closed}"]
+
+
+def test_a_bar_of_the_hour_of_diwali_belongs_to_its_session() -> None:
+    bombay = Calendar.named("XBOM")
+    stamps = [datetime(2023, 11, 12, hour, minute, tzinfo=ZoneInfo("UTC")) for hour, minute in ((12, 30), (12, 45), (13, 44), (13, 45))]
+    placed = bombay.with_session(pl.DataFrame({"timestamp": stamps}), "1Min")
+    assert placed["session"].to_list() == [None, "regular", "regular", None]
+
+
+def test_hong_kong_did_not_trade_through_typhoon_and_rain() -> None:
+    hong_kong = Calendar.named("XHKG")
+    assert [hong_kong.is_session(date(2023, 9, day)) for day in (1, 4, 7, 8, 11)] == [False, True, True, False, True]
+
+
+def test_every_calendar_stays_in_order_and_without_repeats() -> None:
+    for name in ("XBOM", "XHKG", "XNYS"):
+        days = Calendar.named(name).table["date"]
+        assert days.is_sorted()
+        assert days.n_unique() == len(days)
