@@ -14,6 +14,7 @@ from harmony_pipeline import layout  # noqa: F401 - makes `assets` and `resource
 
 from assets.automation import build_automation
 from assets.backtests import backtest_assets
+from assets.boundary import with_boundary
 from assets.checks import build_checks
 from assets.live import live_assets
 from assets.market import market_assets
@@ -56,8 +57,8 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
         *upkeep_assets(),
     ]
     return dg.Definitions(
-        assets=assets,
-        asset_checks=build_checks(partitions),
+        assets=with_boundary(assets, work),
+        asset_checks=with_boundary(build_checks(partitions), work),
         jobs=automation.jobs,
         schedules=automation.schedules,
         sensors=automation.sensors,

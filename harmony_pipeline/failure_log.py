@@ -4,6 +4,7 @@
 written (a full disk, a read-only folder) is left out; it never hides the failure that it was to describe.
 """
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -16,10 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harmony_pipeline import __version__
-from harmony_pipeline.failures import without_secrets
+from harmony_pipeline.command_line import as_typed
+from harmony_pipeline.failures import is_foreseen, root_cause, sentence, without_secrets
 
 _BYTES, _KEPT = 1_000_000, 4
 _LINES = 400
+_LOGGED = "logged_by_harmony"
 
 
 class _Handler(logging.handlers.RotatingFileHandler):
@@ -36,6 +39,20 @@ def log_file(state: Path | None) -> Path:
     if state is not None:
         return state / "logs" / "harmony.log"
     return Path(tempfile.gettempdir()) / f"harmony-{os.getuid()}.log"
+
+
+def record_failure(error: BaseException, state: Path | None, facts: Mapping[str, str] | None = None) -> tuple[str, Path | None]:
+    """One line about a failure, and the log that has the rest; None for a refusal, of which the line says everything.
+
+    A failure that passes two boundaries is written once.
+    """
+    line, cause = as_typed(sentence(error)), root_cause(error)
+    logged: Path | None = getattr(cause, _LOGGED, None)
+    if logged is None and (not is_foreseen(error) or (state is not None and state.is_dir())):
+        logged = write_failure(error, line, state, facts)
+        with contextlib.suppress(AttributeError, TypeError):
+            setattr(cause, _LOGGED, logged)
+    return line, None if is_foreseen(error) else logged
 
 
 def write_failure(error: BaseException, line: str, state: Path | None, facts: Mapping[str, str] | None = None) -> Path | None:

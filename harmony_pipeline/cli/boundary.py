@@ -16,7 +16,7 @@ import click
 import typer
 
 from harmony_pipeline.cli.app import app
-from harmony_pipeline.command_line import as_typed, state_folder
+from harmony_pipeline.command_line import state_folder
 from harmony_pipeline.text import one_line, printable
 
 REFUSED = 1
@@ -83,17 +83,10 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _fail(error: BaseException) -> None:
-    from harmony_pipeline.failure_log import write_failure
-    from harmony_pipeline.failures import is_foreseen, sentence
+    from harmony_pipeline.failure_log import record_failure
 
-    line, state = as_typed(sentence(error)), state_folder()
-    if is_foreseen(error):
-        if state is not None and state.is_dir():
-            write_failure(error, line, state)
-        _say(line)
-        return
-    written = write_failure(error, line, state)
-    _say(line if written is None else f"{line} (log: {written})")
+    line, log = record_failure(error, state_folder())
+    _say(line if log is None else f"{line} (log: {log})")
 
 
 def _say(line: str) -> None:
