@@ -11,7 +11,7 @@ from pathlib import Path
 
 VERBS = (
     "run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui",
-    "doctor",
+    "doctor", "init",
 )  # fmt: skip
 _PRESENT_ONLY = {"run", "ingest", "ticks", "trade", "init"}  # these refuse --as-of
 _ADVICE = re.compile(rf"(?<![\w/.-])harmony (?=({'|'.join(VERBS)})\b)")

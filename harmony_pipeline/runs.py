@@ -106,8 +106,11 @@ class Runner:
             found = event.asset_check_evaluation_data
             if not found.passed and found.blocking:
                 rows = found.metadata.get("first rows")
+                first = first_row(str(rows.value)) if rows else ", ".join(f"{name} {value.value}" for name, value in found.metadata.items())
+                count = found.metadata.get("offending rows")
                 sentences.append(
-                    f"blocking check {found.check_name} of {found.asset_key.to_user_string()} failed, so nothing after it was made:\n{rows.value if rows else found.metadata}"
+                    f"blocking check {found.check_name} of {found.asset_key.to_user_string()} failed, so nothing after it was made; "
+                    f"first of {count.value if count else 1} findings: {first}"
                 )
         return sentences
 
@@ -166,3 +169,11 @@ class Runner:
             self.materialize(SCAN, missing[0], missing[-1])
         config = {"ops": {"run_paper_session": {"config": {"require_promoted": False, "own_process": False}}}}
         self.materialize(LIVE, first, last, config)
+
+
+def first_row(markdown: str) -> str:
+    """The first row of a Markdown table as `name value, name value`."""
+    lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in markdown.splitlines() if line.strip().startswith("|")]
+    if len(lines) < 3:
+        return markdown
+    return ", ".join(f"{name} {value}" for name, value in zip(lines[0], lines[2], strict=False) if value not in ("", "null"))

@@ -72,6 +72,20 @@ def _read_settings(config: Path | None, as_of: str | None) -> Any:
     return settings
 
 
+@app.command("init")
+def init_command(
+    data: Annotated[Path, typer.Argument(help="a folder or file of bars: .csv, .csv.gz, .zip or .parquet")],
+    output: Annotated[Path, typer.Option("--output", help="settings file to write; one that exists is left alone")] = Path("harmony.toml"),
+) -> None:
+    """Read your own bars, guess their market, and write a settings file that runs."""
+    from harmony_pipeline.cli.init import init
+
+    written = init(data, output)
+    for sentence in written.sentences:
+        typer.echo(sentence)
+    typer.echo(f"wrote {written.file}: look at its guesses\nnext: {written.following}")
+
+
 @app.command()
 def run(context: typer.Context) -> None:
     """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner, replayed sessions."""

@@ -1,0 +1,226 @@
+"""What market do these bars come from? Calendar, bar size, zone and span, guessed from the rows and the names of the symbols.
+
+The calendar is the one whose regular sessions the bars fill best: the share of bars that lie in a session, times the share of a
+session's bars that are there. Weekend bars and names of coins mean a market that never closes; two currency codes in a name make
+the week of currencies likely.
+A guess is written into a settings file for a person to correct; nothing else relies on it.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.calendars import CURRENCIES, ROUND_THE_CLOCK, Calendar
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+
+Read = Callable[[str, str, str], pl.DataFrame]
+"""(calendar, timeframe, zone of stamps that carry none) -> rows with symbol and timestamp."""
+
+_SUFFIXES = {
+    ".NS": "XBOM", ".BO": "XBOM", ".L": "XLON", ".DE": "XETR", ".F": "XFRA", ".PA": "XPAR", ".T": "XTKS", ".HK": "XHKG", ".TO": "XTSE",
+    ".AX": "XASX", ".SS": "XSHG", ".SZ": "XSHG", ".KS": "XKRX", ".SW": "XSWX", ".MI": "XMIL", ".MC": "XMAD", ".AS": "XAMS",
+    ".ST": "XSTO", "=F": "CMES", "=X": CURRENCIES,
+}  # fmt: skip
+"""Endings of Yahoo's symbols, and the calendar of their exchange."""
+_USUAL = ("XNYS", CURRENCIES, "CMES", "XBOM", "XLON", "XETR", "XTKS", "XHKG", "XTSE", "XASX", "XSHG", ROUND_THE_CLOCK)
+_CODES = "AUD|BRL|CAD|CHF|CNH|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|SGD|THB|TRY|TWD|USD|XAG|XAU|ZAR"
+_PAIR = re.compile(rf"({_CODES})[/_.-]?({_CODES})(=X)?")
+_COINS = "ADA|ATOM|AVAX|BCH|BNB|BTC|DOGE|DOT|ETC|ETH|LINK|LTC|MATIC|NEAR|PEPE|SHIB|SOL|TON|TRX|UNI|XBT|XLM|XMR|XRP"
+_COIN = re.compile(rf"({_COINS})[/_.:-]?(USD[TC]?|EUR|GBP|JPY|BTC|XBT|ETH|BUSD|FDUSD)")
+_CONVINCING, _POOR = 0.8, 0.3
+_OPENING = 0.1  # how much it counts that sessions begin with a bar: it tells zones apart that differ by an hour
+_WEEKEND, _DAYS_APART, _MULTIPLES = 0.05, 1200.0, 0.95
+_SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
+_MINUTES_A_DAY = 1440
+
+
+@dataclass(frozen=True)
+class DetectedMarket:
+    """What was found; `reasons` says why, a sentence each."""
+
+    calendar: str
+    timeframe: str
+    timezone: str
+    start: date
+    end: date
+    trading_period: str
+    retraining_period: str
+    symbols: tuple[str, ...]
+    rows: int
+    premarket: bool
+    reasons: tuple[str, ...]
+
+
+def detect_market(read: Read) -> DetectedMarket:
+    """Guess the market behind `read`. Raises DataError when there is no readable row, or the bars have a length that Harmony lacks."""
+    timeframe, rows = _first_reading(read)
+    symbols = tuple(sorted(set(rows["symbol"].to_list()) - {""}))
+    reasons: list[str] = []
+    timeframe = timeframe or _timeframe(rows, reasons)
+    sample = _sample(rows)
+    calendar, zone = _calendar(sample, symbols, timeframe, read, reasons)
+    chosen = read(calendar, timeframe, zone)
+    found = Calendar.named(calendar)
+    dates = found.with_session(chosen.select("timestamp"), timeframe)
+    days = dates["session_date"].drop_nulls()
+    if days.is_empty():
+        days = chosen["timestamp"].dt.date()
+    first, last = days.min(), days.max()
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    span = (last - first).days
+    return DetectedMarket(
+        calendar=calendar,
+        timeframe=timeframe,
+        timezone=zone,
+        start=first,
+        end=last + timedelta(days=1),
+        trading_period=_trading_period(timeframe),
+        retraining_period=_retraining_period(timeframe, span),
+        symbols=symbols,
+        rows=rows.height,
+        premarket=bool((dates["session"] == "pre").any()),
+        reasons=tuple(reasons),
+    )
+
+
+def _first_reading(read: Read) -> tuple[str | None, pl.DataFrame]:
+    """Rows as they lie there; with the bar size where reading them as minutes is refused because of it."""
+    try:
+        rows = read(ROUND_THE_CLOCK, "1Min", "UTC")
+    except DataError as error:
+        stated = re.search(r'timeframe = "(\w+)"', str(error))
+        if stated is None or stated[1] not in TIMEFRAME_MINUTES:
+            raise
+        return stated[1], read(ROUND_THE_CLOCK, stated[1], "UTC")
+    if rows.is_empty():
+        raise DataError("no row of these files could be read: see that they hold bars with a time and open, high, low, close")
+    return None, rows
+
+
+def _timeframe(rows: pl.DataFrame, reasons: list[str]) -> str:
+    """The longest bar size that (almost) all steps between neighbouring stamps of a symbol are multiples of."""
+    stamps = rows.select("symbol", "timestamp").unique().sort("symbol", "timestamp")
+    step = (pl.col("timestamp") - pl.col("timestamp").shift().over("symbol")).dt.total_seconds() / 60.0
+    steps = stamps.select(step.alias("step"))["step"].drop_nulls()
+    if steps.is_empty():
+        reasons.append("one bar a symbol says nothing of its size: taken for daily bars")
+        return "1Day"
+    usual = steps.mode().min()
+    assert isinstance(usual, float)
+    if usual >= _DAYS_APART:
+        week = float(steps.median() or 0.0) >= 5 * _MINUTES_A_DAY and "1Week" in TIMEFRAME_MINUTES  # type: ignore[arg-type]
+        return "1Week" if week else "1Day"
+    shorter = sorted((minutes, name) for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _MINUTES_A_DAY)
+    fitting = [(minutes, name) for minutes, name in shorter if float((steps % minutes == 0).mean() or 0.0) >= _MULTIPLES]  # type: ignore[arg-type]
+    if not fitting or not (steps == fitting[-1][0]).any():
+        known = ", ".join(TIMEFRAME_MINUTES)
+        raise DataError(f"the bars are mostly {usual:g} minutes apart, and Harmony knows {known}: resample them to one of these first")
+    return fitting[-1][1]
+
+
+def _sample(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of some symbols, evenly chosen."""
+    names = rows["symbol"].unique().sort()
+    kept = names.gather_every(max(1, len(names) // _SAMPLED_SYMBOLS))[:_SAMPLED_SYMBOLS]
+    return rows.filter(pl.col("symbol").is_in(kept.to_list())).select("symbol", "timestamp").unique().sort("symbol", "timestamp").head(_SAMPLED_ROWS)
+
+
+def _calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read: Read, reasons: list[str]) -> tuple[str, str]:
+    """The calendar that the bars fill best, and the zone of stamps that carry none."""
+    coins = sum(bool(_COIN.fullmatch(symbol.upper())) for symbol in symbols)
+    if 2 * coins > len(symbols):
+        reasons.append("the symbols are names of coins, so this market never closes")
+        return ROUND_THE_CLOCK, "UTC"
+    saturdays = float((sample["timestamp"].dt.weekday() == 6).mean() or 0.0)  # type: ignore[arg-type]
+    if saturdays >= _WEEKEND:
+        reasons.append(f"{saturdays:.0%} of the bars are on Saturdays, so this market never closes")
+        return ROUND_THE_CLOCK, "UTC"
+    daily = TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY
+    naive = not daily and _carries_no_zone(sample, timeframe, read)
+    scores: list[tuple[float, str, str]] = []
+    for name in _candidates(symbols):
+        calendar = Calendar.named(name)
+        zones = ["UTC", calendar.zone] if naive and calendar.zone != "UTC" else ["UTC"]
+        for zone in zones:
+            shown = sample if zone == "UTC" else _on_clock(sample, zone)
+            scores.append((_fit(calendar, shown, timeframe), name, zone))
+        best = max(scores, key=lambda one: one[0])
+        if best[0] >= _CONVINCING:
+            break
+    score, name, zone = max(scores, key=lambda one: one[0])
+    if score < _POOR:
+        name, zone = scores[0][1], "UTC"
+        reasons.append(f"no calendar fits these bars well ({score:.0%} at best): {name} is only an assumption")
+    else:
+        clock = f", read on the clock of {zone}" if naive else ""
+        reasons.append(f"the bars{clock} fill the sessions of {name} to {score:.0%}")
+    return name, zone
+
+
+def _candidates(symbols: Sequence[str]) -> Iterator[str]:
+    """Calendars in the order in which they are likely: by the symbols' names first."""
+    endings = [calendar for symbol in symbols for ending, calendar in _SUFFIXES.items() if symbol.upper().endswith(ending)]
+    pairs = sum(bool(_PAIR.fullmatch(symbol.upper())) for symbol in symbols)
+    likely = ([max(set(endings), key=endings.count)] if 2 * len(endings) > len(symbols) else []) + ([CURRENCIES] if 2 * pairs > len(symbols) else [])
+    yield from dict.fromkeys((*likely, *_USUAL))
+
+
+def _fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> float:
+    """How well bars fill the sessions of a calendar: 1 when every bar lies in one and none is missing."""
+    minutes = TIMEFRAME_MINUTES[timeframe]
+    if minutes >= _MINUTES_A_DAY:
+        return _fit_of_days(calendar, sample, minutes)
+    parts = pl.concat([sample, calendar.parts(sample["timestamp"])], how="horizontal")
+    regular = parts.filter(pl.col("session") == "regular")
+    extended = parts["session"].is_in(["pre", "post"]).sum()
+    inside = (regular.height + 0.9 * float(extended)) / max(1, parts.height)
+    schedule = calendar.table.select("open", session_date="date", length=(pl.col("close") - pl.col("open")).dt.total_minutes())
+    days = parts.drop_nulls("session_date").join(schedule, on="session_date", how="left", maintain_order="left")
+    until_open = (pl.col("open") - pl.col("timestamp")).dt.total_minutes()
+    by_day = days.group_by("symbol", "session_date").agg(
+        pl.col("length").first(), opened=((until_open >= 0) & (until_open < minutes)).any(), regular=(pl.col("session") == "regular").any()
+    )
+    expected = float(by_day.filter("regular")["length"].sum()) / minutes
+    if not expected:
+        return 0.0
+    opened = float(by_day["opened"].mean() or 0.0)  # type: ignore[arg-type]
+    return inside * min(1.0, regular.height / expected) * (1.0 - _OPENING + _OPENING * opened)
+
+
+def _fit_of_days(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
+    """The same for daily and weekly bars, by date, of the symbol with most of them."""
+    dates = sample.with_columns(date=pl.col("timestamp").dt.date()).group_by("symbol").agg(pl.col("date").unique()).sort(pl.col("date").list.len())
+    own = dates["date"][-1].sort()
+    first, last = own[0], own[-1]
+    sessions = set(calendar.sessions(first, last + timedelta(days=1)))
+    if minutes > _MINUTES_A_DAY or not sessions:
+        return 1.0 if sessions else 0.0
+    met = len(sessions & set(own.to_list()))
+    return met * met / (len(own) * len(sessions))
+
+
+def _carries_no_zone(sample: pl.DataFrame, timeframe: str, read: Read) -> bool:
+    """Whether the stamps move with the zone that they are read in."""
+    elsewhere = read(ROUND_THE_CLOCK, timeframe, "Asia/Tokyo")["timestamp"]
+    return bool(elsewhere.is_in(sample["timestamp"].to_list()).mean() != 1.0) and elsewhere.min() != sample["timestamp"].min()
+
+
+def _on_clock(sample: pl.DataFrame, zone: str) -> pl.DataFrame:
+    wall = pl.col("timestamp").dt.replace_time_zone(None).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return sample.with_columns(wall.dt.convert_time_zone("UTC").alias("timestamp")).drop_nulls("timestamp")
+
+
+def _trading_period(timeframe: str) -> str:
+    return "month" if TIMEFRAME_MINUTES[timeframe] < TIMEFRAME_MINUTES["1Hour"] else "year"
+
+
+def _retraining_period(timeframe: str, days: int) -> str:
+    """About a dozen models over the span, none trained on a handful of bars."""
+    if TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY:
+        return "year" if days > 3 * 365 else "quarter"
+    return "year" if days > 6 * 365 else "quarter" if days > 365 else "month"

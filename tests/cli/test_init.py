@@ -1,0 +1,167 @@
+"""`harmony init`: the settings that it writes for small files of many markets take every row."""
+
+import tomllib
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from harmony_pipeline.cli.boundary import run_command
+from harmony_pipeline.cli.init import init
+from harmony_pipeline.config import load_settings
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.stages import ingest, market
+from harmony_pipeline.stages.workspace import Workspace
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+def write(path: Path, stamps: list[str], price: float = 100.0, step: float = 0.01) -> None:
+    rows = []
+    for number, stamp in enumerate(stamps):
+        low = price + number % 7 * step
+        rows.append(f"{stamp},{low + step:.6f},{low + 3 * step:.6f},{low:.6f},{low + 2 * step:.6f},{1000 + number}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("timestamp,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+
+
+def sessions(name: str, first: date, count: int) -> list[date]:
+    return Calendar.named(name).sessions(first, first + timedelta(days=2 * count + 10))[:count]
+
+
+def daily(folder: Path) -> dict:
+    for symbol, days in (("SPY", 20), ("AAPL", 12)):
+        write(folder / f"{symbol}.csv", [str(day) for day in sessions("XNYS", date(2024, 1, 2), days)])
+    return {"calendar": "XNYS", "timeframe": "1Day", "start": date(2024, 1, 2), "benchmark": "SPY", "rows": 32}
+
+
+def hourly_on_the_exchanges_clock(folder: Path) -> dict:
+    stamps = [f"{day} {hour:02}:30:00" for day in sessions("XNYS", date(2024, 3, 6), 6) for hour in range(9, 16)]
+    write(folder / "ABC.csv", stamps)
+    return {"calendar": "XNYS", "timeframe": "1Hour", "timezone": "America/New_York", "start": date(2024, 3, 6), "rows": 42}
+
+
+def half_hours_with_offsets(folder: Path) -> dict:
+    opens = [datetime(day.year, day.month, day.day, 9, 30, tzinfo=NEW_YORK) for day in sessions("XNYS", date(2024, 1, 3), 4)]
+    write(folder / "ABC.csv", [(at + timedelta(minutes=30 * slot)).isoformat() for at in opens for slot in range(13)])
+    return {"calendar": "XNYS", "timeframe": "30Min", "timezone": None, "start": date(2024, 1, 3), "rows": 52}
+
+
+def currencies(folder: Path) -> dict:
+    begin = datetime(2024, 1, 7, 22, tzinfo=UTC)
+    write(folder / "EURUSD.csv", [f"{begin + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}" for hour in range(80)], 1.1, 0.0001)
+    return {"calendar": "FX", "timeframe": "1Hour", "timezone": None, "rows": 80}
+
+
+def coins(folder: Path) -> dict:
+    begin = datetime(2024, 1, 5, 20, tzinfo=UTC)
+    write(folder / "XYZUSD.csv", [f"{begin + timedelta(minutes=5 * slot):%Y-%m-%dT%H:%M:%SZ}" for slot in range(80)])
+    return {"calendar": "24/7", "timeframe": "5Min", "timezone": None, "start": date(2024, 1, 5), "rows": 80}
+
+
+def coins_by_name(folder: Path) -> dict:
+    write(folder / "BTCUSD.csv", [f"2024-01-02T00:{minute:02}:00Z" for minute in range(40)])
+    return {"calendar": "24/7", "timeframe": "1Min", "timezone": None, "rows": 40}
+
+
+def london(folder: Path) -> dict:
+    write(folder / "VOD.L.csv", [f"{day} {hour:02}:00" for day in sessions("XLON", date(2024, 7, 1), 5) for hour in range(8, 16)])
+    return {"calendar": "XLON", "timeframe": "1Hour", "timezone": "Europe/London", "rows": 40}
+
+
+def two_bars(folder: Path) -> dict:
+    write(folder / "ABC.csv", ["2024-01-05", "2024-01-08"])
+    return {"calendar": "XNYS", "timeframe": "1Day", "start": date(2024, 1, 5), "rows": 2}
+
+
+MARKETS = [daily, hourly_on_the_exchanges_clock, half_hours_with_offsets, currencies, coins, coins_by_name, london, two_bars]
+
+
+@pytest.mark.parametrize("make", MARKETS, ids=[make.__name__ for make in MARKETS])
+def test_the_guessed_settings_fit_and_take_every_row(tmp_path, make):
+    expected = make(tmp_path / "bars")
+    written = init(tmp_path / "bars", tmp_path / "mine.toml")
+    text = tomllib.loads(written.file.read_text())
+    found = text["market"]
+    for key in ("calendar", "timeframe", "start"):
+        if key in expected:
+            assert found[key] == expected[key], written.sentences
+    assert found["files"].get("timezone") == expected.get("timezone")
+    assert found.get("benchmark") == expected.get("benchmark")
+    assert found["files"]["paths"] == ["bars"]
+    assert text["paths"] == {"lake": ".harmony/mine/lake", "state": ".harmony/mine/state"}
+    work = Workspace(load_settings(written.file, {}))
+    periods = work.trading_periods()
+    ingest.raw_bars(work, periods)
+    assert work.lake.read("raw_bars").height == expected["rows"]
+    if make is hourly_on_the_exchanges_clock and "grid" not in MarketSettings.model_fields:
+        return  # bars that begin with the session are not placed yet
+    market.bars(work, periods)
+    bars = work.lake.read("bars")
+    assert bars.height == expected["rows"], work.lake.read("quarantine").select("rule", "reason").unique()
+    assert work.settings.market.end == work.calendar.with_session(bars, work.timeframe)["session_date"].max() + timedelta(days=1)
+
+
+def test_the_command_says_what_it_guessed_and_what_it_advises_works(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HARMONY_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+    daily(tmp_path / "my bars")
+    (tmp_path / "my bars" / "corporate_actions.csv").write_text("symbol,date,kind,value\nAAPL,2024-01-05,split,2\n")
+    assert run_command(["init", "my bars", "--output", "my own.toml"]) == 0
+    said = capfd.readouterr().out
+    assert "guessed: 1Day bars, calendar XNYS" in said
+    assert "found corporate_actions" in said
+    assert "next: harmony --config 'my own.toml' run" in said
+    assert load_settings("my own.toml", {}).market.files.corporate_actions == "my bars/corporate_actions.csv"
+    assert run_command(["--config", "my own.toml", "ingest"]) == 0
+    before = (tmp_path / "my own.toml").read_bytes()
+    capfd.readouterr()
+    assert run_command(["init", "my bars", "--output", "my own.toml"]) == 1
+    assert "exists and is not overwritten" in capfd.readouterr().err
+    assert (tmp_path / "my own.toml").read_bytes() == before
+
+
+def test_a_project_folder_may_be_its_own_data_folder(tmp_path):
+    daily(tmp_path)
+    written = init(tmp_path, tmp_path / "harmony.toml")
+    work = Workspace(load_settings(written.file, {}))
+    assert work.settings.market.files.paths == (".",)
+    periods = work.trading_periods()
+    for _again in range(2):
+        ingest.raw_bars(work, periods)
+    assert work.lake.read("raw_bars").height == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("nothing", None, "does not exist"),
+        ("A.csv", "timestamp,open,high,low,close,volume\n", "no rows"),
+        ("A.csv", "just text\nand more\n", "A.csv"),
+        (
+            "A.csv",
+            "timestamp,open,high,low,close,volume\n" + "".join(f"2024-01-02T{hour:02}:00:00Z,1,1,1,1,1\n" for hour in range(0, 24, 4)),
+            "240 minutes apart",
+        ),
+        ("A$B.csv", "timestamp,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n", "a path with $"),
+    ],
+)
+def test_what_holds_no_bars_is_refused_and_nothing_is_written(tmp_path, monkeypatch, capfd, name, content, expected):
+    monkeypatch.setenv("HARMONY_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path(name).write_text(content)
+    assert run_command(["init", name]) == 1
+    line = capfd.readouterr().err.strip()
+    assert expected in line
+    assert "\n" not in line
+    assert not Path("harmony.toml").exists()
+
+
+def test_recorded_bars_are_recognised(market_data, tmp_path):
+    expected = {"us_equity_daily": ("XNYS", "1Day"), "fx_hourly": ("FX", "1Hour"), "crypto_minute": ("24/7", "1Min")}
+    for name, (calendar, timeframe) in expected.items():
+        found = load_settings(init(market_data / name, tmp_path / f"{name}.toml").file, {}).market
+        assert (found.calendar, found.timeframe) == (calendar, timeframe)
