@@ -20,31 +20,31 @@ def backtest_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @dg.asset(**by_strategy, group_name="backtests", deps=inputs)
     def backtest(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Orders, fills, trades and equity of the whole portfolio, with costs and limits."""
-        return materialized(backtests.backtest(work, strategies(context)))
+        return materialized(context, work, backtests.backtest(work, strategies(context)))
 
     @dg.asset(group_name="backtests", deps=[dg.AssetDep("backtest", partition_mapping=ALL)])
-    def strategy_comparison(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+    def strategy_comparison(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Every strategy beside every other, with the interval of its Sharpe ratio."""
-        return materialized(backtests.strategy_comparison(work))
+        return materialized(context, work, backtests.strategy_comparison(work))
 
     @dg.asset(**by_strategy, group_name="backtests", deps=["backtest"])
     def parameter_sensitivity(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """The strategy's grid, every combination a counted trial."""
-        return materialized(backtests.parameter_sensitivity(work, strategies(context)))
+        return materialized(context, work, backtests.parameter_sensitivity(work, strategies(context)))
 
     @dg.asset(**by_strategy, group_name="robustness", deps=["backtest"])
     def monte_carlo(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Resampled and stressed paths of the trade list."""
-        return materialized(robustness.monte_carlo(work, strategies(context)))
+        return materialized(context, work, robustness.monte_carlo(work, strategies(context)))
 
     @dg.asset(**by_strategy, group_name="robustness", deps=["backtest", "parameter_sensitivity"])
     def overfitting(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """How likely luck and search made the result: PSR, DSR, PBO, SPA."""
-        return materialized(robustness.overfitting(work, strategies(context)))
+        return materialized(context, work, robustness.overfitting(work, strategies(context)))
 
     @dg.asset(**by_strategy, group_name="robustness", deps=["backtest", dg.AssetDep("regimes", partition_mapping=ALL)])
     def regime_stability(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Return and Sharpe ratio in each regime, as known before each day."""
-        return materialized(robustness.regime_stability(work, strategies(context)))
+        return materialized(context, work, robustness.regime_stability(work, strategies(context)))
 
     return [backtest, strategy_comparison, parameter_sensitivity, monte_carlo, overfitting, regime_stability]

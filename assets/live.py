@@ -35,21 +35,23 @@ def live_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def paper_session(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace], config: SessionConfig) -> dg.MaterializeResult[Any]:
-        return materialized(live.paper_session(work, trading_days(context), require_promoted=config.require_promoted, own_process=config.own_process))
+        return materialized(
+            context, work, live.paper_session(work, trading_days(context), require_promoted=config.require_promoted, own_process=config.own_process)
+        )
 
     @dg.asset(**by_day, deps=["paper_session"])
     def reconciliation(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Ledger against broker: orders, positions, cash."""
-        return materialized(live.reconciliation(work, trading_days(context)))
+        return materialized(context, work, live.reconciliation(work, trading_days(context)))
 
     @dg.asset(**by_day, deps=["paper_session", dg.AssetDep("bars", partition_mapping=dg.AllPartitionMapping())])
     def divergence(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Live session against the backtest of the same day, order by order, to the cent."""
-        return materialized(live.divergence(work, trading_days(context)))
+        return materialized(context, work, live.divergence(work, trading_days(context)))
 
     @dg.asset(**by_day, deps=["paper_session", "reconciliation", "divergence"])
     def daily_report(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """What the day did, as a page."""
-        return materialized(live.daily_report(work, trading_days(context)))
+        return materialized(context, work, live.daily_report(work, trading_days(context)))
 
     return [paper_session, reconciliation, divergence, daily_report]

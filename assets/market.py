@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets.partitions import Partitions, trading_periods
-from assets.show import materialized, metadata
+from assets.show import each_materialized, materialized
 from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.workspace import Workspace
@@ -26,22 +26,22 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @dg.asset(**by_period, kinds={"parquet"})
     def raw_bars(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace], config: IngestConfig) -> dg.MaterializeResult[Any]:
         """Bars as received, every version of a row, with source and fetch time."""
-        return materialized(ingest.raw_bars(work, trading_periods(context, work), again=config.again))
+        return materialized(context, work, ingest.raw_bars(work, trading_periods(context, work), again=config.again))
 
     @dg.asset(group_name=GROUP, kinds={"parquet"})
-    def corporate_actions(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+    def corporate_actions(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Splits and cash dividends by ex-date."""
-        return materialized(market.corporate_actions(work))
+        return materialized(context, work, market.corporate_actions(work))
 
     @dg.asset(group_name=GROUP, kinds={"parquet"})
-    def universe(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+    def universe(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Who was listed when, with float and sector, as known then."""
-        return materialized(market.universe(work))
+        return materialized(context, work, market.universe(work))
 
     @dg.asset(group_name=GROUP, deps=["universe"], kinds={"parquet"})
-    def listings(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+    def listings(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Which security traded under which symbol, from when to when, and what became of it."""
-        return materialized(market.listings(work))
+        return materialized(context, work, market.listings(work))
 
     @dg.multi_asset(
         name="bars",
@@ -58,19 +58,17 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> Any:
-        shown = metadata(market.bars(work, trading_periods(context, work)))
-        yield dg.MaterializeResult(asset_key="bars", metadata=shown)
-        yield dg.MaterializeResult(asset_key="quarantine", metadata=shown)
-        yield dg.MaterializeResult(asset_key="quality_warnings", metadata=shown)
+        result = market.bars(work, trading_periods(context, work))
+        yield from each_materialized(context, work, result, "bars", "quarantine", "quality_warnings")
 
     @dg.asset(**by_period, deps=["bars"], kinds={"parquet"})
     def daily_summary(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """One row a symbol and day: what makes scans and universe studies instant."""
-        return materialized(market.daily_summary(work, trading_periods(context, work)))
+        return materialized(context, work, market.daily_summary(work, trading_periods(context, work)))
 
     @dg.asset(**by_period, deps=["bars", "quarantine", "daily_summary", "listings"], kinds={"parquet"})
     def gaps(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Regular bars that the calendar expects and the lake lacks, with what they probably are."""
-        return materialized(absent.gaps(work, trading_periods(context, work)))
+        return materialized(context, work, absent.gaps(work, trading_periods(context, work)))
 
     return [raw_bars, corporate_actions, universe, listings, bars, daily_summary, gaps]

@@ -19,11 +19,11 @@ def model_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @dg.asset(**common, deps=[dg.AssetDep(name, partition_mapping=ALL) for name in ("features", "regimes", "labels")], kinds={"lightgbm"})
     def model(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Trained on outcomes known before the period began, purged and embargoed."""
-        return materialized(models.train(work, retraining_periods(context, work)))
+        return materialized(context, work, models.train(work, retraining_periods(context, work)))
 
     @dg.asset(**common, deps=["model", *(dg.AssetDep(name, partition_mapping=ALL) for name in ("features", "regimes", "signals"))], kinds={"parquet"})
     def predictions(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Out-of-sample probabilities, inside the period only."""
-        return materialized(models.predict(work, retraining_periods(context, work)))
+        return materialized(context, work, models.predict(work, retraining_periods(context, work)))
 
     return [model, predictions]

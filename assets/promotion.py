@@ -15,8 +15,8 @@ def promotion_assets() -> list[dg.AssetsDefinition]:
     """The promotion group."""
 
     @dg.asset(group_name="promotion", deps=[dg.AssetDep(name, partition_mapping=ALL) for name in ("predictions", "backtest", "monte_carlo", "overfitting")])
-    def promoted_model(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+    def promoted_model(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """The decision on the newest model, rule by rule, and the previous champion."""
-        return materialized(promotion.decide(work))
+        return materialized(context, work, promotion.decide(work))
 
     return [promoted_model]

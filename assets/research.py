@@ -22,21 +22,21 @@ def research_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @dg.asset(**common, deps=["bars"])
     def features(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """One column a feature, folded over time; the kernel state after the period is saved beside it."""
-        return materialized(research.features(work, trading_periods(context, work)))
+        return materialized(context, work, research.features(work, trading_periods(context, work)))
 
     @dg.asset(**common, deps=["daily_summary"])
     def regimes(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Trend and volatility regime of every session, known at its close."""
-        return materialized(research.regimes(work, trading_periods(context, work)))
+        return materialized(context, work, research.regimes(work, trading_periods(context, work)))
 
     @dg.asset(**common, deps=["features"])
     def signals(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Side and strength of every primary strategy."""
-        return materialized(research.signals(work, trading_periods(context, work)))
+        return materialized(context, work, research.signals(work, trading_periods(context, work)))
 
     @dg.asset(**common, deps=["bars", "signals"])
     def labels(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Triple-barrier outcome of every event, each known at its own `end_timestamp`."""
-        return materialized(research.labels(work, trading_periods(context, work)))
+        return materialized(context, work, research.labels(work, trading_periods(context, work)))
 
     return [features, regimes, signals, labels]

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets.partitions import Partitions, trading_days
-from assets.show import metadata
+from assets.show import each_materialized
 from harmony_pipeline.stages import scanner
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -30,8 +30,7 @@ def scanner_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def scan(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> Any:
-        shown = metadata(scanner.scan(work, trading_days(context)))
-        yield dg.MaterializeResult(asset_key="scan_candidates", metadata=shown)
-        yield dg.MaterializeResult(asset_key="scan_selections", metadata=shown)
+        result = scanner.scan(work, trading_days(context))
+        yield from each_materialized(context, work, result, "scan_candidates", "scan_selections")
 
     return [scan]

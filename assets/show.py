@@ -1,32 +1,105 @@
-"""A `StageResult` as Dagster metadata: counts, facts, a table preview, pictures."""
+"""A `StageResult` in Dagster: each partition gets its own counts and pictures, and the run's log says what was done.
 
+The UI shows a Markdown value below 1,000 characters at once and a longer one behind a link, so each
+partition has a small picture (`reports/sketches.py`), and large ones where there are any.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from harmony_pipeline.reports.figures import as_markdown
+from harmony_pipeline.stages.glance import rows_by_partition, rows_by_year
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
 
 _PREVIEW_ROWS = 20
 _NOTES = 20
 
 
+def materialized(context: dg.AssetExecutionContext, work: Workspace, result: StageResult) -> dg.MaterializeResult[Any]:
+    """The event of the one asset that this step makes."""
+    asset = context.asset_key.to_user_string()
+    return _event(context, work, result, asset)
+
+
+def each_materialized(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, *assets: str) -> Iterator[dg.MaterializeResult[Any]]:
+    """The events of several assets that this step makes together, each with the rows of its own table."""
+    for asset in assets:
+        yield _event(context, work, result, asset)
+
+
+def _event(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, asset: str) -> dg.MaterializeResult[Any]:
+    work.record(asset, result)
+    keys = list(context.partition_keys) if context.assets_def.partitions_def is not None else []
+    _log(context, result, asset, keys)
+    if not keys:
+        pictures = {} if result.pictures else rows_by_year(work, asset)
+        return dg.MaterializeResult(asset_key=asset, metadata=metadata(result) | _images(pictures))
+    for key in dict.fromkeys((*result.parts, *keys)):
+        shown = _of_partition(context, work, result, asset, key)
+        if key == keys[-1]:
+            shown = _of_run(result) | shown
+        if key in keys:
+            context.add_asset_metadata(shown, asset_key=asset, partition_key=key)
+        else:  # made in passing
+            context.log_event(dg.AssetMaterialization(asset, partition=key, metadata=shown))
+    return dg.MaterializeResult(asset_key=asset)
+
+
+def _log(context: dg.AssetExecutionContext, result: StageResult, asset: str, keys: list[str]) -> None:
+    context.log.info(f"{asset}: {result.sentence()}")
+    for key in dict.fromkeys((*result.parts, *keys)) if len(keys) > 1 or result.parts else ():
+        context.log.info(f"{asset} {key}: {result.part(key).sentence()}")
+    for note in result.notes:
+        context.log.info(f"{asset}: {note}")
+
+
+def _of_partition(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, asset: str, key: str) -> dict[str, Any]:
+    """What one partition has to show; what is unchanged keeps the pictures that it had."""
+    part = result.part(key)
+    before = _shown_before(context, asset, key) if part.unchanged_since is not None else {}
+    drawn = {} if part.pictures or before else rows_by_partition(work, asset, key)
+    return before | metadata(part) | _images(drawn)
+
+
+def _shown_before(context: dg.AssetExecutionContext, asset: str, key: str) -> dict[str, Any]:
+    """Tables and pictures of the partition's latest materialisation."""
+    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
+    for record in context.instance.fetch_materializations(records, limit=1).records:
+        event = record.asset_materialization
+        if event is not None:
+            return {name: value for name, value in event.metadata.items() if isinstance(value, dg.MarkdownMetadataValue)}
+    return {}
+
+
+def _of_run(result: StageResult) -> dict[str, Any]:
+    """What belongs to all partitions of a run together; it is shown with the newest of them."""
+    whole = StageResult(facts=result.facts, pictures=result.pictures, preview=result.preview, notes=result.notes)
+    return metadata(whole)
+
+
 def metadata(result: StageResult) -> dict[str, Any]:
-    """What the Dagster UI shows of a stage."""
-    shown: dict[str, Any] = {f"rows in {table}": number for table, number in result.rows.items()}
+    """What the Dagster UI shows of a result."""
+    shown: dict[str, Any] = {}
+    if result.nothing:
+        shown["nothing made"] = result.nothing
+    if result.unchanged_since is not None:
+        shown["unchanged since"] = f"{result.unchanged_since:%Y-%m-%d %H:%M} UTC"
+    shown |= _images(result.pictures)
+    shown |= {f"rows in {table}": number for table, number in result.rows.items()}
     shown |= {name: _fact(value) for name, value in result.facts.items()}
     if result.preview is not None and result.preview.width:
         shown["preview"] = dg.MetadataValue.md(table(result.preview.head(_PREVIEW_ROWS)))
-    shown |= {name: dg.MetadataValue.md(as_markdown(picture, name)) for name, picture in result.pictures.items()}
     if result.notes:
         shown["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes[:_NOTES]))
     return shown
 
 
-def materialized(result: StageResult) -> dg.MaterializeResult[Any]:
-    """The event that an asset returns."""
-    return dg.MaterializeResult(metadata=metadata(result))
+def _images(pictures: dict[str, bytes]) -> dict[str, Any]:
+    return {name: dg.MetadataValue.md(as_markdown(picture, name)) for name, picture in pictures.items()}
 
 
 def table(frame: pl.DataFrame) -> str:

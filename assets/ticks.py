@@ -18,11 +18,11 @@ def tick_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @dg.asset(**by_day)
     def quote_ticks(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Changes of the best bid and offer, validated; what was refused is in quarantine, every row received in tick_counts."""
-        return materialized(ticks.quote_ticks(work, trading_days(context)))
+        return materialized(context, work, ticks.quote_ticks(work, trading_days(context)))
 
     @dg.asset(**by_day)
     def trade_ticks(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Every trade, validated; what was refused is in quarantine, every row received in tick_counts."""
-        return materialized(ticks.trade_ticks(work, trading_days(context)))
+        return materialized(context, work, ticks.trade_ticks(work, trading_days(context)))
 
     return [quote_ticks, trade_ticks]

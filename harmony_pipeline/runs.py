@@ -7,11 +7,12 @@ assets that share their partitions.
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
 from harmony_pipeline import layout  # noqa: F401 - makes `assets` importable
 
@@ -21,11 +22,12 @@ from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.definitions import build_definitions
-from harmony_pipeline.errors import ConfigError, HarmonyError
+from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.failures import root_cause
 from harmony_pipeline.instance import open_instance
 from harmony_pipeline.options import Slot, chosen_partitions
 from harmony_pipeline.stages import market
+from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 
 INGEST = ("corporate_actions", "universe", "listings", "raw_bars", "bars", "quarantine", "quality_warnings", "daily_summary", "gaps")
@@ -37,6 +39,18 @@ SCAN = ("scan_candidates", "scan_selections")
 LIVE = ("paper_session", "reconciliation", "divergence", "daily_report")
 
 
+JOBS = {
+    "ingest": INGEST,
+    "research": (*INGEST, *RESEARCH),
+    "retrain": MODELS,
+    "evaluate": BACKTESTS,
+    "promote": PROMOTION,
+    "daily_scan": SCAN,
+    "paper_session": LIVE,
+}
+_REPOSITORY = "__repository__@harmony"  # as workspace.yaml names the code location: only so do runs show in its timeline
+
+
 @dataclass(frozen=True)
 class Runner:
     """One market's graph on its instance, ready to materialise."""
@@ -45,12 +59,15 @@ class Runner:
     work: Workspace
     definitions: dg.Definitions
     instance: dg.DagsterInstance
+    results: dict[str, StageResult] = field(default_factory=dict)
+    """What each asset that was made here had to show last."""
 
     @staticmethod
-    def of(settings: Settings, progress: Callable[[str, int, int], None] | None = None) -> "Runner":
-        """The runner of these settings; `progress` is told how long stages move on."""
-        work = Workspace(settings, progress) if progress else Workspace(settings)
-        return Runner(settings, work, build_definitions(settings, {"work": work}), open_instance(settings))
+    def of(settings: Settings, progress: Callable[[str, int, int], None] | None = None, *, again: bool = False) -> "Runner":
+        """The runner of these settings; `progress` is told how long stages move on. `again` makes also what is unchanged."""
+        results: dict[str, StageResult] = {}
+        work = Workspace(settings, **({"progress": progress} if progress else {}), record=results.__setitem__, again=again)
+        return Runner(settings, work, build_definitions(settings, {"work": work}), open_instance(settings), results)
 
     def partition_keys(self, asset: str) -> list[str]:
         """Every partition key of an asset, in order; empty when it is not partitioned."""
@@ -70,14 +87,13 @@ class Runner:
         """Materialise `assets` for the partitions first..last (both included) in one run. Raises the stage's own error."""
         logging.getLogger("dagster").setLevel(logging.ERROR)
         tags = {RANGE_START: first, RANGE_END: last or first} if first else {}
-        job = self.definitions.resolve_implicit_global_asset_job_def()
-        run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})}
+        run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})}  # the terminal stays quiet, the run's log is whole
         run_id = str(uuid.uuid4())
         try:
-            job.execute_in_process(
+            self._job(assets).execute_in_process(
                 instance=self.instance,
                 asset_selection=[dg.AssetKey(name) for name in assets],
-                tags=tags,
+                tags={**tags, REPOSITORY_LABEL_TAG: _REPOSITORY},
                 run_config=run_config,
                 raise_on_error=True,
                 run_id=run_id,
@@ -90,11 +106,32 @@ class Runner:
                 raise
             raise cause from None
 
+    def _job(self, assets: Sequence[str]) -> dg.JobDefinition:
+        """The smallest named job that holds these assets, so that the run stands under it in the UI; else the job of all assets."""
+        name = next((job for job, held in JOBS.items() if set(assets) <= set(held)), None)
+        return self.definitions.resolve_job_def(name) if name else self.definitions.resolve_implicit_global_asset_job_def()
+
     def told(self, asset: str) -> dict[str, Any]:
-        """What the latest materialisation of an asset had to show, by name; nothing when there was none."""
-        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
-        shown = event.asset_materialization if event else None
-        return {name: value.value for name, value in shown.metadata.items()} if shown else {}
+        """What the asset had to show when it was last made here, by name; nothing when it was not."""
+        result = self.results.get(asset)
+        if result is None:
+            return {}
+        counts = {f"rows in {table}": number for table, number in result.rows.items()}
+        notes = {"notes": "\n".join(f"- {note}" for note in result.notes)} if result.notes else {}
+        return {**counts, **result.facts, **notes}
+
+    def refuse_nothing(self, asset: str) -> None:
+        """Raises NotReady with the reason when the asset had nothing to make: for commands whose result it is."""
+        result = self.results.get(asset)
+        if result is not None and result.nothing:
+            raise NotReady(result.nothing)
+
+    def made(self, assets: Sequence[str]) -> list[str]:
+        """Those of `assets` that had something to make. Raises NotReady with the reasons when none of them had."""
+        made = [name for name in assets if name in self.results and not self.results[name].nothing]
+        if not made:
+            raise NotReady("; ".join(dict.fromkeys(self.results[name].nothing for name in assets if name in self.results)))
+        return made
 
     def _failed_checks(self, run_id: str) -> list[str]:
         """What the blocking checks of a run found, a sentence each."""
@@ -127,23 +164,27 @@ class Runner:
         return assets, chosen
 
     def _named(self, name: str) -> list[str]:
-        groups = {"research": (*INGEST, *RESEARCH), "retrain": MODELS, "evaluate": BACKTESTS, "daily_scan": SCAN}
-        if name in groups:
-            return list(groups[name])
+        if name in JOBS:
+            return list(JOBS[name])
         known = sorted(key.to_user_string() for key in self.definitions.resolve_asset_graph().get_all_asset_keys())
         if name not in known:
-            raise ConfigError(unknown("asset", name, [*known, *groups]))
+            raise ConfigError(unknown("asset", name, [*known, *JOBS]))
         validated = ["bars", "quarantine", "quality_warnings"]
         pairs = {**dict.fromkeys(validated, validated), "scan_candidates": list(SCAN), "scan_selections": list(SCAN)}
         return pairs.get(name, [name])
 
     def chain(self, step: Callable[[str], None] | None = None) -> None:
-        """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner, replayed sessions."""
+        """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner, replayed sessions.
+
+        A lake without a bar ends it after the ingest: nothing else could be made.
+        """
         say = step or (lambda _text: None)
         trading, retraining = self.partition_keys("bars"), self.partition_keys("model")
         strategies = self.partition_keys("backtest")
         say("bars")
         self.materialize(INGEST, trading[0], trading[-1])
+        if market.latest_period_with_bars(self.work) is None:
+            return
         say("features and labels")
         self.materialize(RESEARCH, trading[0], trading[-1])
         say("walk-forward models")
@@ -167,8 +208,15 @@ class Runner:
         missing = [day for day in self.partition_keys("scan_candidates") if first <= day <= last and not self.work.lake.has("scan_selections", day)]
         if missing and self.settings.session.watch == "scanner":
             self.materialize(SCAN, missing[0], missing[-1])
-        config = {"ops": {"run_paper_session": {"config": {"require_promoted": False, "own_process": False}}}}
-        self.materialize(LIVE, first, last, config)
+        self._sessions(first, last, require_promoted=False)
+
+    def trade(self, day: str) -> None:
+        """The paper session of a day with the promoted model, in this process."""
+        self._sessions(day, day, require_promoted=True)
+
+    def _sessions(self, first: str, last: str, *, require_promoted: bool) -> None:
+        config = {"require_promoted": require_promoted, "own_process": False}
+        self.materialize(LIVE, first, last, {"ops": {"run_paper_session": {"config": config}}})
 
 
 def first_row(markdown: str) -> str:

@@ -1,7 +1,7 @@
 """What came out, for people: the end of `harmony run` and of the shorter commands."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,31 +12,38 @@ from rich.text import Text
 
 from harmony_pipeline import sql
 from harmony_pipeline.stages import backtests, live
+from harmony_pipeline.stages.market import latest_period_with_bars
+from harmony_pipeline.stages.market_warnings import market_warnings
+from harmony_pipeline.stages.models import why_no_model
+from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 
 _WIDTH = 128
+_KEYS_SHOWN = 3
+_TOLD_BY_PART = ("backtest", "monte_carlo", "paper_session")  # their empty parts are told even when others had something
 
 
 def _console() -> Console:
     return Console(width=_WIDTH, highlight=False)
 
 
-def print_summary(work: Workspace, command: str) -> None:
-    """The whole chain on one screen, and where to look next."""
+def print_summary(work: Workspace, command: str, results: Mapping[str, StageResult] | None = None) -> None:
+    """The whole chain on one screen, and where to look next; what had nothing to make says why, in one line each."""
     console = _console()
-    console.print(
-        Panel(
-            Group(_market(work), Text(), _research(work), Text(), _evidence(work)),
-            title=f"{work.settings.market.source} market, {work.timeframe} bars",
-            title_align="left",
-        )
-    )
-    console.print(_comparison(work))
-    console.print(_gate(work))
-    console.print(_monte_carlo(work))
+    title = f"{work.settings.market.source} market, {work.timeframe} bars"
+    if latest_period_with_bars(work) is None:
+        console.print(Panel(Text(f"bars      none: {_why_no_bars(results or {})}"), title=title, title_align="left"))
+        print_stages(results or {}, console)
+        _print_looks(console, {f"{command} doctor": "what was received, quarantine, health"})
+        return
+    console.print(Panel(Group(_market(work), Text(), _research(work), Text(), _evidence(work)), title=title, title_align="left"))
+    print_market_warnings(work, console)
+    for table in (_comparison(work), _gate(work), _monte_carlo(work)):
+        if table is not None:
+            console.print(table)
     _scan_table(work, console)
     _session_table(work, console, [day.isoformat() for day in live.replayed_days(work)])
-    console.print("[bold]look at[/bold]")
+    print_stages(results or {}, console)
     looks = {
         f"{command} ui": "the graph, runs and pictures in a browser",
         f"{command} report": "the tear sheet, one page",
@@ -44,9 +51,59 @@ def print_summary(work: Workspace, command: str) -> None:
         f"{command} lineage {_some_order(work)}": "from an order back to its raw bars",
         f"{command} doctor": "gaps, quarantine, health",
     }
+    if backtests.found_backtest(work, work.settings.session.strategy) is None:
+        looks = {look: why for look, why in looks.items() if not look.startswith((f"{command} report", f"{command} lineage"))}
+    _print_looks(console, looks)
+
+
+def _print_looks(console: Console, looks: Mapping[str, str]) -> None:
+    console.print("[bold]look at[/bold]")
     for look, why in looks.items():
         console.print(f"  {look}", style="cyan", soft_wrap=True)
         console.print(f"      {why}", style="dim")
+
+
+def _why_no_bars(results: Mapping[str, StageResult]) -> str:
+    """What the ingest noted, when no bar came of it."""
+    notes = [note for asset in ("raw_bars", "bars") if asset in results for note in results[asset].notes]
+    received = results["raw_bars"].rows.get("raw_bars", 0) if "raw_bars" in results else 0
+    why = (
+        f"{received:,} raw rows lie in market.start to market.end, and none became a bar" if received else "the source has no row in market.start to market.end"
+    )
+    return "; ".join([why, *notes[:3]])
+
+
+def print_stages(results: Mapping[str, StageResult], console: Console | None = None) -> None:
+    """One line a reason for which stages had nothing to make, and one for what was left as it was."""
+    console = console or _console()
+    for why, makers in _reasons(results).items():
+        console.print(f"nothing made: {', '.join(makers)}: {why}", soft_wrap=True, markup=False)
+    unchanged = [asset for asset, result in results.items() if result.unchanged_since is not None and not result.nothing]
+    if unchanged:
+        console.print(f"unchanged since the last run, so not made again: {', '.join(unchanged)}", style="dim", soft_wrap=True, markup=False)
+
+
+def _reasons(results: Mapping[str, StageResult]) -> dict[str, list[str]]:
+    """Each reason with the assets that had nothing to make by it; of some, also single strategies and days."""
+    reasons: dict[str, list[str]] = {}
+    for asset, result in results.items():
+        if result.nothing and result.nothing not in (part.nothing for part in result.parts.values()):
+            reasons.setdefault(result.nothing, []).append(asset)
+            continue
+        by_part: dict[str, list[str]] = {}
+        for key, part in result.parts.items():
+            if part.nothing and (result.nothing or asset in _TOLD_BY_PART):
+                by_part.setdefault(part.nothing, []).append(key)
+        for why, keys in by_part.items():
+            named = ", ".join(keys) if len(keys) <= _KEYS_SHOWN else f"{keys[0]} to {keys[-1]} ({len(keys)})"
+            reasons.setdefault(why, []).append(asset if len(keys) == len(result.parts) else f"{asset} of {named}")
+    return reasons
+
+
+def print_market_warnings(work: Workspace, console: Console | None = None, partitions: Sequence[str] | None = None) -> None:
+    """Warnings about whole series, in words: at the end of an ingest and of a run."""
+    for warning in market_warnings(work, partitions):
+        (console or _console()).print(warning.sentence(), style="yellow", soft_wrap=True, markup=False)
 
 
 def _count(work: Workspace, table: str, where: str = "true") -> int:
@@ -95,39 +152,62 @@ def _research(work: Workspace) -> Text:
 
 def _evidence(work: Workspace) -> Text:
     strategy = work.settings.session.strategy
+    run = backtests.found_backtest(work, strategy)
+    if run is None:
+        return Text(f"result    none: {backtests.no_backtest(work, strategy)}", style="bold")
+    if not run["trades"]:
+        return Text(
+            f"result    {strategy} closed no trade from {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}: {_orders_in_words(work, strategy)}", style="bold"
+        )
     sharpe, low, high = backtests.sharpe_of(work, strategy)
-    run = backtests.latest_backtest(work, strategy)
     interval = f"{_number(sharpe)}  (95 % interval {_number(low)} to {_number(high)})"
     return Text(
-        f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return {run['total_return'] or 0:+.1%} after costs, deepest drawdown {run['max_drawdown'] or 0:.1%}, {int(run['trades'] or 0):,} trades",
+        f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return {_percent(run['total_return'])} after costs, "
+        f"deepest drawdown {_percent(run['max_drawdown'])}, {int(run['trades']):,} trades",
         style="bold",
     )
+
+
+def _orders_in_words(work: Workspace, strategy: str) -> str:
+    orders = work.lake.read("orders", [strategy])
+    if orders.is_empty():
+        return "no signal became an order"
+    counted = orders.group_by("status", "reason").len().sort("len", "status", "reason", descending=[True, False, False])
+    return ", ".join(f"{count} orders {status}" + (f" ({reason})" if reason else "") for status, reason, count in counted.head(4).iter_rows())
+
+
+def _percent(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:+.1%}"
 
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.2f}"
 
 
-def _comparison(work: Workspace) -> RichTable:
+def _comparison(work: Workspace) -> RichTable | None:
+    """A row a strategy that traded; None when none did."""
     table = RichTable(title="strategies, after costs", title_justify="left", box=None, pad_edge=False)
     for name in ("strategy", "Sharpe", "95 % interval", "annual return", "volatility", "max drawdown", "trades", "win rate", "PSR", "DSR", "PBO"):
         table.add_column(name, justify="left" if name == "strategy" else "right")
     for name in work.settings.active_strategies:
-        run = backtests.latest_backtest(work, name)
+        run = backtests.found_backtest(work, name)
+        if run is None or not run["trades"]:
+            continue
         sharpe, low, high = backtests.sharpe_of(work, name)
         odds = work.lake.read("overfitting", [name])
         row = odds.row(0, named=True) if odds.height else {}
         table.add_row(
-            name, _number(sharpe), f"{_number(low)} .. {_number(high)}", f"{run['annual_return'] or 0:+.1%}", f"{run['annual_volatility'] or 0:.1%}", f"{run['max_drawdown'] or 0:.1%}",
-            f"{int(run['trades'] or 0)}", f"{run['win_rate'] or 0:.0%}", *(_number(row.get(key)) for key in ("psr", "dsr", "pbo")),
+            name, _number(sharpe), f"{_number(low)} .. {_number(high)}", _percent(run["annual_return"]), _percent(run["annual_volatility"]).lstrip("+"), _percent(run["max_drawdown"]),
+            f"{int(run['trades'])}", f"{run['win_rate'] or 0:.0%}", *(_number(row.get(key)) for key in ("psr", "dsr", "pbo")),
         )  # fmt: skip
-    return table
+    return table if table.row_count else None
 
 
 def _gate(work: Workspace) -> Panel:
     rules = work.lake.read("promotions")
     if rules.is_empty():
-        return Panel("no model reached the gate: too little history before every retraining period", title="promotion gate", title_align="left")
+        why = why_no_model(work) or backtests.no_backtest(work, work.settings.session.strategy)
+        return Panel(Text(f"no model reached the gate: {why}"), title="promotion gate", title_align="left")
     rules = rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
     promoted = bool(rules["promoted"][0])
     table = RichTable(box=None, pad_edge=False)
@@ -144,17 +224,20 @@ def _gate(work: Workspace) -> Panel:
     return Panel(table, title=f"promotion gate: {rules['model_id'][0]} {verdict}", title_align="left")
 
 
-def _monte_carlo(work: Workspace) -> RichTable:
+def _monte_carlo(work: Workspace) -> RichTable | None:
+    """Quantiles of every scenario; None when there were no trades to shake."""
     strategy = work.settings.session.strategy
-    cash = backtests.latest_backtest(work, strategy)["initial_cash"]
+    paths = work.lake.read("monte_carlo", [strategy])
+    run = backtests.found_backtest(work, strategy)
+    if run is None or paths.is_empty():
+        return None
     table = RichTable(title=f"Monte Carlo of {strategy}: final return by quantile, worst-drawdown quantile", title_justify="left", box=None, pad_edge=False)
     for name in ("scenario", "paths", "5 %", "25 %", "50 %", "75 %", "95 %", "drawdown, worst 5 %"):
         table.add_column(name, justify="left" if name == "scenario" else "right")
-    paths = work.lake.read("monte_carlo", [strategy])
     for (scenario,), part in paths.group_by("scenario", maintain_order=True):
-        final = part["final_equity"] / cash - 1.0
-        cells = [f"{final.quantile(level, 'linear') or 0:+.1%}" for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
-        table.add_row(str(scenario), f"{part.height}", *cells, f"{part['max_drawdown'].quantile(0.05, 'linear') or 0:.1%}")
+        final = part["final_equity"] / run["initial_cash"] - 1.0
+        cells = [_percent(final.quantile(level, "linear")) for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
+        table.add_row(str(scenario), f"{part.height}", *cells, _percent(part["max_drawdown"].quantile(0.05, "linear")))
     return table
 
 
@@ -237,8 +320,10 @@ def print_backtest(work: Workspace, strategy: str) -> None:
     run = backtests.latest_backtest(work, strategy)
     console.print(f"[bold]{run['backtest_id']}[/bold] {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}, parameters {run['parameters']}")
     table = RichTable(box=None, pad_edge=False, show_header=False)
+    if not run["trades"]:
+        console.print(f"{strategy} closed no trade: {_orders_in_words(work, strategy)}", soft_wrap=True, markup=False)
     for name, value in run.items():
-        if isinstance(value, float):
+        if isinstance(value, float) and run["trades"]:
             table.add_row(name, f"{value:,.4f}")
     console.print(table)
     console.print(f"look: harmony report {strategy}", style="cyan")
@@ -252,7 +337,7 @@ def print_sessions(work: Workspace, days: list[str]) -> None:
 
 
 def print_models(work: Workspace) -> None:
-    """Every model with its period, then the gate."""
+    """Every model with its period, or why there is none, then the gate."""
     console = _console()
     promoted = work.registry.promoted()
     table = RichTable(box=None, pad_edge=False)
@@ -270,5 +355,10 @@ def print_models(work: Workspace) -> None:
             _number(base),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
         )
-    console.print(table)
-    console.print(_gate(work))
+    if table.row_count:
+        console.print(table)
+    why = why_no_model(work)
+    if why:
+        console.print(f"no model: {why}", soft_wrap=True, markup=False)
+    else:
+        console.print(_gate(work))

@@ -31,6 +31,7 @@ app = typer.Typer(
 
 From = Annotated[str | None, typer.Option("--from", help="first partition, or a date inside it; default: the first there is")]
 To = Annotated[str | None, typer.Option("--to", help="last partition, or a date inside it; default: the last there is")]
+Again = Annotated[bool, typer.Option("--again", help="make also what is unchanged since it was made last")]
 Day = Annotated[str | None, typer.Option("--date", help="trading day, like 2024-06-28; default: the latest with bars")]
 
 
@@ -87,13 +88,13 @@ def init_command(
 
 
 @app.command()
-def run(context: typer.Context) -> None:
+def run(context: typer.Context, again: Again = False) -> None:
     """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner, replayed sessions."""
     from harmony_pipeline.summary import print_summary
 
-    with _runner(context) as runner:
+    with _runner(context, again=again) as runner:
         runner.chain(runner.work.progress.stage)
-    print_summary(runner.work, command_line())
+    print_summary(runner.work, command_line(), runner.results)
 
 
 @app.command()
@@ -106,13 +107,14 @@ def ingest(
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
     from harmony_pipeline.runs import INGEST
     from harmony_pipeline.stages.workspace import refuse_the_past
-    from harmony_pipeline.summary import print_ingest
+    from harmony_pipeline.summary import print_ingest, print_market_warnings
 
     with _runner(context) as runner:
         refuse_the_past(runner.work)
         chosen = runner.chosen("bars", first, last)
         runner.materialize(INGEST, chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
     print_ingest(runner.told("raw_bars"), runner.told("bars"))
+    print_market_warnings(runner.work, partitions=chosen)
     _made("bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
 
 
@@ -139,11 +141,16 @@ def backfill(
     asset: Annotated[str, typer.Argument(help="an asset, or a job: research, retrain, evaluate, daily_scan")],
     first: From = None,
     last: To = None,
+    again: Again = False,
 ) -> None:
     """Materialise an asset over a range of partitions, as one run."""
-    with _runner(context) as runner:
+    from harmony_pipeline.summary import print_stages
+
+    with _runner(context, again=again) as runner:
         assets, keys = runner.backfill(asset, first, last)
-    _made(", ".join(assets), keys, f'sql "select * from {_view_of(assets[0])} limit 10"')
+        made = runner.made(assets)
+    print_stages(runner.results)
+    _made(", ".join(made), keys, f'sql "select * from {_view_of(made[0])} limit 10"')
 
 
 @app.command()
@@ -166,34 +173,37 @@ def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(hel
 
     with _runner(context) as runner:
         runner.materialize(BACKTESTS, runner.work.strategy(strategy))
+        runner.refuse_nothing("backtest")
     print_backtest(runner.work, strategy)
 
 
 @app.command()
 def trade(context: typer.Context, date: Day = None) -> None:
     """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill switch."""
-    from harmony_pipeline.stages.live import run_session_here
-    from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
+    from harmony_pipeline.stages.workspace import refuse_the_past
     from harmony_pipeline.summary import print_sessions
 
-    work = Workspace(_settings(context))
-    refuse_the_past(work)
-    day = _day(work, date)
-    run_session_here(work, day, require_promoted=True)
-    print_sessions(work, [day])
+    with _runner(context) as runner:
+        refuse_the_past(runner.work)
+        day = _day(runner.work, date)
+        runner.trade(day)
+        runner.refuse_nothing("paper_session")
+    print_sessions(runner.work, [day])
 
 
 @app.command()
 def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
     """Replay a historical day through the session and the simulated exchange, and compare it with the backtest."""
     from harmony_pipeline.options import session_range
-    from harmony_pipeline.summary import print_sessions
+    from harmony_pipeline.summary import print_sessions, print_stages
 
     with _runner(context) as runner:
         day, end = session_range(runner.work, _day(runner.work, date), last)
         runner.replay(day, end)
+        runner.refuse_nothing("paper_session")
     days = [key for key in runner.partition_keys("paper_session") if day <= key <= end]
-    print_sessions(runner.work, days)
+    print_sessions(runner.work, [key for key in days if not runner.results["paper_session"].part(key).nothing])
+    print_stages(runner.results)
 
 
 @app.command()
@@ -305,7 +315,7 @@ def _day(work: Any, text: str | None) -> str:
 
 
 @contextmanager
-def _runner(context: typer.Context) -> Iterator[Any]:
+def _runner(context: typer.Context, *, again: bool = False) -> Iterator[Any]:
     """A runner with a progress display around it; no other command writes this market meanwhile."""
     from harmony_pipeline.display import Progress
     from harmony_pipeline.run_lock import run_lock
@@ -315,7 +325,7 @@ def _runner(context: typer.Context) -> Iterator[Any]:
         from harmony_pipeline.runs import Runner  # takes a second to import
 
         with Progress() as progress:
-            yield Runner.of(settings, progress)
+            yield Runner.of(settings, progress, again=again)
 
 
 def _made(what: str, keys: list[str], look: str) -> None:

@@ -1,7 +1,7 @@
 """The features of one trading period, continued from the nearest state that still holds.
 
 The law: the result is bit for bit what one run over the whole history would give; saved states only make it cheap. A state saved after
-period Q may be continued when it was made from the very bars, feature set and calendar that are there now: its manifest keeps a
+period Q may be continued when it was made from the very bars, feature set, calendar and code that are there now: its manifest keeps a
 *chain*, the hash of all of that up to Q, and it must equal the chain computed now. After a correction in an
 earlier period the chains differ from there on, and the fold goes back to the last state before it.
 
@@ -22,7 +22,7 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, compute_features
 from harmony_pipeline.features.state import States
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import Lake, code_version
 from harmony_pipeline.market.calendars import Calendar
 
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
@@ -52,6 +52,12 @@ def update_features(lake: Lake, period_key: str, period_keys: Sequence[str], fea
     return _Update(lake, feature_set, calendar, timeframe, tuple(period_keys[: period_keys.index(period_key) + 1])).run()
 
 
+def chains_of(lake: Lake, period_keys: Sequence[str], feature_set: FeatureSet, calendar: Calendar, timeframe: str) -> dict[str, str]:
+    """What `made_from["chain"]` of each period is now: a hash of every bar up to its end, of the feature set, the calendar and the code."""
+    chains = _Update(lake, feature_set, calendar, timeframe, tuple(period_keys)).chains()
+    return dict(zip(period_keys, chains[1:], strict=True))
+
+
 def bars_hash(bars: pl.DataFrame) -> str:
     """Hash of everything in `bars` that features depend on; equal rows give equal hashes, however the frame came about."""
     digest = hashlib.blake2b(digest_size=16)
@@ -72,7 +78,7 @@ class _Update:
     keys: tuple[str, ...]
 
     def run(self) -> FeatureUpdate:
-        key, bars, chains = self.keys[-1], self.lake.read("bars", [self.keys[-1]]), self._chains()
+        key, bars, chains = self.keys[-1], self.lake.read("bars", [self.keys[-1]]), self.chains()
         made_from = {
             "feature_set": self.feature_set.hash,
             "history": chains[-2],
@@ -88,10 +94,10 @@ class _Update:
         result = self._compute(bars, states)
         return FeatureUpdate(result.table, result.states, made_from, origin, passed + bars.height)
 
-    def _chains(self) -> list[str]:
+    def chains(self) -> list[str]:
         """chains[i] stands for everything that the state after the first i periods depends on."""
         hashes = self.lake.content_hashes("bars", [key for key in self.keys if self.lake.has("bars", key)])
-        chains = [_digest(self.feature_set.hash, self.calendar.name, self.timeframe)]
+        chains = [_digest(self.feature_set.hash, self.calendar.name, self.timeframe, code_version())]
         for key in self.keys:
             chains.append(_digest(chains[-1], key, hashes[key]) if key in hashes else chains[-1])
         return chains

@@ -89,6 +89,10 @@ class ModelRegistry:
             return False
         return True
 
+    def has(self, model_id: str) -> bool:
+        """Whether the folder of that model is there; its files are checked when it is loaded."""
+        return (self.path(model_id) / MANIFEST).is_file()
+
     def model_ids(self) -> list[str]:
         """Ids of the models, in order; half-written ones are not among them."""
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))

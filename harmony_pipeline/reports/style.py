@@ -85,8 +85,9 @@ def as_img(picture: bytes, alt: str) -> str:
 
 
 def data_uri(picture: bytes) -> str:
-    """PNG bytes as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
+    """The bytes of a PNG or SVG picture as a data URI."""
+    kind = "svg+xml" if picture.startswith(b"<svg") else "png"
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")
 
 
 def label(axes: Any, x: Any, y: float, text: str, color: str, **changes: Any) -> None:

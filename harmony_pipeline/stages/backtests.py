@@ -18,15 +18,22 @@ from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.lake import code_version
+from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_return_histogram
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import TrialRows, combinations, evaluate_grid, merge_trials, stability, trial_rows
+from harmony_pipeline.stages.code_identity import source_of
+from harmony_pipeline.stages.models import why_no_model
+from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.strategies.base import signals_of
 from harmony_pipeline.strategies.meta import with_probabilities
 from harmony_pipeline.strategies.registry import build_strategy
 
+BACKTEST_TABLES = ("orders", "fills", "trades", "equity", "backtests")
 MODEL_THRESHOLD = "threshold"  # grid parameter of the model's filter, not of the primary signal
 
 
@@ -117,28 +124,106 @@ def backtest_id(work: Workspace, strategy: str, parameters: Mapping[str, Any]) -
 
 def backtest(work: Workspace, strategies: Sequence[str]) -> StageResult:
     """Backtest each strategy with its own parameters; its configuration counts as a trial."""
-    bars = regular_bars(work)
-    pictures: dict[str, bytes] = {}
-    rows, counts = [], {"orders": 0, "fills": 0, "trades": 0, "equity": 0}
+    parts: dict[str, StageResult] = {}
+    bars: pl.DataFrame | None = None
     for number, name in enumerate(strategies, start=1):
-        result = simulated(work, name, bars=bars)
-        made_from = work.made_from({"bars": work.lake.partitions("bars"), "signals": work.lake.partitions("signals")}, trading_rules_text(work, name))
-        for table, frame in (
-            ("orders", result.orders),
-            ("fills", result.fills),
-            ("trades", result.trades),
-            ("equity", result.equity),
-            ("backtests", result.row),
-        ):
-            work.lake.write(table, name, frame, made_from)
-            if table in counts:
-                counts[table] += frame.height
-        _count_trial(work, name, result)
-        rows.append(result.row)
-        pictures[f"{name}: equity"] = equity_curve(result.equity, f"{name}: equity after costs")
-        pictures[f"{name}: trades"] = trade_return_histogram(result.trades)
+        made_from = _backtest_inputs(work, name)
+        since = unchanged_since(work, BACKTEST_TABLES, name, made_from)
+        why = nothing_to_trade(work, name)
+        if why:
+            parts[name] = _without_backtest(work, name, made_from, why)
+        elif since is not None and work.lake.has("trials", name):
+            parts[name] = _backtest_made_before(work, name, since)
+        else:
+            bars = regular_bars(work) if bars is None else bars
+            parts[name] = _backtested(work, name, bars, made_from)
         work.progress("backtest", number, len(strategies))
-    return StageResult(rows=counts, preview=pl.concat(rows).drop("parameters"), pictures=pictures)
+    previews = [part.preview for part in parts.values() if part.preview is not None]
+    return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
+
+
+def _backtest_inputs(work: Workspace, strategy: str) -> dict[str, str]:
+    """Everything that a backtest of this strategy reads, its rules and its code."""
+    lake, chosen = work.lake, work.settings.strategies[strategy]
+    names = ["bars", "signals", "features", "corporate_actions", *(["predictions", "folds"] if chosen.uses_model else [])]
+    tables = {name: lake.partitions(name) for name in names}
+    return work.made_from(tables, trading_rules_text(work, strategy), work.settings.trade_horizon, source_of(chosen.use))
+
+
+def nothing_to_trade(work: Workspace, strategy: str) -> str:
+    """Why a backtest of this strategy could not trade at all, with the command that helps; empty when it could."""
+    lake = work.lake
+    if not _any_row(lake.scan("bars").filter(pl.col("session") == "regular")):
+        return NO_REGULAR_BARS if _any_row(lake.scan("bars")) else NO_BARS
+    if not lake.partitions("signals"):
+        return f"there are no signals of {strategy} yet; make them with: harmony backfill research"
+    taken = lake.scan("signals").filter((pl.col("strategy") == strategy) & (pl.col("side") != 0))
+    if not _any_row(taken):
+        return _no_side(work, strategy)
+    if not work.settings.strategies[strategy].uses_model:
+        return ""
+    if not _any_row(lake.scan("predictions").filter(pl.col("horizon") == work.settings.trade_horizon)):
+        why = why_no_model(work)
+        return f"no model: {why}" if why else "there are no predictions yet; make them with: harmony backfill retrain"
+    if not _any_row(taken.filter(pl.col("timestamp") >= _first_prediction(work))):
+        return f"{strategy} takes no side since the first model"
+    return ""
+
+
+def _no_side(work: Workspace, strategy: str) -> str:
+    if not _any_row(work.lake.scan("signals").filter(pl.col("strategy") == strategy)):
+        return (
+            f"there are no signals of {strategy}: its features need more bars than there are, or it was added since; "
+            "make them again with: harmony backfill research"
+        )
+    return f"{strategy} takes a side on no bar: the history is too short for it, or its parameters are too strict"
+
+
+def _any_row(rows: pl.LazyFrame) -> bool:
+    return not rows.head(1).collect(engine="in-memory").is_empty()
+
+
+def _without_backtest(work: Workspace, strategy: str, made_from: dict[str, str], why: str) -> StageResult:
+    """Empty tables, so that no result of other inputs stays behind; a strategy that never had any gets none."""
+    for table in BACKTEST_TABLES:
+        if work.lake.has(table, strategy):
+            work.lake.write(table, strategy, work.lake.tables[table].empty(), made_from)
+    return StageResult(rows=dict.fromkeys(("orders", "fills", "trades", "equity"), 0), nothing=why)
+
+
+def _backtest_made_before(work: Workspace, strategy: str, since: datetime) -> StageResult:
+    manifests = {table: work.lake.manifest(table, strategy) or {} for table in BACKTEST_TABLES[:4]}
+    row = work.lake.read("backtests", [strategy]).drop("parameters")
+    return StageResult(rows={table: int(made["rows"]) for table, made in manifests.items()}, preview=row, unchanged_since=since)
+
+
+def _backtested(work: Workspace, strategy: str, bars: pl.DataFrame, made_from: dict[str, str]) -> StageResult:
+    result = simulated(work, strategy, bars=bars)
+    frames = dict(zip(BACKTEST_TABLES, (result.orders, result.fills, result.trades, result.equity, result.row), strict=True))
+    for table, frame in frames.items():
+        work.lake.write(table, strategy, frame, made_from)
+    _count_trial(work, strategy, result)
+    return StageResult(
+        rows={table: frame.height for table, frame in frames.items() if table != "backtests"},
+        preview=result.row.drop("parameters"),
+        pictures={
+            "equity at a glance": sketches.line(_daily(work, result.equity)["return"].fill_null(0.0).cum_sum().to_list()),
+            "equity": equity_curve(result.equity, f"{strategy}: equity after costs"),
+            "trades": trade_return_histogram(result.trades),
+        },
+        notes=_why_no_trades(result),
+    )
+
+
+def _why_no_trades(result: BacktestResult) -> list[str]:
+    """In words, when a backtest that could trade has no trade."""
+    if result.trades.height:
+        return []
+    if not result.orders.height:
+        return ["no trade: no signal became an order"]
+    reasons = result.orders.group_by("status", "reason").len().sort("len", "status", "reason", descending=[True, False, False])
+    told = ", ".join(f"{count} {status}" + (f" ({reason})" if reason else "") for status, reason, count in reasons.iter_rows())
+    return [f"no trade: of {result.orders.height} orders none filled: {told}"]
 
 
 def trading_rules_text(work: Workspace, strategy: str) -> dict[str, Any]:
@@ -155,44 +240,87 @@ def _count_trial(work: Workspace, strategy: str, result: BacktestResult) -> None
     _keep_trials(work, strategy, evaluate_grid(strategy, parameters, {}, lambda _chosen: returns, datetime.now(UTC)))
 
 
-def _keep_trials(work: Workspace, strategy: str, trials: list[Any]) -> pl.DataFrame:
-    """Add trials to those ever made; the same configuration on the same bars is the same trial."""
+def _keep_trials(work: Workspace, strategy: str, trials: list[Any], grid: str | None = None) -> pl.DataFrame:
+    """Add trials to those ever made; the same configuration on the same bars is the same trial. `grid` names an evaluated grid with all its inputs."""
     data_hash = work.fingerprint(work.lake.content_hashes("bars"))
     before = TrialRows(work.lake.read("trials", [strategy]), work.lake.read("trial_returns", [strategy]))
     year = work.calendar.sessions_per_year
     merged = merge_trials(before, trial_rows(trials, data_hash, year), year)
-    work.lake.write("trials", strategy, merged.trials, {"bars": data_hash})
-    work.lake.write("trial_returns", strategy, merged.returns, {"bars": data_hash})
+    made_from = {"bars": data_hash, "grid": _evaluated_grid(work, strategy) if grid is None else grid}
+    work.lake.write("trials", strategy, merged.trials, made_from)
+    work.lake.write("trial_returns", strategy, merged.returns, made_from)
     return merged.trials
+
+
+def _evaluated_grid(work: Workspace, strategy: str) -> str:
+    """Which grid was evaluated last, with all its inputs; empty when none was."""
+    return str((work.lake.manifest("trials", strategy) or {}).get("made_from", {}).get("grid", ""))
 
 
 def parameter_sensitivity(work: Workspace, strategies: Sequence[str]) -> StageResult:
     """Evaluate each strategy's grid and count every combination."""
-    bars = regular_bars(work)
-    pictures, notes, rows = {}, [], []
+    parts: dict[str, StageResult] = {}
+    bars: pl.DataFrame | None = None
     for number, name in enumerate(strategies, start=1):
-        chosen = work.settings.strategies[name]
-
-        def evaluate(parameters: Mapping[str, Any], name: str = name) -> pl.DataFrame:
-            changed = {key: value for key, value in parameters.items() if work.settings.strategies[name].parameters.get(key) != value}
-            return _daily(work, simulated(work, name, changed, bars=bars).equity)
-
-        tried = evaluate_grid(name, chosen.parameters, chosen.grid, evaluate, datetime.now(UTC)) if chosen.grid else []
-        trials = _keep_trials(work, name, tried)
-        found = stability(trials)
-        pictures[f"{name}: sensitivity"] = sensitivity_heatmap(found.table, f"{name}: annualised Sharpe ratio by parameters")
-        rows.append(trials)
-        notes.append(f"{name}: {len(combinations(chosen.grid)) if chosen.grid else 0} combinations, {trials.height} trials ever; {found.summary()}")
+        grid = work.fingerprint(_backtest_inputs(work, name), code_version())
+        why = nothing_to_trade(work, name)
+        if why:
+            parts[name] = StageResult(rows={"trials": 0}, nothing=why)
+        elif grid == _evaluated_grid(work, name) and not work.again:
+            parts[name] = _grid_made_before(work, name)
+        else:
+            bars = regular_bars(work) if bars is None else bars
+            parts[name] = _grid_evaluated(work, name, bars, grid)
         work.progress("parameter sensitivity", number, len(strategies))
-    return StageResult(rows={"trials": sum(trials.height for trials in rows)}, preview=pl.concat(rows), pictures=pictures, notes=notes)
+    previews = [part.preview for part in parts.values() if part.preview is not None]
+    return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
+
+
+def _grid_made_before(work: Workspace, strategy: str) -> StageResult:
+    manifest = work.lake.manifest("trials", strategy) or {}
+    since = datetime.fromisoformat(manifest["written_at"])
+    return StageResult(rows={"trials": int(manifest["rows"])}, preview=work.lake.read("trials", [strategy]), unchanged_since=since)
+
+
+def _grid_evaluated(work: Workspace, strategy: str, bars: pl.DataFrame, grid: str) -> StageResult:
+    chosen = work.settings.strategies[strategy]
+
+    def evaluate(parameters: Mapping[str, Any]) -> pl.DataFrame:
+        changed = {key: value for key, value in parameters.items() if chosen.parameters.get(key) != value}
+        return _daily(work, simulated(work, strategy, changed, bars=bars).equity)
+
+    tried = evaluate_grid(strategy, chosen.parameters, chosen.grid, evaluate, datetime.now(UTC)) if chosen.grid else []
+    trials = _keep_trials(work, strategy, tried, grid)
+    found = stability(trials)
+    return StageResult(
+        rows={"trials": trials.height},
+        preview=trials,
+        pictures={
+            "Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list()),
+            "sensitivity": sensitivity_heatmap(found.table, f"{strategy}: annualised Sharpe ratio by parameters"),
+        },
+        notes=[f"{len(combinations(chosen.grid)) if chosen.grid else 0} combinations, {trials.height} trials ever; {found.summary()}"],
+    )
 
 
 def latest_backtest(work: Workspace, strategy: str) -> dict[str, Any]:
-    """The row of the strategy's backtest. Raises NotReady when there is none."""
+    """The row of the strategy's backtest. Raises NotReady, with the reason, when there is none."""
+    row = found_backtest(work, strategy)
+    if row is None:
+        raise NotReady(no_backtest(work, strategy))
+    return row
+
+
+def found_backtest(work: Workspace, strategy: str) -> dict[str, Any] | None:
+    """The row of the strategy's backtest; None when there is none."""
     rows = work.lake.read("backtests", [strategy])
-    if rows.is_empty():
-        raise NotReady(f"no backtest of {strategy} yet; make one with: harmony backtest {strategy}")
-    return rows.row(0, named=True)
+    return rows.row(0, named=True) if rows.height else None
+
+
+def no_backtest(work: Workspace, strategy: str) -> str:
+    """Why there is no backtest of this strategy, with the command that helps."""
+    why = nothing_to_trade(work, strategy)
+    return f"no backtest of {strategy}: {why}" if why else f"no backtest of {strategy} yet; make one with: harmony backtest {strategy}"
 
 
 def daily_returns_of(work: Workspace, strategy: str) -> pl.DataFrame:
@@ -206,15 +334,24 @@ def _daily(work: Workspace, equity: pl.DataFrame) -> pl.DataFrame:
 
 def strategy_comparison(work: Workspace) -> StageResult:
     """Every strategy's metrics side by side, the Sharpe ratio with its interval."""
-    rows = []
+    rows, notes = [], []
     for name in work.settings.active_strategies:
-        run = latest_backtest(work, name)
+        run = found_backtest(work, name)
+        if run is None:
+            notes.append(no_backtest(work, name))
+            continue
         low, high = sharpe_of(work, name)[1:]
         kept = ("annual_return", "annual_volatility", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor", "turnover", "fees", "slippage")
         rows.append({"strategy": name, **{key: run[key] for key in kept}, "sharpe_low": low, "sharpe_high": high})
-    table = pl.DataFrame(rows).sort("sharpe", descending=True, nulls_last=True)
-    curves = {name: work.lake.read("equity", [name]) for name in work.settings.active_strategies}
-    return StageResult(rows={"strategies": table.height}, preview=table, pictures={"strategies compared": equity_comparison(curves)})
+    if not rows:
+        return StageResult(rows={"strategies": 0}, nothing="; ".join(dict.fromkeys(notes)))
+    table = pl.DataFrame(rows, infer_schema_length=None).sort("sharpe", "strategy", descending=[True, False], nulls_last=True)
+    curves = {row["strategy"]: work.lake.read("equity", [row["strategy"]]) for row in rows}
+    pictures = {
+        "Sharpe ratios in this order": sketches.bars(table["sharpe"].fill_null(0.0).to_list()),
+        "strategies compared": equity_comparison(curves),
+    }
+    return StageResult(rows={"strategies": table.height}, preview=table, pictures=pictures, notes=notes)
 
 
 def sharpe_of(work: Workspace, strategy: str) -> tuple[float | None, float | None, float | None]:

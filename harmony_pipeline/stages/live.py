@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.lake import code_version
+from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
 from harmony_pipeline.reports.figures import equity_curve
@@ -28,17 +29,21 @@ from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import broker_as_left, reconcile
 from harmony_pipeline.session.replay import backtest_day, replay_day, trade_day
-from harmony_pipeline.session.result import SessionResult, read_session
+from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.session.stream import BarStream
+from harmony_pipeline.stages.reasons import NO_SESSION
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.session_export import export, sessions_of
-from harmony_pipeline.stages.session_plans import PAPER, open_ledger, plan_of, replay_account
+from harmony_pipeline.stages.session_export import export, session_inputs, sessions_of
+from harmony_pipeline.stages.session_plans import PAPER, day_start, open_ledger, plan_of, replay_account
+from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 30.0
 _BEFORE_OPEN = timedelta(minutes=30)
+_NO_ROWS = {"session_orders": 0, "session_fills": 0}
+_SESSION_MARK = "session_equity"  # the table whose manifest says what a day's sessions were made from
 
 
 @dataclass(frozen=True)
@@ -51,25 +56,63 @@ class LiveConnection:
 
 
 def paper_session(work: Workspace, days: Sequence[date], *, require_promoted: bool, own_process: bool) -> StageResult:
-    """Run the sessions of these days, oldest first, and put their ledgers' tables into the lake."""
-    rows, pictures, notes = [], {}, []
-    counts = {"session_orders": 0, "session_fills": 0}
+    """Run the sessions of these days, oldest first, and put their ledgers' tables into the lake.
+
+    A replay whose inputs, settings and code are unchanged is left as it is, unless one before it ran
+    again: it opens with what that one closed with.
+    """
+    parts: dict[str, StageResult] = {}
+    ran = False
     for number, day in enumerate(days, start=1):
+        replayed = not own_process and not require_promoted
+        since = _replayed_since(work, day) if replayed and not ran else None
+        if since is None:
+            why = _session_run(work, day, require_promoted=require_promoted, own_process=own_process)
+            ran = ran or not why
+            parts[day.isoformat()] = StageResult(rows=_NO_ROWS, nothing=why) if why else _shown_session(work, day, None)
+        else:
+            parts[day.isoformat()] = _shown_session(work, day, since)
+        work.progress("sessions", number, len(days))
+    previews = [part.preview for part in parts.values() if part.preview is not None]
+    return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
+
+
+def _session_run(work: Workspace, day: date, *, require_promoted: bool, own_process: bool) -> str:
+    """Run one session; returns why there was none to run. Whoever asks for a promoted model gets the error instead."""
+    try:
         if own_process:
             _in_own_process(work, day)
         else:
             run_session_here(work, day.isoformat(), require_promoted=require_promoted)
-        result = _session_of(work, day)
-        if result is None:
-            notes.append(f"{day}: nothing was watched, so no session ran")
-            continue
-        rows.append(result.summary())
-        counts["session_orders"] += result.orders.height
-        counts["session_fills"] += result.fills.height
+    except NotReady as error:
+        if require_promoted:
+            raise
+        return str(error).removeprefix(f"{day} cannot be replayed: ")
+    return "" if _session_of(work, day) is not None else "nothing was watched, so no session ran"
+
+
+def _shown_session(work: Workspace, day: date, since: datetime | None) -> StageResult:
+    result = _session_of(work, day)
+    if result is None:
+        return StageResult(rows=_NO_ROWS, nothing="no session ran", unchanged_since=since)
+    pictures = {"equity at a glance": sketches.line(result.equity["equity"].to_list())}
+    if since is None:
         pictures[f"equity of {day}"] = equity_curve(result.equity, f"session of {day}")
-        work.progress("sessions", number, len(days))
-    preview = pl.DataFrame(rows) if rows else None
-    return StageResult(rows=counts, preview=preview, pictures=pictures, notes=notes)
+    return StageResult(
+        rows={"session_orders": result.orders.height, "session_fills": result.fills.height},
+        preview=pl.DataFrame([result.summary()]),
+        pictures=pictures,
+        unchanged_since=since,
+    )
+
+
+def _replayed_since(work: Workspace, day: date) -> datetime | None:
+    """When this day was replayed from just these inputs; None when it was not, or its books are gone."""
+    with open_ledger(work) as ledger:
+        rows = sessions_of(work, ledger, day)
+    if not any(row.account == replay_account(work) for row in rows):
+        return None
+    return unchanged_since(work, (_SESSION_MARK,), day.isoformat(), session_inputs(work, day, [row.session_id for row in rows]))
 
 
 def run_session_here(work: Workspace, day: str, *, require_promoted: bool) -> SessionResult | None:
@@ -109,7 +152,7 @@ def _in_own_process(work: Workspace, day: date) -> None:
         time.sleep(_POLL_SECONDS)
     log = state / "sessions" / f"{day}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(work.settings.file.resolve()), "trade", "--date", day.isoformat()]
+    command = [sys.executable, "-m", "harmony_pipeline.stages.session_process", str(work.settings.file.resolve()), day.isoformat()]
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, cwd=os.getcwd())
     try:
@@ -138,70 +181,99 @@ def _session_of(work: Workspace, day: date) -> SessionResult | None:
 
 def reconciliation(work: Workspace, days: Sequence[date]) -> StageResult:
     """Ledger against broker, as both stood when the session ended."""
-    tables: list[pl.DataFrame] = []
-    notes: list[str] = []
-    agree = True
     with open_ledger(work) as ledger:
-        for day in days:
-            row = _session_row(work, ledger, day)
-            if row is None:
-                continue
-            plan, _bars = plan_of(work, ledger, day, row.account)
-            broker = (
-                broker_as_left(plan, ledger)
-                if work.settings.session.broker == "simulated"
-                else _factory(work.settings.session.broker)(work.settings, plan).broker
-            )
-            found = reconcile(ledger, row.session_id, broker)
-            agree = agree and found.agrees
-            notes.extend(f"{day}: {difference.sentence}" for difference in found.differences)
-            tables.append(found.table())
+        parts = {day.isoformat(): _reconciled(work, ledger, day) for day in days}
+    previews = [part.preview for part in parts.values() if part.preview is not None]
+    agree = all(part.facts.get("books agree", True) for part in parts.values())
+    return StageResult.of(parts, facts={"books agree": agree}, preview=pl.concat(previews) if previews else None)
+
+
+def _reconciled(work: Workspace, ledger: Ledger, day: date) -> StageResult:
+    row = _session_row(work, ledger, day)
+    if row is None:
+        return StageResult(rows={"differences": 0}, nothing=NO_SESSION)
+    plan, _bars = plan_of(work, ledger, day, row.account)
+    simulated = work.settings.session.broker == "simulated"
+    broker = broker_as_left(plan, ledger) if simulated else _factory(work.settings.session.broker)(work.settings, plan).broker
+    found = reconcile(ledger, row.session_id, broker)
+    table = found.table()
     return StageResult(
-        rows={"differences": sum(table.height for table in tables)}, facts={"books agree": agree}, preview=pl.concat(tables) if tables else None, notes=notes
+        rows={"differences": table.height},
+        facts={"books agree": found.agrees},
+        preview=table,
+        notes=[difference.sentence for difference in found.differences],
     )
 
 
 def divergence(work: Workspace, days: Sequence[date]) -> StageResult:
     """Every order, fill and equity row of the session against the backtest of the same day from the same books."""
-    facts: dict[str, Any] = {}
-    total = different = 0
+    parts: dict[str, StageResult] = {}
     with open_ledger(work) as ledger:
         for day in days:
             row = _session_row(work, ledger, day)
-            if row is None:
-                continue
-            plan, bars = plan_of(work, ledger, day, row.account)
-            found = compare(read_session(ledger, row.session_id), backtest_day(plan, bars))
-            work.lake.write("divergence", day.isoformat(), found.table, {"session": row.session_id})
-            unequal = int((~found.table["equal"]).sum())
-            total, different = total + found.table.height, different + unequal
-            facts[day.isoformat()] = "none" if not unequal else f"{unequal} of {found.table.height} rows; first: {found.summary().get('first_difference')}"
-    return StageResult(rows={"divergence": total}, facts={"rows that differ": different, **facts})
+            parts[day.isoformat()] = _compared(work, ledger, row) if row else StageResult(rows={"divergence": 0}, nothing=NO_SESSION)
+    words = {key: part.notes[0] for key, part in parts.items() if part.notes}
+    return StageResult.of(parts, facts=words)
+
+
+def _compared(work: Workspace, ledger: Ledger, row: SessionRow) -> StageResult:
+    key = row.date.isoformat()
+    begin = day_start(work, row.date)
+    tables = {name: [key] for name in ("session_orders", "session_fills", "session_equity")}
+    tables["bars"] = work.overlapping(begin, begin + timedelta(days=1))
+    made_from = {**work.made_from(tables, replay_account(work)), "session": row.session_id}
+    since = unchanged_since(work, ("divergence",), key, made_from)
+    if since is None:
+        plan, bars = plan_of(work, ledger, row.date, row.account)
+        found = compare(read_session(ledger, row.session_id), backtest_day(plan, bars))
+        work.lake.write("divergence", key, found.table, made_from)
+        first = found.summary().get("first_difference")
+    else:
+        first = None
+    table = work.lake.read("divergence", [key])
+    unequal = int((~table["equal"]).sum())
+    shown = f"{unequal} of {table.height} rows" + (f"; first: {first}" if first else "")
+    return StageResult(
+        rows={"divergence": table.height},
+        facts={"rows that differ": unequal},
+        preview=table.filter(~pl.col("equal")).head(8),
+        pictures={"rows compared, and those that differ": sketches.bars([table.height, unequal], marked=1)},
+        notes=["none" if not unequal else shown],
+        unchanged_since=since,
+    )
 
 
 def daily_report(work: Workspace, days: Sequence[date]) -> StageResult:
     """A page about each day, in the state folder's reports."""
-    written = []
-    for day in days:
-        key = [day.isoformat()]
-        session = _session_of(work, day)
-        if session is None:
-            continue
-        inputs = DailyReport(
-            day=day,
-            session_id=session.session_id,
-            orders=session.tables["session_orders"],
-            fills=session.tables["session_fills"],
-            positions=session.tables["session_positions"],
-            equity=session.tables["session_equity"],
-            events=session.tables["session_events"],
-            divergence=work.lake.read("divergence", key) if work.lake.has("divergence", key[0]) else None,
-        )
-        path = work.settings.state_root / "reports" / f"session-{day}.html"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page_of(inputs), encoding="utf-8")
-        written.append(f"reports/{path.name} in the state folder")
-    return StageResult(rows={"reports": len(written)}, notes=written)
+    parts = {day.isoformat(): _report_of(work, day) for day in days}
+    return StageResult.of(parts)
+
+
+def _report_of(work: Workspace, day: date) -> StageResult:
+    key = [day.isoformat()]
+    path = work.settings.state_root / "reports" / f"session-{day}.html"
+    tables = dict.fromkeys((*TABLES, "divergence"), key)
+    mark = f"<!-- made from {work.fingerprint(work.made_from(tables), code_version())} -->"
+    shown = {"rows": {"reports": 1}, "notes": [f"reports/{path.name} in the state folder"]}
+    if not work.again and path.exists() and path.read_text(encoding="utf-8").rstrip().endswith(mark):
+        return StageResult(**shown, unchanged_since=datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    session = _session_of(work, day)
+    if session is None:
+        return StageResult(rows={"reports": 0}, nothing=NO_SESSION)
+    inputs = DailyReport(
+        day=day,
+        session_id=session.session_id,
+        orders=session.tables["session_orders"],
+        fills=session.tables["session_fills"],
+        positions=session.tables["session_positions"],
+        equity=session.tables["session_equity"],
+        events=session.tables["session_events"],
+        divergence=work.lake.read("divergence", key) if work.lake.has("divergence", key[0]) else None,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{page_of(inputs)}\n{mark}\n", encoding="utf-8")
+    pictures = {"equity at a glance": sketches.line(session.equity["equity"].to_list())}
+    return StageResult(**shown, preview=pl.DataFrame([session.summary()]), pictures=pictures)
 
 
 def session_due(work: Workspace, now: datetime) -> date | str:

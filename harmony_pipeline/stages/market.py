@@ -9,7 +9,6 @@ from itertools import chain
 
 import polars as pl
 
-from harmony_pipeline.lake import code_version
 from harmony_pipeline.market.daily import READ, summarise
 from harmony_pipeline.market.ingest.changes import Changes, changes, together
 from harmony_pipeline.market.listings import listings_from_universe
@@ -19,6 +18,7 @@ from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.market.universe import with_today
 from harmony_pipeline.stages.ingest import alphabet_ranges
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
@@ -92,7 +92,7 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
     """Judge a period some symbols at a time: memory holds a batch of raw rows and what comes of it, however many symbols there are."""
     lake, earlier, market = work.lake, _last_state(work, period), work.settings.market
     made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market)
-    if _is_made(work, _JUDGED, period.key, made_from):
+    if unchanged_since(work, _JUDGED, period.key, made_from):
         return _validated_before(work, period.key)
     known, rebuilt = lake.read("bar_state", earlier), lake.has("bars", period.key)
     rows, facts = Counter[str](raw_bars=0, bars=0, quarantine=0, warnings=0), Counter[str]()
@@ -127,12 +127,6 @@ def _validated_before(work: Workspace, key: str) -> _Validation:
     return _Validation(Counter(heights | {"quarantine": quarantine.height, "warnings": warnings.height}), facts, [], quarantine.head(5))
 
 
-def _is_made(work: Workspace, tables: Sequence[str], key: str, made_from: dict[str, str]) -> bool:
-    """Whether these tables of a period were made by this code from just these inputs."""
-    manifests = [work.lake.manifest(table, key) for table in tables]
-    return all(each is not None and each["made_from"] == made_from and each["code_version"] == code_version() for each in manifests)
-
-
 def _last_state(work: Workspace, period: Period) -> list[str]:
     """The newest partition of bar_state before `period`: it knows every symbol ever seen until then, so that no earlier bar is read."""
     return [key for key in work.lake.partitions("bar_state") if work.trading_period(key).end <= period.start][-1:]
@@ -144,7 +138,7 @@ def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
     summary = pl.DataFrame()
     for number, period in enumerate(periods, start=1):
         made_from = work.made_from({"bars": [period.key]}, work.settings.scanner.as_of)
-        if _is_made(work, ("daily_summary",), period.key, made_from):
+        if unchanged_since(work, ("daily_summary",), period.key, made_from):
             summary = work.lake.read("daily_summary", [period.key])
         else:
             batches = work.lake.batches("bars", period.key, BATCH_ROWS, READ)  # whole symbols, so that a month of thousands of them needs no more memory

@@ -2,64 +2,177 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from harmony_pipeline.lake import code_version
-from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.periods import Period, period_of
 from harmony_pipeline.models.samples import Samples, build_samples
-from harmony_pipeline.models.walk_forward import predict_period, train_period
+from harmony_pipeline.models.walk_forward import embargo_of, predict_period, train_period
+from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
+from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 
 
 def train(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Train the models of these retraining periods and keep them in the registry."""
-    samples = {horizon: samples_until(work, periods[-1].end, horizon) for horizon in work.settings.labels.horizons_bars}
-    notes: list[str] = []
+    made_from = {period.key: _train_inputs(work, period) for period in periods}
+    since = {period.key: _trained_since(work, period, made_from[period.key]) for period in periods}
+    due = [period for period in periods if since[period.key] is None]
+    horizons = work.settings.labels.horizons_bars
+    samples = {horizon: samples_until(work, due[-1].end, horizon) for horizon in horizons} if due else {}
+    parts: dict[str, StageResult] = {}
     importance: dict[str, float] = {}
-    folds, rows = [], []
     for number, period in enumerate(periods, start=1):
-        fitted = [
-            train_period(rows_of, period, horizon, work.timeframe, work.settings.model, work.feature_set.hash, code_version=code_version())
-            for horizon, rows_of in samples.items()
-        ]
-        for horizon, fold in zip(samples, fitted, strict=True):
-            if fold.model is None:
-                notes.append(f"{period.key}, horizon {horizon}: no model: {fold.reason}")
-                continue
-            work.registry.save(fold.model)
-            if horizon == work.settings.trade_horizon:
-                importance = fold.model.model.importance()
-        made_from = work.made_from({"labels": work.overlapping(work.trading_periods()[0].start, period.end)}, work.settings.model)
-        model_rows = pl.concat([fold.model_row for fold in fitted])
-        work.lake.write("models", period.key, model_rows, made_from)
-        work.lake.write("folds", period.key, pl.concat([fold.fold_row for fold in fitted]), made_from)
-        folds.append(pl.concat([fold.fold_row for fold in fitted]))
-        rows.append(model_rows)
+        notes: list[str] = []
+        if since[period.key] is None:
+            importance = _train_period(work, period, samples, made_from[period.key], notes) or importance
+        parts[period.key] = _shown_model(work, period, notes, since[period.key])
         work.progress("models", number, len(periods))
-    every_fold, every_model = pl.concat(folds), pl.concat(rows)
-    pictures = {"walk-forward": fold_timeline(every_fold.filter(pl.col("horizon") == work.settings.trade_horizon))}
+    folds = work.lake.read("folds", [period.key for period in periods])
+    pictures = {"walk-forward": fold_timeline(folds.filter(pl.col("horizon") == work.settings.trade_horizon))} if due else {}
     if importance:
         pictures["feature importance"] = feature_importance(list(importance), list(importance.values()))
-    return StageResult(rows={"models": every_model.height, "folds": every_fold.height}, preview=every_fold.tail(10), pictures=pictures, notes=notes)
+    trained = any(part.rows["models"] for part in parts.values())
+    newest = parts[periods[-1].key].facts
+    return StageResult.of(parts, facts=newest, preview=folds.tail(10), pictures=pictures, nothing="" if trained else f"no model: {why_no_model(work)}")
+
+
+def _train_inputs(work: Workspace, period: Period) -> dict[str, str]:
+    """Everything before the period's end: events inside it are counted in its fold."""
+    keys = work.overlapping(work.trading_periods()[0].start, period.end)
+    settings = work.settings
+    code = source_of(settings.model.forecaster)
+    tables = {"labels": keys, "features": keys, "regimes": keys}
+    return work.made_from(tables, settings.model, settings.labels.horizons_bars, model_columns(work), code)
+
+
+def _trained_since(work: Workspace, period: Period, made_from: dict[str, str]) -> datetime | None:
+    """When the period was trained on just these inputs; None when the registry lacks one of its models."""
+    since = unchanged_since(work, ("models", "folds"), period.key, made_from)
+    if since is None or not all(map(work.registry.has, work.lake.read("models", [period.key])["model_id"])):
+        return None
+    return since
+
+
+def _train_period(work: Workspace, period: Period, samples: dict[int, Samples], made_from: dict[str, str], notes: list[str]) -> dict[str, float] | None:
+    """Train one model a horizon and write the period's rows; returns the importances of the traded horizon's model."""
+    fitted = {
+        horizon: train_period(rows, period, horizon, work.timeframe, work.settings.model, work.feature_set.hash, code_version=code_version())
+        for horizon, rows in samples.items()
+    }
+    importance = None
+    for horizon, fold in fitted.items():
+        if fold.model is None:
+            notes.append(f"horizon {horizon}: no model: {fold.reason}")
+            continue
+        work.registry.save(fold.model)
+        if horizon == work.settings.trade_horizon:
+            importance = fold.model.model.importance()
+    work.lake.write("models", period.key, pl.concat([fold.model_row for fold in fitted.values()]), made_from)
+    work.lake.write("folds", period.key, pl.concat([fold.fold_row for fold in fitted.values()]), made_from)
+    return importance
+
+
+def _shown_model(work: Workspace, period: Period, notes: list[str], since: datetime | None) -> StageResult:
+    models, folds = work.lake.read("models", [period.key]), work.lake.read("folds", [period.key])
+    traded = folds.filter(pl.col("horizon") == work.settings.trade_horizon)
+    known = work.lake.read("folds").filter(pl.col("horizon") == work.settings.trade_horizon).sort("test_start")
+    rows = known["train_rows"].to_list()
+    place = known["period"].to_list().index(period.key) if period.key in known["period"].to_list() else None
+    facts = {"labels to train on": int(traded["train_rows"].sum()), "labels purged": int(traded["purged_rows"].sum())}
+    return StageResult(
+        rows={"models": models.height, "folds": folds.height},
+        facts={**facts, **{f"model of horizon {horizon}": name for horizon, name in models.select("horizon", "model_id").iter_rows()}},
+        preview=folds,
+        pictures={"labels to train on, by period": sketches.bars(rows, marked=place)},
+        notes=notes,
+        nothing="" if models.height else _too_little(work, period, traded),
+        unchanged_since=since,
+    )
+
+
+def _too_little(work: Workspace, period: Period, fold: pl.DataFrame) -> str:
+    found = int(fold["train_rows"].sum())
+    needed = work.settings.model.minimum_train_rows
+    if found < needed:
+        return f"too little history before {period.key}: a model needs {needed} settled labels, there are {found}"
+    return f"the {found} settled labels before {period.key} cannot be fitted: too few before the calibration part, or one outcome only"
+
+
+def why_no_model(work: Workspace) -> str:
+    """Why no retraining period has a model of the traded horizon, and from when on one would be possible; empty when there is one."""
+    horizon, needed = work.settings.trade_horizon, work.settings.model.minimum_train_rows
+    models = work.lake.read("models").filter(pl.col("horizon") == horizon)
+    if models.height:
+        return ""
+    if not work.lake.partitions("labels"):
+        return "there are no labels yet; make them with: harmony backfill research"
+    labels = work.lake.scan("labels").filter((pl.col("horizon") == horizon) & pl.col("label").is_not_null())
+    settled = labels.select("end_timestamp").collect(engine="in-memory")["end_timestamp"].sort()
+    if not work.lake.partitions("folds") and len(settled) >= needed:
+        return "no retraining period was trained yet; make the models with: harmony backfill retrain"
+    return f"too little history (needs {needed} settled labels, has {len(settled)}; {_first_possible(work, settled, needed)})"
+
+
+def _first_possible(work: Workspace, settled: pl.Series, needed: int) -> str:
+    """When the first model can be trained: after the label that fills the number, at the pace so far where it is still to come."""
+    if len(settled) < 2 or settled[-1] == settled[0]:
+        return "no date can be told from so few"
+    enough = settled[needed - 1] if len(settled) >= needed else settled[0] + (settled[-1] - settled[0]) * ((needed - 1) / (len(settled) - 1))
+    moment = enough + embargo_of(work.settings.model, work.timeframe)
+    size = work.settings.market.partitions.retraining_period
+    begun = period_of(moment.astimezone(ZoneInfo(work.zone)).date(), size, work.zone)
+    day = begun.first_date if begun.start >= moment else begun.end_date
+    about = "" if len(settled) >= needed else "about "
+    return f"the first model would be possible from {about}{day} on, when a {size} begins"
 
 
 def predict(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Probabilities of every event inside each period, by the model trained before it."""
-    samples = {horizon: samples_until(work, periods[-1].end, horizon, start=periods[0].start) for horizon in work.settings.labels.horizons_bars}
-    total = 0
-    latest = pl.DataFrame()
+    made_from = {period.key: _predict_inputs(work, period) for period in periods}
+    since = {period.key: unchanged_since(work, ("predictions",), period.key, made_from[period.key]) for period in periods}
+    due = [period for period in periods if since[period.key] is None]
+    horizons = work.settings.labels.horizons_bars
+    samples = {horizon: samples_until(work, due[-1].end, horizon, start=due[0].start) for horizon in horizons} if due else {}
+    parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        ids = work.lake.read("models", [period.key]).select("horizon", "model_id").iter_rows()
-        frames = [predict_period(work.registry.load(model_id), samples[horizon], period) for horizon, model_id in ids if horizon in samples]
-        table = pl.concat(frames) if frames else work.lake.tables["predictions"].empty()
-        work.lake.write("predictions", period.key, table, work.made_from({"models": [period.key], "features": work.overlapping(period.start, period.end)}))
-        total += table.height
-        latest = table.tail(8) if table.height else latest
+        ids = list(work.lake.read("models", [period.key]).select("horizon", "model_id").iter_rows())
+        if since[period.key] is None:
+            frames = [predict_period(work.registry.load(model_id), samples[horizon], period) for horizon, model_id in ids if horizon in samples]
+            table = pl.concat(frames) if frames else work.lake.tables["predictions"].empty()
+            work.lake.write("predictions", period.key, table, made_from[period.key])
+        else:
+            table = work.lake.read("predictions", [period.key])
+        why = "" if table.height else "no signal takes a side in this period" if ids else f"no model of {period.key}"
+        parts[period.key] = _shown_predictions(work, table, why, since[period.key])
         work.progress("predictions", number, len(periods))
-    return StageResult(rows={"predictions": total}, preview=latest)
+    why_none = why_no_model(work)
+    return StageResult.of(parts, nothing=f"no model: {why_none}" if why_none else "")
+
+
+def _predict_inputs(work: Workspace, period: Period) -> dict[str, str]:
+    keys = work.overlapping(period.start, period.end)
+    known = work.overlapping(work.trading_periods()[0].start, period.end)
+    tables = {"models": [period.key], "features": keys, "labels": keys, "regimes": known}
+    settings = work.settings
+    return work.made_from(tables, settings.labels.horizons_bars, model_columns(work), source_of(settings.model.forecaster))
+
+
+def _shown_predictions(work: Workspace, table: pl.DataFrame, why: str, since: datetime | None) -> StageResult:
+    traded = table.filter(pl.col("horizon") == work.settings.trade_horizon)["probability"]
+    tenths = [int(((traded >= at / 20) & (traded < (at + 1) / 20)).sum()) for at in range(20)]
+    return StageResult(
+        rows={"predictions": table.height},
+        preview=table.tail(8),
+        pictures={"probabilities, 0 to 1": sketches.bars(tenths)},
+        nothing=why,
+        unchanged_since=since,
+    )
 
 
 def samples_until(work: Workspace, end: datetime, horizon: int, start: datetime | None = None) -> Samples:

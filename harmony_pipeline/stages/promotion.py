@@ -13,36 +13,80 @@ from harmony_pipeline.errors import NotReady
 from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.gate import Evidence
 from harmony_pipeline.models.gate import decide as held_against_rules
+from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import reliability_curve
-from harmony_pipeline.stages.backtests import latest_backtest
+from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, no_backtest, nothing_to_trade
 from harmony_pipeline.stages.market import ALL
+from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 
 
 def decide(work: Workspace) -> StageResult:
     """Promote the newest model of the traded horizon, or say which rules it broke. Every decision is kept, each once."""
+    strategy = work.settings.session.strategy
     candidate = newest_model(work)
     if candidate is None:
-        return StageResult(facts={"promoted": False}, notes=["no model was trained: too little history before every retraining period"])
+        return StageResult(rows={"promotions": 0}, facts={"promoted": False}, nothing=f"no model: {why_no_model(work)}")
+    if found_backtest(work, strategy) is None:
+        return StageResult(
+            rows={"promotions": 0}, facts={"model": candidate, "promoted": False}, nothing=nothing_to_trade(work, strategy) or no_backtest(work, strategy)
+        )
+    made_from = _inputs(work, strategy)
+    since = _decided_since(work, candidate, made_from)
+    if since is not None:
+        return _decided_before(work, candidate, since)
     scores = out_of_sample_scores(work)
     history = work.lake.read("promotions")
     previous = champion_before(history, candidate, work.registry.promoted())
     now = datetime.now(UTC)
     decision = held_against_rules(evidence(work, scores), work.settings.gate, candidate, previous, now)
     is_new = not is_newest(history, decision.rules)
-    if is_new:
-        made_from = work.made_from({"models": work.lake.partitions("models"), "predictions": work.lake.partitions("predictions")}, work.settings.gate)
-        work.lake.write("promotions", ALL, pl.concat([history, decision.rules]), made_from)
+    work.lake.write("promotions", ALL, pl.concat([history, decision.rules]) if is_new else history, made_from)
     if decision.promoted:
         work.registry.promote(candidate, now if is_new else history["decided_at"][-1])
     return StageResult(
         rows={"promotions": decision.rules.height if is_new else 0},
         facts={"model": candidate, "promoted": decision.promoted, "previous champion": previous},
         preview=decision.rules.select("rule", "measure", "threshold", "passed"),
-        pictures={"reliability": reliability_curve(pl.DataFrame(scores["reliability"]))},
+        pictures={
+            "rules passed": sketches.bars(decision.rules["passed"].cast(pl.Float64).to_list()),
+            "reliability": reliability_curve(pl.DataFrame(scores["reliability"])),
+        },
         notes=decision.reasons if is_new else [f"the same decision as on {history['decided_at'][-1]:%Y-%m-%d %H:%M} UTC", *decision.reasons],
     )
+
+
+def _inputs(work: Workspace, strategy: str) -> dict[str, str]:
+    """What the gate's evidence is made from."""
+    tables: dict[str, list[str]] = {name: work.lake.partitions(name) for name in ("models", "predictions", "labels")}
+    tables |= {name: [strategy] for name in ("backtests", "trades", "overfitting", "monte_carlo")}
+    return work.made_from(tables, work.settings.gate, strategy, work.settings.trade_horizon)
+
+
+def _decided_since(work: Workspace, candidate: str, made_from: dict[str, str]) -> datetime | None:
+    """When just this evidence was judged; None when it was not, or when the pointer did not follow the decision."""
+    since = unchanged_since(work, ("promotions",), ALL, made_from)
+    latest = _latest_rules(work)
+    promoted = latest.height > 0 and bool(latest["promoted"][0])
+    return None if promoted and work.registry.promoted() != candidate else since
+
+
+def _decided_before(work: Workspace, candidate: str, since: datetime) -> StageResult:
+    """The latest decision, which the same evidence would only repeat."""
+    latest = _latest_rules(work)
+    return StageResult(
+        rows={"promotions": latest.height},
+        facts={"model": candidate, "promoted": bool(latest["promoted"][0])},
+        preview=latest.select("rule", "measure", "threshold", "passed"),
+        unchanged_since=since,
+    )
+
+
+def _latest_rules(work: Workspace) -> pl.DataFrame:
+    rules = work.lake.read("promotions")
+    return rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
 
 
 def champion_before(history: pl.DataFrame, candidate: str, champion: str | None) -> str | None:

@@ -2,101 +2,210 @@
 
 A period's features continue from the nearest earlier kernel state that is still valid; a period's labels look as far ahead
 as its outcomes need and no label is written before it is settled. Materialising a period again after later bars arrived
-settles what was open.
+settles what was open. A period whose inputs, settings and code are unchanged is left as it is.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import polars as pl
 
-from harmony_pipeline.features.incremental import update_features
+from harmony_pipeline.features.incremental import chains_of, update_features
 from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.labels.events import events_from_signals
 from harmony_pipeline.market.periods import Period
+from harmony_pipeline.reports import sketches
+from harmony_pipeline.stages.code_identity import library_versions, source_of
+from harmony_pipeline.stages.market import latest_period_with_bars
+from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
-from harmony_pipeline.strategies.base import signals_of
+from harmony_pipeline.strategies.base import Strategy, signals_of
 from harmony_pipeline.strategies.registry import build_strategy
 
 
 def features(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Every feature of every bar, and the kernel state after the period's last bar."""
+    """Every feature of every bar, and the kernel state after the period's last bar.
+
+    Earlier periods whose features are absent or stale are made as well: the fold passes over their
+    bars in any case.
+    """
     order = [period.key for period in work.trading_periods()]
-    counts: dict[str, dict[str, int]] = {}
-    preview = pl.DataFrame()
-    for number, period in enumerate(periods, start=1):
-        result = update_features(work.lake, period.key, order, work.feature_set, work.calendar, work.timeframe)
-        work.lake.write("features", period.key, result.table, result.made_from)
-        work.lake.write("feature_state", period.key, result.states, result.made_from)
-        counts[period.key] = {"features": result.table.height}
-        preview = result.table.tail(5)
-        work.progress("features", number, len(periods))
-    total = sum(count["features"] for count in counts.values())
+    chains = chains_of(work.lake, order, work.feature_set, work.calendar, work.timeframe)
+    keys = [*_earlier_without_features(work, chains, periods[0].key), *(period.key for period in periods)]
+    parts: dict[str, StageResult] = {}
+    for number, key in enumerate(keys, start=1):
+        parts[key] = _features_of(work, key, order, chains[key])
+        work.progress("features", number, len(keys))
+    facts = {"feature columns": len(work.feature_set.names), "feature set": work.feature_set.hash}
+    return StageResult.of(parts, facts=facts, nothing="" if latest_period_with_bars(work) else NO_BARS)
+
+
+def _earlier_without_features(work: Workspace, chains: dict[str, str], first: str) -> list[str]:
+    """Periods with bars before `first` since the newest whose saved state still holds."""
+    missing: list[str] = []
+    for key in reversed([key for key in chains if key < first and work.lake.has("bars", key)]):
+        if _feature_chain(work, key) == chains[key]:
+            break
+        missing.insert(0, key)
+    return missing
+
+
+def _feature_chain(work: Workspace, key: str) -> str:
+    return str((work.lake.manifest("feature_state", key) or {}).get("made_from", {}).get("chain", ""))
+
+
+def _features_of(work: Workspace, key: str, order: list[str], chain: str) -> StageResult:
+    manifest = work.lake.manifest("features", key) or {}
+    made_before = manifest.get("made_from", {})
+    if made_before.get("chain") == chain and made_before.get("libraries") == library_versions():
+        since = unchanged_since(work, ("features", "feature_state"), key, made_before)
+        if since:
+            return StageResult(rows={"features": int(manifest["rows"])}, unchanged_since=since)
+    result = update_features(work.lake, key, order, work.feature_set, work.calendar, work.timeframe)
+    made_from = {**result.made_from, "libraries": library_versions()}
+    work.lake.write("features", key, result.table, made_from)
+    work.lake.write("feature_state", key, result.states, made_from)
+    by_day = result.table.group_by(pl.col("timestamp").dt.date().alias("day")).agg(pl.col("volatility_20").mean())
     return StageResult(
-        rows={"features": total},
-        facts={"feature columns": len(work.feature_set.names), "feature set": work.feature_set.hash},
-        preview=preview,
-        partitions=counts,
+        rows={"features": result.table.height},
+        preview=result.table.tail(5),
+        pictures={"volatility by day": sketches.line(by_day.sort("day")["volatility_20"].to_list())},
+        nothing="" if result.table.height else NO_BARS_HERE,
     )
 
 
 def regimes(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Trend and volatility of each session, from summaries up to it."""
-    summary = work.lake.read("daily_summary", work.overlapping(work.trading_periods()[0].start, periods[-1].end))
-    table = compute_regimes(summary, work.calendar, work.settings.regimes, work.settings.market.benchmark)
-    dates = pl.col("timestamp").dt.date()
+    begin = work.trading_periods()[0].start
+    settings = (work.settings.regimes, work.settings.market.benchmark)
+    made_from = {period.key: work.made_from({"daily_summary": work.overlapping(begin, period.end)}, *settings) for period in periods}
+    since = {key: unchanged_since(work, ("regimes",), key, made_from[key]) for key in made_from}
+    table = pl.DataFrame()
+    if not all(since.values()):
+        summary = work.lake.read("daily_summary", work.overlapping(begin, periods[-1].end))
+        table = compute_regimes(summary, work.calendar, work.settings.regimes, work.settings.market.benchmark)
+    parts: dict[str, StageResult] = {}
     for period in periods:
-        rows = table.filter((dates >= period.first_date) & (dates < period.end_date))
-        work.lake.write("regimes", period.key, rows, work.made_from({"daily_summary": [period.key]}, work.settings.regimes))
-    counted = table.filter(pl.col("trend").is_not_null()).group_by("trend", "volatility").len().sort("trend", "volatility")
-    facts = {f"days {trend} {volatility or 'unknown'}": days for trend, volatility, days in counted.iter_rows()}
-    return StageResult(rows={"regimes": table.height}, facts=facts, preview=table.tail(5))
+        made_before = since[period.key]
+        if made_before:
+            rows = work.lake.read("regimes", [period.key])
+        else:
+            dates = pl.col("timestamp").dt.date()
+            rows = table.filter((dates >= period.first_date) & (dates < period.end_date))
+            work.lake.write("regimes", period.key, rows, made_from[period.key])
+        parts[period.key] = StageResult(
+            rows={"regimes": rows.height},
+            facts=_days_by_regime(rows),
+            preview=rows.tail(5),
+            pictures={"index level": sketches.line(rows["index_level"].to_list())},
+            nothing="" if rows.height else "no sessions with bars in this period",
+            unchanged_since=made_before,
+        )
+    return StageResult.of(parts)
+
+
+def _days_by_regime(rows: pl.DataFrame) -> dict[str, float | int | str | bool | None]:
+    counted = rows.filter(pl.col("trend").is_not_null()).group_by("trend", "volatility").len().sort("trend", "volatility")
+    return {f"days {trend} {volatility or 'unknown'}": int(days) for trend, volatility, days in counted.iter_rows()}
 
 
 def signals(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Side and strength of every active strategy on every bar where its features are warm."""
-    strategies = {name: build_strategy(strategy) for name, strategy in sorted(work.settings.active_strategies.items())}
-    counts: dict[str, dict[str, int]] = {}
-    active: dict[str, int] = dict.fromkeys(strategies, 0)
+    active = sorted(work.settings.active_strategies.items())
+    strategies = {name: build_strategy(strategy) for name, strategy in active}
+    code = source_of(*(strategy.use for _name, strategy in active))
+    parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        known = work.lake.read("features", [period.key])
-        frames = []
-        for name, strategy in strategies.items():
-            rows = signals_of(strategy, known, partial(work.lake.read, "bars", [period.key])).select(
-                pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength"
-            )
-            active[name] += rows.filter(pl.col("side") != 0).height
-            frames.append(rows)
-        table = pl.concat(frames)
-        work.lake.write("signals", period.key, table, work.made_from({"features": [period.key]}, *work.settings.active_strategies.values()))
-        counts[period.key] = {"signals": table.height}
+        made_from = work.made_from({"features": [period.key], "bars": [period.key]}, dict(active), code)
+        since = unchanged_since(work, ("signals",), period.key, made_from)
+        if since is None:
+            table = _signals_of(work, strategies, period)
+            work.lake.write("signals", period.key, table, made_from)
+        else:
+            table = work.lake.read("signals", [period.key])
+        parts[period.key] = _shown_signals(table, list(strategies), since)
         work.progress("signals", number, len(periods))
+    return StageResult.of(parts)
+
+
+def _signals_of(work: Workspace, strategies: dict[str, Strategy], period: Period) -> pl.DataFrame:
+    known = work.lake.read("features", [period.key])
+    frames = [
+        signals_of(strategy, known, partial(work.lake.read, "bars", [period.key])).select(
+            pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength"
+        )
+        for name, strategy in strategies.items()
+    ]
+    return pl.concat(frames)
+
+
+def _shown_signals(table: pl.DataFrame, strategies: Sequence[str], since: datetime | None) -> StageResult:
+    taken = table.filter(pl.col("side") != 0)
+    by_strategy = dict(taken.group_by("strategy").len().iter_rows())
+    by_day = taken.group_by(pl.col("timestamp").dt.date().alias("day")).len().sort("day")
     return StageResult(
-        rows={"signals": sum(c["signals"] for c in counts.values())},
-        facts={f"{name} takes a side on": number for name, number in active.items()},
-        partitions=counts,
+        rows={"signals": table.height},
+        facts={f"{name} takes a side on": int(by_strategy.get(name, 0)) for name in strategies},
+        preview=taken.tail(5),
+        pictures={"sides taken by day": sketches.bars(by_day["len"].to_list())},
+        nothing="" if table.height else "no features in this period",
+        unchanged_since=since,
     )
 
 
 def labels(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Triple-barrier outcomes of the traded strategy's events."""
-    counts: dict[str, dict[str, int]] = {}
-    touched: dict[str, int] = {}
+    parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        table = _labels_of(work, period)
-        work.lake.write("labels", period.key, table, work.made_from({"bars": [period.key], "signals": [period.key]}, work.settings.labels))
-        counts[period.key] = {"labels": table.height}
-        for kind, rows in table.group_by("touched").len().sort("touched").iter_rows():
-            touched[f"{kind or 'unresolved'}"] = touched.get(kind or "unresolved", 0) + rows
+        since = _labels_unchanged_since(work, period)
+        if since is None:
+            table, reach = _labels_of(work, period)
+            work.lake.write("labels", period.key, table, _labels_made_from(work, period, reach))
+        else:
+            table = work.lake.read("labels", [period.key])
+        parts[period.key] = _shown_labels(table, since)
         work.progress("labels", number, len(periods))
-    return StageResult(rows={"labels": sum(c["labels"] for c in counts.values())}, facts=dict(sorted(touched.items())), partitions=counts)
+    return StageResult.of(parts)
 
 
-def _labels_of(work: Workspace, period: Period) -> pl.DataFrame:
-    """Labels of one period, from bars that reach far enough on both sides; wider when an outcome needs it."""
+def _labels_made_from(work: Workspace, period: Period, reach: str) -> dict[str, str]:
+    """Inputs from the margin before the period up to the period `reach`; the end of the market counts where it was reached."""
+    last = work.trading_periods()[-1].key
+    begun = work.overlapping(period.start - _margin(work), period.end)[0]
+    keys = [one.key for one in work.trading_periods() if begun <= one.key <= reach]
+    tables = {"bars": keys, "signals": keys, "features": keys}
+    settings = work.settings
+    strategy = settings.strategies[settings.session.strategy]
+    made_from = work.made_from(tables, settings.labels, settings.session.strategy, strategy)
+    return {**made_from, "reach": reach, "last_period": last if reach == last else ""}
+
+
+def _labels_unchanged_since(work: Workspace, period: Period) -> datetime | None:
+    before = (work.lake.manifest("labels", period.key) or {}).get("made_from", {})
+    if "reach" not in before:
+        return None
+    return unchanged_since(work, ("labels",), period.key, _labels_made_from(work, period, before["reach"]))
+
+
+def _shown_labels(table: pl.DataFrame, since: datetime | None) -> StageResult:
+    touched = table.group_by("touched").len().sort("touched")
+    by_day = table.group_by(pl.col("timestamp").dt.date().alias("day")).agg(pl.col("label").mean()).sort("day")
+    return StageResult(
+        rows={"labels": table.height},
+        facts={kind or "unresolved": int(rows) for kind, rows in touched.iter_rows()},
+        preview=table.tail(5),
+        pictures={"share right by day": sketches.line(by_day["label"].to_list())},
+        nothing="" if table.height else "no signal takes a side in this period",
+        unchanged_since=since,
+    )
+
+
+def _labels_of(work: Workspace, period: Period) -> tuple[pl.DataFrame, str]:
+    """Labels of one period, from bars that reach far enough on both sides, wider when an outcome needs it; and the last period that was read."""
     end_of_lake = work.trading_periods()[-1].end
     margin = _margin(work)
     while True:
@@ -106,7 +215,7 @@ def _labels_of(work: Workspace, period: Period) -> pl.DataFrame:
         bars = work.lake.read("bars", keys)
         table = triple_barrier(bars, events, work.settings.labels, work.calendar, work.timeframe, keep_from=period.start, keep_until=period.end).table
         if end >= end_of_lake or not table["end_timestamp"].null_count():
-            return table
+            return table, keys[-1]
         margin *= 4
 
 

@@ -1,53 +1,105 @@
 """Monte Carlo, overfitting statistics and regime stability of backtests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import monte_carlo_fan, regime_bars
 from harmony_pipeline.robustness.monte_carlo import simulate
 from harmony_pipeline.robustness.overfitting import overfitting_row
 from harmony_pipeline.robustness.regimes import regime_stability as stability
-from harmony_pipeline.stages.backtests import daily_returns_of, latest_backtest
+from harmony_pipeline.stages.backtests import daily_returns_of, found_backtest, no_backtest, nothing_to_trade
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
+
+Made = tuple[pl.DataFrame, StageResult]
 
 
 def monte_carlo(work: Workspace, strategies: Sequence[str]) -> StageResult:
     """Resample and stress each strategy's closed trades."""
-    settings = work.settings.monte_carlo
-    pictures: dict[str, bytes] = {}
-    quantiles, total = [], 0
-    for name in strategies:
-        run = latest_backtest(work, name)
+
+    def inputs(name: str) -> dict[str, str]:
+        return work.made_from({"trades": [name], "backtests": [name]}, work.settings.monte_carlo)
+
+    def make(name: str, run: dict[str, Any]) -> Made:
         trades = work.lake.read("trades", [name])
-        result = simulate(trades, run["initial_cash"], settings, run["backtest_id"])
-        work.lake.write("monte_carlo", name, result.table, work.made_from({"trades": [name]}, settings))
-        pictures[f"{name}: Monte Carlo"] = monte_carlo_fan(result.fan, f"{name}: stressed paths")
-        quantiles.append(result.quantiles.with_columns(strategy=pl.lit(name)))
-        total += result.table.height
-    return StageResult(rows={"monte_carlo": total}, preview=pl.concat(quantiles), pictures=pictures)
+        if not trades["exit_timestamp"].drop_nulls().len():
+            empty = work.lake.tables["monte_carlo"].empty()
+            return empty, StageResult(rows={"monte_carlo": 0}, nothing=f"{name} closed no trade, so there is nothing to shake")
+        result = simulate(trades, run["initial_cash"], work.settings.monte_carlo, run["backtest_id"])
+        pictures = {
+            "final equity, worst path first": sketches.bars(result.table["final_equity"].sort().to_list()),
+            "Monte Carlo": monte_carlo_fan(result.fan, f"{name}: stressed paths"),
+        }
+        preview = result.quantiles.with_columns(strategy=pl.lit(name))
+        return result.table, StageResult(rows={"monte_carlo": result.table.height}, preview=preview, pictures=pictures)
+
+    return _each(work, strategies, "monte_carlo", inputs, make)
 
 
 def overfitting(work: Workspace, strategies: Sequence[str]) -> StageResult:
     """PSR, DSR, PBO, SPA and the minimum track record, over every configuration that was ever tried."""
-    rows = []
-    for name in strategies:
+
+    def inputs(name: str) -> dict[str, str]:
+        tables = {"trials": [name], "trial_returns": [name], "equity": [name], "backtests": [name]}
+        return work.made_from(tables, work.settings.overfitting)
+
+    def make(name: str, _run: dict[str, Any]) -> Made:
         trials, returns = work.lake.read("trials", [name]), work.lake.read("trial_returns", [name])
         row = overfitting_row(name, daily_returns_of(work, name), trials, returns, work.settings.overfitting)
-        work.lake.write("overfitting", name, row, work.made_from({"trials": [name], "equity": [name]}, work.settings.overfitting))
-        rows.append(row)
-    return StageResult(rows={"overfitting": len(rows)}, preview=pl.concat(rows))
+        pictures = {"Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list())}
+        return row, StageResult(rows={"overfitting": row.height}, preview=row, pictures=pictures)
+
+    return _each(work, strategies, "overfitting", inputs, make)
 
 
 def regime_stability(work: Workspace, strategies: Sequence[str]) -> StageResult:
     """How each strategy did in each regime, as known before each day."""
-    regimes = work.lake.read("regimes")
-    pictures, tables = {}, []
-    for name in strategies:
-        table = stability(daily_returns_of(work, name), regimes, name)
-        work.lake.write("regime_stability", name, table, work.made_from({"equity": [name]}))
-        pictures[f"{name}: regimes"] = regime_bars(table)
-        tables.append(table)
-    every = pl.concat(tables)
-    return StageResult(rows={"regime_stability": every.height}, preview=every, pictures=pictures)
+
+    def inputs(name: str) -> dict[str, str]:
+        return work.made_from({"equity": [name], "backtests": [name], "regimes": work.lake.partitions("regimes")})
+
+    def make(name: str, _run: dict[str, Any]) -> Made:
+        table = stability(daily_returns_of(work, name), work.lake.read("regimes"), name)
+        pictures = {
+            "days by regime": sketches.bars(table["days"].to_list()),
+            "regimes": regime_bars(table),
+        }
+        return table, StageResult(rows={"regime_stability": table.height}, preview=table, pictures=pictures)
+
+    return _each(work, strategies, "regime_stability", inputs, make)
+
+
+def _each(
+    work: Workspace,
+    strategies: Sequence[str],
+    table: str,
+    inputs: Callable[[str], dict[str, str]],
+    make: Callable[[str, dict[str, Any]], Made],
+) -> StageResult:
+    """One partition a strategy: left when unchanged, empty without a backtest, else made and written."""
+    parts: dict[str, StageResult] = {}
+    for number, name in enumerate(strategies, start=1):
+        made_from = inputs(name)
+        since, run = unchanged_since(work, (table,), name, made_from), found_backtest(work, name)
+        if since is not None and run is not None:
+            parts[name] = _made_before(work, table, name, since)
+        elif run is None:
+            parts[name] = StageResult(rows={table: 0}, nothing=nothing_to_trade(work, name) or no_backtest(work, name))
+            if work.lake.has(table, name):  # no result of another backtest stays behind
+                work.lake.write(table, name, work.lake.tables[table].empty(), made_from)
+        else:
+            rows, parts[name] = make(name, run)
+            work.lake.write(table, name, rows, made_from)
+        work.progress(table.replace("_", " "), number, len(strategies))
+    previews = [part.preview for part in parts.values() if part.preview is not None]
+    return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
+
+
+def _made_before(work: Workspace, table: str, strategy: str, since: datetime) -> StageResult:
+    rows = int((work.lake.manifest(table, strategy) or {})["rows"])
+    return StageResult(rows={table: rows}, unchanged_since=since)

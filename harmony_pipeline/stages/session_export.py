@@ -4,6 +4,7 @@ The ledger is the original. An order that stayed open when its session ended is 
 one: the partition of the day on which it was placed then takes the status that the ledger has.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -11,7 +12,8 @@ import polars as pl
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.session.result import TABLES
-from harmony_pipeline.stages.session_plans import PAPER, replay_account
+from harmony_pipeline.stages.code_identity import source_of
+from harmony_pipeline.stages.session_plans import PAPER, day_start, replay_account
 from harmony_pipeline.stages.workspace import Workspace
 
 ORDERS = "session_orders"
@@ -25,8 +27,24 @@ def export(work: Workspace, ledger: Ledger, day: date) -> None:
     for name in TABLES:
         frames = [ledger.table(name, session_id=session_id) for session_id in shown]
         table = pl.concat(frames) if frames else work.lake.tables[name].empty()
-        work.lake.write(name, day.isoformat(), table, {"sessions": ",".join(shown)})
+        work.lake.write(name, day.isoformat(), table, session_inputs(work, day, shown))
     refresh_open_orders(work, ledger)
+
+
+def session_inputs(work: Workspace, day: date, session_ids: Sequence[str]) -> dict[str, str]:
+    """What the sessions of a day were made from; the replay's account stands for bars, models and settings."""
+    begin = day_start(work, day)
+    states = [period.key for period in work.trading_periods() if period.end <= begin][-1:]
+    before = [work.calendar.previous_session(day).isoformat()]  # its books are what the session opens with
+    tables = {
+        "scan_selections": [day.isoformat()],
+        "feature_state": states,
+        "corporate_actions": work.lake.partitions("corporate_actions"),
+        "session_equity": before,
+        "session_positions": before,
+    }
+    code = source_of(work.settings.strategies[work.settings.session.strategy].use, work.settings.session.broker)
+    return {**work.made_from(tables, replay_account(work), code), "sessions": ",".join(session_ids)}
 
 
 def sessions_of(work: Workspace, ledger: Ledger, day: date) -> list[SessionRow]:

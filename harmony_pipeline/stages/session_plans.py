@@ -114,10 +114,17 @@ def _model(work: Workspace, day: date, account: str) -> TrainedModel:
     period = work.retraining_period_of(day)
     rows = work.lake.read("models", [period.key]).filter(pl.col("horizon") == work.settings.trade_horizon)
     if rows.is_empty():
-        raise NotReady(
-            f"retraining period {period.key} has no model, so {day} cannot be replayed; train it with: harmony backfill model --from {period.key} --to {period.key}"
-        )
+        raise NotReady(f"{day} cannot be replayed: {_no_model_of(work, period.key)}")
     return work.registry.load(rows["model_id"][0])
+
+
+def _no_model_of(work: Workspace, key: str) -> str:
+    """Why a retraining period has no model: it was not trained yet, or training had too little to learn from."""
+    folds = work.lake.read("folds", [key]).filter(pl.col("horizon") == work.settings.trade_horizon)
+    if folds.is_empty():
+        return f"retraining period {key} has no model yet; train it with: harmony backfill model --from {key} --to {key}"
+    needed = work.settings.model.minimum_train_rows
+    return f"no model of retraining period {key}: too little history before it ({folds['train_rows'][0]} settled labels; model.minimum_train_rows is {needed})"
 
 
 def _states(work: Workspace, day: date) -> dict[str, State]:

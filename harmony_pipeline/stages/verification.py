@@ -6,6 +6,7 @@ and nothing that was known before that moment may move.
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from harmony_pipeline.stages.workspace import Workspace
 
 SAMPLED_SYMBOLS = 3  # enough to catch a broken kernel, few enough to run with every materialisation
 PIECES = 4
+SINGLE_BARS = 20  # the last stamps, each a piece of its own
 
 
 def bars_are_sound(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
@@ -66,18 +68,25 @@ def features_fold(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
     if bars.is_empty():
         return bars.select("symbol", "timestamp")
     whole = _features(work, bars).table
-    stamps = bars["timestamp"].unique().sort()
-    cuts = [stamps[round(len(stamps) * part / PIECES)] for part in range(1, PIECES)] + list(stamps[-20:])
     pieces: list[pl.DataFrame] = []
     states: States = None
-    for start, end in zip([None, *cuts], [*cuts, None], strict=True):
-        piece = bars.filter(
-            (pl.col("timestamp") >= start) if start is not None else pl.lit(value=True), (pl.col("timestamp") < end) if end is not None else pl.lit(value=True)
-        )
+    for piece in _pieces(bars):
         result = _features(work, piece, states)
         states = result.states
         pieces.append(result.table)
     return _differing(whole, pl.concat(pieces).sort("symbol", "timestamp"))
+
+
+def _pieces(bars: pl.DataFrame) -> list[pl.DataFrame]:
+    """The bars cut at the quarters of their stamps and before each of the last ones; whole when they have one stamp."""
+    stamps = bars["timestamp"].unique().sort()
+    count = len(stamps)
+    quarters = (count * part // PIECES for part in range(1, PIECES))
+    places = sorted({at for at in (*quarters, *range(count - SINGLE_BARS, count)) if 0 < at < count})
+    edges = [stamps[0], *(stamps[at] for at in places)]
+    starts = pl.col("timestamp")
+    inner = [bars.filter((starts >= first) & (starts < end)) for first, end in pairwise(edges)]
+    return [*inner, bars.filter(starts >= edges[-1])]
 
 
 def features_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:

@@ -19,11 +19,17 @@ from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.models.registry import ModelRegistry
 from harmony_pipeline.schemas import features_table
+from harmony_pipeline.stages.code_identity import library_versions
+from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.strategies.registry import build_strategy
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:
     """Nobody watches."""
+
+
+def _unrecorded(_asset: str, _result: StageResult) -> None:
+    """Nobody keeps it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,10 @@ class Workspace:
     settings: Settings
     progress: Callable[[str, int, int], None] = _silent
     """Called with (stage, steps done, steps in all) as long work moves on."""
+    record: Callable[[str, StageResult], None] = _unrecorded
+    """Called with (asset, what its stage had to show) by whoever runs the graph in this process."""
+    again: bool = False
+    """Make every partition again, also one whose inputs, settings and code are unchanged."""
 
     @cached_property
     def lake(self) -> Lake:
@@ -140,9 +150,11 @@ class Workspace:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def made_from(self, tables: dict[str, Sequence[str]], *parts: object) -> dict[str, str]:
-        """What a partition was made from: content hashes of its inputs and a hash of the settings that shaped it."""
+        """What a partition was made from: content hashes of its inputs, a hash of the settings that shaped it, the libraries that computed it."""
         inputs = {name: self.fingerprint(self.lake.content_hashes(name, list(keys))) for name, keys in tables.items()}
-        return {**inputs, "settings": self.fingerprint(*parts)} if parts else inputs
+        market = self.settings.market
+        settings = self.fingerprint(market.calendar, market.timeframe, market.partitions, *parts)
+        return {**inputs, "settings": settings, "libraries": library_versions()}
 
 
 def refuse_the_past(work: Workspace) -> None:

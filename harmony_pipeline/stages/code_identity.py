@@ -1,0 +1,67 @@
+"""What the results of this process depend on beside tables and settings: code.
+
+The version of this library stands in every manifest. Added here are the versions of the libraries
+under it, and the source of the user's own modules that the settings name.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+
+_OWN_PACKAGE = "harmony_pipeline"
+_LIBRARIES = (
+    "arch",
+    "exchange-calendars",
+    "lightgbm",
+    "numba",
+    "numpy",
+    "polars",
+    "scikit-learn",
+    "scipy",
+)
+
+
+@cache
+def library_versions() -> str:
+    """A hash of the versions of the libraries whose numbers reach the tables."""
+    versions = []
+    for name in _LIBRARIES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} missing")
+    return hashlib.blake2b("\n".join(versions).encode(), digest_size=8).hexdigest()
+
+
+def source_of(*import_paths: str | None) -> str:
+    """A hash of the source behind import paths like `my_rules:Breakout`, as far as it is the user's own.
+
+    A module counts with all modules of its package, or of its folder when it has no package: a
+    strategy may import its neighbours. Empty for what this library brings itself.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    files = sorted({file for path in import_paths if path for file in _files_behind(path)})
+    for file in files:
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest() if files else ""
+
+
+def _files_behind(import_path: str) -> list[Path]:
+    module = import_path.partition(":")[0]
+    root = module.partition(".")[0]
+    if (":" not in import_path and "." not in import_path) or root in (_OWN_PACKAGE, "builtins"):
+        return []
+    try:
+        found = sys.modules[root].__spec__ if root in sys.modules else importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return []
+    if found is None:
+        return []
+    if found.submodule_search_locations:
+        folders = [Path(folder) for folder in found.submodule_search_locations]
+        return sorted(file for folder in folders for file in folder.rglob("*.py"))
+    return sorted(Path(found.origin).parent.glob("*.py")) if found.origin else []

@@ -1,0 +1,29 @@
+"""A small picture of a table for stages that bring none: rows by partition, or by year."""
+
+import polars as pl
+
+from harmony_pipeline.reports import sketches
+from harmony_pipeline.stages.workspace import Workspace
+
+_DATED = {"corporate_actions": "date", "universe": "listed", "listings": "valid_from"}
+
+
+def rows_by_partition(work: Workspace, table: str, key: str) -> dict[str, bytes]:
+    """How many rows each partition of `table` holds, `key` marked; nothing for what is no table of the lake."""
+    if table not in work.lake.tables:
+        return {}
+    keys = work.lake.partitions(table)
+    rows = [float((work.lake.manifest(table, one) or {}).get("rows", 0)) for one in keys]
+    return {f"rows of {table} by partition": sketches.bars(rows, marked=keys.index(key) if key in keys else None)}
+
+
+def rows_by_year(work: Workspace, table: str) -> dict[str, bytes]:
+    """How many rows of `table` begin in each year; nothing for a table without such a date."""
+    if table not in _DATED:
+        return {}
+    years = work.lake.scan(table).select(pl.col(_DATED[table]).dt.year().alias("year")).drop_nulls().collect(engine="in-memory")
+    if years.is_empty():
+        return {}
+    counted = dict(years.group_by("year").len().iter_rows())
+    span = range(min(counted), max(counted) + 1)
+    return {f"rows of {table} by year": sketches.bars([float(counted.get(year, 0)) for year in span])}
