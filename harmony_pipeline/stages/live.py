@@ -254,9 +254,9 @@ def _report_of(work: Workspace, day: date) -> StageResult:
     path = work.settings.state_root / "reports" / f"session-{day}.html"
     tables = dict.fromkeys((*TABLES, "divergence"), key)
     mark = f"<!-- made from {work.fingerprint(work.made_from(tables), code_version())} -->"
-    shown = {"rows": {"reports": 1}, "notes": [f"reports/{path.name} in the state folder"]}
+    rows, notes = {"reports": 1}, [f"reports/{path.name} in the state folder"]
     if not work.again and path.exists() and path.read_text(encoding="utf-8").rstrip().endswith(mark):
-        return StageResult(**shown, unchanged_since=datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        return StageResult(rows, notes=notes, unchanged_since=datetime.fromtimestamp(path.stat().st_mtime, UTC))
     session = _session_of(work, day)
     if session is None:
         return StageResult(rows={"reports": 0}, nothing=NO_SESSION)
@@ -273,7 +273,7 @@ def _report_of(work: Workspace, day: date) -> StageResult:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{page_of(inputs)}\n{mark}\n", encoding="utf-8")
     pictures = {"equity at a glance": sketches.line(session.equity["equity"].to_list())}
-    return StageResult(**shown, preview=pl.DataFrame([session.summary()]), pictures=pictures)
+    return StageResult(rows, preview=pl.DataFrame([session.summary()]), pictures=pictures, notes=notes)
 
 
 def session_due(work: Workspace, now: datetime) -> date | str:

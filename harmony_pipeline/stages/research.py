@@ -20,7 +20,7 @@ from harmony_pipeline.reports import sketches
 from harmony_pipeline.stages.code_identity import library_versions, source_of
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
-from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.strategies.base import Strategy, signals_of
@@ -40,7 +40,7 @@ def features(work: Workspace, periods: Sequence[Period]) -> StageResult:
     for number, key in enumerate(keys, start=1):
         parts[key] = _features_of(work, key, order, chains[key])
         work.progress("features", number, len(keys))
-    facts = {"feature columns": len(work.feature_set.names), "feature set": work.feature_set.hash}
+    facts: dict[str, Fact] = {"feature columns": len(work.feature_set.names), "feature set": work.feature_set.hash}
     return StageResult.of(parts, facts=facts, nothing="" if latest_period_with_bars(work) else NO_BARS)
 
 
@@ -108,7 +108,7 @@ def regimes(work: Workspace, periods: Sequence[Period]) -> StageResult:
     return StageResult.of(parts)
 
 
-def _days_by_regime(rows: pl.DataFrame) -> dict[str, float | int | str | bool | None]:
+def _days_by_regime(rows: pl.DataFrame) -> dict[str, Fact]:
     counted = rows.filter(pl.col("trend").is_not_null()).group_by("trend", "volatility").len().sort("trend", "volatility")
     return {f"days {trend} {volatility or 'unknown'}": int(days) for trend, volatility, days in counted.iter_rows()}
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -149,7 +149,7 @@ class Workspace:
         text = json.dumps([part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def made_from(self, tables: dict[str, Sequence[str]], *parts: object) -> dict[str, str]:
+    def made_from(self, tables: Mapping[str, Sequence[str]], *parts: object) -> dict[str, str]:
         """What a partition was made from: content hashes of its inputs, a hash of the settings that shaped it, the libraries that computed it."""
         inputs = {name: self.fingerprint(self.lake.content_hashes(name, list(keys))) for name, keys in tables.items()}
         market = self.settings.market
