@@ -20,9 +20,21 @@ class FileSourceSettings(Part):
 
     paths: tuple[str, ...] = Field((), description="files, folders or globs; $VARIABLES are expanded")
     columns: dict[str, str] = Field({}, description="our column name = the file's column name, where it is unusual")
-    symbol_from_filename: str = Field(r"^([A-Z0-9.\-^]+)", description="regular expression; group 1 of the file's stem is the symbol, when no column holds it")
+    symbol_from_filename: str = Field(
+        "auto",
+        description="how the file's name gives the symbol when no column does: auto knows the vendors' forms; else a regular expression whose group 1 it is",
+    )
     timezone: str = Field("UTC", description="zone of timestamps that carry none")
     timestamp_format: str | None = Field(None, description="strptime format, where the usual ones do not fit")
+    price_scale: float | None = Field(
+        None,
+        gt=0.0,
+        le=1.0,
+        description="worth of one unit of the prices: 1e-9, 1e-4, 0.01; 1 takes them as written; none recognises Databento's and asks about others",
+    )
+    decimal: Literal["auto", ".", ","] = Field("auto", description="sign that separates decimals; auto reads what can mean one number only")
+    max_text_megabytes: int = Field(4096, ge=1, description="a text file that is longer, once unpacked, is refused")
+    max_unpack_ratio: int = Field(200, ge=2, description="a compressed file that unpacks to more than 64 MB and to so many times its size is refused")
     quotes: tuple[str, ...] = Field((), description="files, folders or globs of best bids and offers")
     trades: tuple[str, ...] = Field((), description="files, folders or globs of single trades")
     quote_columns: dict[str, str] = Field({}, description="as columns, for the files of quotes")

@@ -348,10 +348,10 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
 
 def test_a_file_name_without_a_symbol_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "Spy_daily.csv", HEADER, *ROWS)
-    with pytest.raises(DataError, match=r"Spy_daily\.csv has no column of symbols.*finds none in 'Spy_daily'"):
+    with pytest.raises(DataError, match=r"Spy_daily\.csv has no column of symbols.*its name 'Spy_daily' is no symbol"):
         read(tmp_path)
     write(tmp_path / "days" / "2024-01-02.csv", HEADER, *ROWS)
-    with pytest.raises(DataError, match=r"finds none in '2024-01-02'"):
+    with pytest.raises(DataError, match=r"its name '2024-01-02' is no symbol"):
         read(tmp_path, "days")
     assert read(tmp_path, "Spy_daily.csv", symbol_from_filename="^([A-Za-z]+)_")["symbol"].to_list() == ["Spy"] * 3
 

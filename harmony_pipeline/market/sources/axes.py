@@ -21,6 +21,9 @@ class Axes:
     unread: pl.Series | None
     codes: pl.Series
     names: list[str]
+    divisor: float = 1.0
+    """units of the written prices in one of ours"""
+    notes: tuple[str, ...] = ()
 
     def chosen(self, start: datetime, end: datetime, symbols: Collection[str] | None) -> pl.Series:
         """Whether each row lies in `start <= t < end` and belongs to one of `symbols` (None: to any)."""

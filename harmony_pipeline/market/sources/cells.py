@@ -2,24 +2,35 @@
 
 Stamps that name their offset are instants as they stand. Stamps without one are wall-clock time in the zone of the settings; an hour
 that occurs twice (autumn) is taken as the first one, an hour that does not exist (spring) cannot be read. `03/04/2024` is not
-guessed at, since half the world reads it as March; a column with `10/13/2022` in it can only mean the month first, and is read so throughout. Whole numbers are epochs, whose size tells seconds, milliseconds, microseconds or
-nanoseconds, unless they are dates such as 20240131 or 20240131093000.
+guessed at, since half the world reads it as March; a column with `10/13/2022` in it can only mean the month first, and is read so throughout,
+and a date that this order cannot read costs its own row. Whole numbers are epochs, whose size tells seconds, milliseconds, microseconds or
+nanoseconds, unless they are dates such as 20240131, 20240131093000 or 20240131093000000. An instant before 1900, on 1970-01-01 (a zero
+that became a date) or after `latest` cannot be read, and neither can an offset beyond 14 hours.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.market.sources.clock_numbers import with_clock_texts
 from harmony_pipeline.schemas import TIME
 
 WALL = pl.Datetime("us")
 _ABSENT = ("", "nan", "null", "none", "na", "n/a", "nat", "<na>")  # how vendors and pandas write "no value"
 _OFFSET = r"(?i)\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
 _CLOCK_AND_OFFSET = r"(?i):\d\d(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"  # 2024-01-31 ends like an offset, so a clock must stand before it
-_COMPACT = r"^((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d)([0-5]\d)?$"
-_EPOCH = r"^-?\d{9,20}(?:\.\d+)?$"
+_WHOLE = r"^-?\d{9,20}(?:\.\d+)?$"  # an epoch, or a date written without separators
+_COMPACT = r"^((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])"
+_COMPACT_FORMS = (  # digits, pattern, what it says with separators
+    (10, _COMPACT + "$", "${1}-${2}-${3} ${4}:00:00"),
+    (12, _COMPACT + r"([0-5]\d)$", "${1}-${2}-${3} ${4}:${5}:00"),
+    (14, _COMPACT + r"([0-5]\d)([0-5]\d)$", "${1}-${2}-${3} ${4}:${5}:${6}"),
+    (14, _COMPACT + r"([0-5]\d)([0-5]\d)\.(\d{1,6})$", "${1}-${2}-${3} ${4}:${5}:${6}.${7}"),
+    (17, _COMPACT + r"([0-5]\d)([0-5]\d)(\d{3})$", "${1}-${2}-${3} ${4}:${5}:${6}.${7}"),
+)
 _FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%d %H:%M",
@@ -27,17 +38,28 @@ _FORMATS = (
     "%Y/%m/%d %H:%M:%S%.f",
     "%Y/%m/%d %H:%M",
     "%Y/%m/%d",
+    "%Y.%m.%d %H:%M:%S%.f",
+    "%Y.%m.%d %H:%M",
+    "%Y.%m.%d",
     "%Y%m%d %H:%M:%S%.f",
     "%Y%m%d %H:%M",
-    "%Y%m%d %H%M%S",
-    "%Y%m%d %H%M",
     "%Y%m%d",
     "%d-%b-%Y %H:%M:%S",
+    "%d-%b-%Y %H:%M",
     "%d-%b-%Y",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%Y-%m-%d %I:%M:%S %p",
+    "%Y-%m-%d %I:%M %p",
 )
-_SLASHED = r"^\d{1,2}/\d{1,2}/\d{4}\b"
-_CLOCKS = ("", " %H:%M:%S%.f", " %H:%M")
+_SLASHED = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4})\b"
+_CLOCKS = ("", " %H:%M:%S%.f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
+_CLEAR_MAJORITY = 20  # dates of one order for each one that contradicts it
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
+_EARLIEST, _LATEST = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC), datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC)
+_ZERO_DAY = datetime(1970, 1, 1, tzinfo=UTC).date()
+_FIRST_DAY, _LAST_DAY = -100_000, 100_000  # days from 1970: microseconds hold these in any zone
+_MOST_OFFSET_MINUTES = 14 * 60
 _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = 10**11, 10**14, 10**17
 
 
@@ -78,13 +100,6 @@ def stripped(text: pl.Series) -> pl.Series:
     return table.select(pl.when(~pl.col("text").str.to_lowercase().is_in(_ABSENT)).then("text"))["text"]
 
 
-def read_numbers(cells: pl.Series) -> pl.Series:
-    """Cells as Float64; null where there is no value, where it is no number, and where it is not finite."""
-    text = stripped(cells) if cells.dtype == pl.String else cells
-    table = text.cast(pl.Float64, strict=False).alias("value").to_frame()
-    return table.select(pl.when(pl.col("value").is_finite()).then("value"))["value"]
-
-
 def read_flags(cells: pl.Series) -> pl.Series:
     """Cells as Boolean; null where they say neither yes nor no."""
     if cells.dtype == pl.Boolean:
@@ -98,12 +113,19 @@ def read_texts(cells: pl.Series) -> pl.Series:
     return stripped(cells.cast(pl.List(pl.String)).list.join(",") if isinstance(cells.dtype, pl.List) else cells.cast(pl.String))
 
 
-def read_stamps(cells: pl.Series, zone: str, pattern: str | None) -> Stamps:
-    """Cells of any usual type as instants; null where unreadable. Raises ConfigError when the zone or the pattern cannot be used."""
+def read_stamps(cells: pl.Series, zone: str, pattern: str | None, latest: datetime | None = None) -> Stamps:
+    """Cells of any usual type as instants; null where unreadable or after `latest`. Raises ConfigError when the zone or the pattern cannot be used."""
     try:
         ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(f"market.files.timezone is '{zone}', which is no time zone: write it like America/New_York or UTC") from None
+    latest = latest or _LATEST
+    return _believable(_read_stamps(cells, zone, pattern, latest), latest)
+
+
+def _read_stamps(cells: pl.Series, zone: str, pattern: str | None, latest: datetime) -> Stamps:
+    if isinstance(cells.dtype, pl.Datetime | pl.Date):
+        cells = representable(cells)
     if isinstance(cells.dtype, pl.Datetime) and cells.dtype.time_zone is not None:
         instant = cells.dt.convert_time_zone("UTC").cast(TIME)
         return Stamps(instant, cells.dt.replace_time_zone(None).cast(WALL))
@@ -111,20 +133,78 @@ def read_stamps(cells: pl.Series, zone: str, pattern: str | None) -> Stamps:
         return _from_wall(cells.cast(WALL), zone)
     if cells.dtype.is_float() and (cells.cast(pl.Int64, strict=False) == cells).all():
         cells = cells.cast(pl.Int64, strict=False)
-    text = stripped(cells.cast(pl.String))
-    return _from_pattern(text, zone, pattern) if pattern else _from_text(text, zone)
+    text = stripped(cells.cast(pl.String, strict=False))
+    return _from_pattern(text, zone, pattern) if pattern else _from_text(text, zone, latest)
 
 
-def _from_text(text: pl.Series, zone: str) -> Stamps:
-    text = text.str.replace(_COMPACT, "${1}-${2}-${3} ${4}:${5}:${6}").str.strip_chars_end(":")
-    is_epoch = text.str.contains(_EPOCH).fill_null(False)
-    if is_epoch.all() and len(text):
+def cell_texts(cells: pl.Series) -> pl.Series:
+    """Cells as text that can be quoted; a typed time beyond all calendars as its number."""
+    if not isinstance(cells.dtype, pl.Datetime | pl.Date):
+        return cells.cast(pl.String, strict=False)
+    table = pl.DataFrame({"text": representable(cells).cast(pl.String), "number": cells.to_physical().cast(pl.String)})
+    return table.select(pl.coalesce("text", "number")).to_series().alias(cells.name)
+
+
+def representable(cells: pl.Series) -> pl.Series:
+    """Typed times without those that would overflow in microseconds, whatever their unit."""
+    unit = cells.dtype.time_unit if isinstance(cells.dtype, pl.Datetime) else "d"
+    each_day = {"d": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[unit or "us"]
+    days = pl.Series("days", cells.to_physical()) // each_day
+    outside = ~days.is_between(_FIRST_DAY, _LAST_DAY)
+    return cells.to_frame("cell").select(pl.when(~outside).then("cell"))["cell"].alias(cells.name) if outside.any() else cells
+
+
+def _believable(stamps: Stamps, latest: datetime) -> Stamps:
+    """`stamps` without those at which nothing can have traded."""
+    instant = pl.col("instant")
+    outside = ~instant.is_between(_EARLIEST, latest) | (instant.dt.date() == _ZERO_DAY)
+    table = pl.DataFrame({"instant": stamps.instant, "written": stamps.written})
+    if not table.select(outside.any()).item():
+        return stamps
+    kept = table.select(pl.when(~outside).then("instant").alias("instant"), pl.when(~outside).then("written").alias("written"))
+    return Stamps(kept["instant"], kept["written"])
+
+
+def _from_text(text: pl.Series, zone: str, latest: datetime) -> Stamps:
+    is_whole = text.str.contains(_WHOLE).fill_null(False)
+    if not is_whole.any():
+        return _from_named(text, zone)
+    text = _with_separators(text, int(latest.timestamp()))
+    is_epoch = text.str.contains(_WHOLE).fill_null(False)
+    if is_epoch.all():
         return _from_epoch(text)
     named = _from_named(text.set(is_epoch, None) if is_epoch.any() else text, zone)
     if not is_epoch.any():
         return named
     epoch = _from_epoch(text.set(~is_epoch, None))
     return Stamps(_first_known(named.instant, epoch.instant), _first_known(named.written, epoch.written))
+
+
+def _with_separators(text: pl.Series, latest_epoch: int) -> pl.Series:
+    """Dates written without separators get them; epochs stay.
+
+    Ten digits are an epoch of seconds where that is no later than `latest_epoch`. Twelve digits may be milliseconds of 1976 too: what most such
+    cells of the column are is what all are, so that an impossible date never passes for an epoch.
+    """
+    digits = text.str.extract(r"^(\d+)", 1).str.len_bytes().fill_null(0)
+    for length, pattern, replacement in _COMPACT_FORMS:
+        here = digits == length
+        if not here.any():
+            continue
+        if length == 10:
+            seconds = text.str.extract(r"^(\d{10})", 1).cast(pl.Int64, strict=False)
+            here &= (seconds > latest_epoch).fill_null(False)
+        fits = here & text.str.contains(pattern).fill_null(False)
+        if length == 12:
+            alike = here & text.str.contains("^(?:19|20)")
+            is_date = int(fits.sum()) * 2 >= int(alike.sum())
+            fits = fits if is_date else fits & False
+            text = text.set(alike & ~fits, "no such date") if is_date else text
+        if fits.any():
+            table = pl.DataFrame({"text": text, "fits": fits})
+            replaced = pl.when("fits").then(pl.col("text").str.replace(pattern, replacement))
+            text = table.select(replaced.otherwise("text").alias("text"))["text"]
+    return text
 
 
 def _from_named(text: pl.Series, zone: str) -> Stamps:
@@ -138,12 +218,12 @@ def _from_named(text: pl.Series, zone: str) -> Stamps:
     minutes = offset.replace_strict({found: _offset_minutes(found) for found in offset.unique().to_list() if found is not None}, return_dtype=pl.Int64)
     by_offset = (wall - minutes.cast(pl.Duration("us")) * 60_000_000).dt.replace_time_zone("UTC")
     by_zone = _from_wall(wall, zone).instant if offset.null_count() else by_offset
-    chosen = pl.DataFrame({"known": minutes.is_not_null(), "offset": by_offset, "zone": by_zone}).select(pl.when("known").then("offset").otherwise("zone"))
+    chosen = pl.DataFrame({"stated": offset.is_not_null(), "offset": by_offset, "zone": by_zone}).select(pl.when("stated").then("offset").otherwise("zone"))
     return Stamps(chosen.to_series(), wall)
 
 
 def _wall_clock(text: pl.Series) -> pl.Series:
-    body = text.str.replace(r"(?i)(\d)T(\d)", "${1} ${2}")
+    body = with_clock_texts(text.str.replace(r"(?i)(\d)T(\d)", "${1} ${2}"))
     wall = pl.Series("wall", [None], dtype=WALL).new_from_index(0, len(body))
     for pattern in _FORMATS:
         left = body if wall.null_count() == len(wall) else body.set(wall.is_not_null(), None)
@@ -154,24 +234,46 @@ def _wall_clock(text: pl.Series) -> pl.Series:
 
 
 def _slashed(body: pl.Series) -> pl.Series:
-    """`10/3/2022`, in whichever order of month and day reads every such cell; null where both orders do, or neither."""
-    text = body.to_frame("text").select(pl.when(pl.col("text").str.contains(_SLASHED)).then("text"))["text"]
+    """`10/3/2022`, `3.10.2022` or `10-3-2022` in the one order of month and day that the column proves; null where it proves neither, or both.
+
+    Proof is a date that only one order can read. Only where there is none, an impossible date such as 2/31/2024 tells the order it was written in.
+    """
+    matched = pl.col("text").str.contains(_SLASHED)
+    text = body.to_frame("text").select(pl.when(matched).then("text"))["text"]
     unread = pl.Series("wall", [None], dtype=WALL).new_from_index(0, len(text))
     if text.null_count() == len(text):
         return unread
-    found = []
-    for date in ("%m/%d/%Y", "%d/%m/%Y"):
-        wall = unread
-        for clock in _CLOCKS:
-            wall = _first_known(wall, text.str.to_datetime(date + clock, strict=False, time_unit="us"))
-        if wall.null_count() == text.null_count():
-            found.append(wall)
-    return found[0] if len(found) == 1 else unread
+    parts = text.str.extract_groups(_SLASHED).struct.unnest()
+    one, two = (parts[name].cast(pl.Int64) for name in parts.columns[0::2][:2])
+    slashes = text.str.replace(_SLASHED, "${1}/${3}/${4}")
+    month_first, day_first = (_in_order(slashes, date, unread) for date in ("%m/%d/%Y", "%d/%m/%Y"))
+    if month_first.equals(day_first, null_equal=True):
+        return month_first
+    month_proofs = int((month_first.is_not_null() & (two > 12)).sum())
+    day_proofs = int((day_first.is_not_null() & (one > 12)).sum())
+    if not month_proofs and not day_proofs:
+        month_proofs = int(((one <= 12) & two.is_between(13, 31)).sum())
+        day_proofs = int(((two <= 12) & one.is_between(13, 31)).sum())
+    if not month_proofs and (parts[parts.columns[1]] == ".").all():
+        return day_first  # nobody writes the month first with full stops
+    if month_proofs > _CLEAR_MAJORITY * day_proofs:
+        return month_first
+    return day_first if day_proofs > _CLEAR_MAJORITY * month_proofs else unread
+
+
+def _in_order(text: pl.Series, date: str, unread: pl.Series) -> pl.Series:
+    wall = unread
+    for clock in _CLOCKS:
+        wall = _first_known(wall, text.str.to_datetime(date + clock, strict=False, time_unit="us"))
+    return wall
 
 
 def _from_pattern(text: pl.Series, zone: str, pattern: str) -> Stamps:
     try:
         if "%z" in pattern or "%#z" in pattern or "%:z" in pattern:
+            offset = text.str.extract(_CLOCK_AND_OFFSET).str.to_uppercase()
+            impossible = [found for found in offset.unique().drop_nulls() if _offset_minutes(found) is None]
+            text = text.set(offset.is_in(impossible).fill_null(False), None) if impossible else text
             instant = text.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC")
             return Stamps(instant, instant.dt.replace_time_zone(None))
         whole_day = not any(mark in pattern for mark in ("%H", "%I", "%k", "%l", "%T", "%R", "%s", "%c", "%X"))
@@ -212,9 +314,13 @@ def _first_known(one: pl.Series, other: pl.Series) -> pl.Series:
     return pl.DataFrame({"one": one, "other": other}).select(pl.coalesce("one", "other"))["one"]
 
 
-def _offset_minutes(found: str) -> int:
+def _offset_minutes(found: str) -> int | None:
+    """Minutes east of UTC; None for an offset that no place on earth has."""
     if found in {"Z", "UTC", "GMT"}:
         return 0
     figures = found[1:].replace(":", "")
-    minutes = int(figures[:2]) * 60 + int(figures[2:] or 0)
-    return -minutes if found[0] == "-" else minutes
+    hours, minutes = int(figures[:2]), int(figures[2:] or 0)
+    total = hours * 60 + minutes
+    if minutes >= 60 or total > _MOST_OFFSET_MINUTES:
+        return None
+    return -total if found[0] == "-" else total

@@ -6,10 +6,9 @@ still lands in a period and is reported. Only a file as a whole can be refused: 
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from re import error as PatternError
-from re import search, sub
 
 import polars as pl
 
@@ -17,39 +16,54 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.listings import fresh_rows, listings_from_snapshots, listings_from_universe, with_events
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.sources.accounts import FileAccount, shared_names
 from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, Request
-from harmony_pipeline.market.sources.cells import Stamps, read_flags, read_numbers, read_stamps, read_texts
-from harmony_pipeline.market.sources.columns import CLOCK, match_columns
-from harmony_pipeline.market.sources.locate import Located, expand_path, find_files, reference_paths
+from harmony_pipeline.market.sources.cells import Stamps, cell_texts, read_flags, read_stamps, read_texts, representable
+from harmony_pipeline.market.sources.clock_numbers import clock_texts
+from harmony_pipeline.market.sources.columns import CLOCK, doubled_names, match_columns
+from harmony_pipeline.market.sources.locate import Located, expand_path, find_files, obstacle, reference_paths
+from harmony_pipeline.market.sources.number_parsing import decimal_of, read_numbers
+from harmony_pipeline.market.sources.parquet_files import check_ends, check_types, parquet_errors
+from harmony_pipeline.market.sources.price_scale import divisor_of, found_divisor, scaled
 from harmony_pipeline.market.sources.reference import read_corporate_actions, read_listing_events, read_listings, read_universe
 from harmony_pipeline.market.sources.row_kinds import QUOTE, TRADE, row_kind
 from harmony_pipeline.market.sources.stretches import Stretch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
+from harmony_pipeline.market.sources.symbol_names import symbol_of
 from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
+from harmony_pipeline.market.sources.unpacking import TextLimits
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
+from harmony_pipeline.text import NAME, excerpt
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _REMEMBERED_ROWS = 3_000_000  # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by period
-_TICK_PREFIX = r"^(trades?|quotes?|ticks?|nbbo)[_\-. ]+"  # `trades_BAC_2013-10-08` is of BAC
+_NOT_YET = timedelta(days=366)  # a stamp further ahead is unreadable: the clock of no market is so wrong
 
 _Signature = tuple[str, int, int, str]
+_Read = tuple[pl.DataFrame, str, str | None]  # rows of a table, where they come from, and the symbol where the name gave it
 
 
 class FileSource:
-    """A MarketDataSource over files. `notes` holds what the last call of `bars` had to remark on without refusing."""
+    """A MarketDataSource over files.
+
+    `notes` holds what the last call had to remark on without refusing, `accounts` the rows of each file that it looked at.
+    """
 
     name = "files"
     remote = False
 
-    def __init__(self, settings: FileSourceSettings, calendar: Calendar, base: Path, timeframe: str = "1Min") -> None:
-        """`base` is the folder that relative paths start from; `timeframe` is only what `stream` replays."""
+    def __init__(self, settings: FileSourceSettings, calendar: Calendar, base: Path, timeframe: str = "1Min", now: datetime | None = None) -> None:
+        """`base` is the folder that relative paths start from; `timeframe` is only what `stream` replays; `now` is for tests."""
         self.settings = settings
         self.calendar = calendar
         self.base = base
         self.timeframe = timeframe
         self.notes: list[str] = []
-        self._parsed: dict[_Signature, tuple[list[pl.DataFrame], list[str]]] = {}
-        self._spans: dict[_Signature, tuple[datetime, datetime]] = {}
+        self.accounts: list[FileAccount] = []
+        self._now = now
+        self._limits = TextLimits(settings.max_text_megabytes << 20, settings.max_unpack_ratio)
+        self._parsed: dict[_Signature, tuple[list[_Read], list[str]]] = {}
+        self._spans: dict[_Signature, FileAccount] = {}
         self._seen = RememberedAxes()
 
     @property
@@ -60,7 +74,7 @@ class FileSource:
     def fingerprint(self) -> str:
         """Changes when a file comes, goes, grows or is written again, and when the settings read it otherwise. Raises as `bars` does when no file is there."""
         files = find_files(self.settings.paths, self.base, self._reference_files(), [])
-        read = [(file.origin, *_signature(file.path, "")[1:3]) for file in files]
+        read = [(file.origin, *_signature(file, "")[1:3]) for file in files]
         return repr((self.settings.model_dump(), self.calendar.zone, read))
 
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
@@ -82,8 +96,9 @@ class FileSource:
         return self._read("trades", symbols, start, end, TRADE)
 
     def _read(self, key: str, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
-        self.notes = []
-        files = find_files(getattr(self.settings, key), self.base, self._reference_files(), self.notes, f"market.files.{key}")
+        files = self._files(key)
+        if symbols is not None and not symbols:
+            raise ConfigError(f"no symbol is asked for, so that market.files.{key} is not read: name symbols, or none at all for every one")
         wanted = None if symbols is None else {*symbols, ""}  # a row that lost its symbol belongs to everyone: it must be reported
         frames: list[pl.DataFrame] = []
         with_rows = 0
@@ -91,36 +106,49 @@ class FileSource:
             if not self._may_hold(file, timeframe, start, end):
                 with_rows += 1
                 continue
-            read = self._parquet(file, timeframe, start, end, wanted) if file.is_parquet else self._text(file, timeframe)
+            read = self._parquet(file, timeframe, start, end, wanted) if file.is_parquet else self._text_within(file, timeframe, start, end, wanted)
             with_rows += len(read)
-            frames.extend(read if file.is_parquet else (within(frame, wanted, start, end) for frame in read))
+            frames.extend(read)
         if not with_rows:
             raise DataError(
                 f"{files[0].origin} has no rows{f' (nor have the {len(files) - 1} other files)' if files[1:] else ''}: fetch it again, or name another file"
             )
         table = in_order(pl.concat(frames or [pl.DataFrame(schema=row_kind(timeframe).dtypes)]))
+        self.notes.extend(shared_names(self.accounts))
         self._note_absent(symbols, table, start, end)
         return table
 
+    def _files(self, key: str) -> list[Located]:
+        """The files of a new question, for which notes and accounts begin anew."""
+        self.notes, self.accounts = [], []
+        return find_files(getattr(self.settings, key), self.base, self._reference_files(), self.notes, f"market.files.{key}")
+
     def batches(self, start: datetime, end: datetime, timeframe: str, rows: int = 1_000_000) -> Iterator[pl.DataFrame]:
         """`bars(None, start, end, timeframe)` in frames of whole symbols, in order, of about `rows` rows; one frame where a file is text, which is read whole."""
-        self.notes = []
-        files = find_files(self.settings.paths, self.base, self._reference_files(), self.notes)
+        files = self._files("paths")
         groups: list[list[str]] = []
         if all(file.is_parquet for file in files):
             groups = in_groups(self._counts(files, timeframe, start, end), rows)
-            files = [file for file in files if self._may_hold(file, timeframe, start, end)]
+            accounts, files = self.accounts, [file for file in files if self._may_hold(file, timeframe, start, end)]
         if len(groups) < 2:
             yield self.bars(None, start, end, timeframe)
             return
         for group in groups:
             read = [frame for file in files for frame in self._parquet(file, timeframe, start, end, set(group))]
+            self.accounts = accounts
             yield in_order(pl.concat(read))
 
     def _may_hold(self, file: Located, timeframe: str, start: datetime, end: datetime) -> bool:
-        """Whether a file can have rows in the range, as far as is known from reading it before."""
-        span = self._spans.get(_signature(file.path, timeframe))
-        return span is None or (span[1] >= start and span[0] < end)
+        """Whether a file can have rows in the range, as far as is known from reading it before; if not, its account is closed here."""
+        span = self._spans.get(_signature(file, timeframe))
+        if span is None or (span.last >= start and span.first < end):
+            return True
+        self._account(replace(span, inside=0))
+        return False
+
+    def _account(self, account: FileAccount) -> None:
+        if all(each.origin != account.origin for each in self.accounts):
+            self.accounts.append(account)
 
     def _counts(self, files: Sequence[Located], timeframe: str, start: datetime, end: datetime) -> dict[str, int]:
         """Rows of each symbol in the range, over all files (Parquet)."""
@@ -129,8 +157,11 @@ class FileSource:
             if not self._may_hold(file, timeframe, start, end):
                 continue
             axes = self._axes(file, timeframe)
-            for name, count in ({} if axes is None else axes.counts(start, end)).items():
+            counts = {} if axes is None else axes.counts(start, end)
+            for name, count in counts.items():
                 total[name] = total.get(name, 0) + count
+            if axes is not None:
+                self._account(replace(self._spans[_signature(file, timeframe)], inside=sum(counts.values())))
         return total
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
@@ -168,8 +199,11 @@ class FileSource:
         if text is None:
             return None
         path = expand_path(text, self.base, f"market.files.{key}")
-        if not path.is_file():
-            raise DataError(f"market.files.{key} is '{text}', which does not exist (looked for {path}): correct the path, or take the setting out")
+        hindrance = obstacle(path) or ("a folder, expected a file" if path.is_dir() else None)
+        if hindrance == "not there":
+            raise DataError(f"market.files.{key} is '{excerpt(text)}', which does not exist (looked for {path}): correct the path, or take the setting out")
+        if hindrance is not None:
+            raise DataError(f"market.files.{key} is '{excerpt(text)}', which is {hindrance}: name a file that can be read, or take the setting out")
         return path
 
     def _reference_files(self) -> set[Path]:
@@ -193,21 +227,36 @@ class FileSource:
 
     # --- one file -----------------------------------------------------------------------------------------------------
 
-    def _text(self, file: Located, timeframe: str) -> list[pl.DataFrame]:
-        """Every row of a text file, typed: one frame, or one a member of a zip. Empty tables are noted and left out."""
-        signature = _signature(file.path, timeframe)
-        if signature not in self._parsed:
-            tables = list(read_text_tables(file.path, file.origin))
-            empty = [note for table in tables if (note := self._emptiness(table, timeframe))]
-            self._remember(signature, [self._typed_text(table, timeframe) for table in tables if table.cells.height], empty)
-        frames, notes = self._parsed[signature]
-        self.notes.extend(notes)
+    def _text_within(self, file: Located, timeframe: str, start: datetime, end: datetime, symbols: Collection[str] | None) -> list[pl.DataFrame]:
+        """The rows of a text file in the range: one frame, or one a table in it."""
+        frames = []
+        for frame, origin, symbol in self._text(file, timeframe):
+            stamps = frame["timestamp"]
+            inside = int(stamps.is_between(start, end, closed="left").sum())
+            self._account(FileAccount(origin, frame.height, inside, *_ends(stamps), symbol))
+            frames.append(within(frame, symbols, start, end))
         return frames
+
+    def _text(self, file: Located, timeframe: str) -> list[_Read]:
+        """Every row of a text file, typed: one frame, or one a table in it. Empty tables are noted and left out."""
+        signature = _signature(file, timeframe)
+        if signature not in self._parsed:
+            read: list[_Read] = []
+            notes: list[str] = []
+            for table in read_text_tables(file.path, file.origin, self._limits):
+                if note := self._emptiness(table, timeframe):
+                    notes.append(note)
+                if table.cells.height:
+                    read.append(self._typed_text(table, timeframe, notes))
+            self._remember(signature, read, list(dict.fromkeys(notes)))
+        read, notes = self._parsed[signature]
+        self.notes.extend(notes)
+        return read
 
     def _emptiness(self, table: TextTable, timeframe: str) -> str | None:
         """What to say of a table without rows; its header must be right all the same."""
         if table.cells.width:
-            self._matched(table.cells.columns, table.origin, timeframe)
+            self._matched(table.header, table.origin, timeframe)
         found = "only a header" if table.cells.width else "no text at all"
         return None if table.cells.height else f"{table.origin} is empty ({found}): fetch it again, or take it out"
 
@@ -215,66 +264,115 @@ class FileSource:
         ours = row_kind(timeframe).columns
         return match_columns(found, getattr(self.settings, ours.setting), origin, ours)
 
-    def _typed_text(self, table: TextTable, timeframe: str) -> pl.DataFrame:
-        matched = self._matched(table.cells.columns, table.origin, timeframe)
+    def _typed_text(self, table: TextTable, timeframe: str, notes: list[str]) -> _Read:
+        matched = self._matched(table.header, table.origin, timeframe)
+        for name in doubled_names(table.header):
+            notes.append(f"{table.origin} names the column '{excerpt(name, NAME)}' more than once, and it was not read")
+        if table.note:
+            notes.append(table.note)
+        prices = table.cells.select([matched[name] for name in row_kind(timeframe).prices if name in matched])
+        divisor = self._divisor(prices, table.header, table.origin, notes)
+        decimal = self.settings.decimal if self.settings.decimal != "auto" else decimal_of(prices.get_columns(), table.delimiter)
         stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin)
-        return self._typed(Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem), timeframe)
+        stretch = Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem, divisor, decimal)
+        symbol = None if "symbol" in matched else symbol_of(table.stem, self.settings.symbol_from_filename, table.origin)
+        return self._typed(stretch, timeframe), table.origin, symbol
+
+    def _divisor(self, prices: pl.DataFrame, names: Sequence[str], origin: str, notes: list[str]) -> float:
+        if self.settings.price_scale is not None:
+            return divisor_of(self.settings.price_scale)
+        return found_divisor(prices, names, origin, self.calendar.zone, notes)
 
     def _parquet(self, file: Located, timeframe: str, start: datetime, end: datetime, symbols: Collection[str] | None) -> list[pl.DataFrame]:
         """Timestamps and symbols are read first; the other columns only for the stretch of rows that the question needs."""
-        try:
+        with parquet_errors(file.origin):
             axes = self._axes(file, timeframe)
             if axes is None:
                 return []
-            chosen = axes.chosen(start, end, symbols)
+            inside_range = axes.chosen(start, end, None)
+            self._account(replace(self._spans[_signature(file, timeframe)], inside=int(inside_range.sum())))
+            chosen = inside_range if symbols is None else axes.chosen(start, end, symbols)
             inside = chosen.arg_true()
             if not len(inside):
                 return [pl.DataFrame(schema=row_kind(timeframe).dtypes)]
             first, count = int(inside[0]), int(inside[-1]) - int(inside[0]) + 1
             cells = pl.scan_parquet(file.path).select(list(dict.fromkeys(axes.matched.values()))).slice(first, count).collect(engine="in-memory")
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{file.origin} is not a whole Parquet file ({str(error).splitlines()[0]}): fetch it again") from None
-        rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
-        unread = axes.unread if axes.unread is not None else nothing_said(len(axes.stamps))
-        stretch = Stretch(cells, axes.matched, axes.stamps.slice(first, count), [unread.slice(first, count)], rows, file.origin, file.stem)
-        if len(inside) < count:
-            stretch = stretch.only(chosen.slice(first, count))
-        return [self._typed(stretch, timeframe)]
+            rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
+            unread = axes.unread if axes.unread is not None else nothing_said(len(axes.stamps))
+            stamps, marks = axes.stamps.slice(first, count), [unread.slice(first, count)]
+            stretch = Stretch(cells, axes.matched, stamps, marks, rows, file.origin, file.stem, axes.divisor, self.settings.decimal)
+            if len(inside) < count:
+                stretch = stretch.only(chosen.slice(first, count))
+            return [self._typed(stretch, timeframe)]
 
     def _axes(self, file: Located, timeframe: str) -> Axes | None:
         """Time and symbol of every row; None when there is no row."""
-        signature = _signature(file.path, timeframe)
+        signature = _signature(file, timeframe)
         axes = self._seen.get(signature)
-        if axes is not None:
-            return axes
-        scan = pl.scan_parquet(file.path)
-        matched = self._matched(scan.collect_schema().names(), file.origin, timeframe)
+        if axes is None:
+            with parquet_errors(file.origin):
+                axes = self._read_axes(file, timeframe)
+            if axes is None:
+                return None
+            self._seen.keep(signature, axes)
+            symbol = None if "symbol" in axes.matched else axes.names[0]
+            self._spans[signature] = FileAccount(file.origin, len(axes.stamps), 0, *_ends(axes.stamps), symbol)
+        self.notes.extend(note for note in axes.notes if note not in self.notes)
+        return axes
+
+    def _read_axes(self, file: Located, timeframe: str) -> Axes | None:
+        check_ends(file.path, file.origin)
+        scan, kind = pl.scan_parquet(file.path), row_kind(timeframe)
+        schema = scan.collect_schema()
+        matched = self._matched(schema.names(), file.origin, timeframe)
+        check_types(schema, matched, kind.numbers, file.origin)
         cells = scan.select(list(dict.fromkeys(matched[name] for name in ("timestamp", CLOCK, "symbol") if name in matched))).collect(engine="in-memory")
         if not cells.height:
             self.notes.append(f"{file.origin} is empty (no rows): fetch it again, or take it out")
             return None
+        priced = [matched[name] for name in kind.prices if name in matched]
+        notes: list[str] = []
+        prices = scan.select(priced).collect(engine="in-memory") if all(schema[name].is_integer() for name in priced) else pl.DataFrame()
+        divisor = self._divisor(prices, schema.names(), file.origin, notes)
         stamps, unread = self._stamps(cells, matched, timeframe, file.origin)
-        self._spans[signature] = (stamps.min(), stamps.max())  # type: ignore[assignment]
         codes, names = coded(self._symbols(cells, matched, file.origin, file.stem)[0])
-        axes = Axes(matched, stamps, unread if unread.null_count() < len(unread) else None, codes, names)
-        self._seen.keep(signature, axes)
-        return axes
+        return Axes(matched, stamps, unread if unread.null_count() < len(unread) else None, codes, names, divisor, tuple(notes))
 
     def _stamps(self, cells: pl.DataFrame, matched: dict[str, str], timeframe: str, origin: str) -> tuple[pl.Series, pl.Series]:
         """Every row's timestamp, and for those that had to borrow one the sentence that says so."""
-        found = cells[matched["timestamp"]]
+        quoted_cells = found = cells[matched["timestamp"]]
         if CLOCK in matched:
-            found = cells.select(pl.concat_str(pl.col(matched["timestamp"], matched[CLOCK]).cast(pl.String), separator=" ")).to_series().alias(found.name)
-        read: Stamps = read_stamps(found, self.settings.timezone, self.settings.timestamp_format)
+            found, quoted_cells = self._date_and_clock(found, cells[matched[CLOCK]])
+        latest = (self._now or datetime.now(UTC)) + _NOT_YET
+        read: Stamps = read_stamps(found, self.settings.timezone, self.settings.timestamp_format, latest)
         instant = read.session_midnight(self.calendar.zone) if timeframe == "1Day" else read.instant
         unread = nothing_said(len(found))
         if not instant.null_count():
             return instant.alias("timestamp"), unread
+        name, quoted_cells = excerpt(found.name, NAME), cell_texts(quoted_cells)
         if instant.null_count() == len(instant):
-            raise DataError(f"{origin} column '{found.name}' holds no readable time (its first value is '{found[0]}'): {self._stamp_cure()}")
-        sentence = pl.format(f"{found.name} is {{}}, expected a time: {self._stamp_cure()}", quoted(found))
-        unread = pl.DataFrame({"found": found, "instant": instant}).select(pl.when(pl.col("instant").is_null()).then(sentence.alias("unread")))["unread"]
+            first = excerpt(quoted_cells[0])
+            raise DataError(f"{origin} column '{name}' holds no readable time (its first value is '{first}'): {self._stamp_cure()}")
+        sentence = pl.format("{} is {}, expected a time: {}", pl.lit(name), quoted(quoted_cells), pl.lit(self._stamp_cure()))
+        table = pl.DataFrame({"found": quoted_cells, "instant": instant})
+        unread = table.select(pl.when(pl.col("instant").is_null()).then(sentence.alias("unread")))["unread"]
         return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), unread
+
+    def _date_and_clock(self, date: pl.Series, clock: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Date and time of day in one text, as read and as written."""
+        pattern = self.settings.timestamp_format or ""
+        days = representable(date).dt.date() if isinstance(date.dtype, pl.Datetime) else date
+        read = clock if pattern else clock_texts(clock)
+        for marks, digits in (("%H%M%S", 6), ("%H%M", 4)):
+            if marks in pattern:
+                read = clock.cast(pl.String).str.strip_chars().str.zfill(digits)
+                break
+        table = pl.DataFrame({"date": days.cast(pl.String), "read": read.cast(pl.String), "written": clock.cast(pl.String)})
+        both = table.select(
+            pl.concat_str("date", "read", separator=" "),
+            written=pl.concat_str("date", "written", separator=" ", ignore_nulls=True),
+        )
+        return both["date"].alias(date.name), both["written"].alias(date.name)
 
     def _stamp_cure(self) -> str:
         if self.settings.timestamp_format:
@@ -284,10 +382,12 @@ class FileSource:
 
     def _typed(self, stretch: Stretch, timeframe: str) -> pl.DataFrame:
         cells, matched, kind = stretch.cells, stretch.matched, row_kind(timeframe)
-        numbers = {name: read_numbers(cells[matched[name]]) for name in kind.numbers if name in matched}
+        numbers = {name: read_numbers(cells[matched[name]], stretch.decimal) for name in kind.numbers if name in matched}
         others = {name: read(cells[matched[name]]) for names, read in ((kind.texts, read_texts), (kind.flags, read_flags)) for name in names if name in matched}
         symbol, nameless = self._symbols(cells, matched, stretch.origin, stretch.stem)
         defects = [*stretch.marks, nameless, *(unread_numbers(cells[matched[name]], values) for name, values in numbers.items())]
+        if stretch.divisor != 1.0:
+            numbers |= {name: scaled(numbers[name], stretch.divisor) for name in kind.prices if name in numbers}
         whole = pl.DataFrame({"timestamp": stretch.stamps, "row": stretch.rows, "symbol": symbol, "defect": joined(defects), **numbers, **others}).with_columns(
             timeframe=pl.lit(timeframe), source=pl.lit(self.name), origin=pl.lit(stretch.origin)
         )
@@ -300,32 +400,25 @@ class FileSource:
             sentence = f"{matched['symbol']} is empty, expected a symbol: fill the cell"
             nameless = symbol.to_frame().select(pl.when(pl.col("symbol").is_null()).then(pl.lit(sentence)))[:, 0]
             return symbol.fill_null(""), nameless
-        symbol = pl.Series("symbol", [self._symbol_in(stem, origin)], pl.String).new_from_index(0, cells.height)
+        name = symbol_of(stem, self.settings.symbol_from_filename, origin)
+        symbol = pl.Series("symbol", [name], pl.String).new_from_index(0, cells.height)
         return symbol, pl.Series([None], dtype=pl.String).new_from_index(0, cells.height)
 
-    def _symbol_in(self, stem: str, origin: str) -> str:
-        pattern, stem = self.settings.symbol_from_filename, sub(_TICK_PREFIX, "", stem)
-        try:
-            found = search(pattern, stem)
-            symbol = found[1] if found else ""
-        except (PatternError, IndexError):
-            raise ConfigError(f"market.files.symbol_from_filename is '{pattern}': it must be a regular expression with one group, such as ^([A-Z]+)") from None
-        # `Spy_daily` must not become the symbol S, nor `2024-01-31` a symbol: such names were not meant.
-        misread = found is not None and (stem[found.end(1) : found.end(1) + 1].islower() or search(r"^(19|20)\d\d-?[01]\d-?[0-3]\d$", symbol))
-        if not symbol or misread:
-            raise DataError(
-                f"{origin} has no column of symbols, and market.files.symbol_from_filename ('{pattern}') finds none in '{stem}': "
-                "rename the file like AAPL.csv, or set the pattern"
-            )
-        return symbol
-
-    def _remember(self, signature: _Signature, frames: list[pl.DataFrame], notes: list[str]) -> None:
-        self._parsed[signature] = frames, notes
-        while len(self._parsed) > 1 and sum(frame.height for kept, _ in self._parsed.values() for frame in kept) > _REMEMBERED_ROWS:
+    def _remember(self, signature: _Signature, read: list[_Read], notes: list[str]) -> None:
+        self._parsed[signature] = read, notes
+        while len(self._parsed) > 1 and sum(frame.height for kept, _ in self._parsed.values() for frame, _, _ in kept) > _REMEMBERED_ROWS:
             self._parsed.pop(next(iter(self._parsed)))
 
 
-def _signature(path: Path, timeframe: str) -> _Signature:
-    """Changes when the file does."""
-    stat = path.stat()
-    return str(path), stat.st_mtime_ns, stat.st_size, timeframe
+def _ends(stamps: pl.Series) -> tuple[datetime, datetime]:
+    """The first and the last of some instants."""
+    return stamps.min(), stamps.max()  # type: ignore[return-value]
+
+
+def _signature(file: Located, timeframe: str) -> _Signature:
+    """Changes when the file does. Raises DataError when it is gone."""
+    try:
+        stat = file.path.stat()
+    except OSError as error:
+        raise DataError(f"{file.origin} cannot be read ({error.strerror}): put it back, or take it out of market.files") from None
+    return str(file.path), stat.st_mtime_ns, stat.st_size, timeframe

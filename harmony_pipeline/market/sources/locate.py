@@ -3,15 +3,18 @@
 That name (`origin`) never holds a machine's path: it is the file's path below the folder that was named, so that two machines make the same rows.
 """
 
+import errno
 import glob
 import os
 import re
-from collections.abc import Collection, Sequence
+import stat
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import lake_path
+from harmony_pipeline.text import NAME, excerpt
 
 PARQUET = (".parquet", ".pq")
 TEXT = (".csv", ".csv.gz", ".csv.zip", ".zip", ".gz", ".tsv", ".txt")
@@ -42,19 +45,53 @@ def stem_of(name: str) -> str:
 
 
 def expand_path(text: str, base: Path, key: str) -> Path:
-    """`text` as an absolute path, with $NAME and ${NAME} taken from the environment. Raises ConfigError for an undefined one."""
+    """`text` as an absolute path, with $NAME and ${NAME} taken from the environment. Raises ConfigError for one that cannot be a path."""
+    if not text.strip():
+        raise ConfigError(f"{key} holds an empty path: name a file, a folder or a glob, or take it out")
+    if "\x00" in text:
+        raise ConfigError(f"{key} is '{excerpt(text)}', which holds a null character: write the path without it")
     for name in (found[0] or found[1] for found in re.findall(r"\$(?:(\w+)|\{([^}]*)\})", text)):
         if name not in os.environ:
             raise ConfigError(f"{key} is '{text}', but the environment variable {name} is not set: set it, or write the path out")
-    return lake_path(os.path.expandvars(text), base)
+    try:
+        return lake_path(os.path.expandvars(text), base)
+    except (RuntimeError, OSError) as error:  # a loop of links; an unknown home
+        raise DataError(f"{key} has '{excerpt(text)}', which cannot be followed ({excerpt(error)}): correct the path or the link") from None
+
+
+def obstacle(path: Path) -> str | None:
+    """Why `path` is no plain file or folder that can be opened; None where nothing is in the way. A pipe or device is never opened."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a link that leads nowhere" if path.is_symlink() else "not there"
+    except RuntimeError:
+        return "a link that leads back to itself"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link that leads back to itself"
+        return f"not to be reached ({error.strerror})"
+    if stat.S_ISREG(mode):
+        return None if os.access(path, os.R_OK) else "not readable for this user"
+    if stat.S_ISDIR(mode):
+        return None if os.access(path, os.R_OK | os.X_OK) else "a folder that this user may not read"
+    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+    return next((f"{name}, no file" for test, name in kinds if test(mode)), "no plain file")
 
 
 def reference_paths(text: str, base: Path, key: str) -> list[Path]:
     """Files that a setting of reference data means: a file, the tables in a folder, or a glob; sorted, empty when there is none."""
     path = expand_path(text, base, key)
     if path.is_dir():
-        return sorted(each for each in path.iterdir() if each.name.lower().endswith(_FOLDER_TEXT))
-    return [path] if path.is_file() else sorted(Path(each) for each in glob.glob(str(path)))
+        return sorted(each for each in _listed(path, text, key) if each.name.lower().endswith(_FOLDER_TEXT) and obstacle(each) is None)
+    return [path] if path.is_file() else [Path(each) for each in sorted(glob.glob(str(path))) if obstacle(Path(each)) is None]
+
+
+def _listed(folder: Path, text: str, key: str) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{key} has the folder '{excerpt(text)}', which cannot be read ({error.strerror}): let this user read it") from None
 
 
 def find_files(paths: Sequence[str], base: Path, without: Collection[Path], notes: list[str], key: str = "market.files.paths") -> list[Located]:
@@ -77,37 +114,77 @@ def find_files(paths: Sequence[str], base: Path, without: Collection[Path], note
 
 
 def _matches(text: str, path: Path, notes: list[str], key: str) -> list[tuple[Path, Path]]:
-    if path.is_file():
-        return [(_readable(path), path.parent)]
-    if path.is_dir():
-        return _in_folder(text, path, notes, key)
-    if glob.has_magic(str(path)):
-        matched = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
-        if not matched:
-            raise DataError(f"{key} has '{text}', which matches no file: correct the pattern, or put files there")
-        root = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
-        return [(_readable(each), root) for each in matched]
-    raise DataError(f"{key} has '{text}', which does not exist (looked for {path}): correct the path, or put a file there")
+    hindrance = obstacle(path)
+    if hindrance is None:
+        return _in_folder(text, path, notes, key) if path.is_dir() else [(_readable(path), path.parent)]
+    if hindrance == "not there" and glob.has_magic(str(path)):
+        return _in_glob(text, path, notes, key)
+    if hindrance == "not there":
+        raise DataError(f"{key} has '{excerpt(text)}', which does not exist (looked for {path}): correct the path, or put a file there")
+    raise DataError(f"{key} has '{excerpt(text)}', which is {hindrance}: name a plain file or a folder that can be read")
+
+
+def _in_glob(text: str, path: Path, notes: list[str], key: str) -> list[tuple[Path, Path]]:
+    matched = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if not Path(name).is_dir()]
+    files = []
+    for each in matched:
+        if hindrance := obstacle(each):
+            notes.append(_not_read(each.name, hindrance))
+        else:
+            files.append(each)
+    if not files:
+        found = f"which matches no file that can be read ({matched[0].name} is {obstacle(matched[0])})" if matched else "which matches no file"
+        raise DataError(f"{key} has '{excerpt(text)}', {found}: correct the pattern, or put files there")
+    root = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+    return [(_readable(each), root) for each in files]
 
 
 def _in_folder(text: str, folder: Path, notes: list[str], key: str) -> list[tuple[Path, Path]]:
     matched: list[Path] = []
-    strangers: list[Path] = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-        if hidden or not path.is_file():
-            continue
-        (matched if path.name.lower().endswith((*PARQUET, *_FOLDER_TEXT)) else strangers).append(path)
+    strangers: list[str] = []
+    for path in _walk(folder, folder, notes):
+        is_table = path.name.lower().endswith((*PARQUET, *_FOLDER_TEXT))
+        hindrance = obstacle(path)
+        if hindrance is None and is_table:
+            matched.append(path)
+        else:
+            strangers.append(path.name)
+            notes.append(_not_read(path.relative_to(folder).as_posix(), hindrance or "no .csv, .csv.gz, .zip or .parquet"))
     if not matched:
-        there = ", ".join(path.name for path in strangers[:5]) or "nothing"
-        raise DataError(f"{key} has the folder '{text}', which holds no file of bars (there is {there}): Harmony reads .csv, .csv.gz, .zip and .parquet")
-    notes.extend(f"{path.relative_to(folder).as_posix()} was not read: it is no .csv, .csv.gz, .zip or .parquet" for path in strangers)
+        there = ", ".join(excerpt(name, NAME) for name in strangers[:5]) or "nothing"
+        why = f"; {notes[0]}" if notes and not strangers else ""
+        raise DataError(
+            f"{key} has the folder '{excerpt(text)}', which holds no file of bars (there is {there}{why}): Harmony reads .csv, .csv.gz, .zip and .parquet"
+        )
     return [(path, folder) for path in matched]
+
+
+def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[Path]:
+    """Everything below a folder that is no folder, in order; hidden names are left out, and folders that cannot be entered are noted."""
+    folders = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        if not path.is_dir() or obstacle(path) is not None:
+            yield path
+        elif path.is_symlink():
+            notes.append(_not_read(path.relative_to(root).as_posix(), "a link to a folder (name that folder in the settings)"))
+        else:
+            folders.append(path)
+    for path in folders:
+        yield from _walk(path, root, notes)
+
+
+def _not_read(name: str, reason: str) -> str:
+    return f"{excerpt(name)} was not read: it is {reason}"
 
 
 def _readable(path: Path) -> Path:
     if not path.name.lower().endswith((*PARQUET, *TEXT)):
-        raise DataError(f"{path.name} is of an unknown type '{path.suffix}': Harmony reads .csv, .tsv, .txt (also as .gz or .zip) and .parquet; convert it")
+        raise DataError(
+            f"{excerpt(path.name)} is of an unknown type '{excerpt(path.suffix, NAME)}': "
+            "Harmony reads .csv, .tsv, .txt (also as .gz or .zip) and .parquet; convert it"
+        )
     return path
 
 

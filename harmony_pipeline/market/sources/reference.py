@@ -13,10 +13,12 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.listings import CHANGE, DELISTING
-from harmony_pipeline.market.sources.cells import named, read_numbers, read_stamps, stripped
-from harmony_pipeline.market.sources.columns import plain
+from harmony_pipeline.market.sources.cells import named, read_stamps, stripped
+from harmony_pipeline.market.sources.columns import doubled_names, plain
+from harmony_pipeline.market.sources.number_parsing import read_numbers
 from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
+from harmony_pipeline.text import NAME, excerpt, listing
 
 KINDS = ("split", "dividend")
 _NAMES = ("symbol", "security_id", "successor")
@@ -128,12 +130,13 @@ def _cells(path: Path, required: Sequence[str], dtypes: Mapping[str, Any] = UNIV
     known |= {ours: plain(theirs) for ours, theirs in chosen.items()}
     absent = [theirs for theirs in chosen.values() if plain(theirs) not in names]
     if absent:
-        raise DataError(
-            f"{path.name} has no column '{absent[0]}', which [market.files.universe_columns] names; its columns are {', '.join(table.cells.columns)}"
-        )
+        raise DataError(f"{path.name} has no column '{absent[0]}', which [market.files.universe_columns] names; its columns are {listing(table.header)}")
+    twice = [name for name in doubled_names(table.header) if plain(name) in known.values()]
+    if twice:
+        raise DataError(f"{path.name} has more than one column '{excerpt(twice[0], NAME)}': give each column its own name")
     missing = [name for name in required if known[name] not in names]
     if missing:
-        raise DataError(f"{path.name} has no column '{missing[0]}'; its columns are {', '.join(table.cells.columns)}; expected {', '.join(required)}")
+        raise DataError(f"{path.name} has no column '{missing[0]}'; its columns are {listing(table.header)}; expected {', '.join(required)}")
     found = {name: table.cells[names[theirs]] for name, theirs in known.items() if theirs in names}
     return pl.DataFrame({"row": table.rows, **{name: named(cells) if name in _NAMES else stripped(cells) for name, cells in found.items()}})
 
@@ -155,6 +158,6 @@ def _typed(cells: pl.Series, dtype: pl.DataType) -> pl.Series:
 def _refuse(name: str, cells: pl.DataFrame, bad: pl.Series, column: str, expected: str) -> None:
     if bad.any():
         at = int(bad.arg_true()[0])
-        found = "empty" if cells[column][at] is None else f"'{cells[column][at]}'"
+        found = "empty" if cells[column][at] is None else f"'{excerpt(cells[column][at])}'"
         more = f" ({int(bad.sum()) - 1} more rows like it)" if int(bad.sum()) > 1 else ""
         raise DataError(f"{name} row {cells['row'][at]}: {column} is {found}, expected {expected}{more}: correct the row")

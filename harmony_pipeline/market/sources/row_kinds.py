@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES
-from harmony_pipeline.market.sources.columns import BAR_COLUMNS, OPTIONAL_NUMBERS, QUOTE_COLUMNS, REQUIRED_NUMBERS, TRADE_COLUMNS, Columns
+from harmony_pipeline.market.sources.columns import BAR_COLUMNS, OPTIONAL_NUMBERS, PRICES, QUOTE_COLUMNS, REQUIRED_NUMBERS, TRADE_COLUMNS, Columns
 from harmony_pipeline.schemas import QUOTE_TICKS, TEXT, TRADE_TICKS
 
 QUOTE, TRADE = "quote", "trade"
@@ -24,13 +24,23 @@ class RowKind:
     flags: tuple[str, ...]
     dtypes: Mapping[str, Any]
     order: tuple[str, ...]
+    prices: tuple[str, ...]
+    """the numbers that a fixed-point scale applies to"""
 
 
-_BARS = RowKind(BAR_COLUMNS, (*REQUIRED_NUMBERS, *OPTIONAL_NUMBERS), (), (), SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER)
+_BARS = RowKind(BAR_COLUMNS, (*REQUIRED_NUMBERS, *OPTIONAL_NUMBERS), (), (), SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, (*PRICES, "vwap"))
 _TICKS = {
-    QUOTE: RowKind(QUOTE_COLUMNS, ("bid", "bid_size", "ask", "ask_size"), ("conditions",), (), {**SOURCE_QUOTE_DTYPES, "defect": TEXT}, QUOTE_TICKS.key),
+    QUOTE: RowKind(
+        QUOTE_COLUMNS, ("bid", "bid_size", "ask", "ask_size"), ("conditions",), (), {**SOURCE_QUOTE_DTYPES, "defect": TEXT}, QUOTE_TICKS.key, ("bid", "ask")
+    ),
     TRADE: RowKind(
-        TRADE_COLUMNS, ("price", "size"), ("exchange", "conditions", "trade_id"), ("suspicious",), {**SOURCE_TRADE_DTYPES, "defect": TEXT}, TRADE_TICKS.key
+        TRADE_COLUMNS,
+        ("price", "size"),
+        ("exchange", "conditions", "trade_id"),
+        ("suspicious",),
+        {**SOURCE_TRADE_DTYPES, "defect": TEXT},
+        TRADE_TICKS.key,
+        ("price",),
     ),
 }
 

@@ -7,7 +7,9 @@ from datetime import datetime
 import polars as pl
 
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
-from harmony_pipeline.market.sources.cells import named, stripped
+from harmony_pipeline.market.sources.cells import named
+from harmony_pipeline.market.sources.number_parsing import Decimal, written_numbers
+from harmony_pipeline.text import NAME, excerpt, excerpts
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Stretch:
     rows: pl.Series
     origin: str
     stem: str
+    divisor: float = 1.0
+    """units of the written prices in one of ours"""
+    decimal: Decimal = "auto"
 
     def only(self, wanted: pl.Series) -> "Stretch":
         """The rows where `wanted` is true."""
@@ -69,8 +74,8 @@ def unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
     """The sentence about every cell that holds something which is no number."""
     if values.null_count() == found.null_count():
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(found))
-    text = stripped(found.cast(pl.String))
-    sentence = pl.format(f"{found.name} is {{}}, expected a number: correct the cell", quoted(text.alias("found")))
+    text = written_numbers(found)
+    sentence = pl.format("{} is {}, expected a number: correct the cell", pl.lit(excerpt(found.name, NAME)), quoted(text.alias("found")))
     table = pl.DataFrame({"found": text, "value": values})
     return table.select(pl.when(pl.col("value").is_null() & pl.col("found").is_not_null()).then(sentence))[:, 0]
 
@@ -78,4 +83,4 @@ def unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
 def quoted(found: pl.Series) -> pl.Expr:
     """The text in column `found` in quotes, for a sentence."""
     text = pl.col("found").cast(pl.String)
-    return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(pl.format("'{}'", text.str.slice(0, 80)))
+    return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(pl.format("'{}'", excerpts(text)))

@@ -1,123 +1,248 @@
 """Text files as tables of text, with the line number of every row, so that any complaint can point at its line.
 
-CSV, TSV and their cousins with `;` or `|`, plain, gzipped or zipped (a zip may hold many). The law: no row is lost and none is bent. A
-line with more fields than the header is kept and marked, because its values may have slid into the wrong columns.
+CSV, TSV and their cousins with `;` or `|`, plain, gzipped or zipped (a zip may hold many). No row is lost and none is bent. A line with
+more fields than the header, an unclosed quote, or far too many characters is kept and marked, and costs no other line.
 """
 
 import csv
-import gzip
 import io
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.locate import stem_of
+from harmony_pipeline.market.sources.unpacking import TextLimits, unpack
+from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide, wide_layout
+from harmony_pipeline.text import excerpt
 
 _DELIMITERS = (",", ";", "\t", "|")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_LONGEST_LINE = 1 << 20  # bytes of a header, or of a row that is read
+_LONGEST_BENT_LINE = 4096  # characters kept of a row that is not
+_MOST_QUOTED_LINES = 20  # lines that one quoted field may go over
+_BLOCK = 50_000  # lines that are lists of fields at a time
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """The cells of one file, all text; `rows` are line numbers (the header is line 1), `bent` says what is wrong with a line as a whole."""
+    """The cells of one file, all text; `rows` are line numbers (the header is line 1), `bent` says what is wrong with a line as a whole.
+
+    `header` has the names as they stand in the file, of which `cells` numbers the repeated ones.
+    """
 
     origin: str
     stem: str
     cells: pl.DataFrame
     rows: pl.Series
     bent: pl.Series
+    header: tuple[str, ...] = ()
+    delimiter: str = ","
+    note: str | None = None
 
 
-def read_text_tables(path: Path, origin: str) -> Iterator[TextTable]:
-    """The tables in a text file: one, or one a member of a zip. An empty file gives a table without columns. Raises DataError."""
-    data = path.read_bytes()
-    if data[:4] == b"PK\x03\x04" or path.suffix.lower() == ".zip":
-        yield from _read_zip(data, path, origin)
-        return
-    if data[:2] == b"\x1f\x8b" or path.suffix.lower() == ".gz":
-        try:
-            data = gzip.decompress(data) if data else data
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{origin} is not a whole gzip file ({error}): fetch it again") from None
-    yield parse_text(data, origin, stem_of(path.name))
+def read_text_tables(path: Path, origin: str, limits: TextLimits | None = None) -> Iterator[TextTable]:
+    """The tables in a text file: one, or several. An empty file gives a table without columns. Raises DataError."""
+    for each in unpack(path, origin, limits or TextLimits()):
+        yield from parse_text(each.data, each.origin, each.stem)
 
 
-def _read_zip(data: bytes, path: Path, origin: str) -> Iterator[TextTable]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = sorted(name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX"))
-            contents = [(name, archive.read(name)) for name in members]
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{origin} is not a whole zip file that can be opened ({error}): fetch it again") from None
-    if not contents:
-        raise DataError(f"{origin} is a zip file with nothing in it: fetch it again, or take it out of the folder")
-    for name, content in contents:
-        alone = len(contents) == 1
-        yield parse_text(content, origin if alone else f"{origin}/{name}", stem_of(path.name if alone else name))
-
-
-def parse_text(data: bytes, origin: str, stem: str) -> TextTable:
-    """`data` as a table; the first line that is not blank is the header."""
-    if data[:2] in _UTF16:
-        data = data.decode("utf-16", errors="replace").encode()
-    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"\xef\xbf\xbd")
-    blank = len(data) - len(data.lstrip(b"\r\n"))
+def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
+    """`data` as a table; the first line that is not blank is the header. A table of several symbols side by side becomes one for each."""
+    data = _plain_lines(data)
+    blank = len(data) - len(data.lstrip(b"\n"))
     above = data[:blank].count(b"\n")
     data = data[blank:]
     if not data.strip():
-        return TextTable(origin, stem, pl.DataFrame(), pl.Series("row", [], pl.Int64), pl.Series("bent", [], pl.String))
-    delimiter = _delimiter(data.split(b"\n", 1)[0].decode("utf-8", errors="replace"))
-    cells = _parse_fast(data, delimiter)
-    if cells is None:
-        return _parse_exactly(data, delimiter, above, origin, stem)
-    rows = pl.int_range(above + 2, above + 2 + cells.height, dtype=pl.Int64, eager=True).alias("row")
-    return _without_blank_lines(TextTable(origin, stem, cells, rows, pl.Series("bent", [None], pl.String).new_from_index(0, cells.height)))
+        return [TextTable(origin, stem, pl.DataFrame(), pl.Series("row", [], pl.Int64), pl.Series("bent", [], pl.String))]
+    if data.find(b"\n", 0, _LONGEST_LINE) < 0 and len(data) > _LONGEST_LINE:
+        raise DataError(f"{origin} has a first line of more than {_LONGEST_LINE:,} bytes, expected column names: fetch it again")
+    heads = [line.decode("utf-8", errors="replace") for line in data[: HEADER_LINES * _LONGEST_LINE].split(b"\n", HEADER_LINES)[:HEADER_LINES]]
+    delimiter = max(_DELIMITERS, key=heads[0].count)
+    header = _header_fields(heads[0], delimiter, origin)
+    if layout := wide_layout(header, [line.split(delimiter) for line in heads[1:]]):
+        return _wide_tables(data, layout, delimiter, above, origin, stem)
+    names = _column_names(header)
+    lines = _Lines(data, tuple(names), delimiter, above, 1)
+    cells, rows, bent = lines.parse()
+    return [TextTable(origin, stem, *_without_blank_lines(cells, rows, bent), tuple(header), delimiter)]
 
 
-def _delimiter(header: str) -> str:
-    return max(_DELIMITERS, key=header.count)
+def _plain_lines(data: bytes) -> bytes:
+    r"""UTF-8 with `\\n` at the end of lines, whoever wrote it."""
+    if data[:2] in _UTF16:
+        data = data.decode("utf-16", errors="replace").encode()
+    elif data[1:2] == b"\x00" and data[:400:2].isascii() and data[1:400:2].count(0) == len(data[1:400:2]):
+        data = data.decode("utf-16-le", errors="replace").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\x00" in data:
+        data = data.replace(b"\x00", b"\xef\xbf\xbd")
+    if b"\r" in data:
+        data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data
 
 
-def _parse_fast(data: bytes, delimiter: str) -> pl.DataFrame | None:
-    """None when the file needs the exact parser: fields left over, a stray quote, or line breaks inside quotes."""
+def _header_fields(line: str, delimiter: str, origin: str) -> list[str]:
     try:
-        cells = pl.read_csv(io.BytesIO(data), separator=delimiter, infer_schema=False, encoding="utf8-lossy")
-    except pl.exceptions.PolarsError:
+        fields = next(csv.reader([line], delimiter=delimiter, strict=True))
+    except (csv.Error, StopIteration) as error:
+        raise DataError(f"{origin} has a first line that cannot be read as column names ({error}): '{excerpt(line)}'; correct the line") from None
+    return [name or f"column {at}" for at, name in enumerate(fields, 1)]
+
+
+def _column_names(header: Sequence[str]) -> list[str]:
+    """The names, each once: a repeated one gets its place."""
+    seen: set[str] = set()
+    names = []
+    for at, name in enumerate(header, 1):
+        unique = name if name not in seen else f"{name} ({at})"
+        while unique in seen:
+            unique += "'"
+        seen.add(unique)
+        names.append(unique)
+    return names
+
+
+def _wide_tables(data: bytes, layout: Wide, delimiter: str, above: int, origin: str, stem: str) -> list[TextTable]:
+    lines = _Lines(data, tuple(f"column {at}" for at in range(layout.width)), delimiter, above, HEADER_LINES)
+    cells, rows, bent = lines.parse()
+    tables = []
+    for symbol, columns in layout.columns.items():
+        names = _column_names([name for name, _ in columns])
+        values = {name: cells.to_series(at) for name, (_, at) in zip(names, columns, strict=True)}
+        filled = _filled(pl.DataFrame(values)) if values else pl.Series("filled", [False]).new_from_index(0, cells.height)
+        stamps = {name: cells.to_series(0) for name in layout.stamp_names}
+        own = pl.DataFrame({**stamps, layout.symbol_name: pl.Series([symbol]).new_from_index(0, cells.height), **values})
+        kept = filled | bent.is_not_null()
+        header = (*layout.stamp_names, layout.symbol_name, *(name for name, _ in columns))
+        tables.append(TextTable(origin, stem, own.filter(kept), rows.filter(kept), bent.filter(kept), header, delimiter, layout.note(origin)))
+    return tables
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+_Parsed = tuple[pl.DataFrame, pl.Series, pl.Series]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a file below its `skipped` lines of header; `above` lines stood before those."""
+
+    data: bytes
+    names: tuple[str, ...]
+    delimiter: str
+    above: int
+    skipped: int
+
+    def parse(self) -> _Parsed:
+        """Cells, line numbers, and what is wrong with whole lines."""
+        cells = None if _has_long_line(self.data) else self._fast()
+        if cells is None:
+            return self._exact()
+        first = self.above + self.skipped + 1
+        rows = pl.int_range(first, first + cells.height, dtype=pl.Int64, eager=True).alias("row")
+        return cells, rows, pl.Series("bent", [None], pl.String).new_from_index(0, cells.height)
+
+    def _fast(self) -> pl.DataFrame | None:
+        """None when the file needs the exact parser: fields left over, a stray quote, or line breaks inside quotes."""
+        quotes = self.data.count(b'"')
+        if quotes % 2:
+            return None
+        lines = self.data.count(b"\n") + (not self.data.endswith(b"\n"))
+        if lines == self.skipped:
+            return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
+        try:
+            cells = pl.read_csv(
+                io.BytesIO(self.data),
+                separator=self.delimiter,
+                schema=dict.fromkeys(self.names, pl.String),
+                has_header=False,
+                skip_lines=self.skipped,
+                quote_char='"' if quotes else None,
+                encoding="utf8-lossy",
+            )
+        except pl.exceptions.PolarsError:
+            return None
+        return cells if cells.height + self.skipped == lines else None
+
+    def _exact(self) -> _Parsed:
+        """Line by line: ten times slower, and only for files that the fast way cannot place."""
+        lines = self.data.decode("utf-8", errors="replace").removesuffix("\n").split("\n")[self.skipped :]
+        records = self._records(lines)
+        schema = {"row": pl.Int64, "bent": pl.String, **{f"cell {at}": pl.String for at in range(len(self.names))}}
+        blocks = [pl.DataFrame(schema=schema)]
+        while block := list(islice(records, _BLOCK)):
+            blocks.append(pl.DataFrame(block, schema=schema, orient="row"))
+        table = pl.concat(blocks)
+        cells = table.select(pl.nth(at + 2).alias(name) for at, name in enumerate(self.names))
+        return cells, table["row"], table["bent"]
+
+    def _records(self, lines: list[str]) -> Iterator[list[object]]:
+        width, at = len(self.names), 0
+        while at < len(lines):
+            line, used, bent = lines[at], 1, None
+            if len(line) > _LONGEST_LINE:
+                bent = f"the line has {len(line):,} characters: correct it"
+                fields = line[:_LONGEST_BENT_LINE].split(self.delimiter)[:width]
+            elif '"' not in line:
+                fields = line.split(self.delimiter)
+            else:
+                quoted, used = self._quoted(lines, at)
+                fields = quoted or line.split(self.delimiter)
+                bent = None if quoted else f"the line has a quote that is not closed ('{excerpt(line)}'): take it out"
+            if bent is None and len(fields) > width:
+                bent = f"the line has {len(fields)} fields, expected {width}: quote a value that holds the separator '{self.delimiter}'"
+            filled = [field or None for field in fields[:width]]
+            yield [self.above + self.skipped + at + 1, bent, *filled, *[None] * (width - len(filled))]
+            at += used
+
+    def _quoted(self, lines: list[str], at: int) -> tuple[list[str] | None, int]:
+        """The fields of a record that begins at a line with quotes, and its number of lines; no fields when its quotes do not close.
+
+        A record goes on over the next line only where that is no row by itself, so that a stray quote never swallows rows.
+        """
+        width, record = len(self.names), lines[at]
+        for used in range(1, _MOST_QUOTED_LINES + 1):
+            if record.count('"') % 2 == 0:
+                fields = _strict_fields(record, self.delimiter)
+                fits = fields is not None and (used == 1 or len(fields) == width)
+                return (fields, used) if fits else (None, 1)
+            following = lines[at + used] if at + used < len(lines) else None
+            if following is None or following.count(self.delimiter) + 1 == width:
+                break
+            record += "\n" + following
+        return None, 1
+
+
+def _strict_fields(record: str, delimiter: str) -> list[str] | None:
+    try:
+        return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=True))
+    except (csv.Error, StopIteration):
         return None
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    return cells if cells.height + 1 == lines else None
 
 
-def _parse_exactly(data: bytes, delimiter: str, above: int, origin: str, stem: str) -> TextTable:
-    """Line by line with the standard library: ten times slower, and only for files that the fast way cannot place."""
-    reader = csv.reader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""), delimiter=delimiter)
-    try:
-        header = [name or f"column {at}" for at, name in enumerate(next(reader), 1)]
-        lines, rows, bent, before = [], [], [], reader.line_num
-        for fields in reader:
-            lines.append([*fields, *[None] * (len(header) - len(fields))][: len(header)])
-            rows.append(above + before + 1)
-            extra = len(fields) > len(header)
-            bent.append(f"the line has {len(fields)} fields, expected {len(header)}: quote a value that holds the separator '{delimiter}'" if extra else None)
-            before = reader.line_num
-    except csv.Error as error:
-        raise DataError(
-            f"{origin} line {above + reader.line_num} cannot be read as a table ({error}): correct the line, or convert the file to plain CSV"
-        ) from None
-    names = [name if header.index(name) == at else f"{name} ({at + 1})" for at, name in enumerate(header)]
-    cells = pl.DataFrame(lines, schema=dict.fromkeys(names, pl.String), orient="row")
-    return _without_blank_lines(TextTable(origin, stem, cells, pl.Series("row", rows, pl.Int64), pl.Series("bent", bent, pl.String)))
+def _has_long_line(data: bytes) -> bool:
+    """Whether a line is longer than _LONGEST_LINE; it looks at one place in so many bytes."""
+    at = 0
+    while len(data) - at > _LONGEST_LINE:
+        end = data.rfind(b"\n", at, at + _LONGEST_LINE + 1)
+        if end < at:
+            return True
+        at = end + 1
+    return False
 
 
-def _without_blank_lines(table: TextTable) -> TextTable:
+def _filled(cells: pl.DataFrame) -> pl.Series:
+    """Whether each line has any text in `cells`."""
+    return cells.select(pl.any_horizontal(pl.all().str.strip_chars().str.len_bytes().fill_null(0) > 0)).to_series()
+
+
+def _without_blank_lines(cells: pl.DataFrame, rows: pl.Series, bent: pl.Series) -> _Parsed:
     """Lines without any text are no rows (spreadsheets end files with `,,,,`)."""
-    first = table.cells.columns[0]
-    if not table.cells[first].null_count() and not (table.cells[first].str.strip_chars().str.len_bytes() == 0).any():
-        return table  # a blank line has nothing in its first cell: the usual file is done after one look
-    filled = table.cells.select(pl.any_horizontal(pl.all().str.strip_chars().str.len_bytes().fill_null(0) > 0)).to_series()
-    return TextTable(table.origin, table.stem, table.cells.filter(filled), table.rows.filter(filled), table.bent.filter(filled))
+    first = cells[cells.columns[0]]
+    if not first.null_count() and not (first.str.strip_chars().str.len_bytes() == 0).any():
+        return cells, rows, bent  # a blank line has nothing in its first cell: the usual file is done after one look
+    filled = _filled(cells) | bent.is_not_null()
+    return cells.filter(filled), rows.filter(filled), bent.filter(filled)
