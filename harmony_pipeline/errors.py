@@ -13,9 +13,14 @@ HarmonyError
 Expected outcomes (a risk refusal, a failed promotion, a quarantined row) are values with reasons, not exceptions.
 """
 
+from harmony_pipeline.text import message
+
 
 class HarmonyError(Exception):
-    """Anything that Harmony refuses to do; the text is one line that a person can act on."""
+    """Anything that Harmony refuses to do; the text is one line that a person can act on, without control characters of foreign text."""
+
+    def __str__(self) -> str:
+        return message(super().__str__())
 
 
 class ConfigError(HarmonyError):

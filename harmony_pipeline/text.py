@@ -8,11 +8,10 @@ characters that a terminal obeys. Every message passes them through `excerpt` (o
 import re
 from collections.abc import Iterable
 
-import polars as pl
-
 CELL, NAME, LINE = 80, 40, 200  # characters shown of a cell, of a name, of any other text
-_CONTROL = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]"
-_CONTROL_PATTERN = re.compile(_CONTROL)
+_MESSAGE = 4_000  # characters of a whole message
+CONTROL = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]"
+_CONTROL_PATTERN = re.compile(CONTROL)
 
 
 def escaped(text: str) -> str:
@@ -25,15 +24,6 @@ def excerpt(text: object, most: int = CELL) -> str:
     whole = str(text)
     more = f"... ({len(whole):,} characters)" if len(whole) > most else ""
     return escaped(whole[:most]) + more
-
-
-def excerpts(cells: pl.Expr, most: int = CELL) -> pl.Expr:
-    """`excerpt` of a column; a control character shows as `?`."""
-    text = cells.cast(pl.String)
-    head = text.str.slice(0, most).str.replace_all(_CONTROL, "?")
-    length = text.str.len_chars()
-    more = pl.format("... ({} characters)", length)
-    return pl.when(length > most).then(pl.concat_str(head, more)).otherwise(head)
 
 
 def listing(names: Iterable[str], most: int = 12) -> str:
@@ -52,6 +42,12 @@ def printable(text: object, limit: int = LINE) -> str:
     whole = str(text)
     more = len(whole) - limit
     return escaped(whole[:limit]) + (f"... ({more} more characters)" if more > 0 else "")
+
+
+def message(text: str) -> str:
+    """A whole message for a terminal: escaped but for its line breaks, and not without end."""
+    lines = (escaped(line) for line in text[:_MESSAGE].split("\n"))
+    return "\n".join(lines) + ("..." if len(text) > _MESSAGE else "")
 
 
 def one_line(text: str) -> str:

@@ -245,6 +245,12 @@ class MarketSettings(Part):
     ticks: TickSettings = TickSettings()
     partitions: PartitionSettings = PartitionSettings()
 
+    @model_validator(mode="after")
+    def _symbols_have_names(self) -> Self:
+        if any(not symbol.strip() for symbol in self.symbols):
+            raise ValueError("symbols holds an empty name: take it out; no symbols at all means every symbol that the source has")
+        return self
+
 
 def lake_path(text: str, base: Path) -> Path:
     """`text` as an absolute path, relative ones taken from the folder of the settings file."""

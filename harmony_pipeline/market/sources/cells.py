@@ -57,7 +57,7 @@ _CLOCKS = ("", " %H:%M:%S%.f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 _CLEAR_MAJORITY = 20  # dates of one order for each one that contradicts it
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
 _EARLIEST, _LATEST = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC), datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC)
-_ZERO_DAY = datetime(1970, 1, 1, tzinfo=UTC).date()
+_ZERO_DAY, _ZERO_DAY_END = datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, 23, 59, 59, 999_999, tzinfo=UTC)
 _FIRST_DAY, _LAST_DAY = -100_000, 100_000  # days from 1970: microseconds hold these in any zone
 _MOST_OFFSET_MINUTES = 14 * 60
 _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = 10**11, 10**14, 10**17
@@ -149,18 +149,22 @@ def representable(cells: pl.Series) -> pl.Series:
     """Typed times without those that would overflow in microseconds, whatever their unit."""
     unit = cells.dtype.time_unit if isinstance(cells.dtype, pl.Datetime) else "d"
     each_day = {"d": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[unit or "us"]
-    days = pl.Series("days", cells.to_physical()) // each_day
-    outside = ~days.is_between(_FIRST_DAY, _LAST_DAY)
-    return cells.to_frame("cell").select(pl.when(~outside).then("cell"))["cell"].alias(cells.name) if outside.any() else cells
+    number = cells.to_physical()
+    first, last = _FIRST_DAY * each_day, (_LAST_DAY + 1) * each_day - 1
+    if (number.min() or 0) >= first and (number.max() or 0) <= last:  # type: ignore[operator]
+        return cells
+    table = pl.DataFrame({"cell": cells, "number": number})
+    return table.select(pl.when(pl.col("number").is_between(first, last)).then("cell"))["cell"].alias(cells.name)
 
 
 def _believable(stamps: Stamps, latest: datetime) -> Stamps:
     """`stamps` without those at which nothing can have traded."""
-    instant = pl.col("instant")
-    outside = ~instant.is_between(_EARLIEST, latest) | (instant.dt.date() == _ZERO_DAY)
-    table = pl.DataFrame({"instant": stamps.instant, "written": stamps.written})
-    if not table.select(outside.any()).item():
+    first, last = stamps.instant.min(), stamps.instant.max()
+    if first is None or (first > _ZERO_DAY_END and last <= latest):  # type: ignore[operator]
         return stamps
+    instant = pl.col("instant")
+    outside = ~instant.is_between(_EARLIEST, latest) | instant.is_between(_ZERO_DAY, _ZERO_DAY_END)
+    table = pl.DataFrame({"instant": stamps.instant, "written": stamps.written})
     kept = table.select(pl.when(~outside).then("instant").alias("instant"), pl.when(~outside).then("written").alias("written"))
     return Stamps(kept["instant"], kept["written"])
 

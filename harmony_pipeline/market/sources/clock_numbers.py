@@ -5,11 +5,14 @@ column as a whole decides, or nobody does: a number that could also count second
 midnight is null, never guessed.
 """
 
+from collections.abc import Collection
+
 import polars as pl
 
 _WIDTHS = (4, 6, 9)  # HHMM, HHMMSS, HHMMSSmmm
 _DAY = {4: 1_440, 6: 86_400, 9: 86_400_000}  # the same widths as a count since midnight
 _STEP = {4: 1, 6: 60, 9: 60_000}  # one minute in that count
+_CLOCK = r"^\s*\d{1,2}:[0-5]\d(?::[0-5]\d)?(?:\.\d+)?\s*$"
 _DATE_AND_NUMBER = r"^(\d{8})[ T;_](\d{1,9})$"
 
 
@@ -38,6 +41,17 @@ def with_clock_texts(text: pl.Series) -> pl.Series:
     whole = pl.concat_str(date, pl.lit(" "), "read")  # null where the time is
     chosen = pl.when(pl.col("number").is_null()).then("text").otherwise(whole)
     return table.select(chosen.alias(text.name)).to_series()
+
+
+def clock_column(cells: pl.DataFrame, taken: Collection[str]) -> str | None:
+    """The first column of text, not among `taken`, whose cells all are times of day like 09:30."""
+    for column in cells.iter_columns():
+        if column.name in taken or column.dtype != pl.String:
+            continue
+        text = column.drop_nulls()
+        if len(text) and text.str.contains(_CLOCK).all():
+            return column.name
+    return None
 
 
 def _read_digits(digits: pl.Series, known_width: int | None) -> pl.Series:

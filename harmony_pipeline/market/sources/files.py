@@ -20,7 +20,7 @@ from harmony_pipeline.market.sources.accounts import FileAccount, shared_names
 from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, Request
 from harmony_pipeline.market.sources.cells import Stamps, cell_texts, read_flags, read_stamps, read_texts, representable
-from harmony_pipeline.market.sources.clock_numbers import clock_texts
+from harmony_pipeline.market.sources.clock_numbers import clock_column, clock_texts
 from harmony_pipeline.market.sources.columns import CLOCK, doubled_names, match_columns
 from harmony_pipeline.market.sources.locate import Located, expand_path, find_files, obstacle, reference_paths
 from harmony_pipeline.market.sources.number_parsing import decimal_of, read_numbers
@@ -274,9 +274,25 @@ class FileSource:
         divisor = self._divisor(prices, table.header, table.origin, notes)
         decimal = self.settings.decimal if self.settings.decimal != "auto" else decimal_of(prices.get_columns(), table.delimiter)
         stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin)
+        self._refuse_hidden_clock(table, matched, stamps, timeframe)
         stretch = Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem, divisor, decimal)
         symbol = None if "symbol" in matched else symbol_of(table.stem, self.settings.symbol_from_filename, table.origin)
         return self._typed(stretch, timeframe), table.origin, symbol
+
+    def _refuse_hidden_clock(self, table: TextTable, matched: dict[str, str], stamps: pl.Series, timeframe: str) -> None:
+        """Intraday rows that all stand at midnight beside a column of times of day are half read: say which column is the other half."""
+        if CLOCK in matched or TIMEFRAME_MINUTES.get(timeframe, 0) >= TIMEFRAME_MINUTES["1Day"]:
+            return
+        midnight = pl.time(0)
+        local = pl.col("timestamp").dt.convert_time_zone(self.settings.timezone).dt.time()
+        if not stamps.to_frame("timestamp").select((local == midnight).all()).item():
+            return
+        if clock := clock_column(table.cells, list(matched.values())):
+            date = excerpt(matched["timestamp"], NAME)
+            raise DataError(
+                f"{table.origin} has only dates in '{date}' and times of day in '{excerpt(clock, NAME)}': "
+                f'set under [market.files.columns] clock = "{excerpt(clock, NAME)}"'
+            )
 
     def _divisor(self, prices: pl.DataFrame, names: Sequence[str], origin: str, notes: list[str]) -> float:
         if self.settings.price_scale is not None:

@@ -45,7 +45,7 @@ def stem_of(name: str) -> str:
 
 
 def expand_path(text: str, base: Path, key: str) -> Path:
-    """`text` as an absolute path, with $NAME and ${NAME} taken from the environment. Raises ConfigError for one that cannot be a path."""
+    """`text` as an absolute path, with $NAME and ${NAME} taken from the environment; a link at its end is kept. Raises ConfigError for one that cannot be a path."""
     if not text.strip():
         raise ConfigError(f"{key} holds an empty path: name a file, a folder or a glob, or take it out")
     if "\x00" in text:
@@ -54,7 +54,8 @@ def expand_path(text: str, base: Path, key: str) -> Path:
         if name not in os.environ:
             raise ConfigError(f"{key} is '{text}', but the environment variable {name} is not set: set it, or write the path out")
     try:
-        return lake_path(os.path.expandvars(text), base)
+        path = lake_path(".", base) / Path(os.path.expandvars(text)).expanduser()
+        return path.resolve() if path.name in {"", "..", "."} else path.parent.resolve() / path.name
     except (RuntimeError, OSError) as error:  # a loop of links; an unknown home
         raise DataError(f"{key} has '{excerpt(text)}', which cannot be followed ({excerpt(error)}): correct the path or the link") from None
 

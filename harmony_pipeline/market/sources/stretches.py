@@ -9,7 +9,7 @@ import polars as pl
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
 from harmony_pipeline.market.sources.cells import named
 from harmony_pipeline.market.sources.number_parsing import Decimal, written_numbers
-from harmony_pipeline.text import NAME, excerpt, excerpts
+from harmony_pipeline.text import CELL, CONTROL, NAME, excerpt
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,9 @@ def unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
 
 
 def quoted(found: pl.Series) -> pl.Expr:
-    """The text in column `found` in quotes, for a sentence."""
+    """The text in column `found` in quotes, for a sentence: its beginning, with `?` for control characters."""
     text = pl.col("found").cast(pl.String)
-    return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(pl.format("'{}'", excerpts(text)))
+    head = text.str.slice(0, CELL).str.replace_all(CONTROL, "?")
+    length = text.str.len_chars()
+    shown = pl.when(length > CELL).then(pl.format("'{}... ({} characters)'", head, length)).otherwise(pl.format("'{}'", head))
+    return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(shown)

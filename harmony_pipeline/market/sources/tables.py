@@ -190,7 +190,7 @@ class _Lines:
                 fields = line.split(self.delimiter)
             else:
                 quoted, used = self._quoted(lines, at)
-                fields = quoted or line.split(self.delimiter)
+                fields = quoted or line.replace('"', "").split(self.delimiter)
                 bent = None if quoted else f"the line has a quote that is not closed ('{excerpt(line)}'): take it out"
             if bent is None and len(fields) > width:
                 bent = f"the line has {len(fields)} fields, expected {width}: quote a value that holds the separator '{self.delimiter}'"

@@ -190,3 +190,11 @@ def test_typed_dates_and_times_of_day_make_one_stamp(tmp_path: Path) -> None:
     for time in (pl.Series([93000, 160000]), pl.Series(["09:30", "16:00"]), (pl.Series([34_200, 57_600]) * 1_000_000_000).cast(pl.Time)):
         pl.DataFrame({"date": dates, "time": time, **prices}).write_parquet(tmp_path / "AAA.parquet")
         assert read(tmp_path)["timestamp"].to_list() == [utc(2024, 1, 2, 9, 30), datetime(2024, 1, 2, 16, tzinfo=UTC)]
+
+
+def test_dates_beside_an_unknown_column_of_times_are_refused_with_the_setting(tmp_path: Path) -> None:
+    write(tmp_path / "AAA.csv", "date,when,open,high,low,close,volume", "2024-01-02,09:30,1,1,1,1,5", "2024-01-02,9:31:00,1,1,1,1,5")
+    with pytest.raises(DataError, match=r"only dates in 'date' and times of day in 'when': set under \[market\.files\.columns\] clock = \"when\""):
+        read(tmp_path)
+    assert read(tmp_path, columns={"clock": "when"})["timestamp"].to_list() == [utc(2024, 1, 2, 9, 30), utc(2024, 1, 2, 9, 31)]
+    assert read(tmp_path, timeframe="1Day").height == 2
