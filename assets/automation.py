@@ -15,7 +15,7 @@ from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.workspace import Workspace
 
-INGEST = ("raw_bars", "corporate_actions", "universe", "listings", "bars", "quarantine", "quality_warnings", "daily_summary", "gaps")
+INGEST = ("raw_bars", "corporate_actions", "universe", "listings", "bars", "quarantine", "quality_warnings", "daily_summary", "instruments", "gaps")
 MARKET_AND_RESEARCH = (*INGEST, "features", "regimes", "signals", "labels")
 _SCAN_AFTER = timedelta(minutes=3)  # what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
 

@@ -15,7 +15,10 @@ ALL = dg.AllPartitionMapping()
 def backtest_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The backtests and robustness groups, cut by strategy."""
     by_strategy: dict[str, Any] = {"partitions_def": partitions.strategies, "backfill_policy": dg.BackfillPolicy.single_run(), "kinds": {"parquet"}}
-    inputs = [dg.AssetDep(name, partition_mapping=ALL) for name in ("bars", "signals", "predictions")] + [dg.AssetDep("corporate_actions")]
+    inputs = [dg.AssetDep(name, partition_mapping=ALL) for name in ("bars", "signals", "predictions")] + [
+        dg.AssetDep("corporate_actions"),
+        dg.AssetDep("instruments"),
+    ]
 
     @dg.asset(**by_strategy, group_name="backtests", deps=inputs)
     def backtest(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:

@@ -8,6 +8,7 @@ from assets.partitions import Partitions, trading_periods
 from assets.show import each_materialized, materialized
 from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import ingest, market
+from harmony_pipeline.stages import instruments as terms
 from harmony_pipeline.stages.workspace import Workspace
 
 GROUP = "market"
@@ -71,4 +72,9 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """Regular bars that the calendar expects and the lake lacks, with what they probably are."""
         return materialized(context, work, absent.gaps(work, trading_periods(context, work)))
 
-    return [raw_bars, corporate_actions, universe, listings, bars, daily_summary, gaps]
+    @dg.asset(group_name=GROUP, deps=["bars", "daily_summary"], kinds={"parquet"})
+    def instruments(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+        """Tick, lot, multiplier and the other terms that each symbol is traded by, from when on, and where they come from."""
+        return materialized(terms.instruments(work))
+
+    return [raw_bars, corporate_actions, universe, listings, bars, daily_summary, instruments, gaps]

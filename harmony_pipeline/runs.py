@@ -30,7 +30,7 @@ from harmony_pipeline.stages import market
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 
-INGEST = ("corporate_actions", "universe", "listings", "raw_bars", "bars", "quarantine", "quality_warnings", "daily_summary", "gaps")
+INGEST = ("corporate_actions", "universe", "listings", "raw_bars", "bars", "quarantine", "quality_warnings", "daily_summary", "instruments", "gaps")
 RESEARCH = ("features", "regimes", "signals", "labels")
 MODELS = ("model", "predictions")
 BACKTESTS = ("backtest", "parameter_sensitivity", "monte_carlo", "overfitting", "regime_stability")

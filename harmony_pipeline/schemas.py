@@ -536,6 +536,7 @@ BACKTESTS = Table(
         "end": Column(TIME),
         "initial_cash": Column(REAL),
         "participation": Column(REAL, "largest part of a bar's volume"),
+        "zero_volume": Column(TEXT, "an order at a bar without volume: auto (by the instrument), fill or refuse", True),
         **{name: Column(REAL, _METRIC_NOTES.get(name, ""), True) for name in METRICS},
     },
 )
@@ -643,6 +644,32 @@ LISTINGS = Table(
         "reason": Column(TEXT, "listed, appeared, known, symbol_change or delisting"),
         "source": Column(TEXT, "where it was learned from"),
         "known": Column(DAY, "from which this version was known, before the open"),
+    },
+)
+INSTRUMENTS = Table(
+    "instruments",
+    "The terms each symbol is traded by, one row a change: prices, quantities, barriers and fees are rounded by them.",
+    "none",
+    ("symbol", "valid_from"),
+    {
+        "symbol": Column(TEXT),
+        "valid_from": Column(DAY, "first session date of these terms; the first terms hold before it too"),
+        "asset_class": Column(TEXT, one_of=("us_equity", "equity", "fx", "crypto", "future", "index")),
+        "venue": Column(TEXT, "exchange, where it is known", True),
+        "calendar": Column(TEXT),
+        "currency": Column(TEXT, "of prices and money, where it is known", True),
+        "tick_size": Column(REAL, "smallest step of a price", above=0.0),
+        "small_tick_size": Column(REAL, "step below small_tick_below; null: one step at all prices", True, above=0.0),
+        "small_tick_below": Column(REAL, "price", True, above=0.0),
+        "price_precision": Column(WHOLE, "decimals of a price at tick_size"),
+        "lot_size": Column(REAL, "smallest step of a quantity", above=0.0),
+        "minimum_quantity": Column(REAL, "of an order", at_least=0.0),
+        "minimum_notional": Column(REAL, "of an order, currency", at_least=0.0),
+        "multiplier": Column(REAL, "value of one unit at a price of 1", above=0.0),
+        "fee_unit": Column(REAL, "fees are rounded to it, currency", above=0.0),
+        "shortable": Column(FLAG),
+        "volume": Column(TEXT, "traded: participation goes by it; indicative: no common volume", one_of=("traded", "indicative")),
+        "origin": Column(TEXT, "where the terms come from"),
     },
 )
 SCAN_CANDIDATES = Table(
@@ -784,6 +811,7 @@ TABLES: dict[str, Table] = {
         REGIME_STABILITY,
         UNIVERSE,
         LISTINGS,
+        INSTRUMENTS,
         SCAN_CANDIDATES,
         SCAN_SELECTIONS,
         SESSION_ORDERS,

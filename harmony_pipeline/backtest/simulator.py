@@ -255,6 +255,7 @@ def _row(
         "end": end,
         "initial_cash": cash,
         "participation": rules.costs.max_participation,
+        "zero_volume": rules.costs.zero_volume,
         **metrics,
     }
     return BACKTESTS.conform(pl.DataFrame([row], schema_overrides={"start": pl.Int64, "end": pl.Int64}))

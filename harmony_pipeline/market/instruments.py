@@ -2,44 +2,48 @@
 
 Rounding of prices, quantities, barriers and fees goes by these terms everywhere: labels, simulator, session, reports.
 A term changes by a further `Instrument` of the symbol with a later `valid_from`; what was rounded before stays as it was.
+Where the terms come from is `instrument_defaults.py` (by market), the source, the data (`price_steps.py`) and the settings.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
-from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.price_grid import TICK
+from harmony_pipeline.market.steps import decimals_of, tick_fraction
+from harmony_pipeline.schemas import INSTRUMENTS
 
 TRADED, INDICATIVE = "traded", "indicative"  # what a bar's volume is
-BEFORE_ALL = date.min
+BEFORE_ALL = date(1900, 1, 1)
+_TRADED_BY = (
+    "tick_size", "small_tick_size", "small_tick_below", "lot_size", "minimum_quantity", "minimum_notional", "multiplier", "fee_unit", "shortable", "volume",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Instrument:
     """The terms of one symbol from `valid_from` on; the defaults are those of a US equity.
 
-    tick_size: smallest step of a price; below `small_tick_below` (0: nowhere) it is `small_tick_size`. Quantities are whole lots of
-    `lot_size`, at least `minimum_quantity` and worth at least `minimum_notional`. One unit at price p is worth p * multiplier. fee_unit: fees are rounded to it.
-    volume: `traded` when a bar's volume is what could be traded against (participation binds); `indicative` when the market has
-    no common volume (FX): participation does not bind, and impact is that of an order of max_participation.
+    tick_size: smallest step of a price; below `small_tick_below` it is `small_tick_size`, where there is one. Quantities are whole
+    lots of `lot_size`, at least `minimum_quantity` and worth at least `minimum_notional`. One unit at price p is worth p * multiplier.
+    fee_unit: fees are rounded to it. volume: `traded` when a bar's volume is what could be traded against (participation binds);
+    `indicative` when the market has no common volume (FX): participation does not bind, and impact is that of an order of max_participation.
     """
 
     symbol: str
     valid_from: date = BEFORE_ALL
     asset_class: str = "us_equity"
-    venue: str = ""
+    venue: str | None = None
     calendar: str = "XNYS"
-    currency: str = "USD"
+    currency: str | None = "USD"
     tick_size: float = 0.01
     small_tick_size: float | None = 0.0001
-    small_tick_below: float = 1.0
+    small_tick_below: float | None = 1.0
     lot_size: float = 1.0
     minimum_quantity: float = 0.0
     minimum_notional: float = 0.0
@@ -47,48 +51,78 @@ class Instrument:
     fee_unit: float = 0.01
     shortable: bool = True
     volume: str = TRADED
+    origin: str = "default us_equity"
 
     def grid(self) -> dict[str, float]:
         """The fields of a TICK record."""
-        tick = _fraction(self.symbol, self.tick_size)
-        small = tick if self.small_tick_size is None else _fraction(self.symbol, self.small_tick_size)
+        tick = tick_fraction(self.tick_size)
+        small = tick if self.small_tick_size is None else tick_fraction(self.small_tick_size)
         return {
             "tick_numerator": float(tick.numerator),
             "tick_denominator": float(tick.denominator),
             "small_tick_numerator": float(small.numerator),
             "small_tick_denominator": float(small.denominator),
-            "small_tick_below": 0.0 if self.small_tick_size is None else self.small_tick_below,
+            "small_tick_below": 0.0 if self.small_tick_size is None else self.small_tick_below or 0.0,
         }
+
+    def decimals(self, price: float | None = None) -> int:
+        """Decimals that a price on the tick can need; without a price, those of `tick_size`."""
+        small = self.small_tick_size is not None and price is not None and abs(price) < (self.small_tick_below or 0.0)
+        return decimals_of(self.small_tick_size if small and self.small_tick_size else self.tick_size)
+
+    def row(self) -> dict[str, object]:
+        """A row of INSTRUMENTS."""
+        return {"price_precision": self.decimals()} | {name: getattr(self, name) for name in INSTRUMENTS.columns if name != "price_precision"}
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """The terms of many symbols over time. A symbol without any row trades by the terms of a US equity."""
+    """The terms of many symbols over time. A symbol without any row trades by the terms of `default`."""
 
     rows: tuple[Instrument, ...] = ()
+    default: Instrument = field(default_factory=lambda: Instrument(""))
 
     @staticmethod
-    def of(rows: Iterable[Instrument]) -> "Instruments":
+    def of(rows: Iterable[Instrument], default: Instrument | None = None) -> "Instruments":
         """Sorted by symbol and date."""
-        return Instruments(tuple(sorted(rows, key=lambda row: (row.symbol, row.valid_from))))
+        ordered = tuple(sorted(rows, key=lambda row: (row.symbol, row.valid_from)))
+        return Instruments(ordered, Instrument("") if default is None else default)
 
-    def at(self, symbol: str, day: date) -> Instrument:
+    @staticmethod
+    def of_table(table: pl.DataFrame, default: Instrument | None = None) -> "Instruments":
+        """From the table `instruments`."""
+        columns = [name for name in INSTRUMENTS.columns if name != "price_precision"]
+        return Instruments.of((Instrument(**row) for row in table.select(columns).iter_rows(named=True)), default)
+
+    def table(self) -> pl.DataFrame:
+        """In the columns of INSTRUMENTS."""
+        return INSTRUMENTS.conform(pl.DataFrame([row.row() for row in self.rows], schema=INSTRUMENTS.dtypes))
+
+    def at(self, symbol: str, day: date = date.max) -> Instrument:
         """The terms on `day`; the first ones of the symbol before them."""
         mine = self._by_symbol.get(symbol)
         if mine is None:
-            return Instrument(symbol)
+            return replace(self.default, symbol=symbol)
         known = [row for row in mine if row.valid_from <= day]
         return known[-1] if known else mine[0]
 
     def only(self, symbols: Iterable[str]) -> "Instruments":
         """The rows of these symbols."""
         kept = set(symbols)
-        return Instruments(tuple(row for row in self.rows if row.symbol in kept))
+        return replace(self, rows=tuple(row for row in self.rows if row.symbol in kept))
 
     def changes(self, symbols: Iterable[str]) -> list[date]:
         """Dates on which the terms of one of these symbols change, in order; its first terms hold before their own date too."""
-        mine = self._by_symbol
-        return sorted({row.valid_from for symbol in symbols for row in mine.get(symbol, ())[1:]})
+        return sorted({row.valid_from for symbol in symbols for row in self._by_symbol.get(symbol, ())[1:]})
+
+    def unusual(self) -> list[str]:
+        """Every row that trades otherwise than `default`, as text: what results depend on. A new symbol with the usual terms changes nothing."""
+        usual = [getattr(self.default, name) for name in _TRADED_BY]
+        return [
+            f"{row.symbol} {row.valid_from} {found}"
+            for row in self.rows
+            if (found := [getattr(row, name) for name in _TRADED_BY]) != usual or len(self._by_symbol[row.symbol]) > 1
+        ]
 
     def grids(self, symbols: Sequence[str], day: date) -> NDArray[np.void]:
         """One TICK record a symbol."""
@@ -104,11 +138,3 @@ class Instruments:
         for row in self.rows:
             found.setdefault(row.symbol, []).append(row)
         return found
-
-
-def _fraction(symbol: str, tick: Any) -> Fraction:
-    """The tick as the decimal number that it is written as."""
-    fraction = Fraction(str(tick))
-    if fraction <= 0 or fraction.denominator > 10**12 or fraction.numerator > 10**12:
-        raise ConfigError(f"instrument {symbol}: tick size {tick} is no decimal number > 0 with at most 12 digits, like 0.01 or 0.03125")
-    return fraction

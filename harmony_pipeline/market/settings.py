@@ -4,9 +4,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harmony_pipeline.market.rules.catalog import Severity, refused_choice
+from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.part import Part
 
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
@@ -214,6 +215,52 @@ class TickSettings(Part):
     crossed_quotes: Literal["warn", "quarantine"] = Field("quarantine", description="bid above ask; warn keeps them")
 
 
+AssetClass = Literal["us_equity", "equity", "fx", "crypto", "future", "index"]
+VolumeKind = Literal["traded", "indicative"]
+
+
+class InstrumentTerms(Part):
+    """Terms of an instrument that settings decide; what is not given comes from the source, the data or the defaults."""
+
+    asset_class: AssetClass | None = None
+    venue: str | None = None
+    currency: str | None = None
+    tick_size: float | None = Field(None, gt=0.0, description="smallest step of a price, a decimal number")
+    small_tick_size: float | None = Field(None, gt=0.0, description="step below small_tick_below")
+    small_tick_below: float | None = Field(None, gt=0.0, description="price under which the small step holds")
+    lot_size: float | None = Field(None, gt=0.0, description="smallest step of a quantity")
+    minimum_quantity: float | None = Field(None, ge=0.0)
+    minimum_notional: float | None = Field(None, ge=0.0, description="smallest value of an order, in the currency")
+    multiplier: float | None = Field(None, gt=0.0, description="value of one unit at a price of 1")
+    fee_unit: float | None = Field(None, ge=0.0001, description="fees are rounded to it, in the currency")
+    shortable: bool | None = None
+    volume: VolumeKind | None = Field(None, description="traded: participation goes by it; indicative: the market has no common volume (FX)")
+
+    @field_validator("tick_size", "small_tick_size")
+    @classmethod
+    def _is_a_decimal(cls, tick: float | None) -> float | None:
+        if tick is not None:
+            tick_fraction(tick)
+        return tick
+
+    @model_validator(mode="after")
+    def _ticks_meet(self) -> Self:
+        if (self.small_tick_size is None) != (self.small_tick_below is None):
+            raise ValueError("small_tick_size and small_tick_below belong together: give both or neither")
+        if self.small_tick_size is not None and self.small_tick_below is not None:
+            border, steps = tick_fraction(self.small_tick_below), [self.small_tick_size, self.tick_size or self.small_tick_size]
+            if any((border / tick_fraction(step)).denominator != 1 for step in steps):
+                raise ValueError(f"small_tick_below: {self.small_tick_below} is no price on both ticks; use one, like 1.0")
+        return self
+
+
+class InstrumentSettings(Part):
+    """What is traded, where it is not what is inferred; see docs/instruments.md."""
+
+    defaults: InstrumentTerms = Field(InstrumentTerms(), description="of every symbol")
+    symbols: dict[str, InstrumentTerms] = Field({}, description='of one symbol: [market.instruments.symbols."BTC/USD"]')
+
+
 class PartitionSettings(Part):
     """How time is cut. A trading period holds bars; a retraining period holds one model."""
 
@@ -243,6 +290,7 @@ class MarketSettings(Part):
     gaps: GapSettings = GapSettings()
     ingest: IngestSettings = IngestSettings()
     ticks: TickSettings = TickSettings()
+    instruments: InstrumentSettings = InstrumentSettings()
     partitions: PartitionSettings = PartitionSettings()
 
     @model_validator(mode="after")

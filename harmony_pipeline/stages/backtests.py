@@ -43,7 +43,7 @@ def trading_rules(work: Workspace, strategy: str) -> TradingRules:
     chosen = settings.strategies[strategy]
     if chosen.uses_model and chosen.horizon_bars is None:
         chosen = chosen.model_copy(update={"horizon_bars": settings.trade_horizon})  # the bet lasts as long as the forecast
-    return TradingRules.of(settings.risk, settings.costs, settings.luck, settings.labels, chosen, settings.backtest)
+    return TradingRules.of(settings.risk, settings.costs, settings.luck, settings.labels, chosen, settings.backtest, work.instruments)
 
 
 def strategy_signals(work: Workspace, strategy: str, overrides: Mapping[str, Any] | None = None) -> pl.DataFrame:
@@ -119,7 +119,7 @@ def backtest_id(work: Workspace, strategy: str, parameters: Mapping[str, Any]) -
         work.settings.market.timeframe,
         chosen.exits,
     ]
-    return f"{strategy}-{work.fingerprint(dict(parameters), work.lake.content_hashes('bars'), work.lake.content_hashes('predictions') if chosen.uses_model else {}, *inputs)}"
+    return f"{strategy}-{work.fingerprint(dict(parameters), work.lake.content_hashes('bars'), work.instruments.unusual(), work.lake.content_hashes('predictions') if chosen.uses_model else {}, *inputs)}"
 
 
 def backtest(work: Workspace, strategies: Sequence[str]) -> StageResult:
@@ -147,7 +147,7 @@ def _backtest_inputs(work: Workspace, strategy: str) -> dict[str, str]:
     lake, chosen = work.lake, work.settings.strategies[strategy]
     names = ["bars", "signals", "features", "corporate_actions", *(["predictions", "folds"] if chosen.uses_model else [])]
     tables = {name: lake.partitions(name) for name in names}
-    return work.made_from(tables, trading_rules_text(work, strategy), work.settings.trade_horizon, source_of(chosen.use))
+    return work.made_from(tables, trading_rules_text(work, strategy), work.settings.trade_horizon, source_of(chosen.use), work.instruments.unusual())
 
 
 def nothing_to_trade(work: Workspace, strategy: str) -> str:

@@ -1,6 +1,6 @@
 """Every stage in order, without Dagster: what `warm` compiles with, and what tests and notebooks run a whole market by."""
 
-from harmony_pipeline.stages import backtests, gaps, ingest, market, models, promotion, research, robustness, scanner
+from harmony_pipeline.stages import backtests, gaps, ingest, instruments, market, models, promotion, research, robustness, scanner
 from harmony_pipeline.stages.live import divergence, paper_session
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -32,6 +32,7 @@ def run_research(work: Workspace) -> None:
     ingest.raw_bars(work, periods)
     market.bars(work, periods)
     market.daily_summary(work, periods)
+    instruments.instruments(work)
     gaps.gaps(work, periods)
     research.features(work, periods)
     research.regimes(work, periods)

@@ -180,7 +180,7 @@ def _labels_made_from(work: Workspace, period: Period, reach: str) -> dict[str, 
     tables = {"bars": keys, "signals": keys, "features": keys}
     settings = work.settings
     strategy = settings.strategies[settings.session.strategy]
-    made_from = work.made_from(tables, settings.labels, settings.session.strategy, strategy)
+    made_from = work.made_from(tables, settings.labels, settings.session.strategy, strategy, work.instruments.unusual())
     return {**made_from, "reach": reach, "last_period": last if reach == last else ""}
 
 
@@ -213,7 +213,9 @@ def _labels_of(work: Workspace, period: Period) -> tuple[pl.DataFrame, str]:
         keys = work.overlapping(start, end)
         events = label_events(work, keys)
         bars = work.lake.read("bars", keys)
-        table = triple_barrier(bars, events, work.settings.labels, work.calendar, work.timeframe, keep_from=period.start, keep_until=period.end).table
+        table = triple_barrier(
+            bars, events, work.settings.labels, work.calendar, work.timeframe, keep_from=period.start, keep_until=period.end, instruments=work.instruments
+        ).table
         if end >= end_of_lake or not table["end_timestamp"].null_count():
             return table, keys[-1]
         margin *= 4

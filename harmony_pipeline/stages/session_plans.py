@@ -39,7 +39,7 @@ def open_ledger(work: Workspace) -> Ledger:
 def replay_account(work: Workspace) -> str:
     """One account for each combination of bars, models and settings."""
     settings = work.settings.model_dump(mode="json", exclude={"paths", "monte_carlo", "overfitting", "gate"})
-    return f"replay-{work.fingerprint(settings, work.lake.content_hashes('bars'), work.lake.content_hashes('models'))}"
+    return f"replay-{work.fingerprint(settings, work.lake.content_hashes('bars'), work.instruments.unusual(), work.lake.content_hashes('models'))}"
 
 
 def plan_of(work: Workspace, ledger: Ledger, day: date, account: str) -> tuple[SessionPlan, pl.DataFrame]:

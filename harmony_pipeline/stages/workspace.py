@@ -13,6 +13,8 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.lake import Lake
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.instrument_defaults import default_terms, with_terms
+from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.periods import Period, period_from_key, period_of, periods_between
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.base import MarketDataSource
@@ -80,6 +82,13 @@ class Workspace:
         names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))
         names.pop("cusum_event", None)  # always there
         return FeatureSet.named(tuple(names), cusum_threshold=self.settings.features.cusum_threshold)
+
+    @property
+    def instruments(self) -> Instruments:
+        """The terms that symbols are traded by, as the lake knows them; a symbol it does not know has the defaults of the market."""
+        market = self.settings.market
+        default = with_terms(default_terms("", market)[0], market.instruments.defaults, "settings")
+        return Instruments.of_table(self.lake.read("instruments"), default)
 
     @property
     def timeframe(self) -> str:

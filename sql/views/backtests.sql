@@ -8,6 +8,7 @@
 --   end
 --   initial_cash
 --   participation: largest part of a bar's volume
+--   zero_volume: an order at a bar without volume: auto (by the instrument), fill or refuse (nullable)
 --   total_return (nullable)
 --   annual_return (nullable)
 --   annual_volatility (nullable)
@@ -37,6 +38,7 @@ select
     "end",
     initial_cash,
     participation,
+    zero_volume,
     total_return,
     annual_return,
     annual_volatility,

@@ -59,7 +59,7 @@ def test_a_backfill_of_three_periods_is_one_run_and_shows_as_materialised(tmp_pa
     assert len(runner.instance.get_runs()) == 1
     for asset in assets:
         shown = runner.instance.get_materialized_partitions(dg.AssetKey(asset))
-        assert shown == set(keys) or asset in ("corporate_actions", "universe", "listings")
+        assert shown == set(keys) or asset in ("corporate_actions", "universe", "listings", "instruments")
     checks = runner.definitions.resolve_asset_graph().get(dg.AssetKey("bars")).check_keys
     assert len(checks) >= 3
 

@@ -106,6 +106,17 @@ class ListingSource(Protocol):
 
 
 @runtime_checkable
+class InstrumentSource(Protocol):
+    """What a source offers that knows the terms its symbols are traded by."""
+
+    def instruments(self) -> pl.DataFrame:
+        """symbol, valid_from (the day of the answer), since_ever (whether it may stand for the time before), and any columns of
+        schemas.INSTRUMENTS that the source knows; null where it does not.
+        """
+        ...
+
+
+@runtime_checkable
 class TickSource(Protocol):
     """Quotes and trades, where a supplier has them. The obligations of `MarketDataSource.bars` hold: half-open, sorted, raw, a pure function.
 

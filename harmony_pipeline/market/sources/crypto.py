@@ -12,6 +12,7 @@ A coin trades all day and night: set `market.calendar = "24/7"`. There are no co
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -27,6 +28,10 @@ from harmony_pipeline.schemas import CORPORATE_ACTIONS, TRADE_TICKS, UNIVERSE
 _THEIRS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "30m", "1Hour": "1h", "1Day": "1d"}
 _NUMBERS = ("open", "high", "low", "close", "volume")
 _LONGEST_TRADE_WINDOW = timedelta(hours=1)  # Binance refuses more
+_TERMS: dict[str, Any] = {
+    "symbol": pl.String, "valid_from": pl.Date, "since_ever": pl.Boolean, "venue": pl.String, "currency": pl.String, "tick_size": pl.Float64,
+    "lot_size": pl.Float64, "minimum_quantity": pl.Float64, "minimum_notional": pl.Float64, "shortable": pl.Boolean,
+}  # fmt: skip
 _EVERY_MINUTE = ("binance", "binanceus")  # candles of their spot markets have volume 0 where nobody traded
 _CLOCK_DOUBT = timedelta(days=1)  # no computer's clock is off by more, so older candles are over
 
@@ -98,6 +103,28 @@ class CryptoSource:
         markets = [each for each in self._markets().values() if each.get("spot") and each.get("active") is not False]
         rows = [{"date": self._now().date(), "symbol": each["symbol"], "listed": _day(each.get("created"))} for each in markets]
         return UNIVERSE.conform(pl.DataFrame(rows, schema={name: UNIVERSE.dtypes[name] for name in ("date", "symbol", "listed")}))
+
+    def instruments(self) -> pl.DataFrame:
+        """Steps and smallest orders of every spot pair, as the exchange states them today; older terms are not told, so they stand for the past too."""
+        today, step = self._now().date(), partial(_step, mode=self._client.exchange.precisionMode)
+        rows = [
+            {
+                "symbol": name,
+                "valid_from": today,
+                "since_ever": True,
+                "venue": self.name,
+                "currency": each.get("quote"),
+                "tick_size": step(each["precision"].get("price")),
+                "lot_size": step(each["precision"].get("amount")),
+                "minimum_quantity": _positive(each["limits"].get("amount", {}).get("min")),
+                "minimum_notional": _positive(each["limits"].get("cost", {}).get("min")),
+                "shortable": each.get("margin"),
+            }
+            for each in self._markets().values()
+            if each.get("spot")
+            for name in dict.fromkeys((each["symbol"], each["id"]))
+        ]
+        return pl.DataFrame(rows, schema=_TERMS).unique("symbol", keep="first", maintain_order=True)
 
     # --- ticks --------------------------------------------------------------------------------------------------------
 
@@ -195,6 +222,19 @@ class CryptoSource:
             return now - timedelta(seconds=self.settings.settle_seconds)
         theirs = self._asked("fetch_time", "its clock")
         return datetime.fromtimestamp(theirs / 1000.0, UTC) - timedelta(seconds=self.settings.settle_seconds)
+
+
+def _step(precision: float | None, mode: int) -> float | None:
+    """Ccxt's precision as a step: it is one already, or a number of decimals, or of significant digits, which is no step."""
+    import ccxt
+
+    if precision is None or mode == ccxt.SIGNIFICANT_DIGITS:
+        return None
+    return _positive(10.0 ** -int(precision) if mode == ccxt.DECIMAL_PLACES else float(precision))
+
+
+def _positive(number: float | None) -> float | None:
+    return float(number) if number is not None and number > 0 else None
 
 
 def _candles_frame(page: list[list[Any]], symbol: str, timeframe: str, name: str) -> pl.DataFrame:

@@ -168,6 +168,10 @@ class AlpacaSource:
         endings = translate.endings_of_pages(self._actions(_ENDINGS, None, today), today)
         return translate.universe_of_assets(self._assets, endings, today, calendar.next_session(today) if late else today)
 
+    def instruments(self) -> pl.DataFrame:
+        """What Alpaca says of every asset today: whether it can be sold short, and steps and smallest orders where it states them (crypto)."""
+        return translate.instruments_of_assets(self._assets, self._today())
+
     def calendar(self, first: date, end: date) -> pl.DataFrame:
         """Alpaca's sessions in `first <= date < end`, in the columns of `Calendar.schedule`, so that the two can be compared."""
         question = {"start": first.isoformat(), "end": (end - timedelta(days=1)).isoformat()}

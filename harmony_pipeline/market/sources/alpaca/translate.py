@@ -165,6 +165,26 @@ def universe_of_assets(assets: Rows, endings: pl.DataFrame, today: date, usable:
     return UNIVERSE.conform(state.select("symbol", date=pl.lit(usable), delisted=gone))
 
 
+def instruments_of_assets(assets: Rows, today: date) -> pl.DataFrame:
+    """Terms of the assets that can be traded, in the columns of `InstrumentSource`. Whole shares: fractions take neither shorts nor brackets."""
+    numbers = {"tick_size": "price_increment", "lot_size": "min_trade_increment", "minimum_quantity": "min_order_size"}
+    schema = {
+        "symbol": pl.String,
+        "valid_from": pl.Date,
+        "since_ever": pl.Boolean,
+        "venue": pl.String,
+        **dict.fromkeys(numbers, pl.Float64),
+        "shortable": pl.Boolean,
+    }
+    rows = [
+        {"symbol": asset["symbol"], "valid_from": today, "since_ever": False, "venue": asset.get("exchange"), "shortable": asset.get("shortable")}
+        | {ours: float(asset[theirs]) if asset.get(theirs) else None for ours, theirs in numbers.items()}
+        for asset in assets
+        if asset["status"] == "active"
+    ]
+    return pl.DataFrame(rows, schema=schema).unique("symbol", keep="first", maintain_order=True)
+
+
 def endings_of_pages(pages: Pages, last: date) -> pl.DataFrame:
     """(symbol, date) of every merger, removal and change of name up to `last`."""
     rows = [
