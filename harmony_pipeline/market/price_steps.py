@@ -12,16 +12,16 @@ _FACTORS = (1.0, 2.0, 2.5, 5.0)
 _FITTING = 0.995  # a bad print may have more decimals than its neighbours
 MANY = 50
 _SINGLE_PRECISION = 6e-8  # relative: prices that passed through 32-bit floats
-_CLOSE = 0.01  # of a step
+_CLOSE = 0.05  # of a step
 PRICES = ("open", "high", "low", "close")
 
 
 def price_steps(bars: pl.DataFrame) -> pl.DataFrame:
     """symbol, step, prices (how many different ones): one row a symbol of `bars` whose prices lie on a decimal grid."""
-    prices = pl.concat(bars.select("symbol", price=pl.col(name)) for name in PRICES).filter(pl.col("price") > 0.0).unique()
+    prices = pl.concat(bars.select("symbol", price=pl.col(name)) for name in PRICES).filter(pl.col("price") > 0.0)
     grids = [(10.0**-decimals * factor, factor) for decimals in _DECIMALS for factor in _FACTORS]
     fits = prices.group_by("symbol").agg(
-        pl.len().alias("prices"),
+        pl.col("price").n_unique().alias("prices"),
         pl.col("price").median().alias("median"),
         *(_fits(10.0**decimals / factor).mean().alias(f"{decimals} {factor}") for decimals in _DECIMALS for factor in _FACTORS),
     )
