@@ -41,5 +41,5 @@ select
     volume,
     origin,
     partition
-from read_parquet('{lake}/instruments/*/*.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
+from read_parquet('{lake}/instruments/partition=*/instruments.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
 order by symbol, valid_from;
