@@ -73,8 +73,8 @@ def market_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         return materialized(context, work, absent.gaps(work, trading_periods(context, work)))
 
     @dg.asset(group_name=GROUP, deps=["bars", "daily_summary"], kinds={"parquet"})
-    def instruments(work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
+    def instruments(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Tick, lot, multiplier and the other terms that each symbol is traded by, from when on, and where they come from."""
-        return materialized(terms.instruments(work))
+        return materialized(context, work, terms.instruments(work))
 
     return [raw_bars, corporate_actions, universe, listings, bars, daily_summary, instruments, gaps]

@@ -19,6 +19,7 @@ from harmony_pipeline.market.price_steps import MANY, PRICES, price_steps
 from harmony_pipeline.market.sources.base import InstrumentSource
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.stages.market import ALL
+from harmony_pipeline.stages.reasons import NO_BARS
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
@@ -50,6 +51,7 @@ def instruments(work: Workspace) -> StageResult:
         },
         preview=table.tail(8),
         notes=_notes(table),
+        nothing="" if table.height else NO_BARS,
     )
 
 
