@@ -133,6 +133,22 @@ COVERAGE = Table(
         "learned_at": Column(TIME, "when its last part was fetched"),
     },
 )
+FILE_ACCOUNTS = Table(
+    "file_accounts",
+    "How many rows of each file a period received when it was last read: what no period received lies outside the market's range.",
+    "trading",
+    ("reading", "origin"),
+    {
+        "reading": Column(TEXT, "which files were there and how they were read, as a hash"),
+        "origin": Column(TEXT, "the file"),
+        "rows": Column(WHOLE, "rows in the file, unreadable ones included"),
+        "first": Column(TIME, "earliest readable time in the file", True),
+        "last": Column(TIME, "latest readable time in the file", True),
+        "received": Column(WHOLE, "rows that this period received"),
+        "read_from": Column(TIME, "start of what was read for this period"),
+        "read_to": Column(TIME, "exclusive end of it"),
+    },
+)
 BARS = Table(
     "bars",
     "Validated, de-duplicated, session-aware bars; past rows never change.",
@@ -780,6 +796,7 @@ TABLES: dict[str, Table] = {
     for table in (
         RAW_BARS,
         COVERAGE,
+        FILE_ACCOUNTS,
         BARS,
         QUARANTINE,
         QUALITY_WARNINGS,

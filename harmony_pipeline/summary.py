@@ -293,14 +293,39 @@ def _some_order(work: Workspace) -> str:
 def print_ingest(raw: Mapping[str, Any], bars: Mapping[str, Any]) -> None:
     """What an ingest received and what became of it, and what both stages remarked on; given what `raw_bars` and `bars` had to show."""
     console = _console()
-    received, merged, new, corrected = (raw.get(name, 0) for name in ("rows received", "rows known before (merged)", "new rows", "of these corrections"))
-    console.print(f"{received:,} rows received: {new:,} new ({corrected:,} of them corrections), {merged:,} known before")
+    console.print(_received(raw))
     kept, refused = bars.get("rows in bars", 0), bars.get("rows in quarantine", 0)
     console.print(
         f"{raw.get('rows in raw_bars', 0):,} raw rows in these periods: {kept:,} bars, {refused:,} in quarantine, {bars.get('rows in warnings', 0):,} warnings"
     )
     for note in (*str(raw.get("notes", "")).splitlines(), *str(bars.get("notes", "")).splitlines()):
         console.print(note, soft_wrap=True)
+
+
+def _received(raw: Mapping[str, Any]) -> str:
+    """Where every received row went, and what was not received; only what there is is named."""
+    count = {name: raw.get(name) or 0 for name in _RECEIVED}
+    parts = [f"{count['new rows']:,} new"]
+    if count["of these corrections"]:
+        parts[0] += f" ({count['of these corrections']:,} of them corrections)"
+    parts += [f"{count[name]:,} {told}" for name, told in _RECEIVED.items() if told and count[name]]
+    text = f"{count['rows received']:,} rows received: {', '.join(parts)}"
+    if count["rows withdrawn"]:
+        text += f"; {count['rows withdrawn']:,} that were given before withdrawn"
+    if count["rows outside the range"]:
+        text += f"; {count['rows outside the range']:,} more rows lie outside the market's range"
+    return text
+
+
+_RECEIVED = {
+    "rows received": "",
+    "new rows": "",
+    "of these corrections": "",
+    "rows given twice": "given twice",
+    "rows known before": "known before",
+    "rows withdrawn": "",
+    "rows outside the range": "",
+}
 
 
 def print_scan(work: Workspace, day: str) -> None:

@@ -21,11 +21,11 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.ingest.versions import VALUE_ORDER
+from harmony_pipeline.market.ingest.versions import VALUE_ORDER, WITHDRAWN
 from harmony_pipeline.market.rules import actions as corporate
 from harmony_pipeline.market.rules import memory
 from harmony_pipeline.market.rules.catalog import NAME, NOT_A_FAULT
-from harmony_pipeline.market.rules.judge import KEPT, Rows, Verdicts, judge, order_of
+from harmony_pipeline.market.rules.judge import KEPT, TAKEN_BACK, UNREAD, Bytes, Rows, Verdicts, judge, order_of
 from harmony_pipeline.market.rules.placing import PARTS, Integers, sessions_of
 from harmony_pipeline.market.rules.runs import run_starts, words
 from harmony_pipeline.market.rules.sentences import VALUES, at, placed, sentences
@@ -65,18 +65,22 @@ def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, cal
     symbols = rows["symbol"].gather(begin[:-1])
     known = _known(before, calendar, timeframe)
     states = _states(known, symbols)
+    idle = states[:, memory.IDLE_BARS].copy()
     packed = corporate.packed(actions, symbols)
     verdicts, findings = _judged(rows, begin, _versions(rows, begin, repeated), packed, states, calendar, timeframe, settings)
     findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
 
     hints = zone_hints(rows, verdicts.part, calendar, timeframe) if settings.quality.severity("wrong_time_zone", "warn") != "off" else {}
-    said = sentences(calendar, timeframe, settings.quality.max_bar_return, hints)
+    said = sentences(calendar, timeframe, settings.quality, hints)
     bars = _bars(rows, verdicts)
     quarantine = _quarantine(rows, verdicts, findings, said)
-    warnings = _warnings(rows, verdicts, findings, said, hints)
+    unapplied = _unapplied(rows, packed, settings)
+    warnings = _warnings(rows, verdicts, findings, said, hints, unapplied)
     assert bars.height + quarantine.height == raw.height, "a raw row was lost or counted twice"
     after = _after(known, symbols, states)
-    return Validated(bars, quarantine, warnings, after, _counts(raw.height, bars.height, quarantine, warnings, [*corporate.notes(packed), *hints.values()]))
+    silent = _idle_notes(symbols, states, idle, warnings) if settings.quality.severity("zero_volume", "warn") == "warn" else []
+    notes = [*corporate.notes(packed), *hints.values(), *silent]
+    return Validated(bars, quarantine, warnings, after, _counts(raw.height, bars.height, quarantine, warnings, notes))
 
 
 # --- before the judge -------------------------------------------------------------------------------------------------
@@ -185,7 +189,7 @@ def _judged(
         "begin": begin,
         "stamp": _stamps(rows),
         **{name: rows[name].to_numpy() for name in ("open", "high", "low", "close", "volume", "vwap")},
-        "defect": rows["defect"].is_not_null().cast(pl.UInt8).to_numpy() if rows["defect"].null_count() < rows.height else np.empty(0, np.uint8),
+        "defect": _defects(rows["defect"]),
         "ingested": ingested,
         "rank": rank,
         "twin": twin,
@@ -203,6 +207,16 @@ def _judged(
         if found <= room:
             return verdicts, pl.DataFrame(findings[:found], schema=_FINDING)
         room, states[:] = found, earlier
+
+
+def _defects(said: pl.Series) -> Bytes:
+    """Of each row whether something could not be read, or it withdraws; empty where nothing is said of any."""
+    if said.null_count() == len(said):
+        return np.empty(0, np.uint8)
+    back = (said == WITHDRAWN).fill_null(value=False)
+    number = pl.when(back).then(TAKEN_BACK).when(said.is_not_null()).then(UNREAD).otherwise(0)
+    marks: Bytes = pl.select(number.cast(pl.UInt8)).to_series().to_numpy()
+    return marks
 
 
 # --- after the judge --------------------------------------------------------------------------------------------------
@@ -234,7 +248,7 @@ def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, 
     refused = refused.join(findings, on=["place", "number"], how="left", maintain_order="left")
     kept = refused["other"].fill_null(0).to_numpy()
     beside = _rows_at(rows, kept).select(
-        *(pl.col(name).alias(f"{name}_kept") for name in VALUES), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned")
+        *(pl.col(name).alias(f"{name}_kept") for name in (*VALUES, "defect")), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned")
     )
     refused = pl.concat([refused, beside], how="horizontal")
     broken = {number: NAME[number] for number in refused["number"].unique().sort()}
@@ -244,8 +258,30 @@ def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, 
     return QUARANTINE.conform(found.sort("symbol", "timestamp", "origin", "row", "rule", "reason"))
 
 
-def _warnings(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr], hints: dict[str, str]) -> pl.DataFrame:
-    """Bars that a rule found odd and let pass, and the first row of each file whose stamps look wrong."""
+def _unapplied(rows: pl.DataFrame, packed: corporate.Actions, settings: MarketSettings) -> pl.DataFrame:
+    """Corporate actions that were due and could not be applied, as warnings at the bar at which that was known."""
+    found = corporate.problems(packed)
+    if settings.quality.severity("action_not_applied", "warn") == "off" or not found.height:
+        return QUALITY_WARNINGS.empty()
+    here = _rows_at(rows, found["place"].to_numpy()).select("symbol", "timeframe", "timestamp")
+    told = here.with_columns(rule=pl.lit("action_not_applied"), measure=pl.lit(None, pl.Float64), reason=found["note"])
+    return QUALITY_WARNINGS.conform(told)
+
+
+def _idle_notes(symbols: pl.Series, states: memory.Vector, before: memory.Vector, warnings: pl.DataFrame) -> list[str]:
+    """A sentence about each symbol of which more bars have no volume than are listed; not about those that never had one, which are told together."""
+    idle = (states[:, memory.IDLE_BARS] - before).astype(np.int64)
+    listed = warnings.filter(pl.col("rule") == "zero_volume").group_by("symbol").len("listed")
+    counts = pl.DataFrame({"symbol": symbols, "idle": idle, "volumes": states[:, memory.BARS] > states[:, memory.IDLE_BARS]})
+    counts = counts.filter("volumes", pl.col("idle") > 0).join(listed, on="symbol", how="left").with_columns(pl.col("listed").fill_null(0))
+    short = counts.filter(pl.col("idle") > pl.col("listed")).sort("symbol")
+    return [f"{symbol}: {idle} bars have no volume, {listed} of them are listed under zero_volume" for symbol, idle, _, listed in short.iter_rows()]
+
+
+def _warnings(
+    rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr], hints: dict[str, str], unapplied: pl.DataFrame
+) -> pl.DataFrame:
+    """Bars that a rule found odd and let pass, the first row of each file whose stamps look wrong, and actions that were not applied."""
     noted = findings.filter(pl.Series(verdicts.rule[findings["place"].to_numpy()] == KEPT))
     places = noted["place"].to_numpy()
     odd = _with_session(_rows_at(rows, places), verdicts.part[places])
@@ -254,7 +290,7 @@ def _warnings(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, sa
     if hints:
         suspected = rows.filter(pl.col("origin").fill_null("").is_in(list(hints))).unique("origin", keep="first", maintain_order=True)
         found.append(_told(suspected.with_columns(measure=pl.lit(math.nan)), "wrong_time_zone", said))
-    return QUALITY_WARNINGS.conform(pl.concat([QUALITY_WARNINGS.empty(), *found]))
+    return QUALITY_WARNINGS.conform(pl.concat([unapplied, *found]))
 
 
 def _told(rows: pl.DataFrame, rule: str, said: dict[str, pl.Expr]) -> pl.DataFrame:

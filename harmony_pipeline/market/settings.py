@@ -155,6 +155,10 @@ class QualitySettings(Part):
 
     max_quarantined_fraction: float = Field(0.05, ge=0.0, le=1.0, description="more than this blocks the period")
     max_bar_return: float = Field(0.60, gt=0.0, description="absolute move against both neighbours that marks a bad print")
+    min_price: float = Field(1e-8, gt=0.0, description="a smaller price is no price: price_out_of_bounds")
+    max_price: float = Field(1e12, gt=0.0, lt=float("inf"), description="nor is a larger one")
+    max_volume: float = Field(1e18, gt=0.0, lt=float("inf"), description="a larger volume is none: volume_out_of_bounds")
+    scale_bars: int = Field(3, ge=1, le=1000, description="bars in a row on another scale that are refused before the level is taken as real")
     allow_zero_volume: bool = Field(True, description="false is the same as rules.zero_volume = quarantine")
     rules: dict[str, Severity] = Field({}, description="rule = quarantine, warn or off, where it is not to be the default")
     symbols: dict[str, dict[str, Severity]] = Field({}, description="the same for one symbol: [market.quality.symbols.IBM]")
@@ -165,6 +169,8 @@ class QualitySettings(Part):
     volume_spike_ratio: float = Field(20.0, gt=1.0, description="and this many times the largest of them")
     stale_bars: int = Field(3, ge=2, description="bars in a row with the same five values")
     stale_flat_bars: int = Field(20, ge=2, description="the same, of bars without a range, which quiet stocks do repeat")
+    frozen_bars: int = Field(20, ge=2, description="bars in a row with the same four prices while the volume moves")
+    frozen_flat_bars: int = Field(30, ge=2, description="the same, of bars without a range, which quiet stocks do repeat")
     split_tolerance: float = Field(0.025, gt=0.0, lt=0.2, description="distance of a jump from the ratio of a split")
     split_calm: float = Field(0.25, gt=0.0, description="log range of the bar above which a jump is no split")
     split_turnover: float = Field(3.0, gt=0.0, description="times the largest traded value of a bar before, above which a jump is news and no split")
@@ -178,6 +184,8 @@ class QualitySettings(Part):
         wrong = [f"rules: {found}" for name, severity in self.rules.items() if (found := refused_choice(name, severity))]
         for symbol, chosen in self.symbols.items():
             wrong += [f"symbols.{symbol}: {found}" for name, severity in chosen.items() if (found := refused_choice(name, severity))]
+        if self.max_price <= self.min_price:
+            wrong.append(f"max_price: {self.max_price:g} is not above min_price {self.min_price:g}")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

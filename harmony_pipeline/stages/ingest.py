@@ -5,11 +5,15 @@ only for stretches that were never fetched, up to the last bar that has closed, 
 correct what they sent. Either way a row that is known is merged, a changed one becomes a new version (`market/ingest/versions.py`), and nothing
 is ever overwritten.
 
+Files are read whole, so that what they gave before and give no more is withdrawn: a renamed, corrected or removed file, another zone, mapping or
+rule for symbols leaves no bar behind that nobody gives. Every row of a file is accounted for (`market/ingest/accounts.py`).
+
 The order makes it safe to kill at any moment: answer on disk, rows in the lake, stretch recorded as covered, answer removed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -17,16 +21,19 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.lake import code_version
+from harmony_pipeline.market.ingest.accounts import AccountingSource, account_rows, outside_rows
 from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
 from harmony_pipeline.market.ingest.inbox import Inbox
 from harmony_pipeline.market.ingest.marks import Marks
-from harmony_pipeline.market.ingest.versions import merge_versions
+from harmony_pipeline.market.ingest.versions import WITHDRAWN, Whole, merge_versions
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
+_COUNTED = ("received", "new", "repeated", "heard", "corrected", "rows")
+_FILES_NAMED = 10  # files that are told one by one; the rest are counted
 _BATCH_ROWS = 1_000_000  # rows merged at a time: about 200 MB with what is known of them
 
 
@@ -34,12 +41,19 @@ _BATCH_ROWS = 1_000_000  # rows merged at a time: about 200 MB with what is know
 class Kept:
     """What became of one period's received rows."""
 
-    received: int
-    merged: int
-    added: int
-    corrected: int
-    rows: int
+    received: int = 0
+    new: int = 0
+    """received rows that became versions"""
+    repeated: int = 0
+    """received rows that say what another received row says"""
+    heard: int = 0
+    """received rows that say what was known before"""
+    corrected: int = 0
+    """new versions of bars that were known before"""
+    rows: int = 0
     """raw rows in the period afterwards"""
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """by file, bars that it gave before and gives no more"""
 
 
 def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False) -> StageResult:
@@ -47,16 +61,26 @@ def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False)
     refuse_the_past(work)
     now = datetime.now(UTC)
     notes: list[str] = []
-    kept = _from_network(work, periods, now, notes, again=again) if is_remote(work.source) else _from_here(work, periods, now, notes)
-    total = {name: sum(getattr(each, name) for each in kept.values()) for name in ("received", "merged", "added", "corrected", "rows")}
+    outside = None
+    if is_remote(work.source):
+        kept = _from_network(work, periods, now, notes, again=again)
+    else:
+        kept = _from_here(work, periods, now, notes)
+        outside = _outside_rows(work, notes)
+    notes += _withdrawals(kept.values())
+    notes += _silent_symbols(work, periods)
+    total = {name: sum(getattr(each, name) for each in kept.values()) for name in _COUNTED}
+    facts: dict[str, int | None] = {
+        "rows received": total["received"],
+        "new rows": total["new"],
+        "of these corrections": total["corrected"],
+        "rows given twice": total["repeated"],
+        "rows known before": total["heard"],
+        "rows withdrawn": sum(sum(each.withdrawn.values()) for each in kept.values()),
+    }
     return StageResult(
         rows={"raw_bars": total["rows"]},
-        facts={
-            "rows received": total["received"],
-            "rows known before (merged)": total["merged"],
-            "new rows": total["added"],
-            "of these corrections": total["corrected"],
-        },
+        facts={**facts, **({} if outside is None else {"rows outside the range": outside})},
         preview=work.lake.scan("raw_bars", [periods[-1].key]).head(5).collect(engine="in-memory"),
         notes=list(dict.fromkeys(notes)),
         partitions={key: {"raw_bars": each.rows} for key, each in kept.items()},
@@ -68,8 +92,8 @@ def is_remote(source: MarketDataSource) -> bool:
     return bool(getattr(source, "remote", True))
 
 
-def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now: datetime) -> Kept:
-    """Add what is new of `received` to one period's raw bars, as learned `now`.
+def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now: datetime, whole: Whole | None = None) -> Kept:
+    """Add what is new of `received` to one period's raw bars, as learned `now`; with `whole`, withdraw what it gives no more.
 
     The frames (columns of a source, rows of this period) hold whole symbols in ascending order. Several of them are merged one after the other, so that
     memory holds one frame and what is known of its symbols.
@@ -78,34 +102,37 @@ def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now:
     first = next(frames, pl.DataFrame(schema=SOURCE_BAR_DTYPES))
     second = next(frames, None)
     made_from = {"source": work.source.identity}
-    counts = _Counts()
+    counts = _Counts(now, whole)
     if second is None:
-        work.lake.update("raw_bars", period.key, lambda known: counts.grown(known, first, now), made_from)
+        work.lake.update("raw_bars", period.key, lambda known: counts.grown(known, first), made_from)
         return counts.kept()
     with work.lake.updating("raw_bars", period.key, made_from) as out:
         for frame, symbols in alphabet_ranges(chain([first, second], frames)):
-            known = work.lake.scan("raw_bars", [period.key]).filter(symbols).collect(engine="in-memory")
-            out.append(counts.grown(known, frame, now))
+            with work.lake.reading("raw_bars", [period.key]):
+                known = work.lake.scan("raw_bars", [period.key]).filter(symbols).collect(engine="in-memory")
+            out.append(counts.grown(known, frame))
     return counts.kept()
 
 
 class _Counts:
     """What became of received rows, added up over frames."""
 
-    def __init__(self) -> None:
-        self.counts = dict.fromkeys(("received", "merged", "added", "corrected", "rows"), 0)
+    def __init__(self, now: datetime, whole: Whole | None) -> None:
+        self.now, self.whole = now, whole
+        self.counts = Counter[str]()
+        self.withdrawn = Counter[str]()
 
-    def grown(self, known: pl.DataFrame, received: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    def grown(self, known: pl.DataFrame, received: pl.DataFrame) -> pl.DataFrame:
         """`known` with the new versions."""
-        merged = merge_versions(known, received, now)
-        new = {"received": merged.received, "merged": merged.merged, "added": merged.rows.height, "corrected": merged.corrected}
-        for name, count in {**new, "rows": known.height + merged.rows.height}.items():
-            self.counts[name] += count
+        merged = merge_versions(known, received, self.now, self.whole)
+        self.counts.update({name: getattr(merged, name) for name in _COUNTED if name != "rows"})
+        self.counts.update(rows=known.height + merged.rows.height)
+        self.withdrawn.update(merged.withdrawn)
         return pl.concat([known, merged.rows]) if merged.rows.height else known
 
     def kept(self) -> Kept:
         """The sums."""
-        return Kept(**self.counts)
+        return Kept(**self.counts, withdrawn=dict(self.withdrawn))
 
 
 def alphabet_ranges(frames: Iterator[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.Expr]]:
@@ -132,15 +159,83 @@ def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes:
         end = min(period.end, work.market_close)
         if marks.of(period.key) == (mark := _mark(work, period, end, symbols)) and mark is not None:
             rows = work.lake.manifest("raw_bars", period.key)["rows"]  # type: ignore[index]
-            kept[period.key] = Kept(0, 0, 0, 0, rows)
+            kept[period.key] = Kept(rows=rows)
             notes.append(f"{period.key}: no file has changed since it was last read")
             continue
-        kept[period.key] = keep(work, period, _read_here(work.source, symbols, period.start, end, market.timeframe), now)
+        received = _read_here(work.source, symbols, period.start, end, market.timeframe)
+        kept[period.key] = keep(work, period, received, now, _whole(work.source, symbols, period.start, end))
+        _record_accounts(work, period, end, kept[period.key])
         if (mark := _mark(work, period, end, symbols)) is not None:
             marks.set(period.key, mark)
         notes.extend(getattr(work.source, "notes", []))
         work.progress("raw bars", number, len(periods))
     return kept
+
+
+def _whole(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime) -> Whole | None:
+    """What the received rows are all of; None for a source that may have more than it gives."""
+    complete = symbols is None and bool(getattr(source, "complete", False))
+    return Whole(source.name, start, end) if complete and start < end else None
+
+
+def _reading(work: Workspace) -> str:
+    """Short name of the files as they are and of how they are read; empty where the source cannot say."""
+    fingerprint = getattr(work.source, "fingerprint", None)
+    return "" if fingerprint is None else work.fingerprint(fingerprint(), work.timeframe)
+
+
+def _record_accounts(work: Workspace, period: Period, end: datetime, kept: Kept) -> None:
+    """Put down how many rows of each file this period received."""
+    source = work.source
+    if not isinstance(source, AccountingSource):
+        return
+    counted = sum(one.inside for one in source.accounts)
+    assert counted == kept.received, f"{period.key}: the files hold {counted} rows and gave {kept.received}"
+    work.lake.write("file_accounts", period.key, account_rows(source.accounts, _reading(work), period.start, end))
+
+
+def _outside_rows(work: Workspace, notes: list[str]) -> int | None:
+    """Rows of the files outside every period, told in `notes`; None where not every period was read with the files as they are."""
+    if not isinstance(work.source, AccountingSource):
+        return None
+    periods = work.trading_periods()
+    accounts = work.lake.read("file_accounts", [period.key for period in periods])
+    found = outside_rows(accounts, _reading(work), periods, work.market_close)
+    if found is not None:
+        notes.extend(found.sentences)
+    return None if found is None else found.rows
+
+
+def _withdrawals(kept: Iterable[Kept]) -> list[str]:
+    """A sentence for each file that gave rows which are there no more."""
+    total = Counter[str]()
+    for each in kept:
+        total.update(each.withdrawn)
+    told = [
+        f"{_rows(total[origin])} of {origin} {'is' if total[origin] == 1 else 'are'} no longer there (the file, or how it is read, has changed): withdrawn"
+        for origin in sorted(total)[:_FILES_NAMED]
+    ]
+    rest = sorted(total)[_FILES_NAMED:]
+    return [*told, f"{_rows(sum(total[one] for one in rest))} of {len(rest)} more files: withdrawn"] if rest else told
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _silent_symbols(work: Workspace, periods: Sequence[Period]) -> list[str]:
+    """A sentence about the symbols of the settings of which there is no row at all."""
+    wanted = work.settings.market.symbols
+    if not wanted:
+        return []
+    rows = work.lake.scan("raw_bars", [period.key for period in periods]).filter(pl.col("defect").ne_missing(WITHDRAWN))
+    there = set(rows.select(pl.col("symbol").unique()).collect(engine="in-memory")["symbol"])
+    silent = sorted(set(wanted) - there)
+    if not silent:
+        return []
+    shown = ", ".join(silent[:_FILES_NAMED]) + (f" and {len(silent) - _FILES_NAMED} more" if silent[_FILES_NAMED:] else "")
+    when = f"from {periods[0].first_date} to {min(periods[-1].end_date, work.end_date)}"
+    return [f"market.symbols names {shown}, and the source has no row of it {when}: check the spelling, or take it out"]
 
 
 def _mark(work: Workspace, period: Period, end: datetime, symbols: Sequence[str] | None) -> str | None:

@@ -75,8 +75,8 @@ def repair(work: Workspace, first: date | None = None, last: date | None = None)
         if answers.is_empty():
             continue
         kept = keep(work, period, [answers], now)
-        received, added = received + kept.received, added + kept.added
-        if kept.added:
+        received, added = received + kept.received, added + kept.new
+        if kept.new:
             changed.append(period)
     if inbox:
         inbox.forget(files)

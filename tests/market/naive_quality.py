@@ -14,13 +14,14 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.ingest.versions import WITHDRAWN
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 
 VALUES = ("volume", "trade_count", "vwap", "close", "open", "high", "low")
 SPLITS = (1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
 DEFAULTS = {
-    "misaligned_timestamp": "quarantine", "zero_volume": "warn", "bad_print": "quarantine", "ticker_reuse": "warn", "wrong_unit": "warn",
-    "split_like_jump": "warn", "outlier": "warn", "volume_spike": "warn", "stale_repeat": "warn", "spike_reversal": "warn", "changed_unit": "warn",
+    "misaligned_timestamp": "quarantine", "zero_volume": "warn", "bad_print": "quarantine", "wrong_scale": "quarantine", "ticker_reuse": "warn", "wrong_unit": "warn",
+    "split_like_jump": "warn", "outlier": "warn", "volume_spike": "warn", "stale_repeat": "warn", "frozen_prices": "warn", "spike_reversal": "warn", "changed_unit": "warn",
 }  # fmt: skip
 PAST = [name for name in DEFAULTS if name != "misaligned_timestamp"]
 
@@ -39,6 +40,8 @@ class Memory:
     last_date: date | None = None
     values: tuple[float, ...] = ()
     run: int = 0
+    frozen: int = 0  # bars in a row with the last four prices
+    scale: tuple[float, int] | None = None  # the last close that was refused for its scale, and how many were in a row
     bars: int = 0
     idle: int = 0
     returns: list[float] = field(default_factory=list)
@@ -89,14 +92,18 @@ class Naive:
 
     def versions(self, memory: Memory, rows: list[Row], answer: Answer) -> None:
         waiting = []
-        for row in rows:
+        gone = max((row["ingested_at"] for row in rows if row["defect"] == WITHDRAWN), default=None)
+        for row in [row for row in rows if gone is not None and row["ingested_at"] <= gone]:
+            last = row["defect"] == WITHDRAWN and row["ingested_at"] == gone
+            answer.verdicts[row["index"]] = "withdrawn" if last else "superseded"
+        for row in [row for row in rows if row["index"] not in answer.verdicts]:
             own = self.own(row)
             if own:
                 answer.verdicts[row["index"]] = own
             else:
                 waiting.append(row)
         waiting.sort(key=lambda row: (row["ingested_at"], *(_low(row[name]) for name in VALUES), row["origin"] or "", row["row"] or 0), reverse=True)
-        kept = None
+        kept = scaled = None
         while waiting and kept is None:
             row = waiting.pop(0)
             self.act(memory, row)
@@ -104,6 +111,7 @@ class Naive:
             refusing = [rule for rule in PAST if rule in broken and self.severity(rule, row) == "quarantine"]
             if refusing:
                 answer.verdicts[row["index"]] = refusing[0]
+                scaled = scaled or (row if "wrong_scale" in refusing else None)
             else:
                 kept = row
                 answer.verdicts[row["index"]] = "bar"
@@ -116,6 +124,9 @@ class Naive:
                 if _same(other, row):
                     answer.verdicts[other["index"]] = "duplicate"
                     waiting.remove(other)
+        if kept is None and scaled is not None and _apart(scaled["close"], memory.values[3], 5):
+            again = memory.scale is not None and not _apart(scaled["close"], memory.scale[0], 2)
+            memory.scale = (scaled["close"], memory.scale[1] + 1 if again else 1)
         if kept is not None:
             for row in rows:
                 if row["ingested_at"] < kept["ingested_at"]:
@@ -137,8 +148,12 @@ class Naive:
             return "unknown_symbol"
         if min(prices) <= 0:
             return "non_positive_price"
+        if min(prices) < self.quality.min_price or max(prices) > self.quality.max_price:
+            return "price_out_of_bounds"
         if row["volume"] < 0:
             return "negative_volume"
+        if row["volume"] > self.quality.max_volume:
+            return "volume_out_of_bounds"
         if row["high"] < row["low"]:
             return "high_below_low"
         if max(prices) > row["high"] or min(prices) < row["low"]:
@@ -180,6 +195,7 @@ class Naive:
             memory.largest = [volume * splits for volume in memory.largest]
             memory.session_volume *= splits
             memory.spike = memory.spike and (memory.spike[0] / splits, memory.spike[1] / splits)
+            memory.scale = memory.scale and (memory.scale[0] / splits, memory.scale[1])
             memory.unit = memory.unit and (memory.unit[0] / splits, *memory.unit[1:])
         memory.last_date = max(memory.last_date, *(one["date"] for one in due)) if due else memory.last_date
 
@@ -188,11 +204,16 @@ class Naive:
         broken, quality = set(), self.quality
         if memory.close is not None and self.bad_print(memory, row):
             broken.add("bad_print")
-        if row["volume"] == 0 and memory.bars >= 30 and memory.idle <= 0.02 * memory.bars:
+        if self.wrong_scale(memory, row):
+            broken.add("wrong_scale")
+        if row["volume"] == 0 and memory.bars > 0 and memory.idle <= 0.5 * memory.bars:
             broken.add("zero_volume")
         run = memory.run + 1 if memory.values == _five(row) else 1
-        if run >= (quality.stale_bars if row["high"] > row["low"] else quality.stale_flat_bars):
+        frozen = memory.frozen + 1 if memory.values[:4] == _five(row)[:4] else 1
+        if run >= (quality.stale_bars if row["high"] > row["low"] else quality.stale_flat_bars) and self.severity("stale_repeat", row) != "off":
             broken.add("stale_repeat")
+        elif frozen >= (quality.frozen_bars if row["high"] > row["low"] else quality.frozen_flat_bars):
+            broken.add("frozen_prices")
         if row["session"] == "regular" and memory.close is not None:
             jump = self.jump(memory, row)
             if jump and self.severity(jump, row) == "off":
@@ -222,6 +243,42 @@ class Naive:
 
         agrees = any(abs(close / one - 1) <= limit * 0.25 for one in references)
         return agrees and (far(row["open"], 1.0) or far(row["high"], 1.5) or far(row["low"], 1.0))
+
+    def wrong_scale(self, memory: Memory, row: Row) -> bool:
+        opening, high, low, close = (row[name] for name in ("open", "high", "low", "close"))
+        if not _apart(opening, close, 2):
+            for price in (high, low):
+                lonely = _apart(price, opening, 5) and _apart(price, close, 5)
+                if lonely and (_power_of_ten(price / close, 1.25) or _power_of_ten(price / opening, 1.25)):
+                    return True
+        if not memory.values:
+            return False
+        near, now = memory.values[3], memory.values[3] / memory.splits
+        if not _apart(close, near, 2) or not _apart(close, now, 2):
+            return bool(_power_of_ten(opening / close, 1.25)) and _apart(opening, near, 5) and _apart(opening, now, 5)
+        scale = _power_of_ten(close / now, 1.25)
+        return bool(scale) and _apart(close, near, 5) and not self.level_is_known(memory, row, scale) and not self.volume_explains(memory, row, scale)
+
+    def level_is_known(self, memory: Memory, row: Row, scale: float) -> bool:
+        if memory.scale and memory.scale[1] >= self.quality.scale_bars and not _apart(row["close"], memory.scale[0], 2):
+            return True
+        if memory.close is None:
+            return True
+        taken_back = memory.unit is not None and scale * memory.unit[1] == 1
+        absent = self.places[row["session_date"]] - memory.place - 1
+        return taken_back or absent >= self.quality.reuse_sessions or not _apart(row["close"], memory.close / memory.splits, 5)
+
+    def volume_explains(self, memory: Memory, row: Row, scale: float) -> bool:
+        usual = median(memory.largest) if memory.largest else memory.session_volume
+        if not (row["volume"] > 0 and usual > 0):
+            return False
+        ratio = row["volume"] / usual
+        if scale < 1:
+            return ratio >= 1 / math.sqrt(scale)
+        largest = max(memory.largest) if len(memory.largest) >= 5 else 0.0
+        if ratio >= 3 and row["volume"] >= 3 * largest:
+            return True
+        return row["session"] == "regular" and memory.close_date != row["session_date"] and ratio <= 1 / math.sqrt(scale)
 
     def jump(self, memory: Memory, row: Row) -> str | None:
         quality, previous = self.quality, memory.close / memory.splits
@@ -257,6 +314,8 @@ class Naive:
 
     def remember(self, memory: Memory, row: Row, *, reused: bool) -> set[str]:
         found = set()
+        memory.frozen = memory.frozen + 1 if memory.values[:4] == _five(row)[:4] else 1
+        memory.scale = None
         memory.run = memory.run + 1 if memory.values == _five(row) else 1
         memory.values = _five(row)
         if row["session"] == "regular":
@@ -297,6 +356,10 @@ def _same(left: Row, right: Row) -> bool:
 
 def _five(row: Row) -> tuple[float, ...]:
     return tuple(row[name] for name in ("open", "high", "low", "close", "volume"))
+
+
+def _apart(price: float, other: float, factor: float) -> bool:
+    return price > factor * other or price * factor < other
 
 
 def _deviation(values: list[float]) -> float:

@@ -84,7 +84,7 @@ def test_reused_tickers_and_the_split_without_a_row_are_found_in_the_daily_set(d
 
 def test_warnings_are_few(hourly: Validated, daily: Validated) -> None:
     assert hourly.warnings.height <= 20  # of 165,094 bars, all but one of AIG's crisis and one of SPY
-    assert daily.counts["warnings"] == {"outlier": 21, "spike_reversal": 2, "split_like_jump": 1, "ticker_reuse": 4, "zero_volume": 25}
+    assert daily.counts["warnings"] == {"outlier": 21, "spike_reversal": 2, "split_like_jump": 1, "ticker_reuse": 4, "zero_volume": 26}
     assert ("SPY", date(2000, 12, 18), "outlier") in warned(hourly)  # +18 % within an hour, which DATA.md does not name
     assert {day.year for symbol, day, _ in warned(hourly) if symbol == "AIG"} == {2008, 2009, 2010}
 

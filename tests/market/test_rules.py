@@ -32,6 +32,14 @@ def judged(rows: list[dict[str, Any]], acts: pl.DataFrame = NO_ACTIONS, **qualit
     return found
 
 
+def refused(rows: list[dict[str, Any]], acts: pl.DataFrame = NO_ACTIONS, **quality: Any) -> Validated:
+    return validate(raw(*rows), NOTHING_BEFORE, acts, NYSE, "1Day", MarketSettings(timeframe="1Day", quality=quality))
+
+
+def listed(found: Validated) -> list[tuple[date, str]]:
+    return found.quarantine.select(pl.col("timestamp").dt.date(), "rule").rows()
+
+
 def warned(rows: list[dict[str, Any]], acts: pl.DataFrame = NO_ACTIONS, **quality: Any) -> list[tuple[date, str]]:
     return judged(rows, acts, **quality).warnings.select(pl.col("timestamp").dt.date(), "rule").rows()
 
@@ -99,16 +107,19 @@ def test_another_level_after_a_long_absence_is_perhaps_another_issuer() -> None:
     assert warned([*quiet(60), *quiet(30, 50.0, begin=1400)]) == [(DAYS[1400], "ticker_reuse")]  # after five years no price proves anything
 
 
-def test_cents_for_dollars_are_told_at_once_and_again_when_they_have_stayed() -> None:
-    rows = [*quiet(60), *quiet(40, 5000.0, begin=60)]
-    found = judged(rows)
+def test_cents_for_dollars_are_refused_at_first_and_told_once_the_level_lasts() -> None:
+    rows = [*quiet(60), *quiet(43, 5000.0, begin=60)]
+    found = refused(rows)
+    assert listed(found) == [(DAYS[at], "wrong_scale") for at in (60, 61, 62)]
     assert found.warnings.select(pl.col("timestamp").dt.date(), "rule", "measure").rows() == [
-        (DAYS[60], "wrong_unit", 100.0), (DAYS[79], "changed_unit", 100.0),
+        (DAYS[63], "wrong_unit", 100.0), (DAYS[82], "changed_unit", 100.0),
     ]  # fmt: skip
-    assert f"since {DAYS[60]}T00:00:00Z" in found.warnings["reason"][1]
+    assert f"since {DAYS[63]}T00:00:00Z" in found.warnings["reason"][1]
+    told = judged(rows, rules={"wrong_scale": "off"}).warnings
+    assert told.select(pl.col("timestamp").dt.date(), "rule").rows() == [(DAYS[60], "wrong_unit"), (DAYS[79], "changed_unit")]
     one_bar = [*quiet(60), day(60, 0.5), *quiet(40, begin=61)]
-    assert (DAYS[60], "wrong_unit") in warned(one_bar)
-    assert "changed_unit" not in {rule for _, rule in warned(one_bar)}
+    assert listed(refused(one_bar)) == [(DAYS[60], "wrong_scale")]
+    assert refused(one_bar).warnings.is_empty()
 
 
 def test_a_vwap_in_another_unit_is_told() -> None:
@@ -121,8 +132,23 @@ def test_volumes_that_move_from_lots_to_shares_are_told_after_five_sessions() ->
     assert found == [(DAYS[45], "changed_unit")]
 
 
-def test_a_bar_without_volume_is_told_where_such_bars_are_rare() -> None:
+def test_every_bar_without_volume_is_told_however_many_there_are() -> None:
     assert warned([*quiet(50), day(50, 50.0, volume=0.0)]) == [(DAYS[50], "zero_volume")]
+    every_third = [day(at, 50.0 * WAVE[at % 8], **({"volume": 0.0} if at % 3 == 2 else {})) for at in range(90)]
+    assert warned(every_third) == [(DAYS[at], "zero_volume") for at in range(2, 90, 3)]
+    assert judged(every_third).counts["notes"] == []
+
+
+def test_where_most_bars_have_no_volume_their_whole_number_is_told() -> None:
+    mostly = [day(at, 50.0 * WAVE[at % 8], **({"volume": 0.0} if at % 5 else {})) for at in range(50)]
+    found = judged(mostly)
+    (note,) = found.counts["notes"]
+    count = found.counts["warnings"]["zero_volume"]
+    assert note == f"AAA: 40 bars have no volume, {count} of them are listed under zero_volume"
+    assert judged(mostly, rules={"zero_volume": "off"}).counts["notes"] == []
+
+
+def test_a_feed_without_volumes_is_not_told_in_every_row() -> None:
     assert warned([day(at, 50.0 * WAVE[at % 8], volume=0.0) for at in range(100)]) == []  # a feed that has no volumes
 
 

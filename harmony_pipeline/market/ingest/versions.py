@@ -9,9 +9,17 @@ the versions known, w the winning one of them, and R what the source says now:
 
     new versions = R without K                        a value never heard before
                  + the winner of R, if w is not in R and nothing is new      the source went back to an earlier value
+
+Withdrawn rows. A source that is read whole (`Whole`: files) says everything that it has. What it gave before and gives no more, because a
+file was corrected, renamed or removed or is read under other settings, is withdrawn:
+
+    R is empty            a row of nulls whose `defect` is WITHDRAWN is learned: there is no bar any more
+    R has rows, and a row of w's moment is not in R     all of R is learned again, so that the row that is gone counts no more
+
+The history stays: what was known before is still there, with the moment when it was learned.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -23,31 +31,64 @@ KEY = ("symbol", "timestamp")
 VALUES = ("timeframe", "open", "high", "low", "close", "volume", "trade_count", "vwap", "defect")
 # Of several values learned at once the last in this order wins: the one that counted more trades (late prints), then by price; nothing is lowest.
 VALUE_ORDER = ("volume", "trade_count", "vwap", "close", "open", "high", "low")
+WITHDRAWN = "withdrawn: the source has no such row any more"  # the `defect` of a row that says so
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Received rows are everything that the source `name` has in `start <= timestamp < end`."""
+
+    name: str
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What one ingest adds: `rows` are new versions in the columns of RAW_BARS; the counts are rows received."""
+    """What one ingest adds: `rows` are new versions in the columns of RAW_BARS.
+
+    received = new + repeated + heard, always.
+    """
 
     rows: pl.DataFrame
     received: int
-    merged: int
-    """received rows that said what was known already"""
-    corrected: int
+    new: int
+    """received rows that became versions"""
+    repeated: int
+    """received rows that say what another received row says"""
+    heard: int
+    """received rows that say what was known before"""
+    corrected: int = 0
     """new versions of bars that were known before"""
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """by origin, rows that were given before and are given no more"""
+
+    @property
+    def merged(self) -> int:
+        """Received rows that say nothing new."""
+        return self.repeated + self.heard
 
 
-def merge_versions(known: pl.DataFrame, received: pl.DataFrame, now: datetime) -> Merged:
-    """The rows to add to `known` (RAW_BARS, any order) after `received` (RAW_BARS without ingested_at, any order), learned at `now`."""
+def merge_versions(known: pl.DataFrame, received: pl.DataFrame, now: datetime, whole: Whole | None = None) -> Merged:
+    """The rows to add to `known` (RAW_BARS, any order) after `received` (RAW_BARS without ingested_at, any order), learned at `now`.
+
+    With `whole`, what that source gave before and gives no more is withdrawn.
+    """
     distinct = _distinct(received)
+    repeated = received.height - distinct.height
     if not known.height:
-        return Merged(_learned(distinct, now), received.height, received.height - distinct.height, 0)
-    beside = known.lazy().select(*KEY, *VALUES, "ingested_at").join(distinct.lazy().select(KEY).unique(), on=KEY, how="semi").collect(engine="in-memory")
-    unheard = distinct.join(beside, on=[*KEY, *VALUES], how="anti", nulls_equal=True)
-    returned = _gone_back(beside, distinct, unheard)
-    added = pl.concat([unheard, returned])
+        return Merged(_learned(distinct, now), received.height, distinct.height, repeated, 0)
+    keys = distinct.lazy().select(KEY).unique()
+    columns = [*KEY, *VALUES, "ingested_at", "source"]
+    beside = known.lazy().select(columns).join(keys, on=KEY, how="semi").collect(engine="in-memory")
+    added = distinct.join(beside, on=[*KEY, *VALUES], how="anti", nulls_equal=True)
+    again = _gone_back(beside, distinct, added) if whole is None else _taken_out(beside, distinct, whole)
+    added = pl.concat([added, again.join(added, on=[*KEY, *VALUES], how="anti", nulls_equal=True)])
     corrected = added.join(beside.select(KEY).unique(), on=KEY, how="semi").height
-    return Merged(_learned(added, now), received.height, received.height - added.height, corrected)
+    heard = distinct.height - added.height
+    gone, withdrawn = (added.clear(), {}) if whole is None else _withdrawn(known, distinct, whole)
+    rows = _learned(pl.concat([added, gone]), now)
+    return Merged(rows, received.height, added.height, repeated, heard, corrected, withdrawn)
 
 
 def latest_versions(rows: pl.DataFrame) -> pl.DataFrame:
@@ -88,6 +129,35 @@ def _gone_back(beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFra
     still_said = distinct.select(*KEY, *VALUES).join(winners.select(*KEY, *VALUES), on=[*KEY, *VALUES], how="semi", nulls_equal=True)
     silent = winners.join(still_said.select(KEY), on=KEY, how="anti").join(unheard.select(KEY).unique(), on=KEY, how="anti")
     return latest_versions(distinct.join(silent.select(KEY), on=KEY, how="semi")) if silent.height else distinct.clear()
+
+
+def _taken_out(beside: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> pl.DataFrame:
+    """All received rows of bars of which the source gave a row last that it gives no more."""
+    newest = pl.col("ingested_at") == pl.col("ingested_at").max().over(KEY)
+    last = beside.filter(newest & (pl.col("source") == whole.name))
+    gone = last.join(distinct, on=[*KEY, *VALUES], how="anti", nulls_equal=True)
+    return distinct.join(gone.select(KEY).unique(), on=KEY, how="semi") if gone.height else distinct.clear()
+
+
+def _withdrawn(known: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> tuple[pl.DataFrame, dict[str, int]]:
+    """A row that withdraws for each bar that the source gave last and gives no more, and from which origins those bars were.
+
+    Where another source gave the bar, its last row is learned again instead.
+    """
+    mine = (pl.col("source") == whole.name) & pl.col("timestamp").is_between(whole.start, whole.end, closed="left")
+    here = known.lazy().filter(mine).select(KEY).unique()
+    absent = here.join(distinct.lazy().select(KEY).unique(), on=KEY, how="anti").collect(engine="in-memory")
+    if not absent.height:
+        return distinct.clear(), {}
+    versions = known.join(absent, on=KEY, how="semi")
+    last = latest_versions(versions).filter((pl.col("source") == whole.name) & pl.col("defect").ne_missing(WITHDRAWN))
+    others = versions.filter((pl.col("source") != whole.name) & pl.col("defect").ne_missing(WITHDRAWN))
+    instead = latest_versions(others.join(last.select(KEY), on=KEY, how="semi"))
+    marks = last.join(instead.select(KEY), on=KEY, how="anti").with_columns(
+        *(pl.lit(None, RAW_BARS.dtypes[name]).alias(name) for name in VALUE_ORDER), defect=pl.lit(WITHDRAWN)
+    )
+    origins = last.group_by(pl.col("origin").fill_null(whole.name)).len().sort("origin")
+    return pl.concat([marks, instead]).select(distinct.columns), dict(origins.iter_rows())
 
 
 def _learned(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:

@@ -20,7 +20,7 @@ APPLIED, UNKNOWN_KIND, NOT_ABOVE_ZERO, NO_CLOSE, NOT_BELOW_CLOSE = 0, 1, 2, 3, 4
 
 
 # Rows of the two matrices, one column an action, sorted by symbol, date and kind.
-DAY, KIND, PROBLEM = 0, 1, 2  # whole numbers; the judge fills PROBLEM
+DAY, KIND, PROBLEM, ROW = 0, 1, 2, 3  # whole numbers; the judge fills PROBLEM and the row at which it arose
 VALUE, USED_CLOSE = 0, 1  # numbers; the judge fills the close that it used
 
 
@@ -44,18 +44,24 @@ def packed(actions: pl.DataFrame, symbols: pl.Series) -> Actions:
             day=pl.col("date").cast(pl.Int32).cast(pl.Int64),
             number=pl.col("kind").replace_strict({"dividend": DIVIDEND, "split": SPLIT}, default=OTHER, return_dtype=pl.Int64),
             problem=pl.lit(APPLIED, pl.Int64),
+            at=pl.lit(-1, pl.Int64),
             close=pl.lit(math.nan),
         )
     )
     begin = np.searchsorted(mine["segment"].to_numpy(), np.arange(symbols.len() + 1)).astype(np.int64)
     # Copies, since the judge writes into them and Polars may hand out its own memory.
-    whole = np.array(mine.select("day", "number", "problem").to_numpy().T, np.int64, order="C")
+    whole = np.array(mine.select("day", "number", "problem", "at").to_numpy().T, np.int64, order="C")
     real = np.array(mine.select(pl.col("value").cast(pl.Float64), "close").to_numpy().T, np.float64, order="C")
     return Actions(begin, whole, real, mine)
 
 
 def notes(actions: Actions) -> list[str]:
     """A sentence for each action that was due and could not be applied."""
+    return problems(actions)["note"].to_list()
+
+
+def problems(actions: Actions) -> pl.DataFrame:
+    """The actions that were due and could not be applied: a sentence (note) and the place of the row at which that was known (place)."""
     label = pl.format("{} of {} on {} ({})", "kind", "symbol", "date", "value")
     told = actions.frame.with_columns(problem=pl.Series(actions.whole[PROBLEM]), close=pl.Series(actions.real[USED_CLOSE])).select(
         pl.when(pl.col("problem") == UNKNOWN_KIND)
@@ -66,9 +72,10 @@ def notes(actions: Actions) -> list[str]:
         .then(pl.format("{} is not applied: no regular close before it is known", label))
         .when(pl.col("problem") == NOT_BELOW_CLOSE)
         .then(pl.format("{} is not applied: it is not below the previous close {}; correct the corporate actions", label, "close"))
-        .alias("note")
+        .alias("note"),
+        place=pl.Series(actions.whole[ROW]),
     )
-    return told["note"].drop_nulls().to_list()
+    return told.drop_nulls("note")
 
 
 @kernel
@@ -86,12 +93,13 @@ def skip_until(whole: Integers, at: int, end: int, day: int) -> int:
 
 
 @kernel
-def apply_until(whole: Integers, real: Vector, at: int, end: int, state: Vector, day: int) -> int:
+def apply_until(whole: Integers, real: Vector, at: int, end: int, state: Vector, day: int, row: int) -> int:
     """Move the factor, and what is remembered in old shares, over every action on or before `day`."""
     while at < end and whole[DAY, at] <= day:
         date, multiplier, splits = whole[DAY, at], 1.0, 1.0
         while at < end and whole[DAY, at] == date:
             value = real[VALUE, at]
+            whole[ROW, at] = row
             if whole[KIND, at] == OTHER:
                 whole[PROBLEM, at] = UNKNOWN_KIND
             elif not value > 0.0:

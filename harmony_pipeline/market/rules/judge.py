@@ -5,6 +5,8 @@ refuses is the bar. Better is: learned later; and of rows learned at one moment,
 open, high, low, nothing lowest), so that file names and line numbers never choose a price. A faulty version therefore never hides a
 sound one, however late it came. The others are, in this order: `duplicate` (the same values, learned at the same moment as a row that was
 tried), `superseded` (learned before the bar; also where it was faulty, since it was mended), else `conflicting_duplicate`.
+
+A row that withdraws hides every version learned before it: those are `superseded`, and it is `withdrawn` unless the bar was learned again later.
 """
 
 import math
@@ -17,19 +19,21 @@ from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.rules.actions import apply_until, first_due, skip_until
 from harmony_pipeline.market.rules.catalog import NUMBER, RULES
 from harmony_pipeline.market.rules.memory import CLOSE_DAY, CLOSE_SESSION, FACTOR, SEEN, Vector
-from harmony_pipeline.market.rules.past import TICKER_REUSE, Bar, Limits, past_rules, remember
+from harmony_pipeline.market.rules.past import TICKER_REUSE, WRONG_SCALE, Bar, Limits, past_rules, remember, remember_scale
 from harmony_pipeline.market.rules.placing import CLOCK, DAY, OUTSIDE, REGULAR, Integers, end_of_part, first_session, next_session, on_grid, part_of
 from harmony_pipeline.market.rules.quiet import awaits_nothing, quiet_stretch
 
 Bytes = npt.NDArray[np.uint8]
 
 UNREADABLE, MISSING_PRICE, MISSING_VOLUME, UNKNOWN_SYMBOL = (NUMBER[name] for name in ("unreadable", "missing_price", "missing_volume", "unknown_symbol"))
+OUT_OF_BOUNDS, TOO_MUCH_VOLUME, WITHDRAWN = NUMBER["price_out_of_bounds"], NUMBER["volume_out_of_bounds"], NUMBER["withdrawn"]
 NON_POSITIVE, NEGATIVE_VOLUME, HIGH_BELOW_LOW = NUMBER["non_positive_price"], NUMBER["negative_volume"], NUMBER["high_below_low"]
 OUTSIDE_RANGE, MISALIGNED, OUTSIDE_SESSION = NUMBER["open_or_close_outside_range"], NUMBER["misaligned_timestamp"], NUMBER["outside_session"]
 EXTENDED_OFF, ZERO_VOLUME = NUMBER["extended_hours_off"], NUMBER["zero_volume"]
 SUPERSEDED, DUPLICATE, CONFLICTING = NUMBER["superseded"], NUMBER["duplicate"], NUMBER["conflicting_duplicate"]
 KEPT = 0  # verdict of a row that is a bar
 UNDECIDED = 255
+UNREAD, TAKEN_BACK = 1, 2  # what `Rows.defect` says of a row: a cell could not be read, or the row withdraws those before it
 _DAILY = 1440
 _SCRATCH = len(RULES) + 1
 
@@ -141,19 +145,28 @@ def judge(
             lets = _allowed(asks.allowances, first_allowed, last_allowed, stamp) if first_allowed < last_allowed else 0
             asked, removes = asks.asked[segment] & ~lets, asks.removes[segment] & ~lets
             waiting = 0
+            gone = last_withdrawal(defect, rows.ingested, row, stop) if defect.size > 0 else -1
             for one in range(row, stop):
                 parts[one] = part
-                rule[one] = UNREADABLE if defect.size > 0 and defect[one] != 0 else own_rule(o[one], h[one], l[one], c[one], v[one], asks.unknown[segment])
+                if gone >= 0 and (one == gone or rows.ingested[one] <= rows.ingested[gone]):
+                    rule[one] = WITHDRAWN if one == gone else SUPERSEDED
+                    if one != gone:
+                        found = _note(findings, found, one, SUPERSEDED, told, gone)
+                    continue
+                if defect.size > 0 and defect[one] != 0:
+                    rule[one] = UNREADABLE
+                else:
+                    rule[one] = own_rule(o[one], h[one], l[one], c[one], v[one], asks.unknown[segment], limits)
                 if rule[one] == UNDECIDED:
                     rule[one] = time_rule(part, aligned, extended, v[one], removes)
                 waiting += rule[one] == UNDECIDED
             if waiting > 0:
                 day = sessions[DAY, at]
                 if state[SEEN] != 0.0:
-                    due = apply_until(action_whole, action_real, due, last_action, state, day)
+                    due = apply_until(action_whole, action_real, due, last_action, state, day, row)
                 else:
                     due = skip_until(action_whole, due, last_action, day)
-            kept = -1
+            kept = off_scale = -1
             while waiting > 0 and kept < 0:
                 one = best_version(rule, rank, row, stop) if stop - row > 1 else row
                 bar = Bar(stamp, o[one], h[one], l[one], c[one], v[one], vwap[one], sessions[DAY, at], at, part == REGULAR, minutes == _DAILY)
@@ -163,6 +176,8 @@ def judge(
                     number = _first_bit(broken & removes)
                     rule[one] = number
                     found = _note(findings, found, one, number, told, -1)
+                    if off_scale < 0 and broken & removes & 1 << WRONG_SCALE:
+                        off_scale = one
                 else:
                     kept = one
                     rule[one] = KEPT
@@ -181,6 +196,8 @@ def judge(
                             rule[other] = DUPLICATE
                             waiting -= 1
                             found = _note(findings, found, other, DUPLICATE, told, one)
+            if kept < 0 and off_scale >= 0:
+                remember_scale(state, c[off_scale])
             if kept >= 0 and stop - row > 1:
                 for other in range(row, stop):
                     verdict = settled(rule[other], rows.ingested[other], rows.ingested[kept])
@@ -202,7 +219,7 @@ def _allowed(allowances: Integers, begin: int, end: int, stamp: int) -> int:
 
 
 @kernel
-def own_rule(o: float, h: float, l: float, c: float, v: float, unknown: int) -> int:  # noqa: E741 - the letters of a bar
+def own_rule(o: float, h: float, l: float, c: float, v: float, unknown: int, limits: Limits) -> int:  # noqa: E741 - the letters of a bar
     """Number of the first rule that the values break by themselves; UNDECIDED when they break none."""
     if not (math.isfinite(o) and math.isfinite(h) and math.isfinite(l) and math.isfinite(c)):
         return MISSING_PRICE
@@ -212,8 +229,12 @@ def own_rule(o: float, h: float, l: float, c: float, v: float, unknown: int) -> 
         return UNKNOWN_SYMBOL
     if o <= 0.0 or h <= 0.0 or l <= 0.0 or c <= 0.0:
         return NON_POSITIVE
+    if min(o, h, l, c) < limits.min_price or max(o, h, l, c) > limits.max_price:
+        return OUT_OF_BOUNDS
     if v < 0.0:
         return NEGATIVE_VOLUME
+    if v > limits.max_volume:
+        return TOO_MUCH_VOLUME
     if h < l:
         return HIGH_BELOW_LOW
     if h < max(o, c) or l > min(o, c):
@@ -233,6 +254,16 @@ def time_rule(part: int, aligned: bool, extended: bool, volume: float, removes: 
     if volume == 0.0 and removes >> ZERO_VOLUME & 1:
         return ZERO_VOLUME
     return UNDECIDED
+
+
+@kernel
+def last_withdrawal(defect: Bytes, ingested: Integers, begin: int, end: int) -> int:
+    """The row that withdraws and was learned last; -1 where none does."""
+    last = -1
+    for row in range(begin, end):
+        if defect[row] == TAKEN_BACK and (last < 0 or ingested[row] > ingested[last]):
+            last = row
+    return last
 
 
 @kernel

@@ -27,9 +27,11 @@ SESSION_VOLUME, SESSION_DAY = 22, 23  # largest regular bar of the running sessi
 RETURN_COUNT, SESSION_COUNT = 24, 25  # how many were ever put into each ring
 BARS, IDLE_BARS = 26, 27  # accepted, and those of them without volume
 LARGEST_VOLUME = 108  # of the ring of sessions; 0.0 while too few are known
+FROZEN = 109  # how often the last four prices came in a row, whatever the volume
+SCALE_CLOSE, SCALE_BARS = 110, 111  # the last close that was refused for its scale, and how many were so in a row
 RETURNS, SESSIONS = 60, 20
 RETURN_RING, SESSION_RING = 28, 88
-WIDTH = 109
+WIDTH = 112
 FEWEST_RETURNS, FEWEST_SESSIONS = 30, 5  # before these a ring knows too little to judge by
 _NORMAL = 1.4826
 
@@ -37,7 +39,7 @@ _NORMAL = 1.4826
 def blank(symbols: int) -> Vector:
     """The memory of symbols that were never seen: one row each."""
     states = np.full((symbols, WIDTH), np.nan)
-    for slot in (SEEN, RUN, UNIT_BARS, SESSION_VOLUME, RETURN_COUNT, SESSION_COUNT, BARS, IDLE_BARS, LARGEST_VOLUME):
+    for slot in (SEEN, RUN, UNIT_BARS, SESSION_VOLUME, RETURN_COUNT, SESSION_COUNT, BARS, IDLE_BARS, LARGEST_VOLUME, FROZEN, SCALE_BARS):
         states[:, slot] = 0.0
     states[:, FACTOR] = states[:, SPLITS] = 1.0
     return states
@@ -98,6 +100,13 @@ def volume_z(state: Vector, volume: float, floor: float) -> float:
 
 
 @kernel
+def usual_volume(state: Vector) -> float:
+    """Median of the largest bars of the sessions before; of the running session's where no other is known; 0.0 while there is none."""
+    count = filled(state[SESSION_COUNT], SESSIONS)
+    return float(np.median(state[SESSION_RING : SESSION_RING + count])) if count else float(state[SESSION_VOLUME])
+
+
+@kernel
 def volume_level_change(state: Vector) -> float:
     """Median of the newest five sessions' largest volumes over that of the fifteen before, where the two do not overlap by far; else 1.
 
@@ -125,6 +134,7 @@ def apply_split(state: Vector, value: float) -> None:
     state[SPIKE_BASE] /= value
     state[SPIKE_CLOSE] /= value
     state[UNIT_BASE] /= value
+    state[SCALE_CLOSE] /= value
     state[SESSION_VOLUME] *= value
     state[LARGEST_VOLUME] *= value
     for place in range(SESSION_RING, SESSION_RING + SESSIONS):

@@ -7,6 +7,16 @@ close, while those two agree (within a quarter of it) and no split explains it; 
 159.58 on 2002-12-23, between closes of 79.82 and 80.46, is one. A bar that *closes* far away is kept, since only later bars could tell an
 error from a crash: AIG lost 61 % on 2008-09-15.
 
+Wrong scale. A price is refused when it is 10, 100 or 1000 times those beside it, or that part of them, within 25 %:
+    a high or low of both the open and the close, which lie within a factor of 2;
+    an open of both the close before and the bar's own close, which lie within a factor of 2;
+    a close of the close before, unless the volume explains it (below), the symbol was absent for `reuse_sessions`, or `scale_bars` bars
+    in a row were refused at that level: then it has lasted, and is told as `wrong_unit` and `changed_unit` are.
+A split or a new issuer moves the volume the other way: 1/10 of the price, 10 times the shares. News come with a volume far above any before. So, with v the
+bar's volume over the usual one and r the power of ten, a fall is believed when v >= 1 / sqrt(r), a rise when v >= 3 times the largest bar, and when it is
+the first regular bar of a session with v <= 1 / sqrt(r). Without volumes nothing is believed, and before a symbol's first regular close nothing is refused for its close. At the bar itself no more can be known: the last bars refused
+at a level that lasts are lost, at most `scale_bars` of them, and never a later one.
+
 Jumps. The open of a regular bar over the last regular close, in today's shares. First match of: ticker_reuse, wrong_unit, split_like_jump.
 A split is told from news by what news brings: a wide bar and a turnover far above any bar before (AAPL 2000-09-29, AIG 2008-09-16).
 """
@@ -22,6 +32,7 @@ from harmony_pipeline.market.rules.memory import (
     CLOSE_DAY,
     CLOSE_SESSION,
     CLOSE_STAMP,
+    FROZEN,
     IDLE_BARS,
     LARGEST_VOLUME,
     LAST_DAY,
@@ -32,6 +43,8 @@ from harmony_pipeline.market.rules.memory import (
     SAME_LOW,
     SAME_OPEN,
     SAME_VOLUME,
+    SCALE_BARS,
+    SCALE_CLOSE,
     SEEN,
     SESSION_DAY,
     SPIKE_BASE,
@@ -46,12 +59,14 @@ from harmony_pipeline.market.rules.memory import (
     remember_return,
     remember_volume,
     return_z,
+    usual_volume,
     volume_level_change,
     volume_z,
 )
 
 BAD_PRINT, TICKER_REUSE, WRONG_UNIT, SPLIT_LIKE = NUMBER["bad_print"], NUMBER["ticker_reuse"], NUMBER["wrong_unit"], NUMBER["split_like_jump"]
 OUTLIER, VOLUME_SPIKE, STALE = NUMBER["outlier"], NUMBER["volume_spike"], NUMBER["stale_repeat"]
+WRONG_SCALE, FROZEN_PRICES = NUMBER["wrong_scale"], NUMBER["frozen_prices"]
 ZERO_VOLUME, SPIKE_REVERSAL, CHANGED_UNIT = NUMBER["zero_volume"], NUMBER["spike_reversal"], NUMBER["changed_unit"]
 _AGREEMENT = 0.25  # of max_bar_return: two closes nearer than this agree. Half would have taken AIG's real low of 1.25 on 2008-09-16 (close -23 %)
 _SPIKE = 1.5  # times max_bar_return for a high that the open does not share: small stocks do run up 60 % and fade within a day
@@ -59,8 +74,10 @@ _CAME_BACK = 0.25  # of a spike that may be left when it counts as taken back
 _UNIT = 1.25  # how far a jump may be from a power of ten
 _VOLUME_UNIT = 1.6  # the same for a level of volume, which is never the same twice
 _STAYED = 2.0  # and how far the level may wander while a changed unit is being watched
-# A bar without volume is odd where such bars are rare; a feed without volumes, or one that fills quiet minutes, is no news in every row.
-_RARELY_IDLE, _FEWEST_BARS = 0.02, 30.0
+_OFTEN_IDLE = 0.5  # a symbol of which more bars than this part have no volume has a feed without volumes, which is told once
+_FAR = 5.0  # a price within this factor of another is of its scale
+_BESIDE = 2.0  # and prices within this factor of one another are neighbours
+_NEWS = 3.0  # times the largest volume before, from which a rise of the price is believed
 _RETURN_FLOOR, _VOLUME_FLOOR = 1e-6, 0.25
 # New shares per old one in the splits that companies do declare; reverse ones are the same upside down.
 _SPLIT_RATIOS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0)
@@ -85,6 +102,12 @@ class Limits(NamedTuple):
     reuse_price_factor: float
     reuse_sessions_alone: float
     unit_bars: float
+    min_price: float
+    max_price: float
+    max_volume: float
+    scale_bars: float
+    frozen_bars: float
+    frozen_flat_bars: float
 
 
 class Bar(NamedTuple):
@@ -181,12 +204,20 @@ def past_rules(state: Vector, limits: Limits, asked: int, bar: Bar, told: Vector
         broken |= 1 << BAD_PRINT
         told[BAD_PRINT, 1] = state[CLOSE]
         told[BAD_PRINT, 0] = max(bar.high / bar.close, bar.close / bar.low)
-    if asked >> ZERO_VOLUME & 1 and bar.volume == 0.0 and state[BARS] >= _FEWEST_BARS and state[IDLE_BARS] <= _RARELY_IDLE * state[BARS]:
+    if asked >> WRONG_SCALE & 1:
+        scale, beside = _wrong_scale(state, limits, bar)
+        if scale != 0.0:
+            broken |= 1 << WRONG_SCALE
+            told[WRONG_SCALE, 0], told[WRONG_SCALE, 1] = scale, beside
+    if asked >> ZERO_VOLUME & 1 and bar.volume == 0.0 and state[BARS] > 0.0 and state[IDLE_BARS] <= _OFTEN_IDLE * state[BARS]:
         broken |= 1 << ZERO_VOLUME
-    run = _run(state, bar)
-    if asked >> STALE & 1 and run >= (limits.stale_bars if bar.high > bar.low else limits.stale_flat_bars):
+    run, frozen, flat = _run(state, bar), _frozen_run(state, bar), bar.high == bar.low
+    if asked >> STALE & 1 and run >= (limits.stale_flat_bars if flat else limits.stale_bars):
         broken |= 1 << STALE
         told[STALE, 0] = run
+    elif asked >> FROZEN_PRICES & 1 and frozen >= (limits.frozen_flat_bars if flat else limits.frozen_bars):
+        broken |= 1 << FROZEN_PRICES
+        told[FROZEN_PRICES, 0] = frozen
     if bar.regular and not math.isnan(state[CLOSE]):
         jumped = _jump_rules(state, limits, asked, bar, told)
         broken |= jumped | _level_rules(state, limits, asked, bar, jumped != 0, told)
@@ -196,14 +227,85 @@ def past_rules(state: Vector, limits: Limits, asked: int, bar: Bar, told: Vector
 @kernel
 def _run(state: Vector, bar: Bar) -> float:
     """How often in a row the bar's five values have come, with this one."""
-    same = (
-        state[SAME_OPEN] == bar.open
-        and state[SAME_HIGH] == bar.high
-        and state[SAME_LOW] == bar.low
-        and state[SAME_CLOSE] == bar.close
-        and state[SAME_VOLUME] == bar.volume
-    )
-    return state[RUN] + 1.0 if same else 1.0
+    return state[RUN] + 1.0 if _same_prices(state, bar) and state[SAME_VOLUME] == bar.volume else 1.0
+
+
+@kernel
+def _frozen_run(state: Vector, bar: Bar) -> float:
+    """How often in a row the bar's four prices have come, with this one."""
+    return state[FROZEN] + 1.0 if _same_prices(state, bar) else 1.0
+
+
+@kernel
+def _same_prices(state: Vector, bar: Bar) -> bool:
+    return bool(state[SAME_OPEN] == bar.open and state[SAME_HIGH] == bar.high and state[SAME_LOW] == bar.low and state[SAME_CLOSE] == bar.close)
+
+
+@kernel
+def _apart(price: float, other: float, factor: float) -> bool:
+    """Whether one price is more than `factor` times the other."""
+    return price > factor * other or price * factor < other
+
+
+@kernel
+def _wrong_scale(state: Vector, limits: Limits, bar: Bar) -> tuple[float, float]:
+    """(power of ten by which a price is off, the price beside it that says so); (0.0, nan) when none is."""
+    near = state[SAME_CLOSE]
+    if not (bar.high > _FAR * bar.low or _apart(bar.close, near, _FAR)):
+        return 0.0, math.nan
+    if not _apart(bar.open, bar.close, _BESIDE):
+        for price in (bar.high, bar.low):
+            if _apart(price, bar.open, _FAR) and _apart(price, bar.close, _FAR):
+                scale = power_of_ten(price / bar.close, _UNIT)
+                scale = scale if scale != 0.0 else power_of_ten(price / bar.open, _UNIT)
+                if scale != 0.0:
+                    return scale, bar.close
+    if math.isnan(near):
+        return 0.0, math.nan
+    now = near / state[SPLITS]
+    if not _apart(bar.close, near, _BESIDE) or not _apart(bar.close, now, _BESIDE):
+        scale = power_of_ten(bar.open / bar.close, _UNIT)
+        return (scale, bar.close) if scale != 0.0 and _apart(bar.open, near, _FAR) and _apart(bar.open, now, _FAR) else (0.0, math.nan)
+    scale = power_of_ten(bar.close / now, _UNIT)
+    if scale == 0.0 or not _apart(bar.close, near, _FAR) or _level_is_known(state, limits, bar, scale) or _volume_explains(state, bar, scale):
+        return 0.0, math.nan
+    return scale, now
+
+
+@kernel
+def _level_is_known(state: Vector, limits: Limits, bar: Bar, scale: float) -> bool:
+    """Whether a close on another scale was seen before, lasts already, or comes after an absence."""
+    if state[SCALE_BARS] >= limits.scale_bars and not _apart(bar.close, state[SCALE_CLOSE], _BESIDE):
+        return True
+    if math.isnan(state[CLOSE]):  # a few prints before hours are no level
+        return True
+    taken_back = state[UNIT_BARS] > 0.0 and scale * state[UNIT_RATIO] == 1.0
+    absent = bar.session - state[CLOSE_SESSION] - 1.0
+    return taken_back or absent >= limits.reuse_sessions or not _apart(bar.close, state[CLOSE] / state[SPLITS], _FAR)
+
+
+@kernel
+def _volume_explains(state: Vector, bar: Bar, scale: float) -> bool:
+    """Whether the volume is that of a split or of news."""
+    usual = usual_volume(state)
+    if not (bar.volume > 0.0 and usual > 0.0):
+        return False
+    ratio = bar.volume / usual
+    if scale < 1.0:
+        return ratio >= 1.0 / math.sqrt(scale)
+    if ratio >= _NEWS and bar.volume >= _NEWS * state[LARGEST_VOLUME]:
+        return True
+    return bar.regular and state[CLOSE_DAY] != bar.day and ratio <= 1.0 / math.sqrt(scale)
+
+
+@kernel
+def remember_scale(state: Vector, close: float) -> None:
+    """A bar was refused for its scale: count how many in a row, at one level, were."""
+    if not _apart(close, state[SAME_CLOSE], _FAR):
+        return
+    again = state[SCALE_BARS] > 0.0 and not _apart(close, state[SCALE_CLOSE], _BESIDE)
+    state[SCALE_BARS] = state[SCALE_BARS] + 1.0 if again else 1.0
+    state[SCALE_CLOSE] = close
 
 
 @kernel
@@ -269,7 +371,7 @@ def _stays(state: Vector, bar: Bar) -> bool:
 def remember(state: Vector, limits: Limits, asked: int, bar: Bar, reused: bool, told: Vector) -> int:
     """Take an accepted bar in. Bits of CHANGED_UNIT when the sessions just finished show another unit of volume."""
     broken = 0
-    state[RUN] = _run(state, bar)
+    state[RUN], state[FROZEN], state[SCALE_BARS] = _run(state, bar), _frozen_run(state, bar), 0.0
     state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME] = bar.open, bar.high, bar.low, bar.close, bar.volume
     if bar.regular:
         if not math.isnan(state[CLOSE]):

@@ -18,6 +18,7 @@ from harmony_pipeline.market.rules.memory import (
     CLOSE_DAY,
     CLOSE_STAMP,
     FACTOR,
+    FROZEN,
     LARGEST_VOLUME,
     LAST_DAY,
     LAST_STAMP,
@@ -30,6 +31,7 @@ from harmony_pipeline.market.rules.memory import (
     SAME_LOW,
     SAME_OPEN,
     SAME_VOLUME,
+    SCALE_BARS,
     SEEN,
     SESSION_DAY,
     SESSION_VOLUME,
@@ -78,16 +80,19 @@ def quiet_stretch(
 ) -> int:
     """Keep rows from `row` on that start before `until` and are quiet; the first one that is not."""
     begin, factor, largest = row, state[FACTOR], state[LARGEST_VOLUME] * limits.volume_spike_ratio
-    up, down = 1.0 + limits.max_bar_return, 1.0 - limits.max_bar_return
+    up, down = 1.0 + min(limits.max_bar_return, _NEAR - 1.0), max(1.0 - limits.max_bar_return, 1.0 / _NEAR)
+    least, most_price, most_volume = limits.min_price, limits.max_price, limits.max_volume
+    frozen, frozen_limit = state[FROZEN], min(limits.frozen_bars, limits.frozen_flat_bars)
     last_open, last_high, last_low, last_close, last_volume = state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME]
     previous, most, place = state[CLOSE], state[SESSION_VOLUME], int(state[RETURN_COUNT]) % RETURNS
     while row < end and stamps[row] < until and (row + 1 == end or stamps[row + 1] != stamps[row]) and (stamps[row] + clock) % grid == 0:
         first, high, low, close, volume = o[row], h[row], l[row], c[row], v[row]
-        if not (low > 0.0 and low <= first <= high and low <= close <= high < math.inf and 0.0 < volume < math.inf):
+        if not (low >= least and low <= first <= high and low <= close <= high <= most_price and 0.0 < volume <= most_volume):
             break
         if high > up * close or low < down * close or (defect.size > 0 and defect[row] != 0):
             break
-        if first == last_open and high == last_high and low == last_low and close == last_close and volume == last_volume:
+        run = frozen + 1.0 if first == last_open and high == last_high and low == last_low and close == last_close else 1.0
+        if run > 1.0 and (volume == last_volume or run >= frozen_limit):
             break
         if regular:
             ratio = close / previous
@@ -99,12 +104,16 @@ def quiet_stretch(
             place = place + 1 if place + 1 < RETURNS else 0
             most = max(most, volume)
             previous = close
+        elif close > _NEAR * last_close or close * _NEAR < last_close:
+            break
+        frozen = run
         last_open, last_high, last_low, last_close, last_volume = first, high, low, close, volume
         rule_out[row], part_out[row], factor_out[row] = 0, part, factor
         row += 1
     if row == begin:
         return row
     state[RUN], state[BARS], state[LAST_STAMP] = 1.0, state[BARS] + (row - begin), stamps[row - 1]
+    state[FROZEN], state[SCALE_BARS] = frozen, 0.0
     state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME] = last_open, last_high, last_low, last_close, last_volume
     if regular:
         state[CLOSE], state[CLOSE_STAMP], state[SESSION_VOLUME] = previous, stamps[row - 1], most

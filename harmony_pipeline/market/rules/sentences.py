@@ -10,6 +10,8 @@ from functools import lru_cache
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.ingest.versions import WITHDRAWN
+from harmony_pipeline.market.settings import QualitySettings
 
 PRICES = ("open", "high", "low", "close")
 VALUES = (*PRICES, "volume", "trade_count", "vwap")
@@ -17,19 +19,25 @@ _CORRECT = "correct the row or take it out"
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def sentences(calendar: Calendar, timeframe: str, max_bar_return: float, hints: dict[str, str]) -> dict[str, pl.Expr]:
+Bounds = tuple[float, float, float, float]  # max_bar_return, min_price, max_price, max_volume
+_ROOM_FOR_TIMES = 5.0  # a price so many times another, or that part of it, is meant by `wrong_scale`
+
+
+def sentences(calendar: Calendar, timeframe: str, quality: QualitySettings, hints: dict[str, str]) -> dict[str, pl.Expr]:
     """By rule, the sentence of a row that it refuses or warns of; without the place, which `placed` puts before it."""
-    return _sentences(calendar, timeframe, max_bar_return, tuple(sorted(hints.items())))
+    bounds = (quality.max_bar_return, quality.min_price, quality.max_price, quality.max_volume)
+    return _sentences(calendar, timeframe, bounds, tuple(sorted(hints.items())))
 
 
 @lru_cache(maxsize=64)  # putting them together costs as much as judging a hundred thousand bars
-def _sentences(calendar: Calendar, timeframe: str, max_bar_return: float, hints: tuple[tuple[str, str], ...]) -> dict[str, pl.Expr]:
+def _sentences(calendar: Calendar, timeframe: str, bounds: Bounds, hints: tuple[tuple[str, str], ...]) -> dict[str, pl.Expr]:
     grid = "midnight UTC of the session date" if timeframe == "1Day" else f"the {timeframe} grid of the exchange's clock"
     shown = pl.format(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
     hint = _hint(dict(hints))
     return {
         **_own(shown, grid, f"every session of {calendar.name}", hint),
-        **_past(max_bar_return),
+        **_bounds(*bounds[1:]),
+        **_past(bounds[0]),
         **_versions(),
         "wrong_time_zone": hint,
     }
@@ -53,6 +61,18 @@ def _own(shown: pl.Expr, grid: str, every_session: str, hint: pl.Expr) -> dict[s
     }
 
 
+def _bounds(least: float, most: float, most_volume: float) -> dict[str, pl.Expr]:
+    def outside(name: str) -> pl.Expr:
+        return ~pl.col(name).is_between(least, most)
+
+    price = pl.format(
+        f"{{}}, expected a price from {least:g} to {most:g}: is it in another unit? correct the row, or set market.quality.min_price or max_price",
+        _first_found(PRICES, outside),
+    )
+    volume = pl.format(f"volume is {{}}, expected at most {most_volume:g}: correct the row, or raise market.quality.max_volume", "volume")
+    return {"price_out_of_bounds": price, "volume_out_of_bounds": volume}
+
+
 def _past(limit: float) -> dict[str, pl.Expr]:
     measure, reference = pl.col("measure"), pl.col("reference")
     times = pl.when(measure >= 1.0).then(pl.format("{}", _short(measure, 0))).otherwise(pl.format("1/{}", _short(1.0 / measure, 0)))
@@ -65,6 +85,13 @@ def _past(limit: float) -> dict[str, pl.Expr]:
             _first_found(("open", "high", "low"), _far_from_close(limit)),
             reference,
             "close",
+        ),
+        "wrong_scale": pl.format(
+            "{}, about {} times {} beside it, and the volume does not explain it: correct the row; if the price did move so, "
+            "add the split to the corporate actions, or allow it in market.quality.allow",
+            _first_found(PRICES, _of_another_scale),
+            times,
+            reference,
         ),
         "ticker_reuse": pl.format(
             "open {} after {} sessions of absence and a last close of {}: if another issuer took the ticker over, give the two different symbols",
@@ -89,6 +116,7 @@ def _past(limit: float) -> dict[str, pl.Expr]:
         "volume_spike": pl.format(
             "volume {} against at most {} in a bar of the sessions before, {} robust deviations: look at it", "volume", reference, _short(measure, 1)
         ),
+        "frozen_prices": pl.format("the same four prices for the {}th time in a row while the volume moves: has the price feed stopped?", _short(measure, 0)),
         "stale_repeat": pl.format("the same five values for the {}th time in a row: has the feed stopped?", _short(measure, 0)),
         "spike_reversal": pl.format("the bar of {} moved by {} in logs and this one came back: was its close an error?", since, _short(measure, 3)),
         "changed_unit": pl.when(reference.is_nan())
@@ -105,9 +133,19 @@ def _versions() -> dict[str, pl.Expr]:
         ignore_nulls=True,
     )
     what = pl.when(pl.any_horizontal(differs)).then(changed).otherwise(pl.lit("the same values"))
+    when = _utc("kept_learned")
+    again = pl.format("learned again on {} ({}), which is kept: {}", when, "kept_at", what)
+    superseded = (
+        pl.when(pl.col("defect_kept") == WITHDRAWN)
+        .then(pl.format("withdrawn on {}: the source has no such row any more", when))
+        .when(pl.col("defect") == WITHDRAWN)
+        .then(pl.format("withdrawn once, and learned again on {} ({})", when, "kept_at"))
+        .otherwise(again)
+    )
     return {
+        "withdrawn": pl.lit("given before and given no more: the file, or how it is read, has changed; what it said stays in raw_bars"),
         "duplicate": pl.format("the same bar as {}, learned at the same moment: nothing is lost", "kept_at"),
-        "superseded": pl.format("learned again on {} ({}), which is kept: {}", _utc("kept_learned"), "kept_at", what),
+        "superseded": superseded,
         "conflicting_duplicate": pl.format(
             "another row for this symbol and time, learned at the same moment ({}), is kept for its larger values: {}; take out the wrong one", "kept_at", what
         ),
@@ -163,6 +201,11 @@ def _absent(name: str) -> pl.Expr:
 
 def _not_positive(name: str) -> pl.Expr:
     return pl.col(name) <= 0.0
+
+
+def _of_another_scale(name: str) -> pl.Expr:
+    ratio = pl.col(name) / pl.col("reference")
+    return ~ratio.is_between(1.0 / _ROOM_FOR_TIMES, _ROOM_FOR_TIMES)
 
 
 def _far_from_close(limit: float) -> Callable[[str], pl.Expr]:

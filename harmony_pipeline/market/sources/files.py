@@ -51,6 +51,7 @@ class FileSource:
 
     name = "files"
     remote = False
+    complete = True  # it gives every row that it has: what it gave before and gives no more is withdrawn
 
     def __init__(self, settings: FileSourceSettings, calendar: Calendar, base: Path, timeframe: str = "1Min", now: datetime | None = None) -> None:
         """`base` is the folder that relative paths start from; `timeframe` is only what `stream` replays; `now` is for tests."""

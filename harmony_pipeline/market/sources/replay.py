@@ -15,7 +15,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake import Lake
-from harmony_pipeline.market.ingest.versions import latest_versions
+from harmony_pipeline.market.ingest.versions import WITHDRAWN, latest_versions
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, lake_path
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
@@ -112,7 +112,7 @@ class ReplaySource:
 
     def _told(self, versions: pl.LazyFrame) -> pl.DataFrame:
         """One row a symbol and timestamp, in the shape and order of a source's bars: the one that becomes the bar at ingest too."""
-        latest = latest_versions(versions.collect(engine="in-memory"))
+        latest = latest_versions(versions.collect(engine="in-memory")).filter(pl.col("defect").ne_missing(WITHDRAWN))
         named = latest.with_columns(source=pl.lit(self.name), origin=pl.concat_str("source", "origin", separator=": ", ignore_nulls=True))
         return named.select(pl.col(name).cast(dtype) for name, dtype in SOURCE_BAR_DTYPES.items()).sort(SOURCE_BAR_ORDER, maintain_order=True)
 
