@@ -13,15 +13,18 @@ from harmony_pipeline.market.daily import READ, summarise
 from harmony_pipeline.market.ingest.changes import Changes, changes, together
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.rules import memory
+from harmony_pipeline.market.rules.actions import fitted
 from harmony_pipeline.market.side_by_side import validate_each
 from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.market.universe import with_today
-from harmony_pipeline.stages.ingest import alphabet_ranges
+from harmony_pipeline.stages.ingest import alphabet_ranges, is_remote
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
+_NAMED = 10  # symbols that are told one by one; the rest are counted
 _JUDGED = ("bar_state", "quality_warnings", "quarantine", "bars")
 BATCH_ROWS = 450_000  # rows that are worked on at a time, about 80 MB; up to four such batches are in memory
 
@@ -29,10 +32,13 @@ BATCH_ROWS = 450_000  # rows that are worked on at a time, about 80 MB; up to fo
 def corporate_actions(work: Workspace) -> StageResult:
     """Splits and dividends of every symbol, as the source knows them."""
     refuse_the_past(work)
-    actions = work.source.corporate_actions(list(work.settings.market.symbols) or None)
+    wanted = list(work.settings.market.symbols)
+    asked = wanted if is_remote(work.source) else []  # a file may write them in other letters
+    actions, notes = fitted(work.source.corporate_actions(asked or None), wanted or sorted(_symbols_seen(work)))
+    actions = actions.filter(pl.col("symbol").is_in(wanted)) if wanted else actions
     work.lake.write("corporate_actions", ALL, actions, {"source": work.settings.market.source})
     kinds = dict(actions.group_by("kind").len().sort("kind").iter_rows())
-    return StageResult(rows={"corporate_actions": actions.height}, facts=kinds, preview=actions.tail(8))
+    return StageResult(rows={"corporate_actions": actions.height}, facts=kinds, preview=actions.tail(8), notes=notes)
 
 
 def universe(work: Workspace) -> StageResult:
@@ -61,7 +67,7 @@ def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
 
     A period whose inputs, settings and code are those of last time is left as it is.
     """
-    actions, done = work.lake.read("corporate_actions"), dict[str, _Validation]()
+    (actions, told), done = _fitted_actions(work, periods), dict[str, _Validation]()
     for number, period in enumerate(periods, start=1):
         done[period.key] = _validated(work, period, actions)
         work.progress("bars", number, len(periods))
@@ -73,7 +79,7 @@ def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
         rows=totals,
         facts=dict(sorted(facts.items())),
         preview=pl.concat(one.refused for one in done.values()).head(20) if done else None,
-        notes=[note for one in done.values() for note in one.notes],
+        notes=list(dict.fromkeys([*told, *(note for one in done.values() for note in one.notes), *_without_volume(work, periods)])),
         partitions={key: dict(one.rows) for key, one in done.items()},
     )
 
@@ -115,6 +121,39 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
             notes.extend(str(note) for note in result.counts["notes"])
             refused.append(result.quarantine.head(5))
     return _Validation(rows, facts, list(dict.fromkeys([*together(moved).sentences(period.key), *notes])), pl.concat(refused).head(5))
+
+
+def _fitted_actions(work: Workspace, periods: Sequence[Period]) -> tuple[pl.DataFrame, list[str]]:
+    """The corporate actions under the symbols that the bars have; where that changes them, the table is written so that everybody reads the same."""
+    actions = work.lake.read("corporate_actions")
+    symbols = _symbols_seen(work)
+    if set(actions["symbol"]) - symbols:
+        rows = work.lake.scan("raw_bars", [period.key for period in periods]).select(pl.col("symbol").unique())
+        symbols |= set(rows.collect(engine="in-memory")["symbol"])
+    right, told = fitted(actions, sorted(symbols))
+    if told:
+        work.lake.write("corporate_actions", ALL, right, {"source": work.settings.market.source})
+    return right, told
+
+
+def _symbols_seen(work: Workspace) -> set[str]:
+    """Every symbol that ever had a bar."""
+    return set(work.lake.read("bar_state", work.lake.partitions("bar_state")[-1:])["symbol"])
+
+
+def _without_volume(work: Workspace, periods: Sequence[Period]) -> list[str]:
+    """One sentence about all the symbols that never had a volume."""
+    rule = work.settings.market.quality.severity("zero_volume", "warn")
+    if rule != "warn" or not periods:
+        return []
+    state = work.lake.read("bar_state", [periods[-1].key]).filter(pl.col("state").list.len() == memory.WIDTH)
+    bars, idle = (pl.col("state").list.get(slot) for slot in (memory.BARS, memory.IDLE_BARS))
+    silent = state.filter((bars > 0.0) & (bars == idle))["symbol"].to_list()
+    if not silent:
+        return []
+    shown = ", ".join(silent[:_NAMED]) + (f" and {len(silent) - _NAMED} more" if silent[_NAMED:] else "")
+    what = "features and limits of volume say nothing there (docs/quality.md)"
+    return [f"no_volume: no bar of {shown} has a volume: {what}"]
 
 
 def _validated_before(work: Workspace, key: str) -> _Validation:

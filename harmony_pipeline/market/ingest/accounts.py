@@ -11,7 +11,7 @@ each ingest; the last two are checked in SQL (`sql/checks`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -24,18 +24,40 @@ _NAMED = 10  # files that are told one by one; the rest are counted
 class FileAccount(Protocol):
     """What a source says of one file after a question: its rows, the first and last readable instant, and the rows that were asked for."""
 
-    origin: str
-    rows: int
-    first: datetime | None
-    last: datetime | None
-    inside: int
+    @property
+    def origin(self) -> str:
+        """The file."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows in the file."""
+        ...
+
+    @property
+    def first(self) -> datetime | None:
+        """Earliest readable time in it."""
+        ...
+
+    @property
+    def last(self) -> datetime | None:
+        """Latest readable time in it."""
+        ...
+
+    @property
+    def inside(self) -> int:
+        """Rows that the question was answered with."""
+        ...
 
 
 @runtime_checkable
 class AccountingSource(Protocol):
     """A source that counts the rows of its files: `accounts` speaks of the last question."""
 
-    accounts: Sequence[FileAccount]
+    @property
+    def accounts(self) -> Sequence[FileAccount]:
+        """One a file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,16 +92,16 @@ def outside_rows(accounts: pl.DataFrame, reading: str, periods: Sequence[Period]
     )
     first_date, last = f"{periods[0].first_date}", min(end, periods[-1].end)
     asked = f"the range that is read for [market] start .. end ({first_date} to {last:%Y-%m-%d})"
-    sentences = [_sentence(*row, asked) for row in files.head(_NAMED).iter_rows()]
+    sentences = [_sentence(row, asked) for row in files.head(_NAMED).iter_rows(named=True)]
     if files.height > _NAMED:
         rest = files[_NAMED:]
         sentences.append(f"{rest['outside'].sum()} rows of {rest.height} more files lie outside it, too")
     return OutsideRows(int(files["outside"].sum()), sentences)
 
 
-def _sentence(origin: str, rows: int, first: datetime | None, last: datetime | None, received: int, outside: int, asked: str) -> str:
-    span = "" if first is None or last is None else f" from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
-    cure = "widen the range, or take the file out"
-    if received == 0:
-        return f"{origin} holds {rows} rows{span}; none lies in {asked}: {cure}"
-    return f"{origin} holds {rows} rows{span}; {outside} of them lie outside {asked}"
+def _sentence(file: dict[str, Any], asked: str) -> str:
+    span = "" if file["first"] is None else f" from {file['first']:%Y-%m-%d} to {file['last']:%Y-%m-%d}"
+    held = f"{file['origin']} holds {file['rows']} rows{span}"
+    if file["received"] == 0:
+        return f"{held}; none lies in {asked}: widen the range, or take the file out"
+    return f"{held}; {file['outside']} of them lie outside {asked}"

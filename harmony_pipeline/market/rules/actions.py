@@ -5,6 +5,7 @@ before splits, so that cash is per share as it stood), and the previous close is
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +54,32 @@ def packed(actions: pl.DataFrame, symbols: pl.Series) -> Actions:
     whole = np.array(mine.select("day", "number", "problem", "at").to_numpy().T, np.int64, order="C")
     real = np.array(mine.select(pl.col("value").cast(pl.Float64), "close").to_numpy().T, np.float64, order="C")
     return Actions(begin, whole, real, mine)
+
+
+def fitted(actions: pl.DataFrame, symbols: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+    """The actions under the symbols of the bars, and what had to be said about them.
+
+    An action whose symbol differs from one symbol of the bars by its letters' case alone is that symbol's. Of splits of one symbol and date that
+    contradict each other the first in order of `value` counts; they are never multiplied.
+    """
+    known, strange = set(symbols), actions.filter(~pl.col("symbol").is_in(list(symbols)))
+    letters: dict[str, list[str]] = {}
+    for symbol in known:
+        letters.setdefault(symbol.upper(), []).append(symbol)
+    there = strange["symbol"].unique().to_list()
+    meant = {found: letters[found.upper()][0] for found in sorted(there) if len(letters.get(found.upper(), ())) == 1}
+    told = [f"the corporate actions of {found} are taken for {symbol}, which the bars write in other letters" for found, symbol in meant.items()]
+    renamed = actions.with_columns(pl.col("symbol").replace(meant)) if meant else actions
+    renamed = renamed.unique(["symbol", "date", "kind", "value"], keep="first", maintain_order=True)
+    ordered = renamed.sort("symbol", "date", "kind", "value", maintain_order=True)
+    split = pl.col("kind") == "split"
+    again = (split & (pl.struct("symbol", "date", "kind") == pl.struct("symbol", "date", "kind").shift())).fill_null(value=False)
+    both = ordered.with_columns(again=again, kept=pl.col("value").first().over("symbol", "date", "kind"))
+    told += [
+        f"two splits of {symbol} on {day}, {kept:g} and {value:g}: {kept:g} is applied; correct the corporate actions"
+        for symbol, day, value, kept in both.filter("again").select("symbol", "date", "value", "kept").iter_rows()
+    ]
+    return both.filter(~pl.col("again")).select(actions.columns), told
 
 
 def notes(actions: Actions) -> list[str]:

@@ -1,7 +1,7 @@
 """Corporate actions, listings and the universe from CSV files.
 
 The law: these few rows move every adjusted price and every study of who was listed, so one bad row refuses the file and says
-where; nothing is skipped. Cash dividends of one ex-date add up (a regular and a special one); splits of one ex-date multiply.
+where; nothing is skipped. Cash dividends of one ex-date add up (a regular and a special one); two different splits of one ex-date contradict each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,24 @@ def read_corporate_actions(path: Path) -> pl.DataFrame:
     cells = cells.filter(pl.col("kind").is_in(KINDS))
     table = cells.select("row", "symbol", date=_days(cells["date"]), kind="kind", value=read_numbers(cells["value"]))
     _refuse(path.name, cells, ~(table["value"] > 0.0).fill_null(False), "value", "a number above 0")
-    merged = (
-        table.unique(["symbol", "date", "kind", "value"], keep="first", maintain_order=True)
-        .group_by("symbol", "date", "kind", maintain_order=True)
-        .agg(pl.when(pl.col("kind").first() == "split").then(pl.col("value").product()).otherwise(pl.col("value").sum()).alias("value"))
-    )
+    distinct = table.unique(["symbol", "date", "kind", "value"], keep="first", maintain_order=True)
+    _refuse_contradictions(path.name, distinct)
+    merged = distinct.group_by("symbol", "date", "kind", maintain_order=True).agg(pl.col("value").sum())
     return CORPORATE_ACTIONS.conform(merged)
+
+
+def _refuse_contradictions(name: str, actions: pl.DataFrame) -> None:
+    """Refuse two splits of one symbol (in whatever letters) and date that say different ratios; the places of both are named."""
+    splits = actions.filter(pl.col("kind") == "split").with_columns(letters=pl.col("symbol").str.to_uppercase())
+    several = splits.filter(pl.col("value").n_unique().over("letters", "date") > 1)
+    if several.height:
+        first = several.row(0, named=True)
+        same = (pl.col("letters") == first["letters"]) & (pl.col("date") == first["date"]) & (pl.col("value") != first["value"])
+        other = several.filter(same).row(0, named=True)
+        raise DataError(
+            f"{name} rows {first['row']} and {other['row']}: two splits of {first['symbol']} on {first['date']}, "
+            f"{first['value']:g} and {other['value']:g}: keep the one that is right"
+        )
 
 
 def read_listing_events(path: Path) -> pl.DataFrame:

@@ -134,7 +134,8 @@ def test_merging_some_symbols_at_a_time_gives_the_same_lake(whole, tmp_path, mon
     venue.corrections[row["symbol"], row["timestamp"]] = row["close"] * 1.01
     told = ingest.raw_bars(work, work.trading_periods(), again=True)
     assert told.facts["of these corrections"] == told.facts["new rows"] == 1
-    assert told.facts["rows received"] == told.facts["new rows"] + told.facts["rows known before (merged)"]
+    assert told.facts["rows received"] == told.facts["new rows"] + told.facts["rows given twice"] + told.facts["rows known before"]
+    assert told.facts["rows withdrawn"] == 0
     assert work.lake.read("raw_bars").height == bars_of(whole[0]).height + 1
 
 
