@@ -1,6 +1,6 @@
 """How many rows each file holds and from when to when, so that rows outside a range can be counted and told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 
@@ -19,6 +19,11 @@ class FileAccount:
     first: datetime
     last: datetime
     symbol: str | None = None
+
+    def with_rows_of(self, other: "FileAccount") -> "FileAccount":
+        """The account of a file that holds these rows and those of `other`."""
+        first, last = min(self.first, other.first), max(self.last, other.last)
+        return replace(self, rows=self.rows + other.rows, inside=self.inside + other.inside, first=first, last=last)
 
     def outside(self, start: datetime, end: datetime, inside: int | None = None) -> str | None:
         """What to say of rows outside `start <= t < end`; `inside` counts those within. None when there are none."""

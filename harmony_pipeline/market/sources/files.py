@@ -221,7 +221,9 @@ class FileSource:
         return UNIVERSE.conform(pl.concat([read_universe(path, self.settings.universe_columns, self.settings.universe_date) for path in paths]))
 
     def _note_absent(self, symbols: Sequence[str] | None, table: pl.DataFrame, start: datetime, end: datetime) -> None:
-        absent = sorted(set(symbols or ()) - set(table["symbol"].unique().to_list()))
+        if not symbols:
+            return
+        absent = sorted(set(symbols) - set(table["symbol"].unique().to_list()))
         if absent:
             shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if absent[10:] else "")
             self.notes.append(f"no file has rows of {shown} from {start:%Y-%m-%d} to {end:%Y-%m-%d}")
@@ -231,11 +233,15 @@ class FileSource:
     def _text_within(self, file: Located, timeframe: str, start: datetime, end: datetime, symbols: Collection[str] | None) -> list[pl.DataFrame]:
         """The rows of a text file in the range: one frame, or one a table in it."""
         frames = []
+        accounts: dict[str, FileAccount] = {}
         for frame, origin, symbol in self._text(file, timeframe):
             stamps = frame["timestamp"]
             inside = int(stamps.is_between(start, end, closed="left").sum())
-            self._account(FileAccount(origin, frame.height, inside, *_ends(stamps), symbol))
+            account = FileAccount(origin, frame.height, inside, *_ends(stamps), symbol)
+            accounts[origin] = accounts[origin].with_rows_of(account) if origin in accounts else account
             frames.append(within(frame, symbols, start, end))
+        for account in accounts.values():
+            self._account(account)
         return frames
 
     def _text(self, file: Located, timeframe: str) -> list[_Read]:

@@ -36,11 +36,11 @@ def written_numbers(cells: pl.Series) -> pl.Series:
 
 def read_numbers(cells: pl.Series, decimal: Decimal = "auto") -> pl.Series:
     """Cells as Float64; null where there is no value, no number, or no finite one."""
-    if cells.dtype.is_numeric():
-        table = cells.cast(pl.Float64, strict=False).alias("value").to_frame()
-    else:
-        table = _from_text(cells.cast(pl.String), decimal).alias("value").to_frame()
-    return table.select(pl.when(pl.col("value").is_finite()).then("value"))["value"]
+    is_typed = cells.dtype.is_numeric()
+    value = cells.cast(pl.Float64, strict=False) if is_typed else _from_text(cells.cast(pl.String), decimal)
+    if value.is_finite().all():
+        return value
+    return value.to_frame("value").select(pl.when(pl.col("value").is_finite()).then("value"))["value"]
 
 
 def decimal_of(columns: list[pl.Series], delimiter: str) -> Decimal:

@@ -36,6 +36,7 @@ def test_each_ticker_of_an_export_keeps_its_own_prices(tmp_path: Path, layout: s
     files = source(tmp_path)
     found = files.bars(None, ALWAYS, FOREVER, "1Day")
     assert files.notes == []
+    assert [(each.rows, each.inside) for each in files.accounts] == [(found.height, found.height)]
     assert found.group_by("symbol").len().sort("symbol").rows() == sorted((name, rows) for name in names)
     for name, price in names.items():
         own = found.filter(symbol=name)
