@@ -1,5 +1,6 @@
 """From an order back to the raw rows behind it: fills, order, signal, prediction, model, features, bars, raw bars."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,27 +10,28 @@ from rich.tree import Tree
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.stages.workspace import Workspace
-from harmony_pipeline.text import printable
 
 BARS_SHOWN = 3
 
 
 def lineage(work: Workspace, order_id: str) -> dict[str, pl.DataFrame]:
-    """Every row that led to an order, by table. Raises DataError when no backtest and no session knows it."""
+    """Every row that led to an order, by table. Raises DataError when no backtest and no session knows it.
+
+    What led to an exit is what led to its entry: signal, prediction and model are those of the entry, in the order's own backtest or account.
+    """
     orders_table, order = _order(work, order_id)
     entry = _entry_of(work, orders_table, order)
     symbol, signal_time = order["symbol"], entry["signal_timestamp"] or entry["timestamp"]
-    scope = "backtest_id" if orders_table == "orders" else "session_id"
-    fills = _rows(work, "fills" if orders_table == "orders" else "session_fills", (pl.col("order_id") == order_id) & (pl.col(scope) == order[scope]))
-    model_id = entry["model_id"]
+    model_id = entry["model_id"] or order["model_id"]
     at_signal = (pl.col("symbol") == symbol) & (pl.col("timestamp") == signal_time)
     window = (pl.col("symbol") == symbol) & pl.col("timestamp").is_between(signal_time - BARS_SHOWN * work.bar - timedelta(days=4), signal_time)
     bars = _rows(work, "bars", window, signal_time).tail(BARS_SHOWN)
     raw = _rows(work, "raw_bars", (pl.col("symbol") == symbol) & pl.col("timestamp").is_in(bars["timestamp"].to_list()), signal_time)
+    shown = [order] if entry["order_id"] == order["order_id"] else [order, entry]
     return {
-        "fills": fills,
-        orders_table: pl.DataFrame([order]),
-        "signals": _rows(work, "signals", at_signal, signal_time),
+        "fills": _fills(work, orders_table, order),
+        orders_table: pl.DataFrame(shown, schema=work.lake.tables[orders_table].dtypes),
+        "signals": _rows(work, "signals", at_signal & (pl.col("strategy") == _strategy_of(work, orders_table, order)), signal_time),
         "predictions": _rows(work, "predictions", at_signal & (pl.col("model_id") == model_id)) if model_id else pl.DataFrame(),
         "models": _rows(work, "models", pl.col("model_id") == model_id).drop("metrics") if model_id else pl.DataFrame(),
         "features": _rows(work, "features", at_signal, signal_time),
@@ -41,19 +43,43 @@ def lineage(work: Workspace, order_id: str) -> dict[str, pl.DataFrame]:
 def _order(work: Workspace, order_id: str) -> tuple[str, dict[str, Any]]:
     for table in ("session_orders", "orders"):
         found = _rows(work, table, pl.col("order_id") == order_id)
+        if found.height > 1:
+            raise DataError(
+                f"{found.height} rows of {table} are called '{order_id}': they were made before order ids were unique; make them again with: harmony backtest"
+            )
         if found.height:
-            return table, found.row(found.height - 1, named=True)
+            return table, found.row(0, named=True)
     raise DataError(
-        f"no order '{printable(order_id, 80)}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\""
+        f"no order '{order_id}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\""
     )
 
 
 def _entry_of(work: Workspace, table: str, order: dict[str, Any]) -> dict[str, Any]:
-    """The entry order behind an exit; an entry stands for itself."""
+    """The entry order behind an exit, which an earlier session may have placed; an entry stands for itself."""
     if order["parent_id"] is None:
         return order
-    found = _rows(work, table, pl.col("order_id") == order["parent_id"])
-    return found.row(found.height - 1, named=True) if found.height else order
+    found = _rows(work, table, (pl.col("order_id") == order["parent_id"]) & _same_book(table, order))
+    return found.row(0, named=True) if found.height else order
+
+
+def _same_book(table: str, order: dict[str, Any]) -> pl.Expr:
+    return pl.col("backtest_id") == order["backtest_id"] if table == "orders" else pl.lit(value=True)  # an account's ids are unique over its sessions
+
+
+def _fills(work: Workspace, table: str, order: dict[str, Any]) -> pl.DataFrame:
+    """The executions of an order; those of a session's order may be of a later session."""
+    if table == "orders":
+        return _rows(work, "fills", (pl.col("order_id") == order["order_id"]) & _same_book(table, order))
+    return _rows(work, "session_fills", pl.col("client_order_id") == order["client_order_id"])
+
+
+def _strategy_of(work: Workspace, table: str, order: dict[str, Any]) -> str:
+    """Whose signals the order followed."""
+    if table == "orders":
+        names = _rows(work, "backtests", pl.col("backtest_id") == order["backtest_id"])["strategy"]
+        return str(names[0]) if names.len() else ""
+    started = _rows(work, "session_events", (pl.col("session_id") == order["session_id"]) & (pl.col("kind") == "session_started"))
+    return str(json.loads(started["detail"][0])["strategy"]) if started.height else ""
 
 
 def _rows(work: Workspace, table: str, condition: pl.Expr, moment: datetime | None = None) -> pl.DataFrame:

@@ -442,8 +442,8 @@ PROMOTIONS = Table(
     },
 )
 _ORDER_COLUMNS = {
-    "order_id": Column(TEXT),
-    "parent_id": Column(TEXT, "entry order of an exit", True),
+    "order_id": Column(TEXT, "unique over the lake: backtest or account, symbol, decision, role"),
+    "parent_id": Column(TEXT, "entry order of an exit; of a session perhaps one of an earlier day", True),
     "symbol": Column(TEXT),
     "signal_timestamp": Column(TIME, "start of the signal's bar", True),
     "timestamp": Column(TIME, "the decision"),

@@ -76,6 +76,7 @@ def run_backtest(
     state: TradingState | None = None,
     *,
     backtest_id: str = "backtest",
+    book: str | None = None,
     strategy: str = "",
     parameters: Mapping[str, Any] | None = None,
 ) -> BacktestResult:
@@ -83,7 +84,8 @@ def run_backtest(
 
     bars: schemas.BARS. signals: symbol, timestamp (start of the bar at whose end it is known), side, strength, volatility (volatility_20 of that bar),
     probability (null: no model), model_id (null: none); a bar without a row says nothing, so a position that follows signals is held. actions:
-    schemas.CORPORATE_ACTIONS; those of dates that the state has already traded are behind. Raises DataError on a duplicate bar or signal,
+    schemas.CORPORATE_ACTIONS; those of dates that the state has already traded are behind. book: what ids
+    begin with, by default the backtest_id. Raises DataError on a duplicate bar or signal,
     and on a side that is none.
     """
     table = _joined(bars, signals, calendar, timeframe)
@@ -94,9 +96,9 @@ def run_backtest(
     packed = _packed(table, now)
     logs = _simulate(packed, _due(actions, now), rules, now)
     ends = packed["end"][-1] if len(packed) else 0
-    orders = orders_table(logs.orders, now, backtest_id)
-    fills = fills_table(logs.fills, logs.orders, now, backtest_id)
-    trades = trades_table(logs.trades, now, backtest_id)
+    orders = orders_table(logs.orders, now, backtest_id, book or backtest_id)
+    fills = fills_table(logs.fills, logs.orders, now, backtest_id, book or backtest_id)
+    trades = trades_table(logs.trades, now, backtest_id, book or backtest_id)
     equity = equity_table(logs.equity, backtest_id)
     metrics = backtest_metrics(equity, fills, trades, calendar, opening_equity / 1e4, timeframe)
     row = _row(backtest_id, strategy, parameters or {}, packed, int(ends), opening_equity / 1e4, rules, metrics)

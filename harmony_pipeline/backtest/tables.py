@@ -1,7 +1,7 @@
 """The logs of a run as the public tables: indices become names, keys become ids.
 
-The law: an id is a pure function of what happened, so a backtest and a live session name the same thing alike: order
-`AAPL-20240305T150000-entry` (symbol, decision, role), fill `AAPL-20240305T150000-entry-1`, trade `AAPL-20240305T150000`.
+An id is a pure function of what happened and of the book that it happened in (execution/order_ids.py): `book` is the backtest's id, or the account of
+the session that a backtest is compared with.
 """
 
 from typing import Any
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from harmony_pipeline import schemas
 from harmony_pipeline.backtest.state import TradingState
+from harmony_pipeline.execution.order_ids import STAMP
 from harmony_pipeline.execution.records import ENTRY, MONEY, REASON_NAMES, ROLE_NAMES, STATUS_NAMES, STOP, TAKE, TRADE, Records
 
-STAMP = "%Y%m%dT%H%M%S"
 _KINDS = ("market", "market", "stop", "limit")  # by role
 _TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")
 
 
-def orders_table(log: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+def orders_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
     """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry as parent."""
     role = pl.col("role")
     table = pl.DataFrame(
@@ -39,8 +39,8 @@ def orders_table(log: Records, state: TradingState, backtest_id: str) -> pl.Data
             "model_id": _names(log["model"], state.portfolio.models),
         }
     ).with_columns(
-        order_id=_key("symbol", "timestamp", role),
-        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(_key("symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))),
+        order_id=_key(book, "symbol", "timestamp", role),
+        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(_key(book, "symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))),
         limit_price=pl.when(role == ROLE_NAMES[TAKE]).then("level"),
         stop_price=pl.when(role == ROLE_NAMES[STOP]).then("level"),
         backtest_id=pl.lit(backtest_id),
@@ -48,7 +48,7 @@ def orders_table(log: Records, state: TradingState, backtest_id: str) -> pl.Data
     return schemas.ORDERS.conform(table)
 
 
-def fills_table(log: Records, orders: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+def fills_table(log: Records, orders: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
     """schemas.FILLS; `orders` is the order log that the fills' tickets point into."""
     placed = orders[log["ticket"]]
     table = (
@@ -68,13 +68,13 @@ def fills_table(log: Records, orders: Records, state: TradingState, backtest_id:
                 "liquidity": _names(log["maker"], ("taker", "maker")),
             }
         )
-        .with_columns(order_id=_key("symbol", "decided_at", pl.col("role")), backtest_id=pl.lit(backtest_id))
+        .with_columns(order_id=_key(book, "symbol", "decided_at", pl.col("role")), backtest_id=pl.lit(backtest_id))
         .with_columns(fill_id=pl.col("order_id") + "-" + pl.col("number").cast(pl.String))
     )
     return schemas.FILLS.conform(table)
 
 
-def trades_table(log: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+def trades_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
     """schemas.TRADES: closed round trips, and those that are still open with a null exit."""
     positions = state.portfolio.positions
     still_open = np.flatnonzero(positions["side"])
@@ -105,7 +105,7 @@ def trades_table(log: Records, state: TradingState, backtest_id: str) -> pl.Data
         }
     ).with_columns(
         *(pl.when("closed").then(name).alias(name) for name in ("exit_timestamp", "exit_price", "exit_reason", "pnl", "return")),
-        trade_id=pl.col("symbol") + "-" + pl.col("entry_at").dt.strftime(STAMP),
+        trade_id=pl.lit(f"{book}-") + pl.col("symbol") + "-" + pl.col("entry_at").dt.strftime(STAMP),
         backtest_id=pl.lit(backtest_id),
     )
     return schemas.TRADES.conform(table)
@@ -126,8 +126,8 @@ def equity_table(log: Records, backtest_id: str) -> pl.DataFrame:
     return schemas.EQUITY.conform(table)
 
 
-def _key(symbol: str, time: str, role: pl.Expr) -> pl.Expr:
-    return pl.col(symbol) + "-" + pl.col(time).dt.strftime(STAMP) + "-" + role
+def _key(book: str, symbol: str, time: str, role: pl.Expr) -> pl.Expr:
+    return pl.lit(f"{book}-") + pl.col(symbol) + "-" + pl.col(time).dt.strftime(STAMP) + "-" + role
 
 
 def _times(values: NDArray[np.int64]) -> pl.Series:

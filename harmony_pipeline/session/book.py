@@ -23,6 +23,7 @@ from harmony_pipeline.backtest.portfolio import (
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.execution.order_ids import intent_name, order_id
 from harmony_pipeline.execution.records import (
     BAR,
     BY_FLATTEN,
@@ -51,7 +52,7 @@ from harmony_pipeline.execution.records import (
     records,
 )
 from harmony_pipeline.risk.breakers import check_breakers, open_session
-from harmony_pipeline.session.plan import SessionPlan, client_order_id, order_id
+from harmony_pipeline.session.plan import SessionPlan, client_order_id
 from harmony_pipeline.session.stream import SessionBar
 
 _EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
@@ -220,11 +221,11 @@ class Book:
             return Wish(CANCELED, symbol, ROLE_NAMES[role], None)
         entry_at = moment(intent["entry_at"])
         decided_at = moment(intent["decided_at"])
-        name = order_id(symbol, decided_at, ROLE_NAMES[role])
+        name = intent_name(symbol, decided_at, ROLE_NAMES[role])
         is_leg = role in (STOP, TAKE)
         terms = OrderTerms(
             client_order_id=client_order_id(self._plan.session_id, name),
-            order_id=name,
+            order_id=order_id(self._plan.account, name),
             symbol=symbol,
             role=ROLE_NAMES[role],  # type: ignore[arg-type]
             side="buy" if intent["side"] > 0 else "sell",
@@ -233,7 +234,7 @@ class Book:
             limit_price=float(intent["level"]) if role == TAKE else None,
             stop_price=float(intent["level"]) if role == STOP else None,
             time_in_force=_TIMES_IN_FORCE[role],  # type: ignore[arg-type]
-            parent_id=None if role == ENTRY else order_id(symbol, entry_at, "entry"),
+            parent_id=None if role == ENTRY else order_id(self._plan.account, intent_name(symbol, entry_at, "entry")),
             signal_timestamp=moment(intent["signal_at"]),
             decided_at=decided_at,
             reason=REASON_NAMES[intent["reason"]] or None,

@@ -8,9 +8,10 @@ import msgspec
 
 from harmony_pipeline.execution.events import OrderTerms, micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.execution.order_ids import intent_name, order_id
 from harmony_pipeline.execution.records import NO_MODEL, OPEN, REASON_NAMES, ROLE_NAMES, STOP, TAKE, Record
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.plan import SessionPlan, client_order_id, order_id
+from harmony_pipeline.session.plan import SessionPlan, client_order_id
 
 
 def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], Order]:
@@ -30,12 +31,12 @@ def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], O
 def _adopted(plan: SessionPlan, symbol: str, role: str, slot: Record) -> Order:
     """A working order of an opening state that came from elsewhere (a backtest): named and put into this session's books."""
     decided_at = moment(slot["decided_at"])
-    name = order_id(symbol, decided_at, role)
+    name = intent_name(symbol, decided_at, role)
     is_leg = ROLE_NAMES.index(role) in (STOP, TAKE)
     filled = float(slot["quantity"] - slot["remaining"]) if slot["fills"] else 0.0
     terms = OrderTerms(
         client_order_id=client_order_id(plan.session_id, name),
-        order_id=name,
+        order_id=order_id(plan.account, name),
         symbol=symbol,
         role=role,  # type: ignore[arg-type]
         side="buy" if slot["side"] > 0 else "sell",
@@ -44,7 +45,7 @@ def _adopted(plan: SessionPlan, symbol: str, role: str, slot: Record) -> Order:
         limit_price=float(slot["level"]) if role == "take" else None,
         stop_price=float(slot["level"]) if role == "stop" else None,
         time_in_force="ioc" if role == "entry" else "gtc",
-        parent_id=None if role == "entry" else order_id(symbol, moment(slot["entry_at"]), "entry"),
+        parent_id=None if role == "entry" else order_id(plan.account, intent_name(symbol, moment(slot["entry_at"]), "entry")),
         signal_timestamp=moment(slot["signal_at"]),
         decided_at=decided_at,
         reason=REASON_NAMES[slot["reason"]] or None,

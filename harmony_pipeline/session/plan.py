@@ -116,17 +116,12 @@ class SessionPlan:
         return SessionRow(self.session_id, self.date, self.account, self.strategy_name, self.model_id, self.hash, previous_session_id=self.previous_session_id)
 
 
-def order_id(symbol: str, decided_at: datetime, role: str) -> str:
-    """Name of an intent, the same in backtest and session: AAPL-20240305T150000-entry."""
-    return f"{symbol}-{decided_at:%Y%m%dT%H%M%S}-{role}"
-
-
-def client_order_id(session_id: str, order: str) -> str:
+def client_order_id(session_id: str, intent: str) -> str:
     """Name of an intent at the broker: a pure function of session and intent, short enough for any broker."""
-    plain = f"{session_id}-{order}"
+    plain = f"{session_id}-{intent}"
     if len(plain) <= _LONGEST_CLIENT_ORDER_ID:
         return plain
-    return f"{hashlib.blake2b(session_id.encode(), digest_size=16).hexdigest()}-{order}"[:_LONGEST_CLIENT_ORDER_ID]
+    return f"{hashlib.blake2b(session_id.encode(), digest_size=16).hexdigest()}-{intent}"[:_LONGEST_CLIENT_ORDER_ID]
 
 
 def _described(strategy: Strategy) -> str:

@@ -201,5 +201,5 @@ def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
     """The backtest of the plan's day from the same opening state: what the session is judged by."""
     frame = day_bars(plan, bars)
     regular = frame.filter(pl.col("session") == "regular")
-    options: dict[str, Any] = {"state": plan.opening, "backtest_id": f"{plan.session_id}-backtest"}
+    options: dict[str, Any] = {"state": plan.opening, "backtest_id": f"{plan.session_id}-backtest", "book": plan.account}
     return run_backtest(regular, day_signals(plan, frame), plan.actions, plan.rules, plan.calendar, plan.timeframe, **options)

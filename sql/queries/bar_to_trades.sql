@@ -9,7 +9,9 @@ executed as (
     from (
         select backtest_id as run, order_id, timestamp, quantity, price from fills
         union all
-        select session_id, order_id, timestamp, quantity, price from session_fills
+        select placed.session_id, fill.order_id, fill.timestamp, fill.quantity, fill.price -- a later session may have filled it
+        from session_fills as fill
+        inner join session_orders as placed on placed.client_order_id = fill.client_order_id
     )
     group by run, order_id
 )

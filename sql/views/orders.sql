@@ -2,8 +2,8 @@
 -- grain: one row per (backtest_id, symbol, timestamp, order_id), in that order
 -- columns:
 --   backtest_id
---   order_id
---   parent_id: entry order of an exit (nullable)
+--   order_id: unique over the lake: backtest or account, symbol, decision, role
+--   parent_id: entry order of an exit; of a session perhaps one of an earlier day (nullable)
 --   symbol
 --   signal_timestamp: start of the signal's bar (nullable)
 --   timestamp: the decision

@@ -4,8 +4,8 @@
 --   session_id
 --   date: trading day
 --   client_order_id: unique: a pure function of session and intent
---   order_id
---   parent_id: entry order of an exit (nullable)
+--   order_id: unique over the lake: backtest or account, symbol, decision, role
+--   parent_id: entry order of an exit; of a session perhaps one of an earlier day (nullable)
 --   symbol
 --   signal_timestamp: start of the signal's bar (nullable)
 --   timestamp: the decision

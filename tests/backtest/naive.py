@@ -12,6 +12,7 @@ from market.naive_grid import barriers
 
 MASK = 2**64 - 1
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - microseconds in, text out
+BOOK = "b"  # what ids begin with
 ROLE_NUMBER = {"entry": 0, "exit": 1, "stop": 2, "take": 3}
 
 
@@ -305,7 +306,7 @@ class Naive:
         out = sum(quantity for _, quantity in trade.fills_out)
         self.done.append(
             {
-                "id": f"{trade.symbol}-{stamp(trade.entry.decided)}", "symbol": trade.symbol, "side": trade.side, "quantity": sum(q for _, q in trade.fills_in),
+                "id": f"{BOOK}-{trade.symbol}-{stamp(trade.entry.decided)}", "symbol": trade.symbol, "side": trade.side, "quantity": sum(q for _, q in trade.fills_in),
                 "entry_bar": trade.entry_bar, "entry_price": trade.fills_in[0][0], "exit_bar": at, "exit_price": sum(p * q for p, q in trade.fills_out) / out,
                 "reason": trade.wish, "fees": trade.fees, "slippage": trade.slippage, "pnl": trade.flow, "return": trade.flow / entry_value, "model": trade.entry.model,
             }
@@ -350,7 +351,17 @@ class Naive:
                 self.end(self.working[symbol, role], canceled=True)
         entry = trade.entry
         order = Order(
-            f"{symbol}-{stamp(end)}-exit", entry.id, symbol, "exit", -trade.side, abs(trade.held), end, signal_at, entry.volatility, trade.wish, entry.model
+            f"{BOOK}-{symbol}-{stamp(end)}-exit",
+            entry.id,
+            symbol,
+            "exit",
+            -trade.side,
+            abs(trade.held),
+            end,
+            signal_at,
+            entry.volatility,
+            trade.wish,
+            entry.model,
         )
         self.working[symbol, "exit"] = order
         return order
@@ -362,7 +373,7 @@ class Naive:
             return None
         quantity, reason = self.size(bar, symbol, side)
         order = Order(
-            f"{symbol}-{stamp(bar['end'])}-entry", None, symbol, "entry", side, quantity, bar["end"], bar["at"], bar["volatility"], reason, bar["model"]
+            f"{BOOK}-{symbol}-{stamp(bar['end'])}-entry", None, symbol, "entry", side, quantity, bar["end"], bar["at"], bar["volatility"], reason, bar["model"]
         )
         order.waits_for_exit = trade is not None
         if quantity == 0:

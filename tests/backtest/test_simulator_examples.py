@@ -69,9 +69,13 @@ def test_a_signal_is_traded_at_the_next_open_and_stopped_at_its_level():
     assert trade["return"] == pytest.approx(-1010.0 / 50_500.0)
     stop, take = (result.orders.filter(pl.col("kind") == kind).row(0, named=True) for kind in ("stop", "limit"))
     assert (stop["stop_price"], stop["status"], take["limit_price"], take["status"]) == (98.98, "filled", 105.04, "canceled")
-    assert (stop["parent_id"], stop["order_id"], take["order_id"]) == ("AAA-20240301T210000-entry", "AAA-20240301T210000-stop", "AAA-20240301T210000-take")
-    assert result.fills["fill_id"].to_list() == ["AAA-20240301T210000-entry-1", "AAA-20240301T210000-stop-1"]
-    assert trade["trade_id"] == "AAA-20240301T210000"
+    assert (stop["parent_id"], stop["order_id"], take["order_id"]) == (
+        "b-AAA-20240301T210000-entry",
+        "b-AAA-20240301T210000-stop",
+        "b-AAA-20240301T210000-take",
+    )
+    assert result.fills["fill_id"].to_list() == ["b-AAA-20240301T210000-entry-1", "b-AAA-20240301T210000-stop-1"]
+    assert trade["trade_id"] == "b-AAA-20240301T210000"
     assert result.equity["equity"].to_list() == [100_000.0, 100_000.0, 98_990.0, 98_990.0]
 
 
@@ -98,7 +102,7 @@ def test_after_the_horizon_the_trade_ends_at_the_next_open():
     # bars 1, 2, 3, 4 are the horizon; the exit is decided at the end of day 4 and fills at the open of day 5
     assert (trade["exit_timestamp"], trade["exit_price"], trade["exit_reason"]) == (day(5), 100.3, "vertical")
     leaving = result.orders.filter(pl.col("order_id").str.ends_with("-exit")).row(0, named=True)
-    assert (leaving["order_id"], leaving["parent_id"], leaving["reason"]) == ("AAA-20240307T210000-exit", "AAA-20240301T210000-entry", "vertical")
+    assert (leaving["order_id"], leaving["parent_id"], leaving["reason"]) == ("b-AAA-20240307T210000-exit", "b-AAA-20240301T210000-entry", "vertical")
     assert result.orders.filter(pl.col("kind") != "market")["status"].to_list() == ["canceled", "canceled"]
 
 

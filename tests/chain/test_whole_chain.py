@@ -1,11 +1,15 @@
 """Laws of the whole chain, on one small simulated market: no look-ahead, same tables twice, session equals backtest."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from harmony_pipeline import sql
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.lineage import lineage
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import backtests, ingest, live, market, models, research, robustness, scanner
 from harmony_pipeline.stages.everything import run_research, run_stages
@@ -79,10 +83,15 @@ def known_before(work: Workspace, moment: datetime) -> dict[str, pl.DataFrame]:
         "predictions": read("predictions").filter(known),
         "scan_candidates": read("scan_candidates").filter(pl.col("date") < day),
         "scan_selections": read("scan_selections").filter(pl.col("date") < day),
-        "fills": read("fills").filter(known).drop("backtest_id"),
-        "trades": read("trades").filter(pl.col("exit_timestamp") + work.bar <= moment).drop("backtest_id"),
+        "fills": without_book(read("fills").filter(known), "order_id", "fill_id"),
+        "trades": without_book(read("trades").filter(pl.col("exit_timestamp") + work.bar <= moment), "trade_id"),
         "equity": read("equity").filter(known).drop("backtest_id"),
     }
+
+
+def without_book(rows: pl.DataFrame, *ids: str) -> pl.DataFrame:
+    """Rows of backtests whose ids say what happened, and not in which backtest."""
+    return rows.with_columns(pl.col(name).str.strip_prefix(pl.col("backtest_id") + "-") for name in ids).drop("backtest_id")
 
 
 def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finished, tmp_path):
@@ -124,6 +133,56 @@ def test_a_replayed_session_equals_the_backtest_of_the_day_to_the_cent(finished)
 def test_positions_travel_from_session_to_session(finished):
     held = finished.lake.read("session_positions")
     assert held.height
+
+
+def test_ids_are_unique_over_the_lake_and_every_exit_has_its_entry(finished):
+    orders, placed = finished.lake.read("orders"), finished.lake.read("session_orders")
+    everything = pl.concat([orders["order_id"], placed["order_id"]])
+    assert orders["backtest_id"].n_unique() > 2
+    assert everything.is_unique().all()
+    for name, key in (("fills", "fill_id"), ("trades", "trade_id"), ("session_fills", "fill_id")):
+        assert finished.lake.read(name)[key].is_unique().all()
+    exits = orders.filter(pl.col("parent_id").is_not_null())
+    entries = orders.select("backtest_id", "model_id", parent_id="order_id")
+    found = exits.join(entries, on=["backtest_id", "parent_id"], how="left", suffix="_of_entry")
+    assert found.height > 20
+    assert found["model_id"].equals(found["model_id_of_entry"])
+    assert set(placed["parent_id"].drop_nulls()) <= set(placed["order_id"])
+
+
+def test_lineage_is_of_the_order_s_own_strategy_and_leads_to_its_model(finished):
+    orders = finished.lake.read("orders").join(finished.lake.read("backtests").select("backtest_id", "strategy"), on="backtest_id")
+    shared = orders.filter(pl.struct("symbol", "timestamp").is_duplicated() & (pl.col("status") == "filled"))
+    assert shared["strategy"].n_unique() > 1  # decisions that several strategies made, whose orders had one name before
+    filled = orders.filter(pl.col("status") == "filled")
+    chosen = pl.concat([shared.head(3), filled.unique(["strategy", "kind"], keep="last", maintain_order=True)])
+    for order in chosen.iter_rows(named=True):
+        found = lineage(finished, order["order_id"])
+        assert found["orders"]["backtest_id"].unique().to_list() == [order["backtest_id"]]
+        assert found["orders"]["order_id"][0] == order["order_id"]
+        assert set(found["fills"]["backtest_id"]) == {order["backtest_id"]}
+        assert set(found["signals"]["strategy"]) == {order["strategy"]}
+        assert found["signals"].height == found["features"].height == 1
+        uses_model = finished.settings.strategies[order["strategy"]].uses_model
+        assert found["models"].height == found["predictions"].height == int(uses_model)
+        assert found["bars"].height == found["raw_bars"].height == 3
+
+
+def test_the_example_of_the_readme_leads_to_a_model(finished):
+    query = re.search(r'lineage "\$\(.*? sql "(select [^"]*)"', Path("README.md").read_text(encoding="utf-8")).group(1)
+    found = lineage(finished, sql.query(finished.lake, query).item())
+    assert found["models"].height == found["predictions"].height == 1
+    assert found["orders"].height == 2  # an exit and its entry
+
+
+def test_lineage_of_a_session_s_order_leads_to_its_model(finished):
+    placed = finished.lake.read("session_orders").filter(pl.col("parent_id").is_not_null() & (pl.col("status") == "filled"))
+    found = lineage(finished, placed["order_id"][0])
+    assert found["session_orders"].height == 2
+    assert found["models"].height == found["features"].height == 1
+    assert set(found["signals"]["strategy"]) == {finished.settings.session.strategy}
+    with pytest.raises(DataError, match="no order 'nowhere'"):
+        lineage(finished, "nowhere")
 
 
 def test_predictions_lie_outside_what_their_model_was_trained_on(finished):

@@ -80,7 +80,7 @@ def test_the_chain_of_sessions_is_one_long_backtest(tmp_path: Path) -> None:
 
     features = compute_features(bars, FEATURES, plan.feature_states, CALENDAR, TIMEFRAME).table
     signals = complete_signals(plan, plan.strategy.signals(features), features)
-    whole = run_backtest(bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME)
+    whole = run_backtest(bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME, book="paper")
     columns = ["order_id", "symbol", "timestamp", "side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity"]
     live = pl.concat(result.fills for result in results).select(columns).sort(columns)
     assert live.equals(whole.fills.select(columns).sort(columns))

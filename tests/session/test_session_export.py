@@ -8,6 +8,7 @@ import pytest
 from session.days import DAYS, fresh_ledger, market, plan_of, rules
 
 from harmony_pipeline import sql
+from harmony_pipeline.lineage import lineage
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import TABLES
@@ -78,3 +79,21 @@ def test_orders_that_the_ledger_does_not_know_stay_as_they_are(books: tuple[Work
     with Ledger(tmp_path / "other.sqlite") as other:
         assert refresh_open_orders(work, other) == []
     assert work.lake.read("session_orders").equals(before)
+
+
+def test_lineage_finds_the_entry_of_an_earlier_day_and_the_fills_of_a_later_one(books: tuple[Workspace, Ledger]) -> None:
+    work, ledger = books
+    for number in replayed(ledger, 5):
+        export(work, ledger, DAYS[number])
+    placed, fills = work.lake.read("session_orders"), work.lake.read("session_fills")
+    assert placed["order_id"].is_unique().all()
+    assert fills["fill_id"].is_unique().all()
+    entries = placed.select("order_id", entered="date")
+    exits = placed.join(entries, left_on="parent_id", right_on="order_id").filter(pl.col("date") > pl.col("entered"))
+    assert exits.height
+    found = lineage(work, exits["order_id"][0])["session_orders"]
+    assert found["date"].to_list() == [exits["date"][0], exits["entered"][0]]
+    assert found["order_id"][1] == found["parent_id"][0]
+    carried = fills.join(placed.select("client_order_id", placed="date"), on="client_order_id").filter(pl.col("date") > pl.col("placed"))
+    assert carried.height
+    assert carried["fill_id"][0] in lineage(work, carried["order_id"][0])["fills"]["fill_id"].to_list()
