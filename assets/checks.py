@@ -14,7 +14,7 @@ from assets.partitions import Partitions, trading_periods
 from assets.show import table
 from harmony_pipeline import sql
 from harmony_pipeline.layout import SQL_FOLDER
-from harmony_pipeline.stages import verification
+from harmony_pipeline.stages import verdicts, verification
 from harmony_pipeline.stages.workspace import Workspace
 
 _HEADER = re.compile(r"--\s*asset:\s*(\w+)(,\s*blocking)?")
@@ -33,7 +33,10 @@ def _period_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
         description="Schema, order, uniqueness, prices; accounting closes; not too much in quarantine.",
     )
     def bars_are_sound(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        return _result(verification.bars_are_sound(work, trading_periods(context, work)))
+        periods = trading_periods(context, work)
+        offending = verification.bars_are_sound(work, periods)
+        verdicts.record(work, "bars", verdicts.BARS_CHECK, [period.key for period in periods], offending)
+        return _result(offending)
 
     @dg.asset_check(asset="features", partitions_def=partitions.trading, description="In one go, in pieces with saved state, and bar by bar: the same bits.")
     def features_fold(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
@@ -59,7 +62,10 @@ def _sql_check(path: Path) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(asset=header.group(1), name=path.stem, blocking=bool(header.group(2)), description=about)
     def check(work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        return _result(sql.query(work.lake, text))
+        offending = sql.query(work.lake, text)
+        if header.group(2):
+            verdicts.record(work, header.group(1), path.stem, [verdicts.ALL], offending)
+        return _result(offending)
 
     return check
 

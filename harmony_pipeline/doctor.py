@@ -115,6 +115,7 @@ def _lake(work: Workspace) -> Iterator[Finding]:
     if "daily_summary" not in tables:
         return
     yield from _gaps(work)
+    yield from _verdicts(work)
     for rule, rows, *_rest, example in query(work.lake, named_query("quarantine_by_rule")).iter_rows():
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
     for rule, rows, *_rest, example in query(work.lake, named_query("warnings_by_rule")).iter_rows():
@@ -131,6 +132,17 @@ def _strangers(work: Workspace) -> Iterator[Finding]:
     if len(found) > _STRANGERS_SHOWN:
         more = len(found) - _STRANGERS_SHOWN
         yield Finding("files that are not the lake's", f"{more} more", "move them out of the lake")
+
+
+def _verdicts(work: Workspace) -> Iterator[Finding]:
+    """Partitions that failed a blocking check and have not passed since."""
+    for row in work.lake.read("verdicts").iter_rows(named=True):
+        what = f"{row['asset']} {row['period']} failed {row['check_name']}"
+        if row["waived_at"] is not None:
+            yield Finding(what, f"{row['finding']}; waived on {row['waived_at']:%Y-%m-%d}: {row['waived_why']}")
+        else:
+            cure = f"repair and ingest again, or: harmony doctor --waive {row['check_name']} --partition {row['period']} --why TEXT"
+            yield Finding(what, f"{row['offending_rows']} rows, e.g. {row['finding']}", cure)
 
 
 def _gaps(work: Workspace) -> Iterator[Finding]:

@@ -688,6 +688,23 @@ INSTRUMENTS = Table(
         "origin": Column(TEXT, "where the terms come from"),
     },
 )
+VERDICTS = Table(
+    "verdicts",
+    "Blocking checks that failed and have not passed since: nothing is made of such a partition until it is repaired or waived.",
+    "none",
+    ("asset", "period", "check_name"),
+    {
+        "asset": Column(TEXT),
+        "period": Column(TEXT, "partition of the asset; all: every one"),
+        "check_name": Column(TEXT),
+        "judged_at": Column(TIME, "when it failed"),
+        "content_hash": Column(TEXT, "of the partition that was judged", True),
+        "offending_rows": Column(WHOLE),
+        "finding": Column(TEXT, "the first of them in words"),
+        "waived_at": Column(TIME, "", True),
+        "waived_why": Column(TEXT, "", True),
+    },
+)
 SCAN_CANDIDATES = Table(
     "scan_candidates",
     "Every symbol with every measure and every reason for rejection.",
@@ -829,6 +846,7 @@ TABLES: dict[str, Table] = {
         UNIVERSE,
         LISTINGS,
         INSTRUMENTS,
+        VERDICTS,
         SCAN_CANDIDATES,
         SCAN_SELECTIONS,
         SESSION_ORDERS,

@@ -281,6 +281,9 @@ def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="fetch absent bars again, rebuild their periods, say what the source does not have either")] = False,
     first: Annotated[str | None, typer.Option("--from", help="with --repair: first session, like 2024-06-03")] = None,
     last: Annotated[str | None, typer.Option("--to", help="with --repair: last session")] = None,
+    waive: Annotated[str | None, typer.Option("--waive", help="let a failed blocking check stop nobody: its name, with --partition and --why")] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="with --waive: the partition that failed, like 2024-01")] = None,
+    why: Annotated[str | None, typer.Option("--why", help="with --waive: the reason, kept in the table verdicts")] = None,
 ) -> None:
     """Check the machine, the settings, the lake and the state folder, and say what to mend."""
     from harmony_pipeline.doctor import examine, mend, print_settings
@@ -288,7 +291,17 @@ def doctor(
 
     if (first or last) and not repair:
         raise ConfigError("--from and --to choose what --repair asks for: add --repair, or leave them out")
-    if settings:
+    if (partition or why) and not waive:
+        raise ConfigError("--partition and --why belong to --waive: add --waive CHECK, or leave them out")
+    if waive:
+        if not partition or not why:
+            raise ConfigError(f"--waive {waive} needs --partition and --why")
+        from harmony_pipeline.stages import verdicts
+        from harmony_pipeline.stages.workspace import Workspace
+
+        verdicts.waive(Workspace(_settings(context)), waive, partition, why)
+        typer.echo(f"waived: {waive} of {partition}")
+    elif settings:
         print_settings(_settings(context))
     elif repair:
         mend(_settings(context), first, last)

@@ -177,6 +177,7 @@ class QualitySettings(Part):
     reuse_sessions: int = Field(60, ge=1, description="sessions of absence that make another price level suspicious")
     reuse_price_factor: float = Field(2.0, gt=1.0, description="what another price level is")
     reuse_sessions_alone: int = Field(1260, ge=1, description="sessions of absence that are suspicious at any price")
+    waive: tuple[str, ...] = Field((), description="blocking checks whose verdict stops nobody: CHECK, or CHECK:PARTITION like bars_are_sound:2024-01")
     unit_bars: int = Field(20, ge=2, description="regular bars, or five sessions of volume, that a changed unit has to last")
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
+from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.strategies.base import Strategy, signals_of
 from harmony_pipeline.strategies.registry import build_strategy
@@ -36,6 +37,7 @@ def features(work: Workspace, periods: Sequence[Period]) -> StageResult:
     order = [period.key for period in work.trading_periods()]
     chains = chains_of(work.lake, order, work.feature_set, work.calendar, work.timeframe)
     keys = [*_earlier_without_features(work, chains, periods[0].key), *(period.key for period in periods)]
+    require_sound(work, {"bars": keys})
     parts: dict[str, StageResult] = {}
     for number, key in enumerate(keys, start=1):
         parts[key] = _features_of(work, key, order, chains[key])

@@ -18,6 +18,7 @@ from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import Opening, opening_of, plan_day, states_before
 from harmony_pipeline.stages.backtests import model_threshold, trading_rules
+from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.strategies.registry import build_strategy
 
@@ -45,6 +46,7 @@ def replay_account(work: Workspace) -> str:
 def plan_of(work: Workspace, ledger: Ledger, day: date, account: str) -> tuple[SessionPlan, pl.DataFrame]:
     """The plan of `day` for `account`, and the day's bars of every symbol that it needs. Raises NotReady with the command that helps."""
     settings = work.settings
+    require_sound(work, {"bars": _periods_behind(work, day)})
     name = settings.session.strategy
     chosen = settings.strategies[name]
     strategy = build_strategy(chosen)
@@ -69,6 +71,13 @@ def plan_of(work: Workspace, ledger: Ledger, day: date, account: str) -> tuple[S
         flatten_at_close=settings.session.flatten_at_close,
     )
     return plan, bars_of(work, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _periods_behind(work: Workspace, day: date) -> list[str]:
+    """Trading periods whose bars a session of `day` sees: its own, and the one whose saved state it continues."""
+    start = day_start(work, day)
+    keys = [period.key for period in work.trading_periods() if period.start <= start + timedelta(days=1)]
+    return keys[-2:]
 
 
 def watched(work: Workspace, day: date) -> list[str]:

@@ -23,6 +23,7 @@ from harmony_pipeline.models.registry import ModelRegistry
 from harmony_pipeline.schemas import features_table
 from harmony_pipeline.stages.code_identity import library_versions
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.registry import build_strategy
 
 
@@ -159,7 +160,11 @@ class Workspace:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def made_from(self, tables: Mapping[str, Sequence[str]], *parts: object) -> dict[str, str]:
-        """What a partition was made from: content hashes of its inputs, a hash of the settings that shaped it, the libraries that computed it."""
+        """What a partition is made from: content hashes of its inputs, a hash of the settings that shaped it, the libraries that computed it.
+
+        Raises NotReady when an input failed a blocking check and stands refused (stages/verdicts.py).
+        """
+        require_sound(self, tables)
         inputs = {name: self.fingerprint(self.lake.content_hashes(name, list(keys))) for name, keys in tables.items()}
         market = self.settings.market
         settings = self.fingerprint(market.calendar, market.timeframe, market.partitions, *parts)

@@ -30,6 +30,7 @@ MAY_BE_EMPTY = {
     "tick_counts",
     "tick_quarantine",
     "gaps",
+    "verdicts",
 }
 UNEQUAL_BY_NATURE = {"session_events"}  # their detail holds the wall clock
 
