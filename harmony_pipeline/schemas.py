@@ -149,6 +149,34 @@ FILE_ACCOUNTS = Table(
         "read_to": Column(TIME, "exclusive end of it"),
     },
 )
+EXCHANGE_SESSIONS = Table(
+    "exchange_sessions",
+    "When the market's exchange is open: one row a session of its calendar, whole from the first known to the last.",
+    "none",
+    ("date",),
+    {
+        "calendar": Column(TEXT, "its name in market.calendar"),
+        "time_zone": Column(TEXT, "the exchange's clock"),
+        "date": Column(pl.Date(), "session date; a session that begins the evening before bears the date on which it ends"),
+        "pre_open": Column(TIME, "start of extended hours before the open; the open where there are none"),
+        "open": Column(TIME, "start of regular trading, UTC"),
+        "close": Column(TIME, "end of regular trading; early on half-days"),
+        "post_close": Column(TIME, "end of extended hours after the close"),
+        "break_start": Column(TIME, "start of lunch, where there is one", True),
+        "break_end": Column(TIME, "end of lunch", True),
+    },
+)
+BAR_GRID = Table(
+    "bar_grid",
+    "Where bars of a timeframe start: as the settings say, or as the first bars of the lake showed.",
+    "none",
+    ("timeframe",),
+    {
+        "timeframe": Column(TEXT),
+        "grid": Column(TEXT, "clock, session, or minutes after midnight; see market.grid"),
+        "evidence": Column(TEXT, "what it was taken from"),
+    },
+)
 BARS = Table(
     "bars",
     "Validated, de-duplicated, session-aware bars; past rows never change.",
@@ -814,6 +842,8 @@ TABLES: dict[str, Table] = {
         RAW_BARS,
         COVERAGE,
         FILE_ACCOUNTS,
+        EXCHANGE_SESSIONS,
+        BAR_GRID,
         BARS,
         QUARANTINE,
         QUALITY_WARNINGS,

@@ -4,15 +4,19 @@ The law: every instant is UTC, every date is an exchange date, and a bar belongs
 from exchange_calendars: published holidays, early closes, late opens and unscheduled closures, as far as that package knows them; what it lacks is in
 calendar_exceptions.py.
 Extended hours are those of US equities (Nasdaq and NYSE Arca: 04:00 to four hours after the close, so 17:00 on a
-half-day); other exchanges have none here. Currencies have no exchange: their week, "FX", runs from Sunday 17:00 to Friday 17:00 on New York's
-clock, cut into UTC days. A bar that straddles the open is `regular`, and no regular bar ends after the close.
+half-day); other exchanges have none here. Currencies have no exchange: their week, "FX" (also "24/5"), runs from Sunday 17:00 to Friday 17:00 on
+New York's clock and is cut into days there; a session bears the date on which it ends. Futures sessions (CMES) begin the evening before too, and end an
+hour earlier than exchange_calendars says, since 16:00 to 17:00 of Chicago is the daily pause. No regular bar ends after the close.
+
+A calendar knows the grid that bars start on (`bar_grid.py`). On the clock's grid a bar that straddles the open is `regular`; on the grid of the
+session each bar lies in the stretch that it starts in and ends with it. Weeks are sessions of `weeks`, stamped by their first session date.
 
 >>> Calendar.named("XNYS").session_close(date(2024, 7, 3))  # a half-day
 datetime.datetime(2024, 7, 3, 17, 0, tzinfo=datetime.timezone.utc)
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
@@ -21,18 +25,23 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.calendar_exceptions import with_exceptions
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 
 ROUND_THE_CLOCK = "24/7"
 CURRENCIES = "FX"
+FUTURES = "CMES"
+_CURRENCY_NAMES = (CURRENCIES, "24/5")  # exchange_calendars' own 24/5 is whole UTC days, which lack the Sunday evening
 FIRST_DATE, LAST_DATE = date(1980, 1, 1), date(2035, 12, 31)
 _US_EQUITIES = "XNYS"  # what exchange_calendars resolves NYSE, NASDAQ, ARCX, BATS, ... to
 _PRE_OPEN, _POST_HOURS = timedelta(hours=4), timedelta(hours=4)
 _US_SESSIONS_PER_YEAR, _CLOCK_SESSIONS_PER_YEAR = 252, 365
 _NANOS = 1_000
-_SATURDAY, _CURRENCY_CUT = 6, timedelta(hours=17)
+_FRIDAY, _CURRENCY_CUT = 5, timedelta(hours=17)
+_CURRENCY_ZONE = "America/New_York"
+_FUTURES_PAUSE, _FUTURES_CLOSE = timedelta(hours=1), timedelta(hours=17)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +56,33 @@ class Calendar:
     zone: str
     sessions_per_year: int
     table: pl.DataFrame
+    grid: BarGrid = CLOCK
 
     @staticmethod
-    def named(name: str) -> "Calendar":
+    def named(name: str, grid: BarGrid = CLOCK) -> "Calendar":
         """The calendar of an exchange_calendars code, of "24/7" or "FX". Raises ConfigError for a name that is not known."""
-        return _build(name)
+        return _on_grid(name, grid)
+
+    def on_grid(self, grid: BarGrid) -> "Calendar":
+        """The same sessions with bars on another grid."""
+        return self if grid == self.grid else Calendar.named(self.name, grid)
+
+    @cached_property
+    def day_start(self) -> timedelta:
+        """When a session's day begins on the exchange's clock, counted from midnight of its date: 0, or -7 hours where trading starts at 17:00 the evening before."""
+        wall = pl.col("open").dt.convert_time_zone(self.zone).dt.replace_time_zone(None)
+        earliest: timedelta = self.table.select((wall - pl.col("date").cast(pl.Datetime("us"))).min()).item()
+        return min(timedelta(), earliest)
+
+    @cached_property
+    def weeks(self) -> "Calendar":
+        """The same calendar with a week of sessions (Monday to Sunday) as one row: dated by its first session, open from the first open to the last close."""
+        by_week = self.table.group_by(pl.col("date").dt.truncate("1w").alias("_week"), maintain_order=True)
+        first, last = ("date", "pre_open", "open"), ("close", "post_close")
+        table = by_week.agg(*(pl.col(name).first() for name in first), *(pl.col(name).last() for name in last))
+        never = [pl.lit(None, TIME).alias(name) for name in ("break_start", "break_end")]
+        per_year = 52 if self.table.height else self.sessions_per_year
+        return replace(self, sessions_per_year=per_year, table=table.drop("_week").with_columns(never).select(self.table.columns))
 
     # --- days ---------------------------------------------------------------------------------------------------------
 
@@ -91,16 +122,22 @@ class Calendar:
 
         session is pre, regular or post, and null outside every session (session_date is then null too). bar_end is
         timestamp + timeframe, but no later than the end of that part of the session. A daily bar is stamped midnight
-        UTC of its session date and ends at that session's close.
+        UTC of its session date and ends at that session's close; a weekly one is stamped by its first session date and ends at the close of its last.
         """
         stamps = frame["timestamp"].cast(TIME)
-        columns = self._daily(stamps) if timeframe == "1Day" else self._intraday(stamps, TIMEFRAME_MINUTES[timeframe])
-        return frame.with_columns(columns)
+        if timeframe in LONG_TIMEFRAMES:
+            return frame.with_columns(self.for_timeframe(timeframe)._daily(stamps))
+        return frame.with_columns(self._intraday(stamps, TIMEFRAME_MINUTES[timeframe]))
+
+    def for_timeframe(self, timeframe: str) -> "Calendar":
+        """The calendar whose rows are the bars' own sessions: `weeks` for weekly bars, else this one."""
+        return self.weeks if timeframe == "1Week" else self
 
     def parts(self, stamps: pl.Series) -> pl.DataFrame:
         """The part of a session that each instant lies in: session_date, session (pre, regular, post), part_start and part_end (UTC).
 
-        All are null outside every session. A part holds its start and not its end; a lunch break belongs to no part.
+        All are null outside every session. A part holds its start and not its end; a lunch break belongs to no part. stretch_start and
+        stretch_end are those of the part too, but for the regular part of a day with lunch, whose morning and afternoon are two stretches.
         """
         stamps = stamps.cast(TIME)
         row, known = self._session_at(stamps)
@@ -114,6 +151,12 @@ class Calendar:
             session="session",
             part_start=_by_part("pre_open", "open", "close"),
             part_end=_by_part("open", "close", "post_close"),
+            stretch_start=pl.when((pl.col("session") == "regular") & (at >= pl.col("break_end")))
+            .then("break_end")
+            .otherwise(_by_part("pre_open", "open", "close")),
+            stretch_end=pl.when((pl.col("session") == "regular") & (at < pl.col("break_start")))
+            .then("break_start")
+            .otherwise(_by_part("open", "close", "post_close")),
         )
 
     def session_dates(self, stamps: pl.Series) -> pl.Series:
@@ -127,12 +170,14 @@ class Calendar:
         return self.table[row].with_columns(parts.alias("session")).select(_by_part("open", "close", "post_close").alias("part_end"))["part_end"]
 
     def bars_per_session(self, timeframe: str) -> int:
-        """Regular bars in a full day: XNYS has 26 of 15Min, 7 of 1Hour (09:00 to 15:00 on the clock), 1 of 1Day."""
-        return int(self._regular_bars(timeframe)[self._full_day_row])
+        """Regular bars in a full day: XNYS has 26 of 15Min, 7 of 1Hour (09:00 to 15:00 on the clock), 1 of 1Day and, of its week, of 1Week."""
+        own = self.for_timeframe(timeframe)
+        return int(own._regular_bars(timeframe)[own._full_day_row])
 
     def expected_bars(self, timeframe: str) -> pl.DataFrame:
-        """Regular bars of each session by the clock: date, expected_regular_bars. Half-days have fewer."""
-        return pl.DataFrame({"date": self._dates, "expected_regular_bars": self._regular_bars(timeframe)})
+        """Regular bars of each session on the calendar's grid: date, expected_regular_bars. Half-days have fewer."""
+        own = self.for_timeframe(timeframe)
+        return pl.DataFrame({"date": own._dates, "expected_regular_bars": own._regular_bars(timeframe)})
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -178,40 +223,52 @@ class Calendar:
         # The only session that a bar can belong to is the first one whose late trading ends after the bar starts.
         row, known = self._session_at(stamps)
         start, end = pl.col("timestamp"), pl.col("timestamp") + timedelta(minutes=minutes)
-        in_break = (start >= pl.col("break_start")) & (end <= pl.col("break_end"))
-        outside = ~pl.col("known") | (end <= pl.col("pre_open")) | in_break.fill_null(False)
+        # On the clock's grid a bar belongs to the later part that it reaches into, on the session's to the one that it starts in.
+        reach = start + timedelta(microseconds=1) if self.grid.from_session else end
+        in_break = (start >= pl.col("break_start")) & (reach <= pl.col("break_end"))
+        outside = ~pl.col("known") | (reach <= pl.col("pre_open")) | in_break.fill_null(False)
         part = (
             pl.when(outside)
             .then(None)
-            .when(end <= pl.col("open"))
+            .when(reach <= pl.col("open"))
             .then(pl.lit("pre"))
             .when(start < pl.col("close"))
             .then(pl.lit("regular"))
             .otherwise(pl.lit("post"))
         )
-        last = pl.when(pl.col("session") == "regular").then("close").when(pl.col("session") == "post").then("post_close").otherwise(end)
+        inside = pl.col("session")
+        last = pl.when(inside == "regular").then("close").when(inside == "post").then("post_close").otherwise(end)
+        if self.grid.from_session:
+            morning = (inside == "regular") & (start < pl.col("break_start"))
+            last = pl.when(inside == "pre").then("open").when(morning).then("break_start").otherwise(last)
         table = (
             self.table[row]
             .with_columns(stamps.alias("timestamp"), known.alias("known"))
             .with_columns(session=part)
-            .select(session_date=pl.when(pl.col("session").is_not_null()).then("date"), session="session", bar_end=pl.min_horizontal(end, last))
+            .select(session_date=pl.when(inside.is_not_null()).then("date"), session="session", bar_end=pl.min_horizontal(end, last))
         )
         return table.get_columns()
 
     def _regular_bars(self, timeframe: str) -> pl.Series:
-        """Bars that overlap regular hours, on a grid that starts at midnight on the exchange's clock."""
-        if timeframe == "1Day":
+        """Bars that overlap regular hours, on the calendar's grid."""
+        if timeframe in LONG_TIMEFRAMES:
             return pl.Series("expected_regular_bars", np.ones(self.table.height, np.int64))
         step = TIMEFRAME_MINUTES[timeframe]
+        if self.grid.from_session:
+            morning = _bars_between(pl.col("open"), pl.coalesce("break_start", "close"), step)
+            afternoon = _bars_between(pl.col("break_end"), pl.col("close"), step).fill_null(0)
+            return self.table.select((morning + afternoon).alias("expected_regular_bars"))["expected_regular_bars"]
         # Minutes since midnight of the session's own date, so that sessions that open the evening before count right.
-        midnight = pl.col("date").cast(pl.Datetime("us"))
+        midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(minutes=self.grid.offset_minutes % step)
         clock = {
             name: (pl.col(name).dt.convert_time_zone(self.zone).dt.replace_time_zone(None) - midnight).dt.total_minutes()
             for name in ("open", "close", "break_start", "break_end")
         }
         whole = (clock["close"] + step - 1) // step - clock["open"] // step
         idle = (clock["break_end"] // step - (clock["break_start"] + step - 1) // step).clip(0).fill_null(0)
-        return self.table.select((whole - idle).alias("expected_regular_bars"))["expected_regular_bars"]
+        # The first bar of a session that follows on another without a pause may have begun in that one, and then belongs to it.
+        begun = pl.col("open") - pl.duration(minutes=clock["open"] % step) < pl.col("post_close").shift()
+        return self.table.select((whole - idle - begun.fill_null(value=False)).alias("expected_regular_bars"))["expected_regular_bars"]
 
     @cached_property
     def _full_day_row(self) -> int:
@@ -222,6 +279,11 @@ class Calendar:
         return int((length == usual).arg_true()[-1])
 
 
+def _bars_between(start: pl.Expr, end: pl.Expr, step: int) -> pl.Expr:
+    """How many bars of `step` minutes it takes from `start` to `end`; the last may be short."""
+    return ((end - start).dt.total_minutes() + step - 1) // step
+
+
 def _by_part(pre: str, regular: str, post: str) -> pl.Expr:
     """The column that goes with each row's part of the session; null outside."""
     part = pl.col("session")
@@ -229,9 +291,14 @@ def _by_part(pre: str, regular: str, post: str) -> pl.Expr:
 
 
 @cache
+def _on_grid(name: str, grid: BarGrid) -> Calendar:
+    return _build(name) if grid == CLOCK else replace(_build(name), grid=grid)
+
+
+@cache
 def _build(name: str) -> Calendar:
-    if name == CURRENCIES:
-        return _currency_week()
+    if name in _CURRENCY_NAMES:
+        return _currency_week(name)
     import exchange_calendars
 
     try:
@@ -256,6 +323,8 @@ def _build(name: str) -> Calendar:
             "break_end": _instants(source.break_ends_nanos),
         }
     )
+    if code == FUTURES:
+        hours = _without_pause(hours, zone)
     table = with_exceptions(hours, code, zone).with_columns(
         pre_open=(pl.col("date").cast(pl.Datetime("us")) + _PRE_OPEN).dt.replace_time_zone(zone).dt.convert_time_zone("UTC").cast(TIME) if us else "open",
         post_close=pl.col("close") + (_POST_HOURS if us else timedelta()),
@@ -263,16 +332,22 @@ def _build(name: str) -> Calendar:
     return Calendar(name, zone, _sessions_per_year(code, table), table)
 
 
-def _currency_week() -> Calendar:
-    """Sunday 17:00 to Friday 17:00 in New York, where the week of spot currencies is cut; whole UTC days between. It knows no holidays."""
-    days = pl.DataFrame({"date": pl.date_range(FIRST_DATE, LAST_DATE, "1d", eager=True)}).filter(pl.col("date").dt.weekday() != _SATURDAY)
-    midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    five = (pl.col("date").cast(pl.Datetime("us")) + _CURRENCY_CUT).dt.replace_time_zone("America/New_York").dt.convert_time_zone("UTC").cast(TIME)
-    opens = pl.when(pl.col("date").dt.weekday() == _SATURDAY + 1).then(five).otherwise(midnight)
-    closes = pl.when(pl.col("date").dt.weekday() == _SATURDAY - 1).then(five).otherwise(midnight + timedelta(days=1))
+def _without_pause(hours: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """CME Globex stops from 16:00 to 17:00 in Chicago each day; exchange_calendars lets a full session end at 17:00."""
+    wall = pl.col("close").dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    full = (wall - pl.col("date").cast(pl.Datetime("us"))) == _FUTURES_CLOSE
+    return hours.with_columns(close=pl.when(full).then(pl.col("close") - _FUTURES_PAUSE).otherwise("close"))
+
+
+def _currency_week(name: str) -> Calendar:
+    """Five sessions a week, each from 17:00 in New York the evening before to 17:00 of its date: where the spot market rolls. It knows no holidays."""
+    dates = pl.DataFrame({"date": pl.date_range(FIRST_DATE, LAST_DATE, "1d", eager=True)})
+    days = dates.filter(pl.col("date").dt.weekday() <= _FRIDAY)
+    cut = pl.col("date").cast(pl.Datetime("us")) + _CURRENCY_CUT
+    opens, closes = (moment.dt.replace_time_zone(_CURRENCY_ZONE).dt.convert_time_zone("UTC").cast(TIME) for moment in (cut - timedelta(days=1), cut))
     table = days.with_columns(open=opens, close=closes, break_start=pl.lit(None, TIME), break_end=pl.lit(None, TIME))
     table = table.with_columns(pre_open="open", post_close="close")
-    return Calendar(CURRENCIES, "UTC", _sessions_per_year(CURRENCIES, table), table)
+    return Calendar(name, _CURRENCY_ZONE, _sessions_per_year(name, table), table)
 
 
 def _bounded(name: str, day: date) -> date:

@@ -17,9 +17,8 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.rules import placing
-from harmony_pipeline.market.rules.placing import DAY, OUTSIDE, POST, POST_CLOSE, PRE, REGULAR, Integers, first_session, part_of, sessions_of
+from harmony_pipeline.market.rules.placing import DAY, OUTSIDE, POST, POST_CLOSE, PRE, REGULAR, Integers, first_session, minutes_of, part_of, sessions_of
 from harmony_pipeline.market.rules.runs import run_starts
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
 
 Reals = npt.NDArray[np.float64]
@@ -57,11 +56,12 @@ def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time:
     clock = _clock(scan_time)
     if not bars.height:
         return DAILY_SUMMARY.empty()
+    calendar = calendar.for_timeframe(timeframe)
     rows, begin = _in_order(bars.select(READ))
     columns = _Bars(begin, rows["timestamp"].to_physical().to_numpy(), *(rows[name].to_numpy() for name in READ[2:]))
     cutoffs = calendar.table.select(_instant("date", clock, calendar.zone))["date"]
     known_until = cutoffs.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
-    minutes, sessions = TIMEFRAME_MINUTES[timeframe], sessions_of(calendar)
+    minutes, sessions = minutes_of(timeframe), sessions_of(calendar)
     days = _days(columns, minutes, sessions)
     wholes, reals = np.empty((len(_WHOLE), days), np.int64), np.empty((len(_REAL), days))
     found = _summed(columns, minutes, sessions, known_until, wholes, reals)
@@ -162,7 +162,7 @@ def _summed(bars: _Bars, minutes: int, sessions: Integers, known_until: Integers
                 reals[CLOSE, day] = close
                 reals[VOLUME, day] += volume
                 wholes[REGULAR_BARS, day] += 1
-            elif part == PRE and stamp + length <= until:
+            elif part == PRE and min(stamp + length, opens) <= until:
                 first = wholes[EARLY_BARS, day] == 0
                 reals[EARLY_HIGH, day] = high if first else max(reals[EARLY_HIGH, day], high)
                 reals[EARLY_LOW, day] = low if first else min(reals[EARLY_LOW, day], low)

@@ -1,9 +1,12 @@
-"""Where on the exchange's clock an instant falls: the part of the session, and the slot of a grid that starts at midnight.
+"""Where an instant falls: the part of the session, and the slot of the calendar's grid (`bar_grid.py`).
 
 The law: a slot never holds two parts of a session (the hour 09:00 of New York has one slot before the open and one after it, both stamped
 09:00), and it is known at `end`: the end of the slot, or that of its part where this comes first. Days on which clocks change
-are cut by the clock on the wall, so their slots may be an hour longer or shorter.
+are cut by the clock on the wall, so their slots may be an hour longer or shorter. On the grid of the session a slot starts with its stretch, and
+runs in elapsed time.
 """
+
+from datetime import timedelta
 
 import polars as pl
 
@@ -29,8 +32,14 @@ def slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.Data
 
 def _slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.DataFrame:
     rows = calendar.parts(stamps)
-    floor = floor_to_clock(pl.col("stamp"), minutes, calendar.zone) if minutes else pl.col("part_start")
-    end = pl.min_horizontal(slot_end(pl.col("slot"), minutes, calendar.zone), "part_end") if minutes else pl.col("part_end")
+    if minutes and calendar.grid.from_session:
+        floor, end = _floor_to_stretch(minutes), pl.min_horizontal(pl.col("slot") + timedelta(minutes=minutes), "stretch_end")
+    elif minutes:
+        offset = calendar.grid.offset_minutes
+        floor = floor_to_clock(pl.col("stamp"), minutes, calendar.zone, offset)
+        end = pl.min_horizontal(slot_end(pl.col("slot"), minutes, calendar.zone, offset), "part_end")
+    else:
+        floor, end = pl.col("part_start"), pl.col("part_end")
     inside = pl.col("session").is_not_null()
     return (
         rows.with_columns(stamps.alias("stamp"))
@@ -39,19 +48,29 @@ def _slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.Dat
     )
 
 
-def floor_to_clock(stamp: pl.Expr, minutes: int, zone: str) -> pl.Expr:
-    """The latest moment of the grid `midnight + n * minutes` on the wall clock of `zone` that is not after `stamp` (UTC)."""
-    local = stamp.dt.convert_time_zone(zone)
-    wall = local.dt.replace_time_zone(None).dt.epoch("us") % (DAY_MINUTES * 60_000_000)
-    return _at_same_wall(stamp, stamp - (wall % (minutes * 60_000_000)).cast(pl.Duration("us")), zone)
+def _floor_to_stretch(minutes: int) -> pl.Expr:
+    """The latest start of a bar in the instant's stretch of the session."""
+    passed = (pl.col("stamp") - pl.col("stretch_start")).dt.total_microseconds()
+    return pl.col("stretch_start") + (passed - passed % (minutes * _MINUTE)).cast(pl.Duration("us"))
 
 
-def slot_end(slot: pl.Expr, minutes: int, zone: str) -> pl.Expr:
-    """The next moment of the grid; the last slot of a day ends at midnight."""
-    local = slot.dt.convert_time_zone(zone)
-    wall = local.dt.replace_time_zone(None).dt.epoch("us") % (DAY_MINUTES * 60_000_000)
-    length = pl.min_horizontal(pl.lit(minutes * 60_000_000), DAY_MINUTES * 60_000_000 - wall)
+def floor_to_clock(stamp: pl.Expr, minutes: int, zone: str, offset_minutes: int = 0) -> pl.Expr:
+    """The latest moment of the grid `offset + n * minutes` after midnight on the wall clock of `zone` that is not after `stamp` (UTC)."""
+    passed = _since_midnight(stamp, zone) - offset_minutes * _MINUTE
+    return _at_same_wall(stamp, stamp - (passed % (minutes * _MINUTE)).cast(pl.Duration("us")), zone)
+
+
+def slot_end(slot: pl.Expr, minutes: int, zone: str, offset_minutes: int = 0) -> pl.Expr:
+    """The next moment of the grid; without an offset the last slot of a day ends at midnight."""
+    length = pl.lit(minutes * _MINUTE)
+    if not offset_minutes:
+        length = pl.min_horizontal(length, DAY_MINUTES * _MINUTE - _since_midnight(slot, zone))
     return _at_same_wall(slot, slot + length.cast(pl.Duration("us")), zone)
+
+
+def _since_midnight(stamp: pl.Expr, zone: str) -> pl.Expr:
+    """Microseconds on the wall clock of `zone`."""
+    return stamp.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("us") % (DAY_MINUTES * _MINUTE)
 
 
 def _at_same_wall(known: pl.Expr, moved: pl.Expr, zone: str) -> pl.Expr:

@@ -1,7 +1,8 @@
 """Half-open stretches of exchange time that partitions are named by.
 
 A period is cut by *exchange dates*, so that a session never straddles two periods, even when after-hours trading
-runs past midnight UTC. Daily bars are stamped midnight UTC, so for them the cut is midnight UTC.
+runs past midnight UTC, or when a session begins the evening before (futures, currencies): the day then begins at that hour.
+Daily and weekly bars are stamped midnight UTC, so for them the cut is midnight UTC.
 
 >>> [p.key for p in periods_between(date(2024, 1, 15), date(2024, 3, 2), "month", "America/New_York")]
 ['2024-01', '2024-02', '2024-03']
@@ -12,8 +13,31 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 
 KEY_FORMATS = {"day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m", "quarter": "%Y-%m", "year": "%Y"}
+
+
+@dataclass(frozen=True)
+class DayCut:
+    """When the trading day of a date begins: `start` after its midnight on the clock of `zone`; negative where trading begins the evening before."""
+
+    zone: str
+    start: timedelta = timedelta()
+
+    @staticmethod
+    def of(calendar: Calendar, timeframe: str) -> "DayCut":
+        """Of a calendar's bars."""
+        return DayCut("UTC") if timeframe in LONG_TIMEFRAMES else DayCut(calendar.zone, calendar.day_start)
+
+    def start_of(self, day: date) -> datetime:
+        """The instant at which the trading day of `day` begins, UTC."""
+        return (datetime.combine(day, time()) + self.start).replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+
+    def date_of(self, moment: datetime) -> date:
+        """The trading day that holds an instant."""
+        return (moment.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None) - self.start).date()
 
 
 @dataclass(frozen=True, order=True)
@@ -46,30 +70,27 @@ def next_date(first: date, size: str) -> date:
     return floor_date(first + timedelta(days=days), size)
 
 
-def period_from_key(key: str, size: str, zone: str) -> Period:
+def period_from_key(key: str, size: str, cut: DayCut | str) -> Period:
     """The period named `key`."""
     try:
         parsed = datetime.strptime(key, KEY_FORMATS[size]).date()  # noqa: DTZ007 - a date, no instant
     except ValueError:
         raise ConfigError(f"'{key}' is not a {size}: write it like {date(2024, 1, 1).strftime(KEY_FORMATS[size])}") from None
-    return period_of(parsed, size, zone)
+    return period_of(parsed, size, cut)
 
 
-def period_of(day: date, size: str, zone: str) -> Period:
-    """The period that holds the exchange date `day`."""
+def period_of(day: date, size: str, cut: DayCut | str) -> Period:
+    """The period that holds the exchange date `day`; a zone alone cuts at its midnights."""
+    cut = DayCut(cut) if isinstance(cut, str) else cut
     first = floor_date(day, size)
     last = next_date(first, size)
-    return Period(_midnight(first, zone), _midnight(last, zone), first.strftime(KEY_FORMATS[size]), first, last)
+    return Period(cut.start_of(first), cut.start_of(last), first.strftime(KEY_FORMATS[size]), first, last)
 
 
-def periods_between(start: date, end: date, size: str, zone: str) -> list[Period]:
+def periods_between(start: date, end: date, size: str, cut: DayCut | str) -> list[Period]:
     """Every period that holds a date in `start <= date < end`, in order."""
     found, first = [], floor_date(start, size)
     while first < end:
-        found.append(period_of(first, size, zone))
+        found.append(period_of(first, size, cut))
         first = next_date(first, size)
     return found
-
-
-def _midnight(day: date, zone: str) -> datetime:
-    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)

@@ -24,13 +24,13 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import VALUE_ORDER, WITHDRAWN
 from harmony_pipeline.market.rules import actions as corporate
 from harmony_pipeline.market.rules import memory
-from harmony_pipeline.market.rules.catalog import NAME, NOT_A_FAULT
+from harmony_pipeline.market.rules.catalog import NAME, NOT_A_FAULT, NUMBER
 from harmony_pipeline.market.rules.judge import KEPT, TAKEN_BACK, UNREAD, Bytes, Rows, Verdicts, judge, order_of
-from harmony_pipeline.market.rules.placing import PARTS, Integers, sessions_of
+from harmony_pipeline.market.rules.placing import PARTS, Integers, minutes_of, sessions_of
 from harmony_pipeline.market.rules.runs import run_starts, words
 from harmony_pipeline.market.rules.sentences import VALUES, at, placed, sentences
 from harmony_pipeline.market.rules.severities import asked_of, limits_of
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.stamp_hints import zone_hints
 from harmony_pipeline.schemas import BAR_STATE, BARS, QUALITY_WARNINGS, QUARANTINE, RAW_BARS
 
@@ -70,7 +70,7 @@ def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, cal
     verdicts, findings = _judged(rows, begin, _versions(rows, begin, repeated), packed, states, calendar, timeframe, settings)
     findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
 
-    hints = zone_hints(rows, verdicts.part, calendar, timeframe) if settings.quality.severity("wrong_time_zone", "warn") != "off" else {}
+    hints = _zone_hints(rows, verdicts, calendar, timeframe, settings)
     said = sentences(calendar, timeframe, settings.quality, hints)
     bars = _bars(rows, verdicts)
     quarantine = _quarantine(rows, verdicts, findings, said)
@@ -81,6 +81,16 @@ def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, cal
     silent = _idle_notes(symbols, states, idle, warnings) if settings.quality.severity("zero_volume", "warn") == "warn" else []
     notes = [*corporate.notes(packed), *hints.values(), *silent]
     return Validated(bars, quarantine, warnings, after, _counts(raw.height, bars.height, quarantine, warnings, notes))
+
+
+def _zone_hints(rows: pl.DataFrame, verdicts: Verdicts, calendar: Calendar, timeframe: str, settings: MarketSettings) -> dict[str, str]:
+    """Suspected time zones by origin, from what its files say now: rows that were taken back or replaced were read otherwise."""
+    if settings.quality.severity("wrong_time_zone", "warn") == "off":
+        return {}
+    part, before = verdicts.part, (verdicts.rule == NUMBER["withdrawn"]) | (verdicts.rule == NUMBER["superseded"])
+    if before.any():
+        rows, part = rows.filter(pl.Series(~before)), part[~before]
+    return zone_hints(rows, part, calendar, timeframe, settings.files) if rows.height else {}
 
 
 # --- before the judge -------------------------------------------------------------------------------------------------
@@ -198,7 +208,7 @@ def _judged(
         column.flags.writeable = False
     arrays = Rows(**columns)
     asked = asked_of(settings, rows["symbol"].gather(begin[:-1]).to_list(), calendar, timeframe)
-    rules = (settings.extended_hours, TIMEFRAME_MINUTES[timeframe], sessions_of(calendar), limits_of(settings.quality))
+    rules = (settings.extended_hours, minutes_of(timeframe), sessions_of(calendar.for_timeframe(timeframe)), limits_of(settings.quality))
     verdicts = Verdicts(np.empty(rows.height, np.uint8), np.empty(rows.height, np.uint8), np.empty(rows.height))
     room, earlier = _ROOM, states.copy()
     while True:

@@ -1,7 +1,6 @@
 """Longer bars out of shorter ones. The base bars stay the truth: this is a function of them, never a second table.
 
-Slots lie on the grid that starts at midnight on the exchange's clock, so the hour 09:00 of New York covers 09:30 to 10:00, as `Calendar` and the hourly
-vendors have it. Parts of a session are never mixed unless asked (`mix_parts`, as a tape of plain clock hours would), which is why a row is told apart by
+Slots lie on the calendar's grid (`bar_grid.py`): on the clock's the hour 09:00 of New York covers 09:30 to 10:00, on the session's it starts at 09:30. Parts of a session are never mixed unless asked (`mix_parts`, as a tape of plain clock hours would), which is why a row is told apart by
 (symbol, timestamp, session). Bars of a day and longer hold regular trading only and are stamped midnight UTC of their first exchange date.
 
 The laws:
@@ -22,8 +21,8 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import DAY_MINUTES, floor_to_clock, slot_end
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.grid import DAY_MINUTES, floor_to_clock, slot_end, slots
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 
 _LONG = {"Day": "1d", "Week": "1w", "Month": "1mo"}
@@ -54,6 +53,8 @@ class Size:
         """Whether whole bars of size `base` make up one of this size."""
         if base not in TIMEFRAME_MINUTES:
             return False
+        if base == "1Week":
+            return self.span == "Week"
         own = self.minutes or DAY_MINUTES
         return own >= TIMEFRAME_MINUTES[base] and own % TIMEFRAME_MINUTES[base] == 0
 
@@ -96,9 +97,13 @@ def _placed(size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Expr:
 
 def _intraday(rows: pl.DataFrame, size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Series:
     minutes = size.minutes or DAY_MINUTES
+    if calendar.grid.from_session and not mix_parts:
+        found = slots(rows["timestamp"], minutes, calendar)
+        return found.select(_stamp=pl.col("slot").cast(TIME), _end=pl.col("end").cast(TIME)).to_struct("_slot")
+    offset = calendar.grid.offset_minutes
     last = rows["timestamp"] if mix_parts else calendar.part_ends(rows["timestamp"], rows["session"])
-    slot = rows.select(floor_to_clock(pl.col("timestamp"), minutes, calendar.zone).alias("_stamp")).with_columns(last.alias("_last"))
-    end = slot_end(pl.col("_stamp"), minutes, calendar.zone)
+    slot = rows.select(floor_to_clock(pl.col("timestamp"), minutes, calendar.zone, offset).alias("_stamp")).with_columns(last.alias("_last"))
+    end = slot_end(pl.col("_stamp"), minutes, calendar.zone, offset)
     ended = end if mix_parts else pl.min_horizontal(end, "_last")
     return slot.select("_stamp", _end=ended.cast(TIME)).to_struct("_slot")
 
@@ -106,13 +111,14 @@ def _intraday(rows: pl.DataFrame, size: Size, calendar: Calendar, *, mix_parts: 
 def _calendar_spans(rows: pl.DataFrame, size: Size, calendar: Calendar) -> pl.Series:
     """Stamped by the first exchange date of the span; over at the close of its last session."""
     every = _LONG[size.span or "Day"]
-    closes = calendar.table.select(first=pl.col("date").dt.truncate(every), close="close").group_by("first", maintain_order=True).agg(pl.col("close").last())
-    daily = pl.col("timeframe") == "1Day"
+    by_span = calendar.table.select("date", "close", first=pl.col("date").dt.truncate(every)).group_by("first", maintain_order=True)
+    spans = by_span.agg(pl.col("date").first(), pl.col("close").last())
+    daily = pl.col("timeframe").is_in(LONG_TIMEFRAMES)
     dates = rows.select(
         pl.when(daily).then(pl.col("timestamp").dt.date()).otherwise(calendar.session_dates(rows["timestamp"])).dt.truncate(every).alias("first")
     )
-    found = dates.join(closes, on="first", how="left", maintain_order="left")
-    return found.select(_stamp=pl.col("first").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), _end=pl.col("close").cast(TIME)).to_struct("_slot")
+    found = dates.join(spans, on="first", how="left", maintain_order="left")
+    return found.select(_stamp=pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), _end=pl.col("close").cast(TIME)).to_struct("_slot")
 
 
 def _merged(columns: list[str]) -> list[pl.Expr]:

@@ -6,14 +6,19 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from harmony_pipeline.market.bar_grid import AUTO, CLOCK_GRID, BarGrid
 from harmony_pipeline.market.rules.catalog import Severity, refused_choice
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.part import Part
 
-Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
+Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day", "1Week"]
 PeriodSize = Literal["day", "week", "month", "quarter", "year"]
 
-TIMEFRAME_MINUTES: dict[str, int] = {"1Min": 1, "5Min": 5, "15Min": 15, "30Min": 30, "1Hour": 60, "1Day": 1440}
+TIMEFRAME_MINUTES: dict[str, int] = {"1Min": 1, "5Min": 5, "15Min": 15, "30Min": 30, "1Hour": 60, "1Day": 1440, "1Week": 10_080}
+LONG_TIMEFRAMES = ("1Day", "1Week")  # stamped midnight UTC of their first session date, known at the close of their last
+
+
+_WITHOUT_WEEKS = ("simulated", "alpaca", "yahoo", "crypto")
 
 
 class FileSourceSettings(Part):
@@ -26,6 +31,10 @@ class FileSourceSettings(Part):
         description="how the file's name gives the symbol when no column does: auto knows the vendors' forms; else a regular expression whose group 1 it is",
     )
     timezone: str = Field("UTC", description="zone of timestamps that carry none")
+    wall_clock: bool = Field(default=False, description="timestamps show the clock of `timezone` even where they are typed as UTC or written with an offset")
+    stamp: Literal["auto", "start", "end"] = Field(
+        "auto", description="what a bar's timestamp is; auto reads starts, moves bars that can only be stamped at their end, and says what it sees"
+    )
     timestamp_format: str | None = Field(None, description="strptime format, where the usual ones do not fit")
     price_scale: float | None = Field(
         None,
@@ -282,6 +291,10 @@ class MarketSettings(Part):
 
     calendar: str = Field("XNYS", description="an exchange_calendars code, FX (the week of currencies) or 24/7")
     timeframe: Timeframe = "15Min"
+    grid: Literal["auto", "clock", "session"] | int = Field(
+        "auto",
+        description="where bars start: clock (an hour at 09:00), session (at 09:30, with the open), minutes after midnight; auto looks at the first bars",
+    )
     symbols: tuple[str, ...] = Field((), description="the universe; empty means every symbol that the source has")
     benchmark: str | None = Field(None, description="symbol behind the regimes; none means the equal-weighted universe")
     start: date = date(2023, 1, 3)
@@ -306,6 +319,13 @@ class MarketSettings(Part):
     def _symbols_have_names(self) -> Self:
         if any(not symbol.strip() for symbol in self.symbols):
             raise ValueError("symbols holds an empty name: take it out; no symbols at all means every symbol that the source has")
+        return self
+
+    @model_validator(mode="after")
+    def _bars_exist(self) -> Self:
+        BarGrid.of(self.grid if self.grid != AUTO else CLOCK_GRID)
+        if self.timeframe == "1Week" and self.source in _WITHOUT_WEEKS:
+            raise ValueError(f"timeframe: {self.source} gives no weekly bars: ingest 1Day, and read weeks with bars_at('1Week') in SQL")
         return self
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 
 Wholes = npt.NDArray[np.int64]
@@ -47,11 +47,12 @@ class Slots:
 
 def expected_slots(calendar: Calendar, timeframe: str, first: date, end: date, past_sessions: int = 0, known_until: datetime | None = None) -> Slots:
     """Slots of the sessions in `first <= date < end` and of `past_sessions` before them; those that end after `known_until` are left out."""
-    table = calendar.table
+    calendar = calendar.for_timeframe(timeframe)
+    table = calendar.table.with_columns(before=pl.col("post_close").shift())
     begin, asked, stop = (int(table["date"].search_sorted(day, side="left")) for day in (first, first, end))
     begin = max(0, begin - past_sessions)
     sessions = table[begin : max(stop, begin)]
-    rows = _slots_of(sessions, calendar.zone, timeframe)
+    rows = _slots_of(sessions, calendar, timeframe)
     if known_until is not None:
         rows = rows.filter(pl.col("bar_end") <= known_until)
     session = rows["session"].to_numpy().astype(np.int64)
@@ -65,21 +66,41 @@ def expected_slots(calendar: Calendar, timeframe: str, first: date, end: date, p
     )
 
 
-def _slots_of(sessions: pl.DataFrame, zone: str, timeframe: str) -> pl.DataFrame:
+def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
     """session, timestamp, bar_end, bucket; sorted by timestamp."""
     numbered = sessions.with_row_index("session")
-    if timeframe == "1Day":
+    if timeframe in LONG_TIMEFRAMES:
         stamp = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME)
         return numbered.select("session", timestamp=stamp, bar_end="close", bucket=pl.lit(0))
     step = TIMEFRAME_MINUTES[timeframe]
-    clock = (pl.col("open").dt.convert_time_zone(zone).dt.replace_time_zone(None) - pl.col("date").cast(pl.Datetime("us"))).dt.total_minutes()
-    # The grid is anchored at midnight on the exchange's clock; within a session it runs on in elapsed time, as bars do.
-    origin = pl.col("open") - pl.duration(minutes=clock % step)
-    count = ((pl.col("close") - pl.col("origin")).dt.total_minutes() + step - 1) // step
-    rows = numbered.with_columns(origin=origin, clock=clock - clock % step).with_columns(at=pl.int_ranges(0, count)).explode("at")
-    rows = rows.with_columns(timestamp=(pl.col("origin") + pl.duration(minutes=pl.col("at") * step)).cast(TIME))
-    rows = rows.with_columns(bar_end=pl.col("timestamp") + timedelta(minutes=step))
-    idle = (pl.col("timestamp") >= pl.col("break_start")) & (pl.col("bar_end") <= pl.col("break_end"))
-    bucket = (pl.col("clock") + pl.col("at") * step).floordiv(max(step, BUCKET_MINUTES))
-    rows = rows.filter(~idle.fill_null(value=False)).with_columns(bucket=bucket, bar_end=pl.min_horizontal("bar_end", "close"))
+    rows = _on_session_grid(numbered, step) if calendar.grid.from_session else _on_clock_grid(numbered, calendar, step)
+    wall = pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None)
+    # The time of day runs on in elapsed time from the open, so that buckets stay whole where the clock changes within a session.
+    clock = (wall - pl.col("date").cast(pl.Datetime("us"))).dt.total_minutes() + (pl.col("timestamp") - pl.col("open")).dt.total_minutes()
+    rows = rows.with_columns(bucket=clock.floordiv(max(step, BUCKET_MINUTES)))
     return rows.select("session", "timestamp", "bar_end", bucket=pl.col("bucket") - pl.col("bucket").min()).sort("timestamp")
+
+
+def _on_clock_grid(numbered: pl.DataFrame, calendar: Calendar, step: int) -> pl.DataFrame:
+    """Anchored on the exchange's clock; within a session the grid runs on in elapsed time, as bars do."""
+    midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(minutes=calendar.grid.offset_minutes % step)
+    clock = (pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None) - midnight).dt.total_minutes()
+    rows = _cut(numbered.with_columns(start=pl.col("open") - pl.duration(minutes=clock % step), stop="close"), step)
+    idle = (pl.col("timestamp") >= pl.col("break_start")) & (pl.col("timestamp") + timedelta(minutes=step) <= pl.col("break_end"))
+    taken = pl.col("timestamp") < pl.col("before")  # a bar that reaches over from the session before belongs to that one
+    return rows.filter(~(idle.fill_null(value=False) | taken.fill_null(value=False)))
+
+
+def _on_session_grid(numbered: pl.DataFrame, step: int) -> pl.DataFrame:
+    """Anchored at the start of each stretch: the morning, and the afternoon after lunch."""
+    morning = numbered.with_columns(start="open", stop=pl.coalesce("break_start", "close"))
+    afternoon = numbered.filter(pl.col("break_end").is_not_null()).with_columns(start="break_end", stop="close")
+    return _cut(pl.concat([morning, afternoon]), step)
+
+
+def _cut(stretches: pl.DataFrame, step: int) -> pl.DataFrame:
+    """`start` to `stop` as bars of `step` minutes, the last of which may be short: timestamp and bar_end."""
+    count = ((pl.col("stop") - pl.col("start")).dt.total_minutes() + step - 1) // step
+    rows = stretches.with_columns(at=pl.int_ranges(0, count)).explode("at")
+    rows = rows.with_columns(timestamp=(pl.col("start") + pl.duration(minutes=pl.col("at") * step)).cast(TIME))
+    return rows.with_columns(bar_end=pl.min_horizontal(pl.col("timestamp") + timedelta(minutes=step), "stop"))

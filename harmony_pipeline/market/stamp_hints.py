@@ -1,9 +1,15 @@
-"""Does a file tell its time in the wrong zone? The shift that would put its bars into regular hours says so.
+"""Does a file tell its time in the wrong zone? Another reading of its stamps that fits regular hours better says so.
 
-Only a hint for people: nothing is moved. Extended hours hide such mistakes (New York's 09:30 read as UTC is 05:30 there, a time at which
-stocks do trade), so every origin with few regular bars is looked at, not only those with bars outside the session.
+Only a hint for people: nothing is moved. Extended hours hide such mistakes (New York's 09:30 read as
+UTC is 05:30 there, a time at which stocks do trade), so three things are looked at in every file that
+has bars outside regular hours: how many of its bars lie in regular hours, how much of its volume, and
+whether the first or the last regular hour is empty on every day.
+
+A reading is a zone whose clock the stamps may show, or whole hours. The sentence names settings that
+make Harmony read the file so; where none would, nothing is said.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -13,51 +19,129 @@ import polars as pl
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.rules.placing import REGULAR
 from harmony_pipeline.market.rules.runs import count_in_runs, run_starts
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, FileSourceSettings
 
-_SUSPICIOUS_BELOW, _CONVINCING, _MUCH_BETTER = 0.5, 0.9, 0.3  # fractions of an origin's bars in regular hours
+_SUSPICIOUS_BELOW, _CONVINCING, _MUCH_BETTER = 0.5, 0.9, 0.3  # fractions of an origin's bars, or volume, in regular hours
 _FEWEST_ROWS, _SAMPLED_ROWS, _MOST_ORIGINS = 3, 200, 50
-_SHIFTS = sorted(range(-14, 15), key=lambda hours: (abs(hours), hours))
+_GLANCE_ROWS, _FEWEST_GLANCED = 20_000, 8
+_EDGE, _BETTER_AT_AN_EDGE = timedelta(hours=1), 0.1
+_ZONES = (  # clocks on which vendors and brokers write, tried after the exchange's own
+    *("UTC", "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens"),
+    *("Asia/Kolkata", "Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney"),
+)
+_SHIFTS = sorted(range(-14, 13), key=lambda hours: (abs(hours), hours))  # those that a zone Etc/GMT stands for
 
 
-def zone_hints(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calendar, timeframe: str) -> dict[str, str]:
-    """By origin, what to say of a suspected time zone. `rows` has origin and timestamp, sorted by symbol and time; `part` says where each row stands."""
-    if timeframe == "1Day" or (part == REGULAR).all():
+@dataclass(frozen=True)
+class _Reading:
+    """How the stamps may be meant: wall clock of `written_in` that shows the time of `zone`; or instants, `hours` late."""
+
+    zone: str | None
+    written_in: str
+    hours: int = 0
+
+    def instants(self) -> pl.Expr:
+        """The stamps read so; null in an hour that does not exist."""
+        if self.zone is None:
+            return pl.col("timestamp") + timedelta(hours=self.hours)
+        wall = pl.col("timestamp").dt.convert_time_zone(self.written_in).dt.replace_time_zone(None)
+        return wall.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def zone_hints(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calendar, timeframe: str, files: FileSourceSettings | None = None) -> dict[str, str]:
+    """By origin, what to say of a suspected time zone.
+
+    `rows` has origin, timestamp and volume, sorted by symbol and time; `part` says where each row stands; `files` how it was read.
+    """
+    if timeframe in LONG_TIMEFRAMES or (part == REGULAR).all():
         return {}
+    files = files or FileSourceSettings()
+    poor = pl.concat([_few_bars(rows, part), _odd_volume(rows, part, calendar)]).unique("origin", keep="first", maintain_order=True)
+    poor = poor.sort("origin").head(_MOST_ORIGINS)
+    if not poor.height:
+        return {}
+    sample = (
+        rows.select(pl.col("origin").fill_null(""), "timestamp", pl.col("volume").fill_null(0.0).fill_nan(0.0))
+        .join(poor, on="origin", how="inner", maintain_order="left")
+        .filter(pl.int_range(pl.len()).over("origin") % (pl.len().over("origin") // _SAMPLED_ROWS + 1) == 0)
+    )
+    readings = _readings(calendar, files)
+    scores = [_score(sample, reading, calendar, timeframe).with_columns(rank=pl.lit(rank)) for rank, reading in enumerate(readings)]
+    best = pl.concat(scores).sort(["origin", "score", "rank"], descending=[False, True, False]).unique("origin", keep="first", maintain_order=True)
+    at_edge = pl.col("now") >= _SUSPICIOUS_BELOW
+    better = pl.col("now") + pl.when(at_edge).then(_BETTER_AT_AN_EDGE).otherwise(_MUCH_BETTER)
+    convincing = best.filter((pl.col("score") >= _CONVINCING) & (pl.col("score") >= better) & (pl.col("covers") | ~at_edge))
+    return {row["origin"]: _sentence(row, readings[row["rank"]], calendar, files) for row in convincing.to_dicts()}
+
+
+def _few_bars(rows: pl.DataFrame, part: npt.NDArray[np.uint8]) -> pl.DataFrame:
+    """Origins with few bars in regular hours: origin, now (the share), by (rows)."""
     origin = rows["origin"] if not rows["origin"].null_count() else rows["origin"].fill_null("")
     starts = run_starts(origin)  # a file's rows mostly lie together, so that runs are few
     runs = pl.DataFrame({"origin": origin.gather(starts[:-1]), "rows": np.diff(starts), "regular": count_in_runs(starts, part, REGULAR)})
     origins = runs.group_by("origin").agg(pl.col("rows").sum(), now=pl.col("regular").sum() / pl.col("rows").sum())
-    poor = origins.filter((pl.col("now") < _SUSPICIOUS_BELOW) & (pl.col("rows") >= _FEWEST_ROWS)).sort("origin").head(_MOST_ORIGINS)
-    if not poor.height:
-        return {}
-    sample = (
-        rows.select(pl.col("origin").fill_null(""), "timestamp")
-        .join(poor, on="origin", how="inner", maintain_order="left")
-        .filter(pl.int_range(pl.len()).over("origin") % (pl.col("rows") // _SAMPLED_ROWS + 1) == 0)
-    )
-    as_wall = pl.col("timestamp").dt.replace_time_zone(None).dt.replace_time_zone(calendar.zone, ambiguous="earliest", non_existent="null")
-    scores = [_score(sample.with_columns(as_wall.dt.convert_time_zone("UTC").alias("timestamp")).drop_nulls("timestamp"), calendar, timeframe, None)]
-    scores += [_score(sample.with_columns(pl.col("timestamp") + timedelta(hours=hours)), calendar, timeframe, hours) for hours in _SHIFTS]
-    best = (
-        pl.concat(scores)
-        .with_row_index("rank")
-        .sort(["origin", "score", "rank"], descending=[False, True, False])
-        .unique("origin", keep="first", maintain_order=True)
-    )
-    convincing = best.filter((pl.col("score") >= _CONVINCING) & (pl.col("score") >= pl.col("now") + _MUCH_BETTER))
-    return {row["origin"]: _sentence(row["origin"], row["now"], row["score"], row["hours"], calendar.zone) for row in convincing.to_dicts()}
+    poor = origins.filter((pl.col("now") < _SUSPICIOUS_BELOW) & (pl.col("rows") >= _FEWEST_ROWS))
+    return poor.select("origin", "now", by=pl.lit("rows"))
 
 
-def _score(sample: pl.DataFrame, calendar: Calendar, timeframe: str, hours: int | None) -> pl.DataFrame:
-    """Fraction of each origin's sample in regular hours; `hours` None stands for reading the stamps on the exchange's clock."""
-    placed = calendar.with_session(sample, timeframe)
+def _odd_volume(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calendar) -> pl.DataFrame:
+    """Origins with little volume in regular hours, or none in their first or last hour; from rows taken at equal distances, since a mistake shows in any."""
+    step = max(1, rows.height // _GLANCE_ROWS)
+    glance = rows.select(pl.col("origin").gather_every(step).fill_null(""), pl.col("volume").gather_every(step), pl.col("timestamp").gather_every(step))
+    regular = pl.Series("regular", part[::step] == REGULAR)
+    volume = pl.when(pl.col("volume").is_finite()).then("volume").fill_null(0.0)
+    shares = (
+        glance.with_columns(regular, _covers(glance["timestamp"], calendar), volume=volume)
+        .group_by("origin")
+        .agg(pl.len().alias("rows"), _covered(), now=(pl.col("volume") * pl.col("regular")).sum() / pl.col("volume").sum())
+    )
+    odd = (pl.col("now") < _SUSPICIOUS_BELOW) | ((pl.col("now") <= _CONVINCING) & ~pl.col("covers"))
+    poor = shares.filter(odd & (pl.col("rows") >= _FEWEST_GLANCED))
+    return poor.select("origin", "now", by=pl.lit("volume"))
+
+
+def _covers(stamps: pl.Series, calendar: Calendar) -> pl.Series:
+    """Which edge of the regular session each instant is near: 1 the open, 2 the close, 0 neither."""
+    at, regular = pl.col("at"), pl.col("session") == "regular"
+    opening, closing = at - pl.col("part_start") < _EDGE, pl.col("part_end") - at <= _EDGE
+    edge = pl.when(regular & opening).then(1).when(regular & closing).then(2).otherwise(0)
+    return calendar.parts(stamps).with_columns(stamps.alias("at")).select(edge.alias("edge"))["edge"]
+
+
+def _covered() -> pl.Expr:
+    """Whether there are rows near both edges."""
+    return ((pl.col("edge") == 1).any() & (pl.col("edge") == 2).any()).alias("covers")
+
+
+def _readings(calendar: Calendar, files: FileSourceSettings) -> list[_Reading]:
+    """What may be meant: first as the stamps were read, then, where those may have named a zone themselves, as the clock of that."""
+    zones = dict.fromkeys((calendar.zone, *_ZONES))
+    read_in = dict.fromkeys((files.timezone, *(() if files.wall_clock else ("UTC",))))
+    named = [_Reading(zone, written_in) for written_in in read_in for zone in zones if zone != written_in]
+    # Whole hours are a zone of their own only where the clock that was read is UTC.
+    return named + ([_Reading(None, "UTC", hours) for hours in _SHIFTS] if files.timezone == "UTC" else [])
+
+
+def _score(sample: pl.DataFrame, reading: _Reading, calendar: Calendar, timeframe: str) -> pl.DataFrame:
+    """Fraction of each origin's bars, or volume, in regular hours if it is read so."""
+    moved = sample.with_columns(reading.instants().alias("timestamp")).drop_nulls("timestamp")
+    placed = calendar.with_session(moved, timeframe)
     regular = (pl.col("session") == "regular").fill_null(False)
-    return placed.group_by("origin", maintain_order=True).agg(pl.col("now").first(), regular.mean().alias("score"), pl.lit(hours, pl.Int64).alias("hours"))
+    weight = pl.when(pl.col("by") == "volume").then("volume").otherwise(1.0)
+    share = (regular * weight).sum() / weight.sum()
+    placed = placed.with_columns(_covers(placed["timestamp"], calendar))
+    return placed.group_by("origin", maintain_order=True).agg(pl.col("now", "by").first(), share.fill_nan(0.0).alias("score"), _covered())
 
 
-def _sentence(origin: str, now: float, score: float, hours: int | None, zone: str) -> str:
-    if hours is None:
-        found, cure = f"read as {zone} time {score:.0%} would", f'set market.files.timezone = "{zone}"'
+def _sentence(row: dict[str, object], reading: _Reading, calendar: Calendar, files: FileSourceSettings) -> str:
+    what, lies, they = ("rows", "lie", "they") if row["by"] == "rows" else ("volume", "lies", "it")
+    seen = f"only {row['now']:.0%} of the {what} of {row['origin'] or 'this source'} {lies} in regular hours"
+    zone = reading.zone or f"Etc/GMT{reading.hours:+d}"
+    found = f"read as {zone} time" if reading.zone else f"shifted by {reading.hours:+d} hours"
+    if files.wall_clock or (reading.written_in == files.timezone != "UTC"):
+        cure = f'set market.files.timezone = "{zone}"'
+    elif zone == files.timezone:
+        cure = f"set market.files.wall_clock = true, since the stamps name another zone than {zone} themselves"
     else:
-        found, cure = f"shifted by {hours:+d} hours {score:.0%} would", "set market.files.timezone to the zone that the file was written in"
-    return f"only {now:.0%} of the rows of {origin or 'this source'} lie in regular hours; {found}: if they should, {cure}"
+        cure = f'set market.files.timezone = "{zone}" (and market.files.wall_clock = true where the stamps name a zone themselves)'
+    return f"{seen}; {found} {row['score']:.0%} would: if {they} should, {cure}"

@@ -28,6 +28,7 @@ from harmony_pipeline.market.ingest.marks import Marks
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, Whole, merge_versions
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
+from harmony_pipeline.stages.market_calendar import keep_calendar
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
@@ -69,6 +70,7 @@ def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False)
         outside = _outside_rows(work, notes)
     notes += _withdrawals(kept.values())
     notes += _silent_symbols(work, periods)
+    notes += keep_calendar(work)
     total = {name: sum(getattr(each, name) for each in kept.values()) for name in _COUNTED}
     facts: dict[str, int | None] = {
         "rows received": total["received"],

@@ -97,7 +97,7 @@ class _Validation:
 def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Validation:
     """Judge a period some symbols at a time: memory holds a batch of raw rows and what comes of it, however many symbols there are."""
     lake, earlier, market = work.lake, _last_state(work, period), work.settings.market
-    made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market)
+    made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market, work.calendar.grid.text)
     if unchanged_since(work, _JUDGED, period.key, made_from):
         return _validated_before(work, period.key)
     known, rebuilt = lake.read("bar_state", earlier), lake.has("bars", period.key)
@@ -176,7 +176,7 @@ def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
     counts: dict[str, dict[str, int]] = {}
     summary = pl.DataFrame()
     for number, period in enumerate(periods, start=1):
-        made_from = work.made_from({"bars": [period.key]}, work.settings.scanner.as_of)
+        made_from = work.made_from({"bars": [period.key]}, work.settings.scanner.as_of, work.calendar.grid.text)
         if unchanged_since(work, ("daily_summary",), period.key, made_from):
             summary = work.lake.read("daily_summary", [period.key])
         else:

@@ -13,7 +13,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import content_hash
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.periods import period_of
+from harmony_pipeline.market.periods import DayCut
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import TickSource
 from harmony_pipeline.market.ticks.validate import ValidatedTicks, occurrence, validate_quotes, validate_trades, value_columns
@@ -79,8 +79,8 @@ def _ingest(work: Workspace, days: Sequence[date], timeframe: str, ask: Ask, val
 
 
 def _span(work: Workspace, day: date) -> tuple[datetime, datetime]:
-    zone = work.calendar.zone
-    return period_of(day, "day", zone).start, period_of(work.calendar.next_session(day), "day", zone).start
+    cut = DayCut(work.exchange.zone, work.exchange.day_start)  # ticks are cut like minutes, whatever the bars are
+    return cut.start_of(day), cut.start_of(work.exchange.next_session(day))
 
 
 def _keep(work: Workspace, table: str, timeframe: str, day: date, result: ValidatedTicks, symbols: Sequence[str] | None) -> None:

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
+import polars as pl
+
 from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.lake import Lake
+from harmony_pipeline.market.bar_grid import AUTO, BarGrid
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.grid_detection import grids_differ
 from harmony_pipeline.market.instrument_defaults import default_terms, with_terms
 from harmony_pipeline.market.instruments import Instruments
-from harmony_pipeline.market.periods import Period, period_from_key, period_of, periods_between
+from harmony_pipeline.market.periods import DayCut, Period, period_from_key, period_of, periods_between
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.registry import build_source
@@ -61,9 +65,25 @@ class Workspace:
         ).open()
 
     @cached_property
-    def calendar(self) -> Calendar:
-        """The exchange's calendar."""
+    def exchange(self) -> Calendar:
+        """The exchange's sessions, whatever grid bars start on."""
         return Calendar.named(self.settings.market.calendar)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The exchange's calendar with the grid of this market's bars: that of the settings, else the one that the lake remembers."""
+        chosen = self.settings.market.grid
+        if chosen != AUTO:
+            return self.exchange.on_grid(BarGrid.of(chosen))
+        if not grids_differ(self.exchange, self.timeframe):
+            return self.exchange
+        known = self.lake.read("bar_grid", ["all"])
+        mine = known.filter(pl.col("timeframe") == self.timeframe)["grid"].to_list()
+        return self.exchange.on_grid(BarGrid.of(mine[0])) if mine else self.exchange
+
+    def forget_grid(self) -> None:
+        """Look again at what the lake remembers of the grid: it has just been written."""
+        self.__dict__.pop("calendar", None)
 
     @cached_property
     def source(self) -> MarketDataSource:
@@ -98,8 +118,13 @@ class Workspace:
 
     @property
     def zone(self) -> str:
-        """The zone whose midnights cut periods: the exchange's, but UTC for daily bars, which are stamped midnight UTC."""
-        return "UTC" if self.timeframe == "1Day" else self.calendar.zone
+        """The zone whose days cut periods: the exchange's, but UTC for daily and weekly bars, which are stamped midnight UTC."""
+        return self.day_cut.zone
+
+    @property
+    def day_cut(self) -> DayCut:
+        """When the trading day of a date begins: midnight, or the evening before where sessions start then."""
+        return DayCut.of(self.exchange, self.timeframe)
 
     @property
     def bar(self) -> timedelta:
@@ -118,27 +143,27 @@ class Workspace:
 
     def trading_day_start(self, day: date) -> datetime:
         """The instant at which an exchange date begins, UTC."""
-        return period_of(day, "day", self.zone).start
+        return period_of(day, "day", self.day_cut).start
 
     def trading_periods(self) -> list[Period]:
         """Every trading period, oldest first."""
-        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.trading_period, self.zone)
+        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.trading_period, self.day_cut)
 
     def retraining_periods(self) -> list[Period]:
         """Every retraining period, oldest first."""
-        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.retraining_period, self.zone)
+        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.retraining_period, self.day_cut)
 
     def trading_period(self, key: str) -> Period:
         """The trading period named `key`."""
-        return period_from_key(key, self.settings.market.partitions.trading_period, self.zone)
+        return period_from_key(key, self.settings.market.partitions.trading_period, self.day_cut)
 
     def retraining_period(self, key: str) -> Period:
         """The retraining period named `key`."""
-        return period_from_key(key, self.settings.market.partitions.retraining_period, self.zone)
+        return period_from_key(key, self.settings.market.partitions.retraining_period, self.day_cut)
 
     def retraining_period_of(self, day: date) -> Period:
         """The retraining period whose model is in force on `day`."""
-        return period_of(day, self.settings.market.partitions.retraining_period, self.zone)
+        return period_of(day, self.settings.market.partitions.retraining_period, self.day_cut)
 
     def overlapping(self, start: datetime, end: datetime) -> list[str]:
         """Keys of the trading periods that hold any moment of `start <= t < end`."""
@@ -146,7 +171,7 @@ class Workspace:
 
     def sessions(self) -> list[date]:
         """Every trading day of this market, oldest first."""
-        return self.calendar.sessions(self.settings.market.start, self.end_date)
+        return self.exchange.sessions(self.settings.market.start, self.end_date)
 
     def strategy(self, name: str) -> str:
         """`name` when it is an active strategy; ConfigError with the valid ones otherwise."""

@@ -1,4 +1,4 @@
--- Bars by the clock hour, made from the stored ones: the macro bars_at takes any length, such as '15Min', '1Day' or '1Week'.
+-- Bars of an hour, made from the stored ones on the market's own grid: the macro bars_at takes any length, such as '15Min', '1Day' or '1Week'.
 select *
 from bars_at('1Hour')
 order by symbol, timestamp, session;

@@ -143,8 +143,19 @@ def test_a_million_bars_are_placed_in_half_a_second() -> None:
 
 def test_the_week_of_currencies_runs_from_sunday_to_friday_at_five_in_new_york() -> None:
     week = Calendar.named("FX")
-    assert week.sessions(date(2024, 3, 8), date(2024, 3, 12)) == [date(2024, 3, 8), date(2024, 3, 10), date(2024, 3, 11)]
+    assert week.sessions(date(2024, 3, 8), date(2024, 3, 12)) == [date(2024, 3, 8), date(2024, 3, 11)]
     assert week.session_close(date(2024, 3, 8)) == utc(2024, 3, 8, 22)  # winter
-    assert week.session_open(date(2024, 3, 10)) == utc(2024, 3, 10, 21)  # summer time began that morning
-    assert week.session_close(date(2024, 3, 11)) == week.session_open(date(2024, 3, 12)) == utc(2024, 3, 12)
-    assert week.sessions_per_year == 313
+    assert week.session_open(date(2024, 3, 11)) == utc(2024, 3, 10, 21)  # summer time began that morning
+    assert week.session_close(date(2024, 3, 11)) == week.session_open(date(2024, 3, 12)) == utc(2024, 3, 11, 21)
+    assert week.sessions_per_year == 261
+    assert Calendar.named("24/5").session_open(date(2024, 3, 11)) == utc(2024, 3, 10, 21)  # the Sunday evening, which exchange_calendars leaves out
+
+
+def test_globex_pauses_for_an_hour_each_afternoon() -> None:
+    globex = Calendar.named("CMES")
+    assert globex.session_open(date(2024, 1, 8)) == utc(2024, 1, 7, 23)
+    assert globex.session_close(date(2024, 1, 8)) == utc(2024, 1, 8, 22)  # 16:00 in Chicago
+    assert globex.session_close(date(2023, 11, 24)) == utc(2023, 11, 24, 18)  # the day after Thanksgiving
+    assert (globex.bars_per_session("1Hour"), globex.bars_per_session("1Min")) == (23, 1380)
+    assert globex.day_start == timedelta(hours=-7)
+    assert (NYSE.day_start, CLOCK.day_start) == (timedelta(), timedelta())

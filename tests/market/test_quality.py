@@ -258,7 +258,7 @@ def test_new_york_stamps_read_as_utc_are_noticed_although_stocks_trade_then() ->
     assert result.counts["notes"] == [
         (
             "only 31% of the rows of AAA.csv lie in regular hours; read as America/New_York time 100% would: "
-            'if they should, set market.files.timezone = "America/New_York"'
+            'if they should, set market.files.timezone = "America/New_York" (and market.files.wall_clock = true where the stamps name a zone themselves)'
         )
     ]
 

@@ -20,7 +20,7 @@ from harmony_pipeline.market.rules.actions import apply_until, first_due, skip_u
 from harmony_pipeline.market.rules.catalog import NUMBER, RULES
 from harmony_pipeline.market.rules.memory import CLOSE_DAY, CLOSE_SESSION, FACTOR, SEEN, Vector
 from harmony_pipeline.market.rules.past import TICKER_REUSE, WRONG_SCALE, Bar, Limits, past_rules, remember, remember_scale
-from harmony_pipeline.market.rules.placing import CLOCK, DAY, OUTSIDE, REGULAR, Integers, end_of_part, first_session, next_session, on_grid, part_of
+from harmony_pipeline.market.rules.placing import DAY, OUTSIDE, REGULAR, Integers, end_of_part, first_session, grid_shift, next_session, on_grid, part_of
 from harmony_pipeline.market.rules.quiet import awaits_nothing, quiet_stretch
 
 Bytes = npt.NDArray[np.uint8]
@@ -120,7 +120,7 @@ def judge(
                     end,
                     end_of_part(sessions, at, part, minutes),
                     minutes * 60_000_000,
-                    sessions[CLOCK, at],
+                    grid_shift(sessions, at, stamp),
                     stamps,
                     o,
                     h,

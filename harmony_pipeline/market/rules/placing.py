@@ -11,6 +11,7 @@ import polars as pl
 
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 
 Integers = npt.NDArray[np.int64]
 OUTSIDE, PRE, REGULAR, POST = 0, 1, 2, 3
@@ -20,19 +21,39 @@ _MINUTE, _DAY = 60_000_000, 86_400_000_000
 _DAILY = 1440
 
 
-# Rows of the calendar's matrix, one column a session: microseconds UTC, the day's number since 1970, the clock's shift inside an hour. One matrix
-# and not eight arrays, since every array that a compiled function is handed costs compile time.
-PRE_OPEN, OPEN, CLOSE, POST_CLOSE, BREAK_START, BREAK_END, DAY, CLOCK = 0, 1, 2, 3, 4, 5, 6, 7
+# Rows of the calendar's matrix, one column a session: microseconds UTC, the day's number since 1970, the shifts of the grid inside an hour, and how far
+# a bar counts as reaching. One matrix and not a dozen arrays, since every array that a compiled function is handed costs compile time.
+PRE_OPEN, OPEN, CLOSE, POST_CLOSE, BREAK_START, BREAK_END, DAY = 0, 1, 2, 3, 4, 5, 6
+SHIFT_PRE, SHIFT_OPEN, SHIFT_AFTERNOON, SHIFT_POST, REACH = 7, 8, 9, 10, 11
 
 
 @cache
 def sessions_of(calendar: Calendar) -> Integers:
-    """The calendar as a matrix. CLOCK is what must be added to UTC to stand on the exchange's hour: 30 minutes in Mumbai, 0 in New York."""
-    table = calendar.table
-    local = pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None).dt.epoch("us")
-    columns = [pl.col(name).dt.epoch("us").fill_null(_NEVER) for name in ("pre_open", "open", "close", "post_close", "break_start", "break_end")]
-    columns += [pl.col("date").cast(pl.Int32).cast(pl.Int64), ((local - pl.col("open").dt.epoch("us")) % (60 * _MINUTE)).alias("clock")]
-    return np.ascontiguousarray(table.select(columns).to_numpy().T.astype(np.int64))
+    """The calendar as a matrix; for weekly bars hand over `calendar.weeks`.
+
+    A shift is what must be added to UTC so that the grid's starts are multiples of a bar's length: on the clock's grid 30 minutes in Mumbai and 0 in
+    New York, on the session's what makes the start of each stretch one. REACH is the longest that a bar may reach into the next part and so
+    belong to it: without bound on the clock's grid, not at all on the session's.
+    """
+    hour = 60 * _MINUTE
+    names = ("pre_open", "open", "close", "post_close", "break_start", "break_end")
+    columns = [pl.col(name).dt.epoch("us").fill_null(_NEVER) for name in names]
+    columns.append(pl.col("date").cast(pl.Int32).cast(pl.Int64).alias("day"))
+    if calendar.grid.from_session:
+        starts = ("pre_open", "open", "break_end", "close")
+        columns += [(-pl.col(name).dt.epoch("us").fill_null(0) % hour).alias(f"from_{name}") for name in starts]
+        columns.append(pl.lit(1, pl.Int64).alias("reach"))
+    else:
+        local = pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None).dt.epoch("us")
+        shift = (local - pl.col("open").dt.epoch("us") - calendar.grid.offset_minutes * _MINUTE) % hour
+        columns += [shift.alias(f"shift_{number}") for number in range(4)]
+        columns.append(pl.lit(_DAY, pl.Int64).alias("reach"))
+    return np.ascontiguousarray(calendar.table.select(columns).to_numpy().T.astype(np.int64))
+
+
+def minutes_of(timeframe: str) -> int:
+    """A bar's length as kernels take it: weeks count as days of the calendar of weeks."""
+    return min(TIMEFRAME_MINUTES[timeframe], _DAILY)
 
 
 @kernel
@@ -63,7 +84,7 @@ def part_of(sessions: Integers, at: int, stamp: int, minutes: int) -> int:
         return OUTSIDE
     if minutes == _DAILY:
         return REGULAR if sessions[DAY, at] == stamp // _DAY else OUTSIDE
-    end = stamp + minutes * _MINUTE
+    end = stamp + min(minutes * _MINUTE, sessions[REACH, at])
     if end <= sessions[PRE_OPEN, at] or (stamp >= sessions[BREAK_START, at] and end <= sessions[BREAK_END, at]):
         return OUTSIDE
     if end <= sessions[OPEN, at]:
@@ -77,13 +98,24 @@ def end_of_part(sessions: Integers, at: int, part: int, minutes: int) -> int:
     if sessions[BREAK_START, at] != _NEVER or minutes == _DAILY:
         return 0
     if part == PRE:
-        return int(sessions[OPEN, at] - minutes * _MINUTE + 1)
+        return int(sessions[OPEN, at] - min(minutes * _MINUTE, sessions[REACH, at]) + 1)
     return int(sessions[CLOSE, at] if part == REGULAR else sessions[POST_CLOSE, at])
 
 
 @kernel
+def grid_shift(sessions: Integers, at: int, stamp: int) -> int:
+    """What to add to `stamp` so that the grid's starts are multiples of a bar's length."""
+    at = min(at, sessions.shape[1] - 1)
+    if stamp < sessions[OPEN, at]:
+        return int(sessions[SHIFT_PRE, at])
+    if stamp >= sessions[CLOSE, at]:
+        return int(sessions[SHIFT_POST, at])
+    return int(sessions[SHIFT_AFTERNOON if stamp >= sessions[BREAK_END, at] else SHIFT_OPEN, at])
+
+
+@kernel
 def on_grid(sessions: Integers, at: int, stamp: int, minutes: int) -> bool:
-    """Whether a bar may start at `stamp`: midnight UTC of daily bars, else a multiple of the timeframe on the exchange's clock."""
+    """Whether a bar may start at `stamp`: midnight UTC of daily bars, else on the calendar's grid."""
     if minutes == _DAILY:
         return stamp % _DAY == 0
-    return bool((stamp + sessions[CLOCK, min(at, sessions.shape[1] - 1)]) % (minutes * _MINUTE) == 0)
+    return bool((stamp + grid_shift(sessions, at, stamp)) % (minutes * _MINUTE) == 0)

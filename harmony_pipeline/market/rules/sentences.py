@@ -9,9 +9,11 @@ from functools import lru_cache
 
 import polars as pl
 
+from harmony_pipeline.market.bar_grid import CLOCK, CLOCK_GRID, SESSION_GRID
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.grid_detection import grids_differ
 from harmony_pipeline.market.ingest.versions import WITHDRAWN
-from harmony_pipeline.market.settings import QualitySettings
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, QualitySettings
 
 PRICES = ("open", "high", "low", "close")
 VALUES = (*PRICES, "volume", "trade_count", "vwap")
@@ -31,11 +33,12 @@ def sentences(calendar: Calendar, timeframe: str, quality: QualitySettings, hint
 
 @lru_cache(maxsize=64)  # putting them together costs as much as judging a hundred thousand bars
 def _sentences(calendar: Calendar, timeframe: str, bounds: Bounds, hints: tuple[tuple[str, str], ...]) -> dict[str, pl.Expr]:
-    grid = "midnight UTC of the session date" if timeframe == "1Day" else f"the {timeframe} grid of the exchange's clock"
+    grid = "midnight UTC of the session date" if timeframe in LONG_TIMEFRAMES else calendar.grid.described(timeframe)
     shown = pl.format(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
     hint = _hint(dict(hints))
+    off_grid = f"{grid}, on which this market's bars start: {_grid_cure(calendar, timeframe)}"
     return {
-        **_own(shown, grid, f"every session of {calendar.name}", hint),
+        **_own(shown, off_grid, f"every session of {calendar.name}", hint),
         **_bounds(*bounds[1:]),
         **_past(bounds[0]),
         **_versions(),
@@ -43,7 +46,7 @@ def _sentences(calendar: Calendar, timeframe: str, bounds: Bounds, hints: tuple[
     }
 
 
-def _own(shown: pl.Expr, grid: str, every_session: str, hint: pl.Expr) -> dict[str, pl.Expr]:
+def _own(shown: pl.Expr, off_grid: str, every_session: str, hint: pl.Expr) -> dict[str, pl.Expr]:
     o, h, l, c, v = (pl.col(name) for name in ("open", "high", "low", "close", "volume"))  # noqa: E741 - the letters of a bar
     return {
         "unreadable": pl.col("defect"),
@@ -54,7 +57,7 @@ def _own(shown: pl.Expr, grid: str, every_session: str, hint: pl.Expr) -> dict[s
         "negative_volume": pl.format(f"volume is {{}}, expected 0 or more: {_CORRECT}", v),
         "high_below_low": pl.format(f"high {{}} is below low {{}}: {_CORRECT}", h, l),
         "open_or_close_outside_range": pl.format(f"open {{}} or close {{}} lies outside low {{}} to high {{}}: {_CORRECT}", o, c, l, h),
-        "misaligned_timestamp": pl.format(f"{{}} is not on {grid}: correct the stamp, or set market.timeframe to the data's own", shown),
+        "misaligned_timestamp": pl.format("{} is not on {}", shown, pl.lit(off_grid)),
         "outside_session": pl.format(f"{{}} is outside {every_session}: {{}}", shown, hint),
         "extended_hours_off": pl.format("a bar of the {}market, and market.extended_hours is false: set it to true to keep such bars", "session"),
         "zero_volume": pl.lit("volume is 0: market.quality.rules.zero_volume says whether such bars are kept"),
@@ -152,6 +155,14 @@ def _versions() -> dict[str, pl.Expr]:
     }
 
 
+def _grid_cure(calendar: Calendar, timeframe: str) -> str:
+    """What to do about a bar off the grid."""
+    if timeframe in LONG_TIMEFRAMES or not grids_differ(calendar.on_grid(CLOCK), timeframe):
+        return "correct the stamp, or set market.timeframe to the data's own"
+    other = CLOCK_GRID if calendar.grid.from_session else SESSION_GRID
+    return f'correct the stamp, set market.grid = "{other}" if all bars lie on that, or keep bars of two grids in two lakes'
+
+
 def placed(sentence: pl.Expr) -> pl.Expr:
     """`AAPL.csv row 12: ...`."""
     return pl.format("{}: {}", at(), sentence.fill_null(""))
@@ -172,7 +183,7 @@ def _hint(hints: dict[str, str]) -> pl.Expr:
 
 
 def _local(calendar: Calendar, timeframe: str) -> pl.Expr:
-    if timeframe == "1Day":
+    if timeframe in LONG_TIMEFRAMES:
         return pl.col("timestamp").dt.strftime("%a %Y-%m-%d")
     return pl.col("timestamp").dt.convert_time_zone(calendar.zone).dt.strftime("%a %Y-%m-%d %H:%M:%S")
 

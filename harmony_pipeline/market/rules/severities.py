@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
-from zoneinfo import ZoneInfo
+from datetime import date
 
 import numpy as np
 
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.periods import DayCut
 from harmony_pipeline.market.rules.catalog import NUMBER, RULES
 from harmony_pipeline.market.rules.judge import Asked
 from harmony_pipeline.market.rules.past import Limits
@@ -26,9 +26,9 @@ def asked_of(settings: MarketSettings, symbols: Sequence[str], calendar: Calenda
     usual = _bits(quality, None)
     chosen = {symbol: _bits(quality, symbol) for symbol in quality.symbols}
     asked, removes = (np.array([chosen.get(symbol, usual)[which] for symbol in symbols], np.int64) for which in (0, 1))
-    zone = "UTC" if timeframe == "1Day" else calendar.zone
+    cut = DayCut.of(calendar, timeframe)
     allowances = sorted(
-        (symbols.index(one.symbol), NUMBER[one.rule], _micros(one.first, zone), _micros(one.end, zone)) for one in quality.allow if one.symbol in symbols
+        (symbols.index(one.symbol), NUMBER[one.rule], _micros(one.first, cut), _micros(one.end, cut)) for one in quality.allow if one.symbol in symbols
     )
     table = np.array(allowances, np.int64).reshape(-1, 4)
     begin = np.searchsorted(table[:, 0], np.arange(len(symbols) + 1)).astype(np.int64)
@@ -46,5 +46,5 @@ def _bits(quality: QualitySettings, symbol: str | None) -> tuple[int, int]:
     return asked, removes
 
 
-def _micros(day: date, zone: str) -> int:
-    return round(datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC).timestamp()) * 1_000_000
+def _micros(day: date, cut: DayCut) -> int:
+    return round(cut.start_of(day).timestamp()) * 1_000_000

@@ -1,8 +1,8 @@
 """From cells of a file to numbers and instants, losing nothing: a cell that cannot be read becomes null, and the caller can quote it.
 
 Stamps that name their offset are instants as they stand. Stamps without one are wall-clock time in the zone of the settings; an hour
-that occurs twice (autumn) is taken as the first one, an hour that does not exist (spring) cannot be read. `03/04/2024` is not
-guessed at, since half the world reads it as March; a column with `10/13/2022` in it can only mean the month first, and is read so throughout,
+that occurs twice (autumn) is read as the first one here and settled by `repeated_hour.py`, an hour that does not exist (spring) cannot be
+read. `03/04/2024` is not guessed at, since half the world reads it as March; a column with `10/13/2022` in it can only mean the month first, and is read so throughout,
 and a date that this order cannot read costs its own row. Whole numbers are epochs, whose size tells seconds, milliseconds, microseconds or
 nanoseconds, unless they are dates such as 20240131, 20240131093000 or 20240131093000000. An instant before 1900, on 1970-01-01 (a zero
 that became a date) or after `latest` cannot be read, and neither can an offset beyond 14 hours.
@@ -69,23 +69,6 @@ class Stamps:
 
     instant: pl.Series
     written: pl.Series
-
-    def session_midnight(self, exchange_zone: str) -> pl.Series:
-        """Daily bars: midnight UTC of the session date, whatever hour the vendor stamps them with.
-
-        A stamp at midnight UTC, or written as midnight, means the date that it shows; any other is an instant whose date on the
-        exchange's clock counts (05:00Z is midnight in New York).
-        """
-        instant, written = pl.col("instant"), pl.col("written")
-        day = (
-            pl.when(instant.dt.time() == pl.time(0))
-            .then(instant.dt.date())
-            .when(written.dt.time() == pl.time(0))
-            .then(written.dt.date())
-            .otherwise(instant.dt.convert_time_zone(exchange_zone).dt.date())
-        )
-        table = pl.DataFrame({"instant": self.instant, "written": self.written})
-        return table.select(pl.when(instant.is_not_null()).then(day.cast(WALL).dt.replace_time_zone("UTC")).alias("instant"))["instant"]
 
 
 def named(cells: pl.Series) -> pl.Series:

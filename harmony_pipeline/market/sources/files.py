@@ -18,6 +18,7 @@ from harmony_pipeline.market.listings import fresh_rows, listings_from_snapshots
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
 from harmony_pipeline.market.sources.accounts import FileAccount, shared_names
 from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
+from harmony_pipeline.market.sources.bar_starts import bar_starts
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, Request
 from harmony_pipeline.market.sources.cells import Stamps, cell_texts, read_flags, read_stamps, read_texts, representable
 from harmony_pipeline.market.sources.clock_numbers import clock_column, clock_texts
@@ -66,6 +67,7 @@ class FileSource:
         self._parsed: dict[_Signature, tuple[list[_Read], list[str]]] = {}
         self._spans: dict[_Signature, FileAccount] = {}
         self._seen = RememberedAxes()
+        self._stamp_notes: dict[str, list[str]] = {}
 
     @property
     def identity(self) -> str:
@@ -76,7 +78,7 @@ class FileSource:
         """Changes when a file comes, goes, grows or is written again, and when the settings read it otherwise. Raises as `bars` does when no file is there."""
         files = find_files(self.settings.paths, self.base, self._reference_files(), [])
         read = [(file.origin, *_signature(file, "")[1:3]) for file in files]
-        return repr((self.settings.model_dump(), self.calendar.zone, read))
+        return repr((self.settings.model_dump(), self.calendar.name, read))
 
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One: a file is read whole anyway."""
@@ -116,6 +118,7 @@ class FileSource:
             )
         table = in_order(pl.concat(frames or [pl.DataFrame(schema=row_kind(timeframe).dtypes)]))
         self.notes.extend(shared_names(self.accounts))
+        self._note_stamps()
         self._note_absent(symbols, table, start, end)
         return table
 
@@ -138,6 +141,11 @@ class FileSource:
             read = [frame for file in files for frame in self._parquet(file, timeframe, start, end, set(group))]
             self.accounts = accounts
             yield in_order(pl.concat(read))
+        self._note_stamps()
+
+    def _note_stamps(self) -> None:
+        """What was seen of the stamps of the files that were read; said again in each call, since the files are remembered."""
+        self.notes.extend(note for notes in self._stamp_notes.values() for note in notes if note not in self.notes)
 
     def _may_hold(self, file: Located, timeframe: str, start: datetime, end: datetime) -> bool:
         """Whether a file can have rows in the range, as far as is known from reading it before; if not, its account is closed here."""
@@ -280,7 +288,7 @@ class FileSource:
         prices = table.cells.select([matched[name] for name in row_kind(timeframe).prices if name in matched])
         divisor = self._divisor(prices, table.header, table.origin, notes)
         decimal = self.settings.decimal if self.settings.decimal != "auto" else decimal_of(prices.get_columns(), table.delimiter)
-        stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin)
+        stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin, table.stem)
         self._refuse_hidden_clock(table, matched, stamps, timeframe)
         stretch = Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem, divisor, decimal)
         symbol = None if "symbol" in matched else symbol_of(table.stem, self.settings.symbol_from_filename, table.origin)
@@ -357,18 +365,21 @@ class FileSource:
         notes: list[str] = []
         prices = scan.select(priced).collect(engine="in-memory") if all(schema[name].is_integer() for name in priced) else pl.DataFrame()
         divisor = self._divisor(prices, schema.names(), file.origin, notes)
-        stamps, unread = self._stamps(cells, matched, timeframe, file.origin)
+        stamps, unread = self._stamps(cells, matched, timeframe, file.origin, file.stem)
         codes, names = coded(self._symbols(cells, matched, file.origin, file.stem)[0])
         return Axes(matched, stamps, unread if unread.null_count() < len(unread) else None, codes, names, divisor, tuple(notes))
 
-    def _stamps(self, cells: pl.DataFrame, matched: dict[str, str], timeframe: str, origin: str) -> tuple[pl.Series, pl.Series]:
+    def _stamps(self, cells: pl.DataFrame, matched: dict[str, str], timeframe: str, origin: str, stem: str) -> tuple[pl.Series, pl.Series]:
         """Every row's timestamp, and for those that had to borrow one the sentence that says so."""
         quoted_cells = found = cells[matched["timestamp"]]
         if CLOCK in matched:
             found, quoted_cells = self._date_and_clock(found, cells[matched[CLOCK]])
         latest = (self._now or datetime.now(UTC)) + _NOT_YET
         read: Stamps = read_stamps(found, self.settings.timezone, self.settings.timestamp_format, latest)
-        instant = read.session_midnight(self.calendar.zone) if timeframe == "1Day" else read.instant
+        groups = self._symbols(cells, matched, origin, stem)[0]
+        placed = bar_starts(found, read, groups, self.settings, self.calendar, timeframe, origin)
+        self._stamp_notes[origin] = placed.notes
+        instant = placed.starts
         unread = nothing_said(len(found))
         if not instant.null_count():
             return instant.alias("timestamp"), unread
@@ -376,7 +387,8 @@ class FileSource:
         if instant.null_count() == len(instant):
             first = excerpt(quoted_cells[0])
             raise DataError(f"{origin} column '{name}' holds no readable time (its first value is '{first}'): {self._stamp_cure()}")
-        sentence = pl.format("{} is {}, expected a time: {}", pl.lit(name), quoted(quoted_cells), pl.lit(self._stamp_cure()))
+        why = pl.lit(self._stamp_cure()) if placed.reasons is None else pl.lit(placed.reasons).fill_null(self._stamp_cure())
+        sentence = pl.format("{} is {}, expected a time: {}", pl.lit(name), quoted(quoted_cells), why)
         table = pl.DataFrame({"found": quoted_cells, "instant": instant})
         unread = table.select(pl.when(pl.col("instant").is_null()).then(sentence.alias("unread")))["unread"]
         return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), unread

@@ -67,7 +67,7 @@ def bars_of(chart: Chart, splits: pl.DataFrame, symbol: str, timeframe: str, now
     local = pl.from_epoch("stamp", time_unit="s").dt.replace_time_zone("UTC")
     rows = _without_live_quote(chart, timeframe)
     if timeframe == "30Min":
-        rows = _half_hours(rows)
+        rows = _half_hours(rows, _opening_seconds(chart) % 1800)
     rows = rows.with_columns(date=local.dt.convert_time_zone(chart.zone).dt.date())
     rows = rows.filter(_ended(chart, timeframe, now, settle_seconds))
     stamp = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") if timeframe == "1Day" else local.dt.cast_time_unit("us")
@@ -133,9 +133,15 @@ def _without_live_quote(chart: Chart, timeframe: str) -> pl.DataFrame:
     return chart.rows.filter(~extra)
 
 
-def _half_hours(quarters: pl.DataFrame) -> pl.DataFrame:
-    """Bars of 30 minutes from those of 15. What lacks a number in a part has none as a whole."""
-    whole = quarters.group_by(pl.col("stamp") // 1800 * 1800, maintain_order=True).agg(
+def _opening_seconds(chart: Chart) -> int:
+    """When the session that Yahoo names opens: Yahoo cuts its own bars from there (09:15 in Mumbai), and so do half hours made of them."""
+    session = (chart.meta.get("currentTradingPeriod") or {}).get("regular") or {}
+    return int(session.get("start") or 0)
+
+
+def _half_hours(quarters: pl.DataFrame, opening: int) -> pl.DataFrame:
+    """Bars of 30 minutes from those of 15, `opening` seconds after each half hour. What lacks a number in a part has none as a whole."""
+    whole = quarters.group_by((pl.col("stamp") - opening) // 1800 * 1800 + opening, maintain_order=True).agg(
         pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(), pl.col("volume").sum(), pl.col("unread").drop_nulls().first()
     )
     return whole.with_columns(pl.when(pl.col("unread").is_null()).then(pl.col(name)).alias(name) for name in (*PRICES, "volume"))

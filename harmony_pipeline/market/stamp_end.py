@@ -1,0 +1,80 @@
+"""Bars that are stamped at their end: how to know it, and how to put them at their start.
+
+A file whose bars bear their end has, in session after session, a bar at the end of the first slot
+(09:31, 10:30), one at the close (16:00) and none at the open. Bars that bear their start have one
+at the open. Extended hours hide the difference, and so do markets that never close.
+
+Data read as start that is stamped at its end is one bar late, which is safe; data read as end that
+is stamped at its start would be known before it happened. So `auto` moves bars only where they
+cannot bear their start, because bars at a close would lie outside every session, and else says how
+to set it.
+"""
+
+from typing import Literal
+
+import polars as pl
+
+from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.grid import slots
+from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
+from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.schemas import TIME
+
+Evidence = Literal["none", "likely", "certain"]
+_NEARLY_ALL, _NEARLY_NONE = 0.8, 0.02
+_MOMENT = pl.duration(microseconds=1)
+
+
+def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evidence:
+    """What the stamps of a file say: `certain` where they cannot be starts."""
+    step = pl.duration(minutes=TIMEFRAME_MINUTES[timeframe])
+    distinct = stamps.cast(TIME).unique().drop_nulls().sort().to_frame("at")
+    dates = calendar.session_dates(distinct["at"] - _literal(_MOMENT))
+    found = distinct.with_columns(dates.alias("date")).drop_nulls()
+    if not found.height:
+        return "none"
+    sessions = calendar.table.select("date", "pre_open", "open", "close", "post_close")
+    rows = found.join(sessions, on="date", how="left", maintain_order="left")
+    at = pl.col("at")
+    within = (at >= pl.col("open")) & (at <= pl.col("close"))
+    if not rows.select(within.all()).item() or rows.select((pl.col("close") == pl.col("open")).any()).item():
+        return "none"
+    by_day = rows.group_by("date").agg(
+        opening=(at == pl.col("open")).any(),
+        first=(at == pl.col("open") + step).any() | (at == _next_hour(step)).any(),
+        closing=(at == pl.col("close")).any(),
+        late=(pl.col("post_close") > pl.col("close")).first(),
+    )
+    shares = by_day.select(pl.col("opening", "first", "closing").mean()).row(0)
+    if shares[0] > _NEARLY_NONE or min(shares[1:]) < _NEARLY_ALL:
+        return "none"
+    return "likely" if by_day["late"].any() or _never_closes(calendar) else "certain"
+
+
+def bar_starts_of_ends(stamps: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
+    """The start of each bar that is stamped at its end; a short last bar starts on its grid too."""
+    minutes = TIMEFRAME_MINUTES[timeframe]
+    plain = stamps - _literal(pl.duration(minutes=minutes))
+    if not grids_differ(calendar.on_grid(CLOCK), timeframe):
+        return plain.alias("timestamp")
+    found = detect_grid(plain, calendar, timeframe)
+    if found is None or found.grid != BarGrid("session"):
+        return plain.alias("timestamp")
+    own = slots(stamps - _literal(_MOMENT), minutes, calendar.on_grid(found.grid))["slot"]
+    table = pl.DataFrame({"plain": plain, "own": own.cast(TIME)})
+    return table.select(pl.coalesce("own", "plain").alias("timestamp"))["timestamp"]
+
+
+def _next_hour(step: pl.Expr) -> pl.Expr:
+    """The end of the first bar on the clock's grid, which may begin before the open."""
+    return (pl.col("open") + _MOMENT).dt.truncate("1h") + step
+
+
+def _never_closes(calendar: Calendar) -> bool:
+    table = calendar.table.tail(100)
+    return bool((table["close"].head(99) == table["open"].tail(99)).mean() > _NEARLY_ALL)  # type: ignore[operator]
+
+
+def _literal(duration: pl.Expr) -> pl.Series:
+    return pl.select(duration=duration.cast(pl.Duration("us")))["duration"]

@@ -1,0 +1,124 @@
+"""Are these bars of the length that the settings say? Their spacing tells, before they are rows.
+
+Finer: most steps from one stamp of a symbol to its next are clearly shorter than a bar. Coarser:
+no step is shorter than a longer bar, and every stamp lies on that bar's grid, so many of them that a
+thin stock, which trades once an hour at any minute, would not do it once in a thousand times. Days
+show one row a date at the same one or two times of day, weeks one row a week.
+
+Rows of all symbols of a file are looked at together; a sample is enough, since a file has one size.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+
+SAMPLE_ROWS = 20_000
+_CLEARLY = 0.75  # of a bar's length: weeks lose a day to a holiday, days an hour to the clock
+_MOST, _REPEATED = 0.5, 1.5
+_FEW_STEPS, _FAR_SHORTER = 3, 0.25
+_CHANCE = 1e-3
+_DAY, _WEEK = 1440.0, 10_080.0
+_DAYS_APART, _WEEK_APART = 0.8 * _DAY, 3.5 * _DAY
+_FEWEST_DAYS, _FEWEST_WEEKS, _TIMES_OF_DAY = 3, 4, 2
+_WORDS = {"1Day": "daily bars", "1Week": "weekly bars", "1Hour": "hourly bars"}
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """Steps between neighbouring stamps of a symbol, in minutes, and the stamps themselves."""
+
+    steps: pl.Series
+    stamps: pl.Series
+
+    @staticmethod
+    def of(stamps: pl.Series, groups: pl.Series) -> "Spacing":
+        """Of rows in any order."""
+        given = pl.DataFrame({"at": stamps, "group": groups}).drop_nulls("at")
+        rows = given.unique().sort("group", "at")
+        if given.height > _REPEATED * rows.height:  # several rows a stamp: its other half was not read
+            rows = rows.clear()
+        step = (pl.col("at") - pl.col("at").shift().over("group")).dt.total_seconds() / 60.0
+        return Spacing(rows.select(step.alias("step"))["step"].drop_nulls(), rows["at"])
+
+
+def other_timeframe(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None:
+    """The size that the bars really have; None where nothing speaks against `timeframe`."""
+    if not len(spacing.steps):
+        return None
+    return _finer(spacing, timeframe) or _coarser(spacing, calendar, timeframe)
+
+
+def refusal(origin: str, rows: int, found: str, timeframe: str) -> str:
+    """What to say of a file with bars of another size."""
+    words = _WORDS.get(found, f"bars of {TIMEFRAME_MINUTES[found]} minutes")
+    return (
+        f"{origin} holds {words} ({found}; {rows} rows were looked at), and market.timeframe is "
+        f'"{timeframe}": set [market] timeframe = "{found}", or take the file out'
+    )
+
+
+def _finer(spacing: Spacing, timeframe: str) -> str | None:
+    length = TIMEFRAME_MINUTES[timeframe]
+    shorter = spacing.steps < _CLEARLY * length
+    usual = spacing.steps.filter(shorter).median()
+    if not isinstance(usual, float) or float(shorter.mean() or 0.0) <= _MOST:  # type: ignore[arg-type]
+        return None
+    if len(spacing.steps) < _FEW_STEPS and usual > _FAR_SHORTER * length:
+        return None
+    known = [name for name, minutes in TIMEFRAME_MINUTES.items() if minutes <= usual < length]
+    long = _WEEK_APART > usual >= _DAYS_APART and timeframe == "1Week"
+    return "1Day" if long else (known[-1] if known else None)
+
+
+def _coarser(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None:
+    least = float(spacing.steps.min() or 0.0)  # type: ignore[arg-type]
+    if timeframe != "1Week" and least >= _WEEK_APART and _are_weeks(spacing, calendar):
+        return "1Week"
+    if timeframe in LONG_TIMEFRAMES:
+        return None
+    if least >= _DAYS_APART and _are_days(spacing, calendar):
+        return "1Day"
+    longer = [name for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _DAY]
+    for name in reversed(longer):
+        length, own = TIMEFRAME_MINUTES[name], TIMEFRAME_MINUTES[timeframe]
+        if length <= own or least < length:
+            continue
+        if (own / length) ** (spacing.stamps.n_unique() - 1) < _CHANCE and _share_a_grid(spacing.stamps, calendar, length):
+            return name
+    return None
+
+
+def _are_days(spacing: Spacing, calendar: Calendar) -> bool:
+    """One row a date, always at the same time of day on the clock of the exchange or in UTC."""
+    times = [_times_of_day(spacing.stamps, zone) for zone in (calendar.zone, "UTC")]
+    if min(times) > _TIMES_OF_DAY:
+        return False
+    return spacing.stamps.n_unique() >= _FEWEST_DAYS
+
+
+def _are_weeks(spacing: Spacing, calendar: Calendar) -> bool:
+    """Rows of one time of day, on one weekday but for holidays."""
+    local = spacing.stamps.dt.convert_time_zone(calendar.zone)
+    if min(_times_of_day(spacing.stamps, zone) for zone in (calendar.zone, "UTC")) > _TIMES_OF_DAY:
+        return False
+    usual = local.dt.weekday().value_counts()["count"].max()
+    often = isinstance(usual, int) and usual >= 0.75 * len(local)
+    return often and spacing.stamps.n_unique() >= _FEWEST_WEEKS
+
+
+def _times_of_day(stamps: pl.Series, zone: str) -> int:
+    return stamps.dt.convert_time_zone(zone).dt.time().n_unique()
+
+
+def _share_a_grid(stamps: pl.Series, calendar: Calendar, length: int) -> bool:
+    """Whether all stamps lie on one grid of this length: the clock's, moved or not, or the session's."""
+    micros = length * 60_000_000
+    wall = stamps.dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None).dt.epoch("us")
+    if (wall % micros).n_unique() == 1:
+        return True
+    parts = calendar.parts(stamps)
+    since = (stamps - parts["stretch_start"]).dt.total_microseconds().drop_nulls()
+    return bool(len(since)) and (since % micros).n_unique() == 1

@@ -1,0 +1,75 @@
+"""The market's calendar in the lake: its sessions, and the grid that its bars start on.
+
+`exchange_sessions` lets SQL cut days where the exchange does. `bar_grid` keeps the grid that the
+first bars showed, so that later periods are judged by the same one.
+"""
+
+import polars as pl
+
+from harmony_pipeline.market.bar_grid import AUTO, BarGrid
+from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
+from harmony_pipeline.market.ingest.versions import WITHDRAWN, latest_versions
+from harmony_pipeline.stages.workspace import Workspace
+
+ALL = "all"
+_SAMPLE_ROWS = 200_000
+
+
+def keep_calendar(work: Workspace) -> list[str]:
+    """Write what the lake lacks of both tables; sentences about what was found out."""
+    _keep_sessions(work)
+    notes = _keep_grid(work)
+    return notes
+
+
+def _keep_sessions(work: Workspace) -> None:
+    exchange = work.exchange
+    table = exchange.table
+    state = {"calendar": exchange.name, "sessions": work.fingerprint(table.hash_rows().sum())}
+    manifest = work.lake.manifest("exchange_sessions", ALL)
+    if manifest is not None and manifest["made_from"] == state:
+        return
+    rows = table.with_columns(calendar=pl.lit(exchange.name), time_zone=pl.lit(exchange.zone))
+    work.lake.write("exchange_sessions", ALL, rows, state)
+
+
+def _keep_grid(work: Workspace) -> list[str]:
+    """The grid of the settings or of the lake; else the one that the lake's first rows show."""
+    timeframe, chosen = work.timeframe, work.settings.market.grid
+    known = work.lake.read("bar_grid", [ALL])
+    recorded = known.filter(pl.col("timeframe") == timeframe)
+    if chosen != AUTO:
+        _record(work, known, BarGrid.of(chosen), "market.grid in the settings")
+        return []
+    if recorded.height and recorded["evidence"][0] != "market.grid in the settings":
+        return []
+    if not grids_differ(work.exchange, timeframe):
+        return []
+    stamps = _first_stamps(work)
+    found = None if stamps is None else detect_grid(stamps, work.exchange, timeframe)
+    if found is None:
+        return []
+    _record(work, known, found.grid, found.evidence())
+    where = found.grid.described(timeframe)
+    return [f"bars start on {where} ({found.evidence()}): set market.grid if that is wrong"]
+
+
+def _record(work: Workspace, known: pl.DataFrame, grid: BarGrid, evidence: str) -> None:
+    rows = {"timeframe": [work.timeframe], "grid": [grid.text], "evidence": [evidence]}
+    mine = work.lake.tables["bar_grid"].conform(pl.DataFrame(rows))
+    others = known.filter(pl.col("timeframe") != work.timeframe)
+    whole = pl.concat([others.select(mine.columns), mine]).sort("timeframe")
+    if not whole.equals(known.select(mine.columns).sort("timeframe")):
+        work.lake.write("bar_grid", ALL, whole, {"timeframe": work.timeframe, "grid": grid.text})
+    work.forget_grid()
+
+
+def _first_stamps(work: Workspace) -> pl.Series | None:
+    """Distinct stamps of the earliest partition that has rows of this timeframe."""
+    for key in work.lake.partitions("raw_bars"):
+        rows = work.lake.scan("raw_bars", [key]).filter(pl.col("timeframe") == work.timeframe)
+        sample = latest_versions(rows.head(_SAMPLE_ROWS).collect(engine="in-memory"))
+        stamps = sample.filter(pl.col("defect").ne_missing(WITHDRAWN))["timestamp"]
+        if len(stamps):
+            return stamps
+    return None
