@@ -63,7 +63,7 @@ from harmony_pipeline.execution.records import (
     records_to_lists,
 )
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.price_grid import floor_to_lot
+from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.market.trading_rules import barrier_levels
 from harmony_pipeline.risk.limits import permitted_entry
 
@@ -123,11 +123,11 @@ def apply_dividend(position: Record, account: Record, rules: Record, value: floa
 
 @kernel
 def apply_split(position: Record, account: Record, rules: Record, ratio: float, bar: Record, trades: Records, n_trades: int) -> int:
-    """`ratio` new shares for each old one; less than a lot is paid in cash at the open. Returns the new number of trades: a position may vanish by this."""
+    """`ratio` new shares for each old one; less than a share is paid in cash at the open. Returns the new number of trades: a position may vanish by this."""
     if position["quantity"] == 0.0:
         return n_trades
     exact = math.fabs(position["quantity"]) * ratio
-    whole = floor_to_lot(exact, rules["lot_size"])
+    whole = floor_to_lot(exact, whole_unit(rules["lot_size"]))
     fraction = max(0.0, exact - whole)
     amount = position["side"] * notional(bar["open"] * rules["multiplier"], fraction)
     account["cash"] += amount

@@ -47,7 +47,7 @@ from harmony_pipeline.execution.records import (
     records_to_lists,
 )
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.price_grid import floor_to_lot
+from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.market.trading_rules import NOTHING, exit_at_bar, level_now
 from harmony_pipeline.market.trading_rules import STOP as TOUCHED_STOP
 
@@ -153,11 +153,11 @@ def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: R
 
 @kernel
 def split_orders(orders: Records, rules: Record, symbol: int, ratio: float, at: int, reports: Records, n: int) -> int:
-    """A split before the open of the bar at `at`: what remains of each order becomes new shares, whole lots; an order with nothing left is canceled."""
+    """A split before the open of the bar at `at`: what remains of each order becomes new shares, whole ones; an order with nothing left is canceled."""
     for role in range(ROLES):
         order = orders[symbol, role]
         if order["status"] == OPEN:
-            order["remaining"] = floor_to_lot(order["remaining"] * ratio, rules["lot_size"])
+            order["remaining"] = floor_to_lot(order["remaining"] * ratio, whole_unit(rules["lot_size"]))
             if order["remaining"] <= 0.0:
                 n = _close(order, CANCEL, at, reports, n, NO_REASON)
     return n
@@ -179,8 +179,7 @@ def status_after(order_fills: int, kind: int, closed: int) -> int:
 def _fill(rules: Record, order: Record, bar: Record, quantity: float, reference: float, maker: bool, reports: Records, n: int) -> int:
     report = reports[n]
     write_fill(rules, order, bar, quantity, reference, maker, report)
-    if order["remaining"] < 0.5 * rules["lot_size"]:  # whole lots, but for float error
-        order["remaining"] = 0.0
+    if order["remaining"] <= 0.0:
         order["status"] = NONE
     _address(report, order, bar["at"])
     return n + 1

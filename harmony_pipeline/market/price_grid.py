@@ -102,6 +102,12 @@ def floor_to_lot(quantity: float, lot_size: float) -> float:
 
 
 @kernel
+def whole_unit(lot_size: float) -> float:
+    """What a split leaves whole: a share, also where shares trade in lots of 100 (the odd ones are kept), or the lot of what has fractions."""
+    return float(min(lot_size, 1.0))
+
+
+@kernel
 def to_lot(quantity: float, lot_size: float) -> float:
     """`quantity` without float error, where it is a whole number of lots; else as it is (held since the lot was smaller)."""
     lots = quantity / lot_size

@@ -144,12 +144,12 @@ class Naive:
             for role in ROLE_NUMBER:
                 order = self.working.get((symbol, role))
                 if order:
-                    order.left = self.lots(order.left * value)
+                    order.left = self.shares(order.left * value)
                     if order.left == 0:
                         self.end(order, canceled=True)
             if trade:
                 exact = abs(trade.held) * value
-                whole = self.lots(exact)
+                whole = self.shares(exact)
                 self.book(trade, trade.side * money(bar["open"], max(0.0, exact - whole)))
                 trade.held = trade.side * whole
                 if whole == 0:
@@ -163,6 +163,14 @@ class Naive:
     def of_lots(self, count):
         lot = self.r["lot_size"]
         return count / round(1 / lot) if lot < 1 else count * lot
+
+    def clean(self, quantity):
+        """Without float error; an odd rest of a split stays."""
+        count = quantity / self.r["lot_size"]
+        return self.of_lots(round(count)) if abs(count - round(count)) < 1e-6 else quantity
+
+    def shares(self, quantity):
+        return math.floor(quantity + 1e-9) if self.r["lot_size"] >= 1 else self.lots(quantity)
 
     def unfilled(self, order, bar, taken=0.0):
         """An order that this bar gave nothing says so."""
@@ -261,7 +269,7 @@ class Naive:
         price = math.ceil(raw * tick(raw) - 1e-6) / tick(raw) if order.side > 0 else max(math.floor(raw * tick(raw) + 1e-6) / tick(raw), 0.0001)
         bps = r["fee_bps"] + (r["sell_fee_bps"] if order.side < 0 else 0)
         fee = math.floor((price * quantity * bps / 1e4 + r["fee_per_share"] * quantity) * 100 + 0.5) * 100
-        order.left = self.of_lots(round((order.left - quantity) / r["lot_size"]))
+        order.left = self.clean(order.left - quantity)
         order.fills += 1
         self.fills.append(
             (
@@ -283,7 +291,7 @@ class Naive:
         else:
             trade = self.trades[order.symbol]
             trade.fills_out.append((price, quantity))
-        trade.held = self.of_lots(round((trade.held + order.side * quantity) / r["lot_size"]))
+        trade.held = self.clean(trade.held + order.side * quantity)
         self.book(trade, -order.side * money(price, quantity) - fee)
         trade.fees += fee
         trade.slippage += abs(price - reference) * quantity

@@ -44,7 +44,7 @@ from harmony_pipeline.execution.records import (
     Records,
     records,
 )
-from harmony_pipeline.market.price_grid import floor_to_lot, to_lot
+from harmony_pipeline.market.price_grid import floor_to_lot, to_lot, whole_unit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -164,7 +164,7 @@ class SimulatedBroker:
         self._hear(match_range(self._exchange.orders, self._exchange.keys, self._rules[bar["symbol"]], bar, self._reports, 0), moment(bar["end"]))
 
     def split(self, ratio: float, bar: Record) -> None:
-        """Working orders and shares become `ratio` times as many, in whole lots; what is left of a lot is paid at the bar's open."""
+        """Working orders and shares become `ratio` times as many, in whole shares; what is left of a share is paid at the bar's open."""
         symbol, known = int(bar["symbol"]), moment(bar["end"])
         rules = self._rules[symbol]
         self._hear(split_orders(self._exchange.orders, rules, symbol, ratio, bar["at"], self._reports, 0), known)
@@ -175,7 +175,7 @@ class SimulatedBroker:
                 self._say(ev.OrderAdjusted(**self._head(order.terms, moment(bar["at"])), quantity=order.filled_quantity + float(record["remaining"])))
         held = float(self._shares[symbol])
         exact = abs(held) * ratio
-        whole = floor_to_lot(exact, rules["lot_size"])
+        whole = floor_to_lot(exact, whole_unit(rules["lot_size"]))
         self._cash += int(math.copysign(1, held)) * notional(bar["open"] * rules["multiplier"], max(0.0, exact - whole)) if held else 0
         self._shares[symbol] = math.copysign(whole, held) if held else 0.0
 
