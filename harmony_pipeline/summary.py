@@ -17,6 +17,7 @@ from harmony_pipeline.stages.market_warnings import market_warnings
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.text import message
 
 _WIDTH = 128
 _KEYS_SHOWN = 3
@@ -299,7 +300,7 @@ def print_ingest(raw: Mapping[str, Any], bars: Mapping[str, Any]) -> None:
         f"{raw.get('rows in raw_bars', 0):,} raw rows in these periods: {kept:,} bars, {refused:,} in quarantine, {bars.get('rows in warnings', 0):,} warnings"
     )
     for note in (*str(raw.get("notes", "")).splitlines(), *str(bars.get("notes", "")).splitlines()):
-        console.print(note, soft_wrap=True)
+        console.print(message(note), soft_wrap=True, markup=False)
 
 
 def _received(raw: Mapping[str, Any]) -> str:
