@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.runs import INGEST, Runner
@@ -38,6 +39,21 @@ def ingested(file: Path) -> Runner:
     runner = Runner.of(load_settings(file, {}))
     runner.materialize(INGEST, "2024-01")
     return runner
+
+
+def test_a_failed_blocking_check_is_remembered_by_later_runs_until_it_passes(tmp_path):
+    file = write(tmp_path, MISTAKES)
+    strict = tmp_path / "strict.toml"
+    strict.write_text(file.read_text().replace("max_quarantined_fraction = 1.0", "max_quarantined_fraction = 0.0"))
+    with pytest.raises(HarmonyError, match="bars_are_sound"):
+        ingested(strict)
+    with pytest.raises(HarmonyError, match=r"bars 2024-01 failed the check bars_are_sound .* harmony .*doctor --waive bars_are_sound"):
+        Runner.of(load_settings(strict, {})).materialize(["features"], "2024-01")
+    assert sql.query(Runner.of(load_settings(strict, {})).work.lake, "select period, check_name from verdicts").rows() == [("2024-01", "bars_are_sound")]
+    lenient = ingested(file)
+    assert lenient.work.lake.read("verdicts").is_empty()
+    lenient.materialize(["features"], "2024-01")
+    assert lenient.work.lake.has("features", "2024-01")
 
 
 def merged_rows(runner):

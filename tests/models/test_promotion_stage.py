@@ -82,9 +82,11 @@ def test_deciding_again_on_the_same_evidence_writes_nothing(work: Workspace) -> 
     for _again in range(3):
         again = promotion.decide(work)
     assert work.lake.read("promotions").equals(before)
-    assert (first.rows["promotions"], again.rows["promotions"]) == (before.height, 0)
-    assert again.facts == first.facts
-    assert "the same decision as on" in again.notes[0]
+    assert again.unchanged_since is not None
+    assert (again.facts["model"], again.facts["promoted"]) == (first.facts["model"], first.facts["promoted"])
+    work.lake.write("promotions", "all", before, {"made": "by other code"})  # measured again, and the same
+    assert "the same decision as on" in promotion.decide(work).notes[0]
+    assert work.lake.read("promotions").equals(before)
     assert len(work.registry.history()) == 1
 
 
