@@ -10,13 +10,17 @@ from datetime import date
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
-from harmony_pipeline.config import Settings, described
-from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.command_line import as_typed, command_line
+from harmony_pipeline.config import ENVIRONMENT_VARIABLES, Settings, described
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.failures import is_failure, sentence
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.options import date_of
 from harmony_pipeline.sql import named_query, query
+from harmony_pipeline.stages.market_warnings import SERIOUS, market_warnings
 from harmony_pipeline.stages.workspace import Workspace
 
 _GIB = 2**30
@@ -37,7 +41,8 @@ def examine(settings: Settings) -> bool:
     findings = list(_findings(settings))
     table = RichTable("", "what", "found", "what to do")
     for finding in findings:
-        table.add_row("[red]x[/red]" if finding.cure else "[green]ok[/green]", finding.what, finding.found, finding.cure)
+        mark = "[red]x[/red]" if finding.cure else "[green]ok[/green]"
+        table.add_row(mark, *(escape(as_typed(text)) for text in (finding.what, finding.found, finding.cure)))
     Console().print(table)
     return not any(finding.cure for finding in findings)
 
@@ -52,8 +57,11 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     lake = _place(work)
     yield lake
     yield _attempt("source", lambda: _source(work), "see [market] in the settings file")
-    if not lake.cure:
+    opened = _attempt("views over the lake", lambda: f"{len(work.lake.tables)} tables", "")
+    if not opened.cure:
         yield from _lake(work)
+    elif not lake.cure:
+        yield opened
 
 
 def _source(work: Workspace) -> str:
@@ -92,18 +100,21 @@ def _load_lightgbm() -> str:
 def _attempt(what: str, look: Callable[[], str], cure: str) -> Finding:
     try:
         return Finding(what, look())
-    except HarmonyError as error:
-        return Finding(what, str(error), cure or "mend what the message names")
-    except (ImportError, OSError) as error:
-        return Finding(what, str(error), cure)
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        return Finding(what, sentence(error), cure or "mend what the message names")
 
 
 def _folder(name: str, path: str) -> Finding:
+    key = f"paths.{name.split(maxsplit=1)[0]}"
     probe = path
-    while not os.path.exists(probe):
+    while not os.path.lexists(probe) and os.path.dirname(probe) != probe:
         probe = os.path.dirname(probe)
+    if not os.path.isdir(probe):
+        return Finding(name, f"{probe} is no folder", f"move it away, or set {key} to another place")
     if not os.access(probe, os.W_OK):
-        return Finding(name, f"{path} cannot be written", f"make {probe} writable, or set paths.{name.split(maxsplit=1)[0]}")
+        return Finding(name, f"{path} cannot be written", f"make {probe} writable, or set {key}")
     free = shutil.disk_usage(probe).free / _GIB
     return Finding(name, f"{path} ({free:.0f} GiB free)", "" if free > 1 else "free some disk space")
 
@@ -118,8 +129,10 @@ def _lake(work: Workspace) -> Iterator[Finding]:
     yield from _verdicts(work)
     for rule, rows, *_rest, example in query(work.lake, named_query("quarantine_by_rule")).iter_rows():
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
+    yield from (Finding(f"warning: {one.rule}", one.text, one.cure) for one in market_warnings(work))
     for rule, rows, *_rest, example in query(work.lake, named_query("warnings_by_rule")).iter_rows():
-        yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
+        if rule not in SERIOUS:
+            yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
 
 
 def _strangers(work: Workspace) -> Iterator[Finding]:
@@ -168,14 +181,18 @@ def _gaps(work: Workspace) -> Iterator[Finding]:
 def mend(settings: Settings, first: str | None, last: str | None) -> None:
     """Fetch absent bars of sessions first..last again and print what came of it. Raises ConfigError for what is no date."""
     from harmony_pipeline.display import Progress
+    from harmony_pipeline.run_lock import run_lock
     from harmony_pipeline.stages.repair import repair
 
-    with Progress() as progress:
-        done = repair(Workspace(settings, progress), _date("--from", first), _date("--to", last))
-    for sentence in done.sentences():
-        Console().print(sentence, soft_wrap=True, highlight=False)
+    begin, end = _date("--from", first), _date("--to", last)
+    if begin is not None and end is not None and begin > end:
+        raise ConfigError(f"--from {begin} is after --to {end}: swap them")
+    with run_lock(settings, "doctor --repair"), Progress() as progress:
+        done = repair(Workspace(settings, progress), begin, end)
+    for told in done.sentences():
+        Console().print(as_typed(told), soft_wrap=True, highlight=False, markup=False)
     if done.periods:
-        Console().print(f"next: harmony backfill research --from {done.periods[0]} --to {done.periods[-1]}", style="cyan", soft_wrap=True)
+        Console().print(f"next: {command_line('backfill')} research --from {done.periods[0]} --to {done.periods[-1]}", style="cyan", soft_wrap=True)
 
 
 def _date(option: str, text: str | None) -> date | None:
@@ -183,11 +200,16 @@ def _date(option: str, text: str | None) -> date | None:
 
 
 def print_settings(settings: Settings) -> None:
-    """Every setting, its value and what it means."""
+    """Every setting, its value and what it means; then the variables of the environment."""
     table = RichTable("setting", "value", "meaning")
     for key, value, meaning in described(settings):
         if key != "strategies":
-            table.add_row(key, str(value), meaning)
+            table.add_row(key, escape(str(value)), escape(meaning))
     for name, strategy in settings.strategies.items():
         table.add_row(f"strategies.{name}", strategy.use, f"parameters {strategy.parameters}, exits {strategy.exits}{'' if strategy.enabled else ', off'}")
     Console(width=180).print(table)
+    variables = RichTable("environment variable", "value", "meaning")
+    for name, meaning in ENVIRONMENT_VARIABLES.items():
+        variables.add_row(name, escape(os.environ.get(name, "")), escape(meaning))
+    variables.add_row("HARMONY__SECTION__KEY", "", "any setting above: HARMONY__MARKET__TIMEFRAME=1Hour is market.timeframe; it wins over the file")
+    Console(width=180).print(variables)

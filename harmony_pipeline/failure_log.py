@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harmony_pipeline import __version__
-from harmony_pipeline.command_line import as_typed
+from harmony_pipeline.command_line import as_typed, state_folder
 from harmony_pipeline.failures import is_foreseen, root_cause, sentence, without_secrets
 
 _BYTES, _KEPT = 1_000_000, 4
@@ -32,6 +32,21 @@ class _Handler(logging.handlers.RotatingFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
         self.failed = True
+
+
+class LibraryLog(logging.Handler):
+    """What libraries log where nobody listens goes into the log file instead of onto the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append one record."""
+        path = log_file(state_folder())
+        if path.parent.is_dir():
+            with contextlib.suppress(OSError, ValueError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(without_secrets(self.format(record)) + "\n")
 
 
 def log_file(state: Path | None) -> Path:
@@ -61,13 +76,13 @@ def write_failure(error: BaseException, line: str, state: Path | None, facts: Ma
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = _Handler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8", errors="backslashreplace")
-    except (OSError, ValueError):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        try:
+            handler.emit(logging.LogRecord("harmony", logging.ERROR, __file__, 0, _text(error, line, facts or {}), None, None))
+        finally:
+            handler.close()
+    except (OSError, ValueError):  # closing writes what is left, and fails on a full disk too
         return None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    try:
-        handler.emit(logging.LogRecord("harmony", logging.ERROR, __file__, 0, _text(error, line, facts or {}), None, None))
-    finally:
-        handler.close()
     return None if handler.failed else path
 
 

@@ -19,6 +19,7 @@ _SHORTEST_SECRET = 4  # hiding every "1" of a message would hide the message
 _LINE_LIMIT = 4000
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 _ERRNO_IN_TEXT = re.compile(r"\((?:os error|Errno) (\d+)\)|\[[Ee]rrno (\d+)\]|os error (\d+)")
+_SOMEWHERE = "the lake or the state folder"
 _PATHS = "put it right, or choose other [paths] in the settings file"
 _OS: dict[int, str] = {
     errno.ENOSPC: "no space is left on the disk of {where}: free some, or choose other [paths]",
@@ -89,7 +90,7 @@ def _os_error(error: BaseException) -> str | None:
     template = _OS.get(number or 0)
     if template is None:
         return None
-    where = printable(error.filename) if error.filename is not None else _path_in(str(error)) or "a file"
+    where = printable(error.filename) if error.filename is not None else _path_in(str(error)) or _SOMEWHERE
     return template.format(where=where, paths=_PATHS)
 
 
@@ -111,6 +112,7 @@ def _sqlite(error: BaseException) -> str:
     said = str(error)
     cures = {
         "disk is full": "free some disk space",
+        "disk I/O error": "see that the disk is neither full nor damaged",
         "readonly": "make the state folder writable",
         "unable to open": "see that the state folder can be made and written",
         "not a database": "move that file away; it is not one of Harmony's",
@@ -147,7 +149,7 @@ def _by_library(error: BaseException) -> str | None:
         return f"a library failed inside ({said}): a file that it read may be damaged; the log names it"
     number = _number_in(str(error)) if library in ("polars", "duckdb", "_duckdb", "pyarrow", "lightgbm") else None
     if number in _OS:
-        return _OS[number].format(where=_path_in(str(error)) or "a file", paths=_PATHS)
+        return _OS[number].format(where=_path_in(str(error)) or _SOMEWHERE, paths=_PATHS)
     if library in ("duckdb", "_duckdb"):
         return _NO_MEMORY if "out of memory" in str(error).lower() else f"DuckDB refused: {said}"
     if library == "polars":

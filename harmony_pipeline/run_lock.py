@@ -12,7 +12,6 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import HarmonyError
@@ -39,30 +38,30 @@ def run_lock(settings: Settings, what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(path: Path, name: str, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             folder = path.parent.parent if path.parent.name == "_locks" else path.parent
-            raise AlreadyRunning(f"the {name} {folder} is in use by {_holder(file)}: wait for it, or stop that process") from None
-        _write(file, {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds"), "verb": what})
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # closing the file gives the lock back, written or not
-                file.truncate(0)
+            raise AlreadyRunning(f"the {name} {folder} is in use by {_holder(handle)}: wait for it, or stop that process") from None
+        _write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds"), "verb": what}))
+        yield
+        _write(handle, "")
+    finally:
+        os.close(handle)  # gives the lock back, too
 
 
-def _holder(file: IO[str]) -> str:
-    file.seek(0)
+def _holder(handle: int) -> str:
     try:
-        found = json.loads(file.read(1000))
+        found = json.loads(os.pread(handle, 1000, 0))
         return printable(f"`harmony {found['verb']}`, process {found['pid']} on {found['host']} since {found['since']}")
-    except (ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return "another process"
 
 
-def _write(file: IO[str], holder: dict[str, object]) -> None:
-    file.truncate(0)
-    file.write(json.dumps(holder))
-    file.flush()
+def _write(handle: int, text: str) -> None:
+    """Say who holds the lock; on a full disk it is held all the same."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, text.encode(), 0)

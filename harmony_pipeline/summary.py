@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harmony_pipeline import sql
+from harmony_pipeline.command_line import as_typed, command_line
 from harmony_pipeline.stages import backtests, live
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.market_warnings import market_warnings
@@ -104,7 +105,7 @@ def _reasons(results: Mapping[str, StageResult]) -> dict[str, list[str]]:
 def print_market_warnings(work: Workspace, console: Console | None = None, partitions: Sequence[str] | None = None) -> None:
     """Warnings about whole series, in words: at the end of an ingest and of a run."""
     for warning in market_warnings(work, partitions):
-        (console or _console()).print(warning.sentence(), style="yellow", soft_wrap=True, markup=False)
+        (console or _console()).print(as_typed(warning.sentence()), style="yellow", soft_wrap=True, markup=False)
 
 
 def _count(work: Workspace, table: str, where: str = "true") -> int:
@@ -334,7 +335,7 @@ def print_scan(work: Workspace, day: str) -> None:
     console = _console()
     _scan_table(work, console, day)
     console.print(
-        f"look: harmony sql \"select symbol, gap, rejected_by from scan_candidates where date = '{day}' order by absolute_gap desc\"",
+        f"look: {command_line('sql')} \"select symbol, gap, rejected_by from scan_candidates where date = '{day}' order by absolute_gap desc\"",
         style="cyan",
         soft_wrap=True,
     )
@@ -352,14 +353,15 @@ def print_backtest(work: Workspace, strategy: str) -> None:
         if isinstance(value, float) and run["trades"]:
             table.add_row(name, f"{value:,.4f}")
     console.print(table)
-    console.print(f"look: harmony report {strategy}", style="cyan")
+    console.print(f"look: {command_line('report')} {strategy}", style="cyan")
 
 
 def print_sessions(work: Workspace, days: list[str]) -> None:
     """Sessions of some days."""
     console = _console()
     _session_table(work, console, days)
-    console.print('look: harmony sql "select * from session_orders"; harmony sql "select * from divergence where not equal"', style="cyan", soft_wrap=True)
+    looks = 'look: harmony sql "select * from session_orders"; harmony sql "select * from divergence where not equal"'
+    console.print(as_typed(looks), style="cyan", soft_wrap=True)
 
 
 def print_models(work: Workspace) -> None:

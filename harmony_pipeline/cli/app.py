@@ -105,6 +105,7 @@ def ingest(
     again: Annotated[bool, typer.Option("--again", help="ask the source even for what was fetched before, to learn of late corrections")] = False,
 ) -> None:
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
+    from harmony_pipeline.cli.quality import print_findings
     from harmony_pipeline.runs import INGEST
     from harmony_pipeline.stages.workspace import refuse_the_past
     from harmony_pipeline.summary import print_ingest, print_market_warnings
@@ -115,6 +116,7 @@ def ingest(
         runner.materialize(INGEST, chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
     print_ingest(runner.told("raw_bars"), runner.told("bars"))
     print_market_warnings(runner.work, partitions=chosen)
+    print_findings(runner.work, chosen)
     _made("bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
 
 

@@ -4,13 +4,14 @@
 """
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 import click
 import typer
@@ -45,8 +46,17 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             code = app(args=None if arguments is None else list(arguments), prog_name="harmony", standalone_mode=False)
             sys.stdout.flush()
         except BaseException as error:
-            return _told(error, signals)
+            return _end(error, signals)
     return code if isinstance(code, int) else 0
+
+
+def _end(error: BaseException, signals: "_Signals") -> int:
+    """The exit code of a command that ended by `error`, told in one line; telling it may not fail either."""
+    try:
+        return _told(error, signals)
+    except Exception as second:
+        _say(f"{type(error).__name__}, and telling it failed by {type(second).__name__}")
+        return REFUSED
 
 
 def _told(error: BaseException, signals: "_Signals") -> int:
@@ -54,6 +64,7 @@ def _told(error: BaseException, signals: "_Signals") -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if _is_stop(error):
+        signals.ignore()
         number = error.number if isinstance(error, Stopped) else signals.last()
         _say(f"stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}; what was finished is kept")
         return 128 + number
@@ -113,6 +124,8 @@ class _Signals:
             os.set_blocking(self._reader, False)
             os.set_blocking(self._writer, False)
             self._earlier = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+            self._last_resort, logging.lastResort = logging.lastResort, _library_log()  # type: ignore[assignment]
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
             self._before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -121,8 +134,22 @@ class _Signals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._earlier)
+            logging.lastResort, sys.unraisablehook = self._last_resort, self._hook
             os.close(self._reader)
             os.close(self._writer)
+
+    def ignore(self) -> None:
+        """The command is ending already."""
+        if self._active:
+            for number in self._before:
+                signal.signal(number, signal.SIG_IGN)
+
+    def _unraisable(self, found: Any) -> None:
+        """A stop that came inside a destructor was swallowed there: ask for it again."""
+        if isinstance(found.exc_value, Stopped):
+            signal.raise_signal(found.exc_value.number)
+        else:
+            self._hook(found)
 
     def last(self) -> int:
         """The signal that came last; Ctrl-C when none was seen."""
@@ -130,6 +157,12 @@ class _Signals:
             stops = [number for number in os.read(self._reader, 4096) if number in (signal.SIGINT, signal.SIGTERM)]
             return stops[-1] if stops else signal.SIGINT
         return signal.SIGINT
+
+
+def _library_log() -> logging.Handler:
+    from harmony_pipeline.failure_log import LibraryLog
+
+    return LibraryLog()
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

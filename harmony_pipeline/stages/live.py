@@ -152,7 +152,8 @@ def _in_own_process(work: Workspace, day: date) -> None:
         time.sleep(_POLL_SECONDS)
     log = state / "sessions" / f"{day}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "harmony_pipeline.stages.session_process", str(work.settings.file.resolve()), day.isoformat()]
+    file = work.settings.file.resolve()
+    command = [sys.executable, "-m", "harmony_pipeline.stages.session_process", str(file) if file.exists() else "", day.isoformat()]
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, cwd=os.getcwd())
     try:

@@ -1,24 +1,32 @@
 """The process of one paper session: `python -m harmony_pipeline.stages.session_process SETTINGS DAY`.
 
 The run that supervises a session starts it, and the session outlives the Dagster daemon. SIGTERM
-ends it in order, as the kill switch does. A refusal is one line on standard error and exit code 1.
+ends it in order, as the kill switch does. A failure is one line on standard error and exit code 1; the
+log file in the state folder has the rest. SETTINGS is empty for a market of defaults alone.
 """
 
 import sys
 from datetime import date
 
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.failure_log import record_failure
+from harmony_pipeline.failures import is_failure
 from harmony_pipeline.stages.live import run_session_here
 from harmony_pipeline.stages.workspace import Workspace
 
 
-def main(settings: str, day: str) -> int:
+def main(file: str, day: str) -> int:
     """Run the session of `day` with the promoted model; returns the exit code."""
+    state = None
     try:
-        run_session_here(Workspace(load_settings(settings)), date.fromisoformat(day).isoformat(), require_promoted=True)
-    except HarmonyError as error:
-        print(f"harmony: {error}", file=sys.stderr)
+        settings = load_settings(file or None)
+        state = settings.present_state_root
+        run_session_here(Workspace(settings), date.fromisoformat(day).isoformat(), require_promoted=True)
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        line, log = record_failure(error, state, {"session": day})
+        print(f"harmony: {line}" + (f" (log: {log})" if log else ""), file=sys.stderr)
         return 1
     return 0
 

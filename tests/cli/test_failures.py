@@ -152,6 +152,10 @@ def test_the_log_rotates_and_one_that_cannot_be_written_hides_nothing(tmp_path, 
         assert failure_log.write_failure(KeyError("x"), "one line", tmp_path) == tmp_path / "logs" / "harmony.log"
     assert len(list((tmp_path / "logs").iterdir())) == 1 + failure_log._KEPT
     (tmp_path / "blocked").write_text("a file")
+    if Path("/dev/full").exists():
+        (tmp_path / "full" / "logs").mkdir(parents=True)
+        (tmp_path / "full" / "logs" / "harmony.log").symlink_to("/dev/full")
+        assert failure_log.write_failure(KeyError("x"), "one line", tmp_path / "full") is None
     assert failure_log.write_failure(KeyError("x"), "one line", tmp_path / "blocked") is None
     assert capfd.readouterr().err == ""
 
