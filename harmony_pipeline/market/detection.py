@@ -60,7 +60,8 @@ def detect_market(read: Read) -> DetectedMarket:
     timeframe, rows = _first_reading(read)
     symbols = tuple(sorted(set(rows["symbol"].to_list()) - {""}))
     reasons: list[str] = []
-    timeframe = timeframe or _timeframe(rows, reasons)
+    if timeframe is None or TIMEFRAME_MINUTES[timeframe] < _MINUTES_A_DAY:  # an hour was stated of bars that are four hours apart, too
+        timeframe = _timeframe(rows, reasons)
     sample = _sample(rows)
     calendar, zone = _calendar(sample, symbols, timeframe, read, reasons)
     chosen = read(calendar, timeframe, zone)

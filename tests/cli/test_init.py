@@ -11,7 +11,6 @@ from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.cli.init import init
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -96,8 +95,6 @@ def test_the_guessed_settings_fit_and_take_every_row(tmp_path, make):
     periods = work.trading_periods()
     ingest.raw_bars(work, periods)
     assert work.lake.read("raw_bars").height == expected["rows"]
-    if make is hourly_on_the_exchanges_clock and "grid" not in MarketSettings.model_fields:
-        return  # bars that begin with the session are not placed yet
     market.bars(work, periods)
     bars = work.lake.read("bars")
     assert bars.height == expected["rows"], work.lake.read("quarantine").select("rule", "reason").unique()
