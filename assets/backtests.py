@@ -18,6 +18,7 @@ def backtest_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     inputs = [dg.AssetDep(name, partition_mapping=ALL) for name in ("bars", "signals", "predictions")] + [
         dg.AssetDep("corporate_actions"),
         dg.AssetDep("instruments"),
+        dg.AssetDep("listings"),
     ]
 
     @dg.asset(**by_strategy, group_name="backtests", deps=inputs)

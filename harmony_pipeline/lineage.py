@@ -21,7 +21,7 @@ def lineage(work: Workspace, order_id: str) -> dict[str, pl.DataFrame]:
     """
     orders_table, order = _order(work, order_id)
     entry = _entry_of(work, orders_table, order)
-    symbol, signal_time = order["symbol"], entry["signal_timestamp"] or entry["timestamp"]
+    symbol, signal_time = entry["symbol"], entry["signal_timestamp"] or entry["timestamp"]
     model_id = entry["model_id"] or order["model_id"]
     at_signal = (pl.col("symbol") == symbol) & (pl.col("timestamp") == signal_time)
     window = (pl.col("symbol") == symbol) & pl.col("timestamp").is_between(signal_time - BARS_SHOWN * work.bar - timedelta(days=4), signal_time)

@@ -476,13 +476,15 @@ _ORDER_COLUMNS = {
     "signal_timestamp": Column(TIME, "start of the signal's bar", True),
     "timestamp": Column(TIME, "the decision"),
     "side": Column(TEXT, "buy or sell"),
-    "quantity": Column(REAL, "shares"),
+    "quantity": Column(
+        REAL, "shares as they were when it was placed: an entry or exit at timestamp, a leg of a bracket at its entry's fill; a later split changes them"
+    ),
     "kind": Column(TEXT, "market, limit, stop"),
-    "limit_price": Column(REAL, "", True),
-    "stop_price": Column(REAL, "", True),
+    "limit_price": Column(REAL, "raw, in those same shares", True),
+    "stop_price": Column(REAL, "raw, in those same shares", True),
     "time_in_force": Column(TEXT, "ioc, day, gtc"),
     "status": Column(TEXT),
-    "reason": Column(TEXT, "why it was placed, or refused", True),
+    "reason": Column(TEXT, "why it was placed, or refused; delisted or renamed: canceled because its symbol ended", True),
     "model_id": Column(TEXT, "", True),
 }
 _FILL_COLUMNS = {
@@ -491,7 +493,7 @@ _FILL_COLUMNS = {
     "symbol": Column(TEXT),
     "timestamp": Column(TIME, "start of the bar it happened in"),
     "side": Column(TEXT, "buy or sell"),
-    "quantity": Column(REAL, "shares"),
+    "quantity": Column(REAL, "shares as of timestamp"),
     "price": Column(REAL),
     "reference_price": Column(REAL, "price before costs"),
     "fee": Column(REAL, "currency"),
@@ -516,6 +518,24 @@ ORDERS = Table(
     {**_BACKTEST, **_ORDER_COLUMNS},
 )
 FILLS = Table("fills", "Every execution of a backtest.", "strategy", ("backtest_id", "symbol", "timestamp", "fill_id"), {**_BACKTEST, **_FILL_COLUMNS})
+POSITION_ACTIONS = Table(
+    "position_actions",
+    "What splits, dividends, delistings and changes of symbol did to the positions of a backtest.",
+    "strategy",
+    ("backtest_id", "timestamp", "symbol", "date", "kind"),
+    {
+        **_BACKTEST,
+        "timestamp": Column(TIME, "start of the first bar that was met with it"),
+        "symbol": Column(TEXT, "before a change of symbol"),
+        "date": Column(DAY, "of the action; of a presumed delisting the day before it was presumed"),
+        "kind": Column(TEXT, "split, dividend, delisting, symbol_change or presumed_delisted"),
+        "value": Column(REAL, "new shares per old share; cash per share; price paid per share", True),
+        "successor": Column(TEXT, "symbol after a change", True),
+        "quantity_before": Column(REAL, "signed shares"),
+        "quantity_after": Column(REAL, "signed shares"),
+        "cash": Column(REAL, "paid to us, cash in lieu of a split's fractions too; negative when we paid"),
+    },
+)
 TRADES = Table(
     "trades",
     "Round trips, first in first out; open ones have a null exit.",
@@ -526,7 +546,7 @@ TRADES = Table(
         "trade_id": Column(TEXT),
         "symbol": Column(TEXT),
         "side": Column(TEXT, "long or short"),
-        "quantity": Column(REAL, "as of entry"),
+        "quantity": Column(REAL, "shares as of entry"),
         "entry_timestamp": Column(TIME),
         "entry_price": Column(REAL),
         "exit_timestamp": Column(TIME, "", True),
@@ -685,6 +705,7 @@ LISTINGS = Table(
         "listed": Column(DAY, "as the source states it", True),
         "delisted": Column(DAY, "first day without trading", True),
         "successor": Column(TEXT, "symbol that it continued under", True),
+        "recovery": Column(REAL, "cash per share that a delisting paid; null: not stated", True),
         "reason": Column(TEXT, "listed, appeared, known, symbol_change or delisting"),
         "source": Column(TEXT, "where it was learned from"),
         "known": Column(DAY, "from which this version was known, before the open"),
@@ -865,6 +886,7 @@ TABLES: dict[str, Table] = {
         PROMOTIONS,
         ORDERS,
         FILLS,
+        POSITION_ACTIONS,
         TRADES,
         EQUITY,
         BACKTESTS,

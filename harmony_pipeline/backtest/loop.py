@@ -8,9 +8,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.backtest.portfolio import INTENTS_A_DECISION, INTENTS_A_REPORT, apply_dividend, apply_report, apply_split, decide, mark
-from harmony_pipeline.execution.exchange import MAX_REPORTS, match_open, match_range, split_orders, status_after, submit
-from harmony_pipeline.execution.records import ENTRY, EXIT, FILL, NO_REASON, OPEN, ORDER, REFUSED, REPORT, SPLIT, STOP, Record, Records, records
+from harmony_pipeline.backtest.lives import (
+    cancel_working,
+    carry_over,
+    delisting_price,
+    dividend_unseen,
+    end_symbol,
+    is_presumed_gone,
+    pay_out,
+    split_unseen,
+)
+from harmony_pipeline.backtest.portfolio import (
+    INTENTS_A_DECISION,
+    INTENTS_A_REPORT,
+    apply_dividend,
+    apply_report,
+    apply_split,
+    decide,
+    dividend_share,
+    mark,
+)
+from harmony_pipeline.execution.exchange import MAX_REPORTS, dividend_orders, match_open, match_range, split_orders, status_after, submit
+from harmony_pipeline.execution.records import (
+    BY_DELISTING,
+    BY_PRESUMED,
+    CHANGE,
+    DELISTED,
+    DELISTING,
+    ENTRY,
+    EXIT,
+    FILL,
+    NO_REASON,
+    OPEN,
+    ORDER,
+    REFUSED,
+    RENAMED,
+    REPORT,
+    SPLIT,
+    STOP,
+    Record,
+    Records,
+    records,
+)
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
@@ -19,14 +58,22 @@ ACTION = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("value", "
 EQUITY = np.dtype([("at", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("drawdown", "f8")], align=True)
 """The account at the end of one timestamp, money units."""
 
-# Where the loop stands: next bar, and rows used in the order, fill, trade and equity logs.
-NEXT_BAR, ORDERS, FILLS, TRADES, EQUITIES = range(5)
+# Where the loop stands: next bar, rows used in the order, fill, trade and equity logs, next event of lives, rows used in the log of what was applied.
+NEXT_BAR, ORDERS, FILLS, TRADES, EQUITIES, NEXT_LIFE, APPLICATIONS = range(7)
 LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
+LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action
+PRESUMED = 5  # index of APPLIED_NAMES
 
 
 def scratch(symbols: int) -> tuple[Records, Records]:
     """Room for the intents and the reports of one timestamp."""
     return records(INTENTS_A_DECISION * symbols + INTENTS_A_REPORT, ORDER), records(MAX_REPORTS, REPORT)
+
+
+@kernel
+def spare_rows(symbols: int, lives: int, actions: int) -> int:
+    """Rows that a log must have left for one timestamp, whatever happens at it."""
+    return LOG_ROWS_A_SYMBOL * symbols + LOG_ROWS_AN_EVENT * (lives + actions)
 
 
 @kernel
@@ -45,24 +92,33 @@ def run(
     fill_log: Records,
     trade_log: Records,
     equity_log: Records,
+    lives: Records,
+    applied_log: Records,
     at: NDArray[np.int64],
 ) -> None:
     """Run from bar `at[NEXT_BAR]` until the bars end or a log is nearly full; `at` is moved on, so the driver makes room and calls again.
 
     `bars` is sorted by (at, symbol). `next_action[s]` points at the first action of symbol s that is not behind; it is moved on too.
     `rules[s]` are the rules of symbol s.
+    `lives` is in order; `at[NEXT_LIFE]` points at the first event that is not behind.
     """
     account = account_[0]
     first: Any = np.int64(0)  # a plain 0 would be a type of its own to numba, and compile everything below twice
-    room = LOG_ROWS_A_SYMBOL * len(positions)
+    room = spare_rows(len(positions), len(lives), len(actions))
     i = at[NEXT_BAR]
     while i < len(bars):
         if len(order_log) - at[ORDERS] < room or len(fill_log) - at[FILLS] < room or len(trade_log) - at[TRADES] < room or at[EQUITIES] == len(equity_log):
             break
+        if len(applied_log) - at[APPLICATIONS] < room:
+            break
         stop = i + 1
         while stop < len(bars) and bars[stop]["at"] == bars[i]["at"]:
             stop += 1
-        open_session(account, bars[i]["date"])
+        if bars[i]["date"] > account["date"]:
+            begin_session(
+                positions, account_, orders, keys, rules, bars[i]["date"], bars[i]["at"], 1, actions, next_action, intents, reports,
+                order_log, fill_log, trade_log, lives, applied_log, at,
+            )  # fmt: skip
         for k in range(i, stop):
             bar = bars[k]
             symbol = bar["symbol"]
@@ -70,7 +126,7 @@ def run(
             due = next_action[symbol]
             # Most bars bring nothing. Asking first spares calls with many arguments, which cost more than the bar itself.
             if due < len(actions) and actions[due]["symbol"] == symbol and actions[due]["date"] <= bar["date"]:
-                _act(positions, account, orders, keys, rules, bar, actions, next_action, intents, reports, order_log, fill_log, trade_log, at)
+                _act(positions, account, orders, keys, rules, bar, actions, next_action, intents, reports, order_log, fill_log, trade_log, applied_log, at)
             if orders[symbol, EXIT]["status"] == OPEN or orders[symbol, ENTRY]["status"] == OPEN:
                 n = match_open(orders, keys, rules[symbol], bar, reports, first)
                 _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
@@ -80,19 +136,185 @@ def run(
                     _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
             mark(position, account, rules[symbol], bar)
         check_breakers(rules[0], account)
-        row = equity_log[at[EQUITIES]]
-        row["at"] = bars[i]["at"]
-        row["equity"] = account["equity"]
-        row["cash"] = account["cash"]
-        row["gross"] = account["gross_value"]
-        row["net"] = account["net_value"]
-        row["drawdown"] = account["equity"] / account["peak"] - 1.0
-        at[EQUITIES] += 1
+        log_equity(account_, bars[i]["at"], equity_log, at)
         count = decide(positions, account, rules, bars, i, stop, intents, first)
         if count > 0:
             _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
         i = stop
         at[NEXT_BAR] = i
+
+
+@kernel
+def log_equity(account_: Records, now: int, equity_log: Records, at: NDArray[np.int64]) -> None:
+    """The account at the end of the timestamp `now`."""
+    account, row = account_[0], equity_log[at[EQUITIES]]
+    row["at"] = now
+    row["equity"] = account["equity"]
+    row["cash"] = account["cash"]
+    row["gross"] = account["gross_value"]
+    row["net"] = account["net_value"]
+    row["drawdown"] = account["equity"] / account["peak"] - 1.0
+    at[EQUITIES] += 1
+
+
+@kernel
+def begin_session(
+    positions: Records,
+    account_: Records,
+    orders: Records,
+    keys: NDArray[np.uint64],
+    rules: Records,
+    date: int,
+    now: int,
+    counts: int,
+    actions: Records,
+    next_action: NDArray[np.int64],
+    intents: Records,
+    reports: Records,
+    order_log: Records,
+    fill_log: Records,
+    trade_log: Records,
+    lives: Records,
+    applied_log: Records,
+    at: NDArray[np.int64],
+) -> None:
+    """The first timestamp of a session: securities that ended since the last one, then symbols that have been silent too long.
+
+    `counts` 0: no session of the market, so nobody's silence grows (the days after the last bar).
+    """
+    account = account_[0]
+    open_session(account, date)
+    while at[NEXT_LIFE] < len(lives) and lives[at[NEXT_LIFE]]["date"] <= date:
+        life = lives[at[NEXT_LIFE]]
+        at[NEXT_LIFE] += 1
+        symbol, day = life["symbol"], life["date"]
+        end_symbol(positions, life)
+        if life["kind"] == CHANGE:
+            _rename(
+                positions, account, orders, keys, rules, symbol, life["successor"], day, now, actions, next_action, intents, reports,
+                order_log, fill_log, trade_log, applied_log, at,
+            )  # fmt: skip
+        else:
+            seen = day if life["kind"] == DELISTING else day - 1
+            _delist(
+                positions, account, orders, keys, rules, symbol, life["value"], BY_DELISTING, DELISTING, seen, now, actions, next_action, intents,
+                reports, order_log, fill_log, trade_log, applied_log, at,
+            )  # fmt: skip
+    if counts == 1:
+        for symbol in range(len(positions)):
+            if is_presumed_gone(positions[symbol], rules[symbol]):
+                _delist(
+                    positions, account, orders, keys, rules, symbol, np.nan, BY_PRESUMED, PRESUMED, date - 1, now, actions, next_action, intents,
+                    reports, order_log, fill_log, trade_log, applied_log, at,
+                )  # fmt: skip
+    account["equity"] = account["cash"] + account["net_value"]
+
+
+@kernel
+def _rename(
+    positions: Records,
+    account: Record,
+    orders: Records,
+    keys: NDArray[np.uint64],
+    rules: Records,
+    old: int,
+    new: int,
+    day: int,
+    now: int,
+    actions: Records,
+    next_action: NDArray[np.int64],
+    intents: Records,
+    reports: Records,
+    order_log: Records,
+    fill_log: Records,
+    trade_log: Records,
+    applied_log: Records,
+    at: NDArray[np.int64],
+) -> None:
+    """Carry what is held over to the new symbol; what another security left under it is paid out first."""
+    first: Any = np.int64(0)
+    _delist(
+        positions, account, orders, keys, rules, new, np.nan, BY_DELISTING, DELISTING, day - 1, now, actions, next_action, intents, reports,
+        order_log, fill_log, trade_log, applied_log, at,
+    )  # fmt: skip
+    exit_worked, legs_worked = positions[old]["exit_working"], positions[old]["legs_working"]
+    count = cancel_working(positions[old], old, RENAMED, now, intents, first)
+    _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
+    _act_unseen(positions, account, rules, old, day - 1, now, actions, next_action, trade_log, applied_log, at)
+    held = positions[old]["quantity"]
+    if held != 0.0:
+        count = carry_over(positions, account, old, new, day, now, exit_worked, legs_worked, intents, first)
+        _log_applied(applied_log, at, now, day, old, CHANGE, new, np.nan, held, held, 0)
+        _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
+
+
+@kernel
+def _delist(
+    positions: Records,
+    account: Record,
+    orders: Records,
+    keys: NDArray[np.uint64],
+    rules: Records,
+    symbol: int,
+    stated: float,
+    reason: int,
+    kind: int,
+    day: int,
+    now: int,
+    actions: Records,
+    next_action: NDArray[np.int64],
+    intents: Records,
+    reports: Records,
+    order_log: Records,
+    fill_log: Records,
+    trade_log: Records,
+    applied_log: Records,
+    at: NDArray[np.int64],
+) -> None:
+    """Cancel what works for the symbol and pay out what is held, after the actions up to `day` that no bar has shown."""
+    first: Any = np.int64(0)
+    position = positions[symbol]
+    count = cancel_working(position, symbol, DELISTED, now, intents, first)
+    if count > 0:
+        _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
+    if position["quantity"] == 0.0:
+        return
+    _act_unseen(positions, account, rules, symbol, day, now, actions, next_action, trade_log, applied_log, at)
+    held, cash, price = position["quantity"], account["cash"], delisting_price(position, rules[symbol], stated)
+    if held != 0.0:
+        at[TRADES] = pay_out(position, account, rules[symbol], price, reason, symbol, now, trade_log, at[TRADES])
+        _log_applied(applied_log, at, now, day, symbol, kind, symbol, price, held, 0.0, account["cash"] - cash)
+
+
+@kernel
+def _act_unseen(
+    positions: Records,
+    account: Record,
+    rules: Records,
+    symbol: int,
+    day: int,
+    now: int,
+    actions: Records,
+    next_action: NDArray[np.int64],
+    trade_log: Records,
+    applied_log: Records,
+    at: NDArray[np.int64],
+) -> None:
+    """Corporate actions up to `day` of a symbol that has had no bar since and for which no order works."""
+    position = positions[symbol]
+    k = next_action[symbol]
+    while k < len(actions) and actions[k]["symbol"] == symbol and actions[k]["date"] <= day:
+        held, cash, value = position["quantity"], account["cash"], actions[k]["value"]
+        if held != 0.0 and actions[k]["date"] > position["last_date"]:
+            if actions[k]["kind"] == SPLIT:
+                at[TRADES] = split_unseen(position, account, rules[symbol], value, symbol, now, trade_log, at[TRADES])
+            else:
+                dividend_unseen(position, account, rules[symbol], value)
+            _log_applied(
+                applied_log, at, now, actions[k]["date"], symbol, actions[k]["kind"], symbol, value, held, position["quantity"], account["cash"] - cash
+            )
+        k += 1
+    next_action[symbol] = k
 
 
 @kernel
@@ -110,22 +332,60 @@ def _act(
     order_log: Records,
     fill_log: Records,
     trade_log: Records,
+    applied_log: Records,
     at: NDArray[np.int64],
 ) -> None:
     """Corporate actions of the bar's symbol that have come due since its last bar; those of dates already traded are behind."""
     first: Any = np.int64(0)
     symbol = bar["symbol"]
+    position = positions[symbol]
     k = next_action[symbol]
     while k < len(actions) and actions[k]["symbol"] == symbol and actions[k]["date"] <= bar["date"]:
-        if actions[k]["date"] > positions[symbol]["last_date"]:
+        held, cash, value = position["quantity"], account["cash"], actions[k]["value"]
+        if actions[k]["date"] > position["last_date"]:
             if actions[k]["kind"] == SPLIT:
-                n = split_orders(orders, rules[symbol], symbol, actions[k]["value"], bar["at"], reports, first)
+                n = split_orders(orders, rules[symbol], symbol, value, bar["at"], reports, first)
                 _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
-                at[TRADES] = apply_split(positions[symbol], account, rules[symbol], actions[k]["value"], bar, trade_log, at[TRADES])
+                at[TRADES] = apply_split(position, account, rules[symbol], value, bar["open"], symbol, bar["at"], trade_log, at[TRADES])
             else:
-                apply_dividend(positions[symbol], account, rules[symbol], actions[k]["value"])
+                dividend_orders(orders, symbol, dividend_share(position, value))
+                apply_dividend(position, account, rules[symbol], value)
+            if held != 0.0:
+                _log_applied(
+                    applied_log,
+                    at,
+                    bar["at"],
+                    actions[k]["date"],
+                    symbol,
+                    actions[k]["kind"],
+                    symbol,
+                    value,
+                    held,
+                    position["quantity"],
+                    account["cash"] - cash,
+                )
         k += 1
     next_action[symbol] = k
+
+
+@kernel
+def _log_applied(
+    applied_log: Records,
+    at: NDArray[np.int64],
+    now: int,
+    day: int,
+    symbol: int,
+    kind: int,
+    successor: int,
+    value: float,
+    before: float,
+    after: float,
+    cash: int,
+) -> None:
+    row = applied_log[at[APPLICATIONS]]
+    row["at"], row["date"], row["symbol"], row["kind"], row["successor"] = now, day, symbol, kind, successor
+    row["value"], row["before"], row["after"], row["cash"] = value, before, after, cash
+    at[APPLICATIONS] += 1
 
 
 @kernel

@@ -29,6 +29,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from harmony_pipeline.backtest.positions import average_exit, close_trade, enter, leave, restate, revalue
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.records import (
@@ -109,37 +111,56 @@ class PortfolioState:
     def from_dict(saved: Mapping[str, Any]) -> "PortfolioState":
         """The inverse of `to_dict`."""
         symbols = tuple(saved["symbols"])
-        positions = records_from_lists(saved["positions"], POSITION, (len(symbols),))
+        # A state saved before securities had lives: whatever is held was opened under its own symbol.
+        added = {"entry_symbol": np.arange(len(symbols)), "last_factor": saved["positions"]["entry_factor"], "silent": 0, "gone": 0}
+        positions = records_from_lists(saved["positions"], POSITION, (len(symbols),), added)
         return PortfolioState(symbols, positions, records_from_lists(saved["account"], ACCOUNT, (1,)), tuple(saved["models"]))
 
 
 @kernel
 def apply_dividend(position: Record, account: Record, rules: Record, value: float) -> None:
     """Cash of `value` a share held before the ex-date's open; a short position pays it."""
+    if position["quantity"] == 0.0:
+        return
     amount = notional(value * rules["multiplier"], position["quantity"])
     account["cash"] += amount
     position["cash_flow"] += amount
+    if position["entry_factor"] == 0.0:  # carried over a change of symbol: no bar has told the factor that would do this
+        position["stop_level"] *= 1.0 - dividend_share(position, value)
+        position["take_level"] *= 1.0 - dividend_share(position, value)
 
 
 @kernel
-def apply_split(position: Record, account: Record, rules: Record, ratio: float, bar: Record, trades: Records, n_trades: int) -> int:
-    """`ratio` new shares for each old one; less than a share is paid in cash at the open. Returns the new number of trades: a position may vanish by this."""
+def dividend_share(position: Record, value: float) -> float:
+    """A dividend as a part of the last price; 0 where it is no less than that, as the adjustment factor has it."""
+    return value / position["last_price"] if value < position["last_price"] else 0.0
+
+
+@kernel
+def apply_split(position: Record, account: Record, rules: Record, ratio: float, price: float, symbol: int, at: int, trades: Records, n_trades: int) -> int:
+    """`ratio` new shares for each old one; less than a share is paid in cash at `price`, the open in new shares.
+
+    Returns the new number of trades: a position may vanish by this.
+    """
     if position["quantity"] == 0.0:
         return n_trades
     exact = math.fabs(position["quantity"]) * ratio
     whole = floor_to_lot(exact, whole_unit(rules["lot_size"]))
     fraction = max(0.0, exact - whole)
-    amount = position["side"] * notional(bar["open"] * rules["multiplier"], fraction)
+    amount = position["side"] * notional(price * rules["multiplier"], fraction)
     account["cash"] += amount
     position["cash_flow"] += amount
     position["quantity"] = position["side"] * whole
-    revalue(position, account, rules, bar["open"])
+    if position["entry_factor"] == 0.0:
+        position["stop_level"] /= ratio
+        position["take_level"] /= ratio
+    revalue(position, account, rules, price)
     if whole > 0.0:
         restate(position, account)
         return n_trades
     position["exit_reason"] = BY_CASH_IN_LIEU
-    average_exit(position, bar["open"], fraction)
-    return close_trade(position, account, bar["symbol"], bar["at"], trades, n_trades)
+    average_exit(position, price, fraction)
+    return close_trade(position, account, symbol, at, trades, n_trades)
 
 
 @kernel
@@ -181,6 +202,10 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     position["last_date"] = bar["date"]
     if position["quantity"] != 0.0:
         position["bars_held"] += 1
+        position["silent"] = 0
+        position["last_factor"] = bar["factor"]
+        if position["entry_factor"] == 0.0:
+            position["entry_factor"] = bar["factor"]
         revalue(position, account, rules, bar["close"])
         restate(position, account)
     account["equity"] = account["cash"] + account["net_value"]
@@ -197,7 +222,7 @@ def decide(positions: Records, account: Record, rules: Records, bars: Records, s
         account["tripped"] = 0
         for symbol in range(len(positions)):
             if positions[symbol]["entry_working"] == 1:
-                n = _cancel(symbol, ENTRY, end, intents, n)
+                n = cancel_order(symbol, ENTRY, NO_REASON, end, intents, n)
     if account["halted"] == 1 and account["counted"] > 0:  # symbols without a bar now are closed at their next one
         for symbol in range(len(positions)):
             n = _decide_exit(positions[symbol], account, rules[symbol], symbol, end, NO_SIGNAL, end, intents, n)
@@ -236,8 +261,8 @@ def _decide_exit(position: Record, account: Record, rules: Record, symbol: int, 
 def close_position(position: Record, account: Record, symbol: int, reason: int, signal_at: int, end: int, intents: Records, n: int) -> int:
     """Intents that close a position at the next open: cancel the legs, then a market exit of all of it."""
     if position["legs_working"] == 1:
-        n = _cancel(symbol, STOP, end, intents, n)
-        n = _cancel(symbol, TAKE, end, intents, n)
+        n = cancel_order(symbol, STOP, NO_REASON, end, intents, n)
+        n = cancel_order(symbol, TAKE, NO_REASON, end, intents, n)
     position["exit_reason"] = reason
     position["exit_working"] = 1
     position["exit_at"] = end
@@ -248,6 +273,7 @@ def close_position(position: Record, account: Record, symbol: int, reason: int, 
     intent["volatility"] = position["volatility"]
     intent["signal_at"] = signal_at
     intent["entry_at"] = position["entry_at"]
+    intent["entry_symbol"] = position["entry_symbol"]
     intent["model"] = position["model"]
     intent["reason"] = reason
     restate(position, account)
@@ -259,10 +285,12 @@ def _decide_entry(position: Record, account: Record, rules: Record, bar: Record,
     reversal = position["exit_working"] == 1 and position["exit_at"] == bar["end"] and position["exit_reason"] == BY_SIGNAL
     if position["quantity"] != 0.0 and not reversal:
         return n
-    quantity, reason = permitted_entry(
-        rules, account, bar["signal"], bar["close"], bar["strength"], bar["volatility"], bar["probability"],
-        position["gross"], position["lowest"], position["highest"], position["counted"],
-    )  # fmt: skip
+    quantity, reason = 0.0, position["gone"]
+    if reason == NO_REASON:
+        quantity, reason = permitted_entry(
+            rules, account, bar["signal"], bar["close"], bar["strength"], bar["volatility"], bar["probability"],
+            position["gross"], position["lowest"], position["highest"], position["counted"],
+        )  # fmt: skip
     intent = intents[n]
     _blank(intent, bar["symbol"], ENTRY, bar["signal"], OPEN if quantity > 0.0 else REFUSED, bar["end"])
     intent["quantity"] = quantity
@@ -275,6 +303,7 @@ def _decide_entry(position: Record, account: Record, rules: Record, bar: Record,
     intent["reason"] = BY_SIGNAL if quantity > 0.0 else reason
     if quantity > 0.0:
         position["entry_working"] = 1
+        position["silent"] = 0
         position["pending_side"] = bar["signal"]
         position["pending_value"] = bar["signal"] * notional(bar["close"] * rules["multiplier"], quantity)
         position["pending_at"] = bar["end"]
@@ -306,15 +335,22 @@ def _bracket(position: Record, rules: Record, report: Record, intents: Records, 
     )  # fmt: skip
     position["take_level"] = upper if side > 0 else lower
     position["stop_level"] = lower if side > 0 else upper
-    position["legs_working"] = 1
-    n = _leg(position, report, STOP, position["stop_level"], BY_STOP, intents, n)
-    return _leg(position, report, TAKE, position["take_level"], BY_TAKE, intents, n)
+    return place_legs(position, report["symbol"], position["entry_at"], intents, n)
 
 
 @kernel
-def _leg(position: Record, report: Record, role: int, level: float, reason: int, intents: Records, n: int) -> int:
+def place_legs(position: Record, symbol: int, decided_at: int, intents: Records, n: int) -> int:
+    """Intents of the two legs at the position's levels."""
+    position["legs_working"] = 1
+    n = _leg(position, symbol, STOP, position["stop_level"], BY_STOP, decided_at, intents, n)
+    return _leg(position, symbol, TAKE, position["take_level"], BY_TAKE, decided_at, intents, n)
+
+
+@kernel
+def _leg(position: Record, symbol: int, role: int, level: float, reason: int, decided_at: int, intents: Records, n: int) -> int:
     intent = intents[n]
-    _blank(intent, report["symbol"], role, -position["side"], OPEN, position["entry_at"])
+    _blank(intent, symbol, role, -position["side"], OPEN, decided_at)
+    intent["entry_symbol"] = position["entry_symbol"]
     intent["quantity"] = math.fabs(position["quantity"])
     intent["remaining"] = intent["quantity"]
     intent["level"] = level
@@ -329,14 +365,16 @@ def _leg(position: Record, report: Record, role: int, level: float, reason: int,
 
 
 @kernel
-def _cancel(symbol: int, role: int, end: int, intents: Records, n: int) -> int:
+def cancel_order(symbol: int, role: int, reason: int, end: int, intents: Records, n: int) -> int:
+    """An intent to cancel the working order of a role; its `reason`, where it has one, becomes the order's."""
     _blank(intents[n], symbol, role, 0, CANCELED, end)
+    intents[n]["reason"] = reason
     return n + 1
 
 
 @kernel
 def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decided_at: int) -> None:
-    intent["symbol"] = symbol
+    intent["symbol"] = intent["entry_symbol"] = symbol
     intent["role"] = role
     intent["side"] = side
     intent["status"] = status

@@ -16,6 +16,7 @@ def enter(position: Record, account: Record, rules: Record, report: Record) -> N
     value = notional(report["price"] * rules["multiplier"], report["quantity"])
     if position["side"] == 0:
         position["side"] = report["side"]
+        position["entry_symbol"] = report["symbol"]
         position["entry_at"] = position["pending_at"]
         position["entry_bar"] = report["at"]
         position["entry_signal_at"] = position["pending_signal_at"]
@@ -75,14 +76,22 @@ def close_trade(position: Record, account: Record, symbol: int, at: int, trades:
     trade["pnl"] = position["cash_flow"]
     trade["entry_value"] = position["entry_value"]
     trade["model"] = position["model"]
+    trade["entry_symbol"] = position["entry_symbol"]
     _set_value(position, account, 0)
+    forget_trade(position)
+    restate(position, account)
+    return n_trades + 1
+
+
+@kernel
+def forget_trade(position: Record) -> None:
+    """The position without its open round trip."""
     position["quantity"] = position["entry_price"] = position["entry_reference"] = position["entry_factor"] = position["entry_quantity"] = 0.0
     position["stop_level"] = position["take_level"] = position["volatility"] = position["exit_quantity"] = position["exit_price"] = position["slippage"] = 0.0
     position["side"] = position["entry_at"] = position["entry_bar"] = position["entry_signal_at"] = position["entry_value"] = position["exit_reason"] = 0
-    position["cash_flow"] = position["fees"] = position["bars_held"] = position["exit_at"] = 0
+    position["cash_flow"] = position["fees"] = position["bars_held"] = position["exit_at"] = position["entry_symbol"] = position["silent"] = 0
+    position["last_factor"] = 0.0
     position["model"] = NO_MODEL
-    restate(position, account)
-    return n_trades + 1
 
 
 @kernel

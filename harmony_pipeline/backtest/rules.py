@@ -31,6 +31,8 @@ class TradingRules:
     minimum_barrier_bps: float
     initial_cash: float
     instruments: Instruments = field(default_factory=Instruments)
+    delisting_recovery: float = 1.0
+    presume_delisted_after_sessions: int = 0  # never
 
     @staticmethod
     def of(
@@ -50,6 +52,7 @@ class TradingRules:
             risk, costs, luck, strategy.exits == "barriers", horizon,
             labels.profit_take, labels.stop_loss, labels.minimum_barrier_bps, backtest.initial_cash,
             Instruments() if instruments is None else instruments,
+            backtest.delisting_recovery, backtest.presume_delisted_after_sessions or 0,
         )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:

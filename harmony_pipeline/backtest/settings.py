@@ -1,4 +1,4 @@
-"""Where a backtest starts from."""
+"""Where a backtest starts from, and what becomes of positions whose security does not go on."""
 
 from pydantic import Field
 
@@ -6,6 +6,12 @@ from harmony_pipeline.part import Part
 
 
 class BacktestSettings(Part):
-    """Money at the start, in the market's currency."""
+    """Money at the start, in the market's currency; the last two hold for sessions too."""
 
     initial_cash: float = Field(100_000.0, gt=0.0)
+    delisting_recovery: float = Field(
+        1.0, ge=0.0, le=1.0, description="part of the last price that a delisted position is paid, where the delisting does not say how much"
+    )
+    presume_delisted_after_sessions: int | None = Field(
+        60, ge=1, description="a position whose symbol had no bar in so many sessions is closed like a delisted one; null: never"
+    )

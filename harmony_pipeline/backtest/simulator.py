@@ -8,7 +8,7 @@ opened from a state can be compared with the backtest of its day, order by order
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -21,11 +21,16 @@ from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.metrics import backtest_metrics
 from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.state import TradingState
-from harmony_pipeline.backtest.tables import equity_table, fills_table, orders_table, trades_table
+from harmony_pipeline.backtest.tables import equity_table, fills_table, orders_table, position_actions_table, trades_table
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.records import (
+    APPLIED,
     BAR,
+    CHANGE,
+    DELISTING,
     DIVIDEND,
+    LIFE,
+    LISTING,
     NO_MODEL,
     NO_SIGNAL,
     OPEN,
@@ -38,14 +43,20 @@ from harmony_pipeline.execution.records import (
     records,
 )
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.schemas import BACKTESTS
+from harmony_pipeline.market.listings import CHANGE as CHANGE_KIND
+from harmony_pipeline.market.listings import DELISTING as DELISTED_KIND
+from harmony_pipeline.market.lives import LISTING as LISTING_KIND
+from harmony_pipeline.market.lives import actions_by_new_symbol, no_events, relevant, symbols_of
+from harmony_pipeline.schemas import BACKTESTS, TIME
 
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """`orders`, `fills`, `trades`, `equity` and `row` are the tables of schemas.py; `state` is where the next bar finds us.
+    """`orders`, `fills`, `trades`, `equity`, `position_actions` and `row` are the tables of schemas.py; `state` is where the next bar finds us.
+
+    `notes` name the positions that are valued at a price of an earlier session, because their symbols had no bar since.
 
     A run that starts from a state shows the orders that worked then, and the trades that were open, again as they now stand: by order_id and
     trade_id the later row replaces the earlier one.
@@ -58,6 +69,8 @@ class BacktestResult:
     row: pl.DataFrame
     metrics: dict[str, float | None]
     state: TradingState = field(repr=False)
+    position_actions: pl.DataFrame
+    notes: list[str]
 
     def summary(self) -> dict[str, float | int | str | None]:
         """The figures that an asset reports."""
@@ -79,22 +92,29 @@ def run_backtest(
     book: str | None = None,
     strategy: str = "",
     parameters: Mapping[str, Any] | None = None,
+    lives: pl.DataFrame | None = None,
+    until: date | None = None,
 ) -> BacktestResult:
     """Trade `signals` over the regular rows of `bars` by `rules`.
 
     bars: schemas.BARS. signals: symbol, timestamp (start of the bar at whose end it is known), side, strength, volatility (volatility_20 of that bar),
     probability (null: no model), model_id (null: none); a bar without a row says nothing, so a position that follows signals is held. actions:
-    schemas.CORPORATE_ACTIONS; those of dates that the state has already traded are behind. book: what ids
-    begin with, by default the backtest_id. Raises DataError on a duplicate bar or signal,
+    schemas.CORPORATE_ACTIONS; those of dates that the state has already traded are behind. lives: market/lives.LIFE_EVENTS, booked on the first session
+    on or after their day; until: the last day of the market, whose events are booked although no bar comes any more (by default that of the last bar).
+    book: what ids begin with, by default the backtest_id. Raises DataError on a duplicate bar or signal,
     and on a side that is none.
     """
     table = _joined(bars, signals, calendar, timeframe)
     models = table["model_id"].drop_nulls().unique().to_list()
     start = TradingState.opening(table["symbol"].unique().to_list(), rules.initial_cash) if state is None else state
     opening_equity = int(start.portfolio.account["equity"][0])
-    now = start.extended(table["symbol"].unique().to_list(), models)
+    first, last = table["session_date"].min(), table["session_date"].max() if until is None else until
+    behind, ahead = _told(no_events() if lives is None else lives, start, table["symbol"].unique(), first, last)  # type: ignore[arg-type]
+    now = start.extended([*table["symbol"].unique(), *symbols_of(ahead)], models)
+    now.mark_ended(behind)
     packed = _packed(table, now)
-    logs = _simulate(packed, _due(actions, now), rules, now)
+    due = _due(actions_by_new_symbol(actions, ahead), now)
+    logs = _simulate(packed, due, packed_lives(ahead, now.symbols), rules, now, _moments(ahead, calendar, timeframe))
     ends = packed["end"][-1] if len(packed) else 0
     orders = orders_table(logs.orders, now, backtest_id, book or backtest_id)
     fills = fills_table(logs.fills, logs.orders, now, backtest_id, book or backtest_id)
@@ -102,7 +122,8 @@ def run_backtest(
     equity = equity_table(logs.equity, backtest_id)
     metrics = backtest_metrics(equity, fills, trades, calendar, opening_equity / 1e4, timeframe)
     row = _row(backtest_id, strategy, parameters or {}, packed, int(ends), opening_equity / 1e4, rules, metrics)
-    return BacktestResult(orders, fills, trades, equity, row, metrics, now.pruned())
+    applied = position_actions_table(logs.applied, now, backtest_id)
+    return BacktestResult(orders, fills, trades, equity, row, metrics, now.pruned(), applied, _silent_positions(now, packed))
 
 
 @dataclass
@@ -113,6 +134,7 @@ class _Logs:
     fills: Records
     trades: Records
     equity: Records
+    applied: Records
 
 
 def _joined(bars: pl.DataFrame, signals: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
@@ -181,30 +203,98 @@ def _due(actions: pl.DataFrame, state: TradingState) -> Records:
     return due
 
 
-def _simulate(bars: Records, actions: Records, rules: TradingRules, state: TradingState) -> _Logs:
-    """Run the compiled loop over all bars, changing `state` in place. Where the terms of an instrument change, it goes on with new records."""
+def _told(events: pl.DataFrame, start: TradingState, symbols: Iterable[str], first: date | None, last: date | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Events that are behind the run, and those of the run's symbols that happen within it."""
+    if last is None:
+        return events.clear(), events.clear()
+    since = start.booked_until(last if first is None else first)
+    return events.filter(pl.col("date") <= since), relevant(events.filter(pl.col("date") > since), {*start.symbols, *symbols}, last)
+
+
+def packed_lives(lives: pl.DataFrame, symbols: Sequence[str]) -> Records:
+    """LIFE records of LIFE_EVENTS, whose symbols are all known, in the same order."""
+    kinds = {DELISTED_KIND: DELISTING, CHANGE_KIND: CHANGE, LISTING_KIND: LISTING}
+    names = pl.Enum(list(symbols))
+    packed = records(lives.height, LIFE)
+    numbers = lives.select(
+        symbol=pl.col("symbol").cast(names).to_physical(),
+        date=pl.col("date").to_physical(),
+        kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.Int64),
+        successor=pl.coalesce("successor", "symbol").cast(names).to_physical(),
+        value=pl.col("recovery").fill_null(float("nan")),
+    )
+    for name in LIFE.names or ():
+        packed[name] = numbers[name].to_numpy()
+    return packed
+
+
+def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[int, int]:
+    """Day of an event -> start of the first session on or after it, where no bar tells: what a bar of that day would be stamped. Both since 1970."""
+    days = lives["date"].unique().sort()
+    if days.is_empty():
+        return {}
+    table = calendar.table
+    place = table["date"].search_sorted(days, side="left").clip(0, table.height - 1)
+    column = table["date"] if timeframe == "1Day" else table["open"]
+    stamps = column.gather(place).cast(TIME).to_physical()
+    return dict(zip(days.to_physical().to_list(), stamps.to_list(), strict=True))
+
+
+def _simulate(bars: Records, actions: Records, lives: Records, rules: TradingRules, state: TradingState, moments: Mapping[int, int]) -> _Logs:
+    """Run the compiled loop over all bars, then what becomes of the securities after them, changing `state` in place.
+
+    Where the terms of an instrument change, it goes on with new records.
+    """
     count = len(state.symbols)
     intents, reports = loop.scratch(count)
     carried = state.exchange.orders[state.exchange.orders["status"] == OPEN]
-    spare = loop.LOG_ROWS_A_SYMBOL * count
+    spare = int(loop.spare_rows(count, len(lives), len(actions)))
     room = _FIRST_LOG_ROWS + spare + len(carried)
-    logs = _Logs(
-        records(room, ORDER), records(room, REPORT), records(room, TRADE), records(min(1, len(bars)) + int(np.count_nonzero(np.diff(bars["at"]))), loop.EQUITY)
-    )
-    at = np.zeros(5, dtype=np.int64)
+    moves = min(1, len(bars)) + int(np.count_nonzero(np.diff(bars["at"])))
+    logs = _Logs(records(room, ORDER), records(room, REPORT), records(room, TRADE), records(moves + len(moments), loop.EQUITY), records(room, APPLIED))
+    at = np.zeros(7, dtype=np.int64)
     _carry(state, carried, logs, at)
     next_action = np.searchsorted(actions["symbol"], np.arange(count)).astype(np.int64)
-    for stop, records_of_symbols in _stretches(bars, rules, state.symbols):
+    of_symbols = rules.records(state.symbols)
+    for stop, of_symbols in _stretches(bars, rules, state.symbols):
         while at[loop.NEXT_BAR] < stop:
             loop.run(
-                state.portfolio.positions, state.portfolio.account, state.exchange.orders, state.exchange.keys, records_of_symbols, bars[:stop], actions,
-                next_action, intents, reports, logs.orders, logs.fills, logs.trades, logs.equity, at,
+                state.portfolio.positions, state.portfolio.account, state.exchange.orders, state.exchange.keys, of_symbols, bars[:stop], actions,
+                next_action, intents, reports, logs.orders, logs.fills, logs.trades, logs.equity, lives, logs.applied, at,
             )  # fmt: skip
-            logs.orders, logs.fills, logs.trades = (
-                _roomier(log, int(at[used]), spare) for log, used in ((logs.orders, loop.ORDERS), (logs.fills, loop.FILLS), (logs.trades, loop.TRADES))
-            )
-    logs.orders, logs.fills, logs.trades = logs.orders[: at[loop.ORDERS]], logs.fills[: at[loop.FILLS]], logs.trades[: at[loop.TRADES]]
-    return logs
+            _make_room(logs, at, spare)
+    while at[loop.NEXT_LIFE] < len(lives):
+        day = int(lives["date"][at[loop.NEXT_LIFE]])
+        before = at[loop.APPLICATIONS]
+        loop.begin_session(
+            state.portfolio.positions, state.portfolio.account, state.exchange.orders, state.exchange.keys, of_symbols, day, moments[day], 0, actions, next_action,
+            intents, reports, logs.orders, logs.fills, logs.trades, lives, logs.applied, at,
+        )  # fmt: skip
+        if at[loop.APPLICATIONS] > before:
+            loop.log_equity(state.portfolio.account, moments[day], logs.equity, at)
+        _make_room(logs, at, spare)
+    used = ((logs.orders, loop.ORDERS), (logs.fills, loop.FILLS), (logs.trades, loop.TRADES), (logs.equity, loop.EQUITIES), (logs.applied, loop.APPLICATIONS))
+    return _Logs(*(log[: at[rows]] for log, rows in used))
+
+
+def _make_room(logs: _Logs, at: NDArray[np.int64], spare: int) -> None:
+    logs.orders, logs.fills, logs.trades, logs.applied = (
+        _roomier(log, int(at[used]), spare)
+        for log, used in ((logs.orders, loop.ORDERS), (logs.fills, loop.FILLS), (logs.trades, loop.TRADES), (logs.applied, loop.APPLICATIONS))
+    )
+
+
+def _silent_positions(state: TradingState, bars: Records) -> list[str]:
+    """A sentence for each position whose symbol had no bar in the last session."""
+    if not len(bars):
+        return []
+    last, positions = int(bars["date"].max()), state.portfolio.positions
+    held = np.flatnonzero((positions["quantity"] != 0.0) & (positions["last_date"] < last))
+    return [
+        f"{state.symbols[row]}: {positions['quantity'][row]:g} shares are held at the price {positions['last_price'][row]:g}, and the symbol has had no bar for "
+        f"{positions['silent'][row]} sessions: if the security is gone, tell it by a delisting or symbol_change row in the corporate actions"
+        for row in held
+    ]
 
 
 def _stretches(bars: Records, rules: TradingRules, symbols: Sequence[str]) -> Iterator[tuple[int, Records]]:

@@ -1,7 +1,7 @@
 """The logs of a run as the public tables: indices become names, keys become ids.
 
 An id is a pure function of what happened and of the book that it happened in (execution/order_ids.py): `book` is the backtest's id, or the account of
-the session that a backtest is compared with.
+the session that a backtest is compared with. A trade keeps its id, and its entry, when its symbol changes.
 """
 
 from typing import Any
@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 from harmony_pipeline import schemas
 from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.execution.order_ids import STAMP
-from harmony_pipeline.execution.records import ENTRY, MONEY, REASON_NAMES, ROLE_NAMES, STATUS_NAMES, STOP, TAKE, TRADE, Records
+from harmony_pipeline.execution.records import (
+    APPLIED_NAMES,
+    CHANGE,
+    ENTRY,
+    MONEY,
+    REASON_NAMES,
+    ROLE_NAMES,
+    STATUS_NAMES,
+    STOP,
+    TAKE,
+    TRADE,
+    Records,
+)
 
 _KINDS = ("market", "market", "stop", "limit")  # by role
 _TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")
@@ -25,6 +37,7 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
     table = pl.DataFrame(
         {
             "symbol": _names(log["symbol"], state.symbols),
+            "entry_symbol": _names(log["entry_symbol"], state.symbols),
             "role": _names(log["role"], ROLE_NAMES),
             "timestamp": _times(log["decided_at"]),
             "entry_at": _times(log["entry_at"]),
@@ -40,7 +53,7 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
         }
     ).with_columns(
         order_id=_key(book, "symbol", "timestamp", role),
-        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(_key(book, "symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))),
+        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(_key(book, "entry_symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))),
         limit_price=pl.when(role == ROLE_NAMES[TAKE]).then("level"),
         stop_price=pl.when(role == ROLE_NAMES[STOP]).then("level"),
         backtest_id=pl.lit(backtest_id),
@@ -79,7 +92,7 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
     positions = state.portfolio.positions
     still_open = np.flatnonzero(positions["side"])
     open_rows = np.zeros(len(still_open), TRADE)
-    for name in ("side", "entry_at", "entry_bar", "entry_price", "fees", "slippage", "entry_value", "model"):
+    for name in ("side", "entry_at", "entry_bar", "entry_price", "fees", "slippage", "entry_value", "model", "entry_symbol"):
         open_rows[name] = positions[name][still_open]
     open_rows["symbol"] = still_open
     open_rows["quantity"] = positions["entry_quantity"][still_open]
@@ -88,6 +101,7 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
     table = pl.DataFrame(
         {
             "symbol": _names(rows["symbol"], state.symbols),
+            "entry_symbol": _names(rows["entry_symbol"], state.symbols),
             "side": _names((rows["side"] > 0).astype(np.int64), ("short", "long")),
             "quantity": np.ascontiguousarray(rows["quantity"]),
             "entry_at": _times(rows["entry_at"]),
@@ -105,7 +119,7 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
         }
     ).with_columns(
         *(pl.when("closed").then(name).alias(name) for name in ("exit_timestamp", "exit_price", "exit_reason", "pnl", "return")),
-        trade_id=pl.lit(f"{book}-") + pl.col("symbol") + "-" + pl.col("entry_at").dt.strftime(STAMP),
+        trade_id=pl.lit(f"{book}-") + pl.col("entry_symbol") + "-" + pl.col("entry_at").dt.strftime(STAMP),
         backtest_id=pl.lit(backtest_id),
     )
     return schemas.TRADES.conform(table)
@@ -124,6 +138,25 @@ def equity_table(log: Records, backtest_id: str) -> pl.DataFrame:
         }
     ).with_columns(backtest_id=pl.lit(backtest_id))
     return schemas.EQUITY.conform(table)
+
+
+def position_actions_table(log: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+    """schemas.POSITION_ACTIONS."""
+    changed = log["kind"] == CHANGE
+    table = pl.DataFrame(
+        {
+            "symbol": _names(log["symbol"], state.symbols),
+            "timestamp": _times(log["at"]),
+            "date": pl.Series(np.ascontiguousarray(log["date"]), dtype=pl.Int64).cast(pl.Int32).cast(pl.Date),
+            "kind": _names(log["kind"], APPLIED_NAMES),
+            "value": pl.Series(np.ascontiguousarray(log["value"]), nan_to_null=True),
+            "successor": _names(np.where(changed, log["successor"], -1), state.symbols),
+            "quantity_before": np.ascontiguousarray(log["before"]),
+            "quantity_after": np.ascontiguousarray(log["after"]),
+            "cash": log["cash"] / MONEY,
+        }
+    ).with_columns(backtest_id=pl.lit(backtest_id))
+    return schemas.POSITION_ACTIONS.conform(table)
 
 
 def _key(book: str, symbol: str, time: str, role: pl.Expr) -> pl.Expr:

@@ -25,7 +25,7 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was decided about one order, before anyone else knew of it.
 
     `order_id` names the intent and is the same in backtest and session; `client_order_id` is its name at the broker, a pure function of
-    (session, order_id). Quantity in shares, prices raw. The last five fields are for an exchange that is driven by bars; a real one ignores them.
+    (session, order_id). Quantity in shares, prices raw. The last six fields are for an exchange that is driven by bars; a real one ignores them.
     """
 
     client_order_id: str
@@ -47,7 +47,8 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     volatility: float = 0.0  # of one bar, known at the signal: what impact is estimated from
     entry_decided_at: datetime | None = None  # decision of the entry that opened the position
     entry_bar: datetime | None = None  # legs: start of the bar in which the entry was filled
-    entry_factor: float = 1.0  # legs: adjustment factor of that bar; levels move with it through splits and dividends
+    entry_factor: float = 1.0  # legs: adjustment factor of that bar; levels move with it through splits and dividends; 0: seen at the next bar
+    entry_symbol: str | None = None  # symbol under which the position was opened, where it has changed since
 
 
 # --- commands -------------------------------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ class BarsReceived(Fact, frozen=True, kw_only=True):
 
 
 class CorporateActionApplied(Fact, frozen=True, kw_only=True):
-    """A split or dividend changed a position or the cash before the day's first trade."""
+    """A split, a dividend, a delisting or a change of symbol met a position before the day's first trade."""
 
     symbol: str
     action: str
@@ -255,6 +256,7 @@ class CorporateActionApplied(Fact, frozen=True, kw_only=True):
     quantity_before: float
     quantity_after: float
     cash: float  # paid to us; negative when we paid
+    successor: str | None = None  # the new symbol of a change
 
 
 class CandidateRefused(Fact, frozen=True, kw_only=True):

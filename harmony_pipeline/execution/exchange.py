@@ -81,7 +81,7 @@ class ExchangeState:
         """The inverse of `to_dict`."""
         state = ExchangeState.empty(saved["symbols"])
         slots = np.asarray(saved["slots"], dtype=np.int64)
-        state.orders.reshape(-1)[slots] = records_from_lists(saved["orders"], ORDER, (len(slots),))
+        state.orders.reshape(-1)[slots] = records_from_lists(saved["orders"], ORDER, (len(slots),), {"entry_symbol": slots // ROLES})
         return state
 
 
@@ -95,7 +95,10 @@ def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Rec
     if intent["status"] == REFUSED:
         return n
     if intent["status"] == CANCELED:
-        return _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON) if slot["status"] == OPEN else n
+        if slot["status"] == OPEN:
+            n = _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
+            reports[n - 1]["reason"] = intent["reason"]
+        return n
     orders[intent["symbol"], intent["role"]] = intent
     if intent["role"] == ENTRY or intent["role"] == EXIT:
         if is_rejected(rules, keys[intent["symbol"]], intent):
@@ -135,6 +138,8 @@ def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: R
     stop, take = orders[symbol, STOP], orders[symbol, TAKE]
     if stop["status"] != OPEN:
         return n
+    if stop["factor"] == 0.0:  # carried over a change of symbol: the levels are in the prices of the new symbol's first bar
+        stop["factor"] = take["factor"] = bar["factor"]
     stop_now = level_now(stop["level"], stop["factor"], bar["factor"])
     take_now = level_now(take["level"], take["factor"], bar["factor"])
     is_entry_bar = stop["since"] == bar["at"]
@@ -158,9 +163,20 @@ def split_orders(orders: Records, rules: Record, symbol: int, ratio: float, at: 
         order = orders[symbol, role]
         if order["status"] == OPEN:
             order["remaining"] = floor_to_lot(order["remaining"] * ratio, whole_unit(rules["lot_size"]))
+            if order["factor"] == 0.0:
+                order["level"] /= ratio  # no bar has told the factor that would do this
             if order["remaining"] <= 0.0:
                 n = _close(order, CANCEL, at, reports, n, NO_REASON)
     return n
+
+
+@kernel
+def dividend_orders(orders: Records, symbol: int, share: float) -> None:
+    """A dividend of `share` of the last price lowers the levels of legs that no bar has told a factor; the others move with it."""
+    for role in range(ROLES):
+        order = orders[symbol, role]
+        if order["status"] == OPEN and order["factor"] == 0.0:
+            order["level"] *= 1.0 - share
 
 
 @kernel

@@ -8,6 +8,7 @@ An *order* travels from the portfolio to the exchange as an intent: its `status`
 symbol and role. REFUSED: only to be recorded. A *report* travels back.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,19 @@ REASON_NAMES = (
     "bad_input", "allow_short", "max_drawdown", "max_daily_loss", "max_open_positions", "no_edge", "max_position",
     "max_gross_exposure", "max_net_exposure", "lot_size", "minimum_order_value",
     "no_volume", "max_participation", "shortable", "minimum_quantity", "minimum_notional", "tick_size",
+    "delisting", "presumed_delisted", "delisted", "renamed",
 )  # fmt: skip
 NO_REASON, BY_SIGNAL, BY_STOP, BY_TAKE, BY_VERTICAL, BY_DRAWDOWN, BY_UNPROTECTED, BY_CASH_IN_LIEU, BY_FLATTEN = range(9)
 BAD_INPUT, ALLOW_SHORT, MAX_DRAWDOWN, MAX_DAILY_LOSS, MAX_OPEN_POSITIONS, NO_EDGE, MAX_POSITION = range(9, 16)
 MAX_GROSS_EXPOSURE, MAX_NET_EXPOSURE, LOT_SIZE, MINIMUM_ORDER_VALUE = range(16, 20)
 NO_VOLUME, MAX_PARTICIPATION, SHORTABLE, MINIMUM_QUANTITY, MINIMUM_NOTIONAL, TICK_SIZE = range(20, 26)
+BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)  # why a position was paid out; why an order of a dead symbol was canceled or refused
 
 NO_SIGNAL = 2  # bar["signal"] when no signal row exists for that bar; -1, 0, 1 otherwise
 NO_MODEL = -1
 SPLIT, DIVIDEND = 0, 1
+DELISTING, CHANGE, LISTING = 2, 3, 4  # what happens to a symbol: market/lives.py
+APPLIED_NAMES = ("split", "dividend", "delisting", "symbol_change", "listing", "presumed_delisted")
 BEFORE_EVERYTHING = -(2**31)  # a date before any
 
 RULES = np.dtype(
@@ -65,13 +70,15 @@ RULES = np.dtype(
         ("max_net_exposure", "f8"), ("max_open_positions", "i8"), ("max_daily_loss", "f8"), ("max_drawdown", "f8"), ("minimum_order_value", "f8"),
         # exits
         ("barriers", "i8"), ("horizon", "i8"), ("profit_take", "f8"), ("stop_loss", "f8"), ("minimum_barrier_bps", "f8"),
+        # lives of securities
+        ("delisting_recovery", "f8"), ("presume_delisted_after_sessions", "i8"),
     ],
     align=True,
 )  # fmt: skip
 """Every number of the trading rule for one symbol: those of the account, the same in every record, and those of the symbol's instrument. An array of
 them has one a symbol (`rules[symbol]`); what is judged for the account as a whole reads the first. `barriers` is 1 for exits by triple barriers, 0 for exits
 by signal; `volume_binds` 1: participation and impact go by the bar's volume; `zero_volume_fills` 1: a bar without volume fills
-an order whole."""
+an order whole. `presume_delisted_after_sessions` 0: never."""
 
 BAR = np.dtype(
     [
@@ -86,13 +93,15 @@ ORDER = np.dtype(
     [
         ("symbol", "i8"), ("role", "i8"), ("side", "i8"), ("status", "i8"), ("quantity", "f8"), ("remaining", "f8"), ("level", "f8"), ("factor", "f8"),
         ("volatility", "f8"), ("signal_at", "i8"), ("decided_at", "i8"), ("entry_at", "i8"), ("since", "i8"), ("after_exit", "i8"), ("model", "i8"),
-        ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"),
+        ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"), ("entry_symbol", "i8"),
     ],
     align=True,
 )  # fmt: skip
 """An order, as an intent and as it works. `side` +1 buys, -1 sells. `level` is the raw stop or take price at the entry, `factor` the entry's adjustment
 factor. `entry_at` is the decision time of the entry that opened the position (its own for an entry): (symbol, entry_at) is the parent. `since` is the
-start of the entry bar (legs only). `after_exit` 1: only once the symbol's exit is done (a reversal). `ticket` is the driver's own number."""
+start of the entry bar (legs only). `after_exit` 1: only once the symbol's exit is done (a reversal). `ticket` is the driver's own number. `entry_symbol` is
+the symbol that the parent bore: another one after a change of symbol. A leg whose `factor` is 0 was carried over such a change: its level is in the
+prices of the next bar that it meets, whose factor it takes. The `reason` of an intent to cancel, where it has one, becomes the order's."""
 
 REPORT = np.dtype(
     [
@@ -104,7 +113,7 @@ REPORT = np.dtype(
 )  # fmt: skip
 """What the exchange says about one order. `closed` 1: it no longer works after this. For a FILL: `number` counts the order's fills from 1, `slippage`
 is currency per share, `fee` money units, `factor` the bar's adjustment factor, `at` the start of the bar it happened in. `reason` not 0: why the order
-ended without any fill; it takes the place of the order's own reason."""
+ended without any fill, or why it was canceled; it takes the place of the order's own reason."""
 
 POSITION = np.dtype(
     [
@@ -118,10 +127,15 @@ POSITION = np.dtype(
         ("pending_at", "i8"), ("pending_signal_at", "i8"), ("pending_volatility", "f8"), ("pending_model", "i8"),
         # this symbol's part of the account's exposure sums
         ("gross", "i8"), ("lowest", "i8"), ("highest", "i8"), ("counted", "i8"),
+        # the life of its security
+        ("entry_symbol", "i8"), ("last_factor", "f8"), ("silent", "i8"), ("gone", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""One symbol of the portfolio; see backtest/portfolio.py. `quantity` is signed. `exit_reason` not 0: this position must be closed, for that reason."""
+"""One symbol of the portfolio; see backtest/portfolio.py. `quantity` is signed. `exit_reason` not 0: this position must be closed, for that reason.
+`entry_symbol` is the symbol under which it was opened; `last_factor` the adjustment factor of its last bar while held; `entry_factor` 0: the levels were carried over
+a change of symbol and are in the prices of the next bar. `silent` counts sessions begun since its last bar; `gone` is DELISTED or RENAMED once nothing trades
+under the symbol, else 0."""
 
 ACCOUNT = np.dtype(
     [
@@ -138,10 +152,20 @@ TRADE = np.dtype(
     [
         ("symbol", "i8"), ("side", "i8"), ("quantity", "f8"), ("entry_at", "i8"), ("entry_bar", "i8"), ("entry_price", "f8"), ("exit_bar", "i8"),
         ("exit_price", "f8"), ("exit_reason", "i8"), ("fees", "i8"), ("slippage", "f8"), ("pnl", "i8"), ("entry_value", "i8"), ("model", "i8"),
+        ("entry_symbol", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""A closed round trip: quantity as of entry, average prices, pnl = every cash flow from entry to exit (dividends and cash in lieu too)."""
+"""A closed round trip: quantity as of entry, average prices, pnl = every cash flow from entry to exit (dividends, cash in lieu and what a delisting paid too)."""
+
+LIFE = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("successor", "i8"), ("value", "f8")], align=True)
+"""An event of market/lives.py: kind DELISTING (`value`: cash per share, NaN where not stated), CHANGE (to `successor`) or LISTING; an array is in order."""
+
+APPLIED = np.dtype(
+    [("at", "i8"), ("date", "i8"), ("symbol", "i8"), ("kind", "i8"), ("successor", "i8"), ("value", "f8"), ("before", "f8"), ("after", "f8"), ("cash", "i8")],
+    align=True,
+)
+"""What an action or the end of a listing did to one position: signed shares before and after, cash in money units. `kind` is an index of APPLIED_NAMES."""
 
 
 def records(count: int, dtype: np.dtype[np.void]) -> Records:
@@ -154,9 +178,12 @@ def records_to_lists(table: Records) -> dict[str, list[Any]]:
     return {name: table[name].tolist() for name in table.dtype.names or ()}
 
 
-def records_from_lists(lists: dict[str, list[Any]], dtype: np.dtype[np.void], shape: tuple[int, ...]) -> Records:
-    """The inverse of `records_to_lists`. Raises KeyError when a field is missing."""
-    table = np.zeros(shape, dtype)
+def records_from_lists(lists: dict[str, list[Any]], dtype: np.dtype[np.void], shape: tuple[int, ...], added: Mapping[str, Any] | None = None) -> Records:
+    """The inverse of `records_to_lists`. A field of `added` may be missing, in what an earlier version saved: it has the value given there.
+
+    Raises KeyError when another field is missing.
+    """
+    table, later = np.zeros(shape, dtype), added or {}
     for name in dtype.names or ():
-        table[name] = np.asarray(lists[name], dtype=dtype[name]).reshape(shape)
+        table[name] = later[name] if name in later and name not in lists else np.asarray(lists[name], dtype=dtype[name]).reshape(shape)
     return table

@@ -19,7 +19,7 @@ from harmony_pipeline.schemas import LISTINGS, UNIVERSE
 GONE_AFTER = 5  # snapshots in a row that do not name a security before it is taken as delisted; illiquid ones skip a day or two
 CHANGE, DELISTING = "symbol_change", "delisting"
 _SAME_BEGINNING = timedelta(days=10)  # a source dates the first day under a new symbol up to some sessions late
-EVENTS = {"symbol": pl.String(), "date": pl.Date(), "kind": pl.String(), "successor": pl.String()}
+EVENTS = {"symbol": pl.String(), "date": pl.Date(), "kind": pl.String(), "successor": pl.String(), "recovery": pl.Float64()}
 _SECURITY = ["symbol", "security_id"]
 _FACTS = [*_SECURITY, "date", "stated", "shares", "float", "market_cap", "sector"]
 _IDENTITY = ["security_id", "symbol", "valid_from"]
@@ -145,7 +145,7 @@ def with_events(listings: pl.DataFrame, events: pl.DataFrame, source: str) -> pl
         for row in rows:  # whoever takes the symbol later is another security
             if row["security_id"] == ended["security_id"] and _begun(row) > day and row["known"] > day:
                 row["security_id"] = f"{symbol}:{_begun(row)}"
-        rows.append(ended | ({"delisted": day} if event["kind"] == DELISTING else {"successor": successor}))
+        rows.append(ended | ({"delisted": day, "recovery": event["recovery"]} if event["kind"] == DELISTING else {"successor": successor}))
         if event["kind"] == CHANGE:
             _continue(held.setdefault(successor, []), ended["security_id"], successor, day, source)
     table = [row for symbol in sorted(held) for row in held[symbol]]

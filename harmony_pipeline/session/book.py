@@ -9,6 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from harmony_pipeline.backtest.lives import (
+    cancel_working,
+    carry_over,
+    delisting_price,
+    dividend_unseen,
+    end_symbol,
+    is_presumed_gone,
+    pay_out,
+    split_unseen,
+)
 from harmony_pipeline.backtest.portfolio import (
     INTENTS_A_DECISION,
     INTENTS_A_REPORT,
@@ -18,6 +28,7 @@ from harmony_pipeline.backtest.portfolio import (
     apply_split,
     close_position,
     decide,
+    dividend_share,
     mark,
 )
 from harmony_pipeline.execution import events as ev
@@ -53,7 +64,7 @@ from harmony_pipeline.execution.records import (
 )
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
-from harmony_pipeline.session.stream import SessionBar
+from harmony_pipeline.session.stream import Batch, SessionBar
 
 _EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
 _KINDS = {ENTRY: "market", EXIT: "market", STOP: "stop", TAKE: "limit"}
@@ -68,6 +79,7 @@ class Wish:
     symbol: str
     role: str
     terms: OrderTerms | None  # None for a cancel
+    reason: str | None = None  # of a cancel: why the symbol has ended
 
 
 class Book:
@@ -113,9 +125,11 @@ class Book:
         row["strength"], row["volatility"], row["probability"] = strength, volatility, probability
         row["model"] = self.portfolio.models.index(model_id) if model_id is not None else NO_MODEL
 
-    def open_session(self, date: int) -> None:
-        """Call first at every timestamp."""
+    def open_session(self, date: int) -> bool:
+        """Call first at every timestamp; whether a session begins with it."""
+        begins = date > int(self.account["date"])
         open_session(self.account, date)
+        return begins
 
     def see_factors(self, bars: Sequence[SessionBar]) -> None:
         """Remember the adjustment factor of each symbol's newest bar, extended hours too: fills that come now happened at it."""
@@ -141,8 +155,66 @@ class Book:
 
     def split(self, ratio: float, row: Record) -> None:
         """New shares for old ones before the bar's open."""
-        symbol = row["symbol"]
-        self._keep_trades(apply_split(self.positions[symbol], self.account, self._rules[symbol], ratio, row, self._trades, 0))
+        symbol, account = row["symbol"], self.account
+        self._keep_trades(apply_split(self.positions[symbol], account, self._rules[symbol], ratio, row["open"], symbol, row["at"], self._trades, 0))
+
+    def dividend_share(self, symbol: int, value: float) -> float:
+        """A dividend as a part of the last price."""
+        return float(dividend_share(self.positions[symbol], value))
+
+    # --- lives of securities (backtest/lives.py) ------------------------------------------------------------------------
+
+    def end_symbol(self, life: Record) -> None:
+        """Nothing is entered any more under a symbol that ended."""
+        end_symbol(self.positions, life)
+
+    def cancel_working(self, symbol: int, reason: int, at: int) -> list[Wish]:
+        """Cancel whatever works for the symbol."""
+        return self._wishes(cancel_working(self.positions[symbol], symbol, reason, at, self._intents, 0))
+
+    def working(self, symbol: int) -> tuple[int, int]:
+        """Whether an exit and whether a bracket works for the symbol."""
+        return int(self.positions[symbol]["exit_working"]), int(self.positions[symbol]["legs_working"])
+
+    def held(self, symbol: int) -> float:
+        """Signed shares."""
+        return float(self.positions[symbol]["quantity"])
+
+    def split_unseen(self, symbol: int, ratio: float, at: int) -> None:
+        """A split of a symbol that has had no bar since."""
+        position, rules = self.positions[symbol], self._rules[symbol]
+        self._keep_trades(split_unseen(position, self.account, rules, ratio, symbol, at, self._trades, 0))
+
+    def dividend_unseen(self, symbol: int, value: float) -> None:
+        """A dividend of a symbol that has had no bar since."""
+        dividend_unseen(self.positions[symbol], self.account, self._rules[symbol], value)
+
+    def unseen_bar(self, symbol: int, batch: Batch) -> Record:
+        """A BAR record at the last price, for a symbol that has none of its own."""
+        row = records(1, BAR)[0]
+        row["symbol"], row["at"], row["end"], row["open"] = symbol, micros(batch.start), micros(batch.end), self.positions[symbol]["last_price"]
+        return row
+
+    def delisting_price(self, symbol: int, stated: float) -> float:
+        """What a share of a delisted security is paid."""
+        return float(delisting_price(self.positions[symbol], self._rules[symbol], stated))
+
+    def pay_out(self, symbol: int, price: float, reason: int, at: int) -> None:
+        """End the position in cash."""
+        position, rules = self.positions[symbol], self._rules[symbol]
+        self._keep_trades(pay_out(position, self.account, rules, price, reason, symbol, at, self._trades, 0))
+
+    def carry_over(self, old: int, new: int, day: int, at: int, exit_worked: int, legs_worked: int) -> list[Wish]:
+        """Hold under the new symbol what was held under the old one."""
+        return self._wishes(carry_over(self.positions, self.account, old, new, day, at, exit_worked, legs_worked, self._intents, 0))
+
+    def is_presumed_gone(self, symbol: int) -> bool:
+        """Count one more session that begins without a bar; whether that is too many."""
+        return bool(is_presumed_gone(self.positions[symbol], self._rules[symbol]))
+
+    def sum_equity(self) -> None:
+        """Cash and values, after positions ended without a bar."""
+        self.account["equity"] = self.account["cash"] + self.account["net_value"]
 
     def mark(self, row: Record) -> None:
         """Value the bar's symbol at its close."""
@@ -218,11 +290,11 @@ class Book:
     def _wish(self, intent: Record) -> Wish:
         symbol, role = self.symbols[intent["symbol"]], int(intent["role"])
         if intent["status"] == CANCELED:
-            return Wish(CANCELED, symbol, ROLE_NAMES[role], None)
+            return Wish(CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None)
         entry_at = moment(intent["entry_at"])
         decided_at = moment(intent["decided_at"])
         name = intent_name(symbol, decided_at, ROLE_NAMES[role])
-        is_leg = role in (STOP, TAKE)
+        is_leg, opened_as = role in (STOP, TAKE), self.symbols[intent["entry_symbol"]]
         terms = OrderTerms(
             client_order_id=client_order_id(self._plan.session_id, name),
             order_id=order_id(self._plan.account, name),
@@ -234,7 +306,7 @@ class Book:
             limit_price=float(intent["level"]) if role == TAKE else None,
             stop_price=float(intent["level"]) if role == STOP else None,
             time_in_force=_TIMES_IN_FORCE[role],  # type: ignore[arg-type]
-            parent_id=None if role == ENTRY else order_id(self._plan.account, intent_name(symbol, entry_at, "entry")),
+            parent_id=None if role == ENTRY else order_id(self._plan.account, intent_name(opened_as, entry_at, "entry")),
             signal_timestamp=moment(intent["signal_at"]),
             decided_at=decided_at,
             reason=REASON_NAMES[intent["reason"]] or None,
@@ -244,6 +316,7 @@ class Book:
             entry_decided_at=entry_at,
             entry_bar=moment(intent["since"]) if is_leg else None,
             entry_factor=float(intent["factor"]) if is_leg else 1.0,
+            entry_symbol=opened_as if opened_as != symbol else None,
         )
         return Wish(REFUSED if intent["status"] == REFUSED else OPEN, symbol, ROLE_NAMES[role], terms)
 

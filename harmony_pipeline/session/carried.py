@@ -30,7 +30,7 @@ def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], O
 
 def _adopted(plan: SessionPlan, symbol: str, role: str, slot: Record) -> Order:
     """A working order of an opening state that came from elsewhere (a backtest): named and put into this session's books."""
-    decided_at = moment(slot["decided_at"])
+    decided_at, opened_as = moment(slot["decided_at"]), plan.opening.symbols[slot["entry_symbol"]]
     name = intent_name(symbol, decided_at, role)
     is_leg = ROLE_NAMES.index(role) in (STOP, TAKE)
     filled = float(slot["quantity"] - slot["remaining"]) if slot["fills"] else 0.0
@@ -45,7 +45,7 @@ def _adopted(plan: SessionPlan, symbol: str, role: str, slot: Record) -> Order:
         limit_price=float(slot["level"]) if role == "take" else None,
         stop_price=float(slot["level"]) if role == "stop" else None,
         time_in_force="ioc" if role == "entry" else "gtc",
-        parent_id=None if role == "entry" else order_id(plan.account, intent_name(symbol, moment(slot["entry_at"]), "entry")),
+        parent_id=None if role == "entry" else order_id(plan.account, intent_name(opened_as, moment(slot["entry_at"]), "entry")),
         signal_timestamp=moment(slot["signal_at"]),
         decided_at=decided_at,
         reason=REASON_NAMES[slot["reason"]] or None,
@@ -55,6 +55,7 @@ def _adopted(plan: SessionPlan, symbol: str, role: str, slot: Record) -> Order:
         entry_decided_at=moment(slot["entry_at"]),
         entry_bar=moment(slot["since"]) if is_leg else None,
         entry_factor=float(slot["factor"]) if is_leg else 1.0,
+        entry_symbol=opened_as if opened_as != symbol else None,
     )
     status = Status.PARTIALLY_FILLED if filled else Status.ACCEPTED
     return msgspec.structs.replace(

@@ -99,7 +99,7 @@ class Desk:
         while queue:
             wish = queue.popleft()
             if wish.terms is None or wish.kind == CANCELED:
-                self._cancel_role(wish.symbol, wish.role)
+                self._cancel_role(wish.symbol, wish.role, wish.reason)
             elif wish.kind == REFUSED:
                 self._refuse(wish.terms, wish.terms.reason or "", book=False)
             elif wish.role == "stop" and queue and queue[0].role == "take" and queue[0].symbol == wish.symbol:
@@ -217,10 +217,10 @@ class Desk:
         except BrokerRejected as error:
             self._take(ev.OrderCancelRejected(**_head(order.terms, self._now()), reason=str(error)))
 
-    def _cancel_role(self, symbol: str, role: str) -> None:
+    def _cancel_role(self, symbol: str, role: str, reason: str | None) -> None:
         for order in list(self.orders.values()):
             if order.is_open and order.terms.symbol == symbol and order.terms.role == role:
-                self.cancel(order, None)
+                self.cancel(order, reason)
 
     def cancel_all(self, reason: str) -> None:
         """Cancel every working order; positions whose bracket goes with it are closed at the next decision, today or in the next session."""

@@ -8,8 +8,9 @@ import msgspec
 
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
-from harmony_pipeline.execution.records import MAX_PARTICIPATION, NO_VOLUME, REASON_NAMES
+from harmony_pipeline.execution.records import DELISTED, MAX_PARTICIPATION, NO_VOLUME, REASON_NAMES, RENAMED
 
+ENDED_REASONS = frozenset(REASON_NAMES[reason] for reason in (DELISTED, RENAMED))
 UNFILLED_REASONS = frozenset(REASON_NAMES[reason] for reason in (NO_VOLUME, MAX_PARTICIPATION))
 RUNNING, COMPLETED, STOPPED, KILLED = "running", "completed", "stopped", "killed"
 
@@ -84,7 +85,9 @@ def order_columns(order: Order) -> dict[str, Any]:
 
 
 def public_reason(order: Order) -> str | None:
-    """Why the order was placed; where nothing of it could fill, why not."""
+    """Why the order was placed; where nothing of it could fill, why not; where its symbol ended, that."""
+    if order.status is Status.CANCELED and order.reason in ENDED_REASONS:
+        return order.reason
     if order.status is Status.EXPIRED and order.filled_quantity == 0 and order.reason in UNFILLED_REASONS:
         return order.reason
     return order.terms.reason if order.terms.reason is not None else order.reason

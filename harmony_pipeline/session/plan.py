@@ -16,6 +16,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.lives import no_events, relevant
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
@@ -32,7 +33,7 @@ class SessionPlan:
 
     symbols: what is traded; symbols that are held or have a working order belong to it whether or not they were chosen today. opening: portfolio and
     working orders at the start; feature_states: kernel states after each symbol's last bar before the day. actions: CORPORATE_ACTIONS, those after a
-    position's last bar are applied. model: the pinned one, needed when `uses_model`; a candidate is taken when its probability reaches `threshold`.
+    position's last bar are applied. lives: events of market/lives.py that name one of the symbols, those behind the opening too. model: the pinned one, needed when `uses_model`; a candidate is taken when its probability reaches `threshold`.
     regimes: REGIMES known before the day. factors: adjustment factor of each symbol as the day begins; needed at a real broker only, whose first
     fills may come before the first bar.
     """
@@ -49,6 +50,7 @@ class SessionPlan:
     calendar: Calendar
     timeframe: str
     actions: pl.DataFrame = field(default_factory=CORPORATE_ACTIONS.empty)
+    lives: pl.DataFrame = field(default_factory=no_events)
     uses_model: bool = False
     model: TrainedModel | None = None
     threshold: float = 0.0
@@ -82,12 +84,19 @@ class SessionPlan:
             "opening": self.opening.to_dict(),
             "calendar": [self.calendar.name, self.timeframe],
             "actions": self.actions.sort(self.actions.columns).rows(),
+            "lives": self.lives.rows(),
             "model": [self.uses_model, self.model.model_id if self.model else None, self.threshold],
             "flatten": self.flatten_at_close,
             "factors": dict(sorted(self.factors.items())),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def due_lives(self) -> pl.DataFrame:
+        """Delistings and changes of symbol that the day's first regular bar meets."""
+        since = self.opening.booked_until(self.date)
+        return relevant(self.lives.filter(pl.col("date") > since), self.symbols, self.date)
 
     @property
     def session_id(self) -> str:

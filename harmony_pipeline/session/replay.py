@@ -1,7 +1,8 @@
 """A trading day put together from frames, replayed or traded: where plans are made.
 
 A session opens with what the one before it closed with: cash, positions with their brackets and bars held, working orders. Without one before, with
-the initial cash and nothing else. A symbol that is held or has a working order stays in the session until it is flat, chosen today or not.
+the initial cash and nothing else. A symbol that is held or has a working order stays in the session until it is flat, chosen today or not; so does the
+one that it becomes today.
 
 >>> opening = opening_of(ledger, "paper", day, rules.initial_cash)
 >>> symbols = opening.symbols(watched)                     # load the day's bars of these
@@ -18,19 +19,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.backtest.portfolio import PortfolioState
 from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
-from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.records import OPEN
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.features.state import State, States, as_states
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.lives import no_events, relevant, symbols_of
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.session.carried import carried_orders
 from harmony_pipeline.session.clock import Clock, ReplayClock
@@ -80,12 +80,7 @@ def restricted(state: TradingState) -> TradingState:
         | (state.portfolio.positions["entry_working"] == 1)
         | (state.exchange.orders["status"] == OPEN).any(axis=1)
     )
-    rows = np.flatnonzero(busy)
-    names = tuple(state.symbols[row] for row in rows)
-    orders = state.exchange.orders[rows].copy()
-    orders["symbol"] = np.arange(len(names))[:, None]
-    portfolio = PortfolioState(names, state.portfolio.positions[rows].copy(), state.portfolio.account.copy(), state.portfolio.models)
-    return TradingState(portfolio, ExchangeState(names, orders, ExchangeState.empty(names).keys))
+    return state.only(np.flatnonzero(busy))
 
 
 def plan_day(
@@ -101,6 +96,7 @@ def plan_day(
     calendar: Calendar,
     timeframe: str,
     actions: pl.DataFrame,
+    lives: pl.DataFrame | None = None,
     uses_model: bool = False,
     model: TrainedModel | None = None,
     threshold: float = 0.0,
@@ -108,17 +104,24 @@ def plan_day(
     factors: Mapping[str, float] | None = None,
     flatten_at_close: bool = False,
 ) -> SessionPlan:
-    """The plan of one day. `feature_states` may name more symbols than are needed; `actions` may reach back as far as they like.
+    """The plan of one day. `feature_states` may name more symbols than are needed; `actions` and `lives` may reach back as far as they like.
 
     Raises DataError when `day` is no session, or a feature state lies inside it.
     """
-    symbols = opening.symbols(watched)
+    events, since = no_events() if lives is None else lives, opening.state.booked_until(day)
+    chosen = opening.symbols(watched)
+    due = relevant(events.filter(pl.col("date") > since), chosen, day)
+    symbols = tuple(sorted({*chosen, *symbols_of(due)}))
+    behind = events.filter(pl.col("date") <= since)
+    named = pl.col("symbol").is_in(list(symbols)) | pl.col("successor").is_in(list(symbols)).fill_null(value=False)
     states = as_states(feature_states, feature_set)
     first = calendar.schedule(day, calendar.next_session(day))["pre_open"][0] if calendar.is_session(day) else calendar.session_open(day)
     late = [symbol for symbol in symbols if symbol in states and timeframe != "1Day" and states[symbol].timestamp >= first]
     if late:
         raise DataError(f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session of {day}: use states_before(day)")
     models = [model.model_id] if model is not None else []
+    state = opening.state.extended(symbols, models)
+    state.mark_ended(behind)
     return SessionPlan(
         date=day,
         account=opening.account,
@@ -128,10 +131,11 @@ def plan_day(
         rules=rules,
         feature_set=feature_set,
         feature_states={symbol: states[symbol] for symbol in symbols if symbol in states},
-        opening=opening.state.extended(symbols, models),
+        opening=state,
         calendar=calendar,
         timeframe=timeframe,
         actions=actions.filter(pl.col("symbol").is_in(list(symbols)) & (pl.col("date") <= day)),
+        lives=pl.concat([behind.filter(named), due]),
         uses_model=uses_model,
         model=model,
         threshold=threshold,
@@ -201,5 +205,5 @@ def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
     """The backtest of the plan's day from the same opening state: what the session is judged by."""
     frame = day_bars(plan, bars)
     regular = frame.filter(pl.col("session") == "regular")
-    options: dict[str, Any] = {"state": plan.opening, "backtest_id": f"{plan.session_id}-backtest", "book": plan.account}
+    options: dict[str, Any] = {"state": plan.opening, "lives": plan.lives, "backtest_id": f"{plan.session_id}-backtest", "book": plan.account}
     return run_backtest(regular, day_signals(plan, frame), plan.actions, plan.rules, plan.calendar, plan.timeframe, **options)

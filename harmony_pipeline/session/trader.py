@@ -3,6 +3,7 @@
 The law: replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that
 day from the same opening state. Both run the same compiled functions in the same order; there is no second definition of anything here.
 
+    begin      once a session: securities that ended since the last one (backtest/lives.py)
     settle     corporate actions, orders at the open, brackets in the range: the exchange's news, symbol by symbol (a real broker's news all at once)
     mark       positions at the close, breakers, the equity row
     decide     features, signal, probability, then exits and entries through the one gate
@@ -12,16 +13,20 @@ day from the same opening state. Both run the same compiled functions in the sam
 from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import date, datetime
+from math import nan
 from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.backtest.simulator import packed_lives
 from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import Event, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
-from harmony_pipeline.execution.records import MONEY, Record, Records
+from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.execution.records import BY_DELISTING, BY_PRESUMED, CHANGE, DELISTED, DELISTING, MONEY, REASON_NAMES, RENAMED, Record, Records
+from harmony_pipeline.market.lives import actions_by_new_symbol
 from harmony_pipeline.session.book import Book
 from harmony_pipeline.session.carried import carried_orders
 from harmony_pipeline.session.clock import Clock
@@ -51,7 +56,8 @@ class Trader:
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         self._signals = LiveSignals(plan)
-        self._actions = _actions_by_symbol(plan.actions)
+        self._actions = _actions_by_symbol(actions_by_new_symbol(plan.actions, plan.due_lives))
+        self._lives = packed_lives(plan.due_lives, plan.symbols)
 
     @property
     def session_id(self) -> str:
@@ -84,7 +90,8 @@ class Trader:
         now = self.clock.now()
         plan = self.plan
         carried = carried_orders(plan, self.ledger)
-        found = books_differ(self.book.shares(), carried.values(), self.broker) if self._exchange is None else ()
+        shares, known = self._after_lives(carried)
+        found = books_differ(shares, known, self.broker) if self._exchange is None else ()
         with self.ledger.transaction():
             started = ev.SessionStarted(
                 happened_at=now, known_at=now, session_id=self.session_id, strategy=plan.strategy_name, model_id=plan.model_id,
@@ -154,9 +161,11 @@ class Trader:
                 self._record(f"candidate:{symbol}:{micros(batch.start)}", fact, batch.end)
 
     def _trade(self, bars: Records, batch: Batch) -> None:
-        self.book.open_session(int(bars[0]["date"]))
+        begins = self.book.open_session(int(bars[0]["date"]))
         if self._exchange is None:
             self.desk.hear()  # a real broker's fills have happened already; what they change comes before the marks
+        if begins:
+            self._end_securities(batch, int(bars[0]["date"]))
         for row in bars:
             self._corporate_actions(row)
             if self._exchange is not None:
@@ -182,6 +191,89 @@ class Trader:
         if self.desk.closing:
             self.desk.send(self.book.flatten(micros(batch.start), micros(batch.end)))
 
+    # --- securities that ended ------------------------------------------------------------------------------------------
+
+    def _end_securities(self, batch: Batch, date_: int) -> None:
+        """What became of securities since the last session, as `begin_session` of backtest/loop.py does it."""
+        for life in self._lives:
+            symbol, day = int(life["symbol"]), int(life["date"])
+            self.book.end_symbol(life)
+            if life["kind"] == CHANGE:
+                self._rename(symbol, int(life["successor"]), day, batch)
+            else:
+                seen = day if life["kind"] == DELISTING else day - 1
+                self._delist(symbol, float(life["value"]), BY_DELISTING, seen, batch)
+        for symbol in range(len(self.book.symbols)):
+            if self.book.is_presumed_gone(symbol):
+                self._delist(symbol, nan, BY_PRESUMED, date_ - 1, batch)
+        self.book.sum_equity()
+
+    def _delist(self, symbol: int, stated: float, reason: int, day: int, batch: Batch) -> None:
+        self.desk.send(self.book.cancel_working(symbol, DELISTED, self._ended_at(batch)))
+        self._unseen_actions(symbol, day, batch)
+        held, cash = self.book.held(symbol), int(self.book.account["cash"])
+        if held != 0.0:
+            price = self.book.delisting_price(symbol, stated)
+            if self._exchange is not None:
+                self._exchange.pay_out(symbol, price)
+            self.book.pay_out(symbol, price, reason, self._ended_at(batch))
+            self._applied(REASON_NAMES[reason], symbol, price, held, 0.0, cash, day, batch)
+
+    def _rename(self, old: int, new: int, day: int, batch: Batch) -> None:
+        self._delist(new, nan, BY_DELISTING, day - 1, batch)  # what another security left under the new symbol
+        exit_worked, legs_worked = self.book.working(old)
+        at = self._ended_at(batch)
+        self.desk.send(self.book.cancel_working(old, RENAMED, at))
+        self._unseen_actions(old, day - 1, batch)
+        held = self.book.held(old)
+        if held != 0.0:
+            if self._exchange is not None:
+                self._exchange.rename(old, new)
+            wishes = self.book.carry_over(old, new, day, at, exit_worked, legs_worked)
+            self._applied("symbol_change", old, 0.0, held, held, int(self.book.account["cash"]), day, batch, self.book.symbols[new])
+            self.desk.send(wishes)
+
+    def _unseen_actions(self, symbol: int, day: int, batch: Batch) -> None:
+        """Splits and dividends up to `day` of a symbol that has had no bar since; none of its orders works."""
+        for date_, kind, value in self._actions.get(self.book.symbols[symbol], ()):
+            held, cash = self.book.held(symbol), int(self.book.account["cash"])
+            if held == 0.0 or not self.book.last_date(symbol) < date_ <= day:
+                continue
+            if kind == "split":
+                self.book.split_unseen(symbol, value, self._ended_at(batch))
+                if self._exchange is not None:
+                    self._exchange.split(value, self.book.unseen_bar(symbol, batch))
+            else:
+                if self._exchange is not None:
+                    self._exchange.dividend(symbol, value, 0.0)
+                self.book.dividend_unseen(symbol, value)
+            self._applied(kind, symbol, value, held, self.book.held(symbol), cash, date_, batch)
+
+    def _applied(
+        self, kind: str, symbol: int, value: float, before: float, after: float, cash: int, day: int, batch: Batch, successor: str | None = None
+    ) -> None:
+        name = self.book.symbols[symbol]
+        fact = ev.CorporateActionApplied(
+            happened_at=batch.start, known_at=batch.end, symbol=name, action=kind, value=value, quantity_before=before, quantity_after=after,
+            cash=(int(self.book.account["cash"]) - cash) / MONEY, successor=successor,
+        )  # fmt: skip
+        self._record(f"{kind}:{name}:{day}", fact, batch.start)
+
+    def _ended_at(self, batch: Batch) -> int:
+        """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be told in the past."""
+        return micros(batch.start if self._exchange is not None else batch.end)
+
+    def _after_lives(self, carried: Mapping[tuple[str, str], Order]) -> tuple[dict[str, float], list[Order]]:
+        """What a broker outside holds by now: shares under their new symbols, and the orders of symbols that have not ended."""
+        shares, ended = dict(self.book.shares()), set()
+        for _, kind, symbol, successor, _ in self.plan.due_lives.iter_rows():
+            ended |= {symbol} if successor is None else {symbol, successor}
+            held = shares.pop(symbol, 0.0)
+            if kind == "symbol_change":
+                shares.pop(successor, None)
+                shares |= {successor: held} if held else {}
+        return shares, [order for order in carried.values() if order.terms.symbol not in ended]
+
     def _corporate_actions(self, row: Record) -> None:
         """Actions whose ex-date has come since the symbol's last bar, oldest first, dividends (per old share) before splits."""
         symbol = int(row["symbol"])
@@ -196,7 +288,7 @@ class Trader:
                 self.book.split(value, row)
             else:
                 if self._exchange is not None:
-                    self._exchange.dividend(symbol, value)
+                    self._exchange.dividend(symbol, value, self.book.dividend_share(symbol, value))
                 self.book.dividend(symbol, value)
             if before != 0.0:
                 at = moment(row["at"])

@@ -6,7 +6,7 @@ portfolio simulator. A grid point is the same path with other parameters, and co
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.lake import code_version
+from harmony_pipeline.market.lives import life_events
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_return_histogram
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
@@ -33,7 +34,7 @@ from harmony_pipeline.strategies.base import signals_of
 from harmony_pipeline.strategies.meta import with_probabilities
 from harmony_pipeline.strategies.registry import build_strategy
 
-BACKTEST_TABLES = ("orders", "fills", "trades", "equity", "backtests")
+BACKTEST_TABLES = ("orders", "fills", "trades", "position_actions", "equity", "backtests")
 MODEL_THRESHOLD = "threshold"  # grid parameter of the model's filter, not of the primary signal
 
 
@@ -89,12 +90,23 @@ def simulated(work: Workspace, strategy: str, overrides: Mapping[str, Any] | Non
     return run_backtest(
         regular, signals, work.lake.read("corporate_actions"), trading_rules(work, strategy), work.calendar, work.timeframe,
         backtest_id=backtest_id(work, strategy, parameters), strategy=strategy, parameters=parameters,
+        lives=lives_of(work), until=last_day(work),
     )  # fmt: skip
 
 
 def regular_bars(work: Workspace) -> pl.DataFrame:
     """Bars that can be traded on, sorted by symbol and time."""
     return work.lake.scan("bars").filter(pl.col("session") == "regular").collect(engine="in-memory").sort("symbol", "timestamp")
+
+
+def last_day(work: Workspace) -> date:
+    """The last day of this market so far."""
+    return work.end_date - timedelta(days=1)
+
+
+def lives_of(work: Workspace) -> pl.DataFrame:
+    """Delistings, changes of symbol and new listings until the market's last day, in order."""
+    return life_events(work.lake.read("listings")).filter(pl.col("date") <= last_day(work))
 
 
 def _first_prediction(work: Workspace) -> datetime:
@@ -118,6 +130,7 @@ def backtest_id(work: Workspace, strategy: str, parameters: Mapping[str, Any]) -
         work.settings.backtest,
         work.settings.market.timeframe,
         chosen.exits,
+        lives_of(work).rows(),
     ]
     return f"{strategy}-{work.fingerprint(dict(parameters), work.lake.content_hashes('bars'), work.instruments.unusual(), work.lake.content_hashes('predictions') if chosen.uses_model else {}, *inputs)}"
 
@@ -147,7 +160,8 @@ def _backtest_inputs(work: Workspace, strategy: str) -> dict[str, str]:
     lake, chosen = work.lake, work.settings.strategies[strategy]
     names = ["bars", "signals", "features", "corporate_actions", *(["predictions", "folds"] if chosen.uses_model else [])]
     tables = {name: lake.partitions(name) for name in names}
-    return work.made_from(tables, trading_rules_text(work, strategy), work.settings.trade_horizon, source_of(chosen.use), work.instruments.unusual())
+    own = (work.settings.trade_horizon, source_of(chosen.use), work.instruments.unusual(), lives_of(work).rows())
+    return work.made_from(tables, trading_rules_text(work, strategy), *own)
 
 
 def nothing_to_trade(work: Workspace, strategy: str) -> str:
@@ -188,18 +202,18 @@ def _without_backtest(work: Workspace, strategy: str, made_from: dict[str, str],
     for table in BACKTEST_TABLES:
         if work.lake.has(table, strategy):
             work.lake.write(table, strategy, work.lake.tables[table].empty(), made_from)
-    return StageResult(rows=dict.fromkeys(("orders", "fills", "trades", "equity"), 0), nothing=why)
+    return StageResult(rows=dict.fromkeys(BACKTEST_TABLES[:-1], 0), nothing=why)
 
 
 def _backtest_made_before(work: Workspace, strategy: str, since: datetime) -> StageResult:
-    manifests = {table: work.lake.manifest(table, strategy) or {} for table in BACKTEST_TABLES[:4]}
+    manifests = {table: work.lake.manifest(table, strategy) or {} for table in BACKTEST_TABLES[:-1]}
     row = work.lake.read("backtests", [strategy]).drop("parameters")
     return StageResult(rows={table: int(made["rows"]) for table, made in manifests.items()}, preview=row, unchanged_since=since)
 
 
 def _backtested(work: Workspace, strategy: str, bars: pl.DataFrame, made_from: dict[str, str]) -> StageResult:
     result = simulated(work, strategy, bars=bars)
-    frames = dict(zip(BACKTEST_TABLES, (result.orders, result.fills, result.trades, result.equity, result.row), strict=True))
+    frames = dict(zip(BACKTEST_TABLES, (result.orders, result.fills, result.trades, result.position_actions, result.equity, result.row), strict=True))
     for table, frame in frames.items():
         work.lake.write(table, strategy, frame, made_from)
     _count_trial(work, strategy, result)
@@ -211,7 +225,8 @@ def _backtested(work: Workspace, strategy: str, bars: pl.DataFrame, made_from: d
             "equity": equity_curve(result.equity, f"{strategy}: equity after costs"),
             "trades": trade_return_histogram(result.trades),
         },
-        notes=_why_no_trades(result),
+        facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),
+        notes=[*_why_no_trades(result), *result.notes],
     )
 
 

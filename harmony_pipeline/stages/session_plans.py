@@ -13,6 +13,7 @@ import polars as pl
 from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.state import State
+from harmony_pipeline.market.lives import life_events
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
@@ -64,6 +65,7 @@ def plan_of(work: Workspace, ledger: Ledger, day: date, account: str) -> tuple[S
         calendar=work.calendar,
         timeframe=work.timeframe,
         actions=work.lake.read("corporate_actions"),
+        lives=life_events(work.lake.read("listings")),
         uses_model=chosen.uses_model,
         model=_model(work, day, account) if chosen.uses_model else None,
         threshold=model_threshold(work, strategy),

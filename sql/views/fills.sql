@@ -7,7 +7,7 @@
 --   symbol
 --   timestamp: start of the bar it happened in
 --   side: buy or sell
---   quantity: shares
+--   quantity: shares as of timestamp
 --   price
 --   reference_price: price before costs
 --   fee: currency

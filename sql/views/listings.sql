@@ -8,6 +8,7 @@
 --   listed: as the source states it (nullable)
 --   delisted: first day without trading (nullable)
 --   successor: symbol that it continued under (nullable)
+--   recovery: cash per share that a delisting paid; null: not stated (nullable)
 --   reason: listed, appeared, known, symbol_change or delisting
 --   source: where it was learned from
 --   known: from which this version was known, before the open
@@ -21,6 +22,7 @@ select
     listed,
     delisted,
     successor,
+    recovery,
     reason,
     source,
     known,

@@ -10,13 +10,13 @@
 --   signal_timestamp: start of the signal's bar (nullable)
 --   timestamp: the decision
 --   side: buy or sell
---   quantity: shares
+--   quantity: shares as they were when it was placed: an entry or exit at timestamp, a leg of a bracket at its entry's fill; a later split changes them
 --   kind: market, limit, stop
---   limit_price (nullable)
---   stop_price (nullable)
+--   limit_price: raw, in those same shares (nullable)
+--   stop_price: raw, in those same shares (nullable)
 --   time_in_force: ioc, day, gtc
 --   status
---   reason: why it was placed, or refused (nullable)
+--   reason: why it was placed, or refused; delisted or renamed: canceled because its symbol ended (nullable)
 --   model_id (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view session_orders as

@@ -5,7 +5,7 @@
 --   trade_id
 --   symbol
 --   side: long or short
---   quantity: as of entry
+--   quantity: shares as of entry
 --   entry_timestamp
 --   entry_price
 --   exit_timestamp (nullable)

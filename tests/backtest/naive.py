@@ -62,6 +62,7 @@ class Order:
     factor: float = 0.0
     waits_for_exit: bool = False
     fills: int = 0
+    shown: float | None = None  # the level as it was placed
 
 
 @dataclass
@@ -93,8 +94,13 @@ class Naive:
         self.last_date = dict.fromkeys(self.symbols, date.min)
         self.orders, self.fills, self.done, self.curve = [], [], [], []
         self.pending = {}  # symbol -> signed money of a working entry at its decision price
+        self.factor, self.gone, self.silent = {}, {}, {}
+        self.lives, self.actions = [], []
+        self.applied = []  # (moment, symbol, kind, successor, price or ratio, shares before, shares after)
 
-    def run(self, bars, actions):
+    def run(self, bars, actions, lives=()):
+        """lives: (date, kind, symbol, successor, cash per share or None), in the order in which they happen."""
+        self.lives, self.actions = list(lives), actions
         start = 0
         while start < len(bars):
             stop = start
@@ -107,12 +113,15 @@ class Naive:
     def moment(self, bars, actions):
         if bars[0]["date"] > self.day:
             self.day, self.day_equity, self.stopped = bars[0]["date"], self.equity, False
+            self.live(bars[0]["at"], counted=True)
         for bar in bars:
             self.act(bar, actions)
             self.meet_open(bar)
             self.meet_range(bar)
             self.last[bar["symbol"]] = bar["close"]
             self.last_date[bar["symbol"]] = bar["date"]
+            self.factor[bar["symbol"]] = bar["factor"]
+            self.silent[bar["symbol"]] = 0
             if bar["symbol"] in self.trades:
                 self.trades[bar["symbol"]].bars += 1
         values = self.values()
@@ -130,6 +139,114 @@ class Naive:
     def values(self):
         return {symbol: money(self.last[symbol], trade.held) for symbol, trade in self.trades.items()}
 
+    # --- the lives of securities --------------------------------------------------------------------------------------
+
+    def live(self, at, counted):
+        """The first moment of a session: who ended since the last one, then who has been silent too long."""
+        while self.lives and self.lives[0][0] <= self.day:
+            day, kind, symbol, successor, value = self.lives.pop(0)
+            if kind == "symbol_change":
+                self.gone[symbol], self.gone[successor] = "renamed", None
+                self.rename(symbol, successor, day, at)
+            else:
+                self.gone[symbol] = "delisted" if kind == "delisting" else None
+                self.delist(symbol, value, "delisting", day if kind == "delisting" else day - timedelta(days=1), at)
+        limit = self.r["presume_delisted_after_sessions"]
+        for symbol in self.symbols if counted else ():
+            if symbol in self.trades or (symbol, "entry") in self.working:
+                self.silent[symbol] = self.silent.get(symbol, 0) + 1
+                if limit and self.silent[symbol] > limit:
+                    self.delist(symbol, None, "presumed_delisted", self.day - timedelta(days=1), at)
+        self.equity = self.cash + sum(self.values().values())
+
+    def cancel(self, symbol, reason):
+        for role in ("entry", "exit", "stop", "take"):
+            if (symbol, role) in self.working:
+                order = self.working[symbol, role]
+                self.end(order, canceled=True)
+                order.reason = reason
+
+    def delist(self, symbol, value, reason, day, at):
+        self.cancel(symbol, "delisted")
+        self.act_unseen(symbol, day, at)
+        trade = self.trades.get(symbol)
+        if trade:
+            price = self.last[symbol] * self.r["delisting_recovery"] if value is None else value
+            self.applied.append((at, symbol, reason, None, price, trade.held, 0.0))
+            self.book(trade, money(price, trade.held))
+            trade.fills_out.append((price, abs(trade.held)))
+            trade.wish = reason
+            self.close(trade, at)
+
+    def rename(self, old, new, day, at):
+        self.delist(new, None, "delisting", day - timedelta(days=1), at)
+        exit_order = self.working.get((old, "exit"))
+        legs = {role: self.working[old, role] for role in ("stop", "take") if (old, role) in self.working}
+        self.cancel(old, "renamed")
+        self.act_unseen(old, day - timedelta(days=1), at)
+        trade = self.trades.pop(old, None)
+        if not trade:
+            return
+        self.applied.append((at, old, "symbol_change", new, None, trade.held, trade.held))
+        trade.symbol = new
+        self.trades[new] = trade
+        self.last[new], self.factor[new] = self.last[old], self.factor[old]
+        self.last_date[new], self.silent[new] = day - timedelta(days=1), self.silent[old]
+        entry = trade.entry
+        for role, leg in legs.items():
+            level = leg.level if leg.factor is None else leg.level * (leg.factor / self.factor[old])
+            order = Order(
+                f"{BOOK}-{new}-{stamp(at)}-{role}", entry.id, new, role, -trade.side, abs(trade.held), at, entry.signal, entry.volatility, role, entry.model
+            )
+            order.left, order.level, order.factor = order.quantity, level, None  # the new symbol's first bar tells the factor
+            self.orders.append(order)
+            order.shown = level
+            self.working[new, role] = order
+        if exit_order:
+            order = Order(
+                f"{BOOK}-{new}-{stamp(at)}-exit",
+                entry.id,
+                new,
+                "exit",
+                -trade.side,
+                abs(trade.held),
+                at,
+                entry.signal,
+                entry.volatility,
+                trade.wish,
+                entry.model,
+            )
+            self.working[new, "exit"] = order
+            self.submit(order)
+
+    def act_unseen(self, symbol, day, at):
+        """Splits and dividends up to `day` that no bar of the symbol has shown."""
+        due = [a for a in self.actions if a[0] == symbol and self.last_date[symbol] < a[1] <= day]
+        for _, _, kind, value in sorted(due, key=lambda a: (a[1], a[2])):
+            trade = self.trades.get(symbol)
+            if not trade:
+                return
+            before = trade.held
+            if kind == "dividend":
+                self.book(trade, money(value, trade.held))
+                self.lower_levels(symbol, value)
+                left = 1.0 - self.share(symbol, value)
+                self.last[symbol] *= left
+                self.factor[symbol] /= left
+            else:
+                self.last[symbol] /= value
+                self.factor[symbol] *= value
+                self.split(trade, value, self.last[symbol], at)
+            self.applied.append((at, symbol, kind, None, value, before, trade.held))
+
+    def share(self, symbol, value):
+        return value / self.last[symbol] if value < self.last[symbol] else 0.0
+
+    def lower_levels(self, symbol, value):
+        for role in ("stop", "take"):
+            if (symbol, role) in self.working and self.working[symbol, role].factor is None:
+                self.working[symbol, role].level *= 1.0 - self.share(symbol, value)
+
     # --- corporate actions --------------------------------------------------------------------------------------------
 
     def act(self, bar, actions):
@@ -140,22 +257,31 @@ class Naive:
             if kind == "dividend":
                 if trade:
                     self.book(trade, money(value, trade.held))
+                    self.lower_levels(symbol, value)
+                    self.applied.append((bar["at"], symbol, kind, None, value, trade.held, trade.held))
                 continue
             for role in ROLE_NUMBER:
                 order = self.working.get((symbol, role))
                 if order:
                     order.left = self.shares(order.left * value)
+                    if order.factor is None:
+                        order.level /= value
                     if order.left == 0:
                         self.end(order, canceled=True)
             if trade:
-                exact = abs(trade.held) * value
-                whole = self.shares(exact)
-                self.book(trade, trade.side * money(bar["open"], max(0.0, exact - whole)))
-                trade.held = trade.side * whole
-                if whole == 0:
-                    trade.wish = "cash_in_lieu"
-                    trade.fills_out.append((bar["open"], exact))
-                    self.close(trade, bar["at"])
+                before = trade.held
+                self.split(trade, value, bar["open"], bar["at"])
+                self.applied.append((bar["at"], symbol, kind, None, value, before, trade.held))
+
+    def split(self, trade, ratio, price, at):
+        exact = abs(trade.held) * ratio
+        whole = self.shares(exact)
+        self.book(trade, trade.side * money(price, max(0.0, exact - whole)))
+        trade.held = trade.side * whole
+        if whole == 0:
+            trade.wish = "cash_in_lieu"
+            trade.fills_out.append((price, exact))
+            self.close(trade, at)
 
     def lots(self, quantity):
         return self.of_lots(math.floor(quantity / self.r["lot_size"] + 1e-9))
@@ -232,6 +358,8 @@ class Naive:
             return
         trade = self.trades[symbol]
         stop, take = self.working[symbol, "stop"], self.working[symbol, "take"]
+        for leg in (stop, take):
+            leg.factor = bar["factor"] if leg.factor is None else leg.factor
         s = trade.side  # prices times side: then "worse" is lower for both directions
         down, up = (s * leg.level * (leg.factor / bar["factor"]) for leg in (stop, take))
         worst, best = min(s * bar["low"], s * bar["high"]), max(s * bar["low"], s * bar["high"])
@@ -310,11 +438,12 @@ class Naive:
 
     def close(self, trade, at):
         del self.trades[trade.symbol]
+        self.silent[trade.symbol] = 0
         entry_value = sum(money(price, quantity) for price, quantity in trade.fills_in)
         out = sum(quantity for _, quantity in trade.fills_out)
         self.done.append(
             {
-                "id": f"{BOOK}-{trade.symbol}-{stamp(trade.entry.decided)}", "symbol": trade.symbol, "side": trade.side, "quantity": sum(q for _, q in trade.fills_in),
+                "id": f"{BOOK}-{trade.entry.symbol}-{stamp(trade.entry.decided)}", "symbol": trade.symbol, "side": trade.side, "quantity": sum(q for _, q in trade.fills_in),
                 "entry_bar": trade.entry_bar, "entry_price": trade.fills_in[0][0], "exit_bar": at, "exit_price": sum(p * q for p, q in trade.fills_out) / out,
                 "reason": trade.wish, "fees": trade.fees, "slippage": trade.slippage, "pnl": trade.flow, "return": trade.flow / entry_value, "model": trade.entry.model,
             }
@@ -379,7 +508,7 @@ class Naive:
         trade = self.trades.get(symbol)
         if (symbol, "entry") in self.working or (trade and not (symbol in leaving and trade.wish == "signal")):
             return None
-        quantity, reason = self.size(bar, symbol, side)
+        quantity, reason = (0.0, self.gone[symbol]) if self.gone.get(symbol) else self.size(bar, symbol, side)
         order = Order(
             f"{BOOK}-{symbol}-{stamp(bar['end'])}-entry", None, symbol, "entry", side, quantity, bar["end"], bar["at"], bar["volatility"], reason, bar["model"]
         )
@@ -388,6 +517,7 @@ class Naive:
             order.status = "refused"
         else:
             self.working[symbol, "entry"] = order
+            self.silent[symbol] = 0
             self.pending[symbol] = side * money(bar["close"], quantity)
         return order
 

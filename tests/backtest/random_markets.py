@@ -1,7 +1,8 @@
 """Small nasty markets with everything that can go wrong, made from one seed; and the two ways to run them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.execution.settings import CostSettings, LuckSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.lives import LIFE_EVENTS, no_events
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
@@ -30,13 +32,45 @@ class Market:
     bars: pl.DataFrame
     signals: pl.DataFrame
     actions: pl.DataFrame
+    lives: pl.DataFrame = field(default_factory=no_events)
 
     def before(self, moment: datetime) -> "Market":
-        return Market(self.bars.filter(pl.col("timestamp") < moment), self.signals.filter(pl.col("timestamp") < moment), self.actions)
+        return Market(self.bars.filter(pl.col("timestamp") < moment), self.signals.filter(pl.col("timestamp") < moment), self.actions, self.lives)
 
     def only(self, first: datetime, end: datetime) -> "Market":
         inside = pl.col("timestamp").is_between(first, end, closed="left")
-        return Market(self.bars.filter(inside), self.signals.filter(inside), self.actions)
+        return Market(self.bars.filter(inside), self.signals.filter(inside), self.actions, self.lives)
+
+
+def with_lives(market: Market, seed: int, events: int = 4) -> Market:
+    """The market with delistings, changes of symbol and symbols used again on random days; bars mostly follow a change, sometimes they do not."""
+    own = np.random.default_rng([seed, 77])
+    days = market.bars["timestamp"].dt.date().unique().sort().to_list()
+    bars, signals, rows = market.bars, market.signals, {}
+    for _ in range(events):
+        day = days[int(own.integers(1, len(days)))] if own.random() < 0.8 else days[-1] + timedelta(days=1)
+        symbol = str(own.choice([*SYMBOLS, "EEE"]))
+        kind = str(own.choice(["delisting", "symbol_change", "symbol_change", "listing"]))
+        successor = str(own.choice([name for name in (*SYMBOLS, "EEE", "ZZZ") if name != symbol])) if kind == "symbol_change" else None
+        if (day, symbol) in rows or (successor and any(at == day and (to == symbol or name == successor) for (at, name), (_, to, _) in rows.items())):
+            continue
+        recovery = float(own.choice([0.0, 0.5, 7.25])) if kind == "delisting" and own.random() < 0.4 else None
+        rows[day, symbol] = (kind, successor, recovery)
+        gone, follows = (pl.col("symbol") == symbol) & (pl.col("timestamp").dt.date() >= day), own.random() < 0.7
+        if kind == "delisting" and follows:
+            bars, signals = bars.filter(~gone), signals.filter(~gone)
+        if kind == "symbol_change" and follows:  # the factor of the new symbol begins at 1
+            begun = bars.filter(gone).sort("timestamp").head(1)["adjustment_factor"]
+            scale = begun[0] if len(begun) else 1.0
+            factor = pl.when(gone).then(pl.col("adjustment_factor") / scale).otherwise("adjustment_factor")
+            taken = (pl.col("symbol") == successor) & (pl.col("timestamp").dt.date() >= day)
+            bars, signals = bars.filter(~taken), signals.filter(~taken)
+            bars = bars.with_columns(adjustment_factor=factor, symbol=pl.when(gone).then(pl.lit(successor)).otherwise("symbol"))
+            signals = signals.with_columns(symbol=pl.when(gone).then(pl.lit(successor)).otherwise("symbol"))
+    listed = [(day, kind, symbol, successor, recovery) for (day, symbol), (kind, successor, recovery) in rows.items()]
+    order = {"delisting": 0, "symbol_change": 1, "listing": 2}
+    listed.sort(key=lambda row: (row[0], order[row[1]], row[2]))
+    return Market(bars.sort("symbol", "timestamp"), signals.sort("symbol", "timestamp"), market.actions, pl.DataFrame(listed, schema=LIFE_EVENTS, orient="row"))
 
 
 def rules(
@@ -47,11 +81,12 @@ def rules(
     exits: str = "barriers",
     horizon: int = 4,
     cash: float = 100_000.0,
+    **lives: Any,
 ) -> TradingRules:
     """Rules with the given numbers; the rest by default."""
     strategy = StrategySettings(use="tests:none", exits=exits, horizon_bars=horizon)
     parts = (RiskSettings(**(risk or {})), CostSettings(**(costs or {})), LuckSettings(**(luck or {})), LabelSettings(**(labels or {})))
-    return TradingRules.of(*parts, strategy, BacktestSettings(initial_cash=cash))
+    return TradingRules.of(*parts, strategy, BacktestSettings(initial_cash=cash, **lives))
 
 
 def random_market(seed: int, days: int = 7, symbols: tuple[str, ...] = SYMBOLS, missing: float = 0.1, volume: float = 3000.0, scale: float = 0.02) -> Market:
@@ -123,7 +158,9 @@ def random_market(seed: int, days: int = 7, symbols: tuple[str, ...] = SYMBOLS, 
 
 
 def run(market: Market, chosen: TradingRules, state=None, backtest_id: str = "b") -> BacktestResult:
-    return run_backtest(market.bars, market.signals, market.actions, chosen, CALENDAR, TIMEFRAME, state, backtest_id=backtest_id, strategy="s")
+    return run_backtest(
+        market.bars, market.signals, market.actions, chosen, CALENDAR, TIMEFRAME, state, backtest_id=backtest_id, strategy="s", lives=market.lives
+    )
 
 
 def run_naive(market: Market, chosen: TradingRules) -> Naive:
@@ -140,8 +177,18 @@ def run_naive(market: Market, chosen: TradingRules) -> Naive:
         listed.append(row)
     flat = chosen.risk.model_dump() | chosen.costs.model_dump() | chosen.luck.model_dump()
     flat["lot_size"] = flat["lot_size"] or 1.0
-    flat |= {name: getattr(chosen, name) for name in ("barriers", "horizon", "profit_take", "stop_loss", "minimum_barrier_bps")}
-    return Naive(flat, market.bars["symbol"].unique().to_list(), chosen.initial_cash).run(listed, market.actions.rows())
+    own = ("barriers", "horizon", "profit_take", "stop_loss", "minimum_barrier_bps", "delisting_recovery", "presume_delisted_after_sessions")
+    flat |= {name: getattr(chosen, name) for name in own}
+    last = listed[-1]["date"]
+    moved = {(day, symbol): successor for day, kind, symbol, successor, _ in market.lives.rows() if kind == "symbol_change"}
+    actions = {
+        (moved.get((day, symbol), symbol), day, kind): value
+        for symbol, day, kind, value in sorted(market.actions.rows(), key=lambda a: (a[1], a[0]) not in moved)
+    }
+    actions |= {(symbol, day, kind): value for symbol, day, kind, value in market.actions.rows() if (day, symbol) not in moved}
+    symbols = {*market.bars["symbol"], *market.lives["symbol"], *market.lives["successor"].drop_nulls()}
+    naive = Naive(flat, symbols, chosen.initial_cash)
+    return naive.run(listed, [(*key, value) for key, value in actions.items()], [row for row in market.lives.rows() if row[0] <= last])
 
 
 def micros(moment: datetime) -> int:

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from backtest.random_markets import micros, random_market, rules, run, run_naive
+from backtest.random_markets import micros, random_market, rules, run, run_naive, with_lives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +38,8 @@ RULES = st.builds(
         {"profit_take": st.sampled_from([0.5, 2.0]), "stop_loss": st.sampled_from([0.4, 1.0]), "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0])}
     ),
     exits=st.sampled_from(["barriers", "signal"]),
+    delisting_recovery=st.sampled_from([1.0, 0.3, 0.0]),
+    presume_delisted_after_sessions=st.sampled_from([None, 1, 2]),
     horizon=st.sampled_from([1, 3, 8]),
 )
 
@@ -47,7 +49,8 @@ def assert_twins(market, chosen):
     orders = {
         order.id: (
             order.parent, order.symbol, "buy" if order.side > 0 else "sell", order.quantity, order.status, order.reason, order.model,
-            order.level if order.role == "take" else None, order.level if order.role == "stop" else None, order.signal, order.decided,
+            *((level if order.role == role else None) for role in ("take", "stop") for level in [order.level if order.shown is None else order.shown]),
+            order.signal, order.decided,
         )
         for order in naive.orders
     }  # fmt: skip
@@ -80,6 +83,9 @@ def assert_twins(market, chosen):
     curve = [(at, *(value / 10000 for value in values), drawdown) for at, *values, drawdown in naive.curve]
     assert [(micros(row["timestamp"]), *(row[name] for name in columns), row["drawdown"]) for row in result.equity.iter_rows(named=True)] == curve
     assert_same_trades(result.trades, naive)
+    shown = ("symbol", "kind", "successor", "value", "quantity_before", "quantity_after")
+    applied = [(micros(row["timestamp"]), *(row[name] for name in shown)) for row in result.position_actions.iter_rows(named=True)]
+    assert sorted(applied, key=str) == sorted(naive.applied, key=str)
     return result
 
 
@@ -119,6 +125,28 @@ def test_the_compiled_simulator_equals_the_plain_one(seed, chosen):
 @given(seed=st.integers(0, 10**6), chosen=RULES)
 def test_they_agree_on_thin_markets_full_of_holes(seed, chosen):
     assert_twins(random_market(seed, missing=0.6, volume=60.0, scale=0.05), chosen)
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), chosen=RULES, missing=st.sampled_from([0.1, 0.6]))
+def test_they_agree_when_securities_end_and_change_symbols(seed, chosen, missing):
+    assert_twins(with_lives(random_market(seed, missing=missing), seed), chosen)
+
+
+def test_the_random_lives_meet_every_outcome():
+    reasons, exits, kinds = set(), set(), set()
+    for seed in range(16):
+        chosen = rules(
+            {"minimum_order_value": 100.0}, {"max_participation": 0.2}, exits="signal" if seed % 3 else "barriers", horizon=8, presume_delisted_after_sessions=1
+        )
+        market = with_lives(random_market(seed, volume=20_000.0, missing=(0.1, 0.6, 0.93)[seed % 3]), seed, events=6)
+        result = assert_twins(market, chosen)
+        reasons |= set(result.orders.select(pl.col("status") + " " + pl.col("reason"))["status"])
+        exits |= set(result.trades["exit_reason"].drop_nulls())
+        kinds |= set(result.position_actions["kind"])
+    assert {"canceled delisted", "canceled renamed", "refused delisted", "refused renamed"} <= reasons
+    assert {"delisting", "presumed_delisted"} <= exits
+    assert kinds == {"split", "dividend", "delisting", "symbol_change", "presumed_delisted"}
 
 
 def test_the_random_markets_meet_every_outcome():

@@ -31,7 +31,7 @@ def snapshots(*rows: tuple[date, str, str]) -> pl.DataFrame:
 
 
 def events(*rows: tuple[str, date, str, str | None]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=EVENTS, orient="row")
+    return pl.DataFrame([(*row, None) for row in rows], schema=EVENTS, orient="row")
 
 
 def names(listings: pl.DataFrame, day: date, facts: pl.DataFrame | None = None) -> list[tuple[str, str]]:

@@ -86,7 +86,8 @@ def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
     luck = LuckSettings(**{k: v for k, v in changes.items() if k in LuckSettings.model_fields})
     labels = LabelSettings(horizons_bars=(6,), profit_take=1.2, stop_loss=0.8)
     strategy = StrategySettings(use="tests:Contrarian", exits=exits)  # type: ignore[arg-type]
-    return TradingRules.of(risk, costs, luck, labels, strategy, BacktestSettings(initial_cash=50_000.0))
+    backtest = BacktestSettings(initial_cash=50_000.0, **{k: v for k, v in changes.items() if k in BacktestSettings.model_fields})
+    return TradingRules.of(risk, costs, luck, labels, strategy, backtest)
 
 
 def plan_of(

@@ -109,8 +109,14 @@ class BarDriven(Protocol):
     def split(self, ratio: float, bar: Record) -> None:
         """Before the bar's open: shares and working orders of its symbol become `ratio` times as many."""
 
-    def dividend(self, symbol: int, value: float) -> None:
-        """Cash of `value` a share held."""
+    def dividend(self, symbol: int, value: float, share: float = 0.0) -> None:
+        """Cash of `value` a share held, which is `share` of the last price."""
+
+    def pay_out(self, symbol: int, price: float) -> None:
+        """The security trades no longer: its shares become cash at `price`."""
+
+    def rename(self, old: int, new: int) -> None:
+        """The shares of `old` are held under `new` from now on; no order works for either."""
 
     @property
     def exchange(self) -> ExchangeState:

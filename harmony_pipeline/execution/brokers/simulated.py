@@ -22,7 +22,7 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, OrderTerms, ReplaceOrder, SubmitOrder, micros, moment
-from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, match_open, match_range, split_orders, submit
+from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, dividend_orders, match_open, match_range, split_orders, submit
 from harmony_pipeline.execution.lifecycle import Order, apply
 from harmony_pipeline.execution.records import (
     CANCEL,
@@ -179,9 +179,20 @@ class SimulatedBroker:
         self._cash += int(math.copysign(1, held)) * notional(bar["open"] * rules["multiplier"], max(0.0, exact - whole)) if held else 0
         self._shares[symbol] = math.copysign(whole, held) if held else 0.0
 
-    def dividend(self, symbol: int, value: float) -> None:
-        """Cash for each share held; a short position pays."""
+    def dividend(self, symbol: int, value: float, share: float = 0.0) -> None:
+        """Cash for each share held; a short position pays. Legs carried over a change of symbol move by `share` of the last price."""
+        dividend_orders(self._exchange.orders, symbol, share)
         self._cash += notional(value * self._rules[symbol]["multiplier"], float(self._shares[symbol]))
+
+    def pay_out(self, symbol: int, price: float) -> None:
+        """Cash for the shares of a security that trades no longer; a short position pays."""
+        self._cash += notional(price * self._rules[symbol]["multiplier"], float(self._shares[symbol]))
+        self._shares[symbol] = 0.0
+
+    def rename(self, old: int, new: int) -> None:
+        """The shares under their new symbol."""
+        self._shares[new] += self._shares[old]
+        self._shares[old] = 0.0
 
     @property
     def exchange(self) -> ExchangeState:
@@ -254,6 +265,7 @@ class SimulatedBroker:
         intent = self._intent[0]
         level = terms.stop_price if terms.kind == "stop" else terms.limit_price
         intent["symbol"] = self._index[terms.symbol]
+        intent["entry_symbol"] = self._index[terms.entry_symbol or terms.symbol]
         intent["role"] = ROLE_NAMES.index(terms.role)
         intent["side"] = 1 if terms.side == "buy" else -1
         intent["status"] = status

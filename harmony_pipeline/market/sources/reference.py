@@ -52,7 +52,10 @@ def _refuse_contradictions(name: str, actions: pl.DataFrame) -> None:
 
 
 def read_listing_events(path: Path) -> pl.DataFrame:
-    """Symbol changes (`value` is the new symbol) and delistings of a file of corporate actions, in the columns of `listings.EVENTS`."""
+    """Symbol changes and delistings of a file of corporate actions, in the columns of `listings.EVENTS`.
+
+    `value` is the new symbol of a change; of a delisting the cash paid per share, empty where it is not known.
+    """
     cells = _action_cells(path)
     cells = cells.filter(pl.col("kind").is_in((CHANGE, DELISTING)))
     changed = pl.col("kind") == CHANGE
@@ -60,7 +63,10 @@ def read_listing_events(path: Path) -> pl.DataFrame:
     _refuse(
         path.name, cells, cells.select((changed & (pl.col("value") == pl.col("symbol"))).fill_null(value=False))["kind"], "value", "another symbol than before"
     )
-    return cells.select("symbol", date=_days(cells["date"]), kind="kind", successor=pl.when(changed).then("value")).unique(maintain_order=True)
+    paid = read_numbers(cells.select(pl.when(~changed).then("value"))["value"])
+    stated = cells.select(~changed & pl.col("value").is_not_null())["kind"]
+    _refuse(path.name, cells, stated & ~(paid >= 0.0).fill_null(value=False), "value", "the cash paid per share, 0 or more, or nothing")
+    return cells.select("symbol", date=_days(cells["date"]), kind="kind", successor=pl.when(changed).then("value"), recovery=paid).unique(maintain_order=True)
 
 
 def read_listings(path: Path) -> pl.DataFrame:
