@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from harmony_pipeline.reports.figures import as_markdown
-from harmony_pipeline.stages.glance import rows_by_partition, rows_by_year
+from harmony_pipeline.stages.glance import rows_by_partition, rows_by_year, rows_of
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -38,8 +38,9 @@ def _event(context: dg.AssetExecutionContext, work: Workspace, result: StageResu
     if not keys:
         pictures = {} if result.pictures else rows_by_year(work, asset)
         return dg.MaterializeResult(asset_key=asset, metadata=metadata(result) | _images(pictures))
+    rows = rows_of(work, asset)
     for key in dict.fromkeys((*result.parts, *keys)):
-        shown = _of_partition(context, work, result, asset, key)
+        shown = _of_partition(context, rows, result, asset, key)
         if key == keys[-1]:
             shown = _of_run(result) | shown
         if key in keys:
@@ -57,11 +58,11 @@ def _log(context: dg.AssetExecutionContext, result: StageResult, asset: str, key
         context.log.info(f"{asset}: {note}")
 
 
-def _of_partition(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, asset: str, key: str) -> dict[str, Any]:
+def _of_partition(context: dg.AssetExecutionContext, rows: dict[str, float], result: StageResult, asset: str, key: str) -> dict[str, Any]:
     """What one partition has to show; what is unchanged keeps the pictures that it had."""
     part = result.part(key)
     before = _shown_before(context, asset, key) if part.unchanged_since is not None else {}
-    drawn = {} if part.pictures or before else rows_by_partition(work, asset, key)
+    drawn = {} if part.pictures or before else rows_by_partition(rows, asset, key)
     return before | metadata(part) | _images(drawn)
 
 

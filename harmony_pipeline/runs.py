@@ -12,13 +12,13 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
-from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
 from harmony_pipeline import layout  # noqa: F401 - makes `assets` importable
 
 # isort: split
 
 from assets.partitions import RANGE_END, RANGE_START
+from assets.run_origin import runs_belong_to
 from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.definitions import build_definitions
@@ -48,7 +48,6 @@ JOBS = {
     "daily_scan": SCAN,
     "paper_session": LIVE,
 }
-_REPOSITORY = "__repository__@harmony"  # as workspace.yaml names the code location: only so do runs show in its timeline
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,16 @@ class Runner:
         run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})}  # the terminal stays quiet, the run's log is whole
         run_id = str(uuid.uuid4())
         try:
-            self._job(assets).execute_in_process(
-                instance=self.instance,
-                asset_selection=[dg.AssetKey(name) for name in assets],
-                tags={**tags, REPOSITORY_LABEL_TAG: _REPOSITORY},
-                run_config=run_config,
-                raise_on_error=True,
-                run_id=run_id,
-            )
+            job = self._job(assets)
+            with runs_belong_to(self.instance, job.name):
+                job.execute_in_process(
+                    instance=self.instance,
+                    asset_selection=[dg.AssetKey(name) for name in assets],
+                    tags=tags,
+                    run_config=run_config,
+                    raise_on_error=True,
+                    run_id=run_id,
+                )
         except DagsterAssetCheckFailedError:
             raise HarmonyError("; ".join(self._failed_checks(run_id))) from None
         except (dg.DagsterError, dg.Failure) as error:

@@ -8,13 +8,19 @@ from harmony_pipeline.stages.workspace import Workspace
 _DATED = {"corporate_actions": "date", "universe": "listed", "listings": "valid_from"}
 
 
-def rows_by_partition(work: Workspace, table: str, key: str) -> dict[str, bytes]:
-    """How many rows each partition of `table` holds, `key` marked; nothing for what is no table of the lake."""
+def rows_of(work: Workspace, table: str) -> dict[str, float]:
+    """Rows by partition of `table`; empty for what is no table of the lake."""
     if table not in work.lake.tables:
         return {}
-    keys = work.lake.partitions(table)
-    rows = [float((work.lake.manifest(table, one) or {}).get("rows", 0)) for one in keys]
-    return {f"rows of {table} by partition": sketches.bars(rows, marked=keys.index(key) if key in keys else None)}
+    return {key: float((work.lake.manifest(table, key) or {}).get("rows", 0)) for key in work.lake.partitions(table)}
+
+
+def rows_by_partition(rows: dict[str, float], table: str, key: str) -> dict[str, bytes]:
+    """`rows` side by side, those of `key` marked; no picture where there are none."""
+    if not rows:
+        return {}
+    place = list(rows).index(key) if key in rows else None
+    return {f"rows of {table} by partition": sketches.bars(list(rows.values()), marked=place)}
 
 
 def rows_by_year(work: Workspace, table: str) -> dict[str, bytes]:

@@ -13,42 +13,42 @@ from harmony_pipeline.models.walk_forward import embargo_of, predict_period, tra
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
 from harmony_pipeline.stages.code_identity import source_of
-from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 
 
 def train(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Train the models of these retraining periods and keep them in the registry."""
-    made_from = {period.key: _train_inputs(work, period) for period in periods}
+    made_from = _train_inputs(work, periods)
     since = {period.key: _trained_since(work, period, made_from[period.key]) for period in periods}
     due = [period for period in periods if since[period.key] is None]
     horizons = work.settings.labels.horizons_bars
     samples = {horizon: samples_until(work, due[-1].end, horizon) for horizon in horizons} if due else {}
-    parts: dict[str, StageResult] = {}
+    notes: dict[str, list[str]] = {period.key: [] for period in periods}
     importance: dict[str, float] = {}
     for number, period in enumerate(periods, start=1):
-        notes: list[str] = []
         if since[period.key] is None:
-            importance = _train_period(work, period, samples, made_from[period.key], notes) or importance
-        parts[period.key] = _shown_model(work, period, notes, since[period.key])
+            importance = _train_period(work, period, samples, made_from[period.key], notes[period.key]) or importance
         work.progress("models", number, len(periods))
-    folds = work.lake.read("folds", [period.key for period in periods])
+    keys = [period.key for period in periods]
+    models, folds = work.lake.read("models", keys), work.lake.read("folds", keys)
+    parts = {key: _shown_model(work, key, models, folds, notes[key], since[key]) for key in keys}
+    trained = any(part.rows["models"] for part in parts.values())
     pictures = {"walk-forward": fold_timeline(folds.filter(pl.col("horizon") == work.settings.trade_horizon))} if due else {}
     if importance:
         pictures["feature importance"] = feature_importance(list(importance), list(importance.values()))
-    trained = any(part.rows["models"] for part in parts.values())
     newest = parts[periods[-1].key].facts
     return StageResult.of(parts, facts=newest, preview=folds.tail(10), pictures=pictures, nothing="" if trained else f"no model: {why_no_model(work)}")
 
 
-def _train_inputs(work: Workspace, period: Period) -> dict[str, str]:
-    """Everything before the period's end: events inside it are counted in its fold."""
-    keys = work.overlapping(work.trading_periods()[0].start, period.end)
+def _train_inputs(work: Workspace, periods: Sequence[Period]) -> dict[str, dict[str, str]]:
+    """By period, everything before its end: events inside it are counted in its fold."""
+    ends = [period.end for period in periods]
+    tables = {name: work.hashes_until(name, ends) for name in ("labels", "features", "regimes")}
     settings = work.settings
-    code = source_of(settings.model.forecaster)
-    tables = {"labels": keys, "features": keys, "regimes": keys}
-    return work.made_from(tables, settings.model, settings.labels.horizons_bars, model_columns(work), code)
+    parts = (settings.model, settings.labels.horizons_bars, model_columns(work), source_of(settings.model.forecaster))
+    return {period.key: work.made_from({name: hashes[at] for name, hashes in tables.items()}, *parts) for at, period in enumerate(periods)}
 
 
 def _trained_since(work: Workspace, period: Period, made_from: dict[str, str]) -> datetime | None:
@@ -78,30 +78,30 @@ def _train_period(work: Workspace, period: Period, samples: dict[int, Samples], 
     return importance
 
 
-def _shown_model(work: Workspace, period: Period, notes: list[str], since: datetime | None) -> StageResult:
-    models, folds = work.lake.read("models", [period.key]), work.lake.read("folds", [period.key])
-    traded = folds.filter(pl.col("horizon") == work.settings.trade_horizon)
-    known = work.lake.read("folds").filter(pl.col("horizon") == work.settings.trade_horizon).sort("test_start")
-    rows = known["train_rows"].to_list()
-    place = known["period"].to_list().index(period.key) if period.key in known["period"].to_list() else None
-    facts = {"labels to train on": int(traded["train_rows"].sum()), "labels purged": int(traded["purged_rows"].sum())}
+def _shown_model(work: Workspace, key: str, models: pl.DataFrame, folds: pl.DataFrame, notes: list[str], since: datetime | None) -> StageResult:
+    """One period of `models` and `folds`, which hold all periods of the run."""
+    own, own_folds = models.filter(pl.col("period") == key), folds.filter(pl.col("period") == key)
+    traded = folds.filter(pl.col("horizon") == work.settings.trade_horizon).sort("test_start")
+    fold = traded.filter(pl.col("period") == key)
+    counts: dict[str, Fact] = {"labels to train on": int(fold["train_rows"].sum()), "labels purged": int(fold["purged_rows"].sum())}
+    names: dict[str, Fact] = {f"model of horizon {horizon}": name for horizon, name in own.sort("horizon").select("horizon", "model_id").iter_rows()}
     return StageResult(
-        rows={"models": models.height, "folds": folds.height},
-        facts={**facts, **{f"model of horizon {horizon}": name for horizon, name in models.select("horizon", "model_id").iter_rows()}},
-        preview=folds,
-        pictures={"labels to train on, by period": sketches.bars(rows, marked=place)},
+        rows={"models": own.height, "folds": own_folds.height},
+        facts=counts | names,
+        preview=own_folds,
+        pictures={"labels to train on, by period": sketches.bars(traded["train_rows"].to_list(), marked=traded["period"].to_list().index(key))},
         notes=notes,
-        nothing="" if models.height else _too_little(work, period, traded),
+        nothing="" if own.height else _too_little(work, key, fold),
         unchanged_since=since,
     )
 
 
-def _too_little(work: Workspace, period: Period, fold: pl.DataFrame) -> str:
+def _too_little(work: Workspace, key: str, fold: pl.DataFrame) -> str:
     found = int(fold["train_rows"].sum())
     needed = work.settings.model.minimum_train_rows
     if found < needed:
-        return f"too little history before {period.key}: a model needs {needed} settled labels, there are {found}"
-    return f"the {found} settled labels before {period.key} cannot be fitted: too few before the calibration part, or one outcome only"
+        return f"too little history before {key}: a model needs {needed} settled labels, there are {found}"
+    return f"the {found} settled labels before {key} cannot be fitted: too few before the calibration part, or one outcome only"
 
 
 def why_no_model(work: Workspace) -> str:
@@ -134,7 +134,7 @@ def _first_possible(work: Workspace, settled: pl.Series, needed: int) -> str:
 
 def predict(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Probabilities of every event inside each period, by the model trained before it."""
-    made_from = {period.key: _predict_inputs(work, period) for period in periods}
+    made_from = _predict_inputs(work, periods)
     since = {period.key: unchanged_since(work, ("predictions",), period.key, made_from[period.key]) for period in periods}
     due = [period for period in periods if since[period.key] is None]
     horizons = work.settings.labels.horizons_bars
@@ -155,12 +155,15 @@ def predict(work: Workspace, periods: Sequence[Period]) -> StageResult:
     return StageResult.of(parts, nothing=f"no model: {why_none}" if why_none else "")
 
 
-def _predict_inputs(work: Workspace, period: Period) -> dict[str, str]:
-    keys = work.overlapping(period.start, period.end)
-    known = work.overlapping(work.trading_periods()[0].start, period.end)
-    tables = {"models": [period.key], "features": keys, "labels": keys, "regimes": known}
+def _predict_inputs(work: Workspace, periods: Sequence[Period]) -> dict[str, dict[str, str]]:
+    regimes = work.hashes_until("regimes", [period.end for period in periods])
     settings = work.settings
-    return work.made_from(tables, settings.labels.horizons_bars, model_columns(work), source_of(settings.model.forecaster))
+    parts = (settings.labels.horizons_bars, model_columns(work), source_of(settings.model.forecaster))
+    inputs = {}
+    for period, known in zip(periods, regimes, strict=True):
+        keys = work.overlapping(period.start, period.end)
+        inputs[period.key] = work.made_from({"models": [period.key], "features": keys, "labels": keys, "regimes": known}, *parts)
+    return inputs
 
 
 def _shown_predictions(work: Workspace, table: pl.DataFrame, why: str, since: datetime | None) -> StageResult:

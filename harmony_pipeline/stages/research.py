@@ -84,7 +84,8 @@ def regimes(work: Workspace, periods: Sequence[Period]) -> StageResult:
     """Trend and volatility of each session, from summaries up to it."""
     begin = work.trading_periods()[0].start
     settings = (work.settings.regimes, work.settings.market.benchmark)
-    made_from = {period.key: work.made_from({"daily_summary": work.overlapping(begin, period.end)}, *settings) for period in periods}
+    known = work.hashes_until("daily_summary", [period.end for period in periods])
+    made_from = {period.key: work.made_from({"daily_summary": hashes}, *settings) for period, hashes in zip(periods, known, strict=True)}
     since = {key: unchanged_since(work, ("regimes",), key, made_from[key]) for key in made_from}
     table = pl.DataFrame()
     if not all(since.values()):

@@ -1,7 +1,7 @@
 """The scanner of a trading day, from daily summaries only."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -22,7 +22,7 @@ def scan(work: Workspace, days: Sequence[date]) -> StageResult:
     """Candidates and selections of these days, each as known before its own open."""
     if not days:
         return StageResult(rows=dict.fromkeys(SCAN_TABLES, 0), nothing=NO_BARS)
-    made_from = {day: _inputs(work, day) for day in days}
+    made_from = _inputs(work, days)
     since = {day: unchanged_since(work, SCAN_TABLES, day.isoformat(), made_from[day]) for day in days}
     due = [day for day in days if since[day] is None]
     found = _scanned(work, due) if due else None
@@ -43,10 +43,12 @@ def _scanned(work: Workspace, days: Sequence[date]) -> ScanResult:
     return scan_days(summary, universe, actions, list(days), work.settings.scanner, work.calendar)
 
 
-def _inputs(work: Workspace, day: date) -> dict[str, str]:
-    periods = [period.key for period in work.trading_periods() if period.first_date <= day]
-    tables = {"daily_summary": periods, "universe": [ALL], "corporate_actions": [ALL]}
-    return work.made_from(tables, work.settings.scanner, source_of(work.settings.scanner.use))
+def _inputs(work: Workspace, days: Sequence[date]) -> dict[date, dict[str, str]]:
+    """By day, every summary up to its period, and what the scanner is."""
+    known = work.hashes_until("daily_summary", [work.trading_day_start(day + timedelta(days=1)) for day in days])
+    reference = {name: work.lake.content_hashes(name, [ALL]) for name in ("universe", "corporate_actions")}
+    parts = (work.settings.scanner, source_of(work.settings.scanner.use))
+    return {day: work.made_from({"daily_summary": hashes, **reference}, *parts) for day, hashes in zip(days, known, strict=True)}
 
 
 def _shown(work: Workspace, day: date, since: datetime | None) -> StageResult:

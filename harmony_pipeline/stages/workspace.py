@@ -184,16 +184,24 @@ class Workspace:
         text = json.dumps([part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def made_from(self, tables: Mapping[str, Sequence[str]], *parts: object) -> dict[str, str]:
+    def made_from(self, tables: Mapping[str, Sequence[str] | Mapping[str, str]], *parts: object) -> dict[str, str]:
         """What a partition is made from: content hashes of its inputs, a hash of the settings that shaped it, the libraries that computed it.
 
+        An input is a list of partition keys, or their content hashes where a caller that asks for many partitions has read them once.
         Raises NotReady when an input failed a blocking check and stands refused (stages/verdicts.py).
         """
-        require_sound(self, tables)
-        inputs = {name: self.fingerprint(self.lake.content_hashes(name, list(keys))) for name, keys in tables.items()}
+        require_sound(self, {name: list(keys) for name, keys in tables.items()})
+        hashes = {name: keys if isinstance(keys, Mapping) else self.lake.content_hashes(name, list(keys)) for name, keys in tables.items()}
+        inputs = {name: self.fingerprint(found) for name, found in hashes.items()}
         market = self.settings.market
         settings = self.fingerprint(market.calendar, market.timeframe, market.partitions, *parts)
         return {**inputs, "settings": settings, "libraries": library_versions()}
+
+    def hashes_until(self, table: str, ends: Sequence[datetime]) -> list[dict[str, str]]:
+        """Content hashes of the trading periods that begin before each of `ends`; every partition is looked at once."""
+        known = self.lake.content_hashes(table)
+        starts = {period.key: period.start for period in self.trading_periods()}
+        return [{key: value for key, value in known.items() if key in starts and starts[key] < end} for end in ends]
 
 
 def refuse_the_past(work: Workspace) -> None:

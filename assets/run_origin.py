@@ -1,0 +1,34 @@
+"""Where runs of this process belong in the UI: to a job of the code location that `workspace.yaml` names.
+
+Dagster gives a run that is executed in process no origin, and the timeline leaves out runs without
+one. The origin is read from the same file that the web server reads, so both name the same place.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+
+import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.workspace.load import location_origins_from_yaml_paths
+
+from harmony_pipeline.layout import WORKSPACE_FILE
+
+
+@contextmanager
+def runs_belong_to(instance: dg.DagsterInstance, job: str) -> Iterator[None]:
+    """Runs that are created inside stand under `job` in the UI."""
+    create = partial(instance.create_run_for_job, remote_job_origin=_origin(job))
+    instance.create_run_for_job = create  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del instance.create_run_for_job  # the class's own method again
+
+
+@cache
+def _origin(job: str) -> RemoteJobOrigin:
+    locations = location_origins_from_yaml_paths([str(WORKSPACE_FILE)])
+    location = locations[0]
+    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(job)

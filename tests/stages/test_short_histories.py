@@ -1,0 +1,91 @@
+"""Every check, split and window works for any number of bars, 1 included, and says what there is too little of."""
+
+from datetime import date
+
+import polars as pl
+import pytest
+from stages.short_markets import daily_rows, hourly_rows, short_market
+
+from harmony_pipeline.stages import backtests, ingest, live, market, models, research, verification
+from harmony_pipeline.stages.everything import run_stages
+
+CHECKS = (
+    verification.bars_are_sound,
+    verification.features_fold,
+    verification.features_know_no_future,
+    verification.labels_know_no_future,
+)
+
+
+def ingested(work):
+    periods = work.trading_periods()
+    market.corporate_actions(work)
+    ingest.raw_bars(work, periods)
+    market.bars(work, periods)
+    market.daily_summary(work, periods)
+    return periods
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        (daily_rows(1), {}),
+        (daily_rows(2), {"symbol": "BRK.B"}),
+        (daily_rows(45), {"trading": "month", "retraining": "quarter"}),
+        (hourly_rows(3), {"calendar": "24/7", "timeframe": "1Hour", "symbol": "SHIBUSD", "end": date(2024, 2, 1)}),
+        (hourly_rows(80), {"calendar": "24/7", "timeframe": "1Hour", "trading": "week", "end": date(2024, 1, 20)}),
+    ],
+    ids=["one day", "two days", "45 days", "three hours", "80 hours by week"],
+)
+def test_the_whole_chain_runs_on_a_few_bars_and_nothing_objects(tmp_path, rows, options):
+    work = short_market(tmp_path, rows, **options)
+    run_stages(work, replay_days=1)
+    periods = work.trading_periods()
+    assert work.lake.read("bars").height == len(rows) == work.lake.read("features").height
+    assert all(check(work, periods).is_empty() for check in CHECKS)
+    assert models.why_no_model(work).startswith("too little history (needs 500 settled labels, has ")
+    assert backtests.nothing_to_trade(work, "meta_labelled")
+    assert work.lake.read("backtests").filter(pl.col("start").dt.year() < 2000).is_empty()
+    days = market.sessions_with_bars(work)[-1:]
+    assert "no model of retraining period" in live.paper_session(work, days, require_promoted=False, own_process=False).nothing
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 19, 20, 21, 77])
+def test_the_fold_check_cuts_in_order_however_short_the_last_period_is(tmp_path, last):
+    rows = daily_rows(250, first=date(2023, 1, 3))[-30:] + daily_rows(last)
+    work = short_market(tmp_path, rows, start=date(2023, 1, 2))
+    periods = ingested(work)
+    research.features(work, periods[-1:])
+    research.signals(work, periods)
+    for chosen in (periods, periods[-1:]):
+        assert all(check(work, chosen).is_empty() for check in CHECKS)
+    assert work.lake.read("features").height == 30 + last
+
+
+@pytest.mark.parametrize("count", range(1, 81))
+def test_pieces_hold_every_bar_once_and_end_in_single_stamps(count):
+    stamps = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 1) + pl.duration(hours=count - 1), "1h", time_zone="UTC", eager=True)
+    bars = pl.DataFrame({"timestamp": stamps}).sample(fraction=1.0, shuffle=True, seed=count).sort("timestamp")
+    pieces = verification._pieces(bars)
+    assert pl.concat(pieces).equals(bars)
+    assert all(piece.height for piece in pieces)
+    assert all(piece.height == 1 for piece in pieces[1:][-20:])
+    assert len(pieces) >= min(count, 21)
+
+
+def test_features_of_a_late_period_bring_the_earlier_ones_that_the_fold_passes_over(tmp_path):
+    work = short_market(tmp_path, daily_rows(100), trading="month")
+    periods = ingested(work)
+    result = research.features(work, periods[3:4])
+    assert list(result.parts) == [period.key for period in periods[:4]]
+    again = research.features(work, periods[3:4])
+    assert list(again.parts) == [periods[3].key]
+    assert again.unchanged_since is not None
+
+
+def test_the_features_check_still_fails_when_a_kernel_forgets_its_state(tmp_path, monkeypatch):
+    work = short_market(tmp_path, daily_rows(40))
+    periods = ingested(work)
+    right = verification._features
+    monkeypatch.setattr(verification, "_features", lambda work, bars, _states=None: right(work, bars))
+    assert verification.features_fold(work, periods).height
