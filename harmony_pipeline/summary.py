@@ -12,6 +12,7 @@ from rich.text import Text
 
 from harmony_pipeline import sql
 from harmony_pipeline.command_line import as_typed, command_line
+from harmony_pipeline.reports.prices import price_text
 from harmony_pipeline.stages import backtests, live
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.market_warnings import market_warnings
@@ -260,11 +261,12 @@ def _scan_table(work: Workspace, console: Console, day: str | None = None) -> No
     )
     for name in ("rank", "symbol", "price", "gap", "premarket volume", "relative volume"):
         table.add_column(name, justify="right" if name != "symbol" else "left")
+    instruments = work.instruments
     for row in picks.iter_rows(named=True):
         table.add_row(
             f"{row['rank']}",
             row["symbol"],
-            _number(row["price"]),
+            price_text(instruments.at(row["symbol"]), row["price"]) or "not measured",
             "-" if row["gap"] is None else f"{row['gap']:+.1%}",
             f"{row['premarket_volume'] or 0:,.0f}",
             _number(row["relative_volume"]),

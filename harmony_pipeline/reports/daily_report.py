@@ -7,8 +7,10 @@ from datetime import date
 import polars as pl
 
 from harmony_pipeline import schemas
+from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.reports import figures
 from harmony_pipeline.reports.page import Cell, clock, fixed, folded, fraction, frame_table, page, section, text, tiles, verdict, words
+from harmony_pipeline.reports.prices import with_texts
 
 _MOST_EVENTS = 200
 
@@ -26,6 +28,7 @@ class DailyReport:
     events: pl.DataFrame = field(default_factory=schemas.SESSION_EVENTS.empty)
     divergence: pl.DataFrame | None = None
     notes: Sequence[str] = ()
+    instruments: Instruments = field(default_factory=Instruments)
 
 
 def daily_report(inputs: DailyReport) -> str:
@@ -35,9 +38,9 @@ def daily_report(inputs: DailyReport) -> str:
         section("Forward test against backtest", *_divergence(inputs.divergence)),
         section("Notes", *(f"<p>{text(note)}</p>" for note in inputs.notes)),
         section("Equity of the day", figures.as_img(figures.equity_curve(inputs.equity, f"Equity on {inputs.day}"), "equity of the session")),
-        _orders(inputs.orders),
-        _fills(inputs.fills),
-        _positions(inputs.positions),
+        _orders(inputs.orders, inputs.instruments),
+        _fills(inputs.fills, inputs.instruments),
+        _positions(inputs.positions, inputs.instruments),
         _events(inputs.events),
     ]
     return page(f"Session of {inputs.day}", [f"session {inputs.session_id}; all times UTC"], parts)
@@ -85,31 +88,33 @@ def _divergence(divergence: pl.DataFrame | None) -> list[str]:
     return [verdict(different.is_empty(), line), rows]
 
 
-def _orders(orders: pl.DataFrame) -> str:
+def _orders(orders: pl.DataFrame, instruments: Instruments) -> str:
     headings = {"timestamp": "time", "symbol": "symbol", "side": "side", "quantity": "quantity", "kind": "kind", "status": "status", "reason": "why"}
-    cells: dict[str, Cell] = {"timestamp": clock, "quantity": fixed(0), "reason": words, "status": words}
-    rows = frame_table(orders.sort("timestamp", "symbol", "order_id"), headings, cells, words=("timestamp", "symbol", "side", "kind", "status", "reason"))
+    cells: dict[str, Cell] = {"timestamp": clock, "reason": words, "status": words}
+    shown = with_texts(orders.sort("timestamp", "symbol", "order_id"), instruments, quantities=("quantity",))
+    rows = frame_table(shown, headings, cells, words=("timestamp", "symbol", "side", "kind", "status", "reason"))
     return section("Orders", rows or '<p class="note">No orders.</p>')
 
 
-def _fills(fills: pl.DataFrame) -> str:
+def _fills(fills: pl.DataFrame, instruments: Instruments) -> str:
     headings = {"timestamp": "time", "symbol": "symbol", "side": "side", "quantity": "quantity", "price": "price", "slippage": "slippage", "fee": "fee"}
-    cells: dict[str, Cell] = {"timestamp": clock, "quantity": fixed(0), "price": fixed(4), "slippage": fixed(4), "fee": fixed(2)}
-    rows = frame_table(fills.sort("timestamp", "symbol", "fill_id"), headings, cells, words=("timestamp", "symbol", "side"))
+    shown = with_texts(fills.sort("timestamp", "symbol", "fill_id"), instruments, prices=("price", "slippage"), quantities=("quantity",), money=("fee",))
+    rows = frame_table(shown, headings, {"timestamp": clock}, words=("timestamp", "symbol", "side"))
     return section("Fills", rows or '<p class="note">No fills.</p>')
 
 
-def _positions(positions: pl.DataFrame) -> str:
+def _positions(positions: pl.DataFrame, instruments: Instruments) -> str:
     headings = {
         "symbol": "symbol",
-        "quantity": "shares",
+        "quantity": "quantity",
         "entry_price": "entry",
         "last_price": "last",
         "stop_price": "stop",
         "take_profit_price": "take profit",
     }
-    cells: dict[str, Cell] = {"quantity": fixed(0), **{name: fixed(2) for name in ("entry_price", "last_price", "stop_price", "take_profit_price")}}
-    return section("Positions at the end", frame_table(positions.sort("symbol"), headings, cells, words=("symbol",)) or '<p class="note">None.</p>')
+    prices = ("entry_price", "last_price", "stop_price", "take_profit_price")
+    shown = with_texts(positions.sort("symbol"), instruments, prices=prices, quantities=("quantity",))
+    return section("Positions at the end", frame_table(shown, headings, words=("symbol",)) or '<p class="note">None.</p>')
 
 
 def _events(events: pl.DataFrame) -> str:

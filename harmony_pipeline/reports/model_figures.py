@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.reports.performance_figures import style_x_grid
+from harmony_pipeline.reports.prices import price_text
 from harmony_pipeline.reports.style import ACCENT, FAINT, INK, MUTED, amount, canvas, empty_figure, label, percent, percent_axis, png, shortened
 
 
@@ -66,7 +68,7 @@ def feature_importance(names: Sequence[str], gains: Sequence[float], title: str 
     return png(figure)
 
 
-def scanner_table(candidates: pl.DataFrame, title: str | None = None, most: int = 20) -> bytes:
+def scanner_table(candidates: pl.DataFrame, title: str | None = None, most: int = 20, instruments: Instruments | None = None) -> bytes:
     """Gaps of one scan, the selected symbols in colour, the others with what stopped them. candidates: schemas.SCAN_CANDIDATES of one date."""
     heading = title or (f"Scan of {candidates['date'][0]}" if candidates.height and "date" in candidates.columns else "Scan")
     rows = candidates.drop_nulls("gap") if candidates.width else candidates
@@ -90,7 +92,7 @@ def scanner_table(candidates: pl.DataFrame, title: str | None = None, most: int 
     reach = max(float(np.abs(gaps).max()), 1e-4)
     axes.set_xlim(min(0.0, float(gaps.min())) - 0.04 * reach, max(0.0, float(gaps.max())) + 0.04 * reach)
     for place, row in zip(places, ranked.iter_rows(named=True), strict=True):
-        text = _scan_note(row)
+        text = _scan_note(row, Instruments() if instruments is None else instruments)
         label(axes, max(0.0, row["gap"]), place, text, INK if row["chosen"] else MUTED, fontweight="normal")
     axes.set_xlabel("gap from the previous close")
     percent_axis(axes.xaxis)
@@ -98,14 +100,14 @@ def scanner_table(candidates: pl.DataFrame, title: str | None = None, most: int 
     return png(figure)
 
 
-def _scan_note(row: dict[str, object]) -> str:
+def _scan_note(row: dict[str, object], instruments: Instruments) -> str:
     gap, price, volume, relative = row["gap"], row.get("price"), row.get("premarket_volume"), row.get("relative_volume")
     assert isinstance(gap, float)
     parts = [percent(gap)]
     if isinstance(price, float):
-        parts.append(f"at {price:.2f}")
+        parts.append(f"at {price_text(instruments.at(str(row['symbol'])), price)}")
     if isinstance(volume, float):
-        parts.append(f"{amount(volume)} shares")
+        parts.append(f"volume {amount(volume)}")
     if isinstance(relative, float):
         parts.append(f"{relative:.1f}x volume")
     reasons = row.get("rejected_by")

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.market.instruments import Instrument
+from harmony_pipeline.reports.prices import price_text
 from harmony_pipeline.reports.style import (
     ACCENT,
     FAINT,
@@ -157,7 +159,7 @@ def style_x_grid(axes: Any) -> None:
     axes.grid(visible=True, axis="x", color=GRID, linewidth=0.8)
 
 
-def price_with_trades(bars: pl.DataFrame, trades: pl.DataFrame, symbol: str, title: str | None = None) -> bytes:
+def price_with_trades(bars: pl.DataFrame, trades: pl.DataFrame, symbol: str, title: str | None = None, instrument: Instrument | None = None) -> bytes:
     """Closes of one symbol with its round trips. Bars stand side by side, without the hours when nothing traded.
 
     bars: schemas.BARS, raw prices; extended hours are left out. trades: schemas.TRADES.
@@ -186,7 +188,9 @@ def price_with_trades(bars: pl.DataFrame, trades: pl.DataFrame, symbol: str, tit
     ticks = np.unique(np.linspace(0, rows.height - 1, min(7, rows.height)).astype(np.int64))
     short = (last - first).days < 3
     axes.set_xticks(ticks, [times[int(i)].strftime("%d %b %H:%M" if short else "%d %b %Y") for i in ticks])
-    axes.set_ylabel("price, currency")
+    of = instrument or Instrument(symbol)
+    axes.yaxis.set_major_formatter(lambda price, _place: price_text(of, price) or "")
+    axes.set_ylabel(f"price, {of.currency or 'currency'}")
     return png(figure)
 
 

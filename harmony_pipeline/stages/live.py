@@ -270,6 +270,7 @@ def _report_of(work: Workspace, day: date) -> StageResult:
         equity=session.tables["session_equity"],
         events=session.tables["session_events"],
         divergence=work.lake.read("divergence", key) if work.lake.has("divergence", key[0]) else None,
+        instruments=work.instruments,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{page_of(inputs)}\n{mark}\n", encoding="utf-8")

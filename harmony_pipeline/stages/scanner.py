@@ -33,7 +33,7 @@ def scan(work: Workspace, days: Sequence[date]) -> StageResult:
                 work.lake.write(table, day.isoformat(), rows.filter(pl.col("date") == day), made_from[day])
         parts[day.isoformat()] = _shown(work, day, since[day])
         work.progress("scan", number, len(days))
-    pictures = {f"scan of {due[-1]}": scanner_table(work.lake.read("scan_candidates", [due[-1].isoformat()]))} if due else {}
+    pictures = {f"scan of {due[-1]}": scanner_table(work.lake.read("scan_candidates", [due[-1].isoformat()]), instruments=work.instruments)} if due else {}
     return StageResult.of(parts, pictures=pictures)
 
 
