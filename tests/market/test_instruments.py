@@ -1,6 +1,8 @@
 """The terms of what is traded: inferred by market, told by the source, read from the data, decided by settings."""
 
 from datetime import date
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -141,3 +143,13 @@ def test_a_symbol_of_the_settings_may_have_any_name(tmp_path):
 
 def test_the_first_day_of_all_is_before_every_market():
     assert Instrument("A").valid_from == BEFORE_ALL < date(1980, 1, 1)
+
+
+def test_the_page_shows_every_future_as_it_is_known():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|") and line.count("|") == 10]
+    shown = {root.strip(): (cells_of[at + 1], cells_of[at + 2]) for cells_of in cells[2:] for at in (0, 3, 6) for root in cells_of[at].split(",") if root}
+    assert shown.keys() == FUTURES.keys()
+    for root, (tick, point) in shown.items():
+        assert float(Fraction(tick)) == FUTURES[root].tick, root
+        assert float(point.replace(",", "")) == FUTURES[root].multiplier, root
