@@ -58,6 +58,12 @@ def stamp(hour: int) -> datetime:
 
 PLANTED = {
     "accounting_closes": [("raw_bars", "2024", {"symbol": "A", "timeframe": "1Hour", "timestamp": stamp(15), "source": "files", "ingested_at": stamp(16), "origin": "a.csv", "row": 2}), ("bars", "2024", None)],
+    "files_are_accounted_for": [
+        ("file_accounts", "2024", [
+            {"reading": "r", "origin": origin, "rows": 10, "first": stamp(14), "last": stamp(18), "received": received, "read_from": stamp(12), "read_to": stamp(20)}
+            for origin, received in (("a.csv", 10), ("b.csv", 9))
+        ])
+    ],
     "labels_end_after_they_begin": [("labels", "2024", {"symbol": "A", "timestamp": stamp(15), "horizon": 4, "side": 1, "entry_timestamp": stamp(15)})],
     "predictions_are_out_of_sample": [("predictions", "2024", {"model_id": "m", "period": "2024", "horizon": 4, "symbol": "A", "timestamp": stamp(15), "probability": 0.5})],
     "selections_passed": [("scan_selections", "2024-01-02", {"date": date(2024, 1, 2), "as_of": stamp(14), "rank": 1, "symbol": "A", "score": 1.0})],

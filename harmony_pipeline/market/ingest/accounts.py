@@ -90,8 +90,8 @@ def outside_rows(accounts: pl.DataFrame, reading: str, periods: Sequence[Period]
         .filter(pl.col("outside") != 0)
         .sort("origin")
     )
-    first_date, last = f"{periods[0].first_date}", min(end, periods[-1].end)
-    asked = f"the range that is read for [market] start .. end ({first_date} to {last:%Y-%m-%d})"
+    last = min(end, periods[-1].end)
+    asked = f"the range that is read for market.start .. market.end ({periods[0].first_date} to {last:%Y-%m-%d})"
     sentences = [_sentence(row, asked) for row in files.head(_NAMED).iter_rows(named=True)]
     if files.height > _NAMED:
         rest = files[_NAMED:]
