@@ -107,7 +107,12 @@ def _complete(raw: pl.DataFrame) -> pl.DataFrame:
     if dict(raw.schema) != RAW_BARS.dtypes:
         whole = raw.select(pl.col(name).cast(dtype) if name in raw.columns else pl.lit(None, dtype).alias(name) for name, dtype in RAW_BARS.dtypes.items())
     # What is no number in a price or in the volume is refused as missing; what only goes along is nothing.
-    return _finite(whole, [name for name in ("trade_count", "vwap") if not whole[name].is_finite().all()])
+    return _finite(whole, [name for name in ("trade_count", "vwap") if not _all_finite(whole[name])])
+
+
+def _all_finite(values: pl.Series) -> bool:
+    """Whether no value is NaN or infinite: a finite sum proves it without a mask of every row."""
+    return math.isfinite(values.sum()) or bool(values.is_finite().all())
 
 
 def _finite(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
@@ -270,6 +275,8 @@ def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, 
 
 def _unapplied(rows: pl.DataFrame, packed: corporate.Actions, settings: MarketSettings) -> pl.DataFrame:
     """Corporate actions that were due and could not be applied, as warnings at the bar at which that was known."""
+    if not packed.frame.height:
+        return QUALITY_WARNINGS.empty()
     found = corporate.problems(packed)
     if settings.quality.severity("action_not_applied", "warn") == "off" or not found.height:
         return QUALITY_WARNINGS.empty()
@@ -281,6 +288,8 @@ def _unapplied(rows: pl.DataFrame, packed: corporate.Actions, settings: MarketSe
 def _idle_notes(symbols: pl.Series, states: memory.Vector, before: memory.Vector, warnings: pl.DataFrame) -> list[str]:
     """A sentence about each symbol of which more bars have no volume than are listed; not about those that never had one, which are told together."""
     idle = (states[:, memory.IDLE_BARS] - before).astype(np.int64)
+    if not idle.any():
+        return []
     listed = warnings.filter(pl.col("rule") == "zero_volume").group_by("symbol").len("listed")
     counts = pl.DataFrame({"symbol": symbols, "idle": idle, "volumes": states[:, memory.BARS] > states[:, memory.IDLE_BARS]})
     counts = counts.filter("volumes", pl.col("idle") > 0).join(listed, on="symbol", how="left").with_columns(pl.col("listed").fill_null(0))

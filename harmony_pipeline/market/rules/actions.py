@@ -84,6 +84,8 @@ def fitted(actions: pl.DataFrame, symbols: Sequence[str]) -> tuple[pl.DataFrame,
 
 def notes(actions: Actions) -> list[str]:
     """A sentence for each action that was due and could not be applied."""
+    if not actions.frame.height:
+        return []
     return problems(actions)["note"].to_list()
 
 
