@@ -124,7 +124,7 @@ class Naive:
                 if _same(other, row):
                     answer.verdicts[other["index"]] = "duplicate"
                     waiting.remove(other)
-        if kept is None and scaled is not None and _apart(scaled["close"], memory.values[3], 5):
+        if kept is None and scaled is not None and memory.values and _apart(scaled["close"], memory.values[3], 5):
             again = memory.scale is not None and not _apart(scaled["close"], memory.scale[0], 2)
             memory.scale = (scaled["close"], memory.scale[1] + 1 if again else 1)
         if kept is not None:
