@@ -65,7 +65,7 @@ def backtest_metrics(
 ) -> dict[str, float | None]:
     """Every name of `schemas.METRICS` for one run; `initial` is the equity that it started from."""
     daily = daily_returns(equity, calendar, initial, timeframe)["return"].to_numpy()
-    year = calendar.sessions_per_year
+    year = (calendar if timeframe is None else calendar.for_timeframe(timeframe)).sessions_per_year
     found = {**_return_metrics(equity, daily, initial, year), **_trade_metrics(trades), **_cost_metrics(equity, fills, len(daily), year)}
     return {name: found[name] for name in METRICS}
 

@@ -17,6 +17,7 @@ from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
 from harmony_pipeline.features.layout import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME, FloatArray
 from harmony_pipeline.features.state import State, States, as_states, state_frame
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 
 REGULAR_SESSION = "regular"
 BLOCK_BARS = 8_192  # what is folded at once: every row of a block stays in the processor's cache; by the law the cut changes nothing
@@ -79,7 +80,7 @@ def session_days(timestamps: pl.Series, calendar: Calendar, timeframe: str) -> p
 
     The short way to `calendar.with_session(...)["session_date"]` for bars that are known to lie inside a session.
     """
-    if timeframe == "1Day":
+    if timeframe in LONG_TIMEFRAMES:
         return timestamps.dt.date().to_physical()
     session = calendar.table["post_close"].search_sorted(timestamps, side="right")
     if timestamps.len() and int(session.max()) >= calendar.table.height:  # type: ignore[arg-type]

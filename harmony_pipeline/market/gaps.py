@@ -26,7 +26,7 @@ import polars as pl
 
 from harmony_pipeline.frames import join_latest
 from harmony_pipeline.market.habits import Habits, silence
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, GapSettings
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
 from harmony_pipeline.market.slots import Slots
 from harmony_pipeline.schemas import GAPS, TIME
 
@@ -281,7 +281,7 @@ def _judged(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFram
     busy, active = (today < NEVER).fill_null(value=False), pl.col("usual_silence") < HABITUALLY_ACTIVE
     usual, unusual = (habit >= USUAL).fill_null(value=False), (habit < NEVER).fill_null(value=False)
     pause = pl.col("bars") * TIMEFRAME_MINUTES[slots.timeframe] >= PAUSE_MINUTES
-    intraday = slots.timeframe != "1Day"
+    intraday = slots.timeframe not in LONG_TIMEFRAMES
     percent = pl.format("{}%", (100.0 * pl.col("usual_silence")).round(1))
     habitual = pl.format("silent in {} of such bars of {} past sessions", percent, "past_sessions")
     beside = (

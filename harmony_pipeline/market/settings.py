@@ -282,7 +282,7 @@ class InstrumentSettings(Part):
 class PartitionSettings(Part):
     """How time is cut. A trading period holds bars; a retraining period holds one model."""
 
-    trading_period: PeriodSize = "month"
+    trading_period: PeriodSize = Field("month", description="left out: a month for minutes, a year for hourly, daily and weekly bars")
     retraining_period: PeriodSize = "quarter"
 
 
@@ -319,6 +319,12 @@ class MarketSettings(Part):
     def _symbols_have_names(self) -> Self:
         if any(not symbol.strip() for symbol in self.symbols):
             raise ValueError("symbols holds an empty name: take it out; no symbols at all means every symbol that the source has")
+        return self
+
+    @model_validator(mode="after")
+    def _periods_fit_the_bars(self) -> Self:
+        if "trading_period" not in self.partitions.model_fields_set and TIMEFRAME_MINUTES[self.timeframe] >= TIMEFRAME_MINUTES["1Hour"]:
+            object.__setattr__(self, "partitions", self.partitions.model_copy(update={"trading_period": "year"}))
         return self
 
     @model_validator(mode="after")

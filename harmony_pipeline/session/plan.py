@@ -17,7 +17,7 @@ from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events, relevant
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.ledger_rows import SessionRow
@@ -116,7 +116,7 @@ class SessionPlan:
     @property
     def flatten_from(self) -> datetime | None:
         """Bars that end then or later decide to close everything, in time for the day's last open; None: positions stay overnight."""
-        if not self.flatten_at_close or self.timeframe == "1Day":  # a day's bar has no later open on the same day
+        if not self.flatten_at_close or self.timeframe in LONG_TIMEFRAMES:  # a day's bar has no later open on the same day
             return None
         return self.calendar.session_close(self.date) - self.bar
 

@@ -31,6 +31,7 @@ from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.features.state import State, States, as_states
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events, relevant, symbols_of
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.session.carried import carried_orders
 from harmony_pipeline.session.clock import Clock, ReplayClock
@@ -116,7 +117,7 @@ def plan_day(
     named = pl.col("symbol").is_in(list(symbols)) | pl.col("successor").is_in(list(symbols)).fill_null(value=False)
     states = as_states(feature_states, feature_set)
     first = calendar.schedule(day, calendar.next_session(day))["pre_open"][0] if calendar.is_session(day) else calendar.session_open(day)
-    late = [symbol for symbol in symbols if symbol in states and timeframe != "1Day" and states[symbol].timestamp >= first]
+    late = [symbol for symbol in symbols if symbol in states and timeframe not in LONG_TIMEFRAMES and states[symbol].timestamp >= first]
     if late:
         raise DataError(f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session of {day}: use states_before(day)")
     models = [model.model_id] if model is not None else []

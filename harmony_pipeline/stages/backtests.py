@@ -259,7 +259,7 @@ def _keep_trials(work: Workspace, strategy: str, trials: list[Any], grid: str | 
     """Add trials to those ever made; the same configuration on the same bars is the same trial. `grid` names an evaluated grid with all its inputs."""
     data_hash = work.fingerprint(work.lake.content_hashes("bars"))
     before = TrialRows(work.lake.read("trials", [strategy]), work.lake.read("trial_returns", [strategy]))
-    year = work.calendar.sessions_per_year
+    year = work.calendar.for_timeframe(work.timeframe).sessions_per_year
     merged = merge_trials(before, trial_rows(trials, data_hash, year), year)
     made_from = {"bars": data_hash, "grid": _evaluated_grid(work, strategy) if grid is None else grid}
     work.lake.write("trials", strategy, merged.trials, made_from)
@@ -372,7 +372,7 @@ def strategy_comparison(work: Workspace) -> StageResult:
 def sharpe_of(work: Workspace, strategy: str) -> tuple[float | None, float | None, float | None]:
     """Annualised Sharpe ratio of the backtest with its 95 % interval."""
     returns = daily_returns_of(work, strategy)["return"].drop_nulls().to_numpy()
-    interval = sharpe_interval(returns, 0.95, work.calendar.sessions_per_year)
+    interval = sharpe_interval(returns, 0.95, work.calendar.for_timeframe(work.timeframe).sessions_per_year)
     return latest_backtest(work, strategy)["sharpe"], interval[0], interval[1]
 
 

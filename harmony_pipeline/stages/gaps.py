@@ -10,6 +10,7 @@ from harmony_pipeline.market.filled import with_filled
 from harmony_pipeline.market.gaps import find_gaps, with_refusals
 from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.market.slots import Slots, expected_slots
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.result import StageResult
@@ -64,7 +65,7 @@ def writes_every_bar(work: Workspace) -> bool:
     chosen = work.settings.market.gaps.every_bar
     if chosen is not None:
         return chosen
-    return work.timeframe == "1Day" or bool(getattr(work.source, "reports_every_bar", False))
+    return work.timeframe in LONG_TIMEFRAMES or bool(getattr(work.source, "reports_every_bar", False))
 
 
 def expected_lives(traded: pl.DataFrame, listings: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 from harmony_pipeline.market.ingest.inbox import Inbox
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.repair import repair_requests
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import market
@@ -91,7 +92,7 @@ def _doubtful(work: Workspace, periods: Sequence[Period], first: date | None, la
 
 def _with_extended_hours(work: Workspace, found: pl.DataFrame) -> pl.DataFrame:
     """Runs that touch the open or the close reach into extended hours, where they are kept: whoever lost these bars may have lost those beside them."""
-    if not work.settings.market.extended_hours or work.timeframe == "1Day":
+    if not work.settings.market.extended_hours or work.timeframe in LONG_TIMEFRAMES:
         return found
     schedule = work.calendar.table.select("date", "pre_open", "open", "close", "post_close")
     early, late = pl.col("first_missing") <= pl.col("open"), pl.col("last_missing") + work.bar >= pl.col("close")

@@ -90,7 +90,7 @@ def regimes(work: Workspace, periods: Sequence[Period]) -> StageResult:
     table = pl.DataFrame()
     if not all(since.values()):
         summary = work.lake.read("daily_summary", work.overlapping(begin, periods[-1].end))
-        table = compute_regimes(summary, work.calendar, work.settings.regimes, work.settings.market.benchmark)
+        table = compute_regimes(summary, work.calendar.for_timeframe(work.timeframe), work.settings.regimes, work.settings.market.benchmark)
     parts: dict[str, StageResult] = {}
     for period in periods:
         made_before = since[period.key]
@@ -234,4 +234,5 @@ def label_events(work: Workspace, keys: Sequence[str]) -> pl.DataFrame:
 def _margin(work: Workspace) -> timedelta:
     """Calendar time that surely holds the longest horizon's bars: sessions with weekends, holidays and missing bars."""
     sessions = max(work.settings.labels.horizons_bars) / work.calendar.bars_per_session(work.timeframe) + 2
-    return timedelta(days=2 * sessions + 5)
+    days_each = 7 if work.timeframe == "1Week" else 1
+    return timedelta(days=(2 * sessions + 5) * days_each)

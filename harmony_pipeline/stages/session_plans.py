@@ -14,6 +14,7 @@ from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.lives import life_events
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
@@ -100,7 +101,7 @@ def bars_of(work: Workspace, day: date) -> pl.DataFrame:
 
 def day_start(work: Workspace, day: date) -> datetime:
     """The moment before which every bar belongs to earlier sessions."""
-    if work.timeframe == "1Day":
+    if work.timeframe in LONG_TIMEFRAMES:
         return datetime.combine(day, time(), UTC)
     begin = work.calendar.schedule(day, work.calendar.next_session(day))["pre_open"][0]
     assert isinstance(begin, datetime)

@@ -155,7 +155,13 @@ class Workspace:
 
     def trading_period(self, key: str) -> Period:
         """The trading period named `key`."""
-        return period_from_key(key, self.settings.market.partitions.trading_period, self.day_cut)
+        size = self.settings.market.partitions.trading_period
+        try:
+            return period_from_key(key, size, self.day_cut)
+        except ConfigError:
+            raise ConfigError(
+                f"'{key}' is no {size}: if it is a partition of this lake, set market.partitions.trading_period to the size that the lake was made with"
+            ) from None
 
     def retraining_period(self, key: str) -> Period:
         """The retraining period named `key`."""

@@ -17,6 +17,7 @@ from harmony_pipeline.market.grid import slots
 from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
 from harmony_pipeline.market.resampling import resample
 from harmony_pipeline.market.rules.placing import PARTS, first_session, on_grid, part_of, sessions_of
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.slots import expected_slots
 from harmony_pipeline.schemas import TIME
 
@@ -193,3 +194,20 @@ def test_half_hours_of_mumbai(tmp_path: Path) -> None:
     made = market.rows("select timestamp, volume from bars_at('1Hour') order by timestamp")
     assert len(made) == 21
     assert times("Asia/Kolkata", pl.Series([at for at, _ in made], dtype=TIME))[:2] == ["09:15", "10:15"]
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("timeframe", "size"), [("1Min", "month"), ("30Min", "month"), ("1Hour", "year"), ("1Day", "year"), ("1Week", "year")])
+def test_partitions_fit_the_length_of_the_bars_unless_told(timeframe: str, size: str) -> None:
+    market = MarketSettings(timeframe=timeframe, source="files")
+    assert market.partitions.trading_period == size
+    told = MarketSettings(timeframe=timeframe, source="files", partitions={"trading_period": "quarter"})
+    assert told.partitions.trading_period == "quarter"
+
+
+@pytest.mark.parametrize("source", ["simulated", "alpaca", "yahoo", "crypto"])
+def test_sources_without_weeks_say_so(source: str) -> None:
+    with pytest.raises(ValueError, match="gives no weekly bars: ingest 1Day"):
+        MarketSettings(timeframe="1Week", source=source)

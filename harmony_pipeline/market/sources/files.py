@@ -285,7 +285,7 @@ class FileSource:
             notes.append(f"{table.origin} names the column '{excerpt(name, NAME)}' more than once, and it was not read")
         if table.note:
             notes.append(table.note)
-        prices = table.cells.select([matched[name] for name in row_kind(timeframe).prices if name in matched])
+        prices = table.cells.select(list(dict.fromkeys(matched[name] for name in row_kind(timeframe).prices if name in matched)))
         divisor = self._divisor(prices, table.header, table.origin, notes)
         decimal = self.settings.decimal if self.settings.decimal != "auto" else decimal_of(prices.get_columns(), table.delimiter)
         stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin, table.stem)
@@ -361,7 +361,7 @@ class FileSource:
         if not cells.height:
             self.notes.append(f"{file.origin} is empty (no rows): fetch it again, or take it out")
             return None
-        priced = [matched[name] for name in kind.prices if name in matched]
+        priced = list(dict.fromkeys(matched[name] for name in kind.prices if name in matched))
         notes: list[str] = []
         prices = scan.select(priced).collect(engine="in-memory") if all(schema[name].is_integer() for name in priced) else pl.DataFrame()
         divisor = self._divisor(prices, schema.names(), file.origin, notes)
