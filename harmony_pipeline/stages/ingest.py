@@ -20,6 +20,7 @@ from pathlib import Path
 
 import polars as pl
 
+from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import code_version
 from harmony_pipeline.market.ingest.accounts import AccountingSource, account_rows, outside_rows
 from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
@@ -60,6 +61,7 @@ class Kept:
 def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False) -> StageResult:
     """Bring the raw bars of `periods` (oldest first) up to the last closed bar. `again` asks a network source even for what was fetched before."""
     refuse_the_past(work)
+    refuse_other_periods(work)
     now = datetime.now(UTC)
     notes: list[str] = []
     outside = None
@@ -88,6 +90,19 @@ def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False)
         notes=list(dict.fromkeys(notes)),
         partitions={key: {"raw_bars": each.rows} for key, each in kept.items()},
     )
+
+
+def refuse_other_periods(work: Workspace) -> None:
+    """Raises ConfigError when the lake was cut into periods of another size: its rows would stand in two partitions."""
+    size = work.settings.market.partitions.trading_period
+    for key in work.lake.partitions("raw_bars"):
+        try:
+            work.trading_period(key)
+        except ConfigError:
+            raise ConfigError(
+                f"the lake holds the period '{key}', which is no {size}, and market.partitions.trading_period is '{size}': "
+                "set it back, or name a new folder in paths.lake and ingest again"
+            ) from None
 
 
 def is_remote(source: MarketDataSource) -> bool:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from harmony_pipeline import sql
 from harmony_pipeline.cli import app
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
@@ -103,6 +104,17 @@ def test_a_change_of_the_files_begins_the_account_anew(tmp_path):
     _, told = ingested(tmp_path)
     assert told.facts["rows outside the range"] == 4
     assert told.facts["rows withdrawn"] == 0
+
+
+def test_periods_of_another_size_are_refused_before_a_row_stands_twice(tmp_path):
+    put(tmp_path, "ABC.csv", DAYS)
+    before = ingested(tmp_path)[0].lake.read("raw_bars")
+    file = tmp_path / "harmony.toml"
+    file.write_text(file.read_text().replace('"month"', '"year"'))
+    work = Workspace(load_settings(file, {}))
+    with pytest.raises(ConfigError, match=r"holds the period '2024-01', which is no year.*set it back, or name a new folder in paths\.lake"):
+        ingest.raw_bars(work, work.trading_periods())
+    assert work.lake.read("raw_bars").equals(before)
 
 
 def test_many_files_are_told_by_their_number(tmp_path):
