@@ -1,6 +1,9 @@
-"""The terms of an instrument when nobody has stated them: by asset class, calendar, currency, and the root of a future.
+"""The terms of an instrument when nobody has stated them.
 
-docs/instruments.md shows these tables with their sources and says how the asset class is inferred. Nothing here reads data.
+By asset class, calendar, currency, and the root of a future.
+
+docs/instruments.md shows these tables with their sources and says how the asset class is inferred.
+Nothing here reads data.
 """
 
 import re
@@ -55,7 +58,18 @@ _WHOLE_MONEY = frozenset({"JPY", "KRW", "CLP", "IDR"})  # currencies whose amoun
 _CENT, _WHOLE, _SMALLEST = 0.01, 1.0, 0.0001
 
 _US_CALENDARS = frozenset({"XNYS", "XNAS", "XASE", "XCBO", "NYSE", "NASDAQ", "AMEX", "ARCX", "BATS"})
-_FUTURES_CALENDARS = ("CME", "CBOT", "COMEX", "NYMEX", "CBOE", "XCBF", "IEPA", "ICE", "us_futures", "XEUR")
+_FUTURES_CALENDARS = (
+    "CME",
+    "CBOT",
+    "COMEX",
+    "NYMEX",
+    "CBOE",
+    "XCBF",
+    "IEPA",
+    "ICE",
+    "us_futures",
+    "XEUR",
+)
 _FX_CALENDARS = frozenset({"FX", "24/5"})
 
 
@@ -126,7 +140,7 @@ _PAIR_NAME = re.compile(r"^(?P<base>[A-Z0-9]+?)[/_\-]?(?P<quote>USDT|USDC|FDUSD|
 
 
 def asset_class_of(symbol: str, market: MarketSettings) -> str:
-    """What a symbol is: the settings' word for it, else its spelling (=F, =X, ^), the source, the calendar."""
+    """The settings' word for a symbol, else its spelling, the source, the calendar."""
     for terms in (market.instruments.symbols.get(symbol), market.instruments.defaults):
         if terms is not None and terms.asset_class is not None:
             return terms.asset_class
@@ -154,9 +168,16 @@ def _of_calendar(calendar: str) -> str:
 
 
 def default_terms(symbol: str, market: MarketSettings) -> tuple[Instrument, bool]:
-    """(terms, whether the data's own decimals should say the tick), before the source, the data and the settings have their say."""
+    """(terms, whether the data should say the tick): before source, data and settings speak."""
     asset_class = asset_class_of(symbol, market)
-    plain = Instrument(symbol, asset_class=asset_class, calendar=market.calendar, origin=f"default {asset_class}", small_tick_size=None, small_tick_below=None)
+    plain = Instrument(
+        symbol,
+        asset_class=asset_class,
+        calendar=market.calendar,
+        origin=f"default {asset_class}",
+        small_tick_size=None,
+        small_tick_below=None,
+    )
     if asset_class == "us_equity":
         return replace(plain, currency="USD", small_tick_size=0.0001, small_tick_below=1.0), False
     if asset_class == "fx":
@@ -180,12 +201,21 @@ def default_terms(symbol: str, market: MarketSettings) -> tuple[Instrument, bool
 
 
 def _currency_pair(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
-    """A fractional pip; one unit of the base currency. A symbol that is no pair of currencies (metals, CFDs) is read from the data."""
+    """A fractional pip; one unit of the base currency.
+
+    A symbol that is no pair of currencies (metals, CFDs) is read from the data.
+    """
     found = _FX_NAME.match(_bare(symbol))
     quote = found["quote"] if found else None
     known = found is not None and found["base"] in CURRENCIES and quote in CURRENCIES
     tick = 0.001 if quote == "JPY" else 0.00001
-    return replace(plain, currency=quote if quote in CURRENCIES else None, tick_size=tick, fee_unit=fee_unit(quote or ""), volume=INDICATIVE), not known
+    return replace(
+        plain,
+        currency=quote if quote in CURRENCIES else None,
+        tick_size=tick,
+        fee_unit=fee_unit(quote or ""),
+        volume=INDICATIVE,
+    ), not known
 
 
 def _coin(symbol: str, plain: Instrument) -> Instrument:
@@ -199,7 +229,13 @@ def _future(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
     known = FUTURES.get(root or "")
     if known is None:
         return replace(plain, currency=None), True
-    return replace(plain, currency="USD", tick_size=known.tick, multiplier=known.multiplier, origin=f"default future {root}"), False
+    return replace(
+        plain,
+        currency="USD",
+        tick_size=known.tick,
+        multiplier=known.multiplier,
+        origin=f"default future {root}",
+    ), False
 
 
 def future_root(symbol: str) -> str | None:
@@ -212,7 +248,7 @@ def future_root(symbol: str) -> str | None:
 
 
 def fee_unit(currency: str) -> float:
-    """What amounts of a currency are rounded to: the cent, the whole yen, the smallest money unit for coins."""
+    """What amounts are rounded to: the cent, the whole yen, the money unit for coins."""
     if currency in _WHOLE_MONEY:
         return _WHOLE
     return _SMALLEST if currency and currency not in CURRENCIES and currency not in _STABLE_COINS else _CENT
@@ -224,7 +260,7 @@ def _bare(symbol: str) -> str:
 
 
 def with_terms(instrument: Instrument, terms: InstrumentTerms, where: str) -> Instrument:
-    """`instrument` with what `terms` says; a given tick holds at all prices unless a small one is given with it."""
+    """`instrument` with what `terms` says; a tick alone holds at all prices."""
     given = {name: value for name, value in terms.model_dump().items() if value is not None}
     if not given:
         return instrument

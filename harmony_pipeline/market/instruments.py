@@ -1,8 +1,9 @@
-"""What is traded: tick, lot, multiplier and the other terms by which an instrument is priced, each from a date on.
+"""The terms of what is traded: tick, lot, multiplier and the rest, each from a date on.
 
-Rounding of prices, quantities, barriers and fees goes by these terms everywhere: labels, simulator, session, reports.
-A term changes by a further `Instrument` of the symbol with a later `valid_from`; what was rounded before stays as it was.
-Where the terms come from is `instrument_defaults.py` (by market), the source, the data (`price_steps.py`) and the settings.
+Rounding of prices, quantities, barriers and fees goes by these terms everywhere: labels, simulator,
+session, reports. A term changes by a further `Instrument` of the symbol with a later `valid_from`;
+what was rounded before stays as it was. Where the terms come from is `instrument_defaults.py` (by
+market), the source, the data (`price_steps.py`) and the settings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,10 +30,12 @@ _TRADED_BY = (
 class Instrument:
     """The terms of one symbol from `valid_from` on; the defaults are those of a US equity.
 
-    tick_size: smallest step of a price; below `small_tick_below` it is `small_tick_size`, where there is one. Quantities are whole
-    lots of `lot_size`, at least `minimum_quantity` and worth at least `minimum_notional`. One unit at price p is worth p * multiplier.
-    fee_unit: fees are rounded to it. volume: `traded` when a bar's volume is what could be traded against (participation binds);
-    `indicative` when the market has no common volume (FX): participation does not bind, and impact is that of an order of max_participation.
+    tick_size: smallest step of a price; below `small_tick_below` it is `small_tick_size`, where
+    there is one. Quantities are whole lots of `lot_size`, at least `minimum_quantity` and worth at
+    least `minimum_notional`. One unit at price p is worth p * multiplier. fee_unit: fees are
+    rounded to it. volume: `traded` when a bar's volume is what could be traded against
+    (participation binds); `indicative` when the market has no common volume (FX): participation
+    does not bind, and impact is that of an order of max_participation.
     """
 
     symbol: str
@@ -77,7 +80,10 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Instruments:
-    """The terms of many symbols over time. A symbol without any row trades by the terms of `default`."""
+    """The terms of many symbols over time.
+
+    A symbol without any row trades by the terms of `default`.
+    """
 
     rows: tuple[Instrument, ...] = ()
     default: Instrument = field(default_factory=lambda: Instrument(""))
@@ -112,11 +118,17 @@ class Instruments:
         return replace(self, rows=tuple(row for row in self.rows if row.symbol in kept))
 
     def changes(self, symbols: Iterable[str]) -> list[date]:
-        """Dates on which the terms of one of these symbols change, in order; its first terms hold before their own date too."""
+        """Dates on which the terms of one of these symbols change, in order.
+
+        Its first terms hold before their own date too.
+        """
         return sorted({row.valid_from for symbol in symbols for row in self._by_symbol.get(symbol, ())[1:]})
 
     def unusual(self) -> list[str]:
-        """Every row that trades otherwise than `default`, as text: what results depend on. A new symbol with the usual terms changes nothing."""
+        """Every row that trades otherwise than `default`, as text: what results depend on.
+
+        A new symbol with the usual terms changes nothing.
+        """
         usual = [getattr(self.default, name) for name in _TRADED_BY]
         return [
             f"{row.symbol} {row.valid_from} {found}"

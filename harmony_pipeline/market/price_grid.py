@@ -1,10 +1,14 @@
-"""Prices on an instrument's tick, and quantities on its lot: the one place where either is rounded.
+"""Prices on an instrument's tick, and quantities on its lot.
 
-A tick is a fraction of whole numbers (0.00001 is 1/100000, 2.5 is 5/2), so a price on the tick is k * numerator / denominator with a whole k:
-the double nearest to the decimal number that the venue quotes, for ticks from 1e-8 to 100 and prices from 1e-7 to 1e6.
-Below `small_tick_below` a smaller tick may hold (US equities below 1.00: SEC Rule 612); 0 there means one tick at all prices.
+The one place where either is rounded.
 
-`rules` is any record with the fields of TICK_FIELDS: a TICK record, or the RULES record of a symbol.
+A tick is a fraction of whole numbers (0.00001 is 1/100000, 2.5 is 5/2), so a price on the tick is k
+* numerator / denominator with a whole k: the double nearest to the decimal number that the venue
+quotes, for ticks from 1e-8 to 100 and prices from 1e-7 to 1e6. Below `small_tick_below` a smaller
+tick may hold (US equities below 1.00: SEC Rule 612); 0 there means one tick at all prices.
+
+`rules` is any record with the fields of TICK_FIELDS: a TICK record, or the RULES record of a
+symbol.
 """
 
 import math
@@ -57,7 +61,10 @@ def tick_up(rules: Record, price: float) -> float:
 
 @kernel
 def tick_down(rules: Record, price: float) -> float:
-    """The highest price on the tick that is not above `price`: what a seller gets. 0 below one tick."""
+    """The highest price on the tick that is not above `price`: what a seller gets.
+
+    0 below one tick.
+    """
     numerator, denominator = tick_at(rules, price)
     ticks = price * denominator / numerator
     return math.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) * numerator / denominator
@@ -73,7 +80,10 @@ def one_tick_above(rules: Record, price: float) -> float:
 
 @kernel
 def one_tick_below(rules: Record, price: float) -> float:
-    """The highest price on the tick that is at least one tick below `price`; 0 or less where there is none."""
+    """The highest price on the tick that is at least one tick below `price`.
+
+    0 or less where there is none.
+    """
     border = rules["small_tick_below"]
     numerator, denominator = tick_at(rules, price)
     below = np.rint(tick_down(rules, price) * denominator / numerator - 1.0) * numerator / denominator
@@ -82,12 +92,17 @@ def one_tick_below(rules: Record, price: float) -> float:
     # The step crosses into the range of the smaller tick: it is the smaller one, but not above the border.
     numerator, denominator = rules["small_tick_numerator"], rules["small_tick_denominator"]
     ticks = price * denominator / numerator
-    return float(min(border, (math.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) - 1.0) * numerator / denominator))
+    return float(
+        min(
+            border,
+            (math.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) - 1.0) * numerator / denominator,
+        )
+    )
 
 
 @kernel
 def of_lots(lots: float, lot_size: float) -> float:
-    """The quantity of so many lots; where a unit holds a whole number of lots, the double nearest to the decimal number."""
+    """The quantity of so many lots: the double nearest to the decimal number, for decimal lots."""
     lots_a_unit = np.rint(1.0 / lot_size)
     if lot_size < 1.0 and lots_a_unit * lot_size == 1.0:
         return float(lots / lots_a_unit)
@@ -103,13 +118,16 @@ def floor_to_lot(quantity: float, lot_size: float) -> float:
 
 @kernel
 def whole_unit(lot_size: float) -> float:
-    """What a split leaves whole: a share, also where shares trade in lots of 100 (the odd ones are kept), or the lot of what has fractions."""
+    """What a split leaves whole: a share, also in lots of 100, or the lot of what has fractions."""
     return float(min(lot_size, 1.0))
 
 
 @kernel
 def to_lot(quantity: float, lot_size: float) -> float:
-    """`quantity` without float error, where it is a whole number of lots; else as it is (held since the lot was smaller)."""
+    """`quantity` without float error, where it is a whole number of lots.
+
+    Else as it is (held since the lot was smaller).
+    """
     lots = quantity / lot_size
     whole = np.rint(lots)
     if math.fabs(lots - whole) > max(1e-6, math.fabs(lots) * _DOUBLE_ERROR):

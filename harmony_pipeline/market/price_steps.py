@@ -1,8 +1,9 @@
-"""The step of a symbol's prices, read from the prices: for instruments whose tick nobody has told.
+"""The step of a symbol's prices, read from the prices, where nobody has told its tick.
 
-The step is the power of ten, times 1, 2, 2.5 or 5, on which nearly every price lies; the coarser multiples are taken from
-`MANY` different prices on, since a few prices lie on any grid by chance. A few whole prices (a day of whole dollars) say
-nothing of the decimals: the step is then a ten-thousandth of the price's order of magnitude.
+The step is the power of ten, times 1, 2, 2.5 or 5, on which nearly every price lies; the coarser
+multiples are taken from `MANY` different prices on, since a few prices lie on any grid by chance. A
+few whole prices (a day of whole dollars) say nothing of the decimals: the step is then a
+ten-thousandth of the price's order of magnitude.
 """
 
 import polars as pl
@@ -17,7 +18,10 @@ PRICES = ("open", "high", "low", "close")
 
 
 def price_steps(bars: pl.DataFrame) -> pl.DataFrame:
-    """symbol, step, prices (how many different ones): one row a symbol of `bars` whose prices lie on a decimal grid."""
+    """symbol, step, prices: one row a symbol of `bars` whose prices lie on a decimal grid.
+
+    `prices` counts the different ones.
+    """
     prices = pl.concat(bars.select("symbol", price=pl.col(name)) for name in PRICES).filter(pl.col("price") > 0.0)
     grids = [(10.0**-decimals * factor, factor) for decimals in _DECIMALS for factor in _FACTORS]
     fits = prices.group_by("symbol").agg(

@@ -1,4 +1,7 @@
-"""The step of a price or a quantity as an exact decimal number. No kernels here: settings use it too."""
+"""The step of a price or a quantity as an exact decimal number.
+
+No kernels here: settings use it too.
+"""
 
 from fractions import Fraction
 from functools import cache

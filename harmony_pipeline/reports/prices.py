@@ -1,4 +1,7 @@
-"""Prices, quantities and fees as text, with the decimals of their instrument: the one place where reports and tables round them."""
+"""Prices, quantities and fees as text, with the decimals of their instrument.
+
+The one place where reports and tables round them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +15,10 @@ _SMALLEST_SHOWN = 8  # decimals of a quantity
 
 
 def price_text(of: Instrument, price: float | None) -> str | None:
-    """1.08778 of EURUSD, 0.00002345 of SHIB, 118.03125 of a bond in 32nds. A price off the tick shows one digit more."""
+    """1.08778 of EURUSD, 0.00002345 of SHIB, 118.03125 of a bond in 32nds.
+
+    A price off the tick shows one digit more.
+    """
     if price is None or not math.isfinite(price):
         return None
     decimals = of.decimals(price)
@@ -34,13 +40,25 @@ def money_text(of: Instrument, amount: float | None) -> str | None:
 
 
 def with_texts(
-    frame: pl.DataFrame, instruments: Instruments, prices: Sequence[str] = (), quantities: Sequence[str] = (), money: Sequence[str] = ()
+    frame: pl.DataFrame,
+    instruments: Instruments,
+    prices: Sequence[str] = (),
+    quantities: Sequence[str] = (),
+    money: Sequence[str] = (),
 ) -> pl.DataFrame:
     """`frame` (column symbol) with these columns as text; for tables of a page, which are short."""
-    writers = [*((name, price_text) for name in prices), *((name, quantity_text) for name in quantities), *((name, money_text) for name in money)]
+    writers = [
+        *((name, price_text) for name in prices),
+        *((name, quantity_text) for name in quantities),
+        *((name, money_text) for name in money),
+    ]
     terms = [instruments.at(symbol) for symbol in frame["symbol"]]
     return frame.with_columns(
-        pl.Series(name, [write(of, value) for of, value in zip(terms, frame[name], strict=True)], dtype=pl.String)
+        pl.Series(
+            name,
+            [write(of, value) for of, value in zip(terms, frame[name], strict=True)],
+            dtype=pl.String,
+        )
         for name, write in writers
         if name in frame.columns
     )

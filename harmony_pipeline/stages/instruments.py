@@ -1,7 +1,8 @@
-"""The table `instruments`: defaults of the market, what the source tells, what the data show, and the settings' last word.
+"""The table `instruments`: defaults, the data, the source, and the settings' last word.
 
-Point in time: a step of prices that a trading period shows holds from the next period on; only the first period's own prices
-stand for that period, since nothing is known before it. What a source says later of a symbol holds from the day it said it.
+Point in time: a step of prices that a trading period shows holds from the next period on; only the
+first period's own prices stand for that period, since nothing is known before it. What a source
+says later of a symbol holds from the day it said it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,13 +35,21 @@ def instruments(work: Workspace) -> StageResult:
     defaults = {symbol: default_terms(symbol, work.settings.market) for symbol in symbols}
     told = _told(work, symbols)
     settled = {symbol for symbol in symbols if _tick_is_set(work, symbol) or "tick_size" in told.get(symbol, {})}
-    steps = _steps(work, [symbol for symbol, (_, from_data) in defaults.items() if from_data and symbol not in settled])
+    steps = _steps(
+        work,
+        [symbol for symbol, (_, from_data) in defaults.items() if from_data and symbol not in settled],
+    )
     before = Instruments.of_table(work.lake.read("instruments"))
     rows: list[Instrument] = []
     for symbol, (terms, _) in defaults.items():
         found = list(_with_steps(terms, steps.get(symbol, [])))
         if symbol in told:
-            found = _with_told(found, told[symbol], work.source.name, [row for row in before.rows if row.symbol == symbol])
+            found = _with_told(
+                found,
+                told[symbol],
+                work.source.name,
+                [row for row in before.rows if row.symbol == symbol],
+            )
         rows += _without_repeats(_with_settings(work, row) for row in found)
     table = Instruments.of(rows).table()
     work.lake.write("instruments", ALL, table, {"source": work.settings.market.source})
@@ -75,7 +84,11 @@ def _told(work: Workspace, symbols: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _with_told(found: list[Instrument], told: dict[str, Any], source: str, before: list[Instrument]) -> list[Instrument]:
-    """The rows with what the source says: for all time when it may stand for the past and never said otherwise, else from the day it says so."""
+    """The rows with what the source says.
+
+    It holds for all time when it may stand for the past and the source never said otherwise;
+    else from the day it says so.
+    """
     terms = {name: value for name, value in told.items() if name not in _NOT_TERMS}
     if "tick_size" in terms:
         terms |= {"small_tick_size": None, "small_tick_below": None}
@@ -89,7 +102,10 @@ def _with_told(found: list[Instrument], told: dict[str, Any], source: str, befor
 
 
 def _steps(work: Workspace, symbols: list[str]) -> dict[str, list[tuple[date, Fraction, bool]]]:
-    """By symbol: (first day on which it is known, step, whether many prices show it), finer from row to row; read period by period."""
+    """By symbol: (first day on which it is known, step, whether many prices show it).
+
+    A later step is finer. Bars are read period by period.
+    """
     found: dict[str, list[tuple[date, Fraction, bool]]] = {}
     if not symbols:
         return found
@@ -109,17 +125,32 @@ def _steps(work: Workspace, symbols: list[str]) -> dict[str, list[tuple[date, Fr
 
 def _common(one: Fraction, other: Fraction) -> Fraction:
     """The largest step on which both lie."""
-    return Fraction(gcd(one.numerator * other.denominator, other.numerator * one.denominator), one.denominator * other.denominator)
+    return Fraction(
+        gcd(one.numerator * other.denominator, other.numerator * one.denominator),
+        one.denominator * other.denominator,
+    )
 
 
 def _with_steps(terms: Instrument, steps: Iterable[tuple[date, Fraction, bool]]) -> Iterator[Instrument]:
-    """The terms with the steps that the data show. Of shares, few prices never make the tick coarser than the exchange's own."""
+    """The terms with the steps that the data show.
+
+    Of shares, few prices never make the tick coarser than the exchange's own.
+    """
     rows = []
     for day, step, many in steps:
         tick = float(step)
         if terms.asset_class == "equity" and not many:
             tick = min(tick, terms.tick_size)
-        rows.append(replace(terms, valid_from=day, tick_size=tick, small_tick_size=None, small_tick_below=None, origin=f"{terms.origin}; tick_size: data"))
+        rows.append(
+            replace(
+                terms,
+                valid_from=day,
+                tick_size=tick,
+                small_tick_size=None,
+                small_tick_below=None,
+                origin=f"{terms.origin}; tick_size: data",
+            )
+        )
     yield from rows or [terms]
 
 

@@ -37,16 +37,52 @@ def terms(symbol: str, **changes: object) -> Instrument:
 
 
 EURUSD = Traded(terms("EURUSD", asset_class="fx", tick_size=0.00001, volume="indicative"), 1.0878, 0.0, 0.0006)
-USDJPY = Traded(terms("USDJPY", asset_class="fx", tick_size=0.001, currency="JPY", fee_unit=1.0, volume="indicative"), 151.2, 0.0, 0.0006)
+USDJPY = Traded(
+    terms(
+        "USDJPY",
+        asset_class="fx",
+        tick_size=0.001,
+        currency="JPY",
+        fee_unit=1.0,
+        volume="indicative",
+    ),
+    151.2,
+    0.0,
+    0.0006,
+)
 SHIB = Traded(terms("SHIB/USDT", asset_class="crypto", tick_size=1e-8, fee_unit=0.0001), 0.00002345, 2e7, 0.01)
-BTC = Traded(terms("BTC/USD", asset_class="crypto", tick_size=0.01, lot_size=1e-8, minimum_notional=10.0), 61_234.56, 5e8, 0.006)
+BTC = Traded(
+    terms("BTC/USD", asset_class="crypto", tick_size=0.01, lot_size=1e-8, minimum_notional=10.0),
+    61_234.56,
+    5e8,
+    0.006,
+)
 ES = Traded(terms("ES", asset_class="future", tick_size=0.25, multiplier=50.0), 4790.0, 5000.0, 0.002)
 BOND = Traded(terms("ZB", asset_class="future", tick_size=1 / 32, multiplier=1000.0), 118.03125, 5000.0, 0.002)
 NSE = Traded(terms("RELIANCE", asset_class="equity", tick_size=0.05, currency="INR"), 2904.35)
-TOKYO = Traded(terms("7203", asset_class="equity", tick_size=0.5, lot_size=100.0, currency="JPY", fee_unit=1.0, shortable=False), 2850.5, 80.0)
+TOKYO = Traded(
+    terms(
+        "7203",
+        asset_class="equity",
+        tick_size=0.5,
+        lot_size=100.0,
+        currency="JPY",
+        fee_unit=1.0,
+        shortable=False,
+    ),
+    2850.5,
+    80.0,
+)
 US = Traded(Instrument("AAPL"), 187.23)
 PENNY = Traded(Instrument("SNDL"), 1.003, 50_000.0, 0.03)  # crosses the border of the smaller tick
-MARKETS = {"FX": (EURUSD, USDJPY), "24/7": (SHIB, BTC), "CMES": (ES, BOND), "XBOM": (NSE,), "XTKS": (TOKYO,), "XNYS": (US, PENNY)}
+MARKETS = {
+    "FX": (EURUSD, USDJPY),
+    "24/7": (SHIB, BTC),
+    "CMES": (ES, BOND),
+    "XBOM": (NSE,),
+    "XTKS": (TOKYO,),
+    "XNYS": (US, PENNY),
+}
 
 
 @cache
@@ -107,7 +143,12 @@ def signals(table: pl.DataFrame, seed: int, scale: float) -> pl.DataFrame:
     )
 
 
-def rules(traded: tuple[Traded, ...], exits: str = "barriers", cash: float = 2_000_000.0, **changes: object) -> TradingRules:
+def rules(
+    traded: tuple[Traded, ...],
+    exits: str = "barriers",
+    cash: float = 2_000_000.0,
+    **changes: object,
+) -> TradingRules:
     """The trading rule over these instruments; `changes` go to the costs, the risk or the luck."""
     parts = [
         settings(**{name: value for name, value in changes.items() if name in settings.model_fields}) for settings in (RiskSettings, CostSettings, LuckSettings)

@@ -5,7 +5,20 @@ from fractions import Fraction
 
 import polars as pl
 import pytest
-from backtest.instrument_markets import EURUSD, FIRST, MARKETS, SHIB, TIMEFRAME, TOKYO, US, Traded, bars, rules, signals, terms
+from backtest.instrument_markets import (
+    EURUSD,
+    FIRST,
+    MARKETS,
+    SHIB,
+    TIMEFRAME,
+    TOKYO,
+    US,
+    Traded,
+    bars,
+    rules,
+    signals,
+    terms,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +51,11 @@ def simulate(calendar, traded, seed, cash=2_000_000.0, exits="barriers", **chang
     market = bars(calendar, traded, seed)
     chosen = rules(traded, exits, cash, **{"sell_fee_bps": 1.0, "minimum_order_value": 0.0, **changes})
     said = signals(market, seed, traded[0].scale)
-    return market, chosen, run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.named(calendar), TIMEFRAME)
+    return (
+        market,
+        chosen,
+        run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.named(calendar), TIMEFRAME),
+    )
 
 
 def is_on(value, step):
@@ -48,7 +65,11 @@ def is_on(value, step):
 
 def assert_lawful(market, chosen, result, traded, cash):
     known = {one.terms.symbol: one.terms for one in traded}
-    fills = result.fills.join(market.select("symbol", "timestamp", "high", "low", bar_volume="volume"), on=["symbol", "timestamp"], how="left")
+    fills = result.fills.join(
+        market.select("symbol", "timestamp", "high", "low", bar_volume="volume"),
+        on=["symbol", "timestamp"],
+        how="left",
+    )
     for fill in fills.iter_rows(named=True):
         of = known[fill["symbol"]]
         tick = of.small_tick_size if of.small_tick_size and fill["price"] < of.small_tick_below else of.tick_size
@@ -84,7 +105,12 @@ def conserved(market, result, known, cash):
 
 
 @settings(max_examples=40, deadline=None)
-@given(chosen=instruments(), calendar=st.sampled_from(["FX", "24/7", "XNYS"]), seed=st.integers(0, 10**6), exits=st.sampled_from(["barriers", "signal"]))
+@given(
+    chosen=instruments(),
+    calendar=st.sampled_from(["FX", "24/7", "XNYS"]),
+    seed=st.integers(0, 10**6),
+    exits=st.sampled_from(["barriers", "signal"]),
+)
 def test_any_instrument_trades_lawfully_on_any_calendar(chosen, calendar, seed, exits):
     one, cash = chosen
     assert_lawful(*simulate(calendar, (one,), seed, cash, exits), (one,), cash)
@@ -99,7 +125,12 @@ def test_known_markets_trade_lawfully_and_their_labels_have_two_sides(calendar):
     assert_lawful(market, chosen, result, traded, cash)
     events = signals(market, 7, traded[0].scale).filter(pl.col("side") != 0).select("symbol", "timestamp", "side", "volatility")
     found = triple_barrier(
-        market, events, LabelSettings(horizons_bars=(5,)), Calendar.named(calendar), TIMEFRAME, instruments=Instruments.of(one.terms for one in traded)
+        market,
+        events,
+        LabelSettings(horizons_bars=(5,)),
+        Calendar.named(calendar),
+        TIMEFRAME,
+        instruments=Instruments.of(one.terms for one in traded),
     ).table.drop_nulls("entry_price")
     assert found.height > 5
     assert (found["lower_barrier"] < found["entry_price"]).all()
@@ -143,7 +174,10 @@ def test_terms_that_change_in_a_backtest_hold_from_their_day_on():
     known = Instruments.of([coarse.terms, replace(coarse.terms, valid_from=day, tick_size=0.01)])
     chosen = replace(rules((coarse,)), instruments=known)
     fills = run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.named("XNYS"), TIMEFRAME).fills
-    before, after = fills.filter(pl.col("timestamp").dt.date() < day), fills.filter(pl.col("timestamp").dt.date() >= day)
+    before, after = (
+        fills.filter(pl.col("timestamp").dt.date() < day),
+        fills.filter(pl.col("timestamp").dt.date() >= day),
+    )
     assert before.height > 2
     assert all(is_on(price, 0.5) for price in before["price"])
     assert not all(is_on(price, 0.5) for price in after["price"])

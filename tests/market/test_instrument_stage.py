@@ -52,7 +52,11 @@ start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "mon
             for symbol, months in prices.items()
             for at, price in enumerate(months[number] if number < len(months) else [])
         ]  # fmt: skip
-        work.lake.write("bars", period.key, pl.DataFrame(rows, schema=TABLES["bars"].dtypes) if rows else TABLES["bars"].empty())
+        work.lake.write(
+            "bars",
+            period.key,
+            pl.DataFrame(rows, schema=TABLES["bars"].dtypes) if rows else TABLES["bars"].empty(),
+        )
         days = [
             {
                 "symbol": symbol, "date": period.first_date, "volume": 1.0, "bars": 1, "regular_bars": 1, "expected_regular_bars": 1,
@@ -61,7 +65,11 @@ start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "mon
             }
             for symbol in sorted({row["symbol"] for row in rows})
         ]  # fmt: skip
-        work.lake.write("daily_summary", period.key, TABLES["daily_summary"].conform(pl.DataFrame(days)) if days else TABLES["daily_summary"].empty())
+        work.lake.write(
+            "daily_summary",
+            period.key,
+            TABLES["daily_summary"].conform(pl.DataFrame(days)) if days else TABLES["daily_summary"].empty(),
+        )
     instruments(work)
     return work
 
@@ -71,10 +79,20 @@ def walk(step, price, count=200):
 
 
 def test_a_finer_step_holds_from_the_period_after_the_one_that_showed_it(tmp_path):
-    work = lake_of(tmp_path, "24/7", {"COIN": [walk(0.01, 3.0), walk(0.0001, 0.4), walk(0.0001, 0.3)], "BTCUSD": [walk(0.5, 40_000.0)]})
+    work = lake_of(
+        tmp_path,
+        "24/7",
+        {
+            "COIN": [walk(0.01, 3.0), walk(0.0001, 0.4), walk(0.0001, 0.3)],
+            "BTCUSD": [walk(0.5, 40_000.0)],
+        },
+    )
     table = work.lake.read("instruments")
     coin = table.filter(pl.col("symbol") == "COIN")
-    assert coin.select("valid_from", "tick_size", "price_precision").rows() == [(date(1900, 1, 1), 0.01, 2), (date(2024, 3, 1), 0.0001, 4)]
+    assert coin.select("valid_from", "tick_size", "price_precision").rows() == [
+        (date(1900, 1, 1), 0.01, 2),
+        (date(2024, 3, 1), 0.0001, 4),
+    ]
     assert work.instruments.at("COIN", date(2024, 2, 29)).tick_size == 0.01
     assert work.instruments.at("COIN", date(2024, 3, 1)).tick_size == 0.0001
     assert work.instruments.at("BTCUSD").tick_size == 0.5
@@ -90,23 +108,51 @@ def test_later_bars_change_no_earlier_terms(tmp_path):
 
 
 def test_shares_follow_the_exchange_and_its_data(tmp_path):
-    nse = lake_of(tmp_path / "nse", "XBOM", {"RELIANCE": [walk(0.05, 2900.0)], "CHEAP": [walk(0.01, 90.0)], "NEW": [[101.0, 102.0]]}).instruments
-    assert [nse.at(symbol).tick_size for symbol in ("RELIANCE", "CHEAP", "NEW")] == [0.05, 0.01, 0.01]
+    nse = lake_of(
+        tmp_path / "nse",
+        "XBOM",
+        {"RELIANCE": [walk(0.05, 2900.0)], "CHEAP": [walk(0.01, 90.0)], "NEW": [[101.0, 102.0]]},
+    ).instruments
+    assert [nse.at(symbol).tick_size for symbol in ("RELIANCE", "CHEAP", "NEW")] == [
+        0.05,
+        0.01,
+        0.01,
+    ]
     assert (nse.at("NEW").currency, nse.at("NEW").lot_size) == ("INR", 1.0)
 
 
 def test_currencies_need_no_data_and_two_of_them_are_told(tmp_path):
-    work = lake_of(tmp_path, "FX", {"EURUSD": [[1.1, 1.2]], "USDJPY": [[150.0, 151.0]], "XAUUSD": [walk(0.01, 2050.0)]})
-    assert [work.instruments.at(symbol).tick_size for symbol in ("EURUSD", "USDJPY", "XAUUSD")] == [0.00001, 0.001, 0.01]
+    work = lake_of(
+        tmp_path,
+        "FX",
+        {"EURUSD": [[1.1, 1.2]], "USDJPY": [[150.0, 151.0]], "XAUUSD": [walk(0.01, 2050.0)]},
+    )
+    assert [work.instruments.at(symbol).tick_size for symbol in ("EURUSD", "USDJPY", "XAUUSD")] == [
+        0.00001,
+        0.001,
+        0.01,
+    ]
     assert "JPY, USD" in instruments(work).notes[0]
 
 
 def test_settings_go_before_data_and_source(tmp_path):
     chosen = '[market.instruments.defaults]\nshortable = false\n[market.instruments.symbols."COIN"]\ntick_size = 0.001\nlot_size = 0.1\n'
-    told = Told(COIN={"valid_from": NOW.date(), "since_ever": True, "tick_size": 0.01, "minimum_notional": 5.0})
+    told = Told(
+        COIN={
+            "valid_from": NOW.date(),
+            "since_ever": True,
+            "tick_size": 0.01,
+            "minimum_notional": 5.0,
+        }
+    )
     work = lake_of(tmp_path, "24/7", {"COIN": [walk(0.1, 30.0)], "OTHER": [walk(0.1, 30.0)]}, chosen, told)
     coin, other = work.instruments.at("COIN"), work.instruments.at("OTHER")
-    assert (coin.tick_size, coin.lot_size, coin.minimum_notional, coin.shortable) == (0.001, 0.1, 5.0, False)
+    assert (coin.tick_size, coin.lot_size, coin.minimum_notional, coin.shortable) == (
+        0.001,
+        0.1,
+        5.0,
+        False,
+    )
     assert (other.tick_size, other.shortable) == (0.1, False)
     assert coin.origin == "default crypto; tick_size, minimum_notional: venue; shortable: settings; tick_size, lot_size: settings of the symbol"
 
@@ -120,7 +166,10 @@ def test_what_a_source_says_later_holds_from_the_day_it_says_it(tmp_path):
     assert len(work.instruments.rows) == 1  # nothing new
     work.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 5), "tick_size": 0.001})
     instruments(work)
-    assert [(row.valid_from, row.tick_size) for row in work.instruments.rows] == [(date(1900, 1, 1), 0.01), (date(2024, 3, 5), 0.001)]
+    assert [(row.valid_from, row.tick_size) for row in work.instruments.rows] == [
+        (date(1900, 1, 1), 0.01),
+        (date(2024, 3, 5), 0.001),
+    ]
     work.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 9), "tick_size": 0.001})
     instruments(work)
     assert len(work.instruments.rows) == 2
@@ -141,7 +190,10 @@ def test_a_share_that_cannot_be_sold_short_today_could_be_before(tmp_path):
             return told
 
     work = lake_of(tmp_path, "XNYS", {"AAPL": [[150.0]], "HARD": [[3.0]]}, source=Alpaca())
-    assert [work.instruments.at("HARD", date(2024, 3, day)).shortable for day in (8, 9)] == [True, False]
+    assert [work.instruments.at("HARD", date(2024, 3, day)).shortable for day in (8, 9)] == [
+        True,
+        False,
+    ]
     assert work.instruments.at("HARD", date(2024, 3, 9)).small_tick_size == 0.0001
     assert work.instruments.at("AAPL", date(2024, 3, 9)).venue == "NASDAQ"
 
@@ -157,7 +209,12 @@ def test_alpaca_states_steps_of_coins():
         "price_increment": "0.001",
     }
     row = translate.instruments_of_assets([asset], date(2024, 3, 9)).row(0, named=True)
-    assert (row["tick_size"], row["lot_size"], row["minimum_quantity"], row["shortable"]) == (0.001, 1e-9, 0.000012, False)
+    assert (row["tick_size"], row["lot_size"], row["minimum_quantity"], row["shortable"]) == (
+        0.001,
+        1e-9,
+        0.000012,
+        False,
+    )
 
 
 @pytest.mark.slow
@@ -172,4 +229,7 @@ def test_a_crypto_exchange_tells_its_steps_over_the_network():
 
 def test_a_lake_without_the_table_trades_by_the_defaults_of_its_market(tmp_path):
     work = lake_of(tmp_path, "FX", {})
-    assert (work.instruments.at("EURUSD").tick_size, work.instruments.at("EURUSD").volume) == (0.00001, "indicative")
+    assert (work.instruments.at("EURUSD").tick_size, work.instruments.at("EURUSD").volume) == (
+        0.00001,
+        "indicative",
+    )

@@ -10,7 +10,12 @@ import pytest
 
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.market.instrument_defaults import FUTURES, default_terms, future_root, with_terms
+from harmony_pipeline.market.instrument_defaults import (
+    FUTURES,
+    default_terms,
+    future_root,
+    with_terms,
+)
 from harmony_pipeline.market.instruments import BEFORE_ALL, Instrument, Instruments
 from harmony_pipeline.market.price_steps import price_steps
 from harmony_pipeline.market.settings import InstrumentTerms, MarketSettings
@@ -25,18 +30,46 @@ def terms(symbol, **market):
     ("symbol", "market", "expected"),
     [  # asset class, currency, tick, lot, multiplier, fee unit, volume, whether the data say the tick
         ("AAPL", {}, ("us_equity", "USD", 0.01, 1.0, 1.0, 0.01, "traded", False)),
-        ("BRK.B", {"calendar": "XNAS"}, ("us_equity", "USD", 0.01, 1.0, 1.0, 0.01, "traded", False)),
+        (
+            "BRK.B",
+            {"calendar": "XNAS"},
+            ("us_equity", "USD", 0.01, 1.0, 1.0, 0.01, "traded", False),
+        ),
         ("EURUSD", {"calendar": "FX"}, ("fx", "USD", 0.00001, 1.0, 1.0, 0.01, "indicative", False)),
         ("USD/JPY", {"calendar": "FX"}, ("fx", "JPY", 0.001, 1.0, 1.0, 1.0, "indicative", False)),
-        ("GBPJPY=X", {"calendar": "24/5"}, ("fx", "JPY", 0.001, 1.0, 1.0, 1.0, "indicative", False)),
-        ("OANDA:EUR_CHF", {"calendar": "FX"}, ("fx", "CHF", 0.00001, 1.0, 1.0, 0.01, "indicative", False)),
+        (
+            "GBPJPY=X",
+            {"calendar": "24/5"},
+            ("fx", "JPY", 0.001, 1.0, 1.0, 1.0, "indicative", False),
+        ),
+        (
+            "OANDA:EUR_CHF",
+            {"calendar": "FX"},
+            ("fx", "CHF", 0.00001, 1.0, 1.0, 0.01, "indicative", False),
+        ),
         ("XAUUSD", {"calendar": "FX"}, ("fx", "USD", 0.00001, 1.0, 1.0, 0.01, "indicative", True)),
         ("BTC-USD", {"calendar": "24/7"}, ("crypto", "USD", 0.01, 1e-8, 1.0, 0.01, "traded", True)),
-        ("SHIBUSDT", {"calendar": "24/7"}, ("crypto", "USDT", 0.01, 1e-8, 1.0, 0.01, "traded", True)),
-        ("ETH/BTC", {"source": "crypto", "calendar": "24/7"}, ("crypto", "BTC", 0.01, 1e-8, 1.0, 0.0001, "traded", True)),
+        (
+            "SHIBUSDT",
+            {"calendar": "24/7"},
+            ("crypto", "USDT", 0.01, 1e-8, 1.0, 0.01, "traded", True),
+        ),
+        (
+            "ETH/BTC",
+            {"source": "crypto", "calendar": "24/7"},
+            ("crypto", "BTC", 0.01, 1e-8, 1.0, 0.0001, "traded", True),
+        ),
         ("ES=F", {"calendar": "CMES"}, ("future", "USD", 0.25, 1.0, 50.0, 0.01, "traded", False)),
-        ("CME_MINI:NQ1!", {"calendar": "CMES"}, ("future", "USD", 0.25, 1.0, 20.0, 0.01, "traded", False)),
-        ("ZBM2024", {"calendar": "CBOT"}, ("future", "USD", 0.03125, 1.0, 1000.0, 0.01, "traded", False)),
+        (
+            "CME_MINI:NQ1!",
+            {"calendar": "CMES"},
+            ("future", "USD", 0.25, 1.0, 20.0, 0.01, "traded", False),
+        ),
+        (
+            "ZBM2024",
+            {"calendar": "CBOT"},
+            ("future", "USD", 0.03125, 1.0, 1000.0, 0.01, "traded", False),
+        ),
         ("QQQQQQ", {"calendar": "CMES"}, ("future", None, 0.01, 1.0, 1.0, 0.01, "traded", True)),
         ("RELIANCE", {"calendar": "XBOM"}, ("equity", "INR", 0.05, 1.0, 1.0, 0.01, "traded", True)),
         ("7203", {"calendar": "XTKS"}, ("equity", "JPY", 1.0, 100.0, 1.0, 1.0, "traded", True)),
@@ -50,7 +83,17 @@ def test_terms_by_market(symbol, market, expected):
 
 
 @pytest.mark.parametrize(
-    ("symbol", "root"), [("ESZ4", "ES"), ("ESZ2024", "ES"), ("/CL", "CL"), ("@GC", "GC"), ("6EH25", "6E"), ("ZN1!", "ZN"), ("VX=F", "VX"), ("HG", "HG")]
+    ("symbol", "root"),
+    [
+        ("ESZ4", "ES"),
+        ("ESZ2024", "ES"),
+        ("/CL", "CL"),
+        ("@GC", "GC"),
+        ("6EH25", "6E"),
+        ("ZN1!", "ZN"),
+        ("VX=F", "VX"),
+        ("HG", "HG"),
+    ],
 )
 def test_the_root_of_a_future_however_it_is_written(symbol, root):
     assert future_root(symbol) == root
@@ -92,13 +135,27 @@ def test_a_few_prices_say_little_and_a_bad_print_says_nothing():
     assert price_steps(bars("A", [101.0, 102.0]))["step"].to_list() == [0.01]  # whole dollars by chance
     assert price_steps(bars("A", [0.00001234, 0.0000124]))["step"].to_list() == [1e-8]
     assert price_steps(bars("A", [*walk(0.01, 50.0, 999), 50.12345]))["step"].to_list() == [0.01]
-    assert price_steps(bars("A", walk(0.01, 50.0, 200) * 1.0473829))["step"].to_list() in ([], [1e-9], [1e-10])  # adjusted prices are on no tick
+    assert price_steps(bars("A", walk(0.01, 50.0, 200) * 1.0473829))["step"].to_list() in (
+        [],
+        [1e-9],
+        [1e-10],
+    )  # adjusted prices are on no tick
 
 
 def test_terms_change_from_a_date_on_and_the_first_hold_before_it():
-    rows = [Instrument("A", date(2024, 3, 1), tick_size=0.05), Instrument("A", date(2024, 6, 1)), Instrument("B")]
+    rows = [
+        Instrument("A", date(2024, 3, 1), tick_size=0.05),
+        Instrument("A", date(2024, 6, 1)),
+        Instrument("B"),
+    ]
     found = Instruments.of(reversed(rows))
-    assert [found.at("A", date(2024, month, 1)).tick_size for month in (1, 3, 5, 6, 7)] == [0.05, 0.05, 0.05, 0.01, 0.01]
+    assert [found.at("A", date(2024, month, 1)).tick_size for month in (1, 3, 5, 6, 7)] == [
+        0.05,
+        0.05,
+        0.05,
+        0.01,
+        0.01,
+    ]
     assert found.changes(["A", "B"]) == [date(2024, 6, 1)]
     assert found.changes(["B"]) == []
     assert found.at("NEW", date(2024, 1, 1)) == Instrument("NEW")
@@ -124,7 +181,10 @@ def test_settings_have_the_last_word():
         ("[market.instruments.defaults]\nvolume = 'some'", "volume"),
         ("[market.instruments.symbols.'BTC/USD']\nlot_size = -1.0", "lot_size"),
         ("[market.instruments.symbols.A]\nsmall_tick_size = 0.0001", "belong together"),
-        ("[market.instruments.symbols.A]\ntick_size = 0.05\nsmall_tick_size = 0.01\nsmall_tick_below = 1.02", "no price on both ticks"),
+        (
+            "[market.instruments.symbols.A]\ntick_size = 0.05\nsmall_tick_size = 0.01\nsmall_tick_below = 1.02",
+            "no price on both ticks",
+        ),
     ],
 )
 def test_wrong_terms_are_refused_by_name(tmp_path, text, message):

@@ -65,7 +65,10 @@ def test_the_prices_a_tick_away_are_that_far_and_no_further_than_needed(tick, pr
     rules, exact = grid(tick), tick_fraction(tick)
     ticks = Fraction(price) / exact
     doubt = 2 * max(Fraction(1, 10**6), ticks * Fraction(8, 10**16))
-    above, below = Fraction(one_tick_above(rules, price)) / exact, Fraction(one_tick_below(rules, price)) / exact
+    above, below = (
+        Fraction(one_tick_above(rules, price)) / exact,
+        Fraction(one_tick_below(rules, price)) / exact,
+    )
     assert 1 - doubt <= above - ticks < 2 + doubt
     assert 1 - doubt <= ticks - below < 2 + doubt
 
@@ -94,7 +97,13 @@ def test_a_smaller_tick_below_a_border_holds_on_its_side_of_it(price, side, vola
     rules = grid(0.01, 0.0001, 1.0)
     upper, lower = barrier_levels(rules, side, price, volatility, 4, 2.0, 1.0, 15.0)
     assert lower < price < upper
-    for level in (upper, lower, tick_up(rules, price), tick_down(rules, price), round_to_tick(rules, price)):
+    for level in (
+        upper,
+        lower,
+        tick_up(rules, price),
+        tick_down(rules, price),
+        round_to_tick(rules, price),
+    ):
         assert is_on(level, 0.01 if level >= 1.0 else 0.0001)
 
 
@@ -106,7 +115,12 @@ def test_a_smaller_tick_below_a_border_holds_on_its_side_of_it(price, side, vola
         (1e-8, 0.00002345, 0.0006, (0.00002353, 0.00002341)),  # a coin of 8 decimals
         (0.25, 4790.0, 0.0006, (4806.25, 4781.75)),  # ES
         (1 / 32, 118.03125, 0.0006, (118.4375, 117.84375)),  # a bond of 32nds
-        (0.05, 98.35, 0.0, (98.5, 98.2)),  # NSE at the smallest barrier, 15 basis points: 98.4975 and 98.2025
+        (
+            0.05,
+            98.35,
+            0.0,
+            (98.5, 98.2),
+        ),  # NSE at the smallest barrier, 15 basis points: 98.4975 and 98.2025
         (5.0, 100.0, 0.0, (105.0, 95.0)),  # a tick wider than the barrier
     ],
 )
@@ -124,7 +138,11 @@ def test_below_one_tick_there_is_no_price():
 
 
 @settings(max_examples=400, deadline=None)
-@given(lot=st.sampled_from([step for step in STEPS if step != 0.015] + [1000.0]), count=st.integers(0, 10**9), part=st.floats(0.0, 0.999))
+@given(
+    lot=st.sampled_from([step for step in STEPS if step != 0.015] + [1000.0]),
+    count=st.integers(0, 10**9),
+    part=st.floats(0.0, 0.999),
+)
 def test_quantities_are_whole_lots(lot, count, part):
     exact = float(tick_fraction(lot) * count)
     assume(exact < 1e12)
@@ -140,6 +158,14 @@ def test_a_rest_of_an_older_smaller_lot_is_kept():
 
 
 def test_decimals_of_a_step():
-    assert [decimals_of(step) for step in (0.01, 0.00001, 1e-8, 0.25, 1 / 32, 5.0, 100.0)] == [2, 5, 8, 2, 5, 0, 0]
+    assert [decimals_of(step) for step in (0.01, 0.00001, 1e-8, 0.25, 1 / 32, 5.0, 100.0)] == [
+        2,
+        5,
+        8,
+        2,
+        5,
+        0,
+        0,
+    ]
     with pytest.raises(ValueError, match="no step of prices"):
         tick_fraction(1 / 3)

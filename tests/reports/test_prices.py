@@ -35,14 +35,37 @@ def test_a_price_has_the_decimals_of_its_tick(traded, price, expected):
 
 
 def test_quantities_and_money():
-    assert [quantity_text(US.terms, 1500.0), quantity_text(BTC.terms, 0.0123), quantity_text(BTC.terms, 2.0)] == ["1,500", "0.0123", "2"]
-    assert [money_text(US.terms, 1.5), money_text(USDJPY.terms, 130.0), money_text(SHIB.terms, 0.0123)] == ["1.50", "130", "0.0123"]
-    assert (price_text(US.terms, None), quantity_text(US.terms, None), money_text(US.terms, float("nan"))) == (None, None, None)
+    assert [
+        quantity_text(US.terms, 1500.0),
+        quantity_text(BTC.terms, 0.0123),
+        quantity_text(BTC.terms, 2.0),
+    ] == ["1,500", "0.0123", "2"]
+    assert [
+        money_text(US.terms, 1.5),
+        money_text(USDJPY.terms, 130.0),
+        money_text(SHIB.terms, 0.0123),
+    ] == ["1.50", "130", "0.0123"]
+    assert (
+        price_text(US.terms, None),
+        quantity_text(US.terms, None),
+        money_text(US.terms, float("nan")),
+    ) == (None, None, None)
 
 
 def test_each_row_of_a_table_by_its_own_symbol():
-    frame = pl.DataFrame({"symbol": ["EURUSD", "SHIB/USDT", "NEW"], "price": [1.08778, 0.00002345, 12.3], "quantity": [1000.0, 1e6, 5.0]})
-    found = with_texts(frame, Instruments.of([EURUSD.terms, SHIB.terms]), prices=("price", "absent"), quantities=("quantity",))
+    frame = pl.DataFrame(
+        {
+            "symbol": ["EURUSD", "SHIB/USDT", "NEW"],
+            "price": [1.08778, 0.00002345, 12.3],
+            "quantity": [1000.0, 1e6, 5.0],
+        }
+    )
+    found = with_texts(
+        frame,
+        Instruments.of([EURUSD.terms, SHIB.terms]),
+        prices=("price", "absent"),
+        quantities=("quantity",),
+    )
     assert found["price"].to_list() == ["1.08778", "0.00002345", "12.30"]
     assert found["quantity"].to_list() == ["1,000", "1,000,000", "5"]
 

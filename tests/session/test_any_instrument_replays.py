@@ -11,16 +11,39 @@ from session.days import FEATURES, Contrarian, fresh_ledger
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.divergence import compare
-from harmony_pipeline.session.replay import backtest_day, opening_of, plan_day, replay_day, states_before
+from harmony_pipeline.session.replay import (
+    backtest_day,
+    opening_of,
+    plan_day,
+    replay_day,
+    states_before,
+)
 
 DAYS = 2
 
 
-@pytest.mark.parametrize(("calendar", "exits"), [("FX", "barriers"), ("24/7", "barriers"), ("CMES", "signal"), ("XTKS", "barriers"), ("XNYS", "barriers")])
+@pytest.mark.parametrize(
+    ("calendar", "exits"),
+    [
+        ("FX", "barriers"),
+        ("24/7", "barriers"),
+        ("CMES", "signal"),
+        ("XTKS", "barriers"),
+        ("XNYS", "barriers"),
+    ],
+)
 def test_every_day_equals_its_backtest(calendar: str, exits: str, tmp_path: Path) -> None:
     traded, exchange = MARKETS[calendar], Calendar.named(calendar)
     market = bars(calendar, traded, seed=11, days=DAYS + 6)
-    chosen = rules(traded, exits, cash=50_000_000.0, minimum_order_value=0.0, reject_probability=0.1, partial_fill_probability=0.2, max_net_exposure=1.0)
+    chosen = rules(
+        traded,
+        exits,
+        cash=50_000_000.0,
+        minimum_order_value=0.0,
+        reject_probability=0.1,
+        partial_fill_probability=0.2,
+        max_net_exposure=1.0,
+    )
     ledger, filled, reasons = fresh_ledger(tmp_path), 0, set()
     days = exchange.sessions(FIRST, FIRST + timedelta(days=20))[6 : 6 + DAYS]
     for day in days:
