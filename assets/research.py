@@ -34,7 +34,7 @@ def research_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """Side and strength of every primary strategy."""
         return materialized(context, work, research.signals(work, trading_periods(context, work)))
 
-    @dg.asset(**common, deps=["bars", "signals", "instruments"])
+    @dg.asset(**common, deps=["bars", "signals", "instruments", "listings"])
     def labels(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[Any]:
         """Triple-barrier outcome of every event, each known at its own `end_timestamp`."""
         return materialized(context, work, research.labels(work, trading_periods(context, work)))

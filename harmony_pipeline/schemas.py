@@ -522,9 +522,10 @@ POSITION_ACTIONS = Table(
     "position_actions",
     "What splits, dividends, delistings and changes of symbol did to the positions of a backtest.",
     "strategy",
-    ("backtest_id", "timestamp", "symbol", "date", "kind"),
+    ("backtest_id", "sequence"),
     {
         **_BACKTEST,
+        "sequence": Column(WHOLE, "order in which they happened, before the fills of the same timestamp; what met a symbol without a bar comes first"),
         "timestamp": Column(TIME, "start of the first bar that was met with it"),
         "symbol": Column(TEXT, "before a change of symbol"),
         "date": Column(DAY, "of the action; of a presumed delisting the day before it was presumed"),

@@ -2,13 +2,14 @@
 
 It lives in the backtest room because session may import backtest; the exchange half is execution/exchange.py and knows nothing of this one.
 
-The law: money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a dividend or cash in lieu), and a decision made at
+The law: money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a dividend, cash in lieu or what a delisting paid), and a decision made at
 the end of a bar uses nothing later than that bar.
 
 The protocol. At one timestamp, for all symbols with a regular bar there, in symbol order (`account` and `bar` are single records, `rules`
 the record of the symbol at hand; `decide` takes those of all symbols):
 
     open_session(account, date)                                   risk/breakers.py; once
+    when a session begins with it: securities that ended since the last one, then symbols without a bar for too long        backtest/lives.py
     for each bar:
       for each corporate action with position["last_date"] < ex-date <= bar["date"], oldest first, dividends before splits:
         split:    apply_split(...)      and exchange.split_orders(...), reports applied

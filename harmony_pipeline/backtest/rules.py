@@ -52,7 +52,7 @@ class TradingRules:
             risk, costs, luck, strategy.exits == "barriers", horizon,
             labels.profit_take, labels.stop_loss, labels.minimum_barrier_bps, backtest.initial_cash,
             Instruments() if instruments is None else instruments,
-            backtest.delisting_recovery, backtest.presume_delisted_after_sessions or 0,
+            backtest.delisting_recovery, backtest.presume_delisted_after_sessions,
         )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:

@@ -12,6 +12,6 @@ class BacktestSettings(Part):
     delisting_recovery: float = Field(
         1.0, ge=0.0, le=1.0, description="part of the last price that a delisted position is paid, where the delisting does not say how much"
     )
-    presume_delisted_after_sessions: int | None = Field(
-        60, ge=1, description="a position whose symbol had no bar in so many sessions is closed like a delisted one; null: never"
+    presume_delisted_after_sessions: int = Field(
+        60, ge=0, description="a position whose symbol had no bar in so many sessions is closed like a delisted one; 0: never"
     )

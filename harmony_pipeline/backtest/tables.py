@@ -145,6 +145,7 @@ def position_actions_table(log: Records, state: TradingState, backtest_id: str) 
     changed = log["kind"] == CHANGE
     table = pl.DataFrame(
         {
+            "sequence": np.arange(1, len(log) + 1),
             "symbol": _names(log["symbol"], state.symbols),
             "timestamp": _times(log["at"]),
             "date": pl.Series(np.ascontiguousarray(log["date"]), dtype=pl.Int64).cast(pl.Int32).cast(pl.Date),

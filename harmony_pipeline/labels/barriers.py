@@ -59,6 +59,7 @@ def triple_barrier(
     keep_from: datetime | None = None,
     keep_until: datetime | None = None,
     instruments: Instruments | None = None,
+    securities_begin: pl.DataFrame | None = None,
 ) -> Labelled:
     """One label an event and horizon.
 
@@ -71,10 +72,13 @@ def triple_barrier(
 
     Barriers are on the tick of the symbol's instrument as it is on the session date of the entry (none given: US equities).
 
+    `securities_begin` (symbol, date) says from when another security has a symbol, or none: no outcome is looked up across that day, so a label that
+    a delisting, a change of symbol or a new owner of the symbol cuts short stays unresolved.
+
     Unresolved: end_timestamp, touched, return, label and weight are null; without an entry bar the entry columns are null too.
     Raises DataError for an event without a bar, a doubled key, a side or a volatility that cannot be used.
     """
-    market = _regular_bars(bars, calendar, timeframe)
+    market = _regular_bars(bars, calendar, timeframe, securities_begin)
     known = _checked(events)
     position = _positions(market, known, bars)
     trading = position >= 0
@@ -118,13 +122,12 @@ class _Market:
     end: Integers
     date: Integers  # session date, days since 1970
     prices: Prices
-    last_bar: Integers  # position of the last bar of the bar's symbol
+    last_bar: Integers  # position of the last bar of the bar's security
 
 
-def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str) -> _Market:
+def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str, begins: pl.DataFrame | None = None) -> _Market:
     regular = _sorted(bars.filter(pl.col("session") == "regular").select("symbol", "timestamp", "open", "high", "low", "adjustment_factor"), "bars")
     runs = _runs(regular["symbol"])
-    last_bar = np.repeat(np.array([end - 1 for _, end in runs.values()], np.int64), [end - first for first, end in runs.values()])
     # Many symbols share a start, so the calendar is asked once for each distinct one.
     distinct = regular["timestamp"].unique().sort()
     placed = calendar.with_session(pl.DataFrame({"timestamp": distinct}), timeframe)
@@ -133,7 +136,17 @@ def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str) -> _Ma
     end = _micros(placed["bar_end"])[row]
     dates = placed["session_date"].to_physical().cast(pl.Int64).to_numpy()[row]
     prices = Prices(_numbers(regular["open"]), _numbers(regular["high"]), _numbers(regular["low"]), _numbers(regular["adjustment_factor"]))
-    return _Market(runs, start, end, dates, prices, last_bar)
+    return _Market(runs, start, end, dates, prices, _last_bars(runs, dates, begins))
+
+
+def _last_bars(runs: dict[str, tuple[int, int]], dates: Integers, begins: pl.DataFrame | None) -> Integers:
+    """Position of the last bar of each bar's security: of its symbol, up to where another security begins."""
+    stops = [end for _, end in runs.values()]
+    if begins is not None and begins.height:
+        mine = begins.filter(pl.col("symbol").is_in(list(runs))).select("symbol", pl.col("date").to_physical())
+        stops += [first + int(np.searchsorted(dates[first:end], day)) for symbol, day in mine.iter_rows() for first, end in [runs[symbol]]]
+    cuts = np.unique(np.array(stops, np.int64))
+    return cuts[np.searchsorted(cuts, np.arange(dates.size), side="right")] - 1
 
 
 def _grids(market: _Market, position: Integers, instruments: Instruments) -> tuple[NDArray[np.void], Integers]:

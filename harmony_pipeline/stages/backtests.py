@@ -6,7 +6,7 @@ portfolio simulator. A grid point is the same path with other parameters, and co
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.lake import code_version
-from harmony_pipeline.market.lives import life_events
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_return_histogram
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import TrialRows, combinations, evaluate_grid, merge_trials, stability, trial_rows
 from harmony_pipeline.stages.code_identity import source_of
+from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS
 from harmony_pipeline.stages.result import StageResult
@@ -97,16 +97,6 @@ def simulated(work: Workspace, strategy: str, overrides: Mapping[str, Any] | Non
 def regular_bars(work: Workspace) -> pl.DataFrame:
     """Bars that can be traded on, sorted by symbol and time."""
     return work.lake.scan("bars").filter(pl.col("session") == "regular").collect(engine="in-memory").sort("symbol", "timestamp")
-
-
-def last_day(work: Workspace) -> date:
-    """The last day of this market so far."""
-    return work.end_date - timedelta(days=1)
-
-
-def lives_of(work: Workspace) -> pl.DataFrame:
-    """Delistings, changes of symbol and new listings until the market's last day, in order."""
-    return life_events(work.lake.read("listings")).filter(pl.col("date") <= last_day(work))
 
 
 def _first_prediction(work: Workspace) -> datetime:

@@ -15,9 +15,11 @@ from harmony_pipeline.features.incremental import chains_of, update_features
 from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.labels.events import events_from_signals
+from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.stages.code_identity import library_versions, source_of
+from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
 from harmony_pipeline.stages.result import Fact, StageResult
@@ -183,7 +185,7 @@ def _labels_made_from(work: Workspace, period: Period, reach: str) -> dict[str, 
     tables = {"bars": keys, "signals": keys, "features": keys}
     settings = work.settings
     strategy = settings.strategies[settings.session.strategy]
-    made_from = work.made_from(tables, settings.labels, settings.session.strategy, strategy, work.instruments.unusual())
+    made_from = work.made_from(tables, settings.labels, settings.session.strategy, strategy, work.instruments.unusual(), lives_of(work).rows())
     return {**made_from, "reach": reach, "last_period": last if reach == last else ""}
 
 
@@ -217,8 +219,9 @@ def _labels_of(work: Workspace, period: Period) -> tuple[pl.DataFrame, str]:
         events = label_events(work, keys)
         bars = work.lake.read("bars", keys)
         table = triple_barrier(
-            bars, events, work.settings.labels, work.calendar, work.timeframe, keep_from=period.start, keep_until=period.end, instruments=work.instruments
-        ).table
+            bars, events, work.settings.labels, work.calendar, work.timeframe, keep_from=period.start, keep_until=period.end,
+            instruments=work.instruments, securities_begin=securities_begin(lives_of(work)),
+        ).table  # fmt: skip
         if end >= end_of_lake or not table["end_timestamp"].null_count():
             return table, keys[-1]
         margin *= 4

@@ -13,13 +13,13 @@ import polars as pl
 from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.state import State
-from harmony_pipeline.market.lives import life_events
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import Opening, opening_of, plan_day, states_before
 from harmony_pipeline.stages.backtests import model_threshold, trading_rules
+from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.strategies.registry import build_strategy
@@ -66,7 +66,7 @@ def plan_of(work: Workspace, ledger: Ledger, day: date, account: str) -> tuple[S
         calendar=work.calendar,
         timeframe=work.timeframe,
         actions=work.lake.read("corporate_actions"),
-        lives=life_events(work.lake.read("listings")),
+        lives=lives_of(work),
         uses_model=chosen.uses_model,
         model=_model(work, day, account) if chosen.uses_model else None,
         threshold=model_threshold(work, strategy),

@@ -13,9 +13,11 @@ import polars as pl
 from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
 from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.rules.catalog import NOT_A_FAULT
 from harmony_pipeline.schemas import BARS
+from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.research import label_events
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -108,10 +110,11 @@ def labels_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.Data
     keys = [period.key for period in periods[-2:]]
     events = label_events(work, keys).filter(pl.col("symbol").is_in(symbols))
     moment = _middle(bars)
-    known = pl.col("end_timestamp") <= moment
+    known, begins = pl.col("end_timestamp") <= moment, securities_begin(lives_of(work))
 
     def labelled(frame: pl.DataFrame) -> pl.DataFrame:
-        return triple_barrier(frame, events, work.settings.labels, work.calendar, work.timeframe).table.filter(known).sort("horizon", "symbol", "timestamp")
+        table = triple_barrier(frame, events, work.settings.labels, work.calendar, work.timeframe, securities_begin=begins).table
+        return table.filter(known).sort("horizon", "symbol", "timestamp")
 
     return _differing(labelled(bars), labelled(disturbed(bars, moment)))
 

@@ -1,7 +1,8 @@
 -- position_actions: What splits, dividends, delistings and changes of symbol did to the positions of a backtest.
--- grain: one row per (backtest_id, timestamp, symbol, date, kind), in that order
+-- grain: one row per (backtest_id, sequence), in that order
 -- columns:
 --   backtest_id
+--   sequence: order in which they happened, before the fills of the same timestamp; what met a symbol without a bar comes first
 --   timestamp: start of the first bar that was met with it
 --   symbol: before a change of symbol
 --   date: of the action; of a presumed delisting the day before it was presumed
@@ -15,6 +16,7 @@
 create or replace view position_actions as
 select
     backtest_id,
+    sequence,
     timestamp,
     symbol,
     "date",
@@ -26,4 +28,4 @@ select
     cash,
     partition
 from read_parquet('{lake}/position_actions/partition=*/position_actions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by backtest_id, timestamp, symbol, date, kind;
+order by backtest_id, sequence;

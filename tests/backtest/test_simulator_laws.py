@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from backtest.random_markets import CALENDAR, FIRST, SYMBOLS, Market, random_market, rules, run, shuffled_names
+from backtest.random_markets import CALENDAR, FIRST, SYMBOLS, Market, random_market, rules, run, shuffled_names, with_lives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -101,6 +101,34 @@ def test_a_price_we_take_is_never_better_than_its_reference(seed):
     assert (fills["slippage"] >= 0.0).all()
 
 
+@settings(max_examples=40)
+@given(seed=SEEDS, exits=EXITS, recovery=st.sampled_from([1.0, 0.2]), patience=st.sampled_from([0, 1]))
+def test_cash_and_shares_follow_from_the_tables_through_splits_dividends_renames_and_delistings(seed, exits, recovery, patience):
+    market = with_lives(random_market(seed), seed, events=6)
+    result = run(market, rules(luck=CHANCE, exits=exits, delisting_recovery=recovery, presume_delisted_after_sessions=patience))
+    cash, shares = 1_000_000_000, dict.fromkeys(result.state.symbols, 0.0)
+    told = [(row["timestamp"], 0, row["sequence"], row) for row in result.position_actions.iter_rows(named=True)]
+    told += [(row["timestamp"], 1, 0, row) for row in result.fills.iter_rows(named=True)]
+    for _, is_fill, _, row in sorted(told, key=lambda item: item[:3]):
+        if is_fill:
+            sign = 1 if row["side"] == "buy" else -1
+            shares[row["symbol"]] += sign * row["quantity"]
+            cash -= sign * round(row["price"] * row["quantity"] * 10_000) + round(row["fee"] * 10_000)
+            continue
+        assert shares[row["symbol"]] == row["quantity_before"]
+        shares[row["symbol"]] = 0.0 if row["successor"] else row["quantity_after"]
+        cash += round(row["cash"] * 10_000)
+        if row["successor"]:
+            assert shares[row["successor"]] == 0.0  # never held twice
+            shares[row["successor"]] = row["quantity_after"]
+    assert cash == result.state.portfolio.account["cash"][0]
+    held = {symbol: row["quantity"] for symbol, row in zip(result.state.symbols, result.state.portfolio.positions, strict=True)}
+    assert held == shares
+    positions = result.state.portfolio.positions
+    closed = sum(round(pnl * 10_000) for pnl in result.trades["pnl"].drop_nulls())
+    assert closed + int((positions["cash_flow"] + positions["value"]).sum()) == round((result.equity["equity"][-1] - 100_000.0) * 10_000)
+
+
 # --- the chain of days ------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +172,14 @@ def test_a_chain_of_days_equals_one_long_run(seed, exits):
 def test_a_run_can_be_cut_anywhere(seed, exits, hours):
     start = datetime(2024, 6, 27, 13, tzinfo=UTC)
     assert_chain(random_market(seed), rules(luck=CHANCE, exits=exits), [start + timedelta(hours=hour) for hour in sorted(hours)])
+
+
+@settings(max_examples=15)
+@given(seed=SEEDS, exits=EXITS, hours=st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True))
+def test_a_run_over_renames_and_delistings_can_be_cut_anywhere(seed, exits, hours):
+    start = datetime(2024, 6, 27, 13, tzinfo=UTC)
+    market = with_lives(random_market(seed, missing=0.0), seed)
+    assert_chain(market, rules(luck=CHANCE, exits=exits, presume_delisted_after_sessions=2), [start + timedelta(hours=hour) for hour in sorted(hours)])
 
 
 def test_trades_that_span_days_are_in_the_chain():

@@ -39,7 +39,7 @@ RULES = st.builds(
     ),
     exits=st.sampled_from(["barriers", "signal"]),
     delisting_recovery=st.sampled_from([1.0, 0.3, 0.0]),
-    presume_delisted_after_sessions=st.sampled_from([None, 1, 2]),
+    presume_delisted_after_sessions=st.sampled_from([0, 1, 2]),
     horizon=st.sampled_from([1, 3, 8]),
 )
 

@@ -48,6 +48,25 @@ def outcome(bars, events, settings=FOUR, timeframe="15Min"):
     return triple_barrier(bars, events, settings, XNYS, timeframe).table.row(0, named=True)
 
 
+def test_no_outcome_is_looked_up_in_another_security_of_the_same_symbol() -> None:
+    """The bars of day 2 are ten times dearer: those of who took the symbol over. A label may touch its profit there only if nobody says so."""
+    dear = (1000.0, 1001.0, 999.0)
+    bars = bars_of(CALM, CALM, dear, dear, dear, dear, dear)
+    days = bars["timestamp"].dt.date()
+    begins = pl.DataFrame({"symbol": bars["symbol"].head(1), "date": days.head(1)})
+    plain = triple_barrier(bars, event(), FOUR, XNYS, "15Min").table.row(0, named=True)
+    same = triple_barrier(bars, event(), FOUR, XNYS, "15Min", securities_begin=begins).table.row(0, named=True)
+    assert plain == same  # it begins before the event
+    later = bars.with_columns(timestamp=pl.when(pl.int_range(pl.len()) >= 2).then(pl.col("timestamp") + timedelta(days=1)).otherwise("timestamp"))
+    begins = pl.DataFrame({"symbol": bars["symbol"].head(1), "date": [days[0] + timedelta(days=1)]})
+    crossed = triple_barrier(later, event(), FOUR, XNYS, "15Min").table.row(0, named=True)
+    cut = triple_barrier(later, event(), FOUR, XNYS, "15Min", securities_begin=begins).table.row(0, named=True)
+    assert (crossed["touched"], cut["touched"], cut["end_timestamp"], cut["label"]) == ("upper", None, None, None)
+    assert cut["entry_price"] == crossed["entry_price"]
+    elsewhere = begins.with_columns(symbol=pl.lit("OTHER"))
+    assert triple_barrier(later, event(), FOUR, XNYS, "15Min", securities_begin=elsewhere).table.row(0, named=True) == crossed
+
+
 def test_a_long_that_reaches_its_profit_ends_with_the_touching_bar():
     row = outcome(bars_of(CALM, CALM, (100.5, 104.2, 100)), event())
     assert (row["entry_timestamp"], row["entry_price"]) == (OPEN + QUARTER, 100.0)

@@ -1,0 +1,18 @@
+"""Which delistings, changes of symbol and new listings this market knows: one answer for labels, backtests and sessions."""
+
+from datetime import date, timedelta
+
+import polars as pl
+
+from harmony_pipeline.market.lives import life_events
+from harmony_pipeline.stages.workspace import Workspace
+
+
+def last_day(work: Workspace) -> date:
+    """The last day of this market so far."""
+    return work.end_date - timedelta(days=1)
+
+
+def lives_of(work: Workspace) -> pl.DataFrame:
+    """Events of market/lives.py until the market's last day, in order."""
+    return life_events(work.lake.read("listings")).filter(pl.col("date") <= last_day(work))
