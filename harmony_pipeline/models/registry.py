@@ -114,7 +114,7 @@ class ModelRegistry:
     def _read(self, model_id: str) -> dict[str, bytes]:
         folder = self.path(model_id)
         if not (folder / MANIFEST).is_file():
-            raise NotReady(f"there is no model {model_id} in {self.root}; materialise `model` for its period")
+            raise NotReady(f"there is no model {model_id} in {self.root}; make it with: harmony backfill model")
         try:
             hashes: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())
             files = {name: (folder / name).read_bytes() for name in hashes}
@@ -168,7 +168,7 @@ class ModelRegistry:
         """The model that may trade, exactly as it was when the gate passed it. Raises NotReady when none was promoted."""
         history = self.history()
         if not history:
-            raise NotReady("no model has been promoted; materialise `promoted_model`")
+            raise NotReady("no model has been promoted; put the newest before the gate with: harmony backfill promoted_model")
         return self.load(history[-1].model_id, history[-1].artifact_hash)
 
 

@@ -195,7 +195,7 @@ def _require_features(joined: pl.DataFrame) -> None:
     orphans = joined.filter(pl.col("__known").is_null())
     if orphans.height:
         symbol, stamp = orphans.row(0)[:2]
-        raise NotReady(f"{orphans.height} labelled events have no row in features, first {symbol} at {stamp}; materialise features for that period")
+        raise NotReady(f"{orphans.height} labelled events have no row in features, first {symbol} at {stamp}; make them with: harmony backfill features")
 
 
 def regimes_at(regimes: pl.DataFrame, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:

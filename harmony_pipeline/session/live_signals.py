@@ -105,7 +105,7 @@ def predictions(model: TrainedModel, signals: pl.DataFrame, features: pl.DataFra
     """
     inputs = model.inputs
     if inputs is None:
-        raise NotReady(f"{model.model_id} was not trained on features, so a session cannot make its inputs: train one with `harmony train`")
+        raise NotReady(f"{model.model_id} was not trained on features, so a session cannot make its inputs: train one with: harmony backfill model")
     taken = signals.filter(pl.col("side") != 0)
     if taken.is_empty():
         return pl.DataFrame(schema=PREDICTION_COLUMNS)

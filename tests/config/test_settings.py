@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_pipeline.config import described, load_settings
+from harmony_pipeline.config import described, ignored_variables, load_settings, variable_names
 from harmony_pipeline.errors import ConfigError
 
 
@@ -83,3 +83,20 @@ def test_every_setting_can_be_described(tmp_path):
 def test_the_examples_are_valid(example):
     file = Path(__file__).resolve().parents[2] / "examples" / f"{example}.toml"
     assert load_settings(file, {}).market.source == "files"
+
+
+def test_a_variable_that_means_nothing_is_told_and_a_setting_with_one_underscore_is_refused():
+    known = {"HARMONY_CONFIG": "", "HARMONY_KERNEL_CACHE": "x", "HARMONY__MARKET__TIMEFRAME": "1Hour", "HOME": "/home/me"}
+    assert ignored_variables(known) == []
+    told = ignored_variables({**known, "HARMONY_CONFG": "x", "HARMONY_LOUD": "1"})
+    assert len(told) == 2
+    assert "HARMONY_CONFG is not known and was ignored: did you mean HARMONY_CONFIG?" in told[0]
+    for name in ("HARMONY_MARKET_TIMEFRAME", "HARMONY_MARKET__TIMEFRAME", "HARMONY_PATHS_LAKE", "HARMONY_RISK_MAX_POSITION"):
+        with pytest.raises(ConfigError, match=r"sets nothing: write HARMONY__\w+__\w+, with two underscores"):
+            ignored_variables({name: "x"})
+
+
+def test_every_setting_has_a_variable_of_its_own(tmp_path):
+    names = variable_names()
+    assert len(names) == len(set(names)) > 100
+    assert settings_from(tmp_path, "", HARMONY__MARKET__FILES__TIMEZONE="Asia/Tokyo").market.files.timezone == "Asia/Tokyo"
