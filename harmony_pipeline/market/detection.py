@@ -26,12 +26,12 @@ _SUFFIXES = {
     ".ST": "XSTO", "=F": "CMES", "=X": CURRENCIES,
 }  # fmt: skip
 """Endings of Yahoo's symbols, and the calendar of their exchange."""
-_USUAL = ("XNYS", CURRENCIES, "CMES", "XBOM", "XLON", "XETR", "XTKS", "XHKG", "XTSE", "XASX", "XSHG", ROUND_THE_CLOCK)
+_USUAL = ("XNYS", "CMES", CURRENCIES, "XBOM", "XLON", "XETR", "XTKS", "XHKG", "XTSE", "XASX", "XSHG", ROUND_THE_CLOCK)
 _CODES = "AUD|BRL|CAD|CHF|CNH|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|SGD|THB|TRY|TWD|USD|XAG|XAU|ZAR"
 _PAIR = re.compile(rf"({_CODES})[/_.-]?({_CODES})(=X)?")
 _COINS = "ADA|ATOM|AVAX|BCH|BNB|BTC|DOGE|DOT|ETC|ETH|LINK|LTC|MATIC|NEAR|PEPE|SHIB|SOL|TON|TRX|UNI|XBT|XLM|XMR|XRP"
 _COIN = re.compile(rf"({_COINS})[/_.:-]?(USD[TC]?|EUR|GBP|JPY|BTC|XBT|ETH|BUSD|FDUSD)")
-_CONVINCING, _POOR = 0.8, 0.3
+_CONVINCING, _POOR = 0.85, 0.3
 _OPENING = 0.1  # how much it counts that sessions begin with a bar: it tells zones apart that differ by an hour
 _WEEKEND, _DAYS_APART, _MULTIPLES = 0.05, 1200.0, 0.95
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
@@ -125,10 +125,10 @@ def _timeframe(rows: pl.DataFrame, reasons: list[str]) -> str:
 
 
 def _sample(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of some symbols, evenly chosen."""
+    """Rows of some symbols, evenly chosen; two rows of one time stay two."""
     names = rows["symbol"].unique().sort()
     kept = names.gather_every(max(1, len(names) // _SAMPLED_SYMBOLS))[:_SAMPLED_SYMBOLS]
-    return rows.filter(pl.col("symbol").is_in(kept.to_list())).select("symbol", "timestamp").unique().sort("symbol", "timestamp").head(_SAMPLED_ROWS)
+    return rows.filter(pl.col("symbol").is_in(kept.to_list())).select("symbol", "timestamp").sort("symbol", "timestamp").head(_SAMPLED_ROWS)
 
 
 def _calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read: Read, reasons: list[str]) -> tuple[str, str]:
@@ -148,7 +148,8 @@ def _calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read
         calendar = Calendar.named(name)
         zones = ["UTC", calendar.zone] if naive and calendar.zone != "UTC" else ["UTC"]
         for zone in zones:
-            shown = sample if zone == "UTC" else _on_clock(sample, zone)
+            own = _sample(read(name, timeframe, zone)) if daily else sample  # the calendar places days
+            shown = own if zone == "UTC" else _on_clock(own, zone)
             scores.append((_fit(calendar, shown, timeframe), name, zone))
         best = max(scores, key=lambda one: one[0])
         if best[0] >= _CONVINCING:
@@ -195,7 +196,7 @@ def _fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> float:
 
 def _fit_of_days(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
     """The same for daily and weekly bars, by date, of the symbol with most of them."""
-    dates = sample.with_columns(date=pl.col("timestamp").dt.date()).group_by("symbol").agg(pl.col("date").unique()).sort(pl.col("date").list.len())
+    dates = sample.with_columns(date=pl.col("timestamp").dt.date()).group_by("symbol").agg("date").sort(pl.col("date").list.len())
     own = dates["date"][-1].sort()
     first, last = own[0], own[-1]
     sessions = set(calendar.sessions(first, last + timedelta(days=1)))

@@ -75,7 +75,23 @@ def two_bars(folder: Path) -> dict:
     return {"calendar": "XNYS", "timeframe": "1Day", "start": date(2024, 1, 5), "rows": 2}
 
 
-MARKETS = [daily, hourly_on_the_exchanges_clock, half_hours_with_offsets, currencies, coins, coins_by_name, london, two_bars]
+def futures_days_of_the_evening_before(folder: Path) -> dict:
+    evenings = [f"{day - timedelta(days=1)}T23:00:00Z" for day in sessions("CMES", date(2024, 1, 8), 10)]
+    write(folder / "ES.csv", evenings, 4800.0, 0.25)
+    return {"calendar": "CMES", "timeframe": "1Day", "start": date(2024, 1, 8), "rows": 10}
+
+
+MARKETS = [
+    futures_days_of_the_evening_before,
+    daily,
+    hourly_on_the_exchanges_clock,
+    half_hours_with_offsets,
+    currencies,
+    coins,
+    coins_by_name,
+    london,
+    two_bars,
+]
 
 
 @pytest.mark.parametrize("make", MARKETS, ids=[make.__name__ for make in MARKETS])
