@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from harmony_pipeline.reports.figures import as_markdown
-from harmony_pipeline.stages.glance import rows_by_partition, rows_by_year, rows_of
+from harmony_pipeline.stages.glance import rows_by_group, rows_by_partition, rows_of
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -36,8 +36,9 @@ def _event(context: dg.AssetExecutionContext, work: Workspace, result: StageResu
     keys = list(context.partition_keys) if context.assets_def.partitions_def is not None else []
     _log(context, result, asset, keys)
     if not keys:
-        pictures = {} if result.pictures else rows_by_year(work, asset)
-        return dg.MaterializeResult(asset_key=asset, metadata=metadata(result) | _images(pictures))
+        before = _shown_before(context, asset, None) if result.unchanged_since is not None else {}
+        pictures = {} if result.pictures or before else rows_by_group(work, asset)
+        return dg.MaterializeResult(asset_key=asset, metadata=before | metadata(result) | _images(pictures))
     rows = rows_of(work, asset)
     for key in dict.fromkeys((*result.parts, *keys)):
         shown = _of_partition(context, rows, result, asset, key)
@@ -66,9 +67,9 @@ def _of_partition(context: dg.AssetExecutionContext, rows: dict[str, float], res
     return before | metadata(part) | _images(drawn)
 
 
-def _shown_before(context: dg.AssetExecutionContext, asset: str, key: str) -> dict[str, Any]:
-    """Tables and pictures of the partition's latest materialisation."""
-    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
+def _shown_before(context: dg.AssetExecutionContext, asset: str, key: str | None) -> dict[str, Any]:
+    """Tables and pictures of the latest materialisation of a partition, or of an asset that has none."""
+    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=None if key is None else [key])
     for record in context.instance.fetch_materializations(records, limit=1).records:
         event = record.asset_materialization
         if event is not None:

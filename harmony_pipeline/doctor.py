@@ -20,6 +20,7 @@ from harmony_pipeline.failures import is_failure, sentence
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.options import date_of
 from harmony_pipeline.sql import named_query, query
+from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.market_warnings import SERIOUS, market_warnings
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -123,7 +124,8 @@ def _lake(work: Workspace) -> Iterator[Finding]:
     tables = [name for name in work.lake.tables if work.lake.partitions(name)]
     yield Finding("tables with rows", f"{len(tables)} of {len(work.lake.tables)}", "" if tables else "make some: harmony run")
     yield from _strangers(work)
-    if "daily_summary" not in tables:
+    if latest_period_with_bars(work) is None:
+        yield Finding("bars", "none", "bring some: harmony ingest says what was received and why none of it is a bar")
         return
     yield from _gaps(work)
     yield from _verdicts(work)

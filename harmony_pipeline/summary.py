@@ -35,7 +35,7 @@ def print_summary(work: Workspace, command: str, results: Mapping[str, StageResu
     console = _console()
     title = f"{work.settings.market.source} market, {work.timeframe} bars"
     if latest_period_with_bars(work) is None:
-        console.print(Panel(Text(f"bars      none: {_why_no_bars(results or {})}"), title=title, title_align="left"))
+        console.print(Panel(Text(as_typed(f"bars      none: {_why_no_bars(results or {})}")), title=title, title_align="left"))
         print_stages(results or {}, console)
         _print_looks(console, {f"{command} doctor": "what was received, quarantine, health"})
         return
@@ -80,7 +80,7 @@ def print_stages(results: Mapping[str, StageResult], console: Console | None = N
     """One line a reason for which stages had nothing to make, and one for what was left as it was."""
     console = console or _console()
     for why, makers in _reasons(results).items():
-        console.print(f"nothing made: {', '.join(makers)}: {why}", soft_wrap=True, markup=False)
+        console.print(as_typed(f"nothing made: {', '.join(makers)}: {why}"), soft_wrap=True, markup=False)
     unchanged = [asset for asset, result in results.items() if result.unchanged_since is not None and not result.nothing]
     if unchanged:
         console.print(f"unchanged since the last run, so not made again: {', '.join(unchanged)}", style="dim", soft_wrap=True, markup=False)
@@ -157,7 +157,7 @@ def _evidence(work: Workspace) -> Text:
     strategy = work.settings.session.strategy
     run = backtests.found_backtest(work, strategy)
     if run is None:
-        return Text(f"result    none: {backtests.no_backtest(work, strategy)}", style="bold")
+        return Text(as_typed(f"result    none: {backtests.no_backtest(work, strategy)}"), style="bold")
     if not run["trades"]:
         return Text(
             f"result    {strategy} closed no trade from {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}: {_orders_in_words(work, strategy)}", style="bold"
@@ -210,7 +210,7 @@ def _gate(work: Workspace) -> Panel:
     rules = work.lake.read("promotions")
     if rules.is_empty():
         why = why_no_model(work) or backtests.no_backtest(work, work.settings.session.strategy)
-        return Panel(Text(f"no model reached the gate: {why}"), title="promotion gate", title_align="left")
+        return Panel(Text(as_typed(f"no model reached the gate: {why}")), title="promotion gate", title_align="left")
     rules = rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
     promoted = bool(rules["promoted"][0])
     table = RichTable(box=None, pad_edge=False)
@@ -389,6 +389,6 @@ def print_models(work: Workspace) -> None:
         console.print(table)
     why = why_no_model(work)
     if why:
-        console.print(f"no model: {why}", soft_wrap=True, markup=False)
+        console.print(as_typed(f"no model: {why}"), soft_wrap=True, markup=False)
     else:
         console.print(_gate(work))

@@ -10,7 +10,7 @@ Heavy libraries are imported inside the verbs that need them, so `--help` answer
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -185,7 +185,7 @@ def trade(context: typer.Context, date: Day = None) -> None:
     from harmony_pipeline.stages.workspace import refuse_the_past
     from harmony_pipeline.summary import print_sessions
 
-    with _runner(context) as runner:
+    with _runner(context, alone=False) as runner:
         refuse_the_past(runner.work)
         day = _day(runner.work, date)
         runner.trade(day)
@@ -330,13 +330,13 @@ def _day(work: Any, text: str | None) -> str:
 
 
 @contextmanager
-def _runner(context: typer.Context, *, again: bool = False) -> Iterator[Any]:
-    """A runner with a progress display around it; no other command writes this market meanwhile."""
+def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) -> Iterator[Any]:
+    """A runner with a progress display around it; no other command writes this market meanwhile, unless it need not be `alone`."""
     from harmony_pipeline.display import Progress
     from harmony_pipeline.run_lock import run_lock
 
     settings = _settings(context)
-    with run_lock(settings, str(context.info_name)):
+    with run_lock(settings, str(context.info_name)) if alone else nullcontext():
         from harmony_pipeline.runs import Runner  # takes a second to import
 
         with Progress() as progress:

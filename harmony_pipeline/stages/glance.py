@@ -5,6 +5,7 @@ import polars as pl
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.stages.workspace import Workspace
 
+_BY_SYMBOL = ("instruments",)
 _DATED = {"corporate_actions": "date", "universe": "listed", "listings": "valid_from"}
 
 
@@ -23,13 +24,16 @@ def rows_by_partition(rows: dict[str, float], table: str, key: str) -> dict[str,
     return {f"rows of {table} by partition": sketches.bars(list(rows.values()), marked=place)}
 
 
-def rows_by_year(work: Workspace, table: str) -> dict[str, bytes]:
-    """How many rows of `table` begin in each year; nothing for a table without such a date."""
+def rows_by_group(work: Workspace, table: str) -> dict[str, bytes]:
+    """How many rows of a table without partitions begin in each year, or belong to each symbol; nothing for other tables."""
+    if table in _BY_SYMBOL:
+        counted = work.lake.scan(table).group_by("symbol").len().sort("symbol").collect(engine="in-memory")
+        return {f"rows of {table} by symbol": sketches.bars(counted["len"].to_list())} if counted.height else {}
     if table not in _DATED:
         return {}
     years = work.lake.scan(table).select(pl.col(_DATED[table]).dt.year().alias("year")).drop_nulls().collect(engine="in-memory")
     if years.is_empty():
         return {}
-    counted = dict(years.group_by("year").len().iter_rows())
-    span = range(min(counted), max(counted) + 1)
-    return {f"rows of {table} by year": sketches.bars([float(counted.get(year, 0)) for year in span])}
+    counts = dict(years.group_by("year").len().iter_rows())
+    span = range(min(counts), max(counts) + 1)
+    return {f"rows of {table} by year": sketches.bars([float(counts.get(year, 0)) for year in span])}

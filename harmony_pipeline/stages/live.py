@@ -198,10 +198,12 @@ def _reconciled(work: Workspace, ledger: Ledger, day: date) -> StageResult:
     broker = broker_as_left(plan, ledger) if simulated else _factory(work.settings.session.broker)(work.settings, plan).broker
     found = reconcile(ledger, row.session_id, broker)
     table = found.table()
+    orders = ledger.table("session_orders", session_id=row.session_id).height
     return StageResult(
         rows={"differences": table.height},
         facts={"books agree": found.agrees},
         preview=table,
+        pictures={"orders of the session, and differences": sketches.bars([orders, table.height], marked=1)},
         notes=[difference.sentence for difference in found.differences],
     )
 

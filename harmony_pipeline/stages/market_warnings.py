@@ -34,9 +34,9 @@ SERIOUS: dict[str, tuple[str, str]] = {
         "stamps that fit another time zone better",
         "set market.files.timezone as the warning says, then ingest again",
     ),
-    "no_volume": (
-        "no volume in any bar, so no order can be a share of it",
-        "see the volume rule of the backtest in docs/quality.md",
+    "action_not_applied": (
+        "splits or dividends that were due and could not be applied, so prices before and after do not compare",
+        "correct them in market.files.corporate_actions, then ingest again",
     ),
 }
 

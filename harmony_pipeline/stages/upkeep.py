@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from harmony_pipeline.reports import sketches
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.storage import upkeep
@@ -28,4 +29,6 @@ def lake_upkeep(work: Workspace, now: datetime | None = None) -> StageResult:
     }
     notes = [f"rewritten: {name}" for name in rewritten] + [f"removed: {name}" for name in (*leftovers, *pruned)]
     rounded = listed.with_columns(pl.col(pl.Float64).round(2))
-    return StageResult(rows={str(name): int(rows) for name, rows in listed.select("table", "rows").iter_rows()}, facts=facts, preview=rounded, notes=notes)
+    rows = {str(name): int(count) for name, count in listed.select("table", "rows").iter_rows()}
+    pictures = {"megabytes by table": sketches.bars(listed["megabytes"].to_list())}
+    return StageResult(rows=rows, facts=facts, preview=rounded, pictures=pictures, notes=notes)

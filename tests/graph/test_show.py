@@ -44,6 +44,13 @@ def test_each_partition_shows_its_own_rows_and_a_picture_without_a_click(runner,
         assert any(len(picture) < SHOWN_AT_ONCE for picture in pictures(shown(runner, asset, key)))
 
 
+def test_every_asset_of_an_ingest_has_a_picture_without_a_click(runner):
+    empty = {"corporate_actions", "universe", "listings"}  # the file has none
+    for asset in (*set(INGEST) - empty, "features"):
+        key = "2024-03" if runner.partition_keys(asset) else None
+        assert any(len(picture) < SHOWN_AT_ONCE for picture in pictures(shown(runner, asset, key))), asset
+
+
 def test_a_period_that_the_fold_passed_over_shows_as_materialised(runner):
     assert "2024-01" in runner.instance.get_materialized_partitions(dg.AssetKey("features"))
 

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from stages.short_markets import daily_rows, short_market
 
+from harmony_pipeline import doctor
 from harmony_pipeline.stages import backtests, ingest, market, models, research, robustness, scanner
 from harmony_pipeline.stages.market_warnings import market_warnings
 from harmony_pipeline.stages.result import StageResult
@@ -39,6 +40,7 @@ def test_an_empty_lake_has_no_results_and_says_what_to_type(tmp_path, capsys):
     assert "harmony backfill research" in found["model"].nothing
     for table in ("backtests", "orders", "fills", "trades", "equity", "monte_carlo", "overfitting", "trials"):
         assert work.lake.read(table).is_empty(), table
+    assert any(finding.what == "bars" and finding.cure for finding in doctor._lake(work))
     print_summary(work, "harmony", found)
     shown = capsys.readouterr().out
     assert "total return" not in shown
