@@ -120,6 +120,6 @@ def test_ingest_says_what_it_received_and_what_a_correction_changed(tmp_path, mo
     second = harmony("--config", str(file), "ingest").output
     assert "2 rows received: 1 new (1 of them corrections), 1 known before" in second
     assert "3 raw rows in these periods: 2 bars, 1 in quarantine" in second
-    assert "2024-01 rebuilt: 1 bars changed" in second
+    assert "2024 rebuilt: 1 bars changed" in second
     assert "close was 10.6, is 10.9" in second
     os.environ.pop("HARMONY_CONFIG", None)
