@@ -18,12 +18,14 @@ from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
-# Nothing went wrong, nothing was fetched from a venue, and no ticks were asked for: tests/market and tests/ticks fill these.
+# Nothing went wrong, nothing was fetched from a venue or read from files, and no ticks were asked for: tests/market and tests/ticks fill these.
 MAY_BE_EMPTY = {
     "corporate_actions",
     "quarantine",
     "quality_warnings",
     "coverage",
+    "file_accounts",
+    "bar_grid",
     "listings",
     "quote_ticks",
     "trade_ticks",
