@@ -17,6 +17,7 @@ from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.execution.settings import CostSettings, LuckSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.lives import no_events
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.strategies.settings import StrategySettings
@@ -56,12 +57,12 @@ def measure(symbols: int, rows: int, exits: str, every: int) -> None:
     actions = CORPORATE_ACTIONS.empty()
     state = TradingState.opening(bars["symbol"].unique().to_list(), rules.initial_cash)
     packed = simulator._packed(simulator._joined(bars, signals, CLOCK, "1Min"), state)
-    due = simulator._due(actions, state)
+    due, lives = simulator._due(actions, state), simulator.packed_lives(no_events(), state.symbols)
     kernel, whole, logs = [], [], None
     for _ in range(3):
         working = state.copy()
         begun = time.perf_counter()
-        logs = simulator._simulate(packed, due, rules, working)
+        logs = simulator._simulate(packed, due, lives, rules, working, {})
         kernel.append(time.perf_counter() - begun)
         begun = time.perf_counter()
         simulator.run_backtest(bars, signals, actions, rules, CLOCK, "1Min")

@@ -47,6 +47,7 @@ from harmony_pipeline.market.listings import CHANGE as CHANGE_KIND
 from harmony_pipeline.market.listings import DELISTING as DELISTED_KIND
 from harmony_pipeline.market.lives import LISTING as LISTING_KIND
 from harmony_pipeline.market.lives import actions_by_new_symbol, no_events, relevant, symbols_of
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.schemas import BACKTESTS, TIME
 
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
@@ -235,7 +236,7 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
         return {}
     table = calendar.table
     place = table["date"].search_sorted(days, side="left").clip(0, table.height - 1)
-    column = table["date"] if timeframe == "1Day" else table["open"]
+    column = table["date"] if timeframe in LONG_TIMEFRAMES else table["open"]
     stamps = column.gather(place).cast(TIME).to_physical()
     return dict(zip(days.to_physical().to_list(), stamps.to_list(), strict=True))
 

@@ -176,6 +176,12 @@ class Book:
         """Whether an exit and whether a bracket works for the symbol."""
         return int(self.positions[symbol]["exit_working"]), int(self.positions[symbol]["legs_working"])
 
+    def has_levels(self, symbol: int) -> bool:
+        """Whether a bracket should protect what is held, whether or not one works."""
+        position = self.positions[symbol]
+        leaves = position["exit_reason"] != 0 or position["exit_working"] == 1
+        return bool(not leaves and (position["stop_level"] != 0.0 or position["take_level"] != 0.0))
+
     def held(self, symbol: int) -> float:
         """Signed shares."""
         return float(self.positions[symbol]["quantity"])

@@ -222,6 +222,8 @@ class Trader:
     def _rename(self, old: int, new: int, day: int, batch: Batch) -> None:
         self._delist(new, nan, BY_DELISTING, day - 1, batch)  # what another security left under the new symbol
         exit_worked, legs_worked = self.book.working(old)
+        if self._exchange is None and self.book.has_levels(old):
+            legs_worked = 1  # a broker outside takes the bracket of the old symbol off by itself
         at = self._ended_at(batch)
         self.desk.send(self.book.cancel_working(old, RENAMED, at))
         self._unseen_actions(old, day - 1, batch)

@@ -51,6 +51,7 @@ def test_real_bars_give_the_same_trades_to_the_plain_simulator(market, exits):
     flat = chosen.risk.model_dump() | chosen.costs.model_dump() | chosen.luck.model_dump()
     flat["lot_size"] = 1.0
     flat |= {name: getattr(chosen, name) for name in ("barriers", "horizon", "profit_take", "stop_loss", "minimum_barrier_bps")}
+    flat |= {name: getattr(chosen, name) for name in ("delisting_recovery", "presume_delisted_after_sessions")}
     naive = Naive(flat, ["AAPL", "IBM"], chosen.initial_cash).run(listed, market.actions.rows())
     assert result.equity["equity"].to_list() == [equity / 10_000 for _, equity, *_ in naive.curve]
     assert sorted(result.fills.select("fill_id", "quantity", "price").rows()) == sorted((fill[0], fill[4], fill[5]) for fill in naive.fills)

@@ -6,18 +6,21 @@ from typing import Any
 
 import polars as pl
 import pytest
+from session.crashes import Fuse, RemoteBroker, RemoteExchange, RemoteStream
 from session.days import ACTIONS, CALENDAR, DAYS, FEATURES, TIMEFRAME, fresh_ledger, market, plan_of, rules
 
 from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.simulator import run_backtest
+from harmony_pipeline.execution.events import CancelOrder
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.market.lives import LIFE_EVENTS
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.reconcile import broker_as_left, reconcile
-from harmony_pipeline.session.replay import backtest_day, replay_day
+from harmony_pipeline.session.replay import backtest_day, day_bars, replay_day, simulated_broker
 from harmony_pipeline.session.result import SessionResult
+from harmony_pipeline.session.runner import run_session
 
 RENAMED_ON, DELISTED_ON, SILENT_FROM = date(2024, 6, 28), date(2024, 7, 2), date(2024, 7, 3)
 WATCHED = ("AAA", "BBB", "CCC", "DDD")
@@ -114,3 +117,34 @@ def test_a_symbol_that_falls_silent_is_given_up_in_the_session_too(tmp_path: Pat
     chosen = rules("signal", presume_delisted_after_sessions=1)
     results = run_days(fresh_ledger(tmp_path), chosen, bars, LIVES)
     assert "presumed_delisted" in set(together(results, "trades")["exit_reason"])
+
+
+def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_the_new_symbol(tmp_path: Path) -> None:
+    """The broker has canceled the bracket and shows the shares under their new name: the books agree, and the bracket is placed again there."""
+    chosen, ledger = CASES["brackets"], fresh_ledger(tmp_path)
+    for day in DAYS:
+        plan = plan_of(day, ledger, BARS, chosen, watched=WATCHED, lives=LIVES)
+        if day == RENAMED_ON:
+            break
+        replay_day(plan, BARS, ledger)
+    broker = simulated_broker(plan, ledger)
+    held = {position.symbol: position.quantity for position in broker.positions()}["CCC"]
+    bracket = [order.client_order_id for order in broker.orders() if order.symbol == "CCC"]
+    assert len(bracket) == 2
+    for name in bracket:
+        broker.cancel(CancelOrder(name))
+    broker.rename(plan.symbols.index("CCC"), plan.symbols.index("DDD"))
+    exchange = RemoteExchange(broker, plan)
+    exchange.mail.extend(broker.updates())
+    result = run_session(plan, ledger, RemoteBroker(exchange, Fuse()), RemoteStream(day_bars(plan, BARS), exchange), exchange.clock)
+    events = result.tables["session_events"]
+    assert events.filter(pl.col("kind") == "books_reconciled")["detail"].str.json_path_match("$.differences").to_list() == ["[]"]
+    assert result.state == "completed"
+    placed = result.orders.filter(pl.col("symbol") == "DDD").sort("timestamp").head(2)
+    assert set(placed["kind"]) == {"stop", "limit"}
+    assert set(placed["quantity"]) == {abs(held)}
+    assert placed["parent_id"].str.contains("-CCC-").all()
+    theirs = {position.symbol: position.quantity for position in broker.positions()}
+    mine = dict(result.tables["session_positions"].select("symbol", "quantity").iter_rows())
+    assert (mine.get("DDD", 0.0), mine.get("CCC", 0.0)) == (theirs.get("DDD", 0.0), theirs.get("CCC", 0.0))
+    assert "CCC" not in theirs
