@@ -21,7 +21,7 @@ from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.options import date_of
 from harmony_pipeline.sql import named_query, query
 from harmony_pipeline.stages.market import latest_period_with_bars
-from harmony_pipeline.stages.market_warnings import SERIOUS, market_warnings
+from harmony_pipeline.stages.market_warnings import market_warnings
 from harmony_pipeline.stages.workspace import Workspace
 
 _GIB = 2**30
@@ -131,9 +131,10 @@ def _lake(work: Workspace) -> Iterator[Finding]:
     yield from _verdicts(work)
     for rule, rows, *_rest, example in query(work.lake, named_query("quarantine_by_rule")).iter_rows():
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
-    yield from (Finding(f"warning: {one.rule}", one.text, one.cure) for one in market_warnings(work))
+    serious = market_warnings(work)
+    yield from (Finding(f"warning: {one.rule}", one.text, one.cure) for one in serious)
     for rule, rows, *_rest, example in query(work.lake, named_query("warnings_by_rule")).iter_rows():
-        if rule not in SERIOUS:
+        if rule not in [one.rule for one in serious]:
             yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from harmony_pipeline.stages.workspace import Workspace
 
 _EXAMPLES = 3
+_NOT_OF = {"simulated": ("split_like_jump",)}  # a simulated market tells every split that it makes: such a jump is its own gap
 # rule -> (what it is, what to do)
 SERIOUS: dict[str, tuple[str, str]] = {
     "split_like_jump": (
@@ -56,9 +57,10 @@ class MarketWarning:
 
 def market_warnings(work: Workspace, partitions: Sequence[str] | None = None) -> list[MarketWarning]:
     """The serious warnings of the lake, or of some trading periods of it; the rules in the order of SERIOUS."""
+    rules = [rule for rule in SERIOUS if rule not in _NOT_OF.get(work.settings.market.source, ())]
     rows = (
         work.lake.scan("quality_warnings", partitions)
-        .filter(pl.col("rule").is_in(list(SERIOUS)))
+        .filter(pl.col("rule").is_in(rules))
         .select("rule", "symbol", "timestamp", "reason")
         .collect(engine="in-memory")
         .sort("timestamp", "symbol")

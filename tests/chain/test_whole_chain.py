@@ -33,7 +33,6 @@ MAY_BE_EMPTY = {
     "tick_quarantine",
     "gaps",
     "verdicts",
-    "file_accounts",
 }
 UNEQUAL_BY_NATURE = {"session_events"}  # their detail holds the wall clock
 
