@@ -66,12 +66,14 @@ class _Sources:
             if name in scope:
                 value = scope[name]
                 self.lines.append(f"{name} = {self._text(function, value)}")
-                if isinstance(value, ModuleType) and _is_ours(value.__name__):
+                if isinstance(value, ModuleType) and _is_read(value.__name__, function):
                     self._read_names(function, names, vars(value))
 
     def _text(self, function: FunctionType, value: Any) -> str:
-        called = getattr(value, "py_func", value)  # of a kernel, the plain function
-        if isinstance(called, FunctionType) and _is_ours(called.__module__):
+        called = getattr(value, "py_func", None)  # a kernel, ours or of a user's module: its plain function
+        if called is None and isinstance(value, FunctionType) and _is_read(value.__module__, function):
+            called = value
+        if isinstance(called, FunctionType):
             return self.visit(called)
         if isinstance(value, ModuleType):
             return value.__name__
@@ -89,5 +91,6 @@ class _Sources:
         )
 
 
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == _PACKAGE
+def _is_read(module: str, function: FunctionType) -> bool:
+    """Whether a module is Harmony's or of the package that `function` stands in: a library's own code is not read."""
+    return module.partition(".")[0] in (_PACKAGE, function.__module__.partition(".")[0])

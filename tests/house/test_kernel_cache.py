@@ -128,3 +128,9 @@ def test_an_edited_constant_is_used_by_the_next_process(tmp_path: Path) -> None:
 def test_kernels_are_compiled_with_the_flags() -> None:
     options = costs.notional.targetoptions
     assert (options["fastmath"], options["error_model"], options["nogil"]) == (False, "numpy", True)
+
+
+def test_kernels_of_a_users_module_call_each_other() -> None:
+    theirs = made(SOURCE, "my_features")
+    edited = made(SOURCE.replace("max(value, least)", "min(value, least)"), "my_features")
+    assert kernel_hash(theirs.outer.py_func) != kernel_hash(edited.outer.py_func)
