@@ -20,7 +20,7 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake import code_version
 from harmony_pipeline.market.ingest.accounts import AccountingSource, account_rows, outside_rows
 from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
@@ -268,12 +268,15 @@ def _mark(work: Workspace, period: Period, end: datetime, symbols: Sequence[str]
 
 
 def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> Iterator[pl.DataFrame]:
-    """Rows of a source on this machine, some symbols at a time where it can."""
+    """Rows of a source on this machine, some symbols at a time where it can. Raises DataError for a file that the source refuses."""
     batches = getattr(source, "batches", None)
-    if symbols is None and batches is not None:
-        yield from batches(start, end, timeframe, _BATCH_ROWS)
-    else:
-        yield source.bars(symbols, start, end, timeframe)
+    frames = batches(start, end, timeframe, _BATCH_ROWS) if symbols is None and batches is not None else iter([source.bars(symbols, start, end, timeframe)])
+    for frame in frames:
+        refusals: list[str] = list(getattr(source, "refusals", {}).values())
+        if refusals:
+            others = f" (the same holds of {len(refusals) - 1} other files)" if refusals[1:] else ""
+            raise DataError(refusals[0] + others)
+        yield frame
 
 
 # --- sources over a network -------------------------------------------------------------------------------------------

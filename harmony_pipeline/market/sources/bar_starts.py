@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
@@ -28,11 +27,15 @@ _ONLY_DIGITS = r"^\s*-?\d{9,20}(?:\.\d+)?\s*$"
 
 @dataclass(frozen=True)
 class BarStarts:
-    """`starts` are UTC, null where a cell cannot be read; `reasons` say why, where there is more to say."""
+    """`starts` are UTC, null where a cell cannot be read; `reasons` say why, where there is more to say.
+
+    `refusal` says that the bars have another length than they should, so that none of them may be kept.
+    """
 
     starts: pl.Series
     reasons: pl.Series | None
     notes: list[str]
+    refusal: str | None = None
 
 
 def bar_starts(
@@ -44,21 +47,27 @@ def bar_starts(
     timeframe: str,
     origin: str,
 ) -> BarStarts:
-    """The starts of the bars of one file. `cells` are the time cells, `read` what they say, `groups` whose they are.
-
-    Raises DataError for a file whose bars have another length than `timeframe`.
+    """The starts of the bars of one file. `cells` are the time cells, `read` what they say, `groups` whose they
+    are: of all rows where `shows_local_time`, else of the first SAMPLE_ROWS.
     """
-    zone = settings.timezone
-    local = _written_locally(cells, settings)
+    zone, reasons = settings.timezone, None
     instant = _on_clock_of(zone, read.written) if settings.wall_clock else read.instant
-    instant, reasons = settle_clock_changes(read.written, instant, local, zone, groups)
+    if shows_local_time(settings):
+        local = _written_locally(cells, settings)
+        instant, reasons = settle_clock_changes(read.written, instant, local, zone, groups)
     if timeframe not in TIMEFRAME_MINUTES:  # quotes and trades
         return BarStarts(instant, reasons, [])
-    _check_length(instant, groups, calendar, timeframe, origin)
+    other = _other_length(instant, groups, calendar, timeframe, origin)
     if timeframe in LONG_TIMEFRAMES:
-        return BarStarts(session_midnights(instant, read.written, calendar, timeframe), reasons, [])
+        midnights = session_midnights(instant, read.written, calendar, timeframe)
+        return BarStarts(midnights, reasons, [], other)
     starts, notes = _put_at_start(instant, settings.stamp, calendar, timeframe, origin)
-    return BarStarts(starts, reasons, notes)
+    return BarStarts(starts, reasons, notes, other)
+
+
+def shows_local_time(settings: FileSourceSettings) -> bool:
+    """Whether stamps may stand in an hour that a clock repeats or leaves out."""
+    return settings.wall_clock or settings.timezone != "UTC"
 
 
 def _on_clock_of(zone: str, written: pl.Series) -> pl.Series:
@@ -68,9 +77,8 @@ def _on_clock_of(zone: str, written: pl.Series) -> pl.Series:
 
 def _written_locally(cells: pl.Series, settings: FileSourceSettings) -> pl.Series:
     """Whether each cell shows the clock of `timezone`, rather than an instant."""
-    everywhere = pl.Series("local", [settings.wall_clock or settings.timezone != "UTC"])
-    if settings.wall_clock or settings.timezone == "UTC":
-        return everywhere.new_from_index(0, len(cells))
+    if settings.wall_clock:
+        return pl.Series("local", [True]).new_from_index(0, len(cells))
     if isinstance(cells.dtype, pl.Datetime | pl.Date):
         typed = isinstance(cells.dtype, pl.Datetime) and cells.dtype.time_zone is not None
         return pl.Series("local", [not typed]).new_from_index(0, len(cells))
@@ -83,11 +91,11 @@ def _written_locally(cells: pl.Series, settings: FileSourceSettings) -> pl.Serie
     return ~stated.fill_null(value=True)
 
 
-def _check_length(instant: pl.Series, groups: pl.Series, calendar: Calendar, timeframe: str, origin: str) -> None:
+def _other_length(instant: pl.Series, groups: pl.Series, calendar: Calendar, timeframe: str, origin: str) -> str | None:
+    """What to say of a file whose bars are longer or shorter than `timeframe`."""
     sample, whose = instant.head(SAMPLE_ROWS), groups.head(SAMPLE_ROWS)
     found = other_timeframe(Spacing.of(sample, whose), calendar, timeframe)
-    if found is not None:
-        raise DataError(refusal(origin, len(sample), found, timeframe))
+    return None if found is None else refusal(origin, len(sample), found, timeframe)
 
 
 def _put_at_start(instant: pl.Series, stamp: str, calendar: Calendar, timeframe: str, origin: str) -> tuple[pl.Series, list[str]]:

@@ -18,7 +18,7 @@ from harmony_pipeline.market.listings import fresh_rows, listings_from_snapshots
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
 from harmony_pipeline.market.sources.accounts import FileAccount, shared_names
 from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
-from harmony_pipeline.market.sources.bar_starts import bar_starts
+from harmony_pipeline.market.sources.bar_starts import bar_starts, shows_local_time
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, Request
 from harmony_pipeline.market.sources.cells import Stamps, cell_texts, read_flags, read_stamps, read_texts, representable
 from harmony_pipeline.market.sources.clock_numbers import clock_column, clock_texts
@@ -33,6 +33,7 @@ from harmony_pipeline.market.sources.stretches import Stretch, in_order, joined,
 from harmony_pipeline.market.sources.symbol_names import symbol_of
 from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
 from harmony_pipeline.market.sources.unpacking import TextLimits
+from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 from harmony_pipeline.text import NAME, excerpt
 
@@ -47,7 +48,8 @@ _Read = tuple[pl.DataFrame, str, str | None]  # rows of a table, where they come
 class FileSource:
     """A MarketDataSource over files.
 
-    `notes` holds what the last call had to remark on without refusing, `accounts` the rows of each file that it looked at.
+    `notes` holds what the last call had to remark on without refusing, `accounts` the rows of each file that it looked at, `refusals` by file why
+    its rows may not be kept (bars of another length), which ingest heeds.
     """
 
     name = "files"
@@ -68,6 +70,7 @@ class FileSource:
         self._spans: dict[_Signature, FileAccount] = {}
         self._seen = RememberedAxes()
         self._stamp_notes: dict[str, list[str]] = {}
+        self.refusals: dict[str, str] = {}
 
     @property
     def identity(self) -> str:
@@ -376,9 +379,11 @@ class FileSource:
             found, quoted_cells = self._date_and_clock(found, cells[matched[CLOCK]])
         latest = (self._now or datetime.now(UTC)) + _NOT_YET
         read: Stamps = read_stamps(found, self.settings.timezone, self.settings.timestamp_format, latest)
-        groups = self._symbols(cells, matched, origin, stem)[0]
+        groups = self._symbols(cells if shows_local_time(self.settings) else cells.head(SAMPLE_ROWS), matched, origin, stem)[0]
         placed = bar_starts(found, read, groups, self.settings, self.calendar, timeframe, origin)
         self._stamp_notes[origin] = placed.notes
+        if placed.refusal is not None:
+            self.refusals[origin] = placed.refusal
         instant = placed.starts
         unread = nothing_said(len(found))
         if not instant.null_count():
