@@ -1,0 +1,1 @@
+"""What `python -m harmony_pipeline.testing.fuzz_ingest` is made of."""
