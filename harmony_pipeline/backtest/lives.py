@@ -1,7 +1,9 @@
-"""What the end of a symbol does to a position: a delisting pays it out, a change of symbol carries it on. Backtest and session call these kernels.
+"""What the end of a symbol does to a position: a delisting pays it out, a change of symbol carries
+it on. Backtest and session call these kernels.
 
-The law: a position is held under one symbol at a time, and each end is booked once, on the first session of its day or after it. Nothing of it is used
-before: the price is the last regular close that was known.
+The law: a position is held under one symbol at a time, and each end is booked once, on the first
+session of its day or after it. Nothing of it is used before: the price is the last regular close
+that was known.
 
     delisting      working orders are canceled (reason delisted); the shares are paid `value` each, else delisting_recovery of the last close; the trade
                    ends with exit_reason delisting
@@ -10,7 +12,8 @@ before: the price is the last regular close that was known.
     listing        another security takes the symbol: whatever is still held of the one before is paid out like a delisted one
     silence        after presume_delisted_after_sessions sessions without a bar: paid out, exit_reason presumed_delisted
 
-Splits and dividends since the symbol's last bar come first; they change shares and the last price as the bar would have shown it.
+Splits and dividends since the symbol's last bar come first; they change shares and the last price
+as the bar would have shown it.
 """
 
 import math
@@ -37,7 +40,9 @@ from harmony_pipeline.market.trading_rules import level_now
 
 @kernel
 def end_symbol(positions: Records, life: Record) -> None:
-    """From now on nothing is entered under a symbol that ended, and something may be under one that began."""
+    """From now on nothing is entered under a symbol that ended, and something may be under one that
+    began.
+    """
     if life["kind"] == DELISTING:
         positions[life["symbol"]]["gone"] = DELISTED
     elif life["kind"] == CHANGE:
@@ -62,7 +67,9 @@ def cancel_working(position: Record, symbol: int, reason: int, at: int, intents:
 
 @kernel
 def split_unseen(position: Record, account: Record, rules: Record, ratio: float, symbol: int, at: int, trades: Records, n_trades: int) -> int:
-    """A split of a symbol that has had no bar since: shares, and the last price and factor as the bar would have shown them. Cash in lieu at that price."""
+    """A split of a symbol that has had no bar since: shares, and the last price and factor as the
+    bar would have shown them. Cash in lieu at that price.
+    """
     position["last_price"] /= ratio
     position["last_factor"] *= ratio
     return apply_split(position, account, rules, ratio, position["last_price"], symbol, at, trades, n_trades)
@@ -87,7 +94,9 @@ def delisting_price(position: Record, rules: Record, stated: float) -> float:
 
 @kernel
 def pay_out(position: Record, account: Record, rules: Record, price: float, reason: int, symbol: int, at: int, trades: Records, n_trades: int) -> int:
-    """Turn the shares into cash at `price` and end the trade; a short position pays. Returns the new number of trades."""
+    """Turn the shares into cash at `price` and end the trade; a short position pays. Returns the
+    new number of trades.
+    """
     if position["quantity"] == 0.0:
         return n_trades
     amount = notional(price * rules["multiplier"], position["quantity"])
@@ -103,9 +112,11 @@ def pay_out(position: Record, account: Record, rules: Record, price: float, reas
 def carry_over(
     positions: Records, account: Record, old: int, new: int, date: int, at: int, exit_worked: int, legs_worked: int, intents: Records, n: int
 ) -> int:
-    """Hold under `new` what was held under `old`, with an intent for each order that worked; `new` holds nothing. `date` is the day of the change.
+    """Hold under `new` what was held under `old`, with an intent for each order that worked; `new`
+    holds nothing. `date` is the day of the change.
 
-    The levels of the legs are brought to the prices of the last bar; which factor those have under the new symbol is seen at its first bar.
+    The levels of the legs are brought to the prices of the last bar; which factor those have under
+    the new symbol is seen at its first bar.
     """
     source, target = positions[old], positions[new]
     positions[new] = source
@@ -130,7 +141,9 @@ def carry_over(
 
 @kernel
 def is_presumed_gone(position: Record, rules: Record) -> bool:
-    """Count one more session that begins without a bar of the symbol since its last; whether that is too many. Call it at the start of each session."""
+    """Count one more session that begins without a bar of the symbol since its last; whether that
+    is too many. Call it at the start of each session.
+    """
     if position["quantity"] == 0.0 and position["entry_working"] == 0:
         return False
     position["silent"] += 1

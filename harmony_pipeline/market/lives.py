@@ -1,7 +1,9 @@
-"""What happens to the holder of a symbol when a listing ends or begins: delistings, changes of symbol, symbols that are used again.
+"""What happens to the holder of a symbol when a listing ends or begins: delistings, changes of
+symbol, symbols that are used again.
 
-Listings say which security had which symbol when, in versions with the day from which each was known. Here they become events. An event happens on the first
-day on which it is both true and known: a delisting that a source finds out five sessions late can be traded no earlier than that.
+Listings say which security had which symbol when, in versions with the day from which each was
+known. Here they become events. An event happens on the first day on which it is both true and
+known: a delisting that a source finds out five sessions late can be traded no earlier than that.
 
     delisting       the security trades no longer; `recovery` is the cash paid per share, null where it is not stated
     symbol_change   it goes on under `successor`
@@ -35,8 +37,8 @@ def no_events() -> pl.DataFrame:
 def life_events(listings: pl.DataFrame) -> pl.DataFrame:
     """LIFE_EVENTS of listings (schemas.LISTINGS, every version), in the order in which they happen.
 
-    Of several versions of an end the one that was known first counts: what was booked on it is not booked again. Raises DataError when symbols
-    change in a circle on one day.
+    Of several versions of an end the one that was known first counts: what was booked on it is not
+    booked again. Raises DataError when symbols change in a circle on one day.
     """
     if listings.is_empty():
         return no_events()
@@ -57,7 +59,9 @@ def life_events(listings: pl.DataFrame) -> pl.DataFrame:
 
 
 def relevant(events: pl.DataFrame, symbols: Iterable[str], until: date | None = None) -> pl.DataFrame:
-    """The events of `symbols`, of what those become, and of who takes one of these symbols over, up to and including the day `until`."""
+    """The events of `symbols`, of what those become, and of who takes one of these symbols over, up
+    to and including the day `until`.
+    """
     due = events if until is None else events.filter(pl.col("date") <= until)
     known = set(symbols)
     while True:
@@ -69,7 +73,9 @@ def relevant(events: pl.DataFrame, symbols: Iterable[str], until: date | None = 
 
 
 def ended_symbols(events: pl.DataFrame) -> dict[str, str]:
-    """Symbol -> the kind of its last event (`listing`: it trades again); an arrival under a new symbol counts as its listing."""
+    """Symbol -> the kind of its last event (`listing`: it trades again); an arrival under a new
+    symbol counts as its listing.
+    """
     arrived = events.filter(pl.col("kind") == CHANGE).select("date", symbol="successor", kind=pl.lit(LISTING), place=pl.lit(1, pl.Int8()))
     own = events.select("date", "symbol", "kind", place=pl.when(pl.col("kind") == LISTING).then(1).otherwise(0).cast(pl.Int8()))
     last = pl.concat([own, arrived]).sort("date", "place", maintain_order=True).unique("symbol", keep="last", maintain_order=True)
@@ -82,7 +88,9 @@ def symbols_of(events: pl.DataFrame) -> list[str]:
 
 
 def actions_by_new_symbol(actions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """CORPORATE_ACTIONS in which a split or dividend on the day of a symbol change stands under the new symbol, once, whichever name its source used."""
+    """CORPORATE_ACTIONS in which a split or dividend on the day of a symbol change stands under the
+    new symbol, once, whichever name its source used.
+    """
     changes = events.filter(pl.col("kind") == CHANGE).select("symbol", "date", "successor").unique(["symbol", "date"], keep="first", maintain_order=True)
     if changes.is_empty():
         return actions
@@ -93,13 +101,17 @@ def actions_by_new_symbol(actions: pl.DataFrame, events: pl.DataFrame) -> pl.Dat
 
 
 def securities_begin(events: pl.DataFrame) -> pl.DataFrame:
-    """symbol, date: from that day on the symbol is no longer the security that it was before. No outcome of a trade may be looked up across it."""
+    """symbol, date: from that day on the symbol is no longer the security that it was before. No
+    outcome of a trade may be looked up across it.
+    """
     arrived = events.filter(pl.col("kind") == CHANGE).select("date", symbol="successor")
     return pl.concat([events.select("symbol", "date"), arrived.select("symbol", "date")]).unique().sort("symbol", "date")
 
 
 def _begun_again(rows: pl.DataFrame, ended: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
-    """LIFE_EVENTS of kind listing: a listing of a symbol that had one before, of another security or after an end."""
+    """LIFE_EVENTS of kind listing: a listing of a symbol that had one before, of another security
+    or after an end.
+    """
     opened = rows.unique(_IDENTITY, keep="first", maintain_order=True).with_columns(begin=pl.coalesce("valid_from", "known"))
     opened = opened.join(ended.select(*_IDENTITY, ended=pl.lit(value=True)), on=_IDENTITY, how="left", nulls_equal=True, maintain_order="left")
     opened = opened.sort("symbol", "begin", "security_id", maintain_order=True)
@@ -111,7 +123,9 @@ def _begun_again(rows: pl.DataFrame, ended: pl.DataFrame, changes: pl.DataFrame)
 
 
 def _in_order(events: pl.DataFrame) -> pl.DataFrame:
-    """By date; on one day delistings, then changes, then listings; of changes A to B and B to C on one day the second comes first."""
+    """By date; on one day delistings, then changes, then listings; of changes A to B and B to C on
+    one day the second comes first.
+    """
     changes = events.filter(pl.col("kind") == CHANGE)
     chained = changes.join(changes.select("date", symbol="successor"), on=["date", "symbol"], how="semi")
     depth = [_hops(day, symbol, successors) for successors in [_successors(changes, chained)] for day, symbol in changes.select("date", "symbol").iter_rows()]

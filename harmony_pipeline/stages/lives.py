@@ -1,4 +1,6 @@
-"""Which delistings, changes of symbol and new listings this market knows: one answer for labels, backtests and sessions."""
+"""Which delistings, changes of symbol and new listings this market knows: one answer for labels,
+backtests and sessions.
+"""
 
 from datetime import date, timedelta
 
