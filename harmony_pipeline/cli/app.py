@@ -248,13 +248,15 @@ def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help
 
 @app.command()
 def report(context: typer.Context, strategy: Annotated[str | None, typer.Argument(help="a strategy; default: the one that sessions trade")] = None) -> None:
-    """Write the tear sheet of a strategy: one self-contained page."""
+    """Write the tear sheet of a strategy, and a page with some of its trades on their candles: both self-contained."""
     from harmony_pipeline.stages.backtests import write_tear_sheet
+    from harmony_pipeline.stages.trade_pages import page_path
     from harmony_pipeline.stages.workspace import Workspace
 
     work = Workspace(_settings(context))
-    path = write_tear_sheet(work, work.strategy(strategy or work.settings.session.strategy))
-    typer.echo(f"wrote {path}\nlook: open it in a browser; it needs no network")
+    chosen = work.strategy(strategy or work.settings.session.strategy)
+    path = write_tear_sheet(work, chosen)
+    typer.echo(f"wrote {path}\nwrote {page_path(work, chosen)}\nlook: open them in a browser; they need no network")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from harmony_pipeline.reports.model_figures import feature_importance, reliabili
 from harmony_pipeline.reports.performance_figures import equity_comparison, equity_curve, price_with_trades, regime_bars, trade_return_histogram
 from harmony_pipeline.reports.robustness_figures import fold_timeline, monte_carlo_fan, monte_carlo_outcomes, sensitivity_heatmap
 from harmony_pipeline.reports.style import as_img, as_markdown, empty_figure
+from harmony_pipeline.reports.trade_figures import trade_on_candles
 
 __all__ = [
     "as_img",
@@ -24,5 +25,6 @@ __all__ = [
     "reliability_curve",
     "scanner_table",
     "sensitivity_heatmap",
+    "trade_on_candles",
     "trade_return_histogram",
 ]

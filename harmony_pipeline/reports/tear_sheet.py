@@ -80,6 +80,7 @@ class TearSheet:
 
     backtest: one row of BACKTESTS. sharpe_interval: 95 % bounds, annualised. promotions may hold earlier decisions, the latest is shown.
     monte_carlo: MONTE_CARLO; fan and sensitivity: robustness.MonteCarlo.fan and Stability.table; benchmark: frame[timestamp, value].
+    trade_page: address of the page that shows trades on their candles.
     """
 
     strategy: str
@@ -95,15 +96,18 @@ class TearSheet:
     fan: pl.DataFrame | None = None
     sensitivity: pl.DataFrame | None = None
     benchmark: pl.DataFrame | None = None
+    trade_page: str | None = None
 
 
 def tear_sheet(inputs: TearSheet) -> str:
     """The page as one string, to be written as UTF-8."""
     run = inputs.backtest
-    header = [
+    header: list[object] = [
         f"{day(run.get('start'))} to {day(run.get('end'))}, starting with {fixed(0)(run.get('initial_cash'))}",
         Html(f"parameters <code>{text(run.get('parameters') or '{}')}</code>"),
     ]
+    if inputs.trade_page:
+        header.append(Html(f'<a href="{text(inputs.trade_page)}">trades on their candles</a>: signal, entry, barriers and exit of some trades'))
     parts = [
         _headline(inputs),
         section("Equity", figures.as_img(figures.equity_curve(inputs.equity, "Equity after costs", inputs.benchmark), "equity and drawdown")),

@@ -20,7 +20,7 @@ from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.lake import code_version
 from harmony_pipeline.reports import sketches
-from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_return_histogram
+from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_on_candles, trade_return_histogram
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import TrialRows, combinations, evaluate_grid, merge_trials, stability, trial_rows
 from harmony_pipeline.stages.code_identity import source_of
@@ -28,6 +28,7 @@ from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.trade_pages import latest_closed, page_path, write_trade_page
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.strategies.base import signals_of
@@ -214,6 +215,7 @@ def _backtested(work: Workspace, strategy: str, bars: pl.DataFrame, made_from: d
             "equity at a glance": sketches.line(_daily(work, result.equity)["return"].fill_null(0.0).cum_sum().to_list()),
             "equity": equity_curve(result.equity, f"{strategy}: equity after costs"),
             "trades": trade_return_histogram(result.trades),
+            "the trade closed last": trade_on_candles(latest_closed(work, result, trading_rules(work, strategy).horizon)),
         },
         facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),
         notes=[*_why_no_trades(result), *result.notes],
@@ -367,10 +369,11 @@ def sharpe_of(work: Workspace, strategy: str) -> tuple[float | None, float | Non
 
 
 def write_tear_sheet(work: Workspace, strategy: str) -> Path:
-    """The strategy on one self-contained page, in the state folder's reports."""
+    """The strategy on one self-contained page, in the state folder's reports, and its trades on their candles on another beside it."""
     sharpe = sharpe_of(work, strategy)
     inputs = TearSheet(
         strategy=strategy,
+        trade_page=page_path(work, strategy).name,
         backtest=latest_backtest(work, strategy),
         sharpe_interval=(sharpe[1], sharpe[2]),
         equity=work.lake.read("equity", [strategy]),
@@ -382,7 +385,8 @@ def write_tear_sheet(work: Workspace, strategy: str) -> Path:
         regimes=work.lake.read("regime_stability", [strategy]),
         sensitivity=stability(work.lake.read("trials", [strategy])).table,
     )
-    path = work.settings.state_root / "reports" / f"{strategy}.html"
+    path = page_path(work, strategy).with_name(f"{strategy}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(tear_sheet(inputs), encoding="utf-8")
+    write_trade_page(work, strategy, inputs.backtest["backtest_id"], trading_rules(work, strategy).horizon)
     return path

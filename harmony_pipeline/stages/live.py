@@ -123,6 +123,10 @@ def run_session_here(work: Workspace, day: str, *, require_promoted: bool) -> Se
         plan, bars = plan_of(work, ledger, when, account)
         if not plan.symbols:
             return None
+        if bars.is_empty() and work.settings.session.broker == "simulated":
+            raise NotReady(
+                f"{day} cannot be replayed: the lake has no bar of {', '.join(plan.symbols)} on that day (a holiday that the calendar does not know?)"
+            )
         result = _run(work, plan, bars, ledger)
         export(work, ledger, when)
     return result

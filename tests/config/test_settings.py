@@ -4,6 +4,7 @@ import pytest
 
 from harmony_pipeline.config import described, ignored_variables, load_settings, variable_names
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.testing.vendor_files import FOLDER, MARKETS
 
 
 def settings_from(folder: Path, text: str, **environment: str):
@@ -79,10 +80,22 @@ def test_every_setting_can_be_described(tmp_path):
     assert len(keys) == len(set(keys))
 
 
-@pytest.mark.parametrize("example", ["us_equity_hourly", "us_equity_minute"])
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.rglob("*.toml")), ids=lambda path: path.stem)
 def test_the_examples_are_valid(example):
-    file = Path(__file__).resolve().parents[2] / "examples" / f"{example}.toml"
-    assert load_settings(file, {}).market.source == "files"
+    settings = load_settings(example, {})
+    assert settings.market.source in ("files", "yahoo", "crypto")
+    assert settings.lake_root.parent == settings.state_root.parent == EXAMPLES.parent / ".harmony" / example.stem
+
+
+def test_every_market_of_invented_prices_has_an_example():
+    for name in MARKETS:
+        settings = load_settings(EXAMPLES / f"{name}.toml", {})
+        assert [(settings.folder / path).resolve() for path in settings.market.files.paths] == [EXAMPLES.parent / FOLDER / name]
+        assert settings.market.calendar == MARKETS[name].calendar
+        assert (settings.market.start, settings.market.end) == (MARKETS[name].first, MARKETS[name].end)
 
 
 def test_a_variable_that_means_nothing_is_told_and_a_setting_with_one_underscore_is_refused():

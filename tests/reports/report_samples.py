@@ -6,6 +6,10 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline import schemas
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.instruments import Instrument
+from harmony_pipeline.reports.trade_views import TradeView
+from harmony_pipeline.reports.trade_views import trade_view as build_trade_view
 from harmony_pipeline.robustness.monte_carlo import MonteCarlo, simulate
 from harmony_pipeline.robustness.sensitivity import Trial, combinations, trial_rows
 from harmony_pipeline.robustness.settings import MonteCarloSettings
@@ -59,6 +63,12 @@ def trades(count: int = 120, seed: int = 1) -> pl.DataFrame:
             }
         )
     )
+
+
+def trade_view(seed: int = 0) -> TradeView | None:
+    """A short that lost, without orders and barriers."""
+    trade, every = trades(1).row(0, named=True), bars(60, seed)
+    return build_trade_view(trade, ("latest",), every, schemas.ORDERS.empty(), schemas.FILLS.empty(), Instrument("AAA"), Calendar.named("XNYS"), "15Min")
 
 
 def equity(days: int = 300, seed: int = 2) -> pl.DataFrame:

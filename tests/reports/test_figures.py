@@ -99,6 +99,11 @@ CASES = {
         lambda: figures.scanner_table(samples.candidates(2)),
         lambda: figures.scanner_table(schemas.SCAN_CANDIDATES.empty()),
     ),
+    "trade_on_candles": (
+        lambda: figures.trade_on_candles(samples.trade_view()),
+        lambda: figures.trade_on_candles(samples.trade_view(seed=4)),
+        lambda: figures.trade_on_candles(None),
+    ),
 }
 
 
