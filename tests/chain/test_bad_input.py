@@ -30,7 +30,7 @@ def write(folder: Path, files: dict[str, str], extra: str = "") -> Path:
     file = folder / "mine.toml"
     file.write_text(
         '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ntimeframe = "1Hour"\nstart = 2024-01-02\nend = 2024-02-01\n'
-        f'symbols = ["AAA", "BBB", "CCC", "DDD", "EEE"]\n[market.files]\npaths = ["data"]\n[market.quality]\nmax_quarantined_fraction = 1.0\n{extra}'
+        f'symbols = ["AAA", "BBB", "CCC", "DDD", "EEE"]\n[market.files]\npaths = ["data"]\n[market.partitions]\ntrading_period = "month"\n[market.quality]\nmax_quarantined_fraction = 1.0\n{extra}'
     )
     return file
 

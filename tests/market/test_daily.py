@@ -33,7 +33,7 @@ def row(clock: tuple[int, int], *prices: float, volume: float) -> dict[str, obje
 ROWS = raw(
     row((13, 45), 10.0, 12.0, 9.0, 11.0, volume=100.0),  # 08:45 New York
     row((14, 0), 11.0, 11.5, 8.5, 9.5, volume=50.0),  # ends at 09:15, known at 09:25
-    row((14, 15), 9.5, 30.0, 1.0, 13.0, volume=7.0),  # ends at 09:30: not known at 09:25
+    row((14, 15), 9.5, 30.0, 4.0, 13.0, volume=7.0),  # ends at 09:30: not known at 09:25
     row((14, 30), 13.0, 14.0, 12.0, 13.5, volume=1000.0),
     row((20, 45), 13.5, 15.0, 11.0, 14.5, volume=2000.0),
     row((21, 0), 14.5, 20.0, 14.0, 16.0, volume=5.0),  # after the close

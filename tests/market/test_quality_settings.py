@@ -22,8 +22,8 @@ MISPRINTED = raw(
         for symbol in ("AAA", "BBB")
         for one in (
             bar(OPEN, symbol=symbol),
-            bar(OPEN + timedelta(days=1), symbol=symbol, high=900.0),
-            bar(OPEN + timedelta(days=2), symbol=symbol, high=900.0),
+            bar(OPEN + timedelta(days=1), symbol=symbol, high=300.0),
+            bar(OPEN + timedelta(days=2), symbol=symbol, high=300.0),
         )
     )
 )
@@ -43,7 +43,7 @@ def test_a_rule_quarantines_warns_or_is_off() -> None:
     assert judged().counts["rules"] == {"bad_print": 4}
     warned = judged(rules={"bad_print": "warn"})
     assert (warned.counts["rules"], warned.counts["warnings"], warned.bars.height) == ({}, {"bad_print": 4}, 6)
-    assert "high is 900.0, more than 60%" in warned.warnings["reason"][0]
+    assert "high is 300.0, more than 60%" in warned.warnings["reason"][0]
     assert judged(rules={"bad_print": "off"}).counts["warnings"] == {}
 
 
@@ -104,7 +104,7 @@ def test_a_late_rule_can_only_warn() -> None:
 def test_allowed_dates_are_exchange_dates(tmp_path: Path) -> None:
     """The last quarter hour of after-hours trading is the next day in UTC."""
     evening = utc(2024, 1, 4, 0, 45)
-    rows = raw(bar(OPEN), bar(evening, high=900.0))
+    rows = raw(bar(OPEN), bar(evening, high=300.0))
     text = f'[[market.quality.allow]]\nsymbol = "AAA"\nrule = "bad_print"\nfrom = 2024-01-03\nto = {date(2024, 1, 4)}\nwhy = "seen on the tape"\n'
     assert validate(rows, NOTHING_BEFORE, NO_ACTIONS, NYSE, "15Min", MarketSettings()).bars.height == 1
     assert validate(rows, NOTHING_BEFORE, NO_ACTIONS, NYSE, "15Min", MarketSettings(quality=quality(tmp_path, text))).bars.height == 2
