@@ -1,7 +1,8 @@
 """The market's calendar in the lake: its sessions, and the grid that its bars start on.
 
 `exchange_sessions` lets SQL cut days where the exchange does. `bar_grid` keeps the grid that the
-first bars showed, so that later periods are judged by the same one.
+first bars show, so that later periods are judged by the same one. It follows from the first
+partition as it is now: when its rows were withdrawn for others, so was what they showed.
 """
 
 import polars as pl
@@ -13,6 +14,7 @@ from harmony_pipeline.stages.workspace import Workspace
 
 ALL = "all"
 _SAMPLE_ROWS = 200_000
+_BY_SETTINGS = "market.grid in the settings"
 
 
 def keep_calendar(work: Workspace) -> list[str]:
@@ -34,14 +36,12 @@ def _keep_sessions(work: Workspace) -> None:
 
 
 def _keep_grid(work: Workspace) -> list[str]:
-    """The grid of the settings or of the lake; else the one that the lake's first rows show."""
+    """The grid of the settings, else the one that the lake's first rows show."""
     timeframe, chosen = work.timeframe, work.settings.market.grid
     known = work.lake.read("bar_grid", [ALL])
     recorded = known.filter(pl.col("timeframe") == timeframe)
     if chosen != AUTO:
-        _record(work, known, BarGrid.of(chosen), "market.grid in the settings")
-        return []
-    if recorded.height and recorded["evidence"][0] != "market.grid in the settings":
+        _record(work, known, BarGrid.of(chosen), _BY_SETTINGS)
         return []
     if not grids_differ(work.exchange, timeframe):
         return []
@@ -49,9 +49,14 @@ def _keep_grid(work: Workspace) -> list[str]:
     found = None if stamps is None else detect_grid(stamps, work.exchange, timeframe)
     if found is None:
         return []
+    before = BarGrid.of(recorded["grid"][0]) if recorded.height else None
+    if before == found.grid and recorded["evidence"][0] != _BY_SETTINGS:
+        return []
     _record(work, known, found.grid, found.evidence())
     where = found.grid.described(timeframe)
-    return [f"bars start on {where} ({found.evidence()}): set market.grid if that is wrong"]
+    moved = before is not None and before != found.grid
+    change = f", no longer on {before.described(timeframe)}" if before and moved else ""
+    return [f"bars start on {where}{change} ({found.evidence()}): set market.grid if that is wrong"]
 
 
 def _record(work: Workspace, known: pl.DataFrame, grid: BarGrid, evidence: str) -> None:

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +271,21 @@ def test_another_source_is_not_withdrawn_and_comes_back():
     assert merged.withdrawn == {"AAA.csv": 1}
     last = latest_versions(pl.concat([known, merged.rows]))
     assert last.select("close", "source").rows() == [(9.0, "alpaca"), (9.0, "alpaca")]
+
+
+def hourly(starts: str, count: int) -> list[str]:
+    """Rows of one winter day in New York, an hour each from `starts` on the exchange's clock."""
+    first = datetime.fromisoformat(f"2024-01-03T{starts}:00-05:00").astimezone(UTC)
+    return [f"{first + timedelta(hours=at):%Y-%m-%d %H:%M:%S},10,11,9,10.{at},1000" for at in range(count)]
+
+
+@pytest.mark.parametrize(("before", "after"), [("09:00", "09:30"), ("09:30", "09:00"), ("09:30", "09:15")])
+def test_when_all_rows_are_given_anew_on_another_grid_the_lake_goes_by_that_one(tmp_path, before, after):
+    ingested(tmp_path, {"ABC.csv": hourly(before, 7)})
+    work, told, _ = ingested(tmp_path, {"ABC.csv": hourly(after, 7)})
+    fresh, _, _ = ingested(tmp_path / "fresh", {"ABC.csv": hourly(after, 7)})
+    assert bars(work.lake) == bars(fresh.lake) != []
+    assert work.calendar.grid == fresh.calendar.grid
+    assert any("no longer on" in note for note in told.notes)
+    _, told, _ = ingested(tmp_path, {"ABC.csv": hourly(after, 7)})
+    assert not any("bars start on" in note for note in told.notes)
