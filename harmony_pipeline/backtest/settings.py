@@ -8,7 +8,7 @@ from harmony_pipeline.part import Part
 class BacktestSettings(Part):
     """Money at the start, in the market's currency; the last two hold for sessions too."""
 
-    initial_cash: float = Field(100_000.0, gt=0.0)
+    initial_cash: float = Field(100_000.0, gt=0.0, le=1e12, description="at most a million million: money is counted in 1/10000 of the currency, in 64 bits")
     delisting_recovery: float = Field(
         1.0, ge=0.0, le=1.0, description="part of the last price that a delisted position is paid, where the delisting does not say how much"
     )
