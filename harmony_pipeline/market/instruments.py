@@ -125,12 +125,12 @@ class Instruments:
         return sorted({row.valid_from for symbol in symbols for row in self._by_symbol.get(symbol, ())[1:]})
 
     def unusual(self) -> list[str]:
-        """Every row that trades otherwise than `default`, as text: what results depend on.
+        """The terms of `default` and every row that trades otherwise, as text: what results depend on.
 
         A new symbol with the usual terms changes nothing.
         """
         usual = [getattr(self.default, name) for name in _TRADED_BY]
-        return [
+        return [f"default {usual}"] + [
             f"{row.symbol} {row.valid_from} {found}"
             for row in self.rows
             if (found := [getattr(row, name) for name in _TRADED_BY]) != usual or len(self._by_symbol[row.symbol]) > 1

@@ -40,9 +40,11 @@ def open_ledger(work: Workspace) -> Ledger:
 
 
 def replay_account(work: Workspace) -> str:
-    """One account for each combination of bars, models and settings."""
+    """One account for each combination of bars, models, ends of listings and settings."""
     settings = work.settings.model_dump(mode="json", exclude={"paths", "monte_carlo", "overfitting", "gate"})
-    return f"replay-{work.fingerprint(settings, work.lake.content_hashes('bars'), work.instruments.unusual(), work.lake.content_hashes('models'))}"
+    bars, models = work.lake.content_hashes("bars"), work.lake.content_hashes("models")
+    lives = lives_of(work).rows()
+    return f"replay-{work.fingerprint(settings, bars, work.instruments.unusual(), models, lives)}"
 
 
 def plan_of(work: Workspace, ledger: Ledger, day: date, account: str) -> tuple[SessionPlan, pl.DataFrame]:

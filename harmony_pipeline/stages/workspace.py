@@ -200,7 +200,7 @@ class Workspace:
         hashes = {name: keys if isinstance(keys, Mapping) else self.lake.content_hashes(name, list(keys)) for name, keys in tables.items()}
         inputs = {name: self.fingerprint(found) for name, found in hashes.items()}
         market = self.settings.market
-        settings = self.fingerprint(market.calendar, market.timeframe, market.partitions, *parts)
+        settings = self.fingerprint(market.calendar, market.timeframe, market.partitions, self.calendar.grid.text, *parts)
         return {**inputs, "settings": settings, "libraries": library_versions()}
 
     def hashes_until(self, table: str, ends: Sequence[datetime]) -> list[dict[str, str]]:

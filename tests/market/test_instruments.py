@@ -164,6 +164,17 @@ def test_terms_change_from_a_date_on_and_the_first_hold_before_it():
     assert INSTRUMENTS.columns.keys() == set(found.table().columns)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"tick_size": 0.05}, {"lot_size": 100.0}, {"multiplier": 50.0}, {"shortable": False}, {"volume": "indicative"}],
+)
+def test_what_results_depend_on_changes_with_the_terms_of_all_symbols_alike(changed):
+    plain = Instruments.of([Instrument("A"), Instrument("B")])
+    other = Instruments.of([Instrument(name, **changed) for name in ("A", "B")], Instrument("", **changed))
+    assert other.unusual() != plain.unusual()
+    assert Instruments.of([*plain.rows, Instrument("C")]).unusual() == plain.unusual()
+
+
 def test_settings_have_the_last_word():
     changed = with_terms(Instrument("A"), InstrumentTerms(tick_size=0.05, lot_size=10.0), "settings")
     assert (changed.tick_size, changed.small_tick_size, changed.lot_size) == (0.05, None, 10.0)

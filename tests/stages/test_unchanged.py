@@ -3,10 +3,12 @@
 import polars as pl
 import pytest
 
-from harmony_pipeline.stages import backtests, models, promotion, research, robustness, scanner
+from harmony_pipeline.market.settings import InstrumentSettings, InstrumentTerms
+from harmony_pipeline.stages import backtests, instruments, models, promotion, research, robustness, scanner
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.stages.market import sessions_with_bars
+from harmony_pipeline.stages.session_plans import replay_account
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
@@ -95,6 +97,36 @@ def test_a_corrected_bar_remakes_all_that_stands_on_it_and_nothing_before(finish
     finally:
         finished.lake.write("bars", last, bars)
         results(finished)
+
+
+def test_terms_of_every_symbol_remake_what_is_rounded_by_them(finished):
+    terms = InstrumentSettings(defaults=InstrumentTerms(tick_size=0.25))
+    changed_market = finished.settings.market.model_copy(update={"instruments": terms})
+    work = with_settings(finished, market=changed_market)
+    labels = finished.lake.read("labels")
+    try:
+        instruments.instruments(work)
+        assert {"labels", "model", "predictions", "backtest", "sensitivity"} <= changed(work)
+        after = work.lake.read("labels")
+        assert not after.equals(labels)
+        assert (after["upper_barrier"].drop_nulls() % 0.25).max() == 0.0
+    finally:
+        instruments.instruments(finished)
+        changed(finished)
+
+
+def test_the_end_of_a_listing_is_another_replay(finished):
+    before, known = replay_account(finished), finished.lake.read("listings")
+    symbol = finished.lake.read("bars")["symbol"][0]
+    day = finished.lake.read("daily_summary")["date"].max()
+    row = {"security_id": "1", "symbol": symbol, "valid_to": day, "reason": "delisting", "source": "test", "known": day}
+    table = finished.lake.tables["listings"]
+    finished.lake.write("listings", "all", table.conform(pl.DataFrame([{**dict.fromkeys(table.columns), **row}])))
+    try:
+        assert replay_account(finished) != before
+    finally:
+        finished.lake.write("listings", "all", known)
+    assert replay_account(finished) == before
 
 
 def test_a_lost_model_file_is_trained_again(finished):
