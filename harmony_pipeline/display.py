@@ -1,5 +1,6 @@
 """Progress on a terminal: one line a stage with its bar; plain lines where there is no terminal."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -14,7 +15,7 @@ class Progress:
     """Callable as `progress(step, done, total)`; `stage(text)` begins the next stage."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or _console()
         self._bars = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description:<34}"),
@@ -50,3 +51,10 @@ class Progress:
             self._task = self._bars.add_task(step, total=total)
         if self._task is not None:
             self._bars.update(self._task, completed=done, total=total)
+
+
+def _console() -> Console:
+    """Standard error; a terminal by a descriptor of its own, which goes on while a reader holds descriptor 2 aside (sources/held_stderr.py)."""
+    if not sys.stderr.isatty():
+        return Console(stderr=True)
+    return Console(file=os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="backslashreplace"))

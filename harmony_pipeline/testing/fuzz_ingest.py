@@ -83,6 +83,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--inputs", type=int, default=None, help="stop after so many inputs")
     parser.add_argument("--workers", type=int, default=1, help="processes beside each other")
+    parser.add_argument("--whole-every", type=int, default=10, help="every so many inputs one goes through the lake, the others are only read")
     parser.add_argument("--command-every", type=int, default=200, help="every so many inputs one goes through the command as well; 0: none")
     parser.add_argument("--keep", type=Path, default=Path("fuzz_kept"), help="folder of inputs that failed")
     parser.add_argument("--replay", default=None, help="a kept input, tried whole")
@@ -165,7 +166,7 @@ def _started(chosen: argparse.Namespace, number: int) -> _Worker:
 
 def _give(worker: _Worker, number: int, chosen: argparse.Namespace) -> None:
     worker.number, worker.since, worker.patience = number, time.monotonic(), _STILL_SECONDS
-    worker.pipe.send((number, _is_command(number, chosen)))
+    worker.pipe.send((number, number % chosen.whole_every == 0, _is_command(number, chosen)))
 
 
 def _is_command(number: int, chosen: argparse.Namespace) -> bool:
@@ -192,9 +193,7 @@ def _answer(worker: _Worker, workers: list[_Worker]) -> Outcome | None:
 
 
 def _count(tally: Tally, number: int, outcome: Outcome, chosen: argparse.Namespace) -> None:
-    from harmony_pipeline.testing.fuzzing.trial import WHOLE_EVERY
-
-    tally.whole += number % WHOLE_EVERY == 0
+    tally.whole += number % chosen.whole_every == 0
     tally.commands += _is_command(number, chosen)
     told = tally.add(number, outcome)
     if told:
@@ -209,8 +208,8 @@ def _work(pipe: Connection, seed: int) -> None:
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         while (task := pipe.recv()) is not None:
-            number, command = task
-            outcome = Trial.of(seed, number).run(command=command)
+            number, whole, command = task
+            outcome = Trial.of(seed, number).run(whole=whole, command=command)
             said.seek(0)
             if text := said.read().decode(errors="replace"):
                 outcome.fault(f"printed: {text.splitlines()[0][:100]}\n{text[:2000]}")

@@ -17,6 +17,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.sources.clock_numbers import with_clock_texts
 from harmony_pipeline.schemas import TIME
+from harmony_pipeline.text import LINE, excerpt
 
 WALL = pl.Datetime("us")
 _ABSENT = ("", "nan", "null", "none", "na", "n/a", "nat", "<na>")  # how vendors and pandas write "no value"
@@ -266,7 +267,8 @@ def _from_pattern(text: pl.Series, zone: str, pattern: str) -> Stamps:
         whole_day = not any(mark in pattern for mark in ("%H", "%I", "%k", "%l", "%T", "%R", "%s", "%c", "%X"))
         wall = text.str.to_date(pattern, strict=False).cast(WALL) if whole_day else text.str.to_datetime(pattern, strict=False, time_unit="us")
     except pl.exceptions.PolarsError as error:
-        raise ConfigError(f"market.files.timestamp_format is '{pattern}', which cannot be used ({error}): write it like %Y-%m-%d %H:%M:%S") from None
+        reason = excerpt((str(error).splitlines() or [""])[0].rstrip("."), LINE)
+        raise ConfigError(f"market.files.timestamp_format is '{excerpt(pattern)}', which cannot be used ({reason}): write it like %Y-%m-%d %H:%M:%S") from None
     return _from_wall(_plausible(wall), zone)
 
 

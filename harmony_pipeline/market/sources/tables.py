@@ -55,6 +55,8 @@ def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
     blank = len(data) - len(data.lstrip(b"\n"))
     above = data[:blank].count(b"\n")
     data = data[blank:]
+    if data.endswith(b"\n\n"):
+        data = data.rstrip(b"\n") + b"\n"  # blank lines at the end are no rows; a file of millions of them would take a hundred bytes each
     if not data.strip():
         return [TextTable(origin, stem, pl.DataFrame(), pl.Series("row", [], pl.Int64), pl.Series("bent", [], pl.String))]
     if data.find(b"\n", 0, _LONGEST_LINE) < 0 and len(data) > _LONGEST_LINE:

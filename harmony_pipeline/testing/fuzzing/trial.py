@@ -18,7 +18,6 @@ from harmony_pipeline.testing.fuzzing.oracle import READ, Outcome, judge
 from harmony_pipeline.testing.fuzzing.packings import sample_of
 from harmony_pipeline.testing.fuzzing.sample import Sample
 
-WHOLE_EVERY = 4  # of so many inputs one goes through the lake, the others are read only
 _COMMAND_SECONDS = 300
 _TABLE = "input.json"
 
@@ -41,11 +40,11 @@ class Trial:
         sample, done = mutated(rng, sound)
         return Trial(seed, number, sample, sound, done)
 
-    def run(self, *, whole: bool | None = None, command: bool = False) -> Outcome:
+    def run(self, *, whole: bool, command: bool = False) -> Outcome:
         """Try it in a new folder that is removed afterwards."""
         folder = Path(tempfile.mkdtemp(prefix="harmony-fuzz-"))
         try:
-            outcome = judge(self.sample, self.sound, folder, whole=self.number % WHOLE_EVERY == 0 if whole is None else whole)
+            outcome = judge(self.sample, self.sound, folder, whole=whole)
             if command:
                 _by_command(self.sample, folder / "command", outcome)
             return outcome
