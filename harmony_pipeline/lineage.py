@@ -6,10 +6,12 @@ from typing import Any
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.tree import Tree
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.text import excerpt
 
 BARS_SHOWN = 3
 
@@ -45,12 +47,12 @@ def _order(work: Workspace, order_id: str) -> tuple[str, dict[str, Any]]:
         found = _rows(work, table, pl.col("order_id") == order_id)
         if found.height > 1:
             raise DataError(
-                f"{found.height} rows of {table} are called '{order_id}': they were made before order ids were unique; make them again with: harmony backtest"
+                f"{found.height} rows of {table} are called '{excerpt(order_id)}': they were made before order ids were unique; make them again with: harmony backtest"
             )
         if found.height:
             return table, found.row(0, named=True)
     raise DataError(
-        f"no order '{order_id}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\""
+        f"no order '{excerpt(order_id)}' in any session or backtest; list some with: harmony sql \"select order_id from orders where status = 'filled' limit 10\""
     )
 
 
@@ -91,7 +93,7 @@ def _rows(work: Workspace, table: str, condition: pl.Expr, moment: datetime | No
 
 def print_lineage(work: Workspace, order_id: str) -> None:
     """The lineage as a tree on the screen."""
-    tree = Tree(f"[bold]{order_id}[/bold]")
+    tree = Tree(f"[bold]{escape(excerpt(order_id))}[/bold]")
     for table, rows in lineage(work, order_id).items():
         branch = tree.add(f"[cyan]{table}[/cyan] ({rows.height} rows)")
         for row in rows.head(6).iter_rows(named=True):

@@ -34,14 +34,12 @@ def listing(names: Iterable[str], most: int = 12) -> str:
 
 
 def printable(text: object, limit: int = LINE) -> str:
-    r"""The first `limit` characters of `text`, escaped; how many more there are is told.
+    r"""A longer excerpt, for what is no cell: the first `limit` characters of `text`, escaped.
 
     >>> printable("a\x1b[31mb")
     'a\\x1b[31mb'
     """
-    whole = str(text)
-    more = len(whole) - limit
-    return escaped(whole[:limit]) + (f"... ({more} more characters)" if more > 0 else "")
+    return excerpt(text, limit)
 
 
 def message(text: str) -> str:

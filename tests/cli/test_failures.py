@@ -95,7 +95,7 @@ def test_a_long_message_is_cut_and_secrets_are_left_out():
     environment = {"APCA_API_SECRET_KEY": "s3cr3t", "MY_TOKEN": "tok-tok", "SHORT_KEY": "1", "HOME": "/home/me"}
     line = failures.sentence(DataError("columns " + "x" * 10_000 + " s3cr3t"), environment)
     assert len(line) < 5_000
-    assert "more characters" in line
+    assert " characters)" in line
     said = failures.sentence(OSError("tok-tok at postgresql://me:pass@host/1 with s3cr3t"), environment)
     assert "tok-tok" not in said
     assert "s3cr3t" not in said
@@ -279,5 +279,5 @@ def test_output_that_cannot_be_written_is_told(market):
 
 def test_foreign_text_is_made_safe_for_a_terminal():
     assert printable("a\tb\x1b[2J\u202e") == "a\\tb\\x1b[2J\\u202e"
-    assert printable("x" * 300) == "x" * 200 + "... (100 more characters)"
+    assert printable("x" * 300) == "x" * 200 + "... (300 characters)"
     assert printable("Zürich – 東京") == "Zürich – 東京"
