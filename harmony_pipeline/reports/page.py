@@ -40,6 +40,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; }
 td.number { white-space: nowrap; }
 td:first-child { min-width: 6.5em; }
+.moment { white-space: nowrap; }
 .note { font-size: 0.9rem; }
 table + .note, .scroll + .note { margin-top: 12px; }
 .quiet { color: var(--muted); }

@@ -4,6 +4,8 @@ Bars stand side by side, so the hours in which nothing trades take no room; a fa
 session. Prices are written with the instrument's decimals, times on the exchange's clock.
 """
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -109,11 +111,17 @@ def _barriers(axes: Any, view: TradeView) -> list[tuple[float, str, str]]:
         (view.upper, "take" if long else "stop", GAIN if long else LOSS),
         (view.lower, "stop" if long else "take", LOSS if long else GAIN),
     ):
-        for place, level in course:
-            axes.hlines(level, place - 0.5, place + 0.5, color=color, linewidth=1.4, linestyle="-", zorder=4)
+        for level, (first, last) in _level_stretches(course):
+            axes.hlines(level, first - 0.5, last + 0.5, color=color, linewidth=1.4, zorder=4)
         if course:
             labels.append((course[-1][1], f"{name} {view.price(course[-1][1])}", color))
     return labels
+
+
+def _level_stretches(course: Sequence[tuple[int, float]]) -> list[tuple[float, tuple[int, int]]]:
+    """Each level with the first and the last place of its stretch: a split or dividend begins another."""
+    stretches = [list(places) for _level, places in groupby(course, key=lambda step: step[1])]
+    return [(steps[0][1], (steps[0][0], steps[-1][0])) for steps in stretches]
 
 
 def _fills(axes: Any, view: TradeView) -> list[tuple[float, str, str]]:
@@ -146,8 +154,8 @@ def _axes(axes: Any, view: TradeView) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.{view.decimals}f}"))
     axes.set_ylabel(f"price, {view.instrument.currency}" if view.instrument.currency else "price")
-    places = np.unique(np.linspace(0, count - 1, min(_TICKS, count)).astype(np.int64))
-    axes.set_xticks(places, [view.moment(view.bars["timestamp"][int(at)]).replace(" ", "\n") for at in places])
+    places = range(0, count, max(1, -(-count // _TICKS)))
+    axes.set_xticks(list(places), [view.moment(view.bars["timestamp"][at]).replace(" ", "\n") for at in places])
 
 
 def _label_apart(axes: Any, view: TradeView, labels: list[tuple[float, str, str]]) -> None:

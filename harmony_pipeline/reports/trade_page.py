@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from harmony_pipeline.market.instruments import Instrument
+from harmony_pipeline.market.steps import decimals_of
 from harmony_pipeline.reports.page import Html, fraction, page, section, table, text
 from harmony_pipeline.reports.style import as_img
 from harmony_pipeline.reports.trade_figures import clock_of, headline, trade_on_candles
@@ -53,7 +55,7 @@ def _rows(view: TradeView) -> list[dict[str, Any]]:
     for step in view.steps:
         rows.append(
             {
-                "time": view.moment(step.timestamp),
+                "time": Html(f'<span class="moment">{text(view.moment(step.timestamp))}</span>'),
                 "what": _NAMES[step.kind],
                 "price": view.price(step.price),
                 "quantity": view.quantity(step.quantity),
@@ -77,6 +79,15 @@ def _result(view: TradeView) -> str:
     terms = "" if view.instrument.multiplier == 1.0 else f" One contract is worth {view.instrument.multiplier:g} times its price."
     return (
         f"Result {view.money(trade['pnl'])} {currency} after fees of {view.money(trade['fees'])} and {view.money(trade['slippage'])} of slippage within "
-        f"the prices; {fraction(2)(trade['return'])} of the entry's value.{terms} Tick {view.instrument.tick_size:.10f}".rstrip("0").rstrip(".")
-        + f" ({view.instrument.origin})."
+        f"the prices; {fraction(2)(trade['return'])} of the entry's value.{terms} {_tick(view.instrument)} ({view.instrument.origin})."
     )
+
+
+def _tick(of: Instrument) -> str:
+    """`Tick 0.01, 0.0001 below 1.00`."""
+    small = "" if of.small_tick_size is None else f", {_decimal(of.small_tick_size)} below {of.small_tick_below:.2f}"
+    return f"Tick {_decimal(of.tick_size)}{small}"
+
+
+def _decimal(step: float) -> str:
+    return f"{step:.{decimals_of(step)}f}"

@@ -144,8 +144,9 @@ def trade_view(
     dated = calendar.with_session(shown.select("timestamp"), timeframe)["session_date"]
     candles = shown.select("timestamp", "open", "high", "low", "close", "adjustment_factor").with_columns(session_date=dated)
     steps = _steps(trade, signal, candles, mine, fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list())))
-    upper, lower = _levels(trade, candles, mine)
-    limit = _limit(trade, candles, horizon) if upper and horizon and skipped is None else None
+    limit = _limit(trade, candles, horizon) if horizon and skipped is None else None
+    upper, lower = _levels(trade, candles, mine, limit)
+    limit = limit if upper or lower else None
     return TradeView(trade, tuple(why), candles, steps, upper, lower, instrument, calendar.zone, timeframe, limit, skipped)
 
 
@@ -192,8 +193,10 @@ def _steps(trade: Mapping[str, Any], signal: datetime | None, bars: pl.DataFrame
     return tuple(sorted(found, key=lambda step: step.timestamp))
 
 
-def _levels(trade: Mapping[str, Any], bars: pl.DataFrame, orders: pl.DataFrame) -> tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]:
-    """Upper and lower barrier at every bar from the entry to the exit, in the raw prices of that bar; empty for a strategy without barriers."""
+def _levels(
+    trade: Mapping[str, Any], bars: pl.DataFrame, orders: pl.DataFrame, limit: int | None
+) -> tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]:
+    """Upper and lower barrier at every bar from the entry to the exit or the limit, in the raw prices of that bar; empty for a strategy without barriers."""
     from harmony_pipeline.market.trading_rules import level_now
 
     legs = orders.filter(pl.col("parent_id").is_not_null()).sort("timestamp", "order_id")
@@ -203,7 +206,7 @@ def _levels(trade: Mapping[str, Any], bars: pl.DataFrame, orders: pl.DataFrame) 
     held = [
         (place, factor)
         for place, (moment, factor) in enumerate(bars.select("timestamp", "adjustment_factor").iter_rows())
-        if trade["entry_timestamp"] <= moment and (last is None or moment <= last)
+        if trade["entry_timestamp"] <= moment and (last is None or moment <= last) and (limit is None or place <= limit)
     ]
 
     def course(levels: pl.Series) -> tuple[tuple[int, float], ...]:

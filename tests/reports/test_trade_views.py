@@ -13,7 +13,7 @@ from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instrument
 from harmony_pipeline.reports.figures import trade_on_candles
-from harmony_pipeline.reports.trade_figures import headline
+from harmony_pipeline.reports.trade_figures import _level_stretches, headline
 from harmony_pipeline.reports.trade_page import trade_page
 from harmony_pipeline.reports.trade_views import chosen_trades, exchange_time, trade_view
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, TRADES
@@ -79,7 +79,7 @@ def test_the_entry_lies_between_the_barriers_and_the_exit_is_where_its_reason_sa
         elif leave.note == "stop":
             assert bar["low"] <= loss[leave.place] <= bar["high"] or sign * (loss[leave.place] - bar["open"]) >= 0.0
         elif leave.note == "vertical" and view.limit is not None:
-            assert leave.place > view.limit
+            assert leave.place > view.limit == max(upper)  # the barriers are watched until the time is up
 
 
 def test_steps_come_in_order_of_time_with_the_signal_a_bar_before_the_entry():
@@ -111,6 +111,16 @@ def test_barriers_move_with_a_split():
     assert view.lower[-1][1] == view.lower[0][1] / 4.0
     assert [step.place for step in view.of_kind("factor")] == [3]
     assert "4 times" in view.of_kind("factor")[0].note
+
+
+def test_a_level_is_one_line_until_a_split_makes_it_another():
+    assert _level_stretches([(3, 5.0), (4, 5.0), (5, 2.5), (6, 2.5), (7, 2.5)]) == [(5.0, (3, 4)), (2.5, (5, 7))]
+    assert _level_stretches([]) == []
+
+
+def test_the_tick_of_low_prices_is_told():
+    assert "Tick 0.01, 0.0001 below 1.00 (" in trade_page("demo", "demo-1", views_of("XNYS", PENNY)[0][:1])
+    assert "Tick 0.00000001 (" in trade_page("demo", "demo-1", views_of("24/7", SHIB)[0][:1])
 
 
 def test_the_rule_of_choice():
