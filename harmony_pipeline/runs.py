@@ -202,7 +202,18 @@ class Runner:
         replayed = days[-self.settings.session.replay_days :] if self.settings.session.replay_days else []
         if replayed:
             say("replayed sessions")
-            self.replay(replayed[0], replayed[-1])
+            self._replay_stretches(stretches(replayed, self.partition_keys("paper_session")))
+
+    def _replay_stretches(self, runs: Sequence[tuple[str, str]]) -> None:
+        """Replay each stretch of days by a run of its own, so that the days without bars between them are left alone."""
+        parts: dict[str, dict[str, StageResult]] = {}
+        for first, last in runs:
+            self.replay(first, last)
+            for asset in LIVE:
+                if asset in self.results:
+                    parts.setdefault(asset, {}).update(self.results[asset].parts)
+        if len(runs) > 1:
+            self.results.update({asset: StageResult.of(found) for asset, found in parts.items() if found})
 
     def replay(self, first: str, last: str) -> None:
         """Sessions of historical days through the simulated exchange, in this process, promoted model or not."""
@@ -218,6 +229,18 @@ class Runner:
     def _sessions(self, first: str, last: str, *, require_promoted: bool) -> None:
         config = {"require_promoted": require_promoted, "own_process": False}
         self.materialize(LIVE, first, last, {"ops": {"run_paper_session": {"config": config}}})
+
+
+def stretches(chosen: Sequence[str], keys: Sequence[str]) -> list[tuple[str, str]]:
+    """(first, last) of every unbroken stretch of `chosen` within `keys`; both in order."""
+    place = {key: at for at, key in enumerate(keys)}
+    found: list[tuple[str, str]] = []
+    for key in chosen:
+        if found and place[key] == place[found[-1][1]] + 1:
+            found[-1] = (found[-1][0], key)
+        else:
+            found.append((key, key))
+    return found
 
 
 def first_row(markdown: str) -> str:

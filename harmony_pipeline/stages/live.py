@@ -303,8 +303,12 @@ def session_due(work: Workspace, now: datetime) -> date | str:
 
 
 def replayed_days(work: Workspace) -> list[date]:
-    """Days whose sessions were compared with their backtests."""
-    return [date.fromisoformat(key) for key in work.lake.partitions("divergence")]
+    """Days whose sessions, of these settings and bars or of the paper account, were compared with their backtests."""
+    days = [date.fromisoformat(key) for key in work.lake.partitions("divergence")]
+    if not days:
+        return []
+    with open_ledger(work) as ledger:
+        return [day for day in days if _session_row(work, ledger, day) is not None]
 
 
 def session_row(work: Workspace, day: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.stages import backtests
+from harmony_pipeline.stages import backtests, live, scanner
 from harmony_pipeline.stages.everything import run_stages
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, walked
@@ -19,8 +19,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def tiny(name: str, folder: Path, symbols: list[str], first: date, end: date) -> Workspace:
-    """The example over a few weeks and symbols, in a folder of its own."""
-    for path in generate(name, folder, first, end):
+    """The example over a few weeks and symbols, in a folder of its own; its last session has no bars, like a holiday that no calendar knows."""
+    for path in generate(name, folder, first, end - timedelta(days=1)):
         if not any(symbol in path.name for symbol in symbols):
             path.unlink()
     changes = {
@@ -56,11 +56,11 @@ def tiny(name: str, folder: Path, symbols: list[str], first: date, end: date) ->
 def test_the_chain_of_an_invented_market(name, symbols, first, end, decimals, zone, tmp_path):
     work = tiny(name, tmp_path, symbols, first, end)
     run_stages(work)
-    bars, expected = work.lake.read("bars"), bar_starts(MARKETS[name], first, end)
+    bars, expected = work.lake.read("bars"), bar_starts(MARKETS[name], first, end - timedelta(days=1))
     assert work.lake.read("quarantine").is_empty()
     assert bars.group_by("symbol").len().sort("symbol").rows() == [(symbol, expected.height) for symbol in sorted(symbols)]
     assert (bars["session"] == "regular").all()
-    assert work.lake.read("gaps").is_empty()
+    assert work.lake.read("gaps").height == len(symbols)  # the last session, and no other
     assert work.lake.read("labels").height
     assert work.lake.read("predictions").height
     assert work.lake.read("trades").group_by("backtest_id").len().height == 2
@@ -68,6 +68,8 @@ def test_the_chain_of_an_invented_market(name, symbols, first, end, decimals, zo
     assert compared.height
     assert compared["equal"].all()
     _prices_are_on_the_tick(work, name)
+    _a_day_without_bars_has_no_session(work)
+    _sessions_of_other_settings_are_not_shown(work)
     backtests.write_tear_sheet(work, "meta_labelled")
     page = (tmp_path / "state" / "reports" / "meta_labelled-trades.html").read_text()
     assert f"clock of {zone}" in page
@@ -84,6 +86,22 @@ def _prices_are_on_the_tick(work: Workspace, name: str) -> None:
     legs = work.lake.read("orders").filter(pl.col("parent_id").is_not_null())
     for symbol, level in legs.select("symbol", level=pl.coalesce("stop_price", "limit_price")).drop_nulls().iter_rows():
         assert abs(level / ticks[symbol] - round(level / ticks[symbol])) < 1e-6
+
+
+def _a_day_without_bars_has_no_session(work: Workspace) -> None:
+    day = work.sessions()[-1]
+    scanner.scan(work, [day])
+    assert work.lake.read("scan_selections", [day.isoformat()]).height
+    made = live.paper_session(work, [day], require_promoted=False, own_process=False)
+    assert "the lake has no bar of" in made.nothing
+    assert live.divergence(work, [day]).nothing
+
+
+def _sessions_of_other_settings_are_not_shown(work: Workspace) -> None:
+    shown = live.replayed_days(work)
+    assert shown == sorted(set(work.lake.read("divergence")["date"].to_list()))
+    costs = work.settings.costs.model_copy(update={"half_spread_bps": 7.0})
+    assert live.replayed_days(Workspace(work.settings.model_copy(update={"costs": costs}))) == []
 
 
 @pytest.mark.parametrize("name", sorted(MARKETS))
