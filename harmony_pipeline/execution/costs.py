@@ -53,4 +53,4 @@ def fee(rules: Record, side: int, price: float, quantity: float) -> int:
     value = price * rules["multiplier"] * quantity
     bps = rules["fee_bps"] + (rules["sell_fee_bps"] if side < 0 else 0.0)
     total: float = value * bps / 1e4 + rules["fee_per_share"] * quantity
-    return int(math.floor(total * (MONEY / rules["fee_unit"]) + 0.5) * rules["fee_unit"])
+    return int(np.floor(total * (MONEY / rules["fee_unit"]) + 0.5) * rules["fee_unit"])

@@ -7,6 +7,9 @@ A tick is a fraction of whole numbers (0.00001 is 1/100000, 2.5 is 5/2), so a pr
 quotes, for ticks from 1e-8 to 100 and prices from 1e-7 to 1e6. Below `small_tick_below` a smaller
 tick may hold (US equities below 1.00: SEC Rule 612); 0 there means one tick at all prices.
 
+Ticks and lots are counted in doubles: a bar of a coin below a cent may hold 10^21 lots of 1e-8,
+more than 64-bit integers do (`math.floor` compiled gives one).
+
 `rules` is any record with the fields of TICK_FIELDS: a TICK record, or the RULES record of a
 symbol.
 """
@@ -48,7 +51,7 @@ def least_price(rules: Record) -> float:
 def round_to_tick(rules: Record, price: float) -> float:
     """The nearest price on the tick, halves up."""
     numerator, denominator = tick_at(rules, price)
-    return math.floor(price * denominator / numerator + 0.5) * numerator / denominator
+    return float(np.floor(price * denominator / numerator + 0.5) * numerator / denominator)
 
 
 @kernel
@@ -56,7 +59,8 @@ def tick_up(rules: Record, price: float) -> float:
     """The lowest price on the tick that is not below `price`: what a buyer pays."""
     numerator, denominator = tick_at(rules, price)
     ticks = price * denominator / numerator
-    return math.ceil(ticks - max(_ON_GRID, ticks * _DOUBLE_ERROR)) * numerator / denominator
+    whole = np.ceil(ticks - max(_ON_GRID, ticks * _DOUBLE_ERROR)) + 0.0  # no zero with a sign
+    return float(whole * numerator / denominator)
 
 
 @kernel
@@ -67,7 +71,7 @@ def tick_down(rules: Record, price: float) -> float:
     """
     numerator, denominator = tick_at(rules, price)
     ticks = price * denominator / numerator
-    return math.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) * numerator / denominator
+    return float(np.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) * numerator / denominator)
 
 
 @kernel
@@ -95,7 +99,7 @@ def one_tick_below(rules: Record, price: float) -> float:
     return float(
         min(
             border,
-            (math.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) - 1.0) * numerator / denominator,
+            (np.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) - 1.0) * numerator / denominator,
         )
     )
 
@@ -113,7 +117,7 @@ def of_lots(lots: float, lot_size: float) -> float:
 def floor_to_lot(quantity: float, lot_size: float) -> float:
     """The largest whole number of lots in `quantity`; what floats may have lost is forgiven."""
     lots = quantity / lot_size
-    return of_lots(math.floor(lots + max(_LOT_ERROR, lots * _DOUBLE_ERROR)), lot_size)
+    return float(of_lots(np.floor(lots + max(_LOT_ERROR, lots * _DOUBLE_ERROR)), lot_size))
 
 
 @kernel

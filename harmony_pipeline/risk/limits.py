@@ -32,6 +32,9 @@ from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.price_grid import floor_to_lot, least_price
 from harmony_pipeline.risk.sizing import wanted_size
 
+_MOST = 4e18  # money units: less than half of what int64 holds, so that a sum of two is sound
+_EDGE = 2e-15  # of a quantity: a few steps between doubles, where a lot is less than one
+
 
 @kernel
 def permitted_entry(
@@ -63,10 +66,11 @@ def permitted_entry(
     unlimited = floor_to_lot(size / unit, rules["lot_size"])
     room, limit = _room(rules, account, side, own_gross, own_lowest, own_highest)
     quantity, reason = unlimited, NO_REASON
-    if room < notional(unit, quantity):
+    # A price that stood still leaves a volatility of next to nothing, which wants more than integers of money hold.
+    if unit * quantity * MONEY > _MOST or room < notional(unit, quantity):
         quantity, reason = max(0.0, floor_to_lot(room / MONEY / unit, rules["lot_size"])), limit
         if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
-            quantity = floor_to_lot(quantity - rules["lot_size"], rules["lot_size"])
+            quantity = floor_to_lot(quantity - max(rules["lot_size"], quantity * _EDGE), rules["lot_size"])
     too_small = _too_small(rules, unit, unlimited)
     if too_small != NO_REASON:
         return 0.0, too_small
@@ -112,13 +116,19 @@ def _blocked(rules: Record, account: Record, side: int, price: float, strength: 
 def _room(rules: Record, account: Record, side: int, own_gross: int, own_lowest: int, own_highest: int) -> tuple[int, int]:
     """(money units, limit): the value that the tightest limit still allows, and which one that is. May be negative."""
     equity = float(account["equity"])
-    room, limit = math.floor(rules["max_position"] * equity), MAX_POSITION
-    gross = math.floor(rules["max_gross_exposure"] * equity) - (account["gross"] - own_gross)
+    room, limit = _units(rules["max_position"] * equity), MAX_POSITION
+    gross = _units(rules["max_gross_exposure"] * equity) - (account["gross"] - own_gross)
     if gross < room:
         room, limit = gross, MAX_GROSS_EXPOSURE
-    bound = math.floor(rules["max_net_exposure"] * equity)
+    bound = _units(rules["max_net_exposure"] * equity)
     # The other symbols' worst outcome, in the direction in which this entry would add to it.
     net = bound - (account["highest"] - own_highest) if side > 0 else bound + (account["lowest"] - own_lowest)
     if net < room:
         room, limit = net, MAX_NET_EXPOSURE
     return room, limit
+
+
+@kernel
+def _units(value: float) -> int:
+    """Whole money units in `value`, at most as many as sums of them can hold."""
+    return math.floor(min(value, _MOST))

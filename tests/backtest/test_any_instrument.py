@@ -152,6 +152,16 @@ def test_an_order_says_that_its_bar_had_no_volume_and_where_volume_is_not_known_
     assert simulate("XNYS", (quiet,), 3, zero_volume="fill")[2].fills.height > 5
 
 
+@pytest.mark.parametrize(("price", "tick"), [(1.1e-6, 1e-8), (2.4e-5, 1e-8), (4e-7, 1e-8)])
+@pytest.mark.parametrize("cash", [10_000.0, 5_000_000.0])
+def test_a_coin_far_below_a_cent_fills_however_many_of_its_lots_that_is(price, tick, cash):
+    coin = Traded(terms("COIN", asset_class="crypto", tick_size=tick, lot_size=1e-8, fee_unit=0.0001), price, 1e21, 0.02)
+    market, chosen, result = simulate("24/7", (coin,), 11, cash)
+    assert result.fills.height > 3
+    assert not set(result.orders["reason"]) & {"lot_size", "max_participation"}
+    assert_lawful(market, chosen, result, (coin,), cash)
+
+
 def test_what_cannot_be_sold_short_or_is_too_small_is_refused_by_name():
     result = simulate("XTKS", (TOKYO,), 5, 50_000_000.0)[2]
     refused = result.orders.filter(pl.col("status") == "refused")

@@ -44,6 +44,13 @@ def is_on(price, tick):
     return price == float(round(Fraction(price) / exact) * exact)
 
 
+@pytest.mark.parametrize("lot", [1e-8, 0.001, 1.0, 100.0])
+@pytest.mark.parametrize("lots", [3.0, 9e15, 9.3e18, 1.5e19, 1e22, 1e30])
+def test_more_lots_than_integers_hold_are_still_a_quantity(lot, lots):
+    assert floor_to_lot(lots * lot, lot) == pytest.approx(lots * lot, rel=1e-15)
+    assert to_lot(floor_to_lot(lots * lot, lot), lot) == pytest.approx(lots * lot, rel=1e-15)
+
+
 @settings(max_examples=400, deadline=None)
 @given(tick=TICKS, price=PRICES)
 def test_a_rounded_price_is_the_double_nearest_to_whole_ticks(tick, price):

@@ -65,6 +65,23 @@ def test_each_limit_refuses_by_its_own_name(rules, account, entry, expected):
     assert gate(rules, account, **entry) == expected
 
 
+@pytest.mark.parametrize("volatility", [1e-9, 1e-12, 1e-13, 1e-15, 1e-17, 1e-300])
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(("price", "lot"), [(50.0, 1.0), (1e-6, 1e-8), (1e6, 0.001)])
+def test_a_price_that_nearly_stood_still_gets_past_no_limit(volatility, side, price, lot):
+    quantity, reason = gate({"lot_size": lot, "max_position": 0.15}, side=side, volatility=volatility, price=price)
+    assert reason == ""
+    assert 0.0 < quantity * price <= 15_000.0 * (1 + 1e-15)
+    assert quantity * price > 15_000.0 - 2 * max(lot * price, 1e-4)
+
+
+@pytest.mark.parametrize("fraction", [1.0, 1e6, 1e12, 1e300])
+def test_a_limit_beyond_all_money_binds_no_less_than_the_others(fraction):
+    rules = {"max_position": fraction, "max_gross_exposure": 0.5, "max_net_exposure": fraction}
+    assert gate(rules, {"gross": 10_000.0}, volatility=1e-15) == (800.0, "")
+    assert gate({**rules, "max_gross_exposure": fraction, "max_net_exposure": 0.5}, {"highest": 10_000.0}, volatility=1e-15) == (800.0, "")
+
+
 @pytest.mark.parametrize("name", ["price", "strength", "volatility"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -1.0])
 def test_an_input_that_is_no_sound_number_is_refused(name, value):
