@@ -142,6 +142,8 @@ def sessions(calendar: str) -> Sequence[date]:
 US_DAYS = Market("XNYS", "1Day", 1440)
 US_MINUTES = Market("XNYS", "1Min", 1, timedelta(hours=9, minutes=30), 30)
 US_FIVE = Market("XNYS", "5Min", 5, timedelta(hours=9, minutes=30), 20)
+US_HOURS = Market("XNYS", "1Hour", 60, timedelta(hours=9, minutes=30), 7)
+INDIA_HALF_HOURS = Market("XBOM", "30Min", 30, timedelta(hours=9, minutes=15), 12)
 CHINA_FIVE = Market("XSHG", "5Min", 5, timedelta(hours=9, minutes=30), 20)
 INDIA_DAYS = Market("XBOM", "1Day", 1440)
 CRYPTO_HOURS = Market("24/7", "1Hour", 60, timedelta(), 24)

@@ -10,8 +10,10 @@ from harmony_pipeline.testing.fuzzing.sample import (
     FOLDER,
     FX_HOURS,
     INDIA_DAYS,
+    INDIA_HALF_HOURS,
     US_DAYS,
     US_FIVE,
+    US_HOURS,
     US_MINUTES,
     Make,
     Market,
@@ -107,6 +109,10 @@ VENDORS: dict[str, Make] = {
         lambda row, _: f"{row.when:%Y-%m-%d},{row.open},{row.high},{row.low},{row.close},{row.close},{row.volume}",
     ),
     "yfinance": _two_tickers,
+    "yahoo hours": _dialect(
+        "yahoo hours", US_HOURS, "SPY.csv", "Datetime,Open,High,Low,Close,Adj Close,Volume",
+        lambda row, market: f"{market.instant(row).isoformat(sep=' ')},{row.open},{row.high},{row.low},{row.close},{row.close},{row.volume}",
+    ),
     "tradingview": _dialect(
         "tradingview", US_DAYS, "BATS_AAPL, 1D.csv", "time,open,high,low,close,Volume", lambda row, market: f"{_seconds(row, market) + 34_200},{_prices(row)}"
     ),
@@ -148,6 +154,9 @@ VENDORS: dict[str, Make] = {
         "nse", INDIA_DAYS, "cm.csv", _NSE,
         lambda row, _: f"RELIANCE,EQ,{row.open},{row.high},{row.low},{row.close},{row.close},{row.open},{row.volume},1.5,{row.when:%d-%b-%Y},99,INE002A01018",
         columns={"volume": "TOTTRDQTY"},
+    ),
+    "zerodha": _dialect(
+        "zerodha", INDIA_HALF_HOURS, "INFY.csv", "date,open,high,low,close,volume", lambda row, _: f"{row.when:%Y-%m-%d %H:%M:%S}+05:30,{_prices(row)}"
     ),
     "european": _european,
 }  # fmt: skip
