@@ -1,4 +1,4 @@
-"""Order of rows, where the meaning of a result depends on it.
+"""Order of rows, where the meaning of a result depends on it; and sentences made of columns.
 
 Polars cannot check the order of a `join_asof` with `by`, and gives wrong rows in silence when it is
 not there. `join_latest` brings both sides into order itself, and gives the rows back as they came.
@@ -54,3 +54,20 @@ def join_latest(
         coalesce=False,
     )
     return found if is_ordered else found.sort(_PLACE).drop(_PLACE)
+
+
+def formatted(template: str, *parts: pl.Expr | str) -> pl.Expr:
+    """`pl.format`: the template with a part in place of each `{}`; a text names a column, and the whole is null where a part is.
+
+    Polars 2.1 panics in `pl.format` where a column has an empty chunk before others, as a filter over a file of several chunks leaves it
+    (findings/polars_format_of_empty_chunks.sh); joining the same pieces does not.
+    """
+    texts = template.split("{}")
+    if len(texts) != len(parts) + 1:
+        raise ValueError(f"'{template}' has {len(texts) - 1} places for {len(parts)} parts")
+    pieces: list[pl.Expr | str] = [pl.lit(texts[0])]
+    for part, text in zip(parts, texts[1:], strict=True):
+        pieces += [part, pl.lit(text)]
+    name = parts[0] if isinstance(parts[0], str) else parts[0].meta.output_name(raise_if_undetermined=False)
+    whole = pl.concat_str(pieces)
+    return whole if name is None else whole.alias(name)

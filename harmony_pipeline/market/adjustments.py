@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from harmony_pipeline.frames import in_order, join_latest, ordered
+from harmony_pipeline.frames import formatted, in_order, join_latest, ordered
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 
 
@@ -98,17 +98,17 @@ def _with_multiplier(due: pl.DataFrame, closes: pl.DataFrame) -> pl.DataFrame:
     then, now = shares_on(found, "close_date", ratios, include_same_day=True), shares_on(found, "date", ratios, include_same_day=False)
     close, cash = pl.col("previous_close") * pl.lit(then) / pl.lit(now), pl.col("value")
     is_split = pl.col("kind") == "split"
-    label = pl.format("{} of {} on {} ({})", "kind", "symbol", "date", "value")
+    label = formatted("{} of {} on {} ({})", "kind", "symbol", "date", "value")
     problem = (
         pl.when(~is_split & (pl.col("kind") != "dividend"))
-        .then(pl.format("{} is not applied: its kind is neither split nor dividend", label))
+        .then(formatted("{} is not applied: its kind is neither split nor dividend", label))
         .when(~(cash > 0.0).fill_null(False))
-        .then(pl.format("{} is not applied: its value is not above 0; correct the corporate actions", label))
+        .then(formatted("{} is not applied: its value is not above 0; correct the corporate actions", label))
         .when(is_split)
         .then(None)
         .when(close.is_null())
-        .then(pl.format("{} is not applied: no regular close before it is known", label))
+        .then(formatted("{} is not applied: no regular close before it is known", label))
         .when(cash >= close)
-        .then(pl.format("{} is not applied: it is not below the previous close {}; correct the corporate actions", label, close))
+        .then(formatted("{} is not applied: it is not below the previous close {}; correct the corporate actions", label, close))
     )
     return found.with_columns(multiplier=pl.when(is_split).then(cash).otherwise(close / (close - cash)), problem=problem)

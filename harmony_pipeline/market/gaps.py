@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harmony_pipeline.frames import join_latest
+from harmony_pipeline.frames import formatted, join_latest
 from harmony_pipeline.market.habits import Habits, silence
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
 from harmony_pipeline.market.slots import Slots
@@ -93,7 +93,7 @@ def with_refusals(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
     counted = inside.group_by("symbol", "first_missing").agg(refusals=pl.col("timestamp").n_unique(), rules=pl.col("rule").unique().sort().str.join(", "))
     joined = gaps.join(counted, on=["symbol", "first_missing"], how="left", maintain_order="left")
     found = pl.col("refusals").is_not_null()
-    sentence = pl.format("{} of these bars came and are in quarantine ({}); {}", "refusals", "rules", "evidence")
+    sentence = formatted("{} of these bars came and are in quarantine ({}); {}", "refusals", "rules", "evidence")
     return joined.with_columns(
         kind=pl.when(found & pl.col("kind").is_in(["no_trade", "unknown"])).then(pl.lit("missing")).otherwise("kind"),
         evidence=pl.when(found).then(sentence).otherwise("evidence"),
@@ -282,24 +282,24 @@ def _judged(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFram
     usual, unusual = (habit >= USUAL).fill_null(value=False), (habit < NEVER).fill_null(value=False)
     pause = pl.col("bars") * TIMEFRAME_MINUTES[slots.timeframe] >= PAUSE_MINUTES
     intraday = slots.timeframe not in LONG_TIMEFRAMES
-    percent = pl.format("{}%", (100.0 * pl.col("usual_silence")).round(1))
-    habitual = pl.format("silent in {} of such bars of {} past sessions", percent, "past_sessions")
+    percent = formatted("{}%", (100.0 * pl.col("usual_silence")).round(1))
+    habitual = formatted("silent in {} of such bars of {} past sessions", percent, "past_sessions")
     beside = (
         pl.when(pl.col("neighbour_trades").is_null())
         .then(pl.lit("no bar beside it"))
-        .otherwise(pl.format("about {} trades in the bar beside it", pl.col("neighbour_trades").round(0).cast(pl.Int64)))
+        .otherwise(formatted("about {} trades in the bar beside it", pl.col("neighbour_trades").round(0).cast(pl.Int64)))
     )
-    both = pl.format("{}, {}", habitual, beside)
+    both = formatted("{}, {}", habitual, beside)
     cases: list[tuple[pl.Expr, str, pl.Expr]] = [
         (pl.col("market_wide") == 2, "missing", pl.lit("no symbol has a bar in this session, which the calendar expects")),
         (pl.col("market_wide") == 1, "halt", pl.lit("no symbol has a bar, at a time when that does not happen by chance: the venue stood still, or the source did")),
         (pl.lit(every_bar), "missing", pl.lit("the source writes every bar, traded or not, and this one is absent")),
         (usual & busy & active, "unknown", both),
         (usual, "no_trade", both),
-        (unusual & pause & active & (pl.col("reopened") >= REOPENING).fill_null(value=False) & pl.lit(intraday), "halt", pl.format("{}; the next bar has {} times the trades of the one before, as after a pause", habitual, pl.col("reopened").round(1))),
+        (unusual & pause & active & (pl.col("reopened") >= REOPENING).fill_null(value=False) & pl.lit(intraday), "halt", formatted("{}; the next bar has {} times the trades of the one before, as after a pause", habitual, pl.col("reopened").round(1))),
         (unusual & ~(today >= USUAL).fill_null(value=False), "missing", both),
-        (habit.is_null() & busy, "missing", pl.format("{} past sessions, {}", "past_sessions", beside)),
-        (habit.is_null(), "unknown", pl.format("{} past sessions, {}: too little to tell", "past_sessions", beside)),
+        (habit.is_null() & busy, "missing", formatted("{} past sessions, {}", "past_sessions", beside)),
+        (habit.is_null(), "unknown", formatted("{} past sessions, {}: too little to tell", "past_sessions", beside)),
     ]  # fmt: skip
     kind, evidence = pl.lit("unknown"), both
     for condition, name, sentence in reversed(cases):

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import LISTINGS, UNIVERSE
 
@@ -74,7 +75,7 @@ def listings_from_universe(universe: pl.DataFrame, source: str) -> pl.DataFrame:
     rows = rows.with_columns(new=new).with_columns(spell=pl.col("new").cast(pl.Int64).cum_sum().over(over))
     spell = [*over, "spell"]
     rows = rows.with_columns(valid_from=pl.col("listed").first().over(spell), earlier=pl.col("delisted").shift().over(spell))
-    again = pl.format("{}:{}", "symbol", "valid_from")
+    again = formatted("{}:{}", "symbol", "valid_from")
     name = pl.when(pl.col("given").is_not_null() | (pl.col("spell") == 1)).then("security").otherwise(again)
     rows = rows.with_columns(security_id=name, listed=pl.col("valid_from"), known=pl.col("date"))
     opened = rows.filter("new").with_columns(reason=pl.lit("listed"), delisted=pl.lit(None, pl.Date()), valid_to=pl.lit(None, pl.Date()))

@@ -12,6 +12,7 @@ import polars as pl
 
 from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
@@ -46,7 +47,7 @@ def _broken_rows(bars: pl.DataFrame, key: str) -> pl.DataFrame:
     """What the declaration of the table does not allow, with the bar in which it stands."""
     places = bars.select("symbol", "timestamp", row=pl.int_range(pl.len(), dtype=pl.Int64))
     found = BARS.broken_rows(bars).join(places, on="row", how="left", maintain_order="left")
-    text = pl.format("{} {}: expected {}", pl.col("column").fill_null("row"), "found", "check")
+    text = formatted("{} {}: expected {}", pl.col("column").fill_null("row"), "found", "check")
     return found.select(pl.lit(key).alias("partition"), "symbol", "timestamp", text.alias("finding"))
 
 

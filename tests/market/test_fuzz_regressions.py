@@ -6,7 +6,9 @@ import polars as pl
 import pytest
 from market.files.writing import HEADER, ROWS, read, write
 
+import harmony_pipeline
 from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.testing.fuzzing.memory import forget_peak, peak_above
 
 TEXT = "\n".join([HEADER, *ROWS]) + "\n"
@@ -45,3 +47,27 @@ def test_blank_lines_at_the_end_of_a_file_are_no_rows_and_cost_no_memory(tmp_pat
     before = forget_peak()
     assert read(tmp_path).sort("row")["row"].to_list() == [2, 3, 4]
     assert peak_above(before) < 40 << 20  # each blank line as a row took a hundred bytes
+
+
+@pytest.mark.parametrize("blank", [2, 3_000_000])
+def test_rows_behind_many_blank_lines_are_told(tmp_path, blank):
+    """Blank lines taken out leave empty chunks, on which `pl.format` of Polars 2.1 panics."""
+    (tmp_path / "AAA.csv").write_text("\n".join([HEADER, ROWS[0], "\n" * blank, ROWS[1], "yesterday,1,1,1,1,1"]))
+    found = read(tmp_path).sort("row")
+    assert found["row"].to_list() == [2, blank + 4, blank + 5]
+    assert found["defect"].drop_nulls().to_list()[0].startswith("timestamp is 'yesterday', expected a time")
+
+
+@pytest.mark.parametrize("keep", [[False, False, True, True], [True, False, True, False], [True] * 4, [False] * 4])
+@pytest.mark.parametrize(("template", "parts"), [("{}", ("a",)), ("{} is {}!", ("a", pl.col("b") + 1)), ("x{}", (pl.col("b"),)), ("{}{}", (pl.lit("q"), "a"))])
+def test_sentences_over_empty_chunks_are_those_of_polars_over_whole_ones(keep, template, parts):
+    halves = [pl.DataFrame({"a": ["p", None], "b": [1.5, 2.0]}), pl.DataFrame({"a": ["r", "s"], "b": [float("nan"), 1e20]})]
+    frame = pl.concat(halves, rechunk=False).filter(pl.Series(keep))
+    expected = frame.rechunk().select(pl.format(template, *parts))
+    assert frame.select(formatted(template, *parts)).equals(expected)
+
+
+def test_nothing_uses_the_format_of_polars():
+    package = Path(harmony_pipeline.__file__).parent
+    users = [path.name for path in package.rglob("*.py") if "pl.format(" in path.read_text(encoding="utf-8")]
+    assert users == []

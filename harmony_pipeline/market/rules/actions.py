@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.rules.memory import CLOSE, FACTOR, LAST_DAY, SEEN, SPLITS, Vector, apply_split
 from harmony_pipeline.market.rules.placing import Integers
@@ -91,16 +92,16 @@ def notes(actions: Actions) -> list[str]:
 
 def problems(actions: Actions) -> pl.DataFrame:
     """The actions that were due and could not be applied: a sentence (note) and the place of the row at which that was known (place)."""
-    label = pl.format("{} of {} on {} ({})", "kind", "symbol", "date", "value")
+    label = formatted("{} of {} on {} ({})", "kind", "symbol", "date", "value")
     told = actions.frame.with_columns(problem=pl.Series(actions.whole[PROBLEM]), close=pl.Series(actions.real[USED_CLOSE])).select(
         pl.when(pl.col("problem") == UNKNOWN_KIND)
-        .then(pl.format("{} is not applied: its kind is neither split nor dividend", label))
+        .then(formatted("{} is not applied: its kind is neither split nor dividend", label))
         .when(pl.col("problem") == NOT_ABOVE_ZERO)
-        .then(pl.format("{} is not applied: its value is not above 0; correct the corporate actions", label))
+        .then(formatted("{} is not applied: its value is not above 0; correct the corporate actions", label))
         .when(pl.col("problem") == NO_CLOSE)
-        .then(pl.format("{} is not applied: no regular close before it is known", label))
+        .then(formatted("{} is not applied: no regular close before it is known", label))
         .when(pl.col("problem") == NOT_BELOW_CLOSE)
-        .then(pl.format("{} is not applied: it is not below the previous close {}; correct the corporate actions", label, "close"))
+        .then(formatted("{} is not applied: it is not below the previous close {}; correct the corporate actions", label, "close"))
         .alias("note"),
         place=pl.Series(actions.whole[ROW]),
     )

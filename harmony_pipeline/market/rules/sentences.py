@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.bar_grid import CLOCK, CLOCK_GRID, SESSION_GRID
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import grids_differ
@@ -34,7 +35,7 @@ def sentences(calendar: Calendar, timeframe: str, quality: QualitySettings, hint
 @lru_cache(maxsize=64)  # putting them together costs as much as judging a hundred thousand bars
 def _sentences(calendar: Calendar, timeframe: str, bounds: Bounds, hints: tuple[tuple[str, str], ...]) -> dict[str, pl.Expr]:
     grid = "midnight UTC of the session date" if timeframe in LONG_TIMEFRAMES else calendar.grid.described(timeframe)
-    shown = pl.format(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
+    shown = formatted(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
     hint = _hint(dict(hints))
     off_grid = f"{grid}, on which this market's bars start: {_grid_cure(calendar, timeframe)}"
     return {
@@ -50,16 +51,16 @@ def _own(shown: pl.Expr, off_grid: str, every_session: str, hint: pl.Expr) -> di
     o, h, l, c, v = (pl.col(name) for name in ("open", "high", "low", "close", "volume"))  # noqa: E741 - the letters of a bar
     return {
         "unreadable": pl.col("defect"),
-        "missing_price": pl.format("{} is missing, expected a price: fill the cell, or fetch the bar again", _first(PRICES, _absent)),
+        "missing_price": formatted("{} is missing, expected a price: fill the cell, or fetch the bar again", _first(PRICES, _absent)),
         "missing_volume": pl.lit("volume is missing, expected a number of shares: fill the cell, or fetch the bar again"),
-        "unknown_symbol": pl.format("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"),
-        "non_positive_price": pl.format(f"{{}}, expected a price above 0: {_CORRECT}", _first_found(PRICES, _not_positive)),
-        "negative_volume": pl.format(f"volume is {{}}, expected 0 or more: {_CORRECT}", v),
-        "high_below_low": pl.format(f"high {{}} is below low {{}}: {_CORRECT}", h, l),
-        "open_or_close_outside_range": pl.format(f"open {{}} or close {{}} lies outside low {{}} to high {{}}: {_CORRECT}", o, c, l, h),
-        "misaligned_timestamp": pl.format("{} is not on {}", shown, pl.lit(off_grid)),
-        "outside_session": pl.format(f"{{}} is outside {every_session}: {{}}", shown, hint),
-        "extended_hours_off": pl.format("a bar of the {}market, and market.extended_hours is false: set it to true to keep such bars", "session"),
+        "unknown_symbol": formatted("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"),
+        "non_positive_price": formatted(f"{{}}, expected a price above 0: {_CORRECT}", _first_found(PRICES, _not_positive)),
+        "negative_volume": formatted(f"volume is {{}}, expected 0 or more: {_CORRECT}", v),
+        "high_below_low": formatted(f"high {{}} is below low {{}}: {_CORRECT}", h, l),
+        "open_or_close_outside_range": formatted(f"open {{}} or close {{}} lies outside low {{}} to high {{}}: {_CORRECT}", o, c, l, h),
+        "misaligned_timestamp": formatted("{} is not on {}", shown, pl.lit(off_grid)),
+        "outside_session": formatted(f"{{}} is outside {every_session}: {{}}", shown, hint),
+        "extended_hours_off": formatted("a bar of the {}market, and market.extended_hours is false: set it to true to keep such bars", "session"),
         "zero_volume": pl.lit("volume is 0: market.quality.rules.zero_volume says whether such bars are kept"),
     }
 
@@ -68,88 +69,88 @@ def _bounds(least: float, most: float, most_volume: float) -> dict[str, pl.Expr]
     def outside(name: str) -> pl.Expr:
         return ~pl.col(name).is_between(least, most)
 
-    price = pl.format(
+    price = formatted(
         f"{{}}, expected a price from {least:g} to {most:g}: is it in another unit? correct the row, or set market.quality.min_price or max_price",
         _first_found(PRICES, outside),
     )
-    volume = pl.format(f"volume is {{}}, expected at most {most_volume:g}: correct the row, or raise market.quality.max_volume", "volume")
+    volume = formatted(f"volume is {{}}, expected at most {most_volume:g}: correct the row, or raise market.quality.max_volume", "volume")
     return {"price_out_of_bounds": price, "volume_out_of_bounds": volume}
 
 
 def _past(limit: float) -> dict[str, pl.Expr]:
     measure, reference = pl.col("measure"), pl.col("reference")
-    times = pl.when(measure >= 1.0).then(pl.format("{}", _short(measure, 0))).otherwise(pl.format("1/{}", _short(1.0 / measure, 0)))
-    split = pl.when(measure >= 1.0).then(pl.format("{}-for-1", _short(measure, 1))).otherwise(pl.format("1-for-{}", _short(1.0 / measure, 1)))
+    times = pl.when(measure >= 1.0).then(formatted("{}", _short(measure, 0))).otherwise(formatted("1/{}", _short(1.0 / measure, 0)))
+    split = pl.when(measure >= 1.0).then(formatted("{}-for-1", _short(measure, 1))).otherwise(formatted("1-for-{}", _short(1.0 / measure, 1)))
     since = _utc_of(reference)
     return {
-        "bad_print": pl.format(
+        "bad_print": formatted(
             f"{{}}, more than {limit:.0%} from both the previous close {{}} and the bar's own close {{}}, which agree: "
             "correct the row, raise market.quality.max_bar_return, or allow it in market.quality.allow",
             _first_found(("open", "high", "low"), _far_from_close(limit)),
             reference,
             "close",
         ),
-        "wrong_scale": pl.format(
+        "wrong_scale": formatted(
             "{}, about {} times {} beside it, and the volume does not explain it: correct the row; if the price did move so, "
             "add the split to the corporate actions, or allow it in market.quality.allow",
             _first_found(PRICES, _of_another_scale),
             times,
             reference,
         ),
-        "ticker_reuse": pl.format(
+        "ticker_reuse": formatted(
             "open {} after {} sessions of absence and a last close of {}: if another issuer took the ticker over, give the two different symbols",
             "open",
             _short(measure, 0),
             reference,
         ),
         "wrong_unit": pl.when(reference.is_nan())
-        .then(pl.format("vwap {} is about {} times the close {}: one of them is in another unit", "vwap", times, "close"))
+        .then(formatted("vwap {} is about {} times the close {}: one of them is in another unit", "vwap", times, "close"))
         .otherwise(
-            pl.format(
+            formatted(
                 "open {} and close {} are about {} times the previous close {}: cents for dollars, or a split without a row", "open", "close", times, reference
             )
         ),
-        "split_like_jump": pl.format(
+        "split_like_jump": formatted(
             "open {} against a previous close of {} looks like a {} split, and there is no such row: add it to the corporate actions, or allow it if it is real",
             "open",
             reference,
             split,
         ),
-        "outlier": pl.format("log return {} is {} robust deviations from the median of the bars before: look at it", _short(reference, 3), _short(measure, 1)),
-        "volume_spike": pl.format(
+        "outlier": formatted("log return {} is {} robust deviations from the median of the bars before: look at it", _short(reference, 3), _short(measure, 1)),
+        "volume_spike": formatted(
             "volume {} against at most {} in a bar of the sessions before, {} robust deviations: look at it", "volume", reference, _short(measure, 1)
         ),
-        "frozen_prices": pl.format("the same four prices for the {}th time in a row while the volume moves: has the price feed stopped?", _short(measure, 0)),
-        "stale_repeat": pl.format("the same five values for the {}th time in a row: has the feed stopped?", _short(measure, 0)),
-        "spike_reversal": pl.format("the bar of {} moved by {} in logs and this one came back: was its close an error?", since, _short(measure, 3)),
+        "frozen_prices": formatted("the same four prices for the {}th time in a row while the volume moves: has the price feed stopped?", _short(measure, 0)),
+        "stale_repeat": formatted("the same five values for the {}th time in a row: has the feed stopped?", _short(measure, 0)),
+        "spike_reversal": formatted("the bar of {} moved by {} in logs and this one came back: was its close an error?", since, _short(measure, 3)),
         "changed_unit": pl.when(reference.is_nan())
-        .then(pl.format("volumes of the last five sessions are about {} times those before: shares for lots?", times))
-        .otherwise(pl.format("prices are about {} times what they were since {}: cents for dollars, or a split without a row", times, since)),
+        .then(formatted("volumes of the last five sessions are about {} times those before: shares for lots?", times))
+        .otherwise(formatted("prices are about {} times what they were since {}: cents for dollars, or a split without a row", times, since)),
     }
 
 
 def _versions() -> dict[str, pl.Expr]:
     differs = [pl.col(name).ne_missing(pl.col(f"{name}_kept")) for name in VALUES]
     changed = pl.concat_str(
-        [pl.when(other).then(pl.format(f"{name} {{}} against {{}}", _text(name), _text(f"{name}_kept"))) for name, other in zip(VALUES, differs, strict=True)],
+        [pl.when(other).then(formatted(f"{name} {{}} against {{}}", _text(name), _text(f"{name}_kept"))) for name, other in zip(VALUES, differs, strict=True)],
         separator=", ",
         ignore_nulls=True,
     )
     what = pl.when(pl.any_horizontal(differs)).then(changed).otherwise(pl.lit("the same values"))
     when = _utc("kept_learned")
-    again = pl.format("learned again on {} ({}), which is kept: {}", when, "kept_at", what)
+    again = formatted("learned again on {} ({}), which is kept: {}", when, "kept_at", what)
     superseded = (
         pl.when(pl.col("defect_kept") == WITHDRAWN)
-        .then(pl.format("withdrawn on {}: the source has no such row any more", when))
+        .then(formatted("withdrawn on {}: the source has no such row any more", when))
         .when(pl.col("defect") == WITHDRAWN)
-        .then(pl.format("withdrawn once, and learned again on {} ({})", when, "kept_at"))
+        .then(formatted("withdrawn once, and learned again on {} ({})", when, "kept_at"))
         .otherwise(again)
     )
     return {
         "withdrawn": pl.lit("given before and given no more: the file, or how it is read, has changed; what it said stays in raw_bars"),
-        "duplicate": pl.format("the same bar as {}, learned at the same moment: nothing is lost", "kept_at"),
+        "duplicate": formatted("the same bar as {}, learned at the same moment: nothing is lost", "kept_at"),
         "superseded": superseded,
-        "conflicting_duplicate": pl.format(
+        "conflicting_duplicate": formatted(
             "another row for this symbol and time, learned at the same moment ({}), is kept for its larger values: {}; take out the wrong one", "kept_at", what
         ),
     }
@@ -165,13 +166,13 @@ def _grid_cure(calendar: Calendar, timeframe: str) -> str:
 
 def placed(sentence: pl.Expr) -> pl.Expr:
     """`AAPL.csv row 12: ...`."""
-    return pl.format("{}: {}", at(), sentence.fill_null(""))
+    return formatted("{}: {}", at(), sentence.fill_null(""))
 
 
 def at() -> pl.Expr:
     """`AAPL.csv row 12`, as far as a source says where a row comes from."""
     origin = pl.coalesce("origin", "source")
-    return pl.when(pl.col("row").is_null()).then(origin).otherwise(pl.format("{} row {}", origin, "row"))
+    return pl.when(pl.col("row").is_null()).then(origin).otherwise(formatted("{} row {}", origin, "row"))
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -230,4 +231,4 @@ def _first(names: Iterable[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
 
 def _first_found(names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
     """`open is 0.0` for the first column for which `holds`."""
-    return pl.coalesce(*(pl.when(holds(name)).then(pl.format(f"{name} is {{}}", name)) for name in names))
+    return pl.coalesce(*(pl.when(holds(name)).then(formatted(f"{name} is {{}}", name)) for name in names))

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.listings import fresh_rows, listings_from_snapshots, listings_from_universe, with_events
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
@@ -393,7 +394,7 @@ class FileSource:
             first = excerpt(quoted_cells[0])
             raise DataError(f"{origin} column '{name}' holds no readable time (its first value is '{first}'): {self._stamp_cure()}")
         why = pl.lit(self._stamp_cure()) if placed.reasons is None else pl.lit(placed.reasons).fill_null(self._stamp_cure())
-        sentence = pl.format("{} is {}, expected a time: {}", pl.lit(name), quoted(quoted_cells), why)
+        sentence = formatted("{} is {}, expected a time: {}", pl.lit(name), quoted(quoted_cells), why)
         table = pl.DataFrame({"found": quoted_cells, "instant": instant})
         unread = table.select(pl.when(pl.col("instant").is_null()).then(sentence.alias("unread")))["unread"]
         return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), unread

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, SimulatedSourceSettings
 from harmony_pipeline.market.simulation import tape
@@ -188,7 +189,7 @@ class SimulatedSource:
 
     def _ticks(self, listing: Listing, place: pl.DataFrame, columns: Mapping[str, npt.NDArray[np.generic]], dtypes: Mapping[str, Any]) -> pl.DataFrame:
         frame = place.with_columns(pl.Series(name, values) for name, values in columns.items()).with_columns(
-            symbol=pl.lit(listing.symbol), source=pl.lit(self.name), origin=pl.format(f"seed {self.settings.seed}, {{}}", "date")
+            symbol=pl.lit(listing.symbol), source=pl.lit(self.name), origin=formatted(f"seed {self.settings.seed}, {{}}", "date")
         )
         return frame.select(pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in dtypes.items())
 

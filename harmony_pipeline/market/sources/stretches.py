@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
 from harmony_pipeline.market.sources.cells import named
 from harmony_pipeline.market.sources.number_parsing import Decimal, written_numbers
@@ -75,7 +76,7 @@ def unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
     if values.null_count() == found.null_count():
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(found))
     text = written_numbers(found)
-    sentence = pl.format("{} is {}, expected a number: correct the cell", pl.lit(excerpt(found.name, NAME)), quoted(text.alias("found")))
+    sentence = formatted("{} is {}, expected a number: correct the cell", pl.lit(excerpt(found.name, NAME)), quoted(text.alias("found")))
     table = pl.DataFrame({"found": text, "value": values})
     return table.select(pl.when(pl.col("value").is_null() & pl.col("found").is_not_null()).then(sentence))[:, 0]
 
@@ -85,5 +86,5 @@ def quoted(found: pl.Series) -> pl.Expr:
     text = pl.col("found").cast(pl.String)
     head = text.str.slice(0, CELL).str.replace_all(CONTROL, "?")
     length = text.str.len_chars()
-    shown = pl.when(length > CELL).then(pl.format("'{}... ({} characters)'", head, length)).otherwise(pl.format("'{}'", head))
+    shown = pl.when(length > CELL).then(formatted("'{}... ({} characters)'", head, length)).otherwise(formatted("'{}'", head))
     return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(shown)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import polars as pl
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.schemas import QUARANTINE, QUOTE_TICKS, TEXT, TICK_COUNTS, TRADE_TICKS, Table
@@ -52,8 +53,8 @@ def validate_trades(received: pl.DataFrame, calendar: Calendar, settings: Market
         _Rule("missing_price", price.is_null(), pl.lit("price is missing, expected a number: fill the cell, or fetch the trade again")),
         _Rule("missing_size", size.is_null(), pl.lit("size is missing, expected a number of shares: fill the cell, or fetch the trade again")),
         _unknown_symbol(settings),
-        _Rule("non_positive_price", price <= 0.0, pl.format(f"price is {{}}, expected one above 0: {_CORRECT}", price)),
-        _Rule("non_positive_size", size <= 0.0, pl.format(f"size is {{}}, expected one above 0: {_CORRECT}", size)),
+        _Rule("non_positive_price", price <= 0.0, formatted(f"price is {{}}, expected one above 0: {_CORRECT}", price)),
+        _Rule("non_positive_size", size <= 0.0, formatted(f"size is {{}}, expected one above 0: {_CORRECT}", size)),
         *_session_rules(calendar, settings),
     ]
     return _validated(received, TRADE_TICKS, "trade", rules, calendar, ("symbol", "exchange", "trade_id"))
@@ -64,16 +65,16 @@ def validate_quotes(received: pl.DataFrame, calendar: Calendar, settings: Market
     absent = [((pl.col(price) == 0.0) & (pl.col(size).fill_null(0.0) == 0.0)).fill_null(False) for price, size in _SIDES]
     sides = [pl.when(~gone).then(name).alias(name) for names, gone in zip(_SIDES, absent, strict=True) for name in names]
     bid, ask = pl.col("bid"), pl.col("ask")
-    wrong_price = pl.coalesce(*(pl.when(pl.col(price) <= 0.0).then(pl.format(f"{price} is {{}}", price)) for price, _ in _SIDES))
-    wrong_size = pl.coalesce(*(pl.when((pl.col(size) <= 0.0) & pl.col(price).is_not_null()).then(pl.format(f"{size} is {{}}", size)) for price, size in _SIDES))
+    wrong_price = pl.coalesce(*(pl.when(pl.col(price) <= 0.0).then(formatted(f"{price} is {{}}", price)) for price, _ in _SIDES))
+    wrong_size = pl.coalesce(*(pl.when((pl.col(size) <= 0.0) & pl.col(price).is_not_null()).then(formatted(f"{size} is {{}}", size)) for price, size in _SIDES))
     locked, crossed = settings.ticks.locked_quotes, settings.ticks.crossed_quotes
     rules = [
         _Rule("unreadable", pl.col("defect").is_not_null(), pl.col("defect")),
         _unknown_symbol(settings),
-        _Rule("non_positive_price", wrong_price.is_not_null(), pl.format(f"{{}}, expected a price above 0: {_CORRECT}", wrong_price)),
-        _Rule("non_positive_size", wrong_size.is_not_null(), pl.format(f"{{}}, expected a number of shares above 0: {_CORRECT}", wrong_size)),
-        _Rule("crossed_quote", (bid > ask) & (crossed == "quarantine"), pl.format("bid {} is above ask {}: set market.ticks.crossed_quotes to warn to keep such quotes", bid, ask)),
-        _Rule("locked_quote", (bid == ask) & (locked == "quarantine"), pl.format("bid and ask are both {}: set market.ticks.locked_quotes to keep to keep such quotes", bid)),
+        _Rule("non_positive_price", wrong_price.is_not_null(), formatted(f"{{}}, expected a price above 0: {_CORRECT}", wrong_price)),
+        _Rule("non_positive_size", wrong_size.is_not_null(), formatted(f"{{}}, expected a number of shares above 0: {_CORRECT}", wrong_size)),
+        _Rule("crossed_quote", (bid > ask) & (crossed == "quarantine"), formatted("bid {} is above ask {}: set market.ticks.crossed_quotes to warn to keep such quotes", bid, ask)),
+        _Rule("locked_quote", (bid == ask) & (locked == "quarantine"), formatted("bid and ask are both {}: set market.ticks.locked_quotes to keep to keep such quotes", bid)),
         *_session_rules(calendar, settings),
     ]  # fmt: skip
     result = _validated(received.with_columns(sides), QUOTE_TICKS, "quote", rules, calendar, None)
@@ -87,7 +88,7 @@ def validate_quotes(received: pl.DataFrame, calendar: Calendar, settings: Market
 
 def _unknown_symbol(settings: MarketSettings) -> _Rule:
     unknown = ~pl.col("symbol").is_in(list(settings.symbols)) if settings.symbols else pl.lit(False)
-    return _Rule("unknown_symbol", unknown, pl.format("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"))
+    return _Rule("unknown_symbol", unknown, formatted("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"))
 
 
 def _session_rules(calendar: Calendar, settings: MarketSettings) -> list[_Rule]:
@@ -95,11 +96,11 @@ def _session_rules(calendar: Calendar, settings: MarketSettings) -> list[_Rule]:
     cure = "correct the stamp, or check market.calendar and market.files.timezone"
     extended = pl.lit(False) if settings.extended_hours else pl.col("session") != "regular"
     return [
-        _Rule("outside_session", pl.col("session").is_null(), pl.format(f"{{}} in {calendar.zone} is outside every session of {calendar.name}: {cure}", shown)),
+        _Rule("outside_session", pl.col("session").is_null(), formatted(f"{{}} in {calendar.zone} is outside every session of {calendar.name}: {cure}", shown)),
         _Rule(
             "extended_hours_off",
             extended,
-            pl.format("a tick of the {}market, and market.extended_hours is false: set it to true to keep such ticks", "session"),
+            formatted("a tick of the {}market, and market.extended_hours is false: set it to true to keep such ticks", "session"),
         ),
     ]
 
@@ -180,10 +181,10 @@ def _one_an_identity(rows: pl.DataFrame, identity: tuple[str, ...]) -> tuple[pl.
 
 def _quarantined(rows: pl.DataFrame, timeframe: str, rule: str, sentence: pl.Expr) -> pl.DataFrame:
     origin = pl.coalesce("origin", "source")
-    place = pl.when(pl.col("row").is_null()).then(origin).otherwise(pl.format("{} row {}", origin, "row"))
+    place = pl.when(pl.col("row").is_null()).then(origin).otherwise(formatted("{} row {}", origin, "row"))
     return rows.select(
         "symbol", pl.lit(timeframe).alias("timeframe"), "timestamp", "source", "origin", "row", pl.lit(rule).alias("rule"),
-        pl.format("{}: {}", place, sentence.fill_null("")).alias("reason"),
+        formatted("{}: {}", place, sentence.fill_null("")).alias("reason"),
     )  # fmt: skip
 
 
