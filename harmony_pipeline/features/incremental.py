@@ -42,19 +42,30 @@ class FeatureUpdate(FeatureResult):
         return {**super().summary(), "continued_from": self.continued_from or "the first bar", "computed_bars": self.computed_bars}
 
 
-def update_features(lake: Lake, period_key: str, period_keys: Sequence[str], feature_set: FeatureSet, calendar: Calendar, timeframe: str) -> FeatureUpdate:
+def update_features(
+    lake: Lake,
+    period_key: str,
+    period_keys: Sequence[str],
+    feature_set: FeatureSet,
+    calendar: Calendar,
+    timeframe: str,
+    *,
+    libraries: str = "",
+    again: bool = False,
+) -> FeatureUpdate:
     """Features of the period `period_key`; `period_keys` names every trading period from the first on, in order.
 
+    `libraries` names the libraries that compute: under other ones nothing saved is continued. `again`: no saved features of the period itself are kept.
     Reads `bars`, `features` and `feature_state` of this and earlier periods. Raises ConfigError when the period is not among them.
     """
     if period_key not in period_keys:
         raise ConfigError(f"'{period_key}' is no trading period of this market: they run from {period_keys[0]} to {period_keys[-1]}")
-    return _Update(lake, feature_set, calendar, timeframe, tuple(period_keys[: period_keys.index(period_key) + 1])).run()
+    return _Update(lake, feature_set, calendar, timeframe, tuple(period_keys[: period_keys.index(period_key) + 1]), libraries).run(again=again)
 
 
-def chains_of(lake: Lake, period_keys: Sequence[str], feature_set: FeatureSet, calendar: Calendar, timeframe: str) -> dict[str, str]:
-    """What `made_from["chain"]` of each period is now: a hash of every bar up to its end, of the feature set, the calendar and the code."""
-    chains = _Update(lake, feature_set, calendar, timeframe, tuple(period_keys)).chains()
+def chains_of(lake: Lake, period_keys: Sequence[str], feature_set: FeatureSet, calendar: Calendar, timeframe: str, *, libraries: str = "") -> dict[str, str]:
+    """What `made_from["chain"]` of each period is now: a hash of every bar up to its end, of the feature set, the calendar, the code and the libraries."""
+    chains = _Update(lake, feature_set, calendar, timeframe, tuple(period_keys), libraries).chains()
     return dict(zip(period_keys, chains[1:], strict=True))
 
 
@@ -76,8 +87,9 @@ class _Update:
     calendar: Calendar
     timeframe: str
     keys: tuple[str, ...]
+    libraries: str = ""
 
-    def run(self) -> FeatureUpdate:
+    def run(self, *, again: bool = False) -> FeatureUpdate:
         key, bars, chains = self.keys[-1], self.lake.read("bars", [self.keys[-1]]), self.chains()
         made_from = {
             "feature_set": self.feature_set.hash,
@@ -86,7 +98,7 @@ class _Update:
             "bars": bars_hash(bars),
             "covered_until": bars["timestamp"].max().isoformat() if bars.height else "",  # type: ignore[union-attr]
         }
-        grown = self._append(bars, chains[-2])
+        grown = None if again else self._append(bars, chains[-2])
         if grown is not None:
             result, computed = grown
             return FeatureUpdate(result.table, result.states, made_from, key, computed)
@@ -97,7 +109,7 @@ class _Update:
     def chains(self) -> list[str]:
         """chains[i] stands for everything that the state after the first i periods depends on."""
         hashes = self.lake.content_hashes("bars", [key for key in self.keys if self.lake.has("bars", key)])
-        chains = [_digest(self.feature_set.hash, self.calendar.name, self.timeframe, code_version())]
+        chains = [_digest(self.feature_set.hash, self.calendar.name, self.timeframe, code_version(), self.libraries)]
         for key in self.keys:
             chains.append(_digest(chains[-1], key, hashes[key]) if key in hashes else chains[-1])
         return chains

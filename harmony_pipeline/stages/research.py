@@ -37,7 +37,7 @@ def features(work: Workspace, periods: Sequence[Period]) -> StageResult:
     bars in any case.
     """
     order = [period.key for period in work.trading_periods()]
-    chains = chains_of(work.lake, order, work.feature_set, work.calendar, work.timeframe)
+    chains = chains_of(work.lake, order, work.feature_set, work.calendar, work.timeframe, libraries=library_versions())
     keys = [*_earlier_without_features(work, chains, periods[0].key), *(period.key for period in periods)]
     require_sound(work, {"bars": keys})
     parts: dict[str, StageResult] = {}
@@ -69,7 +69,7 @@ def _features_of(work: Workspace, key: str, order: list[str], chain: str) -> Sta
         since = unchanged_since(work, ("features", "feature_state"), key, made_before)
         if since:
             return StageResult(rows={"features": int(manifest["rows"])}, unchanged_since=since)
-    result = update_features(work.lake, key, order, work.feature_set, work.calendar, work.timeframe)
+    result = update_features(work.lake, key, order, work.feature_set, work.calendar, work.timeframe, libraries=library_versions(), again=work.again)
     made_from = {**result.made_from, "libraries": library_versions()}
     work.lake.write("features", key, result.table, made_from)
     work.lake.write("feature_state", key, result.states, made_from)

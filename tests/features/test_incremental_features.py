@@ -171,6 +171,28 @@ def test_another_threshold_of_the_event_filter_is_another_feature_set(market):
     assert Market(market.lake.root, FeatureSet.named(SMALL.names, cusum_threshold=2.0)).update("w3").continued_from == ""
 
 
+def test_states_and_features_of_other_libraries_are_not_continued(market):
+    def made(key, libraries, again=False):
+        result = update_features(market.lake, key, KEYS, SMALL, XNYS, "15Min", libraries=libraries, again=again)
+        market.lake.write("features", key, result.table, result.made_from)
+        market.lake.write("feature_state", key, result.states, result.made_from)
+        return result
+
+    market.receive(WHOLE)
+    for key in KEYS:
+        made(key, "numba 1")
+    assert (made("w4", "numba 1").continued_from, made("w4", "numba 1").computed_bars) == ("w4", 0)
+    assert made("w1", "numba 2").computed_bars > 0
+    assert made("w4", "numba 2").continued_from == "w1"
+    # Features that were spoiled on the disk come right when they are made again, by the state of the period before.
+    manifest = market.lake.manifest("features", "w4")["made_from"]
+    market.lake.write("features", "w4", market.lake.read("features", ["w4"]).with_columns(log_return=0.5), manifest)
+    assert made("w4", "numba 2").computed_bars == 0
+    healed = made("w4", "numba 2", again=True)
+    assert healed.computed_bars > 0
+    assert healed.table.equals(in_one_go(WHOLE).table.filter(pl.col("timestamp") >= STARTS[3]))
+
+
 def test_a_period_without_bars_passes_states_on(market):
     with_hole = WHOLE.filter(~pl.col("timestamp").is_between(STARTS[1], STARTS[2], closed="left"))
     market.receive(with_hole)
