@@ -54,8 +54,11 @@ def print_summary(work: Workspace, command: str, results: Mapping[str, StageResu
         f"{command} lineage {_some_order(work)}": "from an order back to its raw bars",
         f"{command} doctor": "gaps, quarantine, health",
     }
-    if backtests.found_backtest(work, work.settings.session.strategy) is None:
-        looks = {look: why for look, why in looks.items() if not look.startswith((f"{command} report", f"{command} lineage"))}
+    shown = backtests.backtested(work)
+    if shown is None:
+        looks = {look: why for look, why in looks.items() if not look.startswith((f"{command} report", f"{command} lineage", f"{command} sql"))}
+    elif shown != work.settings.session.strategy:
+        looks = {f"{look} {shown}" if look == f"{command} report" else look: why for look, why in looks.items()}
     _print_looks(console, looks)
 
 

@@ -24,6 +24,7 @@ _WITHOUT_SETTINGS = {"init"}
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    suggest_commands=False,  # Click suggests by itself; both would say it twice
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="From market bars to paper trades, one declared graph.",
@@ -249,12 +250,15 @@ def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help
 @app.command()
 def report(context: typer.Context, strategy: Annotated[str | None, typer.Argument(help="a strategy; default: the one that sessions trade")] = None) -> None:
     """Write the tear sheet of a strategy, and a page with some of its trades on their candles: both self-contained."""
-    from harmony_pipeline.stages.backtests import write_tear_sheet
+    from harmony_pipeline.errors import NotReady
+    from harmony_pipeline.stages.backtests import backtested, no_backtest, write_tear_sheet
     from harmony_pipeline.stages.trade_pages import page_path
     from harmony_pipeline.stages.workspace import Workspace
 
     work = Workspace(_settings(context))
     chosen = work.strategy(strategy or work.settings.session.strategy)
+    if strategy is None and (other := backtested(work)) not in (None, chosen):
+        raise NotReady(f"{no_backtest(work, chosen)}; another strategy has one: harmony report {other}")
     path = write_tear_sheet(work, chosen)
     typer.echo(f"wrote {path}\nwrote {page_path(work, chosen)}\nlook: open them in a browser; they need no network")
 

@@ -26,7 +26,7 @@ from harmony_pipeline.robustness.sensitivity import TrialRows, combinations, eva
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.models import why_no_model
-from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS
+from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS, TOO_FEW_BARS
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.trade_pages import latest_closed, page_path, write_trade_page
 from harmony_pipeline.stages.unchanged import unchanged_since
@@ -177,10 +177,12 @@ def nothing_to_trade(work: Workspace, strategy: str) -> str:
 
 def _no_side(work: Workspace, strategy: str) -> str:
     if not _any_row(work.lake.scan("signals").filter(pl.col("strategy") == strategy)):
-        return (
-            f"there are no signals of {strategy}: its features need more bars than there are, or it was added since; "
-            "make them again with: harmony backfill research"
-        )
+        needed = build_strategy(work.settings.strategies[strategy]).required_features()
+        if needed and set(needed) <= set(work.lake.scan("features").collect_schema().names()):
+            known = work.lake.scan("features").filter(pl.all_horizontal(pl.col(*needed).is_not_null()))
+            if not _any_row(known):
+                return TOO_FEW_BARS
+        return f"there are no signals of {strategy}: it was added since; make them with: harmony backfill research"
     return f"{strategy} takes a side on no bar: the history is too short for it, or its parameters are too strict"
 
 
@@ -324,6 +326,12 @@ def found_backtest(work: Workspace, strategy: str) -> dict[str, Any] | None:
     return rows.row(0, named=True) if rows.height else None
 
 
+def backtested(work: Workspace) -> str | None:
+    """A strategy with a backtest: the one that sessions trade, else the first other; None without any."""
+    names = dict.fromkeys([work.settings.session.strategy, *work.settings.active_strategies])
+    return next((name for name in names if found_backtest(work, name) is not None), None)
+
+
 def no_backtest(work: Workspace, strategy: str) -> str:
     """Why there is no backtest of this strategy, with the command that helps."""
     why = nothing_to_trade(work, strategy)
@@ -341,17 +349,18 @@ def _daily(work: Workspace, equity: pl.DataFrame) -> pl.DataFrame:
 
 def strategy_comparison(work: Workspace) -> StageResult:
     """Every strategy's metrics side by side, the Sharpe ratio with its interval."""
-    rows, notes = [], []
+    rows, notes, reasons = [], [], []
     for name in work.settings.active_strategies:
         run = found_backtest(work, name)
         if run is None:
             notes.append(no_backtest(work, name))
+            reasons.append(nothing_to_trade(work, name) or notes[-1])
             continue
         low, high = sharpe_of(work, name)[1:]
         kept = ("annual_return", "annual_volatility", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor", "turnover", "fees", "slippage")
         rows.append({"strategy": name, **{key: run[key] for key in kept}, "sharpe_low": low, "sharpe_high": high})
     if not rows:
-        return StageResult(rows={"strategies": 0}, nothing="; ".join(dict.fromkeys(notes)))
+        return StageResult(rows={"strategies": 0}, nothing="; ".join(dict.fromkeys(reasons)))
     table = pl.DataFrame(rows, infer_schema_length=None).sort("sharpe", "strategy", descending=[True, False], nulls_last=True)
     curves = {row["strategy"]: work.lake.read("equity", [row["strategy"]]) for row in rows}
     pictures = {

@@ -157,7 +157,7 @@ def _shown_signals(table: pl.DataFrame, strategies: Sequence[str], since: dateti
         facts={f"{name} takes a side on": int(by_strategy.get(name, 0)) for name in strategies},
         preview=taken.tail(5),
         pictures={"sides taken by day": sketches.bars(by_day["len"].to_list())},
-        nothing="" if table.height else "no features in this period",
+        nothing="" if table.height else "no strategy has all its features on a bar of this period: they need more bars before it",
         unchanged_since=since,
     )
 

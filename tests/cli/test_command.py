@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harmony_pipeline.cli import app
+from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.errors import HarmonyError
 
 VERBS = ("run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui", "doctor")
@@ -71,6 +72,12 @@ def test_mistakes_are_refused_in_words(config, arguments, expected):
     assert result.exit_code != 0
     assert isinstance(result.exception, HarmonyError)
     assert expected in str(result.exception)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("runn", "run"), ("docter", "doctor"), ("reportt", "report")])
+def test_a_misspelt_verb_is_told_the_nearest_one_once(typed, meant, capsys):
+    assert run_command([typed]) == 1
+    assert capsys.readouterr().err.count(f"Did you mean '{meant}'?") == 1
 
 
 def test_a_mistake_is_one_line_on_standard_error_and_exit_code_one(tmp_path):

@@ -5,9 +5,13 @@ from datetime import date
 import polars as pl
 import pytest
 from stages.short_markets import daily_rows, hourly_rows, short_market
+from typer.testing import CliRunner
 
+from harmony_pipeline.cli import app
 from harmony_pipeline.stages import backtests, ingest, live, market, models, research, verification
 from harmony_pipeline.stages.everything import run_stages
+from harmony_pipeline.stages.reasons import TOO_FEW_BARS
+from harmony_pipeline.summary import print_summary
 
 CHECKS = (
     verification.bars_are_sound,
@@ -48,6 +52,46 @@ def test_the_whole_chain_runs_on_a_few_bars_and_nothing_objects(tmp_path, rows, 
     assert work.lake.read("backtests").filter(pl.col("start").dt.year() < 2000).is_empty()
     days = market.sessions_with_bars(work)[-1:]
     assert "no model of retraining period" in live.paper_session(work, days, require_promoted=False, own_process=False).nothing
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_too_few_bars_for_any_feature_are_told_once_and_no_command_is_advised(tmp_path, count, capsys):
+    work = short_market(tmp_path, daily_rows(count))
+    periods = ingested(work)
+    research.features(work, periods)
+    results = {"signals": research.signals(work, periods)}
+    results["backtest"] = backtests.backtest(work, list(work.settings.active_strategies))
+    results["strategy_comparison"] = backtests.strategy_comparison(work)
+    assert results["backtest"].nothing == results["strategy_comparison"].nothing == TOO_FEW_BARS
+    print_summary(work, "harmony", results)
+    shown = capsys.readouterr().out
+    assert f"nothing made: backtest, strategy_comparison: {TOO_FEW_BARS}" in shown
+    assert "harmony backfill" not in shown
+    assert "harmony report" not in shown
+
+
+def test_a_strategy_added_later_is_told_to_be_made(tmp_path):
+    work = short_market(tmp_path, daily_rows(80))
+    periods = ingested(work)
+    research.features(work, periods)
+    work.lake.write("signals", periods[0].key, work.lake.tables["signals"].empty(), {})
+    assert backtests.nothing_to_trade(work, "rsi_momentum").endswith("it was added since; make them with: harmony backfill research")
+
+
+def test_the_report_names_a_strategy_that_has_a_backtest(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HARMONY_CONFIG", "")  # what the command sets is undone
+    work = short_market(tmp_path, daily_rows(80))
+    periods = ingested(work)
+    research.features(work, periods)
+    research.signals(work, periods)
+    backtests.backtest(work, list(work.settings.active_strategies))
+    other = backtests.backtested(work)
+    assert other is not None
+    assert other != work.settings.session.strategy
+    print_summary(work, "harmony")
+    assert f"harmony report {other}\n" in capsys.readouterr().out
+    refused = CliRunner().invoke(app, ["--config", str(tmp_path / "harmony.toml"), "report"])
+    assert str(refused.exception).endswith(f"another strategy has one: harmony report {other}")
 
 
 @pytest.mark.parametrize("last", [1, 2, 3, 4, 19, 20, 21, 77])

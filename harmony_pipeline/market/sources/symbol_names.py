@@ -153,8 +153,19 @@ def symbol_of(stem: str, pattern: str, origin: str) -> str:
     raise DataError(
         f"{origin} has no column of symbols, and its name '{excerpt(stem)}' is no symbol ({reason}): "
         "rename the file like AAPL.csv, add a column symbol, or set market.files.symbol_from_filename "
-        "to a regular expression such as ^([A-Z]+)"
+        f"to a regular expression whose group 1 is the symbol{_such_as(stem)}"
     )
+
+
+def _such_as(stem: str) -> str:
+    """An expression that finds a symbol in this very name, as an example; empty when none does."""
+    for pattern in ("^([A-Z]+)", "^([A-Za-z]+)"):
+        try:
+            _by_pattern(stem, pattern, stem)
+        except DataError:
+            continue
+        return f", such as {pattern}"
+    return ""
 
 
 def _by_pattern(stem: str, pattern: str, origin: str) -> str:

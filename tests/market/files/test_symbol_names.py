@@ -1,5 +1,6 @@
 """The symbol in a vendor's file name: kept whole, freed of what stands around it, or refused with the reason."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_a_name_that_is_no_symbol_is_refused_with_reason_and_setting(stem: str, 
     with pytest.raises(DataError, match=rf"is no symbol \(.*{reason}.*market\.files\.symbol_from_filename") as refused:
         symbol_of(stem, AUTO, "x.csv")
     assert "\x1b" not in str(refused.value)
+
+
+@pytest.mark.parametrize("stem", ["doge_usdt", "Spy_daily", "MSFT_AAPL", "prices", "btc-usd 1h", "2024-01-02", "2023"])
+def test_the_expression_that_a_refusal_advises_finds_a_symbol(stem: str) -> None:
+    with pytest.raises(DataError) as refused:
+        symbol_of(stem, AUTO, "x.csv")
+    _said, _such, pattern = str(refused.value).partition(", such as ")
+    assert bool(pattern) == stem[0].isalpha()
+    if pattern:
+        assert symbol_of(stem, pattern, "x.csv") == re.match("[A-Za-z]+", stem)[0]
 
 
 def test_an_expression_in_the_settings_wins(tmp_path: Path) -> None:
