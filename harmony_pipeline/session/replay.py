@@ -149,11 +149,14 @@ def plan_day(
 
 def states_before(start: datetime, bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str) -> dict[str, State]:
     """Feature states after each symbol's last bar before `start`, continued from `states` over `bars` (sorted as the BARS table; later ones are ignored)."""
-    after = pl.lit(True)  # a bar is needed when it comes after the symbol's saved state
     known = as_states(states, feature_set)
-    for symbol, state in known.items():
-        after = after & ((pl.col("symbol") != symbol) | (pl.col("timestamp") > state.timestamp))
-    needed = bars.filter((pl.col("timestamp") < start) & after)
+    # One join, since a condition a symbol would look at every row once for each symbol.
+    saved = pl.DataFrame(
+        {"symbol": list(known), "saved_at": [state.timestamp for state in known.values()]},
+        schema={"symbol": pl.String(), "saved_at": bars.schema["timestamp"]},
+    )
+    before = bars.filter(pl.col("timestamp") < start).join(saved, on="symbol", how="left", maintain_order="left")
+    needed = before.filter(pl.col("saved_at").is_null() | (pl.col("timestamp") > pl.col("saved_at"))).drop("saved_at")
     return as_states(compute_features(needed, feature_set, known, calendar, timeframe).states, feature_set)
 
 
