@@ -116,7 +116,8 @@ def why_no_model(work: Workspace) -> str:
     settled = labels.select("end_timestamp").collect(engine="in-memory")["end_timestamp"].sort()
     if not work.lake.partitions("folds") and len(settled) >= needed:
         return "no retraining period was trained yet; make the models with: harmony backfill retrain"
-    return f"too little history (needs {needed} settled labels, has {len(settled)}; {_first_possible(work, settled, needed)})"
+    cure = "; sooner with more symbols, older bars or a lower model.minimum_train_rows" if len(settled) < needed else ""
+    return f"too little history (needs {needed} settled labels, has {len(settled)}; {_first_possible(work, settled, needed)}{cure})"
 
 
 def _first_possible(work: Workspace, settled: pl.Series, needed: int) -> str:

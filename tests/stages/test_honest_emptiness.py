@@ -79,6 +79,7 @@ def test_no_model_says_how_many_labels_are_missing_and_from_when_on_there_would_
     settled = work.lake.read("labels").filter((pl.col("horizon") == work.settings.trade_horizon) & pl.col("label").is_not_null()).height
     assert f"needs 70 settled labels, has {settled}" in result.nothing
     assert "the first model would be possible from about 20" in result.nothing
+    assert "more symbols, older bars or a lower model.minimum_train_rows" in result.nothing
     print_models(work)
     assert "no model: too little history (needs 70" in " ".join(capsys.readouterr().out.split())
 
