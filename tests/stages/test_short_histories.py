@@ -60,6 +60,7 @@ def test_too_few_bars_for_any_feature_are_told_once_and_no_command_is_advised(tm
     periods = ingested(work)
     research.features(work, periods)
     results = {"signals": research.signals(work, periods)}
+    research.labels(work, periods)
     results["backtest"] = backtests.backtest(work, list(work.settings.active_strategies))
     results["strategy_comparison"] = backtests.strategy_comparison(work)
     assert results["backtest"].nothing == results["strategy_comparison"].nothing == TOO_FEW_BARS
