@@ -67,8 +67,8 @@ def test_too_few_bars_for_any_feature_are_told_once_and_no_command_is_advised(tm
     print_summary(work, "harmony", results)
     shown = capsys.readouterr().out
     assert f"nothing made: backtest, strategy_comparison: {TOO_FEW_BARS}" in shown
-    assert "harmony backfill" not in shown
-    assert "harmony report" not in shown
+    assert "backfill research" not in shown
+    assert " report" not in shown
 
 
 def test_a_strategy_added_later_is_told_to_be_made(tmp_path):
