@@ -1,10 +1,13 @@
 """Shared ground of the tests: hypothesis without deadlines, the real data folder when it is there, one tiny market a session."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from harmony_pipeline.command_line import remember_options
 
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
@@ -26,3 +29,11 @@ def market_data() -> Path:
     if not (folder / "DATA.md").exists():
         pytest.skip("no real market data here: set HARMONY_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_options_of_another_command() -> Iterator[None]:
+    """Messages name commands with the options of the latest one; each test begins without any."""
+    remember_options(None, None)
+    yield
+    remember_options(None, None)

@@ -93,6 +93,7 @@ def run(context: typer.Context, again: Again = False) -> None:
     """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner, replayed sessions."""
     from harmony_pipeline.summary import print_summary
 
+    _say_which_market(context)
     with _runner(context, again=again) as runner:
         runner.chain(runner.work.progress.stage)
     print_summary(runner.work, command_line(), runner.results)
@@ -347,6 +348,16 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
 
         with Progress() as progress:
             yield Runner.of(settings, progress, again=again)
+
+
+def _say_which_market(context: typer.Context) -> None:
+    """A run without a settings file is of the simulated market: nobody should take it for one of their own bars."""
+    settings = _settings(context)
+    if not settings.file.exists():
+        typer.echo(
+            f"there is no {settings.file} here, so this runs the embedded simulated market; for your own bars write one first: harmony init FOLDER",
+            err=True,
+        )
 
 
 def _made(what: str, keys: list[str], look: str) -> None:

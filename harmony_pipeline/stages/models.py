@@ -117,7 +117,8 @@ def why_no_model(work: Workspace) -> str:
     if not work.lake.partitions("folds") and len(settled) >= needed:
         return "no retraining period was trained yet; make the models with: harmony backfill retrain"
     cure = "; sooner with more symbols, older bars or a lower model.minimum_train_rows" if len(settled) < needed else ""
-    return f"too little history (needs {needed} settled labels, has {len(settled)}; {_first_possible(work, settled, needed)}{cure})"
+    place = " but too few of them before any retraining period" if len(settled) >= needed else ""
+    return f"too little history (needs {needed} settled labels, has {len(settled)}{place}; {_first_possible(work, settled, needed)}{cure})"
 
 
 def _first_possible(work: Workspace, settled: pl.Series, needed: int) -> str:

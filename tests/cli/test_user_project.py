@@ -159,3 +159,14 @@ def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, t
     assert all(place.startswith(str(site / "harmony_pipeline" / "bundled")) for place in places)
     assert module == "harmony_pipeline.definitions"
     assert count > 25
+
+
+def test_a_run_without_a_settings_file_says_that_its_market_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harmony_pipeline.runs import Runner
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Runner, "chain", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run_command(["run"]) == 130
+    assert "there is no harmony.toml here, so this runs the embedded simulated market" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from harmony_pipeline.testing.fuzzing.sample import Sample
 
 _TEXT = (".csv", ".txt", ".tsv")
 _UNSURE = (b'"', b"\x00", b"\x1c", b"\x1d", b"\x1e", b"\x1f", b"\x0b", b"\x0c", b"\x85")
+_LONGEST_LINE = 1 << 20  # characters; as in market/sources/tables.py
 
 
 def countable_rows(sample: Sample) -> dict[str, int]:
@@ -41,4 +42,5 @@ def _rows(name: str, data: bytes) -> int | None:
     sign = max((",", ";", "\t", "|"), key=lines[0].count)
     if len(lines) > 2 and (lines[0].startswith(("Price", sign)) or lines[1].startswith(("Ticker", sign, "Price")) or lines[2].startswith("Date" + sign)):
         return None  # a table of several symbols side by side: a line is as many rows
-    return sum(any(cell.strip() for cell in line.split(sign)) for line in lines[1:])
+    # a line too long to be read is a row in quarantine, whatever it holds
+    return sum(len(line) > _LONGEST_LINE or any(cell.strip() for cell in line.split(sign)) for line in lines[1:])
