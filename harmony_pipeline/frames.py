@@ -59,8 +59,7 @@ def join_latest(
 def formatted(template: str, *parts: pl.Expr | str) -> pl.Expr:
     """`pl.format`: the template with a part in place of each `{}`; a text names a column, and the whole is null where a part is.
 
-    Polars 2.1 panics in `pl.format` where a column has an empty chunk before others, as a filter over a file of several chunks leaves it
-    (findings/polars_format_of_empty_chunks.sh); joining the same pieces does not.
+    Polars 2.1 can panic in `pl.format` over a frame that was filtered; joining the same pieces does not.
     """
     texts = template.split("{}")
     if len(texts) != len(parts) + 1:
