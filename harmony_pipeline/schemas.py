@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.frames import ordered
+
 TIME = pl.Datetime("us", "UTC")
 TEXT, REAL, WHOLE, FLAG, DAY = pl.String(), pl.Float64(), pl.Int64(), pl.Boolean(), pl.Date()
 PERIOD_KINDS = ("trading", "retraining", "strategy", "day", "none")
@@ -65,7 +67,7 @@ class Table:
         present = [
             pl.col(name).cast(column.dtype) if name in frame.columns else pl.lit(None, dtype=column.dtype).alias(name) for name, column in self.columns.items()
         ]
-        return frame.select(present).sort(self.key, maintain_order=True)
+        return ordered(frame.select(present), self.key)
 
     def _refuse_fractions(self, frame: pl.DataFrame) -> None:
         schema = frame.schema
