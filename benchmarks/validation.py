@@ -1,8 +1,9 @@
 """How fast raw rows are judged: read from a lake and validated, against a bare Polars scan and collect of the same columns.
 
-    python benchmarks/validation.py [--rows 10000000] [--symbols 250] [--rounds 3]
+    python benchmarks/validation.py [--rows 10000000] [--symbols 250] [--rounds 5]
 
-The rows are regular minutes of a seeded random walk, written once by the lake, a zstd partition a month. Both works are repeated in turn, in one process,
+The rows are regular minutes of a seeded random walk, written once by the lake, a zstd partition a month, and judged as the stage does: batches of whole
+symbols, two at a time. Both works are repeated in turn, in one process,
 so that a noisy machine disturbs both; the ratio of the best times and the median of the rounds' ratios are shown. `validate` gives bars
 with session and factor, quarantine, warnings and memory; that they are right is the tests' business, that they are whole is asserted.
 Ends with one line for the target, the median of the rounds' ratios by the clock at 10 million rows, and exits 1 on a miss.
@@ -14,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -26,10 +28,12 @@ from harmony_pipeline.lake import Lake
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.quality import validate
 from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.side_by_side import validate_each
 from harmony_pipeline.schemas import BAR_STATE, CORPORATE_ACTIONS, RAW_BARS
+from harmony_pipeline.stages.ingest import alphabet_ranges
+from harmony_pipeline.stages.market import raw_batches
 
 T = TypeVar("T")
-AT_ONCE = 2_500_000
 WANTED = 2.5  # of the time of a bare scan
 XNYS = Calendar.named("XNYS")
 
@@ -85,31 +89,25 @@ def scan(lake: Lake) -> int:
     return sum(lake.scan("raw_bars", [key]).collect(engine="in-memory").height for key in lake.partitions("raw_bars"))
 
 
-def frames(lake: Lake, key: str) -> Iterator[pl.DataFrame]:
-    """A partition as whole symbols: at once where it fits, which is how the scan beside it reads, else by batches as the stage does."""
-    if lake.manifest("raw_bars", key)["rows"] <= AT_ONCE:
-        yield lake.scan("raw_bars", [key]).collect(engine="in-memory")
-    else:
-        yield from lake.batches("raw_bars", key)
-
-
 def judge(lake: Lake) -> tuple[int, dict[str, int]]:
-    """Every partition read read and judged."""
-    settings, before, bars, rules = MarketSettings(timeframe="1Min"), BAR_STATE.empty(), 0, {}
+    """Every partition read and judged, by batches of whole symbols as the stage does."""
+    settings, known, bars, rules = MarketSettings(timeframe="1Min"), BAR_STATE.empty(), 0, Counter[str]()
     for key in lake.partitions("raw_bars"):
-        for raw in frames(lake, key):
-            result = validate(raw, before, CORPORATE_ACTIONS.empty(), XNYS, "1Min", settings)
-            before, bars = result.after, bars + result.bars.height
-            for rule, number in (result.counts["rules"] | result.counts["warnings"]).items():
-                rules[rule] = rules.get(rule, 0) + number
-    return bars, rules
+        after = []
+        batches = ((None, raw, known.filter(symbols)) for raw, symbols in alphabet_ranges(raw_batches(lake, key)))
+        for _, result in validate_each(batches, CORPORATE_ACTIONS.empty(), XNYS, "1Min", settings):
+            after.append(result.after)
+            bars += result.bars.height
+            rules.update(result.counts["rules"] | result.counts["warnings"])
+        known = pl.concat(after)
+    return bars, dict(rules)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--symbols", type=int, default=250)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         lake = written(Path(folder), chosen.rows, chosen.symbols)

@@ -119,7 +119,7 @@ def validate_only(bench: Bench) -> Answer:
     actions, known = work.lake.read("corporate_actions"), NOTHING_BEFORE
     for period in work.trading_periods():
         after = []
-        batches = ingest.alphabet_ranges(work.lake.batches("raw_bars", period.key, stages.BATCH_ROWS))
+        batches = ingest.alphabet_ranges(stages.raw_batches(work.lake, period.key))
         ranges = ((None, raw, known.filter(symbols)) for raw, symbols in batches)
         for _, result in validate_each(ranges, actions, work.calendar, work.timeframe, work.settings.market):
             after.append(result.after)

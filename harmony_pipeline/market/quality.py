@@ -11,7 +11,9 @@ that are not plain bars reach the sentences. Its definition in plain words, row 
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -26,17 +28,22 @@ from harmony_pipeline.market.rules import actions as corporate
 from harmony_pipeline.market.rules import memory
 from harmony_pipeline.market.rules.catalog import NAME, NOT_A_FAULT, NUMBER
 from harmony_pipeline.market.rules.judge import KEPT, TAKEN_BACK, UNREAD, Bytes, Rows, Verdicts, judge, order_of
+from harmony_pipeline.market.rules.pieces import Piece, halves, pieces
 from harmony_pipeline.market.rules.placing import PARTS, Integers, minutes_of, sessions_of
 from harmony_pipeline.market.rules.runs import run_starts, words
-from harmony_pipeline.market.rules.sentences import VALUES, at, placed, sentences
+from harmony_pipeline.market.rules.sentences import VALUES, at, sentences
 from harmony_pipeline.market.rules.severities import asked_of, limits_of
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.stamp_hints import zone_hints
 from harmony_pipeline.schemas import BAR_STATE, BARS, QUALITY_WARNINGS, QUARANTINE, RAW_BARS
 
 _TIES = ("symbol", "timestamp", "ingested_at", "origin", "row", "source")
-_FEW = 50  # refused rows that a batch of bars is cut around instead of being copied without them
+_FEW = 50  # rows that are cut out of a batch one by one
+_FEW_REFUSED = 200  # refused rows that a batch of bars is cut around instead of being copied without them
+_WORTH_TWO_THREADS = 100_000  # rows
 _ROOM = 4096  # findings; a batch with more is judged again with room for all
+_JUDGED = ("timestamp", "open", "high", "low", "close", "volume", "vwap")
+_LONG_AGO = np.iinfo(np.int64).min
 _FINDING = {"place": pl.Float64(), "number": pl.Float64(), "measure": pl.Float64(), "reference": pl.Float64(), "other": pl.Float64()}
 
 
@@ -61,25 +68,26 @@ def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, cal
     `before` is `after` of the call for the time before; it may be empty, and may be a frame of last regular closes
     alone: symbol, close, adjustment_factor, timestamp.
     """
-    rows, begin, repeated = _in_order(_complete(raw))
+    rows, begin, parts, repeated = _in_order(_complete(raw))
     symbols = rows["symbol"].gather(begin[:-1])
     known = _known(before, calendar, timeframe)
     states = _states(known, symbols)
     idle = states[:, memory.IDLE_BARS].copy()
     packed = corporate.packed(actions, symbols)
-    verdicts, findings = _judged(rows, begin, _versions(rows, begin, repeated), packed, states, calendar, timeframe, settings)
+    verdicts, findings = _judged(rows, begin, parts, _versions(rows, parts, repeated), packed, states, calendar, timeframe, settings)
     findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
 
     hints = _zone_hints(rows, verdicts, calendar, timeframe, settings)
     said = sentences(calendar, timeframe, settings.quality, hints)
     bars = _bars(rows, verdicts)
     quarantine = _quarantine(rows, verdicts, findings, said)
-    unapplied = _unapplied(rows, packed, settings)
+    problems = corporate.problems(packed)
+    unapplied = _unapplied(rows, problems, settings)
     warnings = _warnings(rows, verdicts, findings, said, hints, unapplied)
     assert bars.height + quarantine.height == raw.height, "a raw row was lost or counted twice"
     after = _after(known, symbols, states)
     silent = _idle_notes(symbols, states, idle, warnings) if settings.quality.severity("zero_volume", "warn") == "warn" else []
-    notes = [*corporate.notes(packed), *hints.values(), *silent]
+    notes = [*problems["note"], *hints.values(), *silent]
     return Validated(bars, quarantine, warnings, after, _counts(raw.height, bars.height, quarantine, warnings, notes))
 
 
@@ -120,25 +128,41 @@ def _finite(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     return rows.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in names) if names else rows
 
 
-def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers, int]:
-    """Rows sorted by symbol and start, where each symbol begins, and how many rows repeat a start; the lake's rows are sorted, so look first."""
+def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers, list[Piece], int]:
+    """Rows sorted by symbol and start, where each symbol begins, their pieces, and how many rows repeat a start; the lake's rows are sorted, so look first."""
     begin = run_starts(rows["symbol"])
-    ordered, repeated = order_of(begin, _stamps(rows))
+    parts = pieces(rows, begin, _JUDGED)
+    ordered, repeated, cut = _order(parts)
     names = rows["symbol"].gather(begin[:-1])
-    if ordered and bool((names.slice(1) > names.head(-1)).all()):
-        return rows, begin, repeated
-    rows = rows.sort(_TIES, maintain_order=True)
-    begin = run_starts(rows["symbol"])
-    return rows, begin, order_of(begin, _stamps(rows))[1]
+    if not (ordered and bool((names.slice(1) > names.head(-1)).all())):
+        rows = rows.sort(_TIES, maintain_order=True)
+        begin = run_starts(rows["symbol"])
+        parts = pieces(rows, begin, _JUDGED, whole=True)
+        repeated = _order(parts)[1]
+    elif cut:
+        parts = pieces(rows, begin, _JUDGED, whole=True)
+    return rows, begin, parts, repeated
 
 
-def _stamps(rows: pl.DataFrame) -> Integers:
-    stamps: Integers = rows["timestamp"].to_physical().to_numpy()
-    stamps.flags.writeable = False
-    return stamps
+def _order(parts: Sequence[Piece]) -> tuple[bool, int, bool]:
+    """Whether every symbol is in time order, how many rows share their start with the row before, and whether two of these lie in different pieces."""
+    ordered, repeated, cut, last = True, 0, False, _LONG_AGO
+    for part in parts:
+        stamps, before = part.columns["timestamp"], last if part.goes_on else _LONG_AGO
+        in_order, again = order_of(part.begin, stamps, before)
+        cut = cut or int(stamps[0]) == before
+        ordered, repeated, last = ordered and in_order, repeated + again, int(stamps[-1])
+    return ordered, repeated, cut
 
 
-def _versions(rows: pl.DataFrame, begin: Integers, repeated: int) -> tuple[Integers, Integers, Integers]:
+def _repeated(part: Piece) -> Integers:
+    """Rows that share symbol and start with the row before."""
+    again = part.columns["timestamp"][1:] == part.columns["timestamp"][:-1]
+    again[part.begin[1:-1] - 1] = False  # the first row of a symbol repeats nothing
+    return np.flatnonzero(again) + (part.first + 1)
+
+
+def _versions(rows: pl.DataFrame, parts: Sequence[Piece], repeated: int) -> tuple[Integers, Integers, Integers]:
     """(ingested, rank, twin) as `judge.Rows` wants them; empty where no two rows share symbol and time.
 
     Rank orders versions by when they were learned, then by values alone; where they came from only breaks ties between rows that say the
@@ -147,10 +171,7 @@ def _versions(rows: pl.DataFrame, begin: Integers, repeated: int) -> tuple[Integ
     if not repeated:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
     says = ["ingested_at", *VALUE_ORDER]
-    stamps = _stamps(rows)
-    again = stamps[1:] == stamps[:-1]
-    again[begin[1:-1] - 1] = False  # the first row of a symbol repeats nothing
-    later = np.flatnonzero(again) + 1
+    later = np.concatenate([_repeated(part) for part in parts])
     places = np.union1d(later - 1, later)
     versions = _rows_at(rows, places).select(*says, "origin", "row", "source", place=pl.Series(places))
     versions = versions.sort(*says, "origin", "row", "source", maintain_order=True)  # nulls come first: nothing is lowest
@@ -163,6 +184,8 @@ def _versions(rows: pl.DataFrame, begin: Integers, repeated: int) -> tuple[Integ
 def _known(before: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
     """`before` as BAR_STATE rows; a frame of closes alone, or a state that an earlier version of the code wrote, starts its rings anew."""
     whole = BAR_STATE.conform(before)
+    if not whole.height:
+        return whole
     fits = (whole["state"].list.len() == memory.WIDTH).fill_null(value=False)
     if fits.all():
         return whole
@@ -182,6 +205,8 @@ def _known(before: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataF
 def _states(known: pl.DataFrame, symbols: pl.Series) -> memory.Vector:
     """What is remembered of each symbol of the batch, in the batch's order."""
     states = memory.blank(symbols.len())
+    if not known.height:
+        return states
     places = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())}).join(known, on="symbol", how="inner")
     if places.height:
         states[places["segment"].to_numpy()] = places["state"].list.to_array(memory.WIDTH).to_numpy()
@@ -191,6 +216,7 @@ def _states(known: pl.DataFrame, symbols: pl.Series) -> memory.Vector:
 def _judged(
     rows: pl.DataFrame,
     begin: Integers,
+    parts: Sequence[Piece],
     versions: tuple[Integers, Integers, Integers],
     actions: corporate.Actions,
     states: memory.Vector,
@@ -200,28 +226,39 @@ def _judged(
 ) -> tuple[Verdicts, pl.DataFrame]:
     """Verdicts by row, and what there is to tell: row, rule, measure, reference, other. `states` moves on."""
     ingested, rank, twin = versions
-    columns: dict[str, Any] = {
-        "begin": begin,
-        "stamp": _stamps(rows),
-        **{name: rows[name].to_numpy() for name in ("open", "high", "low", "close", "volume", "vwap")},
-        "defect": _defects(rows["defect"]),
-        "ingested": ingested,
-        "rank": rank,
-        "twin": twin,
-    }
-    for column in columns.values():  # Polars hands out its own memory or a copy: to the compiler these are two types, so that both are made read-only
-        column.flags.writeable = False
-    arrays = Rows(**columns)
     asked = asked_of(settings, rows["symbol"].gather(begin[:-1]).to_list(), calendar, timeframe)
     rules = (settings.extended_hours, minutes_of(timeframe), sessions_of(calendar.for_timeframe(timeframe)), limits_of(settings.quality))
     verdicts = Verdicts(np.empty(rows.height, np.uint8), np.empty(rows.height, np.uint8), np.empty(rows.height))
-    room, earlier = _ROOM, states.copy()
-    while True:
-        findings = np.empty((room, len(_FINDING)))
-        found = judge(arrays, asked, *rules, actions.begin, actions.whole, actions.real, states, verdicts, findings)
+    defects = _defects(rows["defect"])
+    earlier = states.copy()
+
+    def judged(some: Sequence[Piece], room: int = _ROOM) -> memory.Vector:
+        """What there is to tell of some pieces."""
+        findings, found = np.empty((room, len(_FINDING))), 0
+        for part in some:
+            segments, mine = part.segments, part.rows
+            found += judge(
+                Rows(begin=part.begin, defect=defects[mine], ingested=ingested[mine], rank=rank[mine], twin=twin[mine], **part.columns),
+                asked.of(segments),
+                *rules,
+                actions.begin[segments.start : segments.stop + 1],
+                actions.whole,
+                actions.real,
+                states[segments],
+                verdicts.of(mine),
+                findings[found:],
+                part.first,
+            )
         if found <= room:
-            return verdicts, pl.DataFrame(findings[:found], schema=_FINDING)
-        room, states[:] = found, earlier
+            return findings[:found]
+        touched = slice(some[0].segments.start, some[-1].segments.stop)
+        states[touched] = earlier[touched]
+        return judged(some, found)
+
+    if rows.height < _WORTH_TWO_THREADS:
+        return verdicts, pl.DataFrame(judged(parts), schema=_FINDING)
+    with ThreadPoolExecutor(2) as pool:  # the judge lets go of the interpreter, and symbols know nothing of each other
+        return verdicts, pl.DataFrame(np.concatenate(list(pool.map(judged, halves(parts, begin)))), schema=_FINDING)
 
 
 def _defects(said: pl.Series) -> Bytes:
@@ -245,7 +282,7 @@ def _bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     refused = np.flatnonzero(verdicts.rule != KEPT)
     if not refused.size:
         return whole
-    if refused.size > _FEW:
+    if refused.size > _FEW_REFUSED:
         return whole.filter(pl.Series(verdicts.rule == KEPT))
     edges = [-1, *refused.tolist(), whole.height]  # the stretches between a few refused rows are kept where they lie
     pieces = [whole[before + 1 : after] for before, after in pairwise(edges) if after > before + 1]
@@ -257,31 +294,28 @@ def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, 
     places = np.flatnonzero(verdicts.rule != KEPT)
     if not places.size:
         return QUARANTINE.empty()
-    refused = _with_session(_finite(_rows_at(rows, places), VALUES), verdicts.part[places]).with_columns(
-        place=pl.Series(places), number=pl.Series(verdicts.rule[places].astype(np.int64))
-    )
+    refused = _with_session(_finite(_rows_at(rows, places), VALUES), verdicts.part[places])
+    refused = refused.with_columns(place=pl.Series(places), number=pl.Series(verdicts.rule[places].astype(np.int64)))
     refused = refused.join(findings, on=["place", "number"], how="left", maintain_order="left")
-    kept = refused["other"].fill_null(0).to_numpy()
-    beside = _rows_at(rows, kept).select(
+    kept = _rows_at(rows, refused["other"].fill_null(0).to_numpy()).lazy()
+    beside = kept.select(
         *(pl.col(name).alias(f"{name}_kept") for name in (*VALUES, "defect")), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned")
     )
-    refused = pl.concat([refused, beside], how="horizontal")
-    broken = {number: NAME[number] for number in refused["number"].unique().sort()}
-    reason = pl.coalesce(pl.when(pl.col("number") == number).then(placed(said[rule])) for number, rule in broken.items())
+    broken = {number: NAME[number] for number in np.unique(verdicts.rule[places]).tolist()}
+    reason = pl.coalesce(pl.when(pl.col("number") == number).then(said[rule]) for number, rule in broken.items())
     rule = pl.col("number").replace_strict(broken, return_dtype=pl.String)
-    found = refused.select("symbol", "timeframe", "timestamp", "source", "origin", "row", rule=rule, reason=reason)
-    return QUARANTINE.conform(found.sort("symbol", "timestamp", "origin", "row", "rule", "reason"))
+    found = pl.concat([refused.lazy(), beside], how="horizontal").select(
+        "symbol", "timeframe", "timestamp", "source", "origin", "row", rule=rule, reason=reason
+    )
+    return QUARANTINE.conform(found.sort("symbol", "timestamp", "origin", "row", "rule", "reason").collect(engine="in-memory"))
 
 
-def _unapplied(rows: pl.DataFrame, packed: corporate.Actions, settings: MarketSettings) -> pl.DataFrame:
+def _unapplied(rows: pl.DataFrame, problems: pl.DataFrame, settings: MarketSettings) -> pl.DataFrame:
     """Corporate actions that were due and could not be applied, as warnings at the bar at which that was known."""
-    if not packed.frame.height:
+    if not problems.height or settings.quality.severity("action_not_applied", "warn") == "off":
         return QUALITY_WARNINGS.empty()
-    found = corporate.problems(packed)
-    if settings.quality.severity("action_not_applied", "warn") == "off" or not found.height:
-        return QUALITY_WARNINGS.empty()
-    here = _rows_at(rows, found["place"].to_numpy()).select("symbol", "timeframe", "timestamp")
-    told = here.with_columns(rule=pl.lit("action_not_applied"), measure=pl.lit(None, pl.Float64), reason=found["note"])
+    here = _rows_at(rows, problems["place"].to_numpy()).select("symbol", "timeframe", "timestamp")
+    told = here.with_columns(rule=pl.lit("action_not_applied"), measure=pl.lit(None, pl.Float64), reason=problems["note"])
     return QUALITY_WARNINGS.conform(told)
 
 
@@ -301,7 +335,9 @@ def _warnings(
     rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr], hints: dict[str, str], unapplied: pl.DataFrame
 ) -> pl.DataFrame:
     """Bars that a rule found odd and let pass, the first row of each file whose stamps look wrong, and actions that were not applied."""
-    noted = findings.filter(pl.Series(verdicts.rule[findings["place"].to_numpy()] == KEPT))
+    noted = findings.filter(pl.Series(verdicts.rule[findings["place"].to_numpy()] == KEPT)) if findings.height else findings
+    if not (noted.height or hints or unapplied.height):
+        return QUALITY_WARNINGS.empty()
     places = noted["place"].to_numpy()
     odd = _with_session(_rows_at(rows, places), verdicts.part[places])
     odd = pl.concat([odd, noted.select("number", "measure", "reference")], how="horizontal")
@@ -313,7 +349,7 @@ def _warnings(
 
 
 def _told(rows: pl.DataFrame, rule: str, said: dict[str, pl.Expr]) -> pl.DataFrame:
-    return rows.select("symbol", "timeframe", "timestamp", rule=pl.lit(rule), measure=pl.col("measure").fill_nan(None), reason=placed(said[rule]))
+    return rows.select("symbol", "timeframe", "timestamp", rule=pl.lit(rule), measure=pl.col("measure").fill_nan(None), reason=said[rule])
 
 
 def _rows_at(rows: pl.DataFrame, places: Integers) -> pl.DataFrame:
@@ -331,8 +367,10 @@ def _after(known: pl.DataFrame, symbols: pl.Series, states: memory.Vector) -> pl
     """What is remembered of every symbol that ever had a bar."""
     seen = states[:, memory.SEEN] != 0.0
     mine = _state_rows(symbols.filter(pl.Series(seen)), states[seen])
+    if not known.height:
+        return mine
     others = known.join(mine.select("symbol"), on="symbol", how="anti")
-    return BAR_STATE.conform(pl.concat([others, mine]))
+    return BAR_STATE.conform(pl.concat([others, mine])) if others.height else mine
 
 
 def _state_rows(symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
@@ -348,7 +386,7 @@ def _state_rows(symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
 
 
 def _counts(raw: int, kept: int, quarantine: pl.DataFrame, warnings: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
-    by_rule, warned = (dict(frame.group_by("rule").len().sort("rule").iter_rows()) for frame in (quarantine, warnings))
+    by_rule, warned = (dict(sorted(Counter(frame["rule"]).items())) for frame in (quarantine, warnings))
     faults = sum(count for rule, count in by_rule.items() if rule not in NOT_A_FAULT)
     return {
         "rows_raw": raw,

@@ -17,14 +17,17 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.rules.placing import REGULAR
+from harmony_pipeline.market.rules.placing import NEAR_CLOSE, NEAR_OPEN, REGULAR, Integers, edges, sessions_of
 from harmony_pipeline.market.rules.runs import count_in_runs, run_starts
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, FileSourceSettings
+from harmony_pipeline.schemas import TIME
+
+Bytes = npt.NDArray[np.uint8]
 
 _SUSPICIOUS_BELOW, _CONVINCING, _MUCH_BETTER = 0.5, 0.9, 0.3  # fractions of an origin's bars, or volume, in regular hours
 _FEWEST_ROWS, _SAMPLED_ROWS, _MOST_ORIGINS = 3, 200, 50
 _GLANCE_ROWS, _FEWEST_GLANCED = 20_000, 8
-_EDGE, _BETTER_AT_AN_EDGE = timedelta(hours=1), 0.1
+_BETTER_AT_AN_EDGE = 0.1
 _ZONES = (  # clocks on which vendors and brokers write, tried after the exchange's own
     *("UTC", "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens"),
     *("Asia/Kolkata", "Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney"),
@@ -48,7 +51,7 @@ class _Reading:
         return wall.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 
-def zone_hints(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calendar, timeframe: str, files: FileSourceSettings | None = None) -> dict[str, str]:
+def zone_hints(rows: pl.DataFrame, part: Bytes, calendar: Calendar, timeframe: str, files: FileSourceSettings | None = None) -> dict[str, str]:
     """By origin, what to say of a suspected time zone.
 
     `rows` has origin, timestamp and volume, sorted by symbol and time; `part` says where each row stands; `files` how it was read.
@@ -56,8 +59,7 @@ def zone_hints(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calend
     if timeframe in LONG_TIMEFRAMES or (part == REGULAR).all():
         return {}
     files = files or FileSourceSettings()
-    poor = pl.concat([_few_bars(rows, part), _odd_volume(rows, part, calendar)]).unique("origin", keep="first", maintain_order=True)
-    poor = poor.sort("origin").head(_MOST_ORIGINS)
+    poor = _suspects(rows, part, calendar).head(_MOST_ORIGINS)
     if not poor.height:
         return {}
     sample = (
@@ -74,43 +76,54 @@ def zone_hints(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calend
     return {row["origin"]: _sentence(row, readings[row["rank"]], calendar, files) for row in convincing.to_dicts()}
 
 
-def _few_bars(rows: pl.DataFrame, part: npt.NDArray[np.uint8]) -> pl.DataFrame:
-    """Origins with few bars in regular hours: origin, now (the share), by (rows)."""
+def _suspects(rows: pl.DataFrame, part: Bytes, calendar: Calendar) -> pl.DataFrame:
+    """Origins whose rows or volume lie badly: origin, now (the share in regular hours), by (rows or volume); of both the rows count.
+
+    All rows are counted; volume is added up over rows taken at equal distances, since a mistake shows in any.
+    """
     origin = rows["origin"] if not rows["origin"].null_count() else rows["origin"].fill_null("")
     starts = run_starts(origin)  # a file's rows mostly lie together, so that runs are few
-    runs = pl.DataFrame({"origin": origin.gather(starts[:-1]), "rows": np.diff(starts), "regular": count_in_runs(starts, part, REGULAR)})
-    origins = runs.group_by("origin").agg(pl.col("rows").sum(), now=pl.col("regular").sum() / pl.col("rows").sum())
-    poor = origins.filter((pl.col("now") < _SUSPICIOUS_BELOW) & (pl.col("rows") >= _FEWEST_ROWS))
-    return poor.select("origin", "now", by=pl.lit("rows"))
+    runs = pl.DataFrame({"origin": origin.gather(starts[:-1])}).with_columns(number=pl.col("origin").rank("dense") - 1)
+    number = runs["number"].to_numpy().astype(np.int64)
+    counted = np.bincount(number, np.diff(starts))
+    regular = np.bincount(number, count_in_runs(starts, part, REGULAR)) / counted
+    by_rows = (regular < _SUSPICIOUS_BELOW) & (counted >= _FEWEST_ROWS)
+    volume = _volume_shares(rows, part, calendar, number, starts, counted.size)
+    by_volume = (volume.odd) & ~by_rows
+    names = runs.unique("number").sort("number")["origin"]
+    found = pl.DataFrame({"origin": names, "now": np.where(by_rows, regular, volume.regular), "by": np.where(by_rows, "rows", "volume")})
+    return found.filter(pl.Series(by_rows | by_volume))
 
 
-def _odd_volume(rows: pl.DataFrame, part: npt.NDArray[np.uint8], calendar: Calendar) -> pl.DataFrame:
-    """Origins with little volume in regular hours, or none in their first or last hour; from rows taken at equal distances, since a mistake shows in any."""
+@dataclass(frozen=True)
+class _Shares:
+    """By origin: the share of the volume in regular hours, and whether that is little, or none lies in the first or the last regular hour."""
+
+    regular: npt.NDArray[np.float64]
+    odd: npt.NDArray[np.bool_]
+
+
+def _volume_shares(rows: pl.DataFrame, part: Bytes, calendar: Calendar, number: Integers, starts: Integers, origins: int) -> _Shares:
     step = max(1, rows.height // _GLANCE_ROWS)
-    glance = rows.select(pl.col("origin").gather_every(step).fill_null(""), pl.col("volume").gather_every(step), pl.col("timestamp").gather_every(step))
-    regular = pl.Series("regular", part[::step] == REGULAR)
-    volume = pl.when(pl.col("volume").is_finite()).then("volume").fill_null(0.0)
-    shares = (
-        glance.with_columns(regular, _covers(glance["timestamp"], calendar), volume=volume)
-        .group_by("origin")
-        .agg(pl.len().alias("rows"), _covered(), now=(pl.col("volume") * pl.col("regular")).sum() / pl.col("volume").sum())
-    )
-    odd = (pl.col("now") < _SUSPICIOUS_BELOW) | ((pl.col("now") <= _CONVINCING) & ~pl.col("covers"))
-    poor = shares.filter(odd & (pl.col("rows") >= _FEWEST_GLANCED))
-    return poor.select("origin", "now", by=pl.lit("volume"))
+    places = np.arange(0, rows.height, step)
+    mine = number[np.searchsorted(starts, places, side="right") - 1]
+    volume = np.nan_to_num(rows["volume"].gather_every(step).to_numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+    edge = edges(sessions_of(calendar), rows["timestamp"].gather_every(step).to_physical().to_numpy())
+    whole, regular = np.bincount(mine, volume, origins), np.bincount(mine, volume * (part[::step] == REGULAR), origins)
+    share = np.divide(regular, whole, out=np.full(origins, np.nan), where=whole > 0.0)
+    covers = (np.bincount(mine, edge == NEAR_OPEN, origins) > 0) & (np.bincount(mine, edge == NEAR_CLOSE, origins) > 0)
+    odd = (share < _SUSPICIOUS_BELOW) | ((share <= _CONVINCING) & ~covers)
+    return _Shares(share, odd & (np.bincount(mine, minlength=origins) >= _FEWEST_GLANCED))
 
 
 def _covers(stamps: pl.Series, calendar: Calendar) -> pl.Series:
-    """Which edge of the regular session each instant is near: 1 the open, 2 the close, 0 neither."""
-    at, regular = pl.col("at"), pl.col("session") == "regular"
-    opening, closing = at - pl.col("part_start") < _EDGE, pl.col("part_end") - at <= _EDGE
-    edge = pl.when(regular & opening).then(1).when(regular & closing).then(2).otherwise(0)
-    return calendar.parts(stamps).with_columns(stamps.alias("at")).select(edge.alias("edge"))["edge"]
+    """Which edge of the regular session each instant is near: NEAR_OPEN, NEAR_CLOSE, 0 for neither."""
+    return pl.Series("edge", edges(sessions_of(calendar), stamps.cast(TIME).to_physical().to_numpy()))
 
 
 def _covered() -> pl.Expr:
     """Whether there are rows near both edges."""
-    return ((pl.col("edge") == 1).any() & (pl.col("edge") == 2).any()).alias("covers")
+    return ((pl.col("edge") == NEAR_OPEN).any() & (pl.col("edge") == NEAR_CLOSE).any()).alias("covers")
 
 
 def _readings(calendar: Calendar, files: FileSourceSettings) -> list[_Reading]:

@@ -3,6 +3,7 @@
 Memory holds a few row groups and the rows that wait for their symbol to end, never the file.
 """
 
+import bisect
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import IO
@@ -13,7 +14,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.schemas import Table
 from harmony_pipeline.storage.base import Store, first_line
 
-PIECE_ROWS = 524_288  # read at once, about 100 MB at the most: a read costs its footer again, so the fewer the better
+PIECE_ROWS = 1_048_576  # read at once, about 200 MB at the most: a read costs its footer again, so the fewer the better
 
 
 def row_groups(
@@ -75,9 +76,9 @@ def whole_symbols(frames: Iterator[pl.DataFrame], table: Table, rows: int) -> It
 
 def _last_start(frame: pl.DataFrame, columns: list[str]) -> int:
     """Index at which the last symbol of a sorted frame begins."""
-    last = frame.select(columns).tail(1)
-    same = frame.select(pl.all_horizontal(pl.col(name).eq_missing(pl.lit(last[name][0])) for name in columns)).to_series()
-    return int(same.arg_max() or 0)
+    keys = [frame[name] for name in columns]
+    last = [key[-1] for key in keys]
+    return bisect.bisect_left(range(frame.height), True, key=lambda row: all(key[row] == value for key, value in zip(keys, last, strict=True)))
 
 
 def unreadable(store: Store, table: Table, names: Sequence[str], error: Exception) -> DataError:

@@ -37,6 +37,8 @@ class Actions(NamedTuple):
 
 def packed(actions: pl.DataFrame, symbols: pl.Series) -> Actions:
     """The actions of `symbols`, whose places are the segments."""
+    if not actions.height:
+        return Actions(np.zeros(symbols.len() + 1, np.int64), np.empty((4, 0), np.int64), np.empty((2, 0)), actions)
     segments = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())})
     mine = (
         actions.select(list(CORPORATE_ACTIONS.columns))
@@ -83,15 +85,10 @@ def fitted(actions: pl.DataFrame, symbols: Sequence[str]) -> tuple[pl.DataFrame,
     return both.filter(~pl.col("again")).select(actions.columns), told
 
 
-def notes(actions: Actions) -> list[str]:
-    """A sentence for each action that was due and could not be applied."""
-    if not actions.frame.height:
-        return []
-    return problems(actions)["note"].to_list()
-
-
 def problems(actions: Actions) -> pl.DataFrame:
     """The actions that were due and could not be applied: a sentence (note) and the place of the row at which that was known (place)."""
+    if not actions.whole[PROBLEM].any():
+        return pl.DataFrame(schema={"note": pl.String(), "place": pl.Int64()})
     label = formatted("{} of {} on {} ({})", "kind", "symbol", "date", "value")
     told = actions.frame.with_columns(problem=pl.Series(actions.whole[PROBLEM]), close=pl.Series(actions.real[USED_CLOSE])).select(
         pl.when(pl.col("problem") == UNKNOWN_KIND)

@@ -46,7 +46,7 @@ class Rows(NamedTuple):
     """
 
     begin: Integers
-    stamp: Integers
+    timestamp: Integers
     open: Vector
     high: Vector
     low: Vector
@@ -71,6 +71,11 @@ class Asked(NamedTuple):
     allowed_begin: Integers
     allowances: Integers
 
+    def of(self, segments: slice) -> "Asked":
+        """The same for some segments that follow each other."""
+        begin = self.allowed_begin[segments.start : segments.stop + 1]
+        return Asked(self.asked[segments], self.removes[segments], self.unknown[segments], begin, self.allowances)
+
 
 class Verdicts(NamedTuple):
     """By row: KEPT or the number of the rule that refuses it, the part of the day, and the forward factor of those that are kept."""
@@ -78,6 +83,10 @@ class Verdicts(NamedTuple):
     rule: Bytes
     part: Bytes
     factor: Vector
+
+    def of(self, rows: slice) -> "Verdicts":
+        """The same of some rows that follow each other, to be written into."""
+        return Verdicts(self.rule[rows], self.part[rows], self.factor[rows])
 
 
 @kernel
@@ -94,10 +103,14 @@ def judge(
     states: Vector,
     verdicts: Verdicts,
     findings: Vector,
+    offset: int,
 ) -> int:
-    """Fill `verdicts`, move `states` on, and note findings (row, rule, measure, reference, other row) as far as they have room; how many there are."""
+    """Fill `verdicts`, move `states` on, and note findings (row, rule, measure, reference, other row) as far as they have room; how many there are.
+
+    `offset` is added to the rows that findings and actions name, where the rows are a piece of a frame.
+    """
     found = 0
-    begin, stamps, vwap, rank, twin = rows.begin, rows.stamp, rows.vwap, rows.rank, rows.twin
+    begin, stamps, vwap, rank, twin = rows.begin, rows.timestamp, rows.vwap, rows.rank, rows.twin
     o, h, l, c, v = rows.open, rows.high, rows.low, rows.close, rows.volume  # noqa: E741 - the letters of a bar
     rule, parts, factors, defect, told = verdicts.rule, verdicts.part, verdicts.factor, rows.defect, np.full((_SCRATCH, 2), math.nan)
     for segment in range(begin.size - 1):
@@ -151,7 +164,7 @@ def judge(
                 if gone >= 0 and (one == gone or rows.ingested[one] <= rows.ingested[gone]):
                     rule[one] = WITHDRAWN if one == gone else SUPERSEDED
                     if one != gone:
-                        found = _note(findings, found, one, SUPERSEDED, told, gone)
+                        found = _note(findings, found, one + offset, SUPERSEDED, told, gone + offset)
                     continue
                 if defect.size > 0 and defect[one] != 0:
                     rule[one] = UNREADABLE
@@ -163,7 +176,7 @@ def judge(
             if waiting > 0:
                 day = sessions[DAY, at]
                 if state[SEEN] != 0.0:
-                    due = apply_until(action_whole, action_real, due, last_action, state, day, row)
+                    due = apply_until(action_whole, action_real, due, last_action, state, day, row + offset)
                 else:
                     due = skip_until(action_whole, due, last_action, day)
             kept = off_scale = -1
@@ -175,7 +188,7 @@ def judge(
                 if broken & removes:
                     number = _first_bit(broken & removes)
                     rule[one] = number
-                    found = _note(findings, found, one, number, told, -1)
+                    found = _note(findings, found, one + offset, number, told, -1)
                     if off_scale < 0 and broken & removes & 1 << WRONG_SCALE:
                         off_scale = one
                 else:
@@ -188,14 +201,14 @@ def judge(
                     number = 0
                     while broken >> number:
                         if broken >> number & 1:
-                            found = _note(findings, found, one, number, told, -1)
+                            found = _note(findings, found, one + offset, number, told, -1)
                         number += 1
                 if waiting > 0:
                     for other in range(row, stop):  # what repeats the version just tried is a duplicate, whatever became of it
                         if rule[other] == UNDECIDED and twin[other] == twin[one]:
                             rule[other] = DUPLICATE
                             waiting -= 1
-                            found = _note(findings, found, other, DUPLICATE, told, one)
+                            found = _note(findings, found, other + offset, DUPLICATE, told, one + offset)
             if kept < 0 and off_scale >= 0:
                 remember_scale(state, c[off_scale])
             if kept >= 0 and stop - row > 1:
@@ -203,7 +216,7 @@ def judge(
                     verdict = settled(rule[other], rows.ingested[other], rows.ingested[kept])
                     if verdict != rule[other]:
                         rule[other] = verdict
-                        found = _note(findings, found, other, verdict, told, kept)
+                        found = _note(findings, found, other + offset, verdict, told, kept + offset)
             row = stop
     return found
 
@@ -302,11 +315,13 @@ def _note(findings: Vector, found: int, row: int, rule: int, told: Vector, other
 
 
 @kernel
-def order_of(begin: Integers, stamp: Integers) -> tuple[bool, int]:
-    """Whether every segment is in time order, and how many rows share their start with the row before."""
-    ordered, repeated = True, 0
+def order_of(begin: Integers, stamp: Integers, before: int) -> tuple[bool, int]:
+    """Whether every segment is in time order, and how many rows share their start with the row before; `before` is the start before the first row."""
+    falling, repeated = int(stamp[0] < before), int(stamp[0] == before)
     for segment in range(begin.size - 1):
-        for row in range(begin[segment] + 1, begin[segment + 1]):
-            ordered &= stamp[row] >= stamp[row - 1]
-            repeated += stamp[row] == stamp[row - 1]
-    return ordered, repeated
+        starts = stamp[begin[segment] : begin[segment + 1]]
+        earlier, later = starts[:-1], starts[1:]  # counted from 0 in both, which the compiler turns into wide instructions
+        for row in range(later.size):
+            falling += later[row] < earlier[row]
+            repeated += later[row] == earlier[row]
+    return falling == 0, repeated

@@ -17,7 +17,8 @@ Integers = npt.NDArray[np.int64]
 OUTSIDE, PRE, REGULAR, POST = 0, 1, 2, 3
 PARTS = (None, "pre", "regular", "post")
 _NEVER = np.iinfo(np.int64).max
-_MINUTE, _DAY = 60_000_000, 86_400_000_000
+_MINUTE, _HOUR, _DAY = 60_000_000, 3_600_000_000, 86_400_000_000
+NEAR_OPEN, NEAR_CLOSE = 1, 2
 _DAILY = 1440
 
 
@@ -119,3 +120,21 @@ def on_grid(sessions: Integers, at: int, stamp: int, minutes: int) -> bool:
     if minutes == _DAILY:
         return stamp % _DAY == 0
     return bool((stamp + grid_shift(sessions, at, stamp)) % (minutes * _MINUTE) == 0)
+
+
+@kernel
+def edges(sessions: Integers, stamps: Integers) -> npt.NDArray[np.uint8]:
+    """Of each instant whether it lies in the first (NEAR_OPEN) or the last (NEAR_CLOSE) hour of regular trading; 0 for neither. The first wins."""
+    found = np.zeros(stamps.size, np.uint8)
+    for row in range(stamps.size):
+        stamp = stamps[row]
+        at = int(np.searchsorted(sessions[POST_CLOSE], stamp, side="right"))
+        if at == sessions.shape[1] or not sessions[OPEN, at] <= stamp < sessions[CLOSE, at]:
+            continue
+        if sessions[BREAK_START, at] <= stamp < sessions[BREAK_END, at]:
+            continue
+        if stamp - sessions[OPEN, at] < _HOUR:
+            found[row] = NEAR_OPEN
+        elif sessions[CLOSE, at] - stamp <= _HOUR:
+            found[row] = NEAR_CLOSE
+    return found

@@ -27,7 +27,7 @@ _ROOM_FOR_TIMES = 5.0  # a price so many times another, or that part of it, is m
 
 
 def sentences(calendar: Calendar, timeframe: str, quality: QualitySettings, hints: dict[str, str]) -> dict[str, pl.Expr]:
-    """By rule, the sentence of a row that it refuses or warns of; without the place, which `placed` puts before it."""
+    """By rule, the sentence of a row that it refuses or warns of, with the place of the row before it."""
     bounds = (quality.max_bar_return, quality.min_price, quality.max_price, quality.max_volume)
     return _sentences(calendar, timeframe, bounds, tuple(sorted(hints.items())))
 
@@ -38,13 +38,14 @@ def _sentences(calendar: Calendar, timeframe: str, bounds: Bounds, hints: tuple[
     shown = formatted(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
     hint = _hint(dict(hints))
     off_grid = f"{grid}, on which this market's bars start: {_grid_cure(calendar, timeframe)}"
-    return {
+    told = {
         **_own(shown, off_grid, f"every session of {calendar.name}", hint),
         **_bounds(*bounds[1:]),
         **_past(bounds[0]),
         **_versions(),
         "wrong_time_zone": hint,
     }
+    return {rule: _placed(sentence) for rule, sentence in told.items()}
 
 
 def _own(shown: pl.Expr, off_grid: str, every_session: str, hint: pl.Expr) -> dict[str, pl.Expr]:
@@ -164,7 +165,7 @@ def _grid_cure(calendar: Calendar, timeframe: str) -> str:
     return f'correct the stamp, set market.grid = "{other}" if all bars lie on that, or keep bars of two grids in two lakes'
 
 
-def placed(sentence: pl.Expr) -> pl.Expr:
+def _placed(sentence: pl.Expr) -> pl.Expr:
     """`AAPL.csv row 12: ...`."""
     return formatted("{}: {}", at(), sentence.fill_null(""))
 
