@@ -12,7 +12,7 @@ import polars as pl
 
 from assets.partitions import Partitions, trading_periods
 from assets.show import table
-from harmony_pipeline import sql
+from harmony_pipeline.lake import sql
 from harmony_pipeline.layout import SQL_FOLDER
 from harmony_pipeline.stages import verdicts, verification
 from harmony_pipeline.stages.workspace import Workspace

@@ -17,7 +17,7 @@ import polars as pl
 
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.features.layout import bar_matrix
+from harmony_pipeline.features.kernel_inputs import bar_matrix
 from harmony_pipeline.features.live import LiveFeatures
 from harmony_pipeline.features.settings import STANDARD_FEATURES
 from harmony_pipeline.market.calendars import Calendar

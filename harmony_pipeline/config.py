@@ -25,15 +25,15 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.settings import CostSettings, LuckSettings
 from harmony_pipeline.features.settings import FeatureSettings, RegimeSettings
 from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
 from harmony_pipeline.market.settings import MarketSettings, lake_path
 from harmony_pipeline.models.settings import GateSettings, ModelSettings
-from harmony_pipeline.part import Part
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.robustness.settings import MonteCarloSettings, OverfittingSettings
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.session.settings import SessionSettings
-from harmony_pipeline.storage.settings import LakeSettings
+from harmony_pipeline.settings_base import Part
 from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySettings
 from harmony_pipeline.text import one_line, printable
 

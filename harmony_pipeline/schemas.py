@@ -235,7 +235,7 @@ BAR_STATE = Table(
         "timestamp": Column(TIME, "start of its last regular bar, or of its last bar when none was regular"),
         "close": Column(REAL, "last regular close", True),
         "adjustment_factor": Column(REAL, "forward cumulative, after its last bar"),
-        "state": Column(pl.List(pl.Float64()), "flat memory vector: market/rules/memory.py", True),
+        "state": Column(pl.List(pl.Float64()), "flat memory vector: market/validation/symbol_state.py", True),
     },
 )
 _TICK = {

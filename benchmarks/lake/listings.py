@@ -15,9 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.market.reading import read_bars
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.bar_reader import read_bars
 from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages import market as stages
 from harmony_pipeline.stages.workspace import Workspace

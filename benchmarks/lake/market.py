@@ -22,7 +22,7 @@ import polars as pl
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import Period, periods_between
-from harmony_pipeline.market.simulation.chance import fold, key_of, normal, scramble, uniform
+from harmony_pipeline.market.simulation.random_keys import fold, key_of, normal, scramble, uniform
 
 SEED, YEAR = 3, 2024
 ROWS_A_SYMBOL = 99_600  # in the year, about

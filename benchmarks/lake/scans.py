@@ -9,8 +9,8 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from harmony_pipeline import sql
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.scanner.scan import scan_days
 from harmony_pipeline.scanner.settings import ScannerSettings

@@ -17,7 +17,7 @@ import polars as pl
 from benchmarks.lake import scans
 from benchmarks.lake.market import YEAR, SimulatedYear
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.market.reading import read_bars
+from harmony_pipeline.lake.bar_reader import read_bars
 from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages import market as stages
 from harmony_pipeline.stages.workspace import Workspace
@@ -113,7 +113,7 @@ def bring_in(bench: Bench) -> Answer:
 
 def validate_only(bench: Bench) -> Answer:
     """Read `raw_bars` in batches of whole symbols, as the stage does, and judge every row; nothing is written."""
-    from harmony_pipeline.market.side_by_side import validate_each
+    from harmony_pipeline.market.parallel_validation import validate_each
 
     work, rules, rows = bench.work, Counter[str](), 0
     actions, known = work.lake.read("corporate_actions"), NOTHING_BEFORE
@@ -163,8 +163,8 @@ def rows_in(bench: Bench, table: str) -> int:
 
 def warm(bench: Bench) -> None:
     """Load the compiled kernels and the calendar, so that no measurement pays for them."""
-    from harmony_pipeline.market.daily import summarise
-    from harmony_pipeline.market.quality import validate
+    from harmony_pipeline.market.daily_summary import summarise
+    from harmony_pipeline.market.validation.validate import validate
 
     work = bench.work
     if not work.lake.partitions("raw_bars"):
@@ -176,7 +176,7 @@ def warm(bench: Bench) -> None:
 
 def checked(frame: pl.DataFrame) -> Answer:
     """Rows, with a fingerprint that rivals must share."""
-    from harmony_pipeline.lake import content_hash
+    from harmony_pipeline.lake.lake import content_hash
 
     return Answer(frame.height, {"answer": content_hash(frame)})
 

@@ -18,10 +18,11 @@ as the bar would have shown it.
 
 import math
 
-from harmony_pipeline.backtest.portfolio import apply_dividend, apply_split, cancel_order, close_position, dividend_share, place_legs
-from harmony_pipeline.backtest.positions import average_exit, close_trade, forget_trade, restate, revalue
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.portfolio.decisions import apply_dividend, apply_split, cancel_order, close_position, dividend_share, place_legs
+from harmony_pipeline.portfolio.exit_rules import level_now
+from harmony_pipeline.portfolio.kernel_types import (
     CHANGE,
     DELISTED,
     DELISTING,
@@ -34,8 +35,7 @@ from harmony_pipeline.execution.records import (
     Record,
     Records,
 )
-from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.trading_rules import level_now
+from harmony_pipeline.portfolio.position_accounting import average_exit, close_trade, forget_trade, restate, revalue
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""The compiled loop of the backtest: the protocol of backtest/portfolio.py, timestamp by timestamp, with a log of everything that happened.
+"""The compiled loop of the backtest: the protocol of portfolio/decisions.py, timestamp by timestamp, with a log of everything that happened.
 
 The law: this loop holds no rule of its own. Each step is a kernel that the live session calls too.
 """
@@ -18,7 +18,9 @@ from harmony_pipeline.backtest.lives import (
     pay_out,
     split_unseen,
 )
-from harmony_pipeline.backtest.portfolio import (
+from harmony_pipeline.execution.exchange import MAX_REPORTS, dividend_orders, match_open, match_range, split_orders, status_after, submit
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.portfolio.decisions import (
     INTENTS_A_DECISION,
     INTENTS_A_REPORT,
     apply_dividend,
@@ -28,8 +30,7 @@ from harmony_pipeline.backtest.portfolio import (
     dividend_share,
     mark,
 )
-from harmony_pipeline.execution.exchange import MAX_REPORTS, dividend_orders, match_open, match_range, split_orders, status_after, submit
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.portfolio.kernel_types import (
     BY_DELISTING,
     BY_PRESUMED,
     CHANGE,
@@ -50,7 +51,6 @@ from harmony_pipeline.execution.records import (
     Records,
     records,
 )
-from harmony_pipeline.kernel import kernel
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
 ACTION = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("value", "f8")], align=True)

@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.metrics import backtest_metrics
-from harmony_pipeline.backtest.rules import TradingRules
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.backtest.tables import equity_table, fills_table, orders_table, position_actions_table, trades_table
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.listings import CHANGE as CHANGE_KIND
+from harmony_pipeline.market.listings import DELISTING as DELISTED_KIND
+from harmony_pipeline.market.lives import LISTING as LISTING_KIND
+from harmony_pipeline.market.lives import actions_by_new_symbol, no_events, relevant, symbols_of
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
     CHANGE,
@@ -42,12 +46,8 @@ from harmony_pipeline.execution.records import (
     Records,
     records,
 )
-from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.listings import CHANGE as CHANGE_KIND
-from harmony_pipeline.market.listings import DELISTING as DELISTED_KIND
-from harmony_pipeline.market.lives import LISTING as LISTING_KIND
-from harmony_pipeline.market.lives import actions_by_new_symbol, no_events, relevant, symbols_of
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import BACKTESTS, TIME
 
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing

@@ -11,9 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harmony_pipeline import schemas
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.execution.order_ids import STAMP
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
     CHANGE,
     ENTRY,
@@ -26,6 +25,7 @@ from harmony_pipeline.execution.records import (
     TRADE,
     Records,
 )
+from harmony_pipeline.portfolio.state import TradingState
 
 _KINDS = ("market", "market", "stop", "limit")  # by role
 _TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")

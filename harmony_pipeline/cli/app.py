@@ -91,7 +91,7 @@ def init_command(
 @app.command()
 def run(context: typer.Context, again: Again = False) -> None:
     """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner, replayed sessions."""
-    from harmony_pipeline.summary import print_summary
+    from harmony_pipeline.cli.run_report import print_summary
 
     _say_which_market(context)
     with _runner(context, again=again) as runner:
@@ -108,9 +108,9 @@ def ingest(
 ) -> None:
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
     from harmony_pipeline.cli.quality import print_findings
+    from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings
     from harmony_pipeline.runs import INGEST
     from harmony_pipeline.stages.workspace import refuse_the_past
-    from harmony_pipeline.summary import print_ingest, print_market_warnings
 
     with _runner(context) as runner:
         refuse_the_past(runner.work)
@@ -148,7 +148,7 @@ def backfill(
     again: Again = False,
 ) -> None:
     """Materialise an asset over a range of partitions, as one run."""
-    from harmony_pipeline.summary import print_stages
+    from harmony_pipeline.cli.run_report import print_stages
 
     with _runner(context, again=again) as runner:
         assets, keys = runner.backfill(asset, first, last)
@@ -160,8 +160,8 @@ def backfill(
 @app.command()
 def scan(context: typer.Context, date: Day = None) -> None:
     """Scan one trading day before its open: what to watch, and why nothing else."""
+    from harmony_pipeline.cli.run_report import print_scan
     from harmony_pipeline.runs import SCAN
-    from harmony_pipeline.summary import print_scan
 
     with _runner(context) as runner:
         day = _day(runner.work, date)
@@ -172,8 +172,8 @@ def scan(context: typer.Context, date: Day = None) -> None:
 @app.command()
 def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(help="a strategy of harmony.toml, e.g. meta_labelled")]) -> None:
     """Backtest a strategy over every bar in the lake and shake the result."""
+    from harmony_pipeline.cli.run_report import print_backtest
     from harmony_pipeline.runs import BACKTESTS
-    from harmony_pipeline.summary import print_backtest
 
     with _runner(context) as runner:
         runner.materialize(BACKTESTS, runner.work.strategy(strategy))
@@ -184,8 +184,8 @@ def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(hel
 @app.command()
 def trade(context: typer.Context, date: Day = None) -> None:
     """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill switch."""
+    from harmony_pipeline.cli.run_report import print_sessions
     from harmony_pipeline.stages.workspace import refuse_the_past
-    from harmony_pipeline.summary import print_sessions
 
     with _runner(context, alone=False) as runner:
         refuse_the_past(runner.work)
@@ -198,8 +198,8 @@ def trade(context: typer.Context, date: Day = None) -> None:
 @app.command()
 def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
     """Replay a historical day through the session and the simulated exchange, and compare it with the backtest."""
+    from harmony_pipeline.cli.run_report import print_sessions, print_stages
     from harmony_pipeline.options import session_range
-    from harmony_pipeline.summary import print_sessions, print_stages
 
     with _runner(context) as runner:
         day, end = session_range(runner.work, _day(runner.work, date), last)
@@ -213,8 +213,8 @@ def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
 @app.command()
 def models(context: typer.Context) -> None:
     """Every trained model, its period and evidence, and the gate's latest decision."""
+    from harmony_pipeline.cli.run_report import print_models
     from harmony_pipeline.stages.workspace import Workspace
-    from harmony_pipeline.summary import print_models
 
     print_models(Workspace(_settings(context)))
 
@@ -229,7 +229,7 @@ def sql(
     views: Annotated[bool, typer.Option("--views", help="print the script that creates the views, for any DuckDB client")] = False,
 ) -> None:
     """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions, session_fills, ..."""
-    from harmony_pipeline import tables
+    from harmony_pipeline.cli import tables
     from harmony_pipeline.options import choice
 
     choice("--format", format, tables.FORMATS)
@@ -242,7 +242,7 @@ def sql(
 @app.command()
 def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help="an order of a backtest or a session")]) -> None:
     """Walk from an order's fills to its signal, prediction, model, features, bars and the raw rows behind them."""
-    from harmony_pipeline.lineage import print_lineage
+    from harmony_pipeline.cli.lineage import print_lineage
     from harmony_pipeline.stages.workspace import Workspace
 
     print_lineage(Workspace(_settings(context)), order_id)
@@ -295,7 +295,7 @@ def doctor(
     why: Annotated[str | None, typer.Option("--why", help="with --waive: the reason, kept in the table verdicts")] = None,
 ) -> None:
     """Check the machine, the settings, the lake and the state folder, and say what to mend."""
-    from harmony_pipeline.doctor import examine, mend, print_settings
+    from harmony_pipeline.cli.doctor import examine, mend, print_settings
     from harmony_pipeline.errors import ConfigError
 
     if (first or last) and not repair:
@@ -339,7 +339,7 @@ def _day(work: Any, text: str | None) -> str:
 @contextmanager
 def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) -> Iterator[Any]:
     """A runner with a progress display around it; no other command writes this market meanwhile, unless it need not be `alone`."""
-    from harmony_pipeline.display import Progress
+    from harmony_pipeline.cli.progress import Progress
     from harmony_pipeline.run_lock import run_lock
 
     settings = _settings(context)

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from harmony_pipeline.execution.records import MONEY, Record
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.price_grid import least_price, tick_down, tick_up
+from harmony_pipeline.portfolio.kernel_types import MONEY, Record
 
 
 @kernel

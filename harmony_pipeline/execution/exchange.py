@@ -1,7 +1,7 @@
 """The simulated exchange: it holds working orders and matches them against bars.
 
 The law: an order can only meet a bar that starts at or after its decision, and all that the exchange knows of the future is the bar it is shown. It never
-decides anything; the portfolio (backtest/portfolio.py) does, and the two speak only in intents and reports (execution/records.py).
+decides anything; the portfolio (portfolio/decisions.py) does, and the two speak only in intents and reports (portfolio/kernel_types.py).
 
 For every regular bar of a symbol the driver calls, in this order,
 
@@ -20,9 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.execution.luck import symbol_keys
 from harmony_pipeline.execution.matching import fillable, is_rejected, why_unfilled, write_fill
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.execution.random_draws import symbol_keys
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
+from harmony_pipeline.portfolio.exit_rules import NOTHING, exit_at_bar, level_now
+from harmony_pipeline.portfolio.exit_rules import STOP as TOUCHED_STOP
+from harmony_pipeline.portfolio.kernel_types import (
     CANCEL,
     CANCELED,
     ENTRY,
@@ -46,10 +50,6 @@ from harmony_pipeline.execution.records import (
     records_from_lists,
     records_to_lists,
 )
-from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
-from harmony_pipeline.market.trading_rules import NOTHING, exit_at_bar, level_now
-from harmony_pipeline.market.trading_rules import STOP as TOUCHED_STOP
 
 MAX_REPORTS = 8
 

@@ -9,10 +9,10 @@ import math
 import numpy as np
 
 from harmony_pipeline.execution.costs import against_us, fee, participation_binds, taker_price
-from harmony_pipeline.execution.luck import FRACTION_DRAW, PARTIAL_DRAW, REJECTED_DRAW, uniform
-from harmony_pipeline.execution.records import FILL, MAX_PARTICIPATION, NO_REASON, NO_VOLUME, Record
+from harmony_pipeline.execution.random_draws import FRACTION_DRAW, PARTIAL_DRAW, REJECTED_DRAW, uniform
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.price_grid import floor_to_lot, to_lot
+from harmony_pipeline.portfolio.kernel_types import FILL, MAX_PARTICIPATION, NO_REASON, NO_VOLUME, Record
 
 
 @kernel

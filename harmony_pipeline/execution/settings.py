@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 
 
 class CostSettings(Part):
@@ -24,7 +24,7 @@ class CostSettings(Part):
 
 
 class LuckSettings(Part):
-    """Chance, drawn by key and never by call order; see `execution/luck.py`."""
+    """Chance, drawn by key and never by call order; see `execution/random_draws.py`."""
 
     seed: int = 101
     reject_probability: float = Field(0.0, ge=0.0, le=1.0)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.layout import FloatArray, bar_matrix, ring_size
+from harmony_pipeline.features.kernel_inputs import FloatArray, bar_matrix, ring_size
 
 CUSUM_EVENT = "cusum_event"
 CUSUM_VOLATILITY_BARS = 20

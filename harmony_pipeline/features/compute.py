@@ -14,7 +14,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
-from harmony_pipeline.features.layout import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME, FloatArray
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME, FloatArray
 from harmony_pipeline.features.state import State, States, as_states, state_frame
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES

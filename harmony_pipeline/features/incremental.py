@@ -22,7 +22,7 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, compute_features
 from harmony_pipeline.features.state import States
-from harmony_pipeline.lake import Lake, code_version
+from harmony_pipeline.lake.lake import Lake, code_version
 from harmony_pipeline.market.calendars import Calendar
 
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")

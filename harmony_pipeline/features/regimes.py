@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.layout import FloatArray
+from harmony_pipeline.features.kernel_inputs import FloatArray
 from harmony_pipeline.features.settings import RegimeSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import REGIMES, TIME

@@ -9,7 +9,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.features.layout import FloatArray
+from harmony_pipeline.features.kernel_inputs import FloatArray
 from harmony_pipeline.schemas import FEATURE_STATE
 
 

@@ -2,7 +2,7 @@
 
 An event on a regular bar is entered at the open of its symbol's next regular bar. From that bar on, a stop and a profit level are
 watched; if neither is touched within `horizon` bars, the trade leaves at the open of the bar after. The scalar rules are
-`market/trading_rules.py`; here they are run over many events at once (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 3.4).
+`portfolio/exit_rules.py`; here they are run over many events at once (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 3.4).
 
 The law: everything on a row, its weight included, is known at the row's own `end_timestamp`, and bars after it cannot change it.
 Only regular bars count, each symbol by its own; an event on an extended-hours bar never becomes a trade, so it gets no label.

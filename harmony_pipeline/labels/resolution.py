@@ -1,4 +1,4 @@
-"""The kernels behind the triple barriers: arrays in, arrays out; the rules themselves are `market/trading_rules.py`.
+"""The kernels behind the triple barriers: arrays in, arrays out; the rules themselves are `portfolio/exit_rules.py`.
 
 Bars of all symbols lie one symbol after the other; a position is an index into that order. Whole blocks of eight bars that
 stay clear of both levels are skipped by their highest and lowest adjusted price; only where a block comes near are its
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.trading_rules import NOTHING, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
+from harmony_pipeline.portfolio.exit_rules import NOTHING, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 
 
 class LabelSettings(Part):

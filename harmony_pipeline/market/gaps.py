@@ -25,9 +25,9 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.frames import formatted, join_latest
-from harmony_pipeline.market.habits import Habits, silence
+from harmony_pipeline.market.expected_bars import Slots
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
-from harmony_pipeline.market.slots import Slots
+from harmony_pipeline.market.trading_activity import Habits, silence
 from harmony_pipeline.schemas import GAPS, TIME
 
 Wholes = npt.NDArray[np.int64]

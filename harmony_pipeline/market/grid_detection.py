@@ -13,8 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
+from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import slots
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 

@@ -20,8 +20,8 @@ from datetime import datetime
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.bar_time import DAY_MINUTES, floor_to_clock, slot_end, slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import DAY_MINUTES, floor_to_clock, slot_end, slots
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 

@@ -7,9 +7,9 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harmony_pipeline.market.bar_grid import AUTO, CLOCK_GRID, BarGrid
-from harmony_pipeline.market.rules.catalog import Severity, refused_choice
 from harmony_pipeline.market.steps import tick_fraction
-from harmony_pipeline.part import Part
+from harmony_pipeline.market.validation.catalog import Severity, refused_choice
+from harmony_pipeline.settings_base import Part
 
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day", "1Week"]
 PeriodSize = Literal["day", "week", "month", "quarter", "year"]
@@ -105,7 +105,7 @@ class ReplaySettings(Part):
 
 
 class PatienceSettings(Part):
-    """How often a source over a network asks again; see `market/sources/patience.py`."""
+    """How often a source over a network asks again; see `market/sources/retry.py`."""
 
     attempts: int = Field(6, ge=1, le=50, description="questions asked in all before a supplier is given up")
     base_seconds: float = Field(0.5, gt=0.0, description="longest wait after the first failure; it doubles with each further one")
@@ -160,7 +160,7 @@ class Allowance(Part):
 
 
 class QualitySettings(Part):
-    """Which rows may become `bars`; see docs/quality.md and `market/rules/catalog.py` for each rule."""
+    """Which rows may become `bars`; see docs/quality.md and `market/validation/catalog.py` for each rule."""
 
     max_quarantined_fraction: float = Field(0.05, ge=0.0, le=1.0, description="more than this blocks the period")
     max_bar_return: float = Field(0.60, gt=0.0, description="absolute move against both neighbours that marks a bad print")

@@ -15,8 +15,8 @@ from typing import Literal
 import polars as pl
 
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
+from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import slots
 from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME

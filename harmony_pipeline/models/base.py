@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.models.samples import Samples
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 
 FloatArray = NDArray[np.float64]
 P = TypeVar("P", bound=Part)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from harmony_pipeline.models.base import FloatArray, checked_parameters, sigmoid
 from harmony_pipeline.models.samples import Samples, training_targets
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 
 
 class GradientBoostingParameters(Part):

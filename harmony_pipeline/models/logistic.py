@@ -14,7 +14,7 @@ from pydantic import Field
 
 from harmony_pipeline.models.base import FloatArray, checked_parameters, sigmoid, to_json
 from harmony_pipeline.models.samples import Samples, training_targets
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 
 _LARGEST_SCORE = 8.0  # standard deviations; one wild input cannot decide a probability alone
 

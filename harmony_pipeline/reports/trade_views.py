@@ -197,7 +197,7 @@ def _levels(
     trade: Mapping[str, Any], bars: pl.DataFrame, orders: pl.DataFrame, limit: int | None
 ) -> tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]:
     """Upper and lower barrier at every bar from the entry to the exit or the limit, in the raw prices of that bar; empty for a strategy without barriers."""
-    from harmony_pipeline.market.trading_rules import level_now
+    from harmony_pipeline.portfolio.exit_rules import level_now
 
     legs = orders.filter(pl.col("parent_id").is_not_null()).sort("timestamp", "order_id")
     stop, take = (legs[name].drop_nulls() for name in ("stop_price", "limit_price"))

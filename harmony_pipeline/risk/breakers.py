@@ -5,8 +5,8 @@ equity below (1 - max_drawdown) of its peak closes every position and halts entr
 same session, or after the halt, does not lift them, and `halted` is part of the saved state.
 """
 
-from harmony_pipeline.execution.records import Record
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.portfolio.kernel_types import Record
 
 
 @kernel

@@ -8,7 +8,9 @@ is not a sound number is refused, and in doubt the answer is 0 shares. Exits nev
 import math
 
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.price_grid import floor_to_lot, least_price
+from harmony_pipeline.portfolio.kernel_types import (
     ALLOW_SHORT,
     BAD_INPUT,
     LOT_SIZE,
@@ -28,8 +30,6 @@ from harmony_pipeline.execution.records import (
     TICK_SIZE,
     Record,
 )
-from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.price_grid import floor_to_lot, least_price
 from harmony_pipeline.risk.sizing import wanted_size
 
 _MOST = 4e18  # money units: less than half of what int64 holds, so that a sum of two is sound

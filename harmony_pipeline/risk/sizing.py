@@ -10,8 +10,8 @@ The law: more volatility never means more size, and a bet without edge has size 
 
 import math
 
-from harmony_pipeline.execution.records import Record
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.portfolio.kernel_types import Record
 
 
 @kernel

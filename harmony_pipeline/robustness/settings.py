@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 
 
 class MonteCarloSettings(Part):

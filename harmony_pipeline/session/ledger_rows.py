@@ -8,7 +8,7 @@ import msgspec
 
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
-from harmony_pipeline.execution.records import DELISTED, MAX_PARTICIPATION, NO_VOLUME, REASON_NAMES, RENAMED
+from harmony_pipeline.portfolio.kernel_types import DELISTED, MAX_PARTICIPATION, NO_VOLUME, REASON_NAMES, RENAMED
 
 ENDED_REASONS = frozenset(REASON_NAMES[reason] for reason in (DELISTED, RENAMED))
 UNFILLED_REASONS = frozenset(REASON_NAMES[reason] for reason in (NO_VOLUME, MAX_PARTICIPATION))

@@ -10,8 +10,6 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.backtest.rules import TradingRules
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.state import State
@@ -19,6 +17,8 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events, relevant
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.strategies.base import Stepwise, Strategy

@@ -13,7 +13,7 @@ from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.execution.lifecycle import Order
-from harmony_pipeline.execution.records import MONEY
+from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult, read_session

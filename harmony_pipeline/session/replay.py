@@ -19,13 +19,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
-from harmony_pipeline.execution.records import OPEN
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.features.state import State, States, as_states
@@ -33,10 +30,13 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events, relevant, symbols_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
-from harmony_pipeline.session.carried import carried_orders
+from harmony_pipeline.portfolio.kernel_types import OPEN
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock, ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
+from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session

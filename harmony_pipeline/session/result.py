@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import REAL, TEXT, TIME, WHOLE
 from harmony_pipeline.session.ledger import Ledger
 

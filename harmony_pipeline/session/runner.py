@@ -20,11 +20,11 @@ from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import RiskStateChanged, micros
 from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.control import KILL, StopRequest, kill_reason, session_lock, stop_on_signals, write_heartbeat
 from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import COMPLETED, KILLED, RUNNING, STOPPED
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.process_control import KILL, StopRequest, kill_reason, session_lock, stop_on_signals, write_heartbeat
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
 from harmony_pipeline.session.stream import BarStream, Batch

@@ -1,4 +1,4 @@
-"""The strategy manager: what a session does with each batch of finished bars, in the order of backtest/portfolio.py's protocol.
+"""The strategy manager: what a session does with each batch of finished bars, in the order of portfolio/decisions.py's protocol.
 
 The law: replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that
 day from the same opening state. Both run the same compiled functions in the same order; there is no second definition of anything here.
@@ -19,22 +19,22 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.backtest.simulator import packed_lives
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import Event, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Order
-from harmony_pipeline.execution.records import BY_DELISTING, BY_PRESUMED, CHANGE, DELISTED, DELISTING, MONEY, REASON_NAMES, RENAMED, Record, Records
 from harmony_pipeline.market.lives import actions_by_new_symbol
-from harmony_pipeline.session.book import Book
-from harmony_pipeline.session.carried import carried_orders
+from harmony_pipeline.portfolio.kernel_types import BY_DELISTING, BY_PRESUMED, CHANGE, DELISTED, DELISTING, MONEY, REASON_NAMES, RENAMED, Record, Records
+from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.desk import Desk
-from harmony_pipeline.session.journal import Journal
+from harmony_pipeline.session.event_replay import Journal
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
+from harmony_pipeline.session.live_portfolio import Book
 from harmony_pipeline.session.live_signals import LiveSignals, wanted
+from harmony_pipeline.session.open_orders import carried_orders
+from harmony_pipeline.session.order_manager import Desk
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.stream import Batch

@@ -13,12 +13,12 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.backtest.metrics import daily_returns, sharpe_interval
-from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.lake import code_version
+from harmony_pipeline.lake.lake import code_version
+from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_on_candles, trade_return_histogram
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet

@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.filled import with_filled
+from harmony_pipeline.market.expected_bars import Slots, expected_slots
+from harmony_pipeline.market.forward_fill import with_filled
 from harmony_pipeline.market.gaps import find_gaps, with_refusals
 from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
-from harmony_pipeline.market.slots import Slots, expected_slots
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace

@@ -6,7 +6,7 @@ correct what they sent. Either way a row that is known is merged, a changed one 
 is ever overwritten.
 
 Files are read whole, so that what they gave before and give no more is withdrawn: a renamed, corrected or removed file, another zone, mapping or
-rule for symbols leaves no bar behind that nobody gives. Every row of a file is accounted for (`market/ingest/accounts.py`).
+rule for symbols leaves no bar behind that nobody gives. Every row of a file is accounted for (`market/ingest/row_accounting.py`).
 
 The order makes it safe to kill at any moment: answer on disk, rows in the lake, stretch recorded as covered, answer removed.
 """
@@ -21,11 +21,11 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.lake import code_version
-from harmony_pipeline.market.ingest.accounts import AccountingSource, account_rows, outside_rows
+from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
-from harmony_pipeline.market.ingest.inbox import Inbox
-from harmony_pipeline.market.ingest.marks import Marks
+from harmony_pipeline.market.ingest.download_cache import Inbox
+from harmony_pipeline.market.ingest.row_accounting import AccountingSource, account_rows, outside_rows
+from harmony_pipeline.market.ingest.source_fingerprints import Marks
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, Whole, merge_versions
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource

@@ -17,16 +17,16 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
-from harmony_pipeline.lake import code_version
+from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
 from harmony_pipeline.reports.figures import equity_curve
 from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.control import is_running, kill_reason
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.process_control import is_running, kill_reason
 from harmony_pipeline.session.reconcile import broker_as_left, reconcile
 from harmony_pipeline.session.replay import backtest_day, replay_day, trade_day
 from harmony_pipeline.session.result import TABLES, SessionResult, read_session

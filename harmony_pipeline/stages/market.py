@@ -10,16 +10,16 @@ from itertools import chain
 
 import polars as pl
 
-from harmony_pipeline.lake import Lake
-from harmony_pipeline.market.daily import READ, summarise
-from harmony_pipeline.market.ingest.changes import Changes, changes, together
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.market.daily_summary import READ, summarise
+from harmony_pipeline.market.ingest.revision_report import Changes, changes, together
 from harmony_pipeline.market.listings import listings_from_universe
+from harmony_pipeline.market.parallel_validation import validate_each
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.rules import memory
-from harmony_pipeline.market.rules.actions import fitted
-from harmony_pipeline.market.side_by_side import validate_each
 from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.market.universe import with_today
+from harmony_pipeline.market.validation import symbol_state as memory
+from harmony_pipeline.market.validation.corporate_actions import fitted
 from harmony_pipeline.stages.ingest import alphabet_ranges, is_remote
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from harmony_pipeline.lake import code_version
+from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.periods import Period, period_of
 from harmony_pipeline.models.samples import Samples, build_samples
 from harmony_pipeline.models.walk_forward import embargo_of, predict_period, train_period

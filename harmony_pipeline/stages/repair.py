@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.market.ingest.inbox import Inbox
+from harmony_pipeline.market.gap_requests import repair_requests
+from harmony_pipeline.market.ingest.download_cache import Inbox
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.repair import repair_requests
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.stages import gaps as absent

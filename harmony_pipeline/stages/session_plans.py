@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import Opening, opening_of, plan_day, states_before

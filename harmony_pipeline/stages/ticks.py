@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.lake import content_hash
+from harmony_pipeline.lake.lake import content_hash
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import DayCut
 from harmony_pipeline.market.settings import MarketSettings

@@ -8,7 +8,7 @@ manifest and what `stages/code_identity.py` adds.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from harmony_pipeline.lake import code_version
+from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.stages.workspace import Workspace
 
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from harmony_pipeline.lake import upkeep
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
-from harmony_pipeline.storage import upkeep
 
 
 def lake_upkeep(work: Workspace, now: datetime | None = None) -> StageResult:

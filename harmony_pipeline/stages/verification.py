@@ -16,7 +16,7 @@ from harmony_pipeline.frames import formatted
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.rules.catalog import NOT_A_FAULT
+from harmony_pipeline.market.validation.catalog import NOT_A_FAULT
 from harmony_pipeline.schemas import BARS
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.research import label_events

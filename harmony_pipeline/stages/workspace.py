@@ -13,7 +13,7 @@ from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.bar_grid import AUTO, BarGrid
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import grids_differ

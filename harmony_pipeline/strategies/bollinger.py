@@ -3,7 +3,7 @@
 import polars as pl
 from pydantic import Field
 
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 from harmony_pipeline.strategies.base import warm_signals
 
 

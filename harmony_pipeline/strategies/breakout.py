@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 from harmony_pipeline.strategies.base import Bar, Enter, Leave, Quote, TradeIntent
 
 

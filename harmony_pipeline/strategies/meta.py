@@ -12,8 +12,8 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.part import Part
 from harmony_pipeline.schemas import REAL, TEXT
+from harmony_pipeline.settings_base import Part
 from harmony_pipeline.strategies.base import warm_signals
 
 EVENT = "cusum_event"

@@ -5,7 +5,7 @@ from typing import Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from harmony_pipeline.part import Part
+from harmony_pipeline.settings_base import Part
 from harmony_pipeline.strategies.base import warm_signals
 
 

@@ -23,10 +23,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from harmony_pipeline import sql
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.lake import Lake, content_hash
-from harmony_pipeline.storage import upkeep
+from harmony_pipeline.lake import sql, upkeep
+from harmony_pipeline.lake.lake import Lake, content_hash
 
 TABLE = "corporate_actions"
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -34,7 +33,7 @@ _READY = b"ready\n"
 _PROCESS = """
 import os, sys, time
 import polars as pl
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.testing.lake_contract import TABLE, actions
 {preamble}
 lake = Lake(sys.argv[1], lock_timeout_seconds=60)

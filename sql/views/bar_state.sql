@@ -5,7 +5,7 @@
 --   timestamp: start of its last regular bar, or of its last bar when none was regular
 --   close: last regular close (nullable)
 --   adjustment_factor: forward cumulative, after its last bar
---   state: flat memory vector: market/rules/memory.py (nullable)
+--   state: flat memory vector: market/validation/symbol_state.py (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view bar_state as
 select

@@ -10,8 +10,8 @@ from backtest.random_markets import Market, rules
 from backtest.test_simulator_examples import CALENDAR, DAYS, FLAT, FREE, WIDE, day, market, only_trade
 
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.market.lives import LIFE_EVENTS
+from harmony_pipeline.portfolio.state import TradingState
 
 
 def lived(*rows: tuple[Any, ...]) -> pl.DataFrame:

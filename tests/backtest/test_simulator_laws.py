@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline import schemas
-from harmony_pipeline.backtest.state import TradingState
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.portfolio.state import TradingState
 
 SEEDS = st.integers(0, 10**6)
 EXITS = st.sampled_from(["barriers", "signal"])

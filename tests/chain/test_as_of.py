@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 from market.venue import Venue, market_over
 
-from harmony_pipeline import sql
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import backtests, ingest, market
 from harmony_pipeline.stages.everything import run_research
@@ -56,7 +56,7 @@ def test_every_table_is_as_it_was_known_then(corrected):
 
 
 def _hash(work: Workspace, table: str, key: str) -> str:
-    from harmony_pipeline.lake import content_hash
+    from harmony_pipeline.lake.lake import content_hash
 
     return content_hash(work.lake.tables[table].conform(work.lake.read(table, [key])))
 

@@ -3,7 +3,7 @@
 import pytest
 from lake.s3_server import BUCKET, s3_environment
 
-from harmony_pipeline import sql
+from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.stages.workspace import Workspace

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from harmony_pipeline import sql
+from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.testing.tiny import tiny_market
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SCRIPT = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
-    import harmony_pipeline.storage.local as local
+    import harmony_pipeline.lake.local_store as local
     from harmony_pipeline.stages.everything import run_research
     from harmony_pipeline.testing.tiny import tiny_market
     folder, moment, side = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from harmony_pipeline import sql
+from harmony_pipeline.cli.lineage import lineage
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.lineage import lineage
+from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import backtests, ingest, live, market, models, research, robustness, scanner
 from harmony_pipeline.stages.everything import run_research, run_stages

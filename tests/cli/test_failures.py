@@ -121,7 +121,7 @@ def test_every_end_has_its_exit_code_and_at_most_one_line(market, monkeypatch, c
     def fail(*_arguments):
         raise error
 
-    monkeypatch.setattr("harmony_pipeline.summary.print_models", fail)
+    monkeypatch.setattr("harmony_pipeline.cli.run_report.print_models", fail)
     if isinstance(error, KeyboardInterrupt):
         code, says = 130, ""  # Click ends the command quietly
     assert run_command(["--config", "mine.toml", "models"]) == code
@@ -136,7 +136,7 @@ def test_the_log_holds_the_traceback_and_the_run_but_no_secret(market, monkeypat
     def fail(*_arguments):
         raise KeyError("open-sesame")
 
-    monkeypatch.setattr("harmony_pipeline.summary.print_models", fail)
+    monkeypatch.setattr("harmony_pipeline.cli.run_report.print_models", fail)
     assert run_command(["--config", "mine.toml", "models"]) == 1
     text = (market / "state" / "logs" / "harmony.log").read_text()
     assert "Traceback" in text
@@ -161,7 +161,7 @@ def test_the_log_rotates_and_one_that_cannot_be_written_hides_nothing(tmp_path, 
 
 
 def test_a_full_disk_is_told_and_does_not_stop_questions(market, monkeypatch, capfd):
-    from harmony_pipeline.storage.local import LocalStore
+    from harmony_pipeline.lake.local_store import LocalStore
 
     assert run_command(["--config", "mine.toml", "sql", "select count(*) as n from bars", "--format", "csv"]) == 0
     (market / "lake" / "bars" / "partition=_schema" / "bars.parquet").unlink(missing_ok=True)
@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_and_does_not_stop_questions(market, monkeypatch, ca
 
 
 def test_a_new_lake_that_cannot_be_written_is_empty_for_questions(market, monkeypatch, capfd):
-    from harmony_pipeline.storage.local import LocalStore
+    from harmony_pipeline.lake.local_store import LocalStore
 
     def read_only(self, name):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.folder / name))
@@ -242,7 +242,7 @@ def process(folder: Path, *arguments: str, code: str = "", **options) -> subproc
 @pytest.mark.parametrize(("number", "code", "says"), [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")])
 def test_a_signal_ends_a_command_with_one_line(market, number, code, says):
     program = (
-        "import time, sys, harmony_pipeline.summary as s\n"
+        "import time, sys, harmony_pipeline.cli.run_report as s\n"
         "def wait(*_): sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(60)\n"
         "s.print_models = wait\n"
         "from harmony_pipeline.cli import main; main()"

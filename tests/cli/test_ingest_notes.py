@@ -2,7 +2,7 @@
 
 import pytest
 
-from harmony_pipeline.summary import print_ingest
+from harmony_pipeline.cli.run_report import print_ingest
 
 
 @pytest.mark.parametrize("note", ["- set [market.files] price_scale", "- [/red] AAA.csv was not read", "- [bold]AAA[/bold].csv is empty"])

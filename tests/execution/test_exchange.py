@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution import exchange
 from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, status_after
-from harmony_pipeline.execution.luck import uniform
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.execution.random_draws import uniform
+from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.portfolio.kernel_types import (
     BAR,
     CANCEL,
     CANCELED,
@@ -30,8 +31,7 @@ from harmony_pipeline.execution.records import (
     TAKE,
     records,
 )
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
-from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harmony_pipeline.execution.luck import symbol_key, symbol_keys, uniform
+from harmony_pipeline.execution.random_draws import symbol_key, symbol_keys, uniform
 
 KEY = symbol_key("AAPL")
 NOON = 1_704_283_200_000_000
@@ -37,7 +37,7 @@ def test_the_number_is_the_published_hash_of_its_key(seed, time, kind, number):
 
 def test_splitmix_begins_with_its_published_numbers():
     """First outputs for seed 0 of the reference implementation (Vigna, splitmix64.c)."""
-    from harmony_pipeline.execution.luck import _mix
+    from harmony_pipeline.execution.random_draws import _mix
 
     state, found = 0, []
     for _ in range(3):
@@ -62,7 +62,7 @@ def test_draws_are_uniform_and_independent_along_every_part():
 
 
 def test_a_symbols_key_is_the_same_in_every_process():
-    code = "from harmony_pipeline.execution.luck import symbol_key; print(int(symbol_key('BRK.B')))"
+    code = "from harmony_pipeline.execution.random_draws import symbol_key; print(int(symbol_key('BRK.B')))"
     other = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ".", "PYTHONHASHSEED": "77", "PATH": "", "HOME": "/tmp"}
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
-from harmony_pipeline.features.layout import bar_matrix
+from harmony_pipeline.features.kernel_inputs import bar_matrix
 from harmony_pipeline.features.state import State, as_states, state_frame, states_from_frame
 
 BARS = 240

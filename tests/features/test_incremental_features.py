@@ -12,7 +12,7 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.features.incremental import bars_hash, update_features
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.schemas import features_table
 
 KEYS = ("w1", "w2", "w3", "w4")

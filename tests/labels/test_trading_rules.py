@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.price_grid import round_to_tick
-from harmony_pipeline.market.trading_rules import NOTHING, STOP, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
+from harmony_pipeline.portfolio.exit_rules import NOTHING, STOP, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
 
 US = Instruments().grids(["AAA"], date.max)[0]
 PRICES = st.floats(0.01, 5000.0)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from lake.lake_rows import START, Clock, actions, raw_rows
 
-from harmony_pipeline import sql
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.lake import Lake, content_hash
-from harmony_pipeline.storage.history import present_name
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.history import present_name
+from harmony_pipeline.lake.lake import Lake, content_hash
 
 TABLE = "corporate_actions"
 
@@ -196,7 +196,7 @@ def test_work_in_the_past_goes_to_the_overlay_and_leaves_the_lake_alone(lake, cl
 
 @pytest.mark.parametrize("side", ["kept", "published"])
 def test_a_writer_that_dies_between_history_and_replacement_changes_no_answer(lake, clock, monkeypatch, side):
-    from harmony_pipeline.storage.local import LocalStore
+    from harmony_pipeline.lake.local_store import LocalStore
 
     lake.write(TABLE, "all", actions(1.0))
     clock.move()

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from harmony_pipeline.lake import Lake, content_hash
+from harmony_pipeline.lake.lake import Lake, content_hash
 from harmony_pipeline.schemas import TABLES, features_table
 
 
@@ -69,7 +69,7 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_partition(tmp_p
         import polars as pl
         from datetime import date
         from pathlib import Path
-        from harmony_pipeline.lake import Lake
+        from harmony_pipeline.lake.lake import Lake
         lake = Lake(Path({str(tmp_path)!r})).open()
         print("ready", flush=True)
         version = 0

@@ -9,13 +9,13 @@ import pytest
 from lake.lake_rows import actions, many_bars
 from lake.s3_server import BUCKET, KEY, SECRET, s3_environment
 
-from harmony_pipeline import doctor, sql
+from harmony_pipeline.cli import doctor
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, Superseded
-from harmony_pipeline.lake import Lake
-from harmony_pipeline.storage import leases, streaming
-from harmony_pipeline.storage.history import kept_name, present_name
-from harmony_pipeline.storage.manifest import known_since
+from harmony_pipeline.lake import leases, sql, streaming
+from harmony_pipeline.lake.history import kept_name, present_name
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.manifest import known_since
 
 pytestmark = pytest.mark.network
 TABLE = "corporate_actions"
@@ -135,7 +135,7 @@ def test_the_settings_take_a_url_and_the_doctor_says_whether_it_answers(endpoint
 
 
 def test_a_store_that_cannot_be_reached_is_one_clear_line_without_secrets(endpoint, monkeypatch):
-    from harmony_pipeline.storage import objects
+    from harmony_pipeline.lake import object_store as objects
 
     monkeypatch.setattr(objects, "_RETRIES", {"max_retries": 0})
     lake = Lake(f"s3://{BUCKET}/x", endpoint="http://127.0.0.1:9")

@@ -6,10 +6,9 @@ import polars as pl
 import pytest
 from lake.lake_rows import many_bars
 
-from harmony_pipeline import sql
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.lake import Lake
-from harmony_pipeline.storage import streaming
+from harmony_pipeline.lake import sql, streaming
+from harmony_pipeline.lake.lake import Lake
 
 MINUTES = 200
 

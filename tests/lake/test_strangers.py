@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from lake.lake_rows import actions, many_bars
 
-from harmony_pipeline import sql
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.lake import Lake
-from harmony_pipeline.storage.strangers import strangers
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.foreign_files import strangers
+from harmony_pipeline.lake.lake import Lake
 
 BARS = many_bars(2, 5)
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from lake.lake_rows import many_bars
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.lake import Lake
 
 BARS = many_bars(symbols=9, minutes=40)
 
 
 @given(cuts=st.lists(st.integers(0, BARS.height), max_size=6), group_rows=st.integers(7, 150))
 def test_a_stream_cut_anywhere_is_the_single_write(tmp_path_factory, cuts, group_rows):
-    from harmony_pipeline.storage import streaming
+    from harmony_pipeline.lake import streaming
 
     root = tmp_path_factory.mktemp("cut")
     whole = Lake(root / "whole").write("bars", "k", BARS)
@@ -37,7 +37,7 @@ def test_a_stream_cut_anywhere_is_the_single_write(tmp_path_factory, cuts, group
 
 @given(rows=st.integers(1, 400), group_rows=st.integers(7, 400))
 def test_batches_hold_whole_symbols_in_order_and_lose_nothing(tmp_path_factory, rows, group_rows):
-    from harmony_pipeline.storage import streaming
+    from harmony_pipeline.lake import streaming
 
     lake = Lake(tmp_path_factory.mktemp("batches"))
     with pytest.MonkeyPatch.context() as patch:

@@ -7,13 +7,12 @@ import polars as pl
 import pytest
 from lake.lake_rows import START, Clock, actions, many_bars, raw_rows
 
-from harmony_pipeline import sql
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import sql, streaming, upkeep
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.stages.upkeep import lake_upkeep
 from harmony_pipeline.stages.workspace import Workspace
-from harmony_pipeline.storage import streaming, upkeep
 
 TABLE = "corporate_actions"
 

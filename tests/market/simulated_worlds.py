@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.quality import Validated, validate
 from harmony_pipeline.market.settings import MarketSettings, SimulatedSourceSettings
 from harmony_pipeline.market.sources.simulated import SimulatedSource
+from harmony_pipeline.market.validation.validate import Validated, validate
 
 EVER = (datetime(1990, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC))
 _BEFORE = {"symbol": pl.String, "close": pl.Float64, "adjustment_factor": pl.Float64, "timestamp": pl.Datetime("us", "UTC")}

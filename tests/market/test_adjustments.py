@@ -12,8 +12,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.adjustments import shares_on, split_ratios, with_forward_factor
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.quality import Validated, validate
 from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.validation.validate import Validated, validate
 
 NYSE = Calendar.named("XNYS")
 DAYS = NYSE.sessions(date(2024, 1, 2), date(2024, 1, 20))

@@ -12,13 +12,13 @@ from market.vendor_markets import every, ingested, iso, local, write
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
+from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import slots
+from harmony_pipeline.market.expected_bars import expected_slots
 from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
 from harmony_pipeline.market.resampling import resample
-from harmony_pipeline.market.rules.placing import PARTS, first_session, on_grid, part_of, sessions_of
 from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.market.slots import expected_slots
+from harmony_pipeline.market.validation.session_position import PARTS, first_session, on_grid, part_of, sessions_of
 from harmony_pipeline.schemas import TIME
 
 SESSION = BarGrid("session")

@@ -13,9 +13,9 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.daily import summarise
-from harmony_pipeline.market.quality import validate
+from harmony_pipeline.market.daily_summary import summarise
 from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.validation.validate import validate
 from harmony_pipeline.schemas import BARS, DAILY_SUMMARY
 
 NYSE = Calendar.named("XNYS")

@@ -13,8 +13,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import FileSourceSettings
-from harmony_pipeline.market.sources.axes import in_groups
 from harmony_pipeline.market.sources.files import FileSource
+from harmony_pipeline.market.sources.parquet_index import in_groups
 
 NYSE = Calendar.named("XNYS")
 NAMES, VOLUMES = ["AAA", "BBB", " CCC ", "DDD", "", "nan", None], [100.0, float("inf"), None]

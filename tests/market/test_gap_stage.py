@@ -5,8 +5,8 @@ from datetime import date
 import polars as pl
 import pytest
 
-from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.lake import sql
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.periods import period_of

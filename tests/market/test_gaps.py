@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from market.raw_rows import utc
 
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.expected_bars import Slots, expected_slots
 from harmony_pipeline.market.gaps import find_gaps, with_refusals
-from harmony_pipeline.market.habits import silence
 from harmony_pipeline.market.settings import GapSettings
-from harmony_pipeline.market.slots import Slots, expected_slots
+from harmony_pipeline.market.trading_activity import silence
 from harmony_pipeline.schemas import GAPS, QUARANTINE, TIME
 
 NYSE, CLOCK = Calendar.named("XNYS"), Calendar.named("24/7")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.settings import PatienceSettings
-from harmony_pipeline.market.sources.patience import OutOfPatience, Patience, retry_after_seconds
+from harmony_pipeline.market.sources.retry import OutOfPatience, Patience, retry_after_seconds
 
 
 class Hours:

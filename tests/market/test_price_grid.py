@@ -22,7 +22,7 @@ from harmony_pipeline.market.price_grid import (
     to_lot,
 )
 from harmony_pipeline.market.steps import decimals_of, tick_fraction
-from harmony_pipeline.market.trading_rules import barrier_levels
+from harmony_pipeline.portfolio.exit_rules import barrier_levels
 
 PLAIN = Instrument("X", small_tick_size=None, small_tick_below=None)
 STEPS = [

@@ -16,8 +16,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import WITHDRAWN
-from harmony_pipeline.market.quality import Validated, validate
 from harmony_pipeline.market.settings import Allowance, MarketSettings, QualitySettings
+from harmony_pipeline.market.validation.validate import Validated, validate
 
 NYSE = Calendar.named("XNYS")
 SESSIONS = NYSE.sessions(date(2024, 1, 2), date(2024, 12, 31))

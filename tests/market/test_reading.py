@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.bar_reader import overlapping_keys, read_bars
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.periods import KEY_FORMATS, periods_between
-from harmony_pipeline.market.reading import overlapping_keys, read_bars
 from harmony_pipeline.schemas import BARS
 
 NAMES = [f"S{number:02}" for number in range(12)]

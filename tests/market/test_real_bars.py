@@ -10,10 +10,10 @@ import pytest
 from market.raw_rows import LEARNED, NOTHING_BEFORE, utc
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.daily import summarise
-from harmony_pipeline.market.quality import Validated, validate
+from harmony_pipeline.market.daily_summary import summarise
 from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
 from harmony_pipeline.market.sources.files import FileSource
+from harmony_pipeline.market.validation.validate import Validated, validate
 
 NYSE = Calendar.named("XNYS")
 DATA = Path(os.environ.get("HARMONY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

@@ -9,9 +9,9 @@ import pytest
 from market.raw_rows import utc
 
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.expected_bars import expected_slots
 from harmony_pipeline.market.gaps import find_gaps
 from harmony_pipeline.market.settings import FileSourceSettings, GapSettings
-from harmony_pipeline.market.slots import expected_slots
 from harmony_pipeline.market.sources.files import FileSource
 
 NYSE = Calendar.named("XNYS")

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from harmony_pipeline.cli import app
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.filled import with_filled
+from harmony_pipeline.market.expected_bars import Slots, expected_slots
+from harmony_pipeline.market.forward_fill import with_filled
+from harmony_pipeline.market.gap_requests import BLOCK_BARS, repair_requests
 from harmony_pipeline.market.gaps import find_gaps
-from harmony_pipeline.market.repair import BLOCK_BARS, repair_requests
 from harmony_pipeline.market.settings import GapSettings
-from harmony_pipeline.market.slots import Slots, expected_slots
 from harmony_pipeline.schemas import BARS, GAPS, TIME
 from harmony_pipeline.stages import gaps as stage
 from harmony_pipeline.stages import ingest, market
@@ -250,4 +250,4 @@ def test_nobody_who_trades_can_reach_filled_bars() -> None:
             imported = {name.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names}
             modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
             assert not imported & {"filled_bars", "with_filled"}, path
-            assert "harmony_pipeline.market.filled" not in modules, path
+            assert "harmony_pipeline.market.forward_fill" not in modules, path

@@ -11,8 +11,8 @@ from market.simulated_worlds import validated, world
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.bar_time import floor_to_clock, slot_end
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import floor_to_clock, slot_end
 from harmony_pipeline.market.resampling import Size, resample
 from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource

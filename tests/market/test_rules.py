@@ -8,8 +8,8 @@ import polars as pl
 from market.raw_rows import NO_ACTIONS, NOTHING_BEFORE, actions, bar, raw, utc
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.quality import Validated, validate
 from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.validation.validate import Validated, validate
 
 NYSE = Calendar.named("XNYS")
 DAYS = NYSE.sessions(date(2020, 1, 2), date(2026, 12, 31))

@@ -8,10 +8,10 @@ import pytest
 from market.simulated_worlds import everything, marked, world
 from scipy.stats import kstest, norm
 
-from harmony_pipeline.market.simulation.chance import key_of, normal, uniform
 from harmony_pipeline.market.simulation.companies import LOW_FLOAT, symbol_name
+from harmony_pipeline.market.simulation.price_process import DRIFT
+from harmony_pipeline.market.simulation.random_keys import key_of, normal, uniform
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
-from harmony_pipeline.market.simulation.walk import DRIFT
 
 SEEDS = range(20)
 LIMIT = 3.5  # standard errors; the seeds are fixed, so a pass stays a pass

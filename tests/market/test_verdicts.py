@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from harmony_pipeline import sql
 from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import BARS, DAILY_SUMMARY
 from harmony_pipeline.stages import research, scanner, session_plans, verdicts, verification
 from harmony_pipeline.stages.workspace import Workspace

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.lake import sql
 from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.workspace import Workspace
 

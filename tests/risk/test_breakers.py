@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harmony_pipeline.execution.records import ACCOUNT, RULES
+from harmony_pipeline.portfolio.kernel_types import ACCOUNT, RULES
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
 

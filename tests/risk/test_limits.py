@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipeline.execution.records import ACCOUNT, MONEY, REASON_NAMES, RULES
+from harmony_pipeline.portfolio.kernel_types import ACCOUNT, MONEY, REASON_NAMES, RULES
 from harmony_pipeline.risk.limits import permitted_entry
 
 GENEROUS = {

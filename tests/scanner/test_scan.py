@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import ConfigError, DataError, NotReady
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.daily import summarise
+from harmony_pipeline.market.daily_summary import summarise
 from harmony_pipeline.scanner.registry import build_scanner
 from harmony_pipeline.scanner.rules import LIMITS, RULES, SENTENCES, named, rejection_sentences
 from harmony_pipeline.scanner.scan import ScanResult, scan, scan_days

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from session.days import ACTIONS, CALENDAR, DAYS, DIVIDEND_DAY, FEATURES, SPLIT_DAY, SYMBOLS, TIMEFRAME, Contrarian, fresh_ledger, market, plan_of, rules
 
-from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals

@@ -9,9 +9,9 @@ from session.days import rules
 
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.quality import validate
 from harmony_pipeline.market.settings import MarketSettings, SimulatedSourceSettings
 from harmony_pipeline.market.sources.simulated import SimulatedSource
+from harmony_pipeline.market.validation.validate import validate
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.replay import backtest_day, opening_of, plan_day, replay_day, states_before

@@ -9,11 +9,11 @@ import pytest
 from session.crashes import Fuse, RemoteBroker, RemoteExchange, RemoteStream
 from session.days import ACTIONS, CALENDAR, DAYS, FEATURES, TIMEFRAME, fresh_ledger, market, plan_of, rules
 
-from harmony_pipeline.backtest.rules import TradingRules
 from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.execution.events import CancelOrder
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.market.lives import LIFE_EVENTS
+from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals

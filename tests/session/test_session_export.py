@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from session.days import DAYS, fresh_ledger, market, plan_of, rules
 
-from harmony_pipeline import sql
-from harmony_pipeline.lineage import lineage
+from harmony_pipeline.cli.lineage import lineage
+from harmony_pipeline.lake import sql
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import TABLES

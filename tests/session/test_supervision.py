@@ -18,7 +18,10 @@ from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.execution.events import OrderTerms, SubmitOrder
 from harmony_pipeline.session.clock import ReplayClock
-from harmony_pipeline.session.control import (
+from harmony_pipeline.session.divergence import compare
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.process_control import (
     KILL,
     LOCK,
     SessionRunning,
@@ -30,9 +33,6 @@ from harmony_pipeline.session.control import (
     session_lock,
     write_heartbeat,
 )
-from harmony_pipeline.session.divergence import compare
-from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import broker_as_left, reconcile
 from harmony_pipeline.session.replay import backtest_day, day_bars, replay_day, simulated_broker, trade_day
 from harmony_pipeline.session.result import SessionResult
@@ -85,7 +85,7 @@ def test_two_sessions_cannot_share_a_state_folder(tmp_path: Path) -> None:
 def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path: Path) -> None:
     program = f"""
         import pathlib, sys, time
-        from harmony_pipeline.session.control import session_lock
+        from harmony_pipeline.session.process_control import session_lock
         with session_lock(pathlib.Path({str(tmp_path)!r}), "dead"):
             print("locked", flush=True)
             time.sleep(60)

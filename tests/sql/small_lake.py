@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.lake import Lake
 
 JAN = {day: date(2024, 1, day) for day in range(1, 32)}
 

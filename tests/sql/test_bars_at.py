@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from harmony_pipeline import sql
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.bar_grid import BarGrid
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.expected_bars import expected_slots
 from harmony_pipeline.market.resampling import resample
-from harmony_pipeline.market.slots import expected_slots
 from harmony_pipeline.schemas import BARS, TIME
 
 SPANS = [(date(2024, 3, 7), date(2024, 3, 13)), (date(2023, 11, 2), date(2023, 11, 8))]

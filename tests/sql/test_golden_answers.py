@@ -6,8 +6,8 @@ from sql.golden_answers import FOLDER, naive_text, text_of
 from sql.naive_answers import ANSWERS, relative_volume, universe_on_a_day
 from sql.small_lake import JAN, filled
 
-from harmony_pipeline import sql
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.listings import members
 
 

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from lake.lake_rows import many_bars
 
-from harmony_pipeline import sql
-from harmony_pipeline.lake import Lake
-from harmony_pipeline.sql_sorts import drop_unseen_sorts
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.sql_sorts import drop_unseen_sorts
 
 UNSEEN = [
     "select count(*) as n from bars",

@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from harmony_pipeline import sql
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.schemas import TABLES, features_table
 
 VIEWS = {path.stem: path for path in (sql.SQL_FOLDER / "views").glob("*.sql")}

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from stages.short_markets import daily_rows, short_market
 
-from harmony_pipeline import doctor
+from harmony_pipeline.cli import doctor
+from harmony_pipeline.cli.run_report import print_models, print_summary
 from harmony_pipeline.stages import backtests, ingest, market, models, research, robustness, scanner
 from harmony_pipeline.stages.market_warnings import market_warnings
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.summary import print_models, print_summary
 
 
 def bars_of(work):

@@ -8,10 +8,10 @@ from stages.short_markets import daily_rows, hourly_rows, short_market
 from typer.testing import CliRunner
 
 from harmony_pipeline.cli import app
+from harmony_pipeline.cli.run_report import print_summary
 from harmony_pipeline.stages import backtests, ingest, live, market, models, research, verification
 from harmony_pipeline.stages.everything import run_stages
 from harmony_pipeline.stages.reasons import TOO_FEW_BARS
-from harmony_pipeline.summary import print_summary
 
 CHECKS = (
     verification.bars_are_sound,

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.lake import sql
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks.asof import with_spreads
 from harmony_pipeline.market.ticks.bars import BarKind, trade_bars

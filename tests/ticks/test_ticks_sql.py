@@ -7,9 +7,9 @@ import pytest
 from polars.testing import assert_frame_equal
 from ticks.tapes import at, quotes, trades
 
-from harmony_pipeline import sql
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.resampling import resample
 from harmony_pipeline.market.ticks.asof import with_spreads
 from harmony_pipeline.stages import ingest, market

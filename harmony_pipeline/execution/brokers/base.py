@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Status
-from harmony_pipeline.execution.records import Record
+from harmony_pipeline.portfolio.kernel_types import Record
 
 
 @dataclass(frozen=True)

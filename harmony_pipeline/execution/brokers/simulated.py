@@ -24,7 +24,8 @@ from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, OrderTerms, ReplaceOrder, SubmitOrder, micros, moment
 from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, dividend_orders, match_open, match_range, split_orders, submit
 from harmony_pipeline.execution.lifecycle import Order, apply
-from harmony_pipeline.execution.records import (
+from harmony_pipeline.market.price_grid import floor_to_lot, to_lot, whole_unit
+from harmony_pipeline.portfolio.kernel_types import (
     CANCEL,
     CANCELED,
     EXPIRE,
@@ -44,7 +45,6 @@ from harmony_pipeline.execution.records import (
     Records,
     records,
 )
-from harmony_pipeline.market.price_grid import floor_to_lot, to_lot, whole_unit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harmony_pipeline.market.settings import SimulatedSourceSettings
-from harmony_pipeline.market.simulation.chance import COMPANIES, key_of, normal, uniform
+from harmony_pipeline.market.simulation.random_keys import COMPANIES, key_of, normal, uniform
 
 SECTORS = ("Technology", "Health Care", "Financials", "Energy", "Industrials", "Consumer Discretionary", "Materials", "Utilities")
 LOW_FLOAT = 1_000_000  # number of the first low-float company

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.simulation.chance import fold, normal, uniform
+from harmony_pipeline.market.simulation.random_keys import fold, normal, uniform
 
 Reals = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import polars as pl
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
-from harmony_pipeline.market.sources.cells import Stamps
+from harmony_pipeline.market.sources.cell_parsing import Stamps
 from harmony_pipeline.market.sources.repeated_hour import settle_clock_changes
 from harmony_pipeline.market.stamp_end import bar_starts_of_ends, end_evidence
 from harmony_pipeline.market.timeframe_detection import (

@@ -1,7 +1,7 @@
 """What every supplier of bars must do.
 
 The law: a source reports what it received and decides nothing. It never drops, repairs or fills a row; what cannot be read is
-handed on with `defect` set, and `market/quality.py` decides. A new source is one class with these five names, chosen in
+handed on with `defect` set, and `market/validation/validate.py` decides. A new source is one class with these five names, chosen in
 `harmony.toml` by `market.source = "module:Class"`, and one test class that inherits `harmony_pipeline.testing.source_contract.SourceContract`.
 
 A source over a network is asked piece by piece (`requests`): each answer is kept before the next question, so that a killed download

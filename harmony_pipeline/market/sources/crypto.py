@@ -22,8 +22,8 @@ from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, SOURCE_TRADE_DTYPES, Request, asked_in_pieces
 from harmony_pipeline.market.sources.crypto_client import CryptoClient
-from harmony_pipeline.market.sources.patience import Patience
 from harmony_pipeline.market.sources.polling import polled
+from harmony_pipeline.market.sources.retry import Patience
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, TRADE_TICKS, UNIVERSE
 
 _THEIRS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "30m", "1Hour": "1h", "1Day": "1d"}

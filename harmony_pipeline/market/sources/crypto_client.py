@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import CryptoSettings
-from harmony_pipeline.market.sources.patience import Patience, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import Patience, retry_after_seconds, said
 
 _FINAL = {404, 410, 451}  # not there, no longer there, not from this country: ccxt calls them "not available", as it does a server that is down
 

@@ -17,22 +17,22 @@ from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.listings import fresh_rows, listings_from_snapshots, listings_from_universe, with_events
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
-from harmony_pipeline.market.sources.accounts import FileAccount, shared_names
-from harmony_pipeline.market.sources.axes import Axes, RememberedAxes, coded, in_groups
 from harmony_pipeline.market.sources.bar_starts import bar_starts, shows_local_time
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, Request
-from harmony_pipeline.market.sources.cells import Stamps, cell_texts, read_flags, read_stamps, read_texts, representable
+from harmony_pipeline.market.sources.cell_parsing import Stamps, cell_texts, read_flags, read_stamps, read_texts, representable
 from harmony_pipeline.market.sources.clock_numbers import clock_column, clock_texts
 from harmony_pipeline.market.sources.columns import CLOCK, doubled_names, match_columns
-from harmony_pipeline.market.sources.locate import Located, expand_path, find_files, obstacle, reference_paths
+from harmony_pipeline.market.sources.delimited_text import TextTable, read_text_tables
+from harmony_pipeline.market.sources.file_accounting import FileAccount, shared_names
+from harmony_pipeline.market.sources.file_discovery import Located, expand_path, find_files, obstacle, reference_paths
 from harmony_pipeline.market.sources.number_parsing import decimal_of, read_numbers
 from harmony_pipeline.market.sources.parquet_files import check_ends, check_types, parquet_errors
+from harmony_pipeline.market.sources.parquet_index import Axes, RememberedAxes, coded, in_groups
 from harmony_pipeline.market.sources.price_scale import divisor_of, found_divisor, scaled
+from harmony_pipeline.market.sources.record_types import QUOTE, TRADE, row_kind
 from harmony_pipeline.market.sources.reference import read_corporate_actions, read_listing_events, read_listings, read_universe
-from harmony_pipeline.market.sources.row_kinds import QUOTE, TRADE, row_kind
-from harmony_pipeline.market.sources.stretches import Stretch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
+from harmony_pipeline.market.sources.row_batch import Stretch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
 from harmony_pipeline.market.sources.symbol_names import symbol_of
-from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
 from harmony_pipeline.market.sources.unpacking import TextLimits
 from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE

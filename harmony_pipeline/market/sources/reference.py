@@ -13,10 +13,10 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.listings import CHANGE, DELISTING
-from harmony_pipeline.market.sources.cells import named, read_stamps, stripped
+from harmony_pipeline.market.sources.cell_parsing import named, read_stamps, stripped
 from harmony_pipeline.market.sources.columns import doubled_names, plain
+from harmony_pipeline.market.sources.delimited_text import TextTable, read_text_tables
 from harmony_pipeline.market.sources.number_parsing import read_numbers
-from harmony_pipeline.market.sources.tables import TextTable, read_text_tables
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 from harmony_pipeline.text import NAME, excerpt, listing
 

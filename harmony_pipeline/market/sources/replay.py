@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, latest_versions
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, lake_path
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request

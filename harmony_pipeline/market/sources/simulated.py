@@ -3,7 +3,7 @@
 What is simulated: a market factor, sector factors and residuals; calm, normal and stressed regimes with volatility that clusters by day and
 by bar; jumps, earnings and nights; U-shaped volume; thin trading before the open and after the close; low-float names that gap on news days; splits,
 dividends, halts, missing minutes, late listings and a delisting. `edge="none"` makes every price a martingale, `edge="planted"`
-hides a drift that volume gives away; `market/simulation/walk.py` has the equations.
+hides a drift that volume gives away; `market/simulation/price_process.py` has the equations.
 
 The law: rows depend on the settings and on their own symbol and session alone. Any range, any choice of symbols and any order of calls give the
 rows of one great call, bit for bit, and neither `end` nor the number of symbols changes a row. The market is made of bars of
@@ -27,14 +27,14 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, SimulatedSourceSettings
-from harmony_pipeline.market.simulation import tape
-from harmony_pipeline.market.simulation.chance import PATHS, VOLATILITY, key_of
-from harmony_pipeline.market.simulation.clock import Clock, build_clock
+from harmony_pipeline.market.simulation import trades_and_quotes as tape
 from harmony_pipeline.market.simulation.companies import Listing, listings
-from harmony_pipeline.market.simulation.records import corporate_actions, universe
+from harmony_pipeline.market.simulation.market_clock import Clock, build_clock
+from harmony_pipeline.market.simulation.price_process import PRICE, REGULAR_CLOSE, SPLITS, STATE_SIZE, Rules, walk
+from harmony_pipeline.market.simulation.random_keys import PATHS, VOLATILITY, key_of
+from harmony_pipeline.market.simulation.reference_data import corporate_actions, universe
 from harmony_pipeline.market.simulation.resample import coarser
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
-from harmony_pipeline.market.simulation.walk import PRICE, REGULAR_CLOSE, SPLITS, STATE_SIZE, Rules, walk
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES, Request
 
 Reals = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ class SimulatedSource:
             yield from day.partition_by("timestamp", maintain_order=True)
 
     def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
-        """The trades behind the bars, which they add up to; see market/simulation/tape.py. Raises DataError for an unknown symbol."""
+        """The trades behind the bars, which they add up to; see market/simulation/trades_and_quotes.py. Raises DataError for an unknown symbol."""
         frames = [self._tape(listing, bars, quotes=False) for listing, bars in self._traded(symbols, start, end)]
         return self._within(pl.concat([pl.DataFrame(schema=SOURCE_TRADE_DTYPES), *frames]), start, end)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.locate import stem_of
+from harmony_pipeline.market.sources.file_discovery import stem_of
 from harmony_pipeline.text import excerpt
 
 _CHUNK = 1 << 22

@@ -20,8 +20,8 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request, asked_in_pieces
-from harmony_pipeline.market.sources.patience import Patience
 from harmony_pipeline.market.sources.polling import polled
+from harmony_pipeline.market.sources.retry import Patience
 from harmony_pipeline.market.sources.yahoo_chart import DAILY_SETTLE, actions_of, bars_of, read_chart
 from harmony_pipeline.market.sources.yahoo_client import YahooClient
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE

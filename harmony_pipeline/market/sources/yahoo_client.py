@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import YahooSettings
-from harmony_pipeline.market.sources.patience import Patience, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import Patience, retry_after_seconds, said
 
 _BUSY = {401, 408, 425, 429, 500, 502, 503, 504, 999}  # 401: a crumb that went stale; 999: Yahoo's own "request denied" of busy addresses
 _SUMMARY_MODULES = "assetProfile,defaultKeyStatistics,price,quoteType"

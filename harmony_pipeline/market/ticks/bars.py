@@ -20,8 +20,8 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.bar_time import DAY_MINUTES, slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import DAY_MINUTES, slots
 from harmony_pipeline.market.ticks import kernels as k
 from harmony_pipeline.market.ticks.conditions import eligibility
 from harmony_pipeline.schemas import TIME

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.failures import is_failure
+from harmony_pipeline.lake import sql
 from harmony_pipeline.layout import SQL_FOLDER
 from harmony_pipeline.stages import gaps, ingest, instruments, market, ticks
 from harmony_pipeline.stages.result import StageResult

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from harmony_pipeline import sql
 from harmony_pipeline.cli import app
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.lake import sql
 from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace

@@ -5,7 +5,7 @@ from datetime import timedelta
 import polars as pl
 from market.raw_rows import utc
 
-from harmony_pipeline.market.ingest.changes import changes
+from harmony_pipeline.market.ingest.revision_report import changes
 from harmony_pipeline.schemas import BARS
 
 OPEN = utc(2024, 6, 3, 14, 30)

@@ -14,9 +14,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from market.raw_rows import bar, raw, utc
 
-from harmony_pipeline import sql
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake import sql
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.ingest.versions import KEY, VALUES, WITHDRAWN, Whole, latest_versions, merge_versions
 from harmony_pipeline.market.sources.replay import ReplaySource
 from harmony_pipeline.schemas import RAW_BARS

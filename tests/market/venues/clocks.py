@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from harmony_pipeline.market.settings import PatienceSettings
-from harmony_pipeline.market.sources.patience import Patience
+from harmony_pipeline.market.sources.retry import Patience
 
 
 class Hours:

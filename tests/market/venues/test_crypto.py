@@ -14,8 +14,8 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import CryptoSettings, MarketSettings
 from harmony_pipeline.market.sources.base import TickSource
 from harmony_pipeline.market.sources.crypto import CryptoSource
-from harmony_pipeline.market.sources.patience import OutOfPatience
 from harmony_pipeline.market.sources.registry import build_source
+from harmony_pipeline.market.sources.retry import OutOfPatience
 from harmony_pipeline.testing.servers.base import RESET, Fault
 from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
 from harmony_pipeline.testing.source_contract import SourceContract

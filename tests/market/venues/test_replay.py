@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.lake import Lake
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.periods import periods_between
 from harmony_pipeline.market.settings import MarketSettings, ReplaySettings, SimulatedSourceSettings
 from harmony_pipeline.market.sources import replay

@@ -14,8 +14,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import MarketSettings, YahooSettings
-from harmony_pipeline.market.sources.patience import OutOfPatience
 from harmony_pipeline.market.sources.registry import build_source
+from harmony_pipeline.market.sources.retry import OutOfPatience
 from harmony_pipeline.market.sources.yahoo import YahooSource
 from harmony_pipeline.market.sources.yahoo_chart import as_quoted
 from harmony_pipeline.testing.servers.base import RESET, Fault

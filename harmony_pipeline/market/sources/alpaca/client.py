@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import AlpacaSourceSettings, PatienceSettings
-from harmony_pipeline.market.sources.patience import OutOfPatience, Patience, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import OutOfPatience, Patience, retry_after_seconds, said
 
 if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from harmony_pipeline.market.bar_time import floor_to_clock, slot_end
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.grid import floor_to_clock, slot_end
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.simulation.resample import coarser
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES

@@ -1,0 +1,44 @@
+"""Compile every kernel into the cache once, so that no first run waits: `python -m harmony_pipeline.cli.compile_kernels`, part of `make setup`.
+
+It runs the smallest whole chain there is, a few weeks of two simulated symbols, in a temporary folder.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harmony_pipeline.stages.workspace import Workspace
+
+
+def main() -> None:
+    """Run the tiny chain and say how long the kernels took."""
+    from harmony_pipeline.testing.tiny import tiny_market
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="harmony-warm-") as folder:
+        work = tiny_market(Path(folder))
+        from harmony_pipeline.stages.everything import run_stages
+
+        run_stages(work)
+        _make_bars_of_trades(work)
+    sys.stdout.write(f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n")
+
+
+def _make_bars_of_trades(work: Workspace) -> None:
+    """A day of simulated quotes and trades, and bars of them, whole and one by one."""
+    from harmony_pipeline.market.ticks.bars import BarKind, LiveTradeBars, trade_bars
+    from harmony_pipeline.stages import ticks
+
+    days = work.sessions()[:1]
+    ticks.quote_ticks(work, days)
+    ticks.trade_ticks(work, days)
+    trades = work.lake.read("trade_ticks")
+    kind = BarKind.named("1Min")
+    trade_bars(trades, kind, work.calendar)
+    first = trades.row(0, named=True)
+    LiveTradeBars(kind, work.calendar).update(first["symbol"], first["timestamp"], first["price"], first["size"])
+
+
+if __name__ == "__main__":
+    main()

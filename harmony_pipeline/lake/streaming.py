@@ -1,0 +1,98 @@
+"""A file written a batch at a time: rows in key order, whole row groups, the manifest last."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.lake.manifest import FOOTER_KEY, ContentHash
+from harmony_pipeline.schemas import Table
+
+if TYPE_CHECKING:
+    from harmony_pipeline.lake.writing import Written
+
+# Measured on a month of 1,000 symbols (8.2 M rows, 12 columns, CPU time): one day of 100 symbols scattered over the file takes 545 ms from groups of 100,000 rows,
+# 263 ms from 32,768, 203 ms from 16,384; reading everything takes the same from all; the file is 122, 139 and 151 MB.
+ROW_GROUP_ROWS = 32_768
+ZSTD_LEVEL = 1  # level 3 is as large (130 MB) and takes 1.8 times as long to write, level 7 saves 4 % and takes 5 times as long
+
+
+class Stream:
+    """Rows on their way into a file, handed over in key order and stored in whole row groups."""
+
+    def __init__(self, table: Table, path: Path) -> None:
+        from pyarrow.parquet import ParquetWriter
+
+        self.table = table
+        self.digest = ContentHash(pl.Schema(table.dtypes))
+        self.learned: tuple[datetime | None, datetime | None] = (None, None)
+        self.manifest: Mapping[str, Any] | None = None
+        self.written: Written | None = None
+        self._schema = table.empty().to_arrow().schema
+        # Sorted whole numbers are stored as differences: a month of minutes is a quarter smaller and decodes in two thirds of the time.
+        steps = [name for name, dtype in table.dtypes.items() if isinstance(dtype, pl.Datetime) or dtype.is_integer()]
+        self._writer: Any = ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+            write_statistics=True,
+            use_dictionary=[name for name in table.columns if name not in steps] or False,
+            column_encoding=dict.fromkeys(steps, "DELTA_BINARY_PACKED"),
+        )
+        self._waiting: list[pl.DataFrame] = []
+        self._last = table.empty().select(table.key)
+
+    def append(self, frame: pl.DataFrame) -> None:
+        """Add rows whose keys do not lie before those already added. Raises DataError when they do, ValueError on a missing column."""
+        rows = self.table.conform(frame)
+        if rows.is_empty():
+            return
+        seam = pl.concat([self._last, rows.select(self.table.key).head(1)])
+        if not seam.sort(self.table.key, maintain_order=True).equals(seam):
+            raise DataError(f"{self.table.name}: a batch begins at {seam.row(1)}, before the end of the last one at {seam.row(0)}; append batches in key order")
+        self._last = rows.select(self.table.key).tail(1)
+        self.digest.add(rows)
+        if self.table.known_by:
+            self.learned = span(self.learned, rows[self.table.known_by])
+        self._waiting.append(rows)
+        if sum(part.height for part in self._waiting) >= ROW_GROUP_ROWS:
+            self._flush(whole_groups_only=True)
+
+    def seal(self, manifest: Mapping[str, Any]) -> None:
+        """Write what waits and the footer; later calls change nothing."""
+        if self._writer is None:
+            return
+        self._flush(whole_groups_only=False)
+        self.manifest = manifest
+        self._writer.add_key_value_metadata({FOOTER_KEY: json.dumps(manifest)})
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _flush(self, *, whole_groups_only: bool) -> None:
+        rows = pl.concat(self._waiting) if self._waiting else self.table.empty()
+        ready = rows.height - rows.height % ROW_GROUP_ROWS if whole_groups_only else rows.height
+        if ready:
+            self._writer.write_table(rows[:ready].to_arrow().cast(self._schema), row_group_size=ROW_GROUP_ROWS)
+        self._waiting = [rows[ready:]] if ready < rows.height else []
+
+
+def span(known: tuple[datetime | None, datetime | None], learned: pl.Series) -> tuple[datetime | None, datetime | None]:
+    """First and last moment of those known and those in `learned`."""
+    moments = [one for one in (*known, learned.min(), learned.max()) if isinstance(one, datetime)]
+    return (min(moments), max(moments)) if moments else (None, None)
+
+
+def write_whole(frame: pl.DataFrame, path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a frame as one file with its manifest in the footer."""
+    metadata = {FOOTER_KEY: json.dumps(manifest)}
+    frame.write_parquet(path, compression="zstd", compression_level=ZSTD_LEVEL, statistics=True, row_group_size=ROW_GROUP_ROWS, metadata=metadata)

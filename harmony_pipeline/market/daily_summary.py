@@ -1,0 +1,198 @@
+"""One row a symbol and session, made at ingest: scans and studies of the universe then read days, not minutes.
+
+The law: the premarket columns hold what was known at the scan time of that session and nothing later, that is bars of the
+part `pre` that had *ended* by then. Sums are taken in the order of time, so the same bars give the same bits, however they were cut or ordered.
+
+Bars are sorted by symbol and time, so one compiled pass does: it walks on from session to session and never groups or searches.
+"""
+
+from datetime import time
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.validation import session_position as placing
+from harmony_pipeline.market.validation.session_position import (
+    DAY,
+    OUTSIDE,
+    POST,
+    POST_CLOSE,
+    PRE,
+    REGULAR,
+    Integers,
+    first_session,
+    minutes_of,
+    part_of,
+    sessions_of,
+)
+from harmony_pipeline.market.validation.text_columns import run_starts
+from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
+
+Reals = npt.NDArray[np.float64]
+READ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")  # all that a summary looks at
+_MINUTE, _DAY, _DAILY = 60_000_000, 86_400_000_000, 1440
+_NEVER = np.iinfo(np.int64).max
+# What the pass fills, in order: whole numbers, then reals.
+_WHOLE = ("symbol", "session", "bars", "regular_bars", "last_timestamp", "premarket_bars")
+SYMBOL, SESSION, BARS, REGULAR_BARS, LAST, EARLY_BARS = range(len(_WHOLE))
+_REAL = (
+    *("open", "high", "low", "close", "volume", "adjustment_factor"),
+    *("premarket_volume", "premarket_high", "premarket_low", "premarket_last", "postmarket_volume"),
+)
+OPEN, HIGH, LOW, CLOSE, VOLUME, FACTOR, EARLY_VOLUME, EARLY_HIGH, EARLY_LOW, EARLY_LAST, LATE_VOLUME = range(len(_REAL))
+
+
+class _Bars(NamedTuple):
+    """Columns of bars sorted by symbol and time; `begin` [symbols + 1] is where each symbol begins."""
+
+    begin: Integers
+    stamp: Integers
+    open: Reals
+    high: Reals
+    low: Reals
+    close: Reals
+    volume: Reals
+    factor: Reals
+
+
+def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time: str) -> pl.DataFrame:
+    """`bars` (schemas.BARS, at least the columns READ) to schemas.DAILY_SUMMARY. `scan_time` is HH:MM on the exchange's clock.
+
+    Any set of whole symbols gives the rows of these. Raises ConfigError when `scan_time` is no time of day.
+    """
+    clock = _clock(scan_time)
+    if not bars.height:
+        return DAILY_SUMMARY.empty()
+    calendar = calendar.for_timeframe(timeframe)
+    rows, begin = _in_order(bars.select(READ))
+    columns = _Bars(begin, rows["timestamp"].to_physical().to_numpy(), *(rows[name].to_numpy() for name in READ[2:]))
+    cutoffs = calendar.table.select(_instant("date", clock, calendar.zone))["date"]
+    known_until = cutoffs.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
+    minutes, sessions = minutes_of(timeframe), sessions_of(calendar)
+    days = _days(columns, minutes, sessions)
+    wholes, reals = np.empty((len(_WHOLE), days), np.int64), np.empty((len(_REAL), days))
+    found = _summed(columns, minutes, sessions, known_until, wholes, reals)
+    whole = dict(zip(_WHOLE, wholes[:, :found], strict=True))
+    symbol, session = whole.pop("symbol"), whole.pop("session")
+    table = {
+        "symbol": rows["symbol"].gather(begin[symbol]),
+        "date": calendar.table["date"].gather(session),
+        "scan_time": cutoffs.gather(session),
+        "expected_regular_bars": calendar.expected_bars(timeframe)["expected_regular_bars"].gather(session),
+        **{name: pl.Series(values) for name, values in whole.items()},
+        **{name: pl.Series(values).fill_nan(None) for name, values in zip(_REAL, reals[:, :found], strict=True)},
+    }
+    return DAILY_SUMMARY.conform(pl.DataFrame(table))
+
+
+def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers]:
+    """Rows sorted by symbol and time, and where each symbol begins; rows of the lake are sorted, so look before sorting."""
+    rows = rows.rechunk()
+    begin = run_starts(rows["symbol"])
+    names = rows["symbol"].gather(begin[:-1])
+    if not ((names.slice(1) > names.head(-1)).all() and _ascending(begin, rows["timestamp"].to_physical().to_numpy())):
+        rows = rows.sort("symbol", "timestamp", maintain_order=True)
+        begin = run_starts(rows["symbol"])
+    return rows, begin
+
+
+@kernel
+def _ascending(begin: Integers, stamp: Integers) -> bool:
+    """Whether time never runs back within a symbol."""
+    for symbol in range(begin.size - 1):
+        for row in range(begin[symbol] + 1, begin[symbol + 1]):
+            if stamp[row] < stamp[row - 1]:
+                return False
+    return True
+
+
+@kernel
+def _over(sessions: Integers, at: int, minutes: int) -> int:
+    """The first moment at which no bar of session `at` can start."""
+    if at >= sessions.shape[1]:
+        return _NEVER
+    return int((sessions[DAY, at] + 1) * _DAY if minutes == _DAILY else sessions[POST_CLOSE, at])
+
+
+@kernel
+def _days(bars: _Bars, minutes: int, sessions: Integers) -> int:
+    """How many pairs of symbol and session the bars may fall into, at most."""
+    days = 0
+    for symbol in range(bars.begin.size - 1):
+        over = -_NEVER
+        for row in range(bars.begin[symbol], bars.begin[symbol + 1]):
+            if bars.stamp[row] >= over:
+                days += 1
+                over = _over(sessions, first_session(sessions, bars.stamp[row], minutes), minutes)
+    return int(days)
+
+
+@kernel
+def _summed(bars: _Bars, minutes: int, sessions: Integers, known_until: Integers, wholes: Integers, reals: Reals) -> int:
+    """Fill the rows of `wholes` (as _WHOLE) and `reals` (as _REAL; NaN: none) with one column a symbol and session; how many there are.
+
+    Bars outside every session count nowhere. What holds for a whole session is looked up when it begins: a call with the
+    calendar for each bar would cost ten times the sums.
+    """
+    length, day = minutes * _MINUTE, -1
+    for symbol in range(bars.begin.size - 1):
+        at, current, over = 0, -1, -_NEVER
+        opens, closes, until = 0, 0, 0
+        for row in range(bars.begin[symbol], bars.begin[symbol + 1]):
+            stamp = bars.stamp[row]
+            if stamp >= over:
+                at = first_session(sessions, stamp, minutes)
+                over = _over(sessions, at, minutes)
+                if at < sessions.shape[1]:
+                    opens, closes, until = sessions[placing.OPEN, at], sessions[placing.CLOSE, at], known_until[at]
+            if minutes != _DAILY and stamp >= opens and stamp < closes and at < sessions.shape[1] and sessions[placing.BREAK_START, at] == _NEVER:
+                part = REGULAR
+            else:
+                part = part_of(sessions, at, stamp, minutes)
+            if part == OUTSIDE:
+                continue
+            if at != current:
+                current = at
+                day += 1
+                wholes[:, day], reals[:, day] = 0, np.nan
+                wholes[SYMBOL, day], wholes[SESSION, day] = symbol, at
+                reals[VOLUME, day] = reals[EARLY_VOLUME, day] = reals[LATE_VOLUME, day] = 0.0
+            wholes[BARS, day] += 1
+            wholes[LAST, day], reals[FACTOR, day] = stamp, bars.factor[row]
+            high, low, close, volume = bars.high[row], bars.low[row], bars.close[row], bars.volume[row]
+            if part == REGULAR:
+                first = wholes[REGULAR_BARS, day] == 0
+                if first:
+                    reals[OPEN, day] = bars.open[row]
+                reals[HIGH, day] = high if first else max(reals[HIGH, day], high)
+                reals[LOW, day] = low if first else min(reals[LOW, day], low)
+                reals[CLOSE, day] = close
+                reals[VOLUME, day] += volume
+                wholes[REGULAR_BARS, day] += 1
+            elif part == PRE and min(stamp + length, opens) <= until:
+                first = wholes[EARLY_BARS, day] == 0
+                reals[EARLY_HIGH, day] = high if first else max(reals[EARLY_HIGH, day], high)
+                reals[EARLY_LOW, day] = low if first else min(reals[EARLY_LOW, day], low)
+                reals[EARLY_LAST, day] = close
+                reals[EARLY_VOLUME, day] += volume
+                wholes[EARLY_BARS, day] += 1
+            elif part == POST:
+                reals[LATE_VOLUME, day] += volume
+    return day + 1
+
+
+def _clock(text: str) -> time:
+    try:
+        return time.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"scanner.as_of is '{text}', expected a time of day on the exchange's clock such as 09:25") from None
+
+
+def _instant(date: str, clock: time, zone: str) -> pl.Expr:
+    wall = pl.col(date).dt.combine(pl.lit(clock), time_unit="us")
+    return wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC").cast(TIME)

@@ -1,0 +1,40 @@
+"""Many symbols judged some at a time, two batches side by side.
+
+The law: batches hold symbols of their own, so no verdict and no bit depends on how many are judged at once, and results come in the order of the batches.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import polars as pl
+
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.validation.validate import Validated, validate
+
+AT_ONCE = 2  # one more batch is being read meanwhile; a third judge would gain little and cost a quarter more memory
+
+Tag = TypeVar("Tag")
+
+
+def validate_each(
+    batches: Iterable[tuple[Tag, pl.DataFrame, pl.DataFrame]],
+    actions: pl.DataFrame,
+    calendar: Calendar,
+    timeframe: str,
+    settings: MarketSettings,
+    at_once: int = AT_ONCE,
+) -> Iterator[tuple[Tag, Validated]]:
+    """`validate` of (tag, raw, before) after (tag, raw, before): tags with results. The kernels let go of the interpreter while they judge."""
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting: deque[tuple[Tag, Future[Validated]]] = deque()
+        for tag, raw, before in batches:
+            waiting.append((tag, pool.submit(validate, raw, before, actions, calendar, timeframe, settings)))
+            if len(waiting) > at_once:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()

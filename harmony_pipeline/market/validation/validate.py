@@ -1,0 +1,399 @@
+"""Which raw rows may become bars.
+
+The laws. Every raw row ends in `bars` or, exactly once, in `quarantine` with the first rule that refused it and a sentence that says where it
+stands, what was found and what to do. A verdict that takes a row out uses the bar itself and what came before it, never what came after: a
+bar is known at its end, and a rule that waited for the next bar would let the future choose the past. Rules that need a later bar only warn, at
+the bar at which they knew. Cutting time into periods, or symbols into batches, changes no verdict and no bit: what the rules remember of a symbol
+is `Validated.after`, which the next call takes as `before`.
+
+The rules are named in `rules/catalog.py` and explained in docs/quality.md. Rows are judged by one compiled loop (`rules/judge.py`); only those
+that are not plain bars reach the sentences. Its definition in plain words, row by row, is tests/market/naive_quality.py.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.ingest.versions import VALUE_ORDER, WITHDRAWN
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.timezone_detection import zone_hints
+from harmony_pipeline.market.validation import corporate_actions as corporate
+from harmony_pipeline.market.validation import symbol_state as memory
+from harmony_pipeline.market.validation.catalog import NAME, NOT_A_FAULT, NUMBER
+from harmony_pipeline.market.validation.chunks import Piece, halves, pieces
+from harmony_pipeline.market.validation.kernel import KEPT, TAKEN_BACK, UNREAD, Bytes, Rows, Verdicts, judge, order_of
+from harmony_pipeline.market.validation.messages import VALUES, at, sentences
+from harmony_pipeline.market.validation.rule_selection import asked_of, limits_of
+from harmony_pipeline.market.validation.session_position import PARTS, Integers, minutes_of, sessions_of
+from harmony_pipeline.market.validation.text_columns import run_starts, words
+from harmony_pipeline.schemas import BAR_STATE, BARS, QUALITY_WARNINGS, QUARANTINE, RAW_BARS
+
+_TIES = ("symbol", "timestamp", "ingested_at", "origin", "row", "source")
+_FEW = 50  # rows that are cut out of a batch one by one
+_FEW_REFUSED = 200  # refused rows that a batch of bars is cut around instead of being copied without them
+_WORTH_TWO_THREADS = 100_000  # rows
+_ROOM = 4096  # findings; a batch with more is judged again with room for all
+_JUDGED = ("timestamp", "open", "high", "low", "close", "volume", "vwap")
+_LONG_AGO = np.iinfo(np.int64).min
+_FINDING = {"place": pl.Float64(), "number": pl.Float64(), "measure": pl.Float64(), "reference": pl.Float64(), "other": pl.Float64()}
+
+
+@dataclass(frozen=True)
+class Validated:
+    """`bars`, `quarantine`, `warnings` (schemas.QUALITY_WARNINGS), `after` (schemas.BAR_STATE: one row a symbol ever seen) and `counts`.
+
+    counts: rows_raw, rows_bars, rows_quarantine, quarantined_fraction (without rows that were not asked for or were mended),
+    rules (name -> rows in quarantine), warnings (name -> rows) and notes (sentences).
+    """
+
+    bars: pl.DataFrame
+    quarantine: pl.DataFrame
+    warnings: pl.DataFrame
+    after: pl.DataFrame
+    counts: dict[str, Any]
+
+
+def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, calendar: Calendar, timeframe: str, settings: MarketSettings) -> Validated:
+    """Sort raw rows (schemas.RAW_BARS, in any order, whole symbols) into bars and quarantine, and give bars their session and adjustment factor.
+
+    `before` is `after` of the call for the time before; it may be empty, and may be a frame of last regular closes
+    alone: symbol, close, adjustment_factor, timestamp.
+    """
+    rows, begin, parts, repeated = _in_order(_complete(raw))
+    symbols = rows["symbol"].gather(begin[:-1])
+    known = _known(before, calendar, timeframe)
+    states = _states(known, symbols)
+    idle = states[:, memory.IDLE_BARS].copy()
+    packed = corporate.packed(actions, symbols)
+    verdicts, findings = _judged(rows, begin, parts, _versions(rows, parts, repeated), packed, states, calendar, timeframe, settings)
+    findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
+
+    hints = _zone_hints(rows, verdicts, calendar, timeframe, settings)
+    said = sentences(calendar, timeframe, settings.quality, hints)
+    bars = _bars(rows, verdicts)
+    quarantine = _quarantine(rows, verdicts, findings, said)
+    problems = corporate.problems(packed)
+    unapplied = _unapplied(rows, problems, settings)
+    warnings = _warnings(rows, verdicts, findings, said, hints, unapplied)
+    assert bars.height + quarantine.height == raw.height, "a raw row was lost or counted twice"
+    after = _after(known, symbols, states)
+    silent = _idle_notes(symbols, states, idle, warnings) if settings.quality.severity("zero_volume", "warn") == "warn" else []
+    notes = [*problems["note"], *hints.values(), *silent]
+    return Validated(bars, quarantine, warnings, after, _counts(raw.height, bars.height, quarantine, warnings, notes))
+
+
+def _zone_hints(rows: pl.DataFrame, verdicts: Verdicts, calendar: Calendar, timeframe: str, settings: MarketSettings) -> dict[str, str]:
+    """Suspected time zones by origin, from what its files say now: rows that were taken back or replaced were read otherwise."""
+    if settings.quality.severity("wrong_time_zone", "warn") == "off":
+        return {}
+    part, before = verdicts.part, (verdicts.rule == NUMBER["withdrawn"]) | (verdicts.rule == NUMBER["superseded"])
+    if before.any():
+        rows, part = rows.filter(pl.Series(~before)), part[~before]
+    return zone_hints(rows, part, calendar, timeframe, settings.files) if rows.height else {}
+
+
+# --- before the judge -------------------------------------------------------------------------------------------------
+
+
+def _complete(raw: pl.DataFrame) -> pl.DataFrame:
+    """All columns of RAW_BARS, those that a source may leave out as null."""
+    missing = [name for name, column in RAW_BARS.columns.items() if name not in raw.columns and not (column.nullable or name == "ingested_at")]
+    if missing:
+        raise DataError(
+            f"raw bars lack the column(s) {', '.join(missing)}; they have {', '.join(raw.columns)}: a source must give every column of schemas.RAW_BARS"
+        )
+    whole = raw
+    if dict(raw.schema) != RAW_BARS.dtypes:
+        whole = raw.select(pl.col(name).cast(dtype) if name in raw.columns else pl.lit(None, dtype).alias(name) for name, dtype in RAW_BARS.dtypes.items())
+    # What is no number in a price or in the volume is refused as missing; what only goes along is nothing.
+    return _finite(whole, [name for name in ("trade_count", "vwap") if not _all_finite(whole[name])])
+
+
+def _all_finite(values: pl.Series) -> bool:
+    """Whether no value is NaN or infinite: a finite sum proves it without a mask of every row."""
+    return math.isfinite(values.sum()) or bool(values.is_finite().all())
+
+
+def _finite(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """NaN and infinity are no values."""
+    return rows.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in names) if names else rows
+
+
+def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers, list[Piece], int]:
+    """Rows sorted by symbol and start, where each symbol begins, their pieces, and how many rows repeat a start; the lake's rows are sorted, so look first."""
+    begin = run_starts(rows["symbol"])
+    parts = pieces(rows, begin, _JUDGED)
+    ordered, repeated, cut = _order(parts)
+    names = rows["symbol"].gather(begin[:-1])
+    if not (ordered and bool((names.slice(1) > names.head(-1)).all())):
+        rows = rows.sort(_TIES, maintain_order=True)
+        begin = run_starts(rows["symbol"])
+        parts = pieces(rows, begin, _JUDGED, whole=True)
+        repeated = _order(parts)[1]
+    elif cut:
+        parts = pieces(rows, begin, _JUDGED, whole=True)
+    return rows, begin, parts, repeated
+
+
+def _order(parts: Sequence[Piece]) -> tuple[bool, int, bool]:
+    """Whether every symbol is in time order, how many rows share their start with the row before, and whether two of these lie in different pieces."""
+    ordered, repeated, cut, last = True, 0, False, _LONG_AGO
+    for part in parts:
+        stamps, before = part.columns["timestamp"], last if part.goes_on else _LONG_AGO
+        in_order, again = order_of(part.begin, stamps, before)
+        cut = cut or int(stamps[0]) == before
+        ordered, repeated, last = ordered and in_order, repeated + again, int(stamps[-1])
+    return ordered, repeated, cut
+
+
+def _repeated(part: Piece) -> Integers:
+    """Rows that share symbol and start with the row before."""
+    again = part.columns["timestamp"][1:] == part.columns["timestamp"][:-1]
+    again[part.begin[1:-1] - 1] = False  # the first row of a symbol repeats nothing
+    return np.flatnonzero(again) + (part.first + 1)
+
+
+def _versions(rows: pl.DataFrame, parts: Sequence[Piece], repeated: int) -> tuple[Integers, Integers, Integers]:
+    """(ingested, rank, twin) as `judge.Rows` wants them; empty where no two rows share symbol and time.
+
+    Rank orders versions by when they were learned, then by values alone; where they came from only breaks ties between rows that say the
+    same, which chooses a place to name and never a value.
+    """
+    if not repeated:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+    says = ["ingested_at", *VALUE_ORDER]
+    later = np.concatenate([_repeated(part) for part in parts])
+    places = np.union1d(later - 1, later)
+    versions = _rows_at(rows, places).select(*says, "origin", "row", "source", place=pl.Series(places))
+    versions = versions.sort(*says, "origin", "row", "source", maintain_order=True)  # nulls come first: nothing is lowest
+    changes = versions.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in says).cum_sum())
+    place, rank, twin = versions["place"].to_numpy(), np.zeros(rows.height, np.int64), np.zeros(rows.height, np.int64)
+    rank[place], twin[place] = np.arange(place.size), changes.to_series().to_numpy()
+    return rows["ingested_at"].to_physical().fill_null(0).to_numpy(), rank, twin
+
+
+def _known(before: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
+    """`before` as BAR_STATE rows; a frame of closes alone, or a state that an earlier version of the code wrote, starts its rings anew."""
+    whole = BAR_STATE.conform(before)
+    if not whole.height:
+        return whole
+    fits = (whole["state"].list.len() == memory.WIDTH).fill_null(value=False)
+    if fits.all():
+        return whole
+    kept = whole.filter(fits)
+    plain = calendar.with_session(whole.filter(~fits), timeframe)
+    day = plain.select(pl.coalesce("session_date", pl.col("timestamp").dt.date()).cast(pl.Int32).cast(pl.Float64))["session_date"].to_numpy()
+    states = memory.blank(plain.height)
+    states[:, memory.SEEN], states[:, memory.LAST_DAY] = 1.0, day
+    states[:, memory.LAST_STAMP] = plain["timestamp"].to_physical().cast(pl.Float64).to_numpy()
+    states[:, memory.FACTOR] = plain["adjustment_factor"].to_numpy()
+    states[:, memory.CLOSE] = plain["close"].to_numpy()
+    closed = ~np.isnan(states[:, memory.CLOSE])
+    states[closed, memory.CLOSE_DAY], states[closed, memory.CLOSE_STAMP] = day[closed], states[closed, memory.LAST_STAMP]
+    return pl.concat([kept, _state_rows(plain["symbol"], states)]).sort("symbol")
+
+
+def _states(known: pl.DataFrame, symbols: pl.Series) -> memory.Vector:
+    """What is remembered of each symbol of the batch, in the batch's order."""
+    states = memory.blank(symbols.len())
+    if not known.height:
+        return states
+    places = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())}).join(known, on="symbol", how="inner")
+    if places.height:
+        states[places["segment"].to_numpy()] = places["state"].list.to_array(memory.WIDTH).to_numpy()
+    return states
+
+
+def _judged(
+    rows: pl.DataFrame,
+    begin: Integers,
+    parts: Sequence[Piece],
+    versions: tuple[Integers, Integers, Integers],
+    actions: corporate.Actions,
+    states: memory.Vector,
+    calendar: Calendar,
+    timeframe: str,
+    settings: MarketSettings,
+) -> tuple[Verdicts, pl.DataFrame]:
+    """Verdicts by row, and what there is to tell: row, rule, measure, reference, other. `states` moves on."""
+    ingested, rank, twin = versions
+    asked = asked_of(settings, rows["symbol"].gather(begin[:-1]).to_list(), calendar, timeframe)
+    rules = (settings.extended_hours, minutes_of(timeframe), sessions_of(calendar.for_timeframe(timeframe)), limits_of(settings.quality))
+    verdicts = Verdicts(np.empty(rows.height, np.uint8), np.empty(rows.height, np.uint8), np.empty(rows.height))
+    defects = _defects(rows["defect"])
+    earlier = states.copy()
+
+    def judged(some: Sequence[Piece], room: int = _ROOM) -> memory.Vector:
+        """What there is to tell of some pieces."""
+        findings, found = np.empty((room, len(_FINDING))), 0
+        for part in some:
+            segments, mine = part.segments, part.rows
+            found += judge(
+                Rows(begin=part.begin, defect=defects[mine], ingested=ingested[mine], rank=rank[mine], twin=twin[mine], **part.columns),
+                asked.of(segments),
+                *rules,
+                actions.begin[segments.start : segments.stop + 1],
+                actions.whole,
+                actions.real,
+                states[segments],
+                verdicts.of(mine),
+                findings[found:],
+                part.first,
+            )
+        if found <= room:
+            return findings[:found]
+        touched = slice(some[0].segments.start, some[-1].segments.stop)
+        states[touched] = earlier[touched]
+        return judged(some, found)
+
+    if rows.height < _WORTH_TWO_THREADS:
+        return verdicts, pl.DataFrame(judged(parts), schema=_FINDING)
+    with ThreadPoolExecutor(2) as pool:  # the judge lets go of the interpreter, and symbols know nothing of each other
+        return verdicts, pl.DataFrame(np.concatenate(list(pool.map(judged, halves(parts, begin)))), schema=_FINDING)
+
+
+def _defects(said: pl.Series) -> Bytes:
+    """Of each row whether something could not be read, or it withdraws; empty where nothing is said of any."""
+    if said.null_count() == len(said):
+        return np.empty(0, np.uint8)
+    back = (said == WITHDRAWN).fill_null(value=False)
+    number = pl.when(back).then(TAKEN_BACK).when(said.is_not_null()).then(UNREAD).otherwise(0)
+    marks: Bytes = pl.select(number.cast(pl.UInt8)).to_series().to_numpy()
+    return marks
+
+
+# --- after the judge --------------------------------------------------------------------------------------------------
+
+
+def _bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
+    """The kept rows with session and adjustment factor; they lie in key order already."""
+    made = {"session": words(verdicts.part, ("", *PARTS[1:])), "adjustment_factor": pl.Series(verdicts.factor)}  # a row outside every session is no bar
+    # Columns side by side, as they lie: a select would bring all of them to the same chunks, which copies every value.
+    whole = pl.DataFrame([made[name].alias(name) if name in made else rows[name] for name in BARS.columns])
+    refused = np.flatnonzero(verdicts.rule != KEPT)
+    if not refused.size:
+        return whole
+    if refused.size > _FEW_REFUSED:
+        return whole.filter(pl.Series(verdicts.rule == KEPT))
+    edges = [-1, *refused.tolist(), whole.height]  # the stretches between a few refused rows are kept where they lie
+    pieces = [whole[before + 1 : after] for before, after in pairwise(edges) if after > before + 1]
+    return pl.concat(pieces, rechunk=False) if pieces else whole.clear()
+
+
+def _quarantine(rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr]) -> pl.DataFrame:
+    """Every refused row under its rule, with its sentence."""
+    places = np.flatnonzero(verdicts.rule != KEPT)
+    if not places.size:
+        return QUARANTINE.empty()
+    refused = _with_session(_finite(_rows_at(rows, places), VALUES), verdicts.part[places])
+    refused = refused.with_columns(place=pl.Series(places), number=pl.Series(verdicts.rule[places].astype(np.int64)))
+    refused = refused.join(findings, on=["place", "number"], how="left", maintain_order="left")
+    kept = _rows_at(rows, refused["other"].fill_null(0).to_numpy()).lazy()
+    beside = kept.select(
+        *(pl.col(name).alias(f"{name}_kept") for name in (*VALUES, "defect")), at().alias("kept_at"), pl.col("ingested_at").alias("kept_learned")
+    )
+    broken = {number: NAME[number] for number in np.unique(verdicts.rule[places]).tolist()}
+    reason = pl.coalesce(pl.when(pl.col("number") == number).then(said[rule]) for number, rule in broken.items())
+    rule = pl.col("number").replace_strict(broken, return_dtype=pl.String)
+    found = pl.concat([refused.lazy(), beside], how="horizontal").select(
+        "symbol", "timeframe", "timestamp", "source", "origin", "row", rule=rule, reason=reason
+    )
+    return QUARANTINE.conform(found.sort("symbol", "timestamp", "origin", "row", "rule", "reason").collect(engine="in-memory"))
+
+
+def _unapplied(rows: pl.DataFrame, problems: pl.DataFrame, settings: MarketSettings) -> pl.DataFrame:
+    """Corporate actions that were due and could not be applied, as warnings at the bar at which that was known."""
+    if not problems.height or settings.quality.severity("action_not_applied", "warn") == "off":
+        return QUALITY_WARNINGS.empty()
+    here = _rows_at(rows, problems["place"].to_numpy()).select("symbol", "timeframe", "timestamp")
+    told = here.with_columns(rule=pl.lit("action_not_applied"), measure=pl.lit(None, pl.Float64), reason=problems["note"])
+    return QUALITY_WARNINGS.conform(told)
+
+
+def _idle_notes(symbols: pl.Series, states: memory.Vector, before: memory.Vector, warnings: pl.DataFrame) -> list[str]:
+    """A sentence about each symbol of which more bars have no volume than are listed; not about those that never had one, which are told together."""
+    idle = (states[:, memory.IDLE_BARS] - before).astype(np.int64)
+    if not idle.any():
+        return []
+    listed = warnings.filter(pl.col("rule") == "zero_volume").group_by("symbol").len("listed")
+    counts = pl.DataFrame({"symbol": symbols, "idle": idle, "volumes": states[:, memory.BARS] > states[:, memory.IDLE_BARS]})
+    counts = counts.filter("volumes", pl.col("idle") > 0).join(listed, on="symbol", how="left").with_columns(pl.col("listed").fill_null(0))
+    short = counts.filter(pl.col("idle") > pl.col("listed")).sort("symbol")
+    return [f"{symbol}: {idle} bars have no volume, {listed} of them are listed under zero_volume" for symbol, idle, _, listed in short.iter_rows()]
+
+
+def _warnings(
+    rows: pl.DataFrame, verdicts: Verdicts, findings: pl.DataFrame, said: dict[str, pl.Expr], hints: dict[str, str], unapplied: pl.DataFrame
+) -> pl.DataFrame:
+    """Bars that a rule found odd and let pass, the first row of each file whose stamps look wrong, and actions that were not applied."""
+    noted = findings.filter(pl.Series(verdicts.rule[findings["place"].to_numpy()] == KEPT)) if findings.height else findings
+    if not (noted.height or hints or unapplied.height):
+        return QUALITY_WARNINGS.empty()
+    places = noted["place"].to_numpy()
+    odd = _with_session(_rows_at(rows, places), verdicts.part[places])
+    odd = pl.concat([odd, noted.select("number", "measure", "reference")], how="horizontal")
+    found = [_told(odd.filter(pl.col("number") == number), NAME[number], said) for number in odd["number"].unique().sort()]
+    if hints:
+        suspected = rows.filter(pl.col("origin").fill_null("").is_in(list(hints))).unique("origin", keep="first", maintain_order=True)
+        found.append(_told(suspected.with_columns(measure=pl.lit(math.nan)), "wrong_time_zone", said))
+    return QUALITY_WARNINGS.conform(pl.concat([unapplied, *found]))
+
+
+def _told(rows: pl.DataFrame, rule: str, said: dict[str, pl.Expr]) -> pl.DataFrame:
+    return rows.select("symbol", "timeframe", "timestamp", rule=pl.lit(rule), measure=pl.col("measure").fill_nan(None), reason=said[rule])
+
+
+def _rows_at(rows: pl.DataFrame, places: Integers) -> pl.DataFrame:
+    """Some rows of a frame that may lie in many chunks: a few are cut out, since gathering would first join the chunks."""
+    if places.size > _FEW:
+        return rows[places]
+    return pl.concat([rows.clear(), *(rows.slice(place, 1) for place in places.tolist())], rechunk=True)
+
+
+def _with_session(rows: pl.DataFrame, part: Any) -> pl.DataFrame:
+    return rows.with_columns(session=pl.Series([PARTS[number] for number in part], dtype=pl.String))
+
+
+def _after(known: pl.DataFrame, symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
+    """What is remembered of every symbol that ever had a bar."""
+    seen = states[:, memory.SEEN] != 0.0
+    mine = _state_rows(symbols.filter(pl.Series(seen)), states[seen])
+    if not known.height:
+        return mine
+    others = known.join(mine.select("symbol"), on="symbol", how="anti")
+    return BAR_STATE.conform(pl.concat([others, mine])) if others.height else mine
+
+
+def _state_rows(symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
+    stamp = np.where(np.isnan(states[:, memory.CLOSE_STAMP]), states[:, memory.LAST_STAMP], states[:, memory.CLOSE_STAMP])
+    columns = {
+        "symbol": symbols,
+        "timestamp": pl.Series(stamp.astype(np.int64)),
+        "close": pl.Series(states[:, memory.CLOSE]).fill_nan(None),
+        "adjustment_factor": states[:, memory.FACTOR],
+        "state": pl.Series(states, dtype=pl.Array(pl.Float64(), memory.WIDTH)),
+    }
+    return BAR_STATE.conform(pl.DataFrame(columns)) if symbols.len() else BAR_STATE.empty()
+
+
+def _counts(raw: int, kept: int, quarantine: pl.DataFrame, warnings: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
+    by_rule, warned = (dict(sorted(Counter(frame["rule"]).items())) for frame in (quarantine, warnings))
+    faults = sum(count for rule, count in by_rule.items() if rule not in NOT_A_FAULT)
+    return {
+        "rows_raw": raw,
+        "rows_bars": kept,
+        "rows_quarantine": quarantine.height,
+        "quarantined_fraction": faults / raw if raw else 0.0,
+        "rules": by_rule,
+        "warnings": warned,
+        "notes": notes,
+    }

@@ -1,0 +1,96 @@
+"""Every number of the trading rule in one frozen object: what a backtest and a session must share to agree."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from harmony_pipeline.backtest.settings import BacktestSettings
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.market.instruments import TRADED, Instrument, Instruments
+from harmony_pipeline.portfolio.kernel_types import MONEY, RULES, Records
+from harmony_pipeline.risk.settings import RiskSettings
+from harmony_pipeline.strategies.settings import StrategySettings
+
+
+@dataclass(frozen=True)
+class TradingRules:
+    """Build it by `TradingRules.of`; kernels read `records` (one RULES record a symbol)."""
+
+    risk: RiskSettings
+    costs: CostSettings
+    luck: LuckSettings
+    barriers: bool
+    horizon: int
+    profit_take: float
+    stop_loss: float
+    minimum_barrier_bps: float
+    initial_cash: float
+    instruments: Instruments = field(default_factory=Instruments)
+    delisting_recovery: float = 1.0
+    presume_delisted_after_sessions: int = 0  # never
+
+    @staticmethod
+    def of(
+        risk: RiskSettings,
+        costs: CostSettings,
+        luck: LuckSettings,
+        labels: LabelSettings,
+        strategy: StrategySettings,
+        backtest: BacktestSettings,
+        instruments: Instruments | None = None,
+    ) -> "TradingRules":
+        """The rules of one strategy. Its own `horizon_bars` decides; else the longest label horizon does. Raises ConfigError when there is none >= 1."""
+        horizon = strategy.horizon_bars or max(labels.horizons_bars)
+        if horizon < 1:
+            raise ConfigError(f"strategies.horizon_bars or labels.horizons_bars: {horizon} is no horizon; use at least 1 bar")
+        return TradingRules(
+            risk, costs, luck, strategy.exits == "barriers", horizon,
+            labels.profit_take, labels.stop_loss, labels.minimum_barrier_bps, backtest.initial_cash,
+            Instruments() if instruments is None else instruments,
+            backtest.delisting_recovery, backtest.presume_delisted_after_sessions,
+        )  # fmt: skip
+
+    def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
+        """The numbers as the kernels read them: one record a symbol, by the terms of its instrument on `day`; one record where there is no symbol."""
+        table = np.zeros(max(1, len(symbols)), RULES)
+        for name, value in self._shared().items():
+            table[name] = value
+        for record, symbol in zip(table, symbols or ("",), strict=True):
+            for name, value in self._of_instrument(self.instruments.at(symbol, day)).items():
+                record[name] = value
+        return table
+
+    def changes(self, symbols: Iterable[str]) -> list[date]:
+        """Dates on which the records of one of these symbols change."""
+        return self.instruments.changes(symbols)
+
+    def only(self, symbols: Iterable[str]) -> "TradingRules":
+        """The same rules, with no other instruments than these symbols'."""
+        return replace(self, instruments=self.instruments.only(symbols))
+
+    def _shared(self) -> dict[str, Any]:
+        """The fields that are the same for every symbol."""
+        own = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        values = {**self.costs.model_dump(), **self.luck.model_dump(), **self.risk.model_dump(), **own}
+        values["seed"] = values["seed"] & (2**64 - 1)
+        return {name: values[name] for name in RULES.names or () if name in values and name != "lot_size"}
+
+    def _of_instrument(self, terms: Instrument) -> dict[str, Any]:
+        """The fields of the symbol's instrument; `costs.lot_size`, where it is set, goes before the instrument's."""
+        zero_volume = {"auto": terms.volume != TRADED, "fill": True, "refuse": False}[self.costs.zero_volume]
+        return {
+            **terms.grid(),
+            "lot_size": terms.lot_size if self.costs.lot_size is None else self.costs.lot_size,
+            "minimum_quantity": terms.minimum_quantity,
+            "minimum_notional": terms.minimum_notional,
+            "multiplier": terms.multiplier,
+            "fee_unit": max(1, round(terms.fee_unit * MONEY)),
+            "shortable": terms.shortable,
+            "volume_binds": terms.volume == TRADED,
+            "zero_volume_fills": zero_volume,
+        }
