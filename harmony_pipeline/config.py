@@ -33,7 +33,7 @@ from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.robustness.settings import MonteCarloSettings, OverfittingSettings
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.session.settings import SessionSettings
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySettings
 from harmony_pipeline.text import one_line, printable
 
@@ -50,7 +50,7 @@ _LARGEST_FILE = 10_000_000
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
-class PathSettings(Part):
+class PathSettings(FrozenSettings):
     """Where things are kept; relative to the folder of the settings file."""
 
     lake: str = Field("data_lake", description="root of the data lake: a folder, or s3://bucket/prefix")
@@ -66,7 +66,7 @@ class PathSettings(Part):
         return text
 
 
-class Settings(Part):
+class Settings(FrozenSettings):
     """Everything that can be chosen."""
 
     paths: PathSettings = PathSettings()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+from harmony_pipeline.arrays import BoolArray
 
 _SMALL = 10_000  # rows of which counting the different values of a column costs nothing
 _PLACE, _BEFORE = "_place", "_before"
@@ -44,7 +45,7 @@ def _is_plain(first: pl.Series, second: pl.Series) -> bool:
     return second.dtype.is_temporal() and not first.null_count() and not second.null_count()
 
 
-def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, BoolArray]:
     """Of each row but the first: whether it lies after the row before by both columns, and whether it shares both."""
     starts = (first != first.shift()).fill_null(value=True).arg_true()
     names = first.gather(starts)

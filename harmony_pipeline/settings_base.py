@@ -1,4 +1,4 @@
-"""`Part`: the frozen base of every settings class; each class sits in the `settings.py` of the room it configures."""
+"""`FrozenSettings`: the frozen base of every settings class; each class sits in the `settings.py` of the room it configures."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 NOTHING = "none"
 
 
-class Part(BaseModel):
+class FrozenSettings(BaseModel):
     """Settings of one part: immutable, unknown keys refused.
 
     TOML has no null: the text "none" stands for it where a setting may be absent (`minimum_gap = "none"`).

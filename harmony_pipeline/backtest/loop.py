@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.backtest.lives import (
     cancel_working,
     carry_over,
@@ -40,8 +41,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     EXIT,
     FILL,
     NO_REASON,
-    OPEN,
     ORDER,
+    ORDER_OPEN,
     REFUSED,
     RENAMED,
     REPORT,
@@ -85,7 +86,7 @@ def run(
     rules: Records,
     bars: Records,
     actions: Records,
-    next_action: NDArray[np.int64],
+    next_action: IntArray,
     intents: Records,
     reports: Records,
     order_log: Records,
@@ -94,7 +95,7 @@ def run(
     equity_log: Records,
     lives: Records,
     applied_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """Run from bar `at[NEXT_BAR]` until the bars end or a log is nearly full; `at` is moved on, so the driver makes room and calls again.
 
@@ -127,10 +128,10 @@ def run(
             # Most bars bring nothing. Asking first spares calls with many arguments, which cost more than the bar itself.
             if due < len(actions) and actions[due]["symbol"] == symbol and actions[due]["date"] <= bar["date"]:
                 _act(positions, account, orders, keys, rules, bar, actions, next_action, intents, reports, order_log, fill_log, trade_log, applied_log, at)
-            if orders[symbol, EXIT]["status"] == OPEN or orders[symbol, ENTRY]["status"] == OPEN:
+            if orders[symbol, EXIT]["status"] == ORDER_OPEN or orders[symbol, ENTRY]["status"] == ORDER_OPEN:
                 n = match_open(orders, keys, rules[symbol], bar, reports, first)
                 _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
-            if orders[symbol, STOP]["status"] == OPEN:
+            if orders[symbol, STOP]["status"] == ORDER_OPEN:
                 n = match_range(orders, keys, rules[symbol], bar, reports, first)
                 if n > 0:
                     _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
@@ -145,7 +146,7 @@ def run(
 
 
 @kernel
-def log_equity(account_: Records, now: int, equity_log: Records, at: NDArray[np.int64]) -> None:
+def log_equity(account_: Records, now: int, equity_log: Records, at: IntArray) -> None:
     """The account at the end of the timestamp `now`."""
     account, row = account_[0], equity_log[at[EQUITIES]]
     row["at"] = now
@@ -168,7 +169,7 @@ def begin_session(
     now: int,
     counts: int,
     actions: Records,
-    next_action: NDArray[np.int64],
+    next_action: IntArray,
     intents: Records,
     reports: Records,
     order_log: Records,
@@ -176,7 +177,7 @@ def begin_session(
     trade_log: Records,
     lives: Records,
     applied_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """The first timestamp of a session: securities that ended since the last one, then symbols that have been silent too long.
 
@@ -222,14 +223,14 @@ def _rename(
     day: int,
     now: int,
     actions: Records,
-    next_action: NDArray[np.int64],
+    next_action: IntArray,
     intents: Records,
     reports: Records,
     order_log: Records,
     fill_log: Records,
     trade_log: Records,
     applied_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """Carry what is held over to the new symbol; what another security left under it is paid out first."""
     first: Any = np.int64(0)
@@ -262,14 +263,14 @@ def _delist(
     day: int,
     now: int,
     actions: Records,
-    next_action: NDArray[np.int64],
+    next_action: IntArray,
     intents: Records,
     reports: Records,
     order_log: Records,
     fill_log: Records,
     trade_log: Records,
     applied_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """Cancel what works for the symbol and pay out what is held, after the actions up to `day` that no bar has shown."""
     first: Any = np.int64(0)
@@ -295,10 +296,10 @@ def _act_unseen(
     day: int,
     now: int,
     actions: Records,
-    next_action: NDArray[np.int64],
+    next_action: IntArray,
     trade_log: Records,
     applied_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """Corporate actions up to `day` of a symbol that has had no bar since and for which no order works."""
     position = positions[symbol]
@@ -326,14 +327,14 @@ def _act(
     rules: Records,
     bar: Record,
     actions: Records,
-    next_action: NDArray[np.int64],
+    next_action: IntArray,
     intents: Records,
     reports: Records,
     order_log: Records,
     fill_log: Records,
     trade_log: Records,
     applied_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """Corporate actions of the bar's symbol that have come due since its last bar; those of dates already traded are behind."""
     first: Any = np.int64(0)
@@ -371,7 +372,7 @@ def _act(
 @kernel
 def _log_applied(
     applied_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
     now: int,
     day: int,
     symbol: int,
@@ -401,7 +402,7 @@ def _hear(
     order_log: Records,
     fill_log: Records,
     trade_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """Log each report, give it to the portfolio, and submit what it answers (the legs of a filled entry, which are accepted in silence)."""
     first: Any = np.int64(0)
@@ -434,12 +435,12 @@ def _send(
     order_log: Records,
     fill_log: Records,
     trade_log: Records,
-    at: NDArray[np.int64],
+    at: IntArray,
 ) -> None:
     """Log and submit each intent of a decision in order; what the exchange answers is heard at once."""
     first: Any = np.int64(0)
     for k in range(count):
-        if intents[k]["status"] == OPEN or intents[k]["status"] == REFUSED:
+        if intents[k]["status"] == ORDER_OPEN or intents[k]["status"] == REFUSED:
             _log_order(intents[k], order_log, at)
         n = submit(orders, keys, rules[intents[k]["symbol"]], intents[k], reports, first)
         # An answer to a submission is a rejection or a cancellation: it never calls for a new intent, so `intents` may be shared.
@@ -448,7 +449,7 @@ def _send(
 
 
 @kernel
-def _log_order(intent: Record, order_log: Records, at: NDArray[np.int64]) -> None:
+def _log_order(intent: Record, order_log: Records, at: IntArray) -> None:
     intent["ticket"] = at[ORDERS]
     order_log[at[ORDERS]] = intent
     at[ORDERS] += 1

@@ -19,8 +19,8 @@ from statistics import NormalDist
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import METRICS, TIME
 
@@ -44,9 +44,7 @@ def daily_returns(equity: pl.DataFrame, calendar: Calendar, initial: float | Non
     )
 
 
-def sharpe_interval(
-    returns: Sequence[float] | NDArray[np.float64] | pl.Series, level: float = 0.95, sessions_per_year: int = 1
-) -> tuple[float | None, float | None]:
+def sharpe_interval(returns: Sequence[float] | FloatArray | pl.Series, level: float = 0.95, sessions_per_year: int = 1) -> tuple[float | None, float | None]:
     """(low, high) of the Sharpe ratio of daily returns, annualised when `sessions_per_year` is given; (None, None) when it cannot be measured."""
     sample = np.asarray(returns, dtype=np.float64)
     moments = _moments(sample)
@@ -70,7 +68,7 @@ def backtest_metrics(
     return {name: found[name] for name in METRICS}
 
 
-def _return_metrics(equity: pl.DataFrame, daily: NDArray[np.float64], initial: float, year: int) -> dict[str, float | None]:
+def _return_metrics(equity: pl.DataFrame, daily: FloatArray, initial: float, year: int) -> dict[str, float | None]:
     none: dict[str, float | None] = dict.fromkeys(METRICS[:9])
     if not len(daily):
         return none
@@ -96,7 +94,7 @@ def _return_metrics(equity: pl.DataFrame, daily: NDArray[np.float64], initial: f
     }
 
 
-def _moments(sample: NDArray[np.float64]) -> tuple[float, float, float, float] | None:
+def _moments(sample: FloatArray) -> tuple[float, float, float, float] | None:
     """(mean, sample deviation, skew, kurtosis); None without variance."""
     if len(sample) < 2 or not float(np.ptp(sample)) > 0.0:
         return None

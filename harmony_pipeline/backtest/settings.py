@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class BacktestSettings(Part):
+class BacktestSettings(FrozenSettings):
     """Money at the start, in the market's currency; the last two hold for sessions too."""
 
     initial_cash: float = Field(100_000.0, gt=0.0, le=1e12, description="at most a million million: money is counted in 1/10000 of the currency, in 64 bits")

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.metrics import backtest_metrics
 from harmony_pipeline.backtest.tables import equity_table, fills_table, orders_table, position_actions_table, trades_table
@@ -37,8 +37,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     LISTING,
     NO_MODEL,
     NO_SIGNAL,
-    OPEN,
     ORDER,
+    ORDER_OPEN,
     PARTIALLY_FILLED,
     REPORT,
     SPLIT,
@@ -248,7 +248,7 @@ def _simulate(bars: Records, actions: Records, lives: Records, rules: TradingRul
     """
     count = len(state.symbols)
     intents, reports = loop.scratch(count)
-    carried = state.exchange.orders[state.exchange.orders["status"] == OPEN]
+    carried = state.exchange.orders[state.exchange.orders["status"] == ORDER_OPEN]
     spare = int(loop.spare_rows(count, len(lives), len(actions)))
     room = _FIRST_LOG_ROWS + spare + len(carried)
     moves = min(1, len(bars)) + int(np.count_nonzero(np.diff(bars["at"])))
@@ -278,7 +278,7 @@ def _simulate(bars: Records, actions: Records, lives: Records, rules: TradingRul
     return _Logs(*(log[: at[rows]] for log, rows in used))
 
 
-def _make_room(logs: _Logs, at: NDArray[np.int64], spare: int) -> None:
+def _make_room(logs: _Logs, at: IntArray, spare: int) -> None:
     logs.orders, logs.fills, logs.trades, logs.applied = (
         _roomier(log, int(at[used]), spare)
         for log, used in ((logs.orders, loop.ORDERS), (logs.fills, loop.FILLS), (logs.trades, loop.TRADES), (logs.applied, loop.APPLICATIONS))
@@ -309,11 +309,11 @@ def _stretches(bars: Records, rules: TradingRules, symbols: Sequence[str]) -> It
         yield stop, rules.records(symbols, day)
 
 
-def _carry(state: TradingState, carried: Records, logs: _Logs, at: NDArray[np.int64]) -> None:
+def _carry(state: TradingState, carried: Records, logs: _Logs, at: IntArray) -> None:
     """Orders that already work get their row in the log."""
     logs.orders[: len(carried)] = carried
     logs.orders["ticket"][: len(carried)] = np.arange(len(carried))
-    logs.orders["status"][: len(carried)] = np.where(carried["fills"] > 0, PARTIALLY_FILLED, OPEN)
+    logs.orders["status"][: len(carried)] = np.where(carried["fills"] > 0, PARTIALLY_FILLED, ORDER_OPEN)
     for row, order in enumerate(carried):
         state.exchange.orders[order["symbol"], order["role"]]["ticket"] = row
     at[loop.ORDERS] = len(carried)

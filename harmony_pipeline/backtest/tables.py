@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harmony_pipeline import schemas
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.order_ids import STAMP
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
@@ -164,7 +165,7 @@ def _key(book: str, symbol: str, time: str, role: pl.Expr) -> pl.Expr:
     return pl.lit(f"{book}-") + pl.col(symbol) + "-" + pl.col(time).dt.strftime(STAMP) + "-" + role
 
 
-def _times(values: NDArray[np.int64]) -> pl.Series:
+def _times(values: IntArray) -> pl.Series:
     return pl.Series(np.ascontiguousarray(values)).cast(schemas.TIME)
 
 

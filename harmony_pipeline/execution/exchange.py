@@ -35,8 +35,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     FILLED,
     NO_REASON,
     NONE,
-    OPEN,
     ORDER,
+    ORDER_OPEN,
     PARTIALLY_FILLED,
     REFUSED,
     REJECT,
@@ -73,7 +73,7 @@ class ExchangeState:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as lists that JSON carries exactly; only slots in use."""
-        used = np.flatnonzero(self.orders["status"].reshape(-1) == OPEN)
+        used = np.flatnonzero(self.orders["status"].reshape(-1) == ORDER_OPEN)
         return {"symbols": list(self.symbols), "slots": used.tolist(), "orders": records_to_lists(self.orders.reshape(-1)[used])}
 
     @staticmethod
@@ -95,7 +95,7 @@ def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Rec
     if intent["status"] == REFUSED:
         return n
     if intent["status"] == CANCELED:
-        if slot["status"] == OPEN:
+        if slot["status"] == ORDER_OPEN:
             n = _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
             reports[n - 1]["reason"] = intent["reason"]
         return n
@@ -103,7 +103,7 @@ def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Rec
     if intent["role"] == ENTRY or intent["role"] == EXIT:
         if is_rejected(rules, keys[intent["symbol"]], intent):
             return _close(slot, REJECT, intent["decided_at"], reports, n, NO_REASON)
-        if intent["after_exit"] == 1 and orders[intent["symbol"], EXIT]["status"] != OPEN:
+        if intent["after_exit"] == 1 and orders[intent["symbol"], EXIT]["status"] != ORDER_OPEN:
             return _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
     return n
 
@@ -114,19 +114,19 @@ def match_open(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Re
     symbol = bar["symbol"]
     leaving = orders[symbol, EXIT]
     taken = 0.0  # a reversal leaves and enters on the same side of the same bar
-    if leaving["status"] == OPEN and leaving["decided_at"] <= bar["at"]:
+    if leaving["status"] == ORDER_OPEN and leaving["decided_at"] <= bar["at"]:
         quantity = fillable(rules, keys[symbol], leaving, bar, 0.0)
         if quantity > 0.0:
             taken = quantity
             n = _fill(rules, leaving, bar, quantity, bar["open"], False, reports, n)
     entry = orders[symbol, ENTRY]
-    if entry["status"] == OPEN and entry["decided_at"] <= bar["at"]:
-        if entry["after_exit"] == 1 and leaving["status"] == OPEN:
+    if entry["status"] == ORDER_OPEN and entry["decided_at"] <= bar["at"]:
+        if entry["after_exit"] == 1 and leaving["status"] == ORDER_OPEN:
             return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)  # the old position could not be closed at this open
         quantity = fillable(rules, keys[symbol], entry, bar, taken)
         if quantity > 0.0:
             n = _fill(rules, entry, bar, quantity, bar["open"], False, reports, n)
-        if entry["status"] == OPEN:
+        if entry["status"] == ORDER_OPEN:
             n = _close(entry, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
     return n
 
@@ -136,7 +136,7 @@ def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: R
     """The bracket of the bar's symbol meets `bar`. A touched leg fills as far as it can and its rest expires; the other leg is canceled."""
     symbol = bar["symbol"]
     stop, take = orders[symbol, STOP], orders[symbol, TAKE]
-    if stop["status"] != OPEN:
+    if stop["status"] != ORDER_OPEN:
         return n
     if stop["factor"] == 0.0:  # carried over a change of symbol: the levels are in the prices of the new symbol's first bar
         stop["factor"] = take["factor"] = bar["factor"]
@@ -151,7 +151,7 @@ def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: R
     quantity = fillable(rules, keys[symbol], leg, bar, 0.0)
     if quantity > 0.0:
         n = _fill(rules, leg, bar, quantity, reference, not stopped, reports, n)
-    if leg["status"] == OPEN:
+    if leg["status"] == ORDER_OPEN:
         n = _close(leg, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, 0.0))
     return _close(other, CANCEL, bar["at"], reports, n, NO_REASON)
 
@@ -161,7 +161,7 @@ def split_orders(orders: Records, rules: Record, symbol: int, ratio: float, at: 
     """A split before the open of the bar at `at`: what remains of each order becomes new shares, whole ones; an order with nothing left is canceled."""
     for role in range(ROLES):
         order = orders[symbol, role]
-        if order["status"] == OPEN:
+        if order["status"] == ORDER_OPEN:
             order["remaining"] = floor_to_lot(order["remaining"] * ratio, whole_unit(rules["lot_size"]))
             if order["factor"] == 0.0:
                 order["level"] /= ratio  # no bar has told the factor that would do this
@@ -175,7 +175,7 @@ def dividend_orders(orders: Records, symbol: int, share: float) -> None:
     """A dividend of `share` of the last price lowers the levels of legs that no bar has told a factor; the others move with it."""
     for role in range(ROLES):
         order = orders[symbol, role]
-        if order["status"] == OPEN and order["factor"] == 0.0:
+        if order["status"] == ORDER_OPEN and order["factor"] == 0.0:
             order["level"] *= 1.0 - share
 
 
@@ -185,7 +185,7 @@ def status_after(order_fills: int, kind: int, closed: int) -> int:
     if kind == REJECT:
         return REJECTED
     if closed == 0:
-        return PARTIALLY_FILLED if order_fills > 0 else OPEN
+        return PARTIALLY_FILLED if order_fills > 0 else ORDER_OPEN
     if kind in (CANCEL, EXPIRE):
         return PARTIALLY_FILLED if order_fills > 0 else CANCELED
     return FILLED

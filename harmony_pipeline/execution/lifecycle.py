@@ -39,7 +39,7 @@ class Status(StrEnum):
 
 S = Status
 FINAL = frozenset({S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED, S.REFUSED, S.REPLACED})
-OPEN = frozenset(S) - FINAL
+ORDER_OPEN = frozenset(S) - FINAL
 QUANTITY_TOLERANCE = 1e-9  # shares; totals travel as decimal text and come back as floats
 
 FACTS: tuple[type[AnyOrderFact], ...] = typing.get_args(AnyOrderFact)
@@ -129,7 +129,7 @@ class Order(msgspec.Struct, frozen=True):
     @property
     def is_open(self) -> bool:
         """Whether anything may still happen at the exchange."""
-        return self.status in OPEN
+        return self.status in ORDER_OPEN
 
     @property
     def remaining(self) -> float:

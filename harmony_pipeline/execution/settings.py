@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class CostSettings(Part):
+class CostSettings(FrozenSettings):
     """Half spread, square-root impact and fees; see `execution/costs.py`."""
 
     half_spread_bps: float = Field(1.0, ge=0.0)
@@ -23,7 +23,7 @@ class CostSettings(Part):
     )
 
 
-class LuckSettings(Part):
+class LuckSettings(FrozenSettings):
     """Chance, drawn by key and never by call order; see `execution/random_draws.py`."""
 
     seed: int = 101

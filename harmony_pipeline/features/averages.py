@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from harmony_pipeline.features.kernel_inputs import CLOSE, FloatArray
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.kernel_inputs import CLOSE
 from harmony_pipeline.features.rolling_window import cursor_of, is_full, mean, push, save_cursor, z_score
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import kernel

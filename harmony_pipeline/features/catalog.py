@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.kernel_inputs import FloatArray, bar_matrix, ring_size
+from harmony_pipeline.features.kernel_inputs import bar_matrix, ring_size
 
 CUSUM_EVENT = "cusum_event"
 CUSUM_VOLATILITY_BARS = 20
@@ -84,7 +85,7 @@ _CUSUM = Indicator(CUSUM_EVENT, (), "cusum:cusum_event", _numbers(2 + ring_size(
 
 
 @dataclass(frozen=True)
-class Column:
+class FeatureColumn:
     """One chosen column: its indicator, its numbers, and its slice of the state."""
 
     name: str
@@ -112,7 +113,7 @@ class FeatureSet:
     A state is one float64 vector of `state_size` numbers per symbol: the previous close, then a slice for each column.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[FeatureColumn, ...]
 
     @staticmethod
     def named(names: Sequence[str], cusum_threshold: float = 1.5) -> "FeatureSet":
@@ -123,9 +124,9 @@ class FeatureSet:
         columns, start = [], 1
         for name, indicator, numbers in chosen:
             end = start + indicator.state_size(*numbers)
-            columns.append(Column(name, indicator, tuple(map(float, numbers)), slice(start, end)))
+            columns.append(FeatureColumn(name, indicator, tuple(map(float, numbers)), slice(start, end)))
             start = end
-        columns.append(Column(CUSUM_EVENT, _CUSUM, (float(cusum_threshold),), slice(start, start + _CUSUM.state_size())))
+        columns.append(FeatureColumn(CUSUM_EVENT, _CUSUM, (float(cusum_threshold),), slice(start, start + _CUSUM.state_size())))
         return FeatureSet(tuple(columns))
 
     @cached_property

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME, FloatArray
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME
 from harmony_pipeline.features.state import State, States, as_states, state_frame
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES

@@ -7,7 +7,8 @@ again at 0 and the bar is an event. (Lopez de Prado, Advances in Financial Machi
 import math
 from typing import NamedTuple
 
-from harmony_pipeline.features.kernel_inputs import LOG_RETURN, REGULAR, FloatArray
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.kernel_inputs import LOG_RETURN, REGULAR
 from harmony_pipeline.features.rolling_window import cursor_of, is_full, mean_and_deviation, push, save_cursor
 from harmony_pipeline.kernel import kernel
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from harmony_pipeline.arrays import FloatArray
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = 0, 1, 2, 3, 4
 SESSION_DAY = 5  # days since 1970-01-01 of the exchange session that the bar belongs to

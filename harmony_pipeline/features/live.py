@@ -10,9 +10,10 @@ from functools import partial
 
 import numpy as np
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
-from harmony_pipeline.features.kernel_inputs import ROWS, FloatArray
+from harmony_pipeline.features.kernel_inputs import ROWS
 from harmony_pipeline.features.state import State, States, as_states
 
 _EPOCH = date(1970, 1, 1).toordinal()

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.kernel_inputs import FloatArray
 from harmony_pipeline.features.settings import RegimeSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import REGIMES, TIME

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN, FloatArray
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN
 from harmony_pipeline.features.rolling_window import cursor_of, is_full, mean_and_deviation, nth, push, save_cursor
 from harmony_pipeline.kernel import kernel
 

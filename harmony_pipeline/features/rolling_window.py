@@ -12,7 +12,7 @@ place to write, values seen (up to N), then 2 N values.
 import math
 from typing import NamedTuple
 
-from harmony_pipeline.features.kernel_inputs import FloatArray
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import kernel
 
 

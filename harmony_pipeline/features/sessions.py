@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, OPEN, SESSION_DAY, VOLUME, FloatArray
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, OPEN, SESSION_DAY, VOLUME
 from harmony_pipeline.kernel import kernel
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 STANDARD_FEATURES = (
     "log_return",
@@ -22,14 +22,14 @@ STANDARD_FEATURES = (
 )
 
 
-class FeatureSettings(Part):
+class FeatureSettings(FrozenSettings):
     """The feature set: one column a name. Parameters are part of the name: `rsi_14`, `sma_ratio_10_40`."""
 
     names: tuple[str, ...] = STANDARD_FEATURES
     cusum_threshold: float = Field(1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20")
 
 
-class RegimeSettings(Part):
+class RegimeSettings(FrozenSettings):
     """Market regimes from daily closes; each is known at its session's close."""
 
     trend_days: int = Field(50, ge=2)

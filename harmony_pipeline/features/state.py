@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.features.kernel_inputs import FloatArray
 from harmony_pipeline.schemas import FEATURE_STATE
 
 

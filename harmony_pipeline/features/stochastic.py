@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, FloatArray
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
 from harmony_pipeline.features.rolling_window import Cursor, cursor_of, is_full, nth, push, save_cursor
 from harmony_pipeline.kernel import kernel
 

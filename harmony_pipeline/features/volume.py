@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from harmony_pipeline.features.kernel_inputs import LOG_RETURN, VOLUME, FloatArray
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.kernel_inputs import LOG_RETURN, VOLUME
 from harmony_pipeline.features.rolling_window import Cursor, cursor_of, is_full, mean, nth, push, save_cursor, z_score
 from harmony_pipeline.kernel import kernel
 

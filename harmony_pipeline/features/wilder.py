@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, FloatArray
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import kernel
 

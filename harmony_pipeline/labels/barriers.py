@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.labels.resolution import Floats, Integers, Outcomes, Prices, block_extremes, matched, resolve
+from harmony_pipeline.labels.resolution import Outcomes, Prices, block_extremes, matched, resolve
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.labels.weights import average_uniqueness
 from harmony_pipeline.market.calendars import Calendar
@@ -118,11 +119,11 @@ class _Market:
     """Regular bars of all symbols, one symbol after the other; `runs` gives each symbol's (first, end) positions."""
 
     runs: dict[str, tuple[int, int]]
-    start: Integers  # microseconds since 1970
-    end: Integers
-    date: Integers  # session date, days since 1970
+    start: IntArray  # microseconds since 1970
+    end: IntArray
+    date: IntArray  # session date, days since 1970
     prices: Prices
-    last_bar: Integers  # position of the last bar of the bar's security
+    last_bar: IntArray  # position of the last bar of the bar's security
 
 
 def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str, begins: pl.DataFrame | None = None) -> _Market:
@@ -139,7 +140,7 @@ def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str, begins
     return _Market(runs, start, end, dates, prices, _last_bars(runs, dates, begins))
 
 
-def _last_bars(runs: dict[str, tuple[int, int]], dates: Integers, begins: pl.DataFrame | None) -> Integers:
+def _last_bars(runs: dict[str, tuple[int, int]], dates: IntArray, begins: pl.DataFrame | None) -> IntArray:
     """Position of the last bar of each bar's security: of its symbol, up to where another security begins."""
     stops = [end for _, end in runs.values()]
     if begins is not None and begins.height:
@@ -149,7 +150,7 @@ def _last_bars(runs: dict[str, tuple[int, int]], dates: Integers, begins: pl.Dat
     return cuts[np.searchsorted(cuts, np.arange(dates.size), side="right")] - 1
 
 
-def _grids(market: _Market, position: Integers, instruments: Instruments) -> tuple[NDArray[np.void], Integers]:
+def _grids(market: _Market, position: IntArray, instruments: Instruments) -> tuple[NDArray[np.void], IntArray]:
     """TICK records, and which of them holds at the entry of each event."""
     symbols = list(market.runs)
     starts = np.array([first for first, _ in market.runs.values()], np.int64)
@@ -199,15 +200,15 @@ def _runs(symbols: pl.Series) -> dict[str, tuple[int, int]]:
     return dict(zip(runs.struct.field("value").to_list(), zip([0, *ends[:-1]], ends, strict=False), strict=True))
 
 
-def _micros(stamps: pl.Series) -> Integers:
+def _micros(stamps: pl.Series) -> IntArray:
     return np.array(stamps.cast(TIME).to_physical().to_numpy())
 
 
-def _numbers(values: pl.Series) -> Floats:
+def _numbers(values: pl.Series) -> FloatArray:
     return np.array(values.cast(pl.Float64).to_numpy())
 
 
-def _positions(market: _Market, events: pl.DataFrame, bars: pl.DataFrame) -> Integers:
+def _positions(market: _Market, events: pl.DataFrame, bars: pl.DataFrame) -> IntArray:
     """Position of each event's bar, -1 for one in extended hours."""
     position = np.full(events.height, -1, np.int64)
     times = _micros(events["timestamp"])
@@ -224,7 +225,7 @@ def _positions(market: _Market, events: pl.DataFrame, bars: pl.DataFrame) -> Int
     return position
 
 
-def _between(stamps: pl.Series, start: datetime | None, end: datetime | None) -> NDArray[np.bool_] | None:
+def _between(stamps: pl.Series, start: datetime | None, end: datetime | None) -> BoolArray | None:
     """Which rows are kept; None: all."""
     if start is None and end is None:
         return None
@@ -239,7 +240,7 @@ def _between(stamps: pl.Series, start: datetime | None, end: datetime | None) ->
 # --- arrays to frames -------------------------------------------------------------------------------------------------
 
 
-def _table(events: pl.DataFrame, kept: NDArray[np.bool_] | None, horizon: int, market: _Market, outcomes: Outcomes, weight: Floats) -> pl.DataFrame:
+def _table(events: pl.DataFrame, kept: BoolArray | None, horizon: int, market: _Market, outcomes: Outcomes, weight: FloatArray) -> pl.DataFrame:
     if kept is not None:
         events, outcomes, weight = events.filter(kept), Outcomes._make(values[kept] for values in outcomes), weight[kept]
     entry, end, touched, upper, lower, gain = outcomes
@@ -257,6 +258,6 @@ def _table(events: pl.DataFrame, kept: NDArray[np.bool_] | None, horizon: int, m
     )
 
 
-def _gathered(values: Floats | Integers, position: Integers, exists: pl.Series) -> pl.Series:
+def _gathered(values: FloatArray | IntArray, position: IntArray, exists: pl.Series) -> pl.Series:
     taken = values.take(position, mode="clip") if values.size else np.zeros(position.size, values.dtype)
     return pl.Series(taken).set(~exists, None)

@@ -10,11 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.portfolio.exit_rules import NOTHING, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 UNRESOLVED, UPPER, LOWER, VERTICAL = -1, 0, 1, 2  # what a label touched
 _BLOCK = 8  # 4, 16 and 32 were no faster at horizons of 8 and 32 bars
@@ -24,28 +22,28 @@ _SLACK = 1e-9  # adjusted prices and exact levels differ by some 1e-16: the bloc
 class Prices(NamedTuple):
     """Raw prices of the regular bars and their forward adjustment factors."""
 
-    open: Floats
-    high: Floats
-    low: Floats
-    factor: Floats
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    factor: FloatArray
 
 
 class Blocks(NamedTuple):
     """Highest and lowest adjusted price of bars 8k .. 8k+7."""
 
-    peak: Floats
-    trough: Floats
+    peak: FloatArray
+    trough: FloatArray
 
 
 class Outcomes(NamedTuple):
     """One row an event: bar positions (-1: none yet), what was touched, raw levels and return (nan: none yet)."""
 
-    entry: Integers
-    end: Integers
-    touched: Integers
-    upper: Floats
-    lower: Floats
-    gain: Floats
+    entry: IntArray
+    end: IntArray
+    touched: IntArray
+    upper: FloatArray
+    lower: FloatArray
+    gain: FloatArray
 
 
 @kernel
@@ -85,14 +83,14 @@ def first_exit(side: int, upper: float, lower: float, entry: int, last: int, bar
 
 @kernel
 def resolve(
-    position: Integers,
-    side: Integers,
-    volatility: Floats,
-    last_bar: Integers,
+    position: IntArray,
+    side: IntArray,
+    volatility: FloatArray,
+    last_bar: IntArray,
     bars: Prices,
     blocks: Blocks,
     grids: NDArray[np.void],
-    grid_of: Integers,
+    grid_of: IntArray,
     horizon: int,
     profit_take: float,
     stop_loss: float,
@@ -127,7 +125,7 @@ def resolve(
 
 
 @kernel
-def matched(wanted: Integers, known: Integers) -> Integers:
+def matched(wanted: IntArray, known: IntArray) -> IntArray:
     """Position of each wanted value in `known`, -1 where it is not. `known` rises; `wanted` rises too, but may start over (next symbol)."""
     found = np.full(wanted.size, -1, np.int64)
     at = 0

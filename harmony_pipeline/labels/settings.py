@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class LabelSettings(Part):
+class LabelSettings(FrozenSettings):
     """Barriers around the entry price; the same numbers drive the simulator's and the session's brackets."""
 
     horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(

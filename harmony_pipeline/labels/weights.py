@@ -9,13 +9,13 @@ still open counts as alive up to the last bar there is: nothing that happens aft
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 
 
 @kernel
-def average_uniqueness(entry: NDArray[np.int64], end: NDArray[np.int64], open_until: NDArray[np.int64], bars: int) -> NDArray[np.float64]:
+def average_uniqueness(entry: IntArray, end: IntArray, open_until: IntArray, bars: int) -> FloatArray:
     """Weight of each label, nan for one that is not settled.
 
     `entry` and `end` are bar positions in one array of regular bars of all symbols, -1 where there is none; `open_until` is the last bar

@@ -15,7 +15,7 @@ from typing import Any
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake.manifest import folder_stamp, from_folder_stamp, iso, known_since, parsed
-from harmony_pipeline.lake.store import Store, Wanted
+from harmony_pipeline.lake.store import FileVersion, Store
 
 SCHEMA_PARTITION = "_schema"  # holds zero rows, so that views of an empty table are empty and not an error
 _PRUNED = "pruned_before.txt"
@@ -35,9 +35,9 @@ class Version:
     """The name under which it is kept, now or once it is superseded."""
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> FileVersion:
         """How to read exactly this version, whatever is published meanwhile."""
-        return Wanted(self.name, iso(self.known_since), self.kept)
+        return FileVersion(self.name, iso(self.known_since), self.kept)
 
 
 def present_name(table: str, partition: str) -> str:
@@ -113,7 +113,9 @@ class History:
         """Remove the versions that were superseded by `until`; returns their names. What cannot be told any more is noted first."""
         gone = [version for version in self.versions(table, partition) if version.known_until is not None and version.known_until <= until]
         if gone:
-            self.store.note(f"_history/{table}/{_PARTITION}{partition}/{_PRUNED}", iso(max(one.known_until for one in gone if one.known_until is not None)))
+            self.store.write_text(
+                f"_history/{table}/{_PARTITION}{partition}/{_PRUNED}", iso(max(one.known_until for one in gone if one.known_until is not None))
+            )
         for version in gone:
             self.store.remove(version.name)
         return [version.name for version in gone]

@@ -22,9 +22,9 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, Superseded
 from harmony_pipeline.lake.history import SCHEMA_PARTITION, History, Version, kept_name, present_name
 from harmony_pipeline.lake.local_store import LocalStore
-from harmony_pipeline.lake.manifest import BEGINNING, WALL_CLOCK_COLUMNS, Clock, code_version, content_hash, hash_of, iso, known_since, moment, utc_now
+from harmony_pipeline.lake.manifest import BEGINNING, WALL_CLOCK_COLUMNS, NowFunction, code_version, content_hash, hash_of, iso, known_since, moment, utc_now
 from harmony_pipeline.lake.row_groups import PIECE_ROWS, row_groups, symbol_columns, unreadable, whole_symbols
-from harmony_pipeline.lake.store import Store, Wanted
+from harmony_pipeline.lake.store import FileVersion, Store
 from harmony_pipeline.lake.streaming import ROW_GROUP_ROWS, Stream
 from harmony_pipeline.lake.writing import Writer, Written
 from harmony_pipeline.schemas import TABLES, Table
@@ -39,7 +39,7 @@ LOCK_TIMEOUT_SECONDS = 300.0  # a write takes seconds; five minutes of waiting m
 class Found:
     """A partition as a lake answers for it: in which store, which version, and up to when its rows were learned."""
 
-    def __init__(self, store: Store, table: Table, wanted: Wanted, manifest: dict[str, Any], until: datetime | None) -> None:
+    def __init__(self, store: Store, table: Table, wanted: FileVersion, manifest: dict[str, Any], until: datetime | None) -> None:
         self.store, self.table, self.wanted, self.manifest = store, table, wanted, manifest
         learned = manifest.get("learned_last")
         told = until is None or table.known_by is None or (learned is not None and datetime.fromisoformat(learned) <= until)
@@ -66,7 +66,7 @@ class Lake:
         as_of: datetime | None = None,
         *,
         overlay: Path | str | None = None,
-        clock: Clock = utc_now,
+        clock: NowFunction = utc_now,
         lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
         endpoint: str | None = None,
     ) -> None:
@@ -92,7 +92,7 @@ class Lake:
             for table in self.tables.values()
             for name in (present_name(table.name, SCHEMA_PARTITION), kept_name(table.name, SCHEMA_PARTITION, BEGINNING))
         ]
-        for (table, name), found in zip(wanted, self.store.each(lambda one: self.store.schema(one[1]), wanted), strict=True):
+        for (table, name), found in zip(wanted, self.store.map_parallel(lambda one: self.store.schema(one[1]), wanted), strict=True):
             if found != pl.Schema(table.dtypes):
                 self._write_schema(table, name)
         self._opened = True
@@ -128,7 +128,7 @@ class Lake:
 
     def _known(self, table: str, keys: list[str]) -> list[str]:
         """Those of the keys that exist for this lake."""
-        return [key for key, found in zip(keys, self.store.each(lambda key: self.find(table, key), keys), strict=True) if found is not None]
+        return [key for key, found in zip(keys, self.store.map_parallel(lambda key: self.find(table, key), keys), strict=True) if found is not None]
 
     def has(self, table: str, partition: str) -> bool:
         """Whether that partition was written."""
@@ -142,7 +142,7 @@ class Lake:
             return over
         if self.as_of is None:
             manifest = self.history.manifest(present_name(table, partition))
-            return None if manifest is None else Found(self.store, self.tables[table], Wanted(present_name(table, partition)), manifest, None)
+            return None if manifest is None else Found(self.store, self.tables[table], FileVersion(present_name(table, partition)), manifest, None)
         version = self.history.at(table, partition, self.as_of)
         if version is None:
             return None
@@ -156,10 +156,10 @@ class Lake:
         schema = self.tables[table]
         keys = self.partitions(table) if partitions is None else list(partitions)
         if self.as_of is None:  # no footer has to be read first
-            there = [True] * len(keys) if partitions is None else self.store.each(lambda key: self.has(table, key), keys)
+            there = [True] * len(keys) if partitions is None else self.store.map_parallel(lambda key: self.has(table, key), keys)
             names = [present_name(table, key) for key, found in zip(keys, there, strict=True) if found]
-            return self.store.scan([Wanted(name) for name in names], pl.Schema(schema.dtypes)) if names else schema.empty().lazy()
-        found = [one for one in self.store.each(lambda key: self.find(table, key), keys) if one is not None]
+            return self.store.scan([FileVersion(name) for name in names], pl.Schema(schema.dtypes)) if names else schema.empty().lazy()
+        found = [one for one in self.store.map_parallel(lambda key: self.find(table, key), keys) if one is not None]
         runs = [_lazy(run, schema) for run in _runs(found)]
         if not runs:
             return schema.empty().lazy()
@@ -258,7 +258,7 @@ class Lake:
     def content_hashes(self, table: str, partitions: Sequence[str] | None = None) -> dict[str, str]:
         """Content hash by partition key."""
         keys = self.partitions(table) if partitions is None else partitions
-        found = self.store.each(lambda key: self.manifest(table, key), list(keys))
+        found = self.store.map_parallel(lambda key: self.manifest(table, key), list(keys))
         return {key: manifest["content_hash"] for key, manifest in zip(keys, found, strict=True) if manifest}
 
     def writable(self) -> Writer:

@@ -16,7 +16,7 @@ from polars.io.plugins import register_io_source
 
 from harmony_pipeline.lake.locks import file_lock, held
 from harmony_pipeline.lake.manifest import parsed
-from harmony_pipeline.lake.store import FileFacts, Hold, Wanted, not_parquet
+from harmony_pipeline.lake.store import FileFacts, FileVersion, LockHandle, not_parquet
 
 _OPEN_AT_ONCE = 64  # files that one scan holds open, with two descriptors each; a process is usually allowed 1,024
 
@@ -72,11 +72,11 @@ class LocalStore:
         except (FileNotFoundError, pl.exceptions.ComputeError):
             return None
 
-    def each(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    def map_parallel(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
         """One after the other: a disk answers at once."""
         return [function(item) for item in items]
 
-    def open(self, wanted: Wanted) -> IO[bytes]:
+    def open(self, wanted: FileVersion) -> IO[bytes]:
         """The file, or the one that keeps the wanted version when another was published since."""
         file = (self.folder / wanted.name).open("rb")
         if wanted.kept is not None:
@@ -87,11 +87,11 @@ class LocalStore:
                 return (self.folder / wanted.kept).open("rb")
         return file
 
-    def glance(self, name: str) -> IO[bytes]:
+    def open_lazy(self, name: str) -> IO[bytes]:
         """The file."""
         return (self.folder / name).open("rb")
 
-    def scan(self, wanted: Sequence[Wanted], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, wanted: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows; with very many files they are opened some at a time, when the rows are asked for."""
         if len(wanted) <= _OPEN_AT_ONCE:
             return self._scan(wanted)
@@ -112,7 +112,7 @@ class LocalStore:
 
         return register_io_source(rows, schema=first if first is not None else schema)
 
-    def _scan(self, wanted: Sequence[Wanted], schema: pl.Schema | None = None) -> pl.LazyFrame:
+    def _scan(self, wanted: Sequence[FileVersion], schema: pl.Schema | None = None) -> pl.LazyFrame:
         return pl.scan_parquet([self.open(one) for one in wanted], schema=schema, hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
 
     def scratch(self, name: str) -> Path:
@@ -123,7 +123,7 @@ class LocalStore:
         os.close(handle)
         return Path(temporary)
 
-    def publish(self, temporary: Path, name: str, hold: Hold | None) -> None:
+    def publish(self, temporary: Path, name: str, hold: LockHandle | None) -> None:
         """On disk first, then under its name, then the name on disk."""
         if hold is None:  # a schema file: made again when it is lost
             temporary.chmod(0o644)
@@ -132,7 +132,7 @@ class LocalStore:
         hold.check()
         publish(temporary, self.folder / name)
 
-    def note(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str) -> None:
         """Written aside and renamed."""
         temporary = self.scratch(name)
         temporary.write_text(text, encoding="utf-8")
@@ -167,7 +167,7 @@ class LocalStore:
             except OSError:
                 return
 
-    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[Hold]:
+    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[LockHandle]:
         """The lock file of a partition."""
         return file_lock(self.folder / "_locks" / table / f"{partition}.lock", f"{table} {partition}", timeout_seconds)
 

@@ -22,7 +22,7 @@ FOOTER_KEY = "harmony"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # files that say no `known_since` were always known
 _FOLDER_STAMP = "%Y%m%dT%H%M%S.%fZ"  # no colon: a name that every file system and every object store takes
 
-Clock = Callable[[], datetime]
+NowFunction = Callable[[], datetime]
 
 
 def utc_now() -> datetime:

@@ -22,7 +22,7 @@ from polars.io.plugins import register_io_source
 from harmony_pipeline.errors import ConfigError, DataError, Superseded
 from harmony_pipeline.lake.leases import Lease, lease, runs
 from harmony_pipeline.lake.manifest import parsed
-from harmony_pipeline.lake.store import FileFacts, Hold, Wanted, not_parquet
+from harmony_pipeline.lake.store import FileFacts, FileVersion, LockHandle, not_parquet
 
 _FILES_AT_ONCE = 16
 _ATTEMPTS = 6
@@ -68,7 +68,7 @@ class ObjectStore:
         """Its URL."""
         return f"{self.root}/{name}"
 
-    def each(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    def map_parallel(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
         """`function` of every item, with many requests under way."""
         if len(items) < 2:
             return [function(item) for item in items]
@@ -103,7 +103,7 @@ class ObjectStore:
         tail = self._tail(name)
         return None if tail is None else pl.Schema(pl.read_parquet_schema(io.BytesIO(tail)))
 
-    def open(self, wanted: Wanted) -> IO[bytes]:
+    def open(self, wanted: FileVersion) -> IO[bytes]:
         """The object in a nameless local file, fetched by one request: one version, however long it is read."""
         import obstore
 
@@ -121,13 +121,13 @@ class ObjectStore:
             file.close()
         raise FileNotFoundError(wanted.name)
 
-    def glance(self, name: str) -> IO[bytes]:
+    def open_lazy(self, name: str) -> IO[bytes]:
         """A pinned reader."""
         from harmony_pipeline.lake.remote_files import PinnedFile
 
         return cast("IO[bytes]", _asked(lambda: PinnedFile(self._objects, name), self.root))
 
-    def scan(self, wanted: Sequence[Wanted], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, wanted: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows: filters and columns are handed to the read, and a read during which an object was replaced is done again."""
         first = self.schema(self._now(wanted[0]))
 
@@ -147,10 +147,10 @@ class ObjectStore:
 
         return register_io_source(rows, schema=first if first is not None else schema)
 
-    def _collected(self, wanted: Sequence[Wanted], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+    def _collected(self, wanted: Sequence[FileVersion], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
         for attempt in range(_ATTEMPTS):
-            names = self.each(self._now, wanted)
-            tags = self.each(self._tag, names)
+            names = self.map_parallel(self._now, wanted)
+            tags = self.map_parallel(self._tag, names)
             frame = pl.scan_parquet(
                 [self.address(name) for name in names],
                 schema=schema,
@@ -163,15 +163,15 @@ class ObjectStore:
             try:
                 found = choose(frame).collect(engine="in-memory")
             except BaseException as error:
-                if self.each(self._tag, names) == tags or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
+                if self.map_parallel(self._tag, names) == tags or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
                     raise
             else:
-                if self.each(self._tag, names) == tags and names == self.each(self._now, wanted):
+                if self.map_parallel(self._tag, names) == tags and names == self.map_parallel(self._now, wanted):
                     return found
             time.sleep(0.02 * 2**attempt)
         raise DataError(f"{self.address(wanted[0].name)} is replaced faster than it can be read; try again when its writers are done")
 
-    def _now(self, wanted: Wanted) -> str:
+    def _now(self, wanted: FileVersion) -> str:
         """The name that holds the wanted version at this moment."""
         if wanted.kept is None:
             return wanted.name
@@ -184,7 +184,7 @@ class ObjectStore:
         os.close(handle)
         return Path(temporary)
 
-    def publish(self, temporary: Path, name: str, hold: Hold | None) -> None:
+    def publish(self, temporary: Path, name: str, hold: LockHandle | None) -> None:
         """One put; under a lock it succeeds only over the object that was there when the lock was taken."""
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -204,7 +204,7 @@ class ObjectStore:
                 return
             raise Superseded(f"{hold.what} was written by somebody else meanwhile; nothing was published: run it again") from None
 
-    def note(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str) -> None:
         """A plain put."""
         import obstore
 
@@ -238,7 +238,7 @@ class ObjectStore:
         except FileNotFoundError:
             return
 
-    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[Hold]:
+    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[LockHandle]:
         """The lease of a partition."""
         return lease(self._objects, f"_locks/{table}/{partition}.lock", f"{table} {partition}", name, timeout_seconds)
 

@@ -86,7 +86,7 @@ def unreadable(store: Store, table: Table, names: Sequence[str], error: Exceptio
     for name in names:
         try:
             schema = store.schema(name)
-            with store.glance(name) as file:
+            with store.open_lazy(name) as file:
                 pl.read_parquet(file)
         except (pl.exceptions.PolarsError, OSError, DataError) as found:
             cure = "move it away and make the partition again"

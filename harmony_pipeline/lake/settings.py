@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class LakeSettings(Part):
+class LakeSettings(FrozenSettings):
     """Where another object store than Amazon's is, how long history is kept, how long a writer waits for another."""
 
     endpoint: str | None = Field(None, description="address of an S3-compatible store for a lake at s3://...; none: AWS_ENDPOINT_URL, or Amazon's")

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FileVersion:
     """A file to read: `name`, and under as-of the name that keeps this very version once `name` holds another."""
 
     name: str
@@ -31,7 +31,7 @@ class Wanted:
     kept: str | None = None
 
 
-class Hold(Protocol):
+class LockHandle(Protocol):
     """A lock that is held."""
 
     def check(self) -> None:
@@ -68,25 +68,25 @@ class Store(Protocol):
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a Parquet file; None when there is no such file."""
 
-    def each(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    def map_parallel(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
         """`function` of every item, in order; side by side where asking takes long."""
 
-    def open(self, wanted: Wanted) -> IO[bytes]:
+    def open(self, wanted: FileVersion) -> IO[bytes]:
         """A seekable reader pinned to one version of a file."""
 
-    def glance(self, name: str) -> IO[bytes]:
+    def open_lazy(self, name: str) -> IO[bytes]:
         """A seekable reader of the present version for a look at its footer; bytes are fetched as they are read."""
 
-    def scan(self, wanted: Sequence[Wanted], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, wanted: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows of files in order, each read from one version."""
 
     def scratch(self, name: str) -> Path:
         """A fresh local file in which `name` can be prepared."""
 
-    def publish(self, temporary: Path, name: str, hold: Hold | None) -> None:
+    def publish(self, temporary: Path, name: str, hold: LockHandle | None) -> None:
         """Make a finished local file the real one; `hold` is the partition's lock, None for a file of no rows."""
 
-    def note(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str) -> None:
         """Put down a small text for people: whole, but the last to survive a power cut."""
 
     def text(self, name: str) -> str | None:
@@ -98,7 +98,7 @@ class Store(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens when it is gone."""
 
-    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[Hold]:
+    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[LockHandle]:
         """Wait for the lock of a partition whose file is `name`. Raises DataError naming the holder after the timeout."""
 
     def locked(self, table: str, partition: str) -> bool:

@@ -39,7 +39,7 @@ def shape(lake: Lake, table: str, partition: str) -> Shape:
     """The row groups of a partition, from its footer."""
     from pyarrow.parquet import ParquetFile
 
-    with lake.store.glance(present_name(table, partition)) as file:
+    with lake.store.open_lazy(present_name(table, partition)) as file:
         metadata = ParquetFile(file).metadata
     groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     return Shape(sum(groups), groups)

@@ -16,9 +16,9 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.lake.history import History, kept_name, present_name
-from harmony_pipeline.lake.manifest import WALL_CLOCK_COLUMNS, Clock, code_version, content_hash, hash_of, iso, known_since, moment
+from harmony_pipeline.lake.manifest import WALL_CLOCK_COLUMNS, NowFunction, code_version, content_hash, hash_of, iso, known_since, moment
 from harmony_pipeline.lake.row_groups import row_groups
-from harmony_pipeline.lake.store import Hold, Store, Wanted
+from harmony_pipeline.lake.store import FileVersion, LockHandle, Store
 from harmony_pipeline.lake.streaming import Stream, span, write_whole
 from harmony_pipeline.schemas import Table
 
@@ -61,16 +61,16 @@ class Writer:
     """Writes partitions of one store."""
 
     store: Store
-    clock: Clock
+    clock: NowFunction
     timeout_seconds: float
 
     @contextmanager
-    def holding(self, table: str, partition: str) -> Iterator[Hold]:
+    def holding(self, table: str, partition: str) -> Iterator[LockHandle]:
         """Hold the lock of a partition."""
         with self.store.lock(table, partition, present_name(table, partition), self.timeout_seconds) as hold:
             yield hold
 
-    def write(self, table: Table, partition: str, rows: pl.DataFrame, made_from: Mapping[str, str], hold: Hold) -> Written:
+    def write(self, table: Table, partition: str, rows: pl.DataFrame, made_from: Mapping[str, str], hold: LockHandle) -> Written:
         """Replace a partition by `rows`, which are conformed and sorted."""
 
         def past_hash(until: datetime) -> str:
@@ -81,7 +81,7 @@ class Writer:
         return self._commit(table, partition, draft, made_from, hold)
 
     @contextmanager
-    def writing(self, table: Table, partition: str, made_from: Mapping[str, str], hold: Hold | None = None) -> Iterator[Stream]:
+    def writing(self, table: Table, partition: str, made_from: Mapping[str, str], hold: LockHandle | None = None) -> Iterator[Stream]:
         """Stream batches into a partition; published when the block ends well, and only then: under `hold`, or else under a lock taken for that."""
         name = present_name(table.name, partition)
         temporary = self.store.scratch(name)
@@ -96,7 +96,7 @@ class Writer:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _finish(self, table: Table, partition: str, stream: Stream, temporary: Path, made_from: Mapping[str, str], hold: Hold | None) -> Written:
+    def _finish(self, table: Table, partition: str, stream: Stream, temporary: Path, made_from: Mapping[str, str], hold: LockHandle | None) -> Written:
         """Commit a stream under the lock. The manifest goes into its footer last, when everything about the rows is known."""
 
         def past_hash(until: datetime) -> str:
@@ -124,7 +124,7 @@ class Writer:
             finally:
                 stream.abandon()
 
-    def _commit(self, table: Table, partition: str, draft: _Draft, made_from: Mapping[str, str], hold: Hold) -> Written:
+    def _commit(self, table: Table, partition: str, draft: _Draft, made_from: Mapping[str, str], hold: LockHandle) -> Written:
         name = present_name(table.name, partition)
         before = History(self.store).manifest(name)
         made = {str(key): str(value) for key, value in made_from.items()}
@@ -168,7 +168,7 @@ class Writer:
             return draft.learned[0] is None or draft.learned[0] > known_since(before)
         return draft.past_hash(datetime.fromisoformat(last)) == before.get("content_hash")
 
-    def _renew(self, table: Table, name: str, before: Mapping[str, Any], manifest: dict[str, Any], draft: _Draft, hold: Hold) -> None:
+    def _renew(self, table: Table, name: str, before: Mapping[str, Any], manifest: dict[str, Any], draft: _Draft, hold: LockHandle) -> None:
         """Write another manifest over rows that did not change. Their wall-clock columns stay those of the first time, as `known_since` does."""
         manifest["known_since"] = iso(known_since(before))
         if not set(table.columns) & set(WALL_CLOCK_COLUMNS):
@@ -178,33 +178,33 @@ class Writer:
             manifest["learned_last"] = before["learned_last"]
         self._copy(table, name, manifest, hold)
 
-    def rewrite(self, table: Table, partition: str, hold: Hold) -> None:
+    def rewrite(self, table: Table, partition: str, hold: LockHandle) -> None:
         """Write the rows of a partition again, in row groups of the usual size; what is known and since when stays as it is."""
         name = present_name(table.name, partition)
         manifest = History(self.store).manifest(name)
         if manifest:
             self._copy(table, name, {**manifest, "written_at": iso(moment(self.clock(), "the lake's clock says"))}, hold)
 
-    def _copy(self, table: Table, name: str, manifest: Mapping[str, Any], hold: Hold) -> None:
+    def _copy(self, table: Table, name: str, manifest: Mapping[str, Any], hold: LockHandle) -> None:
         """Publish the rows that are there under another manifest, group by group."""
 
         def again(path: Path, said: Mapping[str, Any]) -> None:
             copy = Stream(table, path)
-            with self.store.open(Wanted(name)) as file:
+            with self.store.open(FileVersion(name)) as file:
                 for frame in row_groups(file, table):
                     copy.append(frame)
             copy.seal(said)
 
         self._publish(name, manifest, again, hold)
 
-    def _publish(self, name: str, manifest: Mapping[str, Any], fill: Callable[[Path, Mapping[str, Any]], None], hold: Hold | None) -> None:
+    def _publish(self, name: str, manifest: Mapping[str, Any], fill: Callable[[Path, Mapping[str, Any]], None], hold: LockHandle | None) -> None:
         temporary = self.store.scratch(name)
         try:
             fill(temporary, manifest)
             self.store.publish(temporary, name, hold)
         finally:
             temporary.unlink(missing_ok=True)
-        self.store.note(name.rsplit("/", 1)[0] + "/manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
+        self.store.write_text(name.rsplit("/", 1)[0] + "/manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
 
     def write_schema(self, table: Table, name: str) -> None:
         """Publish a file of no rows."""

@@ -10,30 +10,18 @@ from datetime import time
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.validation import session_position as placing
-from harmony_pipeline.market.validation.session_position import (
-    DAY,
-    OUTSIDE,
-    POST,
-    POST_CLOSE,
-    PRE,
-    REGULAR,
-    Integers,
-    first_session,
-    minutes_of,
-    part_of,
-    sessions_of,
-)
+from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
+from harmony_pipeline.market.validation import session_position
+from harmony_pipeline.market.validation.session_position import DAY, POST_CLOSE, first_session, minutes_of, part_of, sessions_of
 from harmony_pipeline.market.validation.text_columns import run_starts
 from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
 
-Reals = npt.NDArray[np.float64]
 READ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")  # all that a summary looks at
 _MINUTE, _DAY, _DAILY = 60_000_000, 86_400_000_000, 1440
 _NEVER = np.iinfo(np.int64).max
@@ -50,14 +38,14 @@ OPEN, HIGH, LOW, CLOSE, VOLUME, FACTOR, EARLY_VOLUME, EARLY_HIGH, EARLY_LOW, EAR
 class _Bars(NamedTuple):
     """Columns of bars sorted by symbol and time; `begin` [symbols + 1] is where each symbol begins."""
 
-    begin: Integers
-    stamp: Integers
-    open: Reals
-    high: Reals
-    low: Reals
-    close: Reals
-    volume: Reals
-    factor: Reals
+    begin: IntArray
+    stamp: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    factor: FloatArray
 
 
 def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time: str) -> pl.DataFrame:
@@ -90,7 +78,7 @@ def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time:
     return DAILY_SUMMARY.conform(pl.DataFrame(table))
 
 
-def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers]:
+def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, IntArray]:
     """Rows sorted by symbol and time, and where each symbol begins; rows of the lake are sorted, so look before sorting."""
     rows = rows.rechunk()
     begin = run_starts(rows["symbol"])
@@ -102,7 +90,7 @@ def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers]:
 
 
 @kernel
-def _ascending(begin: Integers, stamp: Integers) -> bool:
+def _ascending(begin: IntArray, stamp: IntArray) -> bool:
     """Whether time never runs back within a symbol."""
     for symbol in range(begin.size - 1):
         for row in range(begin[symbol] + 1, begin[symbol + 1]):
@@ -112,7 +100,7 @@ def _ascending(begin: Integers, stamp: Integers) -> bool:
 
 
 @kernel
-def _over(sessions: Integers, at: int, minutes: int) -> int:
+def _over(sessions: IntArray, at: int, minutes: int) -> int:
     """The first moment at which no bar of session `at` can start."""
     if at >= sessions.shape[1]:
         return _NEVER
@@ -120,7 +108,7 @@ def _over(sessions: Integers, at: int, minutes: int) -> int:
 
 
 @kernel
-def _days(bars: _Bars, minutes: int, sessions: Integers) -> int:
+def _days(bars: _Bars, minutes: int, sessions: IntArray) -> int:
     """How many pairs of symbol and session the bars may fall into, at most."""
     days = 0
     for symbol in range(bars.begin.size - 1):
@@ -133,7 +121,7 @@ def _days(bars: _Bars, minutes: int, sessions: Integers) -> int:
 
 
 @kernel
-def _summed(bars: _Bars, minutes: int, sessions: Integers, known_until: Integers, wholes: Integers, reals: Reals) -> int:
+def _summed(bars: _Bars, minutes: int, sessions: IntArray, known_until: IntArray, wholes: IntArray, reals: FloatArray) -> int:
     """Fill the rows of `wholes` (as _WHOLE) and `reals` (as _REAL; NaN: none) with one column a symbol and session; how many there are.
 
     Bars outside every session count nowhere. What holds for a whole session is looked up when it begins: a call with the
@@ -149,8 +137,8 @@ def _summed(bars: _Bars, minutes: int, sessions: Integers, known_until: Integers
                 at = first_session(sessions, stamp, minutes)
                 over = _over(sessions, at, minutes)
                 if at < sessions.shape[1]:
-                    opens, closes, until = sessions[placing.OPEN, at], sessions[placing.CLOSE, at], known_until[at]
-            if minutes != _DAILY and stamp >= opens and stamp < closes and at < sessions.shape[1] and sessions[placing.BREAK_START, at] == _NEVER:
+                    opens, closes, until = sessions[session_position.SESSION_OPEN, at], sessions[session_position.SESSION_CLOSE, at], known_until[at]
+            if minutes != _DAILY and stamp >= opens and stamp < closes and at < sessions.shape[1] and sessions[session_position.BREAK_START, at] == _NEVER:
                 part = REGULAR
             else:
                 part = part_of(sessions, at, stamp, minutes)

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
-
-Wholes = npt.NDArray[np.int64]
 
 BUCKET_MINUTES = 30  # what counts as the same time of day: activity changes little within half an hour
 
@@ -29,9 +27,9 @@ class Slots:
 
     timeframe: str
     dates: pl.Series
-    stamp: Wholes
-    session: Wholes
-    bucket: Wholes
+    stamp: IntArray
+    session: IntArray
+    bucket: IntArray
     target: int
 
     @property
@@ -40,7 +38,7 @@ class Slots:
         return int(self.bucket.max()) + 1 if len(self.bucket) else 1
 
     @property
-    def session_bounds(self) -> Wholes:
+    def session_bounds(self) -> IntArray:
         """First slot of each session, and the end of the last."""
         return np.searchsorted(self.session, np.arange(len(self.dates) + 1))
 

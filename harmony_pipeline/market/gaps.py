@@ -24,14 +24,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.frames import formatted, join_latest
 from harmony_pipeline.market.expected_bars import Slots
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
 from harmony_pipeline.market.trading_activity import Habits, silence
 from harmony_pipeline.schemas import GAPS, TIME
-
-Wholes = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float64]
 
 KINDS = ("missing", "no_trade", "halt", "unknown")
 USUAL, NEVER = 0.05, 0.001  # times a session that such a silence comes by nature: once in 20 sessions is usual, once in 1000 is not
@@ -55,7 +53,7 @@ class _Seen:
 
     symbols: list[str]
     present: npt.NDArray[np.int32]
-    active: Wholes
+    active: IntArray
     runs: pl.DataFrame
 
 
@@ -123,7 +121,7 @@ def _in_order(bars: pl.DataFrame) -> bool:
     return bool(bars.select(((symbol > symbol.shift()) | ((symbol == symbol.shift()) & (stamp >= stamp.shift()))).all()).item())
 
 
-def _runs(code: Wholes, slot: Wholes, trades: Reals, symbols: int, slots: Slots) -> pl.DataFrame:
+def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slots: Slots) -> pl.DataFrame:
     """code, first, last (slots without a bar), and the bar before and after: its slot (-1: none) and trades."""
     kept = slot >= slots.target
     code, slot, trades = code[kept], slot[kept], trades[kept]
@@ -152,7 +150,7 @@ def _runs(code: Wholes, slot: Wholes, trades: Reals, symbols: int, slots: Slots)
     )
 
 
-def _beside(at: Wholes, slot: Wholes, trades: Reals) -> tuple[Wholes, Reals]:
+def _beside(at: IntArray, slot: IntArray, trades: FloatArray) -> tuple[IntArray, FloatArray]:
     if not len(slot):
         return np.full(len(at), -1, np.int64), np.full(len(at), np.nan)
     safe = np.maximum(at, 0)
@@ -169,11 +167,11 @@ def _never_seen(symbols: list[str], slots: Slots) -> _Seen:
 # --- who is expected, and when everyone is silent ---------------------------------------------------------------------
 
 
-def _alive(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFrame, dates: pl.Series) -> npt.NDArray[np.bool_]:
+def _alive(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFrame, dates: pl.Series) -> BoolArray:
     """Whether a symbol is expected in a session: symbols by sessions."""
     named = set(lives["symbol"].to_list())
     traded = present.any(axis=2)
-    alive: npt.NDArray[np.bool_] = np.maximum.accumulate(traded, axis=1) & np.array([symbol not in named for symbol in symbols], np.bool_)[:, None]
+    alive: BoolArray = np.maximum.accumulate(traded, axis=1) & np.array([symbol not in named for symbol in symbols], np.bool_)[:, None]
     code = pl.DataFrame({"symbol": symbols, "code": np.arange(len(symbols))}, schema={"symbol": pl.String(), "code": pl.Int64()})
     spans = lives.select("symbol", "first", "end").join(code, on="symbol", how="inner")
     first = dates.search_sorted(spans["first"].fill_null(date.min), side="left").to_numpy()
@@ -184,7 +182,7 @@ def _alive(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFra
     return alive | (np.cumsum(steps, axis=1)[:, :-1] > 0)
 
 
-def _market_wide(active: Wholes, habits: Habits, alive: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+def _market_wide(active: IntArray, habits: Habits, alive: BoolArray) -> npt.NDArray[np.int8]:
     """For each slot 1 where all symbols are silent together and their habits do not explain it, 2 where the whole session is empty, else 0."""
     slots = habits.slots
     verdict = np.zeros(len(active), np.int8)
@@ -206,7 +204,7 @@ def _market_wide(active: Wholes, habits: Habits, alive: npt.NDArray[np.bool_]) -
     return verdict
 
 
-def _joint_today(first: Wholes, last: Wholes, habits: Habits, alive: npt.NDArray[np.bool_]) -> Reals:
+def _joint_today(first: IntArray, last: IntArray, habits: Habits, alive: BoolArray) -> FloatArray:
     """Where the past is too short for habits: how often all symbols would be silent together, by the rest of the same session; nan for one symbol."""
     bounds, session = habits.slots.session_bounds, habits.slots.session[first]
     length, room = (last - first + 1).astype(np.float64), (bounds[session + 1] - bounds[session]).astype(np.float64)
@@ -218,7 +216,7 @@ def _joint_today(first: Wholes, last: Wholes, habits: Habits, alive: npt.NDArray
     return chance
 
 
-def _cut(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], alive: npt.NDArray[np.bool_]) -> pl.DataFrame:
+def _cut(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], alive: BoolArray) -> pl.DataFrame:
     """Runs cut at the ends of sessions and of market-wide silences, those of symbols that are not listed then left out."""
     changes = (np.diff(slots.session, prepend=-1) != 0) | (np.diff(market_wide, prepend=0) != 0)
     segment = np.cumsum(changes) - 1
@@ -268,7 +266,7 @@ def _with_evidence(cut: pl.DataFrame, habits: Habits, symbols: list[str]) -> pl.
     ).with_columns(pl.col("usual_silence", "neighbour_trades", "by_habit", "by_neighbours", "reopened").fill_nan(None))
 
 
-def _touching(cut: pl.DataFrame, side: str, place: Wholes, slots: Slots) -> Reals:
+def _touching(cut: pl.DataFrame, side: str, place: IntArray, slots: Slots) -> FloatArray:
     """Trades of the bar beside a run where it touches the run and is of the same session, else nan."""
     at = cut[side].to_numpy()
     same = slots.session[np.maximum(at, 0)] == cut["session"].to_numpy()

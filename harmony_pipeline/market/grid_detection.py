@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
@@ -84,7 +84,7 @@ def _wall(moment: pl.Expr, zone: str) -> pl.Expr:
     return moment.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("us")
 
 
-def _wall_minutes(stamps: pl.Series, zone: str) -> npt.NDArray[np.int64]:
+def _wall_minutes(stamps: pl.Series, zone: str) -> IntArray:
     """Whole minutes on the wall clock; a stamp with seconds lies on no grid and gives -1."""
     wall = stamps.to_frame("at").select(_wall(pl.col("at"), zone))["at"].to_numpy()
     return np.where(wall % _MINUTE == 0, wall // _MINUTE % 1440, -1)

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from harmony_pipeline.market.bar_grid import AUTO, CLOCK_GRID, BarGrid
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.market.validation.catalog import Severity, refused_choice
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day", "1Week"]
 PeriodSize = Literal["day", "week", "month", "quarter", "year"]
@@ -21,7 +21,7 @@ LONG_TIMEFRAMES = ("1Day", "1Week")  # stamped midnight UTC of their first sessi
 _WITHOUT_WEEKS = ("simulated", "alpaca", "yahoo", "crypto")
 
 
-class FileSourceSettings(Part):
+class FileSourceSettings(FrozenSettings):
     """Bars from CSV or Parquet files."""
 
     paths: tuple[str, ...] = Field((), description="files, folders or globs; $VARIABLES are expanded")
@@ -59,7 +59,7 @@ class FileSourceSettings(Part):
     listings: str | None = Field(None, description="CSV of the columns of the `listings` view, at least symbol and valid_from")
 
 
-class SimulatedSourceSettings(Part):
+class SimulatedSourceSettings(FrozenSettings):
     """A seeded stand-in for US equities; see `market/sources/simulated.py`."""
 
     seed: int = 7
@@ -74,7 +74,7 @@ class SimulatedSourceSettings(Part):
     missing_minute_probability: float = Field(0.002, ge=0.0, lt=1.0)
 
 
-class YahooSettings(Part):
+class YahooSettings(FrozenSettings):
     """Bars from Yahoo Finance through yfinance; see `market/sources/yahoo.py`."""
 
     rename: dict[str, str] = Field({}, description="our symbol = Yahoo's, where they differ: BRK.B = BRK-B")
@@ -84,7 +84,7 @@ class YahooSettings(Part):
     base_url: str | None = Field(None, description="another host that speaks Yahoo's protocol; none means Yahoo")
 
 
-class CryptoSettings(Part):
+class CryptoSettings(FrozenSettings):
     """Bars and trades of a crypto exchange through ccxt; see `market/sources/crypto.py`."""
 
     exchange: str = Field("binance", description="any exchange id of ccxt; its spot market is read, without keys")
@@ -96,7 +96,7 @@ class CryptoSettings(Part):
     base_url: str | None = Field(None, description="another host that speaks the exchange's protocol; none means the exchange")
 
 
-class ReplaySettings(Part):
+class ReplaySettings(FrozenSettings):
     """A lake as a source: what it knows, told again in order."""
 
     lake: str = Field("data_lake", description="folder of the lake that is told again; another one than `paths.lake`, when bars are ingested from it")
@@ -104,7 +104,7 @@ class ReplaySettings(Part):
     speed: float = Field(0.0, ge=0.0, description="1 replays a minute in a minute, 60 in a second, 0 as fast as possible; nights and weekends pass as one bar")
 
 
-class PatienceSettings(Part):
+class PatienceSettings(FrozenSettings):
     """How often a source over a network asks again; see `market/sources/retry.py`."""
 
     attempts: int = Field(6, ge=1, le=50, description="questions asked in all before a supplier is given up")
@@ -113,7 +113,7 @@ class PatienceSettings(Part):
     limit_seconds: float = Field(300.0, gt=0.0, description="one question may take this long in all, a wait that the supplier names included")
 
 
-class AlpacaSourceSettings(Part):
+class AlpacaSourceSettings(FrozenSettings):
     """Bars, ticks and corporate actions from Alpaca; see docs/sources.md. The keys are never settings: APCA_API_KEY_ID and APCA_API_SECRET_KEY."""
 
     feed: Literal["iex", "sip"] = Field(
@@ -139,7 +139,7 @@ class AlpacaSourceSettings(Part):
     )
 
 
-class Allowance(Part):
+class Allowance(FrozenSettings):
     """Rows of one symbol that one rule lets pass for a while: something odd that was looked at and is real."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -159,7 +159,7 @@ class Allowance(Part):
         return self
 
 
-class QualitySettings(Part):
+class QualitySettings(FrozenSettings):
     """Which rows may become `bars`; see docs/quality.md and `market/validation/catalog.py` for each rule."""
 
     max_quarantined_fraction: float = Field(0.05, ge=0.0, le=1.0, description="more than this blocks the period")
@@ -207,7 +207,7 @@ class QualitySettings(Part):
         return self.symbols.get(symbol or "", {}).get(rule, self.rules.get(rule, default))
 
 
-class GapSettings(Part):
+class GapSettings(FrozenSettings):
     """How absent bars are told apart; see `market/gaps.py`."""
 
     lookback_sessions: int = Field(20, ge=5, le=250, description="past sessions that a symbol's habit of silence is learned from")
@@ -217,13 +217,13 @@ class GapSettings(Part):
     forget_after_sessions: int = Field(60, ge=1, description="a symbol without bars for so long is no longer expected, unless listings know it")
 
 
-class IngestSettings(Part):
+class IngestSettings(FrozenSettings):
     """How much is asked of a source over a network; see `stages/ingest.py`."""
 
     recheck_sessions: int = Field(2, ge=0, description="latest sessions asked for again at each ingest, so that late corrections are learned")
 
 
-class TickSettings(Part):
+class TickSettings(FrozenSettings):
     """Quotes and trades: which are kept, and how their conditions are written; see docs/ticks.md."""
 
     condition_codes: Literal["sip", "lean", "none"] = Field(
@@ -237,7 +237,7 @@ AssetClass = Literal["us_equity", "equity", "fx", "crypto", "future", "index"]
 VolumeKind = Literal["traded", "indicative"]
 
 
-class InstrumentTerms(Part):
+class InstrumentTerms(FrozenSettings):
     """Terms of an instrument that settings decide; what is not given comes from the source, the data or the defaults."""
 
     asset_class: AssetClass | None = None
@@ -272,21 +272,21 @@ class InstrumentTerms(Part):
         return self
 
 
-class InstrumentSettings(Part):
+class InstrumentSettings(FrozenSettings):
     """What is traded, where it is not what is inferred; see docs/instruments.md."""
 
     defaults: InstrumentTerms = Field(InstrumentTerms(), description="of every symbol")
     symbols: dict[str, InstrumentTerms] = Field({}, description='of one symbol: [market.instruments.symbols."BTC/USD"]')
 
 
-class PartitionSettings(Part):
+class PartitionSettings(FrozenSettings):
     """How time is cut. A trading period holds bars; a retraining period holds one model."""
 
     trading_period: PeriodSize = Field("month", description="left out: a month for minutes, a year for hourly, daily and weekly bars")
     retraining_period: PeriodSize = "quarter"
 
 
-class MarketSettings(Part):
+class MarketSettings(FrozenSettings):
     """The market this system lives in."""
 
     calendar: str = Field("XNYS", description="an exchange_calendars code, FX (the week of currencies) or 24/7")

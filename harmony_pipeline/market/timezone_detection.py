@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.session_parts import REGULAR
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, FileSourceSettings
-from harmony_pipeline.market.validation.session_position import NEAR_CLOSE, NEAR_OPEN, REGULAR, Integers, edges, sessions_of
+from harmony_pipeline.market.validation.session_position import NEAR_CLOSE, NEAR_OPEN, edges, sessions_of
 from harmony_pipeline.market.validation.text_columns import count_in_runs, run_starts
 from harmony_pipeline.schemas import TIME
-
-Bytes = npt.NDArray[np.uint8]
 
 _SUSPICIOUS_BELOW, _CONVINCING, _MUCH_BETTER = 0.5, 0.9, 0.3  # fractions of an origin's bars, or volume, in regular hours
 _FEWEST_ROWS, _SAMPLED_ROWS, _MOST_ORIGINS = 3, 200, 50
@@ -51,7 +50,7 @@ class _Reading:
         return wall.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 
-def zone_hints(rows: pl.DataFrame, part: Bytes, calendar: Calendar, timeframe: str, files: FileSourceSettings | None = None) -> dict[str, str]:
+def zone_hints(rows: pl.DataFrame, part: ByteArray, calendar: Calendar, timeframe: str, files: FileSourceSettings | None = None) -> dict[str, str]:
     """By origin, what to say of a suspected time zone.
 
     `rows` has origin, timestamp and volume, sorted by symbol and time; `part` says where each row stands; `files` how it was read.
@@ -76,7 +75,7 @@ def zone_hints(rows: pl.DataFrame, part: Bytes, calendar: Calendar, timeframe: s
     return {row["origin"]: _sentence(row, readings[row["rank"]], calendar, files) for row in convincing.to_dicts()}
 
 
-def _suspects(rows: pl.DataFrame, part: Bytes, calendar: Calendar) -> pl.DataFrame:
+def _suspects(rows: pl.DataFrame, part: ByteArray, calendar: Calendar) -> pl.DataFrame:
     """Origins whose rows or volume lie badly: origin, now (the share in regular hours), by (rows or volume); of both the rows count.
 
     All rows are counted; volume is added up over rows taken at equal distances, since a mistake shows in any.
@@ -99,11 +98,11 @@ def _suspects(rows: pl.DataFrame, part: Bytes, calendar: Calendar) -> pl.DataFra
 class _Shares:
     """By origin: the share of the volume in regular hours, and whether that is little, or none lies in the first or the last regular hour."""
 
-    regular: npt.NDArray[np.float64]
-    odd: npt.NDArray[np.bool_]
+    regular: FloatArray
+    odd: BoolArray
 
 
-def _volume_shares(rows: pl.DataFrame, part: Bytes, calendar: Calendar, number: Integers, starts: Integers, origins: int) -> _Shares:
+def _volume_shares(rows: pl.DataFrame, part: ByteArray, calendar: Calendar, number: IntArray, starts: IntArray, origins: int) -> _Shares:
     step = max(1, rows.height // _GLANCE_ROWS)
     places = np.arange(0, rows.height, step)
     mine = number[np.searchsorted(starts, places, side="right") - 1]

@@ -7,10 +7,8 @@ silent tenth of the rest is set aside, so that an outage of a day or two does no
 import numpy as np
 import numpy.typing as npt
 
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.market.expected_bars import Slots
-
-Wholes = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float64]
 
 FEWEST_SESSIONS = 5  # fewer say nothing
 CONCENTRATION = 20.0  # c below; with it a tenth of a percent of the silences of 99 real stocks is unusual, as it should be
@@ -27,9 +25,9 @@ class Habits:
         self.lookback = lookback
         cells = slots.session * slots.buckets + slots.bucket
         self.room = np.bincount(cells, minlength=len(slots.dates) * slots.buckets).reshape(len(slots.dates), slots.buckets)
-        self.traded: npt.NDArray[np.bool_] = np.asarray(present.any(axis=2), np.bool_)
+        self.traded: BoolArray = np.asarray(present.any(axis=2), np.bool_)
 
-    def of(self, symbol: Wholes, session: Wholes, bucket: Wholes) -> tuple[Wholes, Reals]:
+    def of(self, symbol: IntArray, session: IntArray, bucket: IntArray) -> tuple[IntArray, FloatArray]:
         """(past sessions counted, usual share of absent bars) of each cell asked; the share is nan below FEWEST_SESSIONS."""
         shape = self.present.shape
         cell = (symbol * shape[1] + session) * shape[2] + bucket
@@ -41,7 +39,7 @@ class Habits:
             known[part], share[part] = self._learned(*np.divmod(rest, shape[1]), which)
         return known[place], share[place]
 
-    def joint_log_silence(self, session: Wholes, bucket: Wholes, fewest: int) -> Reals:
+    def joint_log_silence(self, session: IntArray, bucket: IntArray, fewest: int) -> FloatArray:
         """Log of the probability that all symbols with a habit are silent in one bar; nan where fewer than `fewest` have one."""
         cells, place = np.unique(np.stack([session, bucket]), axis=1, return_inverse=True)
         symbols = np.arange(self.present.shape[0])
@@ -53,7 +51,7 @@ class Habits:
                 total[at] = np.log(share).sum() if len(share) >= fewest else np.nan
         return total[place.ravel()]
 
-    def _learned(self, symbol: Wholes, session: Wholes, bucket: Wholes) -> tuple[Wholes, Reals]:
+    def _learned(self, symbol: IntArray, session: IntArray, bucket: IntArray) -> tuple[IntArray, FloatArray]:
         past = session[:, None] - np.arange(1, self.lookback + 1)
         valid = past >= 0
         past = np.maximum(past, 0)
@@ -67,7 +65,7 @@ class Habits:
         return known, np.where(known >= FEWEST_SESSIONS, total / np.maximum(kept, 1), np.nan)
 
 
-def silence(share: Reals, length: Reals, room: Reals) -> Reals:
+def silence(share: FloatArray, length: FloatArray, room: FloatArray) -> FloatArray:
     """How many times a session of `room` bars a silence of `length` bars comes by nature, when on average a `share` of bars is silent.
 
     Quiet bars come together and quiet days too: the share of the moment is taken as beta distributed around the usual one with

@@ -14,15 +14,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.models.samples import Samples
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
-FloatArray = NDArray[np.float64]
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=FrozenSettings)
 
 
 class Model(Protocol):

@@ -7,18 +7,18 @@ independent events, and a walk-forward window of overlapping labels has hundreds
 
 Slope and level come from different rows. The slope has to be learned from events that the forecaster has not seen. The level has not: how often the
 primary signal is right is known from all training events, and the few weeks of the calibration part, whose events share one market, would move every
-probability by their own luck. `levelled` sets it so that the calibration events are foretold at the long-run rate on average.
+probability by their own luck. `match_base_rate` sets it so that the calibration events are foretold at the long-run rate on average.
 
-The slope is never negative: a forecaster that ranked the calibration events backwards is muted to the base rate, not turned round. And `shrunk`
+The slope is never negative: a forecaster that ranked the calibration events backwards is muted to the base rate, not turned round. And `shrink_slope`
 takes off what luck alone would have given, since a calibration part of 3000 events may be no more than 15 independent days.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harmony_pipeline.models.base import FloatArray, sigmoid
+from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.models.base import sigmoid
 
 _STEPS = 100
 _HALVINGS = 30
@@ -56,7 +56,7 @@ def fit_platt(margin: FloatArray, outcome: FloatArray, weight: FloatArray) -> Pl
     return Platt(slope / scale, intercept) if slope > 0.0 else _level(target, weight)
 
 
-def shrunk(calibration: Platt, margin: FloatArray, outcome: FloatArray, weight: FloatArray, block: NDArray[np.int64]) -> Platt:
+def shrink_slope(calibration: Platt, margin: FloatArray, outcome: FloatArray, weight: FloatArray, block: IntArray) -> Platt:
     """The slope times max(0, 1 - (standard error / slope)^2): the part of it that its own uncertainty does not explain.
 
     The error is clustered by `block` [rows], the day of each event, as events of a day share their market (Liang & Zeger 1986). The factor is the
@@ -79,7 +79,7 @@ def shrunk(calibration: Platt, margin: FloatArray, outcome: FloatArray, weight: 
     return Platt(calibration.slope * max(0.0, 1.0 - relative_variance), calibration.intercept)
 
 
-def levelled(calibration: Platt, margin: FloatArray, weight: FloatArray, rate: float) -> Platt:
+def match_base_rate(calibration: Platt, margin: FloatArray, weight: FloatArray, rate: float) -> Platt:
     """The same slope, with the intercept at which the weighted mean probability of `margin` [rows] is `rate`, strictly between 0 and 1."""
     if calibration.slope == 0.0:
         return Platt(0.0, float(np.log(rate / (1.0 - rate))))

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.models.scores import FloatArray, measured, reliability, scores
+from harmony_pipeline.models.scores import measured, reliability, scores
 
 FEWEST_DAYS = 10
 

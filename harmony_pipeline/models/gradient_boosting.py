@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harmony_pipeline.models.base import FloatArray, checked_parameters, sigmoid
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.models.base import checked_parameters, sigmoid
 from harmony_pipeline.models.samples import Samples, training_targets
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class GradientBoostingParameters(Part):
+class GradientBoostingParameters(FrozenSettings):
     """LightGBM's own names, except `rounds`."""
 
     rounds: int = Field(100, ge=1, le=5000, description="trees")

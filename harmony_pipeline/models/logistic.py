@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harmony_pipeline.models.base import FloatArray, checked_parameters, sigmoid, to_json
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.models.base import checked_parameters, sigmoid, to_json
 from harmony_pipeline.models.samples import Samples, training_targets
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 _LARGEST_SCORE = 8.0  # standard deviations; one wild input cannot decide a probability alone
 
 
-class LogisticParameters(Part):
+class LogisticParameters(FrozenSettings):
     """Parameters of the baseline."""
 
     inverse_penalty: float = Field(0.1, gt=0.0, description="scikit-learn's C, against the effective number of observations")

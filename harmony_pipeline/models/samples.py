@@ -23,11 +23,9 @@ from typing import Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError, NotReady
-
-FloatArray = NDArray[np.float64]
 
 # family of the feature's name (without its window lengths) -> the value that says neither up nor down
 SIDED: dict[str, float] = {
@@ -83,7 +81,7 @@ class InputMap:
         return next((name for name in self.feature_columns if family(name) == "atr"), None)
 
     @cached_property
-    def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], FloatArray, NDArray[np.bool_]]:
+    def _arrays(self) -> tuple[IntArray, BoolArray, FloatArray, BoolArray]:
         """For each kept column: its place, whether it is sided, its neutral value, whether it is divided by the range."""
         families = [family(name) for name in self._kept]
         place = np.array([self.feature_columns.index(name) for name in self._kept], dtype=np.int64)
@@ -140,7 +138,7 @@ class Samples:
         """Number of events."""
         return self.frame.height
 
-    def where(self, mask: NDArray[np.bool_]) -> Self:
+    def where(self, mask: BoolArray) -> Self:
         """The events where `mask` [rows] is true, in the same order."""
         return type(self)(self.frame.filter(pl.Series(mask)), np.ascontiguousarray(self.X[mask]), self.names, self.inputs)
 
@@ -214,5 +212,5 @@ def regimes_at(regimes: pl.DataFrame, timestamps: pl.Series | Sequence[datetime]
     table = np.full((values.height + 1, len(REGIME_NAMES)), np.nan)  # row 0: nothing is known yet
     table[1:] = values.select(pl.all().fill_null(np.nan)).to_numpy()
     known_at = ordered["known_at"].to_physical().to_numpy()
-    position: NDArray[np.int64] = np.searchsorted(known_at, stamps.to_physical().to_numpy(), side="right")
+    position: IntArray = np.searchsorted(known_at, stamps.to_physical().to_numpy(), side="right")
     return np.asarray(table[position], dtype=np.float64)

@@ -9,9 +9,8 @@ probabilities that all lie near one half, and measure mostly their noise).
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from harmony_pipeline.arrays import FloatArray
 
 BINS = 10
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class ModelSettings(Part):
+class ModelSettings(FrozenSettings):
     """Walk-forward training: one model a retraining period and horizon."""
 
     forecaster: str = "harmony_pipeline.models.gradient_boosting:GradientBoosting"
@@ -21,7 +21,7 @@ class ModelSettings(Part):
     threshold: float = Field(0.55, ge=0.0, le=1.0, description="probability below which no trade is taken")
 
 
-class GateSettings(Part):
+class GateSettings(FrozenSettings):
     """The written rules of promotion; a model passes all of them or stays where it is."""
 
     minimum_trades: int = Field(100, ge=1)

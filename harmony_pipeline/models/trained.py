@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.models.base import FloatArray, Model, forecaster_class, to_json
+from harmony_pipeline.models.base import Model, forecaster_class, to_json
 from harmony_pipeline.models.calibration import Platt
 from harmony_pipeline.models.samples import InputMap, Samples
 
@@ -24,7 +24,7 @@ CARD = "card.json"
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What a trained model is, beside its fitted bytes."""
 
     forecaster: str  # import path
@@ -52,7 +52,7 @@ class Card:
         """What is written down of it; what an earlier version did not know is left out, so that its ids stay."""
         return {name: value for name, value in vars(self).items() if name != "complete" or value is not None}
 
-    def must_be_known(self) -> NDArray[np.bool_]:
+    def must_be_known(self) -> BoolArray:
         """By input: whether a missing value cannot be answered."""
         return np.isin(np.array(self.names), np.array(self.complete or ()))
 
@@ -62,7 +62,7 @@ class TrainedModel:
     """A model of one retraining period and horizon. Immutable; safe to share between threads."""
 
     model_id: str
-    card: Card
+    card: ModelCard
     model: Model
 
     @property
@@ -95,7 +95,7 @@ class TrainedModel:
         names = np.array(self.card.names, dtype=object)
         return [f"{', '.join(names[row])} missing; training saw no missing value there" if row.any() else None for row in missing]
 
-    def _is_answerable(self, X: FloatArray) -> NDArray[np.bool_]:
+    def _is_answerable(self, X: FloatArray) -> BoolArray:
         return np.asarray(~(np.isnan(X) & self.card.must_be_known()).any(axis=1))
 
     def predict_one(self, values: FloatArray) -> float:
@@ -114,7 +114,7 @@ class TrainedModel:
         held = json.loads(files[CARD])
         columns, complete = held["feature_columns"], held.get("complete")
         lists = {"names": tuple(held["names"]), "feature_columns": None if columns is None else tuple(columns)}
-        card = Card(**{**held, **lists, "complete": None if complete is None else tuple(complete)})
+        card = ModelCard(**{**held, **lists, "complete": None if complete is None else tuple(complete)})
         kind = forecaster_class(card.forecaster)
         if kind.artifact not in files:
             raise DataError(f"a model artifact without {kind.artifact}; found {', '.join(files)}")

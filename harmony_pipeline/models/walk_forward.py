@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import BoolArray
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.models.base import Forecaster, Model, build_forecaster
-from harmony_pipeline.models.calibration import Platt, fit_platt, levelled, shrunk
+from harmony_pipeline.models.calibration import Platt, fit_platt, match_base_rate, shrink_slope
 from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import reliability, scores
 from harmony_pipeline.models.settings import ModelSettings
-from harmony_pipeline.models.trained import Card, TrainedModel
+from harmony_pipeline.models.trained import ModelCard, TrainedModel
 from harmony_pipeline.schemas import FOLDS, MODELS, PREDICTIONS
 
 __all__ = ["Fold", "embargo_of", "evaluate", "predict_period", "split", "train_period"]
@@ -55,11 +55,11 @@ class Split:
     """Which events a period may learn from; masks are bool [rows] over the samples."""
 
     train_end: datetime
-    train: NDArray[np.bool_]
-    fit: NDArray[np.bool_]
-    calibrate: NDArray[np.bool_]
-    purged: NDArray[np.bool_]
-    test: NDArray[np.bool_]
+    train: BoolArray
+    fit: BoolArray
+    calibrate: BoolArray
+    purged: BoolArray
+    test: BoolArray
 
 
 def embargo_of(settings: ModelSettings, timeframe: str) -> timedelta:
@@ -88,7 +88,7 @@ def split(samples: Samples, period: Period, timeframe: str, settings: ModelSetti
     return Split(train_end, train, fit, calibrate, purged, test)
 
 
-def _fit_and_calibration(samples: Samples, train: NDArray[np.bool_], fraction: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _fit_and_calibration(samples: Samples, train: BoolArray, fraction: float) -> tuple[BoolArray, BoolArray]:
     rows = np.flatnonzero(train)
     if not rows.size:
         return train.copy(), train.copy()
@@ -122,7 +122,7 @@ def train_period(
     if reason is not None:
         return Fold(None, MODELS.empty(), _fold_row(None, samples, parts, period, horizon, settings), {**metrics, "reason": reason}, reason)
     model, calibration = _fit(forecaster, samples, parts)
-    card = Card(
+    card = ModelCard(
         settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash, data_hash or _rows_hash(training), forecaster.parameters,
         settings.seed if seed is None else seed, samples.names, samples.inputs.feature_columns if samples.inputs else None,
         samples.inputs.regimes if samples.inputs else False, calibration.slope, calibration.intercept, _complete(samples, parts),
@@ -150,8 +150,8 @@ def _fit(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model,
     later, training = samples.where(_answerable(samples, parts)), samples.where(parts.train)
     margin, weight = model.margin(later.X), later.weights()
     days = later.frame["timestamp"].dt.date().to_physical().cast(pl.Int64).to_numpy()
-    calibration = shrunk(fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days)
-    return model, levelled(calibration, margin, weight, _smoothed_rate(training))
+    calibration = shrink_slope(fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days)
+    return model, match_base_rate(calibration, margin, weight, _smoothed_rate(training))
 
 
 def _complete(samples: Samples, parts: Split) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ def _complete(samples: Samples, parts: Split) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(samples.names) if not missing[:, place].any())
 
 
-def _answerable(samples: Samples, parts: Split) -> NDArray[np.bool_]:
+def _answerable(samples: Samples, parts: Split) -> BoolArray:
     """Calibration events that the model answers: the others would be calibrated on what it does not know."""
     must_be_known = np.isin(np.array(samples.names), np.array(_complete(samples, parts)))
     return parts.calibrate & ~(np.isnan(samples.X) & must_be_known).any(axis=1)

@@ -55,7 +55,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     NO_MODEL,
     NO_REASON,
     NO_SIGNAL,
-    OPEN,
+    ORDER_OPEN,
     POSITION,
     REFUSED,
     REJECT,
@@ -268,7 +268,7 @@ def close_position(position: Record, account: Record, symbol: int, reason: int, 
     position["exit_working"] = 1
     position["exit_at"] = end
     intent = intents[n]
-    _blank(intent, symbol, EXIT, -position["side"], OPEN, end)
+    _blank(intent, symbol, EXIT, -position["side"], ORDER_OPEN, end)
     intent["quantity"] = math.fabs(position["quantity"])
     intent["remaining"] = intent["quantity"]
     intent["volatility"] = position["volatility"]
@@ -293,7 +293,7 @@ def _decide_entry(position: Record, account: Record, rules: Record, bar: Record,
             position["gross"], position["lowest"], position["highest"], position["counted"],
         )  # fmt: skip
     intent = intents[n]
-    _blank(intent, bar["symbol"], ENTRY, bar["signal"], OPEN if quantity > 0.0 else REFUSED, bar["end"])
+    _blank(intent, bar["symbol"], ENTRY, bar["signal"], ORDER_OPEN if quantity > 0.0 else REFUSED, bar["end"])
     intent["quantity"] = quantity
     intent["remaining"] = quantity
     intent["volatility"] = bar["volatility"]
@@ -350,7 +350,7 @@ def place_legs(position: Record, symbol: int, decided_at: int, intents: Records,
 @kernel
 def _leg(position: Record, symbol: int, role: int, level: float, reason: int, decided_at: int, intents: Records, n: int) -> int:
     intent = intents[n]
-    _blank(intent, symbol, role, -position["side"], OPEN, decided_at)
+    _blank(intent, symbol, role, -position["side"], ORDER_OPEN, decided_at)
     intent["entry_symbol"] = position["entry_symbol"]
     intent["quantity"] = math.fabs(position["quantity"])
     intent["remaining"] = intent["quantity"]

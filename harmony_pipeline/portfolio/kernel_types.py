@@ -27,7 +27,7 @@ ROLE_NAMES = ("entry", "exit", "stop", "take")
 ROLES = len(ROLE_NAMES)
 
 # Status of an order. In an intent it is the wish (see above); 0 marks an empty slot.
-NONE, OPEN, FILLED, PARTIALLY_FILLED, CANCELED, REJECTED, REFUSED = 0, 1, 2, 3, 4, 5, 6
+NONE, ORDER_OPEN, FILLED, PARTIALLY_FILLED, CANCELED, REJECTED, REFUSED = 0, 1, 2, 3, 4, 5, 6
 STATUS_NAMES = ("none", "open", "filled", "partially_filled", "canceled", "rejected", "refused")
 
 # Kinds of report. EXPIRED: the part that could not be filled is given up (an entry's rest, the rest of a leg that was touched).

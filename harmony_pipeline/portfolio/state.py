@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.market.listings import CHANGE, DELISTING
 from harmony_pipeline.market.lives import LISTING, ended_symbols
 from harmony_pipeline.portfolio.decisions import PortfolioState
-from harmony_pipeline.portfolio.kernel_types import BEFORE_EVERYTHING, DELISTED, NO_MODEL, NO_REASON, OPEN, RENAMED
+from harmony_pipeline.portfolio.kernel_types import BEFORE_EVERYTHING, DELISTED, NO_MODEL, NO_REASON, ORDER_OPEN, RENAMED
 
 _EPOCH = date(1970, 1, 1)
 
@@ -56,10 +56,10 @@ class TradingState:
         grown.exchange.orders["symbol"] = np.arange(len(names))[:, None]
         return TradingState(PortfolioState(names, grown.portfolio.positions, grown.portfolio.account, known), grown.exchange)
 
-    def only(self, rows: NDArray[np.int64]) -> "TradingState":
+    def only(self, rows: IntArray) -> "TradingState":
         """A state of its own with those symbols and the ones under which their positions were opened."""
         held = self.portfolio.positions["side"][rows] != 0
-        working = self.exchange.orders["status"][rows] == OPEN
+        working = self.exchange.orders["status"][rows] == ORDER_OPEN
         parents = (self.portfolio.positions["entry_symbol"][rows][held], self.exchange.orders["entry_symbol"][rows][working])
         kept = np.unique(np.concatenate([rows, *parents]))
         names = tuple(self.symbols[row] for row in kept)
@@ -76,7 +76,7 @@ class TradingState:
         """The last day whose delistings and changes of symbol are behind a run that begins on `first`: nothing is left for them to happen to."""
         seen = int(self.portfolio.account["date"][0])
         known = _EPOCH + timedelta(days=seen) if seen > BEFORE_EVERYTHING else date.min
-        idle = not (self.portfolio.positions["side"].any() or (self.exchange.orders["status"] == OPEN).any())
+        idle = not (self.portfolio.positions["side"].any() or (self.exchange.orders["status"] == ORDER_OPEN).any())
         return max(known, first - timedelta(days=1)) if idle else known
 
     def mark_ended(self, events: pl.DataFrame) -> None:
@@ -91,8 +91,8 @@ class TradingState:
         """A state of its own without what only its driver knew: tickets, and models that neither a position nor a working order carries."""
         copy = self.copy()
         positions, orders = copy.portfolio.positions, copy.exchange.orders
-        orders[orders["status"] != OPEN] = np.zeros((), orders.dtype)
-        orders["model"][orders["status"] != OPEN] = NO_MODEL
+        orders[orders["status"] != ORDER_OPEN] = np.zeros((), orders.dtype)
+        orders["model"][orders["status"] != ORDER_OPEN] = NO_MODEL
         orders["ticket"] = 0
         fields = (positions["model"], positions["pending_model"], orders["model"])
         carried = {int(index) for field in fields for index in field.reshape(-1).tolist()} - {NO_MODEL}
@@ -114,10 +114,10 @@ class TradingState:
         return TradingState(PortfolioState.from_dict(saved["portfolio"]), ExchangeState.from_dict(saved["exchange"]))
 
 
-def _rename_entry_symbols(state: TradingState, where: NDArray[np.int64]) -> None:
+def _rename_entry_symbols(state: TradingState, where: IntArray) -> None:
     """Give the symbols that positions and working orders were opened under their new indices; 0 where nothing is open."""
     if not len(where):
         return
     positions, orders = state.portfolio.positions, state.exchange.orders
     positions["entry_symbol"] = np.where(positions["side"] != 0, where[positions["entry_symbol"]], 0)
-    orders["entry_symbol"] = np.where(orders["status"] == OPEN, where[orders["entry_symbol"]], 0)
+    orders["entry_symbol"] = np.where(orders["status"] == ORDER_OPEN, where[orders["entry_symbol"]], 0)

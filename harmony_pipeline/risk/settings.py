@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class RiskSettings(Part):
+class RiskSettings(FrozenSettings):
     """No strategy or model can go around these."""
 
     allow_short: bool = True

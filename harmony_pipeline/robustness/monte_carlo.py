@@ -27,8 +27,9 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline import schemas
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.robustness.paths import BLOCKS, IN_ORDER, RESAMPLED, SHUFFLED, Floats, Wholes, run_paths
+from harmony_pipeline.robustness.paths import BLOCKS, IN_ORDER, RESAMPLED, SHUFFLED, run_paths
 from harmony_pipeline.robustness.settings import MonteCarloSettings
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95}
@@ -72,9 +73,9 @@ SCENARIOS = (
 class TradeReturns:
     """Closed trades in the order of their exits, as fractions of the equity before each."""
 
-    returns: Floats
-    values: Floats  # entry value / equity before
-    curve: Floats  # currency, trades + 1 points, the first is the starting cash
+    returns: FloatArray
+    values: FloatArray  # entry value / equity before
+    curve: FloatArray  # currency, trades + 1 points, the first is the starting cash
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,8 @@ def trade_returns(trades: pl.DataFrame, initial_cash: float) -> TradeReturns:
 
 
 def run_scenario(
-    sample: TradeReturns, scenario: Scenario, settings: MonteCarloSettings, paths: int, first_path: int = 0, stops: Wholes | None = None
-) -> tuple[Floats, Floats, Floats]:
+    sample: TradeReturns, scenario: Scenario, settings: MonteCarloSettings, paths: int, first_path: int = 0, stops: IntArray | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Paths `first_path` to `first_path + paths` of one scenario: final [paths], drawdown [paths], curves [recorded, stops]; start 1.0."""
     returns = sample.returns
     stops = fan_stops(returns.size) if stops is None else stops
@@ -185,13 +186,13 @@ def run_scenario(
     return final, drawdown, curves
 
 
-def fan_stops(trades: int) -> Wholes:
+def fan_stops(trades: int) -> IntArray:
     """Trade numbers at which the fan is taken: 0, then at most FAN_STEPS rising ones, the last being all of them."""
     steps = np.linspace(0, trades, min(trades, FAN_STEPS) + 1)
     return np.rint(steps).astype(np.int64)
 
 
-def _rows(backtest_id: str, scenario: Scenario, settings: MonteCarloSettings, final: Floats, drawdown: Floats) -> pl.DataFrame:
+def _rows(backtest_id: str, scenario: Scenario, settings: MonteCarloSettings, final: FloatArray, drawdown: FloatArray) -> pl.DataFrame:
     return pl.DataFrame({"path": np.arange(final.size), "final_equity": final, "max_drawdown": drawdown}).with_columns(
         backtest_id=pl.lit(backtest_id),
         scenario=pl.lit(scenario.name),
@@ -203,13 +204,13 @@ def _rows(backtest_id: str, scenario: Scenario, settings: MonteCarloSettings, fi
     )
 
 
-def _quantiles(scenario: Scenario, final: Floats, drawdown: Floats, initial_cash: float) -> pl.DataFrame:
+def _quantiles(scenario: Scenario, final: FloatArray, drawdown: FloatArray, initial_cash: float) -> pl.DataFrame:
     measures = {"final_equity": final, "total_return": final / initial_cash - 1.0, "max_drawdown": drawdown}
     taken = np.array([np.quantile(values, list(QUANTILES.values())) for values in measures.values()])
     ids = {"scenario": [scenario.name] * len(measures), "measure": list(measures), "paths": [final.size] * len(measures)}
     return pl.DataFrame({**ids, **{key: taken[:, i] for i, key in enumerate(QUANTILES)}})
 
 
-def _fan(scenario: Scenario, curves: Floats, stops: Wholes) -> pl.DataFrame:
+def _fan(scenario: Scenario, curves: FloatArray, stops: IntArray) -> pl.DataFrame:
     taken = np.quantile(curves, list(QUANTILES.values()), axis=0)
     return pl.DataFrame({"scenario": [scenario.name] * stops.size, "trade": stops, **{key: taken[i] for i, key in enumerate(QUANTILES)}})

@@ -16,13 +16,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from harmony_pipeline import schemas
+from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.robustness.settings import OverfittingSettings
-
-Floats = NDArray[np.float64]
 
 EULER_GAMMA = 0.5772156649015329
 MINIMUM_OBSERVATIONS = 3  # below this there is no deviation worth the name
@@ -45,7 +43,7 @@ class Moments:
         return math.sqrt(variance / (self.observations - 1)) if variance > 0.0 else math.nan
 
 
-def moments(returns: Floats) -> Moments | None:
+def moments(returns: FloatArray) -> Moments | None:
     """Moments of a return series; None when it is shorter than three or does not move."""
     values = np.asarray(returns, dtype=np.float64)
     values = values[np.isfinite(values)]
@@ -80,7 +78,7 @@ def expected_maximum_sharpe(trial_variance: float, trials: int) -> float:
     return math.sqrt(trial_variance) * ((1.0 - EULER_GAMMA) * first + EULER_GAMMA * second)
 
 
-def deflated_sharpe(sample: Moments, trial_sharpes: Floats, trials: int | None = None) -> float | None:
+def deflated_sharpe(sample: Moments, trial_sharpes: FloatArray, trials: int | None = None) -> float | None:
     """PSR against the expected maximum of all trials. None with fewer than two trials or when their Sharpes do not differ.
 
     trials: how many were tried; by default as many as have a Sharpe. All are counted as independent, which is the strict reading:
@@ -110,11 +108,11 @@ class CrossValidation:
     """Outcome of CSCV: `logits` one a combination (below zero: the winner in sample came out below the median), `pbo` their share."""
 
     pbo: float
-    logits: Floats
+    logits: FloatArray
     splits: int
 
 
-def backtest_overfitting(matrix: Floats, splits: int) -> CrossValidation | None:
+def backtest_overfitting(matrix: FloatArray, splits: int) -> CrossValidation | None:
     """Probability of backtest overfitting by combinatorially symmetric cross-validation.
 
     matrix: [observations, trials] of returns, all trials over the same days. The rows are cut into `splits` equal blocks (the oldest
@@ -143,7 +141,7 @@ def backtest_overfitting(matrix: Floats, splits: int) -> CrossValidation | None:
     return CrossValidation(pbo, logits, splits)
 
 
-def _halves(splits: int) -> NDArray[np.bool_]:
+def _halves(splits: int) -> BoolArray:
     """[combinations, splits]: True where a block is in sample."""
     chosen = np.array(list(combinations(range(splits), splits // 2)))
     mask = np.zeros((len(chosen), splits), dtype=np.bool_)
@@ -151,7 +149,7 @@ def _halves(splits: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _logits(inside: NDArray[np.bool_], sums: Floats, squares: Floats, means: Floats, length: int) -> Floats:
+def _logits(inside: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int) -> FloatArray:
     sample = _sharpes(inside, sums, squares, means, length)
     test = _sharpes(~inside, sums, squares, means, length)
     best = np.argmax(sample, axis=1)
@@ -162,7 +160,7 @@ def _logits(inside: NDArray[np.bool_], sums: Floats, squares: Floats, means: Flo
     return np.asarray(np.log(relative / (1.0 - relative)))
 
 
-def _sharpes(chosen: NDArray[np.bool_], sums: Floats, squares: Floats, means: Floats, length: int) -> Floats:
+def _sharpes(chosen: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int) -> FloatArray:
     """[combinations, trials] Sharpe over the chosen blocks, from block sums of the centred returns; a series that does not move has 0."""
     weights = chosen.astype(np.float64)
     count = length * (sums.shape[0] // 2)
@@ -173,7 +171,7 @@ def _sharpes(chosen: NDArray[np.bool_], sums: Floats, squares: Floats, means: Fl
     return np.asarray(np.where(moves, level / np.sqrt(np.where(moves, variance, 1.0)), 0.0))
 
 
-def superior_ability(matrix: Floats, reps: int, seed: int) -> float | None:
+def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
     """Hansen's SPA: p-value (consistent) of "no trial beats doing nothing". matrix: [observations, trials] of returns.
 
     Every trial is divided by its own long-run deviation first, so that the largest t-statistic is tested and not the largest mean: otherwise the
@@ -193,7 +191,7 @@ def superior_ability(matrix: Floats, reps: int, seed: int) -> float | None:
     return float(test.pvalues["consistent"])
 
 
-def long_run_deviations(matrix: Floats, block: int) -> Floats:
+def long_run_deviations(matrix: FloatArray, block: int) -> FloatArray:
     """[trials] deviation of sqrt(rows) * mean of each column of `matrix` [rows, trials], serial dependence counted.
 
     It is that of the stationary bootstrap with mean block length `block`, in closed form: Politis & Romano 1994, "The stationary bootstrap", lemma 1;
@@ -206,7 +204,7 @@ def long_run_deviations(matrix: Floats, block: int) -> Floats:
     lag, stay = np.arange(1, rows) / rows, 1.0 - 1.0 / block
     weights = (1.0 - lag) * stay ** np.arange(1, rows) + lag * stay ** np.arange(rows - 1, 0, -1)
     variances = covariances[0] + 2.0 * weights @ covariances[1:]
-    deviations: Floats = np.sqrt(np.where(variances > 1e-6 * covariances[0], variances, covariances[0]))
+    deviations: FloatArray = np.sqrt(np.where(variances > 1e-6 * covariances[0], variances, covariances[0]))
     return deviations
 
 
@@ -241,7 +239,7 @@ def latest_trials(trials: pl.DataFrame) -> pl.DataFrame:
     return newest.sort("trial_id")
 
 
-def returns_matrix(trial_ids: list[str], trial_returns: pl.DataFrame) -> Floats:
+def returns_matrix(trial_ids: list[str], trial_returns: pl.DataFrame) -> FloatArray:
     """[days, trials] of the days on which every trial has a return, columns in the order of `trial_ids`; a trial without returns is left out."""
     own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids))
     present = set(own["trial_id"].unique().to_list())
@@ -251,14 +249,14 @@ def returns_matrix(trial_ids: list[str], trial_returns: pl.DataFrame) -> Floats:
     return np.ascontiguousarray(wide.select([name for name in trial_ids if name in present]).to_numpy().astype(np.float64))
 
 
-def _daily_sharpes(trial_ids: list[str], trial_returns: pl.DataFrame) -> Floats:
+def _daily_sharpes(trial_ids: list[str], trial_returns: pl.DataFrame) -> FloatArray:
     """Sharpe ratio per day of every trial that has one."""
     own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids)).sort("trial_id", "timestamp")
     found = [moments(_as_array(rows, "return")) for rows in own.partition_by("trial_id", maintain_order=True)]
     return np.array([sample.sharpe for sample in found if sample is not None])
 
 
-def _as_array(frame: pl.DataFrame, column: str) -> Floats:
+def _as_array(frame: pl.DataFrame, column: str) -> FloatArray:
     return frame[column].to_numpy().astype(np.float64)
 
 

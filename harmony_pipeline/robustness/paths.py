@@ -13,12 +13,9 @@ Sources: Efron 1979 (bootstrap); Politis & Romano 1994 (stationary bootstrap: bl
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
-
-Floats = NDArray[np.float64]
-Wholes = NDArray[np.int64]
 
 # order in which a path meets the trades
 IN_ORDER, RESAMPLED, BLOCKS, SHUFFLED = 0, 1, 2, 3
@@ -53,7 +50,7 @@ def draw(key: Any, counter: Any) -> Any:
 
 
 @kernel
-def permute(key: Any, places: Wholes) -> None:
+def permute(key: Any, places: IntArray) -> None:
     """Fill `places` with a permutation of 0..n-1 (Fisher & Yates; 32 bits a draw, bias below n / 2**32)."""
     for k in range(places.size):
         j = np.int64(((draw(key, np.uint64(k) * _FOUR) >> _HALF) * np.uint64(k + 1)) >> _HALF)
@@ -63,8 +60,8 @@ def permute(key: Any, places: Wholes) -> None:
 
 @kernel
 def run_paths(
-    returns: Floats,
-    costs: Floats,
+    returns: FloatArray,
+    costs: FloatArray,
     seed: Any,
     stream: int,
     first_path: int,
@@ -73,10 +70,10 @@ def run_paths(
     miss_probability: float,
     anomaly_probability: float,
     shock: float,
-    stops: Wholes,
-    final: Floats,
-    drawdown: Floats,
-    curves: Floats,
+    stops: IntArray,
+    final: FloatArray,
+    drawdown: FloatArray,
+    curves: FloatArray,
 ) -> None:
     """Walk `final.size` paths from number `first_path`.
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class MonteCarloSettings(Part):
+class MonteCarloSettings(FrozenSettings):
     """Resampled and stressed paths of the trade list."""
 
     seed: int = 2024
@@ -17,7 +17,7 @@ class MonteCarloSettings(Part):
     anomaly_size: float = Field(2.0, ge=0.0)
 
 
-class OverfittingSettings(Part):
+class OverfittingSettings(FrozenSettings):
     """PSR, DSR, PBO by CSCV, SPA."""
 
     splits: int = Field(10, ge=2, le=20, description="even; blocks of the combinatorially symmetric cross-validation")

@@ -4,7 +4,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.scanner.base import Scanner
-from harmony_pipeline.scanner.rules import named, not_listed
+from harmony_pipeline.scanner.rules import not_listed, rejections
 from harmony_pipeline.scanner.settings import ScannerSettings
 
 
@@ -33,4 +33,4 @@ class FixedList(Scanner):
         everyone = pl.concat([measures.with_columns(known=pl.lit(value=True)), absent.with_columns(known=pl.lit(value=False))], how="diagonal")
         scored = everyone.join(order, on="symbol", how="left", maintain_order="left").sort("date", "symbol", maintain_order=True)
         checks = {"not_listed": not_listed(), "not_in_list": pl.col("score").is_null(), "unknown_symbol": ~pl.col("known")}
-        return scored.with_columns(named(checks)).drop("known")
+        return scored.with_columns(rejections(checks)).drop("known")

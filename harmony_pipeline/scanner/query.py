@@ -12,7 +12,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.scanner.base import Scanner
-from harmony_pipeline.scanner.rules import named, not_listed
+from harmony_pipeline.scanner.rules import not_listed, rejections
 from harmony_pipeline.scanner.settings import ScannerSettings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class QueryScanner(Scanner):
             answers = [self._answer(connection, day) for day in measures.partition_by("date", maintain_order=True)]
         answer = pl.concat(answers) if answers else pl.DataFrame(schema={"date": pl.Date, "symbol": pl.String, "score": pl.Float64})
         scored = measures.join(answer.with_columns(returned=pl.lit(value=True)), on=["date", "symbol"], how="left", maintain_order="left")
-        return scored.with_columns(named({"not_listed": not_listed(), "query": pl.col("returned").is_null()})).drop("returned")
+        return scored.with_columns(rejections({"not_listed": not_listed(), "query": pl.col("returned").is_null()})).drop("returned")
 
     def _answer(self, connection: "duckdb.DuckDBPyConnection", candidates: pl.DataFrame) -> pl.DataFrame:
         """date, symbol and score of one day's query."""

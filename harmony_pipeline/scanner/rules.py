@@ -77,7 +77,7 @@ def broken_rules(settings: ScannerSettings) -> pl.Expr:
         if bound is not None:
             value = pl.col(limit.measure)
             checks[name] = ~((value >= bound) if limit.at_least else (value <= bound)).fill_null(value=False)
-    return named({rule: checks[rule] for rule in RULES if rule in checks})
+    return rejections({rule: checks[rule] for rule in RULES if rule in checks})
 
 
 def not_listed() -> pl.Expr:
@@ -86,7 +86,7 @@ def not_listed() -> pl.Expr:
     return unborn.fill_null(value=False) | gone.fill_null(value=False)
 
 
-def named(checks: Mapping[str, pl.Expr]) -> pl.Expr:
+def rejections(checks: Mapping[str, pl.Expr]) -> pl.Expr:
     """The list of the names whose check is true, in their order.
 
     The checks of a row make one number, and the list stands ready for every number: lists built row by row took a third of a scan.

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class ScannerSettings(Part):
+class ScannerSettings(FrozenSettings):
     """Filters before the open; a limit that is absent is not applied."""
 
     use: str = "harmony_pipeline.scanner.premarket:PremarketScanner"

@@ -48,8 +48,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     MONEY,
     NO_MODEL,
     NO_SIGNAL,
-    OPEN,
     ORDER,
+    ORDER_OPEN,
     REASON_NAMES,
     REFUSED,
     REJECT,
@@ -72,7 +72,7 @@ _TIMES_IN_FORCE = {ENTRY: "ioc", EXIT: "gtc", STOP: "gtc", TAKE: "gtc"}  # an en
 
 
 @dataclass(frozen=True)
-class Wish:
+class OrderRequest:
     """One thing that the portfolio wants: an order placed, an order recorded as refused, or the working order of a role canceled."""
 
     kind: int  # OPEN, REFUSED or CANCELED of portfolio/kernel_types.py
@@ -168,7 +168,7 @@ class Book:
         """Nothing is entered any more under a symbol that ended."""
         end_symbol(self.positions, life)
 
-    def cancel_working(self, symbol: int, reason: int, at: int) -> list[Wish]:
+    def cancel_working(self, symbol: int, reason: int, at: int) -> list[OrderRequest]:
         """Cancel whatever works for the symbol."""
         return self._wishes(cancel_working(self.positions[symbol], symbol, reason, at, self._intents, 0))
 
@@ -210,7 +210,7 @@ class Book:
         position, rules = self.positions[symbol], self._rules[symbol]
         self._keep_trades(pay_out(position, self.account, rules, price, reason, symbol, at, self._trades, 0))
 
-    def carry_over(self, old: int, new: int, day: int, at: int, exit_worked: int, legs_worked: int) -> list[Wish]:
+    def carry_over(self, old: int, new: int, day: int, at: int, exit_worked: int, legs_worked: int) -> list[OrderRequest]:
         """Hold under the new symbol what was held under the old one."""
         return self._wishes(carry_over(self.positions, self.account, old, new, day, at, exit_worked, legs_worked, self._intents, 0))
 
@@ -238,11 +238,11 @@ class Book:
             tripped.append(("max_drawdown", float(account["equity"] / account["peak"] - 1.0)))
         return tripped
 
-    def decide(self, bars: Records) -> list[Wish]:
+    def decide(self, bars: Records) -> list[OrderRequest]:
         """Everything wanted at the end of these bars, in the order in which it must be sent."""
         return self._wishes(decide(self.positions, self.account, self._rules, bars, 0, len(bars), self._intents, 0))
 
-    def flatten(self, at: int, end: int) -> list[Wish]:
+    def flatten(self, at: int, end: int) -> list[OrderRequest]:
         """Close whatever is held and not being closed yet."""
         count = 0
         for symbol, position in enumerate(self.positions):
@@ -258,7 +258,7 @@ class Book:
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
-    def hear(self, fact: AnyOrderFact, before: Order, after: Order) -> list[Wish]:
+    def hear(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:
         """Take in what became of an order; the answer is the bracket of an entry that is done."""
         report = self._as_report(fact, before, after)
         if report is None:
@@ -290,13 +290,13 @@ class Book:
             report["fee"], report["slippage"], report["maker"] = money(fact.fee), fact.slippage, int(fact.liquidity == "maker")
         return report
 
-    def _wishes(self, count: int) -> list[Wish]:
+    def _wishes(self, count: int) -> list[OrderRequest]:
         return [self._wish(intent) for intent in self._intents[:count]]
 
-    def _wish(self, intent: Record) -> Wish:
+    def _wish(self, intent: Record) -> OrderRequest:
         symbol, role = self.symbols[intent["symbol"]], int(intent["role"])
         if intent["status"] == CANCELED:
-            return Wish(CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None)
+            return OrderRequest(CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None)
         entry_at = moment(intent["entry_at"])
         decided_at = moment(intent["decided_at"])
         name = intent_name(symbol, decided_at, ROLE_NAMES[role])
@@ -324,7 +324,7 @@ class Book:
             entry_factor=float(intent["factor"]) if is_leg else 1.0,
             entry_symbol=opened_as if opened_as != symbol else None,
         )
-        return Wish(REFUSED if intent["status"] == REFUSED else OPEN, symbol, ROLE_NAMES[role], terms)
+        return OrderRequest(REFUSED if intent["status"] == REFUSED else ORDER_OPEN, symbol, ROLE_NAMES[role], terms)
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import msgspec
 from harmony_pipeline.execution.events import OrderTerms, micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.execution.order_ids import intent_name, order_id
-from harmony_pipeline.portfolio.kernel_types import NO_MODEL, OPEN, REASON_NAMES, ROLE_NAMES, STOP, TAKE, Record
+from harmony_pipeline.portfolio.kernel_types import NO_MODEL, ORDER_OPEN, REASON_NAMES, ROLE_NAMES, STOP, TAKE, Record
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
 
@@ -21,7 +21,7 @@ def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], O
     for index, symbol in enumerate(plan.opening.symbols):
         for role, name in enumerate(ROLE_NAMES):
             slot = plan.opening.exchange.orders[index, role]
-            if slot["status"] == OPEN:
+            if slot["status"] == ORDER_OPEN:
                 found = known.get((symbol, name))
                 fits = found is not None and micros(found.terms.decided_at) == slot["decided_at"]
                 carried[symbol, name] = found if found is not None and fits else _adopted(plan, symbol, name, slot)

@@ -26,7 +26,7 @@ from harmony_pipeline.session.event_replay import OURS, REPEATED, Journal, about
 from harmony_pipeline.session.freshness import stricter
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Execution
-from harmony_pipeline.session.live_portfolio import Book, Wish, money
+from harmony_pipeline.session.live_portfolio import Book, OrderRequest, money
 
 _LEGS = ("stop", "take")
 
@@ -93,7 +93,7 @@ class Desk:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, wishes: Iterable[Wish]) -> None:
+    def send(self, wishes: Iterable[OrderRequest]) -> None:
         """Carry out what the portfolio wants, one after the other; what the broker answers is heard after each."""
         queue = deque(wishes)
         while queue:

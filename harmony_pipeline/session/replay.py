@@ -30,7 +30,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events, relevant, symbols_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
-from harmony_pipeline.portfolio.kernel_types import OPEN
+from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock, ReplayClock
@@ -79,7 +79,7 @@ def restricted(state: TradingState) -> TradingState:
     busy = (
         (state.portfolio.positions["quantity"] != 0.0)
         | (state.portfolio.positions["entry_working"] == 1)
-        | (state.exchange.orders["status"] == OPEN).any(axis=1)
+        | (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     )
     return state.only(np.flatnonzero(busy))
 

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class SessionSettings(Part):
+class SessionSettings(FrozenSettings):
     """How the session of a trading day is run."""
 
     strategy: str = "meta_labelled"

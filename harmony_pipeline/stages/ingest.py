@@ -22,10 +22,10 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import code_version
-from harmony_pipeline.market.ingest.coverage import Stretch, covered, missing
-from harmony_pipeline.market.ingest.download_cache import Inbox
+from harmony_pipeline.market.ingest.coverage import TimeRange, covered, missing
+from harmony_pipeline.market.ingest.download_cache import DownloadCache
 from harmony_pipeline.market.ingest.row_accounting import AccountingSource, account_rows, outside_rows
-from harmony_pipeline.market.ingest.source_fingerprints import Marks
+from harmony_pipeline.market.ingest.source_fingerprints import SourceFingerprints
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, Whole, merge_versions
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
@@ -172,7 +172,7 @@ def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes:
     market = work.settings.market
     symbols = None if market.source == "files" else list(market.symbols) or None  # strangers in a file are quarantined, not overlooked
     kept = {}
-    marks = Marks(work.settings.state_root / "ingest" / "read.json")
+    marks = SourceFingerprints(work.settings.state_root / "ingest" / "read.json")
     for number, period in enumerate(periods, start=1):
         end = min(period.end, work.market_close)
         if marks.of(period.key) == (mark := _mark(work, period, end, symbols)) and mark is not None:
@@ -289,7 +289,7 @@ def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, not
     symbols = list(work.settings.market.symbols) or None
     end = min(periods[-1].end, work.market_close, now)
     stretches = _wanted(work, symbols, periods[0].start, end, again=again)
-    inbox = Inbox(work.settings.state_root / "inbox", source, timeframe)
+    inbox = DownloadCache(work.settings.state_root / "inbox", source, timeframe)
     requests = [
         request
         for stretch in stretches
@@ -309,27 +309,27 @@ def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, not
     return kept
 
 
-def _wanted(work: Workspace, symbols: Sequence[str] | None, start: datetime, end: datetime, *, again: bool) -> list[Stretch]:
+def _wanted(work: Workspace, symbols: Sequence[str] | None, start: datetime, end: datetime, *, again: bool) -> list[TimeRange]:
     if end <= start:
         return []
     if again:
-        return [Stretch(None if symbols is None else tuple(symbols), start, end)]
+        return [TimeRange(None if symbols is None else tuple(symbols), start, end)]
     coverage = work.lake.read("coverage", [ALL])
     holes = missing(coverage, work.source.identity, work.timeframe, symbols, start, end)
     recheck = _recheck_from(work, end)
     if recheck is None or recheck <= start:
         return holes
     # What was fetched before and is asked for again, apart from the holes themselves.
-    late = Stretch(None if symbols is None else tuple(symbols), max(recheck, start), end)
+    late = TimeRange(None if symbols is None else tuple(symbols), max(recheck, start), end)
     whole = [hole for hole in holes if hole.symbols == late.symbols and hole.start <= late.start and hole.end >= late.end]
     return holes if whole else [*_outside(holes, late), late]
 
 
-def _outside(holes: Sequence[Stretch], late: Stretch) -> Iterator[Stretch]:
+def _outside(holes: Sequence[TimeRange], late: TimeRange) -> Iterator[TimeRange]:
     """The parts of holes that lie before the stretch that is asked for as a whole."""
     for hole in holes:
         if hole.start < late.start:
-            yield Stretch(hole.symbols, hole.start, min(hole.end, late.start))
+            yield TimeRange(hole.symbols, hole.start, min(hole.end, late.start))
 
 
 def _recheck_from(work: Workspace, end: datetime) -> datetime | None:
@@ -350,5 +350,5 @@ def _answers(files: Sequence[Path], period: Period) -> Iterator[pl.DataFrame]:
         yield rows.filter(pl.col("symbol").is_in(names)).collect(engine="in-memory").sort(SOURCE_BAR_ORDER, maintain_order=True)
 
 
-def _record(work: Workspace, identity: str, stretch: Stretch, now: datetime) -> None:
+def _record(work: Workspace, identity: str, stretch: TimeRange, now: datetime) -> None:
     work.lake.update("coverage", ALL, lambda known: covered(known, identity, work.timeframe, stretch, now), {"source": identity})

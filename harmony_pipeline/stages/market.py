@@ -18,7 +18,7 @@ from harmony_pipeline.market.parallel_validation import validate_each
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.market.universe import with_today
-from harmony_pipeline.market.validation import symbol_state as memory
+from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.corporate_actions import fitted
 from harmony_pipeline.stages.ingest import alphabet_ranges, is_remote
 from harmony_pipeline.stages.result import StageResult
@@ -155,8 +155,8 @@ def _without_volume(work: Workspace, periods: Sequence[Period]) -> list[str]:
     rule = work.settings.market.quality.severity("zero_volume", "warn")
     if rule != "warn" or not periods:
         return []
-    state = work.lake.read("bar_state", [periods[-1].key]).filter(pl.col("state").list.len() == memory.WIDTH)
-    bars, idle = (pl.col("state").list.get(slot) for slot in (memory.BARS, memory.IDLE_BARS))
+    state = work.lake.read("bar_state", [periods[-1].key]).filter(pl.col("state").list.len() == symbol_state.WIDTH)
+    bars, idle = (pl.col("state").list.get(slot) for slot in (symbol_state.BARS, symbol_state.IDLE_BARS))
     silent = state.filter((bars > 0.0) & (bars == idle))["symbol"].to_list()
     if not silent:
         return []

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.market.gap_requests import repair_requests
-from harmony_pipeline.market.ingest.download_cache import Inbox
+from harmony_pipeline.market.ingest.download_cache import DownloadCache
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
@@ -69,7 +69,7 @@ def repair(work: Workspace, first: date | None = None, last: date | None = None)
     asked = [piece for request in repair_requests(_with_extended_hours(work, before), work.bar, sessions) for piece in _pieces(work, request)]
     now = datetime.now(UTC)
     received, added, changed = 0, 0, []
-    inbox = Inbox(work.settings.state_root / "inbox", work.source, work.timeframe) if is_remote(work.source) and asked else None
+    inbox = DownloadCache(work.settings.state_root / "inbox", work.source, work.timeframe) if is_remote(work.source) and asked else None
     files = inbox.fetch(asked, lambda done, total: work.progress("repair", done, total)) if inbox else []
     for period in periods:
         answers = _from_files(files, period) if inbox else _asked(work, asked, period)

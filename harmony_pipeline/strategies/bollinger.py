@@ -3,11 +3,11 @@
 import polars as pl
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.base import warm_signals
 
 
-class BollingerReversion(Part):
+class BollingerReversion(FrozenSettings):
     """Long below the lower band, short above the upper one; the exit is left to the barriers."""
 
     window: int = Field(default=20, ge=2, description="bars of mean and deviation")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.base import Bar, Enter, Leave, Quote, TradeIntent
 
 
@@ -28,7 +28,7 @@ class OpeningRange(msgspec.Struct):
     traded: bool = False
 
 
-class OpeningRangeBreakout(Part):
+class OpeningRangeBreakout(FrozenSettings):
     """Told of bars in time order; extended hours neither set the range nor break it."""
 
     range_bars: int = Field(default=2, ge=1, description="regular bars that set the range")

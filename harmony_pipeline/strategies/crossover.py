@@ -5,11 +5,11 @@ from typing import Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.base import warm_signals
 
 
-class MovingAverageCrossover(Part):
+class MovingAverageCrossover(FrozenSettings):
     """Side = sign of sma_fast / sma_slow - 1, on adjusted closes."""
 
     fast: int = Field(default=10, ge=2, description="bars of the fast average")

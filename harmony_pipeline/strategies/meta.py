@@ -13,14 +13,14 @@ from pydantic import Field, model_validator
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.schemas import REAL, TEXT
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.base import warm_signals
 
 EVENT = "cusum_event"
 SCALE = "volatility_20"  # without it an event has no barriers, so it could be neither labelled nor traded
 
 
-class MetaLabelled(Part):
+class MetaLabelled(FrozenSettings):
     """Candidates on CUSUM events, to be filtered by `filter_by_model`.
 
     direction "event" bets on the move that fired, and leaves it to the model to tell continuation from exhaustion; "trend" bets

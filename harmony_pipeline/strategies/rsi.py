@@ -5,11 +5,11 @@ from typing import Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.base import warm_signals
 
 
-class RsiMomentum(Part):
+class RsiMomentum(FrozenSettings):
     """Long above `upper`, short below `lower`: strength is followed, not faded."""
 
     window: int = Field(default=14, ge=2, description="bars of Wilder's smoothing")

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harmony_pipeline.settings_base import Part
+from harmony_pipeline.settings_base import FrozenSettings
 
 
-class StrategySettings(Part):
+class StrategySettings(FrozenSettings):
     """One entry of `[strategies.NAME]`."""
 
     use: str = Field(description="import path module:Class")

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.strategies.base import BAR_COLUMNS, SIGNAL_COLUMNS, Strategy, signals_of
 
 DAYS = tuple(datetime(2024, 3, day, tzinfo=UTC) for day in (4, 5, 6, 7, 8))
@@ -28,7 +28,7 @@ class StrategyContract:
         """A fresh strategy with the parameters under test."""
         raise NotImplementedError
 
-    def feature(self, name: str, generator: np.random.Generator, rows: int) -> NDArray[np.float64]:
+    def feature(self, name: str, generator: np.random.Generator, rows: int) -> FloatArray:
         """Plausible values of one feature."""
         if name == "cusum_event":
             return generator.choice([-1.0, 0.0, 1.0], rows, p=[0.1, 0.8, 0.1])

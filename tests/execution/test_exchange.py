@@ -20,8 +20,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     EXPIRE,
     FILL,
     FILLED,
-    OPEN,
     ORDER,
+    ORDER_OPEN,
     PARTIALLY_FILLED,
     REFUSED,
     REJECT,
@@ -53,7 +53,7 @@ class Floor:
             for report in self.reports[:count]
         ]
 
-    def submit(self, role, side, quantity=100.0, status=OPEN, level=0.0, decided_at=0, since=0, after_exit=0, volatility=0.01):
+    def submit(self, role, side, quantity=100.0, status=ORDER_OPEN, level=0.0, decided_at=0, since=0, after_exit=0, volatility=0.01):
         intent = records(1, ORDER)[0]
         for name, value in {"role": role, "side": side, "status": status, "quantity": quantity, "remaining": quantity, "level": level, "factor": 1.0}.items():
             intent[name] = value
@@ -81,7 +81,7 @@ class Floor:
 
     @property
     def working(self):
-        return {int(role) for symbol, role in zip(*np.nonzero(self.state.orders["status"] == OPEN), strict=True)}
+        return {int(role) for symbol, role in zip(*np.nonzero(self.state.orders["status"] == ORDER_OPEN), strict=True)}
 
 
 CALM = (50.0, 51.0, 49.0, 50.5)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import BrokerContradiction
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.lifecycle import FACTS, FINAL, OPEN, TABLE, Order, Status, apply, diagram, start
+from harmony_pipeline.execution.lifecycle import FACTS, FINAL, ORDER_OPEN, TABLE, Order, Status, apply, diagram, start
 
 T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 TERMS = ev.OrderTerms(client_order_id="s-1", order_id="X-1-entry", symbol="X", role="entry", side="buy", quantity=10.0, decided_at=T)
@@ -60,7 +60,7 @@ def test_every_pair_is_either_in_the_table_or_a_contradiction_that_changes_nothi
 
 
 def test_the_table_never_reopens_a_final_status() -> None:
-    assert not [(before, kind) for (before, kind), after in TABLE.items() if before in FINAL and after in OPEN]
+    assert not [(before, kind) for (before, kind), after in TABLE.items() if before in FINAL and after in ORDER_OPEN]
 
 
 def test_only_a_fill_may_change_one_final_status_into_another() -> None:

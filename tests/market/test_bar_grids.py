@@ -17,8 +17,9 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.expected_bars import expected_slots
 from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
 from harmony_pipeline.market.resampling import resample
+from harmony_pipeline.market.session_parts import PARTS
 from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.market.validation.session_position import PARTS, first_session, on_grid, part_of, sessions_of
+from harmony_pipeline.market.validation.session_position import first_session, on_grid, part_of, sessions_of
 from harmony_pipeline.schemas import TIME
 
 SESSION = BarGrid("session")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.settings import PatienceSettings
-from harmony_pipeline.market.sources.retry import OutOfPatience, Patience, retry_after_seconds
+from harmony_pipeline.market.sources.retry import OutOfPatience, RetryPolicy, retry_after_seconds
 
 
 class Hours:
@@ -26,7 +26,7 @@ class Hours:
 
 
 def patience(hours, seed=1, **settings):
-    return Patience(PatienceSettings(**settings), seed, hours.sleep, hours.clock)
+    return RetryPolicy(PatienceSettings(**settings), seed, hours.sleep, hours.clock)
 
 
 def failing(times, error=ConnectionError("reset by peer")):
@@ -58,19 +58,19 @@ def test_it_asks_until_an_answer_comes_or_the_attempts_are_used_up(attempts, fai
 
 @given(st.integers(1, 60), st.integers(0, 2**32), st.floats(0.01, 10), st.floats(0.01, 100))
 def test_a_wait_lies_between_nothing_and_the_doubled_base_under_the_cap(attempt, seed, base, cap):
-    wait = Patience(PatienceSettings(base_seconds=base, cap_seconds=cap), seed).wait_after(attempt)
+    wait = RetryPolicy(PatienceSettings(base_seconds=base, cap_seconds=cap), seed).wait_after(attempt)
     assert 0.0 <= wait <= min(cap, base * 2 ** (attempt - 1))
 
 
 def test_waits_fill_the_whole_range_evenly():
-    settled = Patience(PatienceSettings(base_seconds=1.0), seed=3)
+    settled = RetryPolicy(PatienceSettings(base_seconds=1.0), seed=3)
     waits = sorted(settled.wait_after(3) for _ in range(4000))
     assert waits[0] < 0.02 and waits[-1] > 3.98
     assert waits[2000] == pytest.approx(2.0, abs=0.1)
 
 
 def test_two_callers_without_a_seed_do_not_wait_in_step():
-    assert [Patience().wait_after(5) for _ in range(3)] != [Patience().wait_after(5) for _ in range(3)]
+    assert [RetryPolicy().wait_after(5) for _ in range(3)] != [RetryPolicy().wait_after(5) for _ in range(3)]
 
 
 def test_the_wait_that_a_supplier_names_is_kept_in_full():

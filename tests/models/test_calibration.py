@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from harmony_pipeline.models.calibration import Platt, fit_platt, levelled, shrunk
+from harmony_pipeline.models.calibration import Platt, fit_platt, match_base_rate, shrink_slope
 from harmony_pipeline.models.scores import brier_score, calibration_error
 
 
@@ -116,7 +116,7 @@ def test_luck_that_a_day_shares_is_not_taken_for_knowledge():
         margin, outcome, weight, block = days_of_luck(50, seed)
         fitted = fit_platt(margin, outcome, weight)
         plain.append(fitted.slope)
-        careful.append(shrunk(fitted, margin, outcome, weight, block).slope)
+        careful.append(shrink_slope(fitted, margin, outcome, weight, block).slope)
     assert np.mean(np.square(careful)) < 0.6 * np.mean(np.square(plain))
     assert sum(slope == 0.0 for slope in careful) > sum(slope == 0.0 for slope in plain) + 4
 
@@ -124,7 +124,7 @@ def test_luck_that_a_day_shares_is_not_taken_for_knowledge():
 def test_knowledge_keeps_nearly_all_of_its_slope():
     margin, outcome, weight, block = days_of_luck(50, 3, honest=2.0)
     fitted = fit_platt(margin, outcome, weight)
-    assert shrunk(fitted, margin, outcome, weight, block).slope > 0.9 * fitted.slope
+    assert shrink_slope(fitted, margin, outcome, weight, block).slope > 0.9 * fitted.slope
 
 
 def test_the_clustered_error_agrees_with_the_sandwich_written_out():
@@ -136,12 +136,12 @@ def test_the_clustered_error_agrees_with_the_sandwich_written_out():
     scores = [design[block == day].T @ (weight * (outcome - p))[block == day] for day in range(60)]
     variance = (bread @ (60 / 59 * sum(np.outer(score, score) for score in scores)) @ bread)[0, 0]
     expected = fitted.slope * max(0.0, 1.0 - variance / fitted.slope**2)
-    assert shrunk(fitted, margin, outcome, weight, block).slope == pytest.approx(expected, rel=1e-6)
+    assert shrink_slope(fitted, margin, outcome, weight, block).slope == pytest.approx(expected, rel=1e-6)
 
 
 def test_one_day_says_nothing_about_its_own_luck():
     margin, outcome = skewed_forecaster(500, 1)
-    assert shrunk(fit_platt(margin, outcome, np.ones(500)), margin, outcome, np.ones(500), np.zeros(500, dtype=np.int64)).slope == 0.0
+    assert shrink_slope(fit_platt(margin, outcome, np.ones(500)), margin, outcome, np.ones(500), np.zeros(500, dtype=np.int64)).slope == 0.0
 
 
 @settings(max_examples=40, deadline=None)
@@ -149,6 +149,6 @@ def test_one_day_says_nothing_about_its_own_luck():
 def test_the_level_is_the_rate_that_was_asked_for(slope, rate, seed):
     rng = np.random.default_rng(seed)
     margin, weight = rng.normal(0.0, 3.0, 50), rng.uniform(0.1, 1.0, 50)
-    found = levelled(Platt(slope, 7.0), margin, weight, rate)
+    found = match_base_rate(Platt(slope, 7.0), margin, weight, rate)
     assert found.slope == slope
     assert np.average(found.apply(margin), weights=weight) == pytest.approx(rate, abs=1e-9)

@@ -13,7 +13,7 @@ from harmony_pipeline.errors import ConfigError, DataError, NotReady
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.daily_summary import summarise
 from harmony_pipeline.scanner.registry import build_scanner
-from harmony_pipeline.scanner.rules import LIMITS, RULES, SENTENCES, named, rejection_sentences
+from harmony_pipeline.scanner.rules import LIMITS, RULES, SENTENCES, rejection_sentences, rejections
 from harmony_pipeline.scanner.scan import ScanResult, scan, scan_days
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, DAILY_SUMMARY, UNIVERSE
@@ -59,7 +59,7 @@ def scanned(
 
 def only(found: ScanResult) -> dict[str, object]:
     assert found.candidates.height == 1
-    return found.candidates.row(0, named=True)
+    return found.candidates.row(0, rejections=True)
 
 
 def split(symbol: str, session: int, value: float) -> pl.DataFrame:
@@ -342,7 +342,7 @@ def test_every_measure_of_every_day_is_what_plain_loops_say(seed: int) -> None:
     ratios = {(symbol, day): value for symbol, day, _, value in actions.iter_rows()}
     found = scan_days(summary, universe, actions, SESSIONS, ScannerSettings(), CALENDAR).candidates
     rows, register_rows = summary.to_dicts(), universe.to_dicts()
-    for candidate in found.filter(pl.col("date").is_in(SESSIONS[(seed % 10) :: 10])).iter_rows(named=True):
+    for candidate in found.filter(pl.col("date").is_in(SESSIONS[(seed % 10) :: 10])).iter_rows(rejections=True):
         expected = plainly(rows, register_rows, ratios, candidate["date"], candidate["symbol"])
         assert {name: candidate[name] is None for name in expected} == {name: value is None for name, value in expected.items()}
         numbers = {name: value for name, value in expected.items() if value is not None}
@@ -377,7 +377,7 @@ KNOWN_GAPPERS = {
 
 def test_the_known_gappers_of_early_2025_are_found_before_the_open(market_data: Path) -> None:
     raw = pl.read_parquet(market_data / "us_equity_minute" / "extended_2025" / "*.parquet").sort("symbol", "timestamp")
-    calendar = Calendar.named("XNYS")
+    calendar = Calendar.rejections("XNYS")
     bars = calendar.with_session(raw, "1Min").filter(pl.col("session").is_not_null()).with_columns(adjustment_factor=pl.lit(1.0))
     summary = summarise(bars, calendar, "1Min", "09:25")
     days = summary["date"].unique().sort().to_list()
@@ -394,5 +394,5 @@ def test_the_known_gappers_of_early_2025_are_found_before_the_open(market_data: 
 def test_reasons_are_the_names_of_the_checks_that_hold_however_many_there_are(rows: list[list[bool | None]], count: int) -> None:
     names = [f"rule_{at}" for at in range(count)]
     table = pl.DataFrame({name: [row[at] for row in rows] for at, name in enumerate(names)}, schema=dict.fromkeys(names, pl.Boolean))
-    found = table.select(named({name: pl.col(name) for name in names}))["rejected_by"].to_list()
+    found = table.select(rejections({name: pl.col(name) for name in names}))["rejected_by"].to_list()
     assert found == [[name for at, name in enumerate(names) if row[at]] for row in rows]

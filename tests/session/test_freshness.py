@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness, stricter
 
-OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
+ORDER_OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
 def at(minutes: float) -> datetime:
-    return OPEN + minutes * MINUTE
+    return ORDER_OPEN + minutes * MINUTE
 
 
 def watched() -> Freshness:
-    return Freshness.of(MINUTE, stale_after_seconds=60.0).expect_from(OPEN)  # two minutes of silence are allowed
+    return Freshness.of(MINUTE, stale_after_seconds=60.0).expect_from(ORDER_OPEN)  # two minutes of silence are allowed
 
 
 def test_silence_reduces_then_halts_and_news_restores() -> None:
@@ -48,7 +48,7 @@ def test_an_order_stream_that_is_down_halts_at_once() -> None:
 
 
 def test_silence_before_the_open_is_no_fault() -> None:
-    state = Freshness.of(MINUTE, 60.0).heard(BAR_STREAM, at(-300)).expect_from(OPEN)
+    state = Freshness.of(MINUTE, 60.0).heard(BAR_STREAM, at(-300)).expect_from(ORDER_OPEN)
     assert state.judge(at(1))[0].state == "ACTIVE"
 
 
@@ -60,7 +60,7 @@ def test_the_stricter_state_wins() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 3.0), st.booleans()), max_size=30))
 def test_active_means_that_the_last_word_is_recent(steps: list[tuple[float, bool]]) -> None:
-    state, now, last = watched(), OPEN, OPEN
+    state, now, last = watched(), ORDER_OPEN, ORDER_OPEN
     for wait, speaks in steps:
         now += wait * MINUTE
         if speaks:

@@ -13,7 +13,7 @@ from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.models.base import forecaster_class
 from harmony_pipeline.models.samples import InputMap, Samples, regimes_at
-from harmony_pipeline.models.trained import Card, TrainedModel
+from harmony_pipeline.models.trained import ModelCard, TrainedModel
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.live_signals import LiveSignals, predictions
@@ -48,7 +48,7 @@ def trained(kind: str, regimes: bool = False, complete: tuple[str, ...] | None =
     X = inputs.matrix(generator.normal(size=(rows, 3)) * 0.01, frame["side"].cast(pl.Float64).to_numpy(), generator.normal(size=(rows, 4)) if regimes else None)
     forecaster = forecaster_class(KINDS[kind])({}, 11)
     model = forecaster.fit(Samples(frame, X, inputs.names, inputs))
-    card = Card(KINDS[kind], kind, "2024-04", 6, FEATURES.hash, "data", forecaster.parameters, 11, inputs.names, COLUMNS, regimes, 0.9, 0.05, complete)
+    card = ModelCard(KINDS[kind], kind, "2024-04", 6, FEATURES.hash, "data", forecaster.parameters, 11, inputs.names, COLUMNS, regimes, 0.9, 0.05, complete)
     return TrainedModel(card.id_with(model.save()), card, model)
 
 

@@ -33,8 +33,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     MONEY,
     NO_MODEL,
     NO_REASON,
-    OPEN,
     ORDER,
+    ORDER_OPEN,
     REASON_NAMES,
     REJECT,
     REPORT,
@@ -169,7 +169,7 @@ class SimulatedBroker:
         rules = self._rules[symbol]
         self._hear(split_orders(self._exchange.orders, rules, symbol, ratio, bar["at"], self._reports, 0), known)
         for record in self._exchange.orders[symbol]:
-            if record["status"] == OPEN:
+            if record["status"] == ORDER_OPEN:
                 order = self._orders[self._tickets[record["ticket"]]]
                 self._now = known
                 self._say(ev.OrderAdjusted(**self._head(order.terms, moment(bar["at"])), quantity=order.filled_quantity + float(record["remaining"])))
@@ -228,7 +228,7 @@ class SimulatedBroker:
     def _place(self, terms: OrderTerms) -> None:
         self._now = max(self._now, terms.decided_at)
         ticket = self._register(Order(terms))
-        intent = self._blank(terms, OPEN)
+        intent = self._blank(terms, ORDER_OPEN)
         intent["ticket"] = ticket
         self._say(ev.OrderAccepted(**self._head(terms, self._now), broker_order_id=f"sim-{ticket}"))
         self._hear(self._submit(intent), self._now)
@@ -255,7 +255,7 @@ class SimulatedBroker:
                 f"not a {terms.kind} {terms.role}"
             )
         slot = self._exchange.orders[self._index[terms.symbol], ROLE_NAMES.index(terms.role)]
-        holder = self._orders.get(self._tickets[slot["ticket"]]) if slot["status"] == OPEN else None
+        holder = self._orders.get(self._tickets[slot["ticket"]]) if slot["status"] == ORDER_OPEN else None
         if holder is not None and holder is not instead_of:
             raise BrokerRejected(f"order {terms.client_order_id}: {terms.symbol} has a working {terms.role} order, {holder.client_order_id}; cancel it first")
 

@@ -18,7 +18,7 @@ _WHO = ("identity", "timeframe", "symbol")
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TimeRange:
     """`start <= t < end` of these symbols (None: every symbol) that has not been fetched."""
 
     symbols: tuple[str, ...] | None
@@ -26,7 +26,7 @@ class Stretch:
     end: datetime
 
 
-def missing(coverage: pl.DataFrame, identity: str, timeframe: str, symbols: Sequence[str] | None, start: datetime, end: datetime) -> list[Stretch]:
+def missing(coverage: pl.DataFrame, identity: str, timeframe: str, symbols: Sequence[str] | None, start: datetime, end: datetime) -> list[TimeRange]:
     """What of the range is not covered, symbols with the same hole together, oldest first."""
     holes: dict[tuple[datetime, datetime], list[str]] = {}
     mine = coverage.filter((pl.col("identity") == identity) & (pl.col("timeframe") == timeframe))
@@ -34,10 +34,10 @@ def missing(coverage: pl.DataFrame, identity: str, timeframe: str, symbols: Sequ
         spans = mine.filter(pl.col("symbol").is_in([symbol, EVERY])).sort("start").select("start", "end").rows()
         for hole in _holes(spans, start, end):
             holes.setdefault(hole, []).append(symbol)
-    return [Stretch(None if names == [EVERY] else tuple(names), *hole) for hole, names in sorted(holes.items())]
+    return [TimeRange(None if names == [EVERY] else tuple(names), *hole) for hole, names in sorted(holes.items())]
 
 
-def covered(coverage: pl.DataFrame, identity: str, timeframe: str, stretch: Stretch, learned_at: datetime) -> pl.DataFrame:
+def covered(coverage: pl.DataFrame, identity: str, timeframe: str, stretch: TimeRange, learned_at: datetime) -> pl.DataFrame:
     """`coverage` with one more stretch, joined to those that it touches."""
     names = [EVERY] if stretch.symbols is None else list(stretch.symbols)
     rows = {"identity": identity, "timeframe": timeframe, "symbol": names, "start": stretch.start, "end": stretch.end, "learned_at": learned_at}

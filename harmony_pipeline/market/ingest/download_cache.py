@@ -20,7 +20,7 @@ from harmony_pipeline.market.sources.base import MarketDataSource, Request
 _FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
 
 
-class Inbox:
+class DownloadCache:
     """The answers for one source and timeframe below `folder`; processes that share it fetch the same answers at worst twice."""
 
     def __init__(self, folder: Path, source: MarketDataSource, timeframe: str) -> None:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 
-class Marks:
+class SourceFingerprints:
     """Marks by period key, kept in one small file of the state folder."""
 
     def __init__(self, file: Path) -> None:

@@ -16,13 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.session_parts import POST, PRE, REGULAR
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 
-Reals = npt.NDArray[np.float64]
-Wholes = npt.NDArray[np.int64]
-
-PRE, REGULAR, POST = 0, 1, 2
 MINUTE_US = 60_000_000
 DAY_MINUTES = 1440
 
@@ -40,23 +38,23 @@ class ClockArrays(NamedTuple):
     part, variance and volume (shares of a day), opening (variance share of the opening auction), absent (chance that it was not recorded).
     """
 
-    stamp: Wholes
-    ordinal: Wholes
-    day: Wholes
-    night: Reals
-    bounds: Wholes
-    offset: Wholes
-    begin: Wholes
-    end: Wholes
-    part: Wholes
-    variance: Reals
-    volume: Reals
-    opening: Reals
-    absent: Reals
+    stamp: IntArray
+    ordinal: IntArray
+    day: IntArray
+    night: FloatArray
+    bounds: IntArray
+    offset: IntArray
+    begin: IntArray
+    end: IntArray
+    part: IntArray
+    variance: FloatArray
+    volume: FloatArray
+    opening: FloatArray
+    absent: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Clock:
+class MarketClock:
     """Sessions of the simulated market in order, with their bars."""
 
     dates: pl.Series
@@ -84,7 +82,7 @@ class _Kind(NamedTuple):
     clock: int
 
 
-def build_clock(calendar: Calendar, timeframe: str, first: date, end: date, *, extended_hours: bool, missing_minute_probability: float) -> Clock:
+def build_clock(calendar: Calendar, timeframe: str, first: date, end: date, *, extended_hours: bool, missing_minute_probability: float) -> MarketClock:
     """The clock of sessions in `first <= date < end` at one bar size."""
     rows = calendar.table.filter((pl.col("date") >= first) & (pl.col("date") < end))
     if not extended_hours or timeframe == "1Day":
@@ -106,7 +104,7 @@ def build_clock(calendar: Calendar, timeframe: str, first: date, end: date, *, e
         bounds=np.cumsum([0, *(len(day[0]) for day in days)]).astype(np.int64),
         offset=offset, begin=begin, end=stop, part=part, variance=variance, volume=volume, opening=opening, absent=absent,
     )  # fmt: skip
-    return Clock(rows["date"], arrays)
+    return MarketClock(rows["date"], arrays)
 
 
 def _kinds(rows: pl.DataFrame, zone: str) -> list[_Kind]:
@@ -141,7 +139,7 @@ def _bars_of(kind: _Kind, timeframe: str, full: int, missing: float) -> tuple[np
     return tuple(column[kept] for column in (begin * MINUTE_US, begin, end, bar_part, bar_variance, bar_volume, opening, absent))
 
 
-def _shapes(kind: _Kind, minute: Wholes, part: Wholes, full: int) -> tuple[Reals, Reals]:
+def _shapes(kind: _Kind, minute: IntArray, part: IntArray, full: int) -> tuple[FloatArray, FloatArray]:
     """Variance and volume of each minute, in shares of a full day."""
     through = np.where(part == REGULAR, (minute + 0.5) / kind.length, 0.5)
     if kind.length >= DAY_MINUTES:
@@ -163,12 +161,12 @@ def _shapes(kind: _Kind, minute: Wholes, part: Wholes, full: int) -> tuple[Reals
     return variance, volume
 
 
-def _scaled(shape: Reals, where: npt.NDArray[np.bool_], total: float) -> Reals:
+def _scaled(shape: FloatArray, where: BoolArray, total: float) -> FloatArray:
     kept = np.where(where, shape, 0.0)
     return kept * (total / float(kept.sum()))
 
 
-def _nights(rows: pl.DataFrame, extended: bool) -> Reals:
+def _nights(rows: pl.DataFrame, extended: bool) -> FloatArray:
     """Variance share between each session and the one before it; none where trading never stops."""
     closed = (rows["pre_open"] - rows["post_close"].shift(1)).dt.total_minutes().fill_null(DAY_MINUTES // 2).to_numpy()
     share = NIGHT if extended else NIGHT + BEFORE_OPEN + OPENING + AFTER_CLOSE

@@ -24,15 +24,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.session_parts import POST, PRE, REGULAR
 from harmony_pipeline.market.simulation.companies import Company
-from harmony_pipeline.market.simulation.market_clock import POST, PRE, REGULAR, ClockArrays
+from harmony_pipeline.market.simulation.market_clock import ClockArrays
 from harmony_pipeline.market.simulation.random_keys import fold, normal, uniform
-
-Reals = npt.NDArray[np.float64]
-Wholes = npt.NDArray[np.int64]
 
 # What is carried from session to session (and kept, so that any session can be recomputed alone).
 PRICE, REGULAR_CLOSE, DRIFT, DAY_MOOD, BAR_MOOD, CROWD, BAR_CROWD, SPLITS, SPLIT, DIVIDEND = range(10)
@@ -105,7 +103,7 @@ def fair_round(price: float, chance: float) -> float:
 
 
 @kernel
-def corporate_action(company: Company, state: Reals, session: int) -> None:
+def corporate_action(company: Company, state: FloatArray, session: int) -> None:
     """Split or dividend before the first print of a session; REGULAR_CLOSE and PRICE become those of the new share."""
     state[SPLIT], state[DIVIDEND] = 0.0, 0.0
     if session == company.listed:
@@ -153,7 +151,7 @@ def extremes(opening: float, close: float, deviation: float, upper_chance: float
 
 
 @kernel
-def day_of(company: Company, rules: Rules, key: np.uint64, state: Reals, session: int, market: float, clock: ClockArrays) -> Day:
+def day_of(company: Company, rules: Rules, key: np.uint64, state: FloatArray, session: int, market: float, clock: ClockArrays) -> Day:
     """Draws the day: volatility, volume, news, a halt, a jump. Moves the slow moods in `state` on by one session."""
     draws = fold(key, _DAY_DRAWS)
     state[DAY_MOOD] = 0.90 * state[DAY_MOOD] + 0.30 * math.sqrt(1.0 - 0.81) * normal(draws, 0)
@@ -204,7 +202,16 @@ def gap_return(company: Company, rules: Rules, day: Day, ordinal: int, bar: int,
 
 @kernel
 def walk(
-    company: Company, rules: Rules, clock: ClockArrays, market: Reals, states: Reals, begin: int, end: int, emit: int, stamps: Wholes, values: Reals
+    company: Company,
+    rules: Rules,
+    clock: ClockArrays,
+    market: FloatArray,
+    states: FloatArray,
+    begin: int,
+    end: int,
+    emit: int,
+    stamps: IntArray,
+    values: FloatArray,
 ) -> int:
     """Walks sessions `begin <= session < end`, starting from `states[begin]` and writing `states[session + 1]` after each.
 

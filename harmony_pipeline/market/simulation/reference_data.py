@@ -8,19 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.simulation.companies import Listing
 from harmony_pipeline.market.simulation.price_process import DIVIDEND, PRICE, QUARTER, SPLIT, SPLITS
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 
-Reals = npt.NDArray[np.float64]
-
 NOTICE = 5  # sessions between the announcement of a delisting and the first session without trading
 
 
-def corporate_actions(listings: Sequence[Listing], states: Mapping[str, Reals], dates: Sequence[date]) -> pl.DataFrame:
+def corporate_actions(listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]) -> pl.DataFrame:
     """Splits and dividends of sessions `dates`; `states[symbol]` has the state after session n in row n + 1."""
     rows = [
         {"symbol": listing.symbol, "date": dates[session], "kind": kind, "value": states[listing.symbol][session + 1, column]}
@@ -32,7 +30,7 @@ def corporate_actions(listings: Sequence[Listing], states: Mapping[str, Reals], 
     return CORPORATE_ACTIONS.conform(pl.DataFrame(rows, schema=CORPORATE_ACTIONS.dtypes))
 
 
-def universe(listings: Sequence[Listing], states: Mapping[str, Reals], dates: Sequence[date]) -> pl.DataFrame:
+def universe(listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]) -> pl.DataFrame:
     """A row when a company lists (or the market begins), every quarter, at a split, and when its delisting is announced."""
     rows = [row for listing in listings for row in _history(listing, states[listing.symbol], dates)]
     return UNIVERSE.conform(pl.DataFrame(rows, schema=UNIVERSE.dtypes))
@@ -42,7 +40,7 @@ def _alive(listing: Listing, sessions: int) -> range:
     return range(min(listing.company.listed, sessions), min(listing.company.delisted, sessions))
 
 
-def _history(listing: Listing, states: Reals, dates: Sequence[date]) -> Iterator[dict[str, object]]:
+def _history(listing: Listing, states: FloatArray, dates: Sequence[date]) -> Iterator[dict[str, object]]:
     company, alive = listing.company, _alive(listing, len(dates))
     listed = dates[company.listed] if alive and company.listed > 0 else None
     for session in alive:

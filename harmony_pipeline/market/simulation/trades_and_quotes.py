@@ -12,14 +12,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.simulation.price_process import tick_of
 from harmony_pipeline.market.simulation.random_keys import fold, uniform
-
-Reals = npt.NDArray[np.float64]
-Wholes = npt.NDArray[np.int64]
 
 TAPE = 4  # branch below the seed, after those of market/simulation/random_keys.py
 _WIDEST = 4.0  # ticks between bid and ask at most, most often one or two
@@ -29,15 +26,15 @@ _LOTS = 20.0
 class Bars(NamedTuple):
     """Bars of one company: `begin` and `end` of trading inside each [us], prices, volume and trade count, `stamp` as key."""
 
-    stamp: Wholes
-    begin: Wholes
-    end: Wholes
-    open: Reals
-    high: Reals
-    low: Reals
-    close: Reals
-    volume: Reals
-    trades: Reals
+    stamp: IntArray
+    begin: IntArray
+    end: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    trades: FloatArray
 
 
 @kernel
@@ -50,7 +47,7 @@ def trades_in(opening: float, high: float, low: float, close: float, trades: flo
 
 
 @kernel
-def count_trades(bars: Bars) -> Wholes:
+def count_trades(bars: Bars) -> IntArray:
     """How many trades each bar gets."""
     counts = np.empty(len(bars.stamp), np.int64)
     for bar in range(len(counts)):
@@ -67,7 +64,7 @@ def price_between(before: float, after: float, part: float, low: float, high: fl
 
 
 @kernel
-def print_tape(key: np.uint64, bars: Bars, stamps: Wholes, prices: Reals, sizes: Reals) -> None:
+def print_tape(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatArray, sizes: FloatArray) -> None:
     """Trades in order of time, as many as `count_trades` says: `stamps` [us], `prices`, `sizes` [shares]."""
     at = 0
     for bar in range(len(bars.stamp)):
@@ -114,7 +111,9 @@ def print_tape(key: np.uint64, bars: Bars, stamps: Wholes, prices: Reals, sizes:
 
 
 @kernel
-def quote_tape(key: np.uint64, bars: Bars, counts: Wholes, traded: Wholes, prices: Reals, stamps: Wholes, values: Reals, behind: Wholes) -> int:
+def quote_tape(
+    key: np.uint64, bars: Bars, counts: IntArray, traded: IntArray, prices: FloatArray, stamps: IntArray, values: FloatArray, behind: IntArray
+) -> int:
     """The quotes behind a tape: `stamps` [us], `values` [quotes, 4] (bid, bid size, ask, ask size), `behind` (which trade). Returns how many."""
     at, trade = 0, 0
     for bar in range(len(counts)):

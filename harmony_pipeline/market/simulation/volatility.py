@@ -6,12 +6,10 @@ move the size of returns and leave their mean alone. The average variance is 1.
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.simulation.random_keys import fold, normal, uniform
-
-Reals = npt.NDArray[np.float64]
 
 CALM, NORMAL, STRESS = 0, 1, 2
 LEVELS = np.array([0.75, 1.0, 1.9])  # volatility in each state; with the stays below the mean variance is 1.00
@@ -30,7 +28,7 @@ def leave(state: int, chance: float) -> int:
 
 
 @kernel
-def market_volatility(key: np.uint64, ordinals: npt.NDArray[np.int64], levels: Reals, stays: Reals) -> Reals:
+def market_volatility(key: np.uint64, ordinals: IntArray, levels: FloatArray, stays: FloatArray) -> FloatArray:
     """Volatility multiplier of the market in each session, from the first session on (which starts in normal)."""
     out = np.empty(len(ordinals))
     state, slow = NORMAL, 0.0

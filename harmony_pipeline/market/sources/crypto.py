@@ -23,7 +23,7 @@ from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, SOURCE_TRADE_DTYPES, Request, asked_in_pieces
 from harmony_pipeline.market.sources.crypto_client import CryptoClient
 from harmony_pipeline.market.sources.polling import polled
-from harmony_pipeline.market.sources.retry import Patience
+from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, TRADE_TICKS, UNIVERSE
 
 _THEIRS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "30m", "1Hour": "1h", "1Day": "1d"}
@@ -47,11 +47,11 @@ class CryptoSource:
     universe_of_today = True
 
     def __init__(
-        self, market: MarketSettings, patience: Patience | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
+        self, market: MarketSettings, patience: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first question."""
         self.market, self.settings = market, market.crypto
-        self._client = CryptoClient(market.crypto, patience or Patience(market.patience))
+        self._client = CryptoClient(market.crypto, patience or RetryPolicy(market.patience))
         self._now, self._sleep = now, sleep
 
     @property

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import CryptoSettings
-from harmony_pipeline.market.sources.retry import Patience, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import RetryPolicy, retry_after_seconds, said
 
 _FINAL = {404, 410, 451}  # not there, no longer there, not from this country: ccxt calls them "not available", as it does a server that is down
 
@@ -25,7 +25,7 @@ class _NoJsonError(Exception):
 class CryptoClient:
     """`ask(lambda exchange: exchange.fetch_time(), "its clock")` returns what the exchange answers. Raises DataError in one line."""
 
-    def __init__(self, settings: CryptoSettings, patience: Patience) -> None:
+    def __init__(self, settings: CryptoSettings, patience: RetryPolicy) -> None:
         self.settings = settings
         self._patience = patience
         self._exchange: Any = None

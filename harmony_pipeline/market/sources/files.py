@@ -31,7 +31,7 @@ from harmony_pipeline.market.sources.parquet_index import Axes, RememberedAxes, 
 from harmony_pipeline.market.sources.price_scale import divisor_of, found_divisor, scaled
 from harmony_pipeline.market.sources.record_types import QUOTE, TRADE, row_kind
 from harmony_pipeline.market.sources.reference import read_corporate_actions, read_listing_events, read_listings, read_universe
-from harmony_pipeline.market.sources.row_batch import Stretch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
+from harmony_pipeline.market.sources.row_batch import RowBatch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
 from harmony_pipeline.market.sources.symbol_names import symbol_of
 from harmony_pipeline.market.sources.unpacking import TextLimits
 from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS
@@ -294,7 +294,7 @@ class FileSource:
         decimal = self.settings.decimal if self.settings.decimal != "auto" else decimal_of(prices.get_columns(), table.delimiter)
         stamps, unread = self._stamps(table.cells, matched, timeframe, table.origin, table.stem)
         self._refuse_hidden_clock(table, matched, stamps, timeframe)
-        stretch = Stretch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem, divisor, decimal)
+        stretch = RowBatch(table.cells, matched, stamps, [unread, table.bent], table.rows, table.origin, table.stem, divisor, decimal)
         symbol = None if "symbol" in matched else symbol_of(table.stem, self.settings.symbol_from_filename, table.origin)
         return self._typed(stretch, timeframe), table.origin, symbol
 
@@ -335,7 +335,7 @@ class FileSource:
             rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
             unread = axes.unread if axes.unread is not None else nothing_said(len(axes.stamps))
             stamps, marks = axes.stamps.slice(first, count), [unread.slice(first, count)]
-            stretch = Stretch(cells, axes.matched, stamps, marks, rows, file.origin, file.stem, axes.divisor, self.settings.decimal)
+            stretch = RowBatch(cells, axes.matched, stamps, marks, rows, file.origin, file.stem, axes.divisor, self.settings.decimal)
             if len(inside) < count:
                 stretch = stretch.only(chosen.slice(first, count))
             return [self._typed(stretch, timeframe)]
@@ -421,7 +421,7 @@ class FileSource:
         zone = self.settings.timezone
         return f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set market.files.timestamp_format, such as %m/%d/%Y"
 
-    def _typed(self, stretch: Stretch, timeframe: str) -> pl.DataFrame:
+    def _typed(self, stretch: RowBatch, timeframe: str) -> pl.DataFrame:
         cells, matched, kind = stretch.cells, stretch.matched, row_kind(timeframe)
         numbers = {name: read_numbers(cells[matched[name]], stretch.decimal) for name in kind.numbers if name in matched}
         others = {name: read(cells[matched[name]]) for names, read in ((kind.texts, read_texts), (kind.flags, read_flags)) for name in names if name in matched}

@@ -34,7 +34,7 @@ class OutOfPatience(DataError):
         )
 
 
-class Patience:
+class RetryPolicy:
     """Calls a function until it answers. Safe to share between threads; `sleep`, `clock` (both seconds) and `seed` are for tests."""
 
     def __init__(

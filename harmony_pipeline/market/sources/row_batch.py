@@ -14,7 +14,7 @@ from harmony_pipeline.text import CELL, CONTROL, NAME, excerpt
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RowBatch:
     """Adjoining rows of one file, before their cells are typed; `marks` are sentences about whole rows, null where there is none."""
 
     cells: pl.DataFrame
@@ -28,7 +28,7 @@ class Stretch:
     """units of the written prices in one of ours"""
     decimal: Decimal = "auto"
 
-    def only(self, wanted: pl.Series) -> "Stretch":
+    def only(self, wanted: pl.Series) -> "RowBatch":
         """The rows where `wanted` is true."""
         marks = [mark.filter(wanted) for mark in self.marks]
         return replace(self, cells=self.cells.filter(wanted), stamps=self.stamps.filter(wanted), marks=marks, rows=self.rows.filter(wanted))

@@ -23,21 +23,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, SimulatedSourceSettings
 from harmony_pipeline.market.simulation import trades_and_quotes as tape
 from harmony_pipeline.market.simulation.companies import Listing, listings
-from harmony_pipeline.market.simulation.market_clock import Clock, build_clock
+from harmony_pipeline.market.simulation.market_clock import MarketClock, build_clock
 from harmony_pipeline.market.simulation.price_process import PRICE, REGULAR_CLOSE, SPLITS, STATE_SIZE, Rules, walk
 from harmony_pipeline.market.simulation.random_keys import PATHS, VOLATILITY, key_of
 from harmony_pipeline.market.simulation.reference_data import corporate_actions, universe
 from harmony_pipeline.market.simulation.resample import coarser
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES, Request
-
-Reals = npt.NDArray[np.float64]
 
 EDGE_MEMORY_BARS = 9.0  # regular bars in which the planted drift falls to 1/e: half of it is gone after six
 _SURPRISE_SCALE = 1.254653559262258  # 1 / sqrt(E[tanh(2 v)^2]) for a standard normal v
@@ -53,7 +52,7 @@ class SimulatedSource:
     def __init__(self, settings: SimulatedSourceSettings, market: MarketSettings) -> None:
         self.settings = settings
         self.market = market
-        self._states: dict[str, Reals] = {}
+        self._states: dict[str, FloatArray] = {}
         self._walked: dict[str, int] = {}
 
     @property
@@ -114,7 +113,7 @@ class SimulatedSource:
         return Calendar.named(self.market.calendar)
 
     @cached_property
-    def _clock(self) -> Clock:
+    def _clock(self) -> MarketClock:
         end = self.market.end or datetime.now(UTC).date()
         return build_clock(
             self._calendar,
@@ -131,7 +130,7 @@ class SimulatedSource:
         return {listing.symbol: listing for listing in found}
 
     @cached_property
-    def _volatility(self) -> Reals:
+    def _volatility(self) -> FloatArray:
         return market_volatility(key_of(self.settings.seed, VOLATILITY), self._clock.arrays.ordinal, LEVELS, STAYS)
 
     @cached_property
@@ -217,7 +216,7 @@ class SimulatedSource:
         )
         return frame.select(pl.col(name).cast(dtype) for name, dtype in SOURCE_BAR_DTYPES.items())
 
-    def _walk(self, listing: Listing, begin: int, end: int) -> tuple[npt.NDArray[np.int64], Reals]:
+    def _walk(self, listing: Listing, begin: int, end: int) -> tuple[IntArray, FloatArray]:
         """One company's bars of the sessions asked, going through earlier ones when they are not known yet.
 
         Two threads may do the same walk at once: both write the same bits, so nothing is locked.
@@ -231,13 +230,13 @@ class SimulatedSource:
         self._walked[symbol] = max(self._walked.get(symbol, 0), end)
         return stamps[:rows], values[:rows]
 
-    def _first_states(self, listing: Listing) -> Reals:
+    def _first_states(self, listing: Listing) -> FloatArray:
         states = np.zeros((len(self._clock.dates) + 1, STATE_SIZE))
         states[0, [PRICE, REGULAR_CLOSE]] = listing.company.price
         states[0, SPLITS] = 1.0
         return states
 
-    def _all_states(self, chosen: Sequence[Listing]) -> dict[str, Reals]:
+    def _all_states(self, chosen: Sequence[Listing]) -> dict[str, FloatArray]:
         sessions = len(self._clock.dates)
         for listing in chosen:
             if self._walked.get(listing.symbol, 0) < sessions:

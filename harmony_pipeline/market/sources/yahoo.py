@@ -21,7 +21,7 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request, asked_in_pieces
 from harmony_pipeline.market.sources.polling import polled
-from harmony_pipeline.market.sources.retry import Patience
+from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.market.sources.yahoo_chart import DAILY_SETTLE, actions_of, bars_of, read_chart
 from harmony_pipeline.market.sources.yahoo_client import YahooClient
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
@@ -44,12 +44,12 @@ class YahooSource:
     universe_of_today = True
 
     def __init__(
-        self, market: MarketSettings, patience: Patience | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
+        self, market: MarketSettings, patience: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first question."""
         self.market, self.settings = market, market.yahoo
         self.notes: list[str] = []
-        self._client = YahooClient(market.yahoo, patience or Patience(market.patience))
+        self._client = YahooClient(market.yahoo, patience or RetryPolicy(market.patience))
         self._now, self._sleep = now, sleep
 
     @property

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import YahooSettings
-from harmony_pipeline.market.sources.retry import Patience, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import RetryPolicy, retry_after_seconds, said
 
 _BUSY = {401, 408, 425, 429, 500, 502, 503, 504, 999}  # 401: a crumb that went stale; 999: Yahoo's own "request denied" of busy addresses
 _SUMMARY_MODULES = "assetProfile,defaultKeyStatistics,price,quoteType"
@@ -29,7 +29,7 @@ class _BusyError(Exception):
 class YahooClient:
     """Answers of the chart and summary endpoints as parsed JSON. Raises DataError in one line."""
 
-    def __init__(self, settings: YahooSettings, patience: Patience) -> None:
+    def __init__(self, settings: YahooSettings, patience: RetryPolicy) -> None:
         self.settings = settings
         self._patience = patience
         self._data: Any = None

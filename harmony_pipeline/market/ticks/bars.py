@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.bar_time import DAY_MINUTES, slots
 from harmony_pipeline.market.calendars import Calendar
@@ -26,8 +26,7 @@ from harmony_pipeline.market.ticks import kernels as k
 from harmony_pipeline.market.ticks.conditions import eligibility
 from harmony_pipeline.schemas import TIME
 
-Reals = npt.NDArray[np.float64]
-States = Mapping[str, Reals]
+States = Mapping[str, FloatArray]
 
 TRADE_BAR_DTYPES = {
     "symbol": pl.String(),
@@ -101,7 +100,7 @@ class TradeBars:
         self.calendar = calendar
         self.codes = codes
 
-    def fold(self, states: States, trades: pl.DataFrame) -> tuple[dict[str, Reals], pl.DataFrame]:
+    def fold(self, states: States, trades: pl.DataFrame) -> tuple[dict[str, FloatArray], pl.DataFrame]:
         """States after `trades`, and the bars that these ended, sorted by symbol and end. The states handed in stay as they were.
 
         `trades` has symbol, timestamp, price, size, conditions and suspicious, in any order of symbols, each symbol in the order of the
@@ -109,7 +108,7 @@ class TradeBars:
         """
         rows = self._marked(trades)
         after = {symbol: state.copy() for symbol, state in states.items()}
-        ended: list[tuple[str, Reals]] = []
+        ended: list[tuple[str, FloatArray]] = []
         for symbol, begin, end in _stretches(rows["symbol"]):
             state = after.setdefault(symbol, k.empty_state())
             part = rows[begin:end]
@@ -122,7 +121,7 @@ class TradeBars:
             ended.append((symbol, out[:count]))
         return after, self._framed(ended)
 
-    def finish(self, states: States, as_of: datetime | None = None) -> tuple[dict[str, Reals], pl.DataFrame]:
+    def finish(self, states: States, as_of: datetime | None = None) -> tuple[dict[str, FloatArray], pl.DataFrame]:
         """Bars that the clock ended by `as_of` (None: every open bar), and the states without them."""
         after = {symbol: state.copy() for symbol, state in states.items()}
         opened = [(symbol, state[None, :].copy()) for symbol, state in sorted(after.items()) if state[k.TRADES] > 0.0]
@@ -146,7 +145,7 @@ class TradeBars:
             "symbol", "sets", pl.col("price", "size").cast(pl.Float64), stamp=pl.col("timestamp").dt.epoch("us"), begin=pl.col("begin").dt.epoch("us")
         )
 
-    def _framed(self, ended: list[tuple[str, Reals]]) -> pl.DataFrame:
+    def _framed(self, ended: list[tuple[str, FloatArray]]) -> pl.DataFrame:
         values = np.concatenate([rows for _, rows in ended]) if ended else np.empty((0, k.BAR_SIZE))
         symbols = pl.Series("symbol", [symbol for symbol, rows in ended for _ in range(len(rows))], pl.String)
         begin = pl.Series(values[:, k.GROUP].astype(np.int64)).cast(TIME)
@@ -188,7 +187,7 @@ class LiveTradeBars:
 
     def __init__(self, kind: BarKind, calendar: Calendar, codes: str = "sip", states: States | None = None) -> None:
         self.maker = TradeBars(kind, calendar, codes)
-        self.states: dict[str, Reals] = {symbol: state.copy() for symbol, state in (states or {}).items()}
+        self.states: dict[str, FloatArray] = {symbol: state.copy() for symbol, state in (states or {}).items()}
         self._slot: tuple[int, int, int, str | None] = (0, 0, 0, None)  # where the latest trade fell: from, until, begin, session
         self._masks: dict[tuple[str | None, bool, str | None], int] = {}
         self._rule = (_KINDS[kind.kind], self.maker._threshold)

@@ -10,12 +10,9 @@ are conserved: those of all bars and of the open one add up to those of all trad
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
-
-Reals = npt.NDArray[np.float64]
-Wholes = npt.NDArray[np.int64]
 
 # The state: one open bar of one symbol. Times are epoch microseconds, which float64 holds exactly until the year 2255.
 GROUP, START, LATEST, OPEN, HIGH, LOW, CLOSE, VOLUME, TRADES, NOTIONAL, PRICED, MEASURE, FIRMNESS = range(13)
@@ -25,13 +22,13 @@ BAR_SIZE = STATE_SIZE  # a bar that ended is the state as it stood
 _HIGH_LOW, _LAST, _VOLUME = 1, 2, 4  # ticks/conditions.py
 
 
-def empty_state() -> Reals:
+def empty_state() -> FloatArray:
     """No open bar."""
     return np.zeros(STATE_SIZE)
 
 
 @kernel
-def absorb(state: Reals, group: float, stamp: float, price: float, size: float, sets: int, kind: int) -> None:
+def absorb(state: FloatArray, group: float, stamp: float, price: float, size: float, sets: int, kind: int) -> None:
     """One more trade in the open bar, which it opens when there is none (TRADES is 0)."""
     if state[TRADES] == 0.0:
         state[:] = 0.0
@@ -64,7 +61,15 @@ def absorb(state: Reals, group: float, stamp: float, price: float, size: float, 
 
 @kernel
 def fold_trades(
-    state: Reals, group: Wholes, stamp: Wholes, price: Reals, size: Reals, sets: npt.NDArray[np.uint8], kind: int, threshold: float, out: Reals
+    state: FloatArray,
+    group: IntArray,
+    stamp: IntArray,
+    price: FloatArray,
+    size: FloatArray,
+    sets: ByteArray,
+    kind: int,
+    threshold: float,
+    out: FloatArray,
 ) -> int:
     """Fold one symbol's trades, in the order of the tape, into `state`; writes the bars that ended to `out` [bars, BAR_SIZE], returns how many.
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harmony_pipeline.market.validation.session_position import Integers
+from harmony_pipeline.arrays import IntArray
 
 _SMALLEST = 10_000  # rows a piece on average; smaller ones cost more in calls than their copies in memory
 
@@ -23,7 +23,7 @@ class Piece:
     first: int
     columns: dict[str, npt.NDArray[Any]]
     segments: slice
-    begin: Integers
+    begin: IntArray
     goes_on: bool
 
     @property
@@ -32,7 +32,7 @@ class Piece:
         return slice(self.first, self.first + int(self.begin[-1]))
 
 
-def pieces(rows: pl.DataFrame, begin: Integers, names: Sequence[str], whole: bool = False) -> list[Piece]:
+def pieces(rows: pl.DataFrame, begin: IntArray, names: Sequence[str], whole: bool = False) -> list[Piece]:
     """The columns `names` of `rows` by pieces, or as a single one; `begin` is where each symbol begins, with the number of rows at the end."""
     if not rows.height:
         return []
@@ -50,7 +50,7 @@ def pieces(rows: pl.DataFrame, begin: Integers, names: Sequence[str], whole: boo
     return found
 
 
-def halves(parts: Sequence[Piece], begin: Integers) -> tuple[list[Piece], list[Piece]]:
+def halves(parts: Sequence[Piece], begin: IntArray) -> tuple[list[Piece], list[Piece]]:
     """The pieces in two parts of about equal rows that share no symbol, so that two threads may judge them; the second is empty if there is one symbol."""
     cut = int(begin[np.searchsorted(begin, int(begin[-1]) // 2)])
     first, second = list[Piece](), list[Piece]()
@@ -65,6 +65,6 @@ def halves(parts: Sequence[Piece], begin: Integers) -> tuple[list[Piece], list[P
     return first, second
 
 
-def _piece(arrays: dict[str, npt.NDArray[Any]], begin: Integers, start: int, end: int) -> Piece:
+def _piece(arrays: dict[str, npt.NDArray[Any]], begin: IntArray, start: int, end: int) -> Piece:
     first, last = int(np.searchsorted(begin, start, side="right")) - 1, int(np.searchsorted(begin, end, side="left"))
     return Piece(start, arrays, slice(first, last), np.clip(begin[first : last + 1], start, end) - start, bool(begin[first] < start))

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.frames import formatted
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.validation.session_position import Integers
-from harmony_pipeline.market.validation.symbol_state import CLOSE, FACTOR, LAST_DAY, SEEN, SPLITS, Vector, apply_split
+from harmony_pipeline.market.validation.symbol_state import CLOSE, FACTOR, LAST_DAY, SEEN, SPLITS, apply_split
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 
 DIVIDEND, SPLIT, OTHER = 0, 1, 2
@@ -29,9 +29,9 @@ VALUE, USED_CLOSE = 0, 1  # numbers; the judge fills the close that it used
 class Actions(NamedTuple):
     """Actions of a batch: those of segment i are `begin[i]` to `begin[i + 1]`; `frame` has the same ones in the same order."""
 
-    begin: Integers
-    whole: Integers
-    real: Vector
+    begin: IntArray
+    whole: IntArray
+    real: FloatArray
     frame: pl.DataFrame
 
 
@@ -106,13 +106,13 @@ def problems(actions: Actions) -> pl.DataFrame:
 
 
 @kernel
-def first_due(whole: Integers, begin: int, end: int, state: Vector) -> int:
+def first_due(whole: IntArray, begin: int, end: int, state: FloatArray) -> int:
     """The first action of a symbol after the last day seen; all of them wait while the symbol was never seen."""
     return skip_until(whole, begin, end, int(state[LAST_DAY])) if state[SEEN] != 0.0 else begin
 
 
 @kernel
-def skip_until(whole: Integers, at: int, end: int, day: int) -> int:
+def skip_until(whole: IntArray, at: int, end: int, day: int) -> int:
     """Past every action on or before `day`, uncounted: a symbol's first bar is the base of its factor."""
     while at < end and whole[DAY, at] <= day:
         at += 1
@@ -120,7 +120,7 @@ def skip_until(whole: Integers, at: int, end: int, day: int) -> int:
 
 
 @kernel
-def apply_until(whole: Integers, real: Vector, at: int, end: int, state: Vector, day: int, row: int) -> int:
+def apply_until(whole: IntArray, real: FloatArray, at: int, end: int, state: FloatArray, day: int, row: int) -> int:
     """Move the factor, and what is remembered in old shares, over every action on or before `day`."""
     while at < end and whole[DAY, at] <= day:
         date, multiplier, splits = whole[DAY, at], 1.0, 1.0

@@ -8,9 +8,7 @@ and leaves it to the judge. What it remembers is what `past.remember` would have
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
+from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.validation.history import Limits
 from harmony_pipeline.market.validation.symbol_state import (
@@ -39,14 +37,13 @@ from harmony_pipeline.market.validation.symbol_state import (
     SPIKE_STAMP,
     SPLITS,
     UNIT_BARS,
-    Vector,
 )
 
 _NEAR = 5.0  # a price or vwap within this factor is in the same unit
 
 
 @kernel
-def awaits_nothing(state: Vector, day: int, regular: bool) -> bool:
+def awaits_nothing(state: FloatArray, day: int, regular: bool) -> bool:
     """Whether bars of this day can be quiet: the symbol is known, no action has moved it, and, in regular hours, its session has begun."""
     if state[SEEN] == 0.0 or state[LAST_DAY] != day:
         return False
@@ -62,21 +59,21 @@ def quiet_stretch(
     until: int,
     grid: int,
     clock: int,
-    stamps: npt.NDArray[np.int64],
-    o: Vector,
-    h: Vector,
-    l: Vector,  # noqa: E741 - the letters of a bar
-    c: Vector,
-    v: Vector,
-    vwap: Vector,
-    defect: npt.NDArray[np.uint8],
-    state: Vector,
+    stamps: IntArray,
+    o: FloatArray,
+    h: FloatArray,
+    l: FloatArray,  # noqa: E741 - the letters of a bar
+    c: FloatArray,
+    v: FloatArray,
+    vwap: FloatArray,
+    defect: ByteArray,
+    state: FloatArray,
     limits: Limits,
     regular: bool,
     part: int,
-    rule_out: npt.NDArray[np.uint8],
-    part_out: npt.NDArray[np.uint8],
-    factor_out: Vector,
+    rule_out: ByteArray,
+    part_out: ByteArray,
+    factor_out: FloatArray,
 ) -> int:
     """Keep rows from `row` on that start before `until` and are quiet; the first one that is not."""
     factor, largest = state[FACTOR], state[LARGEST_VOLUME] * limits.volume_spike_ratio

@@ -24,6 +24,7 @@ A split is told from news by what news brings: a wide bar and a turnover far abo
 import math
 from typing import NamedTuple
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.validation.catalog import NUMBER
 from harmony_pipeline.market.validation.symbol_state import (
@@ -55,7 +56,6 @@ from harmony_pipeline.market.validation.symbol_state import (
     UNIT_BASE,
     UNIT_RATIO,
     UNIT_STAMP,
-    Vector,
     remember_return,
     remember_volume,
     return_z,
@@ -110,7 +110,7 @@ class Limits(NamedTuple):
     frozen_flat_bars: float
 
 
-class Bar(NamedTuple):
+class JudgedBar(NamedTuple):
     """One candidate: its values and where it stands. `day` counts from 1970, `session` is the place in the calendar."""
 
     stamp: int
@@ -127,7 +127,7 @@ class Bar(NamedTuple):
 
 
 @kernel
-def is_bad_print(state: Vector, limit: float, bar: Bar) -> bool:
+def is_bad_print(state: FloatArray, limit: float, bar: JudgedBar) -> bool:
     """A price that neither the previous regular close nor the bar's own close supports."""
     if not (bar.high > (1.0 + limit) * bar.close or bar.low < (1.0 - limit) * bar.close):
         return False
@@ -176,7 +176,7 @@ def split_near(jump: float, tolerance: float) -> float:
 
 
 @kernel
-def price_relative(state: Vector, bar: Bar) -> float:
+def price_relative(state: FloatArray, bar: JudgedBar) -> float:
     """A regular bar's close over the last close, but over its own open for the first bar of a session, so that nights stay out. NaN at first."""
     if not bar.daily and state[CLOSE_DAY] != bar.day:
         return bar.close / bar.open
@@ -184,20 +184,20 @@ def price_relative(state: Vector, bar: Bar) -> float:
 
 
 @kernel
-def spread_z(state: Vector, bar: Bar, ratio: float) -> float:
+def spread_z(state: FloatArray, bar: JudgedBar, ratio: float) -> float:
     """Robust z of the logarithm of a price relative. That of a daily bar after an absence grew over all its sessions, and a walk grows with their square root."""
     sessions = max(bar.session - state[CLOSE_SESSION], 1.0) if bar.daily else 1.0
     return return_z(state, math.log(ratio), _RETURN_FLOOR) / math.sqrt(sessions)
 
 
 @kernel
-def is_outlier(state: Vector, limits: Limits, bar: Bar, ratio: float) -> bool:
+def is_outlier(state: FloatArray, limits: Limits, bar: JudgedBar, ratio: float) -> bool:
     """A move that is large and far outside those before."""
     return (ratio >= limits.outlier_up or ratio <= limits.outlier_down) and abs(spread_z(state, bar, ratio)) >= limits.outlier_z
 
 
 @kernel
-def past_rules(state: Vector, limits: Limits, asked: int, bar: Bar, told: Vector) -> int:
+def past_rules(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, told: FloatArray) -> int:
     """Bits of the `asked` rules that the bar breaks; `told` gets a measure and a reference at the number of each."""
     broken = 0
     if asked >> BAD_PRINT & 1 and is_bad_print(state, limits.max_bar_return, bar):
@@ -225,19 +225,19 @@ def past_rules(state: Vector, limits: Limits, asked: int, bar: Bar, told: Vector
 
 
 @kernel
-def _run(state: Vector, bar: Bar) -> float:
+def _run(state: FloatArray, bar: JudgedBar) -> float:
     """How often in a row the bar's five values have come, with this one."""
     return state[RUN] + 1.0 if _same_prices(state, bar) and state[SAME_VOLUME] == bar.volume else 1.0
 
 
 @kernel
-def _frozen_run(state: Vector, bar: Bar) -> float:
+def _frozen_run(state: FloatArray, bar: JudgedBar) -> float:
     """How often in a row the bar's four prices have come, with this one."""
     return state[FROZEN] + 1.0 if _same_prices(state, bar) else 1.0
 
 
 @kernel
-def _same_prices(state: Vector, bar: Bar) -> bool:
+def _same_prices(state: FloatArray, bar: JudgedBar) -> bool:
     return bool(state[SAME_OPEN] == bar.open and state[SAME_HIGH] == bar.high and state[SAME_LOW] == bar.low and state[SAME_CLOSE] == bar.close)
 
 
@@ -248,7 +248,7 @@ def _apart(price: float, other: float, factor: float) -> bool:
 
 
 @kernel
-def _wrong_scale(state: Vector, limits: Limits, bar: Bar) -> tuple[float, float]:
+def _wrong_scale(state: FloatArray, limits: Limits, bar: JudgedBar) -> tuple[float, float]:
     """(power of ten by which a price is off, the price beside it that says so); (0.0, nan) when none is."""
     near = state[SAME_CLOSE]
     if not (bar.high > _FAR * bar.low or _apart(bar.close, near, _FAR)):
@@ -273,7 +273,7 @@ def _wrong_scale(state: Vector, limits: Limits, bar: Bar) -> tuple[float, float]
 
 
 @kernel
-def _level_is_known(state: Vector, limits: Limits, bar: Bar, scale: float) -> bool:
+def _level_is_known(state: FloatArray, limits: Limits, bar: JudgedBar, scale: float) -> bool:
     """Whether a close on another scale was seen before, lasts already, or comes after an absence."""
     if state[SCALE_BARS] >= limits.scale_bars and not _apart(bar.close, state[SCALE_CLOSE], _BESIDE):
         return True
@@ -285,7 +285,7 @@ def _level_is_known(state: Vector, limits: Limits, bar: Bar, scale: float) -> bo
 
 
 @kernel
-def _volume_explains(state: Vector, bar: Bar, scale: float) -> bool:
+def _volume_explains(state: FloatArray, bar: JudgedBar, scale: float) -> bool:
     """Whether the volume is that of a split or of news."""
     usual = usual_volume(state)
     if not (bar.volume > 0.0 and usual > 0.0):
@@ -299,7 +299,7 @@ def _volume_explains(state: Vector, bar: Bar, scale: float) -> bool:
 
 
 @kernel
-def remember_scale(state: Vector, close: float) -> None:
+def remember_scale(state: FloatArray, close: float) -> None:
     """A bar was refused for its scale: count how many in a row, at one level, were."""
     if not _apart(close, state[SAME_CLOSE], _FAR):
         return
@@ -309,7 +309,7 @@ def remember_scale(state: Vector, close: float) -> None:
 
 
 @kernel
-def _jump_rules(state: Vector, limits: Limits, asked: int, bar: Bar, told: Vector) -> int:
+def _jump_rules(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, told: FloatArray) -> int:
     previous = state[CLOSE] / state[SPLITS]
     jump = bar.open / previous
     absent = bar.session - state[CLOSE_SESSION] - 1.0
@@ -336,7 +336,7 @@ def _jump_rules(state: Vector, limits: Limits, asked: int, bar: Bar, told: Vecto
 
 
 @kernel
-def _level_rules(state: Vector, limits: Limits, asked: int, bar: Bar, jumped: bool, told: Vector) -> int:
+def _level_rules(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, jumped: bool, told: FloatArray) -> int:
     broken = 0
     moved = price_relative(state, bar)
     if asked >> OUTLIER & 1 and not jumped and is_outlier(state, limits, bar, moved):
@@ -361,14 +361,14 @@ def _level_rules(state: Vector, limits: Limits, asked: int, bar: Bar, jumped: bo
 
 
 @kernel
-def _stays(state: Vector, bar: Bar) -> bool:
+def _stays(state: FloatArray, bar: JudgedBar) -> bool:
     """Whether the bar closes on the level of the changed unit that is being watched."""
     level = bar.close / (state[UNIT_BASE] * state[UNIT_RATIO])
     return bool(1.0 / _STAYED <= level <= _STAYED)
 
 
 @kernel
-def remember(state: Vector, limits: Limits, asked: int, bar: Bar, reused: bool, told: Vector) -> int:
+def remember(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, reused: bool, told: FloatArray) -> int:
     """Take an accepted bar in. Bits of CHANGED_UNIT when the sessions just finished show another unit of volume."""
     broken = 0
     state[RUN], state[FROZEN], state[SCALE_BARS] = _run(state, bar), _frozen_run(state, bar), 0.0
@@ -393,7 +393,7 @@ def remember(state: Vector, limits: Limits, asked: int, bar: Bar, reused: bool, 
 
 
 @kernel
-def _watch_unit(state: Vector, limits: Limits, bar: Bar, reused: bool) -> None:
+def _watch_unit(state: FloatArray, limits: Limits, bar: JudgedBar, reused: bool) -> None:
     """Follow a jump by a power of ten for as long as the level stays there, up to `unit_bars`; a reused ticker is no changed unit."""
     previous = state[CLOSE] / state[SPLITS]
     unit = 0.0 if reused else power_of_ten(bar.open / previous, _UNIT)
@@ -405,7 +405,7 @@ def _watch_unit(state: Vector, limits: Limits, bar: Bar, reused: bool) -> None:
 
 
 @kernel
-def _watch_spike(state: Vector, limits: Limits, bar: Bar) -> None:
+def _watch_spike(state: FloatArray, limits: Limits, bar: JudgedBar) -> None:
     """Put the return into its ring, and keep an outlier in mind until the next regular bar."""
     moved = price_relative(state, bar)
     state[SPIKE_STAMP] = math.nan

@@ -13,28 +13,16 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.session_parts import OUTSIDE, REGULAR
 from harmony_pipeline.market.validation.catalog import NUMBER, RULES
 from harmony_pipeline.market.validation.corporate_actions import apply_until, first_due, skip_until
 from harmony_pipeline.market.validation.fast_path import awaits_nothing, quiet_stretch
-from harmony_pipeline.market.validation.history import TICKER_REUSE, WRONG_SCALE, Bar, Limits, past_rules, remember, remember_scale
-from harmony_pipeline.market.validation.session_position import (
-    DAY,
-    OUTSIDE,
-    REGULAR,
-    Integers,
-    end_of_part,
-    first_session,
-    grid_shift,
-    next_session,
-    on_grid,
-    part_of,
-)
-from harmony_pipeline.market.validation.symbol_state import CLOSE_DAY, CLOSE_SESSION, FACTOR, SEEN, Vector
-
-Bytes = npt.NDArray[np.uint8]
+from harmony_pipeline.market.validation.history import TICKER_REUSE, WRONG_SCALE, JudgedBar, Limits, past_rules, remember, remember_scale
+from harmony_pipeline.market.validation.session_position import DAY, end_of_part, first_session, grid_shift, next_session, on_grid, part_of
+from harmony_pipeline.market.validation.symbol_state import CLOSE_DAY, CLOSE_SESSION, FACTOR, SEEN
 
 UNREADABLE, MISSING_PRICE, MISSING_VOLUME, UNKNOWN_SYMBOL = (NUMBER[name] for name in ("unreadable", "missing_price", "missing_volume", "unknown_symbol"))
 OUT_OF_BOUNDS, TOO_MUCH_VOLUME, WITHDRAWN = NUMBER["price_out_of_bounds"], NUMBER["volume_out_of_bounds"], NUMBER["withdrawn"]
@@ -56,18 +44,18 @@ class Rows(NamedTuple):
     rows that say the same and were learned at the same moment). `defect` is empty where there is none.
     """
 
-    begin: Integers
-    timestamp: Integers
-    open: Vector
-    high: Vector
-    low: Vector
-    close: Vector
-    volume: Vector
-    vwap: Vector
-    defect: Bytes
-    ingested: Integers
-    rank: Integers
-    twin: Integers
+    begin: IntArray
+    timestamp: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    vwap: FloatArray
+    defect: ByteArray
+    ingested: IntArray
+    rank: IntArray
+    twin: IntArray
 
 
 class Asked(NamedTuple):
@@ -76,11 +64,11 @@ class Asked(NamedTuple):
     `allowances` has one column an allowance: rule, from, to (microseconds, half open).
     """
 
-    asked: Integers
-    removes: Integers
-    unknown: Bytes
-    allowed_begin: Integers
-    allowances: Integers
+    asked: IntArray
+    removes: IntArray
+    unknown: ByteArray
+    allowed_begin: IntArray
+    allowances: IntArray
 
     def of(self, segments: slice) -> "Asked":
         """The same for some segments that follow each other."""
@@ -91,9 +79,9 @@ class Asked(NamedTuple):
 class Verdicts(NamedTuple):
     """By row: KEPT or the number of the rule that refuses it, the part of the day, and the forward factor of those that are kept."""
 
-    rule: Bytes
-    part: Bytes
-    factor: Vector
+    rule: ByteArray
+    part: ByteArray
+    factor: FloatArray
 
     def of(self, rows: slice) -> "Verdicts":
         """The same of some rows that follow each other, to be written into."""
@@ -106,14 +94,14 @@ def judge(
     asks: Asked,
     extended: bool,
     minutes: int,
-    sessions: Integers,
+    sessions: IntArray,
     limits: Limits,
-    action_begin: Integers,
-    action_whole: Integers,
-    action_real: Vector,
-    states: Vector,
+    action_begin: IntArray,
+    action_whole: IntArray,
+    action_real: FloatArray,
+    states: FloatArray,
     verdicts: Verdicts,
-    findings: Vector,
+    findings: FloatArray,
     offset: int,
 ) -> int:
     """Fill `verdicts`, move `states` on, and note findings (row, rule, measure, reference, other row) as far as they have room; how many there are.
@@ -193,7 +181,7 @@ def judge(
             kept = off_scale = -1
             while waiting > 0 and kept < 0:
                 one = best_version(rule, rank, row, stop) if stop - row > 1 else row
-                bar = Bar(stamp, o[one], h[one], l[one], c[one], v[one], vwap[one], sessions[DAY, at], at, part == REGULAR, minutes == _DAILY)
+                bar = JudgedBar(stamp, o[one], h[one], l[one], c[one], v[one], vwap[one], sessions[DAY, at], at, part == REGULAR, minutes == _DAILY)
                 broken = past_rules(state, limits, asked, bar, told)
                 waiting -= 1
                 if broken & removes:
@@ -233,7 +221,7 @@ def judge(
 
 
 @kernel
-def _allowed(allowances: Integers, begin: int, end: int, stamp: int) -> int:
+def _allowed(allowances: IntArray, begin: int, end: int, stamp: int) -> int:
     """Bits of the rules that let this moment pass."""
     bits = 0
     for at in range(begin, end):
@@ -281,7 +269,7 @@ def time_rule(part: int, aligned: bool, extended: bool, volume: float, removes: 
 
 
 @kernel
-def last_withdrawal(defect: Bytes, ingested: Integers, begin: int, end: int) -> int:
+def last_withdrawal(defect: ByteArray, ingested: IntArray, begin: int, end: int) -> int:
     """The row that withdraws and was learned last; -1 where none does."""
     last = -1
     for row in range(begin, end):
@@ -291,7 +279,7 @@ def last_withdrawal(defect: Bytes, ingested: Integers, begin: int, end: int) -> 
 
 
 @kernel
-def best_version(rule: Bytes, rank: Integers, begin: int, end: int) -> int:
+def best_version(rule: ByteArray, rank: IntArray, begin: int, end: int) -> int:
     """The best of the versions that are still undecided."""
     best = -1
     for row in range(begin, end):
@@ -317,7 +305,7 @@ def _first_bit(bits: int) -> int:
 
 
 @kernel
-def _note(findings: Vector, found: int, row: int, rule: int, told: Vector, other: int) -> int:
+def _note(findings: FloatArray, found: int, row: int, rule: int, told: FloatArray, other: int) -> int:
     """Write a finding down if there is room; the count goes on either way, so that the caller can make room and ask again."""
     if found < findings.shape[0]:
         findings[found, 0], findings[found, 1], findings[found, 4] = row, rule, other
@@ -326,7 +314,7 @@ def _note(findings: Vector, found: int, row: int, rule: int, told: Vector, other
 
 
 @kernel
-def order_of(begin: Integers, stamp: Integers, before: int) -> tuple[bool, int]:
+def order_of(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, int]:
     """Whether every segment is in time order, and how many rows share their start with the row before; `before` is the start before the first row."""
     falling, repeated = int(stamp[0] < before), int(stamp[0] == before)
     for segment in range(begin.size - 1):

@@ -6,16 +6,14 @@ Rows of a symbol come in time order, so the session is found by walking on from 
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import ByteArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 
-Integers = npt.NDArray[np.int64]
-OUTSIDE, PRE, REGULAR, POST = 0, 1, 2, 3
-PARTS = (None, "pre", "regular", "post")
 _NEVER = np.iinfo(np.int64).max
 _MINUTE, _HOUR, _DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 NEAR_OPEN, NEAR_CLOSE = 1, 2
@@ -24,12 +22,12 @@ _DAILY = 1440
 
 # Rows of the calendar's matrix, one column a session: microseconds UTC, the day's number since 1970, the shifts of the grid inside an hour, and how far
 # a bar counts as reaching. One matrix and not a dozen arrays, since every array that a compiled function is handed costs compile time.
-PRE_OPEN, OPEN, CLOSE, POST_CLOSE, BREAK_START, BREAK_END, DAY = 0, 1, 2, 3, 4, 5, 6
+PRE_OPEN, SESSION_OPEN, SESSION_CLOSE, POST_CLOSE, BREAK_START, BREAK_END, DAY = 0, 1, 2, 3, 4, 5, 6
 SHIFT_PRE, SHIFT_OPEN, SHIFT_AFTERNOON, SHIFT_POST, REACH = 7, 8, 9, 10, 11
 
 
 @cache
-def sessions_of(calendar: Calendar) -> Integers:
+def sessions_of(calendar: Calendar) -> IntArray:
     """The calendar as a matrix; for weekly bars hand over `calendar.weeks`.
 
     A shift is what must be added to UTC so that the grid's starts are multiples of a bar's length: on the clock's grid 30 minutes in Mumbai and 0 in
@@ -58,7 +56,7 @@ def minutes_of(timeframe: str) -> int:
 
 
 @kernel
-def first_session(sessions: Integers, stamp: int, minutes: int) -> int:
+def first_session(sessions: IntArray, stamp: int, minutes: int) -> int:
     """The first session that is not over when a bar starts at `stamp`; the number of sessions when all are."""
     if minutes == _DAILY:
         return int(np.searchsorted(sessions[DAY], stamp // _DAY))
@@ -66,7 +64,7 @@ def first_session(sessions: Integers, stamp: int, minutes: int) -> int:
 
 
 @kernel
-def next_session(sessions: Integers, at: int, stamp: int, minutes: int) -> int:
+def next_session(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
     """The same, walking on from `at`, which was right for an earlier stamp."""
     count = sessions.shape[1]
     if minutes == _DAILY:
@@ -79,7 +77,7 @@ def next_session(sessions: Integers, at: int, stamp: int, minutes: int) -> int:
 
 
 @kernel
-def part_of(sessions: Integers, at: int, stamp: int, minutes: int) -> int:
+def part_of(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
     """OUTSIDE, PRE, REGULAR or POST."""
     if at >= sessions.shape[1]:
         return OUTSIDE
@@ -88,34 +86,34 @@ def part_of(sessions: Integers, at: int, stamp: int, minutes: int) -> int:
     end = stamp + min(minutes * _MINUTE, sessions[REACH, at])
     if end <= sessions[PRE_OPEN, at] or (stamp >= sessions[BREAK_START, at] and end <= sessions[BREAK_END, at]):
         return OUTSIDE
-    if end <= sessions[OPEN, at]:
+    if end <= sessions[SESSION_OPEN, at]:
         return PRE
-    return REGULAR if stamp < sessions[CLOSE, at] else POST
+    return REGULAR if stamp < sessions[SESSION_CLOSE, at] else POST
 
 
 @kernel
-def end_of_part(sessions: Integers, at: int, part: int, minutes: int) -> int:
+def end_of_part(sessions: IntArray, at: int, part: int, minutes: int) -> int:
     """The moment before which bars that follow one in this part of this session start in it too; 0 where lunch makes that hard to tell."""
     if sessions[BREAK_START, at] != _NEVER or minutes == _DAILY:
         return 0
     if part == PRE:
-        return int(sessions[OPEN, at] - min(minutes * _MINUTE, sessions[REACH, at]) + 1)
-    return int(sessions[CLOSE, at] if part == REGULAR else sessions[POST_CLOSE, at])
+        return int(sessions[SESSION_OPEN, at] - min(minutes * _MINUTE, sessions[REACH, at]) + 1)
+    return int(sessions[SESSION_CLOSE, at] if part == REGULAR else sessions[POST_CLOSE, at])
 
 
 @kernel
-def grid_shift(sessions: Integers, at: int, stamp: int) -> int:
+def grid_shift(sessions: IntArray, at: int, stamp: int) -> int:
     """What to add to `stamp` so that the grid's starts are multiples of a bar's length."""
     at = min(at, sessions.shape[1] - 1)
-    if stamp < sessions[OPEN, at]:
+    if stamp < sessions[SESSION_OPEN, at]:
         return int(sessions[SHIFT_PRE, at])
-    if stamp >= sessions[CLOSE, at]:
+    if stamp >= sessions[SESSION_CLOSE, at]:
         return int(sessions[SHIFT_POST, at])
     return int(sessions[SHIFT_AFTERNOON if stamp >= sessions[BREAK_END, at] else SHIFT_OPEN, at])
 
 
 @kernel
-def on_grid(sessions: Integers, at: int, stamp: int, minutes: int) -> bool:
+def on_grid(sessions: IntArray, at: int, stamp: int, minutes: int) -> bool:
     """Whether a bar may start at `stamp`: midnight UTC of daily bars, else on the calendar's grid."""
     if minutes == _DAILY:
         return stamp % _DAY == 0
@@ -123,18 +121,18 @@ def on_grid(sessions: Integers, at: int, stamp: int, minutes: int) -> bool:
 
 
 @kernel
-def edges(sessions: Integers, stamps: Integers) -> npt.NDArray[np.uint8]:
+def edges(sessions: IntArray, stamps: IntArray) -> ByteArray:
     """Of each instant whether it lies in the first (NEAR_OPEN) or the last (NEAR_CLOSE) hour of regular trading; 0 for neither. The first wins."""
     found = np.zeros(stamps.size, np.uint8)
     for row in range(stamps.size):
         stamp = stamps[row]
         at = int(np.searchsorted(sessions[POST_CLOSE], stamp, side="right"))
-        if at == sessions.shape[1] or not sessions[OPEN, at] <= stamp < sessions[CLOSE, at]:
+        if at == sessions.shape[1] or not sessions[SESSION_OPEN, at] <= stamp < sessions[SESSION_CLOSE, at]:
             continue
         if sessions[BREAK_START, at] <= stamp < sessions[BREAK_END, at]:
             continue
-        if stamp - sessions[OPEN, at] < _HOUR:
+        if stamp - sessions[SESSION_OPEN, at] < _HOUR:
             found[row] = NEAR_OPEN
-        elif sessions[CLOSE, at] - stamp <= _HOUR:
+        elif sessions[SESSION_CLOSE, at] - stamp <= _HOUR:
             found[row] = NEAR_CLOSE
     return found

@@ -11,11 +11,9 @@ and median deviation (MAD) are worked out only for a bar that moved enough to be
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import kernel
-
-Vector = npt.NDArray[np.float64]
 
 SEEN, LAST_DAY, LAST_STAMP = 0, 1, 2  # 1.0 once a bar was accepted; its session day and start
 CLOSE, CLOSE_DAY, CLOSE_STAMP, CLOSE_SESSION = 3, 4, 5, 6  # the last regular close, when, and which session of the calendar
@@ -36,7 +34,7 @@ FEWEST_RETURNS, FEWEST_SESSIONS = 30, 5  # before these a ring knows too little 
 _NORMAL = 1.4826
 
 
-def blank(symbols: int) -> Vector:
+def blank(symbols: int) -> FloatArray:
     """The memory of symbols that were never seen: one row each."""
     states = np.full((symbols, WIDTH), np.nan)
     for slot in (SEEN, RUN, UNIT_BARS, SESSION_VOLUME, RETURN_COUNT, SESSION_COUNT, BARS, IDLE_BARS, LARGEST_VOLUME, FROZEN, SCALE_BARS):
@@ -46,7 +44,7 @@ def blank(symbols: int) -> Vector:
 
 
 @kernel
-def remember_return(state: Vector, ratio: float) -> None:
+def remember_return(state: FloatArray, ratio: float) -> None:
     """Put a regular bar's price relative, exp(log return), into its ring: logarithms are taken of the few rings that are looked at."""
     count = int(state[RETURN_COUNT])
     state[RETURN_RING + count % RETURNS] = ratio
@@ -54,7 +52,7 @@ def remember_return(state: Vector, ratio: float) -> None:
 
 
 @kernel
-def remember_volume(state: Vector, day: float, volume: float) -> None:
+def remember_volume(state: FloatArray, day: float, volume: float) -> None:
     """Keep the largest regular bar of the running session; when a new one begins, the old one's goes into the ring."""
     if state[SESSION_DAY] != day:
         if state[SESSION_VOLUME] > 0.0:
@@ -75,14 +73,14 @@ def filled(count: float, size: int) -> int:
 
 
 @kernel
-def robust_scale(values: Vector, floor: float) -> tuple[float, float]:
+def robust_scale(values: FloatArray, floor: float) -> tuple[float, float]:
     """(median, max(1.4826 MAD, floor))."""
     middle = np.median(values)
     return middle, max(_NORMAL * np.median(np.abs(values - middle)), floor)
 
 
 @kernel
-def return_z(state: Vector, value: float, floor: float) -> float:
+def return_z(state: FloatArray, value: float, floor: float) -> float:
     """Robust z of a log return; 0 while too few are known."""
     count = filled(state[RETURN_COUNT], RETURNS)
     if count < FEWEST_RETURNS:
@@ -92,7 +90,7 @@ def return_z(state: Vector, value: float, floor: float) -> float:
 
 
 @kernel
-def volume_z(state: Vector, volume: float, floor: float) -> float:
+def volume_z(state: FloatArray, volume: float, floor: float) -> float:
     """Robust z of log volume against the log of the largest bar of each session before."""
     count = filled(state[SESSION_COUNT], SESSIONS)
     middle, scale = robust_scale(np.log(state[SESSION_RING : SESSION_RING + count]), floor)
@@ -100,14 +98,14 @@ def volume_z(state: Vector, volume: float, floor: float) -> float:
 
 
 @kernel
-def usual_volume(state: Vector) -> float:
+def usual_volume(state: FloatArray) -> float:
     """Median of the largest bars of the sessions before; of the running session's where no other is known; 0.0 while there is none."""
     count = filled(state[SESSION_COUNT], SESSIONS)
     return float(np.median(state[SESSION_RING : SESSION_RING + count])) if count else float(state[SESSION_VOLUME])
 
 
 @kernel
-def volume_level_change(state: Vector) -> float:
+def volume_level_change(state: FloatArray) -> float:
     """Median of the newest five sessions' largest volumes over that of the fifteen before, where the two do not overlap by far; else 1.
 
     Called when a ring has just taken a session in; true at one session only, the fifth after the change.
@@ -128,7 +126,7 @@ def volume_level_change(state: Vector) -> float:
 
 
 @kernel
-def apply_split(state: Vector, value: float) -> None:
+def apply_split(state: FloatArray, value: float) -> None:
     """Bring what is remembered to the shares after a split of `value` new shares per old one."""
     state[SPLITS] *= value
     state[SPIKE_BASE] /= value

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import ByteArray, IntArray
 from harmony_pipeline.kernel import kernel
 
 Views = npt.NDArray[np.uint64]
 
 
-def run_starts(texts: pl.Series) -> npt.NDArray[np.int64]:
+def run_starts(texts: pl.Series) -> IntArray:
     """Place of the first row of every run of equal texts, with the number of rows at the end; `texts` has no null."""
     suspected, begin = [], 0
     for chunk in texts.get_chunks():
@@ -39,7 +40,7 @@ def run_starts(texts: pl.Series) -> npt.NDArray[np.int64]:
 
 
 @kernel
-def _changes(views: Views, room: npt.NDArray[np.int64]) -> int:
+def _changes(views: Views, room: IntArray) -> int:
     """Rows whose view is not that of the row before, as far as there is room; how many there are."""
     count = 0
     for row in range(views.shape[0]):
@@ -51,7 +52,7 @@ def _changes(views: Views, room: npt.NDArray[np.int64]) -> int:
 
 
 @kernel
-def count_in_runs(starts: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint8], wanted: int) -> npt.NDArray[np.int64]:
+def count_in_runs(starts: IntArray, numbers: ByteArray, wanted: int) -> IntArray:
     """How often `wanted` comes in each run."""
     counts = np.zeros(starts.size - 1, np.int64)
     for run in range(counts.size):
@@ -60,7 +61,7 @@ def count_in_runs(starts: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint8],
     return counts
 
 
-def words(numbers: npt.NDArray[np.uint8], known: Sequence[str]) -> pl.Series:
+def words(numbers: ByteArray, known: Sequence[str]) -> pl.Series:
     """A text column that says `known[number]` in each row; words are up to 12 ASCII letters long."""
     import pyarrow as pa
 
@@ -73,7 +74,7 @@ def words(numbers: npt.NDArray[np.uint8], known: Sequence[str]) -> pl.Series:
 
 
 @kernel
-def _written(numbers: npt.NDArray[np.uint8], views: Views) -> Views:
+def _written(numbers: ByteArray, views: Views) -> Views:
     column = np.empty((numbers.size, 2), np.uint64)
     for row in range(numbers.size):
         column[row, 0], column[row, 1] = views[numbers[row], 0], views[numbers[row], 1]

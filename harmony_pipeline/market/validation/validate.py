@@ -21,19 +21,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import VALUE_ORDER, WITHDRAWN
+from harmony_pipeline.market.session_parts import PARTS
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.timezone_detection import zone_hints
 from harmony_pipeline.market.validation import corporate_actions as corporate
-from harmony_pipeline.market.validation import symbol_state as memory
+from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.catalog import NAME, NOT_A_FAULT, NUMBER
 from harmony_pipeline.market.validation.chunks import Piece, halves, pieces
-from harmony_pipeline.market.validation.kernel import KEPT, TAKEN_BACK, UNREAD, Bytes, Rows, Verdicts, judge, order_of
+from harmony_pipeline.market.validation.kernel import KEPT, TAKEN_BACK, UNREAD, Rows, Verdicts, judge, order_of
 from harmony_pipeline.market.validation.messages import VALUES, at, sentences
 from harmony_pipeline.market.validation.rule_selection import asked_of, limits_of
-from harmony_pipeline.market.validation.session_position import PARTS, Integers, minutes_of, sessions_of
+from harmony_pipeline.market.validation.session_position import minutes_of, sessions_of
 from harmony_pipeline.market.validation.text_columns import run_starts, words
 from harmony_pipeline.schemas import BAR_STATE, BARS, QUALITY_WARNINGS, QUARANTINE, RAW_BARS
 
@@ -72,7 +74,7 @@ def validate(raw: pl.DataFrame, before: pl.DataFrame, actions: pl.DataFrame, cal
     symbols = rows["symbol"].gather(begin[:-1])
     known = _known(before, calendar, timeframe)
     states = _states(known, symbols)
-    idle = states[:, memory.IDLE_BARS].copy()
+    idle = states[:, symbol_state.IDLE_BARS].copy()
     packed = corporate.packed(actions, symbols)
     verdicts, findings = _judged(rows, begin, parts, _versions(rows, parts, repeated), packed, states, calendar, timeframe, settings)
     findings = findings.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
@@ -128,7 +130,7 @@ def _finite(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     return rows.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in names) if names else rows
 
 
-def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers, list[Piece], int]:
+def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, IntArray, list[Piece], int]:
     """Rows sorted by symbol and start, where each symbol begins, their pieces, and how many rows repeat a start; the lake's rows are sorted, so look first."""
     begin = run_starts(rows["symbol"])
     parts = pieces(rows, begin, _JUDGED)
@@ -155,14 +157,14 @@ def _order(parts: Sequence[Piece]) -> tuple[bool, int, bool]:
     return ordered, repeated, cut
 
 
-def _repeated(part: Piece) -> Integers:
+def _repeated(part: Piece) -> IntArray:
     """Rows that share symbol and start with the row before."""
     again = part.columns["timestamp"][1:] == part.columns["timestamp"][:-1]
     again[part.begin[1:-1] - 1] = False  # the first row of a symbol repeats nothing
     return np.flatnonzero(again) + (part.first + 1)
 
 
-def _versions(rows: pl.DataFrame, parts: Sequence[Piece], repeated: int) -> tuple[Integers, Integers, Integers]:
+def _versions(rows: pl.DataFrame, parts: Sequence[Piece], repeated: int) -> tuple[IntArray, IntArray, IntArray]:
     """(ingested, rank, twin) as `judge.Rows` wants them; empty where no two rows share symbol and time.
 
     Rank orders versions by when they were learned, then by values alone; where they came from only breaks ties between rows that say the
@@ -186,40 +188,40 @@ def _known(before: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataF
     whole = BAR_STATE.conform(before)
     if not whole.height:
         return whole
-    fits = (whole["state"].list.len() == memory.WIDTH).fill_null(value=False)
+    fits = (whole["state"].list.len() == symbol_state.WIDTH).fill_null(value=False)
     if fits.all():
         return whole
     kept = whole.filter(fits)
     plain = calendar.with_session(whole.filter(~fits), timeframe)
     day = plain.select(pl.coalesce("session_date", pl.col("timestamp").dt.date()).cast(pl.Int32).cast(pl.Float64))["session_date"].to_numpy()
-    states = memory.blank(plain.height)
-    states[:, memory.SEEN], states[:, memory.LAST_DAY] = 1.0, day
-    states[:, memory.LAST_STAMP] = plain["timestamp"].to_physical().cast(pl.Float64).to_numpy()
-    states[:, memory.FACTOR] = plain["adjustment_factor"].to_numpy()
-    states[:, memory.CLOSE] = plain["close"].to_numpy()
-    closed = ~np.isnan(states[:, memory.CLOSE])
-    states[closed, memory.CLOSE_DAY], states[closed, memory.CLOSE_STAMP] = day[closed], states[closed, memory.LAST_STAMP]
+    states = symbol_state.blank(plain.height)
+    states[:, symbol_state.SEEN], states[:, symbol_state.LAST_DAY] = 1.0, day
+    states[:, symbol_state.LAST_STAMP] = plain["timestamp"].to_physical().cast(pl.Float64).to_numpy()
+    states[:, symbol_state.FACTOR] = plain["adjustment_factor"].to_numpy()
+    states[:, symbol_state.CLOSE] = plain["close"].to_numpy()
+    closed = ~np.isnan(states[:, symbol_state.CLOSE])
+    states[closed, symbol_state.CLOSE_DAY], states[closed, symbol_state.CLOSE_STAMP] = day[closed], states[closed, symbol_state.LAST_STAMP]
     return pl.concat([kept, _state_rows(plain["symbol"], states)]).sort("symbol")
 
 
-def _states(known: pl.DataFrame, symbols: pl.Series) -> memory.Vector:
+def _states(known: pl.DataFrame, symbols: pl.Series) -> FloatArray:
     """What is remembered of each symbol of the batch, in the batch's order."""
-    states = memory.blank(symbols.len())
+    states = symbol_state.blank(symbols.len())
     if not known.height:
         return states
     places = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())}).join(known, on="symbol", how="inner")
     if places.height:
-        states[places["segment"].to_numpy()] = places["state"].list.to_array(memory.WIDTH).to_numpy()
+        states[places["segment"].to_numpy()] = places["state"].list.to_array(symbol_state.WIDTH).to_numpy()
     return states
 
 
 def _judged(
     rows: pl.DataFrame,
-    begin: Integers,
+    begin: IntArray,
     parts: Sequence[Piece],
-    versions: tuple[Integers, Integers, Integers],
+    versions: tuple[IntArray, IntArray, IntArray],
     actions: corporate.Actions,
-    states: memory.Vector,
+    states: FloatArray,
     calendar: Calendar,
     timeframe: str,
     settings: MarketSettings,
@@ -232,7 +234,7 @@ def _judged(
     defects = _defects(rows["defect"])
     earlier = states.copy()
 
-    def judged(some: Sequence[Piece], room: int = _ROOM) -> memory.Vector:
+    def judged(some: Sequence[Piece], room: int = _ROOM) -> FloatArray:
         """What there is to tell of some pieces."""
         findings, found = np.empty((room, len(_FINDING))), 0
         for part in some:
@@ -261,13 +263,13 @@ def _judged(
         return verdicts, pl.DataFrame(np.concatenate(list(pool.map(judged, halves(parts, begin)))), schema=_FINDING)
 
 
-def _defects(said: pl.Series) -> Bytes:
+def _defects(said: pl.Series) -> ByteArray:
     """Of each row whether something could not be read, or it withdraws; empty where nothing is said of any."""
     if said.null_count() == len(said):
         return np.empty(0, np.uint8)
     back = (said == WITHDRAWN).fill_null(value=False)
     number = pl.when(back).then(TAKEN_BACK).when(said.is_not_null()).then(UNREAD).otherwise(0)
-    marks: Bytes = pl.select(number.cast(pl.UInt8)).to_series().to_numpy()
+    marks: ByteArray = pl.select(number.cast(pl.UInt8)).to_series().to_numpy()
     return marks
 
 
@@ -319,13 +321,13 @@ def _unapplied(rows: pl.DataFrame, problems: pl.DataFrame, settings: MarketSetti
     return QUALITY_WARNINGS.conform(told)
 
 
-def _idle_notes(symbols: pl.Series, states: memory.Vector, before: memory.Vector, warnings: pl.DataFrame) -> list[str]:
+def _idle_notes(symbols: pl.Series, states: FloatArray, before: FloatArray, warnings: pl.DataFrame) -> list[str]:
     """A sentence about each symbol of which more bars have no volume than are listed; not about those that never had one, which are told together."""
-    idle = (states[:, memory.IDLE_BARS] - before).astype(np.int64)
+    idle = (states[:, symbol_state.IDLE_BARS] - before).astype(np.int64)
     if not idle.any():
         return []
     listed = warnings.filter(pl.col("rule") == "zero_volume").group_by("symbol").len("listed")
-    counts = pl.DataFrame({"symbol": symbols, "idle": idle, "volumes": states[:, memory.BARS] > states[:, memory.IDLE_BARS]})
+    counts = pl.DataFrame({"symbol": symbols, "idle": idle, "volumes": states[:, symbol_state.BARS] > states[:, symbol_state.IDLE_BARS]})
     counts = counts.filter("volumes", pl.col("idle") > 0).join(listed, on="symbol", how="left").with_columns(pl.col("listed").fill_null(0))
     short = counts.filter(pl.col("idle") > pl.col("listed")).sort("symbol")
     return [f"{symbol}: {idle} bars have no volume, {listed} of them are listed under zero_volume" for symbol, idle, _, listed in short.iter_rows()]
@@ -352,7 +354,7 @@ def _told(rows: pl.DataFrame, rule: str, said: dict[str, pl.Expr]) -> pl.DataFra
     return rows.select("symbol", "timeframe", "timestamp", rule=pl.lit(rule), measure=pl.col("measure").fill_nan(None), reason=said[rule])
 
 
-def _rows_at(rows: pl.DataFrame, places: Integers) -> pl.DataFrame:
+def _rows_at(rows: pl.DataFrame, places: IntArray) -> pl.DataFrame:
     """Some rows of a frame that may lie in many chunks: a few are cut out, since gathering would first join the chunks."""
     if places.size > _FEW:
         return rows[places]
@@ -363,9 +365,9 @@ def _with_session(rows: pl.DataFrame, part: Any) -> pl.DataFrame:
     return rows.with_columns(session=pl.Series([PARTS[number] for number in part], dtype=pl.String))
 
 
-def _after(known: pl.DataFrame, symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
+def _after(known: pl.DataFrame, symbols: pl.Series, states: FloatArray) -> pl.DataFrame:
     """What is remembered of every symbol that ever had a bar."""
-    seen = states[:, memory.SEEN] != 0.0
+    seen = states[:, symbol_state.SEEN] != 0.0
     mine = _state_rows(symbols.filter(pl.Series(seen)), states[seen])
     if not known.height:
         return mine
@@ -373,14 +375,14 @@ def _after(known: pl.DataFrame, symbols: pl.Series, states: memory.Vector) -> pl
     return BAR_STATE.conform(pl.concat([others, mine])) if others.height else mine
 
 
-def _state_rows(symbols: pl.Series, states: memory.Vector) -> pl.DataFrame:
-    stamp = np.where(np.isnan(states[:, memory.CLOSE_STAMP]), states[:, memory.LAST_STAMP], states[:, memory.CLOSE_STAMP])
+def _state_rows(symbols: pl.Series, states: FloatArray) -> pl.DataFrame:
+    stamp = np.where(np.isnan(states[:, symbol_state.CLOSE_STAMP]), states[:, symbol_state.LAST_STAMP], states[:, symbol_state.CLOSE_STAMP])
     columns = {
         "symbol": symbols,
         "timestamp": pl.Series(stamp.astype(np.int64)),
-        "close": pl.Series(states[:, memory.CLOSE]).fill_nan(None),
-        "adjustment_factor": states[:, memory.FACTOR],
-        "state": pl.Series(states, dtype=pl.Array(pl.Float64(), memory.WIDTH)),
+        "close": pl.Series(states[:, symbol_state.CLOSE]).fill_nan(None),
+        "adjustment_factor": states[:, symbol_state.FACTOR],
+        "state": pl.Series(states, dtype=pl.Array(pl.Float64(), symbol_state.WIDTH)),
     }
     return BAR_STATE.conform(pl.DataFrame(columns)) if symbols.len() else BAR_STATE.empty()
 

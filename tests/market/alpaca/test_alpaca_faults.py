@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.market.settings import PatienceSettings
-from harmony_pipeline.market.sources.alpaca.client import Pace
+from harmony_pipeline.market.sources.alpaca.client import RateLimiter
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
 from harmony_pipeline.testing.servers.alpaca import BROKEN, ENVIRONMENT, GATEWAY_TIMEOUT, KEYS, UNAVAILABLE, limited
 from harmony_pipeline.testing.servers.base import RESET, Fault
@@ -151,7 +151,7 @@ def test_waits_grow_are_drawn_evenly_and_repeat_with_the_seed(server):
 @given(gaps=st.lists(st.floats(0.0, 90.0), min_size=1, max_size=60), most=st.integers(1, 9))
 def test_no_minute_has_more_calls_than_allowed(gaps, most):
     time = FakeTime()
-    pace, made = Pace(most, time, time.sleep), []
+    pace, made = RateLimiter(most, time, time.sleep), []
     for gap in gaps:
         time.seconds += gap
         pace.wait()

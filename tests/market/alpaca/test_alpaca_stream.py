@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import AlpacaSourceSettings, PatienceSettings
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
-from harmony_pipeline.market.sources.alpaca.stream import BarStream, _Connected
+from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream, _Connected
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
 from harmony_pipeline.testing.servers.alpaca import BROKEN, KEYS, AlpacaServer
 from harmony_pipeline.testing.servers.base import RESET
@@ -60,7 +60,7 @@ class Told:
         self.now = OPEN
         self.connected, self.lagging, self.sent = True, lagging, []
         settings = AlpacaSourceSettings(stream_lookback_minutes=60)
-        self.stream = BarStream(settings, PatienceSettings(), KEYS, NAMES, "iex raw", self.answer, lambda: self.now)
+        self.stream = AlpacaBarStream(settings, PatienceSettings(), KEYS, NAMES, "iex raw", self.answer, lambda: self.now)
         self.frames: list[pl.DataFrame] = []
         self.stream._take(_Connected())
 

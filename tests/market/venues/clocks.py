@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from harmony_pipeline.market.settings import PatienceSettings
-from harmony_pipeline.market.sources.retry import Patience
+from harmony_pipeline.market.sources.retry import RetryPolicy
 
 
 class Hours:
@@ -22,4 +22,4 @@ class Hours:
         return (self.moment - self.start).total_seconds()
 
     def patience(self, **settings):
-        return Patience(PatienceSettings(**settings), 7, self.sleep, self.elapsed)
+        return RetryPolicy(PatienceSettings(**settings), 7, self.sleep, self.elapsed)

@@ -1,7 +1,7 @@
 """Talking to Alpaca: keys, time limits, the rate limit, asking again, errors in one line.
 
 The law: one call here is one page, and a page that was read is never asked for again. alpaca-py (0.44) asks again by itself after a 429 or 504, three
-seconds apart, and waits for an answer for ever; both are switched off, and `Patience` decides instead. What Alpaca refuses for good (wrong keys, a feed
+seconds apart, and waits for an answer for ever; both are switched off, and `RetryPolicy` decides instead. What Alpaca refuses for good (wrong keys, a feed
 that the plan lacks, a symbol that is none) is told at once.
 
 The keys come from the environment alone and appear in no message: errors are made here from the status and Alpaca's own sentence, cut off from the
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import AlpacaSourceSettings, PatienceSettings
-from harmony_pipeline.market.sources.retry import OutOfPatience, Patience, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import OutOfPatience, RetryPolicy, retry_after_seconds, said
 
 if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient
@@ -39,7 +39,7 @@ class _NoAnswer(Exception):
         self.wait_seconds = wait_seconds
 
 
-class Pace:
+class RateLimiter:
     """At most `per_minute` calls within any 60 seconds; `wait` sleeps until the next is allowed. Safe to share between threads."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -77,8 +77,8 @@ class AlpacaClient:
         self.asked_again = 0
         self._environment = os.environ if environment is None else environment
         self._clock = clock
-        self._patience = Patience(patience, seed, sleep, clock)
-        self._pace = Pace(settings.requests_per_minute, clock, sleep)
+        self._patience = RetryPolicy(patience, seed, sleep, clock)
+        self._pace = RateLimiter(settings.requests_per_minute, clock, sleep)
         self._rooms: dict[str, RESTClient] = {}
         self._proven = False
 

@@ -116,7 +116,7 @@ class AlpacaSource:
         of. Raises ConfigError for daily bars and when the plan does not allow the stream, DataError when it fails for good.
         """
         from harmony_pipeline.market.sources.alpaca.longer import Longer
-        from harmony_pipeline.market.sources.alpaca.stream import BarStream
+        from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream
 
         size = self.market.timeframe
         if size == "1Day":
@@ -126,7 +126,7 @@ class AlpacaSource:
         self.client.prove_keys()
         named = None if symbols is None else self._named(symbols)
         fetch, longer = partial(self.bars, timeframe="1Min"), None if size == "1Min" else Longer(self._calendar, size)
-        yield from BarStream(self.settings, self.market.patience, self.client.keys(), named, self.origin, fetch, self._known_until, longer).frames()
+        yield from AlpacaBarStream(self.settings, self.market.patience, self.client.keys(), named, self.origin, fetch, self._known_until, longer).frames()
 
     def _ends(self, bars: pl.DataFrame, timeframe: str) -> pl.Series | pl.Expr:
         """When each bar is over: a daily one at its session's close."""

@@ -75,7 +75,7 @@ class _Ear(StockDataStream):
         await super()._dispatch(msg)
 
 
-class BarStream:
+class AlpacaBarStream:
     """Minute bars as they end, from now on. `fetch(symbols, start, end)` asks REST; `now` is the present; `symbols` None means every symbol."""
 
     def __init__(
