@@ -1,6 +1,6 @@
 """Bars of any number of symbols in, one column a feature out.
 
-The law: the features of a bar depend on that bar and earlier ones of the same symbol, and on nothing else; cutting the bars
+The features of a bar depend on that bar and earlier ones of the same symbol, and on nothing else; cutting the bars
 anywhere and carrying the states over gives the same bits. All sessions' bars count, extended hours included. Prices are adjusted by
 `adjustment_factor`, volume by its inverse.
 """

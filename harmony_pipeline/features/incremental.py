@@ -1,6 +1,6 @@
 """The features of one trading period, continued from the nearest state that still holds.
 
-The law: the result is bit for bit what one run over the whole history would give; saved states only make it cheap. A state saved after
+The result is bit for bit what one run over the whole history would give; saved states only make it cheap. A state saved after
 period Q may be continued when it was made from the very bars, feature set, calendar and code that are there now: its manifest keeps a
 *chain*, the hash of all of that up to Q, and it must equal the chain computed now. After a correction in an
 earlier period the chains differ from there on, and the fold goes back to the last state before it.

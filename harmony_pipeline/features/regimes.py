@@ -1,6 +1,6 @@
 """Market regimes of each session: bull or bear, high or low volatility, each known at the session's close.
 
-The law: a session's regime uses that session and earlier ones only. Trend: the index against its own trailing mean (Faber, A Quantitative Approach
+A session's regime uses that session and earlier ones only. Trend: the index against its own trailing mean (Faber, A Quantitative Approach
 to Tactical Asset Allocation, 2007). Volatility: the trailing sample deviation of daily returns against the trailing
 median of itself, so that "high" means high for its own recent past. Null until there is enough past.
 """

@@ -4,7 +4,7 @@ An event on a regular bar is entered at the open of its symbol's next regular ba
 watched; if neither is touched within `horizon` bars, the trade leaves at the open of the bar after. The scalar rules are
 `portfolio/exit_rules.py`; here they are run over many events at once (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 3.4).
 
-The law: everything on a row, its weight included, is known at the row's own `end_timestamp`, and bars after it cannot change it.
+Everything on a row, its weight included, is known at the row's own `end_timestamp`, and bars after it cannot change it.
 Only regular bars count, each symbol by its own; an event on an extended-hours bar never becomes a trade, so it gets no label.
 
 >>> labelled = triple_barrier(bars, events, settings, Calendar.named("XNYS"), "15Min", keep_from=period.start, keep_until=period.end)

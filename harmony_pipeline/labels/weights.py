@@ -4,7 +4,7 @@ Labels whose lives overlap are settled by the same bars, so they are not indepen
 alive gives each of them 1/c; the weight of a label is the mean of that over its life, from its entry bar to the bar that
 settled it, both included (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 4.2-4.4).
 
-The law: a weight is known at its label's own end. It holds because a label alive on a bar was entered by that bar, and a label that is
+A weight is known at its label's own end. It holds because a label alive on a bar was entered by that bar, and a label that is
 still open counts as alive up to the last bar there is: nothing that happens after a label's end can move its weight.
 """
 

@@ -1,6 +1,6 @@
 """The forward adjustment factor: what one share of a symbol's first bar has become.
 
-The law: past rows never change. The factor is 1.0 at a symbol's first bar and is multiplied on the first bar of each ex-date,
+Past rows never change. The factor is 1.0 at a symbol's first bar and is multiplied on the first bar of each ex-date,
 so `price * factor` is the value of one original share with its dividends put back into the stock, and a split announced tomorrow touches
 no row of today. (The usual backward adjustment rescales all of history at every action, which leaks the future into past prices.)
 

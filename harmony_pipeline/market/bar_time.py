@@ -1,6 +1,6 @@
 """Where an instant falls: the part of the session, and the slot of the calendar's grid (`bar_grid.py`).
 
-The law: a slot never holds two parts of a session (the hour 09:00 of New York has one slot before the open and one after it, both stamped
+A slot never holds two parts of a session (the hour 09:00 of New York has one slot before the open and one after it, both stamped
 09:00), and it is known at `end`: the end of the slot, or that of its part where this comes first. Days on which clocks change
 are cut by the clock on the wall, so their slots may be an hour longer or shorter. On the grid of the session a slot starts with its stretch, and
 runs in elapsed time.

@@ -1,6 +1,6 @@
 """When an exchange is open: sessions, half-days, late opens, daylight saving, extended hours.
 
-The law: every instant is UTC, every date is an exchange date, and a bar belongs to at most one session. Regular hours come
+Every instant is UTC, every date is an exchange date, and a bar belongs to at most one session. Regular hours come
 from exchange_calendars: published holidays, early closes, late opens and unscheduled closures, as far as that package knows them; what it lacks is in
 calendar_exceptions.py.
 Extended hours are those of US equities (Nasdaq and NYSE Arca: 04:00 to four hours after the close, so 17:00 on a

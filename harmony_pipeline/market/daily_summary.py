@@ -1,6 +1,6 @@
 """One row a symbol and session, made at ingest: scans and studies of the universe then read days, not minutes.
 
-The law: the premarket columns hold what was known at the scan time of that session and nothing later, that is bars of the
+The premarket columns hold what was known at the scan time of that session and nothing later, that is bars of the
 part `pre` that had *ended* by then. Sums are taken in the order of time, so the same bars give the same bits, however they were cut or ordered.
 
 Bars are sorted by symbol and time, so one compiled pass does: it walks on from session to session and never groups or searches.

@@ -1,6 +1,6 @@
 """Which regular bars the calendar expects: one slot a bar, session after session.
 
-The law: a slot is the start of a bar that `Calendar.with_session` would call `regular`, and there are as many a session as
+A slot is the start of a bar that `Calendar.with_session` would call `regular`, and there are as many a session as
 `Calendar.expected_bars` says, through half-days, late opens, lunch breaks and both changes of the clock.
 """
 

@@ -1,6 +1,6 @@
 """Bars for absent minutes, for studies that need a grid without holes. Off unless `market.gaps.fill` says otherwise.
 
-The laws. A filled bar invents nothing: all four prices are the last close before it, its volume is 0 and `filled` is true. Only the past is used, never
+A filled bar invents nothing: all four prices are the last close before it, its volume is 0 and `filled` is true. Only the past is used, never
 the bar that ends the gap. Filled bars are made on demand and never written into the lake: backtests and sessions read `bars`, so nobody can
 trade on a price at which nothing was offered.
 """

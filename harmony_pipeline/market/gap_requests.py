@@ -1,6 +1,6 @@
 """Which questions to a source would mend the gaps.
 
-The law: every absent bar is asked for, with its symbol; nobody is asked about who has no gap there; a request reaches at most one block beyond
+Every absent bar is asked for, with its symbol; nobody is asked about who has no gap there; a request reaches at most one block beyond
 the runs that it is made of. Requests cost time whatever they hold, so runs of a symbol that lie near each other are asked for together, and so are
 symbols whose runs fall into the same blocks of time.
 """

@@ -11,7 +11,7 @@ or lost data (`missing`); where the evidence is thin the answer is `unknown`. Th
    and with k trades in the thinner of these bars a silence of n bars comes about `slots * (1 + k / s)^(-s n)` times.
 5. In an active symbol a silence of at least five minutes that ends in a burst of volume is how a halted stock reopens.
 
-The law: habits use sessions before the one judged, so that later bars change no verdict on an earlier session. Outages must not become
+Habits use sessions before the one judged, so that later bars change no verdict on an earlier session. Outages must not become
 habits: sessions without any bar are not counted, nor is the most silent tenth of the others. Only regular hours are judged; before the open and after the
 close silence is the rule. Nothing is filled here.
 """

@@ -1,6 +1,6 @@
 """Who traded under which symbol from when to when, as far as it was known on any day.
 
-The law: nothing is known before its `known` date. A listing is told in versions: one when it is first known (its end still open), and one
+Nothing is known before its `known` date. A listing is told in versions: one when it is first known (its end still open), and one
 more each time that something is learned of its end. `known_on` gives the versions of a day, so that whatever happens later changes nothing that was
 known before; no study can see a symbol before it listed or forget one that died.
 

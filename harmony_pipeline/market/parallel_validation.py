@@ -1,6 +1,6 @@
 """Many symbols judged some at a time, two batches side by side.
 
-The law: batches hold symbols of their own, so no verdict and no bit depends on how many are judged at once, and results come in the order of the batches.
+Batches hold symbols of their own, so no verdict and no bit depends on how many are judged at once, and results come in the order of the batches.
 """
 
 from collections import deque

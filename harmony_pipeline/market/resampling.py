@@ -3,7 +3,7 @@
 Slots lie on the calendar's grid (`bar_grid.py`): on the clock's the hour 09:00 of New York covers 09:30 to 10:00, on the session's it starts at 09:30. Parts of a session are never mixed unless asked (`mix_parts`, as a tape of plain clock hours would), which is why a row is told apart by
 (symbol, timestamp, session). Bars of a day and longer hold regular trading only and are stamped midnight UTC of their first exchange date.
 
-The laws:
+What holds:
 - a bar is made of its own base bars alone, and is known at `known_at`, the end of its slot or the close of its last session; `as_of` leaves out what was not over;
 - shares are conserved: volumes are sums in the order of time;
 - a bar inside one session has one adjustment factor. A week or month that spans an ex-date is put together in *adjusted* terms and stated in the shares of its

@@ -1,6 +1,6 @@
 """How often a symbol leaves out a bar at a time of day, learned from its past sessions.
 
-The law: the habit of a session is a function of sessions before it. Sessions without any bar are no habit but an absence, and the most
+The habit of a session is a function of sessions before it. Sessions without any bar are no habit but an absence, and the most
 silent tenth of the rest is set aside, so that an outage of a day or two does not teach that silence is usual.
 """
 

@@ -1,6 +1,6 @@
 """A history of the universe out of what suppliers say of today.
 
-The law: what was known on a day stays. Most suppliers tell who is listed now and forget who was; asked day after day, their answers
+What was known on a day stays. Most suppliers tell who is listed now and forget who was; asked day after day, their answers
 make a history, in which a row is kept when it says something new of its security, under the date from which that was known.
 """
 

@@ -3,7 +3,7 @@
 A path starts at 1.0 and meets the trades one after the other, each as a return on the equity that stands before it:
 `equity *= max(0, 1 + return)`. Equity that reaches zero stays there.
 
-The law: draw number `c` of path `p` is a pure function of (seed, stream, p, c). So any path can be made again alone, a run of
+Draw number `c` of path `p` is a pure function of (seed, stream, p, c). So any path can be made again alone, a run of
 200 paths is the beginning of a run of 2000, and the order of work cannot matter. The generator is splitmix64 (Steele, Lea &
 Flood 2014) used as a counter: its n-th output is `mix(key + n * GOLDEN)`, so it needs no walk through the outputs before.
 

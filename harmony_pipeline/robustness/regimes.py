@@ -1,6 +1,6 @@
 """How a strategy did in each market regime.
 
-The law: a day belongs to the regime that was known before it began. A regime is made from its own session's close, so the day's own row would
+A day belongs to the regime that was known before it began. A regime is made from its own session's close, so the day's own row would
 sort returns by what they themselves did. Daily returns are stamped midnight UTC of their session, and every exchange closes a session after that
 instant and no later than the next midnight UTC; so "known at or before the stamp" is the regime of the session before, on any calendar (on
 24/7 markets, where yesterday's close and today's stamp are the same moment, too).

@@ -1,6 +1,6 @@
 """Parameter sensitivity: every configuration that is tried is counted, and a good one should stand on a plateau, not on a needle.
 
-The law: a trial is known by what it is (strategy, parameters, data), not by when it was tried. Trying it again gives the same id and
+A trial is known by what it is (strategy, parameters, data), not by when it was tried. Trying it again gives the same id and
 so the same one row; nothing that was tried can be forgotten by leaving it out of a later grid. How a configuration is evaluated is the caller's
 business: it is handed in as a function from parameters to daily returns.
 

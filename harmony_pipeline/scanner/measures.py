@@ -1,6 +1,6 @@
 """What is known of every symbol shortly before the open: gap, premarket volume, float.
 
-The law: a measure of day D uses rows of earlier sessions, and of D itself only the `premarket_*` columns, which hold bars that
+A measure of day D uses rows of earlier sessions, and of D itself only the `premarket_*` columns, which hold bars that
 had ended by the scan time. Whether D's row exists tells nothing either, unless it has premarket bars: a row that is there because the symbol
 traded later would be the future.
 

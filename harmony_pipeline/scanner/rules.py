@@ -1,6 +1,6 @@
 """Reasons for a rejection: the rules that give them, and their sentences for people.
 
-The law: a symbol is told every rule that it broke, in the order of `RULES`, and a limit on a measure that is not known is broken: in doubt a
+A symbol is told every rule that it broke, in the order of `RULES`, and a limit on a measure that is not known is broken: in doubt a
 symbol is left out. Rules that stand for a setting have its name.
 """
 

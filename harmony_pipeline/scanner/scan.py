@@ -1,6 +1,6 @@
 """The scan of a morning: measure every symbol, let the scanner judge, rank what passed.
 
-The law: candidates hold every symbol with every measure and every reason; selections are the candidates without a reason, by
+Candidates hold every symbol with every measure and every reason; selections are the candidates without a reason, by
 score, equal scores by symbol. Many days in one pass give what each day gives alone, and the scan reads daily summaries only, never bars.
 """
 

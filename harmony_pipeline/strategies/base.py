@@ -3,7 +3,7 @@
 *Columns*: features in, side and strength out, over years at once. *State machine*: told of one bar or quote at a time, it answers
 with trade intents; `Stepwise` runs one over a frame of bars and gives the same signals frame, so a machine is backtested like any other.
 
-The law of both: a signal on a bar uses that bar and earlier ones, nothing else. Signals exist only where every required
+In both a signal on a bar uses that bar and earlier ones, nothing else. Signals exist only where every required
 feature is known. What a strategy remembers ends with the exchange's day, so signals may be made period by period.
 
 A strategy says what it wants, never how much or at what price: size, limits, orders and exits belong to risk and execution.

@@ -5,7 +5,7 @@
 Runs every test that a class inherits from `SourceContract` and prints a table of obligations by sources: pass, FAIL, or a number that stands for the
 reason of a skip below. A source of the registry that no test class covers is named as well. Exit code 0 when nothing failed and none is missing.
 
-The law: the table says what ran just now. Nothing is read from an earlier report.
+The table says what ran just now. Nothing is read from an earlier report.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The laws of the lake as tests: a new kind of store inherits them and supplies a root.
+"""What a lake guarantees, as tests: a new kind of store inherits them and supplies a root.
 
     class TestMyStore(LakeContract):
         @pytest.fixture

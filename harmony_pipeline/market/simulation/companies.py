@@ -1,6 +1,6 @@
 """Who is listed on the simulated market: invented names, sectors, size, float, habits and fate.
 
-The law: a company depends on (seed, its number) alone. Asking for more symbols adds companies and leaves the others as
+A company depends on (seed, its number) alone. Asking for more symbols adds companies and leaves the others as
 they are. Ordinary companies carry the numbers from 0, low-float companies those from LOW_FLOAT on.
 """
 

@@ -1,6 +1,6 @@
 """When the simulated market trades and how much of a day's variance and volume falls into each bar.
 
-The law: shares are laid out minute by minute and summed into bars, so a day has the same variance and volume at every bar
+Shares are laid out minute by minute and summed into bars, so a day has the same variance and volume at every bar
 size. Full days sum to 1 in both; half-days keep the full day's pace and so hold less. Bars lie on a grid that
 starts at midnight on the exchange's clock, as in `Calendar`; a bar that holds no open minute does not exist.
 

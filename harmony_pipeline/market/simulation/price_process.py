@@ -1,6 +1,6 @@
 """The walk of one company's price, bar by bar, and the trading that goes with it.
 
-The law of `edge="none"`: the total-return price is a martingale. At every print - overnight, in extended hours, across splits, dividends, jumps and
+With `edge="none"` the total-return price is a martingale. At every print - overnight, in extended hours, across splits, dividends, jumps and
 halts - the expected next price, given everything that any symbol has shown so far, is the last price. Five choices make that exact:
 - the size of a return is drawn apart from its sign, and exp(shock) is divided by its mean;
 - prices are rounded to the tick by chance (up with the probability of the fraction), which keeps the mean and leaves no bounce;

@@ -1,6 +1,6 @@
 """Random numbers by key: the number for (seed, company, date, bar, draw) is the same whoever asks, whenever, in whatever order.
 
-The law: nothing here has a state that moves on its own, so any part of the simulated market can be recomputed alone and
+Nothing here has a state that moves on its own, so any part of the simulated market can be recomputed alone and
 gives the same bits. A key is a 64-bit word; `fold` mixes one more number into it, `uniform` and `normal` read draws off it.
 The mixer is the finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
 """

@@ -1,6 +1,6 @@
 """What the simulated exchange publishes beside prices: corporate actions, and who is listed with which float and size.
 
-The law: every row is known on its date. Splits change shares and float on the ex-date, capitalisation is counted at the
+Every row is known on its date. Splits change shares and float on the ex-date, capitalisation is counted at the
 last price before the date, a delisting is announced five sessions ahead.
 """
 

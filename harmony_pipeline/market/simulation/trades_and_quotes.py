@@ -1,6 +1,6 @@
 """Trades and quotes behind each simulated bar.
 
-The law: the trades of a bar add up to it. The first is at its open and the last at its close, one is at its high and one at its low, all lie between, and their sizes sum
+The trades of a bar add up to it. The first is at its open and the last at its close, one is at its high and one at its low, all lie between, and their sizes sum
 to its volume exactly; so bars made of the tape are the bars of the market, bit for bit, and nothing here can change the market. There are
 `trade_count` trades, or more where the bar's prices need more: a bar of one trade whose open and close differ gets as many as it has prices. (The vwap
 of the bar is drawn on its own and is not that of the tape.)

@@ -1,6 +1,6 @@
 """Trades (or bars, or orders) beside the quote that stood before them.
 
-The law: a row sees the latest quote of its symbol that is *strictly before* its own time, so never one that the same event made. With
+A row sees the latest quote of its symbol that is *strictly before* its own time, so never one that the same event made. With
 `at_same_time` a quote of the very same time counts too, for tapes whose clock is too coarse to order the two. Of several quotes at one time the last in
 the order of the tape is the one that stood.
 

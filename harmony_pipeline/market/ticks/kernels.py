@@ -5,7 +5,7 @@ One kernel makes every kind of bar (Lopez de Prado, "Advances in Financial Machi
 threshold: trades (tick bars), shares (volume bars) or currency (dollar bars). A trade is never split, and the excess over the threshold is not
 carried, as in the book.
 
-The law: any cutting of the trades into chunks gives the same bars, bit for bit, because sums run trade by trade in the order of the tape. Shares
+Any cutting of the trades into chunks gives the same bars, bit for bit, because sums run trade by trade in the order of the tape. Shares
 are conserved: those of all bars and of the open one add up to those of all trades that count.
 """
 

@@ -1,6 +1,6 @@
 """Which quotes and trades are kept.
 
-The laws. Every row received is kept, or is in quarantine exactly once with the first rule that it broke, or was merged into an equal row:
+Every row received is kept, or is in quarantine exactly once with the first rule that it broke, or was merged into an equal row:
 received = kept + quarantined + merged. A verdict looks at the row alone, and at equal rows; never at what came after.
 
 Duplicates. Two equal trades in one file are two trades: many are, at one price in one millisecond. Two files that overlap say the same trades twice.

@@ -1,6 +1,6 @@
 """Corporate actions inside the judging loop: the forward factor of `market/adjustments.py` as a fold over bars.
 
-The law of that module holds here bit for bit: an action counts from the first bar of its ex-date on, actions of one date multiply (dividends
+As there, bit for bit: an action counts from the first bar of its ex-date on, actions of one date multiply (dividends
 before splits, so that cash is per share as it stood), and the previous close is the last regular one, in the shares of that morning.
 """
 

@@ -1,6 +1,6 @@
 """Rules that weigh a bar against what came before it. Each is a question about (memory, bar); only `remember` changes the memory.
 
-The law: no bar after the one in question is looked at. The two late rules answer at a later bar about an earlier one, and say so.
+No bar after the one in question is looked at. The two late rules answer at a later bar about an earlier one, and say so.
 
 Bad prints. A price is one when it departs by more than `max_bar_return` from the previous regular close *and* from the bar's own
 close, while those two agree (within a quarter of it) and no split explains it; a high alone must depart by half as much again. IBM's open of

@@ -1,6 +1,6 @@
 """The loop that judges raw rows: one walk over a batch of whole symbols, row by row, in time order.
 
-The law of versions. The rows of one symbol and time are versions of one bar. They are tried from the best to the worst, and the first that no rule
+Versions. The rows of one symbol and time are versions of one bar. They are tried from the best to the worst, and the first that no rule
 refuses is the bar. Better is: learned later; and of rows learned at one moment, by values alone (larger volume, then trade count, vwap, close,
 open, high, low, nothing lowest), so that file names and line numbers never choose a price. A faulty version therefore never hides a
 sound one, however late it came. The others are, in this order: `duplicate` (the same values, learned at the same moment as a row that was

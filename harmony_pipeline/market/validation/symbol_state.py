@@ -1,6 +1,6 @@
 """What the rules remember of a symbol: a flat vector of floats, so that it can lie in the lake between two periods.
 
-The law: the vector after a bar is a function of the vector before it and of the bar. Cutting time, or the symbols, anywhere changes no bit.
+The vector after a bar is a function of the vector before it and of the bar. Cutting time, or the symbols, anywhere changes no bit.
 Slots hold prices in the shares of the last day seen: a split moves them when its day comes. NaN is "nothing yet".
 
 Returns and volumes are kept in rings of the last RETURNS regular bars and the largest bar of each of the last SESSIONS sessions. Their median

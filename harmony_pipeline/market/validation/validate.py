@@ -1,6 +1,6 @@
 """Which raw rows may become bars.
 
-The laws. Every raw row ends in `bars` or, exactly once, in `quarantine` with the first rule that refused it and a sentence that says where it
+Every raw row ends in `bars` or, exactly once, in `quarantine` with the first rule that refused it and a sentence that says where it
 stands, what was found and what to do. A verdict that takes a row out uses the bar itself and what came before it, never what came after: a
 bar is known at its end, and a rule that waited for the next bar would let the future choose the past. Rules that need a later bar only warn, at
 the bar at which they knew. Cutting time into periods, or symbols into batches, changes no verdict and no bit: what the rules remember of a symbol
