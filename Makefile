@@ -42,8 +42,9 @@ lint: setup ## ruff, import directions
 types: setup ## mypy, strict
 	@$(BIN)/mypy
 
-golden: setup ## rewrite the golden text of the graph after an intended change
+golden: setup ## rewrite the golden text of the graph and the SQL views after an intended change
 	@$(BIN)/python -m tests.golden_graph
+	@$(BIN)/python -m harmony_pipeline.lake.views
 
 ui: setup ## serve the Dagster UI on http://127.0.0.1:3333
 	@$(BIN)/harmony ui

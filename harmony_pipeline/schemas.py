@@ -45,6 +45,7 @@ class Table:
     known_by: str | None = None
     unique_key: bool = True  # false where only the order is by key: rows as they came
     laws: tuple[str, ...] = ()  # SQL conditions that every row meets
+    more_columns: str = ""  # what further columns mean, where files may hold some that are not declared
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -853,7 +854,12 @@ DIVERGENCE = Table(
     },
 )
 FEATURES = Table(
-    "features", "One column a feature, on adjusted prices; null until warm.", "trading", ("symbol", "timestamp"), {"symbol": Column(TEXT), **_STAMP}
+    "features",
+    "One column a feature, on adjusted prices; null until warm.",
+    "trading",
+    ("symbol", "timestamp"),
+    {"symbol": Column(TEXT), **_STAMP},
+    more_columns="one more column per feature of [features] names, null until warm, and cusum_event (-1, 0, 1)",
 )
 
 

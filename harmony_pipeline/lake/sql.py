@@ -16,8 +16,9 @@ from harmony_pipeline.choices import unknown
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.lake.manifest import BEGINNING, FOOTER_KEY, iso
-from harmony_pipeline.lake.sql_sorts import drop_unseen_sorts
+from harmony_pipeline.lake.views import present, quoted, select, view
 from harmony_pipeline.layout import SQL_FOLDER
+from harmony_pipeline.schemas import Table
 from harmony_pipeline.text import one_line, printable
 
 # DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never: gives other rows), and asking again helps.
@@ -48,13 +49,17 @@ def connect(lake: Lake, live: Mapping[str, pl.DataFrame] | None = None, names: C
 def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
     """The text that creates every view over this lake, `lake_versions`, the macros `NAME_as_of(moment)` and those of `sql/macros`; or those `names` only."""
     lake.ready()
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "views").glob("*.sql"))}
-    views = [_view(lake, name, text) for name, text in texts.items() if names is None or name in names]
+    statements = []
+    for name, table in sorted(lake.tables.items()):
+        has_view = names is None or name in names
+        if names is None or f"{name}_as_of" in names or (has_view and lake.as_of is not None):
+            statements.append(_as_of_macro(lake, table))
+        if has_view:
+            statements.append(view(table, _source(lake, table)))
     if (names is None and not lake.without_schema) or VERSIONS in (names or ()):
-        views.append(f"create or replace view {VERSIONS} as\n{_versions(lake, *texts)}\norder by all;")
-    macros = [_macro(lake, name, text) for name, text in texts.items() if names is None or f"{name}_as_of" in names]
-    macros += [text for name, text in house_macros().items() if names is None or name in names]
-    return "\n".join([*views, *macros])
+        statements.append(f"create or replace view {VERSIONS} as\n{_versions(lake, *sorted(lake.tables))};\n")
+    statements += [text for name, text in house_macros().items() if names is None or name in names]
+    return "\n".join(statements)
 
 
 def house_macros() -> dict[str, str]:
@@ -62,72 +67,53 @@ def house_macros() -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "macros").glob("*.sql"))}
 
 
-def _view(lake: Lake, name: str, text: str) -> str:
-    """The view file, over the present files or over those of the lake's `as_of`."""
+def _source(lake: Lake, table: Table) -> str:
+    """The rows of a view: the present files, or those of the lake's `as_of`."""
+    name = table.name
     if name in lake.without_schema and not lake.partitions(name):
-        return _over(name, text, _no_rows(lake, name))
+        return _no_rows(table)
     if lake.as_of is None:
-        return text.replace("{lake}", _quoted(lake.store.root))
-    return _over(name, text, _with_overlay(lake, name, _past(lake, name, f"timestamptz '{iso(lake.as_of)}'")))
+        return present(lake.store.root, name)
+    past = f"{name}_as_of(timestamptz '{iso(lake.as_of)}')"
+    return past if lake.above is None else _with_overlay(lake.above, name, past)
 
 
-def _no_rows(lake: Lake, name: str) -> str:
+def _no_rows(table: Table) -> str:
     """A select with a table's columns and no row, for a lake that could not be given a schema file."""
     with duckdb.connect() as connection:
-        empty = connection.from_arrow(lake.tables[name].empty().to_arrow())
+        empty = connection.from_arrow(table.empty().to_arrow())
         columns = ", ".join(f'null::{kind} as "{column}"' for column, kind in zip(empty.columns, empty.types, strict=True))
     return f"(select {columns}, null::varchar as partition where false)"
 
 
-def _view_names() -> set[str]:
-    return {path.stem for path in (SQL_FOLDER / "views").glob("*.sql")}
+def _as_of_macro(lake: Lake, table: Table) -> str:
+    """`NAME_as_of(moment)`: the rows of a table that were known at `moment`.
 
-
-def _twins(lake: Lake, name: str) -> tuple[str, str]:
-    """A view without its sort, and with it."""
-    script = _view(lake, name, (SQL_FOLDER / "views" / f"{name}.sql").read_text(encoding="utf-8"))
-    return script[: script.rindex("order by")].rstrip() + ";", script
-
-
-def _macro(lake: Lake, name: str, text: str) -> str:
-    """`NAME_as_of(moment)`: the view's own select over the versions that were known at `moment`."""
-    when = "moment::timestamptz" if lake.as_of is None else f"least(moment::timestamptz, timestamptz '{iso(lake.as_of)}')"
-    view = _over(name, text, _past(lake, name, when))
-    return f"create or replace macro {name}_as_of(moment) as table" + view.split(f"create or replace view {name} as", 1)[1]
-
-
-def _over(name: str, text: str, source: str) -> str:
-    present = (
-        f"read_parquet('{{lake}}/{name}/partition=*/{name}.parquet', hive_partitioning = true, hive_types = {{'partition': varchar}}, union_by_name = true)"
-    )
-    if present not in text:
-        raise DataError(f"sql/views/{name}.sql does not read from {present}, so its past cannot be shown")
-    return text.replace(present, source)
-
-
-def _past(lake: Lake, name: str, when: str) -> str:
-    """Rows of a table known at the SQL expression `when`. The files are chosen at query time, by their footers: the text stays right whatever is written later."""
+    DuckDB chooses the files by their footers when it runs the query, so the text stays right whatever is written later.
+    """
+    name, when = table.name, "moment::timestamptz"
+    if lake.as_of is not None:
+        when = f"least({when}, timestamptz '{iso(lake.as_of)}')"
     pruned = lake.history.pruned_before(name)
-    if pruned is not None:  # refused for each version that the moment is compared with, so never answered wrongly
+    if pruned is not None:  # the error is raised where a version is compared with the moment, so no answer is wrong
         refusal = f"error('{name} can be told from {iso(pruned)} on: earlier versions were removed')::timestamptz"
         when = f"(case when {when} < timestamptz '{iso(pruned)}' then {refusal} else {when} end)"
-    known_by = lake.tables[name].known_by if name in lake.tables else None
-    learned = f" and {known_by} <= {when}" if known_by else ""
-    return (
+    learned = f" and {table.known_by} <= {when}" if table.known_by else ""
+    source = (
         f"(select * exclude (filename), regexp_extract(filename, 'partition=([^/]*)/', 1) as partition\n"
         f"from read_parquet({_files(lake, name)}, filename = true, hive_partitioning = false, union_by_name = true)\n"
-        f"where filename in (select u.path from ({_versions(lake, name)}) as u where u.known_since <= {when} and (u.known_until is null or u.known_until > {when})){learned})"
+        f"where filename in (select u.path from ({_versions(lake, name)}) as u\n"
+        f"where u.known_since <= {when} and (u.known_until is null or u.known_until > {when})){learned})"
     )
+    return f"create or replace macro {name}_as_of(moment) as table\n{select(table, source)};\n"
 
 
-def _with_overlay(lake: Lake, name: str, past: str) -> str:
-    """The past, but for partitions that were written into the overlay."""
-    if lake.above is None:
-        return past
-    over = f"{_quoted(lake.above.store.root)}/{name}/partition=*/{name}.parquet"
+def _with_overlay(above: Lake, name: str, past: str) -> str:
+    """The past, except partitions that were written into the overlay."""
+    over = f"{quoted(above.store.root)}/{name}/partition=*/{name}.parquet"
     return (
         f"(from {past} where partition not in (select regexp_extract(file, 'partition=([^/]*)/', 1) from glob('{over}'))\n"
-        f"union all by name from read_parquet('{over}', hive_partitioning = true, hive_types = {{'partition': varchar}}, union_by_name = true))"
+        f"union all by name from {present(above.store.root, name)})"
     )
 
 
@@ -155,16 +141,12 @@ where v.telling = 1{until}"""
 
 def _files(lake: Lake, *names: str) -> str:
     """A SQL list of patterns: present and earlier files of the tables."""
-    root = _quoted(lake.store.root)
+    root = quoted(lake.store.root)
     return (
         "["
         + ", ".join(f"'{root}/{name}/partition=*/{name}.parquet', '{root}/_history/{name}/partition=*/known_since=*/{name}.parquet'" for name in names)
         + "]"
     )
-
-
-def _quoted(root: str) -> str:
-    return root.replace("'", "''")
 
 
 def query(
@@ -181,8 +163,6 @@ def query(
         try:
             with connect(lake, live, spoken) as connection:
                 _set(connection, variables or {})
-                if spoken is not None and lake.store.file_system() is None:  # over a network, planning twice costs more than a sort
-                    drop_unseen_sorts(connection, text, parameters, {name: _twins(lake, name) for name in sorted(spoken & _view_names() - set(live or {}))})
                 relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
                 rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
                 return rows

@@ -129,5 +129,4 @@ select
     last(adjustment_factor order by stated.timestamp) as adjustment_factor,
     max(slot_end) as slot_end
 from stated
-group by symbol, slot, session
-order by symbol, slot, session;
+group by symbol, slot, session;

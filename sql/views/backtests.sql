@@ -1,5 +1,5 @@
 -- backtests: One row a backtest with every metric.
--- grain: one row per (backtest_id), in that order
+-- grain: one row per (backtest_id); a file is sorted by (backtest_id)
 -- columns:
 --   backtest_id
 --   strategy
@@ -31,33 +31,32 @@
 --   partition: the lake's partition key, for pruning
 create or replace view backtests as
 select
-    backtest_id,
-    strategy,
-    parameters,
+    "backtest_id",
+    "strategy",
+    "parameters",
     "start",
     "end",
-    initial_cash,
-    participation,
-    zero_volume,
-    total_return,
-    annual_return,
-    annual_volatility,
-    sharpe,
-    sortino,
-    calmar,
-    max_drawdown,
-    skew,
-    kurtosis,
-    turnover,
-    trades,
-    win_rate,
-    profit_factor,
-    average_trade_return,
-    fees,
-    slippage,
-    exposure,
-    time_in_market,
-    mean_gross_exposure,
+    "initial_cash",
+    "participation",
+    "zero_volume",
+    "total_return",
+    "annual_return",
+    "annual_volatility",
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "skew",
+    "kurtosis",
+    "turnover",
+    "trades",
+    "win_rate",
+    "profit_factor",
+    "average_trade_return",
+    "fees",
+    "slippage",
+    "exposure",
+    "time_in_market",
+    "mean_gross_exposure",
     partition
-from read_parquet('{lake}/backtests/partition=*/backtests.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by backtest_id;
+from read_parquet('{lake}/backtests/partition=*/backtests.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

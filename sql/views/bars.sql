@@ -1,5 +1,5 @@
 -- bars: Validated, de-duplicated, session-aware bars; past rows never change.
--- grain: one row per (symbol, timestamp), in that order
+-- grain: one row per (symbol, timestamp); a file is sorted by (symbol, timestamp)
 -- columns:
 --   symbol
 --   timeframe: 1Min, 15Min, 1Hour, 1Day, ...
@@ -16,18 +16,17 @@
 --   partition: the lake's partition key, for pruning
 create or replace view bars as
 select
-    symbol,
-    timeframe,
-    timestamp,
-    session,
+    "symbol",
+    "timeframe",
+    "timestamp",
+    "session",
     "open",
-    high,
-    low,
+    "high",
+    "low",
     "close",
-    volume,
-    trade_count,
-    vwap,
-    adjustment_factor,
+    "volume",
+    "trade_count",
+    "vwap",
+    "adjustment_factor",
     partition
-from read_parquet('{lake}/bars/partition=*/bars.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp;
+from read_parquet('{lake}/bars/partition=*/bars.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- corporate_actions: Splits and cash dividends by ex-date.
--- grain: one row per (symbol, date, kind), in that order
+-- grain: one row per (symbol, date, kind); a file is sorted by (symbol, date, kind)
 -- columns:
 --   symbol
 --   date: ex-date
@@ -8,10 +8,9 @@
 --   partition: the lake's partition key, for pruning
 create or replace view corporate_actions as
 select
-    symbol,
+    "symbol",
     "date",
     "kind",
-    value,
+    "value",
     partition
-from read_parquet('{lake}/corporate_actions/partition=*/corporate_actions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, date, kind;
+from read_parquet('{lake}/corporate_actions/partition=*/corporate_actions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

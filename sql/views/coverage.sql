@@ -1,5 +1,5 @@
 -- coverage: Which stretches of time were fetched from a supplier: a bar that is absent from one was not there.
--- grain: one row per (identity, timeframe, symbol, start), in that order
+-- grain: one row per (identity, timeframe, symbol, start); a file is sorted by (identity, timeframe, symbol, start)
 -- columns:
 --   identity: supplier, feed and adjustment
 --   timeframe
@@ -10,12 +10,11 @@
 --   partition: the lake's partition key, for pruning
 create or replace view coverage as
 select
-    identity,
-    timeframe,
-    symbol,
+    "identity",
+    "timeframe",
+    "symbol",
     "start",
     "end",
-    learned_at,
+    "learned_at",
     partition
-from read_parquet('{lake}/coverage/partition=*/coverage.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by identity, timeframe, symbol, start;
+from read_parquet('{lake}/coverage/partition=*/coverage.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- daily_summary: One row a symbol and session, kept up to date at ingest. Prices raw.
--- grain: one row per (symbol, date), in that order
+-- grain: one row per (symbol, date); a file is sorted by (symbol, date)
 -- columns:
 --   symbol
 --   date: exchange session
@@ -23,25 +23,24 @@
 --   partition: the lake's partition key, for pruning
 create or replace view daily_summary as
 select
-    symbol,
+    "symbol",
     "date",
     "open",
-    high,
-    low,
+    "high",
+    "low",
     "close",
-    volume,
-    bars,
-    regular_bars,
-    expected_regular_bars,
-    last_timestamp,
-    adjustment_factor,
-    premarket_volume,
-    premarket_high,
-    premarket_low,
-    premarket_last,
-    premarket_bars,
-    scan_time,
-    postmarket_volume,
+    "volume",
+    "bars",
+    "regular_bars",
+    "expected_regular_bars",
+    "last_timestamp",
+    "adjustment_factor",
+    "premarket_volume",
+    "premarket_high",
+    "premarket_low",
+    "premarket_last",
+    "premarket_bars",
+    "scan_time",
+    "postmarket_volume",
     partition
-from read_parquet('{lake}/daily_summary/partition=*/daily_summary.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, date;
+from read_parquet('{lake}/daily_summary/partition=*/daily_summary.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

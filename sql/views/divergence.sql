@@ -1,5 +1,5 @@
 -- divergence: Live session against the backtest of the same day, order by order.
--- grain: one row per (session_id, symbol, timestamp, kind, key), in that order
+-- grain: one row per (session_id, symbol, timestamp, kind, key); a file is sorted by (session_id, symbol, timestamp, kind, key)
 -- columns:
 --   session_id
 --   date: trading day
@@ -13,15 +13,14 @@
 --   partition: the lake's partition key, for pruning
 create or replace view divergence as
 select
-    session_id,
+    "session_id",
     "date",
     "kind",
     "key",
-    symbol,
-    timestamp,
-    live,
-    backtest,
-    equal,
+    "symbol",
+    "timestamp",
+    "live",
+    "backtest",
+    "equal",
     partition
-from read_parquet('{lake}/divergence/partition=*/divergence.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by session_id, symbol, timestamp, kind, key;
+from read_parquet('{lake}/divergence/partition=*/divergence.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

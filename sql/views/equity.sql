@@ -1,5 +1,5 @@
 -- equity: The portfolio at each bar's close.
--- grain: one row per (backtest_id, timestamp), in that order
+-- grain: one row per (backtest_id, timestamp); a file is sorted by (backtest_id, timestamp)
 -- columns:
 --   backtest_id
 --   timestamp: start of the bar, UTC
@@ -11,13 +11,12 @@
 --   partition: the lake's partition key, for pruning
 create or replace view equity as
 select
-    backtest_id,
-    timestamp,
-    equity,
-    cash,
-    gross_exposure,
-    net_exposure,
-    drawdown,
+    "backtest_id",
+    "timestamp",
+    "equity",
+    "cash",
+    "gross_exposure",
+    "net_exposure",
+    "drawdown",
     partition
-from read_parquet('{lake}/equity/partition=*/equity.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by backtest_id, timestamp;
+from read_parquet('{lake}/equity/partition=*/equity.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

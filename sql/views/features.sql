@@ -1,5 +1,5 @@
 -- features: One column a feature, on adjusted prices; null until warm.
--- grain: one row per (symbol, timestamp), in that order
+-- grain: one row per (symbol, timestamp); a file is sorted by (symbol, timestamp)
 -- columns:
 --   symbol
 --   timestamp: start of the bar, UTC
@@ -8,5 +8,4 @@
 create or replace view features as
 select
     *
-from read_parquet('{lake}/features/partition=*/features.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp;
+from read_parquet('{lake}/features/partition=*/features.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- fills: Every execution of a backtest.
--- grain: one row per (backtest_id, symbol, timestamp, fill_id), in that order
+-- grain: one row per (backtest_id, symbol, timestamp, fill_id); a file is sorted by (backtest_id, symbol, timestamp, fill_id)
 -- columns:
 --   backtest_id
 --   fill_id
@@ -16,18 +16,17 @@
 --   partition: the lake's partition key, for pruning
 create or replace view fills as
 select
-    backtest_id,
-    fill_id,
-    order_id,
-    symbol,
-    timestamp,
-    side,
-    quantity,
-    price,
-    reference_price,
-    fee,
-    slippage,
-    liquidity,
+    "backtest_id",
+    "fill_id",
+    "order_id",
+    "symbol",
+    "timestamp",
+    "side",
+    "quantity",
+    "price",
+    "reference_price",
+    "fee",
+    "slippage",
+    "liquidity",
     partition
-from read_parquet('{lake}/fills/partition=*/fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by backtest_id, symbol, timestamp, fill_id;
+from read_parquet('{lake}/fills/partition=*/fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- gaps: Regular bars that the calendar expects and the lake does not have, as runs within a session.
--- grain: one row per (symbol, date, first_missing), in that order
+-- grain: one row per (symbol, date, first_missing); a file is sorted by (symbol, date, first_missing)
 -- columns:
 --   symbol
 --   timeframe
@@ -16,18 +16,17 @@
 --   partition: the lake's partition key, for pruning
 create or replace view gaps as
 select
-    symbol,
-    timeframe,
+    "symbol",
+    "timeframe",
     "date",
-    first_missing,
-    last_missing,
-    bars,
-    session_bars,
-    kind,
-    past_sessions,
-    usual_silence,
-    neighbour_trades,
-    evidence,
+    "first_missing",
+    "last_missing",
+    "bars",
+    "session_bars",
+    "kind",
+    "past_sessions",
+    "usual_silence",
+    "neighbour_trades",
+    "evidence",
     partition
-from read_parquet('{lake}/gaps/partition=*/gaps.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, date, first_missing;
+from read_parquet('{lake}/gaps/partition=*/gaps.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

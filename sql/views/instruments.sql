@@ -1,5 +1,5 @@
 -- instruments: The terms each symbol is traded by, one row a change: prices, quantities, barriers and fees are rounded by them.
--- grain: one row per (symbol, valid_from), in that order
+-- grain: one row per (symbol, valid_from); a file is sorted by (symbol, valid_from)
 -- columns:
 --   symbol
 --   valid_from: first session date of these terms; the first terms hold before it too
@@ -22,24 +22,23 @@
 --   partition: the lake's partition key, for pruning
 create or replace view instruments as
 select
-    symbol,
-    valid_from,
-    asset_class,
-    venue,
-    calendar,
-    currency,
-    tick_size,
-    small_tick_size,
-    small_tick_below,
-    price_precision,
-    lot_size,
-    minimum_quantity,
-    minimum_notional,
-    multiplier,
-    fee_unit,
-    shortable,
-    volume,
-    origin,
+    "symbol",
+    "valid_from",
+    "asset_class",
+    "venue",
+    "calendar",
+    "currency",
+    "tick_size",
+    "small_tick_size",
+    "small_tick_below",
+    "price_precision",
+    "lot_size",
+    "minimum_quantity",
+    "minimum_notional",
+    "multiplier",
+    "fee_unit",
+    "shortable",
+    "volume",
+    "origin",
     partition
-from read_parquet('{lake}/instruments/partition=*/instruments.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, valid_from;
+from read_parquet('{lake}/instruments/partition=*/instruments.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

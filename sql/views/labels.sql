@@ -1,5 +1,5 @@
 -- labels: Triple-barrier outcome of every event, each known at its own end_timestamp.
--- grain: one row per (horizon, symbol, timestamp), in that order
+-- grain: one row per (horizon, symbol, timestamp); a file is sorted by (horizon, symbol, timestamp)
 -- columns:
 --   symbol
 --   timestamp: the event's bar
@@ -17,19 +17,18 @@
 --   partition: the lake's partition key, for pruning
 create or replace view labels as
 select
-    symbol,
-    timestamp,
-    horizon,
-    side,
-    entry_timestamp,
-    entry_price,
-    upper_barrier,
-    lower_barrier,
-    end_timestamp,
-    touched,
+    "symbol",
+    "timestamp",
+    "horizon",
+    "side",
+    "entry_timestamp",
+    "entry_price",
+    "upper_barrier",
+    "lower_barrier",
+    "end_timestamp",
+    "touched",
     "return",
     "label",
-    weight,
+    "weight",
     partition
-from read_parquet('{lake}/labels/partition=*/labels.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by horizon, symbol, timestamp;
+from read_parquet('{lake}/labels/partition=*/labels.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

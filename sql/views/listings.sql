@@ -1,5 +1,5 @@
 -- listings: Which security traded under which symbol from when to when, one row a version: what was learned of an end is a new row.
--- grain: one row per (security_id, symbol, valid_from, known), in that order
+-- grain: one row per (security_id, symbol, valid_from, known); a file is sorted by (security_id, symbol, valid_from, known)
 -- columns:
 --   security_id: the same through changes of symbol
 --   symbol
@@ -15,17 +15,16 @@
 --   partition: the lake's partition key, for pruning
 create or replace view listings as
 select
-    security_id,
-    symbol,
-    valid_from,
-    valid_to,
-    listed,
-    delisted,
-    successor,
-    recovery,
-    reason,
-    source,
-    known,
+    "security_id",
+    "symbol",
+    "valid_from",
+    "valid_to",
+    "listed",
+    "delisted",
+    "successor",
+    "recovery",
+    "reason",
+    "source",
+    "known",
     partition
-from read_parquet('{lake}/listings/partition=*/listings.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by security_id, symbol, valid_from, known;
+from read_parquet('{lake}/listings/partition=*/listings.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- models: Every trained model.
--- grain: one row per (model_id), in that order
+-- grain: one row per (model_id); a file is sorted by (model_id)
 -- columns:
 --   model_id
 --   period
@@ -15,17 +15,16 @@
 --   partition: the lake's partition key, for pruning
 create or replace view models as
 select
-    model_id,
-    period,
-    horizon,
-    forecaster,
-    created_at,
-    feature_set_hash,
-    data_hash,
-    code_version,
-    parameters,
-    metrics,
-    artifact,
+    "model_id",
+    "period",
+    "horizon",
+    "forecaster",
+    "created_at",
+    "feature_set_hash",
+    "data_hash",
+    "code_version",
+    "parameters",
+    "metrics",
+    "artifact",
     partition
-from read_parquet('{lake}/models/partition=*/models.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by model_id;
+from read_parquet('{lake}/models/partition=*/models.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

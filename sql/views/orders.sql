@@ -1,5 +1,5 @@
 -- orders: Every order a backtest decided, refused ones with the reason.
--- grain: one row per (backtest_id, symbol, timestamp, order_id), in that order
+-- grain: one row per (backtest_id, symbol, timestamp, order_id); a file is sorted by (backtest_id, symbol, timestamp, order_id)
 -- columns:
 --   backtest_id
 --   order_id: unique over the lake: backtest or account, symbol, decision, role
@@ -19,21 +19,20 @@
 --   partition: the lake's partition key, for pruning
 create or replace view orders as
 select
-    backtest_id,
-    order_id,
-    parent_id,
-    symbol,
-    signal_timestamp,
-    timestamp,
-    side,
-    quantity,
+    "backtest_id",
+    "order_id",
+    "parent_id",
+    "symbol",
+    "signal_timestamp",
+    "timestamp",
+    "side",
+    "quantity",
     "kind",
-    limit_price,
-    stop_price,
-    time_in_force,
-    status,
-    reason,
-    model_id,
+    "limit_price",
+    "stop_price",
+    "time_in_force",
+    "status",
+    "reason",
+    "model_id",
     partition
-from read_parquet('{lake}/orders/partition=*/orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by backtest_id, symbol, timestamp, order_id;
+from read_parquet('{lake}/orders/partition=*/orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

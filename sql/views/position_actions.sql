@@ -1,5 +1,5 @@
 -- position_actions: What splits, dividends, delistings and changes of symbol did to the positions of a backtest.
--- grain: one row per (backtest_id, sequence), in that order
+-- grain: one row per (backtest_id, sequence); a file is sorted by (backtest_id, sequence)
 -- columns:
 --   backtest_id
 --   sequence: order in which they happened, before the fills of the same timestamp; what met a symbol without a bar comes first
@@ -15,17 +15,16 @@
 --   partition: the lake's partition key, for pruning
 create or replace view position_actions as
 select
-    backtest_id,
-    sequence,
-    timestamp,
-    symbol,
+    "backtest_id",
+    "sequence",
+    "timestamp",
+    "symbol",
     "date",
     "kind",
-    value,
-    successor,
-    quantity_before,
-    quantity_after,
-    cash,
+    "value",
+    "successor",
+    "quantity_before",
+    "quantity_after",
+    "cash",
     partition
-from read_parquet('{lake}/position_actions/partition=*/position_actions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by backtest_id, sequence;
+from read_parquet('{lake}/position_actions/partition=*/position_actions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

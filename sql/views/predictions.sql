@@ -1,5 +1,5 @@
 -- predictions: Out-of-sample probabilities of the primary signal being right.
--- grain: one row per (horizon, symbol, timestamp), in that order
+-- grain: one row per (horizon, symbol, timestamp); a file is sorted by (horizon, symbol, timestamp)
 -- columns:
 --   model_id
 --   period
@@ -11,13 +11,12 @@
 --   partition: the lake's partition key, for pruning
 create or replace view predictions as
 select
-    model_id,
-    period,
-    horizon,
-    symbol,
-    timestamp,
-    probability,
-    reason,
+    "model_id",
+    "period",
+    "horizon",
+    "symbol",
+    "timestamp",
+    "probability",
+    "reason",
     partition
-from read_parquet('{lake}/predictions/partition=*/predictions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by horizon, symbol, timestamp;
+from read_parquet('{lake}/predictions/partition=*/predictions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

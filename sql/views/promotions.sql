@@ -1,5 +1,5 @@
 -- promotions: Every decision of the gate, one row a rule.
--- grain: one row per (decided_at, model_id, rule), in that order
+-- grain: one row per (decided_at, model_id, rule); a file is sorted by (decided_at, model_id, rule)
 -- columns:
 --   model_id
 --   decided_at
@@ -12,14 +12,13 @@
 --   partition: the lake's partition key, for pruning
 create or replace view promotions as
 select
-    model_id,
-    decided_at,
-    promoted,
-    rule,
-    measure,
-    threshold,
-    passed,
-    previous_model_id,
+    "model_id",
+    "decided_at",
+    "promoted",
+    "rule",
+    "measure",
+    "threshold",
+    "passed",
+    "previous_model_id",
     partition
-from read_parquet('{lake}/promotions/partition=*/promotions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by decided_at, model_id, rule;
+from read_parquet('{lake}/promotions/partition=*/promotions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

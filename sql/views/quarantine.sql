@@ -1,5 +1,5 @@
 -- quarantine: One row per raw row that is not in bars, and per quote or trade received that was not kept (partitions quote-DAY and trade-DAY).
--- grain: one row per (symbol, timestamp, source, row), in that order
+-- grain: rows as they came; a file is sorted by (symbol, timestamp, source, row)
 -- columns:
 --   symbol
 --   timeframe: 1Min, 15Min, 1Hour, 1Day, ...; quote or trade for ticks
@@ -12,14 +12,13 @@
 --   partition: the lake's partition key, for pruning
 create or replace view quarantine as
 select
-    symbol,
-    timeframe,
-    timestamp,
-    source,
-    origin,
+    "symbol",
+    "timeframe",
+    "timestamp",
+    "source",
+    "origin",
     "row",
-    rule,
-    reason,
+    "rule",
+    "reason",
     partition
-from read_parquet('{lake}/quarantine/partition=*/quarantine.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp, source, row;
+from read_parquet('{lake}/quarantine/partition=*/quarantine.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- quote_ticks: Changes of the national best bid and offer.
--- grain: one row per (symbol, timestamp, origin, row), in that order
+-- grain: one row per (symbol, timestamp, origin, row); a file is sorted by (symbol, timestamp, origin, row)
 -- columns:
 --   symbol
 --   timestamp: when it happened, UTC
@@ -15,17 +15,16 @@
 --   partition: the lake's partition key, for pruning
 create or replace view quote_ticks as
 select
-    symbol,
-    timestamp,
-    bid,
-    bid_size,
-    ask,
-    ask_size,
-    conditions,
-    source,
-    ingested_at,
-    origin,
+    "symbol",
+    "timestamp",
+    "bid",
+    "bid_size",
+    "ask",
+    "ask_size",
+    "conditions",
+    "source",
+    "ingested_at",
+    "origin",
     "row",
     partition
-from read_parquet('{lake}/quote_ticks/partition=*/quote_ticks.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp, origin, row;
+from read_parquet('{lake}/quote_ticks/partition=*/quote_ticks.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

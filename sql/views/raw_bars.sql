@@ -1,5 +1,5 @@
 -- raw_bars: Bars as received, every version of a row with the moment it was learned; a cell that could not be read is null and `defect` says what stood there.
--- grain: one row per (symbol, timestamp, ingested_at, origin, row), in that order
+-- grain: rows as they came; a file is sorted by (symbol, timestamp, ingested_at, origin, row)
 -- columns:
 --   symbol
 --   timeframe: 1Min, 15Min, 1Hour, 1Day, ...
@@ -19,21 +19,20 @@
 --   partition: the lake's partition key, for pruning
 create or replace view raw_bars as
 select
-    symbol,
-    timeframe,
-    timestamp,
+    "symbol",
+    "timeframe",
+    "timestamp",
     "open",
-    high,
-    low,
+    "high",
+    "low",
     "close",
-    volume,
-    trade_count,
-    vwap,
-    source,
-    ingested_at,
-    origin,
+    "volume",
+    "trade_count",
+    "vwap",
+    "source",
+    "ingested_at",
+    "origin",
     "row",
-    defect,
+    "defect",
     partition
-from read_parquet('{lake}/raw_bars/partition=*/raw_bars.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp, ingested_at, origin, row;
+from read_parquet('{lake}/raw_bars/partition=*/raw_bars.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

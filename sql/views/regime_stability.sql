@@ -1,5 +1,5 @@
 -- regime_stability: How a strategy did in each regime.
--- grain: one row per (strategy, trend, volatility), in that order
+-- grain: one row per (strategy, trend, volatility); a file is sorted by (strategy, trend, volatility)
 -- columns:
 --   strategy
 --   trend
@@ -10,12 +10,11 @@
 --   partition: the lake's partition key, for pruning
 create or replace view regime_stability as
 select
-    strategy,
+    "strategy",
     "trend",
-    volatility,
-    days,
-    total_return,
-    sharpe,
+    "volatility",
+    "days",
+    "total_return",
+    "sharpe",
     partition
-from read_parquet('{lake}/regime_stability/partition=*/regime_stability.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by strategy, trend, volatility;
+from read_parquet('{lake}/regime_stability/partition=*/regime_stability.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- regimes: Market regime of each session, known at its close.
--- grain: one row per (timestamp), in that order
+-- grain: one row per (timestamp); a file is sorted by (timestamp)
 -- columns:
 --   timestamp: start of the bar, UTC
 --   known_at: the session's close
@@ -12,14 +12,13 @@
 --   partition: the lake's partition key, for pruning
 create or replace view regimes as
 select
-    timestamp,
-    known_at,
+    "timestamp",
+    "known_at",
     "trend",
-    volatility,
-    index_level,
-    trend_average,
-    realised_volatility,
-    volatility_median,
+    "volatility",
+    "index_level",
+    "trend_average",
+    "realised_volatility",
+    "volatility_median",
     partition
-from read_parquet('{lake}/regimes/partition=*/regimes.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by timestamp;
+from read_parquet('{lake}/regimes/partition=*/regimes.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- scan_candidates: Every symbol with every measure and every reason for rejection.
--- grain: one row per (date, symbol), in that order
+-- grain: one row per (date, symbol); a file is sorted by (date, symbol)
 -- columns:
 --   date
 --   as_of: knowledge time
@@ -21,21 +21,20 @@
 create or replace view scan_candidates as
 select
     "date",
-    as_of,
-    symbol,
-    price,
-    previous_close,
-    gap,
-    absolute_gap,
-    premarket_volume,
-    relative_volume,
-    dollar_volume,
+    "as_of",
+    "symbol",
+    "price",
+    "previous_close",
+    "gap",
+    "absolute_gap",
+    "premarket_volume",
+    "relative_volume",
+    "dollar_volume",
     "float",
-    sector,
-    history_sessions,
-    score,
-    passed,
-    rejected_by,
+    "sector",
+    "history_sessions",
+    "score",
+    "passed",
+    "rejected_by",
     partition
-from read_parquet('{lake}/scan_candidates/partition=*/scan_candidates.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by date, symbol;
+from read_parquet('{lake}/scan_candidates/partition=*/scan_candidates.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

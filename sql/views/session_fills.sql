@@ -1,5 +1,5 @@
 -- session_fills: Executions of live sessions.
--- grain: one row per (session_id, symbol, timestamp, fill_id), in that order
+-- grain: one row per (session_id, symbol, timestamp, fill_id); a file is sorted by (session_id, symbol, timestamp, fill_id)
 -- columns:
 --   session_id
 --   date: trading day
@@ -18,20 +18,19 @@
 --   partition: the lake's partition key, for pruning
 create or replace view session_fills as
 select
-    session_id,
+    "session_id",
     "date",
-    client_order_id,
-    fill_id,
-    order_id,
-    symbol,
-    timestamp,
-    side,
-    quantity,
-    price,
-    reference_price,
-    fee,
-    slippage,
-    liquidity,
+    "client_order_id",
+    "fill_id",
+    "order_id",
+    "symbol",
+    "timestamp",
+    "side",
+    "quantity",
+    "price",
+    "reference_price",
+    "fee",
+    "slippage",
+    "liquidity",
     partition
-from read_parquet('{lake}/session_fills/partition=*/session_fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by session_id, symbol, timestamp, fill_id;
+from read_parquet('{lake}/session_fills/partition=*/session_fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- session_orders: Orders of live sessions.
--- grain: one row per (session_id, symbol, timestamp, order_id), in that order
+-- grain: one row per (session_id, symbol, timestamp, order_id); a file is sorted by (session_id, symbol, timestamp, order_id)
 -- columns:
 --   session_id
 --   date: trading day
@@ -21,23 +21,22 @@
 --   partition: the lake's partition key, for pruning
 create or replace view session_orders as
 select
-    session_id,
+    "session_id",
     "date",
-    client_order_id,
-    order_id,
-    parent_id,
-    symbol,
-    signal_timestamp,
-    timestamp,
-    side,
-    quantity,
+    "client_order_id",
+    "order_id",
+    "parent_id",
+    "symbol",
+    "signal_timestamp",
+    "timestamp",
+    "side",
+    "quantity",
     "kind",
-    limit_price,
-    stop_price,
-    time_in_force,
-    status,
-    reason,
-    model_id,
+    "limit_price",
+    "stop_price",
+    "time_in_force",
+    "status",
+    "reason",
+    "model_id",
     partition
-from read_parquet('{lake}/session_orders/partition=*/session_orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by session_id, symbol, timestamp, order_id;
+from read_parquet('{lake}/session_orders/partition=*/session_orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

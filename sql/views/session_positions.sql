@@ -1,5 +1,5 @@
 -- session_positions: Positions at the end of each session.
--- grain: one row per (session_id, symbol), in that order
+-- grain: one row per (session_id, symbol); a file is sorted by (session_id, symbol)
 -- columns:
 --   session_id
 --   date: trading day
@@ -12,14 +12,13 @@
 --   partition: the lake's partition key, for pruning
 create or replace view session_positions as
 select
-    session_id,
+    "session_id",
     "date",
-    symbol,
-    quantity,
-    entry_price,
-    last_price,
-    stop_price,
-    take_profit_price,
+    "symbol",
+    "quantity",
+    "entry_price",
+    "last_price",
+    "stop_price",
+    "take_profit_price",
     partition
-from read_parquet('{lake}/session_positions/partition=*/session_positions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by session_id, symbol;
+from read_parquet('{lake}/session_positions/partition=*/session_positions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- signals: Primary signals of every strategy, on every bar where its features are warm.
--- grain: one row per (strategy, symbol, timestamp), in that order
+-- grain: one row per (strategy, symbol, timestamp); a file is sorted by (strategy, symbol, timestamp)
 -- columns:
 --   strategy
 --   symbol
@@ -9,11 +9,10 @@
 --   partition: the lake's partition key, for pruning
 create or replace view signals as
 select
-    strategy,
-    symbol,
-    timestamp,
-    side,
-    strength,
+    "strategy",
+    "symbol",
+    "timestamp",
+    "side",
+    "strength",
     partition
-from read_parquet('{lake}/signals/partition=*/signals.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by strategy, symbol, timestamp;
+from read_parquet('{lake}/signals/partition=*/signals.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

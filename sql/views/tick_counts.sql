@@ -1,5 +1,5 @@
 -- tick_counts: What became of the quotes and trades received for a day: received = kept + quarantined + merged. Partitions quote-DAY and trade-DAY.
--- grain: one row per (timeframe, symbol), in that order
+-- grain: one row per (timeframe, symbol); a file is sorted by (timeframe, symbol)
 -- columns:
 --   timeframe: quote or trade
 --   symbol
@@ -10,12 +10,11 @@
 --   partition: the lake's partition key, for pruning
 create or replace view tick_counts as
 select
-    timeframe,
-    symbol,
-    received,
-    kept,
-    quarantined,
-    merged,
+    "timeframe",
+    "symbol",
+    "received",
+    "kept",
+    "quarantined",
+    "merged",
     partition
-from read_parquet('{lake}/tick_counts/partition=*/tick_counts.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by timeframe, symbol;
+from read_parquet('{lake}/tick_counts/partition=*/tick_counts.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- trade_ticks: Every trade as reported.
--- grain: one row per (symbol, timestamp, origin, row), in that order
+-- grain: one row per (symbol, timestamp, origin, row); a file is sorted by (symbol, timestamp, origin, row)
 -- columns:
 --   symbol
 --   timestamp: when it happened, UTC
@@ -16,18 +16,17 @@
 --   partition: the lake's partition key, for pruning
 create or replace view trade_ticks as
 select
-    symbol,
-    timestamp,
-    price,
-    size,
-    exchange,
-    conditions,
-    suspicious,
-    trade_id,
-    source,
-    ingested_at,
-    origin,
+    "symbol",
+    "timestamp",
+    "price",
+    "size",
+    "exchange",
+    "conditions",
+    "suspicious",
+    "trade_id",
+    "source",
+    "ingested_at",
+    "origin",
     "row",
     partition
-from read_parquet('{lake}/trade_ticks/partition=*/trade_ticks.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by symbol, timestamp, origin, row;
+from read_parquet('{lake}/trade_ticks/partition=*/trade_ticks.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

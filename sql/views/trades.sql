@@ -1,5 +1,5 @@
 -- trades: Round trips, first in first out; open ones have a null exit.
--- grain: one row per (backtest_id, symbol, entry_timestamp, trade_id), in that order
+-- grain: one row per (backtest_id, symbol, entry_timestamp, trade_id); a file is sorted by (backtest_id, symbol, entry_timestamp, trade_id)
 -- columns:
 --   backtest_id
 --   trade_id
@@ -19,21 +19,20 @@
 --   partition: the lake's partition key, for pruning
 create or replace view trades as
 select
-    backtest_id,
-    trade_id,
-    symbol,
-    side,
-    quantity,
-    entry_timestamp,
-    entry_price,
-    exit_timestamp,
-    exit_price,
-    exit_reason,
-    fees,
-    slippage,
-    pnl,
+    "backtest_id",
+    "trade_id",
+    "symbol",
+    "side",
+    "quantity",
+    "entry_timestamp",
+    "entry_price",
+    "exit_timestamp",
+    "exit_price",
+    "exit_reason",
+    "fees",
+    "slippage",
+    "pnl",
     "return",
-    model_id,
+    "model_id",
     partition
-from read_parquet('{lake}/trades/partition=*/trades.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by backtest_id, symbol, entry_timestamp, trade_id;
+from read_parquet('{lake}/trades/partition=*/trades.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- trial_returns: Daily returns of every trial.
--- grain: one row per (trial_id, timestamp), in that order
+-- grain: one row per (trial_id, timestamp); a file is sorted by (trial_id, timestamp)
 -- columns:
 --   trial_id
 --   timestamp: midnight UTC of the session
@@ -7,9 +7,8 @@
 --   partition: the lake's partition key, for pruning
 create or replace view trial_returns as
 select
-    trial_id,
-    timestamp,
+    "trial_id",
+    "timestamp",
     "return",
     partition
-from read_parquet('{lake}/trial_returns/partition=*/trial_returns.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by trial_id, timestamp;
+from read_parquet('{lake}/trial_returns/partition=*/trial_returns.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

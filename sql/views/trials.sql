@@ -1,5 +1,5 @@
 -- trials: Every configuration ever tried.
--- grain: one row per (trial_id), in that order
+-- grain: one row per (trial_id); a file is sorted by (trial_id)
 -- columns:
 --   trial_id
 --   strategy
@@ -12,14 +12,13 @@
 --   partition: the lake's partition key, for pruning
 create or replace view trials as
 select
-    trial_id,
-    strategy,
-    parameters,
-    evaluated_at,
-    sharpe,
-    observations,
-    skew,
-    kurtosis,
+    "trial_id",
+    "strategy",
+    "parameters",
+    "evaluated_at",
+    "sharpe",
+    "observations",
+    "skew",
+    "kurtosis",
     partition
-from read_parquet('{lake}/trials/partition=*/trials.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by trial_id;
+from read_parquet('{lake}/trials/partition=*/trials.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,5 +1,5 @@
 -- universe: Who was listed, as known then: a row holds from its date on until the security's next row.
--- grain: one row per (date, symbol, security_id), in that order
+-- grain: one row per (date, symbol, security_id); a file is sorted by (date, symbol, security_id)
 -- columns:
 --   date: from which it was known, before the open
 --   symbol
@@ -14,14 +14,13 @@
 create or replace view universe as
 select
     "date",
-    symbol,
-    security_id,
-    listed,
-    delisted,
-    shares,
+    "symbol",
+    "security_id",
+    "listed",
+    "delisted",
+    "shares",
     "float",
-    market_cap,
-    sector,
+    "market_cap",
+    "sector",
     partition
-from read_parquet('{lake}/universe/partition=*/universe.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true)
-order by date, symbol, security_id;
+from read_parquet('{lake}/universe/partition=*/universe.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -1,13 +1,14 @@
-import re
 from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
+from lake.lake_rows import many_bars
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
-from harmony_pipeline.schemas import TABLES, features_table
+from harmony_pipeline.lake.views import documented_view
+from harmony_pipeline.schemas import REAL, TABLES, TEXT, Column, Table, features_table
 
 VIEWS = {path.stem: path for path in (sql.SQL_FOLDER / "views").glob("*.sql")}
 CHECKS = sorted((sql.SQL_FOLDER / "checks").glob("*.sql"))
@@ -31,10 +32,27 @@ def test_a_view_of_an_empty_table_is_empty_and_has_every_column_and_type(empty, 
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_the_header_of_a_view_names_each_column(name):
-    header = [line for line in VIEWS[name].read_text().splitlines() if line.startswith("--")]
-    listed = [match.group(1) for line in header if (match := re.match(r"--   (\w+)(:| \(|$)", line))]
-    assert [column for column in listed if column != "partition"] == list(TABLES[name].columns)
+def test_the_file_of_a_view_is_what_schemas_gives(name):
+    assert VIEWS[name].read_text() == documented_view(TABLES[name]), "write the files again with: make golden"
+
+
+def test_a_view_sorts_nothing_and_gives_its_rows_in_the_order_of_the_files(tmp_path):
+    lake = Lake(tmp_path).open()
+    for key in ("2024-02", "2024-01"):
+        lake.write("bars", key, many_bars(symbols=5, minutes=400).with_columns(pl.lit(key[-1]).cast(pl.Float64).alias("volume")))
+    with sql.connect(lake, names={"bars"}) as connection:
+        assert "ORDER_BY" not in connection.sql("explain select * from bars").fetchall()[0][1]
+    rows = sql.query(lake, "from bars").drop("partition")
+    assert rows.equals(lake.scan("bars").collect(engine="in-memory"))
+    assert sql.query(lake, "from bars limit 5").drop("partition").equals(rows.head(5))
+
+
+def test_a_table_of_the_user_has_a_view_and_a_past(tmp_path):
+    mine = Table("mine", "what a user keeps", "none", ("symbol",), {"symbol": Column(TEXT), "order": Column(REAL)})
+    lake = Lake(tmp_path, {"mine": mine}).open()
+    written = lake.write("mine", "all", pl.DataFrame({"symbol": ["A"], "order": [1.0]}))
+    assert sql.query(lake, "from mine").rows() == [("A", 1.0, "all")]
+    assert sql.query(lake, "from mine_as_of(now())").height == written.rows == 1
 
 
 @pytest.mark.parametrize("path", [*CHECKS, *QUERIES], ids=lambda path: path.stem)
