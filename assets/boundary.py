@@ -1,6 +1,6 @@
 """The boundary around every asset and check: a failure becomes one line in the UI, and the log file in the state folder has the rest.
 
-It is applied in one place, `harmony_pipeline/definitions.py`, so that no asset can be forgotten.
+It is applied in one place, `assets/definitions.py`, so that no asset can be forgotten.
 """
 
 import functools

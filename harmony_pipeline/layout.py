@@ -1,9 +1,11 @@
 """Where the parts beside the library are: `sql/`, `workspace.yaml`, and the packages `assets` and `resources`.
 
 In the repository they are its top-level folders. An installed package carries them in `harmony_pipeline/bundled`, so that nothing of
-ours lies beside everybody's packages; `make_graph_importable` then lets `assets` and `resources` be imported from there.
+ours lies beside everybody's packages. The command line calls `make_graph_importable` before it imports `assets`, and
+`let_children_import_graph` before it starts Dagster.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,9 +17,11 @@ WORKSPACE_FILE = HOUSE / "workspace.yaml"
 
 
 def make_graph_importable() -> None:
-    """Put the folder of `assets` and `resources` in front of what is imported; once."""
+    """Put the folder of `assets` and `resources` in front of what this process imports; once."""
     if str(HOUSE) not in sys.path:
         sys.path.insert(0, str(HOUSE))
 
 
-make_graph_importable()
+def let_children_import_graph() -> None:
+    """The same for processes that are started from now on: Dagster's server and its workers load `assets.definitions`."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOUSE), os.environ.get("PYTHONPATH"))))

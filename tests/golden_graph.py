@@ -4,8 +4,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.definitions import build_definitions
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.definitions import build_definitions
 
 GOLDEN = Path(__file__).parent / "graph" / "golden_graph.txt"
 

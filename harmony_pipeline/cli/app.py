@@ -18,6 +18,9 @@ import typer
 from click.core import ParameterSource
 
 from harmony_pipeline.command_line import command_line
+from harmony_pipeline.layout import make_graph_importable
+
+make_graph_importable()  # the verbs below import `assets`
 
 _WITHOUT_SETTINGS = {"init"}
 
@@ -107,9 +110,9 @@ def ingest(
     again: Annotated[bool, typer.Option("--again", help="ask the source even for what was fetched before, to learn of late corrections")] = False,
 ) -> None:
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
+    from assets.runner import INGEST
     from harmony_pipeline.cli.quality import print_findings
     from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings
-    from harmony_pipeline.runs import INGEST
     from harmony_pipeline.stages.workspace import refuse_the_past
 
     with _runner(context) as runner:
@@ -160,8 +163,8 @@ def backfill(
 @app.command()
 def scan(context: typer.Context, date: Day = None) -> None:
     """Scan one trading day before its open: what to watch, and why nothing else."""
+    from assets.runner import SCAN
     from harmony_pipeline.cli.run_report import print_scan
-    from harmony_pipeline.runs import SCAN
 
     with _runner(context) as runner:
         day = _day(runner.work, date)
@@ -172,8 +175,8 @@ def scan(context: typer.Context, date: Day = None) -> None:
 @app.command()
 def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(help="a strategy of harmony.toml, e.g. meta_labelled")]) -> None:
     """Backtest a strategy over every bar in the lake and shake the result."""
+    from assets.runner import BACKTESTS
     from harmony_pipeline.cli.run_report import print_backtest
-    from harmony_pipeline.runs import BACKTESTS
 
     with _runner(context) as runner:
         runner.materialize(BACKTESTS, runner.work.strategy(strategy))
@@ -267,11 +270,12 @@ def report(context: typer.Context, strategy: Annotated[str | None, typer.Argumen
 @app.command()
 def ui(context: typer.Context, port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3333) -> None:
     """Serve the Dagster UI over this market's graph, lake and runs."""
-    from harmony_pipeline.instance import open_instance
-    from harmony_pipeline.layout import WORKSPACE_FILE
+    from assets.instance import open_instance
+    from harmony_pipeline.layout import WORKSPACE_FILE, let_children_import_graph
 
     settings = _settings(context)
     open_instance(settings)
+    let_children_import_graph()
     if settings.file.exists():
         os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
     else:
@@ -344,7 +348,7 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
 
     settings = _settings(context)
     with run_lock(settings, str(context.info_name)) if alone else nullcontext():
-        from harmony_pipeline.runs import Runner  # takes a second to import
+        from assets.runner import Runner  # takes a second to import
 
         with Progress() as progress:
             yield Runner.of(settings, progress, again=again)

@@ -73,7 +73,7 @@ INDICATORS = (
     Indicator("atr", _N, "wilder:atr", _numbers(3), "Wilder's average true range, adjusted price units"),
     Indicator("natr", _N, "wilder:natr", _numbers(3), "average true range in percent of the close"),
     Indicator("adx", _N, "wilder:adx", _numbers(7), "Wilder's average directional index, 0 to 100"),
-    Indicator("range_position", _N, "ranges:range_position", lambda n: ring_size(n, n), "(close - low_N) / (high_N - low_N), 0 to 1"),
+    Indicator("range_position", _N, "stochastic:range_position", lambda n: ring_size(n, n), "(close - low_N) / (high_N - low_N), 0 to 1"),
     Indicator("volume_z", _N, "volume:volume_z", ring_size, "(volume - mean) / sample deviation of N volumes"),
     Indicator("volume_ratio", _N, "volume:volume_ratio", ring_size, "volume / mean of N volumes"),
     Indicator("signed_volume", _N, "volume:signed_volume", lambda n: ring_size(n, n), "sum of sign(return) * volume / sum of volume over N bars"),

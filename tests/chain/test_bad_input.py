@@ -6,10 +6,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.runner import INGEST, Runner
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.lake import sql
-from harmony_pipeline.runs import INGEST, Runner
 
 GOOD = "timestamp,open,high,low,close,volume\n" + "".join(f"2024-01-02T{hour}:00:00Z,10,11,9,10.5,1000\n" for hour in range(15, 21))
 MISTAKES = {

@@ -72,7 +72,7 @@ def test_what_is_installed_comes_before_a_module_beside_the_settings(project):
 def test_the_code_location_of_the_ui_finds_it_too(project, tmp_path):
     program = (
         "import json, sys, importlib\n"
-        "defs = importlib.import_module('harmony_pipeline.definitions').defs()\n"
+        "defs = importlib.import_module('assets.definitions').defs()\n"
         "print(json.dumps(sorted(key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys())))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARMONY_CONFIG": str(project / "mine.toml")}
@@ -143,8 +143,8 @@ def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, t
         "from harmony_pipeline.cli.boundary import run_command\n"
         "assert run_command(['sql', 'gaps_by_symbol', '--format', 'json']) == 0\n"
         "from harmony_pipeline import layout\n"
-        "import harmony_pipeline.runs\n"
-        "from harmony_pipeline.definitions import defs\n"
+        "import assets.runner\n"
+        "from assets.definitions import defs\n"
         "import assets, resources, yaml\n"
         "keys = defs().resolve_asset_graph().get_all_asset_keys()\n"
         "place = yaml.safe_load(layout.WORKSPACE_FILE.read_text())['load_from'][0]['python_module']\n"
@@ -157,14 +157,31 @@ def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, t
     assert answer[0] == "[]"
     *places, module, count = json.loads(answer[-1])
     assert all(place.startswith(str(site / "harmony_pipeline" / "bundled")) for place in places)
-    assert module == "harmony_pipeline.definitions"
+    assert module == "assets.definitions"
     assert count > 25
+
+
+@pytest.mark.slow
+def test_dagster_loads_the_graph_of_an_installed_package_from_any_folder(project, tmp_path):
+    site = tmp_path / "site"
+    wheel_layout(site)
+    program = (
+        "import subprocess, sys\n"
+        "from harmony_pipeline.layout import WORKSPACE_FILE, let_children_import_graph\n"
+        "let_children_import_graph()\n"
+        "command = [sys.executable, '-m', 'dagster', 'definitions', 'validate', '-w', str(WORKSPACE_FILE)]\n"
+        "sys.exit(subprocess.run(command, check=False).returncode)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site), "HARMONY_CONFIG": str(project / "mine.toml"), "DAGSTER_HOME": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "Validation successful for code location harmony" in found.stdout + found.stderr
 
 
 def test_a_run_without_a_settings_file_says_that_its_market_is_simulated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harmony_pipeline.runs import Runner
+    from assets.runner import Runner
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Runner, "chain", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.definitions import build_definitions
 from assets.partitions import RANGE_END, RANGE_START
-from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.testing.tiny import tiny_market
 
 

@@ -5,10 +5,10 @@ import inspect
 import dagster as dg
 import pytest
 
+from assets.definitions import build_definitions
+from assets.runner import Runner
 from harmony_pipeline.cli.boundary import run_command
-from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.runs import Runner
 from harmony_pipeline.stages import market
 from harmony_pipeline.testing.tiny import tiny_settings
 

@@ -4,10 +4,10 @@ import dagster as dg
 import pytest
 from golden_graph import GOLDEN, graph_text
 
+from assets.definitions import build_definitions
+from assets.runner import Runner
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.runs import Runner
 from harmony_pipeline.testing.tiny import tiny_settings
 
 

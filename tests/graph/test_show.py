@@ -6,11 +6,11 @@ import dagster as dg
 import pytest
 from stages.short_markets import daily_rows, short_market
 
+from assets.runner import INGEST, JOBS, SCAN, Runner
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.style import as_markdown
-from harmony_pipeline.runs import INGEST, JOBS, SCAN, Runner
 
 SHOWN_AT_ONCE = 1000  # characters of Markdown; Dagster hides longer values behind a link
 

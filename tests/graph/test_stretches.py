@@ -2,7 +2,7 @@
 
 import pytest
 
-from harmony_pipeline.runs import stretches
+from assets.runner import stretches
 
 KEYS = [f"2018-04-{day:02}" for day in range(1, 11)]
 

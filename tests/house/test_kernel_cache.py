@@ -109,7 +109,7 @@ def test_an_edited_constant_is_used_by_the_next_process(tmp_path: Path) -> None:
     """`MONEY` stands in a file without a kernel: before, `notional` went on with the old one."""
     copy = tmp_path / PACKAGE.name
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    records = copy / "execution" / "records.py"
+    records = copy / "portfolio" / "kernel_types.py"
 
     def notional() -> str:
         code = "from harmony_pipeline.execution.costs import notional; print(notional(3.0, 2.0))"

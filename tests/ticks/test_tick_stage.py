@@ -8,10 +8,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
+from assets.runner import Runner
 from harmony_pipeline.cli import app
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import sql
-from harmony_pipeline.runs import Runner
 from harmony_pipeline.stages.ticks import offered, quote_ticks, trade_ticks
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market, tiny_settings

@@ -8,10 +8,6 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from harmony_pipeline import layout  # noqa: F401 - makes `assets` and `resources` importable
-
-# isort: split
-
 from assets.automation import build_automation
 from assets.backtests import backtest_assets
 from assets.boundary import with_boundary

@@ -12,7 +12,7 @@ import dagster as dg
 
 from harmony_pipeline.config import Settings
 
-_DAGSTER_YAML = """# Written by Harmony; edit harmony_pipeline/instance.py instead.
+_DAGSTER_YAML = """# Written by Harmony; edit assets/instance.py instead.
 telemetry: {enabled: false}
 nux: {enabled: false}
 run_monitoring: {enabled: true, max_runtime_seconds: 7200, cancel_timeout_seconds: 60}

@@ -13,18 +13,14 @@ from typing import Any
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 
-from harmony_pipeline import layout  # noqa: F401 - makes `assets` importable
-
-# isort: split
-
+from assets.definitions import build_definitions
+from assets.instance import open_instance
 from assets.partitions import RANGE_END, RANGE_START
 from assets.run_origin import runs_belong_to
 from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
-from harmony_pipeline.definitions import build_definitions
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.failures import root_cause
-from harmony_pipeline.instance import open_instance
 from harmony_pipeline.options import Slot, chosen_partitions
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.result import StageResult
