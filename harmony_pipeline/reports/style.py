@@ -6,7 +6,6 @@ global state, and come back as PNG bytes: same data, same bytes.
 """
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -77,11 +76,6 @@ def as_markdown(picture: bytes, alt: str) -> str:
     """The picture as a Markdown image that carries its own data."""
     safe = alt.replace("[", "(").replace("]", ")").replace("\n", " ")
     return f"![{safe}]({data_uri(picture)})"
-
-
-def as_img(picture: bytes, alt: str) -> str:
-    """The picture as an HTML image that carries its own data."""
-    return f'<img src="{data_uri(picture)}" alt="{html.escape(alt, quote=True)}">'
 
 
 def data_uri(picture: bytes) -> str:

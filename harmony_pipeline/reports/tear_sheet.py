@@ -12,26 +12,7 @@ import polars as pl
 
 from harmony_pipeline import schemas
 from harmony_pipeline.reports import figures
-from harmony_pipeline.reports.page import (
-    DASH,
-    Cell,
-    Html,
-    day,
-    fixed,
-    folded,
-    fraction,
-    frame_table,
-    mark,
-    page,
-    plain,
-    section,
-    share,
-    table,
-    text,
-    tiles,
-    verdict,
-    words,
-)
+from harmony_pipeline.reports.page import fixed, fraction, humanize, render, share
 
 _MEANINGS = (
     ("total_return", "Total return", fraction(1), "over the whole period, after costs"),
@@ -101,30 +82,22 @@ class TearSheet:
 
 def tear_sheet(inputs: TearSheet) -> str:
     """The page as one string, to be written as UTF-8."""
-    run = inputs.backtest
-    header: list[object] = [
-        f"{day(run.get('start'))} to {day(run.get('end'))}, starting with {fixed(0)(run.get('initial_cash'))}",
-        Html(f"parameters <code>{text(run.get('parameters') or '{}')}</code>"),
-    ]
-    if inputs.trade_page:
-        header.append(Html(f'<a href="{text(inputs.trade_page)}">trades on their candles</a>: signal, entry, barriers and exit of some trades'))
-    parts = [
-        _headline(inputs),
-        section("Equity", figures.as_img(figures.equity_curve(inputs.equity, "Equity after costs", inputs.benchmark), "equity and drawdown")),
-        _gate(inputs.promotions),
-        _metrics(inputs),
-        _monte_carlo(inputs),
-        _overfitting(inputs.overfitting),
-        _sensitivity(inputs.sensitivity),
-        _regimes(inputs.regimes),
-        _folds(inputs.folds),
-        _trades(inputs.trades),
-    ]
-    return page(
-        inputs.strategy,
-        header,
-        parts,
-        footer=f"Backtest {run.get('backtest_id') or DASH}. Past results say little about future ones; the pages of doubt above say how little.",
+    return render(
+        "tear_sheet.html.j2",
+        strategy=inputs.strategy,
+        trade_page=inputs.trade_page,
+        run=dict.fromkeys(schemas.BACKTESTS.dtypes) | dict(inputs.backtest),
+        headline=_headline(inputs),
+        equity=figures.equity_curve(inputs.equity, "Equity after costs", inputs.benchmark),
+        gate=inputs.promotions.filter(pl.col("decided_at") == pl.col("decided_at").max()).to_dicts(),
+        metrics=_metrics(inputs),
+        **_monte_carlo(inputs),
+        overfitting=_overfitting(inputs.overfitting),
+        sensitivity=None if inputs.sensitivity is None or inputs.sensitivity.is_empty() else figures.sensitivity_heatmap(inputs.sensitivity),
+        regimes=figures.regime_bars(inputs.regimes) if inputs.regimes.height else None,
+        folds=inputs.folds.sort("period", "horizon").to_dicts(),
+        fold_timeline=figures.fold_timeline(inputs.folds) if inputs.folds.height else None,
+        **_trades(inputs.trades),
     )
 
 
@@ -134,55 +107,41 @@ def interval_text(interval: tuple[float | None, float | None]) -> str:
     return "" if low is None or high is None else f"95%: {low:.2f} to {high:.2f}"
 
 
-def _headline(inputs: TearSheet) -> str:
+def _headline(inputs: TearSheet) -> list[tuple[str, str, str]]:
     run = inputs.backtest
-    return tiles(
-        [
-            ("Total return", fraction(1)(run.get("total_return")), f"{fraction(1)(run.get('annual_return'))} a year"),
-            ("Sharpe ratio", fixed(2)(run.get("sharpe")), interval_text(inputs.sharpe_interval) or "annualised"),
-            ("Deepest drawdown", fraction(1)(run.get("max_drawdown")), f"Calmar {fixed(2)(run.get('calmar'))}"),
-            ("Trades", fixed(0)(run.get("trades")), f"{share(0)(run.get('win_rate'))} won"),
-        ]
-    )
+    return [
+        ("Total return", fraction(1)(run.get("total_return")), f"{fraction(1)(run.get('annual_return'))} a year"),
+        ("Sharpe ratio", fixed(2)(run.get("sharpe")), interval_text(inputs.sharpe_interval) or "annualised"),
+        ("Deepest drawdown", fraction(1)(run.get("max_drawdown")), f"Calmar {fixed(2)(run.get('calmar'))}"),
+        ("Trades", fixed(0)(run.get("trades")), f"{share(0)(run.get('win_rate'))} won"),
+    ]
 
 
-def _metrics(inputs: TearSheet) -> str:
+def _metrics(inputs: TearSheet) -> list[dict[str, str]]:
     rows = []
     for name, heading, write, meaning in _MEANINGS:
         if name in inputs.backtest:
             aside = interval_text(inputs.sharpe_interval) if name == "sharpe" else ""
             rows.append({"name": heading, "value": write(inputs.backtest[name]), "meaning": f"{meaning}; {aside}" if aside else meaning})
-    return section("Metrics", table({"name": "measure", "value": "value", "meaning": "meaning"}, rows, words=("name", "meaning")))
+    return rows
 
 
-def _gate(promotions: pl.DataFrame) -> str:
-    if promotions.is_empty():
-        return ""
-    latest = promotions.filter(pl.col("decided_at") == pl.col("decided_at").max())
-    first = latest.row(0, named=True)
-    failed = [words(rule) for rule in latest.filter(~pl.col("passed"))["rule"].to_list()]
-    sentence = (
-        f"Promoted: {first['model_id']} passed every rule."
-        if first["promoted"]
-        else f"Not promoted: {first['model_id']} fails on {', '.join(failed) or 'a rule'}."
-    )
-    rules = frame_table(
-        latest,
-        {"rule": "rule", "measure": "measure", "threshold": "threshold", "passed": "outcome"},
-        {"rule": words, "measure": lambda value: "not measurable" if value is None else plain(value), "passed": mark},
-        words=("rule", "passed"),
-    )
-    previous = f"Decided {plain(first['decided_at'])} UTC; the champion before: {first['previous_model_id'] or 'none'}."
-    return section("Promotion gate", verdict(bool(first["promoted"]), sentence), rules, f'<p class="note">{text(previous)}</p>')
+def _overfitting(overfitting: pl.DataFrame) -> list[dict[str, str]]:
+    return [
+        {"name": heading, "value": write(row[name]), "meaning": meaning}
+        for row in overfitting.head(1).to_dicts()
+        for name, heading, write, meaning in _OVERFITTING
+    ]
 
 
-def _monte_carlo(inputs: TearSheet) -> str:
+def _monte_carlo(inputs: TearSheet) -> dict[str, object]:
+    """Quantiles of every scenario and its pictures; no scenario without resampled trades."""
     paths = inputs.monte_carlo
     cash = inputs.backtest.get("initial_cash") or 0.0
     if paths.filter(pl.col("scenario") != "none").is_empty() or cash <= 0.0:
-        return ""
+        return {"scenarios": [], "fan": None, "outcomes": None}
     growth = pl.col("final_equity") / cash - 1.0
-    table_rows = (
+    scenarios = (
         paths.group_by("scenario", maintain_order=True)
         .agg(
             paths=pl.len(),
@@ -194,82 +153,19 @@ def _monte_carlo(inputs: TearSheet) -> str:
         )
         .sort(pl.col("scenario").replace_strict({name: i for i, name in enumerate(_SCENARIOS)}, default=len(_SCENARIOS), return_dtype=pl.Int64))
     )
-    rows = frame_table(
-        table_rows,
-        {"scenario": "scenario", "p05": "return, worst 5%", "p50": "median", "p95": "best 5%", "drawdown": "drawdown, worst 5%", "losing": "paths that lose"},
-        {
-            "scenario": lambda name: _SCENARIOS.get(name, words(name)),
-            **{key: fraction(1) for key in ("p05", "p50", "p95", "drawdown")},
-            "losing": share(0),
-        },
-        words=("scenario",),
-    )
-    fan = figures.as_img(figures.monte_carlo_fan(inputs.fan, "Stressed paths"), "bands of stressed equity paths") if inputs.fan is not None else ""
-    outcomes = figures.as_img(figures.monte_carlo_outcomes(paths, cash), "final returns and drawdowns by scenario")
-    most = int(table_rows["paths"].max())  # type: ignore[arg-type]
-    return section("Monte Carlo", fan, outcomes, rows, note=f"{most} paths a scenario, from the closed trades of this backtest.")
-
-
-def _overfitting(overfitting: pl.DataFrame) -> str:
-    if overfitting.is_empty():
-        return ""
-    row = overfitting.row(0, named=True)
-    rows = [{"name": heading, "value": write(row[name]), "meaning": meaning} for name, heading, write, meaning in _OVERFITTING]
-    return section("Overfitting", table({"name": "measure", "value": "value", "meaning": "meaning"}, rows, words=("name", "meaning")))
-
-
-def _sensitivity(stability: pl.DataFrame | None) -> str:
-    if stability is None or stability.is_empty():
-        return ""
-    return section("Sensitivity", figures.as_img(figures.sensitivity_heatmap(stability), "Annualised Sharpe ratio by parameters"))
-
-
-def _regimes(regimes: pl.DataFrame) -> str:
-    return section("Regimes", figures.as_img(figures.regime_bars(regimes), "Sharpe ratio by market regime")) if regimes.height else ""
-
-
-def _folds(folds: pl.DataFrame) -> str:
-    if folds.is_empty():
-        return ""
-    rows = frame_table(
-        folds.sort("period", "horizon"),
-        {
-            "period": "period",
-            "train_start": "trained from",
-            "train_last_end": "last outcome used",
-            "test_start": "tested from",
-            "test_end": "until",
-            "train_rows": "trained on",
-            "test_rows": "tested on",
-            "purged_rows": "purged",
-        },
-        {"train_start": day, "train_last_end": plain, "test_start": day, "test_end": day},
-        words=("period",),
-    )
-    return section(
-        "Walk-forward", figures.as_img(figures.fold_timeline(folds), "training, embargo and test of every period"), folded("every period in numbers", rows)
-    )
-
-
-def _trades(trades: pl.DataFrame, most: int = 8) -> str:
-    closed = trades.drop_nulls("pnl")
-    if closed.is_empty():
-        return ""
-    headings = {
-        "symbol": "symbol",
-        "side": "side",
-        "entry_timestamp": "in",
-        "exit_timestamp": "out",
-        "exit_reason": "closed by",
-        "pnl": "profit",
-        "return": "return",
+    return {
+        "scenarios": [row | {"scenario": _SCENARIOS.get(row["scenario"], humanize(row["scenario"]))} for row in scenarios.to_dicts()],
+        "fan": figures.monte_carlo_fan(inputs.fan, "Stressed paths") if inputs.fan is not None else None,
+        "outcomes": figures.monte_carlo_outcomes(paths, cash),
     }
-    cells: dict[str, Cell] = {"pnl": fixed(2), "return": fraction(2), "exit_reason": words}
-    best = closed.filter(pl.col("pnl") > 0.0).sort(["pnl", "trade_id"], descending=[True, False]).head(most)
-    worst = closed.filter(pl.col("pnl") < 0.0).sort("pnl", "trade_id").head(most)
-    blocks = [figures.as_img(figures.trade_return_histogram(closed), "distribution of trade returns")]
-    for heading, rows in (("Largest gains", best), ("Largest losses", worst)):
-        if rows.height:
-            blocks.append(f"<h3>{heading}</h3>" + frame_table(rows, headings, cells, words=("symbol", "side", "exit_reason")))
-    still_open = trades.height - closed.height
-    return section("Trades", *blocks, note=f"{closed.height} closed, {still_open} still open." if still_open else f"{closed.height} closed.")
+
+
+def _trades(trades: pl.DataFrame, most: int = 8) -> dict[str, object]:
+    closed = trades.drop_nulls("pnl")
+    return {
+        "closed": closed.height,
+        "still_open": trades.height - closed.height,
+        "trade_returns": figures.trade_return_histogram(closed) if closed.height else None,
+        "gains": closed.filter(pl.col("pnl") > 0.0).sort(["pnl", "trade_id"], descending=[True, False]).head(most).to_dicts(),
+        "losses": closed.filter(pl.col("pnl") < 0.0).sort("pnl", "trade_id").head(most).to_dicts(),
+    }

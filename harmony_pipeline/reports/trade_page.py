@@ -5,8 +5,7 @@ from typing import Any
 
 from harmony_pipeline.market.instruments import Instrument
 from harmony_pipeline.market.steps import decimals_of
-from harmony_pipeline.reports.page import Html, fraction, page, section, table, text
-from harmony_pipeline.reports.style import as_img
+from harmony_pipeline.reports.page import fraction, humanize, render
 from harmony_pipeline.reports.trade_figures import clock_of, headline, trade_on_candles
 from harmony_pipeline.reports.trade_views import CHOICE, TradeView
 
@@ -15,22 +14,18 @@ _NAMES = {"signal": "signal", "entry": "entry filled", "exit": "exit filled", "p
 
 def trade_page(strategy: str, backtest_id: str, views: Sequence[TradeView], tear_sheet: str | None = None) -> str:
     """The page as one string; `tear_sheet` is the address of the strategy's tear sheet relative to it."""
-    header: list[object] = [CHOICE]
-    if views:
-        header.append(f"Prices are raw, with the decimals of each instrument; times: {', '.join(dict.fromkeys(clock_of(view) for view in views))}.")
-    if tear_sheet:
-        header.append(Html(f'<a href="{text(tear_sheet)}">the tear sheet of {text(strategy)}</a>'))
-    parts = [_trade(view) for view in views] or [section("No trades", "<p>This backtest has no trade, so there is nothing to show.</p>")]
-    return page(f"{strategy}: trades on their candles", header, parts, footer=f"Backtest {backtest_id}.")
-
-
-def _trade(view: TradeView) -> str:
-    rows = table(
-        {"time": "time", "what": "what", "price": "price", "quantity": "quantity", "fee": "fee", "note": "why"},
-        _rows(view),
-        words=("time", "what", "note"),
+    return render(
+        "trade_page.html.j2",
+        strategy=strategy,
+        backtest_id=backtest_id,
+        choice=CHOICE,
+        clocks=list(dict.fromkeys(clock_of(view) for view in views)),
+        tear_sheet=tear_sheet,
+        trades=[
+            {"title": _title(view), "picture": trade_on_candles(view), "headline": headline(view), "rows": _rows(view), "result": _result(view)}
+            for view in views
+        ],
     )
-    return section(_title(view), as_img(trade_on_candles(view), headline(view)), rows, f'<p class="note">{text(_result(view))}</p>')
 
 
 def _title(view: TradeView) -> str:
@@ -46,6 +41,8 @@ def _rows(view: TradeView) -> list[dict[str, Any]]:
             "time": "",
             "what": f"{name} barrier",
             "price": view.price(course[0][1]),
+            "quantity": None,
+            "fee": None,
             "note": "profit" if (name == "upper") == (view.trade["side"] == "long") else "stop",
         }
         for name, course in (("upper", view.upper), ("lower", view.lower))
@@ -55,7 +52,7 @@ def _rows(view: TradeView) -> list[dict[str, Any]]:
     for step in view.steps:
         rows.append(
             {
-                "time": Html(f'<span class="moment">{text(view.moment(step.timestamp))}</span>'),
+                "time": view.moment(step.timestamp),
                 "what": _NAMES[step.kind],
                 "price": view.price(step.price),
                 "quantity": view.quantity(step.quantity),
@@ -69,7 +66,7 @@ def _rows(view: TradeView) -> list[dict[str, Any]]:
 
 
 def _note(kind: str, note: str) -> str:
-    return "close of the signal's bar" if kind == "signal" else note.replace("_", " ")
+    return "close of the signal's bar" if kind == "signal" else humanize(note)
 
 
 def _result(view: TradeView) -> str:

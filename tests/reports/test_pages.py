@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
+from jinja2 import UndefinedError
 from reports import report_samples as samples
 
 from harmony_pipeline import schemas
 from harmony_pipeline.reports.daily_report import DailyReport, daily_report, divergence_line
-from harmony_pipeline.reports.index_page import IndexEntry, index_page
-from harmony_pipeline.reports.page import Html, section, table, text
+from harmony_pipeline.reports.page import render
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import stability
 
@@ -133,7 +133,6 @@ def test_text_from_data_is_escaped_everywhere():
     report = daily_report(DailyReport(date(2024, 3, 4), EVIL, orders=orders, events=samples.session_events(), notes=[EVIL]))
     assert "script" not in read(report).tags
     assert '{"note": "<b>raw</b>"}' in words_of(report)
-    assert "script" not in read(index_page([IndexEntry(EVIL, EVIL, '"><script>', EVIL)], EVIL)).tags
 
 
 def session(**changes) -> DailyReport:
@@ -187,19 +186,6 @@ def test_a_day_without_anything_has_a_page_too():
         assert expected in found
 
 
-def test_the_index_groups_its_links_in_the_order_given():
-    markup = index_page(
-        [IndexEntry("Strategies", "b", "b.html", "two"), IndexEntry("Sessions", "day", "d.html"), IndexEntry("Strategies", "a", "a.html", "one")]
-    )
-    assert read(markup).sources == ["b.html", "a.html", "d.html"]
-    found = words_of(markup)
-    assert found.index("Strategies") < found.index("Sessions")
-    assert "harmony run" in words_of(index_page([]))
-
-
-def test_a_part_without_rows_leaves_no_trace():
-    assert table({"a": "A"}, []) == ""
-    assert section("Empty", "", "") == ""
-    assert text(None) == "–"
-    assert text(Html("<b>")) == "<b>"
-    assert text("<b>") == "&lt;b&gt;"
+def test_a_value_that_a_template_names_and_nobody_gave_is_an_error():
+    with pytest.raises(UndefinedError, match="strategy"):
+        render("trade_page.html.j2", backtest_id="b", choice="", clocks=[], tear_sheet=None, trades=[])
