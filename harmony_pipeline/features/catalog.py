@@ -1,6 +1,6 @@
 """Every indicator by name, and the set of them that is computed together.
 
-To add an indicator: write its kernel, `(bars, state, parameters, values)` as described in `layout.py`, then add one entry to
+To add an indicator: write its kernel, `(bars, state, parameters, values)` as described in `kernel_inputs.py`, then add one entry to
 INDICATORS. Its name, its whole-number parameters and its version are part of the set's hash; raise the version when the
 values change, so that saved states and models of the old definition are not mixed with the new one.
 

@@ -23,7 +23,7 @@ GIVEN, ROWS = 7, 8
 
 
 def ring_size(*lengths: int) -> int:
-    """Numbers that rings of these lengths need in a state: a cursor of two, and every value twice (see `rings.py`)."""
+    """Numbers that rings of these lengths need in a state: a cursor of two, and every value twice (see `rolling_window.py`)."""
     return sum(2 + 2 * length for length in lengths)
 
 

@@ -59,7 +59,7 @@ def scanned(
 
 def only(found: ScanResult) -> dict[str, object]:
     assert found.candidates.height == 1
-    return found.candidates.row(0, rejections=True)
+    return found.candidates.row(0, named=True)
 
 
 def split(symbol: str, session: int, value: float) -> pl.DataFrame:
@@ -342,7 +342,7 @@ def test_every_measure_of_every_day_is_what_plain_loops_say(seed: int) -> None:
     ratios = {(symbol, day): value for symbol, day, _, value in actions.iter_rows()}
     found = scan_days(summary, universe, actions, SESSIONS, ScannerSettings(), CALENDAR).candidates
     rows, register_rows = summary.to_dicts(), universe.to_dicts()
-    for candidate in found.filter(pl.col("date").is_in(SESSIONS[(seed % 10) :: 10])).iter_rows(rejections=True):
+    for candidate in found.filter(pl.col("date").is_in(SESSIONS[(seed % 10) :: 10])).iter_rows(named=True):
         expected = plainly(rows, register_rows, ratios, candidate["date"], candidate["symbol"])
         assert {name: candidate[name] is None for name in expected} == {name: value is None for name, value in expected.items()}
         numbers = {name: value for name, value in expected.items() if value is not None}

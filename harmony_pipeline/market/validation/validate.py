@@ -6,7 +6,7 @@ bar is known at its end, and a rule that waited for the next bar would let the f
 the bar at which they knew. Cutting time into periods, or symbols into batches, changes no verdict and no bit: what the rules remember of a symbol
 is `Validated.after`, which the next call takes as `before`.
 
-The rules are named in `rules/catalog.py` and explained in docs/quality.md. Rows are judged by one compiled loop (`rules/judge.py`); only those
+The rules are named in `validation/catalog.py` and explained in docs/quality.md. Rows are judged by one compiled loop (`validation/kernel.py`); only those
 that are not plain bars reach the sentences. Its definition in plain words, row by row, is tests/market/naive_quality.py.
 """
 
