@@ -104,7 +104,7 @@ class ReplaySettings(FrozenSettings):
     speed: float = Field(0.0, ge=0.0, description="1 replays a minute in a minute, 60 in a second, 0 as fast as possible; nights and weekends pass as one bar")
 
 
-class PatienceSettings(FrozenSettings):
+class RetrySettings(FrozenSettings):
     """How often a source over a network asks again; see `market/sources/retry.py`."""
 
     attempts: int = Field(6, ge=1, le=50, description="questions asked in all before a supplier is given up")
@@ -307,7 +307,7 @@ class MarketSettings(FrozenSettings):
     crypto: CryptoSettings = CryptoSettings()
     replay: ReplaySettings = ReplaySettings()
     alpaca: AlpacaSourceSettings = AlpacaSourceSettings()
-    patience: PatienceSettings = PatienceSettings()
+    patience: RetrySettings = RetrySettings()
     quality: QualitySettings = QualitySettings()
     gaps: GapSettings = GapSettings()
     ingest: IngestSettings = IngestSettings()

@@ -222,7 +222,7 @@ def test_a_crypto_exchange_tells_its_steps_over_the_network():
     hours = Hours(NOW)
     with BinanceServer([Pair("BTC", "USDT", {"1m": minute_candles(NOW - timedelta(hours=1), 5)})], hours.now) as server:
         market = MarketSettings(calendar="24/7", crypto=CryptoSettings(base_url=server.url, rate_limit_seconds=0.0))
-        rows = CryptoSource(market, hours.patience(), hours.now, hours.sleep).instruments()
+        rows = CryptoSource(market, hours.retry(), hours.now, hours.sleep).instruments()
     assert rows.filter(pl.col("symbol") == "BTC/USDT").select("tick_size", "lot_size", "currency", "valid_from").row(0) == (1e-8, 1e-8, "USDT", NOW.date())
     assert {"BTC/USDT", "BTCUSDT"} == set(rows["symbol"])
 

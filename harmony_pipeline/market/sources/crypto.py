@@ -47,11 +47,11 @@ class CryptoSource:
     universe_of_today = True
 
     def __init__(
-        self, market: MarketSettings, patience: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
+        self, market: MarketSettings, retry: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first question."""
         self.market, self.settings = market, market.crypto
-        self._client = CryptoClient(market.crypto, patience or RetryPolicy(market.patience))
+        self._client = CryptoClient(market.crypto, retry or RetryPolicy(market.patience))
         self._now, self._sleep = now, sleep
 
     @property

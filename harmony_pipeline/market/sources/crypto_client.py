@@ -1,7 +1,7 @@
-"""The talk with a crypto exchange: a ccxt exchange of public endpoints only, asked with patience. No key is read or sent.
+"""Requests to a crypto exchange through ccxt, with retries: public endpoints only, no key is read or sent.
 
-ccxt itself waits between requests so that the exchange's weight limit is kept; what still goes wrong is judged here. An answer that is no JSON is one more
-failure that asking again may better: ccxt would hand its text on as if it were data.
+ccxt itself waits between requests so that the exchange's weight limit is kept; this module decides which failures are
+retried. An answer that is no JSON is one of them: ccxt would hand its text on as if it were data.
 """
 
 import difflib
@@ -11,23 +11,19 @@ from typing import Any, TypeVar
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import CryptoSettings
-from harmony_pipeline.market.sources.retry import RetryPolicy, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import NoAnswer, RetryPolicy, describe, retry_after_seconds
 
 _FINAL = {404, 410, 451}  # not there, no longer there, not from this country: ccxt calls them "not available", as it does a server that is down
 
 Answer = TypeVar("Answer")
 
 
-class _NoJsonError(Exception):
-    """The exchange (or what stands before it) sent a page instead of an answer."""
-
-
 class CryptoClient:
     """`ask(lambda exchange: exchange.fetch_time(), "its clock")` returns what the exchange answers. Raises DataError in one line."""
 
-    def __init__(self, settings: CryptoSettings, patience: RetryPolicy) -> None:
+    def __init__(self, settings: CryptoSettings, retry: RetryPolicy) -> None:
         self.settings = settings
-        self._patience = patience
+        self._retry = retry
         self._exchange: Any = None
 
     def ask(self, question: Callable[[Any], Answer], about: str) -> Answer:
@@ -39,19 +35,18 @@ class CryptoClient:
             exchange.last_http_response = exchange.last_json_response = exchange.last_response_headers = None
             try:
                 answer = question(exchange)
-            except ccxt.BaseError:
-                raise
-            except Exception as error:  # ccxt stumbles over text where it expects data
+            except ccxt.BaseError as error:
+                if _is_final(error):
+                    raise DataError(f"{self.settings.exchange} refuses {about}: {describe(error)}") from error
+                raise NoAnswer(describe(error), self._named_wait()) from error
+            except Exception as error:  # ccxt fails in its own code on text where it expects data
                 raise self._no_json() or error from error
             page = self._no_json()
             if page is not None:
                 raise page
             return answer
 
-        try:
-            return self._patience.call(once, _is_worth, f"{self.settings.exchange} for {about}", self._wanted)
-        except ccxt.BaseError as error:
-            raise DataError(f"{self.settings.exchange} refuses {about}: {said(error)}") from error
+        return self._retry.call(once, f"{self.settings.exchange} for {about}")
 
     @property
     def exchange(self) -> Any:
@@ -81,22 +76,26 @@ class CryptoClient:
             exchange.urls["api"] = _moved(exchange.urls["api"], self.settings.base_url.rstrip("/"))
         return exchange
 
-    def _no_json(self) -> _NoJsonError | None:
+    def _no_json(self) -> NoAnswer | None:
         """The failure that a page without JSON is; None when there was JSON, or no request at all."""
         text = self._exchange.last_http_response
-        return _NoJsonError(f"no JSON but: {text[:200]}") if isinstance(text, str) and self._exchange.last_json_response is None else None
+        if not isinstance(text, str) or self._exchange.last_json_response is not None:
+            return None
+        return NoAnswer(f"no JSON but: {text[:200]}", self._named_wait())
 
-    def _wanted(self, error: Exception) -> float | None:
+    def _named_wait(self) -> float | None:
         headers: Mapping[str, str] | None = self._exchange.last_response_headers
         return retry_after_seconds(headers.get("Retry-After")) if headers else None
 
 
-def _is_worth(error: Exception) -> bool:
-    """Whether asking again may help: ccxt's network trouble, limits and outages, and pages without JSON."""
+def _is_final(error: Exception) -> bool:
+    """Whether another attempt cannot help: anything but ccxt's network trouble, limits and outages."""
     import ccxt
+    import requests
 
-    status = getattr(getattr(error.__context__, "response", None), "status_code", None)
-    return isinstance(error, (ccxt.OperationFailed, _NoJsonError)) and status not in _FINAL
+    cause = error.__context__
+    answer = cause.response if isinstance(cause, requests.exceptions.RequestException) else None
+    return not isinstance(error, ccxt.OperationFailed) or (answer is not None and answer.status_code in _FINAL)
 
 
 def _moved(urls: Any, base_url: str) -> Any:

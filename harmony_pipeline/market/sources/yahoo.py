@@ -44,12 +44,12 @@ class YahooSource:
     universe_of_today = True
 
     def __init__(
-        self, market: MarketSettings, patience: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
+        self, market: MarketSettings, retry: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first question."""
         self.market, self.settings = market, market.yahoo
         self.notes: list[str] = []
-        self._client = YahooClient(market.yahoo, patience or RetryPolicy(market.patience))
+        self._client = YahooClient(market.yahoo, retry or RetryPolicy(market.patience))
         self._now, self._sleep = now, sleep
 
     @property

@@ -1,6 +1,6 @@
-"""The talk with Yahoo: yfinance's own session, cookies and crumb, asked with patience.
+"""Requests to Yahoo through yfinance's own session, cookies and crumb, with retries.
 
-Charts are asked through `yfinance.data.YfData`, the layer that all of yfinance goes through, and not through `Ticker.history`. That one drops and mends
+Charts are requested through `yfinance.data.YfData`, the layer that all of yfinance goes through, and not through `Ticker.history`. That one drops and mends
 rows, keeps *any* answer about the past for the life of the process (an error page as well, so that asking again is of no use), and
 makes 30-minute bars of 15-minute ones.
 """
@@ -12,26 +12,20 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import YahooSettings
-from harmony_pipeline.market.sources.retry import RetryPolicy, retry_after_seconds, said
+from harmony_pipeline.market.sources.retry import NoAnswer, RetryPolicy, retry_after_seconds
+from harmony_pipeline.text import one_line, printable
 
 _BUSY = {401, 408, 425, 429, 500, 502, 503, 504, 999}  # 401: a crumb that went stale; 999: Yahoo's own "request denied" of busy addresses
+_HOST = "https://query2.finance.yahoo.com"
 _SUMMARY_MODULES = "assetProfile,defaultKeyStatistics,price,quoteType"
-
-
-class _BusyError(Exception):
-    """An answer that another attempt may better."""
-
-    def __init__(self, text: str, wanted: float | None = None) -> None:
-        super().__init__(text)
-        self.wanted = wanted
 
 
 class YahooClient:
     """Answers of the chart and summary endpoints as parsed JSON. Raises DataError in one line."""
 
-    def __init__(self, settings: YahooSettings, patience: RetryPolicy) -> None:
+    def __init__(self, settings: YahooSettings, retry: RetryPolicy) -> None:
         self.settings = settings
-        self._patience = patience
+        self._retry = retry
         self._data: Any = None
 
     def chart(self, symbol: str, interval: str, start: datetime, end: datetime, *, extended: bool) -> Mapping[str, Any] | None:
@@ -60,20 +54,20 @@ class YahooClient:
     def _ask(self, path: str, params: Mapping[str, Any], envelope: str, symbol: str) -> Mapping[str, Any]:
         """The object under `envelope`, from the first attempt that gives one."""
         data = self._session()
-        from yfinance.const import _BASE_URL_
         from yfinance.exceptions import YFRateLimitError
 
         def once() -> Mapping[str, Any]:
-            response = data.get(f"{_BASE_URL_}{path}", params=dict(params), timeout=self.settings.timeout_seconds)
+            response = data.get(f"{_HOST}{path}", params=dict(params), timeout=self.settings.timeout_seconds)
             return _opened(response, envelope)
 
         # curl_cffi's and requests' failures are OSErrors both: refused, reset, cut short, timed out.
-        worth = (YFRateLimitError, OSError, _BusyError)
-        return self._patience.call(once, worth, f"Yahoo for {symbol}", lambda error: getattr(error, "wanted", None))
+        return self._retry.call(once, f"Yahoo for {symbol}", (YFRateLimitError, OSError, NoAnswer))
 
     def _session(self) -> Any:
         if self._data is None:
             try:
+                # Private, since no public function makes the session that yfinance itself uses: curl_cffi's with the TLS of a
+                # browser, which Yahoo blocks less, or else that of requests. It is needed here to send it to `base_url`.
                 from yfinance._http import new_session
                 from yfinance.data import YfData
             except ImportError as error:
@@ -101,14 +95,14 @@ def _moved(request: Callable[..., Any], base_url: str) -> Callable[..., Any]:
 def _opened(response: Any, envelope: str) -> Mapping[str, Any]:
     """The object under `envelope`; an answer that is busy, or no JSON, is worth another attempt."""
     status = int(response.status_code)
-    wanted = retry_after_seconds(response.headers.get("Retry-After"))
+    wait = retry_after_seconds(response.headers.get("Retry-After"))
     if status in _BUSY:
-        raise _BusyError(f"HTTP {status} {response.text[:200]}", wanted)
+        raise NoAnswer(f"HTTP {status} {response.text[:200]}", wait)
     try:
         body = response.json()
         found: Mapping[str, Any] = body[envelope]
     except (ValueError, KeyError, TypeError):
-        raise _BusyError(f"HTTP {status} and no {envelope}: {response.text[:200]}", wanted) from None
+        raise NoAnswer(f"HTTP {status} and no {envelope}: {response.text[:200]}", wait) from None
     return found
 
 
@@ -117,4 +111,4 @@ def _raise_unless_absent(error: Mapping[str, Any], symbol: str) -> None:
     code, text = str(error.get("code")), str(error.get("description"))
     if code in {"Not Found", "None"} or "doesn't exist for startDate" in text:
         return
-    raise DataError(f"Yahoo refuses {symbol}: {code}: {said(Exception(text))}")
+    raise DataError(f"Yahoo refuses {symbol}: {code}: {printable(one_line(text))}")

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from market.simulated_worlds import EVER, world
 
-from harmony_pipeline.market.settings import MarketSettings, PatienceSettings
+from harmony_pipeline.market.settings import MarketSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.client import AlpacaClient
 from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
 from harmony_pipeline.testing.servers import alpaca_wire as wire
@@ -47,7 +47,7 @@ def as_received(bars: pl.DataFrame, origin: str = "iex raw") -> pl.DataFrame:
 
 
 def market(**more: Any) -> MarketSettings:
-    quick = PatienceSettings(attempts=6, base_seconds=0.001, cap_seconds=0.01, limit_seconds=20.0)
+    quick = RetrySettings(attempts=6, base_seconds=0.001, cap_seconds=0.01, limit_seconds=20.0)
     return MarketSettings(**{"source": "alpaca", "timeframe": "1Min", "start": FIRST_DAY, "end": None, "patience": quick, **more})
 
 
@@ -59,7 +59,7 @@ def source_of(
     talk: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AlpacaSource:
-    """A source that talks to `server` and takes its time for the present; `talk` goes to AlpacaClient (clock, sleep, seed)."""
+    """A source that talks to `server` and takes its time for the present; `talk` goes to AlpacaClient (clock, sleep)."""
     chosen = server.settings(**{"requests_per_minute": 100_000, "read_timeout_seconds": 5.0, "stream_gather_seconds": 0.05, **settings})
     whole = market_settings or market()
     client = AlpacaClient(chosen, whole.patience, environment=environment, **(talk or {}))

@@ -15,7 +15,7 @@ from market.alpaca.alpaca_world import ENVIRONMENT, market, serving, source_of
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import AlpacaSourceSettings, PatienceSettings
+from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
 from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream, _Connected
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
@@ -60,7 +60,7 @@ class Told:
         self.now = OPEN
         self.connected, self.lagging, self.sent = True, lagging, []
         settings = AlpacaSourceSettings(stream_lookback_minutes=60)
-        self.stream = AlpacaBarStream(settings, PatienceSettings(), KEYS, NAMES, "iex raw", self.answer, lambda: self.now)
+        self.stream = AlpacaBarStream(settings, RetrySettings(), KEYS, NAMES, "iex raw", self.answer, lambda: self.now)
         self.frames: list[pl.DataFrame] = []
         self.stream._take(_Connected())
 
@@ -241,7 +241,7 @@ def day(**more):
 
 
 def quick(**patience):
-    return market(patience=PatienceSettings(**{"attempts": 40, "base_seconds": 0.02, "cap_seconds": 0.05, **patience}))
+    return market(patience=RetrySettings(**{"attempts": 40, "base_seconds": 0.02, "cap_seconds": 0.05, **patience}))
 
 
 def listening(on: Day, names=NAMES, **settings) -> Listening:

@@ -15,7 +15,7 @@ from harmony_pipeline.market.settings import CryptoSettings, MarketSettings
 from harmony_pipeline.market.sources.base import TickSource
 from harmony_pipeline.market.sources.crypto import CryptoSource
 from harmony_pipeline.market.sources.registry import build_source
-from harmony_pipeline.market.sources.retry import OutOfPatience
+from harmony_pipeline.market.sources.retry import RetriesExhausted
 from harmony_pipeline.testing.servers.base import RESET, Fault
 from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
 from harmony_pipeline.testing.source_contract import SourceContract
@@ -25,9 +25,9 @@ START, END = datetime(2024, 3, 8, tzinfo=UTC), datetime(2024, 3, 8, 12, tzinfo=U
 VALUES = ("open", "high", "low", "close", "volume")
 
 
-def source_of(server, hours, symbols=(), timeframe="1Min", patience=None, **crypto):
+def source_of(server, hours, symbols=(), timeframe="1Min", retry=None, **crypto):
     market = MarketSettings(symbols=symbols, timeframe=timeframe, calendar="24/7", crypto=CryptoSettings(base_url=server.url, rate_limit_seconds=0.0, **crypto))
-    return CryptoSource(market, patience or hours.patience(), hours.now, hours.sleep)
+    return CryptoSource(market, retry or hours.retry(), hours.now, hours.sleep)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_bars_are_complete_after_a_burst_of_every_failure(server, hours):
     calm = source_of(server, hours).bars(None, START, END, "1Min")
     server.faults.add(*BURST, path="/api/v3/klines", after=1)
     server.faults.add(*BURST, path="/api/v3/exchangeInfo")
-    troubled = source_of(server, hours, page_rows=200, patience=hours.patience(attempts=20)).bars(None, START, END, "1Min")
+    troubled = source_of(server, hours, page_rows=200, retry=hours.retry(attempts=20)).bars(None, START, END, "1Min")
     assert_frame_equal(troubled, calm, check_exact=True)
     assert server.faults.left == 0
 
@@ -166,7 +166,7 @@ def test_no_order_of_failures_changes_a_row(shared, order, after):
     server.pairs["BTCUSDT"] = Pair("BTC", "USDT", {"1m": table})
     server.faults.clear()
     server.faults.add(*(BURST[at] for at in order), path="/", after=after)
-    source = source_of(server, hours, page_rows=40, patience=hours.patience(attempts=30, limit_seconds=1e6))
+    source = source_of(server, hours, page_rows=40, retry=hours.retry(attempts=30, limit_seconds=1e6))
     found = source.bars(["BTC/USDT"], START, END, "1Min")
     server.faults.clear()
     assert_frame_equal(found.select("timestamp", *VALUES), table.select("timestamp", *VALUES), check_exact=True)
@@ -181,7 +181,7 @@ def test_a_download_that_dies_at_any_page_and_is_asked_again_has_the_same_rows(s
         server.faults.add(*[RESET] * 50, path="/api/v3/klines", after=dies_at)
         kept = {}
         for process in range(2):
-            source = source_of(server, hours, page_rows=100, patience=hours.patience(attempts=1))
+            source = source_of(server, hours, page_rows=100, retry=hours.retry(attempts=1))
             try:
                 for piece in pieces:
                     if piece not in kept:
@@ -204,7 +204,7 @@ def test_the_weight_limit_is_waited_out_without_a_ban(hours):
 
 def test_a_ban_longer_than_our_patience_is_said_in_one_line(server, hours):
     server.faults.add(*[Fault(status=418, body={"code": -1003, "msg": "IP banned until 1710000000000"}, headers={"Retry-After": "3600"})] * 50, path="/api")
-    with pytest.raises(OutOfPatience, match=r"asking binance for its clock: .*418.*IP banned") as raised:
+    with pytest.raises(RetriesExhausted, match=r"asking binance for its clock: .*418.*IP banned") as raised:
         source_of(server, hours).bars(["BTC/USDT"], START, END, "1Min")
     assert "\n" not in str(raised.value)
     assert hours.slept == []

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import MarketSettings, YahooSettings
 from harmony_pipeline.market.sources.registry import build_source
-from harmony_pipeline.market.sources.retry import OutOfPatience
+from harmony_pipeline.market.sources.retry import RetriesExhausted
 from harmony_pipeline.market.sources.yahoo import YahooSource
 from harmony_pipeline.market.sources.yahoo_chart import as_quoted
 from harmony_pipeline.testing.servers.base import RESET, Fault
@@ -27,9 +27,9 @@ DAILY_START, DAILY_END = datetime(2019, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, 
 PRICES = ("open", "high", "low", "close")
 
 
-def source_of(server, hours, symbols=("AAA", "BBB"), timeframe="1Day", patience=None, **yahoo):
+def source_of(server, hours, symbols=("AAA", "BBB"), timeframe="1Day", retry=None, **yahoo):
     market = MarketSettings(symbols=symbols, timeframe=timeframe, yahoo=YahooSettings(base_url=server.url, **yahoo))
-    return YahooSource(market, patience or hours.patience(), hours.now, hours.sleep)
+    return YahooSource(market, retry or hours.retry(), hours.now, hours.sleep)
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ BURST = [
 def test_bars_are_complete_after_a_burst_of_every_failure(daily_server, hours):
     calm = source_of(daily_server, hours).bars(None, DAILY_START, DAILY_END, "1Day")
     daily_server.faults.add(*BURST, path="/v8/finance/chart")
-    source = source_of(daily_server, hours, patience=hours.patience(attempts=20))
+    source = source_of(daily_server, hours, retry=hours.retry(attempts=20))
     assert_frame_equal(source.bars(None, DAILY_START, DAILY_END, "1Day"), calm, check_exact=True)
     assert daily_server.faults.left == 0
 
@@ -300,7 +300,7 @@ def test_no_order_of_failures_changes_a_row(order, after):
     with YahooServer(stocks, hours.now) as server:
         calm = source_of(server, hours, ("AAA",)).bars(None, datetime(2024, 1, 1, tzinfo=UTC), NOW, "1Day")
         server.faults.add(*(BURST[at] for at in order), path="/", after=after)
-        source = source_of(server, hours, ("AAA",), patience=hours.patience(attempts=30, limit_seconds=1e6))
+        source = source_of(server, hours, ("AAA",), retry=hours.retry(attempts=30, limit_seconds=1e6))
         assert_frame_equal(source.bars(None, datetime(2024, 1, 1, tzinfo=UTC), NOW, "1Day"), calm, check_exact=True)
 
 
@@ -316,7 +316,7 @@ def test_a_download_that_dies_at_any_request_and_is_asked_again_has_the_same_row
             server.faults.add(*[RESET] * 50, path="/v8", after=dies_at)
             kept = {}
             for process in range(2):
-                source = source_of(server, hours, timeframe="1Min", patience=hours.patience(attempts=1))
+                source = source_of(server, hours, timeframe="1Min", retry=hours.retry(attempts=1))
                 try:
                     for piece in pieces:
                         if piece not in kept:
@@ -329,8 +329,8 @@ def test_a_download_that_dies_at_any_request_and_is_asked_again_has_the_same_row
 
 def test_a_supplier_that_stays_down_is_given_up_in_one_line(daily_server, hours):
     daily_server.faults.add(*[Fault(status=503, body="<html>\n\n" + "down " * 1000)] * 100, path="/v8")
-    with pytest.raises(OutOfPatience, match=r"asking Yahoo for AAA: no answer after 3 attempt\(s\).*HTTP 503") as raised:
-        source_of(daily_server, hours, patience=hours.patience(attempts=3)).bars(None, DAILY_START, DAILY_END, "1Day")
+    with pytest.raises(RetriesExhausted, match=r"asking Yahoo for AAA: no answer after 3 attempt\(s\).*HTTP 503") as raised:
+        source_of(daily_server, hours, retry=hours.retry(attempts=3)).bars(None, DAILY_START, DAILY_END, "1Day")
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 500
 
 
@@ -411,4 +411,4 @@ def test_a_missing_package_is_one_line_with_the_cure(monkeypatch, hours):
 
     monkeypatch.setitem(sys.modules, "yfinance.data", None)
     with pytest.raises(ConfigError, match=r"pip install 'harmony-pipeline\[yahoo\]'"):
-        YahooSource(MarketSettings(symbols=("AAPL",)), hours.patience()).bars(None, DAILY_START, DAILY_END, "1Day")
+        YahooSource(MarketSettings(symbols=("AAPL",)), hours.retry()).bars(None, DAILY_START, DAILY_END, "1Day")

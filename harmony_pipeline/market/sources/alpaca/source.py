@@ -79,7 +79,7 @@ class AlpacaSource:
     @property
     def notes(self) -> list[str]:
         """What a report should mention."""
-        again = self.client.asked_again
+        again = self.client.retries
         return [f"Alpaca had to be asked again {again} time(s): it was busy, broken or silent"] if again else []
 
     # --- bars ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import polars as pl
 from alpaca.data.live.stock import StockDataStream
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import AlpacaSourceSettings, PatienceSettings
+from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.longer import Longer, floor_to
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
 from harmony_pipeline.market.sources.alpaca.translate import bars_of_messages
@@ -81,7 +81,7 @@ class AlpacaBarStream:
     def __init__(
         self,
         settings: AlpacaSourceSettings,
-        patience: PatienceSettings,
+        retry: RetrySettings,
         keys: tuple[str, str],
         symbols: Sequence[str] | None,
         origin: str,
@@ -89,7 +89,7 @@ class AlpacaBarStream:
         now: Callable[[], datetime],
         longer: Longer | None = None,
     ) -> None:
-        self.settings, self.patience, self.symbols, self.origin = settings, patience, symbols, origin
+        self.settings, self.retry, self.symbols, self.origin = settings, retry, symbols, origin
         self._keys, self._fetch, self._now = keys, fetch, now
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._minutes = Minutes()
@@ -166,7 +166,7 @@ class AlpacaBarStream:
             if words in text:
                 raise ConfigError(f"Alpaca: {sentence} ({text})")
         self._failures += 1
-        if self._failures >= self.patience.attempts:
+        if self._failures >= self.retry.attempts:
             why = "; another connection of these keys is open" if "connection limit" in text else ""
             raise DataError(f"Alpaca's stream failed {self._failures} times in a row ({text}{why}): start it again later, or look at market.alpaca.stream_url")
 
@@ -202,7 +202,7 @@ class AlpacaBarStream:
         ear = _Ear(*self._keys, raw_data=True, url_override=address, data_timeout=self.settings.stream_silence_seconds)
         self._ear = ear
         ear.tell = self._events.put
-        ear._reconnect_min_backoff, ear._reconnect_max_backoff = self.patience.base_seconds, self.patience.cap_seconds
+        ear._reconnect_min_backoff, ear._reconnect_max_backoff = self.retry.base_seconds, self.retry.cap_seconds
         names = ("*",) if self.symbols is None else tuple(self.symbols)
 
         async def keep(message: Any) -> None:
