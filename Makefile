@@ -7,7 +7,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export POLARS_ENGINE_AFFINITY := in-memory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test cover fast lint types golden ui bench lock clean
+.PHONY: help setup run test cover fast explore lint types golden ui bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -27,7 +27,7 @@ $(READY): requirements.lock pyproject.toml
 run: setup ## run the whole chain on the embedded market and say what came out
 	@$(BIN)/harmony run
 
-test: setup ## run every test (this is what .ci/run calls)
+test: setup ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 cover: setup ## the same, and which lines no test runs
@@ -36,7 +36,10 @@ cover: setup ## the same, and which lines no test runs
 fast: setup ## the quick tests only
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-lint: setup ## ruff, import directions
+explore: setup ## let hypothesis look for new examples, many and different at each run
+	@HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis
+
+lint: setup ## ruff, format, import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
 types: setup ## mypy, strict
@@ -49,7 +52,7 @@ golden: setup ## rewrite the golden text of the graph and the SQL views after an
 ui: setup ## serve the Dagster UI on http://127.0.0.1:3333
 	@$(BIN)/harmony ui
 
-bench: setup ## time the kernels against the best library, and the lake on a million bars
+bench: setup ## time kernels, models and calendars, and the lake on a million bars
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 	@echo "== benchmarks/lake"; $(BIN)/python -m benchmarks.lake --rows 1m --rounds 1
 

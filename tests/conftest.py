@@ -17,7 +17,8 @@ for name in [name for name in os.environ if name.startswith("HARMONY_") and name
 settings.register_profile(
     "harmony", deadline=None, max_examples=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-settings.load_profile("harmony")
+settings.register_profile("explore", settings.get_profile("harmony"), max_examples=1_000, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "harmony"))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

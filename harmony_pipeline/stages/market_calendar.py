@@ -20,8 +20,7 @@ _BY_SETTINGS = "market.grid in the settings"
 def keep_calendar(work: Workspace) -> list[str]:
     """Write what the lake lacks of both tables; sentences about what was found out."""
     _keep_sessions(work)
-    notes = _keep_grid(work)
-    return notes
+    return _keep_grid(work)
 
 
 def _keep_sessions(work: Workspace) -> None:

@@ -1,12 +1,10 @@
 """Every bad input has its rule and its sentence; every raw row is accounted for; nothing later than a bar decides about it."""
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -337,25 +335,6 @@ def test_shuffled_repeated_and_split_over_files_the_same_rows_give_the_same_bars
     cuts = sorted(data.draw(st.lists(st.integers(0, len(lines)), max_size=3)))
     files = [lines[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(lines)], strict=True)]
     assert_frame_equal(_bars_of(folder / "shuffled", files), _bars_of(folder / "straight", [_LINES]))
-
-
-def test_a_million_rows_are_judged_in_two_seconds() -> None:
-    count, symbols = 100_000, 10
-    days = NYSE.schedule(date(2023, 1, 1), date(2024, 12, 31))["open"].to_list()
-    stamps = [day + timedelta(minutes=at) for day in days for at in range(390)][:count]
-    walk = 100.0 * np.exp(np.cumsum(np.random.default_rng(3).normal(0, 1e-4, count)))
-    one = pl.DataFrame({"timestamp": stamps, "close": walk}).with_columns(
-        open="close", high=pl.col("close") * 1.001, low=pl.col("close") * 0.999, volume=pl.lit(100.0)
-    )
-    one = one.with_columns(
-        row=pl.int_range(2, pl.len() + 2), timeframe=pl.lit("1Min"), source=pl.lit("test"), origin=pl.lit("x.csv"), ingested_at=pl.lit(LEARNED)
-    )
-    rows = RAW_BARS.conform(pl.concat([one.with_columns(symbol=pl.lit(f"S{at}")) for at in range(symbols)]))
-    started = time.perf_counter()
-    result = judged(rows, timeframe="1Min")
-    elapsed = time.perf_counter() - started
-    assert result.bars.height == count * symbols
-    assert elapsed < 6.0  # 0.3 s alone on this machine; tests share it
 
 
 def test_daily_bars_have_no_hint_of_a_zone() -> None:

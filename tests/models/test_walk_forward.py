@@ -1,7 +1,6 @@
 """A model has seen nothing that was settled after its period's start less the embargo, and predicts inside the period only."""
 
 import json
-import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -273,16 +272,3 @@ def test_a_model_of_an_earlier_version_keeps_its_id_and_answers_as_it_did():
     again = TrainedModel.from_files(old.files())
     assert again.model_id == old.model_id
     assert np.isfinite(again.predict(np.full((1, 6), np.nan))).all()
-
-
-def test_a_fold_of_ten_thousand_rows_and_a_live_prediction_are_quick():
-    samples = planted_samples(11_000, 0.3, inputs=20, per_day=90)
-    train_period(samples, FEBRUARY, 8, "15Min", ModelSettings(minimum_train_rows=20), "f")  # LightGBM is imported
-    started = time.perf_counter()
-    model = train_period(samples, FEBRUARY, 8, "15Min", ModelSettings(), "f").model
-    assert time.perf_counter() - started < 2.0  # 0.2 s on a quiet machine
-    assert json.loads(train_period(samples, FEBRUARY, 8, "15Min", ModelSettings(), "f").model_row["metrics"][0])["train_rows"] > 9_000
-    started = time.perf_counter()
-    for row in range(200):
-        model.predict_one(samples.X[row])
-    assert (time.perf_counter() - started) / 200 < 0.002  # 40 us on a quiet machine

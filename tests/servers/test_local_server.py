@@ -1,7 +1,6 @@
 """The server that venues' servers are built on: real answers, real faults, in the order they were scripted."""
 
 import asyncio
-import time
 
 import pytest
 import requests
@@ -72,13 +71,12 @@ def test_a_slow_answer_runs_into_the_timeout_of_the_client(server):
         say(server, "slow", timeout=0.2)
 
 
+@pytest.mark.timeout(60)
 def test_leaving_does_not_wait_for_a_slow_answer():
     with LocalServer([Route("/echo", echo)]) as server:
-        server.faults.add(Fault(delay_seconds=30))
+        server.faults.add(Fault(delay_seconds=3600))
         with pytest.raises(requests.exceptions.Timeout):
             say(server, "slow", timeout=0.2)
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 3
 
 
 def test_open_streams_can_be_dropped_and_refused(server):
