@@ -12,7 +12,7 @@ import polars as pl
 
 from harmony_pipeline.backtest import simulator
 from harmony_pipeline.backtest.settings import BacktestSettings
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events
@@ -53,7 +53,7 @@ def measure(symbols: int, rows: int, exits: str, every: int) -> None:
     risk = RiskSettings(max_drawdown=1.0, max_daily_loss=1.0, max_open_positions=symbols, max_position=0.9 / symbols, max_net_exposure=2.0)
     strategy = StrategySettings(use="benchmarks:none", exits=exits, horizon_bars=8)
     costs = CostSettings(half_spread_bps=0.0, impact_coefficient=0.0, sell_fee_bps=0.0)  # a random walk would not survive them
-    rules = TradingRules.of(risk, costs, LuckSettings(), LabelSettings(), strategy, BacktestSettings())
+    rules = TradingRules.of(risk, costs, ExecutionNoiseSettings(), LabelSettings(), strategy, BacktestSettings())
     actions = CORPORATE_ACTIONS.empty()
     state = TradingState.opening(bars["symbol"].unique().to_list(), rules.initial_cash)
     packed = simulator._packed(simulator._joined(bars, signals, CLOCK, "1Min"), state)

@@ -75,11 +75,16 @@ def sentence(error: BaseException, environment: Mapping[str, str] | None = None)
     return printable(without_secrets(one_line(line), environment), _LINE_LIMIT)
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what has this name is never shown."""
+    return any(part in name.upper() for part in _SECRET_NAMES)
+
+
 def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:
     """`text` without the values of environment variables that are named like secrets, and without passwords in addresses."""
     environment = os.environ if environment is None else environment
     for name, value in environment.items():
-        if len(value) >= _SHORTEST_SECRET and any(part in name.upper() for part in _SECRET_NAMES):
+        if len(value) >= _SHORTEST_SECRET and is_secret_name(name):
             text = text.replace(value, f"<{name}>")
     return _CREDENTIALS.sub("<password>", text)
 

@@ -8,12 +8,12 @@ NOTHING = "none"
 
 
 class FrozenSettings(BaseModel):
-    """Settings of one part: immutable, unknown keys refused.
+    """Settings of one part: immutable; unknown keys, infinity and NaN are refused.
 
     TOML has no null: the text "none" stands for it where a setting may be absent (`minimum_gap = "none"`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -66,12 +66,12 @@ def choose(
 
 def _read_settings(config: Path | None, as_of: str | None) -> Any:
     from harmony_pipeline.command_line import remember_state
-    from harmony_pipeline.config import ignored_variables, load_settings, parse_moment
+    from harmony_pipeline.config import load_settings, parse_moment
 
     settings = load_settings(config, as_of=None if as_of is None else parse_moment(as_of))
     remember_state(settings.present_state_root)
-    for warning in ignored_variables(os.environ):
-        typer.secho(f"harmony: {warning}", fg=typer.colors.YELLOW, err=True)
+    for note in settings.notes:
+        typer.secho(f"harmony: {note}", fg=typer.colors.YELLOW, err=True)
     if config is not None:
         os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())  # processes that Dagster starts read the same file
     return settings

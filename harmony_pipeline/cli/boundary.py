@@ -1,6 +1,7 @@
 """The entry point: every failure becomes one line on standard error and an exit code, whatever failed.
 
-0 done, 1 refused or failed, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. When the reader of a pipe went away it is 1, without a word.
+0 done, 1 failed, 2 wrong options or settings, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. When the reader of a pipe went away it
+is 1, without a word.
 """
 
 import contextlib
@@ -18,9 +19,10 @@ import typer
 
 from harmony_pipeline.cli.app import app
 from harmony_pipeline.command_line import state_folder
+from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.text import one_line, printable
 
-REFUSED = 1
+FAILED, MISUSED = 1, 2
 
 
 class Stopped(BaseException):
@@ -56,7 +58,7 @@ def _end(error: BaseException, signals: "_Signals") -> int:
         return _told(error, signals)
     except Exception as second:
         _say(f"{type(error).__name__}, and telling it failed by {type(second).__name__}")
-        return REFUSED
+        return FAILED
 
 
 def _told(error: BaseException, signals: "_Signals") -> int:
@@ -70,15 +72,15 @@ def _told(error: BaseException, signals: "_Signals") -> int:
         return 128 + number
     if isinstance(error, BrokenPipeError):
         _forget_output()
-        return REFUSED
+        return FAILED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return 0
     if isinstance(error, click.ClickException):
         _say(_usage(error))
-        return REFUSED
+        return error.exit_code
     _fail(error)
-    return REFUSED
+    return MISUSED if isinstance(error, ConfigError) else FAILED
 
 
 def _is_stop(error: BaseException) -> bool:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.config import DEFAULT_FILE, load_settings
+from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, HarmonyError
 from harmony_pipeline.market.detection import DetectedMarket, detect_market
+from harmony_pipeline.settings_sources import DEFAULT_FILE
 from harmony_pipeline.text import excerpt, printable
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)

@@ -23,7 +23,7 @@ class CostSettings(FrozenSettings):
     )
 
 
-class LuckSettings(FrozenSettings):
+class ExecutionNoiseSettings(FrozenSettings):
     """Chance, drawn by key and never by call order; see `execution/random_draws.py`."""
 
     seed: int = 101

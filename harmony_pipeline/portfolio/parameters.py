@@ -9,7 +9,7 @@ import numpy as np
 
 from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.instruments import TRADED, Instrument, Instruments
 from harmony_pipeline.portfolio.kernel_types import MONEY, RULES, Records
@@ -23,7 +23,7 @@ class TradingRules:
 
     risk: RiskSettings
     costs: CostSettings
-    luck: LuckSettings
+    luck: ExecutionNoiseSettings
     barriers: bool
     horizon: int
     profit_take: float
@@ -38,7 +38,7 @@ class TradingRules:
     def of(
         risk: RiskSettings,
         costs: CostSettings,
-        luck: LuckSettings,
+        luck: ExecutionNoiseSettings,
         labels: LabelSettings,
         strategy: StrategySettings,
         backtest: BacktestSettings,

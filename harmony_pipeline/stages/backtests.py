@@ -45,7 +45,7 @@ def trading_rules(work: Workspace, strategy: str) -> TradingRules:
     chosen = settings.strategies[strategy]
     if chosen.uses_model and chosen.horizon_bars is None:
         chosen = chosen.model_copy(update={"horizon_bars": settings.trade_horizon})  # the bet lasts as long as the forecast
-    return TradingRules.of(settings.risk, settings.costs, settings.luck, settings.labels, chosen, settings.backtest, work.instruments)
+    return TradingRules.of(settings.risk, settings.costs, settings.execution_noise, settings.labels, chosen, settings.backtest, work.instruments)
 
 
 def strategy_signals(work: Workspace, strategy: str, overrides: Mapping[str, Any] | None = None) -> pl.DataFrame:
@@ -117,7 +117,7 @@ def backtest_id(work: Workspace, strategy: str, parameters: Mapping[str, Any]) -
         work.settings.labels,
         work.settings.risk,
         work.settings.costs,
-        work.settings.luck,
+        work.settings.execution_noise,
         work.settings.backtest,
         work.settings.market.timeframe,
         chosen.exits,
@@ -238,9 +238,16 @@ def _why_no_trades(result: BacktestResult) -> list[str]:
 def trading_rules_text(work: Workspace, strategy: str) -> dict[str, Any]:
     """The settings behind a backtest, for its manifest."""
     settings = work.settings
-    return {name: getattr(settings, name).model_dump(mode="json") for name in ("labels", "risk", "costs", "luck", "backtest", "model")} | {
-        "strategy": settings.strategies[strategy].model_dump(mode="json")
+    parts = {
+        "labels": settings.labels,
+        "risk": settings.risk,
+        "costs": settings.costs,
+        "luck": settings.execution_noise,  # its name in manifests that exist
+        "backtest": settings.backtest,
+        "model": settings.model,
+        "strategy": settings.strategies[strategy],
     }
+    return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
 
 def _count_trial(work: Workspace, strategy: str, result: BacktestResult) -> None:

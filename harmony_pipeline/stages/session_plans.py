@@ -42,6 +42,7 @@ def open_ledger(work: Workspace) -> Ledger:
 def replay_account(work: Workspace) -> str:
     """One account for each combination of bars, models, ends of listings and settings."""
     settings = work.settings.model_dump(mode="json", exclude={"paths", "monte_carlo", "overfitting", "gate"})
+    settings["luck"] = settings.pop("execution_noise")  # accounts keep the names that they have in ledgers
     bars, models = work.lake.content_hashes("bars"), work.lake.content_hashes("models")
     lives = lives_of(work).rows()
     return f"replay-{work.fingerprint(settings, bars, work.instruments.unusual(), models, lives)}"

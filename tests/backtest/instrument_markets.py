@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.backtest.settings import BacktestSettings
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instrument, Instruments
@@ -151,7 +151,8 @@ def rules(
 ) -> TradingRules:
     """The trading rule over these instruments; `changes` go to the costs, the risk or the luck."""
     parts = [
-        settings(**{name: value for name, value in changes.items() if name in settings.model_fields}) for settings in (RiskSettings, CostSettings, LuckSettings)
+        settings(**{name: value for name, value in changes.items() if name in settings.model_fields})
+        for settings in (RiskSettings, CostSettings, ExecutionNoiseSettings)
     ]
     strategy = StrategySettings(use="tests:none", exits=exits, horizon_bars=5)  # type: ignore[arg-type]
     known = Instruments.of(one.terms for one in traded)

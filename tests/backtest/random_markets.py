@@ -10,7 +10,7 @@ from backtest.naive import Naive
 
 from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import LIFE_EVENTS, no_events
@@ -85,7 +85,7 @@ def rules(
 ) -> TradingRules:
     """Rules with the given numbers; the rest by default."""
     strategy = StrategySettings(use="tests:none", exits=exits, horizon_bars=horizon)
-    parts = (RiskSettings(**(risk or {})), CostSettings(**(costs or {})), LuckSettings(**(luck or {})), LabelSettings(**(labels or {})))
+    parts = (RiskSettings(**(risk or {})), CostSettings(**(costs or {})), ExecutionNoiseSettings(**(luck or {})), LabelSettings(**(labels or {})))
     return TradingRules.of(*parts, strategy, BacktestSettings(initial_cash=cash, **lives))
 
 

@@ -76,18 +76,18 @@ def test_mistakes_are_refused_in_words(config, arguments, expected):
 
 @pytest.mark.parametrize(("typed", "meant"), [("runn", "run"), ("docter", "doctor"), ("reportt", "report")])
 def test_a_misspelt_verb_is_told_the_nearest_one_once(typed, meant, capsys):
-    assert run_command([typed]) == 1
+    assert run_command([typed]) == 2
     assert capsys.readouterr().err.count(f"Did you mean '{meant}'?") == 1
 
 
-def test_a_mistake_is_one_line_on_standard_error_and_exit_code_one(tmp_path):
+def test_a_mistake_is_one_line_on_standard_error_and_exit_code_two(tmp_path):
     file = tmp_path / "typo.toml"
     file.write_text('[market]\ntimefrme = "1Hour"\n')
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(
         [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), "models"], capture_output=True, text=True, env=environment, check=False
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stdout == ""
     assert "did you mean 'timeframe'" in result.stderr
     assert "Traceback" not in result.stderr

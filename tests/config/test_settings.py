@@ -1,9 +1,13 @@
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from harmony_pipeline.config import described, ignored_variables, load_settings, variable_names
+from harmony_pipeline.config import Settings, described, ignored_variables, load_settings, variable_names
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.settings_sources import RENAMED
+from harmony_pipeline.stages.session_plans import replay_account
+from harmony_pipeline.testing.tiny import tiny_market
 from harmony_pipeline.testing.vendor_files import FOLDER, MARKETS
 
 
@@ -78,6 +82,71 @@ def test_every_setting_can_be_described(tmp_path):
     keys = [key for key, _value, _meaning in described(settings_from(tmp_path, ""))]
     assert "market.simulated.seed" in keys
     assert len(keys) == len(set(keys))
+
+
+def test_an_old_name_is_taken_and_the_new_one_is_told(tmp_path):
+    by_file = settings_from(tmp_path, "[luck]\nseed = 5\nreject_probability = 0.25\n")
+    assert (by_file.execution_noise.seed, by_file.execution_noise.reject_probability) == (5, 0.25)
+    assert by_file.notes == (f"{tmp_path}/harmony.toml: luck is called execution_noise now: the old name goes with the next release",)
+    by_variable = settings_from(tmp_path, "[execution_noise]\nseed = 5\n", HARMONY__LUCK__SEED="7")
+    assert by_variable.execution_noise.seed == 7
+    assert by_variable.notes == ("HARMONY__LUCK__SEED is called HARMONY__EXECUTION_NOISE__SEED now: the old name goes with the next release",)
+    assert settings_from(tmp_path, "[execution_noise]\nseed = 5\n").notes == ()
+
+
+def test_every_renamed_key_leads_to_one_that_exists():
+    keys = [key for key, _value, _meaning in described(Settings())]
+    for old, new in RENAMED.items():
+        assert any(key == new or key.startswith(f"{new}.") for key in keys)
+        assert not any(key == old or key.startswith(f"{old}.") for key in keys)
+
+
+def test_the_account_of_a_replay_keeps_its_name(tmp_path):
+    assert replay_account(tiny_market(tmp_path)) == "replay-e7e6c36daa43b0ea"
+
+
+@pytest.mark.parametrize(("cash", "taken"), [("1e12", True), ("1000000000000.1", False), ("0.01", True), ("0", False)])
+def test_money_at_the_start_has_bounds(tmp_path, cash, taken):
+    if taken:
+        assert settings_from(tmp_path, "", HARMONY__BACKTEST__INITIAL_CASH=cash).backtest.initial_cash == float(cash)
+    else:
+        with pytest.raises(ConfigError, match=r"HARMONY__BACKTEST__INITIAL_CASH: backtest\.initial_cash"):
+            settings_from(tmp_path, "", HARMONY__BACKTEST__INITIAL_CASH=cash)
+
+
+def test_settings_made_without_a_file_do_not_read_the_environment(monkeypatch):
+    monkeypatch.setenv("HARMONY__MODEL__SEED", "99")
+    monkeypatch.setenv("MODEL", "{}")
+    assert Settings().model.seed == 11
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "key", "expected"),
+    [
+        ("HARMONY__MARKET__SYMBOLS", '["AAA", "bbb"]', "symbols", ("AAA", "bbb")),
+        ("HARMONY__MARKET__EXTENDED_HOURS", "false", "extended_hours", False),
+        ("HARMONY__MARKET__GRID", "570", "grid", 570),
+        ("HARMONY__MARKET__START", "2024-02-29", "start", date(2024, 2, 29)),
+        ("HARMONY__MARKET__END", "none", "end", None),
+        ("HARMONY__MARKET__CALENDAR", '"XLON"', "calendar", "XLON"),
+        ("harmony__market__calendar", "XLON", "calendar", "XLON"),
+    ],
+)
+def test_a_variable_holds_any_kind_of_value(tmp_path, variable, text, key, expected):
+    assert settings_from(tmp_path, "", **{variable: text}).market.model_dump()[key] == expected
+
+
+def test_variables_reach_sections_of_names(tmp_path):
+    settings = settings_from(
+        tmp_path,
+        "[strategies.rsi_momentum.parameters]\nwindow = 9\n",
+        HARMONY__STRATEGIES__RSI_MOMENTUM__PARAMETERS__UPPER="70.5",
+        HARMONY__MARKET__QUALITY__RULES__OUTLIER="off",
+        HARMONY__SCANNER__AS_OF="09:20",
+    )
+    assert settings.strategies["rsi_momentum"].parameters == {"window": 9, "upper": 70.5}
+    assert settings.market.quality.rules == {"outlier": "off"}
+    assert settings.scanner.as_of == "09:20"
 
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -12,7 +12,7 @@ from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.execution.events import SubmitOrder, micros
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Status
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.portfolio.kernel_types import BAR, Record, records
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -22,7 +22,9 @@ from harmony_pipeline.testing.broker_contract import DECIDED, BrokerContract
 
 
 def rules(**luck: Any) -> TradingRules:
-    return TradingRules.of(RiskSettings(), CostSettings(), LuckSettings(**luck), LabelSettings(), StrategySettings(use="none:None"), BacktestSettings())
+    return TradingRules.of(
+        RiskSettings(), CostSettings(), ExecutionNoiseSettings(**luck), LabelSettings(), StrategySettings(use="none:None"), BacktestSettings()
+    )
 
 
 def broker(**luck: Any) -> SimulatedBroker:

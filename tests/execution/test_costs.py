@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution.costs import fee, notional, taker_price
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.price_grid import floor_to_lot, round_to_tick, tick_down, tick_up, to_lot
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -21,7 +21,7 @@ PRICES = st.floats(0.001, 5_000.0)
 
 def record(**costs):
     strategy = StrategySettings(use="tests:none")
-    return TradingRules.of(RiskSettings(), CostSettings(**costs), LuckSettings(), LabelSettings(), strategy, BacktestSettings()).records(["AAA"])[0]
+    return TradingRules.of(RiskSettings(), CostSettings(**costs), ExecutionNoiseSettings(), LabelSettings(), strategy, BacktestSettings()).records(["AAA"])[0]
 
 
 US = record()

@@ -9,7 +9,7 @@ from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution import exchange
 from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, status_after
 from harmony_pipeline.execution.random_draws import uniform
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.portfolio.kernel_types import (
     BAR,
@@ -42,7 +42,7 @@ class Floor:
     """An exchange with two symbols; each method returns the reports it caused."""
 
     def __init__(self, luck=None, **costs):
-        parts = (RiskSettings(), CostSettings(**{**FREE, **costs}), LuckSettings(**(luck or {})), LabelSettings())
+        parts = (RiskSettings(), CostSettings(**{**FREE, **costs}), ExecutionNoiseSettings(**(luck or {})), LabelSettings())
         self.rules = TradingRules.of(*parts, StrategySettings(use="tests:none"), BacktestSettings()).records(["AAA"])[0]
         self.state = ExchangeState.empty(["AAA", "BBB"])
         self.reports = records(MAX_REPORTS, REPORT)

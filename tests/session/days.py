@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.backtest.settings import BacktestSettings
-from harmony_pipeline.execution.settings import CostSettings, LuckSettings
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
@@ -80,10 +80,10 @@ def market(seed: int = 3, symbols: Sequence[str] = SYMBOLS) -> pl.DataFrame:
 
 
 def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
-    """Trading rules with tight brackets and visible costs; `changes` go to LuckSettings, RiskSettings or CostSettings by name."""
+    """Trading rules with tight brackets and visible costs; `changes` go to ExecutionNoiseSettings, RiskSettings or CostSettings by name."""
     risk = RiskSettings(**{"minimum_order_value": 100.0, **{k: v for k, v in changes.items() if k in RiskSettings.model_fields}})
     costs = CostSettings(**{"fee_per_share": 0.005, **{k: v for k, v in changes.items() if k in CostSettings.model_fields}})
-    luck = LuckSettings(**{k: v for k, v in changes.items() if k in LuckSettings.model_fields})
+    luck = ExecutionNoiseSettings(**{k: v for k, v in changes.items() if k in ExecutionNoiseSettings.model_fields})
     labels = LabelSettings(horizons_bars=(6,), profit_take=1.2, stop_loss=0.8)
     strategy = StrategySettings(use="tests:Contrarian", exits=exits)  # type: ignore[arg-type]
     backtest = BacktestSettings(initial_cash=50_000.0, **{k: v for k, v in changes.items() if k in BacktestSettings.model_fields})

@@ -100,5 +100,5 @@ def _by_command(sample: Sample, folder: Path, outcome: Outcome) -> None:
     said = run.stdout + run.stderr
     if "Traceback" in said or "panicked" in said:
         outcome.fault(f"command: a traceback\n{said[-3000:]}")
-    elif run.returncode != (0 if outcome.kind == READ else 1) and not outcome.faults:
+    elif run.returncode not in ((0,) if outcome.kind == READ else (1, 2)) and not outcome.faults:
         outcome.fault(f"command: exit code {run.returncode} where the stages were {outcome.kind}: {said[-600:]}")
