@@ -50,6 +50,10 @@ class EnvironmentSource(EnvSettingsSource):
         """A list or a section as in TOML; text that is none stays text, which validation refuses by name."""
         return _toml_value(value)
 
+    def _coerce_env_val_strict(self, field: Any, value: Any) -> Any:
+        """A parameter of any type is read as in TOML: a strategy must get the number 10, not the text."""
+        return _toml_value(value) if field is Any else super()._coerce_env_val_strict(field, value)
+
     def __call__(self) -> dict[str, Any]:
         """Values by key."""
         return {one.levels[0]: None for one in self._variables} | super().__call__()
