@@ -9,12 +9,12 @@ values change, so that saved states and models of the old definition are not mix
 """
 
 import hashlib
-import importlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,7 @@ class FeatureColumn:
     @cached_property
     def kernel(self) -> Kernel:
         """The compiled function."""
-        module, function = self.indicator.kernel.split(":")
-        found: Kernel = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+        found: Kernel = resolve_name(f"{__package__}.{self.indicator.kernel}")
         return found
 
     @cached_property

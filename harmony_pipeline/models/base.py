@@ -8,7 +8,6 @@ A new one is a class with these few methods, named in `harmony.toml` as `model.f
 `harmony_pipeline.testing.forecaster_contract.ForecasterContract`.
 """
 
-import importlib
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -73,12 +73,7 @@ class Forecaster(Protocol):
 
 def forecaster_class(path: str) -> type[Forecaster]:
     """The class named `package.module:Class`. Raises ConfigError."""
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"model.forecaster = '{path}' cannot be imported ({error}); write it as package.module:Class") from None
-    kind: type[Forecaster] = found
+    kind: type[Forecaster] = import_object(path, "model.forecaster")
     return kind
 
 

@@ -4,7 +4,6 @@ Dagster decides *that* a session runs; the session is a process of its own that 
 run supervises it: when the run is terminated, the session is told to stop and ends in order.
 """
 
-import importlib
 import os
 import subprocess
 import sys
@@ -15,8 +14,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
+from harmony_pipeline.errors import HarmonyError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.daily_report import DailyReport
@@ -141,11 +141,7 @@ def _run(work: Workspace, plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger)
 
 
 def _factory(path: str) -> Callable[..., LiveConnection]:
-    module, _, name = path.partition(":")
-    try:
-        factory: Callable[..., LiveConnection] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise ConfigError(f"session.broker = '{path}': write 'simulated' or an import path module:factory that exists") from None
+    factory: Callable[..., LiveConnection] = import_object(path, "session.broker", ("simulated",))
     return factory
 
 

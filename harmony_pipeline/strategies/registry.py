@@ -4,7 +4,6 @@ A class with `signals` is a strategy; one with `on_bar` is a state machine and i
 your own are treated alike: any importable `module:Class` will do.
 """
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.strategies.base import Stepwise, Strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
@@ -51,20 +51,9 @@ def build_strategy(settings: StrategySettings, overrides: Mapping[str, Any] | No
 
 def strategy_class(use: str) -> type[Any]:
     """The class at `module:Class`."""
-    module_name, separator, class_name = use.partition(":")
-    if not (separator and module_name and class_name):
-        raise ConfigError(f"strategy '{use}' is no import path: write module:Class{_choices(use)}")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise ConfigError(f"strategy '{use}': {module_name} itself imports {error.name}, which is not installed") from None
-        raise ConfigError(f"strategy '{use}': there is no module {module_name}{_choices(use)}") from None
-    kind = getattr(module, class_name, None)
-    if not inspect.isclass(kind):
-        raise ConfigError(f"strategy '{use}': {module_name} has no class {class_name}{_choices(use)}")
-    if not hasattr(kind, "required_features") or not (hasattr(kind, "signals") or hasattr(kind, "on_bar")):
-        raise ConfigError(f"strategy '{use}': {class_name} is no strategy; it needs required_features and either signals or on_bar{_choices(use)}")
+    kind: Any = import_object(use, "strategies.use", SHIPPED)
+    if not (inspect.isclass(kind) and hasattr(kind, "required_features") and (hasattr(kind, "signals") or hasattr(kind, "on_bar"))):
+        raise ConfigError(f"strategies.use = '{use}': is no strategy: a class needs required_features and either signals or on_bar")
     return kind
 
 
@@ -77,11 +66,6 @@ def _refuse_unknown(kind: type[Any], parameters: Mapping[str, Any], use: str) ->
             near = get_close_matches(name, accepted, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise ConfigError(f"strategy {use} has no parameter '{name}'; {hint}valid: {', '.join(accepted) or 'none'}")
-
-
-def _choices(use: str) -> str:
-    near = get_close_matches(use, SHIPPED, n=1, cutoff=0.8)
-    return f"; did you mean {near[0]}?" if near else f"; shipped are {', '.join(SHIPPED)}"
 
 
 def _sentence(location: tuple[int | str, ...], message: str, found: Any) -> str:

@@ -23,7 +23,7 @@ def market(tmp_path, monkeypatch):
         ("HARMONY__PATHS__LAKE", "mine.toml/deep/lake", "mine.toml is no folder"),
         ("HARMONY__PATHS__STATE", "mine.toml", "paths.state to another place"),
         ("HARMONY__PATHS__LAKE", "/proc/nowhere/lake", "/proc/nowhere"),
-        ("HARMONY__MARKET__SOURCE", "nowhere:Source", "nowhere cannot be imported"),
+        ("HARMONY__MARKET__SOURCE", "nowhere:Source", "there is no module nowhere"),
     ],
 )
 def test_what_is_broken_is_a_finding_with_its_cure(market, monkeypatch, capfd, variable, value, expected):

@@ -43,7 +43,7 @@ def test_the_default_forecaster_can_be_built_from_the_settings():
 
 @pytest.mark.parametrize("path", ["nowhere:Thing", "harmony_pipeline.models.logistic:Nothing", "harmony_pipeline.models.logistic", ""])
 def test_a_forecaster_that_cannot_be_imported_is_a_clear_error(path):
-    with pytest.raises(ConfigError, match=r"write it as package\.module:Class"):
+    with pytest.raises(ConfigError, match=r"model\.forecaster = .*(write package\.module:Name|there is no module|has no )"):
         build_forecaster(path, {}, 1)
 
 

@@ -286,8 +286,8 @@ def test_a_query_that_cannot_be_used_is_a_settings_error(query: str | None, word
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"use": "nonsense"}, "write an import path"),
-        ({"use": "harmony_pipeline.scanner.nowhere:X"}, "cannot be imported"),
+        ({"use": "nonsense"}, "is no import path: write package"),
+        ({"use": "harmony_pipeline.scanner.nowhere:X"}, "there is no module harmony_pipeline.scanner.nowhere"),
         ({"use": "harmony_pipeline.scanner.fixed:Nothing"}, "has no Nothing"),
         ({"use": "harmony_pipeline.scanner.scan:ScanResult"}, "is no Scanner"),
         ({"use": "harmony_pipeline.scanner.fixed:FixedList"}, r"scanner\.symbols is empty"),

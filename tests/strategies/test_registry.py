@@ -63,15 +63,15 @@ def test_a_state_machine_becomes_a_strategy():
 @pytest.mark.parametrize(
     ("use", "words"),
     [
-        ("crossover", "write module:Class; shipped are .*MovingAverageCrossover"),
+        ("crossover", "write package.module:Name; known are .*MovingAverageCrossover"),
         (
             "harmony_pipeline.strategies.crosover:MovingAverageCrossover",
             "no module .*did you mean harmony_pipeline.strategies.crossover:MovingAverageCrossover",
         ),
-        ("harmony_pipeline.strategies.rsi:RsiMomentun", "no class RsiMomentun; did you mean"),
-        ("harmony_pipeline.errors:ConfigError", "ConfigError is no strategy"),
-        (f"{__name__}:NOT_A_CLASS", "no class NOT_A_CLASS"),
-        ("nowhere_at_all:Thing", "no module nowhere_at_all; shipped are"),
+        ("harmony_pipeline.strategies.rsi:RsiMomentun", "has no RsiMomentun; did you mean"),
+        ("harmony_pipeline.errors:ConfigError", "is no strategy"),
+        (f"{__name__}:NOT_A_CLASS", "is no strategy: a class needs"),
+        ("nowhere_at_all:Thing", "no module nowhere_at_all; known are"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_refused_with_the_valid_ones(use, words):

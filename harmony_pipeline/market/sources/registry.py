@@ -1,10 +1,9 @@
 """From `market.source` in the settings to a source that can be asked."""
 
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import MarketDataSource
@@ -31,7 +30,7 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
 
         return FileSource(settings.files, Calendar.named(settings.calendar), base, settings.timeframe)
     if settings.source == "simulated":
-        source: MarketDataSource = _imported(SIMULATED)(settings.simulated, settings)
+        source: MarketDataSource = import_object(SIMULATED, "market.source")(settings.simulated, settings)
         return source
     if settings.source == "yahoo":
         from harmony_pipeline.market.sources.yahoo import YahooSource
@@ -49,21 +48,9 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
         from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
 
         return AlpacaSource(settings.alpaca, settings)
-    chosen = _imported(settings.source)(settings, base)
+    chosen = import_object(settings.source, "market.source", tuple(BUILT_IN))(settings, base)
     if not isinstance(chosen, MarketDataSource):
         raise ConfigError(
-            f"market.source is '{settings.source}', which lacks a method of MarketDataSource: it needs name, bars, stream, corporate_actions and universe"
+            f"market.source = '{settings.source}': lacks a method of MarketDataSource: it needs name, bars, stream, corporate_actions and universe"
         )
     return chosen
-
-
-def _imported(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    if not module or not attribute:
-        raise ConfigError(f"market.source is '{path}': write {', '.join(BUILT_IN)}, or an import path like package.module:Class")
-    try:
-        return getattr(import_module(module), attribute)
-    except ImportError as error:
-        raise ConfigError(f"market.source is '{path}', but {module} cannot be imported ({error}): correct the name or install the package") from error
-    except AttributeError:
-        raise ConfigError(f"market.source is '{path}', but {module} has no {attribute}: correct the name after the colon") from None
