@@ -15,7 +15,7 @@ from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.settings import RegimeSettings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.schemas import REGIMES, TIME
+from harmony_pipeline.schemas import REGIMES
 
 BULL, BEAR, HIGH, LOW = "bull", "bear", "high", "low"
 
@@ -48,16 +48,6 @@ def compute_regimes(daily_summary: pl.DataFrame, calendar: Calendar, settings: R
             volatility=_either("realised_volatility", "volatility_median", HIGH, LOW),
         )
     )
-
-
-def regimes_as_of(frame: pl.DataFrame, regimes: pl.DataFrame) -> pl.DataFrame:
-    """`frame` (with a column bar_end) and the latest regime known at each bar's end, as regime_trend and regime_volatility.
-
-    Rows keep their order. A session's regime is known from its close on: its last regular bar is the first to see it.
-    """
-    known = regimes.select(pl.col("known_at").cast(TIME), regime_trend="trend", regime_volatility="volatility").sort("known_at")
-    by_end = frame.with_row_index("_row").sort("bar_end", "_row")
-    return by_end.join_asof(known, left_on="bar_end", right_on="known_at", check_sortedness=False).sort("_row").drop("_row", "known_at")
 
 
 def _daily_returns(summary: pl.DataFrame, benchmark: str | None) -> pl.DataFrame:

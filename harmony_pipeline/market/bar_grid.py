@@ -16,7 +16,6 @@ from typing import Literal
 from harmony_pipeline.errors import ConfigError
 
 AUTO, CLOCK_GRID, SESSION_GRID = "auto", "clock", "session"
-GRID_KINDS = (CLOCK_GRID, SESSION_GRID)
 _DAY_MINUTES = 1440
 
 

@@ -5,7 +5,7 @@ their subject.
 """
 
 from harmony_pipeline.reports.model_figures import feature_importance, reliability_curve, scanner_table
-from harmony_pipeline.reports.performance_figures import equity_comparison, equity_curve, price_with_trades, regime_bars, trade_return_histogram
+from harmony_pipeline.reports.performance_figures import equity_comparison, equity_curve, regime_bars, trade_return_histogram
 from harmony_pipeline.reports.robustness_figures import fold_timeline, monte_carlo_fan, monte_carlo_outcomes, sensitivity_heatmap
 from harmony_pipeline.reports.style import as_markdown, empty_figure
 from harmony_pipeline.reports.trade_figures import trade_on_candles
@@ -19,7 +19,6 @@ __all__ = [
     "fold_timeline",
     "monte_carlo_fan",
     "monte_carlo_outcomes",
-    "price_with_trades",
     "regime_bars",
     "reliability_curve",
     "scanner_table",

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.market.instruments import Instrument
-from harmony_pipeline.reports.prices import price_text
 from harmony_pipeline.reports.style import (
     ACCENT,
     FAINT,
@@ -157,41 +155,6 @@ def style_x_grid(axes: Any) -> None:
 
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x", color=GRID, linewidth=0.8)
-
-
-def price_with_trades(bars: pl.DataFrame, trades: pl.DataFrame, symbol: str, title: str | None = None, instrument: Instrument | None = None) -> bytes:
-    """Closes of one symbol with its round trips. Bars stand side by side, without the hours when nothing traded.
-
-    bars: schemas.BARS, raw prices; extended hours are left out. trades: schemas.TRADES.
-    """
-    heading = title or f"{symbol}: price and trades"
-    rows = bars.filter(pl.col("symbol") == symbol)
-    rows = rows.filter(pl.col("session") == "regular").sort("timestamp") if "session" in rows.columns else rows.sort("timestamp")
-    if rows.is_empty():
-        return empty_figure(heading, f"No bars of {symbol} in this period.")
-    times = rows["timestamp"]
-    first, last = times[0], times[-1]
-    own = trades.filter((pl.col("symbol") == symbol) & pl.col("entry_timestamp").is_between(first, last)).sort("entry_timestamp")
-    won = own.filter(pl.col("pnl") > 0.0).height
-    figure, (axes,) = canvas(heading, f"{own.height} trades, {won} won; triangles are entries, pointing with the side; dots are exits", 3.9)
-    places = np.arange(rows.height)
-    axes.plot(places, rows["close"].to_numpy(), color=MUTED, linewidth=0.9)
-    for row in own.iter_rows(named=True):
-        entry = int(times.search_sorted(row["entry_timestamp"]))
-        color = INK if row["pnl"] is None else GAIN if row["pnl"] > 0.0 else LOSS
-        if row["exit_timestamp"] is not None and row["exit_price"] is not None:
-            leave = min(int(times.search_sorted(row["exit_timestamp"])), rows.height - 1)
-            axes.plot([entry, leave], [row["entry_price"], row["exit_price"]], color=color, linewidth=1.2, alpha=0.8, zorder=3)
-            axes.plot(leave, row["exit_price"], marker="o", markersize=4.0, color=color, markeredgecolor="white", markeredgewidth=0.6, zorder=4)
-        marker = "^" if row["side"] == "long" else "v"
-        axes.plot(entry, row["entry_price"], marker=marker, markersize=6.5, color=color, markeredgecolor="white", markeredgewidth=0.6, zorder=5)
-    ticks = np.unique(np.linspace(0, rows.height - 1, min(7, rows.height)).astype(np.int64))
-    short = (last - first).days < 3
-    axes.set_xticks(ticks, [times[int(i)].strftime("%d %b %H:%M" if short else "%d %b %Y") for i in ticks])
-    of = instrument or Instrument(symbol)
-    axes.yaxis.set_major_formatter(lambda price, _place: price_text(of, price) or "")
-    axes.set_ylabel(f"price, {of.currency or 'currency'}")
-    return png(figure)
 
 
 def _whole_ticks(axis: Any) -> None:

@@ -35,7 +35,6 @@ from harmony_pipeline.robustness.settings import MonteCarloSettings
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95}
 FAN_PATHS = 1000  # enough for smooth bands; the tables hold every path
 FAN_STEPS = 200  # trade numbers at which the bands are taken
-_EMPTY = np.empty(0, dtype=np.float64)
 
 
 @dataclass(frozen=True)

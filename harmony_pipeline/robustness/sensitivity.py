@@ -147,13 +147,6 @@ class Stability:
             "best_parameters": json.dumps({name: best[name] for name in self.parameters}),
         }
 
-    def heat(self, x: str, y: str) -> pl.DataFrame:
-        """Mean Sharpe by two parameters: a row a value of `y`, a column a value of `x`, both rising; the rest of the grid averaged over."""
-        means = self.table.group_by(y, x).agg(pl.col("sharpe").mean()).sort(y, x)
-        columns = means[x].unique().sort().to_list()
-        wide = means.pivot(on=x, index=y, values="sharpe", aggregate_function="first").sort(y)
-        return wide.select(y, *[str(value) for value in columns])
-
 
 def stability(trials: pl.DataFrame) -> Stability:
     """How each configuration compares with its neighbours on the grid; `trials` are rows of schemas.TRIALS of one strategy.

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 from itertools import chain
 
 import polars as pl
@@ -204,19 +204,7 @@ def latest_period_with_bars(work: Workspace) -> Period | None:
     return work.trading_period(keys[-1]) if keys else None
 
 
-def market_end(work: Workspace) -> datetime:
-    """The end of the last bar in the lake, or the market's start when there is none."""
-    period = latest_period_with_bars(work)
-    if period is None:
-        return work.trading_day_start(work.settings.market.start)
-    last = work.lake.scan("bars", [period.key]).select(pl.col("timestamp").max()).collect().item()
-    return last + work.bar if isinstance(last, datetime) else period.start
-
-
 def sessions_with_bars(work: Workspace) -> list[date]:
     """Trading days that have bars, oldest first."""
     days = work.lake.scan("daily_summary").select("date").unique().sort("date").collect(engine="in-memory")
     return days["date"].to_list()
-
-
-ONE_DAY = timedelta(days=1)

@@ -83,17 +83,6 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     features: tuple[float, ...] = ()
 
 
-class Quote(msgspec.Struct, frozen=True, gc=False):
-    """Best bid and offer at an instant."""
-
-    symbol: str
-    timestamp: datetime
-    bid: float
-    ask: float
-    bid_size: float = 0.0
-    ask_size: float = 0.0
-
-
 class Enter(msgspec.Struct, frozen=True, tag="enter", tag_field="kind"):
     """Hold `side` in this symbol from the next possible moment on."""
 
@@ -126,10 +115,6 @@ class StateMachine(Protocol):
 
     def on_bar(self, bar: Bar) -> Sequence[TradeIntent]:
         """A bar has ended."""
-        ...
-
-    def on_quote(self, quote: Quote) -> Sequence[TradeIntent]:
-        """The best bid or offer has changed. Backtests have no quotes."""
         ...
 
 

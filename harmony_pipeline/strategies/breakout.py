@@ -14,7 +14,7 @@ import msgspec
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import Bar, Enter, Leave, Quote, TradeIntent
+from harmony_pipeline.strategies.base import Bar, Enter, Leave, TradeIntent
 
 
 class OpeningRange(msgspec.Struct):
@@ -54,10 +54,6 @@ class OpeningRangeBreakout(FrozenSettings):
 
     def required_features(self) -> tuple[str, ...]:
         """None: it reads bars."""
-        return ()
-
-    def on_quote(self, quote: Quote) -> Sequence[TradeIntent]:
-        """Only closes count."""
         return ()
 
     def on_bar(self, bar: Bar) -> Sequence[TradeIntent]:

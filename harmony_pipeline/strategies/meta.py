@@ -48,10 +48,6 @@ class MetaLabelled(FrozenSettings):
         side = pl.col(EVENT) if self.direction == "event" else pl.when(pl.col(EVENT) != 0).then(pl.col(needed[0])).otherwise(0.0)
         return warm_signals(features, needed, side.sign())
 
-    def filter_by_model(self, signals: pl.DataFrame, predictions: pl.DataFrame, model_threshold: float) -> pl.DataFrame:
-        """`with_probabilities` at this strategy's own threshold, or at `model_threshold` when it has none."""
-        return with_probabilities(signals, predictions, model_threshold if self.threshold is None else self.threshold)
-
 
 def with_probabilities(signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """`signals` with probability and model_id; the side is kept where probability >= threshold, else it is 0.

@@ -6,8 +6,11 @@ import polars as pl
 import pytest
 from backtest.naive import Naive
 from backtest.random_markets import CALENDAR, TIMEFRAME, Market, micros, rules, run
+from market.raw_rows import NOTHING_BEFORE
 
-from harmony_pipeline.market.adjustments import with_forward_factor
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.validation.validate import validate
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, RAW_BARS
 
 START, END = datetime(2013, 8, 1, tzinfo=UTC), datetime(2015, 1, 1, tzinfo=UTC)
 
@@ -17,14 +20,19 @@ def market(market_data):
     folder = market_data / "us_equity_hourly"
     frames = [pl.read_csv(folder / f"{symbol}.csv", try_parse_dates=True).with_columns(symbol=pl.lit(symbol)) for symbol in ("AAPL", "IBM")]
     raw = pl.concat(frames).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")), pl.col("open", "high", "low", "close", "volume").cast(pl.Float64))
-    dated = CALENDAR.with_session(raw.filter(pl.col("timestamp").is_between(START, END, closed="left")), TIMEFRAME).sort("symbol", "timestamp")
+    rows = raw.filter(pl.col("timestamp").is_between(START, END, closed="left")).with_columns(
+        timeframe=pl.lit(TIMEFRAME),
+        source=pl.lit("files"),
+        origin=pl.lit("us_equity_hourly"),
+        ingested_at=pl.lit(END),
+        row=pl.int_range(pl.len()).over("symbol"),
+    )
     actions = (
         pl.read_csv(folder / "corporate_actions.csv", try_parse_dates=True)
         .filter(pl.col("symbol").is_in(["AAPL", "IBM"]))
         .select("symbol", "date", "kind", pl.col("value").cast(pl.Float64))
     )
-    before = pl.DataFrame(schema={"symbol": pl.String, "session_date": pl.Date, "close": pl.Float64, "adjustment_factor": pl.Float64})
-    bars = with_forward_factor(dated, before, actions).bars
+    bars = validate(RAW_BARS.conform(rows), NOTHING_BEFORE, CORPORATE_ACTIONS.conform(actions), CALENDAR, TIMEFRAME, MarketSettings()).bars
     adjusted = (pl.col("close") * pl.col("adjustment_factor")).log().diff().over("symbol")
     signals = bars.with_columns(move=adjusted).with_columns(
         volatility=pl.col("move").rolling_std(20).over("symbol"), trend=pl.col("move").rolling_sum(10).over("symbol")

@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.regimes import compute_regimes, regimes_as_of
+from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.features.settings import RegimeSettings
 from harmony_pipeline.schemas import REGIMES
 
@@ -93,19 +92,3 @@ def test_an_unknown_benchmark_is_refused_and_an_empty_summary_gives_no_rows():
     assert compute_regimes(
         daily([]).cast({"symbol": pl.String, "date": pl.Date, "close": pl.Float64, "adjustment_factor": pl.Float64}), XNYS, QUICK, "SPY"
     ).is_empty()
-
-
-def test_a_bar_sees_the_last_regime_that_was_known_at_its_end():
-    regimes = compute_regimes(daily(walk(3)), XNYS, QUICK, "SPY")
-    bars = pl.DataFrame(
-        {
-            "symbol": ["B", "A", "A", "A"],
-            "bar_end": [at("2024-03-06", "21:00"), at("2024-03-06", "20:45"), at("2024-03-07", "15:00"), at("2023-12-29", "15:00")],
-        }
-    ).with_columns(pl.col("bar_end").cast(pl.Datetime("us", "UTC")))
-    joined = regimes_as_of(bars, regimes)
-    trend = dict(zip(regimes["timestamp"].dt.date().to_list(), regimes["trend"], strict=True))
-    day = at("2024-03-06").date()
-    assert joined["symbol"].to_list() == bars["symbol"].to_list()
-    assert joined["regime_trend"].to_list() == [trend[day], trend[day - timedelta(days=1)], trend[day], None]
-    assert joined.columns == ["symbol", "bar_end", "regime_trend", "regime_volatility"]

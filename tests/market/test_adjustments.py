@@ -1,6 +1,6 @@
 """The forward factor, recomputed by hand."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from market.raw_rows import NO_ACTIONS, NOTHING_BEFORE, actions, bar, daily, raw, utc
 from polars.testing import assert_frame_equal
 
-from harmony_pipeline.market.adjustments import shares_on, split_ratios, with_forward_factor
+from harmony_pipeline.market.adjustments import shares_on, split_ratios
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import Validated, validate
@@ -152,24 +152,11 @@ def test_an_adjusted_price_holds_no_knowledge_of_a_later_split() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_the_rows_that_are_handed_in_changes_nothing(seed: int) -> None:
-    first, second = (
-        validated(daily(dict(zip(DAYS, closes, strict=False)), symbol), NO_ACTIONS).bars
-        for symbol, closes in (("AAA", (100, 50, 49, 12)), ("BBB", (8, 8, 16, 16)))
-    )
-    bars = NYSE.with_session(pl.concat([first, second]).drop("adjustment_factor"), "1Day")
+    bars = NYSE.with_session(pl.concat([days(100, 50, 49, 12), daily(dict(zip(DAYS, (8, 8, 16, 16), strict=False)), "BBB")]), "1Day")
     due = actions(
         ("AAA", DAYS[2], "dividend", 2.0), ("AAA", DAYS[3], "split", 4.0), ("BBB", DAYS[2], "split", 0.5), ("BBB", DAYS[3], "dividend", 1.0)
     )  # fmt: skip
-    known = pl.DataFrame(
-        {"symbol": ["BBB"], "session_date": [DAYS[0] - timedelta(days=5)], "close": [8.0], "adjustment_factor": [1.5]},
-        schema={"symbol": pl.String, "session_date": pl.Date, "close": pl.Float64, "adjustment_factor": pl.Float64},
-    )
-    wanted = with_forward_factor(bars, known, due)
-    assert wanted.bars["adjustment_factor"].n_unique() > 4
     shuffled = bars.sample(fraction=1.0, shuffle=True, seed=seed)
-    found = with_forward_factor(shuffled, known, due.sample(fraction=1.0, shuffle=True, seed=seed))
-    assert found.bars.drop("adjustment_factor").equals(shuffled)
-    assert found.bars.sort("symbol", "timestamp").equals(wanted.bars)
     assert shares_on(shuffled, "session_date", split_ratios(due).reverse(), include_same_day=True).to_list() == [
         shares_on(row, "session_date", split_ratios(due), include_same_day=True)[0] for row in shuffled.iter_slices(1)
     ]

@@ -59,11 +59,6 @@ CASES = {
         lambda: figures.regime_bars(samples.regimes().head(2)),
         lambda: figures.regime_bars(schemas.REGIME_STABILITY.empty()),
     ),
-    "price_with_trades": (
-        lambda: figures.price_with_trades(samples.bars(), samples.trades(30), "AAA"),
-        lambda: figures.price_with_trades(samples.bars(), samples.trades(3), "AAA"),
-        lambda: figures.price_with_trades(samples.bars(), samples.trades(3), "ZZZ"),
-    ),
     "monte_carlo_fan": (
         lambda: figures.monte_carlo_fan(MONTE_CARLO.fan),
         lambda: figures.monte_carlo_fan(MONTE_CARLO.fan, scenario="missed"),
@@ -150,8 +145,6 @@ def flat(equity: float, rows: int) -> pl.DataFrame:
         lambda: figures.trade_return_histogram(samples.trades(9).with_columns((-pl.col("return").abs() - 0.001).alias("return"))),
         lambda: figures.regime_bars(samples.regimes().with_columns(sharpe=pl.lit(None, dtype=pl.Float64))),
         lambda: figures.regime_bars(samples.regimes().with_columns(sharpe=pl.lit(-4.0))),
-        lambda: figures.price_with_trades(samples.bars(1), samples.trades(1), "AAA"),
-        lambda: figures.price_with_trades(samples.bars(), schemas.TRADES.empty(), "AAA"),
         lambda: figures.monte_carlo_fan(samples.monte_carlo(1).fan),
         lambda: figures.sensitivity_heatmap(stability(samples.trials().head(1)).table),
         lambda: figures.sensitivity_heatmap(stability(samples.trials().with_columns(sharpe=pl.lit(0.0))).table),
@@ -162,7 +155,6 @@ def flat(equity: float, rows: int) -> pl.DataFrame:
         lambda: figures.scanner_table(samples.candidates().with_columns(gap=pl.lit(None, dtype=pl.Float64))),
         lambda: figures.scanner_table(samples.candidates(1).with_columns(gap=pl.lit(0.0), absolute_gap=pl.lit(0.0))),
         lambda: figures.equity_curve(samples.equity(9), "costs $5 and $6, <b>_{x}^ " + "long " * 40),
-        lambda: figures.price_with_trades(samples.bars().with_columns(symbol=pl.lit("A$B$")), samples.trades(), "A$B$"),
     ],
 )
 def test_the_ugly_cases_are_drawn_without_a_warning(draw):

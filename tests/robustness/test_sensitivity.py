@@ -119,13 +119,6 @@ def test_neighbours_differ_by_one_step_in_one_parameter():
     assert 0.0 < summary["positive_fraction"] <= 1.0
 
 
-def test_the_heat_table_lays_two_parameters_out_in_their_natural_order():
-    grid = {"fast": (20, 5, 100), "slow": (80, 40)}
-    heat = stability(trial_rows(evaluate_grid("s", {}, grid, hill, NOW), "d", 252).trials).heat("fast", "slow")
-    assert heat.columns == ["slow", "5", "20", "100"]
-    assert heat["slow"].to_list() == [40, 80]
-
-
 def test_stability_of_one_trial_and_of_none_has_no_neighbours():
     one = stability(trial_rows([Trial("s", {"a": 1}, series(0.01), NOW)], "d", 252).trials)
     assert one.table["neighbours"].to_list() == [0]

@@ -79,12 +79,6 @@ def test_a_signal_without_a_prediction_is_not_taken():
     assert with_probabilities(signals, predictions(0.9).clear(), 0.5)["side"].to_list() == [0, 0]
 
 
-def test_the_strategy_s_own_threshold_goes_before_the_model_s():
-    signals = rows(side=[1], strength=[1.0])
-    assert MetaLabelled(threshold=0.7).filter_by_model(signals, predictions(0.6), 0.5)["side"].to_list() == [0]
-    assert MetaLabelled().filter_by_model(signals, predictions(0.6), 0.5)["side"].to_list() == [1]
-
-
 def test_mixed_horizons_and_doubled_predictions_are_refused():
     signals = rows(side=[1], strength=[1.0])
     other_horizon = predictions(0.6).with_columns(horizon=pl.lit(32))

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.strategies.base import Bar, Enter, Leave, Quote, StateMachine, Stepwise, signals_of
+from harmony_pipeline.strategies.base import Bar, Enter, Leave, StateMachine, Stepwise, signals_of
 from harmony_pipeline.strategies.breakout import OpeningRangeBreakout
 from harmony_pipeline.testing.strategy_contract import StrategyContract
 
@@ -66,11 +66,10 @@ def test_the_exchange_s_clock_follows_daylight_saving():
     assert said(machine, *heard) == [("Enter", 1), ("Leave", 0)]
 
 
-def test_symbols_do_not_mix_and_quotes_change_nothing():
+def test_symbols_do_not_mix():
     machine = OpeningRangeBreakout(range_bars=1)
     assert isinstance(machine, StateMachine)
     assert said(machine, bar(0, 100, 101, 99), bar(0, 10, 11, 9, symbol="B"), bar(1, 10, symbol="B"), bar(1, 102)) == [("Enter", 1)]
-    assert list(machine.on_quote(Quote("A", MONDAY, 1.0, 2.0))) == []
 
 
 class Echo:
@@ -78,9 +77,6 @@ class Echo:
 
     def required_features(self):
         return ("momentum_5",)
-
-    def on_quote(self, quote):
-        return ()
 
     def on_bar(self, bar):
         (momentum,) = bar.features
