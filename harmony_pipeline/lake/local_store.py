@@ -7,7 +7,7 @@ rename between the two made every other read fail or panic (tried: 742 of 2,100)
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -18,7 +18,7 @@ from harmony_pipeline.lake.locks import file_lock, held
 from harmony_pipeline.lake.manifest import parsed
 from harmony_pipeline.lake.store import FileFacts, FileVersion, LockHandle, not_parquet
 
-_OPEN_AT_ONCE = 64  # files that one scan holds open, with two descriptors each; a process is usually allowed 1,024
+_OPEN_AT_ONCE = 64  # files that one scan holds open; a process is usually allowed 1,024
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -113,7 +113,9 @@ class LocalStore:
         return register_io_source(rows, schema=first if first is not None else schema)
 
     def _scan(self, wanted: Sequence[FileVersion], schema: pl.Schema | None = None) -> pl.LazyFrame:
-        return pl.scan_parquet([self.open(one) for one in wanted], schema=schema, hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
+        with ExitStack() as files:  # Polars keeps descriptors of its own
+            opened = [files.enter_context(self.open(one)) for one in wanted]
+            return pl.scan_parquet(opened, schema=schema, hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
 
     def scratch(self, name: str) -> Path:
         """A hidden file beside its target, so that the rename stays within one file system."""

@@ -1,6 +1,6 @@
 """Time as a session is handed it: from the wall, or from the bars of a replayed day."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 
@@ -9,14 +9,6 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The present, UTC; it never goes back."""
-
-
-class WallClock:
-    """The machine's own clock."""
-
-    def now(self) -> datetime:
-        """UTC."""
-        return datetime.now(UTC)
 
 
 class ReplayClock:

@@ -254,10 +254,6 @@ class Ledger:
         values = {**vars(fill), "session_id": session_id, "timestamp": micros(fill.timestamp)}
         return self._insert("fills", values, "on conflict (execution_id) do nothing")
 
-    def has_fill(self, execution_id: str) -> bool:
-        """Whether that execution was recorded."""
-        return bool(self._rows("select 1 from fills where execution_id = ?", (execution_id,)))
-
     def put_equity(self, session_id: str, timestamp: datetime, equity: int, cash: int, gross: int, net: int, drawdown: float) -> bool:
         """One equity row in money units; a row that exists stays as it is."""
         values = {

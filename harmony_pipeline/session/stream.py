@@ -8,9 +8,9 @@ A stream always begins with the first bar of the day. A session that restarts is
 strategies are folded anew from it, so nothing of them needs saving.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Protocol
 
 import polars as pl
@@ -97,46 +97,8 @@ def batches(bars: Iterable[SessionBar]) -> Iterator[Batch]:
         yield _batch(waiting)
 
 
-@dataclass
-class BatchAssembler:
-    """Makes batches from bars that arrive one by one, in any order, some late: what a live stream needs between its socket and the session.
-
-    A moment is over when every expected symbol has spoken or `grace` after its end, whichever comes first. It is handed the time; it owns no clock.
-    """
-
-    expected: frozenset[str]
-    grace: timedelta = timedelta(seconds=5)
-    late: int = 0
-    _open: dict[datetime, dict[str, SessionBar]] = field(default_factory=dict)
-    _closed_until: datetime | None = None
-
-    def push(self, bar: SessionBar) -> None:
-        """Take a bar. A repeated one replaces the first while its moment is open (Alpaca's updated bars)."""
-        if self._closed_until is not None and bar.start <= self._closed_until:
-            self.late += 1
-            return
-        self._open.setdefault(bar.start, {})[bar.symbol] = bar
-
-    def due(self, now: datetime) -> list[Batch]:
-        """Batches that are complete at `now`, oldest first."""
-        done = []
-        for start in sorted(self._open):
-            bars = self._open[start]
-            end = max(bar.end for bar in bars.values())
-            if now < end or (now < end + self.grace and not self.expected <= bars.keys()):
-                break
-            done.append(_batch(sorted(self._open.pop(start).values(), key=lambda bar: bar.symbol)))
-            self._closed_until = start
-        return done
-
-
 def _batch(bars: list[SessionBar]) -> Batch:
     symbols = [bar.symbol for bar in bars]
     if symbols != sorted(set(symbols)):
         raise DataError(f"bars at {bars[0].start} are not one per symbol in order of symbol: {', '.join(symbols)}")
     return Batch(bars[0].start, max(bar.end for bar in bars), tuple(bars))
-
-
-def last_bars(frame: pl.DataFrame) -> Mapping[str, datetime]:
-    """Start of each symbol's last bar."""
-    return dict(frame.group_by("symbol").agg(pl.col("timestamp").max()).sort("symbol").iter_rows())
