@@ -11,12 +11,11 @@ from typing import Any
 
 import dagster as dg
 
+from assets.groups import JOBS
 from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.workspace import Workspace
 
-INGEST = ("raw_bars", "corporate_actions", "universe", "listings", "bars", "quarantine", "quality_warnings", "daily_summary", "instruments", "gaps")
-MARKET_AND_RESEARCH = (*INGEST, "features", "regimes", "signals", "labels")
 _SCAN_AFTER = timedelta(minutes=3)  # what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
 
 
@@ -31,40 +30,23 @@ class Automation:
 
 def build_automation(work: Workspace) -> Automation:
     """Jobs, schedules and sensors of one market."""
-    ingest = dg.define_asset_job("ingest", selection=dg.AssetSelection.assets(*INGEST), description="Fetch what is missing, validate and summarise it.")
-    research = dg.define_asset_job(
-        "research", selection=dg.AssetSelection.assets(*MARKET_AND_RESEARCH), description="Ingest a trading period and everything that research needs of it."
-    )
-    retrain = dg.define_asset_job(
-        "retrain", selection=dg.AssetSelection.assets("model", "predictions"), description="Train the model of a retraining period and predict inside it."
-    )
-    evaluate = dg.define_asset_job(
-        "evaluate",
-        selection=dg.AssetSelection.groups("backtests", "robustness") - dg.AssetSelection.assets("strategy_comparison"),
-        description="Backtest a strategy and shake it.",
-    )
-    promote = dg.define_asset_job(
-        "promote", selection=dg.AssetSelection.assets("strategy_comparison", "promoted_model"), description="Put the newest model before the gate."
-    )
-    daily_scan = dg.define_asset_job(
-        "daily_scan", selection=dg.AssetSelection.assets("scan_candidates", "scan_selections"), description="Scan a trading day before the open."
-    )
-    session = dg.define_asset_job(
-        "paper_session", selection=dg.AssetSelection.groups("live"), description="Run, reconcile, compare and report the session of a day."
-    )
-    upkeep = dg.define_asset_job("upkeep", selection=dg.AssetSelection.assets("lake_upkeep"), description="Put the lake's files in order.")
+    jobs = {job.name: dg.define_asset_job(job.name, dg.AssetSelection.assets(*job.assets), description=job.description) for job in JOBS.values()}
     weekly = dg.ScheduleDefinition(
         name="weekly_upkeep",
-        job=upkeep,
+        job=jobs["upkeep"],
         cron_schedule="0 4 * * 6",
         execution_timezone=work.calendar.zone,
         description="Saturday morning, when nobody trades: the lake's files are put in order.",
     )
     scan_time = time.fromisoformat(work.settings.scanner.as_of)
-    daily = _growing(work, research, "daily_ingest", time(20, 30), "After the close: the running period grows by a day.")
-    premarket = _growing(work, ingest, "premarket_ingest", scan_time, "Just before the scan: the bars of this morning.")
-    schedules = [daily, premarket, _daily_scan(work, daily_scan, scan_time), _retraining(work, retrain), weekly]
-    return Automation([ingest, research, retrain, evaluate, promote, daily_scan, session, upkeep], schedules, [_session_sensor(work, session)])
+    schedules = [
+        _growing(work, jobs["research"], "daily_ingest", time(20, 30), "After the close: the running period grows by a day."),
+        _growing(work, jobs["ingest"], "premarket_ingest", scan_time, "Just before the scan: the bars of this morning."),
+        _daily_scan(work, jobs["daily_scan"], scan_time),
+        _retraining(work, jobs["retrain"]),
+        weekly,
+    ]
+    return Automation(list(jobs.values()), schedules, [_session_sensor(work, jobs["paper_session"])])
 
 
 def _growing(work: Workspace, job: Any, name: str, clock: time, description: str) -> dg.ScheduleDefinition:

@@ -1,53 +1,40 @@
-"""The boundary around every asset and check: a failure becomes one line in the UI, and the log file in the state folder has the rest.
-
-It is applied in one place, `assets/definitions.py`, so that no asset can be forgotten.
-"""
+"""The boundary around every asset and check: a failure becomes one line in the UI, and the log file in the state folder has the rest."""
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
 from harmony_pipeline.failure_log import record_failure
 from harmony_pipeline.failures import is_failure
 from harmony_pipeline.stages.workspace import Workspace
 
-Definition = TypeVar("Definition", bound=dg.AssetsDefinition)
 
+def boundary(name: str, work: Workspace) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let the decorated function raise nothing but `dg.Failure` with one line; it keeps its signature, which Dagster reads."""
 
-def with_boundary(definitions: Sequence[Definition], work: Workspace) -> list[Definition]:
-    """The same assets or checks, whose functions raise nothing but `dg.Failure` with one line."""
-    for definition in definitions:
-        # Dagster has no public way to wrap the function of a finished definition
-        op: Any = definition.op
-        function = op.compute_fn.decorated_fn
-        if not hasattr(function, "inside_boundary"):
-            op._compute_fn = DecoratedOpFunction(_guarded(function, work))
-    return list(definitions)
+    def guard(function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function):
 
+            @functools.wraps(function)
+            def guarded(*arguments: Any, **named: Any) -> Any:
+                with _boundary(name, work):
+                    yield from function(*arguments, **named)
 
-def _guarded(function: Callable[..., Any], work: Workspace) -> Callable[..., Any]:
-    """`function` inside the boundary; it keeps its signature, which Dagster reads."""
-    if inspect.isgeneratorfunction(function):
+        else:
 
-        @functools.wraps(function)
-        def guarded(*arguments: Any, **named: Any) -> Any:
-            with _boundary(function.__name__, work):
-                yield from function(*arguments, **named)
+            @functools.wraps(function)
+            def guarded(*arguments: Any, **named: Any) -> Any:
+                with _boundary(name, work):
+                    return function(*arguments, **named)
 
-    else:
+        guarded.inside_boundary = True  # type: ignore[attr-defined]
+        return guarded
 
-        @functools.wraps(function)
-        def guarded(*arguments: Any, **named: Any) -> Any:
-            with _boundary(function.__name__, work):
-                return function(*arguments, **named)
-
-    guarded.inside_boundary = True  # type: ignore[attr-defined]
-    return guarded
+    return guard
 
 
 @contextmanager

@@ -3,68 +3,72 @@
 A query in `sql/checks/` returns the offending rows; none is a pass. Its first line names the asset: `-- asset: bars, blocking`.
 """
 
+import inspect
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.partitions import Partitions, trading_periods
-from assets.show import table
+from assets.boundary import boundary
+from assets.metadata import table
+from assets.partitions import Partitions, checked_periods
 from harmony_pipeline.lake import sql
 from harmony_pipeline.layout import SQL_FOLDER
+from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages import verdicts, verification
 from harmony_pipeline.stages.workspace import Workspace
 
+Verification = Callable[[Workspace, Sequence[Period]], pl.DataFrame]
 _HEADER = re.compile(r"--\s*asset:\s*(\w+)(,\s*blocking)?")
 
 
-def build_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+def build_checks(partitions: Partitions, work: Workspace) -> list[dg.AssetChecksDefinition]:
     """Every check of the graph."""
-    return [*_period_checks(partitions), *(_sql_check(path) for path in sorted((SQL_FOLDER / "checks").glob("*.sql")))]
+    trading = partitions["trading"]
+    return [
+        _period_check("bars", verification.bars_are_sound, trading, work, blocking=True),
+        _period_check("features", verification.features_fold, trading, work),
+        _period_check("features", verification.features_know_no_future, trading, work),
+        _period_check("labels", verification.labels_know_no_future, trading, work),
+        *(_sql_check(path, work) for path in sorted((SQL_FOLDER / "checks").glob("*.sql"))),
+    ]
 
 
-def _period_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    @dg.asset_check(
-        asset="bars",
-        blocking=True,
-        partitions_def=partitions.trading,
-        description="Schema, order, uniqueness, prices; accounting closes; not too much in quarantine.",
-    )
-    def bars_are_sound(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        periods = trading_periods(context, work)
-        offending = verification.bars_are_sound(work, periods)
-        verdicts.record(work, "bars", verdicts.BARS_CHECK, [period.key for period in periods], offending)
+def _period_check(
+    asset: str, verify: Verification, trading: dg.PartitionsDefinition | None, work: Workspace, *, blocking: bool = False
+) -> dg.AssetChecksDefinition:
+    """A check of single trading periods; a blocking one leaves its verdict in the lake."""
+    name = verify.__name__
+
+    @dg.asset_check(asset=asset, name=name, blocking=blocking, partitions_def=trading, description=inspect.getdoc(verify))
+    @boundary(name, work)
+    def check(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
+        periods = checked_periods(context, work)
+        offending = verify(work, periods)
+        if blocking:
+            verdicts.record(work, asset, name, [period.key for period in periods], offending)
         return _result(offending)
 
-    @dg.asset_check(asset="features", partitions_def=partitions.trading, description="In one go, in pieces with saved state, and bar by bar: the same bits.")
-    def features_fold(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        return _result(verification.features_fold(work, trading_periods(context, work)))
-
-    @dg.asset_check(asset="features", partitions_def=partitions.trading, description="Changing every bar after a moment changes no feature before it.")
-    def features_know_no_future(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        return _result(verification.features_know_no_future(work, trading_periods(context, work)))
-
-    @dg.asset_check(asset="labels", partitions_def=partitions.trading, description="Changing every bar after a moment changes no label known before it.")
-    def labels_know_no_future(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        return _result(verification.labels_know_no_future(work, trading_periods(context, work)))
-
-    return [bars_are_sound, features_fold, features_know_no_future, labels_know_no_future]
+    return check
 
 
-def _sql_check(path: Path) -> dg.AssetChecksDefinition:
+def _sql_check(path: Path, work: Workspace) -> dg.AssetChecksDefinition:
     text = path.read_text(encoding="utf-8")
     header = _HEADER.match(text)
     if header is None:
         raise ValueError(f"{path.name}: the first line must be like '-- asset: bars, blocking'")
+    asset, name, blocking = header.group(1), path.stem, bool(header.group(2))
     about = text.splitlines()[1].removeprefix("-- ")
 
-    @dg.asset_check(asset=header.group(1), name=path.stem, blocking=bool(header.group(2)), description=about)
+    @dg.asset_check(asset=asset, name=name, blocking=blocking, description=about)
+    @boundary(name, work)
     def check(work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
         offending = sql.query(work.lake, text)
-        if header.group(2):
-            verdicts.record(work, header.group(1), path.stem, [verdicts.ALL], offending)
+        if blocking:
+            verdicts.record(work, asset, name, [verdicts.ALL], offending)
         return _result(offending)
 
     return check

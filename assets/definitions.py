@@ -4,23 +4,17 @@
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
 from assets.automation import build_automation
-from assets.backtests import backtest_assets
-from assets.boundary import with_boundary
+from assets.boundary import boundary
 from assets.checks import build_checks
-from assets.live import live_assets
-from assets.market import market_assets
-from assets.models import model_assets
-from assets.partitions import build_partitions
-from assets.promotion import promotion_assets
-from assets.research import research_assets
-from assets.scanner import scanner_assets
-from assets.ticks import tick_assets
-from assets.upkeep import upkeep_assets
+from assets.groups import ASSETS, JOBS, Asset, made_together
+from assets.metadata import materialized
+from assets.partitions import Partitions, build_partitions, partition_keys
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.stages.workspace import Workspace
 from resources.workspace import build_resources
@@ -41,26 +35,51 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
     assert isinstance(work, Workspace)
     partitions = build_partitions(work)
     automation = build_automation(work)
-    assets = [
-        *market_assets(partitions),
-        *tick_assets(partitions),
-        *research_assets(partitions),
-        *model_assets(partitions),
-        *backtest_assets(partitions),
-        *promotion_assets(),
-        *scanner_assets(partitions),
-        *live_assets(partitions),
-        *upkeep_assets(),
-    ]
     return dg.Definitions(
-        assets=with_boundary(assets, work),
-        asset_checks=with_boundary(build_checks(partitions), work),
+        assets=[_definition(assets, partitions, work) for assets in made_together(ASSETS.values())],
+        asset_checks=build_checks(partitions, work),
         jobs=automation.jobs,
         schedules=automation.schedules,
         sensors=automation.sensors,
         resources=resources,
         executor=dg.in_process_executor,
     )
+
+
+def _definition(assets: tuple[Asset, ...], partitions: Partitions, work: Workspace) -> dg.AssetsDefinition:
+    """The assets of one stage, as Dagster knows them."""
+    first = assets[0]
+    name = first.stage.__name__
+
+    @dg.multi_asset(
+        name=f"run_{name}" if name in JOBS else name,  # Dagster wants the names of ops and jobs apart
+        specs=[_spec(asset) for asset in assets],
+        partitions_def=partitions[first.partitions],
+        backfill_policy=None if first.partitions == "none" else dg.BackfillPolicy.single_run(),
+        config_schema={option: dg.Field(bool, default_value=value) for option, value in first.options.items()} or None,
+    )
+    @boundary(first.name, work)
+    def make(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> Iterator[dg.MaterializeResult[Any]]:
+        result = first.make(work, partition_keys(context), **(context.op_execution_context.op_config or {}))
+        yield from materialized(context, work, result, [asset.name for asset in assets])
+
+    return make
+
+
+def _spec(asset: Asset) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        asset.name,
+        deps=[_dependency(asset, ASSETS[name]) for name in asset.inputs],
+        description=asset.description,
+        group_name=asset.group,
+        kinds={asset.kind} if asset.kind else None,
+    )
+
+
+def _dependency(asset: Asset, upstream: Asset) -> dg.AssetDep:
+    """An input that is cut in another way is read whole, as far as it was known: stages choose the rows by time."""
+    differs = upstream.partitions not in ("none", asset.partitions)
+    return dg.AssetDep(upstream.name, partition_mapping=dg.AllPartitionMapping() if differs else None)
 
 
 @dg.definitions

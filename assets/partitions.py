@@ -4,11 +4,12 @@ Keys are those of `market/periods.py`, so a partition key, a folder of the lake 
 end keeps its running period: it is materialised again each day and grows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, datetime, time
 
 import dagster as dg
 
+from assets.groups import Partitioning
 from harmony_pipeline.market.periods import KEY_FORMATS, Period
 from harmony_pipeline.stages.workspace import Workspace
 
@@ -16,26 +17,20 @@ RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_p
 _CRON = {"day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *", "quarter": "0 0 1 1,4,7,10 *", "year": "0 0 1 1 *"}
 
 
-@dataclass(frozen=True)
-class Partitions:
-    """The four ways in which assets are partitioned."""
-
-    trading: dg.TimeWindowPartitionsDefinition
-    retraining: dg.TimeWindowPartitionsDefinition
-    days: dg.TimeWindowPartitionsDefinition
-    strategies: dg.StaticPartitionsDefinition
+Partitions = Mapping[Partitioning, dg.PartitionsDefinition | None]
 
 
 def build_partitions(work: Workspace) -> Partitions:
-    """Partitions of one market."""
+    """Partitions of one market, by the ways in which assets are cut."""
     market = work.settings.market
     open_ended = market.end is None
-    return Partitions(
-        trading=_windows(work.trading_periods(), market.partitions.trading_period, open_ended=open_ended),
-        retraining=_windows(work.retraining_periods(), market.partitions.retraining_period, open_ended=open_ended),
-        days=_days(work, open_ended=open_ended),
-        strategies=dg.StaticPartitionsDefinition(list(work.settings.active_strategies)),
-    )
+    return {
+        "none": None,
+        "trading": _windows(work.trading_periods(), market.partitions.trading_period, open_ended=open_ended),
+        "retraining": _windows(work.retraining_periods(), market.partitions.retraining_period, open_ended=open_ended),
+        "days": _days(work, open_ended=open_ended),
+        "strategies": dg.StaticPartitionsDefinition(list(work.settings.active_strategies)),
+    }
 
 
 def _windows(periods: list[Period], size: str, *, open_ended: bool) -> dg.TimeWindowPartitionsDefinition:
@@ -68,26 +63,11 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time())
 
 
-def trading_periods(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, work: Workspace) -> list[Period]:
-    """The trading periods of this run, oldest first."""
-    return [work.trading_period(key) for key in _keys(context)]
+def partition_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """Keys of the partitions that this run makes, oldest first; none where the assets have no partitions."""
+    return [] if context.assets_def.partitions_def is None else list(context.partition_keys)
 
 
-def retraining_periods(context: dg.AssetExecutionContext, work: Workspace) -> list[Period]:
-    """The retraining periods of this run, oldest first."""
-    return [work.retraining_period(key) for key in _keys(context)]
-
-
-def trading_days(context: dg.AssetExecutionContext) -> list[date]:
-    """The trading days of this run, oldest first."""
-    return [date.fromisoformat(key) for key in _keys(context)]
-
-
-def strategies(context: dg.AssetExecutionContext) -> list[str]:
-    """The strategies of this run."""
-    return list(context.partition_keys)
-
-
-def _keys(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[str]:
-    keys = context.partition_keys if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context.partition_keys
-    return sorted(keys)
+def checked_periods(context: dg.AssetCheckExecutionContext, work: Workspace) -> list[Period]:
+    """The trading periods that a check judges, oldest first."""
+    return [work.trading_period(key) for key in context.op_execution_context.partition_keys]

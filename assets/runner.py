@@ -6,14 +6,16 @@ assets that share their partitions.
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from assets.chain import REPLAYED, chain
 from assets.definitions import build_definitions
+from assets.groups import ASSETS, JOBS, SESSION
 from assets.instance import open_instance
 from assets.partitions import RANGE_END, RANGE_START
 from assets.run_origin import runs_belong_to
@@ -22,28 +24,8 @@ from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.failures import root_cause
 from harmony_pipeline.options import Slot, chosen_partitions
-from harmony_pipeline.stages import market
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
-
-INGEST = ("corporate_actions", "universe", "listings", "raw_bars", "bars", "quarantine", "quality_warnings", "daily_summary", "instruments", "gaps")
-RESEARCH = ("features", "regimes", "signals", "labels")
-MODELS = ("model", "predictions")
-BACKTESTS = ("backtest", "parameter_sensitivity", "monte_carlo", "overfitting", "regime_stability")
-PROMOTION = ("strategy_comparison", "promoted_model")
-SCAN = ("scan_candidates", "scan_selections")
-LIVE = ("paper_session", "reconciliation", "divergence", "daily_report")
-
-
-JOBS = {
-    "ingest": INGEST,
-    "research": (*INGEST, *RESEARCH),
-    "retrain": MODELS,
-    "evaluate": BACKTESTS,
-    "promote": PROMOTION,
-    "daily_scan": SCAN,
-    "paper_session": LIVE,
-}
 
 
 @dataclass(frozen=True)
@@ -103,9 +85,13 @@ class Runner:
                 raise
             raise cause from None
 
+    def run_job(self, name: str, first: str | None = None, last: str | None = None, config: dict[str, Any] | None = None) -> None:
+        """Materialise the assets of a job of the graph for the partitions first..last in one run."""
+        self.materialize(JOBS[name].assets, first, last, config)
+
     def _job(self, assets: Sequence[str]) -> dg.JobDefinition:
         """The smallest named job that holds these assets, so that the run stands under it in the UI; else the job of all assets."""
-        name = next((job for job, held in JOBS.items() if set(assets) <= set(held)), None)
+        name = next((job.name for job in JOBS.values() if set(assets) <= set(job.assets)), None)
         return self.definitions.resolve_job_def(name) if name else self.definitions.resolve_implicit_global_asset_job_def()
 
     def told(self, asset: str) -> dict[str, Any]:
@@ -162,50 +148,31 @@ class Runner:
 
     def _named(self, name: str) -> list[str]:
         if name in JOBS:
-            return list(JOBS[name])
-        known = sorted(key.to_user_string() for key in self.definitions.resolve_asset_graph().get_all_asset_keys())
-        if name not in known:
-            raise ConfigError(unknown("asset", name, [*known, *JOBS]))
-        validated = ["bars", "quarantine", "quality_warnings"]
-        pairs = {**dict.fromkeys(validated, validated), "scan_candidates": list(SCAN), "scan_selections": list(SCAN)}
-        return pairs.get(name, [name])
+            return list(JOBS[name].assets)
+        if name not in ASSETS:
+            raise ConfigError(unknown("asset", name, [*sorted(ASSETS), *JOBS]))
+        return [asset.name for asset in ASSETS.values() if asset.stage == ASSETS[name].stage]
 
-    def chain(self, step: Callable[[str], None] | None = None) -> None:
-        """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner, replayed sessions.
+    def view_of(self, asset: str) -> str:
+        """The view that shows what an asset made."""
+        return ASSETS[asset].view or asset
 
-        A lake without a bar ends it after the ingest: nothing else could be made.
-        """
-        say = step or (lambda _text: None)
-        trading, retraining = self.partition_keys("bars"), self.partition_keys("model")
-        strategies = self.partition_keys("backtest")
-        say("bars")
-        self.materialize(INGEST, trading[0], trading[-1])
-        if market.latest_period_with_bars(self.work) is None:
-            return
-        say("features and labels")
-        self.materialize(RESEARCH, trading[0], trading[-1])
-        say("walk-forward models")
-        self.materialize(MODELS, retraining[0], retraining[-1])
-        say("backtests and robustness")
-        self.materialize(BACKTESTS, strategies[0], strategies[-1])
-        say("promotion gate")
-        self.materialize(PROMOTION)
-        days = [day.isoformat() for day in market.sessions_with_bars(self.work)]
-        scanned = days[-self.settings.scanner.run_days :]
-        if scanned:
-            say("scanner")
-            self.materialize(SCAN, scanned[0], scanned[-1])
-        replayed = days[-self.settings.session.replay_days :] if self.settings.session.replay_days else []
-        if replayed:
-            say("replayed sessions")
-            self._replay_stretches(stretches(replayed, self.partition_keys("paper_session")))
+    def chain(self, announce: Callable[[str], None]) -> None:
+        """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner, replayed sessions."""
+        for step in chain(self.work):
+            announce(step.job.title)
+            if step.job is SESSION:
+                self._replay_stretches(stretches(step.keys, self.partition_keys("paper_session")))
+            else:
+                first, last = (step.keys[0], step.keys[-1]) if step.keys else (None, None)
+                self.materialize([asset.name for asset in step.job.own], first, last)
 
     def _replay_stretches(self, runs: Sequence[tuple[str, str]]) -> None:
         """Replay each stretch of days by a run of its own, so that the days without bars between them are left alone."""
         parts: dict[str, dict[str, StageResult]] = {}
         for first, last in runs:
             self.replay(first, last)
-            for asset in LIVE:
+            for asset in SESSION.assets:
                 if asset in self.results:
                     parts.setdefault(asset, {}).update(self.results[asset].parts)
         if len(runs) > 1:
@@ -215,16 +182,15 @@ class Runner:
         """Sessions of historical days through the simulated exchange, in this process, promoted model or not."""
         missing = [day for day in self.partition_keys("scan_candidates") if first <= day <= last and not self.work.lake.has("scan_selections", day)]
         if missing and self.settings.session.watch == "scanner":
-            self.materialize(SCAN, missing[0], missing[-1])
-        self._sessions(first, last, require_promoted=False)
+            self.run_job("daily_scan", missing[0], missing[-1])
+        self._sessions(first, last, REPLAYED)
 
     def trade(self, day: str) -> None:
         """The paper session of a day with the promoted model, in this process."""
-        self._sessions(day, day, require_promoted=True)
+        self._sessions(day, day, REPLAYED | {"require_promoted": True})
 
-    def _sessions(self, first: str, last: str, *, require_promoted: bool) -> None:
-        config = {"require_promoted": require_promoted, "own_process": False}
-        self.materialize(LIVE, first, last, {"ops": {"run_paper_session": {"config": config}}})
+    def _sessions(self, first: str, last: str, options: Mapping[str, bool]) -> None:
+        self.run_job("paper_session", first, last, {"ops": {"run_paper_session": {"config": dict(options)}}})
 
 
 def stretches(chosen: Sequence[str], keys: Sequence[str]) -> list[tuple[str, str]]:

@@ -110,7 +110,6 @@ def ingest(
     again: Annotated[bool, typer.Option("--again", help="ask the source even for what was fetched before, to learn of late corrections")] = False,
 ) -> None:
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
-    from assets.runner import INGEST
     from harmony_pipeline.cli.quality import print_findings
     from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings
     from harmony_pipeline.stages.workspace import refuse_the_past
@@ -118,7 +117,7 @@ def ingest(
     with _runner(context) as runner:
         refuse_the_past(runner.work)
         chosen = runner.chosen("bars", first, last)
-        runner.materialize(INGEST, chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
+        runner.run_job("ingest", chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
     print_ingest(runner.told("raw_bars"), runner.told("bars"))
     print_market_warnings(runner.work, partitions=chosen)
     print_findings(runner.work, chosen)
@@ -157,29 +156,27 @@ def backfill(
         assets, keys = runner.backfill(asset, first, last)
         made = runner.made(assets)
     print_stages(runner.results)
-    _made(", ".join(made), keys, f'sql "select * from {_view_of(made[0])} limit 10"')
+    _made(", ".join(made), keys, f'sql "select * from {runner.view_of(made[0])} limit 10"')
 
 
 @app.command()
 def scan(context: typer.Context, date: Day = None) -> None:
     """Scan one trading day before its open: what to watch, and why nothing else."""
-    from assets.runner import SCAN
     from harmony_pipeline.cli.run_report import print_scan
 
     with _runner(context) as runner:
         day = _day(runner.work, date)
-        runner.materialize(SCAN, day)
+        runner.run_job("daily_scan", day)
     print_scan(runner.work, day)
 
 
 @app.command()
 def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(help="a strategy of harmony.toml, e.g. meta_labelled")]) -> None:
     """Backtest a strategy over every bar in the lake and shake the result."""
-    from assets.runner import BACKTESTS
     from harmony_pipeline.cli.run_report import print_backtest
 
     with _runner(context) as runner:
-        runner.materialize(BACKTESTS, runner.work.strategy(strategy))
+        runner.run_job("evaluate", runner.work.strategy(strategy))
         runner.refuse_nothing("backtest")
     print_backtest(runner.work, strategy)
 
@@ -367,13 +364,3 @@ def _say_which_market(context: typer.Context) -> None:
 def _made(what: str, keys: list[str], look: str) -> None:
     span = f" for {keys[0]} to {keys[-1]} ({len(keys)} partitions, one run)" if keys else ""
     typer.echo(f"made {what}{span}\nlook: {command_line()} {look}")
-
-
-def _view_of(asset: str) -> str:
-    return {
-        "model": "models",
-        "backtest": "backtests",
-        "promoted_model": "promotions",
-        "paper_session": "session_orders",
-        "parameter_sensitivity": "trials",
-    }.get(asset, asset)

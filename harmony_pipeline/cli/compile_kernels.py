@@ -18,7 +18,7 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="harmony-warm-") as folder:
         work = tiny_market(Path(folder))
-        from harmony_pipeline.stages.everything import run_stages
+        from assets.chain import run_stages
 
         run_stages(work)
         _make_bars_of_trades(work)

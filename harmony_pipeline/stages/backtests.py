@@ -127,7 +127,7 @@ def backtest_id(work: Workspace, strategy: str, parameters: Mapping[str, Any]) -
 
 
 def backtest(work: Workspace, strategies: Sequence[str]) -> StageResult:
-    """Backtest each strategy with its own parameters; its configuration counts as a trial."""
+    """Orders, fills, trades and equity of each strategy's whole portfolio, with costs and limits; its configuration counts as a trial."""
     parts: dict[str, StageResult] = {}
     bars: pl.DataFrame | None = None
     for number, name in enumerate(strategies, start=1):
@@ -274,7 +274,7 @@ def _evaluated_grid(work: Workspace, strategy: str) -> str:
 
 
 def parameter_sensitivity(work: Workspace, strategies: Sequence[str]) -> StageResult:
-    """Evaluate each strategy's grid and count every combination."""
+    """Each strategy's grid, every combination a counted trial."""
     parts: dict[str, StageResult] = {}
     bars: pl.DataFrame | None = None
     for number, name in enumerate(strategies, start=1):

@@ -22,7 +22,7 @@ LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
 
 
 def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Absent bars of each period, judged with the sessions before it."""
+    """Regular bars that the calendar expects and the lake lacks, with what they probably are, judged with the sessions before them."""
     traded = work.lake.scan("daily_summary").select("symbol", "date").filter(pl.col("date") < periods[-1].end_date).collect(engine="in-memory")
     listings = work.lake.read("listings")
     counts: dict[str, dict[str, int]] = {}

@@ -59,7 +59,10 @@ class Kept:
 
 
 def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False) -> StageResult:
-    """Bring the raw bars of `periods` (oldest first) up to the last closed bar. `again` asks a network source even for what was fetched before."""
+    """Bars as received up to the last closed one, every version of a row, with source and fetch time.
+
+    `again` asks a network source even for what was fetched before.
+    """
     refuse_the_past(work)
     refuse_other_periods(work)
     now = datetime.now(UTC)

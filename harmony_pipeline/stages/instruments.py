@@ -29,7 +29,7 @@ _NOT_TERMS = ("symbol", "valid_from", "since_ever")
 
 
 def instruments(work: Workspace) -> StageResult:
-    """Tick, lot, multiplier and the other terms that each symbol with bars is traded by."""
+    """Tick, lot, multiplier and the other terms that each symbol with bars is traded by, from when on, and where they come from."""
     refuse_the_past(work)
     symbols = sorted(work.lake.scan("daily_summary").select("symbol").unique().collect(engine="in-memory")["symbol"].to_list())
     defaults = {symbol: default_terms(symbol, work.settings.market) for symbol in symbols}

@@ -56,7 +56,7 @@ class LiveConnection:
 
 
 def paper_session(work: Workspace, days: Sequence[date], *, require_promoted: bool, own_process: bool) -> StageResult:
-    """Run the sessions of these days, oldest first, and put their ledgers' tables into the lake.
+    """The session of each day, oldest first, with its ledger's tables put into the lake.
 
     A replay whose inputs, settings and code are unchanged is left as it is, unless one before it ran
     again: it opens with what that one closed with.
@@ -181,7 +181,7 @@ def _session_of(work: Workspace, day: date) -> SessionResult | None:
 
 
 def reconciliation(work: Workspace, days: Sequence[date]) -> StageResult:
-    """Ledger against broker, as both stood when the session ended."""
+    """Ledger against broker as both stood when the session ended: orders, positions, cash."""
     with open_ledger(work) as ledger:
         parts = {day.isoformat(): _reconciled(work, ledger, day) for day in days}
     previews = [part.preview for part in parts.values() if part.preview is not None]

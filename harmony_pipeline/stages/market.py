@@ -32,7 +32,7 @@ BATCH_ROWS = 800_000  # rows that are worked on at a time, about 140 MB; up to f
 
 
 def corporate_actions(work: Workspace) -> StageResult:
-    """Splits and dividends of every symbol, as the source knows them."""
+    """Splits and cash dividends of every symbol by ex-date, as the source knows them."""
     refuse_the_past(work)
     wanted = list(work.settings.market.symbols)
     asked = wanted if is_remote(work.source) else []  # a file may write them in other letters
@@ -65,7 +65,7 @@ def listings(work: Workspace) -> StageResult:
 
 
 def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Validate each period's raw rows; what breaks a rule goes to quarantine with its reason, what is merely odd is listed beside the bars.
+    """Validated, de-duplicated, session-aware bars. What breaks a rule goes to quarantine with its reason, what is merely odd is listed beside the bars.
 
     A period whose inputs, settings and code are those of last time is left as it is.
     """
@@ -181,7 +181,7 @@ def _last_state(work: Workspace, period: Period) -> list[str]:
 
 
 def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """One row a symbol and session, so that scans never touch minute bars."""
+    """One row a symbol and session, so that scans and universe studies never touch minute bars."""
     counts: dict[str, dict[str, int]] = {}
     summary = pl.DataFrame()
     for number, period in enumerate(periods, start=1):

@@ -18,8 +18,8 @@ from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 
 
-def train(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Train the models of these retraining periods and keep them in the registry."""
+def model(work: Workspace, periods: Sequence[Period]) -> StageResult:
+    """The models of each retraining period, trained on outcomes known before it began, purged and embargoed."""
     made_from = _train_inputs(work, periods)
     since = {period.key: _trained_since(work, period, made_from[period.key]) for period in periods}
     due = [period for period in periods if since[period.key] is None]
@@ -134,8 +134,8 @@ def _first_possible(work: Workspace, settled: pl.Series, needed: int) -> str:
     return f"the first model would be possible from {about}{day} on, when a {size} begins"
 
 
-def predict(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Probabilities of every event inside each period, by the model trained before it."""
+def predictions(work: Workspace, periods: Sequence[Period]) -> StageResult:
+    """Out-of-sample probabilities of every event inside each period, by the model trained before it."""
     made_from = _predict_inputs(work, periods)
     since = {period.key: unchanged_since(work, ("predictions",), period.key, made_from[period.key]) for period in periods}
     due = [period for period in periods if since[period.key] is None]

@@ -11,8 +11,7 @@ import polars as pl
 
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.models.evaluation import evaluate
-from harmony_pipeline.models.gate import Evidence
-from harmony_pipeline.models.gate import decide as held_against_rules
+from harmony_pipeline.models.gate import Evidence, decide
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import reliability_curve
 from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, no_backtest, nothing_to_trade
@@ -23,8 +22,8 @@ from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace
 
 
-def decide(work: Workspace) -> StageResult:
-    """Promote the newest model of the traded horizon, or say which rules it broke. Every decision is kept, each once."""
+def promoted_model(work: Workspace) -> StageResult:
+    """The decision on the newest model of the traded horizon, rule by rule, and the previous champion. Every decision is kept, each once."""
     strategy = work.settings.session.strategy
     candidate = newest_model(work)
     if candidate is None:
@@ -41,7 +40,7 @@ def decide(work: Workspace) -> StageResult:
     history = work.lake.read("promotions")
     previous = champion_before(history, candidate, work.registry.promoted())
     now = datetime.now(UTC)
-    decision = held_against_rules(evidence(work, scores), work.settings.gate, candidate, previous, now)
+    decision = decide(evidence(work, scores), work.settings.gate, candidate, previous, now)
     is_new = not is_newest(history, decision.rules)
     work.lake.write("promotions", ALL, pl.concat([history, decision.rules]) if is_new else history, made_from)
     if decision.promoted:

@@ -31,7 +31,7 @@ from harmony_pipeline.strategies.registry import build_strategy
 
 
 def features(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Every feature of every bar, and the kernel state after the period's last bar.
+    """One column a feature, folded over time; the kernel state after the period's last bar is saved beside it.
 
     Earlier periods whose features are absent or stale are made as well: the fold passes over their
     bars in any case.
@@ -83,7 +83,7 @@ def _features_of(work: Workspace, key: str, order: list[str], chain: str) -> Sta
 
 
 def regimes(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Trend and volatility of each session, from summaries up to it."""
+    """Trend and volatility regime of each session, known at its close, from summaries up to it."""
     begin = work.trading_periods()[0].start
     settings = (work.settings.regimes, work.settings.market.benchmark)
     known = work.hashes_until("daily_summary", [period.end for period in periods])
@@ -163,7 +163,7 @@ def _shown_signals(table: pl.DataFrame, strategies: Sequence[str], since: dateti
 
 
 def labels(work: Workspace, periods: Sequence[Period]) -> StageResult:
-    """Triple-barrier outcomes of the traded strategy's events."""
+    """Triple-barrier outcome of every event of the traded strategy, each known at its own `end_timestamp`."""
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
         since = _labels_unchanged_since(work, period)

@@ -20,7 +20,7 @@ Made = tuple[pl.DataFrame, StageResult]
 
 
 def monte_carlo(work: Workspace, strategies: Sequence[str]) -> StageResult:
-    """Resample and stress each strategy's closed trades."""
+    """Resampled and stressed paths of each strategy's closed trades."""
 
     def inputs(name: str) -> dict[str, str]:
         return work.made_from({"trades": [name], "backtests": [name]}, work.settings.monte_carlo)
@@ -42,7 +42,7 @@ def monte_carlo(work: Workspace, strategies: Sequence[str]) -> StageResult:
 
 
 def overfitting(work: Workspace, strategies: Sequence[str]) -> StageResult:
-    """PSR, DSR, PBO, SPA and the minimum track record, over every configuration that was ever tried."""
+    """How likely luck and search made the result: PSR, DSR, PBO, SPA and the minimum track record, over every configuration ever tried."""
 
     def inputs(name: str) -> dict[str, str]:
         tables = {"trials": [name], "trial_returns": [name], "equity": [name], "backtests": [name]}

@@ -26,12 +26,12 @@ Validate = Callable[[pl.DataFrame, Calendar, MarketSettings], ValidatedTicks]
 
 
 def quote_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
-    """National best bids and offers of each day."""
+    """Changes of the best bid and offer, validated; what was refused is in quarantine, every row received in tick_counts."""
     return _ingest(work, days, "quote", _tick_source(work).quotes, validate_quotes)
 
 
 def trade_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
-    """Every trade of each day."""
+    """Every trade, validated; what was refused is in quarantine, every row received in tick_counts."""
     return _ingest(work, days, "trade", _tick_source(work).trades, validate_trades)
 
 

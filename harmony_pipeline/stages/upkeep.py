@@ -11,7 +11,7 @@ from harmony_pipeline.stages.workspace import Workspace
 
 
 def lake_upkeep(work: Workspace, now: datetime | None = None) -> StageResult:
-    """Put the lake in order; no table changes."""
+    """Files of healthy size, no leftovers, history as long as the settings say; no table changes. Lists files, sizes and row groups by table."""
     moment = now or datetime.now(UTC)
     keep = work.settings.lake.keep_history_days
     leftovers = upkeep.remove_leftovers(work.lake, moment)

@@ -28,7 +28,7 @@ SINGLE_BARS = 20  # the last stamps, each a piece of its own
 
 
 def bars_are_sound(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
-    """Broken prices, order or sessions, and periods with too much in quarantine."""
+    """Schema, order, uniqueness and prices hold, the accounting closes, and not too much is in quarantine; returns what does not hold."""
     findings = []
     for period in periods:
         bars = work.lake.read("bars", [period.key])
@@ -66,7 +66,7 @@ def _sampled(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
 
 
 def features_fold(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
-    """Rows whose features differ between one go, pieces with saved state, and bar by bar (for the last bars)."""
+    """In one go, in pieces with saved state, and bar by bar (the last bars): the same bits; returns the rows that differ."""
     bars = _sampled(work, periods)
     if bars.is_empty():
         return bars.select("symbol", "timestamp")
@@ -93,7 +93,7 @@ def _pieces(bars: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def features_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
-    """Rows before a moment whose features move when every later bar is changed."""
+    """Changing every bar after a moment changes no feature before it; returns the rows that move."""
     bars = _sampled(work, periods)
     if bars.is_empty():
         return bars.select("symbol", "timestamp")
@@ -103,7 +103,7 @@ def features_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.Da
 
 
 def labels_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
-    """Labels known before a moment that move when every later bar is changed."""
+    """Changing every bar after a moment changes no label known before it; returns the labels that move."""
     bars = _sampled(work, periods)
     if bars.is_empty():
         return bars.select("symbol", "timestamp")

@@ -6,11 +6,12 @@ import polars as pl
 import pytest
 from market.venue import Venue, market_over
 
+from assets.chain import run_stages
+from assets.groups import RETRAIN
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import backtests, ingest, market
-from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.stages.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -18,7 +19,7 @@ RESEARCHED = ("raw_bars", "bars", "quarantine", "daily_summary", "features", "si
 
 
 def chain(work: Workspace) -> None:
-    run_research(work)
+    run_stages(work, RETRAIN)
     backtests.backtest(work, list(work.settings.active_strategies))
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.runner import INGEST, Runner
+from assets.runner import Runner
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.lake import sql
@@ -37,7 +37,7 @@ def write(folder: Path, files: dict[str, str], extra: str = "") -> Path:
 
 def ingested(file: Path) -> Runner:
     runner = Runner.of(load_settings(file, {}))
-    runner.materialize(INGEST, "2024-01")
+    runner.run_job("ingest", "2024-01")
     return runner
 
 

@@ -3,9 +3,10 @@
 import pytest
 from lake.s3_server import BUCKET, s3_environment
 
+from assets.chain import run_stages
+from assets.groups import RETRAIN
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
@@ -14,12 +15,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.network]
 
 def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_path):
     folder = tiny_market(tmp_path / "folder")
-    run_research(folder)
+    run_stages(folder, RETRAIN)
     settings = tiny_market(tmp_path / "remote").settings
     with s3_environment():
         remote = Workspace(settings.model_copy(update={"paths": settings.paths.model_copy(update={"lake": f"s3://{BUCKET}/tiny"})}))
-        run_research(remote)
-        run_research(remote)
+        run_stages(remote, RETRAIN)
+        run_stages(remote, RETRAIN)
         for table in TABLES:
             assert remote.lake.content_hashes(table) == folder.lake.content_hashes(table), table
         asked = "select symbol, count(*) as bars, sum(volume) as volume from bars group by symbol order by symbol"

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from assets.chain import run_stages
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.stages import backtests, live, scanner
-from harmony_pipeline.stages.everything import run_stages
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, walked
 

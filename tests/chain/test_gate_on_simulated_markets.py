@@ -4,8 +4,9 @@ from datetime import date
 
 import pytest
 
+from assets.chain import run_stages
+from assets.groups import RETRAIN
 from harmony_pipeline.stages import backtests, promotion, robustness
-from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -17,13 +18,13 @@ def decided(folder, edge: str, seed: int) -> Workspace:
     settings = tiny_settings(folder, timeframe="15Min", extended_hours=False, start=date(2023, 7, 3), end=date(2024, 3, 1), simulated=simulated)
     changes = {"model": settings.model.model_copy(update={"minimum_train_rows": 500}), "labels": settings.labels.model_copy(update={"horizons_bars": (8,)})}
     work = Workspace(settings.model_copy(update=changes))
-    run_research(work)
+    run_stages(work, RETRAIN)
     strategy = [work.settings.session.strategy]
     backtests.backtest(work, strategy)
     backtests.parameter_sensitivity(work, strategy)
     robustness.monte_carlo(work, strategy)
     robustness.overfitting(work, strategy)
-    promotion.decide(work)
+    promotion.promoted_model(work)
     return work
 
 

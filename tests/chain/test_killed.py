@@ -8,9 +8,10 @@ import textwrap
 
 import pytest
 
+from assets.chain import run_stages
+from assets.groups import RETRAIN
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,8 @@ SCRIPT = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
     import harmony_pipeline.lake.local_store as local
-    from harmony_pipeline.stages.everything import run_research
+    from assets.chain import run_stages
+    from assets.groups import RETRAIN
     from harmony_pipeline.testing.tiny import tiny_market
     folder, moment, side = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     work = tiny_market(folder)
@@ -35,14 +37,14 @@ SCRIPT = textwrap.dedent("""
         if published == moment and side == "after":
             os.kill(os.getpid(), signal.SIGKILL)
     local.publish = dying
-    run_research(work)
+    run_stages(work, RETRAIN)
 """)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     work = tiny_market(tmp_path_factory.mktemp("whole"))
-    run_research(work)
+    run_stages(work, RETRAIN)
     return work
 
 
@@ -54,6 +56,6 @@ def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tm
     work = tiny_market(tmp_path)
     for table in TABLES:
         assert sql.query(work.lake, f"select count(*) as n from {table}")["n"][0] == work.lake.read(table).height
-    run_research(work)
+    run_stages(work, RETRAIN)
     for table in TABLES:
         assert work.lake.content_hashes(table) == whole.lake.content_hashes(table), table

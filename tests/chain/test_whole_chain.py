@@ -7,12 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from assets.chain import run_stages
+from assets.groups import RETRAIN
 from harmony_pipeline.cli.lineage import lineage
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import backtests, ingest, live, market, models, research, robustness, scanner
-from harmony_pipeline.stages.everything import run_research, run_stages
 from harmony_pipeline.stages.verification import disturbed
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
@@ -61,7 +62,7 @@ def test_two_runs_from_scratch_give_identical_tables(finished, tmp_path):
 
 def test_running_again_on_what_is_there_changes_nothing(finished):
     before = hashes(finished)
-    run_research(finished)
+    run_stages(finished, RETRAIN)
     assert hashes(finished) == before
 
 
@@ -110,8 +111,8 @@ def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finishe
     market.daily_summary(changed, periods)
     for stage in (research.features, research.regimes, research.signals, research.labels):
         stage(changed, periods)
-    models.train(changed, changed.retraining_periods())
-    models.predict(changed, changed.retraining_periods())
+    models.model(changed, changed.retraining_periods())
+    models.predictions(changed, changed.retraining_periods())
     strategies = list(changed.settings.active_strategies)
     backtests.backtest(changed, strategies)
     days = market.sessions_with_bars(changed)

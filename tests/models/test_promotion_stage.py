@@ -75,40 +75,40 @@ def decisions(work: Workspace) -> list[tuple[str, bool, str | None]]:
 
 
 def test_deciding_again_on_the_same_evidence_writes_nothing(work: Workspace) -> None:
-    first = promotion.decide(work)
+    first = promotion.promoted_model(work)
     model = work.registry.promoted()
     assert decisions(work) == [(model, True, None)]
     before = work.lake.read("promotions")
     for _again in range(3):
-        again = promotion.decide(work)
+        again = promotion.promoted_model(work)
     assert work.lake.read("promotions").equals(before)
     assert again.unchanged_since is not None
     assert (again.facts["model"], again.facts["promoted"]) == (first.facts["model"], first.facts["promoted"])
     work.lake.write("promotions", "all", before, {"made": "by other code"})  # measured again, and the same
-    assert "the same decision as on" in promotion.decide(work).notes[0]
+    assert "the same decision as on" in promotion.promoted_model(work).notes[0]
     assert work.lake.read("promotions").equals(before)
     assert len(work.registry.history()) == 1
 
 
 def test_another_measure_threshold_model_or_champion_is_another_decision(work: Workspace) -> None:
-    promotion.decide(work)
+    promotion.promoted_model(work)
     first = work.registry.promoted()
     strategy = work.settings.session.strategy
     odds = work.lake.read("overfitting", [strategy])
     work.lake.write("overfitting", strategy, odds.with_columns(dsr=pl.lit(0.81)))
-    promotion.decide(work)
+    promotion.promoted_model(work)
     assert len(decisions(work)) == 2
     strict = Workspace(work.settings.model_copy(update={"gate": LENIENT.model_copy(update={"minimum_deflated_sharpe": 0.99})}))
-    promotion.decide(strict)
-    promotion.decide(strict)
+    promotion.promoted_model(strict)
+    promotion.promoted_model(strict)
     assert decisions(work)[2:] == [(first, False, None)]
     second = keep(work, fold("2023-03"), "2023-03")
-    promotion.decide(strict)
-    promotion.decide(strict)
+    promotion.promoted_model(strict)
+    promotion.promoted_model(strict)
     assert decisions(work)[3:] == [(second, False, first)]
-    promotion.decide(work)
+    promotion.promoted_model(work)
     assert decisions(work)[4:] == [(second, True, first)]
-    promotion.decide(work)
+    promotion.promoted_model(work)
     assert len(decisions(work)) == 5
     assert [one.model_id for one in work.registry.history()] == [first, second]
 
@@ -119,11 +119,11 @@ def test_a_process_that_dies_before_the_pointer_moves_leaves_what_the_next_one_c
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(type(work.registry), "promote", killed)
-        promotion.decide(work)
+        promotion.promoted_model(work)
     assert work.registry.promoted() is None
     written = decisions(work)
     assert [promoted for _model, promoted, _previous in written] == [True]
-    promotion.decide(work)
+    promotion.promoted_model(work)
     assert work.registry.promoted() == written[0][0]
     assert decisions(work) == written
     assert work.registry.history()[0].decided_at == work.lake.read("promotions")["decided_at"][0]
@@ -135,7 +135,7 @@ def test_a_process_that_dies_before_the_table_is_written_leaves_the_old_champion
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(type(work.lake), "write", killed)
-        promotion.decide(work)
+        promotion.promoted_model(work)
     assert work.registry.promoted() is None
-    promotion.decide(work)
+    promotion.promoted_model(work)
     assert len(decisions(work)) == 1

@@ -33,7 +33,7 @@ def test_an_empty_lake_has_no_results_and_says_what_to_type(tmp_path, capsys):
         "overfitting": robustness.overfitting(work, names),
         "regime_stability": robustness.regime_stability(work, names),
         "strategy_comparison": backtests.strategy_comparison(work),
-        "model": models.train(work, work.retraining_periods()),
+        "model": models.model(work, work.retraining_periods()),
         "scan": scanner.scan(work, market.sessions_with_bars(work)),
     }
     assert {name for name, result in found.items() if "harmony ingest" in result.nothing} == set(found) - {"model"}
@@ -75,7 +75,7 @@ def test_no_model_says_how_many_labels_are_missing_and_from_when_on_there_would_
     periods = bars_of(work)
     for stage in (research.features, research.regimes, research.signals, research.labels):
         stage(work, periods)
-    result = models.train(work, work.retraining_periods())
+    result = models.model(work, work.retraining_periods())
     settled = work.lake.read("labels").filter((pl.col("horizon") == work.settings.trade_horizon) & pl.col("label").is_not_null()).height
     assert f"needs 70 settled labels, has {settled}" in result.nothing
     assert "the first model would be possible from about 20" in result.nothing
@@ -92,7 +92,7 @@ def test_the_first_possible_date_is_that_of_the_first_period_with_enough_labels(
         stage(work, periods)
     settled = work.lake.read("labels").filter((pl.col("horizon") == work.settings.trade_horizon) & pl.col("label").is_not_null())
     told = models._first_possible(work, settled["end_timestamp"].sort(), 20)
-    folds = models.train(work, work.retraining_periods())
+    folds = models.model(work, work.retraining_periods())
     enough = [key for key, part in folds.parts.items() if part.facts["labels to train on"] >= 20]
     assert f"possible from {enough[0]}-01 on, when a month begins" in told
 

@@ -7,10 +7,10 @@ import pytest
 from stages.short_markets import daily_rows, hourly_rows, short_market
 from typer.testing import CliRunner
 
+from assets.chain import run_stages
 from harmony_pipeline.cli import app
 from harmony_pipeline.cli.run_report import print_summary
 from harmony_pipeline.stages import backtests, ingest, live, market, models, research, verification
-from harmony_pipeline.stages.everything import run_stages
 from harmony_pipeline.stages.reasons import TOO_FEW_BARS
 
 CHECKS = (
@@ -42,8 +42,8 @@ def ingested(work):
     ids=["one day", "two days", "45 days", "three hours", "80 hours by week"],
 )
 def test_the_whole_chain_runs_on_a_few_bars_and_nothing_objects(tmp_path, rows, options):
-    work = short_market(tmp_path, rows, **options)
-    run_stages(work, replay_days=1)
+    work = short_market(tmp_path, rows, more="[session]\nreplay_days = 1\n", **options)
+    run_stages(work)
     periods = work.trading_periods()
     assert work.lake.read("bars").height == len(rows) == work.lake.read("features").height
     assert all(check(work, periods).is_empty() for check in CHECKS)

@@ -3,10 +3,11 @@
 import polars as pl
 import pytest
 
+from assets.chain import run_stages
+from assets.groups import RETRAIN
 from harmony_pipeline.market.settings import InstrumentSettings, InstrumentTerms
 from harmony_pipeline.stages import backtests, instruments, models, promotion, research, robustness, scanner
 from harmony_pipeline.stages.code_identity import source_of
-from harmony_pipeline.stages.everything import run_research
 from harmony_pipeline.stages.market import sessions_with_bars
 from harmony_pipeline.stages.session_plans import replay_account
 from harmony_pipeline.stages.workspace import Workspace
@@ -18,7 +19,7 @@ STRATEGY = "rsi_momentum"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Workspace:
     work = tiny_market(tmp_path_factory.mktemp("market"))
-    run_research(work)
+    run_stages(work, RETRAIN)
     results(work)
     return work
 
@@ -31,14 +32,14 @@ def results(work: Workspace) -> dict:
         "regimes": research.regimes(work, periods),
         "signals": research.signals(work, periods),
         "labels": research.labels(work, periods),
-        "model": models.train(work, retraining),
-        "predictions": models.predict(work, retraining),
+        "model": models.model(work, retraining),
+        "predictions": models.predictions(work, retraining),
         "backtest": backtests.backtest(work, [STRATEGY, work.settings.session.strategy]),
         "sensitivity": backtests.parameter_sensitivity(work, [STRATEGY]),
         "monte_carlo": robustness.monte_carlo(work, [STRATEGY, work.settings.session.strategy]),
         "overfitting": robustness.overfitting(work, [STRATEGY, work.settings.session.strategy]),
         "regime_stability": robustness.regime_stability(work, [STRATEGY]),
-        "promotion": promotion.decide(work),
+        "promotion": promotion.promoted_model(work),
         "scan": scanner.scan(work, days),
     }
 
@@ -134,7 +135,7 @@ def test_a_lost_model_file_is_trained_again(finished):
 
     model_id = finished.lake.read("models")["model_id"][-1]
     shutil.rmtree(finished.registry.path(model_id))
-    assert models.train(finished, finished.retraining_periods()).unchanged_since is None
+    assert models.model(finished, finished.retraining_periods()).unchanged_since is None
     assert finished.registry.has(model_id)
 
 

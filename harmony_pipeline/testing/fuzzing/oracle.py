@@ -20,8 +20,8 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.failures import is_failure
 from harmony_pipeline.lake import sql
-from harmony_pipeline.layout import SQL_FOLDER
-from harmony_pipeline.stages import gaps, ingest, instruments, market, ticks
+from harmony_pipeline.layout import SQL_FOLDER, make_graph_importable
+from harmony_pipeline.stages import ticks
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.fuzzing.memory import allowed, forget_peak, peak_above
@@ -142,14 +142,11 @@ def ingested(settings: Path, sample: Sample) -> dict[str, StageResult]:
     if sample.ticks:
         days = [sample.day] if sample.day else []
         return {"quotes": ticks.quote_ticks(work, days), "trades": ticks.trade_ticks(work, days)}
-    periods = work.trading_periods()
-    told = {name: stage(work) for name, stage in (("actions", market.corporate_actions), ("universe", market.universe), ("listings", market.listings))}
-    told["raw_bars"] = ingest.raw_bars(work, periods)
-    told["bars"] = market.bars(work, periods)
-    told["daily_summary"] = market.daily_summary(work, periods)
-    told["instruments"] = instruments.instruments(work)
-    told["gaps"] = gaps.gaps(work, periods)
-    return told
+    make_graph_importable()
+    from assets.chain import run_stages
+    from assets.groups import INGEST
+
+    return run_stages(work, INGEST)
 
 
 def _received(told: dict[str, StageResult]) -> int:

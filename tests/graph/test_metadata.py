@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 from stages.short_markets import daily_rows, short_market
 
-from assets.runner import INGEST, JOBS, SCAN, Runner
+from assets.groups import INGEST, JOBS, SCAN
+from assets.runner import Runner
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.reports import sketches
@@ -20,7 +21,7 @@ def runner(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shown")
     short_market(folder, daily_rows(60), trading="month", retraining="month", end=date(2024, 4, 1))
     runner = Runner.of(load_settings(folder / "harmony.toml", {}))
-    runner.materialize(INGEST, "2024-01", "2024-03")
+    runner.run_job("ingest", "2024-01", "2024-03")
     runner.backfill("features", "2024-02", "2024-03")
     return runner
 
@@ -46,7 +47,7 @@ def test_each_partition_shows_its_own_rows_and_a_picture_without_a_click(runner,
 
 def test_every_asset_of_an_ingest_has_a_picture_without_a_click(runner):
     empty = {"corporate_actions", "universe", "listings"}  # the file has none
-    for asset in (*set(INGEST) - empty, "features"):
+    for asset in (*set(INGEST.assets) - empty, "features"):
         key = "2024-03" if runner.partition_keys(asset) else None
         assert any(len(picture) < SHOWN_AT_ONCE for picture in pictures(shown(runner, asset, key))), asset
 
@@ -74,8 +75,8 @@ def test_a_second_run_keeps_the_picture_and_says_since_when_it_is_unchanged(runn
 
 
 def test_a_scan_by_command_leaves_its_assets_materialised(runner):
-    runner.materialize(SCAN, "2024-03-28")
-    for asset in SCAN:
+    runner.run_job("daily_scan", "2024-03-28")
+    for asset in SCAN.assets:
         assert runner.instance.get_materialized_partitions(dg.AssetKey(asset)) == {"2024-03-28"}
 
 
@@ -89,9 +90,9 @@ def test_nothing_made_is_shown_and_refused_where_it_is_the_result(runner):
 
 
 def test_every_job_of_the_command_line_is_a_job_of_the_graph(runner):
-    for name, assets in JOBS.items():
-        job = runner.definitions.resolve_job_def(name)
-        assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(assets)
+    for name, job in JOBS.items():
+        definition = runner.definitions.resolve_job_def(name)
+        assert {key.to_user_string() for key in definition.asset_layer.selected_asset_keys} == set(job.assets)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 47, 48, 49, 500])

@@ -4,12 +4,13 @@ The UI shows a Markdown value below 1,000 characters at once and a longer one be
 partition has a small picture (`reports/sketches.py`), and large ones where there are any.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from assets.partitions import partition_keys
 from harmony_pipeline.reports.figures import as_markdown
 from harmony_pipeline.stages.glance import rows_by_group, rows_by_partition, rows_of
 from harmony_pipeline.stages.result import StageResult
@@ -19,21 +20,15 @@ _PREVIEW_ROWS = 20
 _NOTES = 20
 
 
-def materialized(context: dg.AssetExecutionContext, work: Workspace, result: StageResult) -> dg.MaterializeResult[Any]:
-    """The event of the one asset that this step makes."""
-    asset = context.asset_key.to_user_string()
-    return _event(context, work, result, asset)
-
-
-def each_materialized(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, *assets: str) -> Iterator[dg.MaterializeResult[Any]]:
-    """The events of several assets that this step makes together, each with the rows of its own table."""
+def materialized(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, assets: Sequence[str]) -> Iterator[dg.MaterializeResult[Any]]:
+    """The events of the assets that a stage made together, each with the rows of its own table."""
     for asset in assets:
         yield _event(context, work, result, asset)
 
 
 def _event(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, asset: str) -> dg.MaterializeResult[Any]:
     work.record(asset, result)
-    keys = list(context.partition_keys) if context.assets_def.partitions_def is not None else []
+    keys = partition_keys(context)
     _log(context, result, asset, keys)
     if not keys:
         before = _shown_before(context, asset, None) if result.unchanged_since is not None else {}

@@ -1,0 +1,63 @@
+"""The main job from raw bars to replayed sessions: which assets and partitions it makes, and a run of it without Dagster."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from assets.groups import CHAIN, INGEST, SCAN, SESSION, Job, Partitioning, made_together
+from harmony_pipeline.stages import market
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
+
+REPLAYED = {"require_promoted": False, "own_process": False}  # options of a session that is a replay in this process
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job of the chain and the keys of the partitions that it makes; no key where its assets have no partitions."""
+
+    job: Job
+    keys: list[str]
+
+
+def chain(work: Workspace) -> Iterator[Step]:
+    """Each job when it is due: which days have bars is known after the ingest.
+
+    A lake without a bar ends the chain after the ingest: nothing else could be made.
+    """
+    latest = {SCAN.name: work.settings.scanner.run_days, SESSION.name: work.settings.session.replay_days}
+    for job in CHAIN:
+        if job is not INGEST and market.latest_period_with_bars(work) is None:
+            return
+        partitions = job.own[-1].partitions
+        keys = _all_keys(work, partitions)
+        if job.name in latest:
+            keys = keys[max(0, len(keys) - latest[job.name]) :]
+        if keys or partitions == "none":
+            yield Step(job, keys)
+
+
+def _all_keys(work: Workspace, partitions: Partitioning) -> list[str]:
+    match partitions:
+        case "none":
+            return []
+        case "trading":
+            return [period.key for period in work.trading_periods()]
+        case "retraining":
+            return [period.key for period in work.retraining_periods()]
+        case "days":
+            return [day.isoformat() for day in market.sessions_with_bars(work)]
+        case "strategies":
+            return list(work.settings.active_strategies)
+
+
+def run_stages(work: Workspace, last: Job = SESSION) -> dict[str, StageResult]:
+    """Run the chain up to the job `last` in this process, without Dagster; returns what each asset had to show."""
+    results: dict[str, StageResult] = {}
+    for step in chain(work):
+        for assets in made_together(step.job.own):
+            options = REPLAYED if assets[0].name == "paper_session" else {}
+            result = assets[0].make(work, step.keys, **options)
+            results.update({asset.name: result for asset in assets})
+        if step.job is last:
+            break
+    return results
