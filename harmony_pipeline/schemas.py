@@ -82,12 +82,6 @@ class Table:
                 found = f"{name} is {cut[name][0]}, expected a whole number"
                 raise ValueError(f"table {self.name}: {found} ({cut.height} rows)")
 
-    def broken_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """What a frame breaks of this declaration, by pandera: check, column, found, row; see `table_checks.py`. No row is a pass."""
-        from harmony_pipeline.table_checks import broken_rows
-
-        return broken_rows(self, frame)
-
 
 def _bar_columns(nullable: bool) -> dict[str, Column]:
     """Prices and volume: as they came (nullable, whatever they say), or as bars may have them."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from harmony_pipeline.schemas import Column, Table
+
 if TYPE_CHECKING:
     import pandera.polars as pa
-
-    from harmony_pipeline.schemas import Column, Table
 
 SHOWN_ROWS = 20  # failing rows that are reported of each check
 
 
-def pandera_schema(table: "Table") -> "pa.DataFrameSchema":
+def pandera_schema(table: Table) -> "pa.DataFrameSchema":
     """Everything `table` declares, as pandera knows it."""
     import pandera.polars as pa
 
@@ -27,7 +27,7 @@ def pandera_schema(table: "Table") -> "pa.DataFrameSchema":
     return pa.DataFrameSchema(columns, checks=[_law(key, _after_the_row_before(table)), *laws], strict=True, ordered=True, name=table.name)
 
 
-def broken_rows(table: "Table", frame: pl.DataFrame) -> pl.DataFrame:
+def broken_rows(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     """What `frame` breaks: check, column, found, and row (its place in the frame; null where the whole frame is meant). No row is a pass."""
     import pandera.errors
 
@@ -47,7 +47,7 @@ def broken_rows(table: "Table", frame: pl.DataFrame) -> pl.DataFrame:
 _BROKEN = {"check": pl.String(), "column": pl.String(), "found": pl.String(), "row": pl.Int64()}
 
 
-def _limits(column: "Column") -> list[Any]:
+def _limits(column: Column) -> list[Any]:
     import pandera.polars as pa
 
     found = []
@@ -62,7 +62,7 @@ def _limits(column: "Column") -> list[Any]:
     return found
 
 
-def _value_check(column: "Column", text: str, holds: pl.Expr) -> Any:
+def _value_check(column: Column, text: str, holds: pl.Expr) -> Any:
     """A limit of a column's values; null is not asked. Of a float the value must be finite too.
 
     Polars orders NaN above every number, so that pandera's own `gt` and `ge` let NaN pass.
@@ -84,7 +84,7 @@ def _law(text: str, holds: pl.Expr) -> Any:
     return pa.Check(lambda data: data.lazyframe.select(holds.fill_null(value=True)), error=text, n_failure_cases=SHOWN_ROWS)
 
 
-def _after_the_row_before(table: "Table") -> pl.Expr:
+def _after_the_row_before(table: Table) -> pl.Expr:
     """True where a row's key is greater than that of the row before it, or equal where the key need not be unique; nothing is lowest."""
     after = pl.lit(not table.unique_key)
     for name in reversed(table.key):

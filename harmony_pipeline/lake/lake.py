@@ -25,8 +25,8 @@ from harmony_pipeline.lake.local_store import LocalStore
 from harmony_pipeline.lake.manifest import BEGINNING, WALL_CLOCK_COLUMNS, NowFunction, code_version, content_hash, hash_of, iso, known_since, moment, utc_now
 from harmony_pipeline.lake.row_groups import PIECE_ROWS, row_groups, symbol_columns, unreadable, whole_symbols
 from harmony_pipeline.lake.store import FileVersion, Store
-from harmony_pipeline.lake.streaming import ROW_GROUP_ROWS, Stream
-from harmony_pipeline.lake.writing import Writer, Written
+from harmony_pipeline.lake.streaming import ROW_GROUP_ROWS, Stream, Written
+from harmony_pipeline.lake.writing import Writer
 from harmony_pipeline.schemas import TABLES, Table
 
 __all__ = ["ROW_GROUP_ROWS", "WALL_CLOCK_COLUMNS", "Found", "Lake", "Version", "Written", "code_version", "content_hash"]

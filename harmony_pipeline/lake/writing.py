@@ -19,28 +19,10 @@ from harmony_pipeline.lake.history import History, kept_name, present_name
 from harmony_pipeline.lake.manifest import WALL_CLOCK_COLUMNS, NowFunction, code_version, content_hash, hash_of, iso, known_since, moment
 from harmony_pipeline.lake.row_groups import row_groups
 from harmony_pipeline.lake.store import FileVersion, LockHandle, Store
-from harmony_pipeline.lake.streaming import Stream, span, write_whole
+from harmony_pipeline.lake.streaming import Stream, Written, span, write_whole
 from harmony_pipeline.schemas import Table
 
 _TICK = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a write left behind."""
-
-    table: str
-    partition: str
-    address: str
-    rows: int
-    content_hash: str
-    changed: bool = True
-    """Whether the rows differ from those that were there."""
-
-    @property
-    def path(self) -> Path:
-        """The file, in a lake that is a folder."""
-        return Path(self.address)
 
 
 @dataclass(frozen=True)

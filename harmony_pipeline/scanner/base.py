@@ -4,21 +4,20 @@ Obligations of an implementation, which is one class taking ScannerSettings, nam
 - `judge` sees the measures of `measures.py` and nothing else, so it cannot know anything later than the scan time;
 - it adds `score` and `rejected_by`, keeps every row, and judges each day as if it were alone;
 - an exclusion is a reason in `rejected_by`, never a missing row and never an exception.
-Ranking, `rank_limit` and the selections are the same for all (`scan.py`).
+Ranking, `rank_limit` and the selections are the same for all (`ranking.py`).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.scanner.measures import measure
+from harmony_pipeline.scanner.ranking import ScanResult, ranked, refuse_lost_rows
 from harmony_pipeline.scanner.settings import ScannerSettings
-
-if TYPE_CHECKING:
-    from harmony_pipeline.scanner.scan import ScanResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +42,16 @@ class Scanner(ABC):
     def judge(self, measures: pl.DataFrame) -> pl.DataFrame:
         """`measures` of one or more days with two more columns: score (Float64, null when unknown) and rejected_by (list of rule names)."""
 
-    def update(self, inputs: ScanInputs) -> "ScanResult":
-        """Scan one morning and make its selections the active symbols."""
-        from harmony_pipeline.scanner.scan import scan_with
+    def scan(self, summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, days: Sequence[date], calendar: Calendar) -> ScanResult:
+        """Measure every symbol on these days, judge, and rank what passed."""
+        measures = measure(summary, universe, actions, days, calendar, self.settings.as_of)
+        judged = self.judge(measures)
+        refuse_lost_rows(type(self).__name__, measures, judged)
+        return ranked(judged, self.settings.maximum_selections)
 
-        result = scan_with(self, inputs.summary, inputs.universe, inputs.actions, [inputs.day], inputs.calendar)
+    def update(self, inputs: ScanInputs) -> ScanResult:
+        """Scan one morning and make its selections the active symbols."""
+        result = self.scan(inputs.summary, inputs.universe, inputs.actions, [inputs.day], inputs.calendar)
         self._active = tuple(result.selections["symbol"])
         return result
 

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.brokers.base import Broker
-from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult, read_session
 
 _SHARES = 1e-9  # quantities travel as decimal text at real brokers
@@ -67,18 +64,6 @@ def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation
 def books_differ(shares: Mapping[str, float], working: Iterable[Order], broker: Broker) -> tuple[str, ...]:
     """Sentences about orders and positions on which a session's opening books and the broker disagree."""
     return tuple(found.sentence for found in (*_orders(working, broker), *_positions(shares, broker)))
-
-
-def broker_as_left(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
-    """The simulated broker of a session as that session left it, with books of its own. Raises NotReady before the session has begun."""
-    from harmony_pipeline.session.replay import simulated_broker
-
-    saved = ledger.snapshot(plan.session_id)
-    if saved is None or saved.body["exchange"] is None:
-        raise NotReady(f"session {plan.session_id} has left no simulated exchange behind: run it first")
-    broker = simulated_broker(plan, ledger)
-    broker.restore(saved.body["exchange"])
-    return broker
 
 
 def _shares_of(session: SessionResult) -> dict[str, float]:

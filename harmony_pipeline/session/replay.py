@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
-from harmony_pipeline.errors import DataError
+from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.features.catalog import FeatureSet
@@ -180,6 +180,16 @@ def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
         shares,
         carried_orders(plan, ledger),
     )
+
+
+def broker_as_left(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
+    """The simulated broker of a session as that session left it, with books of its own. Raises NotReady before the session has begun."""
+    saved = ledger.snapshot(plan.session_id)
+    if saved is None or saved.body["exchange"] is None:
+        raise NotReady(f"session {plan.session_id} has left no simulated exchange behind: run it first")
+    broker = simulated_broker(plan, ledger)
+    broker.restore(saved.body["exchange"])
+    return broker
 
 
 def replay_day(plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger, supervision: Supervision | None = None) -> SessionResult:

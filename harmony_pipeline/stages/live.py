@@ -27,8 +27,8 @@ from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.process_control import is_running, kill_reason
-from harmony_pipeline.session.reconcile import broker_as_left, reconcile
-from harmony_pipeline.session.replay import backtest_day, replay_day, trade_day
+from harmony_pipeline.session.reconcile import reconcile
+from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay_day, trade_day
 from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.session.stream import BarStream

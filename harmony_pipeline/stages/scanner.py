@@ -7,7 +7,8 @@ import polars as pl
 
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import scanner_table
-from harmony_pipeline.scanner.scan import ScanResult, scan_days
+from harmony_pipeline.scanner.ranking import ScanResult
+from harmony_pipeline.scanner.scan import scan_days
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.reasons import NO_BARS

@@ -13,15 +13,16 @@ A waiver is recorded beside the verdict: who reads it later sees when and why.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import polars as pl
 
+from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.market.periods import Period
 from harmony_pipeline.schemas import VERDICTS
-
-if TYPE_CHECKING:
-    from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.soundness import unsound_bars
 
 ALL = "all"  # the one partition of the table; as a period: every partition of the asset
 BARS_CHECK = "bars_are_sound"
@@ -33,7 +34,22 @@ _ASSET_OF = {
 _BY_SETTINGS = "market.quality.waive"
 
 
-def record(work: "Workspace", asset: str, check: str, judged: Sequence[str], offending: pl.DataFrame) -> None:
+class Market(Protocol):
+    """What verdicts need of a `Workspace`, which asks them itself."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this market."""
+
+    @property
+    def lake(self) -> Lake:
+        """The lake whose partitions are judged."""
+
+    def trading_periods(self) -> list[Period]:
+        """Every trading period, oldest first."""
+
+
+def record(work: Market, asset: str, check: str, judged: Sequence[str], offending: pl.DataFrame) -> None:
     """Write what a blocking check found in these partitions: a verdict where it failed, none where it passed.
 
     Offending rows name their partition, or the bar they speak of; else all that was judged failed.
@@ -65,7 +81,7 @@ def record(work: "Workspace", asset: str, check: str, judged: Sequence[str], off
     work.lake.update("verdicts", ALL, change, {"check": check})
 
 
-def require_sound(work: "Workspace", tables: Mapping[str, Sequence[str]]) -> None:
+def require_sound(work: Market, tables: Mapping[str, Sequence[str]]) -> None:
     """Raises NotReady when one of these partitions, or the bars it was made of, failed a blocking check."""
     standing = _standing(work)
     if standing.is_empty():
@@ -77,7 +93,7 @@ def require_sound(work: "Workspace", tables: Mapping[str, Sequence[str]]) -> Non
                 raise NotReady(_refusal(verdict))
 
 
-def waive(work: "Workspace", check: str, period: str, why: str) -> None:
+def waive(work: Market, check: str, period: str, why: str) -> None:
     """Let readers go on with a partition in spite of its verdict; when and why is kept. Raises ConfigError when there is none."""
     standing = _standing(work)
     meant = (pl.col("check_name") == check) & (pl.col("period") == period)
@@ -94,11 +110,11 @@ def waive(work: "Workspace", check: str, period: str, why: str) -> None:
     work.lake.update("verdicts", ALL, change, {"waived": check})
 
 
-def _standing(work: "Workspace") -> pl.DataFrame:
+def _standing(work: Market) -> pl.DataFrame:
     return work.lake.read("verdicts", [ALL])
 
 
-def _by_period(work: "Workspace", judged: Sequence[str], offending: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _by_period(work: Market, judged: Sequence[str], offending: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Offending rows by the partition that they stand in."""
     if offending.is_empty():
         return {}
@@ -112,7 +128,7 @@ def _by_period(work: "Workspace", judged: Sequence[str], offending: pl.DataFrame
     return {str(key[0]): rows.drop("period") for key, rows in named.partition_by("period", as_dict=True, maintain_order=True).items()}
 
 
-def _content_hash(work: "Workspace", asset: str, period: str) -> str | None:
+def _content_hash(work: Market, asset: str, period: str) -> str | None:
     return work.lake.content_hashes(asset, [period]).get(period) if asset in work.lake.tables else None
 
 
@@ -125,7 +141,7 @@ def _sentence(found: pl.DataFrame) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None and name != "partition")
 
 
-def _is_waived_by_settings(work: "Workspace", verdict: Mapping[str, object]) -> bool:
+def _is_waived_by_settings(work: Market, verdict: Mapping[str, object]) -> bool:
     names = work.settings.market.quality.waive
     wanted = next((name for name in (verdict["check_name"], f"{verdict['check_name']}:{verdict['period']}") if name in names), None)
     if wanted is not None and work.settings.as_of is None:
@@ -133,14 +149,12 @@ def _is_waived_by_settings(work: "Workspace", verdict: Mapping[str, object]) -> 
     return wanted is not None
 
 
-def _passes_now(work: "Workspace", verdict: Mapping[str, object]) -> bool:
+def _passes_now(work: Market, verdict: Mapping[str, object]) -> bool:
     """Whether the partition was changed since, and is sound now."""
     period = str(verdict["period"])
     if verdict["check_name"] != BARS_CHECK or period == ALL or _content_hash(work, "bars", period) == verdict["content_hash"]:
         return False
-    from harmony_pipeline.stages.verification import bars_are_sound
-
-    offending = bars_are_sound(work, [work.trading_period(period)])
+    offending = unsound_bars(work.lake, [period], work.settings.market.quality.max_quarantined_fraction)
     record(work, "bars", BARS_CHECK, [period], offending)
     return offending.is_empty()
 

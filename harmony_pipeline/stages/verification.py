@@ -12,14 +12,12 @@ import polars as pl
 
 from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
-from harmony_pipeline.frames import formatted
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.validation.catalog import NOT_A_FAULT
-from harmony_pipeline.schemas import BARS
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.research import label_events
+from harmony_pipeline.stages.soundness import unsound_bars
 from harmony_pipeline.stages.workspace import Workspace
 
 SAMPLED_SYMBOLS = 3  # enough to catch a broken kernel, few enough to run with every materialisation
@@ -29,33 +27,7 @@ SINGLE_BARS = 20  # the last stamps, each a piece of its own
 
 def bars_are_sound(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
     """Schema, order, uniqueness and prices hold, the accounting closes, and not too much is in quarantine; returns what does not hold."""
-    findings = []
-    for period in periods:
-        bars = work.lake.read("bars", [period.key])
-        quarantine = work.lake.read("quarantine", [period.key]).filter(~pl.col("rule").is_in(NOT_A_FAULT))  # refused by choice or mended
-        findings.append(_broken_rows(bars, period.key))
-        total = bars.height + quarantine.height
-        share = quarantine.height / total if total else 0.0
-        if share > work.settings.market.quality.max_quarantined_fraction:
-            common = quarantine.group_by("rule").len().sort("len", descending=True)
-            found = f"{share:.1%} of {total} raw rows are in quarantine, most by {common['rule'][0]}; market.quality.max_quarantined_fraction allows {work.settings.market.quality.max_quarantined_fraction:.1%}; e.g. {quarantine['reason'][0]}"
-            findings.append(_finding(period.key, None, None, found))
-    return pl.concat(findings)
-
-
-def _broken_rows(bars: pl.DataFrame, key: str) -> pl.DataFrame:
-    """What the declaration of the table does not allow, with the bar in which it stands."""
-    places = bars.select("symbol", "timestamp", row=pl.int_range(pl.len(), dtype=pl.Int64))
-    found = BARS.broken_rows(bars).join(places, on="row", how="left", maintain_order="left")
-    text = formatted("{} {}: expected {}", pl.col("column").fill_null("row"), "found", "check")
-    return found.select(pl.lit(key).alias("partition"), "symbol", "timestamp", text.alias("finding"))
-
-
-def _finding(key: str, symbol: str | None, timestamp: datetime | None, text: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"partition": [key], "symbol": [symbol], "timestamp": [timestamp], "finding": [text]},
-        schema={"partition": pl.String, "symbol": pl.String, "timestamp": pl.Datetime("us", "UTC"), "finding": pl.String},
-    )
+    return unsound_bars(work.lake, [period.key for period in periods], work.settings.market.quality.max_quarantined_fraction)
 
 
 def _sampled(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:

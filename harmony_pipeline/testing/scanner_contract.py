@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.scanner.base import ScanInputs, Scanner
-from harmony_pipeline.scanner.scan import ScanResult, scan_with
+from harmony_pipeline.scanner.ranking import ScanResult
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, DAILY_SUMMARY, SCAN_CANDIDATES, SCAN_SELECTIONS, UNIVERSE
 
 CALENDAR = Calendar.named("XNYS")
@@ -81,7 +81,7 @@ class ScannerContract:
 
     def _scan(self, summary: pl.DataFrame, days: tuple[date, ...]) -> ScanResult:
         _, universe, actions = made_up_market()
-        return scan_with(self.scanner(), summary, universe, actions, days, CALENDAR)
+        return self.scanner().scan(summary, universe, actions, days, CALENDAR)
 
     def test_tables_have_their_columns_and_order(self) -> None:
         found = self._scan(made_up_market()[0], self.days)
@@ -137,7 +137,7 @@ class ScannerContract:
         assert chosen.filter((pl.col("symbol") == GONE) & (pl.col("date") > SESSIONS[30])).height == 0
 
     def test_an_empty_lake_gives_empty_tables_or_known_names_only(self) -> None:
-        found = scan_with(self.scanner(), DAILY_SUMMARY.empty(), UNIVERSE.empty(), CORPORATE_ACTIONS.empty(), [SESSIONS[0]], CALENDAR)
+        found = self.scanner().scan(DAILY_SUMMARY.empty(), UNIVERSE.empty(), CORPORATE_ACTIONS.empty(), [SESSIONS[0]], CALENDAR)
         assert found.selections.height == 0
 
     def test_update_makes_the_selections_the_active_symbols(self) -> None:

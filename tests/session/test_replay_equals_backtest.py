@@ -13,8 +13,8 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
-from harmony_pipeline.session.reconcile import broker_as_left, reconcile
-from harmony_pipeline.session.replay import backtest_day, day_signals, opening_of, replay_day
+from harmony_pipeline.session.reconcile import reconcile
+from harmony_pipeline.session.replay import backtest_day, broker_as_left, day_signals, opening_of, replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.strategies.base import Stepwise
 from harmony_pipeline.strategies.breakout import OpeningRangeBreakout

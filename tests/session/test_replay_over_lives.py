@@ -17,8 +17,8 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
-from harmony_pipeline.session.reconcile import broker_as_left, reconcile
-from harmony_pipeline.session.replay import backtest_day, day_bars, replay_day, simulated_broker
+from harmony_pipeline.session.reconcile import reconcile
+from harmony_pipeline.session.replay import backtest_day, broker_as_left, day_bars, replay_day, simulated_broker
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import run_session
 

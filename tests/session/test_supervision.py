@@ -33,8 +33,8 @@ from harmony_pipeline.session.process_control import (
     session_lock,
     write_heartbeat,
 )
-from harmony_pipeline.session.reconcile import broker_as_left, reconcile
-from harmony_pipeline.session.replay import backtest_day, day_bars, replay_day, simulated_broker, trade_day
+from harmony_pipeline.session.reconcile import reconcile
+from harmony_pipeline.session.replay import backtest_day, broker_as_left, day_bars, replay_day, simulated_broker, trade_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.settings import SessionSettings

@@ -9,6 +9,7 @@ import pytest
 from harmony_pipeline.schemas import BARS, QUARANTINE, RAW_BARS, TABLES, Column, Table
 from harmony_pipeline.stages import ingest, market, verification
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.table_checks import broken_rows
 from harmony_pipeline.testing.tiny import tiny_market
 
 START = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
@@ -37,8 +38,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def test_sound_bars_break_nothing() -> None:
-    assert BARS.broken_rows(bars({}, {}, {})).is_empty()
-    assert BARS.broken_rows(BARS.empty()).is_empty()
+    assert broken_rows(BARS, bars({}, {}, {})).is_empty()
+    assert broken_rows(BARS, BARS.empty()).is_empty()
 
 
 @pytest.mark.parametrize(
@@ -57,17 +58,17 @@ def test_sound_bars_break_nothing() -> None:
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_found_in_its_row(change: dict[str, Any], check: str, column: str | None) -> None:
-    broken = BARS.broken_rows(bars({}, change, {"symbol": "BBB"}))
+    broken = broken_rows(BARS, bars({}, change, {"symbol": "BBB"}))
     assert (check, column, 1) in broken.select("check", "column", "row").rows()
 
 
 def test_of_many_failing_rows_the_first_twenty_are_told() -> None:
-    broken = BARS.broken_rows(bars(*({"volume": -1.0} for _ in range(50))))
+    broken = broken_rows(BARS, bars(*({"volume": -1.0} for _ in range(50))))
     assert broken["row"].to_list() == list(range(20))
 
 
 def test_a_wrong_type_and_a_missing_column_are_found_together() -> None:
-    broken = BARS.broken_rows(bars({}).with_columns(pl.col("volume").cast(pl.Int64)).drop("session"))
+    broken = broken_rows(BARS, bars({}).with_columns(pl.col("volume").cast(pl.Int64)).drop("session"))
     assert {"volume", "session"} <= {*broken["column"], *broken["found"]}
 
 
@@ -75,8 +76,8 @@ def test_copies_may_stand_where_the_key_only_orders() -> None:
     columns = {"name": Column(pl.String(), nullable=True), "number": Column(pl.Int64())}
     table = Table("any", "", "none", ("name", "number"), columns, unique_key=False)
     frame = pl.DataFrame({"name": [None, None, "a", "a"], "number": [1, 1, 0, 0]}, schema=table.dtypes)
-    assert table.broken_rows(frame).is_empty()
-    assert table.broken_rows(frame.reverse())["row"].to_list() == [2]
+    assert broken_rows(table, frame).is_empty()
+    assert broken_rows(table, frame.reverse())["row"].to_list() == [2]
     assert not QUARANTINE.unique_key
     assert not RAW_BARS.unique_key
 
@@ -86,7 +87,7 @@ def test_every_table_of_a_small_chain_is_as_declared(tiny: Workspace) -> None:
     assert {"raw_bars", "bars", "bar_state", "corporate_actions", "universe", "daily_summary"} <= set(written)
     for name in TABLES:
         for key in tiny.lake.partitions(name):
-            assert tiny.lake.tables[name].broken_rows(tiny.lake.read(name, [key])).is_empty(), name
+            assert broken_rows(tiny.lake.tables[name], tiny.lake.read(name, [key])).is_empty(), name
 
 
 def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: Workspace) -> None:
@@ -104,7 +105,7 @@ def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: Works
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("column", ["open", "volume", "adjustment_factor"])
 def test_what_is_no_finite_number_breaks_a_limit(column: str, value: float) -> None:
-    broken = BARS.broken_rows(bars({}, {column: value}))
+    broken = broken_rows(BARS, bars({}, {column: value}))
     assert (column, 1) in broken.select("column", "row").rows()
 
 
@@ -113,7 +114,7 @@ def test_a_limit_of_a_nullable_number_passes_nothing_and_refuses_nan() -> None:
     table = Table("any", "", "none", ("name",), columns)
     sizes = [None, 1.0, float("nan"), float("-inf"), float("inf")]
     frame = pl.DataFrame({"name": list("abcde"), "size": sizes}, schema=table.dtypes)
-    assert table.broken_rows(frame)["row"].to_list() == [2, 3, 4]
+    assert broken_rows(table, frame)["row"].to_list() == [2, 3, 4]
 
 
 def test_no_whole_number_is_made_of_a_fraction() -> None:
@@ -136,4 +137,4 @@ def test_every_number_of_a_limit_is_checked_to_be_finite() -> None:
         schema = {column: pl.Float64()}
         alone = Table(name, "", "none", (), {column: TABLES[name].columns[column]})
         frame = pl.DataFrame({column: [float("nan")]}, schema=schema)
-        assert alone.broken_rows(frame).height, (name, column)
+        assert broken_rows(alone, frame).height, (name, column)
