@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.backtest import simulator
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS

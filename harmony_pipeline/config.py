@@ -15,7 +15,6 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.choices import nearest
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
@@ -25,6 +24,7 @@ from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
 from harmony_pipeline.market.settings import MarketSettings, lake_path
 from harmony_pipeline.models.settings import GateSettings, ModelSettings
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.robustness.settings import MonteCarloSettings, OverfittingSettings
 from harmony_pipeline.scanner.settings import ScannerSettings

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.instruments import TRADED, Instrument, Instruments
 from harmony_pipeline.portfolio.kernel_types import MONEY, RULES, Records
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 

@@ -7,13 +7,13 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instrument, Instruments
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.strategies.settings import StrategySettings

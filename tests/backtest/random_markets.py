@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 from backtest.naive import Naive
 
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import LIFE_EVENTS, no_events
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 

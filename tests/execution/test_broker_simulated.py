@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
@@ -16,6 +15,7 @@ from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSett
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.portfolio.kernel_types import BAR, Record, records
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.broker_contract import DECIDED, BrokerContract

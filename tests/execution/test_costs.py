@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution.costs import fee, notional, taker_price
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.price_grid import floor_to_lot, round_to_tick, tick_down, tick_up, to_lot
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from harmony_pipeline.backtest.settings import BacktestSettings
 from harmony_pipeline.execution import exchange
 from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, status_after
 from harmony_pipeline.execution.random_draws import uniform
@@ -32,6 +31,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     records,
 )
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 

@@ -1,4 +1,4 @@
-"""The rules of the house: imports run one way, ruff and mypy are silent, every package says what belongs in it, no file outgrows its subject."""
+"""The rules of the house: ruff and mypy are silent, every package says what belongs in it, no file outgrows its subject."""
 
 import ast
 import subprocess
@@ -14,11 +14,6 @@ LIBRARY = sorted((ROOT / "harmony_pipeline").rglob("*.py"))
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
-
-
-def test_imports_run_one_way():
-    result = run(str(BIN / "lint-imports"), "--no-cache")
-    assert result.returncode == 0, result.stdout
 
 
 def test_ruff_is_silent():
