@@ -143,7 +143,7 @@ def test_doctor_lists_what_stands_and_waives_it_by_name(work: Workspace, capsys:
     command = ["--config", str(work.settings.file), "doctor"]
     settings = Workspace(load_settings(work.settings.file, environment={}))
     assert settings.lake.read("verdicts").height == 1
-    assert run_command([*command, "--waive", CHECK]) == 1
+    assert run_command([*command, "--waive", CHECK]) == 2
     assert "needs --partition and --why" in capsys.readouterr().err
     assert run_command([*command, "--waive", CHECK, "--partition", KEY, "--why", "seen by hand"]) == 0
     assert work.lake.read("verdicts")["waived_why"].to_list() == ["seen by hand"]
