@@ -1,21 +1,34 @@
-"""What a session at a real broker had already lived through when its process died: the events after the last snapshot, handed out once more.
+"""The journal of a session that was interrupted at a real broker: its events after the last snapshot.
 
-The law: they come back at the very points at which they were first met. News of the broker is heard again where it was heard; what we wrote ourselves
-is expected again where it was written, and is neither written nor sent twice. Only when the journal is used up does the world go on. A process that
-decides differently than the one before it breaks the journal: that is a dispute, and trading stops.
+A restart replays them through the order manager: the bars of the day are processed again, and while
+the journal lasts the gateway takes every answer from it. Events come back at the points at which
+they were first met. When it is used up, the ledger and the broker answer again.
+
+The journal breaks when the new process writes something else than the journal has next: a dispute,
+and trading stops.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import AnyOrderFact, Event
+from harmony_pipeline.execution.events import AnyOrderFact, Event, OrderTerms
 
-# What we write ourselves. Any other fact about an order came from the broker.
-OURS = (ev.OrderIntended, ev.OrderRefused, ev.OrderSubmitted, ev.OrderOutcomeUnknown, ev.OrderCancelRequested)
+# What a session writes about its own doing. Any other fact about an order came from the broker.
+OWN_FACTS = (
+    ev.OrderIntended,
+    ev.OrderRefused,
+    ev.OrderSubmitted,
+    ev.OrderOutcomeUnknown,
+    ev.OrderCancelRequested,
+)
 
-# What happens again at the same point. The rest (streams, risk state, kill switch, reconciliation) is driven by real time and is not replayed.
+# What is written again at the same point. The rest (streams, risk state, kill switch,
+# reconciliation) is driven by real time and is not replayed.
 REPEATED = (ev.OrderFact, ev.BarsReceived, ev.CorporateActionApplied, ev.BreakerTripped)
+
+# What can become of an order that is sent.
+_ANSWERS = (ev.OrderSubmitted, ev.OrderOutcomeUnknown, ev.OrderRejected, ev.OrderCanceled)
 
 
 class Journal:
@@ -28,34 +41,38 @@ class Journal:
         return bool(self._events)
 
     @property
-    def head(self) -> Event | None:
-        """What comes next, or None."""
-        return self._events[0] if self._events else None
+    def events(self) -> tuple[Event, ...]:
+        """What is left, oldest first."""
+        return tuple(self._events)
 
     def expects(self, event: Event) -> bool:
         """Whether `event` is what was written next; it is taken off then."""
-        head = self.head
-        if head is None or ev.kind_of(head) != ev.kind_of(event) or about(head) != about(event):
+        if not self._events:
+            return False
+        head = self._events[0]
+        if ev.kind_of(head) != ev.kind_of(event) or subject(head) != subject(event):
             return False
         self._events.popleft()
         return True
 
-    def news(self) -> list[AnyOrderFact]:
-        """The broker's facts up to the next event of our own."""
-        facts: list[AnyOrderFact] = []
-        while (head := self.head) is not None and isinstance(head, ev.OrderFact) and not isinstance(head, OURS):
-            facts.append(head)
+    def report(self) -> AnyOrderFact | None:
+        """The next event, if the broker reported it. It stays until it is written again."""
+        head = self._events[0] if self._events else None
+        return head if isinstance(head, ev.OrderFact) and not isinstance(head, OWN_FACTS) else None
+
+    def skip(self, fact: AnyOrderFact) -> None:
+        """Take a report off that was not written again."""
+        if self._events and self._events[0] is fact:
             self._events.popleft()
-        return facts
 
-    def about_order(self, client_order_id: str) -> AnyOrderFact | None:
-        """The next event, if it is about this order."""
-        head = self.head
-        return head if isinstance(head, ev.OrderFact) and head.client_order_id == client_order_id else None
-
-    def drop(self) -> None:
-        """Take the next event off."""
-        self._events.popleft()
+    def answers(self, orders: Sequence[OrderTerms]) -> list[AnyOrderFact]:
+        """What became of sending these orders, as far as it was written next."""
+        found: list[AnyOrderFact] = []
+        for terms, event in zip(orders, self._events, strict=False):
+            if not isinstance(event, _ANSWERS) or event.client_order_id != terms.client_order_id:
+                break
+            found.append(event)
+        return found
 
     def abandon(self) -> list[Event]:
         """Everything that is left; the journal is empty afterwards."""
@@ -64,7 +81,8 @@ class Journal:
         return rest
 
 
-def about(event: Event) -> str:
+def subject(event: Event) -> str:
     """What an event is about: its order, or its moment."""
-    name = getattr(event, "client_order_id", None)
-    return str(name) if name is not None else f"moment {getattr(event, 'happened_at', '')}"
+    if isinstance(event, ev.OrderFact):
+        return event.client_order_id
+    return f"moment {event.happened_at}" if isinstance(event, ev.Fact) else event.__class__.__name__

@@ -4,7 +4,7 @@ The law: no rule lives here. Facts become REPORT records, intents become `OrderT
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,9 +80,10 @@ class OrderRequest:
     role: str
     terms: OrderTerms | None  # None for a cancel
     reason: str | None = None  # of a cancel: why the symbol has ended
+    other: OrderTerms | None = None  # the second leg of a bracket, placed together with the first
 
 
-class Book:
+class LivePortfolio:
     """Positions and account, changed only by what happens in the methods below. One owner."""
 
     def __init__(self, plan: SessionPlan, portfolio: PortfolioState) -> None:
@@ -170,7 +171,7 @@ class Book:
 
     def cancel_working(self, symbol: int, reason: int, at: int) -> list[OrderRequest]:
         """Cancel whatever works for the symbol."""
-        return self._wishes(cancel_working(self.positions[symbol], symbol, reason, at, self._intents, 0))
+        return self._requests(cancel_working(self.positions[symbol], symbol, reason, at, self._intents, 0))
 
     def working(self, symbol: int) -> tuple[int, int]:
         """Whether an exit and whether a bracket works for the symbol."""
@@ -212,7 +213,7 @@ class Book:
 
     def carry_over(self, old: int, new: int, day: int, at: int, exit_worked: int, legs_worked: int) -> list[OrderRequest]:
         """Hold under the new symbol what was held under the old one."""
-        return self._wishes(carry_over(self.positions, self.account, old, new, day, at, exit_worked, legs_worked, self._intents, 0))
+        return self._requests(carry_over(self.positions, self.account, old, new, day, at, exit_worked, legs_worked, self._intents, 0))
 
     def is_presumed_gone(self, symbol: int) -> bool:
         """Count one more session that begins without a bar; whether that is too many."""
@@ -240,7 +241,7 @@ class Book:
 
     def decide(self, bars: Records) -> list[OrderRequest]:
         """Everything wanted at the end of these bars, in the order in which it must be sent."""
-        return self._wishes(decide(self.positions, self.account, self._rules, bars, 0, len(bars), self._intents, 0))
+        return self._requests(decide(self.positions, self.account, self._rules, bars, 0, len(bars), self._intents, 0))
 
     def flatten(self, at: int, end: int) -> list[OrderRequest]:
         """Close whatever is held and not being closed yet."""
@@ -248,24 +249,24 @@ class Book:
         for symbol, position in enumerate(self.positions):
             if position["quantity"] != 0.0 and position["exit_working"] == 0:
                 count = close_position(position, self.account, symbol, BY_FLATTEN, at, end, self._intents, count)
-        return self._wishes(count)
+        return self._requests(count)
 
-    def distrust(self, symbol: int) -> None:
-        """A position whose bracket was taken away from it is closed at the next decision."""
-        position = self.positions[symbol]
+    def distrust(self, symbol: str) -> None:
+        """Close a position whose bracket was taken away at the next decision."""
+        position = self.positions[self.index[symbol]]
         if position["quantity"] != 0.0 and position["exit_reason"] == 0:
             position["exit_reason"] = BY_UNPROTECTED
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
-    def hear(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:
+    def apply_fact(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:
         """Take in what became of an order; the answer is the bracket of an entry that is done."""
         report = self._as_report(fact, before, after)
         if report is None:
             return []
         count, closed = apply_report(self.positions, self.account, self._rules[report["symbol"]], report, self._intents, 0, self._trades, 0)
         self._keep_trades(closed)
-        return self._wishes(count)
+        return self._requests(count)
 
     def _as_report(self, fact: AnyOrderFact, before: Order, after: Order) -> Record | None:
         """The REPORT of a fact that concerns the portfolio, else None.
@@ -290,10 +291,18 @@ class Book:
             report["fee"], report["slippage"], report["maker"] = money(fact.fee), fact.slippage, int(fact.liquidity == "maker")
         return report
 
-    def _wishes(self, count: int) -> list[OrderRequest]:
-        return [self._wish(intent) for intent in self._intents[:count]]
+    def _requests(self, count: int) -> list[OrderRequest]:
+        """The first `count` intents; the legs of a bracket are one request."""
+        requests: list[OrderRequest] = []
+        for request in map(self._request, self._intents[:count]):
+            last = requests[-1] if requests else None
+            if last and last.kind == ORDER_OPEN and (last.role, request.role) == ("stop", "take"):
+                requests[-1] = replace(last, other=request.terms)
+            else:
+                requests.append(request)
+        return requests
 
-    def _wish(self, intent: Record) -> OrderRequest:
+    def _request(self, intent: Record) -> OrderRequest:
         symbol, role = self.symbols[intent["symbol"]], int(intent["role"])
         if intent["status"] == CANCELED:
             return OrderRequest(CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None)

@@ -1,71 +1,271 @@
-"""The order desk: every order leaves through here, and every word of the broker comes in through here.
+"""The order manager of one session: a state machine without I/O.
 
-Laws. The intent is in the ledger before the broker hears of it, and it is sent under its own client order id, so no crash and no repetition can make
-two orders of one intent. Nothing leaves while the risk state forbids it: `gate` is the only door. A fact is first judged by the lifecycle, then
-written down, then booked; facts are taken in the order in which they were told.
+`step(event, now)` takes one event and returns the actions that follow, in the order in which they
+are to be performed. `session/order_gateway.py` performs them and hands each answer back as the next
+event. After a crash the same `step` is fed from the ledger (`session/event_replay.py`).
 
-Restart. With an exchange in this process (`BarDriven`) the snapshot holds the exchange too, and everything after it simply happens again. A real
-broker has gone on meanwhile: what we lived through with it comes back from the journal (session/event_replay.py).
+- An order leaves only after `IntentsKept` confirmed that its intent is on disk, under its own
+  client order id: no crash and no repetition makes two orders of one intent.
+- `gate` decides whether an order may leave. It is asked when the order is decided, and again when
+  it is sent, because it may have waited, or the books may have come into dispute since.
+- A broker's fact passes `execution/lifecycle.py` before it changes anything. A fact that the
+  lifecycle does not allow is a dispute, and a dispute halts the session.
 """
 
-from collections import deque
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from harmony_pipeline.errors import BrokerContradiction, BrokerRejected, BrokerUnavailable
+from harmony_pipeline.errors import BrokerContradiction
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, Event, OrderTerms, RiskState, SubmitOrder, micros
+from harmony_pipeline.execution.brokers.base import BrokerOrder
+from harmony_pipeline.execution.events import (
+    AnyOrderFact,
+    CancelOrder,
+    Event,
+    OrderTerms,
+    RiskState,
+    SubmitOrder,
+    micros,
+)
 from harmony_pipeline.execution.lifecycle import Order, Status, apply, start
 from harmony_pipeline.portfolio.kernel_types import CANCELED, REFUSED, ROLE_NAMES
-from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.event_replay import OURS, REPEATED, Journal, about
+from harmony_pipeline.session.event_replay import OWN_FACTS
 from harmony_pipeline.session.freshness import stricter
-from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Execution
-from harmony_pipeline.session.live_portfolio import Book, OrderRequest, money
+from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest, money
 
 _LEGS = ("stop", "take")
 
+# --- events: what the machine is told ---------------------------------------------------------------
 
-class Desk:
-    """Orders of one session. One thread."""
 
-    def __init__(self, session_id: str, ledger: Ledger, broker: Broker, book: Book, *, clock: Clock, stale_after: timedelta) -> None:
-        self._session_id = session_id
-        self._ledger = ledger
-        self._broker = broker
-        self._book = book
-        self._clock = clock
-        self._stale_after = stale_after
-        self._in_process = isinstance(broker, BarDriven)
-        self._inbox: deque[AnyOrderFact] = deque()
-        self._hearing = False
-        self.journal = Journal()
-        self.moment: datetime | None = None  # end of the batch in hand: the only time that an exchange driven by bars knows
-        self.orders: dict[str, Order] = {}  # those that may still trade, and those that ended since the last snapshot
-        self.carried: dict[str, Order] = {}  # those that worked when the session opened, as they now stand
-        self.waiting: list[str] = []  # written down, and kept back until another order is done
-        self.cancel_again: list[str] = []  # asked to be canceled, without an answer
-        self.fresh: RiskState = "ACTIVE"  # what streams and kill switch allow
-        self.fresh_reason = ""
-        self.closing = False  # flattening: nothing is entered any more
-        self.differences: list[str] = []
+@dataclass(frozen=True)
+class IntentsKept:
+    """The intents of these orders are on disk."""
 
-    # --- risk state ---------------------------------------------------------------------------------------------------
+    orders: tuple[OrderTerms, ...]
+
+
+@dataclass(frozen=True)
+class OrderReported:
+    """A fact about an order; `known` is the ledger's order where the machine no longer holds it."""
+
+    fact: AnyOrderFact
+    known: Order | None = None
+
+
+@dataclass(frozen=True)
+class OrderLookedUp:
+    """The broker's answer to `LookUp`: the order, None (unknown there), or why it cannot say."""
+
+    client_order_id: str
+    found: BrokerOrder | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class CancelUnanswered:
+    """A cancel may or may not have arrived."""
+
+    client_order_id: str
+
+
+@dataclass(frozen=True)
+class NewsEnded:
+    """The broker has nothing more to report: orders that waited may be free to go."""
+
+
+@dataclass(frozen=True)
+class SettleDue:
+    """A timer: look up what is unclear, repeat what had no answer."""
+
+
+@dataclass(frozen=True)
+class CancelAll:
+    """Take every working order back."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class StreamsJudged:
+    """What the streams, or the kill switch, allow from now on."""
+
+    state: RiskState
+    reason: str
+
+
+@dataclass(frozen=True)
+class Flattening:
+    """Whether every position is being closed, so that nothing is entered any more."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
+class BooksCompared:
+    """Sentences about what ledger and broker disagree on; any of them halts."""
+
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """What was written after the snapshot that the machine was restored from."""
+
+    past: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class JournalBroken:
+    """After a restart this process decides differently than the one before; `rest` was not met."""
+
+    sentence: str
+    rest: tuple[Event, ...]
+
+
+OrderEvent = (
+    OrderRequest
+    | IntentsKept
+    | OrderReported
+    | OrderLookedUp
+    | CancelUnanswered
+    | NewsEnded
+    | SettleDue
+    | CancelAll
+    | StreamsJudged
+    | Flattening
+    | BooksCompared
+    | Restarted
+    | JournalBroken
+)
+
+# --- actions: what the machine asks for -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event for the ledger, with the order as it then stands and, of a fill, its execution."""
+
+    key: str
+    event: Event
+    happened_at: datetime
+    known_at: datetime
+    order: Order | None = None
+    execution: Execution | None = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """Write these entries in one transaction. `intents` are confirmed by `IntentsKept`."""
+
+    entries: tuple[Entry, ...]
+    intents: tuple[OrderTerms, ...] = ()
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Send an order, or both legs of a bracket. The answer is a fact about each."""
+
+    command: SubmitOrder
 
     @property
-    def risk_state(self) -> RiskState:
+    def orders(self) -> list[OrderTerms]:
+        """The orders of the command."""
+        return [order for order in (self.command.order, self.command.other) if order is not None]
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Ask the broker to take an order back. `repeated`: it was asked before, without an answer."""
+
+    command: CancelOrder
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Ask the broker what it knows of an order; the answer is `OrderLookedUp`."""
+
+    client_order_id: str
+
+
+Action = Write | Submit | Cancel | LookUp
+
+
+class OrderManager:
+    """Orders of one session. `in_process`: the exchange lives in this process and is driven by bars."""
+
+    def __init__(self, portfolio: LivePortfolio, *, in_process: bool, stale_after: timedelta) -> None:
+        self._portfolio = portfolio
+        self._in_process = in_process
+        self._stale_after = stale_after
+        self.orders: dict[str, Order] = {}  # open, or ended since the last snapshot
+        self.carried: dict[str, Order] = {}  # worked when the session opened, as they now stand
+        self.waiting: list[str] = []  # on disk, and kept back until another order is done
+        self.cancel_again: list[str] = []  # asked to be canceled, without an answer
+        self.differences: list[str] = []
+        self.closing = False
+        self.streams: RiskState = "ACTIVE"
+        self.streams_reason = ""
+        self._unconfirmed: set[str] = set()  # their intents are not known to be on disk
+        self._late: dict[str, tuple[OrderTerms, ...]] = {}  # looked up before they are sent
+        # What the process before this one did, by client order id; each is used once.
+        self._refused_before: dict[str, str] = {}
+        self._intended_before: set[str] = set()
+        self._answered_before: set[str] = set()
+        self._now = datetime.max.replace(tzinfo=UTC)
+        self._is_streaming = True
+        self._actions: list[Action] = []
+
+    def step(self, event: OrderEvent, now: datetime, is_streaming: bool = True) -> list[Action]:
+        """Take one event; return what is to be done, in order."""
+        self._now, self._is_streaming, self._actions = now, is_streaming, []
+        match event:
+            case OrderRequest():
+                self._request(event)
+            case IntentsKept(orders):
+                self._send_or_wait(orders)
+            case OrderReported(fact, known):
+                self._take(fact, known)
+            case OrderLookedUp():
+                self._resolve(event)
+            case CancelUnanswered(name):
+                self.cancel_again.append(name)
+            case NewsEnded():
+                self._release()
+            case SettleDue():
+                self._settle()
+            case CancelAll(reason):
+                self._cancel_all(reason)
+            case StreamsJudged(state, reason):
+                self.streams, self.streams_reason = state, reason
+            case Flattening(on):
+                self.closing = on
+            case BooksCompared(differences):
+                self.differences.extend(differences)
+                self._write_differences(f"reconciled:{micros(now)}", differences)
+            case Restarted(past):
+                self._remember(past)
+            case JournalBroken():
+                self._believe(event)
+        return self._actions
+
+    # --- risk state -----------------------------------------------------------------------------------
+
+    def risk_state(self, is_streaming: bool) -> RiskState:
         """The strictest of what streams, books and broker allow."""
-        halted = self.differences or not self._broker.is_streaming()
-        return stricter(self.fresh, "REDUCING" if self.closing else "ACTIVE", "HALTED" if halted else "ACTIVE")
+        halted = self.differences or not is_streaming
+        closing: RiskState = "REDUCING" if self.closing else "ACTIVE"
+        return stricter(self.streams, closing, "HALTED" if halted else "ACTIVE")
 
     def gate(self, role: str) -> str | None:
         """Why an order of that role may not leave now, or None."""
-        state = self.risk_state
+        state = self.risk_state(self._is_streaming)
         if state == "HALTED":
             return f"halted: {self._why()}"
         if state == "REDUCING" and role == "entry":
@@ -75,183 +275,180 @@ class Desk:
     def _why(self) -> str:
         if self.differences:
             return "the books are not reconciled"
-        return "the order stream is down" if not self._broker.is_streaming() else self.fresh_reason
-
-    def reconciled(self, differences: tuple[str, ...]) -> None:
-        """Note a comparison of the books; any difference halts."""
-        self.differences.extend(differences)
-        now = self._now()
-        self._ledger.record(self._session_id, f"reconciled:{micros(now)}", ev.BooksReconciled(happened_at=now, known_at=now, differences=differences), now, now)
+        return self.streams_reason if self._is_streaming else "the order stream is down"
 
     def _dispute(self, sentence: str) -> None:
-        """The books are not reconciled: nothing new leaves until a person or a later comparison settles it."""
+        """Halt until a person or a later comparison settles the books."""
         if sentence not in self.differences:
             self.differences.append(sentence)
-            now = self._now()
-            fact = ev.BooksReconciled(happened_at=now, known_at=now, differences=(sentence,))
-            self._ledger.record(self._session_id, f"dispute:{len(self.differences)}:{micros(now)}", fact, now, now)
+            self._write_differences(f"dispute:{len(self.differences)}:{micros(self._now)}", (sentence,))
 
-    # --- sending ------------------------------------------------------------------------------------------------------
+    def _write_differences(self, key: str, differences: tuple[str, ...]) -> None:
+        now = self._now
+        fact = ev.BooksReconciled(happened_at=now, known_at=now, differences=differences)
+        self._actions.append(Write((Entry(key, fact, now, now),)))
 
-    def send(self, wishes: Iterable[OrderRequest]) -> None:
-        """Carry out what the portfolio wants, one after the other; what the broker answers is heard after each."""
-        queue = deque(wishes)
-        while queue:
-            wish = queue.popleft()
-            if wish.terms is None or wish.kind == CANCELED:
-                self._cancel_role(wish.symbol, wish.role, wish.reason)
-            elif wish.kind == REFUSED:
-                self._refuse(wish.terms, wish.terms.reason or "", book=False)
-            elif wish.role == "stop" and queue and queue[0].role == "take" and queue[0].symbol == wish.symbol:
-                self._place(wish.terms, queue.popleft().terms)
-            else:
-                self._place(wish.terms)
-            self.hear()
+    # --- requests of the portfolio --------------------------------------------------------------------
 
-    def _place(self, terms: OrderTerms, other: OrderTerms | None = None) -> None:
-        """Write the intent down, then send it; both legs of a bracket at once."""
-        both = [terms, other] if other else [terms]
-        reason = self._refused_before(terms) if self.journal else self.gate(terms.role)
+    def _request(self, request: OrderRequest) -> None:
+        if request.terms is None or request.kind == CANCELED:
+            for order in list(self.orders.values()):
+                if order.is_open and (order.terms.symbol, order.terms.role) == (request.symbol, request.role):
+                    self._cancel(order, request.reason)
+        elif request.kind == REFUSED:
+            self._refuse(request.terms, request.terms.reason or "", tell=False)
+        else:
+            self._intend((request.terms, request.other) if request.other else (request.terms,))
+
+    def _intend(self, both: tuple[OrderTerms, ...]) -> None:
+        """Write the intent, both legs of a bracket at once; `IntentsKept` lets it go on."""
+        reason = self._verdict(both[0])
         if reason is not None:
-            for each in both:
-                self._refuse(each, reason, book=True)
+            for terms in both:
+                self._refuse(terms, reason, tell=True)
             return
-        now = self._now()
-        with self._ledger.transaction():
-            for each in both:
-                fact = ev.OrderIntended(happened_at=each.decided_at, known_at=now, client_order_id=each.client_order_id, symbol=each.symbol, order=each)
-                self.record(f"intent:{each.client_order_id}", fact, each.decided_at, now)
-                self.orders[each.client_order_id] = start(fact)
-                self._ledger.put_order(self._session_id, self.orders[each.client_order_id])
-        if not self._in_process and self._blocked(terms):
-            self.waiting.append(terms.client_order_id)
-        else:
-            self._submit(terms, other)
-
-    def _refuse(self, terms: OrderTerms, reason: str, book: bool) -> None:
-        """Record an order that our own limits stopped. `book`: the portfolio believes that it works and must be told."""
-        now = self._now()
-        named = msgspec.structs.replace(terms, reason=reason)
-        fact = ev.OrderRefused(
-            happened_at=terms.decided_at, known_at=now, client_order_id=terms.client_order_id, symbol=terms.symbol, order=named, reason=reason
-        )
-        before, after = Order(named), start(fact)
-        with self._ledger.transaction():
-            self.record(f"refused:{terms.client_order_id}", fact, terms.decided_at, now)
-            self._ledger.put_order(self._session_id, after)
-        if book:
-            self.send(self._book.hear(fact, before, after))
-
-    def _submit(self, terms: OrderTerms, other: OrderTerms | None = None) -> None:
-        """Send an order whose intent is on disk."""
-        both = [terms, other] if other else [terms]
-        if self.journal:
-            self._submitted_before(both)
-            return
-        now = self._now()
-        reason = self.gate(terms.role)  # once more at the very door: it may have been kept back, or the books may have come into dispute since
-        try:
-            late = not self._in_process and now - terms.decided_at > self._stale_after  # decided before a crash or an outage
-            if reason is None and late and self._broker.order(terms.client_order_id) is None:
-                reason = "its moment has passed"
-            if reason is not None:
-                self._end_unsent(both, reason)
-                return
-            self._broker.submit(SubmitOrder(terms, other))
-        except BrokerRejected as error:
-            for each in both:
-                self._take(ev.OrderRejected(**_head(each, now), reason=str(error)))
-        except BrokerUnavailable as error:
-            for each in both:
-                self._ours(ev.OrderOutcomeUnknown(**_head(each, now), reason=str(error)))
-        else:
-            for each in both:
-                self._ours(ev.OrderSubmitted(**_head(each, now)))
-
-    def _end_unsent(self, both: list[OrderTerms], reason: str) -> None:
+        entries = []
         for terms in both:
-            self._take(ev.OrderCanceled(**_head(terms, self._now()), reason=reason))
+            name, decided = terms.client_order_id, terms.decided_at
+            fact = ev.OrderIntended(happened_at=decided, known_at=self._now, client_order_id=name, symbol=terms.symbol, order=terms)
+            self.orders[name] = start(fact)
+            self._unconfirmed.add(name)
+            entries.append(Entry(f"intent:{name}", fact, decided, self._now, self.orders[name]))
+        self._actions.append(Write(tuple(entries), both))
 
-    def _blocked(self, terms: OrderTerms) -> bool:
+    def _verdict(self, terms: OrderTerms) -> str | None:
+        """Why the order is refused: as the gate said before a restart, else as it says now."""
+        name = terms.client_order_id
+        if name in self._refused_before:
+            return self._refused_before.pop(name)
+        if name in self._intended_before:
+            self._intended_before.discard(name)
+            return None
+        return self.gate(terms.role)
+
+    def _refuse(self, terms: OrderTerms, reason: str, tell: bool) -> None:
+        """Write an order that our own limits stopped. `tell`: the portfolio counts on it."""
+        named = msgspec.structs.replace(terms, reason=reason)
+        name, decided = terms.client_order_id, terms.decided_at
+        fact = ev.OrderRefused(happened_at=decided, known_at=self._now, client_order_id=name, symbol=terms.symbol, order=named, reason=reason)
+        after = start(fact)
+        self._actions.append(Write((Entry(f"refused:{name}", fact, decided, self._now, after),)))
+        if tell:
+            self._answer(fact, Order(named), after)
+
+    # --- sending --------------------------------------------------------------------------------------
+
+    def _send_or_wait(self, both: tuple[OrderTerms, ...]) -> None:
+        self._unconfirmed -= {terms.client_order_id for terms in both}
+        if not self._in_process and self._is_blocked(both[0]):
+            self.waiting.append(both[0].client_order_id)
+        else:
+            self._send(both)
+
+    def _send(self, both: tuple[OrderTerms, ...]) -> None:
+        """Send orders whose intents are on disk, unless they may not leave any more."""
+        answered = [terms for terms in both if terms.client_order_id in self._answered_before]
+        if answered:  # the journal has the answer, and the gateway takes it from there
+            self._answered_before -= {terms.client_order_id for terms in answered}
+            self._submit(answered)
+            both = tuple(terms for terms in both if terms not in answered)
+        if not both:
+            return
+        reason = self.gate(both[0].role)
+        if reason is not None:
+            self._end_unsent(both, reason)
+        elif not self._in_process and self._now - both[0].decided_at > self._stale_after:
+            # Decided before a crash or an outage: sent only if the broker has it already.
+            self._late[both[0].client_order_id] = both
+            self._actions.append(LookUp(both[0].client_order_id))
+        else:
+            self._submit(both)
+
+    def _submit(self, both: Iterable[OrderTerms]) -> None:
+        self._actions.append(Submit(SubmitOrder(*both)))
+
+    def _end_unsent(self, both: Iterable[OrderTerms], reason: str) -> None:
+        for terms in both:
+            self._take(ev.OrderCanceled(**fact_head(terms, self._now), reason=reason))
+
+    def _is_blocked(self, terms: OrderTerms) -> bool:
         """A real broker lets legs hold their shares until their cancel is confirmed, and knows nothing of reversals."""
         ahead = _LEGS if terms.role == "exit" else ("exit",) if terms.after_exit else ()
         return any(order.is_open and order.terms.symbol == terms.symbol and order.terms.role in ahead for order in self.orders.values())
 
-    def _release(self) -> bool:
-        """Send what was kept back and is free to go; end what has lost its purpose. Whether there was any."""
-        released = False
+    def _release(self) -> None:
+        """Send what waited and is free to go; end what has lost its purpose."""
         for name in list(self.waiting):
             order = self.orders[name]
-            if order.is_open and self._blocked(order.terms):
+            if order.is_open and self._is_blocked(order.terms):
                 continue
             self.waiting.remove(name)
             if not order.is_open:
                 continue
-            released = True
-            held = self._book.shares().get(order.terms.symbol, 0.0)
+            held = self._portfolio.shares().get(order.terms.symbol, 0.0)
             if order.terms.role == "exit" and abs(held) < order.terms.quantity:
                 self._end_unsent([order.terms], "the position was closed by its bracket first")
             elif order.terms.after_exit and held != 0.0:
                 self._end_unsent([order.terms], "the old position could not be closed")
-            else:
-                self._submit(msgspec.structs.replace(order.terms, after_exit=False))  # what it waited for is done
-        return released
+            else:  # what it waited for is done
+                self._send((msgspec.structs.replace(order.terms, after_exit=False),))
 
-    # --- canceling ----------------------------------------------------------------------------------------------------
+    def _settle(self) -> None:
+        for order in self.orders.values():
+            if order.status is Status.UNKNOWN and self.gate(order.terms.role) is None:
+                self._actions.append(LookUp(order.client_order_id))
+        again, self.cancel_again = self.cancel_again, []
+        for name in again:
+            if name in self.orders and self.orders[name].is_open:
+                self._actions.append(Cancel(CancelOrder(name), repeated=True))
 
-    def cancel(self, order: Order, reason: str | None) -> None:
-        """Take an order back; one that never left is simply ended."""
+    def _resolve(self, answer: OrderLookedUp) -> None:
+        """Go on with an order that was looked up because it is late, or because its outcome is unknown."""
+        name = answer.client_order_id
+        late = self._late.pop(name, None)
+        terms = self.orders[name].terms
+        if late is not None and answer.error is not None:
+            for each in late:
+                self._take(ev.OrderOutcomeUnknown(**fact_head(each, self._now), reason=answer.error))
+        elif late is not None and answer.found is None:
+            self._end_unsent(late, "its moment has passed")
+        elif late is not None:  # the broker has it: it is not sent again
+            for each in late:
+                self._take(ev.OrderSubmitted(**fact_head(each, self._now)))
+        elif answer.error is not None:
+            return
+        elif answer.found is None:
+            self._send((terms,))
+        else:
+            head = fact_head(terms, self._now)
+            self._take(ev.OrderSubmitted(**head, broker_order_id=answer.found.broker_order_id))
+
+    # --- canceling ------------------------------------------------------------------------------------
+
+    def _cancel(self, order: Order, reason: str | None) -> None:
+        """Take an order back; one that never left is ended."""
         if order.client_order_id in self.waiting:
             self.waiting.remove(order.client_order_id)
             self._end_unsent([order.terms], reason or "canceled before it was sent")
             return
-        self._ours(ev.OrderCancelRequested(**_head(order.terms, self._now()), reason=reason))
-        if not self.journal:
-            self._ask_to_cancel(order, reason)
+        self._take(ev.OrderCancelRequested(**fact_head(order.terms, self._now), reason=reason))
+        self._actions.append(Cancel(CancelOrder(order.client_order_id, reason)))
 
-    def _ask_to_cancel(self, order: Order, reason: str | None) -> None:
-        try:
-            self._broker.cancel(CancelOrder(order.client_order_id, reason))
-        except BrokerUnavailable:
-            self.cancel_again.append(order.client_order_id)  # heard or not: `settle` asks again
-        except BrokerRejected as error:
-            self._take(ev.OrderCancelRejected(**_head(order.terms, self._now()), reason=str(error)))
-
-    def _cancel_role(self, symbol: str, role: str, reason: str | None) -> None:
-        for order in list(self.orders.values()):
-            if order.is_open and order.terms.symbol == symbol and order.terms.role == role:
-                self.cancel(order, reason)
-
-    def cancel_all(self, reason: str) -> None:
-        """Cancel every working order; positions whose bracket goes with it are closed at the next decision, today or in the next session."""
+    def _cancel_all(self, reason: str) -> None:
+        """Positions whose bracket is taken away are closed at the next decision, today or in the next session."""
         for order in self.working():
-            self.cancel(order, reason)
+            self._cancel(order, reason)
             if order.terms.role in _LEGS:
-                self._book.distrust(self._book.index[order.terms.symbol])
-        self.hear()
+                self._portfolio.distrust(order.terms.symbol)
 
-    # --- hearing ------------------------------------------------------------------------------------------------------
+    # --- facts ----------------------------------------------------------------------------------------
 
-    def hear(self) -> None:
-        """Take in everything that the broker has to say, in the order in which it says it; then send what that sets free."""
-        if self._hearing:
-            return  # what an answer to a fact brings about waits its turn
-        self._hearing = True
-        try:
-            while True:
-                self._inbox.extend(self.journal.news() if self.journal else self._broker.updates())
-                if self._inbox:
-                    self._take(self._inbox.popleft())
-                elif not self._release():
-                    return
-        finally:
-            self._hearing = False
-
-    def _take(self, fact: AnyOrderFact) -> None:
-        """Judge, write down, book: in this order."""
-        before = self.orders.get(fact.client_order_id) or self._ledger.order(fact.client_order_id)
+    def _take(self, fact: AnyOrderFact, known: Order | None = None) -> None:
+        """Check a fact against the order's lifecycle, write it, and tell the portfolio."""
+        name = fact.client_order_id
+        before = self.orders.get(name) or known
         if before is None:
-            self._dispute(f"the broker reports order {fact.client_order_id} ({fact.symbol}), which was never placed here")
+            self._dispute(f"the broker reports order {name} ({fact.symbol}), which was never placed here")
             return
         try:
             after = apply(before, fact)
@@ -260,85 +457,56 @@ class Desk:
             return
         if after is before:
             return
-        with self._ledger.transaction():
-            self._ledger.record(self._session_id, _key(fact), fact, fact.happened_at, fact.known_at)
-            self._ledger.put_order(self._session_id, after)
-            if isinstance(fact, ev.OrderPartiallyFilled):
-                self._ledger.record_fill(self._session_id, _execution(fact, after))
-        self.orders[fact.client_order_id] = after
-        self.send(self._book.hear(fact, before, after))
+        execution = _execution(fact, after) if isinstance(fact, ev.OrderPartiallyFilled) else None
+        entry = Entry(_key(fact), fact, fact.happened_at, fact.known_at, after, execution)
+        self._actions.append(Write((entry,)))
+        self.orders[name] = after
+        self._answer(fact, before, after)
 
-    def _ours(self, fact: ev.OrderSubmitted | ev.OrderOutcomeUnknown | ev.OrderCancelRequested) -> None:
-        """Write down what we did with an order."""
-        after = apply(self.orders[fact.client_order_id], fact)
-        with self._ledger.transaction():
-            self.record(_key(fact), fact, fact.happened_at, fact.known_at)
-            self._ledger.put_order(self._session_id, after)
-        self.orders[fact.client_order_id] = after
+    def _answer(self, fact: AnyOrderFact, before: Order, after: Order) -> None:
+        for request in self._portfolio.apply_fact(fact, before, after):
+            self._request(request)
 
-    def record(self, key: str, event: Event, happened_at: datetime, known_at: datetime) -> None:
-        """Write an event of our own, unless it was written before a restart."""
-        if self.journal and isinstance(event, REPEATED):
-            if self.journal.expects(event):
-                return
-            self._break_journal(event)
-        self._ledger.record(self._session_id, key, event, happened_at, known_at)
+    # --- restart --------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Look up what is unclear, and ask again for what never arrived. Call it between moments."""
-        for order in [order for order in self.orders.values() if order.status is Status.UNKNOWN and self.gate(order.terms.role) is None]:
-            try:
-                found = self._broker.order(order.client_order_id)
-            except BrokerUnavailable:
-                continue
-            if found is None:
-                self._submit(order.terms)
-            else:
-                self._ours(ev.OrderSubmitted(**_head(order.terms, self._now()), broker_order_id=found.broker_order_id))
-        again, self.cancel_again = self.cancel_again, []
-        for name in again:
-            if name in self.orders and self.orders[name].is_open:
-                self._ask_to_cancel(self.orders[name], None)
-        self.hear()
+    def _remember(self, past: Iterable[Event]) -> None:
+        """Note what the process before this one did with each order, so that it is done again likewise."""
+        for event in past:
+            if isinstance(event, ev.OrderRefused):
+                self._refused_before[event.client_order_id] = event.reason
+            elif isinstance(event, ev.OrderIntended):
+                self._intended_before.add(event.client_order_id)
+            elif isinstance(event, ev.OrderSubmitted | ev.OrderOutcomeUnknown | ev.OrderRejected | ev.OrderCanceled):
+                self._answered_before.add(event.client_order_id)
 
-    # --- restart ------------------------------------------------------------------------------------------------------
-
-    def _refused_before(self, terms: OrderTerms) -> str | None:
-        """Why the gate was closed for this order the first time, or None."""
-        head = self.journal.about_order(terms.client_order_id)
-        return head.reason if isinstance(head, ev.OrderRefused) else None
-
-    def _submitted_before(self, both: list[OrderTerms]) -> None:
-        """What the journal says about sending these orders; whatever it does not say is done now."""
-        for number, terms in enumerate(both):
-            if not self.journal:
-                self._submit(terms, *both[number + 1 :])
-                return
-            head = self.journal.about_order(terms.client_order_id)
-            if isinstance(head, ev.OrderSubmitted | ev.OrderOutcomeUnknown):
-                self._ours(head)
-            elif isinstance(head, ev.OrderRejected | ev.OrderCanceled):
-                self.journal.drop()
-                self._take(head)
-
-    def _break_journal(self, event: Event) -> None:
-        """This process decides differently than the one before it did: keep every order that it made, believe every fact, and stop trading."""
-        rest = self.journal.abandon()
-        self._dispute(
-            f"after the restart '{ev.kind_of(event)}' of {about(event)} came where '{ev.kind_of(rest[0])}' of {about(rest[0])} had been: "
-            "were bars or settings changed?"
-        )
-        for old in rest:
+    def _believe(self, broken: JournalBroken) -> None:
+        """Keep every order that was made, believe every fact, and stop trading."""
+        self._refused_before, self._intended_before, self._answered_before = {}, set(), set()
+        self._dispute(broken.sentence)
+        for old in broken.rest:
             if isinstance(old, ev.OrderIntended):
                 self.orders.setdefault(old.client_order_id, start(old))
-            elif isinstance(old, OURS[2:]) and old.client_order_id in self.orders:
+            elif isinstance(old, OWN_FACTS[2:]) and old.client_order_id in self.orders:
                 self.orders[old.client_order_id] = apply(self.orders[old.client_order_id], old)
-            elif isinstance(old, ev.OrderFact) and not isinstance(old, OURS):
+            elif isinstance(old, ev.OrderFact) and not isinstance(old, OWN_FACTS):
                 self._take(old)
         for name, order in list(self.orders.items()):
-            if order.status is Status.INTENDED and name not in self.waiting:  # perhaps sent: `settle` looks it up once trading goes on
+            # Perhaps sent: it is looked up once trading goes on.
+            if order.status is Status.INTENDED and name not in {*self.waiting, *self._unconfirmed}:
                 reason = "it is not known whether it was sent before the restart"
-                self._ours(ev.OrderOutcomeUnknown(**_head(order.terms, self._now()), reason=reason))
+                self._take(ev.OrderOutcomeUnknown(**fact_head(order.terms, self._now), reason=reason))
+
+    # --- what is kept ---------------------------------------------------------------------------------
+
+    def adopt(self, orders: Iterable[Order]) -> None:
+        """Take over orders that worked before the session began."""
+        for order in orders:
+            self.orders[order.client_order_id] = self.carried[order.client_order_id] = order
+
+    def working(self) -> list[Order]:
+        """Orders that may still trade, by symbol and role."""
+        working = (order for order in self.orders.values() if order.is_open)
+        return sorted(working, key=lambda order: (order.terms.symbol, ROLE_NAMES.index(order.terms.role)))
 
     def forget_ended(self) -> None:
         """Drop orders that can never trade again; the ledger has them."""
@@ -346,34 +514,36 @@ class Desk:
         self.orders = {name: order for name, order in self.orders.items() if order.is_open}
 
     def checkpoint(self) -> dict[str, Any]:
-        """What a snapshot keeps of the desk."""
-        kept = ("waiting", "cancel_again", "differences", "closing")
-        orders = {"orders": self.orders, "carried": self.carried}
-        return {name: getattr(self, name) for name in kept} | {name: [msgspec.to_builtins(order) for order in table.values()] for name, table in orders.items()}
+        """What a snapshot keeps."""
+        return {
+            "orders": [msgspec.to_builtins(order) for order in self.orders.values()],
+            "carried": [msgspec.to_builtins(order) for order in self.carried.values()],
+            "waiting": list(self.waiting),
+            "cancel_again": list(self.cancel_again),
+            "differences": list(self.differences),
+            "closing": self.closing,
+        }
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """The inverse of `checkpoint`."""
-        for name in ("orders", "carried"):
-            orders = [msgspec.convert(order, Order) for order in saved[name]]
-            setattr(self, name, {order.client_order_id: order for order in orders})
-        self.waiting, self.cancel_again, self.differences = list(saved["waiting"]), list(saved["cancel_again"]), list(saved["differences"])
-        self.closing = bool(saved["closing"])
-
-    def working(self) -> list[Order]:
-        """Orders that may still trade, by symbol and role."""
-        working = (order for order in self.orders.values() if order.is_open)
-        return sorted(working, key=lambda order: (order.terms.symbol, ROLE_NAMES.index(order.terms.role)))
-
-    def _now(self) -> datetime:
-        return self.moment if self._in_process and self.moment is not None else self._clock.now()
+        self.orders = {order.client_order_id: order for order in msgspec.convert(saved["orders"], list[Order])}
+        self.carried = {order.client_order_id: order for order in msgspec.convert(saved["carried"], list[Order])}
+        self.waiting, self.cancel_again = list(saved["waiting"]), list(saved["cancel_again"])
+        self.differences, self.closing = list(saved["differences"]), bool(saved["closing"])
 
 
-def _head(terms: OrderTerms, now: datetime) -> dict[str, Any]:
-    return {"happened_at": now, "known_at": now, "client_order_id": terms.client_order_id, "symbol": terms.symbol}
+def fact_head(terms: OrderTerms, now: datetime) -> dict[str, Any]:
+    """The fields that every fact about an order has."""
+    return {
+        "happened_at": now,
+        "known_at": now,
+        "client_order_id": terms.client_order_id,
+        "symbol": terms.symbol,
+    }
 
 
 def _key(fact: AnyOrderFact) -> str:
-    """Name of a fact within its session: the same fact told twice has the same."""
+    """Name of a fact within its session: the same fact reported twice has the same."""
     if isinstance(fact, ev.OrderPartiallyFilled):
         return f"execution:{fact.execution_id}"
     return f"{ev.kind_of(fact)}:{fact.client_order_id}:{micros(fact.happened_at)}"

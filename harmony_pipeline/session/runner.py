@@ -150,7 +150,7 @@ class _Loop:
     def _await_cancels(self) -> None:
         """Give a real broker some seconds to confirm; what it does not confirm is open in the ledger, and reconciliation will say so."""
         until = time.monotonic() + _CANCEL_SECONDS
-        while self._watch.is_live and self._trader.desk.working() and time.monotonic() < until:
+        while self._watch.is_live and self._trader.manager.working() and time.monotonic() < until:
             time.sleep(_CANCEL_SECONDS / 20)
             self._trader.poll()
 
@@ -175,13 +175,12 @@ class _Loop:
         if self._watch.is_live:
             self._ledger.heartbeat(self._trader.session_id, self._run, now)
         if self._watch.state is not None:
-            desk = self._trader.desk
             write_heartbeat(
                 self._watch.state,
                 self._trader.session_id,
                 now,
-                risk_state=desk.risk_state,
+                risk_state=self._trader.gateway.risk_state,
                 cursor=self._trader.cursor,
-                open_orders=len(desk.working()),
+                open_orders=len(self._trader.manager.working()),
                 session_state=RUNNING,
             )

@@ -28,13 +28,13 @@ from harmony_pipeline.market.lives import actions_by_new_symbol
 from harmony_pipeline.portfolio.kernel_types import BY_DELISTING, BY_PRESUMED, CHANGE, DELISTED, DELISTING, MONEY, REASON_NAMES, RENAMED, Record, Records
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.event_replay import Journal
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
-from harmony_pipeline.session.live_portfolio import Book
+from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.live_signals import LiveSignals, wanted
 from harmony_pipeline.session.open_orders import carried_orders
-from harmony_pipeline.session.order_manager import Desk
+from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.order_manager import BooksCompared, Flattening, OrderManager, StreamsJudged
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.stream import Batch
@@ -51,8 +51,8 @@ class Trader:
         self.ledger = ledger
         self.broker = broker
         self.clock = clock
-        self.book = Book(plan, plan.opening.portfolio)
-        self.desk = Desk(plan.session_id, ledger, broker, self.book, clock=clock, stale_after=plan.bar)
+        self.portfolio = LivePortfolio(plan, plan.opening.portfolio)
+        self.gateway = self._make_gateway()
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         self._signals = LiveSignals(plan)
@@ -73,17 +73,26 @@ class Trader:
             self._start()
             return
         self.cursor = saved.at
-        self.book = Book(self.plan, TradingState.from_dict(saved.body["trading"]).portfolio)
-        self.book.trades = list(saved.body["trades"])
-        self.book.restore_factors(saved.body["factors"])
-        self.desk = Desk(self.session_id, self.ledger, self.broker, self.book, clock=self.clock, stale_after=self.plan.bar)
-        self.desk.restore(saved.body["desk"])
-        self.desk.moment = moment(saved.body["moment"]) if saved.body["moment"] is not None else None
+        self.portfolio = LivePortfolio(self.plan, TradingState.from_dict(saved.body["trading"]).portfolio)
+        self.portfolio.trades = list(saved.body["trades"])
+        self.portfolio.restore_factors(saved.body["factors"])
+        self.gateway = self._make_gateway()
+        self.manager.restore(saved.body["desk"])
+        self.gateway.moment = moment(saved.body["moment"]) if saved.body["moment"] is not None else None
         if self._exchange is not None:
             self._exchange.restore(saved.body["exchange"])
         else:
-            self.desk.journal = Journal(event for _, event in self.ledger.events(self.session_id, after=saved.sequence))
-            self.desk.hear()
+            self.gateway.recover(event for _, event in self.ledger.events(self.session_id, after=saved.sequence))
+
+    def _make_gateway(self) -> OrderGateway:
+        in_process = isinstance(self.broker, BarDriven)
+        manager = OrderManager(self.portfolio, in_process=in_process, stale_after=self.plan.bar)
+        return OrderGateway(self.session_id, self.ledger, self.broker, manager, self.clock)
+
+    @property
+    def manager(self) -> OrderManager:
+        """The state of the session's orders."""
+        return self.gateway.manager
 
     def _start(self) -> None:
         """Write the plan and the orders that it takes over from the session before, then the first snapshot: all or nothing."""
@@ -97,25 +106,25 @@ class Trader:
                 happened_at=now, known_at=now, session_id=self.session_id, strategy=plan.strategy_name, model_id=plan.model_id,
                 symbols=plan.symbols, plan_hash=plan.hash, previous_session_id=plan.previous_session_id,
             )  # fmt: skip
-            self.desk.record("session_started", started, now, now)
+            self.gateway.record("session_started", started, now, now)
             for order in carried.values():
                 if self.ledger.order(order.client_order_id) is None:
                     self.ledger.put_order(self.session_id, order)
-                self.desk.orders[order.client_order_id] = self.desk.carried[order.client_order_id] = order
+            self.manager.adopt(carried.values())
             if self._exchange is None:  # one in this process has its books from us
-                self.desk.reconciled(found)
+                self.gateway.handle(BooksCompared(found))
             self._snapshot()
 
     def end(self, state: str, reason: str | None) -> None:
         """Close the session in the ledger: positions, closing state, how it ended."""
-        now = self.desk.moment or self.clock.now()
+        now = self.gateway.moment or self.clock.now()
         with self.ledger.transaction():
             self._record(
                 f"session_ended:{state}:{micros(now)}",
                 ev.SessionEnded(happened_at=now, known_at=now, session_id=self.session_id, outcome=state, reason=reason),
                 now,
             )
-            self.ledger.put_positions(self.session_id, self.book.position_rows())
+            self.ledger.put_positions(self.session_id, self.portfolio.position_rows())
             self._snapshot()
             self.ledger.end_session(self.session_id, state, reason)
 
@@ -134,8 +143,8 @@ class Trader:
         return True
 
     def _live_through(self, batch: Batch, signals: Mapping[str, dict[str, Any]]) -> None:
-        self.desk.moment = batch.end
-        self.book.see_factors(batch.bars)
+        self.gateway.moment = batch.end
+        self.portfolio.see_factors(batch.bars)
         regular = [bar for bar in batch.bars if bar.session == REGULAR and bar.session_date == self.plan.date]
         self._record(
             f"bars:{micros(batch.start)}",
@@ -144,12 +153,12 @@ class Trader:
         )
         self._tell_refusals(signals, batch)
         if regular:
-            bars = self.book.bar_records(regular)
+            bars = self.portfolio.bar_records(regular)
             for row, bar in zip(bars, sorted(regular, key=lambda bar: bar.symbol), strict=True):
-                self.book.put_signal(row, *wanted(signals, bar.symbol))
+                self.portfolio.put_signal(row, *wanted(signals, bar.symbol))
             self._trade(bars, batch)
         else:
-            self.desk.hear()
+            self.gateway.hear()
         self.cursor = batch.start
         self._snapshot()
 
@@ -161,35 +170,35 @@ class Trader:
                 self._record(f"candidate:{symbol}:{micros(batch.start)}", fact, batch.end)
 
     def _trade(self, bars: Records, batch: Batch) -> None:
-        begins = self.book.open_session(int(bars[0]["date"]))
+        begins = self.portfolio.open_session(int(bars[0]["date"]))
         if self._exchange is None:
-            self.desk.hear()  # a real broker's fills have happened already; what they change comes before the marks
+            self.gateway.hear()  # a real broker's fills have happened already; what they change comes before the marks
         if begins:
             self._end_securities(batch, int(bars[0]["date"]))
         for row in bars:
             self._corporate_actions(row)
             if self._exchange is not None:
                 self._exchange.match_open(row)
-                self.desk.hear()
+                self.gateway.hear()
                 self._exchange.match_range(row)
-                self.desk.hear()
-            self.book.mark(row)
-        for breaker, measure in self.book.check_breakers():
+                self.gateway.hear()
+            self.portfolio.mark(row)
+        for breaker, measure in self.portfolio.check_breakers():
             self._record(
                 f"breaker:{breaker}:{micros(batch.start)}",
                 ev.BreakerTripped(happened_at=batch.end, known_at=batch.end, breaker=breaker, measure=measure),
                 batch.end,
             )
-        self.ledger.put_equity(self.session_id, batch.start, **self.book.equity_row())
+        self.ledger.put_equity(self.session_id, batch.start, **self.portfolio.equity_row())
         self._decide(bars, batch)
 
     def _decide(self, bars: Records, batch: Batch) -> None:
         flatten_from = self.plan.flatten_from
-        self.desk.closing = flatten_from is not None and batch.end >= flatten_from
-        wishes = self.book.decide(bars)
-        self.desk.send(wishes)
-        if self.desk.closing:
-            self.desk.send(self.book.flatten(micros(batch.start), micros(batch.end)))
+        closing = flatten_from is not None and batch.end >= flatten_from
+        self.gateway.handle(Flattening(closing))
+        self.gateway.send(self.portfolio.decide(bars))
+        if closing:
+            self.gateway.send(self.portfolio.flatten(micros(batch.start), micros(batch.end)))
 
     # --- securities that ended ------------------------------------------------------------------------------------------
 
@@ -197,67 +206,67 @@ class Trader:
         """What became of securities since the last session, as `begin_session` of backtest/loop.py does it."""
         for life in self._lives:
             symbol, day = int(life["symbol"]), int(life["date"])
-            self.book.end_symbol(life)
+            self.portfolio.end_symbol(life)
             if life["kind"] == CHANGE:
                 self._rename(symbol, int(life["successor"]), day, batch)
             else:
                 seen = day if life["kind"] == DELISTING else day - 1
                 self._delist(symbol, float(life["value"]), BY_DELISTING, seen, batch)
-        for symbol in range(len(self.book.symbols)):
-            if self.book.is_presumed_gone(symbol):
+        for symbol in range(len(self.portfolio.symbols)):
+            if self.portfolio.is_presumed_gone(symbol):
                 self._delist(symbol, nan, BY_PRESUMED, date_ - 1, batch)
-        self.book.sum_equity()
+        self.portfolio.sum_equity()
 
     def _delist(self, symbol: int, stated: float, reason: int, day: int, batch: Batch) -> None:
-        self.desk.send(self.book.cancel_working(symbol, DELISTED, self._ended_at(batch)))
+        self.gateway.send(self.portfolio.cancel_working(symbol, DELISTED, self._ended_at(batch)))
         self._unseen_actions(symbol, day, batch)
-        held, cash = self.book.held(symbol), int(self.book.account["cash"])
+        held, cash = self.portfolio.held(symbol), int(self.portfolio.account["cash"])
         if held != 0.0:
-            price = self.book.delisting_price(symbol, stated)
+            price = self.portfolio.delisting_price(symbol, stated)
             if self._exchange is not None:
                 self._exchange.pay_out(symbol, price)
-            self.book.pay_out(symbol, price, reason, self._ended_at(batch))
+            self.portfolio.pay_out(symbol, price, reason, self._ended_at(batch))
             self._applied(REASON_NAMES[reason], symbol, price, held, 0.0, cash, day, batch)
 
     def _rename(self, old: int, new: int, day: int, batch: Batch) -> None:
         self._delist(new, nan, BY_DELISTING, day - 1, batch)  # what another security left under the new symbol
-        exit_worked, legs_worked = self.book.working(old)
-        if self._exchange is None and self.book.has_levels(old):
+        exit_worked, legs_worked = self.portfolio.working(old)
+        if self._exchange is None and self.portfolio.has_levels(old):
             legs_worked = 1  # a broker outside takes the bracket of the old symbol off by itself
         at = self._ended_at(batch)
-        self.desk.send(self.book.cancel_working(old, RENAMED, at))
+        self.gateway.send(self.portfolio.cancel_working(old, RENAMED, at))
         self._unseen_actions(old, day - 1, batch)
-        held = self.book.held(old)
+        held = self.portfolio.held(old)
         if held != 0.0:
             if self._exchange is not None:
                 self._exchange.rename(old, new)
-            wishes = self.book.carry_over(old, new, day, at, exit_worked, legs_worked)
-            self._applied("symbol_change", old, 0.0, held, held, int(self.book.account["cash"]), day, batch, self.book.symbols[new])
-            self.desk.send(wishes)
+            wishes = self.portfolio.carry_over(old, new, day, at, exit_worked, legs_worked)
+            self._applied("symbol_change", old, 0.0, held, held, int(self.portfolio.account["cash"]), day, batch, self.portfolio.symbols[new])
+            self.gateway.send(wishes)
 
     def _unseen_actions(self, symbol: int, day: int, batch: Batch) -> None:
         """Splits and dividends up to `day` of a symbol that has had no bar since; none of its orders works."""
-        for date_, kind, value in self._actions.get(self.book.symbols[symbol], ()):
-            held, cash = self.book.held(symbol), int(self.book.account["cash"])
-            if held == 0.0 or not self.book.last_date(symbol) < date_ <= day:
+        for date_, kind, value in self._actions.get(self.portfolio.symbols[symbol], ()):
+            held, cash = self.portfolio.held(symbol), int(self.portfolio.account["cash"])
+            if held == 0.0 or not self.portfolio.last_date(symbol) < date_ <= day:
                 continue
             if kind == "split":
-                self.book.split_unseen(symbol, value, self._ended_at(batch))
+                self.portfolio.split_unseen(symbol, value, self._ended_at(batch))
                 if self._exchange is not None:
-                    self._exchange.split(value, self.book.unseen_bar(symbol, batch))
+                    self._exchange.split(value, self.portfolio.unseen_bar(symbol, batch))
             else:
                 if self._exchange is not None:
                     self._exchange.dividend(symbol, value, 0.0)
-                self.book.dividend_unseen(symbol, value)
-            self._applied(kind, symbol, value, held, self.book.held(symbol), cash, date_, batch)
+                self.portfolio.dividend_unseen(symbol, value)
+            self._applied(kind, symbol, value, held, self.portfolio.held(symbol), cash, date_, batch)
 
     def _applied(
         self, kind: str, symbol: int, value: float, before: float, after: float, cash: int, day: int, batch: Batch, successor: str | None = None
     ) -> None:
-        name = self.book.symbols[symbol]
+        name = self.portfolio.symbols[symbol]
         fact = ev.CorporateActionApplied(
             happened_at=batch.start, known_at=batch.end, symbol=name, action=kind, value=value, quantity_before=before, quantity_after=after,
-            cash=(int(self.book.account["cash"]) - cash) / MONEY, successor=successor,
+            cash=(int(self.portfolio.account["cash"]) - cash) / MONEY, successor=successor,
         )  # fmt: skip
         self._record(f"{kind}:{name}:{day}", fact, batch.start)
 
@@ -267,7 +276,7 @@ class Trader:
 
     def _after_lives(self, carried: Mapping[tuple[str, str], Order]) -> tuple[dict[str, float], list[Order]]:
         """What a broker outside holds by now: shares under their new symbols, and the orders of symbols that have not ended."""
-        shares, ended = dict(self.book.shares()), set()
+        shares, ended = dict(self.portfolio.shares()), set()
         for _, kind, symbol, successor, _ in self.plan.due_lives.iter_rows():
             ended |= {symbol} if successor is None else {symbol, successor}
             held = shares.pop(symbol, 0.0)
@@ -279,26 +288,26 @@ class Trader:
     def _corporate_actions(self, row: Record) -> None:
         """Actions whose ex-date has come since the symbol's last bar, oldest first, dividends (per old share) before splits."""
         symbol = int(row["symbol"])
-        for day, kind, value in self._actions.get(self.book.symbols[symbol], ()):
-            if not self.book.last_date(symbol) < day <= int(row["date"]):
+        for day, kind, value in self._actions.get(self.portfolio.symbols[symbol], ()):
+            if not self.portfolio.last_date(symbol) < day <= int(row["date"]):
                 continue
-            before, cash = float(self.book.positions[symbol]["quantity"]), int(self.book.account["cash"])
+            before, cash = float(self.portfolio.positions[symbol]["quantity"]), int(self.portfolio.account["cash"])
             if kind == "split":
                 if self._exchange is not None:
                     self._exchange.split(value, row)
-                    self.desk.hear()
-                self.book.split(value, row)
+                    self.gateway.hear()
+                self.portfolio.split(value, row)
             else:
                 if self._exchange is not None:
-                    self._exchange.dividend(symbol, value, self.book.dividend_share(symbol, value))
-                self.book.dividend(symbol, value)
+                    self._exchange.dividend(symbol, value, self.portfolio.dividend_share(symbol, value))
+                self.portfolio.dividend(symbol, value)
             if before != 0.0:
                 at = moment(row["at"])
                 fact = ev.CorporateActionApplied(
-                    happened_at=at, known_at=moment(row["end"]), symbol=self.book.symbols[symbol], action=kind, value=value, quantity_before=before,
-                    quantity_after=float(self.book.positions[symbol]["quantity"]), cash=(int(self.book.account["cash"]) - cash) / MONEY,
+                    happened_at=at, known_at=moment(row["end"]), symbol=self.portfolio.symbols[symbol], action=kind, value=value, quantity_before=before,
+                    quantity_after=float(self.portfolio.positions[symbol]["quantity"]), cash=(int(self.portfolio.account["cash"]) - cash) / MONEY,
                 )  # fmt: skip
-                self._record(f"{kind}:{self.book.symbols[symbol]}:{day}", fact, at)
+                self._record(f"{kind}:{self.portfolio.symbols[symbol]}:{day}", fact, at)
 
     # --- between batches ------------------------------------------------------------------------------------------------
 
@@ -306,24 +315,24 @@ class Trader:
         """Hear the broker and settle what is unclear; called every few seconds. With an exchange in this process nothing can have happened."""
         if self._exchange is None:
             before = self.ledger.sequence(self.session_id)
-            self.desk.settle()
+            self.gateway.settle()
             if self.ledger.sequence(self.session_id) != before:
                 self._snapshot()
 
     def kill(self, reason: str) -> None:
         """No new order from now on; every working one is canceled."""
-        now = self.desk.moment or self.clock.now()
+        now = self.gateway.moment or self.clock.now()
         self._record(f"kill:{micros(now)}", ev.KillSwitchPulled(happened_at=now, known_at=now, reason=reason), now)
         self.set_freshness("HALTED", "kill switch")
-        self.desk.cancel_all("kill switch")
+        self.gateway.cancel_all("kill switch")
 
     def set_freshness(self, state: ev.RiskState, reason: str, known: Event | None = None) -> None:
         """What the streams allow from now on; a change is written down."""
-        if state != self.desk.fresh:
+        if state != self.manager.streams:
             now = self.clock.now()
-            fact = known or ev.RiskStateChanged(happened_at=now, known_at=now, previous=self.desk.fresh, current=state, reason=reason)
+            fact = known or ev.RiskStateChanged(happened_at=now, known_at=now, previous=self.manager.streams, current=state, reason=reason)
             self._record(f"risk:{state}:{micros(now)}", fact, now)
-            self.desk.fresh, self.desk.fresh_reason = state, reason
+            self.gateway.handle(StreamsJudged(state, reason))
 
     def note(self, key: str, fact: Event, at: datetime) -> None:
         """Write any other fact of the session down."""
@@ -332,22 +341,22 @@ class Trader:
     # --- inside ---------------------------------------------------------------------------------------------------------
 
     def _record(self, key: str, event: Event, known_at: datetime) -> None:
-        self.desk.record(key, event, getattr(event, "happened_at", known_at), known_at)
+        self.gateway.record(key, event, getattr(event, "happened_at", known_at), known_at)
 
     def trading_state(self) -> TradingState:
         """Portfolio and working orders now. Orders at a real broker are the broker's own and are not part of it."""
-        exchange = self._exchange.exchange if self._exchange is not None else ExchangeState.empty(self.book.symbols)
-        return TradingState(self.book.portfolio, exchange)
+        exchange = self._exchange.exchange if self._exchange is not None else ExchangeState.empty(self.portfolio.symbols)
+        return TradingState(self.portfolio.portfolio, exchange)
 
     def _snapshot(self) -> None:
-        self.desk.forget_ended()
+        self.manager.forget_ended()
         body: dict[str, Any] = {
             "trading": self.trading_state().to_dict(),
             "exchange": self._exchange.checkpoint() if self._exchange is not None else None,
-            "desk": self.desk.checkpoint(),
-            "trades": self.book.trades,
-            "factors": self.book.factors,
-            "moment": micros(self.desk.moment) if self.desk.moment is not None else None,
+            "desk": self.manager.checkpoint(),
+            "trades": self.portfolio.trades,
+            "factors": self.portfolio.factors,
+            "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
         }
         self.ledger.save_snapshot(Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body))
 

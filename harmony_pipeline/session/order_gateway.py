@@ -1,0 +1,173 @@
+"""Performs the actions of the order manager, in order: the ledger first, then the broker.
+
+Every answer goes back into the manager as its next event before the next action is performed. While
+the journal of an interrupted session lasts, answers come from it instead: nothing is written or
+sent that the process before this one wrote or sent (`session/event_replay.py`).
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+
+from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.base import BarDriven, Broker
+from harmony_pipeline.execution.events import AnyOrderFact, Event, RiskState
+from harmony_pipeline.session.clock import Clock
+from harmony_pipeline.session.event_replay import REPEATED, Journal, subject
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.live_portfolio import OrderRequest
+from harmony_pipeline.session.order_manager import (
+    Action,
+    Cancel,
+    CancelAll,
+    CancelUnanswered,
+    Entry,
+    IntentsKept,
+    JournalBroken,
+    LookUp,
+    NewsEnded,
+    OrderEvent,
+    OrderLookedUp,
+    OrderManager,
+    OrderReported,
+    Restarted,
+    SettleDue,
+    Submit,
+    Write,
+    fact_head,
+)
+
+
+class OrderGateway:
+    """The one place where orders leave a session and where the broker's news comes in. One thread."""
+
+    def __init__(self, session_id: str, ledger: Ledger, broker: Broker, manager: OrderManager, clock: Clock) -> None:
+        self._session_id = session_id
+        self._ledger = ledger
+        self._broker = broker
+        self._clock = clock
+        self._in_process = isinstance(broker, BarDriven)
+        self._journal = Journal()
+        self._news: deque[AnyOrderFact] = deque()
+        self.manager = manager
+        self.moment: datetime | None = None  # end of the batch in hand: the time of an exchange driven by bars
+
+    @property
+    def risk_state(self) -> RiskState:
+        """What may leave now."""
+        return self.manager.risk_state(self._broker.is_streaming())
+
+    def recover(self, past: Iterable[Event]) -> None:
+        """Continue a session whose process ended after it had written these events."""
+        self._journal = Journal(past)
+        self.handle(Restarted(self._journal.events))
+        self.hear()
+
+    def send(self, requests: Iterable[OrderRequest]) -> None:
+        """Carry out what the portfolio decided; what the broker answers is heard after each request."""
+        for request in requests:
+            self.handle(request)
+            self.hear()
+
+    def settle(self) -> None:
+        """Look up what is unclear and repeat what had no answer. Call it between moments."""
+        self.handle(SettleDue())
+        self.hear()
+
+    def cancel_all(self, reason: str) -> None:
+        """Cancel every working order."""
+        self.handle(CancelAll(reason))
+        self.hear()
+
+    def hear(self) -> None:
+        """Take in all that the broker reports, in its order; then send what that sets free."""
+        while True:
+            self._news.extend([] if self._journal else self._broker.updates())
+            fact = self._journal.report() or (self._news.popleft() if self._news else None)
+            if fact is not None:
+                known = None if fact.client_order_id in self.manager.orders else self._ledger.order(fact.client_order_id)
+                self.handle(OrderReported(fact, known))
+                self._journal.skip(fact)
+            elif not self.handle(NewsEnded()):
+                return
+
+    def handle(self, event: OrderEvent) -> bool:
+        """Step the manager and perform its actions, each answer before the next action. Whether there were any."""
+        actions = self.manager.step(event, self.now(), self._broker.is_streaming())
+        for action in actions:
+            for answer in self._perform(action):
+                self.handle(answer)
+        return bool(actions)
+
+    def record(self, key: str, event: Event, happened_at: datetime, known_at: datetime) -> None:
+        """Write an event of the session."""
+        self._write(Entry(key, event, happened_at, known_at))
+
+    def now(self) -> datetime:
+        """The present, as the exchange knows it."""
+        return self.moment if self._in_process and self.moment is not None else self._clock.now()
+
+    # --- actions --------------------------------------------------------------------------------------
+
+    def _perform(self, action: Action) -> list[OrderEvent]:
+        match action:
+            case Write(entries, intents):
+                with self._ledger.transaction():
+                    for entry in entries:
+                        self._write(entry)
+                return [IntentsKept(intents)] if intents else []
+            case Submit():
+                facts = self._journal.answers(action.orders) if self._journal else self._submit(action)
+                return [OrderReported(fact) for fact in facts]
+            case Cancel():
+                return [] if self._journal and not action.repeated else self._cancel(action)
+            case LookUp(name):
+                return [self._look_up(name)]
+
+    def _write(self, entry: Entry) -> None:
+        """Write one entry, unless it was written before a restart."""
+        if self._journal and isinstance(entry.event, REPEATED):
+            if self._journal.expects(entry.event):
+                return
+            self._break_journal(entry.event)
+        self._ledger.record(self._session_id, entry.key, entry.event, entry.happened_at, entry.known_at)
+        if entry.order is not None:
+            self._ledger.put_order(self._session_id, entry.order)
+        if entry.execution is not None:
+            self._ledger.record_fill(self._session_id, entry.execution)
+
+    def _submit(self, action: Submit) -> list[AnyOrderFact]:
+        now = self.now()
+        try:
+            self._broker.submit(action.command)
+        except BrokerRejected as error:
+            return [ev.OrderRejected(**fact_head(terms, now), reason=str(error)) for terms in action.orders]
+        except BrokerUnavailable as error:
+            return [ev.OrderOutcomeUnknown(**fact_head(terms, now), reason=str(error)) for terms in action.orders]
+        return [ev.OrderSubmitted(**fact_head(terms, now)) for terms in action.orders]
+
+    def _cancel(self, action: Cancel) -> list[OrderEvent]:
+        name = action.command.client_order_id
+        try:
+            self._broker.cancel(action.command)
+        except BrokerUnavailable:
+            return [CancelUnanswered(name)]
+        except BrokerRejected as error:
+            terms = self.manager.orders[name].terms
+            return [OrderReported(ev.OrderCancelRejected(**fact_head(terms, self.now()), reason=str(error)))]
+        return []
+
+    def _look_up(self, name: str) -> OrderLookedUp:
+        try:
+            return OrderLookedUp(name, self._broker.order(name))
+        except BrokerUnavailable as error:
+            return OrderLookedUp(name, None, str(error))
+
+    def _break_journal(self, event: Event) -> None:
+        rest = self._journal.abandon()
+        sentence = (
+            f"after the restart '{ev.kind_of(event)}' of {subject(event)} came where "
+            f"'{ev.kind_of(rest[0])}' of {subject(rest[0])} had been: were bars or settings changed?"
+        )
+        self.handle(JournalBroken(sentence, tuple(rest)))

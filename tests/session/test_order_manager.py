@@ -1,0 +1,392 @@
+"""The order manager as a state machine: what holds for every sequence of events, and for every crash."""
+
+from collections import Counter, defaultdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from session.crashes import Crash, CrashingLedger, Fuse, RemoteBroker, RemoteExchange
+from session.days import DAYS, market, plan_of, rules
+
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.base import BrokerOrder
+from harmony_pipeline.execution.events import OrderTerms, micros
+from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.live_portfolio import LivePortfolio
+from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.order_manager import (
+    Action,
+    Cancel,
+    CancelAll,
+    CancelUnanswered,
+    Flattening,
+    IntentsKept,
+    LookUp,
+    NewsEnded,
+    OrderEvent,
+    OrderLookedUp,
+    OrderManager,
+    OrderReported,
+    SettleDue,
+    StreamsJudged,
+    Submit,
+    Write,
+    fact_head,
+)
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.replay import day_bars, simulated_broker
+from harmony_pipeline.session.stream import Batch, ReplayStream
+
+BARS = market()
+DAY = DAYS[5]  # a half-day
+
+
+def plan_with(exits: str, **changes: Any) -> SessionPlan:
+    ledger = Ledger(Path(":memory:"))
+    try:
+        return plan_of(DAY, ledger, BARS, rules(exits, **changes))
+    finally:
+        ledger.close()
+
+
+PLANS = {
+    "signal": plan_with("signal", reject_probability=0.1, partial_fill_probability=0.2),
+    "barriers": plan_with("barriers", reject_probability=0.1, partial_fill_probability=0.2),
+}
+
+
+def batches(plan: SessionPlan, clock: ReplayClock) -> list[Batch]:
+    stream = ReplayStream(day_bars(plan, BARS), clock)
+    return [batch for batch in stream.moments() if batch.bars[0].session == "regular"]
+
+
+BATCHES = batches(PLANS["signal"], ReplayClock(PLANS["signal"].calendar.session_open(DAY)))
+SIDES = st.lists(st.sampled_from([None, -1, 0, 1]), min_size=3, max_size=3)
+
+
+def decided(portfolio: LivePortfolio, batch: Batch, sides: list[int | None]) -> Any:
+    """What the portfolio wants at the end of a batch when the strategy takes these sides."""
+    portfolio.see_factors(batch.bars)
+    rows = portfolio.bar_records(batch.bars)
+    portfolio.open_session(int(rows[0]["date"]))
+    for row in rows:
+        portfolio.put_signal(row, sides[int(row["symbol"])], 1.0, 0.01, float("nan"), None)
+        portfolio.mark(row)
+    return portfolio.decide(rows)
+
+
+class Orders(RuleBasedStateMachine):
+    """The manager between a portfolio that trades all the time and a broker that does what it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plan = PLANS["barriers"]
+        self.portfolio = LivePortfolio(self.plan, self.plan.opening.portfolio)
+        self.manager = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
+        self.batches = iter(BATCHES)
+        self.now = self.plan.calendar.session_open(DAY)
+        self.streaming = True
+        self.answer = "taken"
+        self.kept: set[str] = set()
+        self.written: dict[str, Order] = {}
+        self.executed: defaultdict[str, float] = defaultdict(float)
+        self.seen: set[str] = set()
+        self.terms: dict[str, OrderTerms] = {}  # at the broker
+        self.filled: Counter[str] = Counter()
+        self.ended: dict[str, str] = {}
+        self.facts: list[Any] = []
+
+    # --- the world -----------------------------------------------------------------------------------
+
+    def feed(self, event: OrderEvent) -> bool:
+        actions = self.manager.step(event, self.now, self.streaming)
+        for action in actions:
+            self.perform(action)
+        return bool(actions)
+
+    def perform(self, action: Action) -> None:
+        if isinstance(action, Write):
+            for entry in action.entries:
+                self.write(entry)
+            if action.intents:
+                self.kept |= {terms.client_order_id for terms in action.intents}
+                self.feed(IntentsKept(action.intents))
+        elif isinstance(action, Submit):
+            self.submit(action)
+        elif isinstance(action, Cancel):
+            self.cancel(action)
+        else:
+            self.look_up(action)
+
+    def write(self, entry: Any) -> None:
+        order = entry.order
+        if order is None:
+            return
+        before = self.written.get(order.client_order_id)
+        assert before is None or before.is_open or not order.is_open, "an order that had ended became open"
+        assert order.filled_quantity <= order.quantity + 1e-9
+        self.written[order.client_order_id] = order
+        if entry.execution is not None and entry.execution.execution_id not in self.seen:
+            self.seen.add(entry.execution.execution_id)
+            sign = 1.0 if entry.execution.side == "buy" else -1.0
+            self.executed[order.terms.symbol] += sign * entry.execution.quantity
+
+    def submit(self, action: Submit) -> None:
+        for terms in action.orders:
+            name = terms.client_order_id
+            assert name in self.kept, "an order left before its intent was on disk"
+            assert name not in self.terms, "an order was submitted twice"
+            assert self.written[name].is_open
+            assert self.manager.risk_state(self.streaming) != "HALTED"
+            assert self.manager.risk_state(self.streaming) == "ACTIVE" or terms.role != "entry"
+        heads = [fact_head(terms, self.now) for terms in action.orders]
+        if self.answer in ("taken", "answer lost"):
+            self.terms |= {terms.client_order_id: terms for terms in action.orders}
+        for head in heads:
+            if self.answer == "taken":
+                self.feed(OrderReported(ev.OrderSubmitted(**head)))
+            elif self.answer == "rejected":
+                self.feed(OrderReported(ev.OrderRejected(**head, reason="no")))
+            else:
+                self.feed(OrderReported(ev.OrderOutcomeUnknown(**head, reason="no answer")))
+
+    def cancel(self, action: Cancel) -> None:
+        name = action.command.client_order_id
+        if self.answer in ("answer lost", "request lost"):
+            self.feed(CancelUnanswered(name))
+        elif name not in self.terms:
+            self.feed(OrderReported(ev.OrderCancelRejected(**self.head(name), reason="no such order")))
+        elif name not in self.ended:
+            self.end(name, ev.OrderCanceled(**self.head(name)))
+
+    def look_up(self, action: LookUp) -> None:
+        name = action.client_order_id
+        if self.answer == "request lost":
+            self.feed(OrderLookedUp(name, None, "no answer"))
+        elif name not in self.terms:
+            self.feed(OrderLookedUp(name, None))
+        else:
+            terms = self.terms[name]
+            found = BrokerOrder(name, terms.symbol, terms.side, terms.quantity, self.filled[name], Status.ACCEPTED, "b-1")
+            self.feed(OrderLookedUp(name, found))
+
+    def head(self, name: str) -> dict[str, Any]:
+        return fact_head(self.manager.orders[name].terms, self.now)
+
+    def report(self, fact: Any) -> None:
+        self.facts.append(fact)
+        self.feed(OrderReported(fact, self.written.get(fact.client_order_id)))
+
+    def end(self, name: str, fact: Any) -> None:
+        self.ended[name] = type(fact).__name__
+        self.report(fact)
+
+    def hear(self) -> None:
+        while self.feed(NewsEnded()):
+            pass
+
+    def at_work(self) -> list[str]:
+        return sorted(set(self.terms) - set(self.ended))
+
+    # --- rules ---------------------------------------------------------------------------------------
+
+    @rule(sides=SIDES, minutes=st.sampled_from([0, 0, 45]))
+    def decide(self, sides: list[int | None], minutes: int) -> None:
+        batch = next(self.batches, None)
+        if batch is not None:
+            self.now = max(self.now, batch.end)
+            for request in decided(self.portfolio, batch, sides):
+                self.now += timedelta(minutes=minutes)  # an outage: what comes now is late
+                self.feed(request)
+                self.hear()
+
+    @rule(answer=st.sampled_from(["taken", "taken", "rejected", "answer lost", "request lost"]))
+    def change_the_broker(self, answer: str) -> None:
+        self.answer = answer
+
+    @precondition(lambda self: self.at_work())
+    @rule(data=st.data(), part=st.sampled_from([0.5, 1.0, 1.0]))
+    def execute(self, data: Any, part: float) -> None:
+        name = data.draw(st.sampled_from(self.at_work()))
+        terms, left = self.terms[name], self.terms[name].quantity - self.filled[name]
+        held = self.portfolio.shares().get(terms.symbol, 0.0)
+        if terms.role != "entry" and abs(held) < left:
+            return  # a broker does not sell what is not there
+        quantity = left if part == 1.0 else float(int(left * part))
+        if quantity <= 0.0:
+            return
+        self.filled[name] += quantity  # type: ignore[assignment]
+        whole = self.filled[name] >= terms.quantity
+        kind = ev.OrderFilled if whole else ev.OrderPartiallyFilled
+        fact = kind(
+            **self.head(name), execution_id=f"{name}#{self.filled[name]}", side=terms.side, quantity=quantity,
+            price=30.0, cumulative_quantity=float(self.filled[name]),
+        )  # fmt: skip
+        if whole:
+            self.ended[name] = "filled"
+        self.report(fact)
+        for other, leg in list(self.terms.items()):  # one leg of a bracket cancels the other
+            if whole and {terms.role, leg.role} == {"stop", "take"} and leg.symbol == terms.symbol and other not in self.ended:
+                self.end(other, ev.OrderCanceled(**self.head(other)))
+        self.hear()
+
+    @precondition(lambda self: self.at_work())
+    @rule(data=st.data(), kind=st.sampled_from([ev.OrderCanceled, ev.OrderExpired, ev.OrderRejected]))
+    def end_one(self, data: Any, kind: Any) -> None:
+        name = data.draw(st.sampled_from(self.at_work()))
+        if kind is ev.OrderRejected and self.filled[name]:
+            return
+        self.end(name, kind(**self.head(name), reason="the broker's"))
+        self.hear()
+
+    @precondition(lambda self: self.facts)
+    @rule(data=st.data())
+    def repeat(self, data: Any) -> None:
+        """A broker tells again what it told before."""
+        fact = data.draw(st.sampled_from(self.facts))
+        self.feed(OrderReported(fact, self.written[fact.client_order_id]))
+        self.hear()
+
+    @rule()
+    def settle(self) -> None:
+        self.feed(SettleDue())
+        self.hear()
+
+    @rule()
+    def cancel_all(self) -> None:
+        self.feed(CancelAll("kill switch"))
+        self.hear()
+
+    @rule(state=st.sampled_from(["ACTIVE", "ACTIVE", "REDUCING", "HALTED"]), streaming=st.sampled_from([True, True, False]))
+    def judge(self, state: Any, streaming: bool) -> None:
+        self.streaming = streaming
+        self.feed(StreamsJudged(state, "as the test has it"))
+
+    @rule(on=st.booleans())
+    def flatten(self, on: bool) -> None:
+        self.feed(Flattening(on))
+
+    @rule()
+    def snapshot(self) -> None:
+        """A manager restored from its checkpoint goes on as the one that was saved."""
+        self.manager.forget_ended()
+        saved = self.manager.checkpoint()
+        fresh = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
+        fresh.restore(saved)
+        assert fresh.checkpoint() == saved
+        fresh.step(StreamsJudged(self.manager.streams, self.manager.streams_reason), self.now)
+        self.manager = fresh
+
+    # --- what always holds ---------------------------------------------------------------------------
+
+    @invariant()
+    def shares_are_the_executions(self) -> None:
+        assert self.portfolio.shares() == {symbol: held for symbol, held in self.executed.items() if held}
+
+    @invariant()
+    def what_waits_has_not_left(self) -> None:
+        assert not set(self.manager.waiting) & set(self.terms)
+
+    @invariant()
+    def the_ledger_has_what_the_manager_knows(self) -> None:
+        assert all(self.written[name] == order for name, order in self.manager.orders.items())
+
+    @invariant()
+    def an_honest_broker_is_never_disputed(self) -> None:
+        assert self.manager.differences == []
+
+
+TestOrders = Orders.TestCase
+TestOrders.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_news_of_an_order_that_was_never_placed_halts() -> None:
+    plan = PLANS["signal"]
+    manager = OrderManager(LivePortfolio(plan, plan.opening.portfolio), in_process=False, stale_after=plan.bar)
+    now = plan.calendar.session_open(DAY)
+    fact = ev.OrderCanceled(happened_at=now, known_at=now, client_order_id="dashboard-1", symbol="AAA")
+    (written,) = manager.step(OrderReported(fact), now)
+    assert isinstance(written, Write)
+    assert isinstance(written.entries[0].event, ev.BooksReconciled)
+    assert manager.risk_state(is_streaming=True) == "HALTED"
+    assert manager.gate("exit") == "halted: the books are not reconciled"
+
+
+# --- crashes ----------------------------------------------------------------------------------------
+
+
+class Process:
+    """One life of a session's process: a portfolio, a manager and a gateway of its own."""
+
+    def __init__(self, plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, fuse: Fuse) -> None:
+        self.exchange, self.portfolio = exchange, LivePortfolio(plan, plan.opening.portfolio)
+        manager = OrderManager(self.portfolio, in_process=False, stale_after=plan.bar)
+        self.gateway = OrderGateway(plan.session_id, ledger, RemoteBroker(exchange, fuse), manager, exchange.clock)
+
+    def trade(self, script: list[list[int | None]]) -> None:
+        for batch, sides in zip(BATCHES, script, strict=False):
+            self.exchange.clock.advance(batch.end)
+            self.exchange.see(batch)
+            self.gateway.hear()  # between moments; the moment's own entry in the journal comes after its news
+            bars = ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(batch.bars))
+            self.gateway.record(f"bars:{micros(batch.start)}", bars, batch.start, batch.end)
+            self.gateway.send(decided(self.portfolio, batch, sides))
+
+    def state(self) -> tuple[Any, Any]:
+        return self.gateway.manager.checkpoint(), self.portfolio.portfolio.to_dict()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    exits=st.sampled_from(["signal", "barriers"]),
+    script=st.lists(SIDES, min_size=3, max_size=len(BATCHES)),
+    crashes=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=3),
+)
+def test_a_prefix_of_the_journal_and_the_rest_give_the_state_without_the_crash(exits: str, script: list[list[int | None]], crashes: list[float]) -> None:
+    plan, whole = PLANS[exits], Fuse()
+    with CrashingLedger(Path(":memory:"), Fuse()) as ledger:
+        ledger.open_session(plan.row())
+        ledger.fuse = whole
+        expected = Process(plan, ledger, RemoteExchange(simulated_broker(plan, ledger), plan), whole)
+        expected.trade(script)
+        written = ledger.events(plan.session_id)
+    with CrashingLedger(Path(":memory:"), Fuse()) as ledger:
+        ledger.open_session(plan.row())
+        exchange = RemoteExchange(simulated_broker(plan, ledger), plan)
+        for share in crashes:
+            ledger.fuse = Fuse(1 + int(share * (whole.steps - 1)))
+            with pytest.raises(Crash):
+                live(plan, ledger, exchange, ledger.fuse).trade(script)
+                raise Crash  # it came through: a journal that is complete is replayed as well
+        ledger.fuse = Fuse()
+        found = live(plan, ledger, exchange, ledger.fuse)
+        found.trade(script)
+        assert found.state() == expected.state()
+        assert ledger.events(plan.session_id) == written
+    placed = Counter(order.client_order_id for order in exchange.broker.orders(open_only=False))
+    assert set(placed.values()) <= {1}
+
+
+def live(plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, fuse: Fuse) -> Process:
+    """A new process that continues what the ledger says."""
+    process = Process(plan, ledger, exchange, fuse)
+    process.gateway.recover(event for _, event in ledger.events(plan.session_id))
+    return process
+
+
+def test_the_market_of_these_tests_trades() -> None:
+    """Else the crashes above would meet nothing."""
+    plan = PLANS["barriers"]
+    with Ledger(Path(":memory:")) as ledger:
+        ledger.open_session(plan.row())
+        process = Process(plan, ledger, RemoteExchange(simulated_broker(plan, ledger), plan), Fuse())
+        process.trade([[1, -1, 1]] * len(BATCHES))
+        kinds = Counter(ev.kind_of(event) for _, event in ledger.events(plan.session_id))
+    assert kinds["filled"] + kinds["partially_filled"] >= 4, kinds
+    assert kinds["submitted"] >= 6, kinds
