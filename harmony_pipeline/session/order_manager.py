@@ -242,18 +242,24 @@ class OrderManager:
                 self._settle()
             case CancelAll(reason):
                 self._cancel_all(reason)
+            case _:
+                self._note(event)
+        return self._actions
+
+    def _note(self, event: StreamsJudged | Flattening | BooksCompared | Restarted | JournalBroken) -> None:
+        """Take an event that is about no single order."""
+        match event:
             case StreamsJudged(state, reason):
                 self.streams, self.streams_reason = state, reason
             case Flattening(on):
                 self.closing = on
             case BooksCompared(differences):
                 self.differences.extend(differences)
-                self._write_differences(f"reconciled:{micros(now)}", differences)
+                self._write_differences(f"reconciled:{micros(self._now)}", differences)
             case Restarted(past):
                 self._remember(past)
             case JournalBroken():
                 self._believe(event)
-        return self._actions
 
     # --- risk state -----------------------------------------------------------------------------------
 

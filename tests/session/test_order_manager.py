@@ -324,10 +324,10 @@ def test_news_of_an_order_that_was_never_placed_halts() -> None:
 class Process:
     """One life of a session's process: a portfolio, a manager and a gateway of its own."""
 
-    def __init__(self, plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, fuse: Fuse) -> None:
+    def __init__(self, plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker) -> None:
         self.exchange, self.portfolio = exchange, LivePortfolio(plan, plan.opening.portfolio)
         manager = OrderManager(self.portfolio, in_process=False, stale_after=plan.bar)
-        self.gateway = OrderGateway(plan.session_id, ledger, RemoteBroker(exchange, fuse), manager, exchange.clock)
+        self.gateway = OrderGateway(plan.session_id, ledger, broker, manager, exchange.clock)
 
     def trade(self, script: list[list[int | None]]) -> None:
         for batch, sides in zip(BATCHES, script, strict=False):
@@ -353,7 +353,8 @@ def test_a_prefix_of_the_journal_and_the_rest_give_the_state_without_the_crash(e
     with CrashingLedger(Path(":memory:"), Fuse()) as ledger:
         ledger.open_session(plan.row())
         ledger.fuse = whole
-        expected = Process(plan, ledger, RemoteExchange(simulated_broker(plan, ledger), plan), whole)
+        exchange = RemoteExchange(simulated_broker(plan, ledger), plan)
+        expected = Process(plan, ledger, exchange, RemoteBroker(exchange, whole))
         expected.trade(script)
         written = ledger.events(plan.session_id)
     with CrashingLedger(Path(":memory:"), Fuse()) as ledger:
@@ -362,10 +363,10 @@ def test_a_prefix_of_the_journal_and_the_rest_give_the_state_without_the_crash(e
         for share in crashes:
             ledger.fuse = Fuse(1 + int(share * (whole.steps - 1)))
             with pytest.raises(Crash):
-                live(plan, ledger, exchange, ledger.fuse).trade(script)
+                restarted(plan, ledger, exchange, RemoteBroker(exchange, ledger.fuse)).trade(script)
                 raise Crash  # it came through: a journal that is complete is replayed as well
         ledger.fuse = Fuse()
-        found = live(plan, ledger, exchange, ledger.fuse)
+        found = restarted(plan, ledger, exchange, RemoteBroker(exchange, ledger.fuse))
         found.trade(script)
         assert found.state() == expected.state()
         assert ledger.events(plan.session_id) == written
@@ -373,20 +374,65 @@ def test_a_prefix_of_the_journal_and_the_rest_give_the_state_without_the_crash(e
     assert set(placed.values()) <= {1}
 
 
-def live(plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, fuse: Fuse) -> Process:
+def restarted(plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker) -> Process:
     """A new process that continues what the ledger says."""
-    process = Process(plan, ledger, exchange, fuse)
+    process = Process(plan, ledger, exchange, broker)
     process.gateway.recover(event for _, event in ledger.events(plan.session_id))
     return process
 
 
-def test_the_market_of_these_tests_trades() -> None:
-    """Else the crashes above would meet nothing."""
-    plan = PLANS["barriers"]
+class AskedNothing(RemoteBroker):
+    """A broker that only reports."""
+
+    def submit(self, command: Any) -> Any:
+        raise AssertionError(command)
+
+    def cancel(self, command: Any) -> Any:
+        raise AssertionError(command)
+
+    def order(self, client_order_id: str) -> Any:
+        raise AssertionError(client_order_id)
+
+
+@pytest.mark.parametrize("exits", ["signal", "barriers"])
+def test_a_complete_journal_is_replayed_without_a_request_to_the_broker(exits: str) -> None:
+    plan, script = PLANS[exits], [[1, -1, 1], [-1, 1, 0], [0, 1, 1], [1, -1, -1]] * 2
     with Ledger(Path(":memory:")) as ledger:
         ledger.open_session(plan.row())
-        process = Process(plan, ledger, RemoteExchange(simulated_broker(plan, ledger), plan), Fuse())
-        process.trade([[1, -1, 1]] * len(BATCHES))
-        kinds = Counter(ev.kind_of(event) for _, event in ledger.events(plan.session_id))
-    assert kinds["filled"] + kinds["partially_filled"] >= 4, kinds
-    assert kinds["submitted"] >= 6, kinds
+        exchange = RemoteExchange(simulated_broker(plan, ledger), plan)
+        expected = Process(plan, ledger, exchange, RemoteBroker(exchange, Fuse()))
+        expected.trade(script)
+        written = ledger.events(plan.session_id)
+        kinds = Counter(ev.kind_of(event) for _, event in written)
+        assert kinds["filled"] + kinds["partially_filled"] >= 4, kinds
+        assert kinds["submitted"] >= 6, kinds
+        assert kinds["cancel_requested"] + kinds["rejected"] >= 1, kinds
+        found = restarted(plan, ledger, exchange, AskedNothing(exchange, Fuse()))
+        found.trade(script)
+        assert found.state() == expected.state()
+        assert ledger.events(plan.session_id) == written
+
+
+@pytest.mark.parametrize(
+    ("error", "known", "written"),
+    [
+        (None, True, [ev.OrderSubmitted]),
+        (None, False, [ev.OrderCanceled]),
+        ("no answer", False, [ev.OrderOutcomeUnknown]),
+    ],
+)
+def test_a_late_order_is_looked_up_and_never_sent_again(error: str | None, known: bool, written: list[type]) -> None:
+    plan = PLANS["signal"]
+    portfolio = LivePortfolio(plan, plan.opening.portfolio)
+    manager = OrderManager(portfolio, in_process=False, stale_after=plan.bar)
+    request = decided(portfolio, BATCHES[0], [1, None, None])[0]
+    (kept,) = manager.step(request, BATCHES[0].end)
+    assert isinstance(kept, Write)
+    (asked,) = manager.step(IntentsKept(kept.intents), BATCHES[0].end + 2 * plan.bar)
+    assert isinstance(asked, LookUp)
+    terms = request.terms
+    seen = BrokerOrder(terms.client_order_id, terms.symbol, terms.side, terms.quantity, 0.0, Status.ACCEPTED)
+    found = OrderLookedUp(asked.client_order_id, seen if known else None, error)
+    actions = manager.step(found, BATCHES[0].end + 2 * plan.bar)
+    assert [type(entry.event) for action in actions for entry in getattr(action, "entries", ())] == written
+    assert not any(isinstance(action, Submit) for action in actions)
