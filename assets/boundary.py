@@ -3,13 +3,13 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import dagster as dg
 
-from harmony_pipeline.failure_log import record_failure
 from harmony_pipeline.failures import is_failure
+from harmony_pipeline.log import log_context, record_failure
 from harmony_pipeline.stages.workspace import Workspace
 
 
@@ -21,20 +21,27 @@ def boundary(name: str, work: Workspace) -> Callable[[Callable[..., Any]], Calla
 
             @functools.wraps(function)
             def guarded(*arguments: Any, **named: Any) -> Any:
-                with _boundary(name, work):
+                with _logged(name, arguments), _boundary(name, work):
                     yield from function(*arguments, **named)
 
         else:
 
             @functools.wraps(function)
             def guarded(*arguments: Any, **named: Any) -> Any:
-                with _boundary(name, work):
+                with _logged(name, arguments), _boundary(name, work):
                     return function(*arguments, **named)
 
         guarded.inside_boundary = True  # type: ignore[attr-defined]
         return guarded
 
     return guard
+
+
+def _logged(name: str, arguments: tuple[Any, ...]) -> AbstractContextManager[None]:
+    """Every line that is logged inside names the asset and the run, and counts its seconds from here."""
+    kinds = dg.OpExecutionContext | dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+    run = next((one.run.run_id for one in arguments if isinstance(one, kinds)), None)
+    return log_context(asset=name, run=run)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from assets.partitions import partition_keys
 from harmony_pipeline.reports.figures import as_markdown
 from harmony_pipeline.stages.glance import rows_by_group, rows_by_partition, rows_of
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.stage_log import log_stage
 from harmony_pipeline.stages.workspace import Workspace
 
 _PREVIEW_ROWS = 20
@@ -30,6 +31,7 @@ def _event(context: dg.AssetExecutionContext, work: Workspace, result: StageResu
     work.record(asset, result)
     keys = partition_keys(context)
     _log(context, result, asset, keys)
+    log_stage(work, asset, result, keys)
     if not keys:
         before = _shown_before(context, asset, None) if result.unchanged_since is not None else {}
         pictures = {} if result.pictures or before else rows_by_group(work, asset)

@@ -341,14 +341,18 @@ def _day(work: Any, text: str | None) -> str:
 def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) -> Iterator[Any]:
     """A runner with a progress display around it; no other command writes this market meanwhile, unless it need not be `alone`."""
     from harmony_pipeline.cli.progress import Progress
+    from harmony_pipeline.log import log, log_context
     from harmony_pipeline.run_lock import run_lock
 
     settings = _settings(context)
     with run_lock(settings, str(context.info_name)) if alone else nullcontext():
         from assets.runner import Runner  # takes a second to import
 
-        with Progress() as progress:
+        state = settings.present_state_root
+        with Progress() as progress, log_context(command=context.info_name):
+            log(state, "command started")
             yield Runner.of(settings, progress, again=again)
+            log(state, "command ended")
 
 
 def _say_which_market(context: typer.Context) -> None:

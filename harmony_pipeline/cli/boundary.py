@@ -18,7 +18,7 @@ import click
 import typer
 
 from harmony_pipeline.cli.app import app
-from harmony_pipeline.command_line import state_folder
+from harmony_pipeline.command_line import as_typed, state_folder
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.text import one_line, printable
 
@@ -96,9 +96,10 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _fail(error: BaseException) -> None:
-    from harmony_pipeline.failure_log import record_failure
+    from harmony_pipeline.log import record_failure
 
     line, log = record_failure(error, state_folder())
+    line = as_typed(line)
     _say(line if log is None else f"{line} (log: {log})")
 
 
@@ -162,9 +163,9 @@ class _Signals:
 
 
 def _library_log() -> logging.Handler:
-    from harmony_pipeline.failure_log import LibraryLog
+    from harmony_pipeline.log import LibraryLog
 
-    return LibraryLog()
+    return LibraryLog(state_folder)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

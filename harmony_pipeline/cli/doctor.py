@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from harmony_pipeline.command_line import as_typed, command_line
 from harmony_pipeline.config import ENVIRONMENT_VARIABLES, Settings, described
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.failures import is_failure, sentence
+from harmony_pipeline.failures import is_failure, sentence, without_secrets
 from harmony_pipeline.lake.sql import named_query, query
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.options import date_of
@@ -202,17 +202,24 @@ def _date(option: str, text: str | None) -> date | None:
     return None if text is None else date_of(option, text)
 
 
+def _shown(value: object) -> str:
+    """A value on the terminal: without secrets, and with brackets that are no markup."""
+    return escape(without_secrets(str(value)))
+
+
 def print_settings(settings: Settings) -> None:
     """Every setting, its value and what it means; then the variables of the environment."""
     table = RichTable("setting", "value", "meaning")
     for key, value, meaning in described(settings):
         if key != "strategies":
-            table.add_row(key, escape(str(value)), escape(meaning))
+            table.add_row(key, _shown(value), escape(meaning))
     for name, strategy in settings.strategies.items():
-        table.add_row(f"strategies.{name}", strategy.use, f"parameters {strategy.parameters}, exits {strategy.exits}{'' if strategy.enabled else ', off'}")
+        table.add_row(
+            f"strategies.{name}", strategy.use, _shown(f"parameters {strategy.parameters}, exits {strategy.exits}{'' if strategy.enabled else ', off'}")
+        )
     Console(width=180).print(table)
     variables = RichTable("environment variable", "value", "meaning")
     for name, meaning in ENVIRONMENT_VARIABLES.items():
-        variables.add_row(name, escape(os.environ.get(name, "")), escape(meaning))
+        variables.add_row(name, _shown(os.environ.get(name, "")), escape(meaning))
     variables.add_row("HARMONY__SECTION__KEY", "", "any setting above: HARMONY__MARKET__TIMEFRAME=1Hour is market.timeframe; it wins over the file")
     Console(width=180).print(variables)

@@ -22,6 +22,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import code_version
+from harmony_pipeline.log import log
 from harmony_pipeline.market.ingest.coverage import TimeRange, covered, missing
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
 from harmony_pipeline.market.ingest.row_accounting import AccountingSource, account_rows, outside_rows
@@ -86,6 +87,9 @@ def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False)
         "rows known before": total["heard"],
         "rows withdrawn": sum(sum(each.withdrawn.values()) for each in kept.values()),
     }
+    seconds = round((datetime.now(UTC) - now).total_seconds(), 3)
+    span = f"{periods[0].key}..{periods[-1].key}"
+    log(work.settings.present_state_root, "ingest", source=work.source.name, partition=span, counts=facts, seconds=seconds)
     return StageResult(
         rows={"raw_bars": total["rows"]},
         facts={**facts, **({} if outside is None else {"rows outside the range": outside})},

@@ -18,6 +18,7 @@ from harmony_pipeline.errors import HarmonyError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
+from harmony_pipeline.log import log, log_context
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
@@ -127,8 +128,13 @@ def run_session_here(work: Workspace, day: str, *, require_promoted: bool) -> Se
             raise NotReady(
                 f"{day} cannot be replayed: the lake has no bar of {', '.join(plan.symbols)} on that day (a holiday that the calendar does not know?)"
             )
-        result = _run(work, plan, bars, ledger)
-        export(work, ledger, when)
+        with log_context(session=plan.session_id, day=day):
+            state = work.settings.present_state_root
+            log(state, "session started", broker=work.settings.session.broker, symbols=len(plan.symbols))
+            result = _run(work, plan, bars, ledger)
+            export(work, ledger, when)
+            counts = {"orders": result.orders.height, "fills": result.fills.height}
+            log(state, "session ended", outcome=result.state, reason=result.reason, **counts)
     return result
 
 

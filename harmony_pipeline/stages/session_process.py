@@ -9,8 +9,8 @@ import sys
 from datetime import date
 
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.failure_log import record_failure
 from harmony_pipeline.failures import is_failure
+from harmony_pipeline.log import record_failure
 from harmony_pipeline.stages.live import run_session_here
 from harmony_pipeline.stages.workspace import Workspace
 

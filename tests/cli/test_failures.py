@@ -1,6 +1,7 @@
 """Whatever fails, the command says one line, ends with the right code, and writes the rest into the log."""
 
 import errno
+import json
 import os
 import signal
 import sqlite3
@@ -13,7 +14,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from harmony_pipeline import failure_log, failures
+from harmony_pipeline import failures
 from harmony_pipeline.cli import boundary
 from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.command_line import VERBS, as_typed, command_line, remember_options
@@ -138,26 +139,14 @@ def test_the_log_holds_the_traceback_and_the_run_but_no_secret(market, monkeypat
 
     monkeypatch.setattr("harmony_pipeline.cli.run_report.print_models", fail)
     assert run_command(["--config", "mine.toml", "models"]) == 1
-    text = (market / "state" / "logs" / "harmony.log").read_text()
-    assert "Traceback" in text
-    assert "version: harmony" in text
-    assert "in fail" in text
+    text = (market / "state" / "logs" / "harmony.jsonl").read_text()
+    line = json.loads(text)
+    assert line["traceback"][0].startswith("Traceback")
+    assert any("in fail" in one for one in line["traceback"])
+    assert line["version"].startswith("harmony ")
+    assert line["level"] == "error"
     assert "open-sesame" not in text
-    assert "<BROKER_PASSWORD>" in text
-
-
-def test_the_log_rotates_and_one_that_cannot_be_written_hides_nothing(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(failure_log, "_BYTES", 500)
-    for _ in range(20):
-        assert failure_log.write_failure(KeyError("x"), "one line", tmp_path) == tmp_path / "logs" / "harmony.log"
-    assert len(list((tmp_path / "logs").iterdir())) == 1 + failure_log._KEPT
-    (tmp_path / "blocked").write_text("a file")
-    if Path("/dev/full").exists():
-        (tmp_path / "full" / "logs").mkdir(parents=True)
-        (tmp_path / "full" / "logs" / "harmony.log").symlink_to("/dev/full")
-        assert failure_log.write_failure(KeyError("x"), "one line", tmp_path / "full") is None
-    assert failure_log.write_failure(KeyError("x"), "one line", tmp_path / "blocked") is None
-    assert capfd.readouterr().err == ""
+    assert "<BROKER_PASSWORD>" in line["error"]
 
 
 def test_a_full_disk_is_told_and_does_not_stop_questions(market, monkeypatch, capfd):

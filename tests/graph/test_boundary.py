@@ -1,6 +1,7 @@
 """Every asset and check is inside the boundary: a failure is one line for Dagster, and the command gets the error itself."""
 
 import inspect
+import json
 
 import dagster as dg
 import pytest
@@ -71,8 +72,12 @@ def test_the_command_writes_an_assets_failure_once(tmp_path, monkeypatch, capfd)
     monkeypatch.setattr(SimulatedSource, "universe", fail)
     assert run_command(["--config", "mine.toml", "backfill", "universe"]) == 1
     shown = capfd.readouterr().err.strip().splitlines()
-    assert shown[-1].endswith(f"RuntimeError: the one and only (log: {tmp_path}/state/logs/harmony.log)")
+    assert shown[-1].endswith(f"RuntimeError: the one and only (log: {tmp_path}/state/logs/harmony.jsonl)")
     assert not [line for line in shown if "Traceback" in line]
-    text = (tmp_path / "state" / "logs" / "harmony.log").read_text()
+    text = (tmp_path / "state" / "logs" / "harmony.jsonl").read_text()
     assert text.count("Traceback (most recent call last)") == 1
-    assert "asset: universe" in text
+    line = next(one for one in map(json.loads, text.splitlines()) if one["event"] == "failure")
+    assert line["asset"] == "universe"
+    assert line["command"] == "backfill"
+    assert len(line["run"]) == 36
+    assert line["seconds"] >= 0.0

@@ -1,0 +1,23 @@
+"""What a stage made, in the log: a line a partition that was made, and a line for all of them with the seconds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harmony_pipeline.log import log
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.workspace import Workspace
+
+
+def log_stage(work: Workspace, asset: str, result: StageResult, keys: Sequence[str]) -> None:
+    """Log `result`, which an asset made for the partitions `keys`; for none where it has no partitions."""
+    state = work.settings.present_state_root
+    parts = {key: result.part(key) for key in result.parts or result.partitions}
+    made = [key for key, part in parts.items() if part.unchanged_since is None and not part.nothing]
+    for key in made if len(keys) > 1 else ():
+        log(state, "partition made", asset=asset, partition=key, rows=parts[key].rows)
+    partitions: dict[str, Any] = {"partition": _span(keys), "partitions": len(keys), "made": len(made)} if keys else {}
+    log(state, "asset made", asset=asset, **partitions, rows=result.rows, outcome=result.sentence())
+
+
+def _span(keys: Sequence[str]) -> str:
+    return keys[0] if len(keys) == 1 else f"{keys[0]}..{keys[-1]}"
