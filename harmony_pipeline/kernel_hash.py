@@ -5,12 +5,13 @@ into it. Two functions with the same hash therefore compile to the same code, wh
 edited in between; comments and docstrings do not count.
 """
 
-import hashlib
 from collections.abc import Sequence
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+
+from harmony_pipeline.hashing import short_hash
 
 _PLAIN = (str, bytes, bool, int, float, complex, type(None), np.generic, np.dtype)
 _PACKAGE = __name__.partition(".")[0]
@@ -26,7 +27,7 @@ def kernel_hash(function: FunctionType, *flags: object) -> str:
     for each in sources.functions:  # grows while it is walked
         sources.read(each)
     text = "\n".join([repr(flags), *sources.lines])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return short_hash(text, 8)
 
 
 class _Sources:

@@ -11,6 +11,7 @@ import polars as pl
 from harmony_pipeline.command_line import command_line
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.files import write_bytes
 from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.options import given_variables
@@ -87,7 +88,4 @@ def _emit(content: bytes, output: Path | None) -> None:
         sys.stdout.buffer.write(content if content.endswith(b"\n") else content + b"\n")
         sys.stdout.buffer.flush()
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(output)
+    write_bytes(output, content)

@@ -8,7 +8,6 @@ values change, so that saved states and models of the old definition are not mix
 ('rsi_14', 'sma_ratio_10_40', 'cusum_event')
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.kernel_inputs import bar_matrix, ring_size
+from harmony_pipeline.hashing import short_hash
 
 CUSUM_EVENT = "cusum_event"
 CUSUM_VOLATILITY_BARS = 20
@@ -137,7 +137,7 @@ class FeatureSet:
     def hash(self) -> str:
         """Changes with any name, parameter, order or definition: saved states and models of another hash do not fit."""
         text = repr((_FOLD_VERSION, [(column.name, column.parameters, column.indicator.version) for column in self.columns]))
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return short_hash(text, 8)
 
     @property
     def state_size(self) -> int:

@@ -10,10 +10,10 @@ are unchanged, only later bars are computed and appended. Nothing is written her
 `features` and `states` to `feature_state`, both with `made_from`.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,7 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, compute_features
 from harmony_pipeline.features.state import States
+from harmony_pipeline.hashing import hash_of_parts, short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
 from harmony_pipeline.market.calendars import Calendar
 
@@ -71,11 +72,9 @@ def chains_of(lake: Lake, period_keys: Sequence[str], feature_set: FeatureSet, c
 
 def bars_hash(bars: pl.DataFrame) -> str:
     """Hash of everything in `bars` that features depend on; equal rows give equal hashes, however the frame came about."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr(bars.select(pl.col("symbol").rle().struct.unnest()).rows()).encode())
-    for series in (bars["timestamp"].to_physical(), bars["session"] == REGULAR_SESSION, *(bars[name] for name in _NUMBERS)):
-        digest.update(np.ascontiguousarray(series.to_numpy()).tobytes())
-    return digest.hexdigest()
+    symbols = repr(bars.select(pl.col("symbol").rle().struct.unnest()).rows())
+    columns = (bars["timestamp"].to_physical(), bars["session"] == REGULAR_SESSION, *(bars[name] for name in _NUMBERS))
+    return hash_of_parts(chain([symbols], (np.ascontiguousarray(series.to_numpy()).tobytes() for series in columns)), 16)
 
 
 @dataclass(frozen=True)
@@ -152,4 +151,4 @@ class _Update:
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    return short_hash("\0".join(parts), 16)

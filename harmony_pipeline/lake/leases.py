@@ -12,11 +12,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from harmony_pipeline.errors import DataError, Superseded
-from harmony_pipeline.lake.locks import Holder
+from harmony_pipeline.locks import described, this_process
 
 LEASE_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
@@ -86,7 +86,7 @@ def _take(store: Any, name: str, what: str, timeout_seconds: float, lease_second
         if tag is not None:
             return Lease(store, name, what, tag, began + lease_seconds, None, token)
         if time.monotonic() >= deadline:
-            owner = Holder(**found[0]["holder"]) if found else "another process"
+            owner = described(found[0]["holder"]) if found else "another process"
             raise DataError(f"{what} is being written by {owner}; waited {timeout_seconds:g} s: try again when it is done")
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -104,7 +104,7 @@ def _keep(taken: Lease, seconds: float, done: threading.Event) -> None:
 
 
 def _body(token: str, seconds: float) -> bytes:
-    return json.dumps({"token": token, "holder": asdict(Holder.here()), "ends": time.time() + seconds if seconds else 0.0}).encode()
+    return json.dumps({"token": token, "holder": this_process(), "ends": time.time() + seconds if seconds else 0.0}).encode()
 
 
 def _read(store: Any, name: str) -> tuple[dict[str, Any], str] | None:

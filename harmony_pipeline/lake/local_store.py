@@ -5,23 +5,31 @@ rename between the two made every other read fail or panic (tried: 742 of 2,100)
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from harmony_pipeline.lake.locks import file_lock, held
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.files import flush, publish, temporary_beside, write_text
 from harmony_pipeline.lake.manifest import parsed
 from harmony_pipeline.lake.store import FileFacts, FileVersion, LockHandle, not_parquet
+from harmony_pipeline.locks import file_lock, is_locked
 
 _OPEN_AT_ONCE = 64  # files that one scan holds open; a process is usually allowed 1,024
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+class _FileLock:
+    """A lock of the kernel, which cannot be lost while its holder lives."""
+
+    def check(self) -> None:
+        """Nothing to check."""
 
 
 class LocalStore:
@@ -119,27 +127,17 @@ class LocalStore:
 
     def scratch(self, name: str) -> Path:
         """A hidden file beside its target, so that the rename stays within one file system."""
-        folder = (self.folder / name).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
-        os.close(handle)
-        return Path(temporary)
+        return temporary_beside(self.folder / name)
 
     def publish(self, temporary: Path, name: str, hold: LockHandle | None) -> None:
-        """On disk first, then under its name, then the name on disk."""
-        if hold is None:  # a schema file: made again when it is lost
-            temporary.chmod(0o644)
-            temporary.replace(self.folder / name)
-            return
-        hold.check()
-        publish(temporary, self.folder / name)
+        """A rename; a schema file, which nobody locks, is made again when a power cut takes it."""
+        if hold is not None:
+            hold.check()
+        publish(temporary, self.folder / name, durable=hold is not None)
 
     def write_text(self, name: str, text: str) -> None:
         """Written aside and renamed."""
-        temporary = self.scratch(name)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o644)
-        temporary.replace(self.folder / name)
+        write_text(self.folder / name, text, durable=False)
 
     def text(self, name: str) -> str | None:
         """Its text."""
@@ -157,7 +155,7 @@ class LocalStore:
         os.link(self.folder / name, temporary)
         temporary.replace(target)
         temporary.unlink(missing_ok=True)  # a rename onto another link of the same file does nothing and leaves both
-        _flush_folder(target.parent)
+        flush(target.parent)
 
     def remove(self, name: str) -> None:
         """Remove a file, and its folder when that is empty now."""
@@ -169,33 +167,22 @@ class LocalStore:
             except OSError:
                 return
 
-    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[LockHandle]:
+    @contextmanager
+    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> Iterator[LockHandle]:
         """The lock file of a partition."""
-        return file_lock(self.folder / "_locks" / table / f"{partition}.lock", f"{table} {partition}", timeout_seconds)
+
+        def refusal(holder: str) -> DataError:
+            return DataError(f"{table} {partition} is being written by {holder}; waited {timeout_seconds:g} s: try again when it is done")
+
+        with file_lock(self._lock_file(table, partition), refusal, timeout_seconds):
+            yield _FileLock()
 
     def locked(self, table: str, partition: str) -> bool:
         """Whether the kernel knows a holder."""
-        return held(self.folder / "_locks" / table / f"{partition}.lock")
+        return is_locked(self._lock_file(table, partition))
+
+    def _lock_file(self, table: str, partition: str) -> Path:
+        return self.folder / "_locks" / table / f"{partition}.lock"
 
     def file_system(self) -> None:
         """DuckDB reads folders by itself."""
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Make a finished temporary file the real one."""
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.chmod(0o644)
-    temporary.replace(path)
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

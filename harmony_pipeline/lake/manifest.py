@@ -16,6 +16,7 @@ import polars as pl
 
 from harmony_pipeline import __version__
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.hashing import hash_of_parts
 
 WALL_CLOCK_COLUMNS = ("ingested_at", "learned_at", "created_at", "decided_at", "evaluated_at")
 FOOTER_KEY = "harmony"
@@ -103,8 +104,6 @@ def hash_of(frames: Iterable[pl.DataFrame], schema: Mapping[str, Any]) -> Conten
 def code_version() -> str:
     """Version of the library with a hash of its source: tables made by different code can be told apart."""
     package = Path(__file__).parent.parent
-    digest = hashlib.blake2b(digest_size=6)
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(path.read_bytes())
-    return f"{__version__}+{digest.hexdigest()}"
+    files = sorted(package.rglob("*.py"))
+    contents = (part for path in files for part in (path.relative_to(package).as_posix(), path.read_bytes()))
+    return f"{__version__}+{hash_of_parts(contents, 6)}"

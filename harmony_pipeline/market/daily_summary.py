@@ -14,6 +14,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.frames import ordered
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
@@ -57,7 +58,8 @@ def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time:
     if not bars.height:
         return DAILY_SUMMARY.empty()
     calendar = calendar.for_timeframe(timeframe)
-    rows, begin = _in_order(bars.select(READ))
+    rows = ordered(bars.select(READ).rechunk(), ("symbol", "timestamp"))
+    begin = run_starts(rows["symbol"])
     columns = _Bars(begin, rows["timestamp"].to_physical().to_numpy(), *(rows[name].to_numpy() for name in READ[2:]))
     cutoffs = calendar.table.select(_instant("date", clock, calendar.zone))["date"]
     known_until = cutoffs.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
@@ -76,27 +78,6 @@ def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time:
         **{name: pl.Series(values).fill_nan(None) for name, values in zip(_REAL, reals[:, :found], strict=True)},
     }
     return DAILY_SUMMARY.conform(pl.DataFrame(table))
-
-
-def _in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, IntArray]:
-    """Rows sorted by symbol and time, and where each symbol begins; rows of the lake are sorted, so look before sorting."""
-    rows = rows.rechunk()
-    begin = run_starts(rows["symbol"])
-    names = rows["symbol"].gather(begin[:-1])
-    if not ((names.slice(1) > names.head(-1)).all() and _ascending(begin, rows["timestamp"].to_physical().to_numpy())):
-        rows = rows.sort("symbol", "timestamp", maintain_order=True)
-        begin = run_starts(rows["symbol"])
-    return rows, begin
-
-
-@kernel
-def _ascending(begin: IntArray, stamp: IntArray) -> bool:
-    """Whether time never runs back within a symbol."""
-    for symbol in range(begin.size - 1):
-        for row in range(begin[symbol] + 1, begin[symbol + 1]):
-            if stamp[row] < stamp[row - 1]:
-                return False
-    return True
 
 
 @kernel

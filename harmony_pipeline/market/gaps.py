@@ -25,7 +25,7 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
-from harmony_pipeline.frames import formatted, join_latest
+from harmony_pipeline.frames import formatted, join_latest, ordered
 from harmony_pipeline.market.expected_bars import Slots
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
 from harmony_pipeline.market.trading_activity import Habits, silence
@@ -102,23 +102,18 @@ def with_refusals(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
 
 
 def _look(bars: pl.DataFrame, slots: Slots, shares_per_trade: float) -> _Seen:
-    ordered = bars if _in_order(bars) else bars.sort("symbol", "timestamp", maintain_order=True)
-    lengths = ordered["symbol"].rle().struct.unnest()
+    bars = ordered(bars, ("symbol", "timestamp"))
+    lengths = bars["symbol"].rle().struct.unnest()
     code = np.repeat(np.arange(lengths.height), lengths["len"].to_numpy())
-    stamp = ordered["timestamp"].dt.epoch("us").to_numpy()
+    stamp = bars["timestamp"].dt.epoch("us").to_numpy()
     slot = np.searchsorted(slots.stamp, stamp)
     on_grid = slots.stamp[np.minimum(slot, len(slots.stamp) - 1)] == stamp
     code, slot = code[on_grid], slot[on_grid]
-    trades = ordered.select(pl.coalesce("trade_count", pl.col("volume") / shares_per_trade).fill_null(0.0)).to_series().to_numpy()[on_grid]
+    trades = bars.select(pl.coalesce("trade_count", pl.col("volume") / shares_per_trade).fill_null(0.0)).to_series().to_numpy()[on_grid]
     shape = (lengths.height, len(slots.dates), slots.buckets)
     cells = (code * shape[1] + slots.session[slot]) * shape[2] + slots.bucket[slot]
     present = np.bincount(cells, minlength=shape[0] * shape[1] * shape[2]).astype(np.int32).reshape(shape)
     return _Seen(lengths["value"].to_list(), present, np.bincount(slot, minlength=len(slots.stamp)), _runs(code, slot, trades, lengths.height, slots))
-
-
-def _in_order(bars: pl.DataFrame) -> bool:
-    symbol, stamp = pl.col("symbol"), pl.col("timestamp")
-    return bool(bars.select(((symbol > symbol.shift()) | ((symbol == symbol.shift()) & (stamp >= stamp.shift()))).all()).item())
 
 
 def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slots: Slots) -> pl.DataFrame:

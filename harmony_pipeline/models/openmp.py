@@ -6,10 +6,10 @@ library whose inner name is set back to `libgomp.so.1` satisfies the loader, so 
 
 import ctypes
 import importlib.util
-import os
 import re
-import tempfile
 from pathlib import Path
+
+from harmony_pipeline.files import write_bytes
 
 SONAME = b"libgomp.so.1"
 
@@ -47,9 +47,5 @@ def _renamed(library: Path) -> Path:
     places = [match.start() for match in re.finditer(re.escape(name) + rb"\0", content)]
     for place in places:
         content = content[:place] + SONAME.ljust(len(name), b"\0") + content[place + len(name) :]
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(temporary).replace(target)
+    write_bytes(target, content)
     return target

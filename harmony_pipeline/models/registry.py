@@ -8,9 +8,7 @@ nothing is loaded whose files do not match their hashes. The promoted pointer ho
 what the gate judged.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.files import flush, write_bytes
+from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.models.base import to_json
 from harmony_pipeline.models.trained import TrainedModel
 
@@ -62,10 +62,10 @@ class ModelRegistry:
         aside = Path(tempfile.mkdtemp(prefix=f".{trained.model_id}.", suffix=".tmp", dir=self.root))
         try:
             for name, content in files.items():
-                _write_flushed(aside / name, content)
-            _write_flushed(aside / MANIFEST, to_json({name: _hash(content) for name, content in files.items()}))
+                write_bytes(aside / name, content)
+            write_bytes(aside / MANIFEST, to_json({name: _hash(content) for name, content in files.items()}))
             aside.chmod(0o755)
-            _flush_folder(aside)
+            flush(aside)
             self._publish(aside, trained.model_id)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -80,7 +80,7 @@ class ModelRegistry:
         except OSError:
             if not self._is_sound(model_id):  # otherwise another process has just saved the same model
                 raise
-        _flush_folder(self.root)
+        flush(self.root)
 
     def _is_sound(self, model_id: str) -> bool:
         try:
@@ -136,11 +136,7 @@ class ModelRegistry:
         if history and (history[-1].model_id, history[-1].artifact_hash) == (new.model_id, new.artifact_hash):
             return history[-1]
         entries = [{"model_id": one.model_id, "decided_at": one.decided_at.isoformat(), "artifact_hash": one.artifact_hash} for one in (*history, new)]
-        self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".{PROMOTED}.{os.getpid()}.tmp"
-        _write_flushed(temporary, to_json({**entries[-1], "history": entries}))
-        temporary.replace(self.root / PROMOTED)
-        _flush_folder(self.root)
+        write_bytes(self.root / PROMOTED, to_json({**entries[-1], "history": entries}))
         return new
 
     def history(self) -> list[Promotion]:
@@ -173,23 +169,8 @@ class ModelRegistry:
 
 
 def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    return short_hash(content, 16)
 
 
 def _artifact_hash(files: Mapping[str, bytes]) -> str:
     return _hash(to_json({name: _hash(content) for name, content in files.items()}))
-
-
-def _write_flushed(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ It answers only about what it has met. Where training never saw an input missing
 the median. Such a row gets no probability (NaN here, null in tables), and `refusals` says why. An input that was missing in training too was learned from.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.models.base import Model, forecaster_class, to_json
 from harmony_pipeline.models.calibration import Platt
 from harmony_pipeline.models.samples import InputMap, Samples
@@ -44,9 +44,7 @@ class ModelCard:
 
     def id_with(self, blob: bytes) -> str:
         """`gbm-h8-2024-01-1f3a9c0e`."""
-        digest = hashlib.blake2b(to_json(self.fields()), digest_size=4)
-        digest.update(blob)
-        return f"{self.short}-h{self.horizon}-{self.period}-{digest.hexdigest()}"
+        return f"{self.short}-h{self.horizon}-{self.period}-{short_hash(to_json(self.fields()) + blob, 4)}"
 
     def fields(self) -> dict[str, Any]:
         """What is written down of it; what an earlier version did not know is left out, so that its ids stay."""

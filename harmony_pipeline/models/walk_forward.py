@@ -9,8 +9,8 @@ Purging goes by `end_timestamp`, the moment an outcome became known; the embargo
 Backfilling every period is the walk-forward test, and the newest one is the retraining. There is no second path.
 """
 
-import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray
+from harmony_pipeline.hashing import hash_of_parts
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.models.base import Forecaster, Model, build_forecaster
@@ -174,12 +175,14 @@ def _smoothed_rate(training: Samples) -> float:
 
 def _rows_hash(training: Samples) -> str:
     """Hash of exactly what is learned from."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr(training.names).encode())
-    for column in training.frame.select("symbol", "timestamp", "end_timestamp", "label", "weight").iter_columns():
-        digest.update(column.to_frame().write_ipc(None, compression="uncompressed").getvalue())
-    digest.update(np.where(np.isnan(training.X), np.nan, training.X).tobytes())
-    return digest.hexdigest()
+
+    def parts() -> Iterator[str | bytes]:
+        yield repr(training.names)
+        for column in training.frame.select("symbol", "timestamp", "end_timestamp", "label", "weight").iter_columns():
+            yield column.to_frame().write_ipc(None, compression="uncompressed").getvalue()
+        yield np.where(np.isnan(training.X), np.nan, training.X).tobytes()
+
+    return hash_of_parts(parts(), 16)
 
 
 def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str, Any]:

@@ -8,7 +8,6 @@ business: it is handed in as a function from parameters to daily returns.
 [{'fast': 5, 'slow': 40}, {'fast': 10, 'slow': 40}]
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline import schemas
+from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.robustness.overfitting import latest_trials, moments
 
 Parameters = dict[str, Any]
@@ -52,7 +52,7 @@ def combinations(grid: Mapping[str, Sequence[Any]]) -> list[Parameters]:
 def trial_id(strategy: str, parameters: Mapping[str, Any], data_hash: str) -> str:
     """The name of a configuration on given data: the same wherever, whenever and in whichever order its parameters are written."""
     text = json.dumps([strategy, parameters, data_hash], sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+    return short_hash(text, 10)
 
 
 def evaluate_grid(strategy: str, base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], evaluate: Evaluate, evaluated_at: datetime) -> list[Trial]:

@@ -1,6 +1,5 @@
 """Everything a session is pinned to before it starts. It never changes while the session lives, and a restart must bring the same one."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.state import State
+from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import no_events, relevant
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
@@ -77,10 +77,7 @@ class SessionPlan:
             "strategy": [self.strategy_name, _described(self.strategy)],
             "rules": asdict(self.rules.only(self.symbols)),
             "features": self.feature_set.hash,
-            "states": {
-                symbol: [state.timestamp.isoformat(), hashlib.blake2b(state.vector.tobytes(), digest_size=8).hexdigest()]
-                for symbol, state in sorted(self.feature_states.items())
-            },
+            "states": {symbol: [state.timestamp.isoformat(), short_hash(state.vector.tobytes(), 8)] for symbol, state in sorted(self.feature_states.items())},
             "opening": self.opening.to_dict(),
             "calendar": [self.calendar.name, self.timeframe],
             "actions": self.actions.sort(self.actions.columns).rows(),
@@ -90,7 +87,7 @@ class SessionPlan:
             "factors": dict(sorted(self.factors.items())),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return short_hash(text, 8)
 
     @cached_property
     def due_lives(self) -> pl.DataFrame:
@@ -130,7 +127,7 @@ def client_order_id(session_id: str, intent: str) -> str:
     plain = f"{session_id}-{intent}"
     if len(plain) <= _LONGEST_CLIENT_ORDER_ID:
         return plain
-    return f"{hashlib.blake2b(session_id.encode(), digest_size=16).hexdigest()}-{intent}"[:_LONGEST_CLIENT_ORDER_ID]
+    return f"{short_hash(session_id, 16)}-{intent}"[:_LONGEST_CLIENT_ORDER_ID]
 
 
 def _described(strategy: Strategy) -> str:

@@ -4,12 +4,13 @@ The version of this library stands in every manifest. Added here are the version
 under it, and the source of the user's own modules that the settings name.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import sys
 from functools import cache
 from pathlib import Path
+
+from harmony_pipeline.hashing import hash_of_parts, short_hash
 
 _OWN_PACKAGE = "harmony_pipeline"
 _LIBRARIES = (
@@ -33,7 +34,7 @@ def library_versions() -> str:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{name} missing")
-    return hashlib.blake2b("\n".join(versions).encode(), digest_size=8).hexdigest()
+    return short_hash("\n".join(versions), 8)
 
 
 def source_of(*import_paths: str | None) -> str:
@@ -42,12 +43,9 @@ def source_of(*import_paths: str | None) -> str:
     A module counts with all modules of its package, or of its folder when it has no package: a
     strategy may import its neighbours. Empty for what this library brings itself.
     """
-    digest = hashlib.blake2b(digest_size=8)
     files = sorted({file for path in import_paths if path for file in _files_behind(path)})
-    for file in files:
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest() if files else ""
+    contents = (part for file in files for part in (file.name, file.read_bytes()))
+    return hash_of_parts(contents, 8) if files else ""
 
 
 def _files_behind(import_path: str) -> list[Path]:

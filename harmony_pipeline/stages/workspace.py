@@ -1,6 +1,5 @@
 """`Workspace`: the settings, the lake and the clock they imply, handed to every stage together."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.bar_grid import AUTO, BarGrid
 from harmony_pipeline.market.calendars import Calendar
@@ -188,7 +188,7 @@ class Workspace:
     def fingerprint(self, *parts: object) -> str:
         """Short hash of settings or hashes that something was made from."""
         text = json.dumps([part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts], sort_keys=True, default=str)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return short_hash(text, 8)
 
     def made_from(self, tables: Mapping[str, Sequence[str] | Mapping[str, str]], *parts: object) -> dict[str, str]:
         """What a partition is made from: content hashes of its inputs, a hash of the settings that shaped it, the libraries that computed it.

@@ -4,10 +4,7 @@ The law: an answer is on disk, whole, before the next question is asked, and sta
 at any page therefore goes on with the first request that has no file; nothing is asked twice and nothing is lost.
 """
 
-import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from harmony_pipeline.files import replacing
+from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.sources.base import MarketDataSource, Request
 
 _FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
@@ -26,7 +25,7 @@ class DownloadCache:
     def __init__(self, folder: Path, source: MarketDataSource, timeframe: str) -> None:
         self.source = source
         self.timeframe = timeframe
-        self.folder = folder / hashlib.blake2b(f"{source.identity} {timeframe}".encode(), digest_size=8).hexdigest()
+        self.folder = folder / short_hash(f"{source.identity} {timeframe}", 8)
 
     def fetch(self, requests: Sequence[Request], progress: Callable[[int, int], None], arrived: Callable[[Request], None] | None = None) -> list[Path]:
         """Have an answer to every request on disk; those that are there already are not asked for again. Returns the files."""
@@ -51,18 +50,11 @@ class DownloadCache:
 
     def _path(self, request: Request) -> Path:
         asked = json.dumps([request.symbols, _iso(request.start), _iso(request.end)])
-        return self.folder / f"{request.start:%Y%m%d}-{hashlib.blake2b(asked.encode(), digest_size=12).hexdigest()}.parquet"
+        return self.folder / f"{request.start:%Y%m%d}-{short_hash(asked, 12)}.parquet"
 
     def _keep(self, path: Path, frame: pl.DataFrame) -> None:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self.folder)
-        os.close(handle)
-        try:
+        with replacing(path) as temporary:
             frame.write_parquet(temporary, compression="zstd")
-            with open(temporary, "rb") as written:
-                os.fsync(written.fileno())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _iso(moment: datetime) -> str:

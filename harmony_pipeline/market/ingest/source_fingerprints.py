@@ -5,8 +5,9 @@ hash). Losing the file of marks, or the lake, costs one more reading.
 """
 
 import json
-import os
 from pathlib import Path
+
+from harmony_pipeline.files import write_text
 
 
 class SourceFingerprints:
@@ -22,10 +23,7 @@ class SourceFingerprints:
     def set(self, period: str, mark: str) -> None:
         """Remember a mark; the file is replaced whole."""
         marks = {**self._all(), period: mark}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(marks, indent=0, sort_keys=True))
-        temporary.replace(self.file)
+        write_text(self.file, json.dumps(marks, indent=0, sort_keys=True))
 
     def _all(self) -> dict[str, str]:
         try:

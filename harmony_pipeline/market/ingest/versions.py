@@ -25,6 +25,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.frames import ordered
 from harmony_pipeline.schemas import RAW_BARS
 
 KEY = ("symbol", "timestamp")
@@ -104,7 +105,7 @@ def in_winning_order(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _distinct(received: pl.DataFrame) -> pl.DataFrame:
     """One row a value; of equal ones the first by origin and row, so that a file read twice is named as it was read once."""
-    rows = received.sort(*KEY, maintain_order=True) if not _is_sorted(received) else received
+    rows = ordered(received, KEY)
     again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(value=False)
     shared = rows.select(shared=again | again.shift(-1, fill_value=False))["shared"]
     if not shared.any():
@@ -115,12 +116,6 @@ def _distinct(received: pl.DataFrame) -> pl.DataFrame:
     stays = np.ones(rows.height, np.bool_)
     stays[told_again["place"].to_numpy()] = False
     return rows.filter(pl.Series(stays))
-
-
-def _is_sorted(rows: pl.DataFrame) -> bool:
-    symbol, stamp = pl.col("symbol"), pl.col("timestamp")
-    ordered = (symbol > symbol.shift()) | ((symbol == symbol.shift()) & (stamp >= stamp.shift()))
-    return bool(rows.select(ordered.all()).item())
 
 
 def _gone_back(beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFrame) -> pl.DataFrame:

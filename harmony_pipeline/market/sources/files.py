@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import formatted, ordered
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.listings import fresh_rows, listings_from_snapshots, listings_from_universe, with_events
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
@@ -31,7 +31,7 @@ from harmony_pipeline.market.sources.parquet_index import Axes, RememberedAxes, 
 from harmony_pipeline.market.sources.price_scale import divisor_of, found_divisor, scaled
 from harmony_pipeline.market.sources.record_types import QUOTE, TRADE, row_kind
 from harmony_pipeline.market.sources.reference import read_corporate_actions, read_listing_events, read_listings, read_universe
-from harmony_pipeline.market.sources.row_batch import RowBatch, in_order, joined, nothing_said, quoted, stripped_words, unread_numbers, within
+from harmony_pipeline.market.sources.row_batch import RowBatch, joined, nothing_said, quoted, stripped_words, unread_numbers, within
 from harmony_pipeline.market.sources.symbol_names import symbol_of
 from harmony_pipeline.market.sources.unpacking import TextLimits
 from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS
@@ -120,7 +120,7 @@ class FileSource:
             raise DataError(
                 f"{files[0].origin} has no rows{f' (nor have the {len(files) - 1} other files)' if files[1:] else ''}: fetch it again, or name another file"
             )
-        table = in_order(pl.concat(frames or [pl.DataFrame(schema=row_kind(timeframe).dtypes)]))
+        table = ordered(pl.concat(frames or [pl.DataFrame(schema=row_kind(timeframe).dtypes)]), SOURCE_BAR_ORDER)
         self.notes.extend(shared_names(self.accounts))
         self._note_stamps()
         self._note_absent(symbols, table, start, end)
@@ -144,7 +144,7 @@ class FileSource:
         for group in groups:
             read = [frame for file in files for frame in self._parquet(file, timeframe, start, end, set(group))]
             self.accounts = accounts
-            yield in_order(pl.concat(read))
+            yield ordered(pl.concat(read), SOURCE_BAR_ORDER)
         self._note_stamps()
 
     def _note_stamps(self) -> None:

@@ -7,7 +7,6 @@ from datetime import datetime
 import polars as pl
 
 from harmony_pipeline.frames import formatted
-from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
 from harmony_pipeline.market.sources.cell_parsing import named
 from harmony_pipeline.market.sources.number_parsing import Decimal, written_numbers
 from harmony_pipeline.text import CELL, CONTROL, NAME, excerpt
@@ -32,15 +31,6 @@ class RowBatch:
         """The rows where `wanted` is true."""
         marks = [mark.filter(wanted) for mark in self.marks]
         return replace(self, cells=self.cells.filter(wanted), stamps=self.stamps.filter(wanted), marks=marks, rows=self.rows.filter(wanted))
-
-
-def in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by SOURCE_BAR_ORDER. A file in that order stays as it is: to look costs a fraction of a sort by four columns."""
-    before = {name: pl.col(name).shift() for name in SOURCE_BAR_ORDER}
-    later = pl.col("timestamp") > before["timestamp"]
-    again = (pl.col("timestamp") == before["timestamp"]) & (pl.col("origin") == before["origin"]) & (pl.col("row") > before["row"])
-    ordered = (pl.col("symbol") > before["symbol"]) | ((pl.col("symbol") == before["symbol"]) & (later | again))
-    return rows if rows.select(ordered.all()).item() else rows.sort(SOURCE_BAR_ORDER, maintain_order=True)
 
 
 def within(frame: pl.DataFrame, symbols: Collection[str] | None, start: datetime, end: datetime) -> pl.DataFrame:

@@ -1,0 +1,59 @@
+"""Files written whole: put down beside their target, flushed and renamed.
+
+A name holds the old content or the new one, whatever is killed. A durable file survives a power cut, too.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a file by a text in UTF-8."""
+    write_bytes(path, text.encode(), durable=durable)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file by `content`."""
+    with replacing(path, durable=durable) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A fresh file to fill, which takes the place of `path` when the block ends well; folders are made."""
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        publish(temporary, path, durable=durable)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A fresh hidden file in the folder of `path`, so that a rename stays within one file system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    return Path(temporary)
+
+
+def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:
+    """Give a finished temporary file its name: its bytes on disk first, then the name, then the name on disk."""
+    if durable:
+        flush(temporary)
+    temporary.chmod(0o644)
+    temporary.replace(path)
+    if durable:
+        flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Have the bytes of a file, or the names in a folder, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
