@@ -4,13 +4,14 @@ Two processes that open a fresh DAGSTER_HOME together can corrupt it; a lock fil
 made every table.
 """
 
-import fcntl
 import os
 from pathlib import Path
 
 import dagster as dg
+from filelock import FileLock
 
 from harmony_pipeline.config import Settings
+from harmony_pipeline.files import write_text
 
 _DAGSTER_YAML = """# Written by Harmony; edit assets/instance.py instead.
 telemetry: {enabled: false}
@@ -31,11 +32,10 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
-    with (home / ".init.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(home / ".init.lock"):
         configuration = home / "dagster.yaml"
         if not configuration.exists() or configuration.read_text() != _DAGSTER_YAML:
-            configuration.write_text(_DAGSTER_YAML)
+            write_text(configuration, _DAGSTER_YAML)
         instance = dg.DagsterInstance.get()
         instance.get_runs(limit=1)
         instance.all_asset_keys()

@@ -5,11 +5,9 @@ the pid inside is for people and for telling a stale file from a live one. The k
 and its text is the reason.
 """
 
-import fcntl
 import json
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,8 @@ from types import FrameType
 from typing import Any
 
 from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.files import write_text
+from harmony_pipeline.locks import file_lock, is_locked
 
 LOCK, HEARTBEAT, KILL = "session.lock", "session.heartbeat.json", "KILL"
 
@@ -30,25 +30,16 @@ class SessionRunning(HarmonyError):
 @contextmanager
 def session_lock(state: Path, session_id: str) -> Iterator[None]:
     """Hold the folder's lock. Raises SessionRunning, naming the process that has it. A lock file left by a dead process is simply taken over."""
-    state.mkdir(parents=True, exist_ok=True)
-    path = state / LOCK
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = read_lock(state) or {}
-            raise SessionRunning(
-                f"a session runs in {state} already: {holder.get('session_id', 'unknown')}, process {holder.get('pid', 'unknown')}; "
-                f"wait for it, or stop it with `touch {state / KILL}`"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "session_id": session_id}).encode())
-        os.fsync(handle)
+
+    def refusal(_holder: str) -> SessionRunning:
+        holder = read_lock(state) or {}
+        return SessionRunning(
+            f"a session runs in {state} already: {holder.get('session_id', 'unknown')}, process {holder.get('pid', 'unknown')}; "
+            f"wait for it, or stop it with `touch {state / KILL}`"
+        )
+
+    with file_lock(state / LOCK, refusal, session_id=session_id):
         yield
-        os.ftruncate(handle, 0)
-    finally:
-        os.close(handle)  # gives the lock back, too
 
 
 def read_lock(state: Path) -> dict[str, Any] | None:
@@ -62,27 +53,13 @@ def read_lock(state: Path) -> dict[str, Any] | None:
 
 def is_running(state: Path) -> bool:
     """Whether a live process holds the folder's lock."""
-    path = state / LOCK
-    if not path.exists():
-        return False
-    handle = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_locked(state / LOCK)
 
 
 def write_heartbeat(state: Path, session_id: str, at: datetime, **numbers: Any) -> None:
     """Say that the session is alive, and where it stands; replaced as a whole, so a reader never sees half of it."""
-    path = state / HEARTBEAT
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(
-        json.dumps({"session_id": session_id, "pid": os.getpid(), "at": at.isoformat(), "written_at": datetime.now(UTC).isoformat(), **numbers}, default=str)
-    )
-    temporary.replace(path)
+    facts = {"session_id": session_id, "pid": os.getpid(), "at": at.isoformat(), "written_at": datetime.now(UTC).isoformat(), **numbers}
+    write_text(state / HEARTBEAT, json.dumps(facts, default=str), durable=False)
 
 
 def read_heartbeat(state: Path) -> dict[str, Any] | None:

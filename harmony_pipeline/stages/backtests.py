@@ -17,6 +17,7 @@ from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.files import write_text
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
@@ -403,6 +404,6 @@ def write_tear_sheet(work: Workspace, strategy: str) -> Path:
     )
     path = page_path(work, strategy).with_name(f"{strategy}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(tear_sheet(inputs), encoding="utf-8")
+    write_text(path, tear_sheet(inputs))
     write_trade_page(work, strategy, inputs.backtest["backtest_id"], trading_rules(work, strategy).horizon)
     return path

@@ -16,6 +16,7 @@ import polars as pl
 
 from harmony_pipeline.errors import HarmonyError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.files import write_text
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.log import log, log_context
@@ -281,7 +282,7 @@ def _report_of(work: Workspace, day: date) -> StageResult:
         instruments=work.instruments,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{page_of(inputs)}\n{mark}\n", encoding="utf-8")
+    write_text(path, f"{page_of(inputs)}\n{mark}\n")
     pictures = {"equity at a glance": sketches.line(session.equity["equity"].to_list())}
     return StageResult(rows, preview=pl.DataFrame([session.summary()]), pictures=pictures, notes=notes)
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.backtest.simulator import BacktestResult
+from harmony_pipeline.files import write_text
 from harmony_pipeline.reports.trade_page import trade_page
 from harmony_pipeline.reports.trade_views import TradeView, chosen_trades, trade_view
 from harmony_pipeline.stages.workspace import Workspace
@@ -24,7 +25,7 @@ def write_trade_page(work: Workspace, strategy: str, backtest_id: str, horizon: 
     """Write the page beside the tear sheet, and say where it is; `horizon` is that of the strategy's barriers."""
     path = page_path(work, strategy)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(trade_page(strategy, backtest_id, trade_views(work, strategy, horizon), f"{strategy}.html"), encoding="utf-8")
+    write_text(path, trade_page(strategy, backtest_id, trade_views(work, strategy, horizon), f"{strategy}.html"))
     return path
 
 
