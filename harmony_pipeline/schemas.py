@@ -44,7 +44,7 @@ class Table:
     columns: dict[str, Column] = field(default_factory=dict)
     known_by: str | None = None
     unique_key: bool = True  # false where only the order is by key: rows as they came
-    laws: tuple[str, ...] = ()  # SQL conditions that every row meets
+    conditions: tuple[str, ...] = ()  # in SQL; every row meets them
     more_columns: str = ""  # what further columns mean, where files may hold some that are not declared
 
     @property
@@ -188,7 +188,7 @@ BARS = Table(
         **_bar_columns(False),
         "adjustment_factor": Column(REAL, "forward cumulative, 1.0 at the symbol's first bar: adjusted price = price * factor", above=0.0),
     },
-    laws=("high >= open and high >= close", "low <= open and low <= close"),
+    conditions=("high >= open and high >= close", "low <= open and low <= close"),
 )
 QUARANTINE = Table(
     "quarantine",

@@ -1,6 +1,6 @@
 """The pandera schema of a table, made from its one declaration in `schemas.py`, and what a frame breaks of it.
 
-Types, order of columns, nulls, limits and choices of single columns, laws between columns, and the key: unique and in order, found by comparing each
+Types, order of columns, nulls, limits and choices of single columns, conditions between columns, and the key: unique and in order, found by comparing each
 row with the one before it (a frame in key order needs no more, and pandera's own `unique` takes seconds and gigabytes on ten million rows).
 pandera takes seconds to import, so this happens where a frame is checked and nowhere else.
 """
@@ -23,8 +23,8 @@ def pandera_schema(table: Table) -> "pa.DataFrameSchema":
 
     columns = {name: pa.Column(column.dtype, checks=_limits(column), nullable=column.nullable, required=True) for name, column in table.columns.items()}
     key = f"key ({', '.join(table.key)}) is {'unique and ' if table.unique_key else ''}in order"
-    laws = [_law(text, pl.sql_expr(text)) for text in table.laws]
-    return pa.DataFrameSchema(columns, checks=[_law(key, _after_the_row_before(table)), *laws], strict=True, ordered=True, name=table.name)
+    conditions = [_row_check(text, pl.sql_expr(text)) for text in table.conditions]
+    return pa.DataFrameSchema(columns, checks=[_row_check(key, _after_the_row_before(table)), *conditions], strict=True, ordered=True, name=table.name)
 
 
 def broken_rows(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
@@ -36,7 +36,7 @@ def broken_rows(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     except pandera.errors.SchemaErrors as errors:
         cases: pl.DataFrame = errors.failure_cases.select(
             "check",
-            pl.when(pl.col("column") != table.name).then("column"),  # pandera puts the table's own name where a law of whole rows is meant
+            pl.when(pl.col("column") != table.name).then("column"),  # pandera puts the table's own name where a condition on whole rows is meant
             found=pl.col("failure_case").cast(pl.String),
             row=pl.col("index").cast(pl.Int64),
         )
@@ -78,7 +78,7 @@ def _value_check(column: Column, text: str, holds: pl.Expr) -> Any:
     )
 
 
-def _law(text: str, holds: pl.Expr) -> Any:
+def _row_check(text: str, holds: pl.Expr) -> Any:
     import pandera.polars as pa
 
     return pa.Check(lambda data: data.lazyframe.select(holds.fill_null(value=True)), error=text, n_failure_cases=SHOWN_ROWS)

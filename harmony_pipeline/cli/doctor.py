@@ -123,7 +123,7 @@ def _folder(name: str, path: str) -> Finding:
 def _lake(work: Workspace) -> Iterator[Finding]:
     tables = [name for name in work.lake.tables if work.lake.partitions(name)]
     yield Finding("tables with rows", f"{len(tables)} of {len(work.lake.tables)}", "" if tables else "make some: harmony run")
-    yield from _strangers(work)
+    yield from _foreign_files(work)
     if latest_period_with_bars(work) is None:
         yield Finding("bars", "none", "bring some: harmony ingest says what was received and why none of it is a bar")
         return
@@ -138,11 +138,11 @@ def _lake(work: Workspace) -> Iterator[Finding]:
             yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
 
 
-def _strangers(work: Workspace) -> Iterator[Finding]:
+def _foreign_files(work: Workspace) -> Iterator[Finding]:
     """Files in the lake's folders that are no part of a table."""
-    from harmony_pipeline.lake.foreign_files import strangers
+    from harmony_pipeline.lake.foreign_files import foreign_files
 
-    found = strangers(work.lake)
+    found = foreign_files(work.lake)
     for one in found[:_STRANGERS_SHOWN]:
         yield Finding("a file that is not the lake's", work.lake.store.address(one.name), one.what)
     if len(found) > _STRANGERS_SHOWN:

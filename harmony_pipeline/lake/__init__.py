@@ -1,5 +1,13 @@
-"""How the lake keeps its files: places (a folder, an object store), locks, history, writing and reading.
+"""The lake: plain Parquet files with their history, read and written through `Lake`.
 
-Belongs here: files, their footers and their versions. Does not belong here: what a table means, which is `schemas.py`, and the one face that the rest of
-the house uses, which is `lake.py`.
+Belongs here: files, their footers and versions, the places where they lie, and SQL over them. Does not belong here: what a table
+means, which is `schemas.py`.
 """
+
+from harmony_pipeline.lake.history import Version
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.manifest import WALL_CLOCK_COLUMNS, code_version, content_hash
+from harmony_pipeline.lake.settings import LakeSettings
+from harmony_pipeline.lake.streaming import Written
+
+__all__ = ["WALL_CLOCK_COLUMNS", "Lake", "LakeSettings", "Version", "Written", "code_version", "content_hash"]

@@ -1,7 +1,7 @@
 """Some bars out of many: the partitions that can hold them, the row groups that can hold them, the columns that were asked for, in order.
 
-The law: the answer is `lake.read("bars")` filtered by symbol and half-open time, row for row; what is skipped could not have held any of it.
-Which partitions overlap is told by their keys alone, since a key is the first exchange date of its period and periods do not overlap.
+The answer is `lake.read("bars")` filtered by symbol and half-open time, row for row; what is skipped could not have held any of it.
+Which partitions overlap follows from their keys alone, since a key is the first exchange date of its period and periods do not overlap.
 
 >>> read_bars(lake, ["AAPL"], datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC), ["symbol", "timestamp", "close"])
 """
@@ -45,8 +45,8 @@ def read_bars(
     table: str = "bars",
 ) -> pl.DataFrame:
     """The same in memory, sorted by symbol and time."""
-    wanted = list(columns) if columns is not None else list(lake.tables[table].columns)
-    needed = [*wanted, *(name for name in KEY if name not in wanted)]
+    chosen = list(columns) if columns is not None else list(lake.tables[table].columns)
+    needed = [*chosen, *(name for name in KEY if name not in chosen)]
     names = sorted(set(symbols)) if symbols is not None else []
     if len(names) > _FEW_SYMBOLS and start is not None and end is not None and end - start <= _SHORT:
         # Comparing text costs more than decoding numbers: let the clock choose among all rows, then the symbols among the few that are left.
@@ -55,7 +55,7 @@ def read_bars(
     else:
         rows = scan_bars(lake, symbols, start, end, needed, table).collect(engine="in-memory")
     # A partition is sorted and later ones hold later times, so a stable sort by symbol is the whole order.
-    return rows.sort(KEY[0], maintain_order=True).select(wanted)
+    return rows.sort(KEY[0], maintain_order=True).select(chosen)
 
 
 def overlapping_keys(keys: Sequence[str], start: datetime | None, end: datetime | None) -> list[str]:

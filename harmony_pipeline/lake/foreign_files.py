@@ -20,14 +20,14 @@ _BESIDE = {"manifest.json", "pruned_before.txt"}
 
 
 @dataclass(frozen=True)
-class Stranger:
+class ForeignFile:
     """A file by its name in the lake, and what to do about it."""
 
     name: str
     what: str
 
 
-def strangers(lake: Lake) -> list[Stranger]:
+def foreign_files(lake: Lake) -> list[ForeignFile]:
     """Files of the tables' folders that the lake did not write, in order of their names."""
     found = []
     for table in sorted(lake.tables):
@@ -36,9 +36,9 @@ def strangers(lake: Lake) -> list[Stranger]:
         for file in (*lake.store.files(table), *lake.store.files(f"_history/{table}")):
             name = file.name.rsplit("/", 1)[-1]
             if not ours.fullmatch(file.name):
-                found += [] if name in _BESIDE else [Stranger(file.name, _NOT_OURS)]
+                found += [] if name in _BESIDE else [ForeignFile(file.name, _NOT_OURS)]
             elif f"/partition={SCHEMA_PARTITION}/" not in file.name and (what := _without_manifest(lake.store, file.name)):
-                found.append(Stranger(file.name, what))
+                found.append(ForeignFile(file.name, what))
     return sorted(found, key=lambda one: one.name)
 
 

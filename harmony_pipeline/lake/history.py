@@ -35,7 +35,7 @@ class Version:
     """The name under which it is kept, now or once it is superseded."""
 
     @property
-    def wanted(self) -> FileVersion:
+    def file(self) -> FileVersion:
         """How to read exactly this version, whatever is published meanwhile."""
         return FileVersion(self.name, iso(self.known_since), self.kept)
 
@@ -106,11 +106,11 @@ class History:
         """The moment before which versions of a partition, or of any partition of a table, were removed; None when none were."""
         folder = f"_history/{table}" if partition is None else f"_history/{table}/{_PARTITION}{partition}"
         names = [file.name for file in self.store.files(folder) if file.name.endswith(_PRUNED)] if partition is None else [f"{folder}/{_PRUNED}"]
-        said = [text for text in map(self.store.text, names) if text is not None]
-        return max((datetime.fromisoformat(text) for text in said), default=None)
+        moments = [text for text in map(self.store.text, names) if text is not None]
+        return max((datetime.fromisoformat(text) for text in moments), default=None)
 
     def prune(self, table: str, partition: str, until: datetime) -> list[str]:
-        """Remove the versions that were superseded by `until`; returns their names. What cannot be told any more is noted first."""
+        """Remove the versions that were superseded by `until`; returns their names. The moment from which the past is whole is noted first."""
         gone = [version for version in self.versions(table, partition) if version.known_until is not None and version.known_until <= until]
         if gone:
             self.store.write_text(

@@ -1,6 +1,6 @@
 """The lake: plain hive-partitioned Parquet, one folder a table, one file a partition, on a disk or in an object store.
 
-`ROOT/bars/partition=2024-01/bars.parquet`. The laws: a partition is whole or absent, whatever is killed; nothing that was ever known is lost, so the
+`ROOT/bars/partition=2024-01/bars.parquet`. Guarantees: a partition is whole or absent, whatever is killed; nothing that was ever known is lost, so the
 lake can be read as it was at any moment (`as_of`); two writers of one partition never interleave. What made a
 partition (input hashes, code version, row count, content hash, since when it is known) is kept inside the Parquet footer, so it can
 never disagree with the rows; a copy for people lies beside the file as `manifest.json`.
@@ -29,27 +29,27 @@ from harmony_pipeline.lake.streaming import ROW_GROUP_ROWS, Stream, Written
 from harmony_pipeline.lake.writing import Writer
 from harmony_pipeline.schemas import TABLES, Table
 
-__all__ = ["ROW_GROUP_ROWS", "WALL_CLOCK_COLUMNS", "Found", "Lake", "Version", "Written", "code_version", "content_hash"]
+__all__ = ["ROW_GROUP_ROWS", "WALL_CLOCK_COLUMNS", "Lake", "PartitionVersion", "Version", "Written", "code_version", "content_hash"]
 
 _FENCED_ATTEMPTS = 4
 _TAKES_NOTHING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 LOCK_TIMEOUT_SECONDS = 300.0  # a write takes seconds; five minutes of waiting mean that somebody hangs
 
 
-class Found:
+class PartitionVersion:
     """A partition as a lake answers for it: in which store, which version, and up to when its rows were learned."""
 
-    def __init__(self, store: Store, table: Table, wanted: FileVersion, manifest: dict[str, Any], until: datetime | None) -> None:
-        self.store, self.table, self.wanted, self.manifest = store, table, wanted, manifest
+    def __init__(self, store: Store, table: Table, file: FileVersion, manifest: dict[str, Any], until: datetime | None) -> None:
+        self.store, self.table, self.file, self.manifest = store, table, file, manifest
         learned = manifest.get("learned_last")
-        told = until is None or table.known_by is None or (learned is not None and datetime.fromisoformat(learned) <= until)
-        self.until = None if told else until
+        is_whole = until is None or table.known_by is None or (learned is not None and datetime.fromisoformat(learned) <= until)
+        self.until = None if is_whole else until
         """Rows learned later are to be left out; None: there are none."""
 
     def frames(self, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Its rows, about `rows` or fewer at a time."""
-        with self.store.open(self.wanted) as file:
-            yield from row_groups(file, self.table, self.until, rows, columns)
+        with self.store.open(self.file) as opened:
+            yield from row_groups(opened, self.table, self.until, rows, columns)
 
 
 class Lake:
@@ -87,12 +87,12 @@ class Lake:
         """Make the root and the zero-row schema files that views rely on; cheap when they are right already."""
         if self.above is not None:
             self.above.open()
-        wanted = [
+        files = [
             (table, name)
             for table in self.tables.values()
             for name in (present_name(table.name, SCHEMA_PARTITION), kept_name(table.name, SCHEMA_PARTITION, BEGINNING))
         ]
-        for (table, name), found in zip(wanted, self.store.map_parallel(lambda one: self.store.schema(one[1]), wanted), strict=True):
+        for (table, name), found in zip(files, self.store.map_parallel(lambda one: self.store.schema(one[1]), files), strict=True):
             if found != pl.Schema(table.dtypes):
                 self._write_schema(table, name)
         self._opened = True
@@ -136,20 +136,20 @@ class Lake:
             return self.store.exists(present_name(table, partition))
         return self.find(table, partition) is not None
 
-    def find(self, table: str, partition: str) -> Found | None:
+    def find(self, table: str, partition: str) -> PartitionVersion | None:
         """The partition as this lake answers for it; None when it does not exist, or did not at `as_of`."""
         if self.above is not None and (over := self.above.find(table, partition)) is not None:
             return over
         if self.as_of is None:
             manifest = self.history.manifest(present_name(table, partition))
-            return None if manifest is None else Found(self.store, self.tables[table], FileVersion(present_name(table, partition)), manifest, None)
+            return None if manifest is None else PartitionVersion(self.store, self.tables[table], FileVersion(present_name(table, partition)), manifest, None)
         version = self.history.at(table, partition, self.as_of)
         if version is None:
             return None
         manifest = self.history.manifest(version.name) or {}
         if known_since(manifest) != version.known_since:  # superseded between two looks
             manifest = self.history.manifest(version.kept) or {}
-        return Found(self.store, self.tables[table], version.wanted, manifest, self.as_of)
+        return PartitionVersion(self.store, self.tables[table], version.file, manifest, self.as_of)
 
     def scan(self, table: str, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
         """Lazy rows of the chosen partitions (all by default), oldest partition first; absent ones give no rows."""
@@ -203,8 +203,8 @@ class Lake:
         rows = schema.conform(frame)
 
         def replace() -> Written:
-            with writer.holding(table, partition) as hold:
-                return writer.write(schema, partition, rows, made_from or {}, hold)
+            with writer.holding(table, partition) as lock:
+                return writer.write(schema, partition, rows, made_from or {}, lock)
 
         return _again(replace)
 
@@ -216,8 +216,8 @@ class Lake:
         writer, schema = self.writable(), self.tables[table]
 
         def replace() -> Written:
-            with writer.holding(table, partition) as hold:
-                return writer.write(schema, partition, schema.conform(change(self.read(table, [partition]))), made_from or {}, hold)
+            with writer.holding(table, partition) as lock:
+                return writer.write(schema, partition, schema.conform(change(self.read(table, [partition]))), made_from or {}, lock)
 
         return _again(replace)
 
@@ -237,7 +237,7 @@ class Lake:
     def updating(self, table: str, partition: str, made_from: Mapping[str, str] | None = None) -> Iterator[Stream]:
         """Like `writing`, and nobody else writes the partition from the first line of the block on: read it there a batch at a time and append what it becomes."""
         writer, schema = self.writable(), self.tables[table]
-        with writer.holding(table, partition) as hold, writer.writing(schema, partition, made_from or {}, hold) as stream:
+        with writer.holding(table, partition) as lock, writer.writing(schema, partition, made_from or {}, lock) as stream:
             yield stream
 
     def versions(self, table: str, partition: str) -> list[Version]:
@@ -288,9 +288,9 @@ def _again(replace: Callable[[], Written]) -> Written:
     return replace()
 
 
-def _runs(found: list[Found]) -> Iterator[list[Found]]:
+def _runs(found: list[PartitionVersion]) -> Iterator[list[PartitionVersion]]:
     """Neighbours that one scan can read: of one store, under one filter."""
-    run: list[Found] = []
+    run: list[PartitionVersion] = []
     for one in found:
         if run and (run[0].store is not one.store or run[0].until != one.until):
             yield run
@@ -300,6 +300,6 @@ def _runs(found: list[Found]) -> Iterator[list[Found]]:
         yield run
 
 
-def _lazy(run: list[Found], table: Table) -> pl.LazyFrame:
-    rows = run[0].store.scan([one.wanted for one in run], pl.Schema(table.dtypes))
+def _lazy(run: list[PartitionVersion], table: Table) -> pl.LazyFrame:
+    rows = run[0].store.scan([one.file for one in run], pl.Schema(table.dtypes))
     return rows if run[0].until is None or table.known_by is None else rows.filter(pl.col(table.known_by) <= run[0].until)

@@ -81,8 +81,8 @@ def _take(store: Any, name: str, what: str, timeout_seconds: float, lease_second
         if found is None:
             tag = _create(store, name, body)
         else:
-            said, seen = found
-            tag = _replace(store, name, body, seen) if said["ends"] <= time.time() else None
+            lease_found, seen = found
+            tag = _replace(store, name, body, seen) if lease_found["ends"] <= time.time() else None
         if tag is not None:
             return Lease(store, name, what, tag, began + lease_seconds, None, token)
         if time.monotonic() >= deadline:

@@ -84,32 +84,32 @@ class LocalStore:
         """One after the other: a disk answers at once."""
         return [function(item) for item in items]
 
-    def open(self, wanted: FileVersion) -> IO[bytes]:
-        """The file, or the one that keeps the wanted version when another was published since."""
-        file = (self.folder / wanted.name).open("rb")
-        if wanted.kept is not None:
+    def open(self, version: FileVersion) -> IO[bytes]:
+        """The file, or the one that keeps this very version when another was published since."""
+        file = (self.folder / version.name).open("rb")
+        if version.kept is not None:
             manifest = parsed(pl.read_parquet_metadata(file)) or {}
             file.seek(0)
-            if manifest.get("known_since") != wanted.known_since:
+            if manifest.get("known_since") != version.known_since:
                 file.close()
-                return (self.folder / wanted.kept).open("rb")
+                return (self.folder / version.kept).open("rb")
         return file
 
     def open_lazy(self, name: str) -> IO[bytes]:
         """The file."""
         return (self.folder / name).open("rb")
 
-    def scan(self, wanted: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows; with very many files they are opened some at a time, when the rows are asked for."""
-        if len(wanted) <= _OPEN_AT_ONCE:
-            return self._scan(wanted)
+        if len(versions) <= _OPEN_AT_ONCE:
+            return self._scan(versions)
 
-        first = self.schema(wanted[0].name)
+        first = self.schema(versions[0].name)
 
         def rows(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch: int | None) -> Iterator[pl.DataFrame]:
             left = n_rows
-            for start in range(0, len(wanted), _OPEN_AT_ONCE):
-                frame = self._scan(wanted[start : start + _OPEN_AT_ONCE], first)
+            for start in range(0, len(versions), _OPEN_AT_ONCE):
+                frame = self._scan(versions[start : start + _OPEN_AT_ONCE], first)
                 if left is not None:
                     frame = frame.head(left).collect(engine="in-memory").lazy()
                     left -= frame.select(pl.len()).collect(engine="in-memory").item()
@@ -120,20 +120,20 @@ class LocalStore:
 
         return register_io_source(rows, schema=first if first is not None else schema)
 
-    def _scan(self, wanted: Sequence[FileVersion], schema: pl.Schema | None = None) -> pl.LazyFrame:
+    def _scan(self, versions: Sequence[FileVersion], schema: pl.Schema | None = None) -> pl.LazyFrame:
         with ExitStack() as files:  # Polars keeps descriptors of its own
-            opened = [files.enter_context(self.open(one)) for one in wanted]
+            opened = [files.enter_context(self.open(one)) for one in versions]
             return pl.scan_parquet(opened, schema=schema, hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
 
     def scratch(self, name: str) -> Path:
         """A hidden file beside its target, so that the rename stays within one file system."""
         return temporary_beside(self.folder / name)
 
-    def publish(self, temporary: Path, name: str, hold: LockHandle | None) -> None:
+    def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
         """A rename; a schema file, which nobody locks, is made again when a power cut takes it."""
-        if hold is not None:
-            hold.check()
-        publish(temporary, self.folder / name, durable=hold is not None)
+        if lock is not None:
+            lock.check()
+        publish(temporary, self.folder / name, durable=lock is not None)
 
     def write_text(self, name: str, text: str) -> None:
         """Written aside and renamed."""

@@ -81,7 +81,7 @@ class ObjectStore:
 
         found = [
             FileFacts(entry["path"], entry["size"], entry["last_modified"].timestamp())
-            for batch in _asked(lambda: list(obstore.list(self._objects, prefix=folder or None)), self.root)
+            for batch in _request(lambda: list(obstore.list(self._objects, prefix=folder or None)), self.root)
             for entry in batch
         ]
         return sorted(found, key=lambda one: one.name)
@@ -103,38 +103,38 @@ class ObjectStore:
         tail = self._tail(name)
         return None if tail is None else pl.Schema(pl.read_parquet_schema(io.BytesIO(tail)))
 
-    def open(self, wanted: FileVersion) -> IO[bytes]:
+    def open(self, version: FileVersion) -> IO[bytes]:
         """The object in a nameless local file, fetched by one request: one version, however long it is read."""
         import obstore
 
-        for name in (wanted.name, wanted.kept):
+        for name in (version.name, version.kept):
             if name is None:
                 continue
-            answer = _asked(lambda name=name: obstore.get(self._objects, name), self.root)  # type: ignore[misc]
+            answer = _request(lambda name=name: obstore.get(self._objects, name), self.root)  # type: ignore[misc]
             file = tempfile.TemporaryFile(dir=self._scratch.name)  # noqa: SIM115 - the caller closes it
             for chunk in answer.stream(min_chunk_size=8 * 2**20):
                 file.write(chunk)
             file.seek(0)
-            if wanted.kept is None or (parsed(pl.read_parquet_metadata(file)) or {}).get("known_since") == wanted.known_since:
+            if version.kept is None or (parsed(pl.read_parquet_metadata(file)) or {}).get("known_since") == version.known_since:
                 file.seek(0)
                 return cast("IO[bytes]", file)
             file.close()
-        raise FileNotFoundError(wanted.name)
+        raise FileNotFoundError(version.name)
 
     def open_lazy(self, name: str) -> IO[bytes]:
         """A pinned reader."""
         from harmony_pipeline.lake.remote_files import PinnedFile
 
-        return cast("IO[bytes]", _asked(lambda: PinnedFile(self._objects, name), self.root))
+        return cast("IO[bytes]", _request(lambda: PinnedFile(self._objects, name), self.root))
 
-    def scan(self, wanted: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows: filters and columns are handed to the read, and a read during which an object was replaced is done again."""
-        first = self.schema(self._now(wanted[0]))
+        first = self.schema(self._now(versions[0]))
 
         def rows(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch: int | None) -> Iterator[pl.DataFrame]:
             left = n_rows
-            for start in range(0, len(wanted), _FILES_AT_ONCE):
-                part = wanted[start : start + _FILES_AT_ONCE]
+            for start in range(0, len(versions), _FILES_AT_ONCE):
+                part = versions[start : start + _FILES_AT_ONCE]
                 if left is None:
                     yield self._collected(part, first, lambda frame: _chosen(frame, with_columns, predicate))
                     continue
@@ -147,9 +147,9 @@ class ObjectStore:
 
         return register_io_source(rows, schema=first if first is not None else schema)
 
-    def _collected(self, wanted: Sequence[FileVersion], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+    def _collected(self, versions: Sequence[FileVersion], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
         for attempt in range(_ATTEMPTS):
-            names = self.map_parallel(self._now, wanted)
+            names = self.map_parallel(self._now, versions)
             tags = self.map_parallel(self._tag, names)
             frame = pl.scan_parquet(
                 [self.address(name) for name in names],
@@ -166,17 +166,17 @@ class ObjectStore:
                 if self.map_parallel(self._tag, names) == tags or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
                     raise
             else:
-                if self.map_parallel(self._tag, names) == tags and names == self.map_parallel(self._now, wanted):
+                if self.map_parallel(self._tag, names) == tags and names == self.map_parallel(self._now, versions):
                     return found
             time.sleep(0.02 * 2**attempt)
-        raise DataError(f"{self.address(wanted[0].name)} is replaced faster than it can be read; try again when its writers are done")
+        raise DataError(f"{self.address(versions[0].name)} is replaced faster than it can be read; try again when its writers are done")
 
-    def _now(self, wanted: FileVersion) -> str:
-        """The name that holds the wanted version at this moment."""
-        if wanted.kept is None:
-            return wanted.name
-        manifest = parsed(self.footer(wanted.name) or {}) or {}
-        return wanted.name if manifest.get("known_since") == wanted.known_since else wanted.kept
+    def _now(self, version: FileVersion) -> str:
+        """The name that holds this version at this moment."""
+        if version.kept is None:
+            return version.name
+        manifest = parsed(self.footer(version.name) or {}) or {}
+        return version.name if manifest.get("known_since") == version.known_since else version.kept
 
     def scratch(self, name: str) -> Path:
         """A local file; the put makes it an object."""
@@ -184,38 +184,38 @@ class ObjectStore:
         os.close(handle)
         return Path(temporary)
 
-    def publish(self, temporary: Path, name: str, hold: LockHandle | None) -> None:
+    def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
         """One put; under a lock it succeeds only over the object that was there when the lock was taken."""
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         if temporary.stat().st_size > _LARGEST_PUT:
             raise DataError(f"{name} is larger than the 5 GiB of one put: choose a shorter trading_period")
-        if not isinstance(hold, Lease):
-            _asked(lambda: obstore.put(self._objects, name, temporary), self.root)
+        if not isinstance(lock, Lease):
+            _request(lambda: obstore.put(self._objects, name, temporary), self.root)
             return
-        hold.check()
-        mode: Any = "create" if hold.expected is None else {"e_tag": hold.expected}
+        lock.check()
+        mode: Any = "create" if lock.expected is None else {"e_tag": lock.expected}
         try:
-            hold.expected = str(_asked(lambda: obstore.put(self._objects, name, temporary, mode=mode, use_multipart=False), self.root)["e_tag"])
+            lock.expected = str(_request(lambda: obstore.put(self._objects, name, temporary, mode=mode, use_multipart=False), self.root)["e_tag"])
         except (AlreadyExistsError, PreconditionError):
             if self.footer(name) == pl.read_parquet_metadata(temporary):  # refused by our own success, whose answer was lost
-                hold.expected = self._tag(name)
+                lock.expected = self._tag(name)
                 return
-            raise Superseded(f"{hold.what} was written by somebody else meanwhile; nothing was published: run it again") from None
+            raise Superseded(f"{lock.what} was written by somebody else meanwhile; nothing was published: run it again") from None
 
     def write_text(self, name: str, text: str) -> None:
         """A plain put."""
         import obstore
 
-        _asked(lambda: obstore.put(self._objects, name, text.encode()), self.root)
+        _request(lambda: obstore.put(self._objects, name, text.encode()), self.root)
 
     def text(self, name: str) -> str | None:
         """Its text."""
         import obstore
 
         try:
-            return bytes(_asked(lambda: obstore.get(self._objects, name).bytes(), self.root)).decode()
+            return bytes(_request(lambda: obstore.get(self._objects, name).bytes(), self.root)).decode()
         except FileNotFoundError:
             return None
 
@@ -225,7 +225,7 @@ class ObjectStore:
         from obstore.exceptions import AlreadyExistsError
 
         try:
-            _asked(lambda: obstore.copy(self._objects, name, kept, overwrite=False), self.root)
+            _request(lambda: obstore.copy(self._objects, name, kept, overwrite=False), self.root)
         except AlreadyExistsError:
             return
 
@@ -234,7 +234,7 @@ class ObjectStore:
         import obstore
 
         try:
-            _asked(lambda: obstore.delete(self._objects, name), self.root)
+            _request(lambda: obstore.delete(self._objects, name), self.root)
         except FileNotFoundError:
             return
 
@@ -256,7 +256,7 @@ class ObjectStore:
         import obstore
 
         try:
-            return str(_asked(lambda: obstore.head(self._objects, name), self.root)["e_tag"])
+            return str(_request(lambda: obstore.head(self._objects, name), self.root)["e_tag"])
         except FileNotFoundError:
             return None
 
@@ -265,7 +265,7 @@ class ObjectStore:
         from harmony_pipeline.lake.remote_files import PinnedFile
 
         try:
-            file = _asked(lambda: PinnedFile(self._objects, name), self.root)
+            file = _request(lambda: PinnedFile(self._objects, name), self.root)
         except FileNotFoundError:
             return None
         file.seek(max(0, file.size - 8))
@@ -279,12 +279,12 @@ def _chosen(frame: pl.LazyFrame, columns: list[str] | None, predicate: pl.Expr |
     return frame if columns is None else frame.select(columns)
 
 
-def _asked(request: Callable[[], Answer], root: str) -> Answer:
+def _request(send: Callable[[], Answer], root: str) -> Answer:
     """The answer of the store; its refusals become one line that says what to mend, and never what was sent."""
     from obstore import exceptions
 
     try:
-        return request()
+        return send()
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
         raise ConfigError(f"{root} refuses these credentials: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy") from None
     except exceptions.GenericError as error:

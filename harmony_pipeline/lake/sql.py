@@ -23,7 +23,7 @@ from harmony_pipeline.text import one_line, printable
 
 # DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never: gives other rows), and asking again helps.
 _ATTEMPTS = 5
-_ATTEMPTS_AFAR = 15  # over a network a read takes many requests, and a writer that never rests comes between them more often
+_REMOTE_ATTEMPTS = 15  # a read over a network takes many requests, so a busy writer comes between them more often
 _NOT_UNDERSTOOD = (
     duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,
 )  # fmt: skip
@@ -58,11 +58,11 @@ def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
             statements.append(view(table, _source(lake, table)))
     if (names is None and not lake.without_schema) or VERSIONS in (names or ()):
         statements.append(f"create or replace view {VERSIONS} as\n{_versions(lake, *sorted(lake.tables))};\n")
-    statements += [text for name, text in house_macros().items() if names is None or name in names]
+    statements += [text for name, text in table_macros().items() if names is None or name in names]
     return "\n".join(statements)
 
 
-def house_macros() -> dict[str, str]:
+def table_macros() -> dict[str, str]:
     """The table macros of `sql/macros`, which read the views: name to text."""
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "macros").glob("*.sql"))}
 
@@ -118,12 +118,12 @@ def _with_overlay(above: Lake, name: str, past: str) -> str:
 
 
 def _versions(lake: Lake, *names: str) -> str:
-    """Select of every version of these tables, from the footers of their files; a version under two names is told once."""
+    """Select of every version of these tables, from the footers of their files; a version under two names is listed once."""
     until = "" if lake.as_of is None else f" and v.known_since <= timestamptz '{iso(lake.as_of)}'"
     return f"""select v."table", v.partition, v.known_since, lead(v.known_since) over (partition by v."table", v.partition order by v.known_since) as known_until,
     v.rows, v.content_hash, v.path
 from (
-    select f.*, row_number() over (partition by f."table", f.partition, f.known_since order by f.path like '%/known_since=%') as telling
+    select f.*, row_number() over (partition by f."table", f.partition, f.known_since order by f.path like '%/known_since=%') as place
     from (
         select
             regexp_extract(k.file_name, '([^/]*)/partition=', 1) as "table",
@@ -136,7 +136,7 @@ from (
         where decode(k.key) = '{FOOTER_KEY}' and k.file_name not like '%/partition=_schema/%'
     ) as f
 ) as v
-where v.telling = 1{until}"""
+where v.place = 1{until}"""
 
 
 def _files(lake: Lake, *names: str) -> str:
@@ -157,19 +157,19 @@ def query(
     variables: Mapping[str, object] | None = None,
 ) -> pl.DataFrame:
     """Rows of one SQL query; `variables` are what `getvariable('name')` gives in it. Raises DataError with DuckDB's own explanation and the views that exist."""
-    spoken = _spoken_of(lake, text)
-    attempts = _ATTEMPTS if lake.store.file_system() is None else _ATTEMPTS_AFAR
+    names = _names_in(lake, text)
+    attempts = _ATTEMPTS if lake.store.file_system() is None else _REMOTE_ATTEMPTS
     for attempt in range(attempts):
         try:
-            with connect(lake, live, spoken) as connection:
+            with connect(lake, live, names) as connection:
                 _set(connection, variables or {})
                 relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
                 rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
                 return rows
         except _NOT_UNDERSTOOD as error:
-            if spoken is None or attempt == attempts - 1:
+            if names is None or attempt == attempts - 1:
                 raise DataError(_not_understood(str(error), lake)) from None
-            spoken = None  # it may ask the catalogue, or deserve a better hint
+            names = None  # it may ask the catalogue, or deserve a better hint
         except duckdb.Error as error:
             if attempt == attempts - 1:
                 raise DataError(f"the query failed: {printable(one_line(str(error)), 600)}") from error
@@ -183,14 +183,14 @@ def _not_understood(error: str, lake: Lake) -> str:
     if missing is None:
         place = re.search(r"LINE (\d+): ", error)
         return f"the query was not understood: {printable(error.splitlines()[0], 400)}{f' (line {place[1]})' if place else ''}"
-    known = [*sorted(lake.tables), VERSIONS, *sorted(house_macros())]
+    known = [*sorted(lake.tables), VERSIONS, *sorted(table_macros())]
     return f"the query was not understood: {unknown(missing[1].lower(), missing[2], known, 'views:')}"
 
 
-def _spoken_of(lake: Lake, text: str) -> set[str] | None:
-    """Views and macros that a query speaks of; None: all of them. Creating all takes ten times as long as most queries."""
-    words, macros = set(_WORD.findall(text.lower())), house_macros()
-    words |= {word for name in words & set(macros) for word in _WORD.findall(macros[name].lower())}  # a macro speaks of views of its own
+def _names_in(lake: Lake, text: str) -> set[str] | None:
+    """Views and macros that a query names; None: all of them. Creating all takes ten times as long as most queries."""
+    words, macros = set(_WORD.findall(text.lower())), table_macros()
+    words |= {word for name in words & set(macros) for word in _WORD.findall(macros[name].lower())}  # a macro names views of its own
     known = {VERSIONS, *macros, *lake.tables, *(f"{name}_as_of" for name in lake.tables)}
     return words & known if words & known and not words & _CATALOGUE else None
 
@@ -217,8 +217,8 @@ def named_query(name: str) -> str:
 
 
 def macros_in(text: str) -> str:
-    """Text of the house macros that a query calls, and of those that they call."""
-    macros = house_macros()
+    """Text of the macros that a query calls, and of those that they call."""
+    macros = table_macros()
     found: dict[str, str] = {}
     open_words = set(_WORD.findall(text.lower()))
     while names := (open_words & set(macros)) - set(found):

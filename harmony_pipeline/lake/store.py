@@ -71,20 +71,20 @@ class Store(Protocol):
     def map_parallel(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
         """`function` of every item, in order; side by side where asking takes long."""
 
-    def open(self, wanted: FileVersion) -> IO[bytes]:
+    def open(self, version: FileVersion) -> IO[bytes]:
         """A seekable reader pinned to one version of a file."""
 
     def open_lazy(self, name: str) -> IO[bytes]:
         """A seekable reader of the present version for a look at its footer; bytes are fetched as they are read."""
 
-    def scan(self, wanted: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows of files in order, each read from one version."""
 
     def scratch(self, name: str) -> Path:
         """A fresh local file in which `name` can be prepared."""
 
-    def publish(self, temporary: Path, name: str, hold: LockHandle | None) -> None:
-        """Make a finished local file the real one; `hold` is the partition's lock, None for a file of no rows."""
+    def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
+        """Make a finished local file the real one; `lock` is the partition's, None for a file of no rows."""
 
     def write_text(self, name: str, text: str) -> None:
         """Put down a small text for people: whole, but the last to survive a power cut."""

@@ -78,8 +78,8 @@ def rewrite_unhealthy(lake: Lake) -> list[str]:
         for partition in lake.partitions(table):
             if shape(lake, table, partition).healthy:
                 continue
-            with lake.writable().holding(table, partition) as hold:
-                lake.writable().rewrite(lake.tables[table], partition, hold)
+            with lake.writable().holding(table, partition) as lock:
+                lake.writable().rewrite(lake.tables[table], partition, lock)
             done.append(f"{table} {partition}")
     return done
 

@@ -49,10 +49,10 @@ class Writer:
     @contextmanager
     def holding(self, table: str, partition: str) -> Iterator[LockHandle]:
         """Hold the lock of a partition."""
-        with self.store.lock(table, partition, present_name(table, partition), self.timeout_seconds) as hold:
-            yield hold
+        with self.store.lock(table, partition, present_name(table, partition), self.timeout_seconds) as lock:
+            yield lock
 
-    def write(self, table: Table, partition: str, rows: pl.DataFrame, made_from: Mapping[str, str], hold: LockHandle) -> Written:
+    def write(self, table: Table, partition: str, rows: pl.DataFrame, made_from: Mapping[str, str], lock: LockHandle) -> Written:
         """Replace a partition by `rows`, which are conformed and sorted."""
 
         def past_hash(until: datetime) -> str:
@@ -60,11 +60,11 @@ class Writer:
 
         learned = (None, None) if table.known_by is None else span((None, None), rows[table.known_by])
         draft = _Draft(rows.height, content_hash(rows), learned, past_hash, lambda path, manifest: write_whole(rows, path, manifest))
-        return self._commit(table, partition, draft, made_from, hold)
+        return self._commit(table, partition, draft, made_from, lock)
 
     @contextmanager
-    def writing(self, table: Table, partition: str, made_from: Mapping[str, str], hold: LockHandle | None = None) -> Iterator[Stream]:
-        """Stream batches into a partition; published when the block ends well, and only then: under `hold`, or else under a lock taken for that."""
+    def writing(self, table: Table, partition: str, made_from: Mapping[str, str], lock: LockHandle | None = None) -> Iterator[Stream]:
+        """Stream batches into a partition; published when the block ends well, and only then: under `lock`, or else under a lock taken for that."""
         name = present_name(table.name, partition)
         temporary = self.store.scratch(name)
         try:
@@ -74,11 +74,11 @@ class Writer:
             except BaseException:
                 stream.abandon()
                 raise
-            stream.written = self._finish(table, partition, stream, temporary, made_from, hold)
+            stream.written = self._finish(table, partition, stream, temporary, made_from, lock)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _finish(self, table: Table, partition: str, stream: Stream, temporary: Path, made_from: Mapping[str, str], hold: LockHandle | None) -> Written:
+    def _finish(self, table: Table, partition: str, stream: Stream, temporary: Path, made_from: Mapping[str, str], lock: LockHandle | None) -> Written:
         """Commit a stream under the lock. The manifest goes into its footer last, when everything about the rows is known."""
 
         def past_hash(until: datetime) -> str:
@@ -99,14 +99,14 @@ class Writer:
                 copy.seal(manifest)
 
         digest = stream.digest
-        with nullcontext(hold) if hold is not None else self.holding(table.name, partition) as held:
+        with nullcontext(lock) if lock is not None else self.holding(table.name, partition) as held:
             draft = _Draft(digest.rows, digest.text(), stream.learned, past_hash, fill)
             try:
                 return self._commit(table, partition, draft, made_from, held)
             finally:
                 stream.abandon()
 
-    def _commit(self, table: Table, partition: str, draft: _Draft, made_from: Mapping[str, str], hold: LockHandle) -> Written:
+    def _commit(self, table: Table, partition: str, draft: _Draft, made_from: Mapping[str, str], lock: LockHandle) -> Written:
         name = present_name(table.name, partition)
         before = History(self.store).manifest(name)
         made = {str(key): str(value) for key, value in made_from.items()}
@@ -128,7 +128,7 @@ class Writer:
         if before is not None and same:
             if before.get("made_from") == made and before.get("code_version") == manifest["code_version"]:
                 return written
-            self._renew(table, name, before, manifest, draft, hold)
+            self._renew(table, name, before, manifest, draft, lock)
             return written
         if before is None:
             manifest["known_since"] = iso(min(now, draft.learned[0] or now))
@@ -138,7 +138,7 @@ class Writer:
         else:
             manifest["known_since"] = iso(max(now, known_since(before) + _TICK))
             self.store.keep(name, kept_name(table.name, partition, known_since(before)))
-        self._publish(name, manifest, draft.fill, hold)
+        self._publish(name, manifest, draft.fill, lock)
         return written
 
     def _grew(self, table: Table, before: Mapping[str, Any], draft: _Draft) -> bool:
@@ -150,40 +150,40 @@ class Writer:
             return draft.learned[0] is None or draft.learned[0] > known_since(before)
         return draft.past_hash(datetime.fromisoformat(last)) == before.get("content_hash")
 
-    def _renew(self, table: Table, name: str, before: Mapping[str, Any], manifest: dict[str, Any], draft: _Draft, hold: LockHandle) -> None:
+    def _renew(self, table: Table, name: str, before: Mapping[str, Any], manifest: dict[str, Any], draft: _Draft, lock: LockHandle) -> None:
         """Write another manifest over rows that did not change. Their wall-clock columns stay those of the first time, as `known_since` does."""
         manifest["known_since"] = iso(known_since(before))
         if not set(table.columns) & set(WALL_CLOCK_COLUMNS):
-            self._publish(name, manifest, draft.fill, hold)
+            self._publish(name, manifest, draft.fill, lock)
             return
         if "learned_last" in before:
             manifest["learned_last"] = before["learned_last"]
-        self._copy(table, name, manifest, hold)
+        self._copy(table, name, manifest, lock)
 
-    def rewrite(self, table: Table, partition: str, hold: LockHandle) -> None:
+    def rewrite(self, table: Table, partition: str, lock: LockHandle) -> None:
         """Write the rows of a partition again, in row groups of the usual size; what is known and since when stays as it is."""
         name = present_name(table.name, partition)
         manifest = History(self.store).manifest(name)
         if manifest:
-            self._copy(table, name, {**manifest, "written_at": iso(moment(self.clock(), "the lake's clock says"))}, hold)
+            self._copy(table, name, {**manifest, "written_at": iso(moment(self.clock(), "the lake's clock says"))}, lock)
 
-    def _copy(self, table: Table, name: str, manifest: Mapping[str, Any], hold: LockHandle) -> None:
+    def _copy(self, table: Table, name: str, manifest: Mapping[str, Any], lock: LockHandle) -> None:
         """Publish the rows that are there under another manifest, group by group."""
 
-        def again(path: Path, said: Mapping[str, Any]) -> None:
+        def again(path: Path, manifest: Mapping[str, Any]) -> None:
             copy = Stream(table, path)
             with self.store.open(FileVersion(name)) as file:
                 for frame in row_groups(file, table):
                     copy.append(frame)
-            copy.seal(said)
+            copy.seal(manifest)
 
-        self._publish(name, manifest, again, hold)
+        self._publish(name, manifest, again, lock)
 
-    def _publish(self, name: str, manifest: Mapping[str, Any], fill: Callable[[Path, Mapping[str, Any]], None], hold: LockHandle | None) -> None:
+    def _publish(self, name: str, manifest: Mapping[str, Any], fill: Callable[[Path, Mapping[str, Any]], None], lock: LockHandle | None) -> None:
         temporary = self.store.scratch(name)
         try:
             fill(temporary, manifest)
-            self.store.publish(temporary, name, hold)
+            self.store.publish(temporary, name, lock)
         finally:
             temporary.unlink(missing_ok=True)
         self.store.write_text(name.rsplit("/", 1)[0] + "/manifest.json", json.dumps(manifest, indent=1, sort_keys=True))

@@ -9,7 +9,7 @@ from lake.lake_rows import actions, many_bars
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import sql
-from harmony_pipeline.lake.foreign_files import strangers
+from harmony_pipeline.lake.foreign_files import foreign_files
 from harmony_pipeline.lake.lake import Lake
 
 BARS = many_bars(2, 5)
@@ -51,7 +51,7 @@ def test_foreign_files_are_read_by_nobody_and_named(lake, foreign):
     with duckdb.connect() as client:
         client.execute(sql.views_script(lake, ["bars"]))
         assert client.execute("select count(*), count(symbol) from bars").fetchone() == (10, 10)
-    assert [one.name for one in strangers(lake)] == FOREIGN
+    assert [one.name for one in foreign_files(lake)] == FOREIGN
     lake.write("bars", "2024-01", BARS.head(4))
     assert lake.read("bars").height == 4
 
@@ -59,7 +59,7 @@ def test_foreign_files_are_read_by_nobody_and_named(lake, foreign):
 def test_a_lake_without_foreign_files_has_none(lake):
     lake.write("bars", "2024-01", BARS.head(4))
     assert len(lake.versions("bars", "2024-01")) == 2
-    assert strangers(lake) == []
+    assert foreign_files(lake) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and nothing of it", b"symbol,timestamp\n"])
@@ -71,16 +71,16 @@ def test_a_broken_file_under_a_name_of_the_lake_is_named(lake, content):
             read("bars")
         assert "\n" not in str(told.value)
         assert "move it away" in str(told.value)
-    assert [one.name for one in strangers(lake)] == ["bars/partition=2024-01/bars.parquet"]
+    assert [one.name for one in foreign_files(lake)] == ["bars/partition=2024-01/bars.parquet"]
 
 
 def test_a_file_with_other_columns_under_a_name_of_the_lake_is_named(lake):
     put(lake, "bars/partition=2024-01/bars.parquet", pl.DataFrame({"x": [1, 2]}))
     with pytest.raises(DataError, match=r"bars\.parquet has no column 'symbol' \(it has x\)"):
         lake.read("bars")
-    assert [one.name for one in strangers(lake)] == ["bars/partition=2024-01/bars.parquet"]
+    assert [one.name for one in foreign_files(lake)] == ["bars/partition=2024-01/bars.parquet"]
 
 
 def test_a_copy_of_a_whole_partition_is_told_by_its_manifest(lake):
     shutil.copytree(lake.path("bars", "2024-01").parent, lake.root / "bars" / "partition=2024-03")
-    assert [one.name for one in strangers(lake)] == ["bars/partition=2024-03/bars.parquet"]
+    assert [one.name for one in foreign_files(lake)] == ["bars/partition=2024-03/bars.parquet"]
