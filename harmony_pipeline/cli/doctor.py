@@ -67,8 +67,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 def _source(work: Workspace) -> str:
     """Its name, and what a source over a network found when it looked at itself."""
-    checked = getattr(work.source, "checked", None)
-    return f"{work.settings.market.source} ({work.source.name})" + (f": {checked()}" if checked else "")
+    found = f": {work.source.self_check()}" if work.source.capabilities.self_check else ""
+    return f"{work.settings.market.source} ({work.source.name}){found}"
 
 
 def _place(work: Workspace) -> Finding:

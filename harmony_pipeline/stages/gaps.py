@@ -65,7 +65,7 @@ def writes_every_bar(work: Workspace) -> bool:
     chosen = work.settings.market.gaps.every_bar
     if chosen is not None:
         return chosen
-    return work.timeframe in LONG_TIMEFRAMES or bool(getattr(work.source, "reports_every_bar", False))
+    return work.timeframe in LONG_TIMEFRAMES or work.source.capabilities.reports_every_bar
 
 
 def expected_lives(traded: pl.DataFrame, listings: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:

@@ -14,7 +14,7 @@ The order makes it safe to kill at any moment: answer on disk, rows in the lake,
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
@@ -25,11 +25,12 @@ from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.log import log
 from harmony_pipeline.market.ingest.coverage import TimeRange, covered, missing
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
-from harmony_pipeline.market.ingest.row_accounting import AccountingSource, account_rows, outside_rows
+from harmony_pipeline.market.ingest.row_accounting import account_rows, outside_rows
 from harmony_pipeline.market.ingest.source_fingerprints import SourceFingerprints
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, Whole, merge_versions
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource, SourceResult
+from harmony_pipeline.market.sources.file_accounting import FileAccount
 from harmony_pipeline.stages.market_calendar import keep_calendar
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
@@ -69,7 +70,7 @@ def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False)
     now = datetime.now(UTC)
     notes: list[str] = []
     outside = None
-    if is_remote(work.source):
+    if work.source.capabilities.remote:
         kept = _from_network(work, periods, now, notes, again=again)
     else:
         kept = _from_here(work, periods, now, notes)
@@ -110,11 +111,6 @@ def refuse_other_periods(work: Workspace) -> None:
                 f"the lake holds the period '{key}', which is no {size}, and market.partitions.trading_period is '{size}': "
                 "set it back, or name a new folder in paths.lake and ingest again"
             ) from None
-
-
-def is_remote(source: MarketDataSource) -> bool:
-    """Whether questions cost time and money; sources that only read this machine say `remote = False`."""
-    return bool(getattr(source, "remote", True))
 
 
 def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now: datetime, whole: Whole | None = None) -> Kept:
@@ -187,35 +183,35 @@ def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes:
             kept[period.key] = Kept(rows=rows)
             notes.append(f"{period.key}: no file has changed since it was last read")
             continue
-        received = _read_here(work.source, symbols, period.start, end, market.timeframe)
+        accounts: list[FileAccount] = []
+        remarks: list[str] = []
+        received = _frames(_read_here(work.source, symbols, period.start, end, market.timeframe), accounts, remarks)
         kept[period.key] = keep(work, period, received, now, _whole(work.source, symbols, period.start, end))
-        notes.extend(_record_accounts(work, period, end, kept[period.key]))
+        notes.extend(_record_accounts(work, period, end, kept[period.key], accounts))
         if (mark := _mark(work, period, end, symbols)) is not None:
             marks.set(period.key, mark)
-        notes.extend(getattr(work.source, "notes", []))
+        notes.extend(remarks)
         work.progress("raw bars", number, len(periods))
     return kept
 
 
 def _whole(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime) -> Whole | None:
     """What the received rows are all of; None for a source that may have more than it gives."""
-    complete = symbols is None and bool(getattr(source, "complete", False))
+    complete = symbols is None and source.capabilities.complete
     return Whole(source.name, start, end) if complete and start < end else None
 
 
 def _reading(work: Workspace) -> str:
     """Short name of the files as they are and of how they are read; empty where the source cannot say."""
-    fingerprint = getattr(work.source, "fingerprint", None)
-    return "" if fingerprint is None else work.fingerprint(fingerprint(), work.timeframe)
+    return work.fingerprint(work.source.fingerprint(), work.timeframe) if work.source.capabilities.fingerprint else ""
 
 
-def _record_accounts(work: Workspace, period: Period, end: datetime, kept: Kept) -> list[str]:
+def _record_accounts(work: Workspace, period: Period, end: datetime, kept: Kept, accounts: Sequence[FileAccount]) -> list[str]:
     """Put down how many rows of each file this period received; a sentence where the files count others than were received."""
-    source = work.source
-    if not isinstance(source, AccountingSource):
+    if not work.source.capabilities.accounts:
         return []
-    work.lake.write("file_accounts", period.key, account_rows(source.accounts, _reading(work), period.start, end))
-    counted = sum(one.inside for one in source.accounts)
+    work.lake.write("file_accounts", period.key, account_rows(accounts, _reading(work), period.start, end))
+    counted = sum(one.inside for one in accounts)
     if counted == kept.received:
         return []
     return [f"{period.key}: the files hold {counted} rows and {kept.received} were received: please report this with the files"]
@@ -223,7 +219,7 @@ def _record_accounts(work: Workspace, period: Period, end: datetime, kept: Kept)
 
 def _outside_rows(work: Workspace, notes: list[str]) -> int | None:
     """Rows of the files outside every period, told in `notes`; None where not every period was read with the files as they are."""
-    if not isinstance(work.source, AccountingSource):
+    if not work.source.capabilities.accounts:
         return None
     periods = work.trading_periods()
     accounts = work.lake.read("file_accounts", [period.key for period in periods])
@@ -267,23 +263,29 @@ def _silent_symbols(work: Workspace, periods: Sequence[Period]) -> list[str]:
 
 def _mark(work: Workspace, period: Period, end: datetime, symbols: Sequence[str] | None) -> str | None:
     """What the period's rows were read from, and those rows; None where the source cannot say, or there are no rows yet."""
-    fingerprint = getattr(work.source, "fingerprint", None)
     manifest = work.lake.manifest("raw_bars", period.key)
-    if fingerprint is None or manifest is None:
+    if manifest is None or not work.source.capabilities.fingerprint:
         return None
-    return work.fingerprint(fingerprint(), work.timeframe, period.start, end, symbols, code_version(), manifest["content_hash"])
+    return work.fingerprint(work.source.fingerprint(), work.timeframe, period.start, end, symbols, code_version(), manifest["content_hash"])
 
 
-def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> Iterator[pl.DataFrame]:
-    """Rows of a source on this machine, some symbols at a time where it can. Raises DataError for a file that the source refuses."""
-    batches = getattr(source, "batches", None)
-    frames = batches(start, end, timeframe, _BATCH_ROWS) if symbols is None and batches is not None else iter([source.bars(symbols, start, end, timeframe)])
-    for frame in frames:
-        refusals: list[str] = list(getattr(source, "refusals", {}).values())
-        if refusals:
-            others = f" (the same holds of {len(refusals) - 1} other files)" if refusals[1:] else ""
-            raise DataError(refusals[0] + others)
-        yield frame
+def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> Iterator[SourceResult]:
+    """What a source on this machine has, some symbols at a time where it can."""
+    if symbols is None:
+        yield from source.read_batches(start, end, timeframe, _BATCH_ROWS)
+    else:
+        yield source.read_bars(symbols, start, end, timeframe)
+
+
+def _frames(results: Iterable[SourceResult], accounts: list[FileAccount], remarks: list[str]) -> Iterator[pl.DataFrame]:
+    """The rows of each result; what comes with them is added to the lists. Raises DataError for a file whose rows may not be kept."""
+    for result in results:
+        if result.refusals:
+            others = f" (the same holds of {len(result.refusals) - 1} other files)" if result.refusals[1:] else ""
+            raise DataError(result.refusals[0] + others)
+        accounts += result.accounts
+        remarks += result.notes
+        yield result.rows
 
 
 # --- sources over a network -------------------------------------------------------------------------------------------
@@ -292,7 +294,6 @@ def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: d
 def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, notes: list[str], *, again: bool) -> dict[str, Kept]:
     """Fetch the missing stretches request by request, then keep them period by period."""
     source, timeframe = work.source, work.timeframe
-    getattr(source, "notes", []).clear()
     symbols = list(work.settings.market.symbols) or None
     end = min(periods[-1].end, work.market_close, now)
     stretches = _wanted(work, symbols, periods[0].start, end, again=again)
@@ -302,17 +303,17 @@ def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, not
         for stretch in stretches
         for request in source.requests(None if stretch.symbols is None else list(stretch.symbols), stretch.start, stretch.end, timeframe)
     ]
-    files = inbox.fetch(requests, lambda done, total: work.progress("fetching bars", done, total))
-    notes.extend(getattr(source, "notes", []))
+    download = inbox.fetch(requests, lambda done, total: work.progress("fetching bars", done, total))
+    notes.extend(download.notes)
     kept = {}
     for number, period in enumerate(periods, start=1):
-        kept[period.key] = keep(work, period, _answers(files, period), now)
+        kept[period.key] = keep(work, period, _answers(download.files, period), now)
         work.progress("raw bars", number, len(periods))
-    settled = now - work.bar - getattr(source, "delay", timedelta())  # a bar that has not ended, or is held back, is yet to come
+    settled = now - work.bar - source.capabilities.publication_delay  # a bar that has not ended, or is held back, is yet to come
     for stretch in stretches:
         if stretch.start < settled:
             _record(work, source.identity, replace(stretch, end=min(stretch.end, settled)), now)
-    inbox.forget(files)
+    inbox.forget(download.files)
     return kept
 
 

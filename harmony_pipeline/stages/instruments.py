@@ -17,7 +17,6 @@ import polars as pl
 from harmony_pipeline.market.instrument_defaults import default_terms, with_terms
 from harmony_pipeline.market.instruments import BEFORE_ALL, Instrument, Instruments
 from harmony_pipeline.market.price_steps import MANY, PRICES, price_steps
-from harmony_pipeline.market.sources.base import InstrumentSource
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.reasons import NO_BARS
@@ -77,7 +76,7 @@ def _with_settings(work: Workspace, row: Instrument) -> Instrument:
 
 def _told(work: Workspace, symbols: list[str]) -> dict[str, dict[str, Any]]:
     """What the source says of each symbol, without what it does not know."""
-    if not isinstance(work.source, InstrumentSource):
+    if not work.source.capabilities.instruments:
         return {}
     rows = work.source.instruments().filter(pl.col("symbol").is_in(symbols))
     return {row["symbol"]: {name: value for name, value in row.items() if value is not None} for row in rows.iter_rows(named=True)}

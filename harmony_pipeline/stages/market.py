@@ -16,11 +16,10 @@ from harmony_pipeline.market.ingest.revision_report import Changes, changes, tog
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.parallel_validation import validate_each
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.sources.base import ListingSource
 from harmony_pipeline.market.universe import with_today
 from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.corporate_actions import fitted
-from harmony_pipeline.stages.ingest import alphabet_ranges, is_remote
+from harmony_pipeline.stages.ingest import alphabet_ranges
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
@@ -35,7 +34,7 @@ def corporate_actions(work: Workspace) -> StageResult:
     """Splits and cash dividends of every symbol by ex-date, as the source knows them."""
     refuse_the_past(work)
     wanted = list(work.settings.market.symbols)
-    asked = wanted if is_remote(work.source) else []  # a file may write them in other letters
+    asked = wanted if work.source.capabilities.remote else []  # a file may write them in other letters
     actions, notes = fitted(work.source.corporate_actions(asked or None), wanted or sorted(_symbols_seen(work)))
     actions = actions.filter(pl.col("symbol").is_in(wanted)) if wanted else actions
     work.lake.write("corporate_actions", ALL, actions, {"source": work.settings.market.source})
@@ -48,7 +47,7 @@ def universe(work: Workspace) -> StageResult:
     refuse_the_past(work)
     rows, made_from = work.source.universe(), {"source": work.settings.market.source}
     manifest = work.lake.manifest("universe", ALL)
-    if getattr(work.source, "universe_of_today", False) and manifest and manifest["made_from"] == made_from:
+    if work.source.capabilities.universe_of_today and manifest and manifest["made_from"] == made_from:
         rows = with_today(work.lake.read("universe"), rows)
     work.lake.write("universe", ALL, rows, made_from)
     return StageResult(rows={"universe": rows.height}, preview=rows.tail(8))
@@ -58,7 +57,7 @@ def listings(work: Workspace) -> StageResult:
     """Which security traded under which symbol when: as the source tells it, else as its universe implies."""
     refuse_the_past(work)
     source, table = work.source, work.lake.tables["listings"]
-    rows = source.listings() if isinstance(source, ListingSource) else listings_from_universe(work.lake.read("universe"), source.name)
+    rows = source.listings() if source.capabilities.listings else listings_from_universe(work.lake.read("universe"), source.name)
     work.lake.write("listings", ALL, table.conform(rows), {"source": work.settings.market.source})
     reasons = dict(rows.group_by("reason").len().sort("reason").iter_rows())
     return StageResult(rows={"listings": rows.height}, facts=reasons, preview=rows.tail(8))

@@ -1,4 +1,4 @@
-"""Fetch again what is absent, keep what came as new raw rows, rebuild the periods, and say what the source does not have either."""
+"""Fetch absent bars again, keep what came as new raw rows, rebuild the periods, and say what the source does not have either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import market
-from harmony_pipeline.stages.ingest import is_remote, keep
+from harmony_pipeline.stages.ingest import keep
 from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 DOUBTFUL = ("missing", "unknown", "halt")  # a silence that is usual is not asked for again
@@ -69,8 +69,8 @@ def repair(work: Workspace, first: date | None = None, last: date | None = None)
     asked = [piece for request in repair_requests(_with_extended_hours(work, before), work.bar, sessions) for piece in _pieces(work, request)]
     now = datetime.now(UTC)
     received, added, changed = 0, 0, []
-    inbox = DownloadCache(work.settings.state_root / "inbox", work.source, work.timeframe) if is_remote(work.source) and asked else None
-    files = inbox.fetch(asked, lambda done, total: work.progress("repair", done, total)) if inbox else []
+    inbox = DownloadCache(work.settings.state_root / "inbox", work.source, work.timeframe) if work.source.capabilities.remote and asked else None
+    files = inbox.fetch(asked, lambda done, total: work.progress("repair", done, total)).files if inbox else []
     for period in periods:
         answers = _from_files(files, period) if inbox else _asked(work, asked, period)
         if answers.is_empty():

@@ -13,46 +13,45 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake.lake import content_hash
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.ingest.download_cache import retry_notes
 from harmony_pipeline.market.periods import DayCut
 from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.market.sources.base import TickSource
+from harmony_pipeline.market.sources.base import MarketDataSource, SourceResult
 from harmony_pipeline.market.ticks.validate import ValidatedTicks, occurrence, validate_quotes, validate_trades, value_columns
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
 
-Ask = Callable[[Sequence[str] | None, datetime, datetime], pl.DataFrame]
+Read = Callable[[Sequence[str] | None, datetime, datetime], SourceResult]
 Validate = Callable[[pl.DataFrame, Calendar, MarketSettings], ValidatedTicks]
 
 
 def quote_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
     """Changes of the best bid and offer, validated; what was refused is in quarantine, every row received in tick_counts."""
-    return _ingest(work, days, "quote", _tick_source(work).quotes, validate_quotes)
+    return _ingest(work, days, "quote", _tick_source(work).read_quotes, validate_quotes)
 
 
 def trade_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
     """Every trade, validated; what was refused is in quarantine, every row received in tick_counts."""
-    return _ingest(work, days, "trade", _tick_source(work).trades, validate_trades)
+    return _ingest(work, days, "trade", _tick_source(work).read_trades, validate_trades)
 
 
 def offered(work: Workspace) -> list[str]:
     """The tick tables that the source can fill, as the settings stand. Raises ConfigError when it has none."""
-    _tick_source(work)
-    files = work.settings.market.files
-    tables = {"quote_ticks": files.quotes, "trade_ticks": files.trades}
-    found = [name for name, paths in tables.items() if paths or work.settings.market.source != "files"]
-    if not found:
+    abilities = _tick_source(work).capabilities
+    return [name for name, declared in (("quote_ticks", abilities.quotes), ("trade_ticks", abilities.trades)) if declared]
+
+
+def _tick_source(work: Workspace) -> MarketDataSource:
+    abilities = work.source.capabilities
+    if abilities.quotes or abilities.trades:
+        return work.source
+    if work.settings.market.source == "files":
         raise ConfigError('no files of ticks are named: set market.files.quotes or market.files.trades, such as trades = ["ticks/trades_*.parquet"]')
-    return found
+    raise ConfigError(f"market.source {work.settings.market.source} has no quotes and trades: use files, simulated, alpaca or (trades) crypto for ticks")
 
 
-def _tick_source(work: Workspace) -> TickSource:
-    if not isinstance(work.source, TickSource):
-        raise ConfigError(f"market.source {work.settings.market.source} has no quotes and trades: use files, simulated or alpaca for ticks")
-    return work.source
-
-
-def _ingest(work: Workspace, days: Sequence[date], timeframe: str, ask: Ask, validate: Validate) -> StageResult:
+def _ingest(work: Workspace, days: Sequence[date], timeframe: str, read: Read, validate: Validate) -> StageResult:
     table = f"{timeframe}_ticks"
     asked = list(work.settings.market.symbols) or None
     symbols = None if work.settings.market.source == "files" else asked
@@ -63,14 +62,14 @@ def _ingest(work: Workspace, days: Sequence[date], timeframe: str, ask: Ask, val
     for at, day in enumerate(days):
         work.progress(table, at, len(days))
         now = datetime.now(UTC)
-        received = ask(symbols, *_span(work, day)).with_columns(ingested_at=pl.lit(now).cast(TIME))
-        result = validate(received, work.calendar, work.settings.market)
+        answer = read(symbols, *_span(work, day))
+        result = validate(answer.rows.with_columns(ingested_at=pl.lit(now).cast(TIME)), work.calendar, work.settings.market)
         _keep(work, table, timeframe, day, result, symbols)
         sums = result.counts.select(pl.col("received", "kept", "quarantined", "merged").sum()).row(0, named=True)
         counts[day.isoformat()] = {table: sums["kept"], **sums}
         for rule, number in result.quarantine.group_by("rule").len().sort("rule").iter_rows():
             rules[rule] = rules.get(rule, 0) + number
-        notes.extend(f"{day}: {note}" for note in (*result.notes, *getattr(work.source, "notes", [])))
+        notes.extend(f"{day}: {note}" for note in (*result.notes, *answer.notes, *retry_notes(work.source.name, answer.retries)))
         preview = result.kept.head(5)
     work.progress(table, len(days), len(days))
     total = {name: sum(count[name] for count in counts.values()) for name in ("received", "quarantined", "merged")}

@@ -7,11 +7,14 @@
         @pytest.fixture
         def source(self, tmp_path): ...
 
-`start` to `end` must hold bars of every symbol on more than one timestamp. What a source cannot have it names in `lacks`, with the reason: the obligation is
-then skipped in sight, and an obligation that is neither kept nor excused fails. `python -m harmony_pipeline.testing.contract_report` lists all of it.
+`start` to `end` must hold bars of every symbol on more than one timestamp. What the source declares in `capabilities` must
+work, and what it does not declare must raise a ConfigError. What its data cannot show is named in `lacks`, with the
+reason: the obligation is then skipped in sight, and one that is neither kept nor excused fails.
+`python -m harmony_pipeline.testing.contract_report` lists all of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -19,16 +22,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.errors import ConfigError, HarmonyError
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
     SOURCE_QUOTE_DTYPES,
     SOURCE_TRADE_DTYPES,
     MarketDataSource,
-    TickSource,
 )
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, QUOTE_TICKS, TRADE_TICKS, UNIVERSE, Table
+from harmony_pipeline.schemas import CORPORATE_ACTIONS, INSTRUMENTS, LISTINGS, QUOTE_TICKS, TRADE_TICKS, UNIVERSE, Table
 
 _STREAMED = 5
 
@@ -49,6 +51,22 @@ class SourceContract:
 
     def _bars(self, source: MarketDataSource, symbols: Sequence[str] | None = None, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
         return source.bars(self.symbols if symbols is None else symbols, start or self.start, end or self.end, self.timeframe)
+
+    def _methods(self, source: MarketDataSource) -> dict[str, Callable[[], object]]:
+        """The methods that a source has to declare, by the name of their flag."""
+        return {
+            "stream": lambda: next(iter(source.stream(self.symbols))),
+            "listings": source.listings,
+            "instruments": source.instruments,
+            "quotes": lambda: source.quotes(self.symbols, self.start, self.end),
+            "trades": lambda: source.trades(self.symbols, self.start, self.end),
+            "fingerprint": source.fingerprint,
+            "self_check": source.self_check,
+        }
+
+    def _skip_undeclared(self, source: MarketDataSource, name: str) -> None:
+        if not asdict(source.capabilities)[name]:
+            pytest.skip(f"the source declares no {name}")
 
     def _skip_without(self, name: str) -> None:
         if name in self.lacks:
@@ -152,17 +170,58 @@ class SourceContract:
         _assert_keyed(universe, UNIVERSE)
         assert not universe.filter(pl.col("delisted") < pl.col("listed")).height
 
+    def test_what_it_does_not_declare_is_refused_in_one_line(self, source: MarketDataSource) -> None:
+        declared = asdict(source.capabilities)
+        for name, use in self._methods(source).items():
+            if not declared[name]:
+                with pytest.raises(ConfigError) as refused:
+                    use()
+                assert "\n" not in str(refused.value)
+
+    def test_listings_have_their_columns(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "listings")
+        assert dict(source.listings().schema) == LISTINGS.dtypes
+
+    def test_terms_of_instruments_are_one_row_a_symbol_and_say_since_when(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "instruments")
+        rows = source.instruments()
+        assert set(rows.columns) <= {*INSTRUMENTS.columns, "since_ever"}
+        assert not rows["symbol"].is_duplicated().any()
+        assert not sum(rows[name].null_count() for name in ("symbol", "valid_from", "since_ever"))
+
+    def test_its_fingerprint_stays_while_nothing_changes(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "fingerprint")
+        assert source.fingerprint() == source.fingerprint()
+
+    def test_its_check_of_itself_says_what_it_found(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "self_check")
+        self._skip_without("self check")
+        assert source.self_check()
+
+    def test_batches_of_whole_symbols_make_up_the_whole(self, source: MarketDataSource) -> None:
+        results = list(source.read_batches(self.start, self.end, self.timeframe, 1))
+        whole = source.read_bars(None, self.start, self.end, self.timeframe)
+        assert_frame_equal(pl.concat(result.rows for result in results), whole.rows, check_exact=True)
+        symbols = [set(result.rows["symbol"]) for result in results]
+        assert sum(map(len, symbols)) == len(set().union(*symbols))
+
+    def test_accounts_add_up_to_the_rows(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "accounts")
+        results = list(source.read_batches(self.start, self.end, self.timeframe, 1))
+        assert sum(account.inside for result in results for account in result.accounts) == sum(result.rows.height for result in results)
+
     def test_trades_are_half_open_sorted_and_add_up(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "trades")
         self._skip_without("trades")
-        assert isinstance(source, TickSource)
         self._assert_ticks(source.trades, SOURCE_TRADE_DTYPES, TRADE_TICKS)
 
     def test_quotes_are_half_open_sorted_and_add_up(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "quotes")
         self._skip_without("quotes")
-        assert isinstance(source, TickSource)
         self._assert_ticks(source.quotes, SOURCE_QUOTE_DTYPES, QUOTE_TICKS)
 
     def test_the_stream_goes_forward_one_timestamp_at_a_time(self, source: MarketDataSource) -> None:
+        self._skip_undeclared(source, "stream")
         frames = list(islice(source.stream(self.symbols), _STREAMED))
         stamps = [frame["timestamp"].unique().to_list() for frame in frames]
         assert all(len(each) == 1 for each in stamps)

@@ -7,35 +7,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from market.files.writing import ALWAYS, FOREVER, HEADER, NYSE, ROWS, read, source, write
 from market.raw_rows import utc
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
-from harmony_pipeline.market.sources.base import MarketDataSource
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource, SourceCapabilities
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.testing.source_contract import SourceContract
-
-NYSE = Calendar.named("XNYS")
-ALWAYS, FOREVER = utc(1990, 1, 1), utc(2030, 1, 1)
-HEADER = "timestamp,open,high,low,close,volume"
-ROWS = ("2024-01-02T14:30:00Z,10,11,9,10.5,100", "2024-01-02T14:31:00Z,10.5,12,10,11,200", "2024-01-02T14:32:00Z,11,11,11,11,300")
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def source(folder: Path, *paths: str, **settings: object) -> FileSource:
-    return FileSource(FileSourceSettings(paths=paths or (".",), **settings), NYSE, folder)  # type: ignore[arg-type]
-
-
-def read(folder: Path, *paths: str, timeframe: str = "1Min", **settings: object) -> pl.DataFrame:
-    return source(folder, *paths, **settings).bars(None, ALWAYS, FOREVER, timeframe)
-
 
 # --- the contract, over every packing ---------------------------------------------------------------------------------
 
@@ -310,8 +290,9 @@ def test_an_empty_file_among_others_is_noted(tmp_path: Path) -> None:
     (tmp_path / "CCC.csv").write_text("")
     files = source(tmp_path)
     for _ in range(2):  # the second call reads from memory and must say the same
-        assert files.bars(None, ALWAYS, FOREVER, "1Min").height == 3
-        assert [note.split(":")[0] for note in files.notes] == ["BBB.csv is empty (only a header)", "CCC.csv is empty (no text at all)"]
+        answer = files.read_bars(None, ALWAYS, FOREVER, "1Min")
+        assert answer.rows.height == 3
+        assert [note.split(":")[0] for note in answer.notes] == ["BBB.csv is empty (only a header)", "CCC.csv is empty (no text at all)"]
 
 
 def test_an_empty_parquet_file_is_refused_or_noted(tmp_path: Path) -> None:
@@ -431,9 +412,9 @@ def test_missing_reference_files_and_columns_are_named(tmp_path: Path) -> None:
 
 def test_symbols_without_rows_are_noted(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, *ROWS)
-    files = source(tmp_path)
-    assert files.bars(["AAA", "ZZZ"], ALWAYS, FOREVER, "1Min").height == 3
-    assert files.notes == ["no file has rows of ZZZ from 1990-01-01 to 2030-01-01"]
+    answer = source(tmp_path).read_bars(["AAA", "ZZZ"], ALWAYS, FOREVER, "1Min")
+    assert answer.rows.height == 3
+    assert answer.notes == ("no file has rows of ZZZ from 1900-01-01 to 2200-01-01",)
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
@@ -461,6 +442,40 @@ def test_sources_are_built_by_name_or_import_path(tmp_path: Path) -> None:
 
 class NoSource:
     def __init__(self, settings: MarketSettings, base: Path) -> None: ...
+
+
+class HalfSource(MarketDataSource):
+    name = "half"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("NoSource", r"no MarketDataSource: inherit .*MarketDataSource and declare in `capabilities`"), ("HalfSource", "has no bars: define it")],
+)
+def test_an_own_source_that_is_none_or_lacks_a_method_is_told_what_to_do(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build_source(MarketSettings(source=f"{__name__}:{name}"), tmp_path)
+
+
+class OwnSource(MarketDataSource):
+    """The least that a source of one's own has to say."""
+
+    name = "own"
+
+    def __init__(self, settings: MarketSettings, base: Path) -> None: ...
+
+    def bars(self, symbols: object, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
+        return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
+
+
+def test_an_own_source_without_declarations_is_remote_and_can_do_nothing_else(tmp_path: Path) -> None:
+    own = build_source(MarketSettings(source=f"{__name__}:OwnSource"), tmp_path)
+    assert own.capabilities == SourceCapabilities()
+    assert own.capabilities.remote
+    assert own.identity == "own"
+    assert own.universe().is_empty()
+    with pytest.raises(ConfigError, match=r"market\.source own has no trades: choose a source that has"):
+        own.trades(None, ALWAYS, FOREVER)
 
 
 @pytest.mark.parametrize("name", ["postgres", "no.such.module:Source", "harmony_pipeline.market.calendars:Nothing", f"{__name__}:NoSource"])

@@ -11,7 +11,7 @@ from market.venues.coins import minute_candles
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.settings import CryptoSettings, MarketSettings
 from harmony_pipeline.market.sources.alpaca import translate
-from harmony_pipeline.market.sources.base import InstrumentSource
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource, SourceCapabilities
 from harmony_pipeline.market.sources.crypto import CryptoSource
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages.instruments import instruments
@@ -21,13 +21,17 @@ from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
 NOW = datetime(2024, 3, 9, 12, tzinfo=UTC)
 
 
-class Told:
+class Told(MarketDataSource):
     """A source of files that also knows terms."""
 
     name = "venue"
+    capabilities = SourceCapabilities(remote=False, instruments=True)
 
     def __init__(self, **rows):
         self.rows = [{"symbol": symbol, **terms} for symbol, terms in rows.items()]
+
+    def bars(self, symbols, start, end, timeframe):
+        return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
 
     def instruments(self):
         return pl.DataFrame(self.rows)
@@ -158,7 +162,6 @@ def test_settings_go_before_data_and_source(tmp_path):
 
 
 def test_what_a_source_says_later_holds_from_the_day_it_says_it(tmp_path):
-    assert isinstance(Told(), InstrumentSource)
     first = {"valid_from": date(2024, 2, 1), "since_ever": True, "tick_size": 0.01}
     work = lake_of(tmp_path, "24/7", {"COIN": [walk(0.01, 3.0)]}, source=Told(COIN=first))
     assert [row.valid_from for row in work.instruments.rows] == [date(1900, 1, 1)]
@@ -183,13 +186,9 @@ def test_a_share_that_cannot_be_sold_short_today_could_be_before(tmp_path):
     ]
     told = translate.instruments_of_assets(assets, date(2024, 3, 9))
 
-    class Alpaca:
-        name = "alpaca"
-
-        def instruments(self):
-            return told
-
-    work = lake_of(tmp_path, "XNYS", {"AAPL": [[150.0]], "HARD": [[3.0]]}, source=Alpaca())
+    source = Told(**{row["symbol"]: row for row in told.iter_rows(named=True)})
+    source.name = "alpaca"
+    work = lake_of(tmp_path, "XNYS", {"AAPL": [[150.0]], "HARD": [[3.0]]}, source=source)
     assert [work.instruments.at("HARD", date(2024, 3, day)).shortable for day in (8, 9)] == [
         True,
         False,

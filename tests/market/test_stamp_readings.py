@@ -65,8 +65,9 @@ def files(folder: Path, timeframe: str) -> FileSource:
 def test_bars_of_another_length_are_refused_by_name(tmp_path: Path, stamps: list[datetime], timeframe: str, found: str) -> None:
     write(tmp_path / "data" / "ABC.csv", iso(stamps))
     source = files(tmp_path, timeframe)
-    assert source.bars(None, utc(2020, 1, 1), utc(2030, 1, 1), timeframe).height == len(stamps)  # the rows are handed on, for whoever wants to look
-    assert re.search(rf'ABC.csv holds .*\({found};.*market.timeframe is "{timeframe}": set \[market\] timeframe = "{found}"', source.refusals["ABC.csv"])
+    answer = source.read_bars(None, utc(2020, 1, 1), utc(2030, 1, 1), timeframe)
+    assert answer.rows.height == len(stamps)  # the rows are handed on, for whoever wants to look
+    assert re.search(rf'ABC.csv holds .*\({found};.*market.timeframe is "{timeframe}": set \[market\] timeframe = "{found}"', answer.refusals[0])
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,9 @@ def test_bars_of_another_length_are_refused_by_name(tmp_path: Path, stamps: list
 def test_bars_of_the_length_that_was_said_pass(tmp_path: Path, stamps: list[datetime], timeframe: str) -> None:
     write(tmp_path / "data" / "ABC.csv", iso(stamps))
     source = files(tmp_path, timeframe)
-    assert source.bars(None, utc(2020, 1, 1), utc(2030, 1, 1), timeframe).height == len(stamps)
-    assert not source.refusals
+    answer = source.read_bars(None, utc(2020, 1, 1), utc(2030, 1, 1), timeframe)
+    assert answer.rows.height == len(stamps)
+    assert not answer.refusals
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60), st.sampled_from(["1Min", "5Min", "15Min"]))

@@ -1,13 +1,13 @@
 """A venue for the tests of ingest: the simulated market, asked piece by piece, that can be cut off and can correct itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.market.sources.base import MarketDataSource, Request, asked_in_pieces
+from harmony_pipeline.market.sources.base import MarketDataSource, Request, split_requests
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
@@ -16,7 +16,7 @@ class PowerCut(BaseException):
     """The process ends here."""
 
 
-class Venue:
+class Venue(MarketDataSource):
     """The simulated market behind a counter: it answers in pieces, can be cut at any question, and can correct itself."""
 
     name = "venue"
@@ -29,7 +29,7 @@ class Venue:
         self.corrections: dict[tuple[str, datetime], float] = {}
 
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
-        return asked_in_pieces(symbols, start, end, 2, timedelta(days=20))
+        return split_requests(symbols, start, end, 2, timedelta(days=20))
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         if self.cut_at is not None and len(self.asked) == self.cut_at:
@@ -42,9 +42,6 @@ class Venue:
                 close=pl.when(here).then(close).otherwise("close"), high=pl.when(here).then(pl.max_horizontal("high", pl.lit(close))).otherwise("high")
             )
         return frame
-
-    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
-        return self.inside.stream(symbols)
 
     def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
         return self.inside.corporate_actions(symbols)

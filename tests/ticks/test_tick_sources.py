@@ -1,4 +1,4 @@
-"""The sources of ticks that need no network, under the contract of `TickSource`."""
+"""The sources of ticks that need no network, under the contract of ticks."""
 
 from datetime import UTC, date, datetime
 

@@ -130,11 +130,7 @@ def test_a_source_without_ticks_and_a_market_without_files_say_so(tmp_path):
         offered(tiny_market(tmp_path, source="files", files={"paths": ("x.csv",)}))
     assert offered(tiny_market(tmp_path, source="files", files={"trades": ("x.csv",)})) == ["trade_ticks"]
 
-    class NoTicks:
-        name = "bars only"
-
-    work = tiny_market(tmp_path)
-    work.__dict__["source"] = NoTicks()
+    work = tiny_market(tmp_path, source="yahoo")
     with pytest.raises(ConfigError, match="has no quotes and trades"):
         offered(work)
 

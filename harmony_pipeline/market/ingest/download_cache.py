@@ -1,12 +1,13 @@
 """Answers of a source that are not in the lake yet, one file a request.
 
-The law: an answer is on disk, whole, before the next question is asked, and stays until its rows are in the lake. A download that is killed
+An answer is on disk, whole, before the next question is asked, and stays until its rows are in the lake. A download that is killed
 at any page therefore goes on with the first request that has no file; nothing is asked twice and nothing is lost.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +20,14 @@ from harmony_pipeline.market.sources.base import MarketDataSource, Request
 _FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
 
 
+@dataclass(frozen=True)
+class Download:
+    """The files that answer some requests, and what is to be said of the answers that were fetched now."""
+
+    files: list[Path]
+    notes: list[str]
+
+
 class DownloadCache:
     """The answers for one source and timeframe below `folder`; processes that share it fetch the same answers at worst twice."""
 
@@ -27,20 +36,22 @@ class DownloadCache:
         self.timeframe = timeframe
         self.folder = folder / short_hash(f"{source.identity} {timeframe}", 8)
 
-    def fetch(self, requests: Sequence[Request], progress: Callable[[int, int], None], arrived: Callable[[Request], None] | None = None) -> list[Path]:
-        """Have an answer to every request on disk; those that are there already are not asked for again. Returns the files."""
+    def fetch(self, requests: Sequence[Request], progress: Callable[[int, int], None]) -> Download:
+        """Have an answer to every request on disk; those that are there already are not requested again."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        files = []
+        files, retries = [], 0
+        notes = [request.note for request in requests if request.note]
         for number, request in enumerate(requests, start=1):
             path = self._path(request)
             if not path.exists():
                 symbols = None if request.symbols is None else list(request.symbols)
-                self._keep(path, self.source.bars(symbols, request.start, request.end, self.timeframe))
-                if arrived is not None:
-                    arrived(request)
+                answer = self.source.read_bars(symbols, request.start, request.end, self.timeframe)
+                self._keep(path, answer.rows)
+                notes += answer.notes
+                retries += answer.retries
             files.append(path)
             progress(number, len(requests))
-        return files
+        return Download(files, [*dict.fromkeys(notes), *retry_notes(self.source.name, retries)])
 
     def forget(self, files: Sequence[Path]) -> None:
         """Remove answers whose rows are in the lake, and those that no run came back for: a later ingest asks for other stretches."""
@@ -55,6 +66,11 @@ class DownloadCache:
     def _keep(self, path: Path, frame: pl.DataFrame) -> None:
         with replacing(path) as temporary:
             frame.write_parquet(temporary, compression="zstd")
+
+
+def retry_notes(name: str, retries: int) -> list[str]:
+    """What to say of a supplier that had to be asked again; nothing where it answered at once."""
+    return [f"{name} had to be asked again {retries} time(s): it was busy, broken or silent"] if retries else []
 
 
 def _iso(moment: datetime) -> str:

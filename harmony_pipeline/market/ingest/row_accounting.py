@@ -11,53 +11,15 @@ each ingest; the last two are checked in SQL (`sql/checks`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import polars as pl
 
 from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.sources.file_accounting import FileAccount
 from harmony_pipeline.schemas import FILE_ACCOUNTS
 
 _NAMED = 10  # files that are told one by one; the rest are counted
-
-
-class FileAccount(Protocol):
-    """What a source says of one file after a question: its rows, the first and last readable instant, and the rows that were asked for."""
-
-    @property
-    def origin(self) -> str:
-        """The file."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """Rows in the file."""
-        ...
-
-    @property
-    def first(self) -> datetime | None:
-        """Earliest readable time in it."""
-        ...
-
-    @property
-    def last(self) -> datetime | None:
-        """Latest readable time in it."""
-        ...
-
-    @property
-    def inside(self) -> int:
-        """Rows that the question was answered with."""
-        ...
-
-
-@runtime_checkable
-class AccountingSource(Protocol):
-    """A source that counts the rows of its files: `accounts` speaks of the last question."""
-
-    @property
-    def accounts(self) -> Sequence[FileAccount]:
-        """One a file."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,29 @@
-"""From the time cells of a file to bar starts: clock changes, sessions, ends, and wrong lengths.
+"""From the time cells of a file to bar starts: date and clock, zones, clock changes, sessions, ends, and wrong lengths.
 
-Everything here looks at the stamps of a whole file at once; single cells are read in `cells.py`.
+The stamps of a whole file are looked at together; single cells are read in `cell_parsing.py`. A row whose time cannot
+be read takes that of the nearest readable row before it in the file (else after it), so that it still lands in a
+period and is reported.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
-from harmony_pipeline.market.sources.cell_parsing import Stamps
+from harmony_pipeline.market.sources.cell_parsing import cell_texts, drop_overflowing, quote_column, read_stamps
+from harmony_pipeline.market.sources.clock_numbers import clock_texts
+from harmony_pipeline.market.sources.columns import CLOCK
+from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.repeated_hour import settle_clock_changes
 from harmony_pipeline.market.stamp_end import bar_starts_of_ends, end_evidence
-from harmony_pipeline.market.timeframe_detection import (
-    SAMPLE_ROWS,
-    Spacing,
-    other_timeframe,
-    refusal,
-)
+from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS, Spacing, other_timeframe, refusal
 from harmony_pipeline.schemas import TIME
+from harmony_pipeline.text import NAME, excerpt
 
 _WITH_OFFSET = r"(?i):\d\d(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
 _ONLY_DIGITS = r"^\s*-?\d{9,20}(?:\.\d+)?\s*$"
@@ -27,47 +31,74 @@ _ONLY_DIGITS = r"^\s*-?\d{9,20}(?:\.\d+)?\s*$"
 
 @dataclass(frozen=True)
 class BarStarts:
-    """`starts` are UTC, null where a cell cannot be read; `reasons` say why, where there is more to say.
+    """`starts` are UTC, one a row; `defects` say of each row that had to borrow one what stood there.
 
     `refusal` says that the bars have another length than they should, so that none of them may be kept.
     """
 
     starts: pl.Series
-    reasons: pl.Series | None
-    notes: list[str]
-    refusal: str | None = None
+    defects: pl.Series
+    notes: tuple[str, ...]
+    refusal: str | None
 
 
-def bar_starts(
-    cells: pl.Series,
-    read: Stamps,
-    groups: pl.Series,
-    settings: FileSourceSettings,
-    calendar: Calendar,
-    timeframe: str,
-    origin: str,
-) -> BarStarts:
-    """The starts of the bars of one file. `cells` are the time cells, `read` what they say, `groups` whose they
-    are: of all rows where `shows_local_time`, else of the first SAMPLE_ROWS.
-    """
-    zone, reasons = settings.timezone, None
-    instant = _on_clock_of(zone, read.written) if settings.wall_clock else read.instant
-    if shows_local_time(settings):
-        local = _written_locally(cells, settings)
-        instant, reasons = settle_clock_changes(read.written, instant, local, zone, groups)
-    if timeframe not in TIMEFRAME_MINUTES:  # quotes and trades
-        return BarStarts(instant, reasons, [])
-    other = _other_length(instant, groups, calendar, timeframe, origin)
+def read_bar_starts(cells: pl.DataFrame, matched: Mapping[str, str], symbols: pl.Series, reading: Reading, origin: str) -> BarStarts:
+    """The starts of the bars of one file, or the instants of its ticks. Raises DataError when no time at all can be read."""
+    settings, timeframe = reading.settings, reading.timeframe
+    written = found = cells[matched["timestamp"]]
+    if CLOCK in matched:
+        found, written = _join_date_and_clock(found, cells[matched[CLOCK]], settings.timestamp_format or "")
+    read = read_stamps(found, settings.timezone, settings.timestamp_format, reading.latest)
+    instant, reasons, notes, other = read.instant, None, tuple[str, ...](), None
+    if settings.wall_clock:
+        instant = _on_clock_of(settings.timezone, read.written)
+    if settings.wall_clock or settings.timezone != "UTC":  # stamps may stand in an hour that a clock repeats or leaves out
+        instant, reasons = settle_clock_changes(read.written, instant, _written_locally(found, settings), settings.timezone, symbols)
+    if timeframe in TIMEFRAME_MINUTES:
+        other = _other_length(instant, symbols, reading.calendar, timeframe, origin)
     if timeframe in LONG_TIMEFRAMES:
-        midnights = session_midnights(instant, read.written, calendar, timeframe)
-        return BarStarts(midnights, reasons, [], other)
-    starts, notes = _put_at_start(instant, settings.stamp, calendar, timeframe, origin)
-    return BarStarts(starts, reasons, notes, other)
+        instant = session_midnights(instant, read.written, reading.calendar, timeframe)
+    elif timeframe in TIMEFRAME_MINUTES:
+        instant, notes = _put_at_start(instant, settings.stamp, reading.calendar, timeframe, origin)
+    starts, defects = _borrow_absent(instant, written, reasons, settings, origin)
+    return BarStarts(starts, defects, notes, other)
 
 
-def shows_local_time(settings: FileSourceSettings) -> bool:
-    """Whether stamps may stand in an hour that a clock repeats or leaves out."""
-    return settings.wall_clock or settings.timezone != "UTC"
+def _join_date_and_clock(date: pl.Series, clock: pl.Series, pattern: str) -> tuple[pl.Series, pl.Series]:
+    """Date and time of day in one text, as read and as written."""
+    days = drop_overflowing(date).dt.date() if isinstance(date.dtype, pl.Datetime) else date
+    read = clock if pattern else clock_texts(clock)
+    for marks, digits in (("%H%M%S", 6), ("%H%M", 4)):
+        if marks in pattern:
+            read = clock.cast(pl.String).str.strip_chars().str.zfill(digits)
+            break
+    table = pl.DataFrame({"date": days.cast(pl.String), "read": read.cast(pl.String), "written": clock.cast(pl.String)})
+    both = table.select(
+        pl.concat_str("date", "read", separator=" "),
+        written=pl.concat_str("date", "written", separator=" ", ignore_nulls=True),
+    )
+    return both["date"].alias(date.name), both["written"].alias(date.name)
+
+
+def _borrow_absent(instant: pl.Series, written: pl.Series, reasons: pl.Series | None, settings: FileSourceSettings, origin: str) -> tuple[pl.Series, pl.Series]:
+    """A time for every row, and the sentence about each one that had to borrow it."""
+    if not instant.null_count():
+        return instant.alias("timestamp"), pl.Series("defect", [None], pl.String).new_from_index(0, len(instant))
+    name, quoted, cure = excerpt(written.name, NAME), cell_texts(written), _stamp_cure(settings)
+    if instant.null_count() == len(instant):
+        raise DataError(f"{origin} column '{name}' holds no readable time (its first value is '{excerpt(quoted[0])}'): {cure}")
+    why = pl.lit(cure) if reasons is None else pl.lit(reasons).fill_null(cure)
+    sentence = formatted("{} is {}, expected a time: {}", pl.lit(name), quote_column("found"), why)
+    table = pl.DataFrame({"found": quoted, "instant": instant})
+    defects = table.select(pl.when(pl.col("instant").is_null()).then(sentence.alias("defect")))["defect"]
+    return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), defects
+
+
+def _stamp_cure(settings: FileSourceSettings) -> str:
+    if settings.timestamp_format:
+        return f"market.files.timestamp_format is '{settings.timestamp_format}'; correct the cell or the format"
+    zone = settings.timezone
+    return f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set market.files.timestamp_format, such as %m/%d/%Y"
 
 
 def _on_clock_of(zone: str, written: pl.Series) -> pl.Series:
@@ -98,18 +129,18 @@ def _other_length(instant: pl.Series, groups: pl.Series, calendar: Calendar, tim
     return None if found is None else refusal(origin, len(sample), found, timeframe)
 
 
-def _put_at_start(instant: pl.Series, stamp: str, calendar: Calendar, timeframe: str, origin: str) -> tuple[pl.Series, list[str]]:
+def _put_at_start(instant: pl.Series, stamp: str, calendar: Calendar, timeframe: str, origin: str) -> tuple[pl.Series, tuple[str, ...]]:
     """Starts as the setting says; `auto` moves only bars that cannot bear their start."""
     if stamp == "start":
-        return instant, []
+        return instant, ()
     if stamp == "end":
-        return bar_starts_of_ends(instant, calendar, timeframe), []
+        return bar_starts_of_ends(instant, calendar, timeframe), ()
     evidence = end_evidence(instant.head(SAMPLE_ROWS), calendar, timeframe)
     if evidence == "none":
-        return instant, []
+        return instant, ()
     seen = f"{origin} has bars at the close and none at the open: its bars are stamped at their end"
     if evidence == "certain":
         cure = 'they were moved to their start (market.files.stamp = "end" says so for good)'
-        return bar_starts_of_ends(instant, calendar, timeframe), [f"{seen}; {cure}"]
+        return bar_starts_of_ends(instant, calendar, timeframe), (f"{seen}; {cure}",)
     cure = 'they were read as starts, one bar late; set market.files.stamp = "end" to move them, or "start" if they are right'
-    return instant, [f"{seen.replace('its bars are', 'its bars seem to be')}; {cure}"]
+    return instant, (f"{seen.replace('its bars are', 'its bars seem to be')}; {cure}",)

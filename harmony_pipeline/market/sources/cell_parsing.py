@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.sources.clock_numbers import with_clock_texts
 from harmony_pipeline.schemas import TIME
-from harmony_pipeline.text import LINE, excerpt
+from harmony_pipeline.text import CELL, CONTROL, LINE, excerpt
 
 WALL = pl.Datetime("us")
 _ABSENT = ("", "nan", "null", "none", "na", "n/a", "nat", "<na>")  # how vendors and pandas write "no value"
@@ -72,16 +73,25 @@ class Stamps:
     written: pl.Series
 
 
-def named(cells: pl.Series) -> pl.Series:
+def strip_names(cells: pl.Series) -> pl.Series:
     """Names without the blanks around them; only an empty cell is none, since NA and NAN are symbols of listed companies."""
     text = cells.cast(pl.String).str.strip_chars()
     return text.to_frame("text").select(pl.when(pl.col("text") != "").then("text"))["text"].alias(cells.name)
 
 
-def stripped(text: pl.Series) -> pl.Series:
+def strip_texts(text: pl.Series) -> pl.Series:
     """Text without surrounding blanks; the usual words for "no value" become null."""
     table = text.str.strip_chars().alias("text").to_frame()
     return table.select(pl.when(~pl.col("text").str.to_lowercase().is_in(_ABSENT)).then("text"))["text"]
+
+
+def quote_column(name: str) -> pl.Expr:
+    """The text of a column in quotes, for a sentence: its beginning, with `?` for control characters."""
+    text = pl.col(name).cast(pl.String)
+    head = text.str.slice(0, CELL).str.replace_all(CONTROL, "?")
+    length = text.str.len_chars()
+    shown = pl.when(length > CELL).then(formatted("'{}... ({} characters)'", head, length)).otherwise(formatted("'{}'", head))
+    return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(shown)
 
 
 def read_flags(cells: pl.Series) -> pl.Series:
@@ -89,12 +99,12 @@ def read_flags(cells: pl.Series) -> pl.Series:
     if cells.dtype == pl.Boolean:
         return cells
     words = {"true": True, "t": True, "yes": True, "y": True, "1": True, "false": False, "f": False, "no": False, "n": False, "0": False}
-    return stripped(cells.cast(pl.String)).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+    return strip_texts(cells.cast(pl.String)).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
 
 
 def read_texts(cells: pl.Series) -> pl.Series:
     """Cells as text; a list of codes is written with commas between."""
-    return stripped(cells.cast(pl.List(pl.String)).list.join(",") if isinstance(cells.dtype, pl.List) else cells.cast(pl.String))
+    return strip_texts(cells.cast(pl.List(pl.String)).list.join(",") if isinstance(cells.dtype, pl.List) else cells.cast(pl.String))
 
 
 def read_stamps(cells: pl.Series, zone: str, pattern: str | None, latest: datetime | None = None) -> Stamps:
@@ -109,7 +119,7 @@ def read_stamps(cells: pl.Series, zone: str, pattern: str | None, latest: dateti
 
 def _read_stamps(cells: pl.Series, zone: str, pattern: str | None, latest: datetime) -> Stamps:
     if isinstance(cells.dtype, pl.Datetime | pl.Date):
-        cells = representable(cells)
+        cells = drop_overflowing(cells)
     if isinstance(cells.dtype, pl.Datetime) and cells.dtype.time_zone is not None:
         instant = cells.dt.convert_time_zone("UTC").cast(TIME)
         return Stamps(instant, cells.dt.replace_time_zone(None).cast(WALL))
@@ -117,7 +127,7 @@ def _read_stamps(cells: pl.Series, zone: str, pattern: str | None, latest: datet
         return _from_wall(cells.cast(WALL), zone)
     if cells.dtype.is_float() and (cells.cast(pl.Int64, strict=False) == cells).all():
         cells = cells.cast(pl.Int64, strict=False)
-    text = stripped(cells.cast(pl.String, strict=False))
+    text = strip_texts(cells.cast(pl.String, strict=False))
     return _from_pattern(text, zone, pattern) if pattern else _from_text(text, zone, latest)
 
 
@@ -125,11 +135,11 @@ def cell_texts(cells: pl.Series) -> pl.Series:
     """Cells as text that can be quoted; a typed time beyond all calendars as its number."""
     if not isinstance(cells.dtype, pl.Datetime | pl.Date):
         return cells.cast(pl.String, strict=False)
-    table = pl.DataFrame({"text": representable(cells).cast(pl.String), "number": cells.to_physical().cast(pl.String)})
+    table = pl.DataFrame({"text": drop_overflowing(cells).cast(pl.String), "number": cells.to_physical().cast(pl.String)})
     return table.select(pl.coalesce("text", "number")).to_series().alias(cells.name)
 
 
-def representable(cells: pl.Series) -> pl.Series:
+def drop_overflowing(cells: pl.Series) -> pl.Series:
     """Typed times without those that would overflow in microseconds, whatever their unit."""
     unit = cells.dtype.time_unit if isinstance(cells.dtype, pl.Datetime) else "d"
     each_day = {"d": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[unit or "us"]

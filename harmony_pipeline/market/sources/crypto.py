@@ -20,11 +20,20 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import formatted
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, SOURCE_TRADE_DTYPES, Request, asked_in_pieces
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_DTYPES,
+    SOURCE_BAR_ORDER,
+    SOURCE_TRADE_DTYPES,
+    MarketDataSource,
+    Request,
+    SourceCapabilities,
+    SourceResult,
+    split_requests,
+)
 from harmony_pipeline.market.sources.crypto_client import CryptoClient
 from harmony_pipeline.market.sources.polling import polled
 from harmony_pipeline.market.sources.retry import RetryPolicy
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, TRADE_TICKS, UNIVERSE
+from harmony_pipeline.schemas import TRADE_TICKS, UNIVERSE
 
 _THEIRS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "30m", "1Hour": "1h", "1Day": "1d"}
 _NUMBERS = ("open", "high", "low", "close", "volume")
@@ -41,10 +50,8 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class CryptoSource:
-    """A `MarketDataSource` and `TickSource` over one exchange."""
-
-    universe_of_today = True
+class CryptoSource(MarketDataSource):
+    """A source of bars and trades over one exchange."""
 
     def __init__(
         self, market: MarketSettings, retry: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
@@ -53,6 +60,15 @@ class CryptoSource:
         self.market, self.settings = market, market.crypto
         self._client = CryptoClient(market.crypto, retry or RetryPolicy(market.patience))
         self._now, self._sleep = now, sleep
+        self.capabilities = SourceCapabilities(
+            universe_of_today=True,
+            stream=True,
+            instruments=True,
+            trades=True,
+            reports_every_bar=self.settings.exchange in _EVERY_MINUTE,  # other exchanges leave a minute without a trade out
+            # A candle is held back until it settled, by a clock that may be a minute behind.
+            publication_delay=timedelta(minutes=1, seconds=self.settings.settle_seconds),
+        )
 
     @property
     def name(self) -> str:
@@ -64,20 +80,10 @@ class CryptoSource:
         """The exchange and its spot market."""
         return f"crypto {self.settings.exchange} spot"
 
-    @property
-    def delay(self) -> timedelta:
-        """How long after its end a candle may be held back: until it settled, by a clock that may be a minute behind."""
-        return timedelta(minutes=1, seconds=self.settings.settle_seconds)
-
-    @property
-    def reports_every_bar(self) -> bool:
-        """Whether a minute without a trade has a candle too, so that an absent one was lost; other exchanges leave such minutes out."""
-        return self.settings.exchange in _EVERY_MINUTE
-
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One symbol and one page each: a killed download loses no more than the page that was on its way."""
         span = timedelta(minutes=self._minutes(timeframe)) * self.settings.page_rows
-        return asked_in_pieces(self._chosen(symbols), start, end, 1, span) if start < end else []
+        return split_requests(self._chosen(symbols), start, end, 1, span) if start < end else []
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Candles that are over, in `start <= timestamp < end`. Raises DataError for a symbol that the exchange does not list."""
@@ -90,14 +96,16 @@ class CryptoSource:
         whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"), pl.col("timestamp") + bar <= over)
         return whole.sort(SOURCE_BAR_ORDER, maintain_order=True)
 
+    def read_bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> SourceResult:
+        """`bars`, and how often the exchange had to be asked again."""
+        before = self._client.retries
+        rows = self.bars(symbols, start, end, timeframe)
+        return SourceResult(rows, retries=self._client.retries - before)
+
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Candles of `market.timeframe` that end from now on; the exchange is asked again when one must have ended. Never ends."""
         chosen, timeframe = self._chosen(symbols), self.market.timeframe
         return polled(lambda start, end: self.bars(chosen, start, end, timeframe), timeframe, self.settings.settle_seconds, self._now, self._sleep)
-
-    def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
-        """None: a coin has no splits and pays no dividends."""
-        return CORPORATE_ACTIONS.empty()
 
     def universe(self) -> pl.DataFrame:
         """The pairs that trade today, under today's date; `listed` where the exchange says it. What it no longer lists it does not tell."""
@@ -138,10 +146,6 @@ class CryptoSource:
             frames += [_trades_frame(page, symbol, self.name) for page in self._trade_pages(self._listed(symbol), start, end)]
         whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"))
         return whole.unique(["symbol", "timestamp", "row"], keep="first", maintain_order=True).sort(TRADE_TICKS.key, maintain_order=True)
-
-    def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
-        """Always a DataError: public exchange interfaces give the order book of this moment and keep none of the past."""
-        raise DataError(f'{self.name} keeps no quotes of the past: use its trades, or a source that records quotes (market.source = "alpaca")')
 
     # --- paging -------------------------------------------------------------------------------------------------------
 

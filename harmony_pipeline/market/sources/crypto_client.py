@@ -26,6 +26,11 @@ class CryptoClient:
         self._retry = retry
         self._exchange: Any = None
 
+    @property
+    def retries(self) -> int:
+        """Requests that were repeated so far."""
+        return self._retry.retries
+
     def ask(self, question: Callable[[Any], Answer], about: str) -> Answer:
         """The answer to the first attempt that gets one."""
         exchange = self.exchange

@@ -9,12 +9,10 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.unpacking import TextLimits, unpack
 from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide, wide_layout
 from harmony_pipeline.text import excerpt
 
@@ -41,12 +39,6 @@ class TextTable:
     header: tuple[str, ...] = ()
     delimiter: str = ","
     note: str | None = None
-
-
-def read_text_tables(path: Path, origin: str, limits: TextLimits | None = None) -> Iterator[TextTable]:
-    """The tables in a text file: one, or several. An empty file gives a table without columns. Raises DataError."""
-    for each in unpack(path, origin, limits or TextLimits()):
-        yield from parse_text(each.data, each.origin, each.stem)
 
 
 def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:

@@ -1,6 +1,6 @@
-"""What a Parquet file's rows are about, without their values: when and whose. From it follows which stretch of the file a question needs.
+"""Parquet files: time and symbol of every row are read first, the other columns only for the rows that a question needs.
 
-Kept for files that are asked again (period after period, symbols after symbols): 12 bytes a row.
+The index is kept for files that are read again (period after period, symbols after symbols): 12 bytes a row.
 """
 
 from collections.abc import Collection
@@ -9,59 +9,101 @@ from datetime import datetime
 
 import polars as pl
 
+from harmony_pipeline.market.sources.bar_starts import read_bar_starts
+from harmony_pipeline.market.sources.columns import CLOCK
+from harmony_pipeline.market.sources.file_discovery import Located
+from harmony_pipeline.market.sources.number_parsing import NumberFormat, find_number_format
+from harmony_pipeline.market.sources.parquet_files import check_ends, check_types
+from harmony_pipeline.market.sources.record_types import Reading
+from harmony_pipeline.market.sources.row_batch import RowBatch, no_defects, read_symbols, typed_rows
+
 _REMEMBERED_ROWS = 10_000_000  # 120 MB
 
 
 @dataclass(frozen=True)
-class Axes:
-    """`stamps` are UTC, one a row; `unread` says where one had to be borrowed (None: nowhere); `codes` are places in `names`."""
+class ParquetIndex:
+    """`starts` are UTC, one a row; `defects` say where one had to be borrowed (None: nowhere); `codes` are places in `names`."""
 
     matched: dict[str, str]
-    stamps: pl.Series
-    unread: pl.Series | None
+    starts: pl.Series
+    defects: pl.Series | None
     codes: pl.Series
     names: list[str]
-    divisor: float = 1.0
-    """units of the written prices in one of ours"""
-    notes: tuple[str, ...] = ()
+    numbers: NumberFormat
+    notes: tuple[str, ...]
+    refusal: str | None
 
-    def chosen(self, start: datetime, end: datetime, symbols: Collection[str] | None) -> pl.Series:
+    def select(self, start: datetime, end: datetime, symbols: Collection[str] | None) -> pl.Series:
         """Whether each row lies in `start <= t < end` and belongs to one of `symbols` (None: to any)."""
-        inside = self.stamps.is_between(start, end, closed="left")
+        inside = self.starts.is_between(start, end, closed="left")
         if symbols is None:
             return inside
         return inside & self.codes.is_in([code for code, name in enumerate(self.names) if name in symbols])
 
-    def counts(self, start: datetime, end: datetime) -> dict[str, int]:
+    def count(self, start: datetime, end: datetime) -> dict[str, int]:
         """Rows of each symbol in `start <= t < end`."""
-        found = self.codes.filter(self.chosen(start, end, None)).value_counts()
+        found = self.codes.filter(self.select(start, end, None)).value_counts()
         return {self.names[code]: count for code, count in found.iter_rows()}
 
 
-class RememberedAxes:
-    """The axes of the files that were asked last, as far as there is room."""
+class IndexCache:
+    """The indexes of the files that were read last, as far as there is room."""
 
     def __init__(self) -> None:
-        self._kept: dict[object, Axes] = {}
+        self._kept: dict[object, ParquetIndex] = {}
 
-    def get(self, signature: object) -> Axes | None:
-        """Those of a file that has not changed since."""
+    def get(self, signature: object) -> ParquetIndex | None:
+        """That of a file that has not changed since."""
         return self._kept.get(signature)
 
-    def keep(self, signature: object, axes: Axes) -> None:
+    def keep(self, signature: object, index: ParquetIndex) -> None:
         """Remember one more and forget the oldest."""
-        self._kept[signature] = axes
-        while len(self._kept) > 1 and sum(len(each.stamps) for each in self._kept.values()) > _REMEMBERED_ROWS:
+        self._kept[signature] = index
+        while len(self._kept) > 1 and sum(len(each.starts) for each in self._kept.values()) > _REMEMBERED_ROWS:
             self._kept.pop(next(iter(self._kept)))
 
 
-def coded(symbols: pl.Series) -> tuple[pl.Series, list[str]]:
+def read_index(file: Located, reading: Reading) -> ParquetIndex | None:
+    """Time and symbol of every row; None when there is no row. Raises DataError for a file that cannot be used."""
+    check_ends(file.path, file.origin)
+    scan, kind = pl.scan_parquet(file.path), reading.kind
+    schema = scan.collect_schema()
+    matched = reading.match(schema.names(), file.origin)
+    check_types(schema, matched, kind.numbers, file.origin)
+    cells = scan.select(list(dict.fromkeys(matched[name] for name in ("timestamp", CLOCK, "symbol") if name in matched))).collect(engine="in-memory")
+    if not cells.height:
+        return None
+    priced = list(dict.fromkeys(matched[name] for name in kind.prices if name in matched))
+    prices = scan.select(priced).collect(engine="in-memory") if all(schema[name].is_integer() for name in priced) else pl.DataFrame()
+    notes: list[str] = []
+    numbers = find_number_format(prices, schema.names(), ",", reading, file.origin, notes)
+    symbols = read_symbols(cells, matched, reading, file.origin, file.stem)[0]
+    placed = read_bar_starts(cells, matched, symbols, reading, file.origin)
+    defects = placed.defects if placed.defects.null_count() < len(placed.defects) else None
+    return ParquetIndex(matched, placed.starts, defects, *_encode(symbols), numbers, (*notes, *placed.notes), placed.refusal)
+
+
+def read_rows(file: Located, index: ParquetIndex, selected: pl.Series, reading: Reading) -> pl.DataFrame:
+    """The typed rows of a file where `selected` is true."""
+    places = selected.arg_true()
+    if not len(places):
+        return pl.DataFrame(schema=reading.kind.dtypes)
+    first, count = int(places[0]), int(places[-1]) - int(places[0]) + 1
+    cells = pl.scan_parquet(file.path).select(list(dict.fromkeys(index.matched.values()))).slice(first, count).collect(engine="in-memory")
+    rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
+    symbols, unnamed = read_symbols(cells, index.matched, reading, file.origin, file.stem)
+    borrowed = no_defects(count) if index.defects is None else index.defects.slice(first, count)
+    batch = RowBatch(cells, index.matched, index.starts.slice(first, count), symbols, [borrowed, unnamed], rows, file.origin, index.numbers)
+    return typed_rows(batch if len(places) == count else batch.filter(selected.slice(first, count)), reading)
+
+
+def _encode(symbols: pl.Series) -> tuple[pl.Series, list[str]]:
     """A column of names as places in a list of the names."""
     names = symbols.unique().sort().to_list()
     return symbols.cast(pl.Enum(names)).to_physical(), names
 
 
-def in_groups(counts: dict[str, int], rows: int) -> list[list[str]]:
+def group_symbols(counts: dict[str, int], rows: int) -> list[list[str]]:
     """Names in order, cut into groups of at least `rows` rows (the last may have fewer)."""
     groups: list[list[str]] = [[]]
     height = 0

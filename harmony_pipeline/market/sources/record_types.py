@@ -1,14 +1,27 @@
-"""The three kinds of rows that files hold: bars, quotes and trades. What a file source reads is the same for each but for the columns.
+"""The three kinds of rows that files hold (bars, quotes, trades), and how the files of one question are read.
 
-Where a row of bars has a timeframe, a quote's is "quote" and a trade's "trade": that is how quarantine and the source's memory tell them apart.
+Where a row of bars has a timeframe, a quote's is "quote" and a trade's "trade": quarantine and the source's cache tell
+them apart by it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES
-from harmony_pipeline.market.sources.columns import BAR_COLUMNS, OPTIONAL_NUMBERS, PRICES, QUOTE_COLUMNS, REQUIRED_NUMBERS, TRADE_COLUMNS, Columns
+from harmony_pipeline.market.sources.columns import (
+    BAR_COLUMNS,
+    OPTIONAL_NUMBERS,
+    PRICES,
+    QUOTE_COLUMNS,
+    REQUIRED_NUMBERS,
+    TRADE_COLUMNS,
+    Columns,
+    match_columns,
+)
 from harmony_pipeline.schemas import QUOTE_TICKS, TEXT, TRADE_TICKS
 
 QUOTE, TRADE = "quote", "trade"
@@ -45,6 +58,23 @@ _TICKS = {
 }
 
 
-def row_kind(timeframe: str) -> RowKind:
-    """The kind of the rows of one timeframe, "quote" and "trade" included."""
-    return _TICKS.get(timeframe, _BARS)
+@dataclass(frozen=True)
+class Reading:
+    """How files are read: the settings, the calendar of the market and the size of its bars, or QUOTE or TRADE."""
+
+    settings: FileSourceSettings
+    calendar: Calendar
+    timeframe: str
+    latest: datetime
+    """a stamp after it cannot be read"""
+
+    @property
+    def kind(self) -> RowKind:
+        """The kind of the rows."""
+        return _TICKS.get(self.timeframe, _BARS)
+
+    def match(self, header: Sequence[str], origin: str) -> dict[str, str]:
+        """Our column names -> those of a file. Raises DataError when a needed one is absent or stands twice."""
+        settings, ours = self.settings, self.kind.columns
+        chosen = {"columns": settings.columns, "quote_columns": settings.quote_columns, "trade_columns": settings.trade_columns}
+        return match_columns(header, chosen[ours.setting], origin, ours)

@@ -1,6 +1,6 @@
 """Corporate actions, listings and the universe from CSV files.
 
-The law: these few rows move every adjusted price and every study of who was listed, so one bad row refuses the file and says
+These few rows move every adjusted price and every study of who was listed, so one bad row refuses the file and says
 where; nothing is skipped. Cash dividends of one ex-date add up (a regular and a special one); two different splits of one ex-date contradict each other.
 """
 
@@ -12,17 +12,75 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.listings import CHANGE, DELISTING
-from harmony_pipeline.market.sources.cell_parsing import named, read_stamps, stripped
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.listings import CHANGE, DELISTING, fresh_rows, listings_from_snapshots, listings_from_universe, with_events
+from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.sources.cell_parsing import read_stamps, strip_names, strip_texts
 from harmony_pipeline.market.sources.columns import doubled_names, plain
-from harmony_pipeline.market.sources.delimited_text import TextTable, read_text_tables
+from harmony_pipeline.market.sources.delimited_text import TextTable
+from harmony_pipeline.market.sources.file_discovery import expand_path, obstacle, reference_paths
 from harmony_pipeline.market.sources.number_parsing import read_numbers
+from harmony_pipeline.market.sources.unpacking import read_text_tables
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 from harmony_pipeline.text import NAME, excerpt, listing
 
 KINDS = ("split", "dividend")
 _NAMES = ("symbol", "security_id", "successor")
 _BEFORE_ALL = date(1900, 1, 1)  # known since ever, where a file does not say since when
+
+
+class ReferenceFiles:
+    """The reference data that the settings of a file source name; relative paths start from `base`."""
+
+    def __init__(self, settings: FileSourceSettings, calendar: Calendar, base: Path, source: str) -> None:
+        self.settings, self.calendar, self.base, self.source = settings, calendar, base, source
+
+    def paths(self) -> set[Path]:
+        """Every file of reference data: none of them holds bars."""
+        settings = self.settings
+        texts = {"corporate_actions": settings.corporate_actions, "universe": settings.universe, "listings": settings.listings}
+        return {path.resolve() for key, text in texts.items() if text for path in reference_paths(text, self.base, f"market.files.{key}")}
+
+    def corporate_actions(self) -> pl.DataFrame:
+        """The file that `corporate_actions` names; no rows when it names none."""
+        path = self._file("corporate_actions", self.settings.corporate_actions)
+        return CORPORATE_ACTIONS.empty() if path is None else read_corporate_actions(path)
+
+    def universe(self) -> pl.DataFrame:
+        """The files that `universe` names; no rows when it names none. Of snapshots only what is new is kept, from the next session on."""
+        rows = self._universe_rows()
+        return fresh_rows(rows, self.calendar) if self.settings.universe_snapshots else rows
+
+    def listings(self) -> pl.DataFrame:
+        """Symbols through time: from the listings file, from the universe, and symbol changes and delistings among the corporate actions."""
+        path = self._file("listings", self.settings.listings)
+        actions = self._file("corporate_actions", self.settings.corporate_actions)
+        rows = self._universe_rows()
+        stated = listings_from_snapshots(rows, self.calendar, self.source) if self.settings.universe_snapshots else listings_from_universe(rows, self.source)
+        if path is not None:
+            stated = pl.concat([stated, read_listings(path)]).unique(list(LISTINGS.key), keep="last", maintain_order=True).sort(LISTINGS.key)
+        return stated if actions is None else with_events(stated, read_listing_events(actions), self.source)
+
+    def _file(self, key: str, text: str | None) -> Path | None:
+        """The one file that a setting names. Raises DataError when it cannot be read."""
+        if text is None:
+            return None
+        path = expand_path(text, self.base, f"market.files.{key}")
+        hindrance = obstacle(path) or ("a folder, expected a file" if path.is_dir() else None)
+        if hindrance == "not there":
+            raise DataError(f"market.files.{key} is '{excerpt(text)}', which does not exist (looked for {path}): correct the path, or take the setting out")
+        if hindrance is not None:
+            raise DataError(f"market.files.{key} is '{excerpt(text)}', which is {hindrance}: name a file that can be read, or take the setting out")
+        return path
+
+    def _universe_rows(self) -> pl.DataFrame:
+        text = self.settings.universe
+        if text is None:
+            return UNIVERSE.empty()
+        paths = reference_paths(text, self.base, "market.files.universe")
+        if not paths:
+            raise DataError(f"market.files.universe is '{text}', which does not exist: correct the path, or take the setting out")
+        return UNIVERSE.conform(pl.concat([read_universe(path, self.settings.universe_columns, self.settings.universe_date) for path in paths]))
 
 
 def read_corporate_actions(path: Path) -> pl.DataFrame:
@@ -156,7 +214,7 @@ def _cells(path: Path, required: Sequence[str], dtypes: Mapping[str, Any] = UNIV
     if missing:
         raise DataError(f"{path.name} has no column '{missing[0]}'; its columns are {listing(table.header)}; expected {', '.join(required)}")
     found = {name: table.cells[names[theirs]] for name, theirs in known.items() if theirs in names}
-    return pl.DataFrame({"row": table.rows, **{name: named(cells) if name in _NAMES else stripped(cells) for name, cells in found.items()}})
+    return pl.DataFrame({"row": table.rows, **{name: strip_names(cells) if name in _NAMES else strip_texts(cells) for name, cells in found.items()}})
 
 
 def _days(cells: pl.Series) -> pl.Series:

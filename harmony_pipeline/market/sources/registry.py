@@ -1,5 +1,6 @@
 """From `market.source` in the settings to a source that can be asked."""
 
+from inspect import isabstract
 from pathlib import Path
 
 from harmony_pipeline.errors import ConfigError
@@ -48,9 +49,13 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
         from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
 
         return AlpacaSource(settings.alpaca, settings)
-    chosen = import_object(settings.source, "market.source", tuple(BUILT_IN))(settings, base)
+    kind = import_object(settings.source, "market.source", tuple(BUILT_IN))
+    if missing := sorted(kind.__abstractmethods__) if isabstract(kind) else []:
+        raise ConfigError(f"market.source = '{settings.source}': has no {' and no '.join(missing)}: define it (docs/sources.md)")
+    chosen = kind(settings, base)
     if not isinstance(chosen, MarketDataSource):
         raise ConfigError(
-            f"market.source = '{settings.source}': lacks a method of MarketDataSource: it needs name, bars, stream, corporate_actions and universe"
+            f"market.source = '{settings.source}': no MarketDataSource: inherit harmony_pipeline.market.sources.base.MarketDataSource "
+            "and declare in `capabilities` what the source can do (docs/sources.md)"
         )
     return chosen

@@ -1,6 +1,6 @@
-"""A lake as a source: its raw bars, told again in the order in which they were known.
+"""A lake as a source: its raw bars, replayed in the order in which they were known.
 
-The law: of every symbol and timestamp exactly one row is told, the version learned last (up to `as_of`, when that is given), with the values that were
+Of every symbol and timestamp exactly one row is given, the version learned last (up to `as_of`, when that is given), with the values that were
 learned and nothing made up. Memory is bounded by `_ROWS_AT_ONCE` and a partition's row groups, however long the lake is.
 
 >>> for frame in ReplaySource(Lake(Path("data_lake")), "1Min").stream(["AAPL"]):  # one frame a timestamp
@@ -17,21 +17,21 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, latest_versions
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, lake_path
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource, SourceCapabilities, SourceResult
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 
 _ROWS_AT_ONCE = 1_000_000  # rows of a partition that the stream holds (about 120 MB); a partition is read once for every so many
 _LONGEST_PERIOD_DAYS = {10: 7, 7: 93, 4: 367}  # by the length of a key: 2024-01-31 (day, week), 2024-01 (month, quarter), 2024; statistics prune the rest
 
 
-class ReplaySource:
-    """A `MarketDataSource` over the tables `raw_bars`, `corporate_actions` and `universe` of a lake."""
+class ReplaySource(MarketDataSource):
+    """A source over the tables `raw_bars`, `corporate_actions` and `universe` of a lake."""
 
     name = "replay"
-    remote = False
+    capabilities = SourceCapabilities(remote=False, stream=True, listings=True)
 
     def __init__(self, lake: Lake, timeframe: str, as_of: datetime | None = None, speed: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> None:
-        """`timeframe` is what `stream` tells; `speed` 1 tells it at the pace of the market, 0 without waiting; `as_of` is an aware instant."""
+        """`timeframe` is that of `stream`; `speed` 1 replays at the pace of the market, 0 without waiting; `as_of` is an aware instant."""
         if as_of is not None and as_of.tzinfo is None:
             raise ConfigError(f"market.replay.as_of is {as_of}, which names no time zone: write it like {as_of.isoformat()}Z")
         self.lake, self.timeframe, self.as_of, self.speed = lake, timeframe, as_of, speed
@@ -49,26 +49,22 @@ class ReplaySource:
 
     @property
     def identity(self) -> str:
-        """The lake, and the moment up to which it is believed."""
+        """The lake, and the moment up to which its versions count."""
         return f"{self.name} of {self.lake.root}{f' as of {self.as_of.astimezone(UTC).isoformat()}' if self.as_of else ''}"
-
-    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
-        """One: nothing is fetched."""
-        return [Request(None if symbols is None else tuple(symbols), start, end)]
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """The last known version of every raw bar in `start <= timestamp < end`, read from the partitions that can hold it."""
         keys = [key for key in self.lake.partitions("raw_bars") if _may_hold(key, start, end)]
-        return self._told(self._known(keys, symbols, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left")))
+        return self._latest(self._known(keys, symbols, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left")))
 
-    def batches(self, start: datetime, end: datetime, timeframe: str, rows: int) -> Iterator[pl.DataFrame]:
+    def read_batches(self, start: datetime, end: datetime, timeframe: str, rows: int) -> Iterator[SourceResult]:
         """What `bars` of every symbol has, in frames of whole symbols in order and about `rows` versions, so that a month of thousands fits into memory."""
         keys = [key for key in self.lake.partitions("raw_bars") if _may_hold(key, start, end)]
         inside = self._known(keys, None, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left"))
         counts = inside.group_by("symbol").len().sort("symbol").collect(engine="in-memory")
         group = (pl.col("len").cast(pl.Int64).cum_sum() - 1) // rows
         for names in counts.group_by(group.alias("group"), maintain_order=True).agg("symbol")["symbol"].to_list():
-            yield self._told(inside.filter(pl.col("symbol").is_in(names)))
+            yield SourceResult(self._latest(inside.filter(pl.col("symbol").is_in(names))))
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Every bar of `timeframe` that the lake knows, oldest first, one frame a timestamp; ends with the lake."""
@@ -79,7 +75,7 @@ class ReplaySource:
             if not count:
                 continue
             for start, end in _blocks(first, last, count):
-                block = self._told(rows.filter(pl.col("timestamp").is_between(start, end, closed="left"))).sort("timestamp", "symbol")
+                block = self._latest(rows.filter(pl.col("timestamp").is_between(start, end, closed="left"))).sort("timestamp", "symbol")
                 for frame in block.partition_by("timestamp", maintain_order=True):
                     stamp = frame["timestamp"][0]
                     self._wait(before, stamp)
@@ -110,7 +106,7 @@ class ReplaySource:
             rows = rows.filter(pl.col("symbol").is_in(list(symbols)))
         return rows if self.as_of is None else rows.filter(pl.col("ingested_at") <= self.as_of)
 
-    def _told(self, versions: pl.LazyFrame) -> pl.DataFrame:
+    def _latest(self, versions: pl.LazyFrame) -> pl.DataFrame:
         """One row a symbol and timestamp, in the shape and order of a source's bars: the one that becomes the bar at ingest too."""
         latest = latest_versions(versions.collect(engine="in-memory")).filter(pl.col("defect").ne_missing(WITHDRAWN))
         named = latest.with_columns(source=pl.lit(self.name), origin=pl.concat_str("source", "origin", separator=": ", ignore_nulls=True))

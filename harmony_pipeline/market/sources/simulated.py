@@ -36,18 +36,18 @@ from harmony_pipeline.market.simulation.random_keys import PATHS, VOLATILITY, ke
 from harmony_pipeline.market.simulation.reference_data import corporate_actions, universe
 from harmony_pipeline.market.simulation.resample import coarser
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES, Request
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES, MarketDataSource, SourceCapabilities
 
 EDGE_MEMORY_BARS = 9.0  # regular bars in which the planted drift falls to 1/e: half of it is gone after six
 _SURPRISE_SCALE = 1.254653559262258  # 1 / sqrt(E[tanh(2 v)^2]) for a standard normal v
 _MOOD_MEMORY_MINUTES = 240.0  # in which the volatility and volume of single bars forget
 
 
-class SimulatedSource:
-    """A `MarketDataSource` that makes its own market. Cheap to build; the first question for bars compiles or loads the kernel."""
+class SimulatedSource(MarketDataSource):
+    """A source that makes its own market. Cheap to build; the first question for bars compiles or loads the kernel."""
 
     name = "simulated"
-    remote = False
+    capabilities = SourceCapabilities(remote=False, stream=True, quotes=True, trades=True)
 
     def __init__(self, settings: SimulatedSourceSettings, market: MarketSettings) -> None:
         self.settings = settings
@@ -60,10 +60,6 @@ class SimulatedSource:
         """The settings that shape the market, apart from its length and breadth, which change no row."""
         shape = self.settings.model_dump(exclude={"symbols", "low_float_symbols"})
         return f"{self.name} {self.market.timeframe} from {self.market.start}: {shape}"
-
-    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
-        """One: nothing is fetched."""
-        return [Request(None if symbols is None else tuple(symbols), start, end)]
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Raw bars in `start <= timestamp < end`. Raises DataError for an unknown symbol or bars finer than the market's own."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.sources.delimited_text import TextTable, parse_text
 from harmony_pipeline.market.sources.file_discovery import stem_of
 from harmony_pipeline.text import excerpt
 
@@ -61,7 +62,7 @@ class TextLimits:
 
 
 @dataclass(frozen=True)
-class Unpacked:
+class _Unpacked:
     """One table's bytes, with the name it is known by and the stem that may hold its symbol."""
 
     origin: str
@@ -69,7 +70,13 @@ class Unpacked:
     data: bytes
 
 
-def unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[Unpacked]:
+def read_text_tables(path: Path, origin: str, limits: TextLimits | None = None) -> Iterator[TextTable]:
+    """The tables in a text file: one, or several. An empty file gives a table without columns. Raises DataError."""
+    for each in _unpack(path, origin, limits or TextLimits()):
+        yield from parse_text(each.data, each.origin, each.stem)
+
+
+def _unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
     """The tables in a text file: one, or one a member of a zip. Raises DataError in one line."""
     try:
         size = path.stat().st_size
@@ -87,10 +94,10 @@ def unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[Unpacked]:
     _refuse_other_formats(data, origin)
     if data[:2] == _GZIP or data[:4] == _ZIP:
         raise DataError(f"{origin} is packed more than once: unpack it, and pack it by gzip or zip once")
-    yield Unpacked(origin, stem_of(path.name), data)
+    yield _Unpacked(origin, stem_of(path.name), data)
 
 
-def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator[Unpacked]:
+def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
     _refuse_other_formats(data, origin)
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -117,7 +124,7 @@ def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator
         _refuse_other_formats(content, member_origin)
         if content[:4] == _ZIP or content[:2] == _GZIP:
             raise DataError(f"{member_origin} is packed more than once: unpack it, and make one zip of the tables")
-        yield Unpacked(member_origin, stem_of(path.name if alone else name), content)
+        yield _Unpacked(member_origin, stem_of(path.name if alone else name), content)
 
 
 def _gunzip(data: bytes, packed: int, origin: str, limits: TextLimits) -> bytes:

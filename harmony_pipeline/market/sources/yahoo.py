@@ -12,6 +12,7 @@ A bar by day is stamped midnight UTC of its session date, within the day the UTC
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,15 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request, asked_in_pieces
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_DTYPES,
+    SOURCE_BAR_ORDER,
+    MarketDataSource,
+    Request,
+    SourceCapabilities,
+    SourceResult,
+    split_requests,
+)
 from harmony_pipeline.market.sources.polling import polled
 from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.market.sources.yahoo_chart import DAILY_SETTLE, actions_of, bars_of, read_chart
@@ -37,48 +46,58 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class YahooSource:
-    """A `MarketDataSource`. `notes` gathers what was to be remarked on without refusing; who has read them may clear them."""
+class YahooSource(MarketDataSource):
+    """Bars, splits, dividends and company facts of the symbols in `market.symbols`."""
 
     name = "yahoo"
-    universe_of_today = True
 
     def __init__(
         self, market: MarketSettings, retry: RetryPolicy | None = None, now: Callable[[], datetime] = _utc_now, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first question."""
         self.market, self.settings = market, market.yahoo
-        self.notes: list[str] = []
         self._client = YahooClient(market.yahoo, retry or RetryPolicy(market.patience))
         self._now, self._sleep = now, sleep
+        # Half an hour by day, and within it 20 minutes where an exchange is shown late.
+        delay = DAILY_SETTLE + timedelta(seconds=self.settings.settle_seconds)
+        self.capabilities = SourceCapabilities(universe_of_today=True, stream=True, publication_delay=delay)
 
     @property
     def identity(self) -> str:
         """Yahoo's regular session, or with extended hours; raw, since splits are undone."""
         return f"{self.name}, splits undone, {'extended hours' if self.settings.extended_hours else 'regular session'}"
 
-    @property
-    def delay(self) -> timedelta:
-        """How long after its end a bar may be held back: half an hour by day, and within it 20 minutes where an exchange is shown late."""
-        return DAILY_SETTLE + timedelta(seconds=self.settings.settle_seconds)
-
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One symbol each, as much time as Yahoo hands out at once, from where it begins to have bars."""
         chosen = self._chosen(symbols)
         if start < end <= self._first_kept(timeframe):
-            return [Request(tuple(chosen), start, end)]  # asking it says what is wrong
-        return _pieces(chosen, self._clipped(start, end, timeframe), end, timeframe) if start < end else []
+            return [Request(tuple(chosen), start, end)]  # `bars` says what is wrong with it
+        if start >= end:
+            return []
+        first, note = self._clipped(start, end, timeframe)
+        return [replace(each, note=note) for each in _pieces(chosen, first, end, timeframe)]
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Raw bars in `start <= timestamp < end`. Raises DataError when Yahoo keeps none of that timeframe so far back, or does not answer."""
-        chosen, end = self._chosen(symbols), min(end, self._now())
-        frames = [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
+        return self.read_bars(symbols, start, end, timeframe).rows
+
+    def read_bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> SourceResult:
+        """`bars`, and what Yahoo does not have of them."""
+        before, end = self._client.retries, min(end, self._now())
+        chosen, frames, notes = self._chosen(symbols), [pl.DataFrame(schema=SOURCE_BAR_DTYPES)], list[str]()
         if start < end:
-            start = self._clipped(start, end, timeframe)
+            start, note = self._clipped(start, end, timeframe)
+            notes += [note] if note else []
             for each in _pieces(chosen, start, end, timeframe):
-                frames += [self._bars(symbol, each.start, each.end, timeframe) for symbol in each.symbols or ()]
+                for symbol in each.symbols or ():
+                    found = self._bars(symbol, each.start, each.end, timeframe)
+                    if found is None:
+                        span = f"from {each.start:%Y-%m-%d} to {each.end:%Y-%m-%d}"
+                        notes.append(f"Yahoo has no {timeframe} bars of '{symbol}' {span}: check its spelling, or market.yahoo.rename")
+                    else:
+                        frames.append(found)
         whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"))
-        return whole.sort(SOURCE_BAR_ORDER, maintain_order=True)
+        return SourceResult(whole.sort(SOURCE_BAR_ORDER, maintain_order=True), tuple(notes), retries=self._client.retries - before)
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Bars of `market.timeframe` that end from now on; Yahoo is asked again when one must have ended. Never ends."""
@@ -105,8 +124,8 @@ class YahooSource:
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    def _bars(self, symbol: str, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
-        """One symbol's ended bars about a range (more may come, and is cut by the caller)."""
+    def _bars(self, symbol: str, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame | None:
+        """One symbol's ended bars about a range (more may come, and is cut by the caller); None where Yahoo has nothing."""
         daily = timeframe == "1Day"
         theirs, now = self._theirs(symbol), self._now()
         # A day's row is stamped with its session's opening, which may lie on either side of the date's midnight UTC; and asking by day up to now
@@ -114,10 +133,7 @@ class YahooSource:
         first, last = (start - _A_DAY, now) if daily else (start, end)
         answer = self._client.chart(theirs, _INTERVALS[timeframe], first, last, extended=self.settings.extended_hours and not daily)
         if answer is None:
-            self.notes.append(
-                f"Yahoo has no {timeframe} bars of '{symbol}' from {start:%Y-%m-%d} to {end:%Y-%m-%d}: check its spelling, or market.yahoo.rename"
-            )
-            return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
+            return None
         chart = read_chart(answer, symbol)
         splits = chart.splits if daily else self._splits_since(theirs, symbol, start, now)
         return bars_of(chart, splits, symbol, timeframe, now, self.settings.settle_seconds)
@@ -144,26 +160,21 @@ class YahooSource:
             raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
         return self._now() - timedelta(days=_DAYS_KEPT[timeframe]) + _CLOCK_MARGIN if timeframe in _DAYS_KEPT else _ALWAYS
 
-    def _clipped(self, start: datetime, end: datetime, timeframe: str) -> datetime:
-        """`start`, or the moment from which Yahoo has bars, with a note. Raises DataError when that is after `end`."""
+    def _clipped(self, start: datetime, end: datetime, timeframe: str) -> tuple[datetime, str | None]:
+        """`start`, or the moment from which Yahoo has bars, and a note about that. Raises DataError when that is after `end`."""
         first = self._first_kept(timeframe)
         if start >= first:
-            return start
+            return start, None
         sentence = f"Yahoo keeps {timeframe} bars for {_DAYS_KEPT.get(timeframe)} days, so it has none before {first:%Y-%m-%d %H:%M} UTC"
         if end <= first:
             raise DataError(f'{sentence}, and {start:%Y-%m-%d} to {end:%Y-%m-%d} was asked: set market.start later, or market.timeframe = "1Day"')
-        self._note(f"{sentence}; the part from {start:%Y-%m-%d} on is missing: set market.start, or import it from files")
-        return first
-
-    def _note(self, sentence: str) -> None:
-        if sentence not in self.notes:
-            self.notes.append(sentence)
+        return first, f"{sentence}; the part from {start:%Y-%m-%d} on is missing: set market.start, or import it from files"
 
 
 def _pieces(symbols: Sequence[str], start: datetime, end: datetime, timeframe: str) -> list[Request]:
     """One symbol each, as much time as Yahoo hands out at once."""
     span = timedelta(days=_DAYS_AT_ONCE[timeframe]) if timeframe in _DAYS_AT_ONCE else max(end - start, _A_DAY)
-    return asked_in_pieces(symbols, start, end, 1, span)
+    return split_requests(symbols, start, end, 1, span)
 
 
 def _facts(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,11 @@ class YahooClient:
         self._retry = retry
         self._data: Any = None
 
+    @property
+    def retries(self) -> int:
+        """Requests that were repeated so far."""
+        return self._retry.retries
+
     def chart(self, symbol: str, interval: str, start: datetime, end: datetime, *, extended: bool) -> Mapping[str, Any] | None:
         """`chart.result[0]` for `start <= stamp < end` with splits and dividends of that range; None when Yahoo has nothing there."""
         params = {

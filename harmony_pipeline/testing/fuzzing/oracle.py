@@ -84,13 +84,14 @@ def _by_reading(sample: Sample, _sound: Sample, folder: Path, outcome: Outcome) 
 
     def read() -> tuple[list[pl.DataFrame], list[Any]]:
         work = Workspace(load_settings(settings, {}))
-        source: Any = work.source
+        source = work.source
         periods = work.trading_periods()
         span = periods[0].start, periods[-1].end
         if sample.ticks:
-            quotes, first = source.quotes(None, *span), list(source.accounts)
-            return [quotes, source.trades(None, *span)], first + list(source.accounts)
-        return [source.bars(None, *span, work.timeframe)], list(source.accounts)
+            answers = [source.read_quotes(None, *span), source.read_trades(None, *span)]
+        else:
+            answers = [source.read_bars(None, *span, work.timeframe)]
+        return [answer.rows for answer in answers], [account for answer in answers for account in answer.accounts]
 
     answer = _tried(read, sample, outcome)
     if answer is None:

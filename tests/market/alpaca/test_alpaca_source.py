@@ -10,7 +10,6 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.sources.base import TickSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.testing.servers import alpaca_wire as wire
 from harmony_pipeline.testing.source_contract import SourceContract
@@ -46,11 +45,6 @@ class TestAlpacaSourceContract(SourceContract):
     @pytest.fixture
     def source(self, playing):
         return source_of(playing, page_rows=2_000, market_settings=market(start=date(2018, 1, 1)))
-
-
-def test_it_has_ticks_too():
-    with serving() as server:
-        assert isinstance(source_of(server), TickSource)
 
 
 def test_the_registry_builds_it_without_asking_anything(tmp_path):
@@ -206,9 +200,9 @@ def test_its_clock_is_read_to_the_microsecond():
 def test_it_looks_at_itself_and_says_what_does_not_agree():
     with serving() as server:
         source = source_of(server)
-        assert source.checked() == "keys accepted, clocks agree, 42 sessions ahead agree with XNYS"
+        assert source.self_check() == "keys accepted, clocks agree, 42 sessions ahead agree with XNYS"
         with pytest.raises(DataError, match=r"differ on 2023-0\d-\d\d"):
-            source_of(server, market_settings=market(calendar="XLON")).checked()
+            source_of(server, market_settings=market(calendar="XLON")).self_check()
         source._now = lambda: server.now + timedelta(seconds=30)
         with pytest.raises(DataError, match="30 s apart"):
-            source.checked()
+            source.self_check()

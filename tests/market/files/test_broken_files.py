@@ -259,7 +259,7 @@ def test_a_broken_file_among_sound_ones_is_the_one_that_is_named(tmp_path: Path)
     (tmp_path / "BBB.parquet").write_bytes(WHOLE[:300])
     assert refused(tmp_path).startswith("BBB.parquet ")
     with pytest.raises(DataError, match=r"^BBB\.parquet "):
-        list(source(tmp_path).batches(ALWAYS, FOREVER, "1Min", 10))
+        list(source(tmp_path).read_batches(ALWAYS, FOREVER, "1Min", 10))
 
 
 # --- not plain files --------------------------------------------------------------------------------------------------
@@ -291,9 +291,9 @@ def test_what_is_no_plain_file_is_never_opened_and_named(tmp_path: Path, kind: s
     write(folder / "AAA.csv", HEADER, *ROWS)
     strange(folder / name, kind)
     for paths in (("bars",), ("bars/*",)):
-        files = source(tmp_path, *paths)
-        assert files.bars(None, ALWAYS, FOREVER, "1Min").height == 3
-        assert any(name in note and KINDS[kind] in note for note in files.notes)
+        answer = source(tmp_path, *paths).read_bars(None, ALWAYS, FOREVER, "1Min")
+        assert answer.rows.height == 3
+        assert any(name in note and KINDS[kind] in note for note in answer.notes)
     assert KINDS[kind] in refused(tmp_path, f"bars/{name}")
     (folder / "AAA.csv").unlink()
     for paths in (("bars",), ("bars/Z*",)):
@@ -309,9 +309,9 @@ def test_a_link_to_a_file_is_read_and_a_link_to_a_folder_is_named(tmp_path: Path
     (tmp_path / "bars").mkdir()
     (tmp_path / "bars" / "BBB.csv").symlink_to(tmp_path / "far" / "AAA.csv")
     (tmp_path / "bars" / "more").symlink_to(tmp_path / "far")
-    files = source(tmp_path, "bars")
-    assert files.bars(None, ALWAYS, FOREVER, "1Min")["symbol"].unique().to_list() == ["BBB"]
-    assert files.notes == ["more was not read: it is a link to a folder (name that folder in the settings)"]
+    answer = source(tmp_path, "bars").read_bars(None, ALWAYS, FOREVER, "1Min")
+    assert answer.rows["symbol"].unique().to_list() == ["BBB"]
+    assert answer.notes == ("more was not read: it is a link to a folder (name that folder in the settings)",)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -320,9 +320,8 @@ def test_what_this_user_may_not_read_is_named(tmp_path: Path) -> None:
     shut = write(tmp_path / "shut" / "BBB.csv", HEADER, *ROWS).parent
     shut.chmod(0)
     try:
-        files = source(tmp_path)
-        files.bars(None, ALWAYS, FOREVER, "1Min")
-        assert files.notes == ["shut was not read: it is a folder that this user may not read"]
+        answer = source(tmp_path).read_bars(None, ALWAYS, FOREVER, "1Min")
+        assert answer.notes == ("shut was not read: it is a folder that this user may not read",)
         assert "shut" in refused(tmp_path, "shut")
     finally:
         shut.chmod(stat.S_IRWXU)
@@ -370,12 +369,12 @@ def test_every_file_says_how_many_rows_it_has_and_how_many_lie_inside(tmp_path: 
     ranges = ((utc(2024, 1, 1), utc(2024, 2, 1), 2), (utc(2023, 1, 1), utc(2024, 1, 1), 2), (utc(2020, 1, 1), utc(2021, 1, 1), 0))
     for (start, end, inside), way in product(ranges, ("all", "batches", "one")):
         if way == "batches":
-            list(files.batches(start, end, "1Day", 1))
+            accounts = [account for answer in files.read_batches(start, end, "1Day", 1) for account in answer.accounts]
         else:
-            files.bars(["ABC"] if way == "one" else None, start, end, "1Day")
-        assert [(each.rows, each.inside, each.symbol) for each in files.accounts][:1] == [(5, inside, "ABC")]
-        assert len(files.accounts) == (2 if kind == "zip" else 1)
-    account = files.accounts[0]
+            accounts = files.read_bars(["ABC"] if way == "one" else None, start, end, "1Day").accounts
+        assert [(each.rows, each.inside, each.symbol) for each in accounts][:1] == [(5, inside, "ABC")]
+        assert len(accounts) == (2 if kind == "zip" else 1)
+    account = accounts[0]
     assert (account.first, account.last) == (utc(2023, 11, 1), utc(2024, 2, 1))
     assert account.outside(utc(2024, 1, 1), utc(2024, 2, 1), 2) == (
         f"{account.origin} holds rows from 2023-11-01 to 2024-02-01, of which 3 of 5 lie outside 2024-01-01 to 2024-02-01"

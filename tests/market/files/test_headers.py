@@ -33,10 +33,10 @@ def export(path: Path, prices: dict[str, int], rows: int, layout: str, index: st
 @pytest.mark.parametrize(("names", "rows"), [({"AAPL": 180, "MSFT": 370}, 2), ({"AAPL": 180}, 5), ({"BRK-B": 400, "^GSPC": 4800, "ES=F": 4850}, 20)])
 def test_each_ticker_of_an_export_keeps_its_own_prices(tmp_path: Path, layout: str, names: dict[str, int], rows: int) -> None:
     export(tmp_path / "download.csv", names, rows, layout, extra=("Adj Close",))
-    files = source(tmp_path)
-    found = files.bars(None, ALWAYS, FOREVER, "1Day")
-    assert files.notes == []
-    assert [(each.rows, each.inside) for each in files.accounts] == [(found.height, found.height)]
+    answer = source(tmp_path).read_bars(None, ALWAYS, FOREVER, "1Day")
+    found = answer.rows
+    assert answer.notes == ()
+    assert [(each.rows, each.inside) for each in answer.accounts] == [(found.height, found.height)]
     assert found.group_by("symbol").len().sort("symbol").rows() == sorted((name, rows) for name in names)
     for name, price in names.items():
         own = found.filter(symbol=name)
@@ -62,9 +62,8 @@ def test_a_day_on_which_one_ticker_did_not_trade_is_no_row_of_it(tmp_path: Path)
 
 def test_adjusted_prices_of_an_export_are_told(tmp_path: Path) -> None:
     export(tmp_path / "download.csv", {"AAPL": 180}, 3, "field")
-    files = source(tmp_path)
-    files.bars(None, ALWAYS, FOREVER, "1Day")
-    assert ["auto_adjust=False" in note for note in files.notes] == [True]
+    answer = source(tmp_path).read_bars(None, ALWAYS, FOREVER, "1Day")
+    assert ["auto_adjust=False" in note for note in answer.notes] == [True]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +77,9 @@ def test_a_needed_name_that_stands_twice_is_refused_by_name(tmp_path: Path, head
 
 def test_the_settings_may_choose_between_two_spellings_and_others_are_told(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", "timestamp,open,high,low,close,Close,volume,note,note", "2024-01-02,10,11,9,10,10.5,100,x,y")
-    files = source(tmp_path, columns={"close": "Close"})
-    assert files.bars(None, ALWAYS, FOREVER, "1Day")["close"].to_list() == [10.5]
-    assert "AAA.csv names the column 'note' more than once, and it was not read" in files.notes
+    answer = source(tmp_path, columns={"close": "Close"}).read_bars(None, ALWAYS, FOREVER, "1Day")
+    assert answer.rows["close"].to_list() == [10.5]
+    assert "AAA.csv names the column 'note' more than once, and it was not read" in answer.notes
 
 
 def test_a_parquet_file_with_a_doubled_name_is_refused(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ def databento(path: Path, rows: int, price: int = 187_150_000_000) -> list[float
 @pytest.mark.parametrize("price", [187_150_000_000, 612_000, 4_783_250_000_000, 1_234_567])
 def test_databento_is_recognised_told_and_exact(tmp_path: Path, rows: int, price: int) -> None:
     expected = databento(tmp_path / "xnas.csv", rows, price)
-    files = source(tmp_path)
-    found = files.bars(None, ALWAYS, FOREVER, "1Min")
+    answer = source(tmp_path).read_bars(None, ALWAYS, FOREVER, "1Min")
+    found = answer.rows
     assert found["close"].to_list() == expected
     assert found["volume"].to_list() == [15_000.0 + row for row in range(rows)]
-    assert ["Databento's whole numbers of 1e-9" in note for note in files.notes] == [True]
+    assert ["Databento's whole numbers of 1e-9" in note for note in answer.notes] == [True]
     read(tmp_path).select(pl.exclude("vwap")).equals(found.select(pl.exclude("vwap")))
 
 
@@ -42,12 +42,13 @@ def test_databento_in_parquet_is_scaled_the_same_in_every_part_of_a_question(tmp
     (tmp_path / "xnas.csv").unlink()
     table.write_parquet(tmp_path / "xnas.parquet", row_group_size=8)
     files = source(tmp_path)
-    whole = files.bars(None, ALWAYS, FOREVER, "1Min")
+    answer = files.read_bars(None, ALWAYS, FOREVER, "1Min")
+    whole = answer.rows
     cut = whole["timestamp"][3]
     early, late = files.bars(None, ALWAYS, cut, "1Min"), files.bars(None, cut, FOREVER, "1Min")
     assert whole["close"].to_list() == expected
     assert pl.concat([early, late]).equals(whole)
-    assert ["Databento" in note for note in files.notes] == [True]
+    assert ["Databento" in note for note in answer.notes] == [True]
 
 
 def test_databento_with_decimal_prices_is_left_alone(tmp_path: Path) -> None:
@@ -75,8 +76,9 @@ def test_whole_prices_are_asked_about_where_they_are_unlikely(tmp_path: Path, zo
     write(tmp_path / "AAA.csv", HEADER, *(f"{1_704_205_800 + 60 * row},{price + row},{price + 5},{price},{price},100" for row in range(5)))
     for scale, told in ((None, asked), (1.0, False), (1e-4, False)):
         files = FileSource(FileSourceSettings(paths=(".",), price_scale=scale), Calendar.named(zone), tmp_path)
-        assert files.bars(None, ALWAYS, FOREVER, "1Min")["close"][0] == (price / 10_000 if scale == 1e-4 else price)
-        assert any("whole number" in note and "price_scale" in note for note in files.notes) == told
+        answer = files.read_bars(None, ALWAYS, FOREVER, "1Min")
+        assert answer.rows["close"][0] == (price / 10_000 if scale == 1e-4 else price)
+        assert any("whole number" in note and "price_scale" in note for note in answer.notes) == told
 
 
 @pytest.mark.parametrize(

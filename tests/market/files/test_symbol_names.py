@@ -71,6 +71,5 @@ def test_two_names_of_one_symbol_are_told_when_their_times_overlap(tmp_path: Pat
     write(tmp_path / "NASDAQ_AAPL.csv", HEADER, *ROWS[1:])
     write(tmp_path / "IBM_2023.csv", HEADER, ROWS[0])
     write(tmp_path / "IBM_2024.csv", HEADER, ROWS[1])
-    files = source(tmp_path)
-    files.bars(None, ALWAYS, FOREVER, "1Min")
-    assert [note.split(",")[0] for note in files.notes] == ["AAPL_5.csv and NASDAQ_AAPL.csv both gave the symbol AAPL by their names"]
+    answer = source(tmp_path).read_bars(None, ALWAYS, FOREVER, "1Min")
+    assert [note.split(",")[0] for note in answer.notes] == ["AAPL_5.csv and NASDAQ_AAPL.csv both gave the symbol AAPL by their names"]

@@ -190,10 +190,10 @@ def test_batches_of_whole_symbols_make_up_the_bars(lake):
     source = ReplaySource(lake, "1Hour")
     whole = source.bars(None, FIRST, LAST, "1Hour")
     for rows in (1, 200, 10**9):
-        frames = list(source.batches(FIRST, LAST, "1Hour", rows))
+        frames = [answer.rows for answer in source.read_batches(FIRST, LAST, "1Hour", rows)]
         assert_frame_equal(pl.concat(frames), whole, check_exact=True)
         assert sum(frame["symbol"].n_unique() for frame in frames) == whole["symbol"].n_unique()
-    assert len(list(source.batches(FIRST, LAST, "1Hour", 1))) == whole["symbol"].n_unique()
+    assert len(list(source.read_batches(FIRST, LAST, "1Hour", 1))) == whole["symbol"].n_unique()
 
 
 def test_actions_and_universe_are_those_known_then(lake):

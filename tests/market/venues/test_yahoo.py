@@ -258,10 +258,13 @@ def test_a_range_that_begins_too_early_gives_what_there_is_and_a_note(hours):
     stock = yahoo_stocks.intraday("AAA", "15m", 15, date(2024, 3, 1), date(2024, 6, 12))
     with YahooServer([stock], hours.now) as server:
         source = source_of(server, hours, ("AAA",), "15Min")
-        found = source.bars(None, NOW - timedelta(days=90), NOW, "15Min")
+        answer = source.read_bars(None, NOW - timedelta(days=90), NOW, "15Min")
+        asked = source.requests(None, NOW - timedelta(days=90), NOW, "15Min")
+    found = answer.rows
     assert found["timestamp"].min() >= NOW - timedelta(days=60)
     assert found.height > 500
-    assert "keeps 15Min bars for 60 days" in source.notes[0]
+    assert all("keeps 15Min bars for 60 days" in note for note in (*answer.notes, *(each.note for each in asked)))
+    assert len(answer.notes) == len(asked) == 1
 
 
 def test_a_refusal_of_yahoos_is_passed_on_in_its_words(hours):
@@ -342,8 +345,9 @@ def test_a_wait_that_yahoo_names_is_kept(daily_server, hours):
 
 def test_a_symbol_that_yahoo_does_not_know_has_no_rows_and_a_note(daily_server, hours):
     source = source_of(daily_server, hours, ("AAA", "NONE"))
-    assert source.bars(None, DAILY_START, DAILY_END, "1Day")["symbol"].unique().to_list() == ["AAA"]
-    assert "'NONE'" in source.notes[0]
+    answer = source.read_bars(None, DAILY_START, DAILY_END, "1Day")
+    assert answer.rows["symbol"].unique().to_list() == ["AAA"]
+    assert ["'NONE'" in note for note in answer.notes] == [True]
     assert source.bars(["AAA"], datetime(2001, 1, 1, tzinfo=UTC), datetime(2002, 1, 1, tzinfo=UTC), "1Day").height == 0
 
 

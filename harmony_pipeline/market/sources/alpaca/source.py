@@ -1,6 +1,6 @@
-"""Alpaca as a `MarketDataSource` and `TickSource`: raw bars of one feed, ticks, corporate actions, assets, calendar.
+"""Alpaca as a source: raw bars of one feed, ticks, corporate actions, assets, calendar.
 
-The law: a bar is handed out when it has ended and not before. Alpaca hands out the bar in progress as if it were whole, so the newest ones are held
+A bar is handed out when it has ended and not before. Alpaca hands out the bar in progress as if it were whole, so the newest ones are held
 back here by the clock (`now`), and with them everything that the plan does not allow to be seen yet (`sip_delay_minutes`).
 
 Symbols are tickers as traded at the time (`asof=-`): Alpaca's own mapping would give the past of today's META under META, and the universe of the past
@@ -21,7 +21,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, AlpacaSourceSettings, MarketSettings
 from harmony_pipeline.market.sources.alpaca import translate
 from harmony_pipeline.market.sources.alpaca.client import AlpacaClient
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, Request, asked_in_pieces
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource, Request, SourceCapabilities, SourceResult, split_requests
 
 _EXTENDED_MINUTES = 960  # 04:00 to 20:00 New York: the most minute bars that a session can have
 _ACTION_PAGE = 1_000  # the most that Alpaca gives
@@ -42,11 +42,10 @@ class MarketClock:
     next_close: datetime
 
 
-class AlpacaSource:
+class AlpacaSource(MarketDataSource):
     """Market data over Alpaca's REST and streaming interfaces. Cheap to build; the first question proves the keys."""
 
     name = translate.NAME
-    universe_of_today = True
 
     def __init__(
         self,
@@ -60,6 +59,10 @@ class AlpacaSource:
         self.market = market
         self.client = client or AlpacaClient(settings, market.patience)
         self._now = now
+        delay = timedelta(minutes=settings.sip_delay_minutes if settings.feed == "sip" else 0)
+        self.capabilities = SourceCapabilities(
+            universe_of_today=True, stream=True, instruments=True, quotes=True, trades=True, self_check=True, publication_delay=delay
+        )
 
     @property
     def identity(self) -> str:
@@ -67,20 +70,9 @@ class AlpacaSource:
         return f"{self.name} {self.origin}"
 
     @property
-    def delay(self) -> timedelta:
-        """How long after its end a bar is held back."""
-        return timedelta(minutes=self.settings.sip_delay_minutes if self.settings.feed == "sip" else 0)
-
-    @property
     def origin(self) -> str:
         """What stands in the column `origin`."""
         return f"{self.settings.feed} {self.settings.adjustment}"
-
-    @property
-    def notes(self) -> list[str]:
-        """What a report should mention."""
-        again = self.client.retries
-        return [f"Alpaca had to be asked again {again} time(s): it was busy, broken or silent"] if again else []
 
     # --- bars ---------------------------------------------------------------------------------------------------------
 
@@ -92,7 +84,7 @@ class AlpacaSource:
         symbol_sessions = max(1, self.settings.page_rows // max(1, _EXTENDED_MINUTES // _minutes(timeframe)))
         together = min(len(names), self.settings.symbols_per_request, symbol_sessions)
         days = max(1, symbol_sessions // together * 7 // 5)
-        return asked_in_pieces(names, start, end, together, timedelta(days=days))
+        return split_requests(names, start, end, together, timedelta(days=days))
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Raw bars in `start <= timestamp < end` that have ended; `symbols` None asks for every active asset.
@@ -108,6 +100,14 @@ class AlpacaSource:
         pages = self._pages("/stocks/bars", self._named(symbols), first, last, more)
         bars = translate.bars_of_pages(pages, timeframe, self.origin)
         return bars.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end) & (self._ends(bars, timeframe) <= known))
+
+    def read_bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> SourceResult:
+        """`bars`, and how often Alpaca had to be asked again."""
+        return self._with_retries(lambda: self.bars(symbols, start, end, timeframe))
+
+    def _with_retries(self, read: Callable[[], pl.DataFrame]) -> SourceResult:
+        before = self.client.retries
+        return SourceResult(read(), retries=self.client.retries - before)
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Bars of the market's size as they end, and again when Alpaca corrects a minute: a correction is a frame of its own with an earlier timestamp.
@@ -135,20 +135,28 @@ class AlpacaSource:
         return pl.col("timestamp") + timedelta(minutes=_minutes(timeframe))
 
     def _known_until(self) -> datetime:
-        return self._now().astimezone(UTC) - self.delay
+        return self._now().astimezone(UTC) - self.capabilities.publication_delay
 
     # --- ticks --------------------------------------------------------------------------------------------------------
 
-    def quotes(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """The feed's best bid and offer at each change, in the columns of SOURCE_QUOTE_DTYPES; sizes in shares (`quote_lot_shares`)."""
         pages = self._tick_pages("/stocks/quotes", symbols, start, end)
         return _within(translate.quotes_of_pages(pages, self.settings.quote_lot_shares, self.origin), start, end)
 
-    def trades(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """Every trade that the feed reports, in the columns of SOURCE_TRADE_DTYPES."""
         return _within(translate.trades_of_pages(self._tick_pages("/stocks/trades", symbols, start, end), self.origin), start, end)
 
-    def _tick_pages(self, path: str, symbols: Sequence[str], start: datetime, end: datetime) -> Iterator[Any]:
+    def read_quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> SourceResult:
+        """`quotes`, and how often Alpaca had to be asked again."""
+        return self._with_retries(lambda: self.quotes(symbols, start, end))
+
+    def read_trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> SourceResult:
+        """`trades`, and how often Alpaca had to be asked again."""
+        return self._with_retries(lambda: self.trades(symbols, start, end))
+
+    def _tick_pages(self, path: str, symbols: Sequence[str] | None, start: datetime, end: datetime) -> Iterator[Any]:
         last = min(end, self._known_until())
         return self._pages(path, self._named(symbols), start, last, {}) if start < last else iter(())
 
@@ -185,7 +193,7 @@ class AlpacaSource:
             translate.instant(answer["timestamp"]), answer["is_open"], *(translate.instant(answer[name]) for name in ("next_open", "next_close"))
         )
 
-    def checked(self) -> str:
+    def self_check(self) -> str:
         """Ask Alpaca for its clock and its next sessions, and say that they agree with this machine and our calendar. Raises ConfigError or DataError if not."""
         asked = self._now()
         clock = self.clock()
