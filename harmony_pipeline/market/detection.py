@@ -16,6 +16,7 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import CURRENCIES, ROUND_THE_CLOCK, Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.timeframe_detection import Spacing, guess_timeframe
 
 Read = Callable[[str, str, str], pl.DataFrame]
 """(calendar, timeframe, zone of stamps that carry none) -> rows with symbol and timestamp."""
@@ -33,7 +34,7 @@ _COINS = "ADA|ATOM|AVAX|BCH|BNB|BTC|DOGE|DOT|ETC|ETH|LINK|LTC|MATIC|NEAR|PEPE|SH
 _COIN = re.compile(rf"({_COINS})[/_.:-]?(USD[TC]?|EUR|GBP|JPY|BTC|XBT|ETH|BUSD|FDUSD)")
 _CONVINCING, _POOR = 0.85, 0.3
 _OPENING = 0.1  # how much it counts that sessions begin with a bar: it tells zones apart that differ by an hour
-_WEEKEND, _DAYS_APART, _MULTIPLES = 0.05, 1200.0, 0.95
+_WEEKEND = 0.05
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
 _MINUTES_A_DAY = 1440
 
@@ -57,11 +58,13 @@ class DetectedMarket:
 
 def detect_market(read: Read) -> DetectedMarket:
     """Guess the market behind `read`. Raises DataError when there is no readable row, or the bars have a length that Harmony lacks."""
-    timeframe, rows = _first_reading(read)
+    rows = read(ROUND_THE_CLOCK, "1Min", "UTC")
+    if rows.is_empty():
+        raise DataError("no row of these files could be read: see that they hold bars with a time and open, high, low, close")
     symbols = tuple(sorted(set(rows["symbol"].to_list()) - {""}))
     reasons: list[str] = []
-    if timeframe is None or TIMEFRAME_MINUTES[timeframe] < _MINUTES_A_DAY:  # an hour was stated of bars that are four hours apart, too
-        timeframe = _timeframe(rows, reasons)
+    stamps = rows.select("symbol", "timestamp").unique()
+    timeframe = guess_timeframe(Spacing.of(stamps["timestamp"], stamps["symbol"]), reasons)
     sample = _sample(rows)
     calendar, zone = _calendar(sample, symbols, timeframe, read, reasons)
     chosen = read(calendar, timeframe, zone)
@@ -87,41 +90,6 @@ def detect_market(read: Read) -> DetectedMarket:
         premarket=bool((dates["session"] == "pre").any()),
         reasons=tuple(reasons),
     )
-
-
-def _first_reading(read: Read) -> tuple[str | None, pl.DataFrame]:
-    """Rows as they lie there; with the bar size where reading them as minutes is refused because of it."""
-    try:
-        rows = read(ROUND_THE_CLOCK, "1Min", "UTC")
-    except DataError as error:
-        stated = re.search(r'timeframe = "(\w+)"', str(error))
-        if stated is None or stated[1] not in TIMEFRAME_MINUTES:
-            raise
-        return stated[1], read(ROUND_THE_CLOCK, stated[1], "UTC")
-    if rows.is_empty():
-        raise DataError("no row of these files could be read: see that they hold bars with a time and open, high, low, close")
-    return None, rows
-
-
-def _timeframe(rows: pl.DataFrame, reasons: list[str]) -> str:
-    """The longest bar size that (almost) all steps between neighbouring stamps of a symbol are multiples of."""
-    stamps = rows.select("symbol", "timestamp").unique().sort("symbol", "timestamp")
-    step = (pl.col("timestamp") - pl.col("timestamp").shift().over("symbol")).dt.total_seconds() / 60.0
-    steps = stamps.select(step.alias("step"))["step"].drop_nulls()
-    if steps.is_empty():
-        reasons.append("one bar a symbol says nothing of its size: taken for daily bars")
-        return "1Day"
-    usual = steps.mode().min()
-    assert isinstance(usual, float)
-    if usual >= _DAYS_APART:
-        week = float(steps.median() or 0.0) >= 5 * _MINUTES_A_DAY and "1Week" in TIMEFRAME_MINUTES  # type: ignore[arg-type]
-        return "1Week" if week else "1Day"
-    shorter = sorted((minutes, name) for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _MINUTES_A_DAY)
-    fitting = [(minutes, name) for minutes, name in shorter if float((steps % minutes == 0).mean() or 0.0) >= _MULTIPLES]  # type: ignore[arg-type]
-    if not fitting or not (steps == fitting[-1][0]).any():
-        known = ", ".join(TIMEFRAME_MINUTES)
-        raise DataError(f"the bars are mostly {usual:g} minutes apart, and Harmony knows {known}: resample them to one of these first")
-    return fitting[-1][1]
 
 
 def _sample(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,7 @@
-"""Are these bars of the length that the settings say? Their spacing tells, before they are rows.
+"""The length of bars, by their spacing: a guess where nothing is said, and whether they have the length that the settings say.
+
+A guess (`guess_timeframe`) forgives a few strays, since a person corrects it. A contradiction (`other_timeframe`)
+refuses a file, so it must be certain.
 
 Finer: most steps from one stamp of a symbol to its next are clearly shorter than a bar. Coarser:
 no step is shorter than a longer bar, and every stamp lies on that bar's grid, so many of them that a
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 
@@ -22,6 +26,7 @@ _FEW_STEPS, _FAR_SHORTER = 3, 0.25
 _CHANCE = 1e-3
 _DAY = 1440.0
 _DAYS_APART, _WEEK_APART = 0.8 * _DAY, 3.5 * _DAY
+_USUALLY_DAYS_APART, _MULTIPLES = 1200.0, 0.95
 _FEWEST_DAYS, _FEWEST_WEEKS, _TIMES_OF_DAY = 3, 4, 2
 _WORDS = {"1Day": "daily bars", "1Week": "weekly bars", "1Hour": "hourly bars"}
 
@@ -42,6 +47,28 @@ class Spacing:
             rows = rows.clear()
         step = (pl.col("at") - pl.col("at").shift().over("group")).dt.total_seconds() / 60.0
         return Spacing(rows.select(step.alias("step"))["step"].drop_nulls(), rows["at"])
+
+
+def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
+    """The longest bar size that (almost) all steps are multiples of; an assumption is added to `reasons`.
+
+    Raises DataError when the bars have a length that Harmony lacks.
+    """
+    steps = spacing.steps
+    if steps.is_empty():
+        reasons.append("one bar a symbol says nothing of its size: taken for daily bars")
+        return "1Day"
+    usual = steps.mode().min()
+    assert isinstance(usual, float)
+    if usual >= _USUALLY_DAYS_APART:
+        week = float(steps.median() or 0.0) >= 5 * _DAY  # type: ignore[arg-type]
+        return "1Week" if week else "1Day"
+    shorter = sorted((minutes, name) for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _DAY)
+    fitting = [(minutes, name) for minutes, name in shorter if float((steps % minutes == 0).mean() or 0.0) >= _MULTIPLES]  # type: ignore[arg-type]
+    if not fitting or not (steps == fitting[-1][0]).any():
+        known = ", ".join(TIMEFRAME_MINUTES)
+        raise DataError(f"the bars are mostly {usual:g} minutes apart, and Harmony knows {known}: resample them to one of these first")
+    return fitting[-1][1]
 
 
 def other_timeframe(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None:

@@ -42,7 +42,7 @@ class Outcomes:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Keep the tests that come from the contract."""
         items[:] = [
-            item for item in items if isinstance(getattr(item, "cls", None), type) and issubclass(item.cls, SourceContract) and _name(item) in _OBLIGATIONS
+            item for item in items if isinstance(item, pytest.Function) and item.cls and issubclass(item.cls, SourceContract) and _name(item) in _OBLIGATIONS
         ]
 
     @pytest.hookimpl(hookwrapper=True)
