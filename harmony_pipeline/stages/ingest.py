@@ -23,7 +23,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.log import log
-from harmony_pipeline.market.ingest.coverage import TimeRange, covered, missing
+from harmony_pipeline.market.ingest.coverage import TimeRange, add_range, missing_ranges
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
 from harmony_pipeline.market.ingest.row_accounting import account_rows, outside_rows
 from harmony_pipeline.market.ingest.source_fingerprints import SourceFingerprints
@@ -175,10 +175,10 @@ def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes:
     market = work.settings.market
     symbols = None if market.source == "files" else list(market.symbols) or None  # strangers in a file are quarantined, not overlooked
     kept = {}
-    marks = SourceFingerprints(work.settings.state_root / "ingest" / "read.json")
+    fingerprints = SourceFingerprints(work.settings.state_root / "ingest" / "read.json")
     for number, period in enumerate(periods, start=1):
         end = min(period.end, work.market_close)
-        if marks.of(period.key) == (mark := _mark(work, period, end, symbols)) and mark is not None:
+        if (found := _fingerprint(work, period, end, symbols)) is not None and fingerprints.of(period.key) == found:
             rows = work.lake.manifest("raw_bars", period.key)["rows"]  # type: ignore[index]
             kept[period.key] = Kept(rows=rows)
             notes.append(f"{period.key}: no file has changed since it was last read")
@@ -188,8 +188,8 @@ def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes:
         received = _frames(_read_here(work.source, symbols, period.start, end, market.timeframe), accounts, remarks)
         kept[period.key] = keep(work, period, received, now, _whole(work.source, symbols, period.start, end))
         notes.extend(_record_accounts(work, period, end, kept[period.key], accounts))
-        if (mark := _mark(work, period, end, symbols)) is not None:
-            marks.set(period.key, mark)
+        if (found := _fingerprint(work, period, end, symbols)) is not None:
+            fingerprints.set(period.key, found)
         notes.extend(remarks)
         work.progress("raw bars", number, len(periods))
     return kept
@@ -261,7 +261,7 @@ def _silent_symbols(work: Workspace, periods: Sequence[Period]) -> list[str]:
     return [f"market.symbols names {shown}, and the source has no row of it {when}: check the spelling, or take it out"]
 
 
-def _mark(work: Workspace, period: Period, end: datetime, symbols: Sequence[str] | None) -> str | None:
+def _fingerprint(work: Workspace, period: Period, end: datetime, symbols: Sequence[str] | None) -> str | None:
     """What the period's rows were read from, and those rows; None where the source cannot say, or there are no rows yet."""
     manifest = work.lake.manifest("raw_bars", period.key)
     if manifest is None or not work.source.capabilities.fingerprint:
@@ -297,13 +297,13 @@ def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, not
     symbols = list(work.settings.market.symbols) or None
     end = min(periods[-1].end, work.market_close, now)
     stretches = _wanted(work, symbols, periods[0].start, end, again=again)
-    inbox = DownloadCache(work.settings.state_root / "inbox", source, timeframe)
+    cache = DownloadCache(work.settings.state_root / "inbox", source, timeframe)
     requests = [
         request
         for stretch in stretches
         for request in source.requests(None if stretch.symbols is None else list(stretch.symbols), stretch.start, stretch.end, timeframe)
     ]
-    download = inbox.fetch(requests, lambda done, total: work.progress("fetching bars", done, total))
+    download = cache.fetch(requests, lambda done, total: work.progress("fetching bars", done, total))
     notes.extend(download.notes)
     kept = {}
     for number, period in enumerate(periods, start=1):
@@ -313,7 +313,7 @@ def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, not
     for stretch in stretches:
         if stretch.start < settled:
             _record(work, source.identity, replace(stretch, end=min(stretch.end, settled)), now)
-    inbox.forget(download.files)
+    cache.forget(download.files)
     return kept
 
 
@@ -323,7 +323,7 @@ def _wanted(work: Workspace, symbols: Sequence[str] | None, start: datetime, end
     if again:
         return [TimeRange(None if symbols is None else tuple(symbols), start, end)]
     coverage = work.lake.read("coverage", [ALL])
-    holes = missing(coverage, work.source.identity, work.timeframe, symbols, start, end)
+    holes = missing_ranges(coverage, work.source.identity, work.timeframe, symbols, start, end)
     recheck = _recheck_from(work, end)
     if recheck is None or recheck <= start:
         return holes
@@ -359,4 +359,4 @@ def _answers(files: Sequence[Path], period: Period) -> Iterator[pl.DataFrame]:
 
 
 def _record(work: Workspace, identity: str, stretch: TimeRange, now: datetime) -> None:
-    work.lake.update("coverage", ALL, lambda known: covered(known, identity, work.timeframe, stretch, now), {"source": identity})
+    work.lake.update("coverage", ALL, lambda known: add_range(known, identity, work.timeframe, stretch, now), {"source": identity})

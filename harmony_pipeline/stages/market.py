@@ -12,7 +12,7 @@ import polars as pl
 
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.daily_summary import READ, summarise
-from harmony_pipeline.market.ingest.revision_report import Changes, changes, together
+from harmony_pipeline.market.ingest.revision_report import Changes, compare_bars, merge_changes
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.parallel_validation import validate_each
 from harmony_pipeline.market.periods import Period
@@ -113,7 +113,7 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
         ranges = ((symbols, raw, known.filter(symbols)) for raw, symbols in alphabet_ranges(chain([first], batches)))
         for symbols, result in validate_each(ranges, actions, work.calendar, work.timeframe, market):
             if rebuilt:
-                moved.append(changes(lake.scan("bars", [period.key]).filter(symbols).collect(engine="in-memory"), result.bars))
+                moved.append(compare_bars(lake.scan("bars", [period.key]).filter(symbols).collect(engine="in-memory"), result.bars))
             for table, frame in (("bars", result.bars), ("quarantine", result.quarantine), ("quality_warnings", result.warnings), ("bar_state", result.after)):
                 out[table].append(frame)
             rows.update(raw_bars=result.counts["rows_raw"], bars=result.bars.height, quarantine=result.quarantine.height, warnings=result.warnings.height)
@@ -121,7 +121,7 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
             facts.update({f"warned of by {rule}": number for rule, number in result.counts["warnings"].items()})
             notes.extend(str(note) for note in result.counts["notes"])
             refused.append(result.quarantine.head(5))
-    return _Validation(rows, facts, list(dict.fromkeys([*together(moved).sentences(period.key), *notes])), pl.concat(refused).head(5))
+    return _Validation(rows, facts, list(dict.fromkeys([*merge_changes(moved).sentences(period.key), *notes])), pl.concat(refused).head(5))
 
 
 def raw_batches(lake: Lake, key: str) -> Iterator[pl.DataFrame]:

@@ -69,18 +69,18 @@ def repair(work: Workspace, first: date | None = None, last: date | None = None)
     asked = [piece for request in repair_requests(_with_extended_hours(work, before), work.bar, sessions) for piece in _pieces(work, request)]
     now = datetime.now(UTC)
     received, added, changed = 0, 0, []
-    inbox = DownloadCache(work.settings.state_root / "inbox", work.source, work.timeframe) if work.source.capabilities.remote and asked else None
-    files = inbox.fetch(asked, lambda done, total: work.progress("repair", done, total)).files if inbox else []
+    cache = DownloadCache(work.settings.state_root / "inbox", work.source, work.timeframe) if work.source.capabilities.remote and asked else None
+    files = cache.fetch(asked, lambda done, total: work.progress("repair", done, total)).files if cache else []
     for period in periods:
-        answers = _from_files(files, period) if inbox else _asked(work, asked, period)
+        answers = _from_files(files, period) if cache else _asked(work, asked, period)
         if answers.is_empty():
             continue
         kept = keep(work, period, [answers], now)
         received, added = received + kept.received, added + kept.new
         if kept.new:
             changed.append(period)
-    if inbox:
-        inbox.forget(files)
+    if cache:
+        cache.forget(files)
     _rebuild(work, changed)
     return Repaired(len(asked), received, added, before, _doubtful(work, periods, first, last), [period.key for period in changed])
 

@@ -26,7 +26,7 @@ class TimeRange:
     end: datetime
 
 
-def missing(coverage: pl.DataFrame, identity: str, timeframe: str, symbols: Sequence[str] | None, start: datetime, end: datetime) -> list[TimeRange]:
+def missing_ranges(coverage: pl.DataFrame, identity: str, timeframe: str, symbols: Sequence[str] | None, start: datetime, end: datetime) -> list[TimeRange]:
     """What of the range is not covered, symbols with the same hole together, oldest first."""
     holes: dict[tuple[datetime, datetime], list[str]] = {}
     mine = coverage.filter((pl.col("identity") == identity) & (pl.col("timeframe") == timeframe))
@@ -37,7 +37,7 @@ def missing(coverage: pl.DataFrame, identity: str, timeframe: str, symbols: Sequ
     return [TimeRange(None if names == [EVERY] else tuple(names), *hole) for hole, names in sorted(holes.items())]
 
 
-def covered(coverage: pl.DataFrame, identity: str, timeframe: str, stretch: TimeRange, learned_at: datetime) -> pl.DataFrame:
+def add_range(coverage: pl.DataFrame, identity: str, timeframe: str, stretch: TimeRange, learned_at: datetime) -> pl.DataFrame:
     """`coverage` with one more stretch, joined to those that it touches."""
     names = [EVERY] if stretch.symbols is None else list(stretch.symbols)
     rows = {"identity": identity, "timeframe": timeframe, "symbol": names, "start": stretch.start, "end": stretch.end, "learned_at": learned_at}

@@ -38,7 +38,7 @@ class Changes:
         return [f"{head}: {'; '.join(told)}{more}" if told else head]
 
 
-def changes(before: pl.DataFrame, after: pl.DataFrame) -> Changes:
+def compare_bars(before: pl.DataFrame, after: pl.DataFrame) -> Changes:
     """How `after` differs from `before`, both BARS of one period."""
     both = before.select(*_KEY, *_COMPARED).join(after.select(*_KEY, *_COMPARED), on=_KEY, how="inner", suffix="_after")
     moved = both.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_after")) for name in _COMPARED))
@@ -51,7 +51,7 @@ def changes(before: pl.DataFrame, after: pl.DataFrame) -> Changes:
     return Changes(pl.concat(parts).sort(*_KEY, "column"), after.height - both.height, before.height - both.height)
 
 
-def together(parts: Sequence[Changes]) -> Changes:
+def merge_changes(parts: Sequence[Changes]) -> Changes:
     """The changes of a period that was compared some symbols at a time."""
-    nothing = changes(BARS.empty(), BARS.empty())
+    nothing = compare_bars(BARS.empty(), BARS.empty())
     return Changes(pl.concat([nothing.changed, *(part.changed for part in parts)]), sum(part.added for part in parts), sum(part.removed for part in parts))

@@ -1,13 +1,13 @@
 """What received rows add to the raw rows that are known.
 
-The law: raw rows are never overwritten. A row that says what is known already is merged and counted; a row that says something new is kept as
+Raw rows are never overwritten. A row that repeats a known version is merged and counted; a row with another value is kept as
 a new version with the moment it was learned, and the version learned last is the one that becomes a bar. Nothing here looks at file names or at the
 order of rows, so permuting, repeating or splitting the files of one ingest gives the same versions.
 
 One value per bar is what a venue has, and a folder of files may hold several. Hence the rule, for one symbol and timestamp, with K
 the versions known, w the winning one of them, and R what the source says now:
 
-    new versions = R without K                        a value never heard before
+    new versions = R without K                        a value never received before
                  + the winner of R, if w is not in R and nothing is new      the source went back to an earlier value
 
 Withdrawn rows. A source that is read whole (`Whole`: files) says everything that it has. What it gave before and gives no more, because a
@@ -75,35 +75,35 @@ def merge_versions(known: pl.DataFrame, received: pl.DataFrame, now: datetime, w
 
     With `whole`, what that source gave before and gives no more is withdrawn.
     """
-    distinct = _distinct(received)
+    distinct = _drop_repeats(received)
     repeated = received.height - distinct.height
     if not known.height:
-        return Merged(_learned(distinct, now), received.height, distinct.height, repeated, 0)
+        return Merged(_mark_learned(distinct, now), received.height, distinct.height, repeated, 0)
     keys = distinct.lazy().select(KEY).unique()
     columns = [*KEY, *VALUES, "ingested_at", "source"]
     beside = known.lazy().select(columns).join(keys, on=KEY, how="semi").collect(engine="in-memory")
     added = distinct.join(beside, on=[*KEY, *VALUES], how="anti", nulls_equal=True)
-    again = _gone_back(beside, distinct, added) if whole is None else _taken_out(beside, distinct, whole)
+    again = _find_reverts(beside, distinct, added) if whole is None else _find_removals(beside, distinct, whole)
     added = pl.concat([added, again.join(added, on=[*KEY, *VALUES], how="anti", nulls_equal=True)])
     corrected = added.join(beside.select(KEY).unique(), on=KEY, how="semi").height
     heard = distinct.height - added.height
-    gone, withdrawn = (added.clear(), {}) if whole is None else _withdrawn(known, distinct, whole)
-    rows = _learned(pl.concat([added, gone]), now)
+    gone, withdrawn = (added.clear(), {}) if whole is None else _find_withdrawals(known, distinct, whole)
+    rows = _mark_learned(pl.concat([added, gone]), now)
     return Merged(rows, received.height, added.height, repeated, heard, corrected, withdrawn)
 
 
 def latest_versions(rows: pl.DataFrame) -> pl.DataFrame:
     """The winning row of each symbol and timestamp, sorted by them; columns as given (RAW_BARS, any order)."""
-    return in_winning_order(rows).unique(KEY, keep="last", maintain_order=True)
+    return sort_by_precedence(rows).unique(KEY, keep="last", maintain_order=True)
 
 
-def in_winning_order(rows: pl.DataFrame) -> pl.DataFrame:
+def sort_by_precedence(rows: pl.DataFrame) -> pl.DataFrame:
     """Sorted by symbol and timestamp, the winner of each last: learned last, then a readable one, then by VALUE_ORDER."""
     by = [*KEY, *(["ingested_at"] if "ingested_at" in rows.columns else []), "_readable", *VALUE_ORDER, "timeframe", "defect"]
     return rows.with_columns(_readable=pl.col("defect").is_null()).sort(by, nulls_last=False, maintain_order=True).drop("_readable")
 
 
-def _distinct(received: pl.DataFrame) -> pl.DataFrame:
+def _drop_repeats(received: pl.DataFrame) -> pl.DataFrame:
     """One row a value; of equal ones the first by origin and row, so that a file read twice is named as it was read once."""
     rows = ordered(received, KEY)
     again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(value=False)
@@ -118,7 +118,7 @@ def _distinct(received: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.Series(stays))
 
 
-def _gone_back(beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFrame) -> pl.DataFrame:
+def _find_reverts(beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFrame) -> pl.DataFrame:
     """Received winners of bars whose known winner the source no longer says, where nothing unheard came."""
     winners = latest_versions(beside)
     still_said = distinct.select(*KEY, *VALUES).join(winners.select(*KEY, *VALUES), on=[*KEY, *VALUES], how="semi", nulls_equal=True)
@@ -126,7 +126,7 @@ def _gone_back(beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFra
     return latest_versions(distinct.join(silent.select(KEY), on=KEY, how="semi")) if silent.height else distinct.clear()
 
 
-def _taken_out(beside: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> pl.DataFrame:
+def _find_removals(beside: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> pl.DataFrame:
     """All received rows of bars of which the source gave a row last that it gives no more."""
     newest = pl.col("ingested_at") == pl.col("ingested_at").max().over(KEY)
     last = beside.filter(newest & (pl.col("source") == whole.name))
@@ -134,7 +134,7 @@ def _taken_out(beside: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> pl
     return distinct.join(gone.select(KEY).unique(), on=KEY, how="semi") if gone.height else distinct.clear()
 
 
-def _withdrawn(known: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> tuple[pl.DataFrame, dict[str, int]]:
+def _find_withdrawals(known: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> tuple[pl.DataFrame, dict[str, int]]:
     """A row that withdraws for each bar that the source gave last and gives no more, and from which origins those bars were.
 
     Where another source gave the bar, its last row is learned again instead.
@@ -155,5 +155,5 @@ def _withdrawn(known: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> tup
     return pl.concat([marks, instead]).select(distinct.columns), dict(origins.iter_rows())
 
 
-def _learned(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
+def _mark_learned(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
     return RAW_BARS.conform(rows.with_columns(ingested_at=pl.lit(now).cast(RAW_BARS.dtypes["ingested_at"])))

@@ -166,12 +166,12 @@ def _believable(stamps: Stamps, latest: datetime) -> Stamps:
 def _from_text(text: pl.Series, zone: str, latest: datetime) -> Stamps:
     is_whole = text.str.contains(_WHOLE).fill_null(False)
     if not is_whole.any():
-        return _from_named(text, zone)
+        return _from_words(text, zone)
     text = _with_separators(text, int(latest.timestamp()))
     is_epoch = text.str.contains(_WHOLE).fill_null(False)
     if is_epoch.all():
         return _from_epoch(text)
-    named = _from_named(text.set(is_epoch, None) if is_epoch.any() else text, zone)
+    named = _from_words(text.set(is_epoch, None) if is_epoch.any() else text, zone)
     if not is_epoch.any():
         return named
     epoch = _from_epoch(text.set(~is_epoch, None))
@@ -205,7 +205,7 @@ def _with_separators(text: pl.Series, latest_epoch: int) -> pl.Series:
     return text
 
 
-def _from_named(text: pl.Series, zone: str) -> Stamps:
+def _from_words(text: pl.Series, zone: str) -> Stamps:
     """Dates and times in words and figures, with or without an offset."""
     offset = text.str.extract(_CLOCK_AND_OFFSET).str.to_uppercase()
     if offset.is_null().all():

@@ -31,7 +31,7 @@ from harmony_pipeline.market.sources.base import (
     split_requests,
 )
 from harmony_pipeline.market.sources.crypto_client import CryptoClient
-from harmony_pipeline.market.sources.polling import polled
+from harmony_pipeline.market.sources.polling import poll_bars
 from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.schemas import TRADE_TICKS, UNIVERSE
 
@@ -83,7 +83,7 @@ class CryptoSource(MarketDataSource):
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One symbol and one page each: a killed download loses no more than the page that was on its way."""
         span = timedelta(minutes=self._minutes(timeframe)) * self.settings.page_rows
-        return split_requests(self._chosen(symbols), start, end, 1, span) if start < end else []
+        return split_requests(self._choose(symbols), start, end, 1, span) if start < end else []
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """Candles that are over, in `start <= timestamp < end`. Raises DataError for a symbol that the exchange does not list."""
@@ -91,8 +91,8 @@ class CryptoSource(MarketDataSource):
         frames = [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
         over = self._over(end)  # asked before the candles: one that ends in between may have been read while it ran
         if start < end:
-            for symbol in self._chosen(symbols):
-                frames += [_candles_frame(page, symbol, timeframe, self.name) for page in self._pages(self._listed(symbol), start, end, timeframe)]
+            for symbol in self._choose(symbols):
+                frames += [_candles_frame(page, symbol, timeframe, self.name) for page in self._pages(self._market_name(symbol), start, end, timeframe)]
         whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"), pl.col("timestamp") + bar <= over)
         return whole.sort(SOURCE_BAR_ORDER, maintain_order=True)
 
@@ -104,8 +104,8 @@ class CryptoSource(MarketDataSource):
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Candles of `market.timeframe` that end from now on; the exchange is asked again when one must have ended. Never ends."""
-        chosen, timeframe = self._chosen(symbols), self.market.timeframe
-        return polled(lambda start, end: self.bars(chosen, start, end, timeframe), timeframe, self.settings.settle_seconds, self._now, self._sleep)
+        chosen, timeframe = self._choose(symbols), self.market.timeframe
+        return poll_bars(lambda start, end: self.bars(chosen, start, end, timeframe), timeframe, self.settings.settle_seconds, self._now, self._sleep)
 
     def universe(self) -> pl.DataFrame:
         """The pairs that trade today, under today's date; `listed` where the exchange says it. What it no longer lists it does not tell."""
@@ -142,8 +142,8 @@ class CryptoSource(MarketDataSource):
         if self._client.exchange.has.get("fetchTrades") is not True:
             raise DataError(f"{self.name} tells no trades of the past: choose another exchange in market.crypto.exchange")
         frames = [pl.DataFrame(schema=SOURCE_TRADE_DTYPES)]
-        for symbol in self._chosen(symbols):
-            frames += [_trades_frame(page, symbol, self.name) for page in self._trade_pages(self._listed(symbol), start, end)]
+        for symbol in self._choose(symbols):
+            frames += [_trades_frame(page, symbol, self.name) for page in self._trade_pages(self._market_name(symbol), start, end)]
         whole = pl.concat(frames).filter(pl.col("timestamp").is_between(start, end, closed="left"))
         return whole.unique(["symbol", "timestamp", "row"], keep="first", maintain_order=True).sort(TRADE_TICKS.key, maintain_order=True)
 
@@ -159,7 +159,7 @@ class CryptoSource(MarketDataSource):
         cursor, stop = _milliseconds(start), _milliseconds(end)
         while cursor < stop:
             limit = max(2, min(self.settings.page_rows, -(-(stop - cursor) // step)))  # of a single row some exchanges make "no limit"
-            page = self._asked("fetch_ohlcv", f"{timeframe} candles of {symbol}", symbol, _THEIRS[timeframe], cursor, limit)
+            page = self._client.ask(partial(_fetch_candles, symbol, _THEIRS[timeframe], cursor, limit), f"{timeframe} candles of {symbol}")
             page = [row for row in page if row[0] is not None and row[0] >= cursor]
             if page:
                 yield page
@@ -175,7 +175,7 @@ class CryptoSource(MarketDataSource):
         windows = [(at, min(at + widest, stop)) for at in range(_milliseconds(start), stop, widest)][::-1]
         while windows:
             first, last = windows.pop()
-            page = self._asked("fetch_trades", f"trades of {symbol}", symbol, first, rows, {"until": last - 1})
+            page = self._client.ask(partial(_fetch_trades, symbol, first, rows, last - 1), f"trades of {symbol}")
             if len(page) < rows:
                 yield page
             elif last - first <= 1:
@@ -187,13 +187,10 @@ class CryptoSource(MarketDataSource):
     # --- what there is ------------------------------------------------------------------------------------------------
 
     def _markets(self) -> dict[str, Any]:
-        markets: dict[str, Any] = self._asked("load_markets", "its list of markets")
+        markets: dict[str, Any] = self._client.ask(lambda exchange: exchange.load_markets(), "its list of markets")
         return markets
 
-    def _asked(self, method: str, about: str, *values: Any) -> Any:
-        return self._client.ask(lambda exchange: getattr(exchange, method)(*values), about)
-
-    def _chosen(self, symbols: Sequence[str] | None) -> list[str]:
+    def _choose(self, symbols: Sequence[str] | None) -> list[str]:
         """The symbols asked, or those of the settings, or every pair that trades against `market.crypto.quote`."""
         if symbols is None and not self.market.symbols:
             quote = self.settings.quote
@@ -202,10 +199,10 @@ class CryptoSource(MarketDataSource):
             )
         return sorted(set(self.market.symbols if symbols is None else symbols))
 
-    def _listed(self, symbol: str) -> str:
+    def _market_name(self, symbol: str) -> str:
         """The name in ccxt of a symbol, which may be written as the exchange does."""
         if symbol not in self._markets() and symbol not in self._client.exchange.markets_by_id:
-            self._asked("load_markets", "its list of markets", True)  # it may have been listed since
+            self._client.ask(lambda exchange: exchange.load_markets(True), "its list of markets")  # it may have been listed since
         if symbol in self._markets():
             return symbol
         own = [each for each in self._client.exchange.markets_by_id.get(symbol, []) if each.get("spot")]
@@ -225,8 +222,18 @@ class CryptoSource(MarketDataSource):
         now = self._now()
         if end < now - _CLOCK_DOUBT or self._client.exchange.has.get("fetchTime") is not True:
             return now - timedelta(seconds=self.settings.settle_seconds)
-        theirs = self._asked("fetch_time", "its clock")
+        theirs = self._client.ask(lambda exchange: exchange.fetch_time(), "its clock")
         return datetime.fromtimestamp(theirs / 1000.0, UTC) - timedelta(seconds=self.settings.settle_seconds)
+
+
+def _fetch_candles(symbol: str, timeframe: str, since: int, limit: int, exchange: Any) -> list[list[Any]]:
+    candles: list[list[Any]] = exchange.fetch_ohlcv(symbol, timeframe, since, limit)
+    return candles
+
+
+def _fetch_trades(symbol: str, since: int, limit: int, until: int, exchange: Any) -> list[dict[str, Any]]:
+    trades: list[dict[str, Any]] = exchange.fetch_trades(symbol, since, limit, {"until": until})
+    return trades
 
 
 def _step(precision: float | None, mode: int) -> float | None:

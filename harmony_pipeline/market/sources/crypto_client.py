@@ -57,10 +57,10 @@ class CryptoClient:
     def exchange(self) -> Any:
         """The ccxt exchange, built when first asked for. Raises ConfigError when there is none."""
         if self._exchange is None:
-            self._exchange = self._built()
+            self._exchange = self._build()
         return self._exchange
 
-    def _built(self) -> Any:
+    def _build(self) -> Any:
         try:
             import ccxt
         except ImportError as error:
@@ -71,6 +71,7 @@ class CryptoClient:
             raise ConfigError(f"market.crypto.exchange is '{name}', which ccxt does not know: did you mean {' or '.join(near)}?")
         # Of Binance's three market lists only the spot one is fetched: the others are other hosts, and other instruments under similar names.
         options = {"defaultType": "spot"} | ({"fetchMarkets": {"types": ["spot"]}} if name.startswith("binance") else {})
+        # ccxt has a class an exchange, and a list of their names instead of a table of the classes.
         exchange = getattr(ccxt, name)({"enableRateLimit": True, "timeout": int(self.settings.timeout_seconds * 1000), "options": options})
         if exchange.has.get("fetchOHLCV") is not True:
             raise ConfigError(f"market.crypto.exchange is '{name}', which gives no candles: choose another, such as binance or kraken")
@@ -78,7 +79,7 @@ class CryptoClient:
         if self.settings.rate_limit_seconds is not None:
             exchange.rateLimit = self.settings.rate_limit_seconds * 1000
         if self.settings.base_url:
-            exchange.urls["api"] = _moved(exchange.urls["api"], self.settings.base_url.rstrip("/"))
+            exchange.urls["api"] = _redirect(exchange.urls["api"], self.settings.base_url.rstrip("/"))
         return exchange
 
     def _no_json(self) -> NoAnswer | None:
@@ -103,8 +104,8 @@ def _is_final(error: Exception) -> bool:
     return not isinstance(error, ccxt.OperationFailed) or (answer is not None and answer.status_code in _FINAL)
 
 
-def _moved(urls: Any, base_url: str) -> Any:
+def _redirect(urls: Any, base_url: str) -> Any:
     """Every address in `urls` (texts in mappings) on another host; paths stay."""
     if isinstance(urls, Mapping):
-        return {name: _moved(each, base_url) for name, each in urls.items()}
+        return {name: _redirect(each, base_url) for name, each in urls.items()}
     return re.sub(r"^\w+://[^/]+", base_url, urls) if isinstance(urls, str) else urls

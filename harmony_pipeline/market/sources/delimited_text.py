@@ -106,7 +106,7 @@ def _wide_tables(data: bytes, layout: Wide, delimiter: str, above: int, origin: 
     for symbol, columns in layout.columns.items():
         names = _column_names([name for name, _ in columns])
         values = {name: cells.to_series(at) for name, (_, at) in zip(names, columns, strict=True)}
-        filled = _filled(pl.DataFrame(values)) if values else pl.Series("filled", [False]).new_from_index(0, cells.height)
+        filled = _has_text(pl.DataFrame(values)) if values else pl.Series("filled", [False]).new_from_index(0, cells.height)
         stamps = {name: cells.to_series(0) for name in layout.stamp_names}
         own = pl.DataFrame({**stamps, layout.symbol_name: pl.Series([symbol]).new_from_index(0, cells.height), **values})
         kept = filled | bent.is_not_null()
@@ -132,14 +132,14 @@ class _Lines:
 
     def parse(self) -> _Parsed:
         """Cells, line numbers, and what is wrong with whole lines."""
-        cells = None if _has_long_line(self.data) else self._fast()
+        cells = None if _has_long_line(self.data) else self._parse_fast()
         if cells is None:
-            return self._exact()
+            return self._parse_exact()
         first = self.above + self.skipped + 1
         rows = pl.int_range(first, first + cells.height, dtype=pl.Int64, eager=True).alias("row")
         return cells, rows, pl.Series("bent", [None], pl.String).new_from_index(0, cells.height)
 
-    def _fast(self) -> pl.DataFrame | None:
+    def _parse_fast(self) -> pl.DataFrame | None:
         """None when the file needs the exact parser: fields left over, a stray quote, or line breaks inside quotes."""
         quotes = self.data.count(b'"')
         if quotes % 2:
@@ -161,7 +161,7 @@ class _Lines:
             return None
         return cells if cells.height + self.skipped == lines else None
 
-    def _exact(self) -> _Parsed:
+    def _parse_exact(self) -> _Parsed:
         """Line by line: ten times slower, and only for files that the fast way cannot place."""
         lines = self.data.decode("utf-8", errors="replace").removesuffix("\n").split("\n")[self.skipped :]
         records = self._records(lines)
@@ -183,7 +183,7 @@ class _Lines:
             elif '"' not in line:
                 fields = line.split(self.delimiter)
             else:
-                quoted, used = self._quoted(lines, at)
+                quoted, used = self._read_quoted(lines, at)
                 fields = quoted or line.replace('"', "").split(self.delimiter)
                 bent = None if quoted else f"the line has a quote that is not closed ('{excerpt(line)}'): take it out"
             if bent is None and len(fields) > width:
@@ -192,7 +192,7 @@ class _Lines:
             yield [self.above + self.skipped + at + 1, bent, *filled, *[None] * (width - len(filled))]
             at += used
 
-    def _quoted(self, lines: list[str], at: int) -> tuple[list[str] | None, int]:
+    def _read_quoted(self, lines: list[str], at: int) -> tuple[list[str] | None, int]:
         """The fields of a record that begins at a line with quotes, and its number of lines; no fields when its quotes do not close.
 
         A record goes on over the next line only where that is no row by itself, so that a stray quote never swallows rows.
@@ -228,7 +228,7 @@ def _has_long_line(data: bytes) -> bool:
     return False
 
 
-def _filled(cells: pl.DataFrame) -> pl.Series:
+def _has_text(cells: pl.DataFrame) -> pl.Series:
     """Whether each line has any text in `cells`."""
     return cells.select(pl.any_horizontal(pl.all().str.strip_chars().str.len_bytes().fill_null(0) > 0)).to_series()
 
@@ -238,5 +238,5 @@ def _without_blank_lines(cells: pl.DataFrame, rows: pl.Series, bent: pl.Series) 
     first = cells[cells.columns[0]]
     if not first.null_count() and not (first.str.strip_chars().str.len_bytes() == 0).any():
         return cells, rows, bent  # a blank line has nothing in its first cell: the usual file is done after one look
-    filled = _filled(cells) | bent.is_not_null()
+    filled = _has_text(cells) | bent.is_not_null()
     return cells.filter(filled), rows.filter(filled), bent.filter(filled)

@@ -84,11 +84,11 @@ def reference_paths(text: str, base: Path, key: str) -> list[Path]:
     """Files that a setting of reference data means: a file, the tables in a folder, or a glob; sorted, empty when there is none."""
     path = expand_path(text, base, key)
     if path.is_dir():
-        return sorted(each for each in _listed(path, text, key) if each.name.lower().endswith(_FOLDER_TEXT) and obstacle(each) is None)
+        return sorted(each for each in _list_folder(path, text, key) if each.name.lower().endswith(_FOLDER_TEXT) and obstacle(each) is None)
     return [path] if path.is_file() else [Path(each) for each in sorted(glob.glob(str(path))) if obstacle(Path(each)) is None]
 
 
-def _listed(folder: Path, text: str, key: str) -> list[Path]:
+def _list_folder(folder: Path, text: str, key: str) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -111,13 +111,13 @@ def find_files(paths: Sequence[str], base: Path, without: Collection[Path], note
                 found.setdefault(resolved, (each, root))
     if not found:
         raise DataError(f"{key} ({', '.join(paths)}) leads only to the files of corporate actions and universe: name a file of bars")
-    return _named(list(found.values()))
+    return _name_origins(list(found.values()))
 
 
 def _matches(text: str, path: Path, notes: list[str], key: str) -> list[tuple[Path, Path]]:
     hindrance = obstacle(path)
     if hindrance is None:
-        return _in_folder(text, path, notes, key) if path.is_dir() else [(_readable(path), path.parent)]
+        return _in_folder(text, path, notes, key) if path.is_dir() else [(_check_type(path), path.parent)]
     if hindrance == "not there" and glob.has_magic(str(path)):
         return _in_glob(text, path, notes, key)
     if hindrance == "not there":
@@ -137,7 +137,7 @@ def _in_glob(text: str, path: Path, notes: list[str], key: str) -> list[tuple[Pa
         found = f"which matches no file that can be read ({matched[0].name} is {obstacle(matched[0])})" if matched else "which matches no file"
         raise DataError(f"{key} has '{excerpt(text)}', {found}: correct the pattern, or put files there")
     root = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
-    return [(_readable(each), root) for each in files]
+    return [(_check_type(each), root) for each in files]
 
 
 def _in_folder(text: str, folder: Path, notes: list[str], key: str) -> list[tuple[Path, Path]]:
@@ -180,7 +180,7 @@ def _not_read(name: str, reason: str) -> str:
     return f"{excerpt(name)} was not read: it is {reason}"
 
 
-def _readable(path: Path) -> Path:
+def _check_type(path: Path) -> Path:
     if not path.name.lower().endswith((*PARQUET, *TEXT)):
         raise DataError(
             f"{excerpt(path.name)} is of an unknown type '{excerpt(path.suffix, NAME)}': "
@@ -189,7 +189,7 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _named(files: list[tuple[Path, Path]]) -> list[Located]:
+def _name_origins(files: list[tuple[Path, Path]]) -> list[Located]:
     """Origins relative to the named folders; where two files would share one, as many parent folders as tell them apart."""
     origins = [path.relative_to(root).as_posix() for path, root in files]
     depth = 1

@@ -37,12 +37,12 @@ class _Held:
     def take(self) -> bool:
         """Whether it is held now; not where there is no standard error, or no room for a file."""
         with self.lock:
-            if self.count == 0 and not self._moved():
+            if self.count == 0 and not self._redirect():
                 return False
             self.count += 1
             return True
 
-    def _moved(self) -> bool:
+    def _redirect(self) -> bool:
         _flush()
         try:
             self.said = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by `give_back`
@@ -91,7 +91,7 @@ _held = _Held()
 
 
 @contextmanager
-def held_standard_error() -> Iterator[None]:
+def hold_standard_error() -> Iterator[None]:
     """Keep panics that are printed within from standard error when the block fails; they become a note of the error."""
     if not _held.take():
         yield

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.errors import DataError, HarmonyError
-from harmony_pipeline.market.sources.held_stderr import held_standard_error
+from harmony_pipeline.market.sources.held_stderr import hold_standard_error
 from harmony_pipeline.text import NAME, excerpt
 
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
@@ -20,7 +20,7 @@ _SMALLEST = 12  # magic, length of the footer, magic
 @contextmanager
 def parquet_errors(origin: str) -> Iterator[None]:
     """Turns what a reader throws, its panics included, into a DataError; what a panic prints stays off the terminal."""
-    with held_standard_error(), _as_data_error(origin):
+    with hold_standard_error(), _as_data_error(origin):
         yield
 
 

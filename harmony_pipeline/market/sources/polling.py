@@ -1,7 +1,7 @@
-"""A stream of bars from a supplier that can only be asked: it is asked again when a bar must have ended.
+"""A stream of bars from a supplier that has none: it is queried each time a bar must have ended.
 
-The law: frames go forward, one a timestamp, and nothing is told twice. A row that its supplier publishes only after a later timestamp was told is
-not told any more (the session could not have traded on it either); the next ingest finds it.
+Frames go forward, one a timestamp, and no bar comes twice. A row that its supplier publishes only after a later timestamp was given is
+left out (the session could not have traded on it either); the next ingest finds it.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ _LONGEST_NAP = timedelta(hours=3)  # a daily bar ends at its exchange's close, w
 _EPOCH_MICROSECOND = timedelta(microseconds=1)
 
 
-def polled(
+def poll_bars(
     ask: Callable[[datetime, datetime], pl.DataFrame], timeframe: str, settle_seconds: float, now: Callable[[], datetime], sleep: Callable[[float], None]
 ) -> Iterator[pl.DataFrame]:
     """Bars that end from now on, for ever: `ask(start, end)` gives the ended bars of a range, `now()` an aware UTC instant, `sleep` takes seconds."""

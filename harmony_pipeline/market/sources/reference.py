@@ -133,7 +133,7 @@ def read_listings(path: Path) -> pl.DataFrame:
     What is not said: security_id is the symbol, the beginning is known when it comes, and so is the end.
     """
     cells = _cells(path, ("symbol",), LISTINGS.dtypes)
-    given = {name: _typed(cells[name], dtype) for name, dtype in LISTINGS.dtypes.items() if name in cells.columns}
+    given = {name: _parse(cells[name], dtype) for name, dtype in LISTINGS.dtypes.items() if name in cells.columns}
     for name, typed in given.items():
         _refuse(path.name, cells, typed.is_null() & (cells[name].is_not_null() | (name == "symbol")), name, _expected(LISTINGS.dtypes[name]))
     table = pl.DataFrame({name: given.get(name, pl.Series([None], dtype=dtype).new_from_index(0, cells.height)) for name, dtype in LISTINGS.dtypes.items()})
@@ -164,7 +164,7 @@ def read_universe(path: Path, columns: Mapping[str, str] | None = None, day: dat
     cells = _cells(path, ("symbol",) if day else ("date", "symbol"), columns=columns)
     if day and "date" not in cells.columns:
         cells = cells.with_columns(date=pl.lit(day.isoformat()))
-    typed = {name: _typed(cells[name], dtype) for name, dtype in UNIVERSE.dtypes.items() if name in cells.columns}
+    typed = {name: _parse(cells[name], dtype) for name, dtype in UNIVERSE.dtypes.items() if name in cells.columns}
     for name, values in typed.items():
         required = name in {"date", "symbol"}
         unread = values.is_null() if required else values.is_null() & cells[name].is_not_null()
@@ -225,7 +225,7 @@ def _expected(dtype: Any) -> str:
     return {pl.Date(): "a date like 2024-01-31", pl.Float64(): "a number"}.get(dtype, "a text")
 
 
-def _typed(cells: pl.Series, dtype: pl.DataType) -> pl.Series:
+def _parse(cells: pl.Series, dtype: pl.DataType) -> pl.Series:
     if dtype == pl.Date:
         return _days(cells)
     return read_numbers(cells) if dtype == pl.Float64 else cells

@@ -37,14 +37,14 @@ def settle_clock_changes(written: pl.Series, instant: pl.Series, local: pl.Serie
     twice = night.filter(pl.col("late") != pl.col("instant"))
     if not gone.height and not twice.height:
         return instant, None
-    known = _settled(table, twice) if twice.height else _NOTHING_SETTLED
-    return _told(written, instant, zone, gone["place"], known)
+    known = _settle(table, twice) if twice.height else _NOTHING_SETTLED
+    return _explain(written, instant, zone, gone["place"], known)
 
 
 _NOTHING_SETTLED = pl.DataFrame(schema={"place": pl.UInt32, "instant": pl.Datetime("us", "UTC"), "unknown": pl.Boolean})
 
 
-def _settled(table: pl.DataFrame, twice: pl.DataFrame) -> pl.DataFrame:
+def _settle(table: pl.DataFrame, twice: pl.DataFrame) -> pl.DataFrame:
     """place, instant and unknown of every row in a repeated hour."""
     late = twice.select("place", "late")
     rows = table.filter(pl.col("local") & pl.col("wall").is_not_null())
@@ -87,7 +87,7 @@ def _settled(table: pl.DataFrame, twice: pl.DataFrame) -> pl.DataFrame:
     return rows.select("place", instant=instant, unknown=pl.col("second").is_null())
 
 
-def _told(written: pl.Series, instant: pl.Series, zone: str, gone: pl.Series, known: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+def _explain(written: pl.Series, instant: pl.Series, zone: str, gone: pl.Series, known: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """The settled instants, and a sentence for every row that has none."""
     rows = pl.DataFrame({"wall": written, "was": instant}).with_row_index("place")
     rows = rows.join(known, on="place", how="left", maintain_order="left")

@@ -55,12 +55,12 @@ class ReplaySource(MarketDataSource):
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
         """The last known version of every raw bar in `start <= timestamp < end`, read from the partitions that can hold it."""
         keys = [key for key in self.lake.partitions("raw_bars") if _may_hold(key, start, end)]
-        return self._latest(self._known(keys, symbols, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left")))
+        return self._latest(self._versions(keys, symbols, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left")))
 
     def read_batches(self, start: datetime, end: datetime, timeframe: str, rows: int) -> Iterator[SourceResult]:
         """What `bars` of every symbol has, in frames of whole symbols in order and about `rows` versions, so that a month of thousands fits into memory."""
         keys = [key for key in self.lake.partitions("raw_bars") if _may_hold(key, start, end)]
-        inside = self._known(keys, None, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left"))
+        inside = self._versions(keys, None, timeframe).filter(pl.col("timestamp").is_between(start, end, closed="left"))
         counts = inside.group_by("symbol").len().sort("symbol").collect(engine="in-memory")
         group = (pl.col("len").cast(pl.Int64).cum_sum() - 1) // rows
         for names in counts.group_by(group.alias("group"), maintain_order=True).agg("symbol")["symbol"].to_list():
@@ -70,7 +70,7 @@ class ReplaySource(MarketDataSource):
         """Every bar of `timeframe` that the lake knows, oldest first, one frame a timestamp; ends with the lake."""
         before: datetime | None = None
         for key in self.lake.partitions("raw_bars"):
-            rows = self._known([key], symbols, self.timeframe)
+            rows = self._versions([key], symbols, self.timeframe)
             first, last, count = rows.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last"), pl.len()).collect(engine="in-memory").row(0)
             if not count:
                 continue
@@ -97,7 +97,7 @@ class ReplaySource(MarketDataSource):
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def _known(self, keys: Sequence[str], symbols: Sequence[str] | None, timeframe: str) -> pl.LazyFrame:
+    def _versions(self, keys: Sequence[str], symbols: Sequence[str] | None, timeframe: str) -> pl.LazyFrame:
         """Every version of the rows asked that was known at `as_of`, not yet read."""
         if timeframe not in TIMEFRAME_MINUTES:
             raise DataError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")

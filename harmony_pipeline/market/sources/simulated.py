@@ -5,7 +5,7 @@ by bar; jumps, earnings and nights; U-shaped volume; thin trading before the ope
 dividends, halts, missing minutes, late listings and a delisting. `edge="none"` makes every price a martingale, `edge="planted"`
 hides a drift that volume gives away; `market/simulation/price_process.py` has the equations.
 
-The law: rows depend on the settings and on their own symbol and session alone. Any range, any choice of symbols and any order of calls give the
+Rows depend on the settings and on their own symbol and session alone. Any range, any choice of symbols and any order of calls give the
 rows of one great call, bit for bit, and neither `end` nor the number of symbols changes a row. The market is made of bars of
 `market.timeframe` from `market.start` on; coarser bars are summed from those.
 
@@ -70,36 +70,36 @@ class SimulatedSource(MarketDataSource):
             )
         first, last = (moment.astimezone(UTC).date() for moment in (start, end))
         sessions = self._clock.sessions(first - timedelta(days=1), last + timedelta(days=2))
-        frame = self._rows(self._chosen(symbols), *sessions)
+        frame = self._rows(self._choose(symbols), *sessions)
         if timeframe != own:
             frame = coarser(frame, self._calendar, own, timeframe)
         return frame.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end))
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Every bar of the market as it ends, oldest first, one frame a timestamp; stops at the market's end."""
-        chosen = self._chosen(symbols)
+        chosen = self._choose(symbols)
         for session in range(len(self._clock.dates)):
             day = self._rows(chosen, session, session + 1).sort("timestamp", "symbol")
             yield from day.partition_by("timestamp", maintain_order=True)
 
     def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """The trades behind the bars, which they add up to; see market/simulation/trades_and_quotes.py. Raises DataError for an unknown symbol."""
-        frames = [self._tape(listing, bars, quotes=False) for listing, bars in self._traded(symbols, start, end)]
+        frames = [self._tape(listing, bars, quotes=False) for listing, bars in self._sessions_of(symbols, start, end)]
         return self._within(pl.concat([pl.DataFrame(schema=SOURCE_TRADE_DTYPES), *frames]), start, end)
 
     def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
         """The quotes around those trades. Raises DataError for an unknown symbol."""
-        frames = [self._tape(listing, bars, quotes=True) for listing, bars in self._traded(symbols, start, end)]
+        frames = [self._tape(listing, bars, quotes=True) for listing, bars in self._sessions_of(symbols, start, end)]
         return self._within(pl.concat([pl.DataFrame(schema=SOURCE_QUOTE_DTYPES), *frames]), start, end)
 
     def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
         """Splits and cash dividends up to the market's end."""
-        chosen = self._chosen(symbols)
+        chosen = self._choose(symbols)
         return corporate_actions(chosen, self._all_states(chosen), self._clock.dates.to_list())
 
     def universe(self) -> pl.DataFrame:
         """Every company as known when it listed, each quarter, at splits and at the announcement of a delisting."""
-        chosen = self._chosen(None)
+        chosen = self._choose(None)
         return universe(chosen, self._all_states(chosen), self._clock.dates.to_list())
 
     # --- the market ---------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class SimulatedSource(MarketDataSource):
             sessions_per_year=float(per_year),
         )
 
-    def _chosen(self, symbols: Sequence[str] | None) -> list[Listing]:
+    def _choose(self, symbols: Sequence[str] | None) -> list[Listing]:
         if symbols is None:
             return list(self._listings.values())
         unknown = sorted(set(symbols) - set(self._listings))
@@ -154,13 +154,13 @@ class SimulatedSource(MarketDataSource):
 
     # --- ticks --------------------------------------------------------------------------------------------------------
 
-    def _traded(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> Iterator[tuple[Listing, pl.DataFrame]]:
+    def _sessions_of(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> Iterator[tuple[Listing, pl.DataFrame]]:
         """Each company's bars of the sessions that may have ticks in the range, with the moments between which each trades."""
         first, last = (moment.astimezone(UTC).date() for moment in (start, end))
         sessions = self._clock.sessions(first - timedelta(days=1), last + timedelta(days=2))
         opens = self._calendar.table.select(session_date="date", opening="open")
         begin = pl.when(pl.col("session") == "regular").then(pl.max_horizontal("timestamp", "opening")).otherwise("timestamp")
-        for listing in self._chosen(symbols):
+        for listing in self._choose(symbols):
             bars = self._calendar.with_session(self._rows([listing], *sessions), self.market.timeframe)
             yield listing, bars.join(opens, on="session_date", how="left", maintain_order="left").with_columns(begin=begin)
 

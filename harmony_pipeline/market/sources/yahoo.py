@@ -29,7 +29,7 @@ from harmony_pipeline.market.sources.base import (
     SourceResult,
     split_requests,
 )
-from harmony_pipeline.market.sources.polling import polled
+from harmony_pipeline.market.sources.polling import poll_bars
 from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.market.sources.yahoo_chart import DAILY_SETTLE, actions_of, bars_of, read_chart
 from harmony_pipeline.market.sources.yahoo_client import YahooClient
@@ -69,12 +69,12 @@ class YahooSource(MarketDataSource):
 
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """One symbol each, as much time as Yahoo hands out at once, from where it begins to have bars."""
-        chosen = self._chosen(symbols)
+        chosen = self._choose(symbols)
         if start < end <= self._first_kept(timeframe):
             return [Request(tuple(chosen), start, end)]  # `bars` says what is wrong with it
         if start >= end:
             return []
-        first, note = self._clipped(start, end, timeframe)
+        first, note = self._clip(start, end, timeframe)
         return [replace(each, note=note) for each in _pieces(chosen, first, end, timeframe)]
 
     def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
@@ -84,9 +84,9 @@ class YahooSource(MarketDataSource):
     def read_bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> SourceResult:
         """`bars`, and what Yahoo does not have of them."""
         before, end = self._client.retries, min(end, self._now())
-        chosen, frames, notes = self._chosen(symbols), [pl.DataFrame(schema=SOURCE_BAR_DTYPES)], list[str]()
+        chosen, frames, notes = self._choose(symbols), [pl.DataFrame(schema=SOURCE_BAR_DTYPES)], list[str]()
         if start < end:
-            start, note = self._clipped(start, end, timeframe)
+            start, note = self._clip(start, end, timeframe)
             notes += [note] if note else []
             for each in _pieces(chosen, start, end, timeframe):
                 for symbol in each.symbols or ():
@@ -102,12 +102,12 @@ class YahooSource(MarketDataSource):
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Bars of `market.timeframe` that end from now on; Yahoo is asked again when one must have ended. Never ends."""
         timeframe = self.market.timeframe
-        return polled(lambda start, end: self.bars(symbols, start, end, timeframe), timeframe, self.settings.settle_seconds, self._now, self._sleep)
+        return poll_bars(lambda start, end: self.bars(symbols, start, end, timeframe), timeframe, self.settings.settle_seconds, self._now, self._sleep)
 
     def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
         """Splits, and dividends in cash per share as paid then, from the beginning; spin-offs stand among the splits, as Yahoo has them."""
         tables = [CORPORATE_ACTIONS.empty()]
-        for symbol in self._chosen(symbols):
+        for symbol in self._choose(symbols):
             answer = self._client.chart(self._theirs(symbol), "1d", _ALWAYS, self._now(), extended=False)
             if answer is not None:
                 tables.append(actions_of(read_chart(answer, symbol), symbol))
@@ -145,7 +145,7 @@ class YahooSource(MarketDataSource):
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
-    def _chosen(self, symbols: Sequence[str] | None) -> list[str]:
+    def _choose(self, symbols: Sequence[str] | None) -> list[str]:
         chosen = self.market.symbols if symbols is None else symbols
         if symbols is None and not chosen:
             raise ConfigError('market.symbols is empty, and Yahoo cannot list what it has: name them, such as market.symbols = ["AAPL", "MSFT"]')
@@ -160,7 +160,7 @@ class YahooSource(MarketDataSource):
             raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
         return self._now() - timedelta(days=_DAYS_KEPT[timeframe]) + _CLOCK_MARGIN if timeframe in _DAYS_KEPT else _ALWAYS
 
-    def _clipped(self, start: datetime, end: datetime, timeframe: str) -> tuple[datetime, str | None]:
+    def _clip(self, start: datetime, end: datetime, timeframe: str) -> tuple[datetime, str | None]:
         """`start`, or the moment from which Yahoo has bars, and a note about that. Raises DataError when that is after `end`."""
         first = self._first_kept(timeframe)
         if start >= first:

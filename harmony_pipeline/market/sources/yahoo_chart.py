@@ -1,6 +1,6 @@
 """Yahoo's chart answers in Harmony's columns: pure functions of what Yahoo said.
 
-The law: prices and volumes are handed on as traded then. Yahoo divides prices and multiplies volumes of the past by every later split, whatever
+Prices and volumes are handed on as traded then. Yahoo divides prices and multiplies volumes of the past by every later split, whatever
 `auto_adjust` says, and its dividends too; here that is undone with the splits that Yahoo itself reports. So a bar says the same before and after a later
 split, and the forward `adjustment_factor` does not count a split twice.
 
@@ -70,10 +70,10 @@ def bars_of(chart: Chart, splits: pl.DataFrame, symbol: str, timeframe: str, now
     if timeframe == "30Min":
         rows = _half_hours(rows, _opening_seconds(chart) % 1800)
     rows = rows.with_columns(date=local.dt.convert_time_zone(chart.zone).dt.date())
-    rows = rows.filter(_ended(chart, timeframe, now, settle_seconds))
+    rows = rows.filter(_has_ended(chart, timeframe, now, settle_seconds))
     stamp = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") if timeframe == "1Day" else local.dt.cast_time_unit("us")
     raw = with_later_ratio(rows, splits).with_columns(
-        *(as_quoted(pl.col(name), pl.col("ratio")).alias(name) for name in PRICES),
+        *(undo_adjustment(pl.col(name), pl.col("ratio")).alias(name) for name in PRICES),
         volume=pl.when(pl.col("ratio") == 1.0).then("volume").otherwise((pl.col("volume") / pl.col("ratio")).round()),
         symbol=pl.lit(symbol),
         timeframe=pl.lit(timeframe),
@@ -89,7 +89,7 @@ def bars_of(chart: Chart, splits: pl.DataFrame, symbol: str, timeframe: str, now
 
 def actions_of(chart: Chart, symbol: str) -> pl.DataFrame:
     """Splits, and dividends in cash per share as paid then. `chart` reaches up to now. Several on one date: splits multiply, cash adds up."""
-    cash = with_later_ratio(chart.dividends, chart.splits).with_columns(value=as_quoted(pl.col("cash"), pl.col("ratio"), _DIVIDEND_STEP / 2))
+    cash = with_later_ratio(chart.dividends, chart.splits).with_columns(value=undo_adjustment(pl.col("cash"), pl.col("ratio"), _DIVIDEND_STEP / 2))
     paid = cash.group_by("date").agg(pl.col("value").sum()).with_columns(kind=pl.lit("dividend"))
     split = chart.splits.group_by("date").agg(value=pl.col("ratio").product()).with_columns(kind=pl.lit("split"))
     return CORPORATE_ACTIONS.conform(pl.concat([paid, split]).with_columns(symbol=pl.lit(symbol)).select(list(CORPORATE_ACTIONS.dtypes)))
@@ -103,7 +103,7 @@ def with_later_ratio(rows: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
     return joined.sort("order").drop("order").with_columns(pl.col("ratio").fill_null(1.0))
 
 
-def as_quoted(adjusted: pl.Expr, ratio: pl.Expr, rounding: float = 0.0) -> pl.Expr:
+def undo_adjustment(adjusted: pl.Expr, ratio: pl.Expr, rounding: float = 0.0) -> pl.Expr:
     """The price behind a split-adjusted 32-bit float: of all decimals that become that float when divided by `ratio`, the shortest (two places at least).
 
     `rounding` is the error of a value that its supplier rounded before sending it. A number with more bits than a 32-bit float is taken at its word.
@@ -148,7 +148,7 @@ def _half_hours(quarters: pl.DataFrame, opening: int) -> pl.DataFrame:
     return whole.with_columns(pl.when(pl.col("unread").is_null()).then(pl.col(name)).alias(name) for name in (*PRICES, "volume"))
 
 
-def _ended(chart: Chart, timeframe: str, now: datetime, settle_seconds: float) -> pl.Expr:
+def _has_ended(chart: Chart, timeframe: str, now: datetime, settle_seconds: float) -> pl.Expr:
     """Whether a row's bar is over, and Yahoo has seen it all.
 
     Within the day Yahoo has seen everything up to its last trade, or up to 20 minutes ago where nothing traded since: some exchanges are

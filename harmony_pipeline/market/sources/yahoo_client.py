@@ -63,7 +63,7 @@ class YahooClient:
 
         def once() -> Mapping[str, Any]:
             response = data.get(f"{_HOST}{path}", params=dict(params), timeout=self.settings.timeout_seconds)
-            return _opened(response, envelope)
+            return _unwrap(response, envelope)
 
         # curl_cffi's and requests' failures are OSErrors both: refused, reset, cut short, timed out.
         return self._retry.call(once, f"Yahoo for {symbol}", (YFRateLimitError, OSError, NoAnswer))
@@ -80,13 +80,13 @@ class YahooClient:
 
             session = new_session()
             if self.settings.base_url:
-                session.request = _moved(session.request, self.settings.base_url)
+                session.request = _redirect(session.request, self.settings.base_url)
             # YfData is one object a process by its metaclass; type.__call__ makes another, so that no two sources share cookies.
             self._data = type.__call__(YfData, session)
         return self._data
 
 
-def _moved(request: Callable[..., Any], base_url: str) -> Callable[..., Any]:
+def _redirect(request: Callable[..., Any], base_url: str) -> Callable[..., Any]:
     """`request` with every address of Yahoo's hosts taken to another host; path and query stay."""
     base = urlsplit(base_url)
 
@@ -97,7 +97,7 @@ def _moved(request: Callable[..., Any], base_url: str) -> Callable[..., Any]:
     return elsewhere
 
 
-def _opened(response: Any, envelope: str) -> Mapping[str, Any]:
+def _unwrap(response: Any, envelope: str) -> Mapping[str, Any]:
     """The object under `envelope`; an answer that is busy, or no JSON, is worth another attempt."""
     status = int(response.status_code)
     wait = retry_after_seconds(response.headers.get("Retry-After"))

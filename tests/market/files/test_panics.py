@@ -11,7 +11,7 @@ import pytest
 from market.files.writing import read
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.held_stderr import held_standard_error
+from harmony_pipeline.market.sources.held_stderr import hold_standard_error
 
 PANIC = "\nthread '<unnamed>' (41) panicked at crates/x.rs:7:9:\nassertion `left == right` failed\n  left: 1\n right: 2\nnote: run with `RUST_BACKTRACE=1`\n"
 SHORT = "\nthread 'tokio-0' panicked at crates/y.rs:7:9:\nindex out of bounds\n"
@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 
 def fail(said: str) -> ValueError:
-    with pytest.raises(ValueError, match="broken") as error, held_standard_error():
+    with pytest.raises(ValueError, match="broken") as error, hold_standard_error():
         say(said)
         raise ValueError("broken")
     return error.value
@@ -37,7 +37,7 @@ def test_panics_of_a_read_that_failed_become_a_note_and_the_rest_is_passed_on(ca
 
 
 def test_nothing_is_kept_back_where_nothing_failed(capfd):
-    with held_standard_error():
+    with hold_standard_error():
         say(PANIC)
     say("after\n")
     assert capfd.readouterr().err == f"{PANIC}after\n"
@@ -47,14 +47,14 @@ def test_standard_error_is_put_back_when_the_last_of_several_threads_is_done(cap
     inside, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with held_standard_error():
+        with hold_standard_error():
             inside.set()
             leave.wait(20)
 
     other = threading.Thread(target=hold)
     other.start()
     inside.wait(20)
-    with held_standard_error():
+    with hold_standard_error():
         fail(PANIC + "within\n")
     leave.set()
     other.join()
@@ -66,7 +66,7 @@ def test_without_standard_error_the_read_goes_on():
     real = os.dup(2)
     os.close(2)
     try:
-        with held_standard_error():
+        with hold_standard_error():
             done = True
     finally:
         os.dup2(real, 2)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.market.ingest.coverage import EVERY, TimeRange, covered, missing
+from harmony_pipeline.market.ingest.coverage import EVERY, TimeRange, add_range, missing_ranges
 from harmony_pipeline.schemas import COVERAGE
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -31,9 +31,9 @@ def account(done) -> dict[str, set[int]]:
 def test_what_is_missing_is_what_was_never_fetched(done, asked, symbols):
     table = COVERAGE.empty()
     for names, (first, last) in done:
-        table = covered(table, "x", "1Hour", TimeRange(names, at(first), at(last)), NOON)
+        table = add_range(table, "x", "1Hour", TimeRange(names, at(first), at(last)), NOON)
     found: dict[str, set[int]] = {}
-    for stretch in missing(table, "x", "1Hour", symbols, at(asked[0]), at(asked[1])):
+    for stretch in missing_ranges(table, "x", "1Hour", symbols, at(asked[0]), at(asked[1])):
         hours = range(int((stretch.start - NOON).total_seconds()) // 3600, int((stretch.end - NOON).total_seconds()) // 3600)
         for symbol in stretch.symbols or (EVERY,):
             assert not found.setdefault(symbol, set()) & set(hours)
@@ -46,14 +46,14 @@ def test_what_is_missing_is_what_was_never_fetched(done, asked, symbols):
 def test_stretches_are_kept_as_the_shortest_list(done):
     table = COVERAGE.empty()
     for names, (first, last) in done:
-        table = covered(table, "x", "1Hour", TimeRange(names, at(first), at(last)), NOON)
+        table = add_range(table, "x", "1Hour", TimeRange(names, at(first), at(last)), NOON)
     for rows in table.partition_by("symbol"):
         gaps = (rows["start"].shift(-1) - rows["end"]).drop_nulls()
         assert all(gap > timedelta() for gap in gaps)
 
 
 def test_another_feed_or_bar_size_covers_nothing():
-    table = covered(COVERAGE.empty(), "iex", "1Min", TimeRange(("A",), at(0), at(9)), NOON)
-    assert missing(table, "sip", "1Min", ["A"], at(0), at(9)) == [TimeRange(("A",), at(0), at(9))]
-    assert missing(table, "iex", "1Hour", ["A"], at(0), at(9)) == [TimeRange(("A",), at(0), at(9))]
-    assert missing(table, "iex", "1Min", ["A", "NEW"], at(0), at(9)) == [TimeRange(("NEW",), at(0), at(9))]
+    table = add_range(COVERAGE.empty(), "iex", "1Min", TimeRange(("A",), at(0), at(9)), NOON)
+    assert missing_ranges(table, "sip", "1Min", ["A"], at(0), at(9)) == [TimeRange(("A",), at(0), at(9))]
+    assert missing_ranges(table, "iex", "1Hour", ["A"], at(0), at(9)) == [TimeRange(("A",), at(0), at(9))]
+    assert missing_ranges(table, "iex", "1Min", ["A", "NEW"], at(0), at(9)) == [TimeRange(("NEW",), at(0), at(9))]

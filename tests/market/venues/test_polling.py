@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from market.venues.clocks import Hours
 
-from harmony_pipeline.market.sources.polling import polled
+from harmony_pipeline.market.sources.polling import poll_bars
 
 BEGIN = datetime(2024, 3, 8, 10, 0, 20, tzinfo=UTC)
 SETTLE = 5.0
@@ -30,7 +30,7 @@ class Supplier:
 
 def told(hours, supplier, count):
     """Frames until `count` came or the market is over, each with the moment it was heard."""
-    stream = polled(supplier.ask, "1Min", SETTLE, hours.now, hours.sleep)
+    stream = poll_bars(supplier.ask, "1Min", SETTLE, hours.now, hours.sleep)
     heard = []
     for frame in islice(stream, count):
         heard.append((hours.now(), frame))

@@ -17,7 +17,7 @@ from harmony_pipeline.market.settings import MarketSettings, YahooSettings
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.market.sources.retry import RetriesExhausted
 from harmony_pipeline.market.sources.yahoo import YahooSource
-from harmony_pipeline.market.sources.yahoo_chart import as_quoted
+from harmony_pipeline.market.sources.yahoo_chart import undo_adjustment
 from harmony_pipeline.testing.servers.base import RESET, Fault
 from harmony_pipeline.testing.servers.yahoo import Stock, YahooServer
 from harmony_pipeline.testing.source_contract import SourceContract
@@ -121,7 +121,7 @@ def test_what_a_split_adjusted_float_stood_for_is_found_again(price, splits):
     for top, bottom in splits:
         ratio *= top / bottom
     narrow = pl.Series([price / ratio], dtype=pl.Float64).cast(pl.Float32).cast(pl.Float64)
-    found = pl.DataFrame({"sent": narrow, "ratio": [ratio]}).select(as_quoted(pl.col("sent"), pl.col("ratio"))).item()
+    found = pl.DataFrame({"sent": narrow, "ratio": [ratio]}).select(undo_adjustment(pl.col("sent"), pl.col("ratio"))).item()
     # A float of 24 bits cannot tell prices apart that are closer than its step; where it can, the price comes back to the cent.
     step = abs(price) * 2.0**-23
     assert found == price if step < 0.005 else abs(found - price) <= step

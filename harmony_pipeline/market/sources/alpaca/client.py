@@ -88,7 +88,7 @@ class AlpacaClient:
     def page(self, room: Room, path: str, params: Params) -> Any:
         """One answer, as JSON. Raises ConfigError when Alpaca refuses the keys or the plan, DataError when it refuses the question or never answers."""
         self.prove_keys()
-        return self._asked(room, path, params)
+        return self._request(room, path, params)
 
     def pages(self, room: Room, path: str, params: Params) -> Iterator[Any]:
         """Every page of an answer, each asked for once."""
@@ -108,7 +108,7 @@ class AlpacaClient:
     def prove_keys(self) -> None:
         """Ask something small, once, so that wrong keys are told before anything large is asked. Raises ConfigError."""
         if not self._proven:
-            self._asked("trading", "/clock", {})
+            self._request("trading", "/clock", {})
             self._proven = True
 
     def keys(self) -> tuple[str, str]:
@@ -123,7 +123,7 @@ class AlpacaClient:
 
     # --- one attempt --------------------------------------------------------------------------------------------------
 
-    def _asked(self, room: Room, path: str, params: Params) -> Any:
+    def _request(self, room: Room, path: str, params: Params) -> Any:
         return self._retry.call(functools.partial(self._attempt, room, path, params), f"Alpaca for {path}")
 
     def _attempt(self, room: Room, path: str, params: Params) -> Any:
@@ -137,19 +137,19 @@ class AlpacaClient:
         except APIError as error:
             status = int(error.status_code or 0)
             wait = _named_wait(status, error.response.headers if error.response is not None else {}, self._clock())
-            failure = _failure(status, self._clean(_sentence(error)), wait, room, self.settings)
+            failure = _failure(status, self._hide_keys(_sentence(error)), wait, room, self.settings)
         except requests.exceptions.JSONDecodeError:
             failure = NoAnswer(f"an answer to {path} that is no JSON")
         except requests.exceptions.RequestException as error:
-            failure = NoAnswer(self._clean(f"{type(error).__name__}: {describe(error)}"))
+            failure = NoAnswer(self._hide_keys(f"{type(error).__name__}: {describe(error)}"))
         raise failure  # outside of `except`: the library's error holds the request, and so the keys
 
     def _room(self, room: Room) -> "RESTClient":
         if room not in self._rooms:
-            self._rooms[room] = self._built(room)
+            self._rooms[room] = self._build(room)
         return self._rooms[room]
 
-    def _built(self, room: Room) -> "RESTClient":
+    def _build(self, room: Room) -> "RESTClient":
         from alpaca.data.historical.corporate_actions import CorporateActionsClient
         from alpaca.data.historical.stock import StockHistoricalDataClient
         from alpaca.trading.client import TradingClient
@@ -167,7 +167,7 @@ class AlpacaClient:
         client._retry, client._retry_codes = 0, []
         return client
 
-    def _clean(self, text: str) -> str:
+    def _hide_keys(self, text: str) -> str:
         for name in (KEY, SECRET):
             value = self._environment.get(name)
             text = text.replace(value, f"${name}") if value else text

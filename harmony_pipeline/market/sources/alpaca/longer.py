@@ -1,6 +1,6 @@
 """Longer bars out of streamed minutes, each handed out when its time is over, and again when a minute of it is corrected.
 
-The law: a bar is made of the last version of its own minutes alone, on the clock's grid, premarket and regular minutes of one clock hour together, as Alpaca
+A bar is made of the last version of its own minutes alone, on the clock's grid, premarket and regular minutes of one clock hour together, as Alpaca
 cuts its own hours. A bar that says what was handed out before is not handed out again. Pure: it is handed the present.
 """
 

@@ -1,7 +1,7 @@
 """What a stream has told of each minute: which version counts, and what has not been handed out yet.
 
-The law: whatever is lost, repeated, late or asked for again, the last version handed out of a minute is the one that Alpaca holds for true. Three voices
-speak of a minute: its first bar (`b`), corrections of it (`u`, about half a minute later, with late trades counted in), and the answer to a question
+Whatever is lost, repeated, late or requested again, the last version handed out of a minute is the one that Alpaca keeps. A minute is
+reported three ways: its first bar (`b`), corrections of it (`u`, about half a minute later, with late trades counted in), and the answer to a question
 (REST, after a break). A version that was heard before says nothing new. A first bar that comes after any other voice is stale; so is a correction that
 counts fewer trades than an answer already did. Pure: no socket, no clock.
 """
@@ -59,14 +59,14 @@ class Minutes:
 
     def over(self) -> list[pl.DataFrame]:
         """The minutes before the newest that waits, which is over for them: nobody waits for their other symbols any more."""
-        frames = self._taken()
+        frames = self._last_versions()
         if frames:
             self._waiting = frames[-1:]
         return frames[:-1]
 
     def quiet(self) -> list[pl.DataFrame]:
         """Every minute that waits, when nothing has come for a while."""
-        frames = self._taken()
+        frames = self._last_versions()
         self._waiting = []
         return frames
 
@@ -80,7 +80,7 @@ class Minutes:
             new = new.filter((pl.col("trade_count") >= pl.col("counted")).fill_null(True))
         return new.select(SOURCE_BAR_DTYPES.keys())
 
-    def _taken(self) -> list[pl.DataFrame]:
+    def _last_versions(self) -> list[pl.DataFrame]:
         """The last version of all that waits, a frame a minute, oldest first."""
         if not self._waiting:
             return []

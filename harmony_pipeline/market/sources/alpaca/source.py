@@ -78,7 +78,7 @@ class AlpacaSource(MarketDataSource):
 
     def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
         """Pieces of about one page: symbols together where the range is short, one after the other where it is long. Each names its symbols."""
-        names = self._named(symbols)
+        names = self._names_of(symbols)
         if not names:
             return []
         symbol_sessions = max(1, self.settings.page_rows // max(1, _EXTENDED_MINUTES // _minutes(timeframe)))
@@ -97,7 +97,7 @@ class AlpacaSource(MarketDataSource):
         if start >= end or first > last:
             return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
         more = {"timeframe": timeframe, "adjustment": self.settings.adjustment}
-        pages = self._pages("/stocks/bars", self._named(symbols), first, last, more)
+        pages = self._pages("/stocks/bars", self._names_of(symbols), first, last, more)
         bars = translate.bars_of_pages(pages, timeframe, self.origin)
         return bars.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end) & (self._ends(bars, timeframe) <= known))
 
@@ -124,7 +124,7 @@ class AlpacaSource(MarketDataSource):
                 "Alpaca streams minutes, and market.timeframe is 1Day: ingest daily bars after the close, or set market.timeframe to 1Hour or less"
             )
         self.client.prove_keys()
-        named = None if symbols is None else self._named(symbols)
+        named = None if symbols is None else self._names_of(symbols)
         fetch, longer = partial(self.bars, timeframe="1Min"), None if size == "1Min" else Longer(self._calendar, size)
         yield from AlpacaBarStream(self.settings, self.market.patience, self.client.keys(), named, self.origin, fetch, self._known_until, longer).frames()
 
@@ -158,7 +158,7 @@ class AlpacaSource(MarketDataSource):
 
     def _tick_pages(self, path: str, symbols: Sequence[str] | None, start: datetime, end: datetime) -> Iterator[Any]:
         last = min(end, self._known_until())
-        return self._pages(path, self._named(symbols), start, last, {}) if start < last else iter(())
+        return self._pages(path, self._names_of(symbols), start, last, {}) if start < last else iter(())
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
@@ -227,7 +227,7 @@ class AlpacaSource(MarketDataSource):
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    def _named(self, symbols: Sequence[str] | None) -> list[str]:
+    def _names_of(self, symbols: Sequence[str] | None) -> list[str]:
         """The symbols asked for, sorted and once each; None means every active asset that can be traded."""
         if symbols is None:
             return sorted({asset["symbol"] for asset in self._assets if asset["status"] == "active" and asset["tradable"]})
@@ -236,12 +236,12 @@ class AlpacaSource(MarketDataSource):
     def _groups(self, symbols: Sequence[str] | None) -> list[list[str] | None]:
         if symbols is None:
             return [None]
-        names, most = self._named(symbols), self.settings.symbols_per_request
+        names, most = self._names_of(symbols), self.settings.symbols_per_request
         return [names[at : at + most] for at in range(0, len(names), most)]
 
     def _pages(self, path: str, names: Sequence[str], first: datetime, last: datetime, more: Mapping[str, Any]) -> Iterator[Any]:
         """Every page in `first <= t <= last` (Alpaca's ends are inclusive)."""
-        shared = {"start": _text(first), "end": _text(last), "limit": self.settings.page_rows, "feed": self.settings.feed, "asof": "-", "sort": "asc", **more}
+        shared = {"start": _iso(first), "end": _iso(last), "limit": self.settings.page_rows, "feed": self.settings.feed, "asof": "-", "sort": "asc", **more}
         for group in self._groups(names):
             yield from self.client.pages("data", path, {"symbols": ",".join(group or ()), **shared})
 
@@ -279,5 +279,5 @@ def _within(frame: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame
     return frame.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end))
 
 
-def _text(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

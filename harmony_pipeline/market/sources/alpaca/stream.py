@@ -1,7 +1,7 @@
 """Alpaca's bar stream as frames: connected, cut, connected again, with what was missed asked for by REST.
 
-The law: from the moment of the call no minute is lost. Alpaca replays nothing after a break, and alpaca-py reconnects without a word, so it is listened to
-at its joints: whenever a subscription is confirmed, the minutes since the last one heard of (and `stream_lookback_minutes` more, for corrections that were
+From the moment of the call no minute is lost. Alpaca replays nothing after a break, and alpaca-py reconnects silently,
+so subscriptions are watched: whenever one is confirmed, the minutes since the last one heard of (and `stream_lookback_minutes` more, for corrections that were
 missed) are asked for, and again when the next minute ends, since the answer may lag behind the stream. `minutes.py` keeps every version to one.
 
 What Alpaca refuses (keys, plan, number of symbols) alpaca-py retries for ever, or returns from, in silence; here it ends the stream with one line.
@@ -55,7 +55,7 @@ class _Ended:
     """Nothing will come any more."""
 
 
-class _Ear(StockDataStream):
+class _ReportingStream(StockDataStream):
     """alpaca-py's stream that tells what it otherwise writes to a log only."""
 
     tell: Callable[[Any], None]
@@ -99,7 +99,7 @@ class AlpacaBarStream:
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ear: _Ear | None = None
+        self._stream: _ReportingStream | None = None
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """One frame a timestamp, oldest first, and a frame with an earlier timestamp for each correction. Closing the iterator ends the connection."""
@@ -107,7 +107,7 @@ class AlpacaBarStream:
         thread.start()
         try:
             while True:
-                events = self._heard()
+                events = self._next_events()
                 minutes = [] if events else self._minutes.quiet()
                 for event in events:
                     self._take(event)
@@ -128,7 +128,7 @@ class AlpacaBarStream:
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
-    def _heard(self) -> list[Any]:
+    def _next_events(self) -> list[Any]:
         """What has come, with bars of one voice together; nothing when it was quiet while something waits."""
         try:
             waiting = self._minutes.waiting or (self._longer is not None and self._longer.waiting)
@@ -199,8 +199,8 @@ class AlpacaBarStream:
     async def _connection(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         address = self.settings.stream_url or f"{LIVE_URL}/{self.settings.feed}"
-        ear = _Ear(*self._keys, raw_data=True, url_override=address, data_timeout=self.settings.stream_silence_seconds)
-        self._ear = ear
+        ear = _ReportingStream(*self._keys, raw_data=True, url_override=address, data_timeout=self.settings.stream_silence_seconds)
+        self._stream = ear
         ear.tell = self._events.put
         ear._reconnect_min_backoff, ear._reconnect_max_backoff = self.retry.base_seconds, self.retry.cap_seconds
         names = ("*",) if self.symbols is None else tuple(self.symbols)
@@ -219,8 +219,8 @@ class AlpacaBarStream:
         """End the connection. A cancellation may be swallowed while a connection opens or closes, so it is repeated until the thread has ended."""
 
         def end() -> None:
-            if self._ear is not None:
-                self._ear._should_run = False
+            if self._stream is not None:
+                self._stream._should_run = False
             if self._task is not None:
                 self._task.cancel()
 

@@ -1,6 +1,6 @@
 """Alpaca's JSON as frames in Harmony's columns. Pure: nothing here asks, waits or looks at a clock.
 
-The law: what was received is kept. A missing count of trades (`n`) or average price (`vw`) is null, a price that is missing or no number is null and
+What was received is kept. A missing count of trades (`n`) or average price (`vw`) is null, a price that is missing or no number is null and
 `defect` says what stood there, and only a row without a readable time, which could not be kept at all, is refused.
 
 Alpaca stamps daily bars with New York's midnight (04:00Z or 05:00Z); here they carry midnight UTC of the session date. Its times have up to nine digits;
@@ -44,7 +44,7 @@ def bars_of_messages(messages: Rows, origin: str) -> pl.DataFrame:
     frame = _numbers(messages, {name: dtype for name, dtype in _BAR.items() if name != "t"}).rename(_BAR_NAMES)
     stamps = [message["t"].to_unix_nano() // 1_000 for message in messages]
     whole = frame.with_columns(
-        _unread(messages, frame).alias("defect"),
+        _defects(messages, frame).alias("defect"),
         symbol=pl.Series([message["S"] for message in messages], dtype=pl.String),
         timestamp=pl.Series(stamps, dtype=pl.Int64).cast(TIME),
     )
@@ -56,7 +56,7 @@ def _bars(symbol: str, rows: Rows, timeframe: str) -> pl.DataFrame:
     stamps = _stamps(frame["t"], symbol)
     if timeframe == "1Day":
         stamps = session_midnights(stamps)
-    defect = _unread(rows, frame)
+    defect = _defects(rows, frame)
     return frame.drop("t").with_columns(stamps.alias("timestamp"), defect.alias("defect"), symbol=pl.lit(symbol))
 
 
@@ -264,7 +264,7 @@ def _stamps(texts: pl.Series, whose: str) -> pl.Series:
     return stamps
 
 
-def _unread(rows: Rows, frame: pl.DataFrame) -> pl.Series:
+def _defects(rows: Rows, frame: pl.DataFrame) -> pl.Series:
     """`defect` of each row: what stood where a number was expected."""
     bad = frame.select(pl.any_horizontal(pl.col(name).is_null() for name in _MUST).alias("bad"))["bad"]
     if not bad.any():
