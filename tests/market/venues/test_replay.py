@@ -64,13 +64,13 @@ class TestReplayIsASource(SourceContract):
         return ReplaySource(lake, "1Hour")
 
 
-def as_told(rows):
+def as_latest(rows):
     return rows.select(*SOURCE_BAR_DTYPES).drop("source", "origin")
 
 
 def test_the_lake_is_told_as_it_was_received(lake, market_rows):
     told = ReplaySource(lake, "1Hour").bars(None, FIRST, LAST, "1Hour")
-    assert_frame_equal(as_told(told), as_told(market_rows.sort(SOURCE_BAR_ORDER)), check_exact=True)
+    assert_frame_equal(as_latest(told), as_latest(market_rows.sort(SOURCE_BAR_ORDER)), check_exact=True)
     assert told["origin"].unique().to_list() == [f"simulated: seed {MARKET.simulated.seed}"]
 
 
@@ -85,8 +85,8 @@ def test_the_stream_is_the_bars_in_time_order(lake, monkeypatch):
 def test_the_stream_holds_no_more_than_a_day_at_a_time_when_told_so(lake, monkeypatch):
     monkeypatch.setattr(replay, "_ROWS_AT_ONCE", 1)
     read = []
-    told = ReplaySource._told
-    monkeypatch.setattr(ReplaySource, "_told", lambda self, rows: read.append(told(self, rows)) or read[-1])
+    told = ReplaySource._latest
+    monkeypatch.setattr(ReplaySource, "_latest", lambda self, rows: read.append(told(self, rows)) or read[-1])
     assert sum(1 for _ in ReplaySource(lake, "1Hour").stream(None)) > 100
     assert len(read) >= 18
     assert max(each["timestamp"].dt.date().n_unique() for each in read if each.height) == 1
