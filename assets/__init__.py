@@ -1,4 +1,5 @@
-"""The graph: one file a stage, each asset a few lines that name inputs and outputs and call `harmony_pipeline.stages`.
+"""All of Dagster: the list of assets and jobs, the definitions made from it, what starts runs, and what a run shows.
 
-Modules here never use `from __future__ import annotations`: Dagster reads annotations at run time.
+An asset is an entry of `groups.py` and a function in `harmony_pipeline/stages`. Modules here never use `from __future__ import
+annotations`: Dagster reads annotations at run time.
 """

@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.definitions import build_definitions
+from assets.groups import ASSETS, JOBS
 from harmony_pipeline.config import load_settings
 
 GOLDEN = Path(__file__).parent / "graph" / "golden_graph.txt"
@@ -14,22 +15,28 @@ def graph_text() -> str:
     definitions = build_definitions(load_settings(Path(__file__).parent.parent / "harmony.toml", {}))
     graph = definitions.resolve_asset_graph()
     lines = []
-    for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.to_user_string()):
-        node = graph.get(key)
-        lines.append(f"asset {key.to_user_string()}")
+    for name in ASSETS:
+        node = graph.get(dg.AssetKey(name))
+        lines.append(f"asset {name}")
         lines.append(f"  group: {node.group_name}")
         lines.append(f"  partitions: {_partitions(node.partitions_def)}")
         lines.append(f"  depends on: {', '.join(sorted(parent.to_user_string() for parent in node.parent_keys)) or '-'}")
         checks = sorted((check.name, graph.get(check).blocking if hasattr(graph.get(check), "blocking") else False) for check in node.check_keys)
         lines += [f"  check: {name}" for name, _blocking in checks]
     repository = definitions.get_repository_def()
-    lines += [f"job {job.name}" for job in sorted(repository.get_all_jobs(), key=lambda job: job.name) if not job.name.startswith("__")]
+    lines += [f"job {job.name}: {', '.join(_in_order(job))}" for job in (repository.get_job(name) for name in JOBS)]
     lines += [
         f"schedule {schedule.name}: {schedule.cron_schedule} {schedule.execution_timezone}"
         for schedule in sorted(repository.schedule_defs, key=lambda one: one.name)
     ]
     lines += [f"sensor {sensor.name}" for sensor in sorted(repository.sensor_defs, key=lambda one: one.name)]
     return "\n".join(lines) + "\n"
+
+
+def _in_order(job: dg.JobDefinition) -> list[str]:
+    """Assets that the job makes, in the order of the list."""
+    made = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
+    return [name for name in ASSETS if name in made]
 
 
 def _partitions(definition: dg.PartitionsDefinition | None) -> str:
