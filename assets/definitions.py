@@ -12,7 +12,7 @@ import dagster as dg
 from assets.automation import build_automation
 from assets.boundary import boundary
 from assets.checks import build_checks
-from assets.groups import ASSETS, JOBS, Asset, made_together
+from assets.groups import ASSETS, Asset, made_together, op_name
 from assets.metadata import materialized
 from assets.partitions import Partitions, build_partitions, partition_keys
 from harmony_pipeline.config import Settings, load_settings
@@ -49,10 +49,9 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
 def _definition(assets: tuple[Asset, ...], partitions: Partitions, work: Workspace) -> dg.AssetsDefinition:
     """The assets of one stage, as Dagster knows them."""
     first = assets[0]
-    name = first.stage.__name__
 
     @dg.multi_asset(
-        name=f"run_{name}" if name in JOBS else name,  # Dagster wants the names of ops and jobs apart
+        name=op_name(first),
         specs=[_spec(asset) for asset in assets],
         partitions_def=partitions[first.partitions],
         backfill_policy=None if first.partitions == "none" else dg.BackfillPolicy.single_run(),

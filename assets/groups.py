@@ -214,3 +214,9 @@ def made_together(assets: Iterable[Asset]) -> list[tuple[Asset, ...]]:
     for asset in assets:
         steps.setdefault(asset.stage, []).append(asset)
     return [tuple(step) for step in steps.values()]
+
+
+def op_name(asset: Asset) -> str:
+    """Name of the op that makes the asset, as run configurations spell it; Dagster wants the names of ops and jobs apart."""
+    name = asset.stage.__name__
+    return f"run_{name}" if name in JOBS else name

@@ -15,7 +15,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 
 from assets.chain import REPLAYED, chain
 from assets.definitions import build_definitions
-from assets.groups import ASSETS, JOBS, SESSION
+from assets.groups import ASSETS, JOBS, SESSION, op_name
 from assets.instance import open_instance
 from assets.partitions import RANGE_END, RANGE_START
 from assets.run_origin import runs_belong_to
@@ -26,6 +26,8 @@ from harmony_pipeline.failures import root_cause
 from harmony_pipeline.options import Slot, chosen_partitions
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
+
+Options = Mapping[str, Mapping[str, bool]]  # by asset, those of its `options` that differ from the defaults
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,14 @@ class Runner:
             slots = [Slot(slot.key, window.start.date(), window.end.date()) for slot, window in zip(slots, windows, strict=True)]
         return chosen_partitions(slots, first, last, name or asset)
 
-    def materialize(self, assets: Sequence[str], first: str | None = None, last: str | None = None, config: dict[str, Any] | None = None) -> None:
+    def materialize(self, assets: Sequence[str], first: str | None = None, last: str | None = None, options: Options | None = None) -> None:
         """Materialise `assets` for the partitions first..last (both included) in one run. Raises the stage's own error."""
         logging.getLogger("dagster").setLevel(logging.ERROR)
         tags = {RANGE_START: first, RANGE_END: last or first} if first else {}
-        run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})}  # the terminal stays quiet, the run's log is whole
+        run_config = {
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},  # the terminal stays quiet, the run's log is whole
+            "ops": {op_name(ASSETS[asset]): {"config": dict(chosen)} for asset, chosen in (options or {}).items()},
+        }
         run_id = str(uuid.uuid4())
         try:
             job = self._job(assets)
@@ -85,16 +90,16 @@ class Runner:
                 raise
             raise cause from None
 
-    def run_job(self, name: str, first: str | None = None, last: str | None = None, config: dict[str, Any] | None = None) -> None:
-        """Materialise the assets of a job of the graph for the partitions first..last in one run."""
-        self.materialize(JOBS[name].assets, first, last, config)
+    def run_job(self, name: str, first: str | None = None, last: str | None = None, options: Options | None = None) -> None:
+        """Materialise the assets of a job of the graph for the partitions first..last in one run; `options` are those of single assets."""
+        self.materialize(JOBS[name].assets, first, last, options)
 
     def _job(self, assets: Sequence[str]) -> dg.JobDefinition:
         """The smallest named job that holds these assets, so that the run stands under it in the UI; else the job of all assets."""
         name = next((job.name for job in JOBS.values() if set(assets) <= set(job.assets)), None)
         return self.definitions.resolve_job_def(name) if name else self.definitions.resolve_implicit_global_asset_job_def()
 
-    def told(self, asset: str) -> dict[str, Any]:
+    def facts_of(self, asset: str) -> dict[str, Any]:
         """What the asset had to show when it was last made here, by name; nothing when it was not."""
         result = self.results.get(asset)
         if result is None:
@@ -190,7 +195,7 @@ class Runner:
         self._sessions(day, day, REPLAYED | {"require_promoted": True})
 
     def _sessions(self, first: str, last: str, options: Mapping[str, bool]) -> None:
-        self.run_job("paper_session", first, last, {"ops": {"run_paper_session": {"config": dict(options)}}})
+        self.run_job("paper_session", first, last, {"paper_session": options})
 
 
 def stretches(chosen: Sequence[str], keys: Sequence[str]) -> list[tuple[str, str]]:

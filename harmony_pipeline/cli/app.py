@@ -117,8 +117,8 @@ def ingest(
     with _runner(context) as runner:
         refuse_the_past(runner.work)
         chosen = runner.chosen("bars", first, last)
-        runner.run_job("ingest", chosen[0], chosen[-1], {"ops": {"raw_bars": {"config": {"again": again}}}})
-    print_ingest(runner.told("raw_bars"), runner.told("bars"))
+        runner.run_job("ingest", chosen[0], chosen[-1], {"raw_bars": {"again": again}})
+    print_ingest(runner.facts_of("raw_bars"), runner.facts_of("bars"))
     print_market_warnings(runner.work, partitions=chosen)
     print_findings(runner.work, chosen)
     _made("bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
