@@ -14,7 +14,7 @@ from harmony_pipeline.backtest import simulator
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.lives import no_events
+from harmony_pipeline.market.lives import empty_events
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.portfolio.state import TradingState
@@ -22,7 +22,7 @@ from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.strategies.settings import StrategySettings
 
-CLOCK = Calendar.named("24/7")
+CLOCK = Calendar.of("24/7")
 START = datetime(2015, 1, 1, tzinfo=UTC)
 VOLATILITY = 0.001
 
@@ -57,7 +57,7 @@ def measure(symbols: int, rows: int, exits: str, every: int) -> None:
     actions = CORPORATE_ACTIONS.empty()
     state = TradingState.opening(bars["symbol"].unique().to_list(), rules.initial_cash)
     packed = simulator._packed(simulator._joined(bars, signals, CLOCK, "1Min"), state)
-    due, lives = simulator._due(actions, state), simulator.packed_lives(no_events(), state.symbols)
+    due, lives = simulator._due(actions, state), simulator.packed_lives(empty_events(), state.symbols)
     kernel, whole, logs = [], [], None
     for _ in range(3):
         working = state.copy()

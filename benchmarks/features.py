@@ -22,8 +22,8 @@ from harmony_pipeline.features.live import LiveFeatures
 from harmony_pipeline.features.settings import STANDARD_FEATURES
 from harmony_pipeline.market.calendars import Calendar
 
-XNYS = Calendar.named("XNYS")
-SET = FeatureSet.named(STANDARD_FEATURES)
+XNYS = Calendar.of("XNYS")
+SET = FeatureSet.of(STANDARD_FEATURES)
 
 
 def minute_bars(rows: int, symbols: int) -> pl.DataFrame:

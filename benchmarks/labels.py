@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harmony_pipeline.labels.barriers import triple_barrier
-from harmony_pipeline.labels.resolution import Prices, block_extremes, resolve
+from harmony_pipeline.labels.resolution import Prices, block_extremes, resolve_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 
@@ -76,7 +76,7 @@ def best(work: Callable[[], object], rounds: int = 5) -> float:
 
 
 def main() -> None:
-    calendar = Calendar.named("XNYS")
+    calendar = Calendar.of("XNYS")
     bars = market(calendar)
     events = bars.select("symbol", "timestamp", side=pl.lit(1, pl.Int8), volatility=pl.lit(VOLATILITY))
     settings = LabelSettings(horizons_bars=(HORIZON,))
@@ -84,7 +84,7 @@ def main() -> None:
     position, side, volatility = np.arange(BARS), np.ones(BARS, np.int64), np.full(BARS, VOLATILITY)
     last_bar = (position // (BARS // SYMBOLS) + 1) * (BARS // SYMBOLS) - 1
     work: dict[str, Callable[[], object]] = {
-        "kernel": lambda: resolve(position, side, volatility, last_bar, prices, block_extremes(prices), HORIZON, 2.0, 1.0, 15.0),
+        "kernel": lambda: resolve_events(position, side, volatility, last_bar, prices, block_extremes(prices), HORIZON, 2.0, 1.0, 15.0),
         "frames to table with weights": lambda: triple_barrier(bars, events, settings, calendar, "15Min"),
         "NumPy passes over lags": lambda: lag_passes(prices, last_bar),
     }

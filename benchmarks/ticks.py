@@ -21,7 +21,7 @@ from harmony_pipeline.market.ticks import kernels
 from harmony_pipeline.market.ticks.asof import with_quotes
 from harmony_pipeline.market.ticks.bars import BarKind, LiveTradeBars, trade_bars
 
-XNYS = Calendar.named("XNYS")
+XNYS = Calendar.of("XNYS")
 KINDS = ("1Min", "1000Tick", "100000Volume", "10000000Dollar")
 
 
@@ -73,7 +73,7 @@ def in_polars(trades: pl.DataFrame, kind: BarKind) -> Callable[[], pl.DataFrame]
 
 def live_trades(count: int = 20_000) -> Callable[[], None]:
     """Trade after trade of one symbol, as a session gets them."""
-    live, start = LiveTradeBars(BarKind.named("1Min"), XNYS), datetime(2024, 1, 2, 15, tzinfo=UTC)
+    live, start = LiveTradeBars(BarKind.of("1Min"), XNYS), datetime(2024, 1, 2, 15, tzinfo=UTC)
     stamps = iter([start + timedelta(milliseconds=50 * number) for number in range(4 * count)])
 
     def run() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     print(f"{'work':<58}{'seconds':>9}{'M ticks/s':>11}")
     rows: list[tuple[str, Callable[[], object]]] = []
     for text in KINDS:
-        kind = BarKind.named(text)
+        kind = BarKind.of(text)
         rows += [
             (f"{text}: Harmony, the kernel alone", kernel_alone(trades, kind)),
             (f"{text}: Harmony, frame to frame", lambda kind=kind: trade_bars(trades, kind, XNYS)),

@@ -35,7 +35,7 @@ from harmony_pipeline.stages.market import raw_batches
 
 T = TypeVar("T")
 WANTED = 2.5  # of the time of a bare scan
-XNYS = Calendar.named("XNYS")
+XNYS = Calendar.of("XNYS")
 
 
 def minutes(symbol: str, stamps: np.ndarray, random: np.random.Generator) -> pl.DataFrame:

@@ -10,46 +10,53 @@ HarmonyError
     ├── BrokerRejected       do not try again
     └── BrokerContradiction  stop and reconcile
 
-Expected outcomes (a risk refusal, a failed promotion, a quarantined row) are values with reasons, not exceptions.
+Expected outcomes (a risk refusal, a failed promotion, a quarantined row) are values with reasons,
+not exceptions.
 """
 
 from harmony_pipeline.text import message
 
 
 class HarmonyError(Exception):
-    """Anything that Harmony refuses to do; the text is one line that a person can act on, without control characters of foreign text."""
+    """Anything that Harmony refuses to do. The text is one actionable line without control
+    characters.
+    """
 
     def __str__(self) -> str:
         return message(super().__str__())
 
 
 class ConfigError(HarmonyError):
-    """The settings are wrong: says which key, what was found, what is allowed."""
+    """The settings are wrong. The text has the key, what was found, and what is allowed."""
 
 
 class DataError(HarmonyError):
-    """Input that cannot be used: says which file, row and column, what was found and the cure."""
+    """Unusable input. The text has the file, row and column, what was found and what to do."""
 
 
 class Superseded(DataError):
-    """Somebody else wrote the partition between lock and publication: nothing was published, run it again."""
+    """Another process wrote the partition between lock and publication. Nothing was published; run
+    again.
+    """
 
 
 class NotReady(HarmonyError):
-    """Something that is needed first does not exist yet: says what, and the command that makes it."""
+    """Something required does not exist yet. The text has it and the command that makes it."""
 
 
 class BrokerError(HarmonyError):
-    """Any trouble with a broker."""
+    """Any error of a broker."""
 
 
 class BrokerUnavailable(BrokerError):
-    """The broker did not answer: what became of the request is unknown."""
+    """The broker did not answer. The outcome of the request is unknown."""
 
 
 class BrokerRejected(BrokerError):
-    """The broker refused, and will refuse again."""
+    """The broker refused and will refuse again."""
 
 
 class BrokerContradiction(BrokerError):
-    """The broker and the ledger disagree: trading stops until a person or reconciliation settles it."""
+    """The broker and the ledger disagree. Trading stops until a person or reconciliation resolves
+    it.
+    """

@@ -1,7 +1,8 @@
-"""Order of rows, where the meaning of a result depends on it; and sentences made of columns.
+"""Order of rows, where a result depends on it, and text made of columns.
 
-Polars cannot check the order of a `join_asof` with `by`, and gives wrong rows in silence when it is
-not there. `join_latest` brings both sides into order itself, and gives the rows back as they came.
+Polars does not check the order of a `join_asof` with `by`, and returns wrong rows without an error
+when the order is missing. `join_latest` sorts both sides itself and returns the rows in their
+original order.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ _SMALL = 10_000  # rows of which counting the different values of a column costs
 _PLACE, _BEFORE = "_place", "_before"
 
 
-def in_order(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Whether the rows rise by `keys`; equal rows may follow each other, null is lowest."""
+def is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether the rows are sorted by `keys`. Equal rows may be adjacent, and null is lowest."""
     if frame.height < 2:
         return True
     first = frame[keys[0]]
@@ -24,7 +25,8 @@ def in_order(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
         return True
     later = np.arange(1, frame.height)
     if len(keys) > 1 and _is_plain(frame[keys[0]], frame[keys[1]]):
-        # The tables of the lake lie by symbol and time: two passes settle all but the few rows that share both.
+        # Tables of the lake are sorted by symbol and time. Two passes decide all rows but the few
+        # that share both.
         rising, equal = _rise_by_two(frame[keys[0]], frame[keys[1]])
         if not (rising | equal).all():
             return False
@@ -46,7 +48,7 @@ def _is_plain(first: pl.Series, second: pl.Series) -> bool:
 
 
 def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, BoolArray]:
-    """Of each row but the first: whether it lies after the row before by both columns, and whether it shares both."""
+    """For each row after the first: whether it is above the row before, and whether it is equal."""
     starts = (first != first.shift()).fill_null(value=True).arg_true()
     names = first.gather(starts)
     later, begins = (names.slice(1) > names.head(-1)).to_numpy(), starts.to_numpy()[1:] - 1
@@ -56,9 +58,17 @@ def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, BoolAr
     return rising, equal
 
 
-def ordered(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """`frame` by `keys`, equal rows as they came. Checking is cheaper than sorting."""
-    return frame if in_order(frame, keys) else frame.sort(keys, maintain_order=True)
+def sort_rows(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """`frame` sorted by `keys`, equal rows in their given order. A check is cheaper than a sort."""
+    return frame if is_sorted(frame, keys) else frame.sort(keys, maintain_order=True)
+
+
+def symbol_ranges(symbols: pl.Series) -> dict[str, tuple[int, int]]:
+    """The first row and the row after the last of each symbol, in a column sorted by symbol."""
+    runs = symbols.rle()
+    ends = runs.struct.field("len").cast(pl.Int64).cum_sum().to_list()
+    names = runs.struct.field("value").to_list()
+    return dict(zip(names, zip([0, *ends[:-1]], ends, strict=False), strict=True))
 
 
 def join_latest(
@@ -72,11 +82,11 @@ def join_latest(
 ) -> pl.DataFrame:
     """`left` with the latest row of `right` of the same `by` up to each row's `left_on`.
 
-    Both sides may come in any order; the rows of `left` keep theirs. With `same_moment` off the row
-    of `right` lies strictly before. The column `right_on` is kept.
+    Both sides may be in any order. The rows of `left` keep their order. Without `same_moment` the
+    row of `right` is strictly earlier. The result keeps the column `right_on`.
     """
-    right = ordered(right, (by, right_on))
-    is_ordered = in_order(left, (by, left_on))
+    right = sort_rows(right, (by, right_on))
+    is_ordered = is_sorted(left, (by, left_on))
     rows = left if is_ordered else left.with_row_index(_PLACE).sort(by, left_on, _PLACE)
     found = rows.join_asof(
         right,
@@ -91,10 +101,11 @@ def join_latest(
     return found if is_ordered else found.sort(_PLACE).drop(_PLACE)
 
 
-def formatted(template: str, *parts: pl.Expr | str) -> pl.Expr:
-    """`pl.format`: the template with a part in place of each `{}`; a text names a column, and the whole is null where a part is.
+def format_columns(template: str, *parts: pl.Expr | str) -> pl.Expr:
+    """`pl.format`: the template with a part in place of each `{}`.
 
-    Polars 2.1 can panic in `pl.format` over a frame that was filtered; joining the same pieces does not.
+    A `str` part names a column. The result is null where a part is null. Polars 2.1 can panic in
+    `pl.format` over a filtered frame; a concatenation of the same pieces does not.
     """
     texts = template.split("{}")
     if len(texts) != len(parts) + 1:

@@ -1,11 +1,12 @@
 """`@kernel`: the one place where compiled functions get their flags.
 
-No fastmath: sums keep their order, so results are bit-for-bit reproducible. Division by zero gives inf or nan as in
-NumPy. Kernels release the GIL and are cached on disk.
+No fastmath: sums keep their order, so results are bit-for-bit reproducible. Division by zero gives
+inf or nan as in NumPy. Kernels release the GIL and are cached on disk.
 
-numba's own cache notices an edit of the file that a kernel stands in, and nothing else: an edited helper or constant
-of another file would go on running old machine code. So every kernel has a cache folder that is named by a hash of
-all that it is compiled from (kernel_hash.py). Editing a constant recompiles the kernels that it reaches, and no other.
+numba's own cache notices an edit of the file that holds a kernel, and nothing else: after an edit
+of a helper or constant in another file the old machine code would still run. So every kernel has a
+cache folder named by a hash of everything it is compiled from (kernel_hash.py). An edited constant
+recompiles the kernels that use it, and no other.
 """
 
 import os
@@ -35,7 +36,9 @@ def kernel(function: F) -> F:
 
 
 class _CacheOnFirstUse:
-    """numba's cache of one kernel, made when it is first compiled: by then all that it reads is defined."""
+    """numba's cache of one kernel, made when it is first compiled: by then all that it reads is
+    defined.
+    """
 
     def __init__(self, function: FunctionType) -> None:
         self._function = function

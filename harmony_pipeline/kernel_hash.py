@@ -1,8 +1,8 @@
-"""What a kernel is compiled from, as one hash: its byte code, and the values that it reads.
+"""A hash of what a kernel is compiled from: its byte code, and the values that it reads.
 
 numba freezes the globals of a function into machine code, and compiles the kernels that it calls
-into it. Two functions with the same hash therefore compile to the same code, whichever files were
-edited in between; comments and docstrings do not count.
+into it. So two functions with the same hash compile to the same code, whichever files were edited
+in between. Comments and docstrings are not part of the hash.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def kernel_hash(function: FunctionType, *flags: object) -> str:
-    """Hash of `function`, of every kernel that it reaches, and of the flags it is compiled with.
+    """Hash of `function`, of every kernel that it reaches, and of its compiler flags.
 
-    Raises TypeError when it reads a value whose content cannot be told.
+    Raises TypeError when it reads a value whose content cannot be hashed.
     """
     sources = _Sources()
     sources.visit(function)
@@ -31,14 +31,14 @@ def kernel_hash(function: FunctionType, *flags: object) -> str:
 
 
 class _Sources:
-    """Functions in the order in which they were met, and what was read of them."""
+    """Functions in the order in which they were reached, and what was read of them."""
 
     def __init__(self) -> None:
         self.functions: list[FunctionType] = []
         self.lines: list[str] = []
 
     def visit(self, function: FunctionType) -> str:
-        """Note a function that is reached; its place among all stands for it."""
+        """Add a reached function. Its index stands for it."""
         if function not in self.functions:
             self.functions.append(function)
         return f"function {self.functions.index(function)}"
@@ -93,5 +93,7 @@ class _Sources:
 
 
 def _is_read(module: str, function: FunctionType) -> bool:
-    """Whether a module is Harmony's or of the package that `function` stands in: a library's own code is not read."""
+    """Whether a module belongs to Harmony or to the package of `function`. Libraries' own code is
+    not read.
+    """
     return module.partition(".")[0] in (_PACKAGE, function.__module__.partition(".")[0])

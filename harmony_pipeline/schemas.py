@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.frames import ordered
+from harmony_pipeline.frames import sort_rows
 
 TIME = pl.Datetime("us", "UTC")
 TEXT, REAL, WHOLE, FLAG, DAY = pl.String(), pl.Float64(), pl.Int64(), pl.Boolean(), pl.Date()
@@ -62,7 +62,7 @@ class Table:
         Raises ValueError for a missing column, and for a number that the column's type would cut: 1.9 is no whole number.
         """
         if frame.columns == list(self.columns) and frame.dtypes == list(self.dtypes.values()):
-            return ordered(frame, self.key)
+            return sort_rows(frame, self.key)
         missing = [name for name, column in self.columns.items() if name not in frame.columns and not column.nullable]
         if missing:
             raise ValueError(f"table {self.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(frame.columns)}")
@@ -70,7 +70,7 @@ class Table:
         present = [
             pl.col(name).cast(column.dtype) if name in frame.columns else pl.lit(None, dtype=column.dtype).alias(name) for name, column in self.columns.items()
         ]
-        return ordered(frame.select(present), self.key)
+        return sort_rows(frame.select(present), self.key)
 
     def _refuse_fractions(self, frame: pl.DataFrame) -> None:
         schema = frame.schema

@@ -1,8 +1,8 @@
-"""Foreign text in our own messages.
+"""Foreign text in Harmony's own messages.
 
 Cells, column names and file names come from outside. They may be very long and may hold control
-characters that a terminal obeys. Every message passes them through `excerpt` (one value) or
-`escaped` (a whole line) before it is printed or stored.
+characters that a terminal executes. Every message passes them through `excerpt` (one value) or
+`escape` (a whole line) before it is printed or stored.
 """
 
 import re
@@ -14,16 +14,16 @@ CONTROL = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u206
 _CONTROL_PATTERN = re.compile(CONTROL)
 
 
-def escaped(text: str) -> str:
-    """`text` with control characters, line breaks too, written as their escapes."""
+def escape(text: str) -> str:
+    """`text` with control characters and line breaks written as their escapes."""
     return _CONTROL_PATTERN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def excerpt(text: object, most: int = CELL) -> str:
-    """The first `most` characters of `text`, escaped; what was cut is counted."""
+    """The first `most` characters of `text`, escaped, with the full length if it was cut."""
     whole = str(text)
     more = f"... ({len(whole):,} characters)" if len(whole) > most else ""
-    return escaped(whole[:most]) + more
+    return escape(whole[:most]) + more
 
 
 def listing(names: Iterable[str], most: int = 12) -> str:
@@ -43,11 +43,11 @@ def printable(text: object, limit: int = LINE) -> str:
 
 
 def message(text: str) -> str:
-    """A whole message for a terminal: escaped but for its line breaks, and not without end."""
-    lines = (escaped(line) for line in text[:_MESSAGE].split("\n"))
+    """A whole message for a terminal: escaped except for line breaks, and limited in length."""
+    lines = (escape(line) for line in text[:_MESSAGE].split("\n"))
     return "\n".join(lines) + ("..." if len(text) > _MESSAGE else "")
 
 
 def one_line(text: str) -> str:
-    """`text` with its line breaks and the spaces around them made single spaces."""
+    """`text` with each line break and its surrounding spaces as a single space."""
     return " ".join(text.split())

@@ -115,7 +115,7 @@ class SimulatedYear:
         return rows
 
     def _batches(self, month: Period) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
-        calendar = Calendar.named("XNYS")
+        calendar = Calendar.of("XNYS")
         year = calendar.schedule(date(YEAR, 1, 1), month.end_date)
         clock = np.column_stack([year[name].dt.epoch("us").to_numpy() for name in ("pre_open", "open", "close", "post_close")])
         first = int((year["date"] < month.first_date).sum())

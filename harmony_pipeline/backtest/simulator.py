@@ -25,7 +25,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.listings import CHANGE as CHANGE_KIND
 from harmony_pipeline.market.listings import DELISTING as DELISTED_KIND
 from harmony_pipeline.market.lives import LISTING as LISTING_KIND
-from harmony_pipeline.market.lives import actions_by_new_symbol, no_events, relevant, symbols_of
+from harmony_pipeline.market.lives import actions_by_new_symbol, empty_events, relevant_events, symbols_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
@@ -110,7 +110,7 @@ def run_backtest(
     start = TradingState.opening(table["symbol"].unique().to_list(), rules.initial_cash) if state is None else state
     opening_equity = int(start.portfolio.account["equity"][0])
     first, last = table["session_date"].min(), table["session_date"].max() if until is None else until
-    behind, ahead = _told(no_events() if lives is None else lives, start, table["symbol"].unique(), first, last)  # type: ignore[arg-type]
+    behind, ahead = _told(empty_events() if lives is None else lives, start, table["symbol"].unique(), first, last)  # type: ignore[arg-type]
     now = start.extended([*table["symbol"].unique(), *symbols_of(ahead)], models)
     now.mark_ended(behind)
     packed = _packed(table, now)
@@ -209,7 +209,7 @@ def _told(events: pl.DataFrame, start: TradingState, symbols: Iterable[str], fir
     if last is None:
         return events.clear(), events.clear()
     since = start.booked_until(last if first is None else first)
-    return events.filter(pl.col("date") <= since), relevant(events.filter(pl.col("date") > since), {*start.symbols, *symbols}, last)
+    return events.filter(pl.col("date") <= since), relevant_events(events.filter(pl.col("date") > since), {*start.symbols, *symbols}, last)
 
 
 def packed_lives(lives: pl.DataFrame, symbols: Sequence[str]) -> Records:

@@ -34,7 +34,7 @@ def _make_bars_of_trades(work: Workspace) -> None:
     ticks.quote_ticks(work, days)
     ticks.trade_ticks(work, days)
     trades = work.lake.read("trade_ticks")
-    kind = BarKind.named("1Min")
+    kind = BarKind.of("1Min")
     trade_bars(trades, kind, work.calendar)
     first = trades.row(0, named=True)
     LiveTradeBars(kind, work.calendar).update(first["symbol"], first["timestamp"], first["price"], first["size"])

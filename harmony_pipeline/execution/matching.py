@@ -11,7 +11,7 @@ import numpy as np
 from harmony_pipeline.execution.costs import against_us, fee, participation_binds, taker_price
 from harmony_pipeline.execution.random_draws import FRACTION_DRAW, PARTIAL_DRAW, REJECTED_DRAW, uniform
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.price_grid import floor_to_lot, to_lot
+from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot
 from harmony_pipeline.portfolio.kernel_types import FILL, MAX_PARTICIPATION, NO_REASON, NO_VOLUME, Record
 
 
@@ -60,7 +60,7 @@ def write_fill(rules: Record, order: Record, bar: Record, quantity: float, refer
         price = against_us(rules, order["side"], reference)
     else:
         price = taker_price(rules, order["side"], reference, order["volatility"], quantity, bar["volume"])
-    order["remaining"] = to_lot(order["remaining"] - quantity, rules["lot_size"])
+    order["remaining"] = snap_to_lot(order["remaining"] - quantity, rules["lot_size"])
     order["fills"] += 1
     report["kind"] = FILL
     report["quantity"] = quantity

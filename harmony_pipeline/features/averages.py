@@ -1,25 +1,27 @@
-"""Moving averages of the close, and what is measured against them."""
+"""Moving averages of the close, and measures against them."""
 
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE
-from harmony_pipeline.features.rolling_window import cursor_of, is_full, mean, push, save_cursor, z_score
+from harmony_pipeline.features.rolling_window import is_full, load_cursor, mean, push, save_cursor, z_score
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import kernel
 
 
 @kernel
 def relative_gap(fast: float, slow: float) -> float:
-    """Fast / slow - 1; two averages that are equal up to rounding give exactly 0, so that a tie never looks like a cross."""
+    """Fast / slow - 1, and exactly 0 for averages that are equal up to rounding, so that a tie is
+    no crossing.
+    """
     gap = fast / slow - 1.0
     return gap if abs(gap) > 1e-12 else 0.0
 
 
 @kernel
 def sma(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Mean of the last N closes. State: a ring of N."""
-    cursor = cursor_of(state)
+    """Mean of the last N closes. State: a window of N."""
+    cursor = load_cursor(state)
     for i in range(values.size):
         cursor = push(state, cursor, bars[CLOSE, i])
         values[i] = mean(state, cursor) if is_full(cursor) else np.nan
@@ -28,7 +30,11 @@ def sma(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
 @kernel
 def ema(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Exponential average, alpha = 2 / (N + 1), started by the mean of the first N closes (TA-Lib's EMA). State: Smoothed."""
+    """Exponential average, alpha = 2 / (N + 1), seeded with the mean of the first N closes (TA-
+    Lib's EMA).
+
+    State: Smoothed.
+    """
     length = int(parameters[0])
     alpha = 2.0 / (length + 1.0)
     average = Smoothed(state[0], state[1])
@@ -40,17 +46,17 @@ def ema(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
 @kernel
 def sma_ratio(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """sma_F / sma_S - 1. State: a ring of F, a ring of S."""
+    """sma_F / sma_S - 1. State: a window of F, a window of S."""
     split = 2 + 2 * int(parameters[0])
-    fast_ring, slow_ring = state[:split], state[split:]
-    fast, slow = cursor_of(fast_ring), cursor_of(slow_ring)
+    fast_window, slow_window = state[:split], state[split:]
+    fast, slow = load_cursor(fast_window), load_cursor(slow_window)
     for i in range(values.size):
-        fast = push(fast_ring, fast, bars[CLOSE, i])
-        slow = push(slow_ring, slow, bars[CLOSE, i])
+        fast = push(fast_window, fast, bars[CLOSE, i])
+        slow = push(slow_window, slow, bars[CLOSE, i])
         warm = is_full(fast) and is_full(slow)
-        values[i] = relative_gap(mean(fast_ring, fast), mean(slow_ring, slow)) if warm else np.nan
-    save_cursor(fast_ring, fast)
-    save_cursor(slow_ring, slow)
+        values[i] = relative_gap(mean(fast_window, fast), mean(slow_window, slow)) if warm else np.nan
+    save_cursor(fast_window, fast)
+    save_cursor(slow_window, slow)
 
 
 @kernel
@@ -70,10 +76,12 @@ def ema_ratio(bars: FloatArray, state: FloatArray, parameters: FloatArray, value
 
 @kernel
 def macd(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """The MACD histogram in price units: line - signal, line = ema_F - ema_S, signal = ema_G of the line (G: the third number).
+    """The MACD histogram in price units: line - signal.
 
-    TA-Lib's third output, seeds included: both averages start on bar S, the fast one with the mean of the F closes that end
-    there, and the signal with the mean of the first G lines. State: Smoothed of fast, slow and signal.
+    line = ema_F - ema_S, and signal = ema_G of the line (G is the third parameter). This is
+    TA-Lib's third output, seeds included. Both averages start on bar S, the fast one with the mean
+    of the F closes that end there. The signal starts with the mean of the first G lines. State:
+    Smoothed of fast, slow and signal.
     """
     fast_length, slow_length, signal_length = int(parameters[0]), int(parameters[1]), int(parameters[2])
     fast_alpha, slow_alpha, signal_alpha = 2.0 / (fast_length + 1.0), 2.0 / (slow_length + 1.0), 2.0 / (signal_length + 1.0)
@@ -95,8 +103,12 @@ def macd(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Fl
 
 @kernel
 def bollinger_z(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """(close - mean) / sample deviation of the last N closes, the bar's own included; 0 in a flat window. State: a ring of N."""
-    cursor = cursor_of(state)
+    """(close - mean) / sample deviation of the last N closes, the bar's own included; 0 in a flat
+    window.
+
+    State: a window of N.
+    """
+    cursor = load_cursor(state)
     for i in range(values.size):
         close = bars[CLOSE, i]
         cursor = push(state, cursor, close)

@@ -1,10 +1,11 @@
-"""Every indicator by name, and the set of them that is computed together.
+"""Every indicator by name, and sets of indicators that are computed together.
 
-To add an indicator: write its kernel, `(bars, state, parameters, values)` as described in `kernel_inputs.py`, then add one entry to
-INDICATORS. Its name, its whole-number parameters and its version are part of the set's hash; raise the version when the
-values change, so that saved states and models of the old definition are not mixed with the new one.
+To add an indicator, write its kernel, `(bars, state, parameters, values)` as described in
+`kernel_inputs.py`, and add one entry to INDICATORS. The hash of a set covers each name, its integer
+parameters and its version. Raise the version when the values change, so that saved states and
+models of the old definition are not mixed with the new one.
 
->>> FeatureSet.named(["rsi_14", "sma_ratio_10_40"]).names
+>>> FeatureSet.of(["rsi_14", "sma_ratio_10_40"]).names
 ('rsi_14', 'sma_ratio_10_40', 'cusum_event')
 """
 
@@ -21,13 +22,13 @@ import numpy.typing as npt
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.kernel_inputs import bar_matrix, ring_size
+from harmony_pipeline.features.kernel_inputs import bar_matrix, window_state_size
 from harmony_pipeline.hashing import short_hash
 
 CUSUM_EVENT = "cusum_event"
 CUSUM_VOLATILITY_BARS = 20
 LONGEST_WINDOW = 10_000
-_FOLD_VERSION = 1  # of the flat vector itself: what comes first, how slices follow each other
+_FOLD_VERSION = 1  # of the layout of the flat vector
 _NAME = re.compile(r"(?P<kind>[a-z][a-z_]*?)(?P<parameters>(_\d+)*)")
 
 Kernel = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], None]
@@ -35,7 +36,9 @@ Kernel = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], None]
 
 @dataclass(frozen=True)
 class Indicator:
-    """One kind of column. `kernel` is `module:function` in this room, imported on first use, because numba loads slowly."""
+    """One kind of column. `kernel` is `module:function` in this package, imported on first use,
+    since numba loads slowly.
+    """
 
     kind: str
     parameters: tuple[str, ...]
@@ -47,12 +50,12 @@ class Indicator:
 
     @property
     def pattern(self) -> str:
-        """How its column is written: `rsi_N`."""
+        """The form of its column names: `rsi_N`."""
         return "_".join((self.kind, *self.parameters))
 
 
 def _numbers(count: int) -> Callable[..., int]:
-    """A state of `count` numbers, whatever the parameters."""
+    """A state of `count` numbers for any parameters."""
     return lambda *_: count
 
 
@@ -60,33 +63,33 @@ _N, _FS, _FSG = ("N",), ("F", "S"), ("F", "S", "G")
 
 INDICATORS = (
     Indicator("log_return", (), "returns:log_return", _numbers(0), "ln(close / previous close)"),
-    Indicator("volatility", _N, "returns:volatility", ring_size, "sample deviation of the last N log returns, per bar"),
-    Indicator("momentum", _N, "returns:momentum", ring_size, "ln(close / close N bars ago)", smallest=1),
-    Indicator("roc", _N, "returns:roc", ring_size, "close / close N bars ago - 1", smallest=1),
-    Indicator("sma", _N, "averages:sma", ring_size, "mean of the last N closes"),
+    Indicator("volatility", _N, "returns:volatility", window_state_size, "sample deviation of the last N log returns, per bar"),
+    Indicator("momentum", _N, "returns:momentum", window_state_size, "ln(close / close N bars ago)", smallest=1),
+    Indicator("roc", _N, "returns:roc", window_state_size, "close / close N bars ago - 1", smallest=1),
+    Indicator("sma", _N, "averages:sma", window_state_size, "mean of the last N closes"),
     Indicator("ema", _N, "averages:ema", _numbers(2), "exponential average, alpha 2 / (N + 1)"),
-    Indicator("sma_ratio", _FS, "averages:sma_ratio", ring_size, "sma_F / sma_S - 1"),
+    Indicator("sma_ratio", _FS, "averages:sma_ratio", window_state_size, "sma_F / sma_S - 1"),
     Indicator("ema_ratio", _FS, "averages:ema_ratio", _numbers(4), "ema_F / ema_S - 1"),
     Indicator("macd", _FSG, "averages:macd", _numbers(6), "MACD histogram: (ema_F - ema_S) - its ema_G"),
-    Indicator("bollinger_z", _N, "averages:bollinger_z", ring_size, "(close - mean) / sample deviation of N closes"),
+    Indicator("bollinger_z", _N, "averages:bollinger_z", window_state_size, "(close - mean) / sample deviation of N closes"),
     Indicator("rsi", _N, "wilder:rsi", _numbers(5), "Wilder's relative strength index, 0 to 100"),
     Indicator("atr", _N, "wilder:atr", _numbers(3), "Wilder's average true range, adjusted price units"),
     Indicator("natr", _N, "wilder:natr", _numbers(3), "average true range in percent of the close"),
     Indicator("adx", _N, "wilder:adx", _numbers(7), "Wilder's average directional index, 0 to 100"),
-    Indicator("range_position", _N, "stochastic:range_position", lambda n: ring_size(n, n), "(close - low_N) / (high_N - low_N), 0 to 1"),
-    Indicator("volume_z", _N, "volume:volume_z", ring_size, "(volume - mean) / sample deviation of N volumes"),
-    Indicator("volume_ratio", _N, "volume:volume_ratio", ring_size, "volume / mean of N volumes"),
-    Indicator("signed_volume", _N, "volume:signed_volume", lambda n: ring_size(n, n), "sum of sign(return) * volume / sum of volume over N bars"),
+    Indicator("range_position", _N, "stochastic:range_position", lambda n: window_state_size(n, n), "(close - low_N) / (high_N - low_N), 0 to 1"),
+    Indicator("volume_z", _N, "volume:volume_z", window_state_size, "(volume - mean) / sample deviation of N volumes"),
+    Indicator("volume_ratio", _N, "volume:volume_ratio", window_state_size, "volume / mean of N volumes"),
+    Indicator("signed_volume", _N, "volume:signed_volume", lambda n: window_state_size(n, n), "sum of sign(return) * volume / sum of volume over N bars"),
     Indicator("vwap_distance", (), "sessions:vwap_distance", _numbers(3), "close / VWAP since the session began - 1"),
     Indicator("gap", (), "sessions:gap", _numbers(4), "ln(first open of the session / last close of the one before)"),
 )
 _BY_KIND = {indicator.kind: indicator for indicator in INDICATORS}
-_CUSUM = Indicator(CUSUM_EVENT, (), "cusum:cusum_event", _numbers(2 + ring_size(CUSUM_VOLATILITY_BARS)), "CUSUM event on a regular bar: -1, 0, 1")
+_CUSUM = Indicator(CUSUM_EVENT, (), "cusum:cusum_event", _numbers(2 + window_state_size(CUSUM_VOLATILITY_BARS)), "CUSUM event on a regular bar: -1, 0, 1")
 
 
 @dataclass(frozen=True)
 class FeatureColumn:
-    """One chosen column: its indicator, its numbers, and its slice of the state."""
+    """One selected column: its indicator, its parameters, and its slice of the state."""
 
     name: str
     indicator: Indicator
@@ -101,22 +104,25 @@ class FeatureColumn:
 
     @cached_property
     def parameter_array(self) -> FloatArray:
-        """The numbers as kernels read them."""
+        """The parameters as kernels read them."""
         return np.array(self.parameters, np.float64)
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Columns that are computed together, `cusum_event` always last. Make one with `FeatureSet.named`.
+    """Columns that are computed together, `cusum_event` always last. `FeatureSet.of` makes one.
 
-    A state is one float64 vector of `state_size` numbers per symbol: the previous close, then a slice for each column.
+    A state is one float64 vector of `state_size` numbers a symbol: the previous close, then a slice
+    for each column.
     """
 
     columns: tuple[FeatureColumn, ...]
 
     @staticmethod
-    def named(names: Sequence[str], cusum_threshold: float = 1.5) -> "FeatureSet":
-        """The set of these columns, repeated names once. Raises ConfigError for a name that means nothing."""
+    def of(names: Sequence[str], cusum_threshold: float = 1.5) -> "FeatureSet":
+        """The set of these columns; repeated names count once. Raises ConfigError for an unknown
+        name.
+        """
         if not cusum_threshold > 0.0:
             raise ConfigError(f"features.cusum_threshold is {cusum_threshold}: it must be above 0 (units of volatility_{CUSUM_VOLATILITY_BARS})")
         chosen = [(name, *parse_name(name)) for name in dict.fromkeys(names) if name != CUSUM_EVENT]
@@ -135,7 +141,9 @@ class FeatureSet:
 
     @cached_property
     def hash(self) -> str:
-        """Changes with any name, parameter, order or definition: saved states and models of another hash do not fit."""
+        """A hash of names, parameters, order and definitions. Saved states and models of another
+        hash do not fit.
+        """
         text = repr((_FOLD_VERSION, [(column.name, column.parameters, column.indicator.version) for column in self.columns]))
         return short_hash(text, 8)
 
@@ -149,10 +157,11 @@ class FeatureSet:
         return np.zeros(self.state_size)
 
     def fold(self, state: FloatArray, arrays: Sequence[npt.NDArray[Any]] | FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(new state, values[n, k]) after n more bars of one symbol; `state` itself is left alone.
+        """(new state, values[n, k]) after n more bars of one symbol; `state` is not changed.
 
-        arrays = (open, high, low, close, volume, session_day, regular) in time order: adjusted prices > 0, adjusted volume >= 0,
-        days since 1970-01-01, 1 on regular bars. Values are NaN until warm. Any way of cutting the bars gives the same bits.
+        arrays = (open, high, low, close, volume, session_day, regular) in time order: adjusted
+        prices > 0, adjusted volume >= 0, days since 1970-01-01, 1 on regular bars. Values are NaN
+        until warm. Any cut of the bars gives the same bits.
         """
         matrix = bar_matrix(arrays)
         after = state.copy()
@@ -161,14 +170,19 @@ class FeatureSet:
         return after, values.T
 
     def fold_into(self, state: FloatArray, matrix: FloatArray, values: FloatArray) -> None:
-        """The same, in place: `state` is moved on, row r of `values` (contiguous rows) becomes column r."""
+        """The same in place: `state` is updated, and row r of `values` (contiguous rows) becomes
+        column r.
+        """
         fill_log_returns_kernel()(matrix, state[:1])
         for column, row in zip(self.columns, values, strict=True):
             column.kernel(matrix, state[column.state], column.parameter_array, row)
 
 
 def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
-    """(indicator, its numbers) of a column name: `rsi_14` -> rsi, (14,). Raises ConfigError that says what is valid."""
+    """(indicator, parameters) of a column name: `rsi_14` -> rsi, (14,).
+
+    Raises ConfigError that lists what is valid.
+    """
     match = _NAME.fullmatch(name)
     indicator = _BY_KIND.get(match["kind"]) if match else None
     if match is None or indicator is None:
@@ -187,17 +201,20 @@ def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
 
 
 def _did_you_mean(name: str) -> str:
-    """A guess at the intended name, with the numbers that were given."""
+    """A suggestion for the intended name, with the given numbers."""
     kind, numbers = re.sub(r"[\W\d_]+$", "", name.lower()), re.findall(r"\d+", name)
     near = get_close_matches(kind, _BY_KIND, n=1, cutoff=0.6)
     if not near:
         return ""
-    wanted = _BY_KIND[near[0]].parameters
-    return f", did you mean '{'_'.join([near[0], *(numbers if len(numbers) == len(wanted) else wanted)])}'?"
+    parameters = _BY_KIND[near[0]].parameters
+    given = numbers if len(numbers) == len(parameters) else parameters
+    return f", did you mean '{'_'.join([near[0], *given])}'?"
 
 
 def fill_log_returns_kernel() -> Callable[[FloatArray, FloatArray], None]:
-    """The kernel that every fold begins with, `(bars, state[:1])`; it fills row LOG_RETURN for the others."""
+    """The kernel that begins every fold, `(bars, state[:1])`. It fills row LOG_RETURN for the
+    others.
+    """
     from harmony_pipeline.features.returns import fill_log_returns
 
     return fill_log_returns

@@ -1,8 +1,8 @@
-"""Bars of any number of symbols in, one column a feature out.
+"""Features of the bars of any number of symbols: one column a feature.
 
-The features of a bar depend on that bar and earlier ones of the same symbol, and on nothing else; cutting the bars
-anywhere and carrying the states over gives the same bits. All sessions' bars count, extended hours included. Prices are adjusted by
-`adjustment_factor`, volume by its inverse.
+The features of a bar depend only on that bar and on earlier bars of the same symbol. A cut of the
+bars anywhere, with the states carried over, gives the same bits. Bars of all sessions count,
+extended hours included. Prices are adjusted by `adjustment_factor`, volume by its inverse.
 """
 
 from dataclasses import dataclass
@@ -16,25 +16,30 @@ from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
 from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME
-from harmony_pipeline.features.state import State, States, as_states, state_frame
+from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
+from harmony_pipeline.frames import symbol_ranges
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 
 REGULAR_SESSION = "regular"
-BLOCK_BARS = 8_192  # what is folded at once: every row of a block stays in the processor's cache; by the law the cut changes nothing
+BLOCK_BARS = 8_192  # bars folded at once, so that a block fits the processor's cache; a cut changes no bit
 _MINUTE = "%Y-%m-%d %H:%M"
 _PRICES = {OPEN: "open", HIGH: "high", LOW: "low", CLOSE: "close"}
 
 
 @dataclass(frozen=True)
 class FeatureResult:
-    """`table`: symbol, timestamp and the set's columns, null until warm; `states`: FEATURE_STATE, every symbol after its last bar."""
+    """`table`: symbol, timestamp and the set's columns, null until warm. `states`: FEATURE_STATE of
+    every symbol after its last bar.
+    """
 
     table: pl.DataFrame
     states: pl.DataFrame
 
     def summary(self) -> dict[str, int | float | str]:
-        """Row and symbol counts, CUSUM events, and the part of the rows on which every column is known."""
+        """Row and symbol counts, CUSUM events, and the fraction of rows on which every column is
+        known.
+        """
         known = self.table.select(pl.all_horizontal(pl.exclude("symbol", "timestamp").is_not_null()).sum()).item()
         return {
             "rows": self.table.height,
@@ -46,24 +51,23 @@ class FeatureResult:
 
 
 def compute_features(bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str) -> FeatureResult:
-    """Continue every symbol from its saved state (from nothing without one) over `bars`, a frame like the BARS table.
+    """Continue every symbol from its saved state (or from the initial one) over `bars`, a frame
+    like BARS.
 
-    `bars` is sorted by symbol and timestamp, and holds only bars after each symbol's state: earlier ones would be counted twice
-    and are refused. Symbols without bars keep their state. Raises DataError for frames that break this.
+    `bars` is sorted by symbol and timestamp and holds only bars after each symbol's state. Earlier
+    bars would count twice and are refused. Symbols without bars keep their state. Raises DataError
+    for other frames.
     """
-    known = as_states(states, feature_set)
+    known = states_by_symbol(states, feature_set)
     _check(bars)
     columns = _Columns.of(bars, calendar, timeframe)
     values = np.empty((len(feature_set.names), bars.height))
-    start = 0
-    for length, symbol in bars.select(pl.col("symbol").rle().struct.unnest()).iter_rows():
-        end = start + length
+    for symbol, (start, end) in symbol_ranges(bars["symbol"]).items():
         vector = _vector_before(known.get(symbol), symbol, bars["timestamp"][start], feature_set)
         for block in range(start, end, BLOCK_BARS):
             stop = min(block + BLOCK_BARS, end)
             feature_set.fold_into(vector, columns.matrix(block, stop), values[:, block:stop])
         known[symbol] = State(bars["timestamp"][end - 1], vector)
-        start = end
     series = (pl.Series(name, row, nan_to_null=True) for name, row in zip(feature_set.names, values, strict=True))
     return FeatureResult(bars.select("symbol", "timestamp").with_columns(series), state_frame(known, feature_set))
 
@@ -77,9 +81,9 @@ def _vector_before(state: State | None, symbol: str, first: datetime, feature_se
 
 
 def session_days(timestamps: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
-    """Days since 1970-01-01 of the session that each bar of a session belongs to, its extended hours included.
+    """Days since 1970-01-01 of each bar's session, its extended hours included.
 
-    The short way to `calendar.with_session(...)["session_date"]` for bars that are known to lie inside a session.
+    It equals `calendar.with_session(...)["session_date"]` for bars inside a session, and is faster.
     """
     if timeframe in LONG_TIMEFRAMES:
         return timestamps.dt.date().to_physical()
@@ -120,7 +124,9 @@ class _Columns:
 
 
 def _check(bars: pl.DataFrame) -> None:
-    """Sorted, without repeats, without holes, prices above zero: what the kernels take for granted."""
+    """Raise DataError unless bars are sorted, unique and complete, with prices above zero. Kernels
+    rely on it.
+    """
     needed = ("symbol", "timestamp", "session", *_PRICES.values(), "volume", "adjustment_factor")
     missing = [name for name in needed if name not in bars.columns]
     if missing:

@@ -1,7 +1,8 @@
-"""The symmetric CUSUM filter: when a price has moved enough, since the last time it had, to be worth a decision.
+"""The symmetric CUSUM filter: an event when the price has moved enough since the last event.
 
-S+ = max(0, S+ + r) and S- = min(0, S- + r) over log returns r; beyond the threshold the sum that got there starts
-again at 0 and the bar is an event. (Lopez de Prado, Advances in Financial Machine Learning, 2018, 2.5.2.1.)
+S+ = max(0, S+ + r) and S- = min(0, S- + r) over log returns r. When a sum is beyond the threshold,
+it restarts at 0 and the bar is an event. (Lopez de Prado, Advances in Financial Machine Learning,
+2018, 2.5.2.1.)
 """
 
 import math
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import LOG_RETURN, REGULAR
-from harmony_pipeline.features.rolling_window import cursor_of, is_full, mean_and_deviation, push, save_cursor
+from harmony_pipeline.features.rolling_window import is_full, load_cursor, mean_and_deviation, push, save_cursor
 from harmony_pipeline.kernel import kernel
 
 
@@ -22,7 +23,7 @@ class Sums(NamedTuple):
 
 @kernel
 def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float]:
-    """One return further: the new sums, and -1, 0 or 1. A threshold of infinity never fires."""
+    """The sums after one more return, and -1, 0 or 1. A threshold of infinity gives no event."""
     up, down = max(0.0, sums.up + change), min(0.0, sums.down + change)
     if down < -threshold:
         return Sums(up, 0.0), -1.0
@@ -33,20 +34,21 @@ def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float
 
 @kernel
 def cusum_event(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """-1, 0 or 1; the threshold is parameters[0] * the bar's own volatility of the last 20 log returns.
+    """-1, 0 or 1. The threshold is parameters[0] * the bar's own volatility of the last 20 log
+    returns.
 
-    Moves in extended hours count, but only regular bars, which can be traded, become events; none while the volatility is
-    unknown. State: the sums, a ring of log returns.
+    Moves in extended hours count, but only regular bars, which can be traded, become events. There
+    is no event while the volatility is unknown. State: the sums, a window of log returns.
     """
-    sums, ring = Sums(state[0], state[1]), state[2:]
-    cursor = cursor_of(ring)
+    sums, window = Sums(state[0], state[1]), state[2:]
+    cursor = load_cursor(window)
     for i in range(values.size):
         change = bars[LOG_RETURN, i]
         values[i] = 0.0
         if not math.isnan(change):
-            cursor = push(ring, cursor, change)
+            cursor = push(window, cursor, change)
             may_fire = bars[REGULAR, i] > 0.0 and is_full(cursor)
-            threshold = parameters[0] * mean_and_deviation(ring, cursor)[1] if may_fire else math.inf
+            threshold = parameters[0] * mean_and_deviation(window, cursor)[1] if may_fire else math.inf
             sums, values[i] = cusum_step(sums, change, threshold)
     state[0], state[1] = sums.up, sums.down
-    save_cursor(ring, cursor)
+    save_cursor(window, cursor)

@@ -1,13 +1,15 @@
-"""The features of one trading period, continued from the nearest state that still holds.
+"""The features of one trading period, continued from the nearest valid saved state.
 
-The result is bit for bit what one run over the whole history would give; saved states only make it cheap. A state saved after
-period Q may be continued when it was made from the very bars, feature set, calendar and code that are there now: its manifest keeps a
-*chain*, the hash of all of that up to Q, and it must equal the chain computed now. After a correction in an
-earlier period the chains differ from there on, and the fold goes back to the last state before it.
+The result equals one run over the whole history, bit for bit. Saved states only save work. A state
+saved after period Q is valid if it was made from the present bars, feature set, calendar and code.
+Its manifest holds a *chain*, the hash of all of these up to Q, which must equal the chain computed
+now. After a correction in an earlier period the chains differ from there on, and the fold restarts
+at the last state before it.
 
-The running period grows: its manifest also keeps the moment up to which its bars were covered and a hash of exactly those bars. While they
-are unchanged, only later bars are computed and appended. Nothing is written here: the caller writes `table` to
-`features` and `states` to `feature_state`, both with `made_from`.
+The running period grows. Its manifest also has the moment up to which its bars were covered and a
+hash of exactly those bars. While they are unchanged, only later bars are computed and appended.
+This module writes nothing: the caller writes `table` to `features` and `states` to `feature_state`,
+both with `made_from`.
 """
 
 from collections.abc import Sequence
@@ -31,7 +33,7 @@ _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
 
 @dataclass(frozen=True)
 class FeatureUpdate(FeatureResult):
-    """The features of one period, what they were made from, and where the fold began."""
+    """The features of one period, their inputs, and where the fold began."""
 
     made_from: dict[str, str]
     continued_from: str
@@ -39,7 +41,7 @@ class FeatureUpdate(FeatureResult):
     computed_bars: int
 
     def summary(self) -> dict[str, int | float | str]:
-        """Of the rows, and how much work they took."""
+        """Statistics of the rows, and the work done."""
         return {**super().summary(), "continued_from": self.continued_from or "the first bar", "computed_bars": self.computed_bars}
 
 
@@ -54,10 +56,13 @@ def update_features(
     libraries: str = "",
     again: bool = False,
 ) -> FeatureUpdate:
-    """Features of the period `period_key`; `period_keys` names every trading period from the first on, in order.
+    """Features of the period `period_key`. `period_keys` has every trading period from the first
+    on, in order.
 
-    `libraries` names the libraries that compute: under other ones nothing saved is continued. `again`: no saved features of the period itself are kept.
-    Reads `bars`, `features` and `feature_state` of this and earlier periods. Raises ConfigError when the period is not among them.
+    `libraries` identifies the libraries that compute; a state of other libraries is not continued.
+    With `again` no saved features of the period itself are kept. Reads `bars`, `features` and
+    `feature_state` of this and earlier periods. Raises ConfigError when the period is not among
+    them.
     """
     if period_key not in period_keys:
         raise ConfigError(f"'{period_key}' is no trading period of this market: they run from {period_keys[0]} to {period_keys[-1]}")
@@ -65,13 +70,19 @@ def update_features(
 
 
 def chains_of(lake: Lake, period_keys: Sequence[str], feature_set: FeatureSet, calendar: Calendar, timeframe: str, *, libraries: str = "") -> dict[str, str]:
-    """What `made_from["chain"]` of each period is now: a hash of every bar up to its end, of the feature set, the calendar, the code and the libraries."""
+    """The present `made_from["chain"]` of each period.
+
+    It is a hash of every bar up to the period's end, of the feature set, the calendar, the code and
+    the libraries.
+    """
     chains = _Update(lake, feature_set, calendar, timeframe, tuple(period_keys), libraries).chains()
     return dict(zip(period_keys, chains[1:], strict=True))
 
 
 def bars_hash(bars: pl.DataFrame) -> str:
-    """Hash of everything in `bars` that features depend on; equal rows give equal hashes, however the frame came about."""
+    """Hash of everything in `bars` that features depend on. Equal rows give equal hashes for any
+    chunks.
+    """
     symbols = repr(bars.select(pl.col("symbol").rle().struct.unnest()).rows())
     columns = (bars["timestamp"].to_physical(), bars["session"] == REGULAR_SESSION, *(bars[name] for name in _NUMBERS))
     return hash_of_parts(chain([symbols], (np.ascontiguousarray(series.to_numpy()).tobytes() for series in columns)), 16)
@@ -79,7 +90,7 @@ def bars_hash(bars: pl.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class _Update:
-    """One update: `keys` are the periods up to the wanted one, which is last."""
+    """One update. `keys` are the periods up to the requested one, which is last."""
 
     lake: Lake
     feature_set: FeatureSet
@@ -106,7 +117,9 @@ class _Update:
         return FeatureUpdate(result.table, result.states, made_from, origin, passed + bars.height)
 
     def chains(self) -> list[str]:
-        """chains[i] stands for everything that the state after the first i periods depends on."""
+        """chains[i] is the hash of everything that the state after the first i periods
+        depends on.
+        """
         hashes = self.lake.content_hashes("bars", [key for key in self.keys if self.lake.has("bars", key)])
         chains = [_digest(self.feature_set.hash, self.calendar.name, self.timeframe, code_version(), self.libraries)]
         for key in self.keys:
@@ -114,7 +127,10 @@ class _Update:
         return chains
 
     def _append(self, bars: pl.DataFrame, history: str) -> tuple[FeatureResult, int] | None:
-        """The saved features with those of later bars, and how many these are; None when saved and present bars disagree."""
+        """The saved features with those of later bars, and the number of these.
+
+        None when saved and present bars disagree.
+        """
         key = self.keys[-1]
         saved = self._made_from("feature_state", key)
         if saved.get("history") != history or not saved.get("covered_until") or saved != self._made_from("features", key):
@@ -128,7 +144,9 @@ class _Update:
         return FeatureResult(table, added.states), later.height
 
     def _states_before(self, chains: Sequence[str]) -> tuple[States, str, int]:
-        """(states at the wanted period's start, the period they were saved after, bars that had to be folded since)."""
+        """(states at the requested period's start, the period they were saved after, bars folded
+        since).
+        """
         last = len(self.keys) - 2
         valid = (i for i in range(last, -1, -1) if self._made_from("feature_state", self.keys[i]).get("chain") == chains[i + 1])
         nearest = next(valid, -1)

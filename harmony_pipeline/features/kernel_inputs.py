@@ -1,11 +1,14 @@
-"""How bars and states lie in memory while kernels run: plain float64, one row a series, one slice an indicator.
+"""The memory layout of bars and states in kernels: float64, one row a series, one slice an
+indicator.
 
-Everything a kernel reads is one matrix of shape (ROWS, bars), C-contiguous, one row a series in the order below; prices are
-adjusted for splits and dividends (price * factor), volume against splits (volume / factor). Everything it remembers is its slice of one
-flat vector. An all-zero slice means "nothing seen yet", so the initial state of any set is zeros and a state is a list of
-numbers that Parquet keeps exactly. NaN among the values means "not warm"; a state never holds NaN.
+A kernel reads one matrix of shape (ROWS, bars), C-contiguous, one row a series in the order below.
+Prices are adjusted for splits and dividends (price * factor), volume for splits (volume / factor).
+A kernel's state is its slice of one flat vector. An all-zero slice means "nothing seen yet". So the
+initial state of any set is zeros, and a state is a list of numbers that Parquet stores exactly. NaN
+among the values means "not warm". A state never holds NaN.
 
-The row numbers are frozen into every `@kernel` that reads them, so this file belongs to the kernel sources that name the cache.
+The row numbers are constants of every `@kernel` that reads them, so a change recompiles these
+kernels.
 """
 
 from collections.abc import Sequence
@@ -22,15 +25,21 @@ LOG_RETURN = 7  # filled by the fold itself, since several indicators read it
 GIVEN, ROWS = 7, 8
 
 
-def ring_size(*lengths: int) -> int:
-    """Numbers that rings of these lengths need in a state: a cursor of two, and every value twice (see `rolling_window.py`)."""
+def window_state_size(*lengths: int) -> int:
+    """Numbers that windows of these lengths need in a state: a cursor of two, and every value
+    twice.
+
+    `rolling_window.py` describes the layout.
+    """
     return sum(2 + 2 * length for length in lengths)
 
 
 def bar_matrix(arrays: Sequence[npt.NDArray[np.generic]] | FloatArray) -> FloatArray:
-    """(open, high, low, close, volume, session_day, regular), each of n bars, as the (ROWS, n) matrix that kernels read.
+    """(open, high, low, close, volume, session_day, regular), each of n bars, as a (ROWS, n)
+    matrix.
 
-    A matrix that already has ROWS contiguous rows is handed through, so that hot loops can fill one in place.
+    A matrix with ROWS contiguous rows is returned unchanged, so that hot loops can fill one in
+    place.
     """
     if isinstance(arrays, np.ndarray) and arrays.shape[0] == ROWS and arrays.dtype == np.float64 and arrays.flags.c_contiguous:
         return arrays

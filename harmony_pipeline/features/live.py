@@ -1,7 +1,7 @@
-"""The same fold, one bar at a time: what a live session calls at the end of each bar.
+"""The same fold, one bar at a time, for the live session.
 
-A bar takes a few microseconds and gives the bits that the daily run will give for it, because both call the same kernels with
-the same adjusted numbers.
+A bar takes a few microseconds and gives the same bits as the daily run, because both call the same
+kernels with the same adjusted numbers.
 """
 
 from collections.abc import Callable
@@ -14,24 +14,25 @@ from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
 from harmony_pipeline.features.kernel_inputs import ROWS
-from harmony_pipeline.features.state import State, States, as_states
+from harmony_pipeline.features.state import State, States, states_by_symbol
 
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class LiveFeatures:
-    """Moves the states of many symbols on, bar by bar; one owner, not shared between threads.
+    """States of many symbols, updated bar by bar. One owner; not shared between threads.
 
-    `states` are those that the daily run saved, as a FEATURE_STATE frame or by symbol; a symbol without one starts from nothing.
+    `states` are those of the daily run, as a FEATURE_STATE frame or by symbol. A symbol without a
+    state starts from the initial one.
 
     >>> live = LiveFeatures(feature_set, saved_states)
-    >>> values = live.update("AAPL", start, 189.1, 189.4, 189.0, 189.3, 51_200.0, session_date, regular=True)
+    >>> values = live.update("AAPL", start, 189.1, 189.4, 189.0, 189.3, 51_200.0, day, regular=True)
     """
 
     def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
         self.feature_set = feature_set
         self.names = feature_set.names
-        self._folds = {symbol: _SymbolFold(feature_set, state) for symbol, state in as_states(states, feature_set).items()}
+        self._folds = {symbol: _SymbolFold(feature_set, state) for symbol, state in states_by_symbol(states, feature_set).items()}
 
     def update(
         self,
@@ -46,11 +47,13 @@ class LiveFeatures:
         regular: bool,
         adjustment_factor: float = 1.0,
     ) -> FloatArray:
-        """Values of the set's columns for one finished bar, NaN where not warm. Raw prices and volume, as in `bars`.
+        """Values of the set's columns for one finished bar, NaN where not warm. Raw prices and
+        volume, as in `bars`.
 
-        `timestamp` is the bar's start, `session_date` the exchange session that it belongs to, `regular` whether it lies in
-        regular hours, `adjustment_factor` the symbol's forward factor of that day; bars before the open and after the close are given too. Raises DataError for a bar that is not after
-        the symbol's last one, or that could not be in `bars`; the state is then as before.
+        `timestamp` is the bar's start, `session_date` its exchange session, `regular` whether it
+        lies in regular hours, and `adjustment_factor` the symbol's forward factor of that day. Bars
+        before the open and after the close are included. Raises DataError for a bar that is not
+        after the symbol's last one, or that could not be in `bars`. The state is then unchanged.
         """
         fold = self._folds.get(symbol)
         if fold is None:
@@ -69,12 +72,14 @@ class LiveFeatures:
         )
 
     def snapshot(self) -> dict[str, State]:
-        """A copy of every symbol's state, to be saved or compared."""
+        """A copy of every symbol's state."""
         return {symbol: State(fold.timestamp, fold.vector.copy()) for symbol, fold in self._folds.items() if fold.timestamp is not None}
 
 
 class _SymbolFold:
-    """One symbol's state with every kernel already bound to its slice, so that a bar costs no more than the calls."""
+    """One symbol's state with every kernel bound to its slice, so that a bar costs
+    only the calls.
+    """
 
     def __init__(self, feature_set: FeatureSet, state: State | None) -> None:
         self.timestamp = None if state is None else state.timestamp

@@ -1,4 +1,4 @@
-"""What starts afresh with each exchange session. A session's extended hours belong to it."""
+"""Indicators that restart with each exchange session. A session's extended hours belong to it."""
 
 import math
 
@@ -11,9 +11,11 @@ from harmony_pipeline.kernel import kernel
 
 @kernel
 def vwap_distance(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Close / VWAP - 1, where VWAP = sum(typical * volume) / sum(volume) since the session's first bar.
+    """Close / VWAP - 1, where VWAP = sum(typical * volume) / sum(volume) since the session's first
+    bar.
 
-    typical = (high + low + close) / 3. Unknown until something traded in the session. State: session day, the two sums.
+    typical = (high + low + close) / 3. NaN until something traded in the session. State: session
+    day, the two sums.
     """
     day, traded, shares = state[0], state[1], state[2]
     for i in range(values.size):
@@ -27,7 +29,8 @@ def vwap_distance(bars: FloatArray, state: FloatArray, parameters: FloatArray, v
 
 @kernel
 def gap(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """ln(first open of the session / last close of the session before), carried through the session.
+    """ln(first open of the session / last close of the session before), constant through the
+    session.
 
     State: session day, last close (0: none yet), the gap, whether it is known.
     """

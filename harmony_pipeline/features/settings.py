@@ -1,4 +1,4 @@
-"""Which indicators are computed, by name; see `features/catalog.py` for every name that is understood."""
+"""Settings of features and regimes; `features/catalog.py` has every valid feature name."""
 
 from pydantic import Field
 
@@ -23,7 +23,9 @@ STANDARD_FEATURES = (
 
 
 class FeatureSettings(FrozenSettings):
-    """The feature set: one column a name. Parameters are part of the name: `rsi_14`, `sma_ratio_10_40`."""
+    """The feature set: one column a name. Parameters are part of the name: `rsi_14`,
+    `sma_ratio_10_40`.
+    """
 
     names: tuple[str, ...] = STANDARD_FEATURES
     cusum_threshold: float = Field(1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20")

@@ -1,4 +1,4 @@
-"""What is remembered of each symbol between runs: the flat kernel state after its last bar."""
+"""The state of each symbol between runs: the flat kernel state after its last bar."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -39,7 +39,9 @@ def state_frame(states: Mapping[str, State], feature_set: FeatureSet) -> pl.Data
 
 
 def states_from_frame(frame: pl.DataFrame, feature_set: FeatureSet) -> dict[str, State]:
-    """States by symbol from a FEATURE_STATE frame. Raises DataError when they belong to another feature set."""
+    """States by symbol from a FEATURE_STATE frame. Raises DataError for states of another feature
+    set.
+    """
     other = frame.filter((pl.col("feature_set_hash") != feature_set.hash) | (pl.col("state").list.len() != feature_set.state_size))
     if other.height:
         raise DataError(
@@ -51,8 +53,10 @@ def states_from_frame(frame: pl.DataFrame, feature_set: FeatureSet) -> dict[str,
     return {symbol: State(timestamp, np.array(vector, np.float64)) for symbol, timestamp, vector in rows}
 
 
-def as_states(states: States, feature_set: FeatureSet) -> dict[str, State]:
-    """States by symbol, whichever way they were given; those of another feature set are refused with a DataError."""
+def states_by_symbol(states: States, feature_set: FeatureSet) -> dict[str, State]:
+    """States by symbol from any of the accepted forms. Raises DataError for states of another
+    feature set.
+    """
     if states is None:
         return {}
     if isinstance(states, pl.DataFrame):

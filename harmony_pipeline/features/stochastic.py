@@ -1,10 +1,10 @@
-"""Where the close stands in its recent range."""
+"""The position of the close in its recent range."""
 
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
-from harmony_pipeline.features.rolling_window import Cursor, cursor_of, is_full, nth, push, save_cursor
+from harmony_pipeline.features.rolling_window import Cursor, is_full, load_cursor, nth, push, save_cursor
 from harmony_pipeline.kernel import kernel
 
 
@@ -19,10 +19,13 @@ def position_between(price: float, highs: FloatArray, lows: FloatArray, cursor: 
 
 @kernel
 def range_position(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """(close - low_N) / (high_N - low_N) over the last N bars, 0 to 1 (Lane's %K / 100). State: a ring of highs, a ring of lows."""
+    """(close - low_N) / (high_N - low_N) over the last N bars, 0 to 1 (Lane's %K / 100).
+
+    State: a window of highs, a window of lows.
+    """
     split = state.size // 2
     highs, lows = state[:split], state[split:]
-    cursor = cursor_of(highs)
+    cursor = load_cursor(highs)
     for i in range(values.size):
         after = push(highs, cursor, bars[HIGH, i])
         push(lows, cursor, bars[LOW, i])

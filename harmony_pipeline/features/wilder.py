@@ -1,6 +1,7 @@
-"""Wilder's indicators, as he defined them and TA-Lib computes them (New Concepts in Technical Trading Systems, 1978).
+"""Wilder's indicators as TA-Lib computes them (New Concepts in Technical Trading Systems, 1978).
 
-Where TA-Lib treats anything below 1e-14 as zero, these ask for exactly zero, so that cheap assets in large units work.
+TA-Lib treats anything below 1e-14 as zero. These test for exactly zero, so that cheap assets in
+large units work.
 """
 
 from typing import NamedTuple
@@ -15,15 +16,17 @@ from harmony_pipeline.kernel import kernel
 
 @kernel
 def true_range(high: float, low: float, previous_close: float) -> float:
-    """The bar's range, reaching back to the previous close over a gap."""
+    """The bar's range, extended to the previous close over a gap."""
     return max(high, previous_close) - min(low, previous_close)
 
 
 @kernel
 def rsi(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Relative strength index, 0 to 100: 100 * gain / (gain + loss), Wilder's averages of rises and falls.
+    """Relative strength index, 0 to 100: 100 * gain / (gain + loss), Wilder's averages of rises and
+    falls.
 
-    50 while nothing has moved at all, where TA-Lib says 0: a halted symbol is not oversold. State: gain, loss, previous close.
+    It is 50 while no price has moved, where TA-Lib returns 0: a halted symbol is not oversold.
+    State: gain, loss, previous close.
     """
     length = int(parameters[0])
     gain, loss, previous = Smoothed(state[0], state[1]), Smoothed(state[2], state[3]), state[4]
@@ -42,7 +45,9 @@ def rsi(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
 @kernel
 def atr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Average true range in adjusted price units, from the second bar on. State: the average, the previous close."""
+    """Average true range in adjusted price units, from the second bar on. State: the average, the
+    previous close.
+    """
     length = int(parameters[0])
     average, previous = Smoothed(state[0], state[1]), state[2]
     for i in range(values.size):
@@ -62,7 +67,9 @@ def natr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Fl
 
 
 class Directional(NamedTuple):
-    """Wilder's running sums of upward and downward movement, and the bars (after the first) that are in them."""
+    """Wilder's running sums of upward and downward movement, and the number of bars (after the
+    first) in them.
+    """
 
     up: float
     down: float
@@ -71,7 +78,10 @@ class Directional(NamedTuple):
 
 @kernel
 def directional_step(state: Directional, rise: float, fall: float, length: int) -> Directional:
-    """One bar further: only the larger of the two outward moves counts; each sum forgets 1/N of itself from bar N on."""
+    """The sums after one more bar.
+
+    Only the larger of the two outward moves counts. From bar N on each sum loses 1/N of itself.
+    """
     up = rise if rise > 0.0 and rise > fall else 0.0
     down = fall if fall > 0.0 and fall > rise else 0.0
     kept = 1.0 - 1.0 / length if state.seen >= length - 1.0 else 1.0
@@ -80,10 +90,11 @@ def directional_step(state: Directional, rise: float, fall: float, length: int) 
 
 @kernel
 def adx(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Average directional index, 0 to 100, first known on bar 2N. A bar without directional movement leaves it as it is.
+    """Average directional index, 0 to 100, known from bar 2N on. A bar without movement leaves it
+    unchanged.
 
-    Both directional indicators are divided by the same true range, which cancels in 100 * |up - down| / (up + down).
-    State: previous high and low, Directional, Wilder's average of the index.
+    Both directional indicators are divided by the same true range, which cancels in 100 * |up -
+    down| / (up + down). State: previous high and low, Directional, Wilder's average of the index.
     """
     length = int(parameters[0])
     previous_high, previous_low = state[0], state[1]

@@ -1,1 +1,1 @@
-"""Events and what became of them: triple barriers, uniqueness weights."""
+"""Events and their outcomes: triple barriers, uniqueness weights."""

@@ -1,18 +1,20 @@
-"""Triple barriers: what became of every event, decided exactly as the simulator and the live brackets decide it.
+"""Triple barriers: the outcome of every event, by the same rules as the simulator and the live
+brackets.
 
-An event on a regular bar is entered at the open of its symbol's next regular bar. From that bar on, a stop and a profit level are
-watched; if neither is touched within `horizon` bars, the trade leaves at the open of the bar after. The scalar rules are
-`portfolio/exit_rules.py`; here they are run over many events at once (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 3.4).
+An event on a regular bar is entered at the open of its symbol's next regular bar. From that bar on
+a stop level and a profit level apply. If neither is touched within `horizon` bars, the trade exits
+at the open of the bar after. The scalar rules are `portfolio/exit_rules.py`; this module applies
+them to many events at once (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 3.4).
 
-Everything on a row, its weight included, is known at the row's own `end_timestamp`, and bars after it cannot change it.
-Only regular bars count, each symbol by its own; an event on an extended-hours bar never becomes a trade, so it gets no label.
+Every value of a row, its weight included, is known at the row's own `end_timestamp`, and later bars
+cannot change it. Only regular bars count, each symbol by its own. An event on an extended-hours bar
+never becomes a trade, so it has no label.
 
->>> labelled = triple_barrier(bars, events, settings, Calendar.named("XNYS"), "15Min", keep_from=period.start, keep_until=period.end)
+>>> labelled = triple_barrier(bars, events, settings, Calendar.of("XNYS"), "15Min")
 """
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -20,7 +22,8 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.labels.resolution import Outcomes, Prices, block_extremes, matched, resolve
+from harmony_pipeline.frames import sort_rows, symbol_ranges
+from harmony_pipeline.labels.resolution import Outcomes, Prices, block_extremes, match_positions, resolve_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.labels.weights import average_uniqueness
 from harmony_pipeline.market.calendars import Calendar
@@ -32,13 +35,18 @@ TOUCHED = ("upper", "lower", "vertical")  # by the codes of labels/resolution.py
 
 @dataclass(frozen=True)
 class Labelled:
-    """`table` has the columns of schemas.LABELS, sorted by horizon, symbol, timestamp; `extended_events` were on bars that do not trade."""
+    """`table` has the columns of schemas.LABELS, sorted by horizon, symbol, timestamp.
+
+    `extended_events` counts events on bars outside regular hours.
+    """
 
     table: pl.DataFrame
     extended_events: int
 
     def summary(self) -> dict[str, int | float]:
-        """Counts and rates for each horizon, flat: `h8_upper`, `h8_unresolved`, `h8_positive_rate`, ..."""
+        """Counts and rates for each horizon, flat: `h8_upper`, `h8_unresolved`, `h8_positive_rate`,
+        ...
+        """
         counts: dict[str, int | float] = {"rows": self.table.height, "extended_events": self.extended_events}
         for (horizon,), rows in self.table.group_by("horizon", maintain_order=True):
             settled = rows.filter(pl.col("end_timestamp").is_not_null())
@@ -64,34 +72,39 @@ def triple_barrier(
 ) -> Labelled:
     """One label an event and horizon.
 
-    `bars` has the columns of schemas.BARS and may go on after the last event, so that outcomes resolve. `events` has
-    symbol, timestamp (of a bar in `bars`), side (-1 or 1) and volatility (sample deviation of one bar's log return).
+    `bars` has the columns of schemas.BARS and may extend beyond the last event, so that outcomes
+    resolve. `events` has symbol, timestamp (of a bar in `bars`), side (-1 or 1) and volatility
+    (sample deviation of one bar's log return).
 
-    Period by period: a weight depends on every label that was alive during a label's life. So pass, for one period, the events *and* bars
-    from `largest horizon + 2` regular bars of each symbol before it to as many after it (as far as they exist), and cut the
-    result by `keep_from <= timestamp < keep_until`: the rows are then bit for bit those of one run over the whole history.
+    Period by period: a weight depends on every label that was alive during a label's life. So pass,
+    for one period, the events *and* bars from `largest horizon + 2` regular bars of each symbol
+    before it to as many after it (as far as they exist), and cut the result by `keep_from <=
+    timestamp < keep_until`. The rows are then bit for bit those of one run over the whole history.
 
-    Barriers are on the tick of the symbol's instrument as it is on the session date of the entry (none given: US equities).
+    Barriers are on the tick of the symbol's instrument on the session date of the entry (default:
+    US equities).
 
-    `securities_begin` (symbol, date) says from when another security has a symbol, or none: no outcome is looked up across that day, so a label that
-    a delisting, a change of symbol or a new owner of the symbol cuts short stays unresolved.
+    `securities_begin` (symbol, date) has the days from which a symbol is another security, or none.
+    No outcome crosses such a day: a label that a delisting, a change of symbol or a new owner of
+    the symbol cuts short stays unresolved.
 
-    Unresolved: end_timestamp, touched, return, label and weight are null; without an entry bar the entry columns are null too.
-    Raises DataError for an event without a bar, a doubled key, a side or a volatility that cannot be used.
+    Unresolved: end_timestamp, touched, return, label and weight are null. Without an entry bar the
+    entry columns are null too. Raises DataError for an event without a bar, a repeated key, or an
+    unusable side or volatility.
     """
     market = _regular_bars(bars, calendar, timeframe, securities_begin)
-    known = _checked(events)
+    known = _validate_events(events)
     position = _positions(market, known, bars)
     trading = position >= 0
     if not trading.all():
         known, position = known.filter(trading), position[trading]
-    side, volatility = np.array(known["side"].cast(pl.Int64).to_numpy()), _numbers(known["volatility"])
-    kept = _between(known["timestamp"], keep_from, keep_until)
+    side, volatility = np.array(known["side"].cast(pl.Int64).to_numpy()), _floats(known["volatility"])
+    kept = _keep_mask(known["timestamp"], keep_from, keep_until)
     blocks = block_extremes(market.prices)
     grids, grid_of = _grids(market, position, Instruments() if instruments is None else instruments)
     tables = []
     for horizon in sorted(set(settings.horizons_bars)):
-        outcomes = resolve(
+        outcomes = resolve_events(
             position,
             side,
             volatility,
@@ -116,7 +129,9 @@ def triple_barrier(
 
 @dataclass(frozen=True)
 class _Market:
-    """Regular bars of all symbols, one symbol after the other; `runs` gives each symbol's (first, end) positions."""
+    """Regular bars of all symbols, one symbol after the other. `runs` has each symbol's (first,
+    end) positions.
+    """
 
     runs: dict[str, tuple[int, int]]
     start: IntArray  # microseconds since 1970
@@ -127,21 +142,23 @@ class _Market:
 
 
 def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str, begins: pl.DataFrame | None = None) -> _Market:
-    regular = _sorted(bars.filter(pl.col("session") == "regular").select("symbol", "timestamp", "open", "high", "low", "adjustment_factor"), "bars")
-    runs = _runs(regular["symbol"])
-    # Many symbols share a start, so the calendar is asked once for each distinct one.
+    regular = _sort_by_key(bars.filter(pl.col("session") == "regular").select("symbol", "timestamp", "open", "high", "low", "adjustment_factor"), "bars")
+    runs = symbol_ranges(regular["symbol"])
+    # Many symbols share a start, so the calendar is applied to each distinct one.
     distinct = regular["timestamp"].unique().sort()
     placed = calendar.with_session(pl.DataFrame({"timestamp": distinct}), timeframe)
     start = _micros(regular["timestamp"])
-    row = matched(start, _micros(distinct))
+    row = match_positions(start, _micros(distinct))
     end = _micros(placed["bar_end"])[row]
     dates = placed["session_date"].to_physical().cast(pl.Int64).to_numpy()[row]
-    prices = Prices(_numbers(regular["open"]), _numbers(regular["high"]), _numbers(regular["low"]), _numbers(regular["adjustment_factor"]))
+    prices = Prices(_floats(regular["open"]), _floats(regular["high"]), _floats(regular["low"]), _floats(regular["adjustment_factor"]))
     return _Market(runs, start, end, dates, prices, _last_bars(runs, dates, begins))
 
 
 def _last_bars(runs: dict[str, tuple[int, int]], dates: IntArray, begins: pl.DataFrame | None) -> IntArray:
-    """Position of the last bar of each bar's security: of its symbol, up to where another security begins."""
+    """Position of the last bar of each bar's security: of its symbol, up to where another security
+    begins.
+    """
     stops = [end for _, end in runs.values()]
     if begins is not None and begins.height:
         mine = begins.filter(pl.col("symbol").is_in(list(runs))).select("symbol", pl.col("date").to_physical())
@@ -151,18 +168,18 @@ def _last_bars(runs: dict[str, tuple[int, int]], dates: IntArray, begins: pl.Dat
 
 
 def _grids(market: _Market, position: IntArray, instruments: Instruments) -> tuple[NDArray[np.void], IntArray]:
-    """TICK records, and which of them holds at the entry of each event."""
+    """TICK records, and the index of the record at the entry of each event."""
     symbols = list(market.runs)
     starts = np.array([first for first, _ in market.runs.values()], np.int64)
     symbol_of = np.searchsorted(starts, position, side="right") - 1
     changes = instruments.changes(symbols)
     entry = np.minimum(position + 1, market.last_bar[position])
     grids = [instruments.grids(symbols, day) for day in [date.min, *changes]]
-    stretch = np.searchsorted([(day - date(1970, 1, 1)).days for day in changes], market.date[entry], side="right")
-    return np.concatenate(grids), stretch * len(symbols) + symbol_of
+    term = np.searchsorted([(day - date(1970, 1, 1)).days for day in changes], market.date[entry], side="right")
+    return np.concatenate(grids), term * len(symbols) + symbol_of
 
 
-def _checked(events: pl.DataFrame) -> pl.DataFrame:
+def _validate_events(events: pl.DataFrame) -> pl.DataFrame:
     bad = events.filter(~pl.col("side").is_in([-1, 1]).fill_null(False) | ~(pl.col("volatility").is_finite() & (pl.col("volatility") >= 0.0)).fill_null(False))
     if bad.height:
         row = bad.row(0, named=True)
@@ -170,51 +187,35 @@ def _checked(events: pl.DataFrame) -> pl.DataFrame:
             f"events: {row['symbol']} at {row['timestamp']} has side {row['side']} and volatility {row['volatility']}; side must be -1 or 1 and "
             "volatility a number >= 0: make events with events_from_signals"
         )
-    return _sorted(events.select("symbol", "timestamp", "side", "volatility"), "events")
+    return _sort_by_key(events.select("symbol", "timestamp", "side", "volatility"), "events")
 
 
-def _sorted(frame: pl.DataFrame, what: str) -> pl.DataFrame:
-    """`frame` by symbol and time, each key once. Frames of the lake are in order already, and checking is cheaper than sorting."""
-    if not _in_order(frame):
-        frame = frame.sort("symbol", "timestamp", maintain_order=True)
-        if not _in_order(frame):
-            doubled = frame.filter(pl.struct("symbol", "timestamp").is_duplicated()).row(0, named=True)
-            raise DataError(f"{what}: {doubled['symbol']} at {doubled['timestamp']} is there more than once; (symbol, timestamp) must be unique")
-    return frame
-
-
-def _in_order(frame: pl.DataFrame) -> bool:
-    runs = frame["symbol"].rle()
-    symbols = runs.struct.field("value").to_list()
-    if any(a >= b for a, b in pairwise(symbols)):
-        return False
-    rising = np.diff(_micros(frame["timestamp"])) > 0
-    last_rows = runs.struct.field("len").cast(pl.Int64).cum_sum().to_numpy() - 1
-    rising[last_rows[:-1]] = True
-    return bool(rising.all())
-
-
-def _runs(symbols: pl.Series) -> dict[str, tuple[int, int]]:
-    runs = symbols.rle()
-    ends = runs.struct.field("len").cast(pl.Int64).cum_sum().to_list()
-    return dict(zip(runs.struct.field("value").to_list(), zip([0, *ends[:-1]], ends, strict=False), strict=True))
+def _sort_by_key(frame: pl.DataFrame, what: str) -> pl.DataFrame:
+    """`frame` sorted by symbol and time. Raises DataError when a key is repeated."""
+    rows = sort_rows(frame, ("symbol", "timestamp"))
+    same_symbol = pl.col("symbol") == pl.col("symbol").shift()
+    repeated = rows.filter(same_symbol & (pl.col("timestamp") == pl.col("timestamp").shift()))
+    if repeated.height:
+        key = repeated.row(0, named=True)
+        raise DataError(f"{what}: {key['symbol']} at {key['timestamp']} is there more than once; (symbol, timestamp) must be unique")
+    return rows
 
 
 def _micros(stamps: pl.Series) -> IntArray:
     return np.array(stamps.cast(TIME).to_physical().to_numpy())
 
 
-def _numbers(values: pl.Series) -> FloatArray:
+def _floats(values: pl.Series) -> FloatArray:
     return np.array(values.cast(pl.Float64).to_numpy())
 
 
 def _positions(market: _Market, events: pl.DataFrame, bars: pl.DataFrame) -> IntArray:
-    """Position of each event's bar, -1 for one in extended hours."""
+    """Position of each event's bar; -1 for a bar in extended hours."""
     position = np.full(events.height, -1, np.int64)
     times = _micros(events["timestamp"])
-    for symbol, (first, end) in _runs(events["symbol"]).items():
+    for symbol, (first, end) in symbol_ranges(events["symbol"]).items():
         begin, stop = market.runs.get(symbol, (0, 0))
-        at = matched(times[first:end], market.start[begin:stop])
+        at = match_positions(times[first:end], market.start[begin:stop])
         position[first:end] = np.where(at >= 0, begin + at, -1)
     elsewhere = events.filter(position < 0)
     if elsewhere.height:
@@ -225,8 +226,8 @@ def _positions(market: _Market, events: pl.DataFrame, bars: pl.DataFrame) -> Int
     return position
 
 
-def _between(stamps: pl.Series, start: datetime | None, end: datetime | None) -> BoolArray | None:
-    """Which rows are kept; None: all."""
+def _keep_mask(stamps: pl.Series, start: datetime | None, end: datetime | None) -> BoolArray | None:
+    """The rows to keep; None for all."""
     if start is None and end is None:
         return None
     inside = np.ones(len(stamps), np.bool_)
@@ -246,11 +247,11 @@ def _table(events: pl.DataFrame, kept: BoolArray | None, horizon: int, market: _
     entry, end, touched, upper, lower, gain = outcomes
     entered, settled = pl.Series(entry >= 0), pl.Series(end >= 0)
     return events.select("symbol", "timestamp", pl.lit(horizon, pl.Int64).alias("horizon"), "side").with_columns(
-        entry_timestamp=_gathered(market.start, entry, entered).cast(TIME),
-        entry_price=_gathered(market.prices.open, entry, entered),
+        entry_timestamp=_take(market.start, entry, entered).cast(TIME),
+        entry_price=_take(market.prices.open, entry, entered),
         upper_barrier=pl.Series(upper, nan_to_null=True),
         lower_barrier=pl.Series(lower, nan_to_null=True),
-        end_timestamp=_gathered(market.end, end, settled).cast(TIME),
+        end_timestamp=_take(market.end, end, settled).cast(TIME),
         touched=pl.Series(TOUCHED).gather(pl.Series(touched).set(~settled, None)),
         label=pl.Series((gain > 0.0).astype(np.int8)).set(~settled, None),
         weight=pl.Series(weight, nan_to_null=True),
@@ -258,6 +259,6 @@ def _table(events: pl.DataFrame, kept: BoolArray | None, horizon: int, market: _
     )
 
 
-def _gathered(values: FloatArray | IntArray, position: IntArray, exists: pl.Series) -> pl.Series:
+def _take(values: FloatArray | IntArray, position: IntArray, exists: pl.Series) -> pl.Series:
     taken = values.take(position, mode="clip") if values.size else np.zeros(position.size, values.dtype)
     return pl.Series(taken).set(~exists, None)

@@ -1,4 +1,4 @@
-"""Events: the moments whose outcome is worth knowing, each with a side to bet on and the scale of its barriers."""
+"""Events: bars with a side to trade and the scale of the barriers."""
 
 import polars as pl
 
@@ -10,10 +10,11 @@ EVENT_COLUMNS = {"symbol": TEXT, "timestamp": TIME, "side": pl.Int8(), "volatili
 
 
 def events_from_signals(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
-    """[symbol, timestamp, side, volatility] of every signal that takes a side, where volatility_20 is known.
+    """[symbol, timestamp, side, volatility] of every signal with a side, where volatility_20 is
+    known.
 
-    `signals` are those of one strategy. Both frames are keyed by (symbol, timestamp); so is the result, sorted. Raises DataError when
-    `features` has no volatility_20.
+    `signals` are those of one strategy. Both frames have the key (symbol, timestamp). The result
+    has it too and is sorted. Raises DataError when `features` has no volatility_20.
     """
     if SCALE_FEATURE not in features.columns:
         raise DataError(f"the features have no column {SCALE_FEATURE}, which scales the barriers: add it to features.names")

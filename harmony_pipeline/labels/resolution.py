@@ -1,8 +1,9 @@
-"""The kernels behind the triple barriers: arrays in, arrays out; the rules themselves are `portfolio/exit_rules.py`.
+"""The kernels of the triple barriers; the rules themselves are `portfolio/exit_rules.py`.
 
-Bars of all symbols lie one symbol after the other; a position is an index into that order. Whole blocks of eight bars that
-stay clear of both levels are skipped by their highest and lowest adjusted price; only where a block comes near are its
-bars asked one by one, with the same arithmetic as the simulator's. The skipping can therefore never change an answer.
+Bars of all symbols are stored one symbol after the other. A position is an index into that order. A
+whole block of eight bars is skipped if its highest and lowest adjusted prices are clear of both
+levels. Otherwise its bars are tested one by one, with the arithmetic of the simulator. So the
+skipping never changes a result.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from harmony_pipeline.portfolio.exit_rules import NOTHING, TAKE, barrier_levels,
 
 UNRESOLVED, UPPER, LOWER, VERTICAL = -1, 0, 1, 2  # what a label touched
 _BLOCK = 8  # 4, 16 and 32 were no faster at horizons of 8 and 32 bars
-_SLACK = 1e-9  # adjusted prices and exact levels differ by some 1e-16: the block test may only err towards looking closer
+_SLACK = 1e-9  # adjusted prices and exact levels differ by about 1e-16: the block test may only err towards no skip
 
 
 class Prices(NamedTuple):
@@ -36,7 +37,9 @@ class Blocks(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """One row an event: bar positions (-1: none yet), what was touched, raw levels and return (nan: none yet)."""
+    """One row an event: bar positions (-1: none yet), the barrier touched, raw levels and return
+    (nan: none yet).
+    """
 
     entry: IntArray
     end: IntArray
@@ -48,7 +51,9 @@ class Outcomes(NamedTuple):
 
 @kernel
 def block_extremes(bars: Prices) -> Blocks:
-    """The extremes of every block, across symbols too: a block that holds two symbols only makes the search look closer."""
+    """The extremes of every block, across symbols too. A block with two symbols only prevents a
+    skip.
+    """
     blocks = (bars.open.size + _BLOCK - 1) // _BLOCK
     peak, trough = np.full(blocks, -np.inf), np.full(blocks, np.inf)
     for bar in range(bars.open.size):
@@ -60,7 +65,9 @@ def block_extremes(bars: Prices) -> Blocks:
 
 @kernel
 def first_exit(side: int, upper: float, lower: float, entry: int, last: int, bars: Prices, blocks: Blocks) -> tuple[int, int, float]:
-    """(bar, kind, reference price) of the first exit on bars `entry` .. `last`; kind is NOTHING when there is none."""
+    """(bar, kind, reference price) of the first exit on bars `entry` .. `last`; kind is NOTHING
+    when there is none.
+    """
     stop, take = (lower, upper) if side > 0 else (upper, lower)
     entry_factor = bars.factor[entry]
     ceiling, floor = upper * entry_factor * (1.0 - _SLACK), lower * entry_factor * (1.0 + _SLACK)
@@ -82,7 +89,7 @@ def first_exit(side: int, upper: float, lower: float, entry: int, last: int, bar
 
 
 @kernel
-def resolve(
+def resolve_events(
     position: IntArray,
     side: IntArray,
     volatility: FloatArray,
@@ -96,8 +103,10 @@ def resolve(
     stop_loss: float,
     minimum_barrier_bps: float,
 ) -> Outcomes:
-    """What became of each event on the bar at `position`. `last_bar[b]` is the last bar of bar b's symbol; `grids` are TICK
-    records, and event e is rounded by number `grid_of[e]`.
+    """The outcome of each event on the bar at `position`.
+
+    `last_bar[b]` is the last bar of bar b's symbol. `grids` are TICK records, and event e is
+    rounded by number `grid_of[e]`.
     """
     events = position.size
     entry, end, touched = np.full(events, -1, np.int64), np.full(events, -1, np.int64), np.full(events, UNRESOLVED, np.int64)
@@ -125,8 +134,11 @@ def resolve(
 
 
 @kernel
-def matched(wanted: IntArray, known: IntArray) -> IntArray:
-    """Position of each wanted value in `known`, -1 where it is not. `known` rises; `wanted` rises too, but may start over (next symbol)."""
+def match_positions(wanted: IntArray, known: IntArray) -> IntArray:
+    """Position of each wanted value in `known`; -1 if it is absent.
+
+    `known` rises. `wanted` rises too, but may restart (at the next symbol).
+    """
     found = np.full(wanted.size, -1, np.int64)
     at = 0
     for row in range(wanted.size):

@@ -1,4 +1,4 @@
-"""What counts as an outcome: the triple barriers."""
+"""Settings of the triple barriers."""
 
 from typing import Annotated
 
@@ -8,7 +8,9 @@ from harmony_pipeline.settings_base import FrozenSettings
 
 
 class LabelSettings(FrozenSettings):
-    """Barriers around the entry price; the same numbers drive the simulator's and the session's brackets."""
+    """Barriers around the entry price; the same numbers drive the simulator's and the session's
+    brackets.
+    """
 
     horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(8, 32), min_length=1, description="short and medium horizon, in regular-session bars"

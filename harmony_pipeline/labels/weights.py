@@ -1,11 +1,12 @@
-"""How much of its own life a label had to itself: average uniqueness.
+"""Average uniqueness: the share of its own life that a label does not share with others.
 
-Labels whose lives overlap are settled by the same bars, so they are not independent samples. A bar on which `c` labels are
-alive gives each of them 1/c; the weight of a label is the mean of that over its life, from its entry bar to the bar that
-settled it, both included (Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 4.2-4.4).
+Labels whose lives overlap are resolved by the same bars, so they are not independent samples. On a
+bar with `c` labels alive each has a share of 1/c. The weight of a label is the mean share over its
+life, from its entry bar to the bar that resolved it, both included (Lopez de Prado, Advances in
+Financial Machine Learning, 2018, ch. 4.2-4.4).
 
-A weight is known at its label's own end. It holds because a label alive on a bar was entered by that bar, and a label that is
-still open counts as alive up to the last bar there is: nothing that happens after a label's end can move its weight.
+A weight is known at its label's own end. A label alive on a bar was entered by that bar, and an
+open label counts as alive up to the last bar. So nothing after a label's end changes its weight.
 """
 
 import numpy as np
@@ -16,11 +17,13 @@ from harmony_pipeline.kernel import kernel
 
 @kernel
 def average_uniqueness(entry: IntArray, end: IntArray, open_until: IntArray, bars: int) -> FloatArray:
-    """Weight of each label, nan for one that is not settled.
+    """Weight of each label; nan for an unresolved one.
 
-    `entry` and `end` are bar positions in one array of regular bars of all symbols, -1 where there is none; `open_until` is the last bar
-    of the label's symbol, up to which an unsettled label is alive. Shares are summed as whole numbers (1 = 2**40), so that a difference
-    of prefix sums has the same bits wherever the array starts: a period computed alone equals the same rows of the whole history.
+    `entry` and `end` are bar positions in one array of regular bars of all symbols, -1 if there is
+    none. `open_until` is the last bar of the label's symbol, up to which an unresolved label is
+    alive. Shares are summed as integers (1 = 2**40), so that a difference of prefix sums has the
+    same bits wherever the array starts: a period computed alone equals the same rows of the whole
+    history.
     """
     one = 1 << 40
     change = np.zeros(bars + 1, np.int64)

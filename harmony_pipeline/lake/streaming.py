@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.frames import in_order
+from harmony_pipeline.frames import is_sorted
 from harmony_pipeline.lake.manifest import FOOTER_KEY, ContentHash
 from harmony_pipeline.schemas import Table
 
@@ -70,7 +70,7 @@ class Stream:
         if rows.is_empty():
             return
         seam = pl.concat([self._last, rows.select(self.table.key).head(1)])
-        if not in_order(seam, self.table.key):
+        if not is_sorted(seam, self.table.key):
             raise DataError(f"{self.table.name}: a batch begins at {seam.row(1)}, before the end of the last one at {seam.row(0)}; append batches in key order")
         self._last = rows.select(self.table.key).tail(1)
         self.digest.add(rows)

@@ -1,1 +1,3 @@
-"""Bars and the clocks they live by: calendars, periods, sources, quality rules, corporate actions."""
+"""Bars and their clocks: calendars, periods, sources, quality rules,
+corporate actions.
+"""

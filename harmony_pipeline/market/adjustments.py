@@ -1,14 +1,15 @@
 """The forward adjustment factor: what one share of a symbol's first bar has become.
 
-Past rows never change. The factor is 1.0 at a symbol's first bar and is multiplied on the first bar of each ex-date,
-so `price * factor` is the value of one original share with its dividends put back into the stock, and a split announced tomorrow touches
-no row of today. (The usual backward adjustment rescales all of history at every action, which leaks the future into past prices.)
+Past rows never change. The factor is 1.0 at a symbol's first bar and is multiplied on the first bar
+of each ex-date. So `price * factor` is the value of one original share with its dividends
+reinvested, and a split announced tomorrow changes no row of today. (The usual backward adjustment
+rescales all of history at every action, which leaks the future into past prices.)
 
     split:     factor *= new shares per old share
-    dividend:  factor *= previous close / (previous close - cash)      CRSP's total-return convention
+    dividend:  factor *= previous close / (previous close - cash)    (CRSP's total-return convention)
 
-The previous close is the last regular close before the ex-date, in the shares of that moment; cash is per share as it stood before a
-split of the same day. Several actions of one date multiply.
+The previous close is the last regular close before the ex-date, in the shares of that moment. Cash
+is per share before a split of the same day. Several actions of one date multiply.
 """
 
 import polars as pl
@@ -23,5 +24,8 @@ def split_ratios(actions: pl.DataFrame) -> pl.DataFrame:
 
 
 def shares_on(rows: pl.DataFrame, date: str, ratios: pl.DataFrame, *, include_same_day: bool) -> pl.Series:
-    """What one share of the beginning is by the date in column `date` of each row; 1.0 before the first split. Rows keep their order."""
+    """What one original share has become by the date in column `date` of each row.
+
+    It is 1.0 before the first split. Rows keep their order.
+    """
     return join_latest(rows.select("symbol", at=date), ratios, "at", "date", same_moment=include_same_day)["shares"].fill_null(1.0)

@@ -1,13 +1,15 @@
-"""The grid that the bars of a market start on.
+"""The grid on which the bars of a market start.
 
 Vendors cut a day in two ways. On the `clock` an hour begins when the exchange's clock shows a whole
-hour, so New York's first regular hour is stamped 09:00 and holds 09:30 to 10:00 (Lean, Alpaca).
-From the `session` each stretch of trading is cut from its own start: 09:30, 10:30, ... 15:30, where
-the last one ends at the close (Yahoo, TradingView), 09:15 in Mumbai, after lunch from 12:30 in
-Tokyo. A number of minutes is a clock grid that starts so long after midnight.
+hour, so New York's first regular hour is stamped 09:00 and holds 09:30 to 10:00 (Lean, Alpaca). On
+the `session` grid each stretch of trading is cut from its own start: 09:30, 10:30, ... 15:30, where
+the last bar ends at the close (Yahoo, TradingView), 09:15 in Mumbai, after lunch from 12:30 in
+Tokyo. A number of minutes is a clock grid that starts that long after midnight.
 
-Both grids are the same wherever the length of a bar divides every start of a stretch: minutes
-always, half hours in New York.
+A *slot* is the expected start of a bar on the grid.
+
+Both grids are the same where the length of a bar divides every start of a stretch: minutes always,
+half hours in New York.
 """
 
 from dataclasses import dataclass
@@ -21,14 +23,16 @@ _DAY_MINUTES = 1440
 
 @dataclass(frozen=True)
 class BarGrid:
-    """`kind` is clock or session; `offset_minutes` moves a clock grid on from midnight."""
+    """`kind` is clock or session. `offset_minutes` moves a clock grid on from midnight."""
 
     kind: Literal["clock", "session"] = "clock"
     offset_minutes: int = 0
 
     @staticmethod
     def of(value: str | int) -> "BarGrid":
-        """From `clock`, `session` or minutes after midnight. Raises ConfigError for other values."""
+        """From `clock`, `session` or minutes after midnight. Raises ConfigError for
+        other values.
+        """
         text = str(value).strip()
         if text == CLOCK_GRID:
             return BarGrid()
@@ -45,10 +49,10 @@ class BarGrid:
 
     @property
     def text(self) -> str:
-        """What `of` reads back."""
+        """The text from which `of` makes this grid."""
         return str(self.offset_minutes) if self.offset_minutes else self.kind
 
-    def described(self, timeframe: str) -> str:
+    def describe(self, timeframe: str) -> str:
         """`the 1Hour grid that starts with each part of the session`."""
         if self.from_session:
             return f"the {timeframe} grid that starts with each stretch of the session"

@@ -1,9 +1,10 @@
-"""Where an instant falls: the part of the session, and the slot of the calendar's grid (`bar_grid.py`).
+"""The position of an instant: its part of the session and its slot on the calendar's grid.
 
-A slot never holds two parts of a session (the hour 09:00 of New York has one slot before the open and one after it, both stamped
-09:00), and it is known at `end`: the end of the slot, or that of its part where this comes first. Days on which clocks change
-are cut by the clock on the wall, so their slots may be an hour longer or shorter. On the grid of the session a slot starts with its stretch, and
-runs in elapsed time.
+`bar_grid.py` defines slots. The bar of a slot never holds two parts of a session: the hour 09:00 of
+New York has one bar before the open and one after it, both stamped 09:00. The bar is known at
+`end`, which is the next start of the grid, or the end of its part if that comes first. Days on
+which clocks change are cut by the wall clock, so their bars may be an hour longer or shorter. On
+the session's grid slots start with their stretch and run in elapsed time.
 """
 
 from datetime import timedelta
@@ -18,9 +19,11 @@ _MINUTE = 60_000_000
 
 
 def slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.DataFrame:
-    """One row an instant: session_date, session, slot (what its bar is stamped), begin and end (UTC), all null outside every session.
+    """One row an instant: session_date, session, slot, begin and end (UTC), all null outside every
+    session.
 
-    `begin` is the slot or the start of the part, whichever is later, and so tells slots apart. `minutes` None makes one slot of each part.
+    `slot` is the stamp of the bar that holds the instant. `begin` is the later of the slot and the
+    start of the part, so it identifies the bar. With `minutes` None each part is one bar.
     """
     # Sessions and slots begin on whole minutes, so instants of one minute share an answer; on a tape those stand together.
     minute = stamps.cast(TIME).to_physical() // _MINUTE
@@ -55,13 +58,16 @@ def _floor_to_stretch(minutes: int) -> pl.Expr:
 
 
 def floor_to_clock(stamp: pl.Expr, minutes: int, zone: str, offset_minutes: int = 0) -> pl.Expr:
-    """The latest moment of the grid `offset + n * minutes` after midnight on the wall clock of `zone` that is not after `stamp` (UTC)."""
+    """The latest grid moment that is not after `stamp` (UTC).
+
+    The grid is `offset + n * minutes` after midnight on the wall clock of `zone`.
+    """
     passed = _since_midnight(stamp, zone) - offset_minutes * _MINUTE
     return _at_same_wall(stamp, stamp - (passed % (minutes * _MINUTE)).cast(pl.Duration("us")), zone)
 
 
 def slot_end(slot: pl.Expr, minutes: int, zone: str, offset_minutes: int = 0) -> pl.Expr:
-    """The next moment of the grid; without an offset the last slot of a day ends at midnight."""
+    """The next grid moment. Without an offset the last slot of a day ends at midnight."""
     length = pl.lit(minutes * _MINUTE)
     if not offset_minutes:
         length = pl.min_horizontal(length, DAY_MINUTES * _MINUTE - _since_midnight(slot, zone))
@@ -74,7 +80,7 @@ def _since_midnight(stamp: pl.Expr, zone: str) -> pl.Expr:
 
 
 def _at_same_wall(known: pl.Expr, moved: pl.Expr, zone: str) -> pl.Expr:
-    """`moved`, put right by the hour that the clock gained or lost on the way from `known`."""
+    """`moved`, corrected by the hour that the clock changed between `known` and `moved`."""
     return moved + (_offset(known, zone) - _offset(moved, zone))
 
 

@@ -1,8 +1,9 @@
-"""Sessions of the past that exchange_calendars 4.13.2 has wrong: other hours, no session, or one that it lacks.
+"""Past sessions that exchange_calendars 4.13.2 has wrong: other hours, no session, or one that it
+lacks.
 
-Each row states the hours that were traded, on the exchange's own clock, why, and where that was
-learned. `with_exceptions` puts them into a calendar's table, so labels, gaps, summaries, sessions
-and resampling all follow them. A day that is not here keeps the hours of exchange_calendars.
+Each row states the hours that were traded on the exchange's own clock, the reason and the source.
+`with_exceptions` puts them into a calendar's table, so that labels, gaps, summaries, sessions and
+resampling follow them. A day without a row here keeps the hours of exchange_calendars.
 
 Sources:
 
@@ -45,11 +46,11 @@ class HoursException:
     source: str
 
 
-def _one(day: date, opened: time | None, closed: time | None, reason: str, source: str = PMC) -> HoursException:
+def _exception_on(day: date, opened: time | None, closed: time | None, reason: str, source: str = PMC) -> HoursException:
     return HoursException("XNYS", day, day, opened, closed, reason, source)
 
 
-def _many(first: date, last: date, closed: time, reason: str) -> HoursException:
+def _exceptions_between(first: date, last: date, closed: time, reason: str) -> HoursException:
     return HoursException("XNYS", first, last, None, closed, reason, PMC)
 
 
@@ -65,7 +66,9 @@ class NoSession:
 
 @dataclass(frozen=True)
 class SpecialSession:
-    """A session on a day that the calendar calls closed, or one in place of the usual hours; it has no break."""
+    """A session on a day that the calendar has as closed, or one in place of the usual hours. It
+    has no break.
+    """
 
     calendar: str
     day: date
@@ -100,38 +103,40 @@ SPECIAL_SESSIONS: tuple[SpecialSession, ...] = (
 _BACKLOG = "back-office backlog after the crash"
 EXCEPTIONS: tuple[HoursException, ...] = (
     HoursException("XNYS", date.min, date(1985, 9, 27), time(10), None, "the exchange opened at 10:00", NYSE),
-    _one(date(1981, 3, 30), None, time(15, 17), "attempt on President Reagan's life"),
-    _one(date(1981, 9, 9), None, time(15, 28), "Con Edison power failure"),
-    _many(date(1987, 10, 23), date(1987, 10, 30), time(14), _BACKLOG),
-    _many(date(1987, 11, 2), date(1987, 11, 4), time(14, 30), _BACKLOG),
-    _many(date(1987, 11, 5), date(1987, 11, 6), time(15), _BACKLOG),
-    _many(date(1987, 11, 9), date(1987, 11, 11), time(15, 30), _BACKLOG),
-    _one(date(1989, 11, 10), time(11), None, "electrical fire"),
-    _one(date(1990, 12, 27), time(9, 31), None, "Con Edison transformer explosion"),
-    _one(date(1991, 1, 17), time(9, 31), None, "minute of silence: troops in the Gulf"),
-    _one(date(1991, 2, 25), time(9, 31), None, "minute of silence: troops in the Gulf"),
-    _one(date(1994, 2, 11), None, time(14, 30), "snowstorm"),
-    _one(date(1995, 12, 18), time(10, 30), None, "computer systems trouble"),
-    _one(date(1996, 1, 8), time(11), time(14), "blizzard"),
-    _one(date(1997, 10, 27), None, time(15, 30), "circuit breaker"),
-    _one(date(2001, 9, 17), time(9, 33), None, "moment of silence: attacks of 11 September"),
-    _one(date(2001, 10, 8), time(9, 31), None, "moment of silence: Enduring Freedom troops"),
-    _one(date(2002, 9, 11), time(12), None, "anniversary of the attacks of 11 September"),
-    _one(date(2003, 3, 20), time(9, 32), None, "moment of silence: Iraqi Freedom troops"),
-    _one(date(2004, 6, 7), time(9, 32), None, "moment of silence: death of Ronald Reagan"),
-    _one(date(2005, 6, 1), None, time(15, 56), "systems communication problem"),
-    _one(date(2006, 12, 27), time(9, 32), None, "moment of silence: death of Gerald Ford"),
+    _exception_on(date(1981, 3, 30), None, time(15, 17), "attempt on President Reagan's life"),
+    _exception_on(date(1981, 9, 9), None, time(15, 28), "Con Edison power failure"),
+    _exceptions_between(date(1987, 10, 23), date(1987, 10, 30), time(14), _BACKLOG),
+    _exceptions_between(date(1987, 11, 2), date(1987, 11, 4), time(14, 30), _BACKLOG),
+    _exceptions_between(date(1987, 11, 5), date(1987, 11, 6), time(15), _BACKLOG),
+    _exceptions_between(date(1987, 11, 9), date(1987, 11, 11), time(15, 30), _BACKLOG),
+    _exception_on(date(1989, 11, 10), time(11), None, "electrical fire"),
+    _exception_on(date(1990, 12, 27), time(9, 31), None, "Con Edison transformer explosion"),
+    _exception_on(date(1991, 1, 17), time(9, 31), None, "minute of silence: troops in the Gulf"),
+    _exception_on(date(1991, 2, 25), time(9, 31), None, "minute of silence: troops in the Gulf"),
+    _exception_on(date(1994, 2, 11), None, time(14, 30), "snowstorm"),
+    _exception_on(date(1995, 12, 18), time(10, 30), None, "computer systems trouble"),
+    _exception_on(date(1996, 1, 8), time(11), time(14), "blizzard"),
+    _exception_on(date(1997, 10, 27), None, time(15, 30), "circuit breaker"),
+    _exception_on(date(2001, 9, 17), time(9, 33), None, "moment of silence: attacks of 11 September"),
+    _exception_on(date(2001, 10, 8), time(9, 31), None, "moment of silence: Enduring Freedom troops"),
+    _exception_on(date(2002, 9, 11), time(12), None, "anniversary of the attacks of 11 September"),
+    _exception_on(date(2003, 3, 20), time(9, 32), None, "moment of silence: Iraqi Freedom troops"),
+    _exception_on(date(2004, 6, 7), time(9, 32), None, "moment of silence: death of Ronald Reagan"),
+    _exception_on(date(2005, 6, 1), None, time(15, 56), "systems communication problem"),
+    _exception_on(date(2006, 12, 27), time(9, 32), None, "moment of silence: death of Gerald Ford"),
 )
 
 
 def with_exceptions(table: pl.DataFrame, code: str, zone: str) -> pl.DataFrame:
-    """`table` (date, open, close, break_start, break_end; UTC) as calendar `code` really was."""
+    """`table` (date, open, close, break_start, break_end; UTC) with the true hours of calendar
+    `code`.
+    """
     opens, closes = pl.col("open"), pl.col("close")
     for row in EXCEPTIONS:
         if row.calendar == code:
             meant = pl.col("date").is_between(row.first, row.last)
-            opens = opens if row.open is None else _when(meant, row.open, zone, opens)
-            closes = closes if row.close is None else _when(meant, row.close, zone, closes)
+            opens = opens if row.open is None else _replace_hours(meant, row.open, zone, opens)
+            closes = closes if row.close is None else _replace_hours(meant, row.close, zone, closes)
     special = [row for row in SPECIAL_SESSIONS if row.calendar == code]
     gone = [row.day for row in NO_SESSIONS if row.calendar == code] + [row.day for row in special]
     table = table.with_columns(open=opens, close=closes).filter(~pl.col("date").is_in(gone))
@@ -139,16 +144,16 @@ def with_exceptions(table: pl.DataFrame, code: str, zone: str) -> pl.DataFrame:
         return table
     inside = [row for row in special if table["date"][0] < row.day < table["date"][-1]]
     added = pl.DataFrame({"date": [row.day for row in inside], "opened": [row.open for row in inside], "closed": [row.close for row in inside]}).with_columns(
-        open=_at("opened", zone), close=_at("closed", zone)
+        open=_instant_at("opened", zone), close=_instant_at("closed", zone)
     )
     return pl.concat([table, added.drop("opened", "closed")], how="diagonal").sort("date")
 
 
-def _at(clock: str, zone: str) -> pl.Expr:
+def _instant_at(clock: str, zone: str) -> pl.Expr:
     """The instant of a date and the time of day in column `clock`."""
     return pl.col("date").dt.combine(pl.col(clock)).dt.replace_time_zone(zone).dt.convert_time_zone("UTC").cast(TIME)
 
 
-def _when(meant: pl.Expr, clock: time, zone: str, otherwise: pl.Expr) -> pl.Expr:
+def _replace_hours(meant: pl.Expr, clock: time, zone: str, otherwise: pl.Expr) -> pl.Expr:
     at = pl.col("date").dt.combine(clock).dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
     return pl.when(meant).then(at.cast(TIME)).otherwise(otherwise)

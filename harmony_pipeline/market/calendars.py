@@ -1,17 +1,21 @@
 """When an exchange is open: sessions, half-days, late opens, daylight saving, extended hours.
 
-Every instant is UTC, every date is an exchange date, and a bar belongs to at most one session. Regular hours come
-from exchange_calendars: published holidays, early closes, late opens and unscheduled closures, as far as that package knows them; what it lacks is in
-calendar_exceptions.py.
-Extended hours are those of US equities (Nasdaq and NYSE Arca: 04:00 to four hours after the close, so 17:00 on a
-half-day); other exchanges have none here. Currencies have no exchange: their week, "FX" (also "24/5"), runs from Sunday 17:00 to Friday 17:00 on
-New York's clock and is cut into days there; a session bears the date on which it ends. Futures sessions (CMES) begin the evening before too, and end an
-hour earlier than exchange_calendars says, since 16:00 to 17:00 of Chicago is the daily pause. No regular bar ends after the close.
+Every instant is UTC, every date is an exchange date, and a bar belongs to at most one session.
+Regular hours come from exchange_calendars: published holidays, early closes, late opens and
+unscheduled closures. Corrections to that package are in calendar_exceptions.py.
 
-A calendar knows the grid that bars start on (`bar_grid.py`). On the clock's grid a bar that straddles the open is `regular`; on the grid of the
-session each bar lies in the stretch that it starts in and ends with it. Weeks are sessions of `weeks`, stamped by their first session date.
+Extended hours are those of US equities (Nasdaq and NYSE Arca: 04:00 to four hours after the close,
+so 17:00 on a half-day). Other exchanges have none here. Currencies have no exchange. Their week,
+"FX" (also "24/5"), runs from Sunday 17:00 to Friday 17:00 on New York's clock and is cut into days
+at 17:00. A session has the date on which it ends. Futures sessions (CMES) begin the evening before
+too. They end an hour earlier than in exchange_calendars, since 16:00 to 17:00 of Chicago is the
+daily pause. No regular bar ends after the close.
 
->>> Calendar.named("XNYS").session_close(date(2024, 7, 3))  # a half-day
+A calendar has the grid on which bars start (`bar_grid.py`). On the clock's grid a bar that
+straddles the open is `regular`. On the session's grid each bar lies in the stretch in which it
+starts and ends with it. Weeks are sessions of `weeks`, stamped by their first session date.
+
+>>> Calendar.of("XNYS").session_close(date(2024, 7, 3))  # a half-day
 datetime.datetime(2024, 7, 3, 17, 0, tzinfo=datetime.timezone.utc)
 """
 
@@ -46,10 +50,10 @@ _FUTURES_PAUSE, _FUTURES_CLOSE = timedelta(hours=1), timedelta(hours=17)
 
 @dataclass(frozen=True, eq=False)
 class Calendar:
-    """Sessions of one exchange. Get one by `Calendar.named`; it is built once a process.
+    """Sessions of one exchange. `Calendar.of` makes one and caches it for the process.
 
-    `table` has one row a session, in order: date, pre_open, open, close, post_close, break_start, break_end (UTC; the
-    last two are null where trading does not stop for lunch).
+    `table` has one row a session, in order: date, pre_open, open, close, post_close, break_start,
+    break_end (UTC). The last two are null where trading has no lunch break.
     """
 
     name: str
@@ -59,24 +63,33 @@ class Calendar:
     grid: BarGrid = CLOCK
 
     @staticmethod
-    def named(name: str, grid: BarGrid = CLOCK) -> "Calendar":
-        """The calendar of an exchange_calendars code, of "24/7" or "FX". Raises ConfigError for a name that is not known."""
+    def of(name: str, grid: BarGrid = CLOCK) -> "Calendar":
+        """The calendar of an exchange_calendars code, of "24/7" or "FX". Raises ConfigError for an
+        unknown name.
+        """
         return _on_grid(name, grid)
 
     def on_grid(self, grid: BarGrid) -> "Calendar":
         """The same sessions with bars on another grid."""
-        return self if grid == self.grid else Calendar.named(self.name, grid)
+        return self if grid == self.grid else Calendar.of(self.name, grid)
 
     @cached_property
     def day_start(self) -> timedelta:
-        """When a session's day begins on the exchange's clock, counted from midnight of its date: 0, or -7 hours where trading starts at 17:00 the evening before."""
+        """The beginning of a session's day on the exchange's clock, counted from midnight of its
+        date.
+
+        It is 0, or -7 hours where trading starts at 17:00 the evening before.
+        """
         wall = pl.col("open").dt.convert_time_zone(self.zone).dt.replace_time_zone(None)
         earliest: timedelta = self.table.select((wall - pl.col("date").cast(pl.Datetime("us"))).min()).item()
         return min(timedelta(), earliest)
 
     @cached_property
     def weeks(self) -> "Calendar":
-        """The same calendar with a week of sessions (Monday to Sunday) as one row: dated by its first session, open from the first open to the last close."""
+        """The same calendar with one row a week of sessions (Monday to Sunday).
+
+        A week has the date of its first session, and is open from the first open to the last close.
+        """
         by_week = self.table.group_by(pl.col("date").dt.truncate("1w").alias("_week"), maintain_order=True)
         first, last = ("date", "pre_open", "open"), ("close", "post_close")
         table = by_week.agg(*(pl.col(name).first() for name in first), *(pl.col(name).last() for name in last))
@@ -104,25 +117,29 @@ class Calendar:
         return self._instant(day, "open")
 
     def session_close(self, day: date) -> datetime:
-        """End of regular trading, UTC; early on half-days. Raises DataError when `day` is no session."""
+        """End of regular trading, UTC; early on half-days. Raises DataError when `day` is no
+        session.
+        """
         return self._instant(day, "close")
 
     def next_session(self, day: date) -> date:
         """First session after `day`, which need not be one itself."""
-        return self._at(int(self._dates.search_sorted(day, side="right")), day)
+        return self._session_in_row(int(self._dates.search_sorted(day, side="right")), day)
 
     def previous_session(self, day: date) -> date:
         """Last session before `day`, which need not be one itself."""
-        return self._at(int(self._dates.search_sorted(day, side="left")) - 1, day)
+        return self._session_in_row(int(self._dates.search_sorted(day, side="left")) - 1, day)
 
     # --- bars ---------------------------------------------------------------------------------------------------------
 
     def with_session(self, frame: pl.DataFrame, timeframe: str) -> pl.DataFrame:
         """`frame` (column timestamp) with session_date, session and bar_end; rows keep their order.
 
-        session is pre, regular or post, and null outside every session (session_date is then null too). bar_end is
-        timestamp + timeframe, but no later than the end of that part of the session. A daily bar is stamped midnight
-        UTC of its session date and ends at that session's close; a weekly one is stamped by its first session date and ends at the close of its last.
+        session is pre, regular or post, and null outside every session (session_date is then null
+        too). bar_end is timestamp + timeframe, but no later than the end of that part of the
+        session. A daily bar is stamped midnight UTC of its session date and ends at that session's
+        close. A weekly bar is stamped by its first session date and ends at the close of its last
+        session.
         """
         stamps = frame["timestamp"].cast(TIME)
         if timeframe in LONG_TIMEFRAMES:
@@ -130,14 +147,19 @@ class Calendar:
         return frame.with_columns(self._intraday(stamps, TIMEFRAME_MINUTES[timeframe]))
 
     def for_timeframe(self, timeframe: str) -> "Calendar":
-        """The calendar whose rows are the bars' own sessions: `weeks` for weekly bars, else this one."""
+        """The calendar whose rows are the bars' own sessions: `weeks` for weekly bars, else this
+        one.
+        """
         return self.weeks if timeframe == "1Week" else self
 
     def parts(self, stamps: pl.Series) -> pl.DataFrame:
-        """The part of a session that each instant lies in: session_date, session (pre, regular, post), part_start and part_end (UTC).
+        """The part of a session that holds each instant: session_date, session, part_start and
+        part_end (UTC).
 
-        All are null outside every session. A part holds its start and not its end; a lunch break belongs to no part. stretch_start and
-        stretch_end are those of the part too, but for the regular part of a day with lunch, whose morning and afternoon are two stretches.
+        session is pre, regular or post. All columns are null outside every session. A part holds
+        its start and not its end. A lunch break belongs to no part. stretch_start and stretch_end
+        equal those of the part, except in the regular part of a day with lunch, whose morning and
+        afternoon are two stretches.
         """
         stamps = stamps.cast(TIME)
         row, known = self._session_at(stamps)
@@ -160,22 +182,30 @@ class Calendar:
         )
 
     def session_dates(self, stamps: pl.Series) -> pl.Series:
-        """The session whose late trading ends first after each instant: that of a bar which starts then."""
+        """The date of the first session whose late trading ends after each instant: that of a bar
+        which starts then.
+        """
         row, known = self._session_at(stamps.cast(TIME))
         return pl.DataFrame({"date": self._dates.gather(row), "known": known}).select(pl.when("known").then("date").alias("date"))["date"]
 
     def part_ends(self, stamps: pl.Series, parts: pl.Series) -> pl.Series:
-        """When the part (pre, regular, post) of each instant's session ends, UTC."""
+        """The end (UTC) of the part (pre, regular, post) of each instant's session."""
         row, _ = self._session_at(stamps.cast(TIME))
         return self.table[row].with_columns(parts.alias("session")).select(_by_part("open", "close", "post_close").alias("part_end"))["part_end"]
 
     def bars_per_session(self, timeframe: str) -> int:
-        """Regular bars in a full day: XNYS has 26 of 15Min, 7 of 1Hour (09:00 to 15:00 on the clock), 1 of 1Day and, of its week, of 1Week."""
+        """Regular bars in a full day.
+
+        XNYS has 26 of 15Min, 7 of 1Hour (09:00 to 15:00 on the clock), 1 of 1Day and, in its
+        calendar of weeks, 1 of 1Week.
+        """
         own = self.for_timeframe(timeframe)
         return int(own._regular_bars(timeframe)[own._full_day_row])
 
     def expected_bars(self, timeframe: str) -> pl.DataFrame:
-        """Regular bars of each session on the calendar's grid: date, expected_regular_bars. Half-days have fewer."""
+        """Regular bars of each session on the calendar's grid: date, expected_regular_bars.
+        Half-days have fewer.
+        """
         own = self.for_timeframe(timeframe)
         return pl.DataFrame({"date": own._dates, "expected_regular_bars": own._regular_bars(timeframe)})
 
@@ -196,14 +226,16 @@ class Calendar:
         instant: datetime = self.table[column][row]
         return instant.astimezone(UTC)
 
-    def _at(self, row: int, asked: date) -> date:
+    def _session_in_row(self, row: int, day: date) -> date:
         if not 0 <= row < self.table.height:
-            raise DataError(f"no session of {self.name} is known on that side of {asked}: the calendar runs from {self._dates[0]} to {self._dates[-1]}")
-        day: date = self._dates[row]
-        return day
+            raise DataError(f"no session of {self.name} is known on that side of {day}: the calendar runs from {self._dates[0]} to {self._dates[-1]}")
+        found: date = self._dates[row]
+        return found
 
     def _session_at(self, stamps: pl.Series) -> tuple[pl.Series, pl.Series]:
-        """The row of the first session whose late trading ends after each instant, and whether there is one."""
+        """The row of the first session whose late trading ends after each instant, and whether
+        there is one.
+        """
         row = self.table["post_close"].search_sorted(stamps, side="right")
         return row.clip(0, self.table.height - 1), row < self.table.height
 
@@ -280,12 +312,12 @@ class Calendar:
 
 
 def _bars_between(start: pl.Expr, end: pl.Expr, step: int) -> pl.Expr:
-    """How many bars of `step` minutes it takes from `start` to `end`; the last may be short."""
+    """Number of bars of `step` minutes from `start` to `end`; the last may be short."""
     return ((end - start).dt.total_minutes() + step - 1) // step
 
 
 def _by_part(pre: str, regular: str, post: str) -> pl.Expr:
-    """The column that goes with each row's part of the session; null outside."""
+    """The column of each row's part of the session; null outside."""
     part = pl.col("session")
     return pl.when(part == "pre").then(pre).when(part == "regular").then(regular).when(part == "post").then(post)
 
@@ -303,11 +335,11 @@ def _build(name: str) -> Calendar:
 
     try:
         with warnings.catch_warnings():
-            # exchange_calendars uses what pandas will change in its next version; its users can do nothing about it.
+            # exchange_calendars uses pandas features that are deprecated; its users cannot change that.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             code = exchange_calendars.resolve_alias(name)
-            source = exchange_calendars.get_calendar(name, start=_bounded(name, FIRST_DATE), end=_bounded(name, LAST_DATE))
+            source = exchange_calendars.get_calendar(name, start=_clip_to_rules(name, FIRST_DATE), end=_clip_to_rules(name, LAST_DATE))
     except exchange_calendars.errors.InvalidCalendarName:
         raise ConfigError(
             f"market.calendar is '{name}', which is no exchange known to exchange_calendars: use XNYS, XNAS, XLON, ..., {CURRENCIES} or {ROUND_THE_CLOCK}"
@@ -324,7 +356,7 @@ def _build(name: str) -> Calendar:
         }
     )
     if code == FUTURES:
-        hours = _without_pause(hours, zone)
+        hours = _subtract_daily_pause(hours, zone)
     table = with_exceptions(hours, code, zone).with_columns(
         pre_open=(pl.col("date").cast(pl.Datetime("us")) + _PRE_OPEN).dt.replace_time_zone(zone).dt.convert_time_zone("UTC").cast(TIME) if us else "open",
         post_close=pl.col("close") + (_POST_HOURS if us else timedelta()),
@@ -332,15 +364,21 @@ def _build(name: str) -> Calendar:
     return Calendar(name, zone, _sessions_per_year(code, table), table)
 
 
-def _without_pause(hours: pl.DataFrame, zone: str) -> pl.DataFrame:
-    """CME Globex stops from 16:00 to 17:00 in Chicago each day; exchange_calendars lets a full session end at 17:00."""
+def _subtract_daily_pause(hours: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """Hours without the pause of CME Globex from 16:00 to 17:00 in Chicago.
+
+    exchange_calendars ends a full session at 17:00.
+    """
     wall = pl.col("close").dt.convert_time_zone(zone).dt.replace_time_zone(None)
     full = (wall - pl.col("date").cast(pl.Datetime("us"))) == _FUTURES_CLOSE
     return hours.with_columns(close=pl.when(full).then(pl.col("close") - _FUTURES_PAUSE).otherwise("close"))
 
 
 def _currency_week(name: str) -> Calendar:
-    """Five sessions a week, each from 17:00 in New York the evening before to 17:00 of its date: where the spot market rolls. It knows no holidays."""
+    """Five sessions a week, each from 17:00 in New York the evening before to 17:00 of its date.
+
+    The spot market rolls at 17:00. This calendar has no holidays.
+    """
     dates = pl.DataFrame({"date": pl.date_range(FIRST_DATE, LAST_DATE, "1d", eager=True)})
     days = dates.filter(pl.col("date").dt.weekday() <= _FRIDAY)
     cut = pl.col("date").cast(pl.Datetime("us")) + _CURRENCY_CUT
@@ -350,8 +388,11 @@ def _currency_week(name: str) -> Calendar:
     return Calendar(name, _CURRENCY_ZONE, _sessions_per_year(name, table), table)
 
 
-def _bounded(name: str, day: date) -> date:
-    """`day`, or the nearest one for which the exchange's rules are known (some publish holidays a year ahead only)."""
+def _clip_to_rules(name: str, day: date) -> date:
+    """`day`, or the nearest day for which the exchange's rules are known.
+
+    Some exchanges publish holidays only a year ahead.
+    """
     import exchange_calendars
 
     rules = type(exchange_calendars.get_calendar(name, start="2022-01-03", end="2022-02-01"))
@@ -362,7 +403,11 @@ def _bounded(name: str, day: date) -> date:
 
 
 def _sessions_per_year(code: str, table: pl.DataFrame) -> int:
-    """The number that annualises daily statistics; elsewhere the mean of the ten latest whole years that are known."""
+    """The factor that annualises daily statistics.
+
+    It is fixed for US equities and 24/7. Elsewhere it is the mean of the ten latest whole years
+    that are known.
+    """
     if code == _US_EQUITIES:
         return _US_SESSIONS_PER_YEAR
     if code == ROUND_THE_CLOCK:

@@ -1,9 +1,12 @@
-"""One row a symbol and session, made at ingest: scans and studies of the universe then read days, not minutes.
+"""One row a symbol and session, written at ingest, so that scans and studies read days and not
+minutes.
 
-The premarket columns hold what was known at the scan time of that session and nothing later, that is bars of the
-part `pre` that had *ended* by then. Sums are taken in the order of time, so the same bars give the same bits, however they were cut or ordered.
+The premarket columns hold what was known at the scan time of that session: bars of the part `pre`
+that had *ended* by then. Sums are taken in time order, so the same bars give the same bits, however
+they were cut or ordered.
 
-Bars are sorted by symbol and time, so one compiled pass does: it walks on from session to session and never groups or searches.
+Bars are sorted by symbol and time, so one compiled pass walks from session to session without
+grouping or searching.
 """
 
 from datetime import time
@@ -14,13 +17,13 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.frames import ordered
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market import session_position
+from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
-from harmony_pipeline.market.validation import session_position
-from harmony_pipeline.market.validation.session_position import DAY, POST_CLOSE, first_session, minutes_of, part_of, sessions_of
-from harmony_pipeline.market.validation.text_columns import run_starts
+from harmony_pipeline.market.session_position import DAY, POST_CLOSE, first_session, minutes_of, part_of, sessions_of
 from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
 
 READ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")  # all that a summary looks at
@@ -37,7 +40,9 @@ OPEN, HIGH, LOW, CLOSE, VOLUME, FACTOR, EARLY_VOLUME, EARLY_HIGH, EARLY_LOW, EAR
 
 
 class _Bars(NamedTuple):
-    """Columns of bars sorted by symbol and time; `begin` [symbols + 1] is where each symbol begins."""
+    """Columns of bars sorted by symbol and time; `begin` [symbols + 1] is where each
+    symbol begins.
+    """
 
     begin: IntArray
     stamp: IntArray
@@ -50,23 +55,24 @@ class _Bars(NamedTuple):
 
 
 def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time: str) -> pl.DataFrame:
-    """`bars` (schemas.BARS, at least the columns READ) to schemas.DAILY_SUMMARY. `scan_time` is HH:MM on the exchange's clock.
+    """`bars` (schemas.BARS, at least the columns READ) as schemas.DAILY_SUMMARY.
 
-    Any set of whole symbols gives the rows of these. Raises ConfigError when `scan_time` is no time of day.
+    `scan_time` is HH:MM on the exchange's clock. Any set of whole symbols gives the rows of these
+    symbols. Raises ConfigError when `scan_time` is no time of day.
     """
-    clock = _clock(scan_time)
+    clock = _parse_clock(scan_time)
     if not bars.height:
         return DAILY_SUMMARY.empty()
     calendar = calendar.for_timeframe(timeframe)
-    rows = ordered(bars.select(READ).rechunk(), ("symbol", "timestamp"))
+    rows = sort_rows(bars.select(READ).rechunk(), ("symbol", "timestamp"))
     begin = run_starts(rows["symbol"])
     columns = _Bars(begin, rows["timestamp"].to_physical().to_numpy(), *(rows[name].to_numpy() for name in READ[2:]))
     cutoffs = calendar.table.select(_instant("date", clock, calendar.zone))["date"]
     known_until = cutoffs.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
     minutes, sessions = minutes_of(timeframe), sessions_of(calendar)
-    days = _days(columns, minutes, sessions)
+    days = _count_sessions(columns, minutes, sessions)
     wholes, reals = np.empty((len(_WHOLE), days), np.int64), np.empty((len(_REAL), days))
-    found = _summed(columns, minutes, sessions, known_until, wholes, reals)
+    found = _sum_sessions(columns, minutes, sessions, known_until, wholes, reals)
     whole = dict(zip(_WHOLE, wholes[:, :found], strict=True))
     symbol, session = whole.pop("symbol"), whole.pop("session")
     table = {
@@ -81,7 +87,7 @@ def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time:
 
 
 @kernel
-def _over(sessions: IntArray, at: int, minutes: int) -> int:
+def _session_end(sessions: IntArray, at: int, minutes: int) -> int:
     """The first moment at which no bar of session `at` can start."""
     if at >= sessions.shape[1]:
         return _NEVER
@@ -89,24 +95,26 @@ def _over(sessions: IntArray, at: int, minutes: int) -> int:
 
 
 @kernel
-def _days(bars: _Bars, minutes: int, sessions: IntArray) -> int:
-    """How many pairs of symbol and session the bars may fall into, at most."""
+def _count_sessions(bars: _Bars, minutes: int, sessions: IntArray) -> int:
+    """The largest possible number of pairs of symbol and session."""
     days = 0
     for symbol in range(bars.begin.size - 1):
         over = -_NEVER
         for row in range(bars.begin[symbol], bars.begin[symbol + 1]):
             if bars.stamp[row] >= over:
                 days += 1
-                over = _over(sessions, first_session(sessions, bars.stamp[row], minutes), minutes)
+                over = _session_end(sessions, first_session(sessions, bars.stamp[row], minutes), minutes)
     return int(days)
 
 
 @kernel
-def _summed(bars: _Bars, minutes: int, sessions: IntArray, known_until: IntArray, wholes: IntArray, reals: FloatArray) -> int:
-    """Fill the rows of `wholes` (as _WHOLE) and `reals` (as _REAL; NaN: none) with one column a symbol and session; how many there are.
+def _sum_sessions(bars: _Bars, minutes: int, sessions: IntArray, known_until: IntArray, wholes: IntArray, reals: FloatArray) -> int:
+    """Fill one column of `wholes` (rows as _WHOLE) and `reals` (rows as _REAL) a symbol and
+    session.
 
-    Bars outside every session count nowhere. What holds for a whole session is looked up when it begins: a call with the
-    calendar for each bar would cost ten times the sums.
+    Returns the number of columns. NaN means none. Bars outside every session do not count. The
+    values of a session are looked up when it begins: a calendar call for each bar would cost ten
+    times the sums.
     """
     length, day = minutes * _MINUTE, -1
     for symbol in range(bars.begin.size - 1):
@@ -116,7 +124,7 @@ def _summed(bars: _Bars, minutes: int, sessions: IntArray, known_until: IntArray
             stamp = bars.stamp[row]
             if stamp >= over:
                 at = first_session(sessions, stamp, minutes)
-                over = _over(sessions, at, minutes)
+                over = _session_end(sessions, at, minutes)
                 if at < sessions.shape[1]:
                     opens, closes, until = sessions[session_position.SESSION_OPEN, at], sessions[session_position.SESSION_CLOSE, at], known_until[at]
             if minutes != _DAILY and stamp >= opens and stamp < closes and at < sessions.shape[1] and sessions[session_position.BREAK_START, at] == _NEVER:
@@ -155,7 +163,7 @@ def _summed(bars: _Bars, minutes: int, sessions: IntArray, known_until: IntArray
     return day + 1
 
 
-def _clock(text: str) -> time:
+def _parse_clock(text: str) -> time:
     try:
         return time.fromisoformat(text)
     except ValueError:

@@ -1,9 +1,11 @@
-"""What market do these bars come from? Calendar, bar size, zone and span, guessed from the rows and the names of the symbols.
+"""Detection of the market behind some bars: calendar, bar size, zone and span, from rows and symbol
+names.
 
-The calendar is the one whose regular sessions the bars fill best: the share of bars that lie in a session, times the share of a
-session's bars that are there. Weekend bars and names of coins mean a market that never closes; two currency codes in a name make
-the week of currencies likely.
-A guess is written into a settings file for a person to correct; nothing else relies on it.
+The chosen calendar is the one whose regular sessions the bars fill best. Its score is the share of
+bars that lie in a session, times the share of a session's bars that exist. Weekend bars and names
+of coins mean a market that never closes. Two currency codes in a name make the week of currencies
+likely. The result is written into a settings file for a person to correct. Nothing else relies on
+it.
 """
 
 import re
@@ -41,7 +43,7 @@ _MINUTES_A_DAY = 1440
 
 @dataclass(frozen=True)
 class DetectedMarket:
-    """What was found; `reasons` says why, a sentence each."""
+    """The detected market. `reasons` has one sentence for each conclusion."""
 
     calendar: str
     timeframe: str
@@ -66,9 +68,9 @@ def detect_market(read: Read) -> DetectedMarket:
     stamps = rows.select("symbol", "timestamp").unique()
     timeframe = guess_timeframe(Spacing.of(stamps["timestamp"], stamps["symbol"]), reasons)
     sample = _sample(rows)
-    calendar, zone = _calendar(sample, symbols, timeframe, read, reasons)
+    calendar, zone = _detect_calendar(sample, symbols, timeframe, read, reasons)
     chosen = read(calendar, timeframe, zone)
-    found = Calendar.named(calendar)
+    found = Calendar.of(calendar)
     dates = found.with_session(chosen.select("timestamp"), timeframe)
     days = dates["session_date"].drop_nulls()
     if days.is_empty():
@@ -93,14 +95,14 @@ def detect_market(read: Read) -> DetectedMarket:
 
 
 def _sample(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of some symbols, evenly chosen; two rows of one time stay two."""
+    """Rows of some evenly chosen symbols. Two rows of one time stay two."""
     names = rows["symbol"].unique().sort()
     kept = names.gather_every(max(1, len(names) // _SAMPLED_SYMBOLS))[:_SAMPLED_SYMBOLS]
     return rows.filter(pl.col("symbol").is_in(kept.to_list())).select("symbol", "timestamp").sort("symbol", "timestamp").head(_SAMPLED_ROWS)
 
 
-def _calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read: Read, reasons: list[str]) -> tuple[str, str]:
-    """The calendar that the bars fill best, and the zone of stamps that carry none."""
+def _detect_calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read: Read, reasons: list[str]) -> tuple[str, str]:
+    """The calendar that the bars fill best, and the zone of stamps without one."""
     coins = sum(bool(_COIN.fullmatch(symbol.upper())) for symbol in symbols)
     if 2 * coins > len(symbols):
         reasons.append("the symbols are names of coins, so this market never closes")
@@ -110,15 +112,15 @@ def _calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read
         reasons.append(f"{saturdays:.0%} of the bars are on Saturdays, so this market never closes")
         return ROUND_THE_CLOCK, "UTC"
     daily = TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY
-    naive = not daily and _carries_no_zone(sample, timeframe, read)
+    naive = not daily and _lacks_zone(sample, timeframe, read)
     scores: list[tuple[float, str, str]] = []
     for name in _candidates(symbols):
-        calendar = Calendar.named(name)
+        calendar = Calendar.of(name)
         zones = ["UTC", calendar.zone] if naive and calendar.zone != "UTC" else ["UTC"]
         for zone in zones:
-            own = _sample(read(name, timeframe, zone)) if daily else sample  # the calendar places days
+            own = _sample(read(name, timeframe, zone)) if daily else sample  # days depend on the calendar
             shown = own if zone == "UTC" else _on_clock(own, zone)
-            scores.append((_fit(calendar, shown, timeframe), name, zone))
+            scores.append((_session_fit(calendar, shown, timeframe), name, zone))
         best = max(scores, key=lambda one: one[0])
         if best[0] >= _CONVINCING:
             break
@@ -133,18 +135,20 @@ def _calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read
 
 
 def _candidates(symbols: Sequence[str]) -> Iterator[str]:
-    """Calendars in the order in which they are likely: by the symbols' names first."""
+    """Calendars in order of likelihood, those of the symbols' names first."""
     endings = [calendar for symbol in symbols for ending, calendar in _SUFFIXES.items() if symbol.upper().endswith(ending)]
     pairs = sum(bool(_PAIR.fullmatch(symbol.upper())) for symbol in symbols)
     likely = ([max(set(endings), key=endings.count)] if 2 * len(endings) > len(symbols) else []) + ([CURRENCIES] if 2 * pairs > len(symbols) else [])
     yield from dict.fromkeys((*likely, *_USUAL))
 
 
-def _fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> float:
-    """How well bars fill the sessions of a calendar: 1 when every bar lies in one and none is missing."""
+def _session_fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> float:
+    """How well bars fill the sessions of a calendar: 1 if every bar lies in one and none is
+    missing.
+    """
     minutes = TIMEFRAME_MINUTES[timeframe]
     if minutes >= _MINUTES_A_DAY:
-        return _fit_of_days(calendar, sample, minutes)
+        return _daily_fit(calendar, sample, minutes)
     parts = pl.concat([sample, calendar.parts(sample["timestamp"])], how="horizontal")
     regular = parts.filter(pl.col("session") == "regular")
     extended = parts["session"].is_in(["pre", "post"]).sum()
@@ -162,8 +166,8 @@ def _fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> float:
     return inside * min(1.0, regular.height / expected) * (1.0 - _OPENING + _OPENING * opened)
 
 
-def _fit_of_days(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
-    """The same for daily and weekly bars, by date, of the symbol with most of them."""
+def _daily_fit(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
+    """The fit of daily and weekly bars, by date, of the symbol with most of them."""
     dates = sample.with_columns(date=pl.col("timestamp").dt.date()).group_by("symbol").agg("date").sort(pl.col("date").list.len())
     own = dates["date"][-1].sort()
     first, last = own[0], own[-1]
@@ -174,8 +178,8 @@ def _fit_of_days(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> floa
     return met * met / (len(own) * len(sessions))
 
 
-def _carries_no_zone(sample: pl.DataFrame, timeframe: str, read: Read) -> bool:
-    """Whether the stamps move with the zone that they are read in."""
+def _lacks_zone(sample: pl.DataFrame, timeframe: str, read: Read) -> bool:
+    """Whether the stamps depend on the zone in which they are read."""
     elsewhere = read(ROUND_THE_CLOCK, timeframe, "Asia/Tokyo")["timestamp"]
     return bool(elsewhere.is_in(sample["timestamp"].to_list()).mean() != 1.0) and elsewhere.min() != sample["timestamp"].min()
 
@@ -190,7 +194,7 @@ def _trading_period(timeframe: str) -> str:
 
 
 def _retraining_period(timeframe: str, days: int) -> str:
-    """About a dozen models over the span, none trained on a handful of bars."""
+    """A size that gives about a dozen models over the span, none of them from a handful of bars."""
     if TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY:
         return "year" if days > 3 * 365 else "quarter"
     return "year" if days > 6 * 365 else "quarter" if days > 365 else "month"

@@ -1,7 +1,8 @@
-"""Which regular bars the calendar expects: one slot a bar, session after session.
+"""The regular bars that the calendar expects: one slot a bar, session after session.
 
-A slot is the start of a bar that `Calendar.with_session` would call `regular`, and there are as many a session as
-`Calendar.expected_bars` says, through half-days, late opens, lunch breaks and both changes of the clock.
+A slot is the start of a bar that `Calendar.with_session` would call `regular`. Each session has as
+many as `Calendar.expected_bars`, through half-days, late opens, lunch breaks and both changes of
+the clock.
 """
 
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ BUCKET_MINUTES = 30  # what counts as the same time of day: activity changes lit
 
 @dataclass(frozen=True)
 class Slots:
-    """Slots in order of time: `stamp` (microseconds UTC), `session` (row of `dates`) and `bucket` (time of day on the exchange's clock, from 0).
+    """Slots in time order.
 
-    `target` is the first slot that is asked about; those before it are the past that habits are learned from.
+    `stamp` is microseconds UTC, `session` a row of `dates`, and `bucket` the time of day on the
+    exchange's clock, from 0. `target` is the first slot to be judged. Slots before it are the past
+    from which activity is learned.
     """
 
     timeframe: str
@@ -34,21 +37,24 @@ class Slots:
 
     @property
     def buckets(self) -> int:
-        """How many times of day there are."""
+        """Number of times of day."""
         return int(self.bucket.max()) + 1 if len(self.bucket) else 1
 
     @property
     def session_bounds(self) -> IntArray:
-        """First slot of each session, and the end of the last."""
+        """The first slot of each session, and the end of the last."""
         return np.searchsorted(self.session, np.arange(len(self.dates) + 1))
 
 
-def expected_slots(calendar: Calendar, timeframe: str, first: date, end: date, past_sessions: int = 0, known_until: datetime | None = None) -> Slots:
-    """Slots of the sessions in `first <= date < end` and of `past_sessions` before them; those that end after `known_until` are left out."""
+def find_slots(calendar: Calendar, timeframe: str, first: date, end: date, past_sessions: int = 0, known_until: datetime | None = None) -> Slots:
+    """Slots of the sessions in `first <= date < end` and of `past_sessions` before them.
+
+    Slots whose bar ends after `known_until` are left out.
+    """
     calendar = calendar.for_timeframe(timeframe)
     table = calendar.table.with_columns(before=pl.col("post_close").shift())
-    begin, asked, stop = (int(table["date"].search_sorted(day, side="left")) for day in (first, first, end))
-    begin = max(0, begin - past_sessions)
+    target, stop = (int(table["date"].search_sorted(day, side="left")) for day in (first, end))
+    begin = max(0, target - past_sessions)
     sessions = table[begin : max(stop, begin)]
     rows = _slots_of(sessions, calendar, timeframe)
     if known_until is not None:
@@ -60,7 +66,7 @@ def expected_slots(calendar: Calendar, timeframe: str, first: date, end: date, p
         rows["timestamp"].dt.epoch("us").to_numpy().astype(np.int64),
         session,
         rows["bucket"].to_numpy().astype(np.int64),
-        int(np.searchsorted(session, asked - begin)),
+        int(np.searchsorted(session, target - begin)),
     )
 
 
@@ -80,24 +86,24 @@ def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.
 
 
 def _on_clock_grid(numbered: pl.DataFrame, calendar: Calendar, step: int) -> pl.DataFrame:
-    """Anchored on the exchange's clock; within a session the grid runs on in elapsed time, as bars do."""
+    """Bars on the exchange's clock. Within a session the grid runs in elapsed time, as bars do."""
     midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(minutes=calendar.grid.offset_minutes % step)
     clock = (pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None) - midnight).dt.total_minutes()
-    rows = _cut(numbered.with_columns(start=pl.col("open") - pl.duration(minutes=clock % step), stop="close"), step)
+    rows = _split_into_bars(numbered.with_columns(start=pl.col("open") - pl.duration(minutes=clock % step), stop="close"), step)
     idle = (pl.col("timestamp") >= pl.col("break_start")) & (pl.col("timestamp") + timedelta(minutes=step) <= pl.col("break_end"))
     taken = pl.col("timestamp") < pl.col("before")  # a bar that reaches over from the session before belongs to that one
     return rows.filter(~(idle.fill_null(value=False) | taken.fill_null(value=False)))
 
 
 def _on_session_grid(numbered: pl.DataFrame, step: int) -> pl.DataFrame:
-    """Anchored at the start of each stretch: the morning, and the afternoon after lunch."""
+    """Bars from the start of each stretch: the morning, and the afternoon after lunch."""
     morning = numbered.with_columns(start="open", stop=pl.coalesce("break_start", "close"))
     afternoon = numbered.filter(pl.col("break_end").is_not_null()).with_columns(start="break_end", stop="close")
-    return _cut(pl.concat([morning, afternoon]), step)
+    return _split_into_bars(pl.concat([morning, afternoon]), step)
 
 
-def _cut(stretches: pl.DataFrame, step: int) -> pl.DataFrame:
-    """`start` to `stop` as bars of `step` minutes, the last of which may be short: timestamp and bar_end."""
+def _split_into_bars(stretches: pl.DataFrame, step: int) -> pl.DataFrame:
+    """`start` to `stop` as bars of `step` minutes (timestamp, bar_end); the last may be short."""
     count = ((pl.col("stop") - pl.col("start")).dt.total_minutes() + step - 1) // step
     rows = stretches.with_columns(at=pl.int_ranges(0, count)).explode("at")
     rows = rows.with_columns(timestamp=(pl.col("start") + pl.duration(minutes=pl.col("at") * step)).cast(TIME))

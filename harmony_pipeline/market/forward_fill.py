@@ -1,8 +1,10 @@
-"""Bars for absent minutes, for studies that need a grid without holes. Off unless `market.gaps.fill` says otherwise.
+"""Bars for absent minutes, for studies that need a grid without holes. It is off unless
+`market.gaps.fill` enables it.
 
-A filled bar invents nothing: all four prices are the last close before it, its volume is 0 and `filled` is true. Only the past is used, never
-the bar that ends the gap. Filled bars are made on demand and never written into the lake: backtests and sessions read `bars`, so nobody can
-trade on a price at which nothing was offered.
+All four prices of a filled bar are the last close before it, its volume is 0 and `filled` is true.
+Only the past is used, never the bar that ends the gap. Filled bars are made on demand and never
+written into the lake. Backtests and sessions read `bars`, so that no trade is made at a price
+without an offer.
 """
 
 from typing import Literal
@@ -16,10 +18,13 @@ from harmony_pipeline.schemas import TIME
 Fill = Literal["none", "previous_close"]
 
 
-def with_filled(bars: pl.DataFrame, gaps: pl.DataFrame, slots: Slots, fill: Fill) -> pl.DataFrame:
-    """`bars` (schemas.BARS) with the column `filled`, and with a bar for each absent one of `gaps` (schemas.GAPS) that has a bar before it.
+def fill_forward(bars: pl.DataFrame, gaps: pl.DataFrame, slots: Slots, fill: Fill) -> pl.DataFrame:
+    """`bars` (schemas.BARS) with the column `filled`, and a bar for each absent one of `gaps`
+    (schemas.GAPS).
 
-    `slots` are those that `gaps` were found with. The adjustment factor comes from the same bar as the close, so that the adjusted price does not move.
+    An absent bar without a bar before it stays absent. `slots` are those with which `gaps` were
+    found. The adjustment factor and the close come from the same bar, so that the adjusted price
+    does not move.
     """
     real = bars.with_columns(filled=pl.lit(value=False))
     if fill == "none" or gaps.is_empty():
@@ -33,6 +38,6 @@ def with_filled(bars: pl.DataFrame, gaps: pl.DataFrame, slots: Slots, fill: Fill
     known = bars.select("symbol", "timestamp", "timeframe", "close", "adjustment_factor").sort("symbol", "timestamp")
     made = absent.join_asof(known, on="timestamp", by="symbol", strategy="backward", allow_exact_matches=False, check_sortedness=False).drop_nulls("close")
     price = [pl.col("close").alias(name) for name in ("open", "high", "low", "close")]
-    zero, nothing = pl.lit(0.0), pl.lit(None, pl.Float64())
-    made = made.with_columns(*price, session=pl.lit("regular"), volume=zero, trade_count=zero, vwap=nothing, filled=pl.lit(value=True))
+    zero, unknown = pl.lit(0.0), pl.lit(None, pl.Float64())
+    made = made.with_columns(*price, session=pl.lit("regular"), volume=zero, trade_count=zero, vwap=unknown, filled=pl.lit(value=True))
     return pl.concat([real, made.select(real.columns)]).sort("symbol", "timestamp")

@@ -1,8 +1,9 @@
-"""Which questions to a source would mend the gaps.
+"""The requests to a source that would fill the gaps.
 
-Every absent bar is asked for, with its symbol; nobody is asked about who has no gap there; a request reaches at most one block beyond
-the runs that it is made of. Requests cost time whatever they hold, so runs of a symbol that lie near each other are asked for together, and so are
-symbols whose runs fall into the same blocks of time.
+Every absent bar is requested with its symbol. A symbol without a gap is not in the request. A
+request extends at most one block beyond its runs. Each request costs time, whatever its size. So
+nearby runs of a symbol are one request, and so are symbols whose runs lie in the same blocks of
+time.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,14 @@ import polars as pl
 
 from harmony_pipeline.market.sources.base import Request
 
-BLOCK_BARS = 60  # runs nearer than this are asked for together: an answer of 60 bars costs no more than one of two
+BLOCK_BARS = 60  # runs nearer than this share a request: 60 bars cost no more than two
 
 
 def repair_requests(gaps: pl.DataFrame, bar: timedelta, sessions: Sequence[date] = ()) -> list[Request]:
-    """Requests that cover every run of `gaps` (schemas.GAPS), oldest first; whole sessions that adjoin in `sessions` are one range."""
+    """Requests that cover every run of `gaps` (schemas.GAPS), oldest first.
+
+    Whole sessions that adjoin in `sessions` are one range.
+    """
     if gaps.is_empty():
         return []
     block = BLOCK_BARS * bar
@@ -32,6 +36,6 @@ def repair_requests(gaps: pl.DataFrame, bar: timedelta, sessions: Sequence[date]
     )
     length = int(block.total_seconds() * 1e6)
     from_block, to_block = (moment.dt.epoch("us") // length for moment in (pl.col("start"), pl.col("end") - bar))
-    asked = ranges.with_columns(from_block=from_block, to_block=to_block).group_by("from_block", "to_block")
-    table = asked.agg(pl.col("symbol").unique().sort(), pl.col("start").min(), pl.col("end").max()).sort("start", "end")
+    blocks = ranges.with_columns(from_block=from_block, to_block=to_block).group_by("from_block", "to_block")
+    table = blocks.agg(pl.col("symbol").unique().sort(), pl.col("start").min(), pl.col("end").max()).sort("start", "end")
     return [Request(tuple(symbols), start, end) for symbols, start, end in table.select("symbol", "start", "end").iter_rows()]

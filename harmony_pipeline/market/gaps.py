@@ -1,19 +1,27 @@
-"""Bars that the calendar expects and nobody has, as runs, each with what it probably is and why.
+"""Bars that the calendar expects and that are absent, as runs, each with its probable kind and the
+evidence.
 
-Most suppliers write no bar for a minute in which nothing traded, so an absent bar may be the truth (`no_trade`), a stop of trading (`halt`)
-or lost data (`missing`); where the evidence is thin the answer is `unknown`. The evidence, in the order in which it is weighed:
+Most suppliers write no bar for a minute without trades. So an absent bar may be correct
+(`no_trade`), a stop of trading (`halt`) or lost data (`missing`). Thin evidence gives `unknown`.
+Evidence, in the order in which it is applied:
 
-1. Every symbol silent at once, which their habits do not explain: a halt of the venue, or for a whole session lost data.
-2. A source that writes a bar whether or not anything traded: what is absent was lost.
-3. Habit: the share of such bars that the symbol left out at this time of day in its past sessions tells how many times a session a
-   silence of n bars comes by nature (`habits.silence`): often enough, and it is `no_trade`; hardly ever, and it is `missing`.
-4. The bars beside it: trades come in clusters, about as a Poisson count whose rate is gamma distributed with shape s (so a negative binomial),
-   and with k trades in the thinner of these bars a silence of n bars comes about `slots * (1 + k / s)^(-s n)` times.
-5. In an active symbol a silence of at least five minutes that ends in a burst of volume is how a halted stock reopens.
+1. Every symbol is silent at once, which their activity profiles do not explain: a halt of the
+venue,
+   or for a whole session lost data.
+2. The source writes a bar whether or not anything traded: an absent bar was lost.
+3. The activity profile: from the share of bars that the symbol left out at this time of day in its
+   past sessions follows how many times a session a silence of n bars is expected
+   (`trading_activity.expected_silences`). Often enough means `no_trade`, hardly ever `missing`.
+4. The neighbouring bars: trades cluster, about as a Poisson count whose rate is gamma distributed
+   with shape s (a negative binomial). With k trades in the thinner of these bars a silence of n
+   bars is expected about `slots * (1 + k / s)^(-s n)` times.
+5. In an active symbol a silence of at least five minutes that ends in a burst of volume is how a
+   halted stock reopens.
 
-Habits use sessions before the one judged, so that later bars change no verdict on an earlier session. Outages must not become
-habits: sessions without any bar are not counted, nor is the most silent tenth of the others. Only regular hours are judged; before the open and after the
-close silence is the rule. Nothing is filled here.
+Profiles use sessions before the judged one, so that later bars change no verdict on an earlier
+session. Outages must not enter a profile: sessions without any bar are not counted, nor is the most
+silent tenth of the others. Only regular hours are judged, since silence is usual before the open
+and after the close. Nothing is filled here.
 """
 
 from collections.abc import Iterable
@@ -25,10 +33,10 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
-from harmony_pipeline.frames import formatted, join_latest, ordered
+from harmony_pipeline.frames import format_columns, join_latest, sort_rows
 from harmony_pipeline.market.expected_bars import Slots
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
-from harmony_pipeline.market.trading_activity import Habits, silence
+from harmony_pipeline.market.trading_activity import ActivityProfile, expected_silences
 from harmony_pipeline.schemas import GAPS, TIME
 
 KINDS = ("missing", "no_trade", "halt", "unknown")
@@ -48,8 +56,10 @@ FEWEST_SYMBOLS = 2  # that can be silent "all at once"
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What a batch of whole symbols showed: bars a symbol, session and bucket, symbols a slot, and runs of absent bars inside the target."""
+class _BatchActivity:
+    """A batch of whole symbols: bars by symbol, session and bucket, symbols by slot, and runs of
+    absent bars in the target.
+    """
 
     symbols: list[str]
     present: npt.NDArray[np.int32]
@@ -60,28 +70,33 @@ class _Seen:
 def find_gaps(batches: Iterable[pl.DataFrame], slots: Slots, lives: pl.DataFrame, settings: GapSettings, *, every_bar: bool = False) -> pl.DataFrame:
     """Runs of absent regular bars from the slots' target on, in the columns of schemas.GAPS.
 
-    `batches` hold bars (symbol, timestamp, volume, trade_count) of whole symbols, each sorted by symbol and time, the past of the target included;
-    memory is bounded by the largest. `lives` says in which sessions a symbol is expected: symbol, first, end (exclusive, null: still
-    alive), several rows a symbol where it came back; a symbol that is not named there is expected from its first bar on.
+    `batches` hold bars (symbol, timestamp, volume, trade_count) of whole symbols, each sorted by
+    symbol and time, the past of the target included. The largest batch bounds the memory. `lives`
+    has the sessions in which a symbol is expected: symbol, first, end (exclusive, null: still
+    alive), several rows a symbol where it came back. A symbol without a row there is expected from
+    its first bar on.
     """
     if not len(slots.stamp):
         return GAPS.empty()
-    seen = [_look(batch, slots, settings.shares_per_trade) for batch in batches if batch.height]
+    seen = [_summarise_batch(batch, slots, settings.shares_per_trade) for batch in batches if batch.height]
     absent = sorted(set(lives["symbol"].to_list()) - {symbol for part in seen for symbol in part.symbols})
-    seen.append(_never_seen(absent, slots))
+    seen.append(_absent_symbols(absent, slots))
     symbols = [symbol for part in seen for symbol in part.symbols]
     present = np.concatenate([part.present for part in seen])
     offsets = np.cumsum([0, *(len(part.symbols) for part in seen)])[:-1]
     runs = pl.concat([part.runs.with_columns(pl.col("code") + int(offset)) for part, offset in zip(seen, offsets, strict=True)])
-    alive = _alive(symbols, present, lives, slots.dates)
-    habits = Habits(present, slots, settings.lookback_sessions)
-    market_wide = _market_wide(np.sum([part.active for part in seen], axis=0), habits, alive)
-    cut = _cut(runs, slots, market_wide, alive)
-    return GAPS.conform(_judged(_with_evidence(cut, habits, symbols), slots, every_bar=every_bar))
+    alive = _expected_symbols(symbols, present, lives, slots.dates)
+    profile = ActivityProfile(present, slots, settings.lookback_sessions)
+    market_wide = _market_wide_silence(np.sum([part.active for part in seen], axis=0), profile, alive)
+    cut = _split_runs(runs, slots, market_wide, alive)
+    return GAPS.conform(_classify_runs(_with_evidence(cut, profile, symbols), slots, every_bar=every_bar))
 
 
-def with_refusals(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
-    """`gaps` with those marked for which a row was received and refused: that is no silence, and asking again may bring the same row."""
+def mark_refused_bars(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
+    """`gaps` with a note for bars that were received and refused.
+
+    Such a bar is no silence, and a new request may bring the same row.
+    """
     refused = quarantine.filter(~pl.col("rule").is_in(_NOT_REFUSED)).select("symbol", "timestamp", "rule").sort("symbol", "timestamp")
     if gaps.is_empty() or refused.is_empty():
         return gaps
@@ -91,7 +106,7 @@ def with_refusals(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
     counted = inside.group_by("symbol", "first_missing").agg(refusals=pl.col("timestamp").n_unique(), rules=pl.col("rule").unique().sort().str.join(", "))
     joined = gaps.join(counted, on=["symbol", "first_missing"], how="left", maintain_order="left")
     found = pl.col("refusals").is_not_null()
-    sentence = formatted("{} of these bars came and are in quarantine ({}); {}", "refusals", "rules", "evidence")
+    sentence = format_columns("{} of these bars came and are in quarantine ({}); {}", "refusals", "rules", "evidence")
     return joined.with_columns(
         kind=pl.when(found & pl.col("kind").is_in(["no_trade", "unknown"])).then(pl.lit("missing")).otherwise("kind"),
         evidence=pl.when(found).then(sentence).otherwise("evidence"),
@@ -101,8 +116,8 @@ def with_refusals(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
 # --- what is absent ---------------------------------------------------------------------------------------------------
 
 
-def _look(bars: pl.DataFrame, slots: Slots, shares_per_trade: float) -> _Seen:
-    bars = ordered(bars, ("symbol", "timestamp"))
+def _summarise_batch(bars: pl.DataFrame, slots: Slots, shares_per_trade: float) -> _BatchActivity:
+    bars = sort_rows(bars, ("symbol", "timestamp"))
     lengths = bars["symbol"].rle().struct.unnest()
     code = np.repeat(np.arange(lengths.height), lengths["len"].to_numpy())
     stamp = bars["timestamp"].dt.epoch("us").to_numpy()
@@ -113,11 +128,13 @@ def _look(bars: pl.DataFrame, slots: Slots, shares_per_trade: float) -> _Seen:
     shape = (lengths.height, len(slots.dates), slots.buckets)
     cells = (code * shape[1] + slots.session[slot]) * shape[2] + slots.bucket[slot]
     present = np.bincount(cells, minlength=shape[0] * shape[1] * shape[2]).astype(np.int32).reshape(shape)
-    return _Seen(lengths["value"].to_list(), present, np.bincount(slot, minlength=len(slots.stamp)), _runs(code, slot, trades, lengths.height, slots))
+    return _BatchActivity(lengths["value"].to_list(), present, np.bincount(slot, minlength=len(slots.stamp)), _runs(code, slot, trades, lengths.height, slots))
 
 
 def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slots: Slots) -> pl.DataFrame:
-    """code, first, last (slots without a bar), and the bar before and after: its slot (-1: none) and trades."""
+    """code, first, last (slots without a bar), and the bar before and after: its slot (-1: none)
+    and trades.
+    """
     kept = slot >= slots.target
     code, slot, trades = code[kept], slot[kept], trades[kept]
     end = len(slots.stamp)
@@ -130,8 +147,8 @@ def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slot
     whole = np.flatnonzero(empty) if end > slots.target else np.empty(0, np.int64)
     nothing = [np.full(len(part), -1, np.int64) for part in (heads, tails, whole)]
     left, right = (np.concatenate(parts) for parts in ([inner, nothing[0], stops[tails] - 1, nothing[2]], [inner + 1, begins[heads], nothing[1], nothing[2]]))
-    before, before_trades = _beside(left, slot, trades)
-    after, after_trades = _beside(right, slot, trades)
+    before, before_trades = _neighbour_bars(left, slot, trades)
+    after, after_trades = _neighbour_bars(right, slot, trades)
     return pl.DataFrame(
         {
             "code": np.concatenate([code[inner], heads, tails, whole]),
@@ -145,24 +162,24 @@ def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slot
     )
 
 
-def _beside(at: IntArray, slot: IntArray, trades: FloatArray) -> tuple[IntArray, FloatArray]:
+def _neighbour_bars(at: IntArray, slot: IntArray, trades: FloatArray) -> tuple[IntArray, FloatArray]:
     if not len(slot):
         return np.full(len(at), -1, np.int64), np.full(len(at), np.nan)
     safe = np.maximum(at, 0)
     return np.where(at >= 0, slot[safe], -1), np.where(at >= 0, trades[safe], np.nan)
 
 
-def _never_seen(symbols: list[str], slots: Slots) -> _Seen:
-    """Symbols that are expected and have no bar at all."""
+def _absent_symbols(symbols: list[str], slots: Slots) -> _BatchActivity:
+    """Symbols that are expected and have no bar."""
     nothing = np.empty(0, np.int64)
     present = np.zeros((len(symbols), len(slots.dates), slots.buckets), np.int32)
-    return _Seen(symbols, present, np.zeros(len(slots.stamp), np.int64), _runs(nothing, nothing, np.empty(0), len(symbols), slots))
+    return _BatchActivity(symbols, present, np.zeros(len(slots.stamp), np.int64), _runs(nothing, nothing, np.empty(0), len(symbols), slots))
 
 
 # --- who is expected, and when everyone is silent ---------------------------------------------------------------------
 
 
-def _alive(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFrame, dates: pl.Series) -> BoolArray:
+def _expected_symbols(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFrame, dates: pl.Series) -> BoolArray:
     """Whether a symbol is expected in a session: symbols by sessions."""
     named = set(lives["symbol"].to_list())
     traded = present.any(axis=2)
@@ -177,9 +194,11 @@ def _alive(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFra
     return alive | (np.cumsum(steps, axis=1)[:, :-1] > 0)
 
 
-def _market_wide(active: IntArray, habits: Habits, alive: BoolArray) -> npt.NDArray[np.int8]:
-    """For each slot 1 where all symbols are silent together and their habits do not explain it, 2 where the whole session is empty, else 0."""
-    slots = habits.slots
+def _market_wide_silence(active: IntArray, profile: ActivityProfile, alive: BoolArray) -> npt.NDArray[np.int8]:
+    """For each slot 1 if all symbols are silent together and profiles do not explain it, 2 if the
+    whole session is empty, else 0.
+    """
+    slots = profile.slots
     verdict = np.zeros(len(active), np.int8)
     silent = np.flatnonzero((active == 0) & (np.arange(len(active)) >= slots.target))
     if not len(silent):
@@ -191,28 +210,34 @@ def _market_wide(active: IntArray, habits: Habits, alive: BoolArray) -> npt.NDAr
     whole = (first == bounds[session]) & (last == bounds[session + 1] - 1)
     room = (bounds[session + 1] - bounds[session]).astype(np.float64)
     expected = alive.sum(axis=0)[session]
-    chance = room * np.exp((last - first + 1) * habits.joint_log_silence(session, slots.bucket[first], FEWEST_SYMBOLS))
-    chance = np.where(np.isnan(chance), _joint_today(first, last, habits, alive), chance)
+    chance = room * np.exp((last - first + 1) * profile.joint_log_silence(session, slots.bucket[first], FEWEST_SYMBOLS))
+    chance = np.where(np.isnan(chance), _joint_silence_today(first, last, profile, alive), chance)
     kind = np.where(whole & (expected >= FEWEST_SYMBOLS), 2, np.where(~whole & (chance < NEVER), 1, 0)).astype(np.int8)
     lengths = last - first + 1
     verdict[silent] = np.repeat(kind, lengths)
     return verdict
 
 
-def _joint_today(first: IntArray, last: IntArray, habits: Habits, alive: BoolArray) -> FloatArray:
-    """Where the past is too short for habits: how often all symbols would be silent together, by the rest of the same session; nan for one symbol."""
-    bounds, session = habits.slots.session_bounds, habits.slots.session[first]
+def _joint_silence_today(first: IntArray, last: IntArray, profile: ActivityProfile, alive: BoolArray) -> FloatArray:
+    """How often all symbols would be silent together, from the rest of the same session; nan for
+    one symbol.
+
+    It is used where the past is too short for a profile.
+    """
+    bounds, session = profile.slots.session_bounds, profile.slots.session[first]
     length, room = (last - first + 1).astype(np.float64), (bounds[session + 1] - bounds[session]).astype(np.float64)
     chance = np.empty(len(first))
     for at, day in enumerate(session):  # these runs are few: not one symbol of the market has a bar there
-        traded = alive[:, day] & habits.traded[:, day]
-        share = 1.0 - habits.present[traded, day].sum(axis=1) / max(room[at] - length[at], 1.0)
-        chance[at] = silence(np.prod(np.clip(share, 0.0, 1.0)), length[at], room[at]) if traded.sum() >= FEWEST_SYMBOLS else np.nan
+        traded = alive[:, day] & profile.traded[:, day]
+        share = 1.0 - profile.present[traded, day].sum(axis=1) / max(room[at] - length[at], 1.0)
+        chance[at] = expected_silences(np.prod(np.clip(share, 0.0, 1.0)), length[at], room[at]) if traded.sum() >= FEWEST_SYMBOLS else np.nan
     return chance
 
 
-def _cut(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], alive: BoolArray) -> pl.DataFrame:
-    """Runs cut at the ends of sessions and of market-wide silences, those of symbols that are not listed then left out."""
+def _split_runs(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], alive: BoolArray) -> pl.DataFrame:
+    """Runs split at the ends of sessions and of market-wide silences, without symbols that are not
+    listed.
+    """
     changes = (np.diff(slots.session, prepend=-1) != 0) | (np.diff(market_wide, prepend=0) != 0)
     segment = np.cumsum(changes) - 1
     starts = np.flatnonzero(changes)
@@ -229,14 +254,16 @@ def _cut(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], al
 # --- what it is -------------------------------------------------------------------------------------------------------
 
 
-def _with_evidence(cut: pl.DataFrame, habits: Habits, symbols: list[str]) -> pl.DataFrame:
-    """Each run with its habit, the trades beside it and what these make of it."""
-    slots, bounds = habits.slots, habits.slots.session_bounds
+def _with_evidence(cut: pl.DataFrame, profile: ActivityProfile, symbols: list[str]) -> pl.DataFrame:
+    """Each run with its usual silence, its neighbours' trades and the expected number of such
+    silences.
+    """
+    slots, bounds = profile.slots, profile.slots.session_bounds
     first, last, code, session = (cut[name].to_numpy() for name in ("first", "last", "code", "session"))
-    known, share = habits.of(code, session, slots.bucket[first])
-    _, share_last = habits.of(code, session, slots.bucket[last])
-    before = _touching(cut, "before", first - 1, slots)
-    after = _touching(cut, "after", last + 1, slots)
+    known, share = profile.of(code, session, slots.bucket[first])
+    _, share_last = profile.of(code, session, slots.bucket[last])
+    before = _neighbour_trades(cut, "before", first - 1, slots)
+    after = _neighbour_trades(cut, "after", last + 1, slots)
     share = np.fmax(share, share_last)
     length, room = (last - first + 1).astype(np.float64), (bounds[session + 1] - bounds[session]).astype(np.float64)
     beside = np.fmin(before, after)
@@ -253,7 +280,7 @@ def _with_evidence(cut: pl.DataFrame, habits: Habits, symbols: list[str]) -> pl.
             "past_sessions": known,
             "usual_silence": share,
             "neighbour_trades": beside,
-            "by_habit": silence(share, length, room),
+            "by_habit": expected_silences(share, length, room),
             "by_neighbours": room * np.power(1.0 + beside / CLUSTERING, -CLUSTERING * length),
             "reopened": after / np.where(before > 0.0, before, np.nan),
             "market_wide": cut["market_wide"],
@@ -261,38 +288,38 @@ def _with_evidence(cut: pl.DataFrame, habits: Habits, symbols: list[str]) -> pl.
     ).with_columns(pl.col("usual_silence", "neighbour_trades", "by_habit", "by_neighbours", "reopened").fill_nan(None))
 
 
-def _touching(cut: pl.DataFrame, side: str, place: IntArray, slots: Slots) -> FloatArray:
-    """Trades of the bar beside a run where it touches the run and is of the same session, else nan."""
+def _neighbour_trades(cut: pl.DataFrame, side: str, place: IntArray, slots: Slots) -> FloatArray:
+    """Trades of the bar beside a run if it touches the run and is of the same session, else nan."""
     at = cut[side].to_numpy()
     same = slots.session[np.maximum(at, 0)] == cut["session"].to_numpy()
     return np.where((at >= 0) & (at == place) & same, cut[f"{side}_trades"].to_numpy(), np.nan)
 
 
-def _judged(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFrame:
-    """Kind and evidence by the rules of the module's head, first one first."""
+def _classify_runs(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFrame:
+    """Kind and evidence by the rules in the module's head, first match first."""
     habit, today = pl.col("by_habit"), pl.col("by_neighbours")
     busy, active = (today < NEVER).fill_null(value=False), pl.col("usual_silence") < HABITUALLY_ACTIVE
     usual, unusual = (habit >= USUAL).fill_null(value=False), (habit < NEVER).fill_null(value=False)
     pause = pl.col("bars") * TIMEFRAME_MINUTES[slots.timeframe] >= PAUSE_MINUTES
     intraday = slots.timeframe not in LONG_TIMEFRAMES
-    percent = formatted("{}%", (100.0 * pl.col("usual_silence")).round(1))
-    habitual = formatted("silent in {} of such bars of {} past sessions", percent, "past_sessions")
+    percent = format_columns("{}%", (100.0 * pl.col("usual_silence")).round(1))
+    habitual = format_columns("silent in {} of such bars of {} past sessions", percent, "past_sessions")
     beside = (
         pl.when(pl.col("neighbour_trades").is_null())
         .then(pl.lit("no bar beside it"))
-        .otherwise(formatted("about {} trades in the bar beside it", pl.col("neighbour_trades").round(0).cast(pl.Int64)))
+        .otherwise(format_columns("about {} trades in the bar beside it", pl.col("neighbour_trades").round(0).cast(pl.Int64)))
     )
-    both = formatted("{}, {}", habitual, beside)
+    both = format_columns("{}, {}", habitual, beside)
     cases: list[tuple[pl.Expr, str, pl.Expr]] = [
         (pl.col("market_wide") == 2, "missing", pl.lit("no symbol has a bar in this session, which the calendar expects")),
         (pl.col("market_wide") == 1, "halt", pl.lit("no symbol has a bar, at a time when that does not happen by chance: the venue stood still, or the source did")),
         (pl.lit(every_bar), "missing", pl.lit("the source writes every bar, traded or not, and this one is absent")),
         (usual & busy & active, "unknown", both),
         (usual, "no_trade", both),
-        (unusual & pause & active & (pl.col("reopened") >= REOPENING).fill_null(value=False) & pl.lit(intraday), "halt", formatted("{}; the next bar has {} times the trades of the one before, as after a pause", habitual, pl.col("reopened").round(1))),
+        (unusual & pause & active & (pl.col("reopened") >= REOPENING).fill_null(value=False) & pl.lit(intraday), "halt", format_columns("{}; the next bar has {} times the trades of the one before, as after a pause", habitual, pl.col("reopened").round(1))),
         (unusual & ~(today >= USUAL).fill_null(value=False), "missing", both),
-        (habit.is_null() & busy, "missing", formatted("{} past sessions, {}", "past_sessions", beside)),
-        (habit.is_null(), "unknown", formatted("{} past sessions, {}: too little to tell", "past_sessions", beside)),
+        (habit.is_null() & busy, "missing", format_columns("{} past sessions, {}", "past_sessions", beside)),
+        (habit.is_null(), "unknown", format_columns("{} past sessions, {}: too little to tell", "past_sessions", beside)),
     ]  # fmt: skip
     kind, evidence = pl.lit("unknown"), both
     for condition, name, sentence in reversed(cases):

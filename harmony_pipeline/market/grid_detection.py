@@ -1,8 +1,8 @@
-"""On which grid do these bars start? The stamps inside sessions say so.
+"""Detection of the grid on which bars start, from the stamps inside sessions.
 
-The grid with more of them wins, the clock's where both fit as well. Where neither fits half of them
-and nine in ten share one offset from the hour, that offset is the grid. Minutes lie on both grids,
-so that nothing has to be found out; `grids_differ` says for which calendars and lengths it matters.
+The grid with more stamps is chosen, and the clock's grid on a tie. If neither fits half of them and
+nine in ten share one offset from the hour, that offset is the grid. Minutes lie on both grids and
+need no detection. `grids_differ` returns for which calendars and lengths it matters.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def grids_differ(calendar: Calendar, timeframe: str) -> bool:
 
 
 def detect_grid(stamps: pl.Series, calendar: Calendar, timeframe: str) -> DetectedGrid | None:
-    """What the distinct `stamps` say; None where none of them lies inside a session."""
+    """The grid of the distinct `stamps`; None if none of them lies inside a session."""
     distinct = stamps.cast(TIME).unique().sort()
     inside = distinct.filter(calendar.parts(distinct)["session"].is_not_null())
     if not len(inside):
@@ -59,7 +59,7 @@ def detect_grid(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Detect
     step = TIMEFRAME_MINUTES[timeframe]
     on_clock = _wall_minutes(inside, calendar.zone) % step == 0
     # On the clock a bar may start before the open, in no part of the session: it counts too.
-    early = _straddling(distinct, calendar, step)
+    early = _count_straddling(distinct, calendar, step)
     on_session = (slots(inside, step, calendar.on_grid(_SESSION))["slot"] == inside).to_numpy()
     clock, session, count = int(on_clock.sum()) + early, int(on_session.sum()), len(inside) + early
     grid = _SESSION if session > clock else CLOCK
@@ -70,8 +70,8 @@ def detect_grid(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Detect
     return DetectedGrid(grid, count, clock, session)
 
 
-def _straddling(distinct: pl.Series, calendar: Calendar, step: int) -> int:
-    """Stamps on the clock's grid outside every part whose bar reaches into one."""
+def _count_straddling(distinct: pl.Series, calendar: Calendar, step: int) -> int:
+    """Number of stamps on the clock's grid outside every part whose bar extends into one."""
     outside = distinct.filter(calendar.parts(distinct)["session"].is_null())
     if not len(outside):
         return 0
@@ -85,6 +85,6 @@ def _wall(moment: pl.Expr, zone: str) -> pl.Expr:
 
 
 def _wall_minutes(stamps: pl.Series, zone: str) -> IntArray:
-    """Whole minutes on the wall clock; a stamp with seconds lies on no grid and gives -1."""
+    """Whole minutes on the wall clock. A stamp with seconds lies on no grid and gives -1."""
     wall = stamps.to_frame("at").select(_wall(pl.col("at"), zone))["at"].to_numpy()
     return np.where(wall % _MINUTE == 0, wall // _MINUTE % 1440, -1)

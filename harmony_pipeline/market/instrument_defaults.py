@@ -1,9 +1,8 @@
-"""The terms of an instrument when nobody has stated them.
+"""Default terms of an instrument: by asset class, calendar, currency and root of
+a future.
 
-By asset class, calendar, currency, and the root of a future.
-
-docs/instruments.md shows these tables with their sources and says how the asset class is inferred.
-Nothing here reads data.
+docs/instruments.md shows these tables with their sources and describes how the asset class is
+inferred. Nothing here reads data.
 """
 
 import re
@@ -140,7 +139,9 @@ _PAIR_NAME = re.compile(r"^(?P<base>[A-Z0-9]+?)[/_\-]?(?P<quote>USDT|USDC|FDUSD|
 
 
 def asset_class_of(symbol: str, market: MarketSettings) -> str:
-    """The settings' word for a symbol, else its spelling, the source, the calendar."""
+    """The asset class of a symbol: from the settings, else from its spelling, the source or the
+    calendar.
+    """
     for terms in (market.instruments.symbols.get(symbol), market.instruments.defaults):
         if terms is not None and terms.asset_class is not None:
             return terms.asset_class
@@ -154,10 +155,10 @@ def asset_class_of(symbol: str, market: MarketSettings) -> str:
         return "us_equity"
     if market.source == "crypto":
         return "crypto"
-    return _of_calendar(market.calendar)
+    return _asset_class_of_calendar(market.calendar)
 
 
-def _of_calendar(calendar: str) -> str:
+def _asset_class_of_calendar(calendar: str) -> str:
     if calendar in _FX_CALENDARS:
         return "fx"
     if calendar == "24/7":
@@ -168,7 +169,9 @@ def _of_calendar(calendar: str) -> str:
 
 
 def default_terms(symbol: str, market: MarketSettings) -> tuple[Instrument, bool]:
-    """(terms, whether the data should say the tick): before source, data and settings speak."""
+    """(terms, whether the tick should come from the data), before source, data and
+    settings apply.
+    """
     asset_class = asset_class_of(symbol, market)
     plain = Instrument(
         symbol,
@@ -205,7 +208,7 @@ def _currency_pair(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
 
     A symbol that is no pair of currencies (metals, CFDs) is read from the data.
     """
-    found = _FX_NAME.match(_bare(symbol))
+    found = _FX_NAME.match(_strip_venue(symbol))
     quote = found["quote"] if found else None
     known = found is not None and found["base"] in CURRENCIES and quote in CURRENCIES
     tick = 0.001 if quote == "JPY" else 0.00001
@@ -219,7 +222,7 @@ def _currency_pair(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
 
 
 def _coin(symbol: str, plain: Instrument) -> Instrument:
-    found = _PAIR_NAME.match(_bare(symbol))
+    found = _PAIR_NAME.match(_strip_venue(symbol))
     quote = found["quote"] if found else None
     return replace(plain, currency=quote, tick_size=0.01, lot_size=1e-8, fee_unit=fee_unit(quote or "USD"))
 
@@ -240,7 +243,7 @@ def _future(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
 
 def future_root(symbol: str) -> str | None:
     """ES of ES=F, ESZ4, ESZ2024, ES1!, /ES and CME_MINI:ES1!; None when it is no such name."""
-    bare = _bare(symbol)
+    bare = _strip_venue(symbol)
     if bare in FUTURES:
         return bare
     found = _FUTURE_NAME.match(bare)
@@ -248,19 +251,19 @@ def future_root(symbol: str) -> str | None:
 
 
 def fee_unit(currency: str) -> float:
-    """What amounts are rounded to: the cent, the whole yen, the money unit for coins."""
+    """The unit to which amounts are rounded: the cent, the whole yen, the small unit of coins."""
     if currency in _WHOLE_MONEY:
         return _WHOLE
     return _SMALLEST if currency and currency not in CURRENCIES and currency not in _STABLE_COINS else _CENT
 
 
-def _bare(symbol: str) -> str:
-    """Without the venue that TradingView and others put before it."""
+def _strip_venue(symbol: str) -> str:
+    """The symbol without the venue that TradingView and others put before it."""
     return symbol.upper().rsplit(":", 1)[-1]
 
 
-def with_terms(instrument: Instrument, terms: InstrumentTerms, where: str) -> Instrument:
-    """`instrument` with what `terms` says; a tick alone holds at all prices."""
+def apply_terms(instrument: Instrument, terms: InstrumentTerms, where: str) -> Instrument:
+    """`instrument` with the given `terms`. A tick alone holds at all prices."""
     given = {name: value for name, value in terms.model_dump().items() if value is not None}
     if not given:
         return instrument

@@ -1,9 +1,9 @@
 """The terms of what is traded: tick, lot, multiplier and the rest, each from a date on.
 
-Rounding of prices, quantities, barriers and fees goes by these terms everywhere: labels, simulator,
-session, reports. A term changes by a further `Instrument` of the symbol with a later `valid_from`;
-what was rounded before stays as it was. Where the terms come from is `instrument_defaults.py` (by
-market), the source, the data (`price_steps.py`) and the settings.
+Labels, simulator, session and reports round prices, quantities, barriers and fees by these terms. A
+term changes by a further `Instrument` of the symbol with a later `valid_from`. What was rounded
+before stays. Terms come from `instrument_defaults.py` (by market), the source, the data
+(`price_steps.py`) and the settings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -75,14 +75,14 @@ class Instrument:
 
     def row(self) -> dict[str, object]:
         """A row of INSTRUMENTS."""
-        return {"price_precision": self.decimals()} | {name: getattr(self, name) for name in INSTRUMENTS.columns if name != "price_precision"}
+        return {"price_precision": self.decimals()} | {name: vars(self)[name] for name in INSTRUMENTS.columns if name != "price_precision"}
 
 
 @dataclass(frozen=True)
 class Instruments:
     """The terms of many symbols over time.
 
-    A symbol without any row trades by the terms of `default`.
+    A symbol without a row has the terms of `default`.
     """
 
     rows: tuple[Instrument, ...] = ()
@@ -125,15 +125,16 @@ class Instruments:
         return sorted({row.valid_from for symbol in symbols for row in self._by_symbol.get(symbol, ())[1:]})
 
     def unusual(self) -> list[str]:
-        """The terms of `default` and every row that trades otherwise, as text: what results depend on.
+        """The terms of `default` and of every row that differs from them, as text that results
+        depend on.
 
         A new symbol with the usual terms changes nothing.
         """
-        usual = [getattr(self.default, name) for name in _TRADED_BY]
+        usual = [vars(self.default)[name] for name in _TRADED_BY]
         return [f"default {usual}"] + [
             f"{row.symbol} {row.valid_from} {found}"
             for row in self.rows
-            if (found := [getattr(row, name) for name in _TRADED_BY]) != usual or len(self._by_symbol[row.symbol]) > 1
+            if (found := [vars(row)[name] for name in _TRADED_BY]) != usual or len(self._by_symbol[row.symbol]) > 1
         ]
 
     def grids(self, symbols: Sequence[str], day: date) -> NDArray[np.void]:

@@ -1,11 +1,13 @@
-"""Who traded under which symbol from when to when, as far as it was known on any day.
+"""Which security had which symbol, from when to when, as far as it was known on any day.
 
-Nothing is known before its `known` date. A listing is told in versions: one when it is first known (its end still open), and one
-more each time that something is learned of its end. `known_on` gives the versions of a day, so that whatever happens later changes nothing that was
-known before; no study can see a symbol before it listed or forget one that died.
+Nothing is known before its `known` date. A listing has versions: one when it is first known (its
+end still open), and one more each time its end is learned or changes. `known_on` returns the
+versions of a day. So later events change nothing that was known before, and no study sees a symbol
+before its listing or loses one that was delisted.
 
-A security keeps its `security_id` through changes of symbol. Where a source has no ids, a security is called by the first symbol it is known
-under, and a symbol that is used again by someone else carries the date: `AAA:2020-09-10`.
+A security keeps its `security_id` through changes of symbol. Where a source has no ids, the id is
+the first known symbol of the security. A symbol that another security uses again has the date in
+its id: `AAA:2020-09-10`.
 """
 
 from datetime import date, timedelta
@@ -13,11 +15,11 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import LISTINGS, UNIVERSE
 
-GONE_AFTER = 5  # snapshots in a row that do not name a security before it is taken as delisted; illiquid ones skip a day or two
+GONE_AFTER = 5  # snapshots in a row without a security that mean a delisting; illiquid ones skip a day or two
 CHANGE, DELISTING = "symbol_change", "delisting"
 _SAME_BEGINNING = timedelta(days=10)  # a source dates the first day under a new symbol up to some sessions late
 EVENTS = {"symbol": pl.String(), "date": pl.Date(), "kind": pl.String(), "successor": pl.String(), "recovery": pl.Float64()}
@@ -27,15 +29,19 @@ _IDENTITY = ["security_id", "symbol", "valid_from"]
 
 
 def known_on(listings: pl.DataFrame, day: date) -> pl.DataFrame:
-    """Each listing as it was known on `day` (before its open): its latest version, in the columns of schemas.LISTINGS."""
+    """Each listing as it was known before the open of `day`: its latest version, in the columns of
+    schemas.LISTINGS.
+    """
     versions = listings.filter(pl.col("known") <= day).sort(*_IDENTITY, "known", maintain_order=True)
     return versions.unique(_IDENTITY, keep="last", maintain_order=True)
 
 
 def members(universe: pl.DataFrame, listings: pl.DataFrame, day: date) -> pl.DataFrame:
-    """Who could be traded on `day` with what was known before its open: symbol, security_id, listed, shares, float, market_cap, sector.
+    """Securities that could be traded on `day`, from what was known before its open.
 
-    `listings` has the columns of schemas.LISTINGS, `universe` those of schemas.UNIVERSE; both may hold rows of any later date.
+    Columns: symbol, security_id, listed, shares, float, market_cap, sector. `listings` has the
+    columns of schemas.LISTINGS, `universe` those of schemas.UNIVERSE. Both may hold rows of any
+    later date.
     """
     open_then = (pl.col("valid_from").is_null() | (pl.col("valid_from") <= day)) & (pl.col("valid_to").is_null() | (pl.col("valid_to") > day))
     listed = known_on(listings, day).filter(open_then).select("symbol", "security_id", "valid_from", "listed")
@@ -52,19 +58,24 @@ def members(universe: pl.DataFrame, listings: pl.DataFrame, day: date) -> pl.Dat
     return joined.unique(_SECURITY, keep="last", maintain_order=True).sort("symbol", "security_id")
 
 
-def fresh_rows(snapshots: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """Rows of daily snapshots (schemas.UNIVERSE) that say something new of their security, dated by the session that could first use them."""
+def new_rows(snapshots: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Rows of daily snapshots (schemas.UNIVERSE) that change something, dated by the session that
+    could first use them.
+    """
     if snapshots.is_empty():
         return snapshots
     rows = snapshots.sort("symbol", "security_id", "date", maintain_order=True)
-    said = [name for name in rows.columns if name not in ("date", "symbol", "security_id")]
-    new = pl.any_horizontal(pl.int_range(pl.len()).over("symbol", "security_id") == 0, *(pl.col(name).ne_missing(pl.col(name).shift()) for name in said))
+    facts = [name for name in rows.columns if name not in ("date", "symbol", "security_id")]
+    new = pl.any_horizontal(pl.int_range(pl.len()).over("symbol", "security_id") == 0, *(pl.col(name).ne_missing(pl.col(name).shift()) for name in facts))
     rows = rows.filter(new)
     return UNIVERSE.conform(rows.with_columns(date=_next_sessions(rows["date"], calendar)))
 
 
 def listings_from_universe(universe: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Listings that rows of `universe` state: a spell begins with a symbol's first row, or when it lists anew after a delisting."""
+    """Listings that rows of `universe` state.
+
+    A spell begins with a symbol's first row, or when it lists anew after a delisting.
+    """
     if universe.is_empty():
         return LISTINGS.empty()
     rows = universe.sort("symbol", "security_id", "date", maintain_order=True).with_columns(given=pl.col("security_id"))
@@ -75,20 +86,22 @@ def listings_from_universe(universe: pl.DataFrame, source: str) -> pl.DataFrame:
     rows = rows.with_columns(new=new).with_columns(spell=pl.col("new").cast(pl.Int64).cum_sum().over(over))
     spell = [*over, "spell"]
     rows = rows.with_columns(valid_from=pl.col("listed").first().over(spell), earlier=pl.col("delisted").shift().over(spell))
-    again = formatted("{}:{}", "symbol", "valid_from")
+    again = format_columns("{}:{}", "symbol", "valid_from")
     name = pl.when(pl.col("given").is_not_null() | (pl.col("spell") == 1)).then("security").otherwise(again)
     rows = rows.with_columns(security_id=name, listed=pl.col("valid_from"), known=pl.col("date"))
     opened = rows.filter("new").with_columns(reason=pl.lit("listed"), delisted=pl.lit(None, pl.Date()), valid_to=pl.lit(None, pl.Date()))
-    told = pl.col("delisted").is_not_null() & pl.col("delisted").ne_missing(pl.col("earlier"))
-    closed = rows.filter(told).with_columns(reason=pl.lit(DELISTING), valid_to=pl.col("delisted"))
-    return _conformed([opened, closed], source)
+    is_new_end = pl.col("delisted").is_not_null() & pl.col("delisted").ne_missing(pl.col("earlier"))
+    closed = rows.filter(is_new_end).with_columns(reason=pl.lit(DELISTING), valid_to=pl.col("delisted"))
+    return _conform([opened, closed], source)
 
 
 def listings_from_snapshots(snapshots: pl.DataFrame, calendar: Calendar, source: str) -> pl.DataFrame:
-    """Listings that daily snapshots show: date, security_id, symbol, all of it known only after that day's close.
+    """Listings from daily snapshots (date, security_id, symbol), each known only after that day's
+    close.
 
-    Who is in the first snapshot began at an unknown time. A security whose symbol differs from its last one changed it; one that
-    is absent from GONE_AFTER snapshots in a row is taken as delisted, which is known only then.
+    The beginning of a security in the first snapshot is unknown. A security whose symbol differs
+    from its last one has changed it. A security that is absent from GONE_AFTER snapshots in a row
+    is taken as delisted, which is known only then.
     """
     if snapshots.is_empty():
         return LISTINGS.empty()
@@ -127,14 +140,15 @@ def listings_from_snapshots(snapshots: pl.DataFrame, calendar: Calendar, source:
         delisted=pl.when(~pl.col("changed")).then("gone_on"),
         reason=pl.when("changed").then(pl.lit(CHANGE)).otherwise(pl.lit(DELISTING)),
     )
-    return _conformed([opened, closed], source)
+    return _conform([opened, closed], source)
 
 
-def with_events(listings: pl.DataFrame, events: pl.DataFrame, source: str) -> pl.DataFrame:
+def apply_events(listings: pl.DataFrame, events: pl.DataFrame, source: str) -> pl.DataFrame:
     """`listings` with symbol changes and delistings (EVENTS) applied, each known on its date.
 
-    A change ends the listing of the old symbol and begins one of the new under the same security_id. Events are few, so they are taken one by
-    one in order of date: the security of a chain of changes is only known along the chain.
+    A change ends the listing of the old symbol and begins one of the new symbol under the same
+    security_id. Events are few, so they are applied one by one in order of date: the security of a
+    chain of changes is only known along the chain.
     """
     held: dict[str, list[dict[str, Any]]] = {}
     for row in listings.to_dicts():
@@ -142,25 +156,28 @@ def with_events(listings: pl.DataFrame, events: pl.DataFrame, source: str) -> pl
     for event in events.sort("date", "symbol", "kind").iter_rows(named=True):
         symbol, day, successor = event["symbol"], event["date"], event["successor"]
         rows = held.setdefault(symbol, [])
-        ended = _running(rows, symbol, day) | {"reason": event["kind"], "known": day, "source": source, "valid_to": day}
+        ended = _find_listing(rows, symbol, day) | {"reason": event["kind"], "known": day, "source": source, "valid_to": day}
         for row in rows:  # whoever takes the symbol later is another security
-            if row["security_id"] == ended["security_id"] and _begun(row) > day and row["known"] > day:
-                row["security_id"] = f"{symbol}:{_begun(row)}"
+            if row["security_id"] == ended["security_id"] and _begin_date(row) > day and row["known"] > day:
+                row["security_id"] = f"{symbol}:{_begin_date(row)}"
         rows.append(ended | ({"delisted": day, "recovery": event["recovery"]} if event["kind"] == DELISTING else {"successor": successor}))
         if event["kind"] == CHANGE:
-            _continue(held.setdefault(successor, []), ended["security_id"], successor, day, source)
+            _continue_listing(held.setdefault(successor, []), ended["security_id"], successor, day, source)
     table = [row for symbol in sorted(held) for row in held[symbol]]
     return LISTINGS.conform(pl.DataFrame(table, schema=LISTINGS.dtypes)).unique(list(LISTINGS.key), keep="last", maintain_order=True)
 
 
-def _begun(row: dict[str, Any]) -> date:
-    """When a listing began, or, where that is not known, when it was first known of."""
+def _begin_date(row: dict[str, Any]) -> date:
+    """When a listing began or, if that is unknown, when it was first known."""
     begun: date = row["valid_from"] or row["known"]
     return begun
 
 
-def _running(rows: list[dict[str, Any]], symbol: str, day: date) -> dict[str, Any]:
-    """The listing of `symbol` that an event on `day` is about, without its end; one of unknown beginning where none is known by then."""
+def _find_listing(rows: list[dict[str, Any]], symbol: str, day: date) -> dict[str, Any]:
+    """The listing of `symbol` that an event on `day` concerns, without its end.
+
+    It has an unknown beginning where none is known by then.
+    """
     known = [row for row in rows if row["known"] <= day]
     running = [row for row in known if (row["valid_from"] or date.min) < day]
     latest = max(running, key=lambda row: (row["valid_from"] or date.min, row["known"]), default=None)
@@ -170,19 +187,24 @@ def _running(rows: list[dict[str, Any]], symbol: str, day: date) -> dict[str, An
     return {name: latest.get(name) for name in (*_IDENTITY, "listed")}
 
 
-def _continue(rows: list[dict[str, Any]], security: str, symbol: str, day: date, source: str) -> None:
-    """Begin the new symbol of a security; what the source says itself of that symbol from about that day on is about the same security."""
+def _continue_listing(rows: list[dict[str, Any]], security: str, symbol: str, day: date, source: str) -> None:
+    """Begin the new symbol of a security.
+
+    Rows of the source for that symbol from about that day on belong to the same security.
+    """
     for row in rows:
-        if timedelta() <= _begun(row) - day <= _SAME_BEGINNING:
+        if timedelta() <= _begin_date(row) - day <= _SAME_BEGINNING:
             row |= {"security_id": security, "valid_from": day}
     rows.append({"security_id": security, "symbol": symbol, "valid_from": day, "reason": CHANGE, "known": day, "source": source})
 
 
 def _next_sessions(dates: pl.Series, calendar: Calendar) -> pl.Series:
-    """First session after each date: when what was written after a close can first be used."""
+    """The first session after each date, which is the first that can use what was written after a
+    close.
+    """
     sessions = calendar.table["date"]
     return sessions.gather(sessions.search_sorted(dates, side="right").clip(0, len(sessions) - 1))
 
 
-def _conformed(parts: list[pl.DataFrame], source: str) -> pl.DataFrame:
+def _conform(parts: list[pl.DataFrame], source: str) -> pl.DataFrame:
     return LISTINGS.conform(pl.concat([part.drop("source", strict=False).with_columns(source=pl.lit(source)) for part in parts], how="diagonal_relaxed"))

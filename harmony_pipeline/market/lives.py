@@ -1,16 +1,17 @@
-"""What happens to the holder of a symbol when a listing ends or begins: delistings, changes of
-symbol, symbols that are used again.
+"""Events for the holder of a symbol when a listing ends or begins: delistings, changes of symbol,
+reused symbols.
 
-Listings say which security had which symbol when, in versions with the day from which each was
-known. Here they become events. An event happens on the first day on which it is both true and
-known: a delisting that a source finds out five sessions late can be traded no earlier than that.
+Listings have versions with the day from which each was known. Here they become events. An event
+happens on the first day on which it is both true and known: a delisting that a source learns five
+sessions late can be traded no earlier than that.
 
-    delisting       the security trades no longer; `recovery` is the cash paid per share, null where it is not stated
-    symbol_change   it goes on under `successor`
-    listing         another security, or the same one after a delisting, begins to trade under a symbol that was used before
+    delisting       the security stops trading; `recovery` is the cash per share, null if unknown
+    symbol_change   it continues under `successor`
+    listing         another security, or the same one after a delisting, begins to trade under a
+                    symbol that was used before
 
 >>> events = life_events(lake.read("listings"))
->>> relevant(events, bars["symbol"].unique().to_list())
+>>> relevant_events(events, bars["symbol"].unique().to_list())
 """
 
 from collections.abc import Iterable
@@ -29,19 +30,19 @@ LIFE_EVENTS: dict[str, Any] = {"date": pl.Date(), "kind": pl.String(), "symbol":
 _IDENTITY = ["security_id", "symbol", "valid_from"]
 
 
-def no_events() -> pl.DataFrame:
-    """The events of a market whose listings nobody knows."""
+def empty_events() -> pl.DataFrame:
+    """The events of a market without listings."""
     return pl.DataFrame(schema=LIFE_EVENTS)
 
 
 def life_events(listings: pl.DataFrame) -> pl.DataFrame:
     """LIFE_EVENTS of listings (schemas.LISTINGS, every version), in the order in which they happen.
 
-    Of several versions of an end the one that was known first counts: what was booked on it is not
-    booked again. Raises DataError when symbols change in a circle on one day.
+    If an end has several versions, the one that was known first counts, so that nothing is booked
+    twice. Raises DataError when symbols change in a circle on one day.
     """
     if listings.is_empty():
-        return no_events()
+        return empty_events()
     rows = listings if "recovery" in listings.columns else listings.with_columns(recovery=pl.lit(None, pl.Float64()))
     rows = rows.sort(*_IDENTITY, "known", maintain_order=True)
     ended = rows.filter(pl.col("valid_to").is_not_null()).unique(_IDENTITY, keep="first", maintain_order=True)
@@ -54,13 +55,15 @@ def life_events(listings: pl.DataFrame) -> pl.DataFrame:
         recovery=pl.when(~moved).then("recovery"),
     )
     changes = ends.filter(pl.col("kind") == CHANGE)
-    events = pl.concat([ends, _begun_again(rows, ended, changes)]).unique(maintain_order=True)
-    return _in_order(events.cast(LIFE_EVENTS))  # type: ignore[arg-type]
+    events = pl.concat([ends, _find_relistings(rows, ended, changes)]).unique(maintain_order=True)
+    return _sort_events(events.cast(LIFE_EVENTS))  # type: ignore[arg-type]
 
 
-def relevant(events: pl.DataFrame, symbols: Iterable[str], until: date | None = None) -> pl.DataFrame:
-    """The events of `symbols`, of what those become, and of who takes one of these symbols over, up
-    to and including the day `until`.
+def relevant_events(events: pl.DataFrame, symbols: Iterable[str], until: date | None = None) -> pl.DataFrame:
+    """The events of `symbols`, of their successors, and of securities that take one of these
+    symbols over.
+
+    Only events up to and including the day `until` are returned.
     """
     due = events if until is None else events.filter(pl.col("date") <= until)
     known = set(symbols)
@@ -73,8 +76,9 @@ def relevant(events: pl.DataFrame, symbols: Iterable[str], until: date | None = 
 
 
 def ended_symbols(events: pl.DataFrame) -> dict[str, str]:
-    """Symbol -> the kind of its last event (`listing`: it trades again); an arrival under a new
-    symbol counts as its listing.
+    """Symbol -> the kind of its last event (`listing`: it trades again).
+
+    An arrival under a new symbol counts as its listing.
     """
     arrived = events.filter(pl.col("kind") == CHANGE).select("date", symbol="successor", kind=pl.lit(LISTING), place=pl.lit(1, pl.Int8()))
     own = events.select("date", "symbol", "kind", place=pl.when(pl.col("kind") == LISTING).then(1).otherwise(0).cast(pl.Int8()))
@@ -83,13 +87,15 @@ def ended_symbols(events: pl.DataFrame) -> dict[str, str]:
 
 
 def symbols_of(events: pl.DataFrame) -> list[str]:
-    """Every symbol that the events name."""
+    """Every symbol in the events."""
     return sorted({*events["symbol"], *events["successor"].drop_nulls()})
 
 
 def actions_by_new_symbol(actions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """CORPORATE_ACTIONS in which a split or dividend on the day of a symbol change stands under the
-    new symbol, once, whichever name its source used.
+    """CORPORATE_ACTIONS with a split or dividend on the day of a symbol change under the new
+    symbol.
+
+    It stands there once, whichever name its source used.
     """
     changes = events.filter(pl.col("kind") == CHANGE).select("symbol", "date", "successor").unique(["symbol", "date"], keep="first", maintain_order=True)
     if changes.is_empty():
@@ -101,14 +107,15 @@ def actions_by_new_symbol(actions: pl.DataFrame, events: pl.DataFrame) -> pl.Dat
 
 
 def securities_begin(events: pl.DataFrame) -> pl.DataFrame:
-    """symbol, date: from that day on the symbol is no longer the security that it was before. No
-    outcome of a trade may be looked up across it.
+    """symbol, date: from that day on the symbol is another security.
+
+    No outcome of a trade may be looked up across it.
     """
     arrived = events.filter(pl.col("kind") == CHANGE).select("date", symbol="successor")
     return pl.concat([events.select("symbol", "date"), arrived.select("symbol", "date")]).unique().sort("symbol", "date")
 
 
-def _begun_again(rows: pl.DataFrame, ended: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
+def _find_relistings(rows: pl.DataFrame, ended: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """LIFE_EVENTS of kind listing: a listing of a symbol that had one before, of another security
     or after an end.
     """
@@ -122,13 +129,18 @@ def _begun_again(rows: pl.DataFrame, ended: pl.DataFrame, changes: pl.DataFrame)
     return again.select("date", kind=pl.lit(LISTING), symbol="symbol", successor=pl.lit(None, pl.String()), recovery=pl.lit(None, pl.Float64()))
 
 
-def _in_order(events: pl.DataFrame) -> pl.DataFrame:
-    """By date; on one day delistings, then changes, then listings; of changes A to B and B to C on
-    one day the second comes first.
+def _sort_events(events: pl.DataFrame) -> pl.DataFrame:
+    """Events by date; on one day delistings, then changes, then listings.
+
+    Of changes A to B and B to C on one day the second comes first.
     """
     changes = events.filter(pl.col("kind") == CHANGE)
     chained = changes.join(changes.select("date", symbol="successor"), on=["date", "symbol"], how="semi")
-    depth = [_hops(day, symbol, successors) for successors in [_successors(changes, chained)] for day, symbol in changes.select("date", "symbol").iter_rows()]
+    depth = [
+        _count_predecessors(day, symbol, successors)
+        for successors in [_successors(changes, chained)]
+        for day, symbol in changes.select("date", "symbol").iter_rows()
+    ]
     hops = changes.select("date", "symbol", "kind").with_columns(hops=pl.Series(depth, dtype=pl.Int64)).unique(["date", "symbol"], keep="first")
     ordered = events.join(hops, on=["date", "symbol", "kind"], how="left", maintain_order="left").with_columns(
         place=pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, return_dtype=pl.Int64), hops=pl.col("hops").fill_null(0)
@@ -137,15 +149,17 @@ def _in_order(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _successors(changes: pl.DataFrame, chained: pl.DataFrame) -> dict[tuple[date, str], str]:
-    """(date, symbol) -> successor, of the days on which changes meet; empty on nearly every market."""
+    """(date, symbol) -> successor, of the days on which changes meet; empty on nearly
+    every market.
+    """
     if chained.is_empty():
         return {}
     days = changes.filter(pl.col("date").is_in(chained["date"].unique().to_list()))
     return {(day, symbol): successor for day, symbol, successor in days.select("date", "symbol", "successor").iter_rows()}
 
 
-def _hops(day: date, symbol: str, successors: dict[tuple[date, str], str]) -> int:
-    """How many changes of that day must come before this one."""
+def _count_predecessors(day: date, symbol: str, successors: dict[tuple[date, str], str]) -> int:
+    """Number of changes of that day that must come before this one."""
     hops, at, seen = 0, successors.get((day, symbol)), {symbol}
     while at is not None and (day, at) in successors:
         if at in seen:

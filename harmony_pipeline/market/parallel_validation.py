@@ -1,6 +1,7 @@
-"""Many symbols judged some at a time, two batches side by side.
+"""Validation of many symbols in batches, two batches in parallel.
 
-Batches hold symbols of their own, so no verdict and no bit depends on how many are judged at once, and results come in the order of the batches.
+Each batch has its own symbols, so no verdict and no bit depends on the size of the batches. Results
+come in the order of the batches.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import Validated, validate
 
-AT_ONCE = 2  # one more batch is being read meanwhile; a third judge would gain little and cost a quarter more memory
+AT_ONCE = 2  # a third thread gains little and costs a quarter more memory; one more batch is read ahead
 
 Tag = TypeVar("Tag")
 
@@ -27,7 +28,7 @@ def validate_each(
     settings: MarketSettings,
     at_once: int = AT_ONCE,
 ) -> Iterator[tuple[Tag, Validated]]:
-    """`validate` of (tag, raw, before) after (tag, raw, before): tags with results. The kernels let go of the interpreter while they judge."""
+    """`validate` of each (tag, raw, before): tags with results. The kernels release the GIL."""
     with ThreadPoolExecutor(at_once) as pool:
         waiting: deque[tuple[Tag, Future[Validated]]] = deque()
         for tag, raw, before in batches:

@@ -1,10 +1,12 @@
-"""Half-open stretches of exchange time that partitions are named by.
+"""Half-open periods of exchange time that name partitions.
 
-A period is cut by *exchange dates*, so that a session never straddles two periods, even when after-hours trading
-runs past midnight UTC, or when a session begins the evening before (futures, currencies): the day then begins at that hour.
-Daily and weekly bars are stamped midnight UTC, so for them the cut is midnight UTC.
+A period is cut by *exchange dates*. So a session never lies in two periods, even when after-hours
+trading runs past midnight UTC or when a session begins the evening before (futures, currencies):
+the day then begins at that hour. Daily and weekly bars are stamped midnight UTC, so for them the
+cut is midnight UTC.
 
->>> [p.key for p in periods_between(date(2024, 1, 15), date(2024, 3, 2), "month", "America/New_York")]
+>>> months = periods_between(date(2024, 1, 15), date(2024, 3, 2), "month", "America/New_York")
+>>> [period.key for period in months]
 ['2024-01', '2024-02', '2024-03']
 """
 
@@ -21,14 +23,17 @@ KEY_FORMATS = {"day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m", "quarter
 
 @dataclass(frozen=True)
 class DayCut:
-    """When the trading day of a date begins: `start` after its midnight on the clock of `zone`; negative where trading begins the evening before."""
+    """The beginning of a trading day: `start` after midnight of its date on the clock of `zone`.
+
+    `start` is negative where trading begins the evening before.
+    """
 
     zone: str
     start: timedelta = timedelta()
 
     @staticmethod
     def of(calendar: Calendar, timeframe: str) -> "DayCut":
-        """Of a calendar's bars."""
+        """The cut of a calendar's bars."""
         return DayCut("UTC") if timeframe in LONG_TIMEFRAMES else DayCut(calendar.zone, calendar.day_start)
 
     def start_of(self, day: date) -> datetime:
@@ -42,7 +47,9 @@ class DayCut:
 
 @dataclass(frozen=True, order=True)
 class Period:
-    """`start <= timestamp < end`, both UTC; `first_date` and `end_date` are the exchange dates (end exclusive)."""
+    """`start <= timestamp < end`, both UTC; `first_date` and `end_date` are the exchange dates (end
+    exclusive).
+    """
 
     start: datetime
     end: datetime
@@ -80,7 +87,7 @@ def period_from_key(key: str, size: str, cut: DayCut | str) -> Period:
 
 
 def period_of(day: date, size: str, cut: DayCut | str) -> Period:
-    """The period that holds the exchange date `day`; a zone alone cuts at its midnights."""
+    """The period that holds the exchange date `day`. A zone alone cuts at its midnights."""
     cut = DayCut(cut) if isinstance(cut, str) else cut
     first = floor_date(day, size)
     last = next_date(first, size)

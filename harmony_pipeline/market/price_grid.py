@@ -105,7 +105,7 @@ def one_tick_below(rules: Record, price: float) -> float:
 
 
 @kernel
-def of_lots(lots: float, lot_size: float) -> float:
+def lots_to_quantity(lots: float, lot_size: float) -> float:
     """The quantity of so many lots: the double nearest to the decimal number, for decimal lots."""
     lots_a_unit = np.rint(1.0 / lot_size)
     if lot_size < 1.0 and lots_a_unit * lot_size == 1.0:
@@ -115,25 +115,27 @@ def of_lots(lots: float, lot_size: float) -> float:
 
 @kernel
 def floor_to_lot(quantity: float, lot_size: float) -> float:
-    """The largest whole number of lots in `quantity`; what floats may have lost is forgiven."""
+    """The largest whole number of lots in `quantity`, with a tolerance for float error."""
     lots = quantity / lot_size
-    return float(of_lots(np.floor(lots + max(_LOT_ERROR, lots * _DOUBLE_ERROR)), lot_size))
+    return float(lots_to_quantity(np.floor(lots + max(_LOT_ERROR, lots * _DOUBLE_ERROR)), lot_size))
 
 
 @kernel
 def whole_unit(lot_size: float) -> float:
-    """What a split leaves whole: a share, also in lots of 100, or the lot of what has fractions."""
+    """The unit that stays whole in a split: a share, also in lots of 100, or the lot of a divisible
+    unit.
+    """
     return float(min(lot_size, 1.0))
 
 
 @kernel
-def to_lot(quantity: float, lot_size: float) -> float:
-    """`quantity` without float error, where it is a whole number of lots.
+def snap_to_lot(quantity: float, lot_size: float) -> float:
+    """`quantity` without float error if it is a whole number of lots.
 
-    Else as it is (held since the lot was smaller).
+    Otherwise it stays as it is (held since the lot was smaller).
     """
     lots = quantity / lot_size
     whole = np.rint(lots)
     if math.fabs(lots - whole) > max(1e-6, math.fabs(lots) * _DOUBLE_ERROR):
         return quantity
-    return float(of_lots(whole, lot_size))
+    return float(lots_to_quantity(whole, lot_size))

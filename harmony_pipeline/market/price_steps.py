@@ -1,8 +1,8 @@
-"""The step of a symbol's prices, read from the prices, where nobody has told its tick.
+"""The step of a symbol's prices, inferred from the prices, where its tick is not stated.
 
-The step is the power of ten, times 1, 2, 2.5 or 5, on which nearly every price lies; the coarser
-multiples are taken from `MANY` different prices on, since a few prices lie on any grid by chance. A
-few whole prices (a day of whole dollars) say nothing of the decimals: the step is then a
+The step is the power of ten, times 1, 2, 2.5 or 5, on which nearly every price lies. The coarser
+multiples are used from `MANY` different prices on, since a few prices lie on any grid by chance. A
+few whole prices (a day of whole dollars) give no information about decimals. The step is then a
 ten-thousandth of the price's order of magnitude.
 """
 

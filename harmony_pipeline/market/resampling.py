@@ -1,16 +1,23 @@
-"""Longer bars out of shorter ones. The base bars stay the truth: this is a function of them, never a second table.
+"""Longer bars out of shorter ones. The base bars are the only stored ones, and longer bars are
+computed from them.
 
-Slots lie on the calendar's grid (`bar_grid.py`): on the clock's the hour 09:00 of New York covers 09:30 to 10:00, on the session's it starts at 09:30. Parts of a session are never mixed unless asked (`mix_parts`, as a tape of plain clock hours would), which is why a row is told apart by
-(symbol, timestamp, session). Bars of a day and longer hold regular trading only and are stamped midnight UTC of their first exchange date.
+Slots lie on the calendar's grid (`bar_grid.py`): on the clock's grid the hour 09:00 of New York
+covers 09:30 to 10:00, on the session's grid it starts at 09:30. Parts of a session are separate,
+unless `mix_parts` joins them as a tape of plain clock hours would. So a row's key is (symbol,
+timestamp, session). Bars of a day and longer hold regular trading only and are stamped midnight UTC
+of their first exchange date.
 
-What holds:
-- a bar is made of its own base bars alone, and is known at `known_at`, the end of its slot or the close of its last session; `as_of` leaves out what was not over;
-- shares are conserved: volumes are sums in the order of time;
-- a bar inside one session has one adjustment factor. A week or month that spans an ex-date is put together in *adjusted* terms and stated in the shares of its
-  last session: prices are scaled by `factor / last factor` before high and low are taken, `adjustment_factor` is the last one, so `price * factor` is right.
-  Volume stays in shares as traded.
+Properties:
+- A bar is made of its own base bars alone. It is known at `known_at`, the end of its slot or the
+  close of its last session. `as_of` leaves out bars that were not over.
+- Shares are conserved: volumes are sums in time order.
+- A bar inside one session has one adjustment factor. A week or month that spans an ex-date is
+  merged in *adjusted* terms and stated in the shares of its last session. Prices are scaled by
+  `factor / last factor` before high and low are taken, and `adjustment_factor` is the last one, so
+  `price * factor` is right. Volume stays in shares as traded.
 
->>> resample(lake.scan("bars"), "1Hour", Calendar.named("XNYS")).filter(pl.col("symbol") == "AAPL").collect()
+>>> hours = resample(lake.scan("bars"), "1Hour", Calendar.of("XNYS"))
+>>> hours.filter(pl.col("symbol") == "AAPL").collect()
 """
 
 import re
@@ -31,7 +38,7 @@ _NANO_KEY = ("symbol", "timestamp", "session")
 
 @dataclass(frozen=True)
 class Size:
-    """Length of a bar: `minutes` on the clock, or else one `span` of the calendar (Day, Week, Month)."""
+    """Length of a bar: `minutes` on the clock, or one `span` of the calendar (Day, Week, Month)."""
 
     text: str
     minutes: int | None
@@ -60,27 +67,34 @@ class Size:
 
 
 def resample(bars: pl.LazyFrame, timeframe: str, calendar: Calendar, *, mix_parts: bool = False, as_of: datetime | None = None) -> pl.LazyFrame:
-    """`bars` as bars of size `timeframe`, lazily: symbol, timeframe, timestamp, session, the values, adjustment_factor (where `bars` has it), known_at.
+    """`bars` as bars of size `timeframe`, lazily.
 
-    `bars` has the columns of schemas.BARS, sorted by symbol and timestamp; further columns keep the value of the first base bar. Sorted by
-    (symbol, timestamp, session). With `as_of`, only bars known by then: hand over base bars that had ended by then too, or the last one knows more.
-    Raises ConfigError for a size, DataError (when collected) for bars that do not make up whole ones.
+    Columns: symbol, timeframe, timestamp, session, the values, adjustment_factor (if `bars` has
+    it), known_at. `bars` has the columns of schemas.BARS, sorted by symbol and timestamp. Further
+    columns keep the value of the first base bar. The result is sorted by (symbol, timestamp,
+    session). With `as_of` the result holds only bars known by then, and the given base bars must
+    have ended by then too.
+
+    Raises ConfigError for an invalid size, and DataError (when collected) for bars that do not make
+    up whole ones.
     """
     size = Size.of(timeframe)
     columns = bars.collect_schema().names()
-    placed = bars.with_columns(_placed(size, calendar, mix_parts=mix_parts)).unnest("_slot")
+    placed = bars.with_columns(_locate_bars(size, calendar, mix_parts=mix_parts)).unnest("_slot")
     if size.span is not None:
         placed = placed.filter(pl.col("session") == "regular")
     keys = ["symbol", "_stamp"] + ([] if mix_parts or size.span else ["session"])
-    merged = placed.group_by(keys, maintain_order=True).agg(_merged([name for name in columns if name not in {*keys, "timestamp", "timeframe"}]))
+    merged = placed.group_by(keys, maintain_order=True).agg(_merge_columns([name for name in columns if name not in {*keys, "timestamp", "timeframe"}]))
     done = merged.with_columns(timestamp="_stamp", timeframe=pl.lit(timeframe)).select(*columns, known_at="_end")
     if as_of is not None:
         done = done.filter(pl.col("known_at") <= as_of)
     return done.sort(*(name for name in _NANO_KEY if name in columns), maintain_order=True)
 
 
-def _placed(size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Expr:
-    """The struct (_stamp, _end) of each base bar, by symbol-free arithmetic, so that filters on the symbol reach the files."""
+def _locate_bars(size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Expr:
+    """The struct (_stamp, _end) of each base bar, independent of the symbol, so that filters on it
+    reach the files.
+    """
 
     def place(given: pl.Series) -> pl.Series:
         rows = given.struct.unnest()
@@ -109,7 +123,9 @@ def _intraday(rows: pl.DataFrame, size: Size, calendar: Calendar, *, mix_parts: 
 
 
 def _calendar_spans(rows: pl.DataFrame, size: Size, calendar: Calendar) -> pl.Series:
-    """Stamped by the first exchange date of the span; over at the close of its last session."""
+    """Slots of calendar spans, stamped by the first exchange date, over at the close of the last
+    session.
+    """
     every = _LONG[size.span or "Day"]
     by_span = calendar.table.select("date", "close", first=pl.col("date").dt.truncate(every)).group_by("first", maintain_order=True)
     spans = by_span.agg(pl.col("date").first(), pl.col("close").last())
@@ -121,8 +137,8 @@ def _calendar_spans(rows: pl.DataFrame, size: Size, calendar: Calendar) -> pl.Se
     return found.select(_stamp=pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), _end=pl.col("close").cast(TIME)).to_struct("_slot")
 
 
-def _merged(columns: list[str]) -> list[pl.Expr]:
-    """How each column of a group of base bars becomes one value."""
+def _merge_columns(columns: list[str]) -> list[pl.Expr]:
+    """The expression that merges each column of a group of base bars into one value."""
     volume = pl.col("volume")
     # exactly 1.0 where the factor does not change, so that nothing is rounded inside a session
     ratio = pl.col("adjustment_factor") / pl.col("adjustment_factor").last() if "adjustment_factor" in columns else pl.lit(1.0)

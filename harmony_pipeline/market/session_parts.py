@@ -1,4 +1,4 @@
-"""The parts of an exchange's day as numbers: in kernels, in the simulated market and in `Calendar`'s words."""
+"""The parts of an exchange's day as integers, for kernels and for the names in `Calendar`."""
 
 OUTSIDE, PRE, REGULAR, POST = 0, 1, 2, 3
 PARTS = (None, "pre", "regular", "post")

@@ -1,20 +1,20 @@
-"""Daily and weekly bars land on the session that they are about, however a vendor stamps them.
+"""The session date of daily and weekly bars, whatever the vendor's stamp.
 
 Vendors stamp a day at midnight UTC, at midnight on the exchange's clock, at the close, or at the
-open, which for futures and currencies lies on the evening before (23:00Z, 22:00Z). The rules, in
-this order:
+open, which for futures and currencies lies on the evening before (23:00Z, 22:00Z). Rules, in this
+order:
 
-1. a stamp at midnight UTC, or written as midnight, means the date that it shows;
-2. an instant inside a session (from its open to the end of its late trading) means that session,
-   but for the last two hours of one that is followed by another the same evening: vendors keep
-   21:00Z all year, which is the open in summer and an hour before it in winter;
-3. other instants are read one way in a whole file: as the sessions that open within a day after
-   them, or as those that closed within a day before them, whichever more of them have; where both
-   have the same number, the date on the exchange's clock counts.
+1. A stamp at midnight UTC, or written as midnight, means the date that it shows.
+2. An instant inside a session (from its open to the end of its late trading) means that session,
+   except in the last two hours of a session that is followed by another the same evening: vendors
+   keep 21:00Z all year, which is the open in summer and an hour before it in winter.
+3. Other instants are read in one way in a whole file: as the sessions that open within a day after
+   them, or as those that closed within a day before them, whichever is more frequent. On a tie the
+   date on the exchange's clock counts.
 
-A week is Monday to Sunday and bears the date of its first session. A Sunday on which the exchange
-does not trade belongs to the week that it begins: read the other way, a bar stamped at its start
-would be known a week too early.
+A week is Monday to Sunday and has the date of its first session. A Sunday without trading belongs
+to the week that it begins: read the other way, a bar stamped at its start would be known a week too
+early.
 """
 
 from datetime import timedelta
@@ -50,7 +50,7 @@ def _session_dates(instant: pl.Series, written: pl.Series, calendar: Calendar) -
 
 
 def _dates_of_instants(stamps: pl.Series, calendar: Calendar) -> pl.Series:
-    """Rules 2 and 3."""
+    """Session dates by rules 2 and 3."""
     table, last = calendar.table, calendar.table.height - 1
     row = table["post_close"].search_sorted(stamps, side="right").clip(0, last).cast(pl.Int64)
     around = {

@@ -1,4 +1,4 @@
-"""Which market, which bars, from where: the settings of the market room."""
+"""Settings of the market: which market, which bars, from which source."""
 
 from datetime import date, datetime
 from pathlib import Path
@@ -33,14 +33,14 @@ class FileSourceSettings(FrozenSettings):
     timezone: str = Field("UTC", description="zone of timestamps that carry none")
     wall_clock: bool = Field(default=False, description="timestamps show the clock of `timezone` even where they are typed as UTC or written with an offset")
     stamp: Literal["auto", "start", "end"] = Field(
-        "auto", description="what a bar's timestamp is; auto reads starts, moves bars that can only be stamped at their end, and says what it sees"
+        "auto", description="what a bar's timestamp is; auto reads starts, moves bars that can only be stamped at their end, and reports what it finds"
     )
     timestamp_format: str | None = Field(None, description="strptime format, where the usual ones do not fit")
     price_scale: float | None = Field(
         None,
         gt=0.0,
         le=1.0,
-        description="worth of one unit of the prices: 1e-9, 1e-4, 0.01; 1 takes them as written; none recognises Databento's and asks about others",
+        description="worth of one unit of the prices: 1e-9, 1e-4, 0.01; 1 takes them as written; none recognises Databento's and notes other suspicious prices",
     )
     decimal: Literal["auto", ".", ","] = Field("auto", description="sign that separates decimals; auto reads what can mean one number only")
     max_text_megabytes: int = Field(4096, ge=1, description="a text file that is longer, once unpacked, is refused")
@@ -89,32 +89,34 @@ class CryptoSettings(FrozenSettings):
 
     exchange: str = Field("binance", description="any exchange id of ccxt; its spot market is read, without keys")
     quote: str | None = Field("USDT", description="when no symbols are named: every listed pair against this currency; none means every pair")
-    page_rows: int = Field(1000, ge=2, le=10_000, description="candles or trades asked for at once; no more than the exchange gives")
-    rate_limit_seconds: float | None = Field(None, ge=0.0, description="pause for one unit of request weight; none means what ccxt knows of the exchange")
+    page_rows: int = Field(1000, ge=2, le=10_000, description="candles or trades in one request; no more than the exchange allows")
+    rate_limit_seconds: float | None = Field(None, ge=0.0, description="pause for one unit of request weight; none means ccxt's value for the exchange")
     settle_seconds: float = Field(5.0, ge=0.0, description="a candle is taken when it ended this long ago by the exchange's clock")
     timeout_seconds: float = Field(15.0, gt=0.0, description="for one answer")
     base_url: str | None = Field(None, description="another host that speaks the exchange's protocol; none means the exchange")
 
 
 class ReplaySettings(FrozenSettings):
-    """A lake as a source: what it knows, told again in order."""
+    """A lake as a source, replayed in order."""
 
-    lake: str = Field("data_lake", description="folder of the lake that is told again; another one than `paths.lake`, when bars are ingested from it")
+    lake: str = Field("data_lake", description="folder of the replayed lake; another one than `paths.lake`, when bars are ingested from it")
     as_of: datetime | None = Field(None, description="only what was known at this instant; none means all")
     speed: float = Field(0.0, ge=0.0, description="1 replays a minute in a minute, 60 in a second, 0 as fast as possible; nights and weekends pass as one bar")
 
 
 class RetrySettings(FrozenSettings):
-    """How often a source over a network asks again; see `market/sources/retry.py`."""
+    """Retries of a source over a network; see `market/sources/retry.py`."""
 
-    attempts: int = Field(6, ge=1, le=50, description="questions asked in all before a supplier is given up")
+    attempts: int = Field(6, ge=1, le=50, description="requests in all before a failure is final")
     base_seconds: float = Field(0.5, gt=0.0, description="longest wait after the first failure; it doubles with each further one")
     cap_seconds: float = Field(30.0, gt=0.0, description="no wait is drawn longer than this")
-    limit_seconds: float = Field(300.0, gt=0.0, description="one question may take this long in all, a wait that the supplier names included")
+    limit_seconds: float = Field(300.0, gt=0.0, description="longest time of one request in all, with waits named by the supplier")
 
 
 class AlpacaSourceSettings(FrozenSettings):
-    """Bars, ticks and corporate actions from Alpaca; see docs/sources.md. The keys are never settings: APCA_API_KEY_ID and APCA_API_SECRET_KEY."""
+    """Bars, ticks and corporate actions from Alpaca; see docs/sources.md. The keys are never
+    settings: APCA_API_KEY_ID and APCA_API_SECRET_KEY.
+    """
 
     feed: Literal["iex", "sip"] = Field(
         "iex", description="iex is free and holds a few percent of the volume; sip is the whole market and recent data of it needs a plan"
@@ -127,20 +129,20 @@ class AlpacaSourceSettings(FrozenSettings):
     symbols_per_request: int = Field(100, ge=1, le=500, description="symbols named in one request")
     requests_per_minute: int = Field(200, ge=1, description="what the plan allows: 200 is the free one's")
     connect_timeout_seconds: float = Field(3.05, gt=0.0)
-    read_timeout_seconds: float = Field(30.0, gt=0.0, description="silence after which an answer is given up and asked for again")
+    read_timeout_seconds: float = Field(30.0, gt=0.0, description="silence after which a request is repeated")
     sip_delay_minutes: int = Field(0, ge=0, description="how old sip data must be: 15 without a plan, 0 with one; iex has no delay")
     quote_lot_shares: float = Field(
         100.0, gt=0.0, description="shares in one unit of a quote's size: 100 where the feed counts round lots, 1 where it counts shares"
     )
     stream_gather_seconds: float = Field(1.0, gt=0.0, description="a minute's bars are handed out when none came for so long, or at the next minute's first")
     stream_silence_seconds: float | None = Field(None, description="reconnect when nothing came for so long; none trusts the connection's own pings")
-    stream_lookback_minutes: int = Field(
-        10, ge=1, description="so far back before a break the bars are asked for again, since corrections may have been missed too"
-    )
+    stream_lookback_minutes: int = Field(10, ge=1, description="time before a break whose bars are requested again, since corrections may have been missed too")
 
 
 class Allowance(FrozenSettings):
-    """Rows of one symbol that one rule lets pass for a while: something odd that was looked at and is real."""
+    """Rows of one symbol to which one rule does not apply for a while: odd and checked
+    to be real.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -151,7 +153,7 @@ class Allowance(FrozenSettings):
     why: str = Field(min_length=3, description="what makes it right; for whoever reads this later")
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def _check_allowance(self) -> Self:
         if refused := refused_choice(self.rule, "off"):
             raise ValueError(f"rule: {refused}")
         if self.end <= self.first:
@@ -160,7 +162,9 @@ class Allowance(FrozenSettings):
 
 
 class QualitySettings(FrozenSettings):
-    """Which rows may become `bars`; see docs/quality.md and `market/validation/catalog.py` for each rule."""
+    """Which rows may become `bars`; see docs/quality.md and `market/validation/catalog.py` for each
+    rule.
+    """
 
     max_quarantined_fraction: float = Field(0.05, ge=0.0, le=1.0, description="more than this blocks the period")
     max_bar_return: float = Field(0.60, gt=0.0, description="absolute move against both neighbours that marks a bad print")
@@ -177,20 +181,20 @@ class QualitySettings(FrozenSettings):
     volume_spike_z: float = Field(8.0, gt=0.0, description="robust z of log volume against the largest bar of each session before")
     volume_spike_ratio: float = Field(20.0, gt=1.0, description="and this many times the largest of them")
     stale_bars: int = Field(3, ge=2, description="bars in a row with the same five values")
-    stale_flat_bars: int = Field(20, ge=2, description="the same, of bars without a range, which quiet stocks do repeat")
+    stale_flat_bars: int = Field(20, ge=2, description="the same, of bars without a range, which thin stocks do repeat")
     frozen_bars: int = Field(20, ge=2, description="bars in a row with the same four prices while the volume moves")
-    frozen_flat_bars: int = Field(30, ge=2, description="the same, of bars without a range, which quiet stocks do repeat")
+    frozen_flat_bars: int = Field(30, ge=2, description="the same, of bars without a range, which thin stocks do repeat")
     split_tolerance: float = Field(0.025, gt=0.0, lt=0.2, description="distance of a jump from the ratio of a split")
     split_calm: float = Field(0.25, gt=0.0, description="log range of the bar above which a jump is no split")
     split_turnover: float = Field(3.0, gt=0.0, description="times the largest traded value of a bar before, above which a jump is news and no split")
     reuse_sessions: int = Field(60, ge=1, description="sessions of absence that make another price level suspicious")
     reuse_price_factor: float = Field(2.0, gt=1.0, description="what another price level is")
     reuse_sessions_alone: int = Field(1260, ge=1, description="sessions of absence that are suspicious at any price")
-    waive: tuple[str, ...] = Field((), description="blocking checks whose verdict stops nobody: CHECK, or CHECK:PARTITION like bars_are_sound:2024-01")
+    waive: tuple[str, ...] = Field((), description="blocking checks whose verdict is ignored: CHECK, or CHECK:PARTITION like bars_are_sound:2024-01")
     unit_bars: int = Field(20, ge=2, description="regular bars, or five sessions of volume, that a changed unit has to last")
 
     @model_validator(mode="after")
-    def _rules_exist(self) -> Self:
+    def _check_rules(self) -> Self:
         wrong = [f"rules: {found}" for name, severity in self.rules.items() if (found := refused_choice(name, severity))]
         for symbol, chosen in self.symbols.items():
             wrong += [f"symbols.{symbol}: {found}" for name, severity in chosen.items() if (found := refused_choice(name, severity))]
@@ -201,30 +205,30 @@ class QualitySettings(FrozenSettings):
         return self
 
     def severity(self, rule: str, default: Severity, symbol: str | None = None) -> Severity:
-        """What is done about a rule, for one symbol or for those without a word of their own."""
+        """The severity of a rule, for one symbol or for symbols without their own setting."""
         if rule == "zero_volume" and not self.allow_zero_volume:
             default = "quarantine"
         return self.symbols.get(symbol or "", {}).get(rule, self.rules.get(rule, default))
 
 
 class GapSettings(FrozenSettings):
-    """How absent bars are told apart; see `market/gaps.py`."""
+    """How absent bars are classified; see `market/gaps.py`."""
 
-    lookback_sessions: int = Field(20, ge=5, le=250, description="past sessions that a symbol's habit of silence is learned from")
-    every_bar: bool | None = Field(None, description="whether the source writes a bar when nothing traded; none asks the source (daily bars: yes)")
+    lookback_sessions: int = Field(20, ge=5, le=250, description="past sessions of a symbol's activity profile")
+    every_bar: bool | None = Field(None, description="whether the source writes a bar when nothing traded; none means the source's own value (daily bars: yes)")
     shares_per_trade: float = Field(100.0, gt=0.0, description="to estimate the trades of a bar from its volume, where they are not counted")
     fill: Literal["none", "previous_close"] = Field("none", description="bars for absent ones in studies (`filled_bars`); never in `bars`, never traded on")
     forget_after_sessions: int = Field(60, ge=1, description="a symbol without bars for so long is no longer expected, unless listings know it")
 
 
 class IngestSettings(FrozenSettings):
-    """How much is asked of a source over a network; see `stages/ingest.py`."""
+    """How much a source over a network is asked for; see `stages/ingest.py`."""
 
-    recheck_sessions: int = Field(2, ge=0, description="latest sessions asked for again at each ingest, so that late corrections are learned")
+    recheck_sessions: int = Field(2, ge=0, description="latest sessions requested again at each ingest, for late corrections")
 
 
 class TickSettings(FrozenSettings):
-    """Quotes and trades: which are kept, and how their conditions are written; see docs/ticks.md."""
+    """Quotes and trades: which are kept, and the form of their conditions; see docs/ticks.md."""
 
     condition_codes: Literal["sip", "lean", "none"] = Field(
         "sip", description="trade conditions as the tapes' letters, as QuantConnect's flags, or not looked at"
@@ -238,7 +242,9 @@ VolumeKind = Literal["traded", "indicative"]
 
 
 class InstrumentTerms(FrozenSettings):
-    """Terms of an instrument that settings decide; what is not given comes from the source, the data or the defaults."""
+    """Terms of an instrument from the settings. Other terms come from the source, the data or the
+    defaults.
+    """
 
     asset_class: AssetClass | None = None
     venue: str | None = None
@@ -256,13 +262,13 @@ class InstrumentTerms(FrozenSettings):
 
     @field_validator("tick_size", "small_tick_size")
     @classmethod
-    def _is_a_decimal(cls, tick: float | None) -> float | None:
+    def _check_decimal(cls, tick: float | None) -> float | None:
         if tick is not None:
             tick_fraction(tick)
         return tick
 
     @model_validator(mode="after")
-    def _ticks_meet(self) -> Self:
+    def _check_ticks(self) -> Self:
         if (self.small_tick_size is None) != (self.small_tick_below is None):
             raise ValueError("small_tick_size and small_tick_below belong together: give both or neither")
         if self.small_tick_size is not None and self.small_tick_below is not None:
@@ -273,21 +279,21 @@ class InstrumentTerms(FrozenSettings):
 
 
 class InstrumentSettings(FrozenSettings):
-    """What is traded, where it is not what is inferred; see docs/instruments.md."""
+    """Terms of instruments that differ from the inferred ones; see docs/instruments.md."""
 
     defaults: InstrumentTerms = Field(InstrumentTerms(), description="of every symbol")
     symbols: dict[str, InstrumentTerms] = Field({}, description='of one symbol: [market.instruments.symbols."BTC/USD"]')
 
 
 class PartitionSettings(FrozenSettings):
-    """How time is cut. A trading period holds bars; a retraining period holds one model."""
+    """Sizes of partitions. A trading period holds bars; a retraining period holds one model."""
 
     trading_period: PeriodSize = Field("month", description="left out: a month for minutes, a year for hourly, daily and weekly bars")
     retraining_period: PeriodSize = "quarter"
 
 
 class MarketSettings(FrozenSettings):
-    """The market this system lives in."""
+    """The market."""
 
     calendar: str = Field("XNYS", description="an exchange_calendars code, FX (the week of currencies) or 24/7")
     timeframe: Timeframe = "15Min"
@@ -316,19 +322,19 @@ class MarketSettings(FrozenSettings):
     partitions: PartitionSettings = PartitionSettings()
 
     @model_validator(mode="after")
-    def _symbols_have_names(self) -> Self:
+    def _check_symbols(self) -> Self:
         if any(not symbol.strip() for symbol in self.symbols):
             raise ValueError("symbols holds an empty name: take it out; no symbols at all means every symbol that the source has")
         return self
 
     @model_validator(mode="after")
-    def _periods_fit_the_bars(self) -> Self:
+    def _fit_periods(self) -> Self:
         if "trading_period" not in self.partitions.model_fields_set and TIMEFRAME_MINUTES[self.timeframe] >= TIMEFRAME_MINUTES["1Hour"]:
             object.__setattr__(self, "partitions", self.partitions.model_copy(update={"trading_period": "year"}))
         return self
 
     @model_validator(mode="after")
-    def _bars_exist(self) -> Self:
+    def _check_grid_and_timeframe(self) -> Self:
         BarGrid.of(self.grid if self.grid != AUTO else CLOCK_GRID)
         if self.timeframe == "1Week" and self.source in _WITHOUT_WEEKS:
             raise ValueError(f"timeframe: {self.source} gives no weekly bars: ingest 1Day, and read weeks with bars_at('1Week') in SQL")

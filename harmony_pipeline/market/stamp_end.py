@@ -1,13 +1,12 @@
-"""Bars that are stamped at their end: how to know it, and how to put them at their start.
+"""Bars that are stamped at their end: how to detect them, and how to move them to their start.
 
-A file whose bars bear their end has, in session after session, a bar at the end of the first slot
-(09:31, 10:30), one at the close (16:00) and none at the open. Bars that bear their start have one
-at the open. Extended hours hide the difference, and so do markets that never close.
+A file of bars stamped at their end has, in session after session, a bar at the end of the first
+slot (09:31, 10:30), one at the close (16:00) and none at the open. Bars stamped at their start have
+one at the open. Extended hours hide the difference, and so do markets that never close.
 
-Data read as start that is stamped at its end is one bar late, which is safe; data read as end that
-is stamped at its start would be known before it happened. So `auto` moves bars only where they
-cannot bear their start, because bars at a close would lie outside every session, and else says how
-to set it.
+End-stamped data read as start-stamped is one bar late, which is safe. Start-stamped data read as
+end-stamped would be known before it happened. So `auto` moves bars only where the stamps cannot be
+starts, because bars at a close would lie outside every session. Otherwise a note names the setting.
 """
 
 from typing import Literal
@@ -27,7 +26,7 @@ _MOMENT = pl.duration(microseconds=1)
 
 
 def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evidence:
-    """What the stamps of a file say: `certain` where they cannot be starts."""
+    """The evidence in a file's stamps that they are ends: `certain` if they cannot be starts."""
     step = pl.duration(minutes=TIMEFRAME_MINUTES[timeframe])
     distinct = stamps.cast(TIME).unique().drop_nulls().sort().to_frame("at")
     dates = calendar.session_dates(distinct["at"] - _literal(_MOMENT))
@@ -53,7 +52,7 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
 
 
 def bar_starts_of_ends(stamps: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
-    """The start of each bar that is stamped at its end; a short last bar starts on its grid too."""
+    """The start of each bar that is stamped at its end. A short last bar starts on its grid too."""
     minutes = TIMEFRAME_MINUTES[timeframe]
     plain = stamps - _literal(pl.duration(minutes=minutes))
     if not grids_differ(calendar.on_grid(CLOCK), timeframe):

@@ -11,7 +11,9 @@ _LARGEST_TERM = 10**10
 
 @cache
 def tick_fraction(step: float) -> Fraction:
-    """The step as the decimal number that it is written as. Raises ValueError when it is none."""
+    """The step as the exact fraction of its decimal text. Raises ValueError if it is
+    no valid step.
+    """
     fraction = Fraction(str(step))
     if fraction <= 0 or fraction.denominator > _LARGEST_TERM or fraction.numerator > _LARGEST_TERM:
         raise ValueError(f"{step} is no step of prices: use a decimal number above 0 of at most 10 digits, like 0.01 or 0.03125")

@@ -3,12 +3,13 @@
 A guess (`guess_timeframe`) forgives a few strays, since a person corrects it. A contradiction (`other_timeframe`)
 refuses a file, so it must be certain.
 
-Finer: most steps from one stamp of a symbol to its next are clearly shorter than a bar. Coarser:
-no step is shorter than a longer bar, and every stamp lies on that bar's grid, so many of them that a
-thin stock, which trades once an hour at any minute, would not do it once in a thousand times. Days
-show one row a date at the same one or two times of day, weeks one row a week.
+Finer: most steps from one stamp of a symbol to its next are clearly shorter than a bar. Coarser: no
+step is shorter than a longer bar, and every stamp lies on that bar's grid. There must be so many
+stamps that a thin stock, which trades once an hour at any minute, would do it less than once in a
+thousand times. Daily bars have one row a date at the same one or two times of day, weekly bars one
+row a week.
 
-Rows of all symbols of a file are looked at together; a sample is enough, since a file has one size.
+Rows of all symbols of a file are examined together. A sample is enough, since a file has one size.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Spacing:
 
     @staticmethod
     def of(stamps: pl.Series, groups: pl.Series) -> "Spacing":
-        """Of rows in any order."""
+        """The spacing of rows in any order."""
         given = pl.DataFrame({"at": stamps, "group": groups}).drop_nulls("at")
         rows = given.unique().sort("group", "at")
         if given.height > _REPEATED * rows.height:  # several rows a stamp: its other half was not read
@@ -72,14 +73,14 @@ def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
 
 
 def other_timeframe(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None:
-    """The size that the bars really have; None where nothing speaks against `timeframe`."""
+    """The true size of the bars; None if nothing contradicts `timeframe`."""
     if not len(spacing.steps):
         return None
     return _finer(spacing, timeframe) or _coarser(spacing, calendar, timeframe)
 
 
-def refusal(origin: str, rows: int, found: str, timeframe: str) -> str:
-    """What to say of a file with bars of another size."""
+def refusal_message(origin: str, rows: int, found: str, timeframe: str) -> str:
+    """The message for a file with bars of another size."""
     words = _WORDS.get(found, f"bars of {TIMEFRAME_MINUTES[found]} minutes")
     return (
         f"{origin} holds {words} ({found}; {rows} rows were looked at), and market.timeframe is "
@@ -119,7 +120,9 @@ def _coarser(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None
 
 
 def _are_days(spacing: Spacing, calendar: Calendar) -> bool:
-    """One row a date, always at the same time of day on the clock of the exchange or in UTC."""
+    """Whether there is one row a date, always at the same time of day on the exchange's clock or in
+    UTC.
+    """
     times = [_times_of_day(spacing.stamps, zone) for zone in (calendar.zone, "UTC")]
     if min(times) > _TIMES_OF_DAY:
         return False
@@ -127,7 +130,7 @@ def _are_days(spacing: Spacing, calendar: Calendar) -> bool:
 
 
 def _are_weeks(spacing: Spacing, calendar: Calendar) -> bool:
-    """Rows of one time of day, on one weekday but for holidays."""
+    """Whether rows have one time of day, on one weekday except for holidays."""
     local = spacing.stamps.dt.convert_time_zone(calendar.zone)
     if min(_times_of_day(spacing.stamps, zone) for zone in (calendar.zone, "UTC")) > _TIMES_OF_DAY:
         return False
@@ -141,7 +144,9 @@ def _times_of_day(stamps: pl.Series, zone: str) -> int:
 
 
 def _share_a_grid(stamps: pl.Series, calendar: Calendar, length: int) -> bool:
-    """Whether all stamps lie on one grid of this length: the clock's, moved or not, or the session's."""
+    """Whether all stamps lie on one grid of this length: the clock's, shifted or not, or the
+    session's.
+    """
     micros = length * 60_000_000
     wall = stamps.dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None).dt.epoch("us")
     if (wall % micros).n_unique() == 1:

@@ -1,12 +1,12 @@
-"""Does a file tell its time in the wrong zone? Another reading of its stamps that fits regular hours better says so.
+"""Detection of a wrong time zone: another reading of a file's stamps fits regular hours better.
 
-Only a hint for people: nothing is moved. Extended hours hide such mistakes (New York's 09:30 read as
-UTC is 05:30 there, a time at which stocks do trade), so three things are looked at in every file that
-has bars outside regular hours: how many of its bars lie in regular hours, how much of its volume, and
-whether the first or the last regular hour is empty on every day.
+The result is only a hint for people. Nothing is moved. Extended hours hide such mistakes (New
+York's 09:30 read as UTC is 05:30 there, a time at which stocks trade). So three things are measured
+in every file that has bars outside regular hours: the share of its bars in regular hours, the share
+of its volume there, and whether the first or the last regular hour is empty on every day.
 
-A reading is a zone whose clock the stamps may show, or whole hours. The sentence names settings that
-make Harmony read the file so; where none would, nothing is said.
+A reading is a zone whose clock the stamps may show, or a shift by whole hours. The hint names
+settings that make Harmony read the file so. If no setting does, there is no hint.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, ByteArray, FloatArray, IntArray
+from harmony_pipeline.market.array_columns import count_in_runs, run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import REGULAR
+from harmony_pipeline.market.session_position import NEAR_CLOSE, NEAR_OPEN, edges, sessions_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, FileSourceSettings
-from harmony_pipeline.market.validation.session_position import NEAR_CLOSE, NEAR_OPEN, edges, sessions_of
-from harmony_pipeline.market.validation.text_columns import count_in_runs, run_starts
 from harmony_pipeline.schemas import TIME
 
 _SUSPICIOUS_BELOW, _CONVINCING, _MUCH_BETTER = 0.5, 0.9, 0.3  # fractions of an origin's bars, or volume, in regular hours
 _FEWEST_ROWS, _SAMPLED_ROWS, _MOST_ORIGINS = 3, 200, 50
-_GLANCE_ROWS, _FEWEST_GLANCED = 20_000, 8
+_PREVIEW_ROWS, _FEWEST_PREVIEWED = 20_000, 8
 _BETTER_AT_AN_EDGE = 0.1
 _ZONES = (  # clocks on which vendors and brokers write, tried after the exchange's own
     *("UTC", "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens"),
@@ -36,14 +36,16 @@ _SHIFTS = sorted(range(-14, 13), key=lambda hours: (abs(hours), hours))  # those
 
 @dataclass(frozen=True)
 class _Reading:
-    """How the stamps may be meant: wall clock of `written_in` that shows the time of `zone`; or instants, `hours` late."""
+    """One meaning of the stamps: a wall clock in `written_in` with the time of `zone`, or instants
+    `hours` late.
+    """
 
     zone: str | None
     written_in: str
     hours: int = 0
 
     def instants(self) -> pl.Expr:
-        """The stamps read so; null in an hour that does not exist."""
+        """The stamps in this reading; null in an hour that does not exist."""
         if self.zone is None:
             return pl.col("timestamp") + timedelta(hours=self.hours)
         wall = pl.col("timestamp").dt.convert_time_zone(self.written_in).dt.replace_time_zone(None)
@@ -51,9 +53,10 @@ class _Reading:
 
 
 def zone_hints(rows: pl.DataFrame, part: ByteArray, calendar: Calendar, timeframe: str, files: FileSourceSettings | None = None) -> dict[str, str]:
-    """By origin, what to say of a suspected time zone.
+    """By origin, the hint about a suspected time zone.
 
-    `rows` has origin, timestamp and volume, sorted by symbol and time; `part` says where each row stands; `files` how it was read.
+    `rows` has origin, timestamp and volume, sorted by symbol and time. `part` has the part of the
+    day of each row. `files` has the settings with which it was read.
     """
     if timeframe in LONG_TIMEFRAMES or (part == REGULAR).all():
         return {}
@@ -76,9 +79,11 @@ def zone_hints(rows: pl.DataFrame, part: ByteArray, calendar: Calendar, timefram
 
 
 def _suspects(rows: pl.DataFrame, part: ByteArray, calendar: Calendar) -> pl.DataFrame:
-    """Origins whose rows or volume lie badly: origin, now (the share in regular hours), by (rows or volume); of both the rows count.
+    """Origins with a suspicious share: origin, now (the share in regular hours), by (rows or
+    volume; rows first).
 
-    All rows are counted; volume is added up over rows taken at equal distances, since a mistake shows in any.
+    All rows are counted. Volume is summed over a regular sample of rows, since a mistake shows in
+    any.
     """
     origin = rows["origin"] if not rows["origin"].null_count() else rows["origin"].fill_null("")
     starts = run_starts(origin)  # a file's rows mostly lie together, so that runs are few
@@ -96,14 +101,17 @@ def _suspects(rows: pl.DataFrame, part: ByteArray, calendar: Calendar) -> pl.Dat
 
 @dataclass(frozen=True)
 class _Shares:
-    """By origin: the share of the volume in regular hours, and whether that is little, or none lies in the first or the last regular hour."""
+    """By origin: the share of the volume in regular hours, and whether it is suspicious.
+
+    It is suspicious if it is small, or if the first or the last regular hour has no volume.
+    """
 
     regular: FloatArray
     odd: BoolArray
 
 
 def _volume_shares(rows: pl.DataFrame, part: ByteArray, calendar: Calendar, number: IntArray, starts: IntArray, origins: int) -> _Shares:
-    step = max(1, rows.height // _GLANCE_ROWS)
+    step = max(1, rows.height // _PREVIEW_ROWS)
     places = np.arange(0, rows.height, step)
     mine = number[np.searchsorted(starts, places, side="right") - 1]
     volume = np.nan_to_num(rows["volume"].gather_every(step).to_numpy(), nan=0.0, posinf=0.0, neginf=0.0)
@@ -112,21 +120,25 @@ def _volume_shares(rows: pl.DataFrame, part: ByteArray, calendar: Calendar, numb
     share = np.divide(regular, whole, out=np.full(origins, np.nan), where=whole > 0.0)
     covers = (np.bincount(mine, edge == NEAR_OPEN, origins) > 0) & (np.bincount(mine, edge == NEAR_CLOSE, origins) > 0)
     odd = (share < _SUSPICIOUS_BELOW) | ((share <= _CONVINCING) & ~covers)
-    return _Shares(share, odd & (np.bincount(mine, minlength=origins) >= _FEWEST_GLANCED))
+    return _Shares(share, odd & (np.bincount(mine, minlength=origins) >= _FEWEST_PREVIEWED))
 
 
-def _covers(stamps: pl.Series, calendar: Calendar) -> pl.Series:
-    """Which edge of the regular session each instant is near: NEAR_OPEN, NEAR_CLOSE, 0 for neither."""
+def _session_edges(stamps: pl.Series, calendar: Calendar) -> pl.Series:
+    """Which edge of the regular session each instant is near: NEAR_OPEN, NEAR_CLOSE, 0
+    for neither.
+    """
     return pl.Series("edge", edges(sessions_of(calendar), stamps.cast(TIME).to_physical().to_numpy()))
 
 
-def _covered() -> pl.Expr:
+def _has_both_edges() -> pl.Expr:
     """Whether there are rows near both edges."""
     return ((pl.col("edge") == NEAR_OPEN).any() & (pl.col("edge") == NEAR_CLOSE).any()).alias("covers")
 
 
 def _readings(calendar: Calendar, files: FileSourceSettings) -> list[_Reading]:
-    """What may be meant: first as the stamps were read, then, where those may have named a zone themselves, as the clock of that."""
+    """Possible readings: first in the zone in which the stamps were read, then in UTC if they may
+    have named a zone.
+    """
     zones = dict.fromkeys((calendar.zone, *_ZONES))
     read_in = dict.fromkeys((files.timezone, *(() if files.wall_clock else ("UTC",))))
     named = [_Reading(zone, written_in) for written_in in read_in for zone in zones if zone != written_in]
@@ -135,14 +147,14 @@ def _readings(calendar: Calendar, files: FileSourceSettings) -> list[_Reading]:
 
 
 def _score(sample: pl.DataFrame, reading: _Reading, calendar: Calendar, timeframe: str) -> pl.DataFrame:
-    """Fraction of each origin's bars, or volume, in regular hours if it is read so."""
+    """The fraction of each origin's bars, or volume, in regular hours under this reading."""
     moved = sample.with_columns(reading.instants().alias("timestamp")).drop_nulls("timestamp")
     placed = calendar.with_session(moved, timeframe)
     regular = (pl.col("session") == "regular").fill_null(False)
     weight = pl.when(pl.col("by") == "volume").then("volume").otherwise(1.0)
     share = (regular * weight).sum() / weight.sum()
-    placed = placed.with_columns(_covers(placed["timestamp"], calendar))
-    return placed.group_by("origin", maintain_order=True).agg(pl.col("now", "by").first(), share.fill_nan(0.0).alias("score"), _covered())
+    placed = placed.with_columns(_session_edges(placed["timestamp"], calendar))
+    return placed.group_by("origin", maintain_order=True).agg(pl.col("now", "by").first(), share.fill_nan(0.0).alias("score"), _has_both_edges())
 
 
 def _sentence(row: dict[str, object], reading: _Reading, calendar: Calendar, files: FileSourceSettings) -> str:

@@ -1,7 +1,9 @@
-"""How often a symbol leaves out a bar at a time of day, learned from its past sessions.
+"""The activity profile of a symbol: how often it leaves out a bar at a time of day, from its past
+sessions.
 
-The habit of a session is a function of sessions before it. Sessions without any bar are no habit but an absence, and the most
-silent tenth of the rest is set aside, so that an outage of a day or two does not teach that silence is usual.
+The profile of a session depends only on sessions before it. Sessions without any bar are absences
+and do not count. The most silent tenth of the rest is set aside, so that an outage of a day or two
+does not make silence usual.
 """
 
 import numpy as np
@@ -10,14 +12,14 @@ import numpy.typing as npt
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.market.expected_bars import Slots
 
-FEWEST_SESSIONS = 5  # fewer say nothing
+FEWEST_SESSIONS = 5  # a profile of fewer sessions is unknown
 CONCENTRATION = 20.0  # c below; with it a tenth of a percent of the silences of 99 real stocks is unusual, as it should be
 _SET_ASIDE = 10  # one session in ten
-_AT_ONCE = 200_000  # cells judged together: 20 sessions each of 8 bytes is 32 MB
+_AT_ONCE = 200_000  # cells computed together: 20 sessions each of 8 bytes is 32 MB
 
 
-class Habits:
-    """Bars `present` by symbol, session and bucket, against the slots there were."""
+class ActivityProfile:
+    """Bars `present` by symbol, session and bucket, against the expected slots."""
 
     def __init__(self, present: npt.NDArray[np.int32], slots: Slots, lookback: int) -> None:
         self.present = present
@@ -28,7 +30,9 @@ class Habits:
         self.traded: BoolArray = np.asarray(present.any(axis=2), np.bool_)
 
     def of(self, symbol: IntArray, session: IntArray, bucket: IntArray) -> tuple[IntArray, FloatArray]:
-        """(past sessions counted, usual share of absent bars) of each cell asked; the share is nan below FEWEST_SESSIONS."""
+        """(past sessions counted, usual share of absent bars) of each cell; the share is nan below
+        FEWEST_SESSIONS.
+        """
         shape = self.present.shape
         cell = (symbol * shape[1] + session) * shape[2] + bucket
         distinct, place = np.unique(cell, return_inverse=True)
@@ -36,11 +40,14 @@ class Habits:
         for at in range(0, len(distinct), _AT_ONCE):
             part = slice(at, at + _AT_ONCE)
             rest, which = np.divmod(distinct[part], shape[2])
-            known[part], share[part] = self._learned(*np.divmod(rest, shape[1]), which)
+            known[part], share[part] = self._learn(*np.divmod(rest, shape[1]), which)
         return known[place], share[place]
 
     def joint_log_silence(self, session: IntArray, bucket: IntArray, fewest: int) -> FloatArray:
-        """Log of the probability that all symbols with a habit are silent in one bar; nan where fewer than `fewest` have one."""
+        """Log of the probability that all symbols with a profile are silent in one bar.
+
+        It is nan where fewer than `fewest` have a profile.
+        """
         cells, place = np.unique(np.stack([session, bucket]), axis=1, return_inverse=True)
         symbols = np.arange(self.present.shape[0])
         total = np.empty(cells.shape[1])
@@ -51,7 +58,7 @@ class Habits:
                 total[at] = np.log(share).sum() if len(share) >= fewest else np.nan
         return total[place.ravel()]
 
-    def _learned(self, symbol: IntArray, session: IntArray, bucket: IntArray) -> tuple[IntArray, FloatArray]:
+    def _learn(self, symbol: IntArray, session: IntArray, bucket: IntArray) -> tuple[IntArray, FloatArray]:
         past = session[:, None] - np.arange(1, self.lookback + 1)
         valid = past >= 0
         past = np.maximum(past, 0)
@@ -65,11 +72,13 @@ class Habits:
         return known, np.where(known >= FEWEST_SESSIONS, total / np.maximum(kept, 1), np.nan)
 
 
-def silence(share: FloatArray, length: FloatArray, room: FloatArray) -> FloatArray:
-    """How many times a session of `room` bars a silence of `length` bars comes by nature, when on average a `share` of bars is silent.
+def expected_silences(share: FloatArray, length: FloatArray, room: FloatArray) -> FloatArray:
+    """The expected number of silences of `length` bars in a session of `room` bars, for a mean
+    `share` of silent bars.
 
-    Quiet bars come together and quiet days too: the share of the moment is taken as beta distributed around the usual one with
-    CONCENTRATION c, so that the chance of n silent bars is B(c p + n, c - c p) / B(c p, c - c p), which is p for n = 1 and more than p^n beyond.
+    Silent bars cluster, and so do silent days. The share of the moment is taken as beta distributed
+    around the usual one with CONCENTRATION c. The chance of n silent bars is then B(c p + n, c - c
+    p) / B(c p, c - c p), which is p for n = 1 and more than p^n beyond.
     """
     from scipy.special import gammaln
 

@@ -1,10 +1,12 @@
-"""What a forecaster is: the seam that every kind of model fits through.
+"""The interface of a forecaster.
 
-A forecaster learns, from resolved events, how likely the primary signal is to be right (meta-labelling, Lopez de Prado 2018,
-"Advances in Financial Machine Learning", ch. 3.6). It says so as a margin (log-odds) and as a probability. Calibration, walk-forward,
-storage and promotion are the same for all of them and are not its business.
+A forecaster learns, from resolved events, the probability that the primary signal is right
+(meta-labelling, Lopez de Prado 2018, "Advances in Financial Machine Learning", ch. 3.6). It returns
+it as a margin (log-odds) and as a probability. Calibration, walk-forward training, storage and
+promotion are the same for all forecasters and lie outside.
 
-A new one is a class with these few methods, named in `harmony.toml` as `model.forecaster = "package.module:Class"`; it must pass
+A new forecaster is a class with these methods, named in `harmony.toml` as `model.forecaster =
+"package.module:Class"`. It must pass
 `harmony_pipeline.testing.forecaster_contract.ForecasterContract`.
 """
 
@@ -27,9 +29,10 @@ P = TypeVar("P", bound=FrozenSettings)
 class Model(Protocol):
     """A fitted forecaster: immutable, safe to share between threads.
 
-    `X` is float64 [rows, inputs], in the order of `names`; NaN marks an input that is not known and is never an error. A row's answer depends
-    on that row alone: one row at a time gives the same bits as all at once. What a model says of an input that is missing and never was in
-    training means nothing, and nobody hears it: `TrainedModel` gives no probability there, whatever the forecaster.
+    `X` is float64 [rows, inputs], in the order of `names`. NaN marks an unknown input and is never
+    an error. The result of a row depends on that row alone: one row at a time gives the same bits
+    as all at once. The result for a missing input that was never missing in training has no meaning
+    and is not used: `TrainedModel` returns no probability there, for any forecaster.
     """
 
     names: tuple[str, ...]
@@ -41,17 +44,23 @@ class Model(Protocol):
         """Probability that the label is 1, float64 [rows], each in [0, 1]; not calibrated."""
 
     def importance(self) -> dict[str, float]:
-        """Share of each input in what was learned: not negative, sums to 1 (all 0 when nothing was learned)."""
+        """Share of each input in the fit: not negative, sums to 1 (all 0 when nothing
+        was learned).
+        """
 
     def save(self) -> bytes:
-        """Everything that `load` needs; the same model gives the same bytes, with no clock, path or host name in them."""
+        """Everything that `load` needs. The same model gives the same bytes, without clock, path or
+        host name.
+        """
 
 
 class Forecaster(Protocol):
-    """Fits models. Built as `Class(parameters, seed)`; must raise ConfigError on a parameter that it does not know.
+    """Fits models. It is built as `Class(parameters, seed)` and raises ConfigError for an unknown
+    parameter.
 
-    Obligations: `fit` is deterministic, the same samples, parameters and seed give the same bytes; no global state is read or changed (no global
-    random generator, no thread count of the process); sample weights are honoured as numbers of observations; inputs may be NaN.
+    Obligations: `fit` is deterministic: the same samples, parameters and seed give the same bytes.
+    It reads and changes no global state (no global random generator, no thread count of the
+    process). Sample weights count as numbers of observations. Inputs may be NaN.
     """
 
     short: ClassVar[str]  # a word for model ids
@@ -61,14 +70,14 @@ class Forecaster(Protocol):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter in force, defaults included."""
+        """Every effective parameter, defaults included."""
 
     def fit(self, samples: Samples) -> Model:
-        """Learn from resolved samples that hold both labels. Raises DataError otherwise."""
+        """Fit resolved samples with both labels. Raises DataError otherwise."""
 
     @classmethod
     def load(cls, blob: bytes) -> Model:
-        """The model that `save` wrote, exact to the last bit."""
+        """The model that `save` wrote, bit for bit."""
 
 
 def forecaster_class(path: str) -> type[Forecaster]:
@@ -78,12 +87,14 @@ def forecaster_class(path: str) -> type[Forecaster]:
 
 
 def build_forecaster(path: str, parameters: Mapping[str, Any], seed: int) -> Forecaster:
-    """The forecaster named by an import path, with `parameters` over its own defaults. Raises ConfigError."""
+    """The forecaster at an import path, with `parameters` over its defaults. Raises ConfigError."""
     return forecaster_class(path)(parameters, seed)
 
 
-def checked_parameters(kind: type[P], parameters: Mapping[str, Any]) -> P:
-    """`parameters` as the settings class of a forecaster. Raises ConfigError naming the parameter and what is allowed."""
+def validate_parameters(kind: type[P], parameters: Mapping[str, Any]) -> P:
+    """`parameters` as the settings class of a forecaster. Raises ConfigError with the parameter and
+    what is allowed.
+    """
     try:
         return kind.model_validate(dict(parameters))
     except ValidationError as error:
@@ -101,5 +112,5 @@ def sigmoid(margin: FloatArray) -> FloatArray:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON with sorted keys: equal values give equal bytes, and every float comes back exactly."""
+    """JSON with sorted keys. Equal values give equal bytes, and every float is restored exactly."""
     return json.dumps(value, sort_keys=True, indent=1).encode()

@@ -1,16 +1,20 @@
-"""Platt scaling: margins into probabilities that mean what they say.
+"""Platt scaling: margins into calibrated probabilities.
 
-p = sigmoid(slope * margin + intercept), fitted on events later than those the forecaster learned from. Targets are smoothed by a prior of
-one event a side, so that few events cannot give certainty (Platt 1999, "Probabilistic outputs for support vector machines"); solved by Newton's method
-with backtracking (Lin, Lin & Weng 2007, "A note on Platt's probabilistic outputs"). Isotonic regression was considered: it needs thousands of
-independent events, and a walk-forward window of overlapping labels has hundreds.
+p = sigmoid(slope * margin + intercept), fitted on events later than those of the forecaster's fit.
+Targets are smoothed by a prior of one event a side, so that few events cannot give certainty (Platt
+1999, "Probabilistic outputs for support vector machines"). The fit is Newton's method with
+backtracking (Lin, Lin & Weng 2007, "A note on Platt's probabilistic outputs"). Isotonic regression
+needs thousands of independent events, and a walk-forward window of overlapping labels has hundreds.
 
-Slope and level come from different rows. The slope has to be learned from events that the forecaster has not seen. The level has not: how often the
-primary signal is right is known from all training events, and the few weeks of the calibration part, whose events share one market, would move every
-probability by their own luck. `match_base_rate` sets it so that the calibration events are foretold at the long-run rate on average.
+Slope and level come from different rows. The slope must come from events outside the forecaster's
+fit. The level need not: all training events show how often the primary signal is right. The few
+weeks of the calibration part, whose events share one market, would shift every probability by
+sampling error. `match_base_rate` sets the level so that the mean forecast of the calibration events
+is the long-run rate.
 
-The slope is never negative: a forecaster that ranked the calibration events backwards is muted to the base rate, not turned round. And `shrink_slope`
-takes off what luck alone would have given, since a calibration part of 3000 events may be no more than 15 independent days.
+The slope is never negative. A forecaster that ranked the calibration events backwards is set to the
+base rate, not inverted. `shrink_slope` removes the part of the slope that sampling error explains,
+since a calibration part of 3000 events may be no more than 15 independent days.
 """
 
 from dataclasses import dataclass
@@ -28,20 +32,21 @@ _RIDGE = 1e-12
 
 @dataclass(frozen=True)
 class Platt:
-    """A fitted calibration; `Platt()` changes nothing."""
+    """A fitted calibration. `Platt()` is the identity on the margin."""
 
     slope: float = 1.0
     intercept: float = 0.0
 
     def apply(self, margin: FloatArray) -> FloatArray:
-        """Calibrated probability [rows]; rises with the margin."""
+        """Calibrated probability [rows], increasing in the margin."""
         return sigmoid(self.slope * margin + self.intercept)
 
 
 def fit_platt(margin: FloatArray, outcome: FloatArray, weight: FloatArray) -> Platt:
-    """The calibration that fits `outcome` (0.0 or 1.0) best, `weight` counting as numbers of observations. All arrays are float64 [rows].
+    """The calibration that fits `outcome` (0.0 or 1.0) best. All arrays are float64 [rows].
 
-    With one outcome only, or none, it answers the smoothed base rate.
+    `weight` counts as numbers of observations. With one outcome only, or none, the result is the
+    smoothed base rate.
     """
     positives = float(weight[outcome == 1.0].sum())
     negatives = float(weight[outcome != 1.0].sum())
@@ -53,15 +58,17 @@ def fit_platt(margin: FloatArray, outcome: FloatArray, weight: FloatArray) -> Pl
     if scale == 0.0 or float(np.ptp(margin)) == 0.0:
         return flat
     slope, intercept = _newton(margin / scale, target, weight, flat.intercept)
-    return Platt(slope / scale, intercept) if slope > 0.0 else _level(target, weight)
+    return Platt(slope / scale, intercept) if slope > 0.0 else _base_rate_calibration(target, weight)
 
 
 def shrink_slope(calibration: Platt, margin: FloatArray, outcome: FloatArray, weight: FloatArray, block: IntArray) -> Platt:
-    """The slope times max(0, 1 - (standard error / slope)^2): the part of it that its own uncertainty does not explain.
+    """The slope times max(0, 1 - (standard error / slope)^2): the part that its own uncertainty
+    does not explain.
 
-    The error is clustered by `block` [rows], the day of each event, as events of a day share their market (Liang & Zeger 1986). The factor is the
-    positive-part shrinkage of James & Stein 1961. A forecaster with nothing to say is muted; one that knows something keeps nearly all of its slope. From a
-    single block no error can be told, and the forecaster is muted.
+    The error is clustered by `block` [rows], the day of each event, since events of a day share
+    their market (Liang & Zeger 1986). The factor is the positive-part shrinkage of James & Stein
+    1961. It is near 0 for a forecaster without information and near 1 for an informative one. A
+    single block gives no error, and the slope is then 0.
     """
     if calibration.slope == 0.0:
         return calibration
@@ -80,7 +87,11 @@ def shrink_slope(calibration: Platt, margin: FloatArray, outcome: FloatArray, we
 
 
 def match_base_rate(calibration: Platt, margin: FloatArray, weight: FloatArray, rate: float) -> Platt:
-    """The same slope, with the intercept at which the weighted mean probability of `margin` [rows] is `rate`, strictly between 0 and 1."""
+    """The same slope, with the intercept at which the weighted mean probability of `margin` [rows]
+    is `rate`.
+
+    `rate` lies strictly between 0 and 1.
+    """
     if calibration.slope == 0.0:
         return Platt(0.0, float(np.log(rate / (1.0 - rate))))
     raised = calibration.slope * margin
@@ -92,13 +103,13 @@ def match_base_rate(calibration: Platt, margin: FloatArray, weight: FloatArray, 
     return Platt(calibration.slope, 0.5 * (low + high))
 
 
-def _level(target: FloatArray, weight: FloatArray) -> Platt:
+def _base_rate_calibration(target: FloatArray, weight: FloatArray) -> Platt:
     rate = float((target * weight).sum() / weight.sum())
     return Platt(0.0, float(np.log(rate / (1.0 - rate))))
 
 
 def _newton(x: FloatArray, target: FloatArray, weight: FloatArray, start: float) -> tuple[float, float]:
-    """(slope, intercept) of the smallest weighted cross entropy; x is scaled to [-1, 1]."""
+    """(slope, intercept) of the smallest weighted cross entropy. x is scaled to [-1, 1]."""
     slope, intercept = 0.0, start
     loss = _cross_entropy(slope * x + intercept, target, weight)
     for _ in range(_STEPS):
@@ -126,5 +137,5 @@ def _newton(x: FloatArray, target: FloatArray, weight: FloatArray, start: float)
 
 
 def _cross_entropy(margin: FloatArray, target: FloatArray, weight: FloatArray) -> float:
-    """Weighted sum of log(1 + exp(m)) - t * m, the same thing as cross entropy without overflow."""
+    """Weighted sum of log(1 + exp(m)) - t * m, which is the cross entropy without overflow."""
     return float((weight * (np.logaddexp(0.0, margin) - target * margin)).sum())

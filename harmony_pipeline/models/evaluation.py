@@ -1,12 +1,16 @@
-"""What the predictions were worth, out of sample.
+"""Evaluation of the predictions, out of sample.
 
-The rival is the base rate: for each period, the frequency of label 1 among all outcomes that were settled when the period's predictions
-began. It expands with time as the models' own history does and never looks ahead; a forecast that cannot beat it knows nothing.
+The benchmark is the base rate: for each period, the frequency of label 1 among all outcomes that
+were resolved when the period's predictions began. It expands with time as the models' own history
+does and never looks ahead. A forecast that does not beat it has no information.
 
-Whether the difference is luck is asked by day, since events of one day share their market: the day's sum of (base rate's squared error - forecast's squared
-error) is one observation, and its mean is tested against zero, one-sided, with Student's t on a Newey-West deviation. (Diebold & Mariano 1995, "Comparing
-predictive accuracy", J. Business & Econ. Statistics 13; Newey & West 1987 with the bandwidth of 1994, Bartlett weights.) The bandwidth covers at least the days
-that a label lives, because outcomes that overlap are dependent. For a model that nests its rival the test is conservative (Clark & West 2007).
+The difference is tested by day, since events of one day share their market. The day's sum of (base
+rate's squared error - forecast's squared error) is one observation. Its mean is tested against
+zero, one-sided, with Student's t on a Newey-West deviation. (Diebold & Mariano 1995, "Comparing
+predictive accuracy", J. Business & Econ. Statistics 13; Newey & West 1987 with the bandwidth of
+1994, Bartlett weights.) The bandwidth covers at least the days that a label lives, because outcomes
+that overlap are dependent. For a model that nests its benchmark the test is conservative (Clark &
+West 2007).
 """
 
 from typing import Any
@@ -16,18 +20,20 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.models.scores import measured, reliability, scores
+from harmony_pipeline.models.scores import finite_or_none, reliability, scores
 
 FEWEST_DAYS = 10
 
 
 def evaluate(predictions: pl.DataFrame, labels: pl.DataFrame, zone: str = "UTC") -> dict[str, Any]:
-    """Scores of the resolved predictions of one horizon, as a dict that can be written as JSON; None stands for what cannot be measured.
+    """Scores of the resolved predictions of one horizon, as a dict for JSON; None for what cannot
+    be measured.
 
-    rows, resolved_rows, days, periods; brier, base_brier, brier_ratio (under 1: better than the base rate), log_loss, auc, calibration_error
-    (10 bins), base_rate (mean of the rival's forecasts), frequency; p_value, t_statistic, lag_days; reliability (one dict a bin); by_period (the same
-    scores, one dict a period).
-    Days are cut by the dates of `zone`. Raises DataError when more than one horizon is given.
+    rows, resolved_rows, days, periods; brier, base_brier, brier_ratio (under 1: better than the
+    base rate), log_loss, auc, calibration_error (10 bins), base_rate (mean of the benchmark's
+    forecasts), frequency; p_value, t_statistic, lag_days; reliability (one dict a bin); by_period
+    (the same scores, one dict a period). Days are the dates of `zone`. Raises DataError for more
+    than one horizon.
     """
     horizons = predictions["horizon"].unique().to_list()
     if len(horizons) > 1:
@@ -54,7 +60,9 @@ def _by_period(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def _base_rates(predictions: pl.DataFrame, outcomes: pl.DataFrame) -> dict[str, float]:
-    """Period -> frequency of label 1 among the outcomes known at its first prediction; one half when none were."""
+    """Period -> frequency of label 1 among the outcomes known at its first prediction; 0.5 without
+    any.
+    """
     ordered = outcomes.sort("end_timestamp", "timestamp", "symbol")
     ends, wins = ordered["end_timestamp"].to_physical().to_numpy(), np.concatenate(([0.0], np.cumsum(ordered["label"].to_numpy())))
     starts = predictions.group_by("period").agg(pl.col("timestamp").min()).sort("period")
@@ -71,7 +79,7 @@ def _scores(rows: pl.DataFrame) -> dict[str, float | None]:
     found = scores(probability, outcome)
     rival = scores(base, outcome)["brier"]
     ratio = found["brier"] / rival if found["brier"] is not None and rival else None
-    mean_base, frequency = (measured(float(values.mean())) if values.size else None for values in (base, outcome))
+    mean_base, frequency = (finite_or_none(float(values.mean())) if values.size else None for values in (base, outcome))
     return {**found, "base_brier": rival, "brier_ratio": ratio, "base_rate": mean_base, "frequency": frequency}
 
 
@@ -95,7 +103,9 @@ def _day_test(rows: pl.DataFrame, zone: str) -> dict[str, Any]:
 
 
 def t_statistic(x: FloatArray, lag: int) -> float | None:
-    """Mean of `x` over its Newey-West standard error with Bartlett weights up to `lag`; None when `x` does not vary."""
+    """Mean of `x` over its Newey-West standard error with Bartlett weights up to `lag`; None when
+    `x` does not vary.
+    """
     centred = x - x.mean()
     variance = float((centred**2).mean())
     for step in range(1, lag + 1):

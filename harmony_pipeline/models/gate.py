@@ -1,29 +1,31 @@
-"""The promotion gate: what a model must prove before it may trade.
+"""The promotion gate: the rules that a model must pass before it may trade.
 
-A pure function of written evidence and written thresholds. A model passes every rule or stays where it is, and in doubt the gate refuses:
-what could not be measured has failed. Each rule leaves a row, so that anyone can read later why a model traded.
+It is a pure function of written evidence and written thresholds. A model passes every rule or is
+not promoted. A measure that is missing fails its rule. Each rule gives a row, so that it stays
+visible why a model traded.
 
-Sharpe rules: Bailey & Lopez de Prado 2012 (probabilistic) and 2014 (deflated by the number of trials). Overfitting: Bailey et al. 2017 (PBO).
+Sharpe rules: Bailey & Lopez de Prado 2012 (probabilistic) and 2014 (deflated by the number of
+trials). Overfitting: Bailey et al. 2017 (PBO).
 """
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import polars as pl
 
+from harmony_pipeline.models.scores import finite_or_none
 from harmony_pipeline.models.settings import GateSettings
 from harmony_pipeline.schemas import PROMOTIONS
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All out of sample; None or NaN: could not be measured."""
+    """Measures, all out of sample; None or NaN: could not be measured."""
 
     trades: int | None  # closed
     periods: int | None  # walk-forward periods with predictions
-    deflated_sharpe: float | None  # probability that the Sharpe ratio beats the best of all trials by luck
+    deflated_sharpe: float | None  # probability that the Sharpe ratio beats the best of all trials by chance
     probabilistic_sharpe: float | None  # the same against zero, as if this had been the only trial
     pbo: float | None  # probability of backtest overfitting
     brier_ratio: float | None  # Brier score over the base rate's
@@ -35,7 +37,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Rule:
-    """One measure and the side of the threshold that it must be on; the threshold itself passes."""
+    """One measure and the side of the threshold on which it must be. The threshold
+    itself passes.
+    """
 
     name: str
     bound: Literal["at least", "at most"]
@@ -61,7 +65,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate said. rules: PROMOTIONS, one row a rule. reasons: one sentence a broken rule, empty when promoted."""
+    """The decision of the gate.
+
+    rules: PROMOTIONS, one row a rule. reasons: one sentence a broken rule, empty when promoted.
+    """
 
     promoted: bool
     rules: pl.DataFrame
@@ -69,24 +76,24 @@ class Decision:
 
 
 def rules_of(evidence: Evidence, settings: GateSettings) -> list[Rule]:
-    """Every rule with its measure, in the order in which people ask."""
-    drawdown = _number(evidence.drawdown_p95)
+    """Every rule with its measure."""
+    drawdown = finite_or_none(evidence.drawdown_p95)
     return [
-        Rule("trades", "at least", settings.minimum_trades, _number(evidence.trades)),
-        Rule("periods", "at least", settings.minimum_periods, _number(evidence.periods)),
-        Rule("deflated_sharpe", "at least", settings.minimum_deflated_sharpe, _number(evidence.deflated_sharpe)),
-        Rule("probabilistic_sharpe", "at least", settings.minimum_probabilistic_sharpe, _number(evidence.probabilistic_sharpe)),
-        Rule("pbo", "at most", settings.maximum_pbo, _number(evidence.pbo)),
-        Rule("brier_ratio", "at most", settings.maximum_brier_ratio, _number(evidence.brier_ratio)),
-        Rule("forecast_pvalue", "at most", settings.maximum_forecast_pvalue, _number(evidence.forecast_pvalue)),
-        Rule("calibration_error", "at most", settings.maximum_calibration_error, _number(evidence.calibration_error)),
-        Rule("monte_carlo_p05_return", "at least", settings.minimum_monte_carlo_p05_return, _number(evidence.monte_carlo_p05_return)),
+        Rule("trades", "at least", settings.minimum_trades, finite_or_none(evidence.trades)),
+        Rule("periods", "at least", settings.minimum_periods, finite_or_none(evidence.periods)),
+        Rule("deflated_sharpe", "at least", settings.minimum_deflated_sharpe, finite_or_none(evidence.deflated_sharpe)),
+        Rule("probabilistic_sharpe", "at least", settings.minimum_probabilistic_sharpe, finite_or_none(evidence.probabilistic_sharpe)),
+        Rule("pbo", "at most", settings.maximum_pbo, finite_or_none(evidence.pbo)),
+        Rule("brier_ratio", "at most", settings.maximum_brier_ratio, finite_or_none(evidence.brier_ratio)),
+        Rule("forecast_pvalue", "at most", settings.maximum_forecast_pvalue, finite_or_none(evidence.forecast_pvalue)),
+        Rule("calibration_error", "at most", settings.maximum_calibration_error, finite_or_none(evidence.calibration_error)),
+        Rule("monte_carlo_p05_return", "at least", settings.minimum_monte_carlo_p05_return, finite_or_none(evidence.monte_carlo_p05_return)),
         Rule("drawdown_p95", "at most", settings.maximum_drawdown_p95, None if drawdown is None else abs(drawdown)),
     ]
 
 
 def decide(evidence: Evidence, settings: GateSettings, model_id: str, previous_model_id: str | None, decided_at: datetime) -> Decision:
-    """Hold the evidence against every rule. A refusal is a value with reasons, never an exception."""
+    """Apply every rule to the evidence. A refusal is a value with reasons, never an exception."""
     rules = rules_of(evidence, settings)
     promoted = all(rule.passed for rule in rules)
     rows = pl.DataFrame(
@@ -98,8 +105,3 @@ def decide(evidence: Evidence, settings: GateSettings, model_id: str, previous_m
         schema=PROMOTIONS.dtypes,
     )  # fmt: skip
     return Decision(promoted, PROMOTIONS.conform(rows), [rule.sentence for rule in rules if not rule.passed])
-
-
-def _number(value: float | None) -> float | None:
-    """A finite float, or None."""
-    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,14 +1,17 @@
 """Gradient-boosted trees by LightGBM, tuned for labels that are mostly noise.
 
-Shallow trees, slow learning, strong shrinkage of the leaves, and a fixed number of rounds. Early stopping was left out on purpose: the
-only rows that could stop it are the calibration rows, and using them twice makes the calibration look better than it is. (Ke et al. 2017, "LightGBM: a highly
-efficient gradient boosting decision tree", NeurIPS 30.)
+Shallow trees, slow learning, strong shrinkage of the leaves, and a fixed number of rounds. There is
+no early stopping: the only rows that could stop it are the calibration rows, and their double use
+makes the calibration look better than it is. (Ke et al. 2017, "LightGBM: a highly efficient
+gradient boosting decision tree", NeurIPS 30.)
 
-Weights are average uniqueness and are *not* rescaled to mean 1: ten events that share one outcome count as about one observation, so the leaves'
-regularisation is measured against the effective number of observations (Lopez de Prado 2018, ch. 4).
+Weights are average uniqueness and are *not* rescaled to mean 1. Ten events that share one outcome
+count as about one observation, so the leaves' regularisation is relative to the effective number of
+observations (Lopez de Prado 2018, ch. 4).
 
-Same bits every time: a pinned number of threads, `deterministic`, `force_row_wise`, one seed. Bins are made afresh from each training window; sharing those of
-the first window over a backfill would be faster, but a period trained alone would then differ from the same period in a backfill.
+The bits are reproducible: a pinned number of threads, `deterministic`, `force_row_wise`, one seed.
+Bins are made from each training window. Bins of the first window for a whole backfill would be
+faster, but a period trained alone would then differ from the same period in a backfill.
 """
 
 from collections.abc import Mapping
@@ -18,13 +21,13 @@ import numpy as np
 from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.models.base import checked_parameters, sigmoid
+from harmony_pipeline.models.base import sigmoid, validate_parameters
 from harmony_pipeline.models.samples import Samples, training_targets
 from harmony_pipeline.settings_base import FrozenSettings
 
 
 class GradientBoostingParameters(FrozenSettings):
-    """LightGBM's own names, except `rounds`."""
+    """Parameters under LightGBM's own names, except `rounds`."""
 
     rounds: int = Field(100, ge=1, le=5000, description="trees")
     learning_rate: float = Field(0.03, gt=0.0, le=1.0)
@@ -50,16 +53,18 @@ class GradientBoosting:
     artifact: ClassVar[str] = "model.txt"
 
     def __init__(self, parameters: Mapping[str, Any], seed: int) -> None:
-        self._parameters = checked_parameters(GradientBoostingParameters, parameters)
+        self._parameters = validate_parameters(GradientBoostingParameters, parameters)
         self._seed = seed
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter in force."""
+        """Every effective parameter."""
         return self._parameters.model_dump()
 
     def fit(self, samples: Samples) -> "BoostedTrees":
-        """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label occurs."""
+        """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label
+        occurs.
+        """
         lgb = lightgbm()
         labels, weights = training_targets(samples)
         options = {**self.parameters, "objective": "binary", "bagging_freq": 1, "feature_pre_filter": False, "verbosity": -1}
@@ -71,13 +76,15 @@ class GradientBoosting:
 
     @classmethod
     def load(cls, blob: bytes) -> "BoostedTrees":
-        """The model from LightGBM's text format, headed by the names of the inputs."""
+        """The model of LightGBM's text format, after a first line with the names of the inputs."""
         names, _, text = blob.decode().partition("\n")
         return BoostedTrees.from_text(text, tuple(names.removeprefix("inputs=").split(",")) if names != "inputs=" else ())
 
 
 class BoostedTrees:
-    """A fitted LightGBM model. It is always rebuilt from its text, so that a fresh and a loaded model are the same thing."""
+    """A fitted LightGBM model. It is always rebuilt from its text, so that a fresh and a loaded
+    model are equal.
+    """
 
     def __init__(self, booster: Any, text: str, names: tuple[str, ...]) -> None:
         self._booster = booster
@@ -106,12 +113,12 @@ class BoostedTrees:
         return dict(zip(self.names, (gain / total if total > 0.0 else gain).tolist(), strict=True))
 
     def save(self) -> bytes:
-        """LightGBM's text format, headed by one line with the names of the inputs."""
+        """LightGBM's text format, after a first line with the names of the inputs."""
         return f"inputs={','.join(self.names)}\n{self._text}".encode()
 
 
 def lightgbm() -> Any:
-    """The LightGBM module: imported here and nowhere else, on first use, as that takes more than a second."""
+    """The LightGBM module, imported on first use, since the import takes more than a second."""
     from harmony_pipeline.models.openmp import ensure_openmp
 
     ensure_openmp()
@@ -121,5 +128,7 @@ def lightgbm() -> Any:
 
 
 def _column_names(count: int) -> list[str]:
-    """Plain names inside LightGBM, which refuses some characters in them; the real ones are kept beside."""
+    """Plain names for LightGBM, which refuses some characters. The real names are stored
+    separately.
+    """
     return [f"input_{number}" for number in range(count)]

@@ -1,7 +1,8 @@
-"""Ridge-penalised logistic regression: the baseline that anything cleverer has to beat.
+"""Ridge-penalised logistic regression: the baseline for other forecasters.
 
-Inputs that are not known take the training median; then each is standardised with the weighted mean and deviation of the training
-rows. Fitting is scikit-learn's; predicting is a sum over the columns in fixed order, without BLAS, so that one row gives the same bits as many.
+Unknown inputs are set to the training median. Then each input is standardised with the weighted
+mean and deviation of the training rows. scikit-learn fits. A prediction is a sum over the columns
+in fixed order, without BLAS, so that one row gives the same bits as many.
 """
 
 import json
@@ -13,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.models.base import checked_parameters, sigmoid, to_json
+from harmony_pipeline.models.base import sigmoid, to_json, validate_parameters
 from harmony_pipeline.models.samples import Samples, training_targets
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -34,20 +35,22 @@ class Logistic:
     artifact: ClassVar[str] = "model.json"
 
     def __init__(self, parameters: Mapping[str, Any], seed: int) -> None:
-        self._parameters = checked_parameters(LogisticParameters, parameters)
+        self._parameters = validate_parameters(LogisticParameters, parameters)
         self._seed = seed  # part of the interface; the solver draws nothing
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter in force."""
+        """Every effective parameter."""
         return self._parameters.model_dump()
 
     def fit(self, samples: Samples) -> "LinearModel":
-        """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label occurs."""
+        """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label
+        occurs.
+        """
         from sklearn.linear_model import LogisticRegression
 
         labels, weights = training_targets(samples)
-        blank = LinearModel.standardising(samples, weights)
+        blank = LinearModel.from_samples(samples, weights)
         solver = LogisticRegression(C=self._parameters.inverse_penalty, max_iter=self._parameters.max_iterations, tol=1e-8)
         solver.fit(blank.standardise(samples.X), labels, sample_weight=weights)
         return LinearModel(blank.names, blank.median, blank.mean, blank.deviation, tuple(solver.coef_[0].tolist()), float(solver.intercept_[0]))
@@ -72,8 +75,11 @@ class LinearModel:
     intercept: float = 0.0
 
     @classmethod
-    def standardising(cls, samples: Samples, weights: FloatArray) -> "LinearModel":
-        """The imputation and scaling that `samples` imply. An input never known, or constant, becomes 0 throughout."""
+    def from_samples(cls, samples: Samples, weights: FloatArray) -> "LinearModel":
+        """A model without coefficients, with the imputation and scaling of `samples`.
+
+        An input that is never known, or constant, becomes 0 throughout.
+        """
         known = (column[np.isfinite(column)] for column in samples.X.T)
         median = np.array([np.median(values) if values.size else 0.0 for values in known], dtype=np.float64)
         filled = np.where(np.isfinite(samples.X), samples.X, median)
@@ -84,7 +90,7 @@ class LinearModel:
         return cls(samples.names, tuple(median.tolist()), tuple(mean.tolist()), tuple(np.where(constant, np.inf, deviation).tolist()))
 
     def standardise(self, X: FloatArray) -> FloatArray:
-        """Standard scores [rows, inputs], unknown inputs imputed, wild ones cut at +-8."""
+        """Standard scores [rows, inputs], unknown inputs imputed, extreme ones clipped at +-8."""
         filled = np.where(np.isfinite(X), X, np.array(self.median))
         scores = (filled - np.array(self.mean)) / np.array(self.deviation)
         return np.asarray(np.clip(scores, -_LARGEST_SCORE, _LARGEST_SCORE), dtype=np.float64)
@@ -107,5 +113,5 @@ class LinearModel:
         return dict(zip(self.names, (size / total if total > 0.0 else size).tolist(), strict=True))
 
     def save(self) -> bytes:
-        """JSON; Python writes floats so that they read back exactly."""
+        """JSON. Python writes floats so that they are restored exactly."""
         return to_json(asdict(self))

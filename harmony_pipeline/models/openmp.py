@@ -1,7 +1,8 @@
-"""LightGBM needs an OpenMP runtime, which bare systems lack; scikit-learn's wheel brings one under another name.
+"""The OpenMP runtime of LightGBM, from scikit-learn's wheel where the system has none.
 
-The real case: `python:3.x-slim` has no libgomp.so.1, and `import lightgbm` fails with an OSError. A copy of scikit-learn's bundled
-library whose inner name is set back to `libgomp.so.1` satisfies the loader, so a newcomer needs no system package.
+`python:3.x-slim` has no libgomp.so.1, and `import lightgbm` fails with an OSError. scikit-learn's
+wheel contains the library under another name. A copy with its inner name set to `libgomp.so.1`
+satisfies the loader, so no system package is needed.
 """
 
 import ctypes
@@ -15,29 +16,34 @@ SONAME = b"libgomp.so.1"
 
 
 def ensure_openmp() -> str:
-    """Make `import lightgbm` possible; returns where the runtime came from: `system`, or the path of the copy."""
+    """Make `import lightgbm` possible; return the source of the runtime: `system`, or the path of
+    the copy.
+    """
     try:
         ctypes.CDLL(SONAME.decode())
     except OSError:
-        bundled = _bundled()
+        bundled = _find_bundled_library()
         if bundled is None:
             return "missing"
-        copy = _renamed(bundled)
+        copy = _copy_with_soname(bundled)
         ctypes.CDLL(str(copy), mode=ctypes.RTLD_GLOBAL)
         return str(copy)
     return "system"
 
 
-def _bundled() -> Path | None:
-    """scikit-learn's own libgomp, if this platform's wheel has one."""
+def _find_bundled_library() -> Path | None:
+    """scikit-learn's libgomp, if this platform's wheel has one."""
     found = importlib.util.find_spec("sklearn")
     if found is None or found.origin is None:
         return None
     return next(iter(sorted((Path(found.origin).parent.parent / "scikit_learn.libs").glob("libgomp-*.so*"))), None)
 
 
-def _renamed(library: Path) -> Path:
-    """A cached copy of `library` that calls itself libgomp.so.1: the name in its string table is overwritten, zero-padded."""
+def _copy_with_soname(library: Path) -> Path:
+    """A cached copy of `library` with the inner name libgomp.so.1.
+
+    The name in its string table is overwritten, zero-padded.
+    """
     folder = Path.home() / ".cache" / "harmony" / "openmp"
     target = folder / f"{library.stem}-as-libgomp.so.1"
     if target.exists():

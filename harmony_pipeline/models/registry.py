@@ -1,11 +1,14 @@
-"""The folder of trained models, and which of them may trade.
+"""The folder of trained models, and the model that may trade.
 
-    ROOT/MODEL_ID/card.json, model.txt (or what the forecaster writes), manifest.json (hash of each file)
-    ROOT/promoted.json    the promoted model, and every earlier one
+    ROOT/MODEL_ID/card.json        description
+    ROOT/MODEL_ID/model.txt        fitted bytes (or the forecaster's own file)
+    ROOT/MODEL_ID/manifest.json    hash of each file
+    ROOT/promoted.json             the promoted model, and every earlier one
 
-Laws: a model is whole or absent (it is written aside, flushed, and renamed); a model that exists is never changed, since its id is a hash of its content;
-nothing is loaded whose files do not match their hashes. The promoted pointer holds the hash of the artifact as well, so a session trades exactly
-what the gate judged.
+A model is whole or absent: it is written aside, flushed, and renamed. An existing model is never
+changed, since its id is a hash of its content. A model whose files do not match their hashes is not
+loaded. The promoted pointer also holds the hash of the artifact, so a session trades exactly the
+model that the gate approved.
 """
 
 import json
@@ -37,9 +40,11 @@ class Promotion:
 
 
 class ModelRegistry:
-    """Trained models below `root`, which is STATE/models. Any number of readers; writers may race, the first one wins.
+    """Trained models below `root`, which is STATE/models. Any number of readers; of concurrent
+    writers the first wins.
 
-    To look back, `behind` is the registry of the present: its models can be read, its promotions count up to `until`, and nothing is written there.
+    For a look back `behind` is the registry of the present. Its models can be read, its promotions
+    count up to `until`, and nothing is written there.
     """
 
     def __init__(self, root: Path, behind: Path | None = None, until: datetime | None = None) -> None:
@@ -53,7 +58,9 @@ class ModelRegistry:
         return own if self.behind is None or own.exists() else self.behind / model_id
 
     def save(self, trained: TrainedModel) -> Path:
-        """Keep a model; saving it again changes nothing. A damaged copy is moved aside and replaced."""
+        """Save a model. A second save changes nothing. A damaged copy is moved aside
+        and replaced.
+        """
         files = trained.files()
         folder = self.root / trained.model_id
         if folder.exists() and self._is_sound(trained.model_id):
@@ -90,15 +97,16 @@ class ModelRegistry:
         return True
 
     def has(self, model_id: str) -> bool:
-        """Whether the folder of that model is there; its files are checked when it is loaded."""
+        """Whether the folder of the model exists. `load` checks its files."""
         return (self.path(model_id) / MANIFEST).is_file()
 
     def model_ids(self) -> list[str]:
-        """Ids of the models, in order; half-written ones are not among them."""
+        """Sorted ids of the models, without half-written ones."""
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
 
     def load(self, model_id: str, artifact_hash: str | None = None) -> TrainedModel:
-        """The model, after checking every file against its hash, and the whole against `artifact_hash` if one is pinned.
+        """The model, after a check of every file against its hash, and of the whole against a
+        pinned `artifact_hash`.
 
         Raises NotReady when there is no such model and DataError when it is not what was saved.
         """
@@ -126,11 +134,14 @@ class ModelRegistry:
         return files
 
     def artifact_hash(self, model_id: str) -> str:
-        """Hash of all files of a model: what a session pins."""
+        """Hash of all files of a model, which a session pins."""
         return _artifact_hash(self._read(model_id))
 
     def promote(self, model_id: str, decided_at: datetime) -> Promotion:
-        """Make this the model that trades. Promoting the present one again changes nothing. Raises NotReady or DataError when it cannot be loaded."""
+        """Make this the model that trades. A repeated promotion changes nothing.
+
+        Raises NotReady or DataError when it cannot be loaded.
+        """
         history = self.history()
         new = Promotion(model_id, decided_at, _artifact_hash(self.load(model_id).files()))
         if history and (history[-1].model_id, history[-1].artifact_hash) == (new.model_id, new.artifact_hash):
@@ -161,7 +172,9 @@ class ModelRegistry:
         return history[-1].model_id if history else None
 
     def load_promoted(self) -> TrainedModel:
-        """The model that may trade, exactly as it was when the gate passed it. Raises NotReady when none was promoted."""
+        """The model that may trade, exactly as the gate approved it. Raises NotReady when none was
+        promoted.
+        """
         history = self.history()
         if not history:
             raise NotReady("no model has been promoted; put the newest before the gate with: harmony backfill promoted_model")

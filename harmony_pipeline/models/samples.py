@@ -1,17 +1,21 @@
-"""Labelled events joined with what was known at them: the rows that models learn from and predict.
+"""Labelled events with what was known at them: the rows that models are fitted to and predict.
 
-The one law: an input of an event is known at the end of the event's bar. Features are stamped with that bar; a regime counts from its own
-`known_at`, and only when that lies at or before the *start* of the bar (one bar late at most, never early).
+An input of an event is known at the end of the event's bar. Features are stamped with that bar. A
+regime counts from its own `known_at`, and only when that lies at or before the *start* of the bar
+(at most one bar late, never early).
 
-Long and short share what they teach. A momentum of +1 % before a long and of -1 % before a short are the same situation, so inputs that
-flip their sign with direction are multiplied by the event's side (`SIDED`, after subtracting the neutral value) and called `NAME_sided`. Inputs without a
-direction (volatility, ADX, volume) stay as they are. `side` itself is an input too, since markets are not symmetric.
+Long and short share a meaning: a momentum of +1 % before a long and of -1 % before a short are the
+same situation. So inputs whose sign depends on direction are multiplied by the event's side
+(`SIDED`, after subtraction of the neutral value) and are named `NAME_sided`. Inputs without a
+direction (volatility, ADX, volume) stay as they are. `side` itself is an input too, since markets
+are not symmetric.
 
-All symbols teach one model, so inputs must mean the same at every price. MACD is in currency and is divided by the average true range where the
-feature set has one; columns that are themselves prices or price ranges (`PRICE_LEVELS`) are left out, they would only tell the model which symbol it
-is looking at.
+All symbols share one model, so inputs must have the same meaning at every price. MACD is in
+currency and is divided by the average true range if the feature set has one. Prices and price
+ranges (`PRICE_LEVELS`) are left out, since they would only identify the symbol.
 
-Live trading builds its single row with the same `InputMap.matrix`, so research and serving cannot drift apart.
+Live trading builds its single row with the same `InputMap.matrix`, so research and live inputs are
+equal.
 """
 
 import re
@@ -27,7 +31,7 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError, NotReady
 
-# family of the feature's name (without its window lengths) -> the value that says neither up nor down
+# family of the feature's name (without its window lengths) -> its neutral value
 SIDED: dict[str, float] = {
     "log_return": 0.0,
     "momentum": 0.0,
@@ -57,7 +61,7 @@ def family(feature: str) -> str:
 
 @dataclass(frozen=True)
 class InputMap:
-    """How feature columns, the side and the regime become the inputs of a model."""
+    """The map from feature columns, side and regime to the inputs of a model."""
 
     feature_columns: tuple[str, ...]
     regimes: bool = False
@@ -66,39 +70,42 @@ class InputMap:
     def names(self) -> tuple[str, ...]:
         """Names of the inputs: those of the feature columns, then `side`, then the regime's."""
         features = []
-        for name in self._kept:
-            scaled = f"{name}_per_{self._range}" if family(name) == PER_RANGE and self._range else name
+        for name in self._input_columns:
+            scaled = f"{name}_per_{self._range_column}" if family(name) == PER_RANGE and self._range_column else name
             features.append(f"{scaled}_sided" if family(name) in SIDED else scaled)
         return (*features, "side", *(REGIME_NAMES if self.regimes else ()))
 
     @cached_property
-    def _kept(self) -> tuple[str, ...]:
+    def _input_columns(self) -> tuple[str, ...]:
         return tuple(name for name in self.feature_columns if family(name) not in PRICE_LEVELS)
 
     @cached_property
-    def _range(self) -> str | None:
-        """The average true range that currency amounts are divided by."""
+    def _range_column(self) -> str | None:
+        """The average true range by which currency amounts are divided."""
         return next((name for name in self.feature_columns if family(name) == "atr"), None)
 
     @cached_property
-    def _arrays(self) -> tuple[IntArray, BoolArray, FloatArray, BoolArray]:
-        """For each kept column: its place, whether it is sided, its neutral value, whether it is divided by the range."""
-        families = [family(name) for name in self._kept]
-        place = np.array([self.feature_columns.index(name) for name in self._kept], dtype=np.int64)
+    def _column_arrays(self) -> tuple[IntArray, BoolArray, FloatArray, BoolArray]:
+        """For each used column: its position, whether it is sided, its neutral value, whether it is
+        divided by the range.
+        """
+        families = [family(name) for name in self._input_columns]
+        place = np.array([self.feature_columns.index(name) for name in self._input_columns], dtype=np.int64)
         sided = np.array([name in SIDED for name in families], dtype=bool)
         neutral = np.array([SIDED.get(name, 0.0) for name in families], dtype=np.float64)
         return place, sided, neutral, np.array([name == PER_RANGE for name in families], dtype=bool)
 
     def matrix(self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None) -> FloatArray:
-        """float64 [rows, inputs] from features [rows, feature_columns], side [rows] and regime [rows, 4] (see `regimes_at`).
+        """float64 [rows, inputs] from features [rows, feature_columns], side [rows] and regime
+        [rows, 4].
 
-        What is not finite becomes NaN: not known.
+        `regimes_at` returns regimes. Values that are not finite become NaN: not known.
         """
-        place, sided, neutral, per_range = self._arrays
+        place, sided, neutral, per_range = self._column_arrays
         direction = side[:, None]
         values = features[:, place]
-        if self._range is not None:
-            unit = features[:, self.feature_columns.index(self._range)][:, None]
+        if self._range_column is not None:
+            unit = features[:, self.feature_columns.index(self._range_column)][:, None]
             with np.errstate(divide="ignore", invalid="ignore"):  # a range of 0 gives what is not finite
                 values = np.where(per_range, values / unit, values)
         parts = [np.where(sided, (values - neutral) * direction, values), direction]
@@ -109,7 +116,9 @@ class InputMap:
         return np.ascontiguousarray(np.where(np.isfinite(inputs), inputs, np.nan), dtype=np.float64)
 
     def row(self, features: FloatArray, side: int, regime: FloatArray | None = None) -> FloatArray:
-        """The inputs [inputs] of one event, from its features [feature_columns] and regime [4]: what the live session calls."""
+        """The inputs [inputs] of one event, from its features [feature_columns] and regime [4], for
+        the live session.
+        """
         row: FloatArray = self.matrix(features[None, :], np.array([side], dtype=np.float64), None if regime is None else regime[None, :])[0]
         return row
 
@@ -118,8 +127,9 @@ class InputMap:
 class Samples:
     """Events in order of (timestamp, symbol) with their inputs.
 
-    frame: symbol, timestamp, side, end_timestamp, return, label, weight; the outcome columns are null while an event is unresolved.
-    X: float64 [rows, inputs], NaN where an input is not known. names: of the inputs. inputs: how X was made from feature columns, where it was.
+    frame: symbol, timestamp, side, end_timestamp, return, label, weight; the outcome columns are
+    null for an unresolved event. X: float64 [rows, inputs], NaN where an input is not known. names:
+    of the inputs. inputs: the map from feature columns to X, if there is one.
     """
 
     frame: pl.DataFrame
@@ -156,7 +166,10 @@ def _numbers(column: pl.Series) -> FloatArray:
 
 
 def training_targets(samples: Samples) -> tuple[FloatArray, FloatArray]:
-    """(labels, weights) of resolved samples. Raises DataError when one is missing or unusable, or only one label occurs."""
+    """(labels, weights) of resolved samples.
+
+    Raises DataError when one is missing or unusable, or when only one label occurs.
+    """
     labels, weights = samples.labels(), samples.weights()
     bad = np.flatnonzero(~(np.isfinite(labels) & np.isfinite(weights) & (np.nan_to_num(weights) >= 0.0)))
     if bad.size:
@@ -169,10 +182,12 @@ def training_targets(samples: Samples) -> tuple[FloatArray, FloatArray]:
 
 
 def build_samples(features: pl.DataFrame, labels: pl.DataFrame, regimes: pl.DataFrame | None, feature_columns: Sequence[str], horizon: int) -> Samples:
-    """The events of one horizon, resolved or not, each with the features of its own bar and the regime known by then.
+    """The events of one horizon, resolved or not, each with the features of its own bar and the
+    regime known by then.
 
-    Without `regimes` (None) there are no regime inputs; an empty frame gives unknown ones. Raises DataError on a feature column that is not there and
-    NotReady on an event whose bar has no features at all, since predicting from nothing would pass unseen.
+    Without `regimes` (None) there are no regime inputs. An empty frame gives unknown ones. Raises
+    DataError for a missing feature column and NotReady for an event whose bar has no features,
+    since a prediction without inputs would go unnoticed.
     """
     inputs = InputMap(tuple(feature_columns), regimes=regimes is not None)
     missing = [name for name in inputs.feature_columns if name not in features.columns]
@@ -199,7 +214,8 @@ def _require_features(joined: pl.DataFrame) -> None:
 def regimes_at(regimes: pl.DataFrame, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:
     """The latest regime known at or before each timestamp, float64 [rows, 4]; NaN before the first.
 
-    Columns: trend (+1 bull, -1 bear); index level over its average, less 1; volatility (1 high, 0 low); realised over median volatility.
+    Columns: trend (+1 bull, -1 bear); index level over its average, less 1; volatility (1 high, 0
+    low); realised over median volatility.
     """
     stamps = pl.Series("timestamp", timestamps, dtype=pl.Datetime("us", "UTC"))
     ordered = regimes.sort("known_at", "timestamp")

@@ -1,10 +1,12 @@
-"""How good a probability is: proper scores, ranking, and agreement with what happened.
+"""Scores of probabilities: proper scores, ranking, and calibration.
 
-`probability` is float64 [n] in [0, 1], `outcome` float64 [n] of 0.0 and 1.0. A score of nothing is NaN.
+`probability` is float64 [n] in [0, 1], `outcome` float64 [n] of 0.0 and 1.0. The score of an empty
+array is NaN.
 
-Brier score: Brier 1950, "Verification of forecasts expressed in terms of probability". Calibration error: Naeini, Cooper & Hauskrecht 2015,
-"Obtaining well calibrated probabilities using Bayesian binning", in bins of equal width (equal counts would make narrow bins out of
-probabilities that all lie near one half, and measure mostly their noise).
+Brier score: Brier 1950, "Verification of forecasts expressed in terms of probability". Calibration
+error: Naeini, Cooper & Hauskrecht 2015, "Obtaining well calibrated probabilities using Bayesian
+binning", in bins of equal width (equal counts would make narrow bins of probabilities that all lie
+near one half, and measure mostly their noise).
 """
 
 import numpy as np
@@ -16,12 +18,14 @@ BINS = 10
 
 
 def brier_score(probability: FloatArray, outcome: FloatArray) -> float:
-    """Mean squared difference; 0 is perfect, 0.25 is what a constant one half earns."""
+    """Mean squared difference. 0 is perfect; a constant one half has 0.25."""
     return float(np.mean((probability - outcome) ** 2)) if outcome.size else float("nan")
 
 
 def log_loss(probability: FloatArray, outcome: FloatArray) -> float:
-    """Mean negative log likelihood in nats; probabilities are kept one machine epsilon away from 0 and 1."""
+    """Mean negative log likelihood in nats. Probabilities are clipped one machine epsilon from 0
+    and 1.
+    """
     if not outcome.size:
         return float("nan")
     tiny = np.finfo(np.float64).eps
@@ -30,7 +34,9 @@ def log_loss(probability: FloatArray, outcome: FloatArray) -> float:
 
 
 def area_under_curve(score: FloatArray, outcome: FloatArray) -> float:
-    """Chance that a random 1 scores above a random 0, ties counting half (Mann-Whitney U); NaN when only one outcome occurs."""
+    """Chance that a random 1 scores above a random 0, ties counting half (Mann-Whitney U); NaN when
+    only one outcome occurs.
+    """
     positives = float(outcome.sum())
     negatives = outcome.size - positives
     if positives == 0.0 or negatives == 0.0:
@@ -42,7 +48,9 @@ def area_under_curve(score: FloatArray, outcome: FloatArray) -> float:
 
 
 def reliability(probability: FloatArray, outcome: FloatArray, bins: int = BINS) -> pl.DataFrame:
-    """One row a bin of equal width that holds anything: lower, upper, rows, probability (mean forecast), frequency (of outcome 1)."""
+    """One row a non-empty bin of equal width: lower, upper, rows, probability (mean forecast),
+    frequency (of outcome 1).
+    """
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
     rows = np.bincount(place, minlength=bins)
     forecast = np.bincount(place, weights=probability, minlength=bins)
@@ -70,16 +78,16 @@ def calibration_error(probability: FloatArray, outcome: FloatArray, bins: int = 
 
 
 def scores(probability: FloatArray, outcome: FloatArray) -> dict[str, float | None]:
-    """Every score by name; None for what cannot be measured, so that it can be written as JSON."""
+    """Every score by name; None for what cannot be measured, for JSON."""
     found = {
         "brier": brier_score(probability, outcome),
         "log_loss": log_loss(probability, outcome),
         "auc": area_under_curve(probability, outcome),
         "calibration_error": calibration_error(probability, outcome),
     }
-    return {name: measured(value) for name, value in found.items()}
+    return {name: finite_or_none(value) for name, value in found.items()}
 
 
-def measured(value: float) -> float | None:
-    """`value`, or None when it is not a finite number."""
-    return float(value) if np.isfinite(value) else None
+def finite_or_none(value: float | None) -> float | None:
+    """`value` as a float, or None when it is not a finite number."""
+    return float(value) if value is not None and np.isfinite(value) else None

@@ -26,7 +26,7 @@ class GateSettings(FrozenSettings):
 
     minimum_trades: int = Field(100, ge=1)
     minimum_periods: int = Field(3, ge=1, description="walk-forward periods with predictions")
-    minimum_deflated_sharpe: float = Field(0.95, ge=0.0, le=1.0, description="probability that the Sharpe ratio beats the best of all trials by luck")
+    minimum_deflated_sharpe: float = Field(0.95, ge=0.0, le=1.0, description="probability that the Sharpe ratio beats the best of all trials by chance")
     minimum_probabilistic_sharpe: float = Field(0.95, ge=0.0, le=1.0, description="the same against zero, as if nothing else had been tried")
     maximum_brier_ratio: float = Field(1.0, gt=0.0, description="Brier score over that of the base rate")
     maximum_forecast_pvalue: float = Field(0.05, gt=0.0, le=1.0, description="day-block test that the forecasts beat the base rate")

@@ -1,10 +1,12 @@
-"""A trained model as it trades: forecaster, calibration, and the exact inputs that it expects.
+"""A trained model: forecaster, calibration, and its exact inputs.
 
-Its id is a hash of everything that decides its answers, the fitted bytes included, and of no clock: the same data, features, parameters and seed give
-the same id, and one id can never stand for two models.
+Its id is a hash of everything that determines its results, the fitted bytes included, and of no
+clock. The same data, features, parameters and seed give the same id, and one id never stands for
+two models.
 
-It answers only about what it has met. Where training never saw an input missing, a missing one has no meaning: LightGBM reads it as 0.0, a linear model as
-the median. Such a row gets no probability (NaN here, null in tables), and `refusals` says why. An input that was missing in training too was learned from.
+Where no training row had an input missing, a missing value has no meaning: LightGBM reads it as
+0.0, a linear model as the median. Such a row has no probability (NaN here, null in tables), and
+`refusals` has the reason. An input that was missing in training too was learned from.
 """
 
 import json
@@ -25,7 +27,7 @@ CARD = "card.json"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a trained model is, beside its fitted bytes."""
+    """The description of a trained model, without its fitted bytes."""
 
     forecaster: str  # import path
     short: str
@@ -42,16 +44,18 @@ class ModelCard:
     intercept: float
     complete: tuple[str, ...] | None = None  # inputs that training never saw missing; None: not known, a model of an earlier version
 
-    def id_with(self, blob: bytes) -> str:
+    def build_id(self, blob: bytes) -> str:
         """`gbm-h8-2024-01-1f3a9c0e`."""
         return f"{self.short}-h{self.horizon}-{self.period}-{short_hash(to_json(self.fields()) + blob, 4)}"
 
     def fields(self) -> dict[str, Any]:
-        """What is written down of it; what an earlier version did not know is left out, so that its ids stay."""
+        """The stored fields. A field that an earlier version did not have is left out, so that its
+        ids stay.
+        """
         return {name: value for name, value in vars(self).items() if name != "complete" or value is not None}
 
-    def must_be_known(self) -> BoolArray:
-        """By input: whether a missing value cannot be answered."""
+    def required_inputs(self) -> BoolArray:
+        """By input: whether a missing value prevents a prediction."""
         return np.isin(np.array(self.names), np.array(self.complete or ()))
 
 
@@ -65,18 +69,19 @@ class TrainedModel:
 
     @property
     def inputs(self) -> InputMap | None:
-        """How its inputs are made from feature columns, side and regime."""
+        """The map from feature columns, side and regime to its inputs."""
         return None if self.card.feature_columns is None else InputMap(self.card.feature_columns, self.card.regimes)
 
     @property
     def calibration(self) -> Platt:
-        """Margins into probabilities."""
+        """The map from margins to probabilities."""
         return Platt(self.card.slope, self.card.intercept)
 
     def predict(self, rows: Samples | FloatArray) -> FloatArray:
-        """Calibrated probability [rows] that the primary signal is right; NaN where an input is missing that training never saw missing.
+        """Calibrated probability [rows] that the primary signal is right; NaN where a required
+        input is missing.
 
-        Raises DataError when the inputs are not those it was trained on.
+        Raises DataError when the inputs are not those of the training.
         """
         if isinstance(rows, Samples):
             if rows.names != self.card.names:
@@ -88,16 +93,19 @@ class TrainedModel:
         return np.where(self._is_answerable(rows), probability, np.nan)
 
     def refusals(self, X: FloatArray) -> list[str | None]:
-        """By row: why `predict` gives no probability; None where it does."""
-        missing = np.isnan(X) & self.card.must_be_known()
+        """By row: why `predict` returns no probability; None where it does."""
+        missing = np.isnan(X) & self.card.required_inputs()
         names = np.array(self.card.names, dtype=object)
         return [f"{', '.join(names[row])} missing; training saw no missing value there" if row.any() else None for row in missing]
 
     def _is_answerable(self, X: FloatArray) -> BoolArray:
-        return np.asarray(~(np.isnan(X) & self.card.must_be_known()).any(axis=1))
+        return np.asarray(~(np.isnan(X) & self.card.required_inputs()).any(axis=1))
 
     def predict_one(self, values: FloatArray) -> float:
-        """Calibrated probability of one event from its inputs [inputs], or NaN: the same bits as in a batch, in tens of microseconds."""
+        """Calibrated probability of one event from its inputs [inputs], or NaN.
+
+        It has the same bits as in a batch and takes tens of microseconds.
+        """
         return float(self.predict(np.asarray(values, dtype=np.float64).reshape(1, -1))[0])
 
     def files(self) -> dict[str, bytes]:
@@ -106,7 +114,7 @@ class TrainedModel:
 
     @classmethod
     def from_files(cls, files: dict[str, bytes]) -> "TrainedModel":
-        """The model that `files` gave. Raises DataError when a file is missing."""
+        """The model of `files`. Raises DataError when a file is missing."""
         if CARD not in files:
             raise DataError(f"a model artifact without {CARD}; found {', '.join(files) or 'nothing'}")
         held = json.loads(files[CARD])
@@ -117,4 +125,4 @@ class TrainedModel:
         if kind.artifact not in files:
             raise DataError(f"a model artifact without {kind.artifact}; found {', '.join(files)}")
         blob = files[kind.artifact]
-        return cls(card.id_with(blob), card, kind.load(blob))
+        return cls(card.build_id(blob), card, kind.load(blob))

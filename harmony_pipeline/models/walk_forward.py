@@ -1,12 +1,15 @@
-"""Walk-forward training: one model a retraining period, and its predictions inside that period only.
+"""Walk-forward training: one model a retraining period, and its predictions inside that period
+only.
 
-The one law: a model of period P has seen no outcome that was settled after `P.start - embargo`, and predicts only events in `P.start <= timestamp < P.end`.
-Purging goes by `end_timestamp`, the moment an outcome became known; the embargo adds a distance for what lingers (Lopez de Prado 2018, ch. 7.4).
+A model of period P uses no outcome that was resolved after `P.start - embargo`, and predicts only
+events in `P.start <= timestamp < P.end`. Purging uses `end_timestamp`, the moment an outcome became
+known. The embargo adds a distance for lasting effects (Lopez de Prado 2018, ch. 7.4).
 
-    training part                        calibration part          embargo   P: predictions
-    |--- fitted: settled by C -------|   C |--- settled by E -----|  E ......| start ------------ end |
+    training part                       calibration part         embargo   P: predictions
+    |--- fitted: settled by C -----|   C |--- settled by E ---|  E ......| start --------- end |
 
-Backfilling every period is the walk-forward test, and the newest one is the retraining. There is no second path.
+The walk-forward test is the backfill of every period, and the newest period is the retraining. Both
+use the same code.
 """
 
 import json
@@ -39,9 +42,10 @@ _TOP_IMPORTANCES = 20
 
 @dataclass(frozen=True)
 class Fold:
-    """One period: what it was trained on and, if there was enough history, the model.
+    """One period: its training rows and, if there was enough history, the model.
 
-    model_row: MODELS with one row, or none. fold_row: FOLDS with one row. reason: why there is no model.
+    model_row: MODELS with one row, or none. fold_row: FOLDS with one row. reason: why there is no
+    model.
     """
 
     model: TrainedModel | None
@@ -53,7 +57,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Split:
-    """Which events a period may learn from; masks are bool [rows] over the samples."""
+    """The events that a period may use; masks are bool [rows] over the samples."""
 
     train_end: datetime
     train: BoolArray
@@ -71,9 +75,10 @@ def embargo_of(settings: ModelSettings, timeframe: str) -> timedelta:
 def split(samples: Samples, period: Period, timeframe: str, settings: ModelSettings) -> Split:
     """Training, purged and test events of one period.
 
-    train: settled by `period.start - embargo` (and inside the rolling window, if there is one). purged: earlier than the period but not settled
-    by then. calibrate: the latest `calibration_fraction` of the training events, cut between two timestamps. fit: training events that were settled by
-    the first calibration event.
+    train: resolved by `period.start - embargo` (and inside the rolling window, if there is one).
+    purged: earlier than the period but not resolved by then. calibrate: the latest
+    `calibration_fraction` of the training events, cut between two timestamps. fit: training events
+    that were resolved by the first calibration event.
     """
     train_end = period.start - embargo_of(settings, timeframe)
     window = pl.lit(value=True)
@@ -110,31 +115,33 @@ def train_period(
     seed: int | None = None,
     created_at: datetime | None = None,
 ) -> Fold:
-    """Train the model of one period from what was settled before it; `samples` may hold any other events too, they change nothing.
+    """Train the model of one period from outcomes before it. `samples` may hold any other events
+    too; they change nothing.
 
-    `data_hash` None: the hash of the training events themselves, which stays the same when later data arrives. `seed` None: the settings'. Too little
-    history is no error: the fold then has no model and says why.
+    With `data_hash` None it is the hash of the training events themselves, which stays the same
+    when later data arrives. With `seed` None it is the settings' seed. Too little history is no
+    error: the fold then has no model and a reason.
     """
     parts = split(samples, period, timeframe, settings)
     forecaster = build_forecaster(settings.forecaster, settings.parameters, settings.seed if seed is None else seed)
     training = samples.where(parts.train)
     metrics: dict[str, Any] = {"train_rows": training.height, "purged_rows": int(parts.purged.sum()), "test_rows": int(parts.test.sum()), "out_of_sample": None}
-    reason = _too_little(samples, parts, settings)
+    reason = _missing_history(samples, parts, settings)
     if reason is not None:
         return Fold(None, MODELS.empty(), _fold_row(None, samples, parts, period, horizon, settings), {**metrics, "reason": reason}, reason)
     model, calibration = _fit(forecaster, samples, parts)
     card = ModelCard(
         settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash, data_hash or _rows_hash(training), forecaster.parameters,
         settings.seed if seed is None else seed, samples.names, samples.inputs.feature_columns if samples.inputs else None,
-        samples.inputs.regimes if samples.inputs else False, calibration.slope, calibration.intercept, _complete(samples, parts),
+        samples.inputs.regimes if samples.inputs else False, calibration.slope, calibration.intercept, _complete_inputs(samples, parts),
     )  # fmt: skip
-    trained = TrainedModel(card.id_with(model.save()), card, model)
+    trained = TrainedModel(card.build_id(model.save()), card, model)
     metrics |= _metrics(trained, samples, parts)
     fold_row = _fold_row(trained.model_id, samples, parts, period, horizon, settings)
     return Fold(trained, _model_row(trained, metrics, code_version, created_at or datetime.now(UTC)), fold_row, metrics)
 
 
-def _too_little(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
+def _missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
     """Why these events cannot make a model; None when they can."""
     rows, fit_rows = int(parts.train.sum()), int(parts.fit.sum())
     if rows < settings.minimum_train_rows:
@@ -148,23 +155,23 @@ def _too_little(samples: Samples, parts: Split, settings: ModelSettings) -> str 
 
 def _fit(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model, Platt]:
     model = forecaster.fit(samples.where(parts.fit))
-    later, training = samples.where(_answerable(samples, parts)), samples.where(parts.train)
+    later, training = samples.where(_answerable_rows(samples, parts)), samples.where(parts.train)
     margin, weight = model.margin(later.X), later.weights()
     days = later.frame["timestamp"].dt.date().to_physical().cast(pl.Int64).to_numpy()
     calibration = shrink_slope(fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days)
     return model, match_base_rate(calibration, margin, weight, _smoothed_rate(training))
 
 
-def _complete(samples: Samples, parts: Split) -> tuple[str, ...]:
-    """Inputs that no event of the fitted part lacked."""
+def _complete_inputs(samples: Samples, parts: Split) -> tuple[str, ...]:
+    """Inputs that were known in every event of the fitted part."""
     missing = np.isnan(samples.X[parts.fit])
     return tuple(name for place, name in enumerate(samples.names) if not missing[:, place].any())
 
 
-def _answerable(samples: Samples, parts: Split) -> BoolArray:
-    """Calibration events that the model answers: the others would be calibrated on what it does not know."""
-    must_be_known = np.isin(np.array(samples.names), np.array(_complete(samples, parts)))
-    return parts.calibrate & ~(np.isnan(samples.X) & must_be_known).any(axis=1)
+def _answerable_rows(samples: Samples, parts: Split) -> BoolArray:
+    """Calibration events with all required inputs."""
+    required_inputs = np.isin(np.array(samples.names), np.array(_complete_inputs(samples, parts)))
+    return parts.calibrate & ~(np.isnan(samples.X) & required_inputs).any(axis=1)
 
 
 def _smoothed_rate(training: Samples) -> float:
@@ -186,9 +193,11 @@ def _rows_hash(training: Samples) -> str:
 
 
 def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str, Any]:
-    """What is known at training time. The calibration part's scores flatter a little: two numbers were fitted to it."""
+    """Metrics at training time. The calibration part's scores are slightly optimistic: two numbers
+    were fitted to it.
+    """
     labels, weights = samples.labels()[parts.train], samples.weights()[parts.train]
-    answered = _answerable(samples, parts)
+    answered = _answerable_rows(samples, parts)
     later, outcome = samples.where(answered), samples.labels()[answered]
     probability = trained.predict(later)
     ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
@@ -226,9 +235,10 @@ def _fold_row(model_id: str | None, samples: Samples, parts: Split, period: Peri
 
 
 def predict_period(fold: Fold | TrainedModel | None, samples: Samples, period: Period) -> pl.DataFrame:
-    """PREDICTIONS of every event in `period.start <= timestamp < period.end`, resolved or not; no rows when there is no model.
+    """PREDICTIONS of every event in `period.start <= timestamp < period.end`; no rows without a
+    model.
 
-    An event that the model cannot answer about has no probability and a reason.
+    An event without a probability has a reason.
     """
     trained = fold.model if isinstance(fold, Fold) else fold
     if trained is None:

@@ -6,7 +6,7 @@ account's exposure sums are always those of its positions, kept by exact differe
 
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.price_grid import to_lot
+from harmony_pipeline.market.price_grid import snap_to_lot
 from harmony_pipeline.portfolio.kernel_types import NO_MODEL, Record, Records
 
 
@@ -29,14 +29,14 @@ def enter(position: Record, account: Record, rules: Record, report: Record) -> N
     position["entry_price"] += (report["price"] - position["entry_price"]) * (report["quantity"] / total)
     position["entry_quantity"] = total
     position["entry_value"] += value
-    position["quantity"] = to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
+    position["quantity"] = snap_to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
     _pay(position, account, rules, -report["side"] * value, report)
 
 
 @kernel
 def leave(position: Record, account: Record, rules: Record, report: Record) -> None:
     """Take the fill of an exit or a leg into the books; the trade is closed by `close_trade` when nothing is left."""
-    position["quantity"] = to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
+    position["quantity"] = snap_to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
     average_exit(position, report["price"], report["quantity"])
     _pay(position, account, rules, -report["side"] * notional(report["price"] * rules["multiplier"], report["quantity"]), report)
 

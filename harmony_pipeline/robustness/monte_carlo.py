@@ -1,11 +1,13 @@
-"""Monte Carlo of a trade list: what else could have come of the same trades, and of slightly worse ones.
+"""Monte Carlo of a trade list: other outcomes of the same trades, and of slightly worse ones.
 
-A trade acts on a path as a return on equity: its pnl over the equity that stood just before it was booked, in the order of exits.
-For trades that do not overlap that is the equity at entry, on which the position was sized. For overlapping ones it also holds
-what settled while the trade was open; the equity at entry would be the other choice, but then the trades in their own
-order would no longer compound to the backtest's own result. This way they do, exactly: the product telescopes to (cash + sum of pnl) / cash.
-So `none` is the backtest's closed-trade curve, and a shuffle changes the drawdown and nothing else. Positions of a path grow and
-shrink with its equity, as sizing by a fraction of equity does; adding up pnl in currency would let a path that has halved trade at full size.
+A trade acts on a path as a return on equity: its pnl over the equity just before it was booked, in
+the order of exits. For trades that do not overlap that is the equity at entry, by which the
+position was sized. For overlapping trades it also includes what settled while the trade was open.
+The equity at entry would be the other choice, but then the trades in their own order would not
+compound to the backtest's result. With this choice they do, exactly: the product telescopes to
+(cash + sum of pnl) / cash. So `none` is the backtest's closed-trade curve, and a shuffle changes
+only the drawdown. Positions of a path grow and shrink with its equity, as sizing by a fraction of
+equity does. A sum of pnl in currency would let a path that has halved trade at full size.
 
 | scenario | order of trades | disturbance |
 |---|---|---|
@@ -14,11 +16,12 @@ shrink with its equity, as sizing by a fraction of equity does; adding up pnl in
 | block_bootstrap | stationary bootstrap, blocks of mean length `block` | none |
 | shuffle | permuted: drawdown only | none |
 | missed | as they were | each trade is missed with `miss_probability` |
-| slippage | as they were | extra cost on entry value, both sides, uniform in [0, 2 * slippage_bps], so its mean is the setting |
-| anomalies | as they were | with `anomaly_probability` a trade returns -anomaly_size * abs(worst trade) |
+| slippage | as they were | cost on entry value, both sides, uniform in [0, 2 * slippage_bps] |
+| anomalies | as they were | `anomaly_probability` of a return of -anomaly_size * abs(worst trade) |
 | stressed | stationary bootstrap | misses, slippage and anomalies together |
 
-max_drawdown is `equity / peak - 1` on closed trades, the starting cash being the first peak; open losses inside a trade are not in it.
+The mean of the extra cost is slippage_bps. max_drawdown is `equity / peak - 1` on closed trades.
+The starting cash is the first peak, and open losses inside a trade are not included.
 """
 
 from dataclasses import dataclass
@@ -39,7 +42,7 @@ FAN_STEPS = 200  # trade numbers at which the bands are taken
 
 @dataclass(frozen=True)
 class Scenario:
-    """One way of shaking; `stream` keys its draws, so a new scenario takes a new number and moves no other."""
+    """One resampling scenario. `stream` keys its draws, so that a new scenario changes no other."""
 
     name: str
     stream: int
@@ -50,13 +53,13 @@ class Scenario:
 
     @property
     def method(self) -> str:
-        """How the order of the trades is made."""
+        """The method that orders the trades."""
         if self.stream == 0:
             return "none"
         return {IN_ORDER: "in_order", RESAMPLED: "bootstrap", BLOCKS: "stationary_bootstrap", SHUFFLED: "shuffle"}[self.order]
 
 
-UNDISTURBED = Scenario("none", 0, IN_ORDER)
+BASELINE = Scenario("none", 0, IN_ORDER)
 SCENARIOS = (
     Scenario("bootstrap", 1, RESAMPLED),
     Scenario("block_bootstrap", 2, BLOCKS),
@@ -79,7 +82,11 @@ class TradeReturns:
 
 @dataclass(frozen=True)
 class MonteCarlo:
-    """`table` as schemas.MONTE_CARLO; `quantiles` a row a (scenario, measure); `fan` a row a (scenario, trade number) with equity in currency."""
+    """`table` as schemas.MONTE_CARLO; `quantiles` by (scenario, measure); `fan` by (scenario, trade
+    number).
+
+    The equity of `fan` is in currency.
+    """
 
     table: pl.DataFrame
     quantiles: pl.DataFrame
@@ -88,12 +95,16 @@ class MonteCarlo:
     trades: int
 
     def quantile(self, scenario: str, measure: str, name: str) -> float | None:
-        """One number: measure `final_equity`, `total_return` or `max_drawdown`; name `p05` ... `p95`. None when there is no such row."""
+        """One quantile of `final_equity`, `total_return` or `max_drawdown`; `name` is `p05` ...
+        `p95`.
+
+        None when there is no such row.
+        """
         found = self.quantiles.filter((pl.col("scenario") == scenario) & (pl.col("measure") == measure))[name].to_list()
         return float(found[0]) if found else None
 
     def summary(self) -> dict[str, float | int | None]:
-        """What a reader wants first. Drawdowns are negative, so their worst 5 % is p05."""
+        """The main results. Drawdowns are negative, so their worst 5 % is p05."""
         final = self.table.filter(pl.col("scenario") == "none")["final_equity"]
         stressed = self.table.filter(pl.col("scenario") == "stressed")["final_equity"]
         losing = float((stressed < self.initial_cash).cast(pl.Float64).mean() or 0.0) if stressed.len() else None  # type: ignore[arg-type]
@@ -114,8 +125,8 @@ class MonteCarlo:
 def simulate(trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSettings, backtest_id: str) -> MonteCarlo:
     """Every scenario over the closed rows of `trades` (schemas.TRADES; open ones are left out).
 
-    Raises DataError when the cash is not positive or a closed trade has no finite pnl or entry value. Without a closed trade the
-    result holds the undisturbed path alone.
+    Raises DataError when the cash is not positive or a closed trade has no finite pnl or entry
+    value. Without a closed trade the result holds only the path `none`.
     """
     if not initial_cash > 0.0:
         raise DataError(f"backtest {backtest_id}: initial_cash is {initial_cash}, expected more than 0: set backtest.initial_cash")
@@ -124,9 +135,9 @@ def simulate(trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSett
     stops = fan_stops(count)
     peak = np.maximum.accumulate(sample.curve)
     deepest = np.array([np.min(sample.curve / peak) - 1.0])
-    rows = [_rows(backtest_id, UNDISTURBED, settings, sample.curve[-1:], deepest)]
-    bands = [_quantiles(UNDISTURBED, sample.curve[-1:], deepest, initial_cash)]
-    fans = [_fan(UNDISTURBED, sample.curve[stops][None, :], stops)]
+    rows = [_rows(backtest_id, BASELINE, settings, sample.curve[-1:], deepest)]
+    bands = [_quantiles(BASELINE, sample.curve[-1:], deepest, initial_cash)]
+    fans = [_fan(BASELINE, sample.curve[stops][None, :], stops)]
     for scenario in SCENARIOS if count else ():
         final, drawdown, curves = run_scenario(sample, scenario, settings, settings.paths, stops=stops)
         rows.append(_rows(backtest_id, scenario, settings, final * initial_cash, drawdown))
@@ -138,7 +149,8 @@ def simulate(trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSett
 def trade_returns(trades: pl.DataFrame, initial_cash: float) -> TradeReturns:
     """The closed trades as returns on the equity before each.
 
-    Once the account is empty (equity before a trade <= 0) a fraction of it means nothing; such trades are taken against the starting cash.
+    Once the account is empty (equity before a trade <= 0) a fraction of it has no meaning. Such
+    trades use the starting cash.
     """
     closed = trades.filter(pl.col("exit_timestamp").is_not_null()).sort("exit_timestamp", "symbol", "entry_timestamp", "trade_id")
     value = (pl.col("quantity") * pl.col("entry_price")).abs()
@@ -157,13 +169,15 @@ def trade_returns(trades: pl.DataFrame, initial_cash: float) -> TradeReturns:
 def run_scenario(
     sample: TradeReturns, scenario: Scenario, settings: MonteCarloSettings, paths: int, first_path: int = 0, stops: IntArray | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Paths `first_path` to `first_path + paths` of one scenario: final [paths], drawdown [paths], curves [recorded, stops]; start 1.0."""
+    """Paths `first_path` to `first_path + paths` of one scenario: final [paths], drawdown [paths],
+    curves [recorded, stops]; start 1.0.
+    """
     returns = sample.returns
     stops = fan_stops(returns.size) if stops is None else stops
     final, drawdown = np.empty(paths), np.empty(paths)
     curves = np.empty((min(paths, FAN_PATHS), stops.size))
     worst = float(returns.min()) if returns.size else 0.0
-    if worst >= 0.0:  # nothing ever lost: the largest move, downwards
+    if worst >= 0.0:  # no trade lost: the largest move, as a loss
         worst = -float(np.abs(returns).max()) if returns.size else 0.0
     costs = sample.values * (2.0 * settings.slippage_bps / 1e4) if scenario.slips else np.zeros(returns.size)
     run_paths(
@@ -186,7 +200,7 @@ def run_scenario(
 
 
 def fan_stops(trades: int) -> IntArray:
-    """Trade numbers at which the fan is taken: 0, then at most FAN_STEPS rising ones, the last being all of them."""
+    """Trade numbers of the fan: 0, then at most FAN_STEPS rising ones up to all trades."""
     steps = np.linspace(0, trades, min(trades, FAN_STEPS) + 1)
     return np.rint(steps).astype(np.int64)
 

@@ -1,12 +1,14 @@
-"""How likely luck, and the search itself, made a result.
+"""Statistics of how far chance and the search itself explain a result.
 
-Every Sharpe ratio here is per observation (a day), never annualised: the formulas hold for no other unit. Deviations are ddof 1;
-skewness and kurtosis are the plain sample moments (m3 / m2**1.5 and m4 / m2**2), kurtosis being Pearson's, 3 for a normal sample, as in
-schemas.TRIALS. What cannot be measured is None, never a flattering number.
+Every Sharpe ratio here is per observation (a day), never annualised: the formulas hold for no other
+unit. Deviations are ddof 1. Skewness and kurtosis are the plain sample moments (m3 / m2**1.5 and m4
+/ m2**2). Kurtosis is Pearson's, 3 for a normal sample, as in schemas.TRIALS. What cannot be
+measured is None.
 
-Sources: Bailey & Lopez de Prado 2012, "The Sharpe ratio efficient frontier" (PSR, minimum track record length); 2014, "The
-deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2015, "The probability of backtest overfitting" (CSCV);
-Hansen 2005, "A test for superior predictive ability" (SPA, from the `arch` package).
+Sources: Bailey & Lopez de Prado 2012, "The Sharpe ratio efficient frontier" (PSR, minimum track
+record length); 2014, "The deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2015, "The
+probability of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability"
+(SPA, from the `arch` package).
 """
 
 import math
@@ -29,7 +31,7 @@ _CHUNK = 4096  # combinations handled at once, so that 20 splits (184 756) fit i
 
 @dataclass(frozen=True)
 class Moments:
-    """Sharpe per observation and the shape that its error depends on."""
+    """Sharpe ratio per observation and the moments on which its error depends."""
 
     sharpe: float
     observations: int
@@ -38,13 +40,16 @@ class Moments:
 
     @property
     def sharpe_error(self) -> float:
-        """Standard error of the Sharpe ratio (Mertens 2002; Bailey & Lopez de Prado 2012, eq. 8). NaN when the sample's moments allow none."""
+        """Standard error of the Sharpe ratio (Mertens 2002; Bailey & Lopez de Prado 2012, eq. 8).
+
+        NaN when the sample's moments allow none.
+        """
         variance = 1.0 - self.skew * self.sharpe + (self.kurtosis - 1.0) / 4.0 * self.sharpe**2
         return math.sqrt(variance / (self.observations - 1)) if variance > 0.0 else math.nan
 
 
 def moments(returns: FloatArray) -> Moments | None:
-    """Moments of a return series; None when it is shorter than three or does not move."""
+    """Moments of a return series; None for fewer than three returns or no variance."""
     values = np.asarray(returns, dtype=np.float64)
     values = values[np.isfinite(values)]
     if values.size < MINIMUM_OBSERVATIONS:
@@ -64,13 +69,19 @@ def moments(returns: FloatArray) -> Moments | None:
 
 
 def probabilistic_sharpe(sample: Moments, benchmark_sharpe: float = 0.0) -> float | None:
-    """Probability that the true Sharpe ratio is above `benchmark_sharpe` (per observation), given length, skew and fat tails."""
+    """Probability that the true Sharpe ratio is above `benchmark_sharpe` (per observation).
+
+    It accounts for length, skew and fat tails.
+    """
     error = sample.sharpe_error
     return None if math.isnan(error) else _normal_cdf((sample.sharpe - benchmark_sharpe) / error)
 
 
 def expected_maximum_sharpe(trial_variance: float, trials: int) -> float:
-    """Sharpe that the best of `trials` worthless ones is expected to show: the False Strategy theorem (2014, eq. 1). trials >= 2."""
+    """Expected Sharpe ratio of the best of `trials` trials without skill; trials >= 2.
+
+    False Strategy theorem (2014, eq. 1).
+    """
     if trials < 2:
         raise ValueError(f"the maximum of {trials} trial(s) has no expectation; at least 2 are needed")
     first = _normal_quantile(1.0 - 1.0 / trials)
@@ -79,10 +90,11 @@ def expected_maximum_sharpe(trial_variance: float, trials: int) -> float:
 
 
 def deflated_sharpe(sample: Moments, trial_sharpes: FloatArray, trials: int | None = None) -> float | None:
-    """PSR against the expected maximum of all trials. None with fewer than two trials or when their Sharpes do not differ.
+    """PSR against the expected maximum of all trials.
 
-    trials: how many were tried; by default as many as have a Sharpe. All are counted as independent, which is the strict reading:
-    correlated trials deserve a smaller number.
+    None with fewer than two trials or when their Sharpe ratios do not differ. trials: the number of
+    trials; by default those with a Sharpe ratio. All count as independent, which is strict:
+    correlated trials would justify a smaller number.
     """
     sharpes = np.asarray(trial_sharpes, dtype=np.float64)
     sharpes = sharpes[np.isfinite(sharpes)]
@@ -95,7 +107,10 @@ def deflated_sharpe(sample: Moments, trial_sharpes: FloatArray, trials: int | No
 
 
 def minimum_track_record(sample: Moments, benchmark_sharpe: float = 0.0, confidence: float = 0.95) -> float | None:
-    """Observations needed before PSR reaches `confidence` (2012, eq. 11); None when the Sharpe does not beat the benchmark."""
+    """Observations needed before PSR reaches `confidence` (2012, eq. 11).
+
+    None when the Sharpe ratio does not beat the benchmark.
+    """
     error = sample.sharpe_error
     if math.isnan(error) or sample.sharpe <= benchmark_sharpe:
         return None
@@ -105,7 +120,11 @@ def minimum_track_record(sample: Moments, benchmark_sharpe: float = 0.0, confide
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Outcome of CSCV: `logits` one a combination (below zero: the winner in sample came out below the median), `pbo` their share."""
+    """Outcome of CSCV.
+
+    `logits` has one a combination (below zero: the in-sample winner was below the median out of
+    sample). `pbo` is their share.
+    """
 
     pbo: float
     logits: FloatArray
@@ -115,10 +134,12 @@ class CrossValidation:
 def backtest_overfitting(matrix: FloatArray, splits: int) -> CrossValidation | None:
     """Probability of backtest overfitting by combinatorially symmetric cross-validation.
 
-    matrix: [observations, trials] of returns, all trials over the same days. The rows are cut into `splits` equal blocks (the oldest
-    remainder is dropped); every half of them is once the sample in which the best trial is chosen. A logit of exactly zero (the median of an
-    odd number of trials) counts one half, so that pure noise gives 1/2 for any number of trials.
-    None with fewer than two trials, or fewer than two rows a block. Raises DataError when the matrix lies on its side or is not finite.
+    matrix: [observations, trials] of returns, all trials over the same days. The rows are cut into
+    `splits` equal blocks (the oldest remainder is dropped). Each half of the blocks is once the
+    sample in which the best trial is chosen. A logit of exactly zero (the median of an odd number
+    of trials) counts one half, so that pure noise gives 1/2 for any number of trials. None with
+    fewer than two trials, or fewer than two rows a block. Raises DataError for a transposed or
+    non-finite matrix.
     """
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2:
@@ -161,7 +182,10 @@ def _logits(inside: BoolArray, sums: FloatArray, squares: FloatArray, means: Flo
 
 
 def _sharpes(chosen: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int) -> FloatArray:
-    """[combinations, trials] Sharpe over the chosen blocks, from block sums of the centred returns; a series that does not move has 0."""
+    """[combinations, trials] Sharpe ratio over the chosen blocks; 0 without variance.
+
+    It is computed from block sums of the centred returns.
+    """
     weights = chosen.astype(np.float64)
     count = length * (sums.shape[0] // 2)
     mean = weights @ sums / count
@@ -172,11 +196,13 @@ def _sharpes(chosen: BoolArray, sums: FloatArray, squares: FloatArray, means: Fl
 
 
 def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
-    """Hansen's SPA: p-value (consistent) of "no trial beats doing nothing". matrix: [observations, trials] of returns.
+    """Hansen's SPA: p-value (consistent) of "no trial beats doing nothing". matrix: [observations,
+    trials] of returns.
 
-    Every trial is divided by its own long-run deviation first, so that the largest t-statistic is tested and not the largest mean: otherwise the
-    most volatile trial decides, whatever it earned. arch 8.0.0 takes `studentize=True`, computes the variances, and compares plain means all the same.
-    It takes LOSSES, hence the minus; the benchmark loses nothing. None when no trial moves.
+    Every trial is first divided by its own long-run deviation, so that the largest t-statistic is
+    tested and not the largest mean. Otherwise the most volatile trial decides, whatever it earned.
+    arch 8.0.0 takes `studentize=True`, computes the variances, and compares plain means all the
+    same. It takes LOSSES, hence the minus; the benchmark loses nothing. None when no trial varies.
     """
     from arch.bootstrap import SPA
 
@@ -192,10 +218,12 @@ def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
 
 
 def long_run_deviations(matrix: FloatArray, block: int) -> FloatArray:
-    """[trials] deviation of sqrt(rows) * mean of each column of `matrix` [rows, trials], serial dependence counted.
+    """[trials] deviation of sqrt(rows) * mean of each column of `matrix` [rows, trials], with
+    serial dependence.
 
-    It is that of the stationary bootstrap with mean block length `block`, in closed form: Politis & Romano 1994, "The stationary bootstrap", lemma 1;
-    Hansen 2005, eq. 6. A column whose dependence cancels its variance keeps its plain deviation.
+    It is that of the stationary bootstrap with mean block length `block`, in closed form: Politis &
+    Romano 1994, "The stationary bootstrap", lemma 1; Hansen 2005, eq. 6. A column whose dependence
+    cancels its variance keeps its plain deviation.
     """
     rows = matrix.shape[0]
     centred = matrix - matrix.mean(axis=0)
@@ -211,10 +239,12 @@ def long_run_deviations(matrix: FloatArray, block: int) -> FloatArray:
 def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, trial_returns: pl.DataFrame, settings: OverfittingSettings) -> pl.DataFrame:
     """One row of schemas.OVERFITTING.
 
-    returns: frame[timestamp, return], daily, of the configuration that was chosen. trials, trial_returns: rows of schemas.TRIALS and
-    TRIAL_RETURNS; those of other strategies are left out. Null: no trial to compare with, no variance, or too few days.
-    n_trials counts configurations, those that never traded too: one that was tried again when more days had come is the same one, and its latest
-    returns are used. Sharpe ratios of trials are measured here from their daily returns, since the formulas want them per day (trials.sharpe is annual).
+    returns: frame[timestamp, return], daily, of the chosen configuration. trials, trial_returns:
+    rows of schemas.TRIALS and TRIAL_RETURNS; those of other strategies are left out. Null: no trial
+    to compare with, no variance, or too few days. n_trials counts configurations, also those
+    without trades. A configuration that was tried again with more days is the same one, and its
+    latest returns are used. Sharpe ratios of trials are computed here from their daily returns,
+    since the formulas need them per day (trials.sharpe is annual).
     """
     own = latest_trials(trials.filter(pl.col("strategy") == strategy))
     sample = moments(_as_array(returns.sort("timestamp"), "return"))
@@ -234,13 +264,18 @@ def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, 
 
 
 def latest_trials(trials: pl.DataFrame) -> pl.DataFrame:
-    """One row a configuration (strategy and parameters): the latest evaluation, in the order of trial_id."""
+    """One row a configuration (strategy and parameters): the latest evaluation, in the order of
+    trial_id.
+    """
     newest = trials.sort("evaluated_at", "trial_id").unique(["strategy", "parameters"], keep="last", maintain_order=True)
     return newest.sort("trial_id")
 
 
 def returns_matrix(trial_ids: list[str], trial_returns: pl.DataFrame) -> FloatArray:
-    """[days, trials] of the days on which every trial has a return, columns in the order of `trial_ids`; a trial without returns is left out."""
+    """[days, trials] of the days on which every trial has a return, in the order of `trial_ids`.
+
+    A trial without returns is left out.
+    """
     own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids))
     present = set(own["trial_id"].unique().to_list())
     if not present:

@@ -1,13 +1,15 @@
-"""Resampled equity paths: the compiled half of the Monte Carlo.
+"""Resampled equity paths: the kernels of the Monte Carlo.
 
-A path starts at 1.0 and meets the trades one after the other, each as a return on the equity that stands before it:
-`equity *= max(0, 1 + return)`. Equity that reaches zero stays there.
+A path starts at 1.0 and applies the trades one after the other, each as a return on the equity
+before it: `equity *= max(0, 1 + return)`. Equity of zero stays zero.
 
-Draw number `c` of path `p` is a pure function of (seed, stream, p, c). So any path can be made again alone, a run of
-200 paths is the beginning of a run of 2000, and the order of work cannot matter. The generator is splitmix64 (Steele, Lea &
-Flood 2014) used as a counter: its n-th output is `mix(key + n * GOLDEN)`, so it needs no walk through the outputs before.
+Draw number `c` of path `p` is a pure function of (seed, stream, p, c). So any path can be
+recomputed alone, a run of 200 paths is the beginning of a run of 2000, and the order of work does
+not matter. The generator is splitmix64 (Steele, Lea & Flood 2014) used as a counter: its n-th
+output is `mix(key + n * GOLDEN)`, so earlier outputs are not needed.
 
-Sources: Efron 1979 (bootstrap); Politis & Romano 1994 (stationary bootstrap: blocks of geometric length, the sample bent to a ring).
+Sources: Efron 1979 (bootstrap); Politis & Romano 1994 (stationary bootstrap: blocks of geometric
+length, with the sample wrapped around).
 """
 
 from typing import Any
@@ -39,7 +41,7 @@ def mix(value: Any) -> Any:
 
 @kernel
 def path_key(seed: Any, stream: int, path: int) -> Any:
-    """Where the draws of one path begin; seed is uint64."""
+    """The key of the draws of one path; seed is uint64."""
     return mix(mix(mix(seed) + np.uint64(stream) * _GOLDEN) + np.uint64(path) * _GOLDEN)
 
 
@@ -51,7 +53,9 @@ def draw(key: Any, counter: Any) -> Any:
 
 @kernel
 def permute(key: Any, places: IntArray) -> None:
-    """Fill `places` with a permutation of 0..n-1 (Fisher & Yates; 32 bits a draw, bias below n / 2**32)."""
+    """Fill `places` with a permutation of 0..n-1 (Fisher & Yates; 32 bits a draw, bias below n /
+    2**32).
+    """
     for k in range(places.size):
         j = np.int64(((draw(key, np.uint64(k) * _FOUR) >> _HALF) * np.uint64(k + 1)) >> _HALF)
         places[k] = places[j]
@@ -75,19 +79,20 @@ def run_paths(
     drawdown: FloatArray,
     curves: FloatArray,
 ) -> None:
-    """Walk `final.size` paths from number `first_path`.
+    """Simulate `final.size` paths from number `first_path`.
 
-    returns [trades]: of the equity before each trade. costs [trades]: mean extra cost of a round trip, same unit; what a path pays is
-    uniform between nothing and twice that. shock: return of a trade that meets an anomaly. stops [s]: trade numbers, rising, the last
-    is `trades`. Written: final [paths] equity (start 1.0), drawdown [paths] (<= 0), curves [recorded, s] equity after
-    stops[s] trades of the first `recorded` paths.
+    returns [trades]: of the equity before each trade. costs [trades]: mean extra cost of a round
+    trip, same unit; a path's cost is uniform between 0 and twice that. shock: return of a trade
+    with an anomaly. stops [s]: trade numbers, rising, the last is `trades`. Written: final [paths]
+    equity (start 1.0), drawdown [paths] (<= 0), curves [recorded, s] equity after stops[s] trades
+    of the first `recorded` paths.
     """
     trades = returns.size
     whole = np.uint64(trades)
     restart = np.uint64(restart_probability * 4294967296.0)
     miss = np.uint64(miss_probability * 4294967296.0)
     anomaly = np.uint64(anomaly_probability * 4294967296.0)
-    disturbed = miss > np.uint64(0) or anomaly > np.uint64(0)
+    has_shocks = miss > np.uint64(0) or anomaly > np.uint64(0)
     costly = np.any(costs != 0.0)
     places = np.empty(trades if order == SHUFFLED else 0, dtype=np.int64)
     for p in range(final.size):
@@ -114,7 +119,7 @@ def run_paths(
                 change = returns[at]
                 if costly:
                     change -= costs[at] * (2.0 * _TO_UNIT * np.float64(draw(key, counter + _ONE + _ONE) >> _HALF))
-                if disturbed:
+                if has_shocks:
                     bits = draw(key, counter + _ONE)
                     if (bits & _LOW) < anomaly:
                         change = shock

@@ -1,9 +1,11 @@
-"""How a strategy did in each market regime.
+"""Performance of a strategy in each market regime.
 
-A day belongs to the regime that was known before it began. A regime is made from its own session's close, so the day's own row would
-sort returns by what they themselves did. Daily returns are stamped midnight UTC of their session, and every exchange closes a session after that
-instant and no later than the next midnight UTC; so "known at or before the stamp" is the regime of the session before, on any calendar (on
-24/7 markets, where yesterday's close and today's stamp are the same moment, too).
+A day belongs to the regime that was known before it began. A regime is made from its own session's
+close, so the day's own regime would sort returns by their own outcome. Daily returns are stamped
+midnight UTC of their session, and every exchange closes a session after that instant and no later
+than the next midnight UTC. So "known at or before the stamp" is the regime of the session before,
+on any calendar (also on 24/7 markets, where yesterday's close and today's stamp are the same
+moment).
 """
 
 import math
@@ -16,17 +18,20 @@ UNKNOWN = "unknown"  # before the first regime, or while its averages are still 
 
 
 def known_regimes(daily: pl.DataFrame, regimes: pl.DataFrame) -> pl.DataFrame:
-    """`daily` (frame[timestamp, ...]) with the trend and volatility known before each day; UNKNOWN where there was none."""
+    """`daily` (frame[timestamp, ...]) with the trend and volatility known before each day, else
+    UNKNOWN.
+    """
     before = regimes.select("known_at", "trend", "volatility").sort("known_at", maintain_order=True)
     joined = daily.sort("timestamp").join_asof(before, left_on="timestamp", right_on="known_at", strategy="backward", check_sortedness=False)
     return joined.with_columns(pl.col("trend", "volatility").fill_null(UNKNOWN)).drop("known_at", strict=False)
 
 
 def regime_stability(daily_returns: pl.DataFrame, regimes: pl.DataFrame, strategy: str, sessions_per_year: int = 252) -> pl.DataFrame:
-    """schemas.REGIME_STABILITY: days, compounded return and annualised Sharpe (ddof 1) by regime.
+    """schemas.REGIME_STABILITY: days, compounded return and annualised Sharpe ratio (ddof 1) by
+    regime.
 
-    daily_returns: frame[timestamp (midnight UTC of the session), return]. A regime without days has no row. Sharpe is null below two days
-    or without variance.
+    daily_returns: frame[timestamp (midnight UTC of the session), return]. A regime without days has
+    no row. Sharpe is null below two days or without variance.
     """
     days = known_regimes(daily_returns.drop_nulls("return"), regimes)
     value = pl.col("return")

@@ -1,8 +1,9 @@
-"""Parameter sensitivity: every configuration that is tried is counted, and a good one should stand on a plateau, not on a needle.
+"""Parameter sensitivity: every tried configuration is counted, and a good one should have good
+neighbours.
 
-A trial is known by what it is (strategy, parameters, data), not by when it was tried. Trying it again gives the same id and
-so the same one row; nothing that was tried can be forgotten by leaving it out of a later grid. How a configuration is evaluated is the caller's
-business: it is handed in as a function from parameters to daily returns.
+A trial is identified by its strategy, parameters and data, not by its time. A repeated trial has
+the same id and the same row, and a trial that a later grid leaves out is kept. The caller evaluates
+a configuration, by a function from parameters to daily returns.
 
 >>> combinations({"fast": (5, 10), "slow": (40,)})
 [{'fast': 5, 'slow': 40}, {'fast': 10, 'slow': 40}]
@@ -28,7 +29,9 @@ Evaluate = Callable[[Parameters], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration and its daily returns: frame[timestamp (midnight UTC of the session), return]."""
+    """One configuration and its daily returns: frame[timestamp (midnight UTC of the session),
+    return].
+    """
 
     strategy: str
     parameters: Parameters
@@ -45,18 +48,24 @@ class TrialRows:
 
 
 def combinations(grid: Mapping[str, Sequence[Any]]) -> list[Parameters]:
-    """Every combination of the grid, the last parameter turning fastest; an empty grid has one, the empty one."""
+    """Every combination of the grid, the last parameter changing fastest. An empty grid has one,
+    the empty one.
+    """
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 def trial_id(strategy: str, parameters: Mapping[str, Any], data_hash: str) -> str:
-    """The name of a configuration on given data: the same wherever, whenever and in whichever order its parameters are written."""
+    """The id of a configuration on given data, independent of place, time and order of its
+    parameters.
+    """
     text = json.dumps([strategy, parameters, data_hash], sort_keys=True, separators=(",", ":"), default=str)
     return short_hash(text, 10)
 
 
 def evaluate_grid(strategy: str, base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], evaluate: Evaluate, evaluated_at: datetime) -> list[Trial]:
-    """Evaluate `base` overridden by every combination of the grid, each distinct configuration once, in the order of the grid."""
+    """Evaluate `base` overridden by every combination of the grid, each distinct configuration
+    once, in the order of the grid.
+    """
     seen: set[str] = set()
     trials = []
     for chosen in combinations(grid):
@@ -69,10 +78,11 @@ def evaluate_grid(strategy: str, base: Mapping[str, Any], grid: Mapping[str, Seq
 
 
 def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) -> TrialRows:
-    """Trials as rows. Sharpe (annualised, as in schemas.BACKTESTS), skew and kurtosis (Pearson's, 3 for normal) are of the daily returns, null when they
-    cannot be measured.
+    """Trials as rows.
 
-    A configuration that comes twice is kept once, the first time: a second look at the same data is no new trial.
+    Sharpe (annualised, as in schemas.BACKTESTS), skew and kurtosis (Pearson's, 3 for normal) are of
+    the daily returns, null when they cannot be measured. Of a repeated configuration the first is
+    kept.
     """
     rows: list[dict[str, Any]] = []
     returns: list[pl.DataFrame] = []
@@ -99,9 +109,11 @@ def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) 
 
 
 def merge_trials(before: TrialRows, after: TrialRows, sessions_per_year: int) -> TrialRows:
-    """Both sets of trials, each once; where both have one the earlier row stays, so `evaluated_at` is when it was first tried.
+    """Both sets of trials, each once. The earlier row is kept, so `evaluated_at` is the first
+    evaluation.
 
-    The statistics of every row are measured again from its returns: a lake whose Sharpe ratios are in another unit is put right.
+    The statistics of every row are computed again from its returns. That corrects a lake with
+    Sharpe ratios in another unit.
     """
     trials = pl.concat([before.trials, after.trials]).unique("trial_id", keep="first", maintain_order=True)
     fresh = after.returns.filter(~pl.col("trial_id").is_in(before.trials["trial_id"].to_list()))
@@ -125,16 +137,21 @@ def _statistics(daily: pl.DataFrame, sessions_per_year: int) -> dict[str, float 
 
 @dataclass(frozen=True)
 class Stability:
-    """`table`: a row a configuration: the grid's parameters, trial_id, sharpe (annualised), neighbours, neighbour_sharpe (their mean), drop.
+    """`table`: a row a configuration: the grid's parameters, trial_id, sharpe, neighbours,
+    neighbour_sharpe, drop.
 
-    A neighbour differs in one parameter by one step of the values tried. `drop` = sharpe - neighbour_sharpe: large means a needle.
+    sharpe is annualised, neighbour_sharpe is the neighbours' mean. A neighbour differs in one
+    parameter by one step of the values tried. A large `drop` = sharpe - neighbour_sharpe means an
+    isolated peak.
     """
 
     table: pl.DataFrame
     parameters: tuple[str, ...]
 
     def summary(self) -> dict[str, Any]:
-        """The best configuration, how its neighbours do, and the share of configurations with a positive Sharpe."""
+        """The best configuration, its neighbours' mean, and the share of configurations with a
+        positive Sharpe.
+        """
         known = self.table.drop_nulls("sharpe").sort(["sharpe", "trial_id"], descending=[True, False])
         if known.is_empty():
             return {"trials": self.table.height, "best_sharpe": None, "best_neighbour_sharpe": None, "positive_fraction": None, "best_parameters": None}
@@ -149,15 +166,16 @@ class Stability:
 
 
 def stability(trials: pl.DataFrame) -> Stability:
-    """How each configuration compares with its neighbours on the grid; `trials` are rows of schemas.TRIALS of one strategy.
+    """Each configuration against its neighbours on the grid; `trials` are rows of schemas.TRIALS of
+    one strategy.
 
-    Parameters that never vary are left out; so are ones that hold lists or tables, which have no order to step along. Of a configuration
-    that was tried on several states of the data the latest counts.
+    Parameters that never vary are left out. So are parameters with lists or tables, which have no
+    order. Of a configuration that was tried on several states of the data the latest counts.
     """
     trials = latest_trials(trials)
     parsed: list[Parameters] = [json.loads(text) for text in trials["parameters"].to_list()]
     names = tuple(name for name in sorted({key for one in parsed for key in one}) if _varies([one.get(name) for one in parsed]))
-    places = {name: {value: i for i, value in enumerate(_ordered([one.get(name) for one in parsed]))} for name in names}
+    places = {name: {value: i for i, value in enumerate(_sort_values([one.get(name) for one in parsed]))} for name in names}
     spots = [tuple(places[name][one.get(name)] for name in names) for one in parsed]
     sharpes: list[float | None] = trials["sharpe"].to_list()
     rows = []
@@ -185,6 +203,6 @@ def _varies(values: list[Any]) -> bool:
     return all(value is None or isinstance(value, str | int | float) for value in values) and len(set(values)) > 1
 
 
-def _ordered(values: list[Any]) -> list[Any]:
+def _sort_values(values: list[Any]) -> list[Any]:
     """Distinct values in their natural order, a missing one first, numbers before text."""
     return sorted(set(values), key=lambda value: (value is not None, isinstance(value, str), value if value is not None else 0))

@@ -1,4 +1,4 @@
-"""How hard a backtest is shaken."""
+"""Settings of the Monte Carlo and the overfitting statistics."""
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ class MonteCarloSettings(FrozenSettings):
 
 
 class OverfittingSettings(FrozenSettings):
-    """PSR, DSR, PBO by CSCV, SPA."""
+    """Settings of PSR, DSR, PBO by CSCV, and SPA."""
 
     splits: int = Field(10, ge=2, le=20, description="even; blocks of the combinatorially symmetric cross-validation")
     bootstrap_reps: int = Field(500, ge=50)

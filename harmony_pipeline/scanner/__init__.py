@@ -1,1 +1,1 @@
-"""Which symbols deserve attention today, and why every other one does not."""
+"""Selection of the symbols to watch today, with a reason for every other symbol."""

@@ -1,10 +1,12 @@
-"""What every scanner must do: name the symbols that deserve attention, and say of every other one why it does not.
+"""The interface of a scanner: it selects symbols and gives a reason for every other one.
 
-Obligations of an implementation, which is one class taking ScannerSettings, named by `scanner.use`:
-- `judge` sees the measures of `measures.py` and nothing else, so it cannot know anything later than the scan time;
-- it adds `score` and `rejected_by`, keeps every row, and judges each day as if it were alone;
-- an exclusion is a reason in `rejected_by`, never a missing row and never an exception.
-Ranking, `rank_limit` and the selections are the same for all (`ranking.py`).
+An implementation is one class that takes ScannerSettings, named by `scanner.use`. Obligations:
+- `judge` receives only the measures of `measures.py`, so it cannot use anything later than the
+  scan time.
+- It adds `score` and `rejected_by`, keeps every row, and judges each day as if it were alone.
+- An exclusion is a reason in `rejected_by`, never a missing row and never an exception.
+
+Ranking, `rank_limit` and the selections are the same for all scanners (`ranking.py`).
 """
 
 from abc import ABC, abstractmethod
@@ -16,13 +18,15 @@ import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.scanner.measures import measure
-from harmony_pipeline.scanner.ranking import ScanResult, ranked, refuse_lost_rows
+from harmony_pipeline.scanner.ranking import ScanResult, rank_candidates, refuse_lost_rows
 from harmony_pipeline.scanner.settings import ScannerSettings
 
 
 @dataclass(frozen=True, eq=False)
 class ScanInputs:
-    """What a scan of one morning starts from; frames in the columns of DAILY_SUMMARY, UNIVERSE and CORPORATE_ACTIONS."""
+    """The inputs of one morning's scan, with the columns of DAILY_SUMMARY, UNIVERSE and
+    CORPORATE_ACTIONS.
+    """
 
     summary: pl.DataFrame
     universe: pl.DataFrame
@@ -32,7 +36,7 @@ class ScanInputs:
 
 
 class Scanner(ABC):
-    """Subclasses supply `judge`; `update` and `active_symbols` are how a session uses any of them."""
+    """Base class. Subclasses supply `judge`; a session calls `update` and `active_symbols`."""
 
     def __init__(self, settings: ScannerSettings) -> None:
         self.settings = settings
@@ -40,14 +44,17 @@ class Scanner(ABC):
 
     @abstractmethod
     def judge(self, measures: pl.DataFrame) -> pl.DataFrame:
-        """`measures` of one or more days with two more columns: score (Float64, null when unknown) and rejected_by (list of rule names)."""
+        """`measures` of one or more days with two more columns.
+
+        score is Float64, null when unknown. rejected_by is a list of rule names.
+        """
 
     def scan(self, summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, days: Sequence[date], calendar: Calendar) -> ScanResult:
         """Measure every symbol on these days, judge, and rank what passed."""
         measures = measure(summary, universe, actions, days, calendar, self.settings.as_of)
-        judged = self.judge(measures)
-        refuse_lost_rows(type(self).__name__, measures, judged)
-        return ranked(judged, self.settings.maximum_selections)
+        verdicts = self.judge(measures)
+        refuse_lost_rows(type(self).__name__, measures, verdicts)
+        return rank_candidates(verdicts, self.settings.maximum_selections)
 
     def update(self, inputs: ScanInputs) -> ScanResult:
         """Scan one morning and make its selections the active symbols."""

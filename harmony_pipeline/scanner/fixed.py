@@ -9,9 +9,10 @@ from harmony_pipeline.scanner.settings import ScannerSettings
 
 
 class FixedList(Scanner):
-    """Selects `scanner.symbols` that are listed; gaps and volumes are measured but do not matter. `maximum_selections` still holds.
+    """Selects `scanner.symbols` that are listed. Gaps and volumes are measured and not used.
 
-    The score falls along the list, so that its first symbol ranks first. Raises ConfigError for an empty list.
+    `maximum_selections` applies. The score falls along the list, so that its first symbol ranks
+    first. Raises ConfigError for an empty list.
     """
 
     def __init__(self, settings: ScannerSettings) -> None:
@@ -20,14 +21,16 @@ class FixedList(Scanner):
         super().__init__(settings)
 
     def judge(self, measures: pl.DataFrame) -> pl.DataFrame:
-        """See Scanner. A listed name that nothing knows becomes a candidate as well, rejected as `unknown_symbol`."""
+        """See Scanner. A symbol without any data becomes a candidate as well, rejected as
+        `unknown_symbol`.
+        """
         chosen = list(dict.fromkeys(self.settings.symbols))
         order = pl.DataFrame(
             {"symbol": chosen, "score": [float(len(chosen) - place) for place in range(len(chosen))]}, schema={"symbol": pl.String, "score": pl.Float64}
         )
         days = measures.select("date", "as_of").unique(maintain_order=True)
-        asked = days.join(order.select("symbol"), how="cross")
-        absent = asked.join(measures, on=["date", "symbol"], how="anti").with_columns(
+        pairs = days.join(order.select("symbol"), how="cross")
+        absent = pairs.join(measures, on=["date", "symbol"], how="anti").with_columns(
             premarket_volume=pl.lit(0.0), history_sessions=pl.lit(0, pl.Int64), premarket_bars=pl.lit(0).cast(measures.schema["premarket_bars"])
         )
         everyone = pl.concat([measures.with_columns(known=pl.lit(value=True)), absent.with_columns(known=pl.lit(value=False))], how="diagonal")

@@ -1,11 +1,12 @@
-"""What is known of every symbol shortly before the open: gap, premarket volume, float.
+"""Measures of every symbol shortly before the open: gap, premarket volume, float.
 
-A measure of day D uses rows of earlier sessions, and of D itself only the `premarket_*` columns, which hold bars that
-had ended by the scan time. Whether D's row exists tells nothing either, unless it has premarket bars: a row that is there because the symbol
-traded later would be the future.
+A measure of day D uses rows of earlier sessions, and of D itself only the `premarket_*` columns,
+which hold bars that had ended by the scan time. The existence of D's row is not used either, unless
+it has premarket bars: a row that exists because the symbol traded later would be the future.
 
-Prices and volumes of earlier sessions are put into the shares of D's morning: after a 2-for-1 split an old close is halved and an old
-volume doubled. Days are measured all at once; each is what it would be alone.
+Prices and volumes of earlier sessions are converted to the shares of D's morning: after a 2-for-1
+split an old close is halved and an old volume doubled. Days are measured together, and each has the
+result that it would have alone.
 """
 
 from collections.abc import Sequence
@@ -20,15 +21,16 @@ from harmony_pipeline.market.adjustments import shares_on, split_ratios
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import TIME
 
-LOOKBACK_SESSIONS = 30  # a symbol that had no row for so long is forgotten, unless the universe knows it
+LOOKBACK_SESSIONS = 30  # a symbol without a row for so long is dropped, unless it is in the universe
 VOLUME_SESSIONS = 20  # what today's premarket volume is compared with
 
 
 def measure(summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, days: Sequence[date], calendar: Calendar, as_of: str) -> pl.DataFrame:
-    """One row a day and symbol, sorted: the columns of SCAN_CANDIDATES up to history_sessions, and premarket_bars, listed and delisted.
+    """One row a day and symbol, sorted.
 
-    `as_of` is HH:MM on the exchange's clock. Raises DataError for a day that is no session, NotReady when the premarket columns of
-    `summary` were made for another time of day.
+    Columns: those of SCAN_CANDIDATES up to history_sessions, and premarket_bars, listed and
+    delisted. `as_of` is HH:MM on the exchange's clock. Raises DataError for a day that is no
+    session, and NotReady when the premarket columns of `summary` were made for another time of day.
     """
     summary = summary.sort("symbol", "date", maintain_order=True)
     _check(summary, days, calendar, as_of)
@@ -82,12 +84,14 @@ def _check(summary: pl.DataFrame, days: Sequence[date], calendar: Calendar, as_o
 
 
 def _grid(summary: pl.DataFrame, universe: pl.DataFrame, days: Sequence[date], calendar: Calendar, as_of: str) -> pl.DataFrame:
-    """Every day with every symbol ever heard of; those not known on a day are dropped once their past is joined."""
-    wanted = sorted(set(days))
+    """Every day with every known symbol. Symbols unknown on a day are dropped after the join with
+    their past.
+    """
+    distinct_days = sorted(set(days))
     known = calendar.table["date"]
-    oldest = [known[max(0, int(known.search_sorted(day, side="left")) - LOOKBACK_SESSIONS)] for day in wanted]
+    oldest = [known[max(0, int(known.search_sorted(day, side="left")) - LOOKBACK_SESSIONS)] for day in distinct_days]
     frame = pl.DataFrame(
-        {"date": wanted, "oldest": oldest, "as_of": [scan_instant(day, as_of, calendar.zone) for day in wanted]},
+        {"date": distinct_days, "oldest": oldest, "as_of": [scan_instant(day, as_of, calendar.zone) for day in distinct_days]},
         schema={"date": pl.Date(), "oldest": pl.Date(), "as_of": TIME},
     )
     symbols = pl.concat([summary["symbol"], universe["symbol"]]).unique().sort()
@@ -107,9 +111,11 @@ def _with_today(grid: pl.DataFrame, summary: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_volumes(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.DataFrame) -> pl.DataFrame:
-    """last_row, history_sessions, and usual_volume: mean premarket volume of the latest sessions, in today's shares.
+    """last_row, history_sessions, and usual_volume: mean premarket volume of the latest sessions,
+    in today's shares.
 
-    The sum is taken over shifted columns and not with a rolling kernel, whose running sum depends on where the table begins.
+    The sum is taken over shifted columns and not with a rolling kernel, whose running sum depends
+    on where the table begins.
     """
     past = summary.select("symbol", last_row="date", volume="premarket_volume")
     past = past.with_columns(volume=pl.col("volume") / shares_on(past, "last_row", ratios, include_same_day=True))
@@ -123,7 +129,9 @@ def _with_volumes(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.DataFram
 
 
 def _with_previous_close(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.DataFrame) -> pl.DataFrame:
-    """previous_close of the last session that has one, in today's shares, and that session's dollar_volume."""
+    """previous_close of the last session that has one, in today's shares, and that session's
+    dollar_volume.
+    """
     closes = summary.filter(pl.col("close").is_not_null()).select(
         "symbol", close_date="date", previous_close="close", dollar_volume=pl.col("close") * pl.col("volume")
     )
@@ -134,7 +142,10 @@ def _with_previous_close(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.D
 
 
 def _with_listing(grid: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-    """float, sector, listed and delisted by the latest row of the universe that was known on the day; known_since is its date."""
+    """float, sector, listed and delisted by the latest row of the universe known on the day.
+
+    known_since is the date of that row.
+    """
     known = universe.select("symbol", "listed", "delisted", "float", "sector", known_since="date")
     return join_latest(grid, known, "date", "known_since")
 

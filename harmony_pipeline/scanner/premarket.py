@@ -1,4 +1,6 @@
-"""The premarket gap scanner: symbols that opened their morning away from yesterday's close, on real volume."""
+"""The premarket gap scanner: symbols with a premarket price away from yesterday's close, on enough
+volume.
+"""
 
 from typing import Any
 
@@ -13,7 +15,10 @@ RANKS = ("absolute_gap", "gap", "premarket_volume", "relative_volume", "dollar_v
 
 
 class PremarketScanner(Scanner):
-    """Applies every limit of ScannerSettings; the score is the measure `rank_by`. Raises ConfigError when that is no measure."""
+    """Applies every limit of ScannerSettings. The score is the measure `rank_by`.
+
+    Raises ConfigError when `rank_by` is no measure.
+    """
 
     def __init__(self, settings: ScannerSettings) -> None:
         if settings.rank_by not in RANKS:

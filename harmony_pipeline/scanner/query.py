@@ -1,9 +1,11 @@
-"""A scanner written in SQL: `scanner.query` reads the table `candidates` and returns symbol and score.
+"""A scanner in SQL: `scanner.query` reads the table `candidates` and returns symbol and score.
 
-    select symbol, relative_volume as score from candidates where gap > 0.04 and float < 2e7 and price between 2 and 20
+    select symbol, relative_volume as score from candidates
+    where gap > 0.04 and float < 2e7 and price between 2 and 20
 
-The query runs once a day on that day's measures. Its connection sees nothing else, neither files nor the lake, so a query cannot look
-ahead. Ordering and ranks come from the score; ties go to the earlier symbol.
+The query runs once a day on that day's measures. Its connection has no access to files or to the
+lake, so a query cannot look ahead. The score determines order and ranks. Ties go to the earlier
+symbol.
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +29,10 @@ _ISOLATED: dict[str, str | bool | int | float | list[str]] = {
 
 
 class QueryScanner(Scanner):
-    """Selects what the query returns, as far as it is listed. Raises ConfigError when the query is absent or cannot be used."""
+    """Selects the listed symbols that the query returns.
+
+    Raises ConfigError when the query is absent or cannot be used.
+    """
 
     def __init__(self, settings: ScannerSettings) -> None:
         if not (settings.query or "").strip():

@@ -1,7 +1,7 @@
-"""What a scanner's judgement becomes: candidates with every reason, and selections ranked by score.
+"""Candidates with every reason, and selections ranked by score, from the verdicts of a scanner.
 
-Candidates hold every symbol with every measure and every reason; selections are the candidates without a reason, by
-score, equal scores by symbol.
+Candidates hold every symbol with every measure and every reason. Selections are the candidates
+without a reason, by score, equal scores by symbol.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from harmony_pipeline.schemas import SCAN_CANDIDATES, SCAN_SELECTIONS
 
 @dataclass(frozen=True)
 class ScanResult:
-    """candidates: columns of SCAN_CANDIDATES, sorted by date and symbol; selections: of SCAN_SELECTIONS, by date and rank (from 1)."""
+    """candidates: SCAN_CANDIDATES, sorted by date and symbol; selections: SCAN_SELECTIONS, by date
+    and rank (from 1).
+    """
 
     candidates: pl.DataFrame
     selections: pl.DataFrame
@@ -25,33 +27,36 @@ class ScanResult:
         return ScanResult(*(table.filter(pl.col("date") == day) for table in (self.candidates, self.selections)))
 
 
-def refuse_lost_rows(scanner: str, measures: pl.DataFrame, judged: pl.DataFrame) -> None:
-    """Raises DataError when a scanner lost or doubled rows of `measures`; it may add rows (names that nothing knows)."""
-    if measures.select("date", "symbol").equals(judged.select("date", "symbol")):
+def refuse_lost_rows(scanner: str, measures: pl.DataFrame, verdicts: pl.DataFrame) -> None:
+    """Raise DataError if the scanner lost or doubled a row of `measures`. It may add rows."""
+    if measures.select("date", "symbol").equals(verdicts.select("date", "symbol")):
         return
-    lost = measures.select("date", "symbol").join(judged, on=["date", "symbol"], how="anti")
-    if lost.height or judged.select("date", "symbol").is_duplicated().any():
+    lost = measures.select("date", "symbol").join(verdicts, on=["date", "symbol"], how="anti")
+    if lost.height or verdicts.select("date", "symbol").is_duplicated().any():
         raise DataError(f"{scanner}.judge must return each candidate once, and lost or doubled some: reject by rejected_by, do not filter")
 
 
-def ranked(judged: pl.DataFrame, most: int) -> ScanResult:
-    """Ranks by score within each day; an unknown score is the reason `rank_by`, a rank beyond `most` the reason `rank_limit`."""
+def rank_candidates(verdicts: pl.DataFrame, most: int) -> ScanResult:
+    """Ranks by score within each day.
+
+    An unknown score is the reason `rank_by`, a rank beyond `most` the reason `rank_limit`.
+    """
     score = pl.when(pl.col("score").is_finite()).then("score").alias("score")
-    rows = judged.with_columns(score).sort("date", "symbol", maintain_order=True).with_row_index("row")
+    rows = verdicts.with_columns(score).sort("date", "symbol", maintain_order=True).with_row_index("row")
     unbroken = rows.filter(pl.col("rejected_by").list.len() == 0).select("row", "date", "score", "symbol")
     unknown = unbroken.filter(pl.col("score").is_null())
     ranked = unbroken.filter(pl.col("score").is_not_null()).sort(["date", "score", "symbol"], descending=[False, True, False])
     ranked = ranked.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("date"))
     beyond, chosen = ranked.filter(pl.col("rank") > most), ranked.filter(pl.col("rank") <= most)
-    # Few rows pass every filter, so only these are ranked, and only these are told one reason more.
-    rows = _told(_told(rows, unknown["row"], "rank_by"), beyond["row"], "rank_limit")
+    # Few rows pass every filter, so only these are ranked and can have one more reason.
+    rows = _add_reason(_add_reason(rows, unknown["row"], "rank_by"), beyond["row"], "rank_limit")
     rows = rows.with_columns(passed=pl.col("row").is_in(chosen["row"].implode()))
     selections = rows.select("row", "as_of").join(chosen, on="row", how="inner")
     return ScanResult(SCAN_CANDIDATES.conform(rows), SCAN_SELECTIONS.conform(selections))
 
 
-def _told(rows: pl.DataFrame, which: pl.Series, reason: str) -> pl.DataFrame:
-    """`rows` with `reason` as the one reason of the rows in places `which`."""
+def _add_reason(rows: pl.DataFrame, which: pl.Series, reason: str) -> pl.DataFrame:
+    """`rows` with `reason` as the only reason of the rows at positions `which`."""
     if not len(which):
         return rows
     return rows.with_columns(pl.when(pl.col("row").is_in(which.implode())).then(pl.lit([reason])).otherwise("rejected_by").alias("rejected_by"))

@@ -1,4 +1,4 @@
-"""From `scanner.use` to a scanner."""
+"""The scanner that `scanner.use` names."""
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.import_paths import import_object

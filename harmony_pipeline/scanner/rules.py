@@ -1,7 +1,7 @@
-"""Reasons for a rejection, and the rules that give them.
+"""Rules of rejection.
 
-A symbol is told every rule that it broke, in the order of `RULES`, and a limit on a measure that is not known is broken: in doubt a
-symbol is left out. Rules that stand for a setting have its name.
+`rejected_by` has every rule that a symbol breaks, in the order of `RULES`. An unknown measure
+breaks its limit. A rule that stands for a setting has the setting's name.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ LIMITS: dict[str, Limit] = {
     "minimum_relative_volume": Limit("relative_volume", True),
     "maximum_float": Limit("float", False),
 }
-_MOST_READY = 12  # checks whose every combination is made beforehand: 4,096 lists
+_MOST_PREPARED = 12  # checks whose every combination is prepared: 4,096 lists
 RULES = ("not_listed", "no_previous_close", "no_premarket", "history", *LIMITS)
 
 
@@ -40,8 +40,9 @@ def broken_rules(settings: ScannerSettings) -> pl.Expr:
         "no_premarket": (pl.col("premarket_bars") == 0) & settings.require_premarket,
         "history": pl.col("history_sessions") < settings.minimum_history_sessions,
     }
+    bounds = settings.model_dump()
     for name, limit in LIMITS.items():
-        bound = getattr(settings, name)
+        bound = bounds[name]
         if bound is not None:
             value = pl.col(limit.measure)
             checks[name] = ~((value >= bound) if limit.at_least else (value <= bound)).fill_null(value=False)
@@ -49,7 +50,9 @@ def broken_rules(settings: ScannerSettings) -> pl.Expr:
 
 
 def not_listed() -> pl.Expr:
-    """Whether the universe says that the symbol does not trade on the day; what it does not know is taken as listed."""
+    """Whether the universe excludes trading of the symbol on the day. An unknown symbol counts as
+    listed.
+    """
     unborn, gone = pl.col("listed") > pl.col("date"), pl.col("delisted") <= pl.col("date")
     return unborn.fill_null(value=False) | gone.fill_null(value=False)
 
@@ -57,10 +60,11 @@ def not_listed() -> pl.Expr:
 def rejections(checks: Mapping[str, pl.Expr]) -> pl.Expr:
     """The list of the names whose check is true, in their order.
 
-    The checks of a row make one number, and the list stands ready for every number: lists built row by row took a third of a scan.
+    The checks of a row make one number, and a prepared table has the list of each number. Lists
+    built row by row took a third of a scan.
     """
     names = list(checks)
-    if len(names) > _MOST_READY:
+    if len(names) > _MOST_PREPARED:
         return pl.concat_list(pl.when(check).then(pl.lit(name)) for name, check in checks.items()).list.drop_nulls().alias("rejected_by")
     number = pl.sum_horizontal(check.fill_null(value=False).cast(pl.UInt32) * (1 << at) for at, check in enumerate(checks.values()))
     lists = [[name for at, name in enumerate(names) if which >> at & 1] for which in range(1 << len(names))]

@@ -1,6 +1,7 @@
 """The scan of a morning by the scanner that the settings name.
 
-Many days in one pass give what each day gives alone, and the scan reads daily summaries only, never bars.
+Many days in one pass give the result of each day alone. The scan reads daily summaries only, never
+bars.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,11 @@ from harmony_pipeline.scanner.settings import ScannerSettings
 
 
 def scan(summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, day: date, settings: ScannerSettings, calendar: Calendar) -> ScanResult:
-    """The scan of one session. Raises DataError when `day` is none, NotReady when `summary` was made for another scan time."""
+    """The scan of one session.
+
+    Raises DataError when `day` is no session, and NotReady when `summary` was made for another scan
+    time.
+    """
     return scan_days(summary, universe, actions, [day], settings, calendar)
 
 
@@ -24,7 +29,7 @@ def scan_days(
 ) -> ScanResult:
     """The scans of many sessions at once, by the scanner that `settings.use` names.
 
-    `summary` has the rows of DAILY_SUMMARY up to the last day at least; later ones are not looked at. Of a scanned day itself
-    only the premarket columns are used.
+    `summary` has the rows of DAILY_SUMMARY up to the last day at least; later ones are not used. Of
+    a scanned day itself only the premarket columns are used.
     """
     return build_scanner(settings).scan(summary, universe, actions, days, calendar)

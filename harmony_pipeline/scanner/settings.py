@@ -1,4 +1,4 @@
-"""Which symbols a session watches."""
+"""Settings of the scanner."""
 
 from pydantic import Field
 

@@ -14,7 +14,7 @@ from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.state import State
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.lives import no_events, relevant
+from harmony_pipeline.market.lives import empty_events, relevant_events
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -50,7 +50,7 @@ class SessionPlan:
     calendar: Calendar
     timeframe: str
     actions: pl.DataFrame = field(default_factory=CORPORATE_ACTIONS.empty)
-    lives: pl.DataFrame = field(default_factory=no_events)
+    lives: pl.DataFrame = field(default_factory=empty_events)
     uses_model: bool = False
     model: TrainedModel | None = None
     threshold: float = 0.0
@@ -93,7 +93,7 @@ class SessionPlan:
     def due_lives(self) -> pl.DataFrame:
         """Delistings and changes of symbol that the day's first regular bar meets."""
         since = self.opening.booked_until(self.date)
-        return relevant(self.lives.filter(pl.col("date") > since), self.symbols, self.date)
+        return relevant_events(self.lives.filter(pl.col("date") > since), self.symbols, self.date)
 
     @property
     def session_id(self) -> str:

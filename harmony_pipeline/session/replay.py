@@ -25,9 +25,9 @@ from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.features.state import State, States, as_states
+from harmony_pipeline.features.state import State, States, states_by_symbol
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.lives import no_events, relevant, symbols_of
+from harmony_pipeline.market.lives import empty_events, relevant_events, symbols_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN
@@ -109,13 +109,13 @@ def plan_day(
 
     Raises DataError when `day` is no session, or a feature state lies inside it.
     """
-    events, since = no_events() if lives is None else lives, opening.state.booked_until(day)
+    events, since = empty_events() if lives is None else lives, opening.state.booked_until(day)
     chosen = opening.symbols(watched)
-    due = relevant(events.filter(pl.col("date") > since), chosen, day)
+    due = relevant_events(events.filter(pl.col("date") > since), chosen, day)
     symbols = tuple(sorted({*chosen, *symbols_of(due)}))
     behind = events.filter(pl.col("date") <= since)
     named = pl.col("symbol").is_in(list(symbols)) | pl.col("successor").is_in(list(symbols)).fill_null(value=False)
-    states = as_states(feature_states, feature_set)
+    states = states_by_symbol(feature_states, feature_set)
     first = calendar.schedule(day, calendar.next_session(day))["pre_open"][0] if calendar.is_session(day) else calendar.session_open(day)
     late = [symbol for symbol in symbols if symbol in states and timeframe not in LONG_TIMEFRAMES and states[symbol].timestamp >= first]
     if late:
@@ -149,7 +149,7 @@ def plan_day(
 
 def states_before(start: datetime, bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str) -> dict[str, State]:
     """Feature states after each symbol's last bar before `start`, continued from `states` over `bars` (sorted as the BARS table; later ones are ignored)."""
-    known = as_states(states, feature_set)
+    known = states_by_symbol(states, feature_set)
     # One join, since a condition a symbol would look at every row once for each symbol.
     saved = pl.DataFrame(
         {"symbol": list(known), "saved_at": [state.timestamp for state in known.values()]},
@@ -157,7 +157,7 @@ def states_before(start: datetime, bars: pl.DataFrame, feature_set: FeatureSet, 
     )
     before = bars.filter(pl.col("timestamp") < start).join(saved, on="symbol", how="left", maintain_order="left")
     needed = before.filter(pl.col("saved_at").is_null() | (pl.col("timestamp") > pl.col("saved_at"))).drop("saved_at")
-    return as_states(compute_features(needed, feature_set, known, calendar, timeframe).states, feature_set)
+    return states_by_symbol(compute_features(needed, feature_set, known, calendar, timeframe).states, feature_set)
 
 
 def day_bars(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:

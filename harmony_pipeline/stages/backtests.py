@@ -77,7 +77,7 @@ def _features_for(work: Workspace, names: Sequence[str]) -> pl.DataFrame:
     """Those features on every bar: from the lake where it has them, else computed now."""
     if set(names) <= set(work.feature_set.names):
         return work.lake.scan("features").select("symbol", "timestamp", *dict.fromkeys(names)).collect(engine="in-memory").sort("symbol", "timestamp")
-    feature_set = FeatureSet.named(tuple(dict.fromkeys((*names, "volatility_20"))), cusum_threshold=work.settings.features.cusum_threshold)
+    feature_set = FeatureSet.of(tuple(dict.fromkeys((*names, "volatility_20"))), cusum_threshold=work.settings.features.cusum_threshold)
     return compute_features(work.lake.read("bars"), feature_set, None, work.calendar, work.timeframe).table
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.expected_bars import Slots, expected_slots
-from harmony_pipeline.market.forward_fill import with_filled
-from harmony_pipeline.market.gaps import find_gaps, with_refusals
+from harmony_pipeline.market.expected_bars import Slots, find_slots
+from harmony_pipeline.market.forward_fill import fill_forward
+from harmony_pipeline.market.gaps import find_gaps, mark_refused_bars
 from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
@@ -30,10 +30,10 @@ def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
     longest: list[pl.DataFrame] = []
     for period in periods:
         first, end = max(period.first_date, work.settings.market.start), min(period.end_date, work.end_date)
-        slots = expected_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, work.settings.as_of or datetime.now(UTC))
+        slots = find_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, work.settings.as_of or datetime.now(UTC))
         lives = expected_lives(traded, listings, work.settings.market.symbols, period, work.calendar, work.settings.market.gaps.forget_after_sessions)
         found = find_gaps(_batches(work, slots, period), slots, lives, work.settings.market.gaps, every_bar=writes_every_bar(work))
-        found = with_refusals(found, work.lake.read("quarantine", [period.key]))
+        found = mark_refused_bars(found, work.lake.read("quarantine", [period.key]))
         made_from = work.made_from(
             {"quarantine": [period.key], "bars": _keys(work, slots, period), "listings": work.lake.partitions("listings")}, work.settings.market.gaps
         )
@@ -53,10 +53,10 @@ def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
 def filled_bars(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
     """Bars of `periods` with the column `filled`, absent ones filled as `market.gaps.fill` says (not at all by default). For studies; never written."""
     keys = [period.key for period in periods]
-    slots = expected_slots(work.calendar, work.timeframe, periods[0].first_date, periods[-1].end_date)
+    slots = find_slots(work.calendar, work.timeframe, periods[0].first_date, periods[-1].end_date)
     before = [period.key for period in work.trading_periods() if period.end <= periods[0].start][-1:]  # the last close before the first gap
     bars = work.lake.read("bars", [*before, *keys])
-    filled = with_filled(bars, work.lake.read("gaps", keys), slots, work.settings.market.gaps.fill)
+    filled = fill_forward(bars, work.lake.read("gaps", keys), slots, work.settings.market.gaps.fill)
     return filled.filter(pl.col("timestamp") >= periods[0].start)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.market.instrument_defaults import default_terms, with_terms
+from harmony_pipeline.market.instrument_defaults import apply_terms, default_terms
 from harmony_pipeline.market.instruments import BEFORE_ALL, Instrument, Instruments
 from harmony_pipeline.market.price_steps import MANY, PRICES, price_steps
 from harmony_pipeline.market.steps import tick_fraction
@@ -70,8 +70,8 @@ def _tick_is_set(work: Workspace, symbol: str) -> bool:
 
 def _with_settings(work: Workspace, row: Instrument) -> Instrument:
     chosen = work.settings.market.instruments
-    row = with_terms(row, chosen.defaults, "settings")
-    return with_terms(row, chosen.symbols[row.symbol], "settings of the symbol") if row.symbol in chosen.symbols else row
+    row = apply_terms(row, chosen.defaults, "settings")
+    return apply_terms(row, chosen.symbols[row.symbol], "settings of the symbol") if row.symbol in chosen.symbols else row
 
 
 def _told(work: Workspace, symbols: list[str]) -> dict[str, dict[str, Any]]:

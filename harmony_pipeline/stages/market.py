@@ -16,9 +16,9 @@ from harmony_pipeline.market.ingest.revision_report import Changes, compare_bars
 from harmony_pipeline.market.listings import listings_from_universe
 from harmony_pipeline.market.parallel_validation import validate_each
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.universe import with_today
+from harmony_pipeline.market.universe import add_snapshot
 from harmony_pipeline.market.validation import symbol_state
-from harmony_pipeline.market.validation.corporate_actions import fitted
+from harmony_pipeline.market.validation.symbol_state import match_symbols
 from harmony_pipeline.stages.ingest import alphabet_ranges
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
@@ -35,7 +35,7 @@ def corporate_actions(work: Workspace) -> StageResult:
     refuse_the_past(work)
     wanted = list(work.settings.market.symbols)
     asked = wanted if work.source.capabilities.remote else []  # a file may write them in other letters
-    actions, notes = fitted(work.source.corporate_actions(asked or None), wanted or sorted(_symbols_seen(work)))
+    actions, notes = match_symbols(work.source.corporate_actions(asked or None), wanted or sorted(_symbols_seen(work)))
     actions = actions.filter(pl.col("symbol").is_in(wanted)) if wanted else actions
     work.lake.write("corporate_actions", ALL, actions, {"source": work.settings.market.source})
     kinds = dict(actions.group_by("kind").len().sort("kind").iter_rows())
@@ -48,7 +48,7 @@ def universe(work: Workspace) -> StageResult:
     rows, made_from = work.source.universe(), {"source": work.settings.market.source}
     manifest = work.lake.manifest("universe", ALL)
     if work.source.capabilities.universe_of_today and manifest and manifest["made_from"] == made_from:
-        rows = with_today(work.lake.read("universe"), rows)
+        rows = add_snapshot(work.lake.read("universe"), rows)
     work.lake.write("universe", ALL, rows, made_from)
     return StageResult(rows={"universe": rows.height}, preview=rows.tail(8))
 
@@ -138,10 +138,10 @@ def _fitted_actions(work: Workspace, periods: Sequence[Period]) -> tuple[pl.Data
     if set(actions["symbol"]) - symbols:
         rows = work.lake.scan("raw_bars", [period.key for period in periods]).select(pl.col("symbol").unique())
         symbols |= set(rows.collect(engine="in-memory")["symbol"])
-    right, told = fitted(actions, sorted(symbols))
-    if told:
+    right, notes = match_symbols(actions, sorted(symbols))
+    if notes:
         work.lake.write("corporate_actions", ALL, right, {"source": work.settings.market.source})
-    return right, told
+    return right, notes
 
 
 def _symbols_seen(work: Workspace) -> set[str]:

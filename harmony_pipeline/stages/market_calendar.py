@@ -52,9 +52,9 @@ def _keep_grid(work: Workspace) -> list[str]:
     if before == found.grid and recorded["evidence"][0] != _BY_SETTINGS:
         return []
     _record(work, known, found.grid, found.evidence())
-    where = found.grid.described(timeframe)
+    where = found.grid.describe(timeframe)
     moved = before is not None and before != found.grid
-    change = f", no longer on {before.described(timeframe)}" if before and moved else ""
+    change = f", no longer on {before.describe(timeframe)}" if before and moved else ""
     return [f"bars start on {where}{change} ({found.evidence()}): set market.grid if that is wrong"]
 
 

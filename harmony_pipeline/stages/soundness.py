@@ -5,7 +5,7 @@ from datetime import datetime
 
 import polars as pl
 
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.validation.catalog import NOT_A_FAULT
 from harmony_pipeline.schemas import BARS
@@ -32,7 +32,7 @@ def _broken_rows(bars: pl.DataFrame, key: str) -> pl.DataFrame:
     """What the declaration of the table does not allow, with the bar in which it stands."""
     places = bars.select("symbol", "timestamp", row=pl.int_range(pl.len(), dtype=pl.Int64))
     found = broken_rows(BARS, bars).join(places, on="row", how="left", maintain_order="left")
-    text = formatted("{} {}: expected {}", pl.col("column").fill_null("row"), "found", "check")
+    text = format_columns("{} {}: expected {}", pl.col("column").fill_null("row"), "found", "check")
     return found.select(pl.lit(key).alias("partition"), "symbol", "timestamp", text.alias("finding"))
 
 

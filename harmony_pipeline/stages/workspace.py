@@ -17,7 +17,7 @@ from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.bar_grid import AUTO, BarGrid
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import grids_differ
-from harmony_pipeline.market.instrument_defaults import default_terms, with_terms
+from harmony_pipeline.market.instrument_defaults import apply_terms, default_terms
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.periods import DayCut, Period, period_from_key, period_of, periods_between
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
@@ -67,7 +67,7 @@ class Workspace:
     @cached_property
     def exchange(self) -> Calendar:
         """The exchange's sessions, whatever grid bars start on."""
-        return Calendar.named(self.settings.market.calendar)
+        return Calendar.of(self.settings.market.calendar)
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -102,13 +102,13 @@ class Workspace:
         needed = [name for strategy in self.settings.active_strategies.values() for name in build_strategy(strategy).required_features()]
         names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))
         names.pop("cusum_event", None)  # always there
-        return FeatureSet.named(tuple(names), cusum_threshold=self.settings.features.cusum_threshold)
+        return FeatureSet.of(tuple(names), cusum_threshold=self.settings.features.cusum_threshold)
 
     @property
     def instruments(self) -> Instruments:
         """The terms that symbols are traded by, as the lake knows them; a symbol it does not know has the defaults of the market."""
         market = self.settings.market
-        default = with_terms(default_terms("", market)[0], market.instruments.defaults, "settings")
+        default = apply_terms(default_terms("", market)[0], market.instruments.defaults, "settings")
         return Instruments.of_table(self.lake.read("instruments"), default)
 
     @property

@@ -1,12 +1,15 @@
-"""The two kinds of strategy, and the adapter that makes one of the other.
+"""The two kinds of strategy, and the adapter between them.
 
-*Columns*: features in, side and strength out, over years at once. *State machine*: told of one bar or quote at a time, it answers
-with trade intents; `Stepwise` runs one over a frame of bars and gives the same signals frame, so a machine is backtested like any other.
+*Columns*: features in, side and strength out, over years at once. *State machine*: it receives one
+bar or quote at a time and returns trade intents. `Stepwise` runs a machine over a frame of bars and
+returns the same signals frame, so a machine is backtested like any other strategy.
 
-In both a signal on a bar uses that bar and earlier ones, nothing else. Signals exist only where every required
-feature is known. What a strategy remembers ends with the exchange's day, so signals may be made period by period.
+In both a signal on a bar uses only that bar and earlier ones. Signals exist only where every
+required feature is known. The memory of a strategy ends with the exchange's day, so signals may be
+made period by period.
 
-A strategy says what it wants, never how much or at what price: size, limits, orders and exits belong to risk and execution.
+A strategy returns a side, never a size or a price. Size, limits, orders and exits belong to risk
+and execution.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,19 +31,23 @@ BAR_COLUMNS = ("session", "open", "high", "low", "close", "volume", "adjustment_
 
 @runtime_checkable
 class Strategy(Protocol):
-    """Primary signals from columns. Implementations run `testing/strategy_contract.py`."""
+    """Primary signals from columns. Implementations must pass `testing/strategy_contract.py`."""
 
     def required_features(self) -> tuple[str, ...]:
-        """Names that `signals` reads, as features/catalog.py writes them."""
+        """Names that `signals` reads, in the form of features/catalog.py."""
         ...
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
-        """[symbol, timestamp, side (-1, 0, 1), strength (0 to 1)] sorted, one row where every required feature is known."""
+        """[symbol, timestamp, side (-1, 0, 1), strength (0 to 1)], sorted.
+
+        There is one row where every required feature is known.
+        """
         ...
 
 
 def warm_signals(features: pl.DataFrame, needed: Sequence[str], side: pl.Expr) -> pl.DataFrame:
-    """The signals frame of a side expression at full strength; rows that lack a needed feature are left out.
+    """The signals frame of a side expression at full strength, without rows that lack a needed
+    feature.
 
     Raises DataError when a needed column is missing.
     """
@@ -52,13 +59,20 @@ def warm_signals(features: pl.DataFrame, needed: Sequence[str], side: pl.Expr) -
     return signals.sort("symbol", "timestamp", maintain_order=True)
 
 
+@runtime_checkable
+class _BarReader(Protocol):
+    """A strategy with the flag `reads_bars`."""
+
+    reads_bars: bool
+
+
 def uses_bars(strategy: Strategy) -> bool:
-    """Whether `signals` wants the columns of BAR_COLUMNS beside the features."""
-    return bool(getattr(strategy, "reads_bars", False))
+    """Whether `signals` needs the columns of BAR_COLUMNS beside the features."""
+    return isinstance(strategy, _BarReader) and strategy.reads_bars
 
 
 def signals_of(strategy: Strategy, features: pl.DataFrame, bars: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """Signals of either kind of strategy; `bars` is asked for only when the strategy reads them."""
+    """Signals of either kind of strategy. `bars` is called only for a strategy that reads bars."""
     if not uses_bars(strategy):
         return strategy.signals(features)
     known = features.select("symbol", "timestamp", *strategy.required_features())
@@ -69,7 +83,9 @@ def signals_of(strategy: Strategy, features: pl.DataFrame, bars: Callable[[], pl
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
-    """A finished bar, told at its end. Prices raw; `features` in the order of the machine's required_features."""
+    """A finished bar, at its end. Prices are raw; `features` are in the order of the machine's
+    required_features.
+    """
 
     symbol: str
     timestamp: datetime  # start of the bar, UTC
@@ -104,13 +120,15 @@ TradeIntent = Enter | Leave
 
 @runtime_checkable
 class StateMachine(Protocol):
-    """A strategy that is told of one thing at a time, in time order, all symbols through one machine.
+    """A strategy that receives one bar or quote at a time, in time order, all symbols through one
+    machine.
 
-    It is handed everything it may know: no clock, no files, no chance. Told the same things again it answers the same.
+    Its inputs are all that it may use: no clock, no files, no randomness. The same inputs give the
+    same results.
     """
 
     def required_features(self) -> tuple[str, ...]:
-        """Names of the features that each Bar brings."""
+        """Names of the features of each Bar."""
         ...
 
     def on_bar(self, bar: Bar) -> Sequence[TradeIntent]:
@@ -119,9 +137,10 @@ class StateMachine(Protocol):
 
 
 class Stepwise:
-    """A state machine as a Strategy: each call of `signals` tells a fresh machine every bar of the frame.
+    """A state machine as a Strategy: each call of `signals` runs a new machine over every bar of
+    the frame.
 
-    The side of a row is what the machine holds of that symbol after hearing that bar.
+    The side of a row is what the machine holds of that symbol after that bar.
     """
 
     reads_bars = True
@@ -131,27 +150,32 @@ class Stepwise:
         self._needed = machine().required_features()
 
     def required_features(self) -> tuple[str, ...]:
-        """The machine's own."""
+        """The machine's required features."""
         return self._needed
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
-        """`features` must also have BAR_COLUMNS (`signals_of` joins them). Raises DataError when they are missing."""
+        """Signals of `features`, which must have BAR_COLUMNS too (`signals_of` joins them).
+
+        Raises DataError when they are missing.
+        """
         missing = [name for name in (*BAR_COLUMNS, *self._needed) if name not in features.columns]
         if missing:
             raise DataError(f"this strategy reads bars and the frame lacks {', '.join(missing)}: make its signals with strategies.base.signals_of")
-        told = features.select("symbol", "timestamp", *BAR_COLUMNS, *self._needed).sort("timestamp", "symbol", maintain_order=True)
+        bars = features.select("symbol", "timestamp", *BAR_COLUMNS, *self._needed).sort("timestamp", "symbol", maintain_order=True)
         if self._needed:
-            told = told.filter(pl.all_horizontal(pl.col(name).is_finite() for name in self._needed))
-        held = hold(self.machine(), told)
-        columns = {name: [row[place] for row in held] for place, name in enumerate(SIGNAL_COLUMNS)}
+            bars = bars.filter(pl.all_horizontal(pl.col(name).is_finite() for name in self._needed))
+        rows = run_machine(self.machine(), bars)
+        columns = {name: [row[place] for row in rows] for place, name in enumerate(SIGNAL_COLUMNS)}
         return pl.DataFrame(columns, schema=SIGNAL_COLUMNS).sort("symbol", "timestamp", maintain_order=True)
 
 
-def hold(machine: StateMachine, told: pl.DataFrame) -> list[tuple[str, datetime, int, float]]:
-    """(symbol, timestamp, side, strength) after each bar. A loop over rows, because a machine is told one bar at a time."""
+def run_machine(machine: StateMachine, bars: pl.DataFrame) -> list[tuple[str, datetime, int, float]]:
+    """(symbol, timestamp, side, strength) after each bar. It is a loop, since a machine receives
+    one bar at a time.
+    """
     holding: dict[str, tuple[int, float]] = {}
     rows = []
-    for symbol, timestamp, session, opened, high, low, close, volume, factor, *features in told.iter_rows():
+    for symbol, timestamp, session, opened, high, low, close, volume, factor, *features in bars.iter_rows():
         bar = Bar(symbol, timestamp, session, opened, high, low, close, volume, factor, tuple(features))
         for intent in machine.on_bar(bar):
             holding[intent.symbol] = (intent.side, intent.strength) if isinstance(intent, Enter) else (0, 0.0)

@@ -1,4 +1,6 @@
-"""Mean reversion by Bollinger's bands (Bollinger on Bollinger Bands, 2001): what left the band is expected back."""
+"""Mean reversion by Bollinger's bands (Bollinger on Bollinger Bands, 2001): a price outside the
+band reverts.
+"""
 
 import polars as pl
 from pydantic import Field
@@ -8,7 +10,7 @@ from harmony_pipeline.strategies.base import warm_signals
 
 
 class BollingerReversion(FrozenSettings):
-    """Long below the lower band, short above the upper one; the exit is left to the barriers."""
+    """Long below the lower band, short above the upper one. The barriers make the exit."""
 
     window: int = Field(default=20, ge=2, description="bars of mean and deviation")
     entry_z: float = Field(default=2.0, gt=0.0, description="deviations from the mean")

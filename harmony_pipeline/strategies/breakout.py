@@ -1,7 +1,9 @@
-"""Opening-range breakout, as a state machine: the session's first bars set a range, the first close outside it is followed.
+"""Opening-range breakout, as a state machine: enter on the first close outside the range of the
+session's first bars.
 
-Crabel, Day Trading with Short Term Price Patterns and Opening Range Breakout (1990), in its plain form: one entry a day, out when
-a close crosses the other end of the range or when the day is nearly over. The levels live within one session, so raw prices need no adjustment.
+Crabel, Day Trading with Short Term Price Patterns and Opening Range Breakout (1990), in its plain
+form: one entry a day, exit when a close crosses the other end of the range or when the day is
+nearly over. The levels last one session, so raw prices need no adjustment.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from harmony_pipeline.strategies.base import Bar, Enter, Leave, TradeIntent
 
 
 class OpeningRange(msgspec.Struct):
-    """What is remembered of one symbol's day."""
+    """The state of one symbol's day."""
 
     day: date
     bars: int = 0
@@ -29,7 +31,9 @@ class OpeningRange(msgspec.Struct):
 
 
 class OpeningRangeBreakout(FrozenSettings):
-    """Told of bars in time order; extended hours neither set the range nor break it."""
+    """The machine receives bars in time order. Extended hours neither set the range
+    nor break it.
+    """
 
     range_bars: int = Field(default=2, ge=1, description="regular bars that set the range")
     last_entry: time = Field(default=time(15, 0), description="exchange time; a bar that starts later opens nothing")
@@ -39,7 +43,7 @@ class OpeningRangeBreakout(FrozenSettings):
 
     @field_validator("zone")
     @classmethod
-    def _known_zone(cls, zone: str) -> str:
+    def _check_zone(cls, zone: str) -> str:
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError):
@@ -47,18 +51,18 @@ class OpeningRangeBreakout(FrozenSettings):
         return zone
 
     @model_validator(mode="after")
-    def _enters_before_it_leaves(self) -> Self:
+    def _check_times(self) -> Self:
         if self.last_entry >= self.exit_at:
             raise ValueError(f"last_entry ({self.last_entry}) must be before exit_at ({self.exit_at})")
         return self
 
     def required_features(self) -> tuple[str, ...]:
-        """None: it reads bars."""
+        """None: it reads only bars."""
         return ()
 
     def on_bar(self, bar: Bar) -> Sequence[TradeIntent]:
         """Widen the range while it forms, then enter or leave by the close."""
-        clock = bar.timestamp.astimezone(self._clock_of)
+        clock = bar.timestamp.astimezone(self._zone_info)
         day = self._days.get(bar.symbol)
         overnight: Sequence[TradeIntent] = ()
         if day is None or day.day != clock.date():
@@ -72,7 +76,7 @@ class OpeningRangeBreakout(FrozenSettings):
         return (*overnight, *self._decide(day, bar, clock.time()))
 
     @cached_property
-    def _clock_of(self) -> ZoneInfo:
+    def _zone_info(self) -> ZoneInfo:
         return ZoneInfo(self.zone)
 
     def _decide(self, day: OpeningRange, bar: Bar, clock: time) -> Sequence[TradeIntent]:

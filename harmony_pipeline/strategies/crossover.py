@@ -1,4 +1,6 @@
-"""Trend following by two moving averages: long while the fast one is above the slow one, short while below."""
+"""Trend following by two moving averages: long while the fast one is above the slow one, short
+while below.
+"""
 
 from typing import Self
 
@@ -16,7 +18,7 @@ class MovingAverageCrossover(FrozenSettings):
     slow: int = Field(default=40, ge=3, description="bars of the slow average")
 
     @model_validator(mode="after")
-    def _fast_is_faster(self) -> Self:
+    def _check_windows(self) -> Self:
         if self.fast >= self.slow:
             raise ValueError(f"fast ({self.fast}) must be shorter than slow ({self.slow})")
         return self

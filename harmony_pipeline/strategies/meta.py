@@ -1,9 +1,9 @@
 """Meta-labelling: a simple rule proposes the side, a model decides whether to take it.
 
-The primary signal fires on CUSUM events only: bars on which the price has moved enough to be worth a decision. Labels tell
-the model how such bets ended, and it learns the probability that the next one ends well. A low probability
-means *no trade*; it never means the opposite trade, which was not what the model was asked about
-(Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 2.5.2 and 3.6).
+The primary signal exists on CUSUM events only: bars on which the price has moved enough. The model
+learns from labels the probability that such a trade ends well. A low probability means *no trade*.
+It never means the opposite trade, which the model does not predict (Lopez de Prado, Advances in
+Financial Machine Learning, 2018, ch. 2.5.2 and 3.6).
 """
 
 from typing import Literal, Self
@@ -21,10 +21,11 @@ SCALE = "volatility_20"  # without it an event has no barriers, so it could be n
 
 
 class MetaLabelled(FrozenSettings):
-    """Candidates on CUSUM events, to be filtered by `filter_by_model`.
+    """Candidates on CUSUM events, filtered by `filter_by_model`.
 
-    direction "event" bets on the move that fired, and leaves it to the model to tell continuation from exhaustion; "trend" bets
-    with the moving averages, whichever way the event went. The averages are required either way: the model reads them beside the event.
+    Direction "event" takes the side of the move that caused the event, and the model separates
+    continuation from exhaustion. Direction "trend" takes the side of the moving averages, whatever
+    the event's side. The averages are required in both, since the model reads them.
     """
 
     fast: int = Field(default=5, ge=2, description="bars of the fast average")
@@ -33,7 +34,7 @@ class MetaLabelled(FrozenSettings):
     direction: Literal["event", "trend"] = Field(default="event", description="which side a candidate takes")
 
     @model_validator(mode="after")
-    def _fast_is_faster(self) -> Self:
+    def _check_windows(self) -> Self:
         if self.fast >= self.slow:
             raise ValueError(f"fast ({self.fast}) must be shorter than slow ({self.slow})")
         return self
@@ -50,11 +51,13 @@ class MetaLabelled(FrozenSettings):
 
 
 def with_probabilities(signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float) -> pl.DataFrame:
-    """`signals` with probability and model_id; the side is kept where probability >= threshold, else it is 0.
+    """`signals` with probability and model_id. The side is kept where probability >= threshold,
+    else it is 0.
 
-    A signal without a prediction is not taken: before the first model there is nothing to trust. Nor is one whose prediction has no probability; its
-    `reason` says why. `predictions` (symbol, timestamp, probability, model_id, reason if there is one) are of one horizon; DataError when they
-    are of several or one bar has two.
+    A signal without a prediction is not taken, since there is no model yet. Nor is one whose
+    prediction has no probability; its `reason` has the cause. `predictions` (symbol, timestamp,
+    probability, model_id, reason if there is one) are of one horizon. Raises DataError when they
+    are of several or when one bar has two.
     """
     horizons = predictions["horizon"].unique().sort().to_list() if "horizon" in predictions.columns else []
     if len(horizons) > 1:

@@ -1,7 +1,8 @@
-"""From `[strategies.NAME]` to a strategy: the class by its import path, its parameters checked by name and value.
+"""From `[strategies.NAME]` to a strategy: the class by its import path, its parameters checked by
+name and value.
 
-A class with `signals` is a strategy; one with `on_bar` is a state machine and is made one by `Stepwise`. Shipped classes and
-your own are treated alike: any importable `module:Class` will do.
+A class with `signals` is a strategy; one with `on_bar` is a state machine and is made one by
+`Stepwise`. Shipped classes and your own are treated alike: any importable `module:Class` will do.
 """
 
 import inspect
@@ -28,8 +29,9 @@ SHIPPED = (
 def build_strategy(settings: StrategySettings, overrides: Mapping[str, Any] | None = None) -> Strategy:
     """The strategy that `settings` names, with its parameters and `overrides` over them.
 
-    Raises ConfigError for an import path that leads nowhere, a class that is no strategy, a parameter that it does not have, or a
-    value that it refuses; the message names the valid choices.
+    Raises ConfigError for an import path that leads nowhere, a class that is no strategy, a
+    parameter that it does not have, or a value that it refuses; the message names the valid
+    choices.
     """
     kind = strategy_class(settings.use)
     parameters = {**settings.parameters, **(overrides or {})}

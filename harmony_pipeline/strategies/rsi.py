@@ -1,4 +1,6 @@
-"""Momentum by Wilder's relative strength index (New Concepts in Technical Trading Systems, 1978)."""
+"""Momentum by Wilder's relative strength index (New Concepts in Technical Trading
+Systems, 1978).
+"""
 
 from typing import Self
 
@@ -10,14 +12,14 @@ from harmony_pipeline.strategies.base import warm_signals
 
 
 class RsiMomentum(FrozenSettings):
-    """Long above `upper`, short below `lower`: strength is followed, not faded."""
+    """Long above `upper`, short below `lower`: it follows strength."""
 
     window: int = Field(default=14, ge=2, description="bars of Wilder's smoothing")
     upper: float = Field(default=60.0, ge=0.0, le=100.0)
     lower: float = Field(default=40.0, ge=0.0, le=100.0)
 
     @model_validator(mode="after")
-    def _lower_is_lower(self) -> Self:
+    def _check_limits(self) -> Self:
         if self.lower > self.upper:
             raise ValueError(f"lower ({self.lower}) must not be above upper ({self.upper})")
         return self

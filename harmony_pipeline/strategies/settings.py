@@ -1,4 +1,4 @@
-"""Strategies by name: an import path and that class's own parameters."""
+"""Strategies by name: an import path and the parameters of that class."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,5 @@
-"""What every broker must do, as tests: subclass `BrokerContract` in a test file and supply the facts.
+"""The obligations of every broker, as tests: subclass `BrokerContract` in a test file and supply
+the facts.
 
 >>> class TestMyBroker(BrokerContract):
 ...     def make(self) -> Broker: ...
@@ -21,7 +22,9 @@ DECIDED = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 
 
 class BrokerContract:
-    """The obligations of `Broker`. A subclass makes a broker with a flat account and moves its market."""
+    """The obligations of `Broker`. A subclass makes a broker with a flat account and moves its
+    market.
+    """
 
     symbol = "AAPL"
     price = 100.0
@@ -32,7 +35,9 @@ class BrokerContract:
         raise NotImplementedError
 
     def let_trade(self, broker: Broker, price: float) -> None:
-        """The market trades at `price`, in a size that fills every order of the test that can fill there."""
+        """The market trades at `price`, in a size that fills every order of the test that can fill
+        there.
+        """
         raise NotImplementedError
 
     @pytest.fixture
@@ -57,7 +62,7 @@ class BrokerContract:
         return stop, self.terms("c-take", role="take", kind="limit", limit_price=self.price * 1.02, **common)
 
     def facts_of(self, broker: Broker, name: str) -> list[ev.AnyOrderFact]:
-        """News of one order since the last call; that of others is dropped."""
+        """New facts of one order since the last call; those of others are dropped."""
         return [fact for fact in broker.updates() if fact.client_order_id == name]
 
     # --- an order's life ------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-"""Whether two lakes hold the same tables, value for value.
+"""Comparison of two lakes, value for value.
 
     python -m harmony_pipeline.testing.compare_lakes LAKE OTHER [--table bars ...]
 
-Every table and partition of either lake is compared row by row in stored order. Columns that tell
-when something was written (`WALL_CLOCK_COLUMNS`) are left out, since two runs differ in them.
-Floats are equal when their bits are, or when both are null or NaN. Exits 1 on a difference, which
-is named with its table, partition, row and column.
+Every table and partition of either lake is compared row by row in stored order. Columns with the
+time of writing (`WALL_CLOCK_COLUMNS`) are left out, since two runs differ in them. Floats are equal
+when their bits are, or when both are null or NaN. A difference is printed with its table,
+partition, row and column, and gives exit code 1.
 """
 
 import argparse
@@ -44,14 +44,14 @@ def _compare_table(left: Lake, right: Lake, table: str, keys: Sequence[str]) -> 
         if missing := [name for name, lake in (("first", left), ("second", right)) if not lake.has(table, key)]:
             differences.append(f"{table} {key} is not in the {missing[0]} lake")
             continue
-        one, other = (_kept(lake.read(table, [key])) for lake in (left, right))
+        one, other = (_drop_clock_columns(lake.read(table, [key])) for lake in (left, right))
         rows, values = rows + one.height, values + one.height * one.width
         if found := first_difference(one, other):
             differences.append(f"{table} {key}: {found}")
     return Comparison(table, len(keys), rows, values, tuple(differences))
 
 
-def _kept(frame: pl.DataFrame) -> pl.DataFrame:
+def _drop_clock_columns(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.drop([name for name in WALL_CLOCK_COLUMNS if name in frame.columns])
 
 
@@ -70,7 +70,7 @@ def first_difference(one: pl.DataFrame, other: pl.DataFrame) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 1 when something differs or nothing was there to compare."""
+    """The command. Returns 1 when something differs or when there was nothing to compare."""
     parser = argparse.ArgumentParser(description="Compare two lakes value for value.")
     parser.add_argument("lake")
     parser.add_argument("other")

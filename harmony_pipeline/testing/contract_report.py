@@ -1,11 +1,13 @@
-"""Which obligation every source keeps, and which it is excused from and why.
+"""A table of the obligations that each source fulfils, and of its exemptions with their reasons.
 
     python -m harmony_pipeline.testing.contract_report [TESTS ...]
 
-Runs every test that a class inherits from `SourceContract` and prints a table of obligations by sources: pass, FAIL, or a number that stands for the
-reason of a skip below. A source of the registry that no test class covers is named as well. Exit code 0 when nothing failed and none is missing.
+Runs every test that a class inherits from `SourceContract` and prints a table of obligations by
+sources: pass, FAIL, or a number that stands for the reason of a skip below. A source of the
+registry that no test class covers is named as well. Exit code 0 when nothing failed and none is
+missing.
 
-The table says what ran just now. Nothing is read from an earlier report.
+The table has the results of this run. Nothing is read from an earlier report.
 """
 
 import contextlib
@@ -28,7 +30,9 @@ _OBLIGATIONS = [name for name in vars(SourceContract) if name.startswith("test_"
 
 @dataclass(eq=False)  # pytest keeps its plugins in a set
 class Outcomes:
-    """What became of each obligation: by test class, then by test name, `pass`, `FAIL`, or the reason of a skip."""
+    """What became of each obligation: by test class, then by test name, `pass`, `FAIL`, or the
+    reason of a skip.
+    """
 
     sources: dict[str, str] = field(default_factory=dict)
     """class -> the source it tests, with the timeframe"""
@@ -64,7 +68,9 @@ class Outcomes:
 
 
 def run(tests: Sequence[str]) -> Outcomes:
-    """The contract tests below `tests`, one after the other in this process, without pytest's own output. Raises RuntimeError when they cannot be collected."""
+    """The contract tests below `tests`, one after the other in this process, without pytest's own
+    output. Raises RuntimeError when they cannot be collected.
+    """
     outcomes, output = Outcomes(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = pytest.main([*tests, "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly"], plugins=[outcomes])

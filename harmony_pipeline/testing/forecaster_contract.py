@@ -1,9 +1,9 @@
-"""What every forecaster must do; a new one is one class and a test of three lines.
+"""The obligations of every forecaster; a new one is one class and a test of three lines.
 
 >>> class TestMine(ForecasterContract):
 ...     kind = MyForecaster
 
-The samples are synthetic and seeded: `planted_samples` with a strength of 0 holds no signal at all.
+The samples are synthetic and seeded. `planted_samples` with a strength of 0 have no signal.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,10 @@ BAR = timedelta(minutes=15)
 
 
 def planted_samples(rows: int, strength: float, seed: int = 1, inputs: int = 6, symbols: int = 4, horizon: int = 8, per_day: int = BARS_A_DAY) -> Samples:
-    """Resolved events on 15-minute bars, `per_day` bars on every day, `symbols` events a bar; log-odds of label 1 = strength * input_0.
+    """Resolved events on 15-minute bars; log-odds of label 1 = strength * input_0.
 
-    Each event is settled at the end of the bar number `horizon` after its own.
+    Each day has `per_day` bars, each bar `symbols` events. Each event is resolved at the end of the
+    bar number `horizon` after its own.
     """
     generator = np.random.default_rng(seed)
     X = generator.normal(size=(rows, inputs))
@@ -53,31 +54,33 @@ def planted_samples(rows: int, strength: float, seed: int = 1, inputs: int = 6, 
 
 
 class ForecasterContract:
-    """Name the class in `kind`; `parameters` are passed to it (leave them empty to test its defaults)."""
+    """Name the class in `kind`; `parameters` are passed to it (leave them empty to test its
+    defaults).
+    """
 
     kind: ClassVar[type[Forecaster]]
     parameters: ClassVar[dict[str, Any]] = {}
 
-    def fitted(self, samples: Samples, seed: int = 3) -> Model:
+    def fit(self, samples: Samples, seed: int = 3) -> Model:
         """A fresh forecaster's model of `samples`."""
         return self.kind(self.parameters, seed).fit(samples)
 
     def test_the_same_samples_give_the_same_bytes(self) -> None:
         samples = planted_samples(1200, 0.5)
-        assert self.fitted(samples).save() == self.fitted(samples).save()
+        assert self.fit(samples).save() == self.fit(samples).save()
 
     def test_no_global_random_state_is_read_or_changed(self) -> None:
         samples = planted_samples(600, 0.5)
         np.random.seed(1)  # noqa: NPY002 - the global generator is what is tested
         before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
-        first = self.fitted(samples).save()
+        first = self.fit(samples).save()
         assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
         np.random.seed(2)  # noqa: NPY002
-        assert self.fitted(samples).save() == first
+        assert self.fit(samples).save() == first
 
     def test_a_saved_model_comes_back_exact(self) -> None:
         samples = planted_samples(1200, 0.5)
-        model = self.fitted(samples)
+        model = self.fit(samples)
         loaded = self.kind.load(model.save())
         assert loaded.names == samples.names
         assert loaded.save() == model.save()
@@ -86,7 +89,7 @@ class ForecasterContract:
         assert loaded.importance() == model.importance()
 
     def test_probabilities_are_probabilities_and_follow_the_margin(self) -> None:
-        model = self.fitted(planted_samples(1200, 1.0))
+        model = self.fit(planted_samples(1200, 1.0))
         X = planted_samples(1000, 1.0, seed=2).X * 100.0
         probability, margin = model.predict(X), model.margin(X)
         assert probability.shape == margin.shape == (1000,)
@@ -96,23 +99,23 @@ class ForecasterContract:
         assert np.allclose(probability, sigmoid(margin), rtol=0.0, atol=1e-12)
 
     def test_no_rows_give_no_probabilities(self) -> None:
-        assert self.fitted(planted_samples(600, 1.0)).predict(np.empty((0, 6))).shape == (0,)
+        assert self.fit(planted_samples(600, 1.0)).predict(np.empty((0, 6))).shape == (0,)
 
     def test_one_row_gives_the_same_bits_as_many(self) -> None:
         samples = planted_samples(1200, 0.5)
-        model = self.fitted(samples)
+        model = self.fit(samples)
         together = model.margin(samples.X)
         assert all(model.margin(samples.X[row : row + 1])[0] == together[row] for row in range(0, 1200, 60))
 
     def test_a_planted_signal_is_learned(self) -> None:
-        model = self.fitted(planted_samples(3000, 1.5))
+        model = self.fit(planted_samples(3000, 1.5))
         unseen = planted_samples(3000, 1.5, seed=2)
         assert area_under_curve(model.predict(unseen.X), unseen.labels()) > 0.65
         importance = model.importance()
         assert max(importance, key=lambda name: importance[name]) == "input_0"
 
     def test_nothing_is_found_in_noise(self) -> None:
-        model = self.fitted(planted_samples(3000, 0.0))
+        model = self.fit(planted_samples(3000, 0.0))
         unseen = planted_samples(6000, 0.0, seed=2)
         assert abs(area_under_curve(model.predict(unseen.X), unseen.labels()) - 0.5) < 0.03
 
@@ -124,7 +127,7 @@ class ForecasterContract:
 
         def auc(weight_of_liars: float, weight_of_others: float) -> float:
             weight = pl.Series(np.where(liars, weight_of_liars, weight_of_others))
-            model = self.fitted(Samples(samples.frame.with_columns(label=opposite, weight=weight), samples.X, samples.names))
+            model = self.fit(Samples(samples.frame.with_columns(label=opposite, weight=weight), samples.X, samples.names))
             return area_under_curve(model.predict(unseen.X), unseen.labels())
 
         assert auc(0.02, 1.0) > 0.65
@@ -135,7 +138,7 @@ class ForecasterContract:
         generator = np.random.default_rng(5)
         holes = np.where(generator.random(samples.X.shape) < 0.2, np.nan, samples.X)
         holes[:, 3] = np.nan  # never known
-        model = self.fitted(Samples(samples.frame, holes, samples.names))
+        model = self.fit(Samples(samples.frame, holes, samples.names))
         assert np.isfinite(model.margin(holes)).all()
         assert np.isfinite(model.margin(np.full((2, 6), np.nan))).all()
         unseen = planted_samples(3000, 1.5, seed=2)
@@ -163,18 +166,18 @@ class ForecasterContract:
         assert (again.model_id, again.card) == (trained.model_id, trained.card)
         assert np.array_equal(again.predict(holes), probability, equal_nan=True)
         frame = samples.frame.filter(pl.col("timestamp") >= period.start).head(3)
-        told = predict_period(trained, Samples(frame, holes, samples.names), period)
-        assert told["probability"].null_count() == told["reason"].drop_nulls().len() == 1
+        predictions = predict_period(trained, Samples(frame, holes, samples.names), period)
+        assert predictions["probability"].null_count() == predictions["reason"].drop_nulls().len() == 1
 
     def test_a_constant_input_is_no_error(self) -> None:
         samples = planted_samples(600, 1.0)
         X = samples.X.copy()
         X[:, 1] = 7.0
-        model = self.fitted(Samples(samples.frame, X, samples.names))
+        model = self.fit(Samples(samples.frame, X, samples.names))
         assert np.isfinite(model.margin(samples.X)).all()
 
     def test_importance_is_a_share(self) -> None:
-        importance = self.fitted(planted_samples(1200, 1.0)).importance()
+        importance = self.fit(planted_samples(1200, 1.0)).importance()
         assert tuple(importance) == tuple(f"input_{number}" for number in range(6))
         assert min(importance.values()) >= 0.0
         assert abs(sum(importance.values()) - 1.0) < 1e-9
@@ -184,14 +187,14 @@ class ForecasterContract:
         one_outcome = samples.frame.with_columns(label=pl.lit(1, dtype=pl.Int8))
         unresolved = samples.frame.with_columns(label=pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise(pl.col("label")))
         for frame in (one_outcome, unresolved):
-            assert "cannot train on" in _refusal(DataError, partial(self.fitted, Samples(frame, samples.X, samples.names)))
+            assert "cannot train on" in _refusal(DataError, partial(self.fit, Samples(frame, samples.X, samples.names)))
 
     def test_an_unknown_parameter_is_refused_by_name(self) -> None:
         assert "no_such_parameter" in _refusal(ConfigError, partial(self.kind, {"no_such_parameter": 1}, 3))
 
 
 def _refusal(family: type[HarmonyError], action: Callable[[], object]) -> str:
-    """The sentence with which `action` was refused (pytest is not a dependency of the library)."""
+    """The message with which `action` was refused (pytest is not a dependency of the library)."""
     try:
         action()
     except family as error:

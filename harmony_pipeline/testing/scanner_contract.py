@@ -1,11 +1,13 @@
-"""The obligations of a `Scanner` as tests: a new scanner inherits them and says how it is made.
+"""The obligations of a `Scanner` as tests: a test class of a new scanner inherits them and makes
+the scanner.
 
     class TestMyScanner(ScannerContract):
         def scanner(self):
             return MyScanner(ScannerSettings(...))
 
-The market is made up: eight symbols over fifty sessions with gaps, a split, a late listing, a delisting and mornings without trades.
-Settings must select something in it: `maximum_selections` at least 2, symbols AA to HH.
+The market is invented: eight symbols over fifty sessions with gaps, a split, a late listing, a
+delisting and mornings without trades. The settings must select something in it:
+`maximum_selections` at least 2, symbols AA to HH.
 """
 
 from datetime import UTC, date, datetime
@@ -20,7 +22,7 @@ from harmony_pipeline.scanner.base import ScanInputs, Scanner
 from harmony_pipeline.scanner.ranking import ScanResult
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, DAILY_SUMMARY, SCAN_CANDIDATES, SCAN_SELECTIONS, UNIVERSE
 
-CALENDAR = Calendar.named("XNYS")
+CALENDAR = Calendar.of("XNYS")
 SESSIONS = CALENDAR.sessions(date(2024, 1, 2), date(2024, 3, 14))[:50]
 SYMBOLS = ("AA", "BB", "CC", "DD", "EE", "FF", "GG", "HH")
 LATE, GONE, SPLIT = "DD", "EE", "BB"  # lists on session 20, leaves after session 30, splits 2 for 1 on session 25
@@ -71,7 +73,7 @@ def _row(symbol: str, day: date, close: float, early: int, generator: np.random.
 
 
 class ScannerContract:
-    """What every scanner must pass; each test is a sentence of the obligations."""
+    """Tests that every scanner must pass; each is a sentence of the obligations."""
 
     days = tuple(SESSIONS[10:])
 

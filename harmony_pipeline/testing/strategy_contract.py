@@ -1,11 +1,11 @@
-"""What every strategy must keep, whoever wrote it. Subclass it in a test file and say how to make one.
+"""The obligations of every strategy. Subclass it in a test file and make the strategy.
 
 >>> class TestMine(StrategyContract):
 ...     def strategy(self):
 ...         return build_strategy(StrategySettings(use="my.module:Mine"))
 
-The rows are made up: every required feature in its usual range after a warm-up of nulls, bars with extended hours and missing
-quarters. A strategy that reads something stranger overrides `feature`.
+The rows are invented: every required feature in its usual range after a warm-up of nulls, bars with
+extended hours and missing quarters. A strategy that reads other features overrides `feature`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ _WARM_UP = 5  # rows
 
 
 class StrategyContract:
-    """Laws of `signals`; each test says its law."""
+    """Properties of `signals`; each test name states one."""
 
     def strategy(self) -> Strategy:
         """A fresh strategy with the parameters under test."""
@@ -70,18 +70,18 @@ class StrategyContract:
         return pl.concat(frames)
 
     def features(self, seed: int = 1) -> pl.DataFrame:
-        """The required features on the rows of `bars(seed)`, and one column that nobody asked for."""
+        """The required features on the rows of `bars(seed)`, and one further column."""
         bars, generator = self.bars(seed), np.random.default_rng(seed + 1000)
         values = {name: self.feature(name, generator, bars.height) for name in self.strategy().required_features()}
         warm = pl.int_range(pl.len()).over("symbol") >= _WARM_UP
         columns = [pl.when(warm).then(pl.Series(name, column)).alias(name) for name, column in values.items()]
-        return bars.select("symbol", "timestamp").with_columns(*columns, nobody_asked=pl.lit(1.0))
+        return bars.select("symbol", "timestamp").with_columns(*columns, unused=pl.lit(1.0))
 
     def signals(self, features: pl.DataFrame | None = None, bars: pl.DataFrame | None = None) -> pl.DataFrame:
         """Signals of a fresh strategy."""
         return signals_of(self.strategy(), self.features() if features is None else features, lambda: self.bars() if bars is None else bars)
 
-    # --- laws ---------------------------------------------------------------------------------------------------------
+    # --- properties ---------------------------------------------------------------------------------------------------
 
     def test_signals_have_the_columns_and_the_order_of_the_table(self) -> None:
         found = self.signals()
@@ -105,7 +105,7 @@ class StrategyContract:
     def test_the_same_rows_give_the_same_signals(self) -> None:
         strategy, features, bars = self.strategy(), self.features(), self.bars()
         once = signals_of(strategy, features, lambda: bars)
-        assert once.equals(signals_of(strategy, features, lambda: bars)), "a strategy remembered its last call"
+        assert once.equals(signals_of(strategy, features, lambda: bars)), "a strategy kept state of its last call"
         assert once.equals(self.signals())
 
     def test_the_order_of_the_rows_does_not_matter(self) -> None:

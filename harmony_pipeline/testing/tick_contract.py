@@ -26,7 +26,7 @@ KINDS = ("quotes", "trades")
 
 @pytest.mark.parametrize("kind", KINDS)
 class TickContract:
-    """What every source of ticks must pass; each test is a sentence of the obligations."""
+    """Tests that every source of ticks must pass; each is a sentence of the obligations."""
 
     start: datetime
     end: datetime

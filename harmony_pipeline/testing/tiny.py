@@ -1,4 +1,6 @@
-"""A small simulated market in a folder of its own: what tests and the kernel warm-up run the whole chain on."""
+"""A small simulated market in its own folder, for tests of the whole chain and for the kernel warm-
+up.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -15,7 +17,9 @@ state = "state"
 
 
 def tiny_settings(folder: Path, **market: Any) -> Settings:
-    """Settings of a few simulated symbols over some weeks of half-hour bars; `market` overrides keys of [market]."""
+    """Settings of a few simulated symbols over some weeks of half-hour bars; `market` overrides
+    keys of [market].
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "harmony.toml"
     file.write_text(_TOML)

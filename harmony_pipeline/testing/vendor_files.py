@@ -1,11 +1,12 @@
-"""Files of bars as three vendors write them, for markets of which no recorded data is at hand: a coin below a cent,
-Bombay's half hours, futures whose sessions begin the evening before.
+"""Files of bars in the form of three vendors, for markets without recorded data: a coin below a
+cent, Bombay's half hours, futures whose sessions begin the evening before.
 
-The prices are invented: seeded random walks on the market's own tick, in its own sessions. They hold nothing that can be
-predicted, so a promotion gate that lets a model pass on them is wrong. The same seed gives the same bytes.
+The prices are invented: seeded random walks on the market's own tick, in its own sessions. Nothing
+in them is predictable, so a promotion gate that lets a model pass on them is wrong. The same seed
+gives the same bytes.
 
-    python -m harmony_pipeline.testing.vendor_files                       # all, into .harmony/generated
-    python -m harmony_pipeline.testing.vendor_files nse_half_hours --folder bars --first 2023-01-02 --end 2023-02-01
+    python -m harmony_pipeline.testing.vendor_files            # all, into .harmony/generated
+    python -m harmony_pipeline.testing.vendor_files nse_half_hours --folder bars --end 2023-02-01
 """
 
 import argparse
@@ -28,8 +29,10 @@ _SEED = 20_260
 
 @dataclass(frozen=True)
 class Walk:
-    """One symbol's random walk. volatility: deviation of a bar's log return; gap: that of the step between two sessions;
-    volume: median of a bar, in steps of `lot`.
+    """One symbol's random walk.
+
+    volatility: deviation of a bar's log return; gap: that of the step between two sessions; volume:
+    median of a bar, in steps of `lot`.
     """
 
     name: str
@@ -55,7 +58,9 @@ class Market:
 
 
 def generate(name: str, folder: Path, first: date | None = None, end: date | None = None) -> list[Path]:
-    """Write the files of a market into `folder`/`name`, for `first <= session date < end`; returns their paths."""
+    """Write the files of a market into `folder`/`name`, for `first <= session date < end`; returns
+    their paths.
+    """
     market = MARKETS[name]
     starts = bar_starts(market, first or market.first, end or market.end)
     target = folder / name
@@ -63,22 +68,26 @@ def generate(name: str, folder: Path, first: date | None = None, end: date | Non
     paths = []
     for number, walk in enumerate(market.walks):
         path = target / market.file(walk.name)
-        market.write(walked(walk, starts, _SEED + number), walk).write_csv(path)
+        market.write(simulate_walk(walk, starts, _SEED + number), walk).write_csv(path)
         paths.append(path)
     return paths
 
 
 def bar_starts(market: Market, first: date, end: date) -> pl.DataFrame:
-    """timestamp, opens (first bar of its session): every bar of the market's sessions, cut from each session's open."""
-    sessions = Calendar.named(market.calendar).schedule(first, end)
+    """timestamp, opens (first bar of its session): every bar of the market's sessions, cut from
+    each session's open.
+    """
+    sessions = Calendar.of(market.calendar).schedule(first, end)
     step = timedelta(minutes=market.minutes)
     starts = pl.datetime_ranges("open", "close", interval=step, closed="left")
     bars = sessions.select(starts.alias("timestamp"), "open").explode("timestamp")
     return bars.select("timestamp", opens=pl.col("timestamp") == pl.col("open"))
 
 
-def walked(walk: Walk, starts: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """timestamp, open, high, low, close, volume: bars whose volatility clusters, on the tick, never below one tick."""
+def simulate_walk(walk: Walk, starts: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """timestamp, open, high, low, close, volume: bars whose volatility clusters, on the tick, never
+    below one tick.
+    """
     chance, bars = np.random.default_rng(seed), starts.height
     mood = np.empty(bars)
     shocks, level = chance.normal(0.0, 0.05, bars), 0.0
@@ -110,13 +119,17 @@ def _prices(bars: pl.DataFrame, walk: Walk) -> list[pl.Series]:
 
 
 def _kite(bars: pl.DataFrame, walk: Walk) -> pl.DataFrame:
-    """Zerodha's historical candles: start of the bar with its offset, `2023-01-02 09:15:00+05:30`."""
+    """Zerodha's historical candles: start of the bar with its offset, `2023-01-02
+    09:15:00+05:30`.
+    """
     stamp = pl.col("timestamp").dt.convert_time_zone("Asia/Kolkata").dt.strftime("%Y-%m-%d %H:%M:%S%:z").alias("date")
     return bars.select(stamp, *_prices(bars, walk), pl.col("volume").cast(pl.Int64))
 
 
 def _tradingview(bars: pl.DataFrame, walk: Walk) -> pl.DataFrame:
-    """TradingView's export with ISO times: start of the bar on the exchange's clock, `2023-01-02T17:00:00-06:00`."""
+    """TradingView's export with ISO times: start of the bar on the exchange's clock,
+    `2023-01-02T17:00:00-06:00`.
+    """
     stamp = pl.col("timestamp").dt.convert_time_zone("America/Chicago").dt.strftime("%Y-%m-%dT%H:%M:%S%:z").alias("time")
     return bars.select(stamp, *_prices(bars, walk), pl.col("volume").cast(pl.Int64).alias("Volume"))
 
@@ -173,7 +186,7 @@ MARKETS: Mapping[str, Market] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write what was asked for, and say where; returns the exit code."""
+    """Write the requested files and print their paths; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m harmony_pipeline.testing.vendor_files", description="bars of invented prices in vendors' own forms")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {', '.join(MARKETS)}")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"default: {FOLDER}")

@@ -88,7 +88,7 @@ MARKETS = {
 @cache
 def stamps(calendar: str, days: int) -> pl.DataFrame:
     """timestamp, session_date, bar_end of the regular hours of some sessions."""
-    exchange = Calendar.named(calendar)
+    exchange = Calendar.of(calendar)
     sessions = exchange.sessions(FIRST, FIRST + timedelta(days=2 * days + 4))[:days]
     begin, end = exchange.session_open(sessions[0]), exchange.session_close(sessions[-1])
     first = begin.replace(minute=0)

@@ -12,13 +12,13 @@ from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.lives import LIFE_EVENTS, no_events
+from harmony_pipeline.market.lives import LIFE_EVENTS, empty_events
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
-CALENDAR = Calendar.named("XNYS")
+CALENDAR = Calendar.of("XNYS")
 TIMEFRAME = "1Hour"
 FIRST = date(2024, 6, 27)  # with a half-day (3 July), a holiday (4 July) and a weekend to come
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ class Market:
     bars: pl.DataFrame
     signals: pl.DataFrame
     actions: pl.DataFrame
-    lives: pl.DataFrame = field(default_factory=no_events)
+    lives: pl.DataFrame = field(default_factory=empty_events)
 
     def before(self, moment: datetime) -> "Market":
         return Market(self.bars.filter(pl.col("timestamp") < moment), self.signals.filter(pl.col("timestamp") < moment), self.actions, self.lives)

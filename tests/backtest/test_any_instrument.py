@@ -54,7 +54,7 @@ def simulate(calendar, traded, seed, cash=2_000_000.0, exits="barriers", **chang
     return (
         market,
         chosen,
-        run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.named(calendar), TIMEFRAME),
+        run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of(calendar), TIMEFRAME),
     )
 
 
@@ -128,7 +128,7 @@ def test_known_markets_trade_lawfully_and_their_labels_have_two_sides(calendar):
         market,
         events,
         LabelSettings(horizons_bars=(5,)),
-        Calendar.named(calendar),
+        Calendar.of(calendar),
         TIMEFRAME,
         instruments=Instruments.of(one.terms for one in traded),
     ).table.drop_nulls("entry_price")
@@ -177,13 +177,13 @@ def test_what_cannot_be_sold_short_or_is_too_small_is_refused_by_name():
 
 
 def test_terms_that_change_in_a_backtest_hold_from_their_day_on():
-    day = Calendar.named("XNYS").sessions(FIRST, FIRST.replace(day=30))[2]
+    day = Calendar.of("XNYS").sessions(FIRST, FIRST.replace(day=30))[2]
     coarse = replace(US, terms=replace(US.terms, small_tick_size=None, small_tick_below=None, tick_size=0.5))
     market = bars("XNYS", (coarse,), 5)
     said = signals(market, 5, US.scale)
     known = Instruments.of([coarse.terms, replace(coarse.terms, valid_from=day, tick_size=0.01)])
     chosen = replace(rules((coarse,)), instruments=known)
-    fills = run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.named("XNYS"), TIMEFRAME).fills
+    fills = run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of("XNYS"), TIMEFRAME).fills
     before, after = (
         fills.filter(pl.col("timestamp").dt.date() < day),
         fills.filter(pl.col("timestamp").dt.date() >= day),

@@ -15,7 +15,7 @@ from harmony_pipeline.backtest.metrics import backtest_metrics, daily_returns, s
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import EQUITY, FILLS, METRICS, TRADES
 
-CALENDAR = Calendar.named("XNYS")
+CALENDAR = Calendar.of("XNYS")
 DAYS = CALENDAR.sessions(date(2024, 1, 2), date(2024, 12, 1))
 
 
@@ -81,7 +81,7 @@ def test_daily_bars_belong_to_the_date_of_their_stamp():
 
 
 def test_a_bar_after_midnight_utc_belongs_to_its_session():
-    tokyo = Calendar.named("XTKS")
+    tokyo = Calendar.of("XTKS")
     opening = tokyo.session_open(date(2024, 5, 7))
     equity = pl.DataFrame({"timestamp": [opening, opening + timedelta(hours=2)], "equity": [100.0, 101.0]}).with_columns(
         pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
@@ -90,7 +90,7 @@ def test_a_bar_after_midnight_utc_belongs_to_its_session():
 
 
 def test_round_the_clock_markets_have_365_days():
-    clock = Calendar.named("24/7")
+    clock = Calendar.of("24/7")
     returns = [0.01, -0.005, 0.002, 0.004]
     stamps = [datetime(2024, 3, day, 23, tzinfo=UTC) for day in range(1, 5)]
     levels = 100.0 * np.cumprod(1.0 + np.array(returns))

@@ -9,7 +9,7 @@ from backtest.random_markets import Market, rules
 from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.market.calendars import Calendar
 
-CALENDAR = Calendar.named("XNYS")
+CALENDAR = Calendar.of("XNYS")
 DAYS = CALENDAR.sessions(date(2024, 3, 1), date(2024, 4, 1))
 FREE = {"half_spread_bps": 0.0, "impact_coefficient": 0.0, "sell_fee_bps": 0.0, "max_participation": 1.0}
 WIDE = {"max_position": 1.0, "max_net_exposure": 1.0, "max_daily_loss": 1.0, "max_drawdown": 1.0, "target_trade_volatility": 0.01}

@@ -13,7 +13,7 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.stages import backtests, live, scanner
 from harmony_pipeline.stages.workspace import Workspace
-from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, walked
+from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, simulate_walk
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -119,7 +119,7 @@ def test_a_walk_stays_on_its_tick_inside_its_bar_and_above_zero(name):
     market = MARKETS[name]
     starts = bar_starts(market, market.first, market.first + timedelta(days=20))
     for walk in market.walks:
-        bars = walked(walk, starts, 5)
+        bars = simulate_walk(walk, starts, 5)
         assert (bars["high"] >= pl.Series(bars.select(pl.max_horizontal("open", "close")).to_series())).all()
         assert (bars["low"] <= pl.Series(bars.select(pl.min_horizontal("open", "close")).to_series())).all()
         ticks = bars["low"] / walk.tick
@@ -137,4 +137,4 @@ def test_bars_begin_where_each_session_begins():
     assert [stamp.strftime("%d %H:%M") for stamp in mumbai][:2] == ["10 09:15", "10 09:45"]
     assert [stamp.strftime("%H:%M") for stamp in mumbai if stamp.day == 12] == ["18:15", "18:45"]  # the hour of Diwali
     assert max(stamp.strftime("%H:%M") for stamp in mumbai if stamp.day == 10) == "15:15"
-    assert Calendar.named("XBOM").session_close(date(2023, 11, 10)).strftime("%H:%M") == "10:00"
+    assert Calendar.of("XBOM").session_close(date(2023, 11, 10)).strftime("%H:%M") == "10:00"

@@ -27,7 +27,7 @@ def write(path: Path, stamps: list[str], price: float = 100.0, step: float = 0.0
 
 
 def sessions(name: str, first: date, count: int) -> list[date]:
-    return Calendar.named(name).sessions(first, first + timedelta(days=2 * count + 10))[:count]
+    return Calendar.of(name).sessions(first, first + timedelta(days=2 * count + 10))[:count]
 
 
 def daily(folder: Path) -> dict:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harmony_pipeline.execution.costs import fee, notional, taker_price
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
-from harmony_pipeline.market.price_grid import floor_to_lot, round_to_tick, tick_down, tick_up, to_lot
+from harmony_pipeline.market.price_grid import floor_to_lot, round_to_tick, snap_to_lot, tick_down, tick_up
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
@@ -96,7 +96,7 @@ def test_lots_survive_float_error(lots, size, part):
     assert floor_to_lot(exact, size) == exact
     assert floor_to_lot(exact * (1 + 1e-16), size) == exact
     assert floor_to_lot((lots + part) * size, size) == pytest.approx(exact, rel=1e-12)
-    assert to_lot(exact + size * 1e-7, size) == exact
+    assert snap_to_lot(exact + size * 1e-7, size) == exact
 
 
 def test_python_and_compiled_prices_are_the_same():

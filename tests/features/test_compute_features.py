@@ -129,7 +129,7 @@ def test_daily_bars_are_a_session_each_and_round_the_clock_days_are_utc_days():
     daily = pl.Series([at("2024-03-08"), at("2024-03-11")]).cast(pl.Datetime("us", "UTC"))
     assert session_days(daily, XNYS, "1Day").to_list() == [(day - date(1970, 1, 1)).days for day in (date(2024, 3, 8), date(2024, 3, 11))]
     midnight = pl.Series([at("2024-03-08", "23:59"), at("2024-03-09")]).cast(pl.Datetime("us", "UTC"))
-    assert np.diff(session_days(midnight, Calendar.named("24/7"), "1Min").to_list()).tolist() == [1]
+    assert np.diff(session_days(midnight, Calendar.of("24/7"), "1Min").to_list()).tolist() == [1]
 
 
 def test_the_gap_is_known_in_premarket_and_stays_through_after_hours():

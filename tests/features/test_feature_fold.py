@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
 from harmony_pipeline.features.kernel_inputs import bar_matrix
-from harmony_pipeline.features.state import State, as_states, state_frame, states_from_frame
+from harmony_pipeline.features.state import State, state_frame, states_by_symbol, states_from_frame
 
 BARS = 240
 
@@ -84,7 +84,7 @@ def test_a_column_does_not_depend_on_its_neighbours():
     arrays = random_arrays(13)
     _, together = SMALL.fold(SMALL.initial_state(), in_order(arrays))
     for place, name in enumerate(EVERY_KIND):
-        alone = FeatureSet.named([name])
+        alone = FeatureSet.of([name])
         assert np.array_equal(bits(alone.fold(alone.initial_state(), in_order(arrays))[1][:, 0]), bits(together[:, place])), name
 
 
@@ -103,9 +103,9 @@ def test_the_compiled_kernel_and_the_plain_function_agree(place):
 def test_states_of_another_feature_set_are_refused_by_name():
     frame = state_frame({"A": State(at("2024-03-01"), SMALL.initial_state())}, SMALL)
     with pytest.raises(DataError, match=f"A belongs to feature set {SMALL.hash}.*compute the features"):
-        as_states(frame, STANDARD)
+        states_by_symbol(frame, STANDARD)
     with pytest.raises(DataError, match="this feature set keeps"):
-        as_states({"A": State(at("2024-03-01"), np.zeros(3))}, STANDARD)
+        states_by_symbol({"A": State(at("2024-03-01"), np.zeros(3))}, STANDARD)
 
 
 def test_an_empty_state_frame_has_the_columns_of_the_lake():
@@ -114,4 +114,4 @@ def test_an_empty_state_frame_has_the_columns_of_the_lake():
     frame = state_frame({}, SMALL)
     assert dict(frame.schema) == FEATURE_STATE.dtypes
     assert states_from_frame(frame, SMALL) == {}
-    assert as_states(None, SMALL) == {}
+    assert states_by_symbol(None, SMALL) == {}

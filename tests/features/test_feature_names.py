@@ -15,13 +15,13 @@ GOLDEN = Path(__file__).with_name("golden_values.json")
 
 
 def test_columns_keep_their_order_with_the_event_filter_last():
-    assert FeatureSet.named(["rsi_14", "gap", "atr_3"]).names == ("rsi_14", "gap", "atr_3", "cusum_event")
-    assert FeatureSet.named(["gap", "cusum_event", "rsi_14", "gap"]).names == ("gap", "rsi_14", "cusum_event")
-    assert FeatureSet.named(()).names == ("cusum_event",)
+    assert FeatureSet.of(["rsi_14", "gap", "atr_3"]).names == ("rsi_14", "gap", "atr_3", "cusum_event")
+    assert FeatureSet.of(["gap", "cusum_event", "rsi_14", "gap"]).names == ("gap", "rsi_14", "cusum_event")
+    assert FeatureSet.of(()).names == ("cusum_event",)
 
 
 def test_the_default_settings_name_features_that_exist():
-    assert FeatureSet.named(FeatureSettings().names, FeatureSettings().cusum_threshold).names[:-1] == FeatureSettings().names
+    assert FeatureSet.of(FeatureSettings().names, FeatureSettings().cusum_threshold).names[:-1] == FeatureSettings().names
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_the_default_settings_name_features_that_exist():
 )
 def test_a_name_that_means_nothing_is_refused_with_what_is_valid(name, said):
     with pytest.raises(ConfigError, match=said):
-        FeatureSet.named(["log_return", name])
+        FeatureSet.of(["log_return", name])
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
 def test_a_threshold_must_be_above_zero(threshold):
     with pytest.raises(ConfigError, match="cusum_threshold"):
-        FeatureSet.named(["gap"], threshold)
+        FeatureSet.of(["gap"], threshold)
 
 
 def test_every_pattern_is_a_name_that_can_be_written():
@@ -60,11 +60,11 @@ def test_every_pattern_is_a_name_that_can_be_written():
 
 def test_the_hash_sees_names_order_parameters_and_versions():
     hashes = {
-        FeatureSet.named(names, threshold).hash
+        FeatureSet.of(names, threshold).hash
         for names, threshold in ((["rsi_14", "gap"], 1.5), (["gap", "rsi_14"], 1.5), (["rsi_15", "gap"], 1.5), (["rsi_14"], 1.5), (["rsi_14", "gap"], 1.6))
     }
     assert len(hashes) == 5
-    assert FeatureSet.named(("rsi_14", "gap")).hash == FeatureSet.named(["rsi_14", "gap"], 1.5).hash
+    assert FeatureSet.of(("rsi_14", "gap")).hash == FeatureSet.of(["rsi_14", "gap"], 1.5).hash
 
 
 def test_states_have_the_size_that_the_set_says_and_begin_with_nothing():

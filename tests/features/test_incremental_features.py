@@ -160,7 +160,7 @@ def test_a_run_killed_between_features_and_state_is_not_continued(market):
 
 def test_states_of_another_feature_set_are_not_continued(market):
     market.receive(WHOLE).update_all()
-    other = Market(market.lake.root, FeatureSet.named(["rsi_5", "sma_9"]))
+    other = Market(market.lake.root, FeatureSet.of(["rsi_5", "sma_9"]))
     assert other.update("w4").continued_from == ""
     other.update_all()
     assert_whole(other, WHOLE)
@@ -168,7 +168,7 @@ def test_states_of_another_feature_set_are_not_continued(market):
 
 def test_another_threshold_of_the_event_filter_is_another_feature_set(market):
     market.receive(WHOLE).update_all()
-    assert Market(market.lake.root, FeatureSet.named(SMALL.names, cusum_threshold=2.0)).update("w3").continued_from == ""
+    assert Market(market.lake.root, FeatureSet.of(SMALL.names, cusum_threshold=2.0)).update("w3").continued_from == ""
 
 
 def test_states_and_features_of_other_libraries_are_not_continued(market):

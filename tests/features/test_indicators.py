@@ -29,7 +29,7 @@ def test_every_column_is_its_textbook_definition(name, seed):
 @pytest.mark.parametrize("threshold", [0.3, 1.0, 2.5])
 def test_cusum_events_are_those_of_the_book(threshold):
     arrays = random_arrays(5, n=1_000)
-    events = folded(FeatureSet.named([], threshold), arrays)["cusum_event"]
+    events = folded(FeatureSet.of([], threshold), arrays)["cusum_event"]
     assert np.array_equal(events, definitions.cusum_event(arrays, threshold))
     assert set(events) == {-1.0, 0.0, 1.0}
     assert not events[arrays["regular"] == 0].any()
@@ -39,7 +39,7 @@ def test_cusum_events_are_those_of_the_book(threshold):
 def test_wilder_and_the_averages_agree_with_ta_lib(length):
     arrays = random_arrays(8, n=2_000, halts=False)
     high, low, close = arrays["high"], arrays["low"], arrays["close"]
-    ours = folded(FeatureSet.named([f"{kind}_{length}" for kind in ("rsi", "adx", "atr", "natr", "ema", "sma", "roc", "volatility")]), arrays)
+    ours = folded(FeatureSet.of([f"{kind}_{length}" for kind in ("rsi", "adx", "atr", "natr", "ema", "sma", "roc", "volatility")]), arrays)
     theirs = {
         "rsi": talib.RSI(close, length),
         "adx": talib.ADX(high, low, close, length),
@@ -57,13 +57,13 @@ def test_wilder_and_the_averages_agree_with_ta_lib(length):
 def test_macd_is_the_histogram_of_ta_lib(fast, slow, signal):
     arrays = random_arrays(9, n=600)
     expected = talib.MACD(arrays["close"], fast, slow, signal)[2]
-    np.testing.assert_allclose(folded(FeatureSet.named([f"macd_{fast}_{slow}_{signal}"]), arrays)[f"macd_{fast}_{slow}_{signal}"], expected, atol=1e-9)
+    np.testing.assert_allclose(folded(FeatureSet.of([f"macd_{fast}_{slow}_{signal}"]), arrays)[f"macd_{fast}_{slow}_{signal}"], expected, atol=1e-9)
 
 
 def test_the_range_position_is_lanes_fast_k():
     arrays = random_arrays(10, halts=False)
     fast_k, _ = talib.STOCHF(arrays["high"], arrays["low"], arrays["close"], 14, 1)
-    np.testing.assert_allclose(folded(FeatureSet.named(["range_position_14"]), arrays)["range_position_14"], fast_k / 100, atol=1e-12)
+    np.testing.assert_allclose(folded(FeatureSet.of(["range_position_14"]), arrays)["range_position_14"], fast_k / 100, atol=1e-12)
 
 
 def test_columns_become_known_on_the_bar_that_their_definition_says():
@@ -93,7 +93,7 @@ def test_a_market_that_stands_still_gives_neutral_values():
     for name in ("open", "high", "low", "close"):
         flat[name][:] = 0.1 + 0.2  # no short binary fraction
     flat["volume"][:] = 1e9 / 3
-    last = {name: values[-1] for name, values in folded(FeatureSet.named((*EVERY_KIND, "volatility_20", "sma_ratio_10_40")), flat).items()}
+    last = {name: values[-1] for name, values in folded(FeatureSet.of((*EVERY_KIND, "volatility_20", "sma_ratio_10_40")), flat).items()}
     for name in ("volatility_20", "bollinger_z_6", "volume_z_4", "sma_ratio_10_40", "ema_ratio_9_4", "signed_volume_6", "atr_4", "adx_4", "cusum_event"):
         assert last[name] == 0.0, name
     assert (last["rsi_5"], last["range_position_5"], last["volume_ratio_3"]) == (50.0, 0.5, 1.0)
@@ -103,7 +103,7 @@ def test_a_market_that_stands_still_gives_neutral_values():
 def test_a_tie_of_two_averages_is_exactly_zero():
     arrays = random_arrays(15, halts=False)
     arrays["close"] = np.tile([0.1, 0.7, 1.3, 0.2, 0.9, 3.3], 40)  # any whole number of rounds has the same mean
-    ratio = folded(FeatureSet.named(["sma_ratio_6_18"]), arrays)["sma_ratio_6_18"]
+    ratio = folded(FeatureSet.of(["sma_ratio_6_18"]), arrays)["sma_ratio_6_18"]
     assert (ratio[17:] == 0.0).all()
 
 

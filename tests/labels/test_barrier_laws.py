@@ -14,7 +14,7 @@ from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 
-XNYS = Calendar.named("XNYS")
+XNYS = Calendar.of("XNYS")
 SEEDS = st.integers(0, 2**32 - 1)
 HORIZONS = st.sampled_from([(1,), (8, 32), (3, 60), (200,)])
 FEW = settings(max_examples=25, deadline=None)

@@ -11,7 +11,7 @@ from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import LABELS
 
-XNYS = Calendar.named("XNYS")
+XNYS = Calendar.of("XNYS")
 OPEN = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)  # a Monday, New York on standard time
 QUARTER = timedelta(minutes=15)
 # volatility 0.01, horizon 4: profit at 2 * 0.01 * sqrt(4) = 4 %, stop at 2 %; a long from 100 has 104 and 98, a short 96 and 102

@@ -33,14 +33,14 @@ def everything(source: SimulatedSource) -> pl.DataFrame:
 
 def validated(source: SimulatedSource) -> Validated:
     raw = everything(source).with_columns(ingested_at=pl.lit(datetime(2041, 1, 1, tzinfo=UTC)))
-    calendar = Calendar.named(source.market.calendar)
+    calendar = Calendar.of(source.market.calendar)
     return validate(raw, pl.DataFrame(schema=_BEFORE), source.corporate_actions(None), calendar, source.market.timeframe, source.market)
 
 
 def marked(source: SimulatedSource) -> pl.DataFrame:
     """Adjusted open and close with session_date, session, and `first`: whether a bar is its symbol's first of the session."""
     bars = validated(source).bars.drop("session")
-    rows = Calendar.named(source.market.calendar).with_session(bars, source.market.timeframe)
+    rows = Calendar.of(source.market.calendar).with_session(bars, source.market.timeframe)
     factor = pl.col("adjustment_factor")
     return rows.with_columns(
         open=pl.col("open") * factor,

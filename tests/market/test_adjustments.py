@@ -15,7 +15,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import Validated, validate
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 DAYS = NYSE.sessions(date(2024, 1, 2), date(2024, 1, 20))
 
 

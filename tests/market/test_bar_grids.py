@@ -14,12 +14,12 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.expected_bars import expected_slots
+from harmony_pipeline.market.expected_bars import find_slots
 from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
 from harmony_pipeline.market.resampling import resample
 from harmony_pipeline.market.session_parts import PARTS
+from harmony_pipeline.market.session_position import first_session, on_grid, part_of, sessions_of
 from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.market.validation.session_position import first_session, on_grid, part_of, sessions_of
 from harmony_pipeline.schemas import TIME
 
 SESSION = BarGrid("session")
@@ -38,8 +38,8 @@ def times(zone: str, stamps: pl.Series) -> list[str]:
 
 @given(st.sampled_from(CALENDARS), st.sampled_from(SIZES), grids, days)
 def test_slots_are_the_regular_bars_and_as_many_as_are_expected(name: str, size: str, grid: BarGrid, day: date) -> None:
-    calendar = Calendar.named(name, grid)
-    found = expected_slots(calendar, size, day, day + timedelta(days=4))
+    calendar = Calendar.of(name, grid)
+    found = find_slots(calendar, size, day, day + timedelta(days=4))
     stamps = pl.Series("timestamp", found.stamp).cast(TIME)
     assert stamps.n_unique() == len(stamps)
     placed = calendar.with_session(stamps.to_frame(), size)
@@ -52,7 +52,7 @@ def test_slots_are_the_regular_bars_and_as_many_as_are_expected(name: str, size:
 
 @given(st.sampled_from(CALENDARS), st.sampled_from(SIZES[2:]), st.integers(0, 3 * 1440), grids)
 def test_a_slot_lies_in_one_stretch_and_holds_its_instant(name: str, size: str, minute: int, grid: BarGrid) -> None:
-    calendar = Calendar.named(name, grid)
+    calendar = Calendar.of(name, grid)
     length = {"15Min": 15, "30Min": 30, "1Hour": 60}[size]
     moment = utc(2024, 3, 8) + timedelta(minutes=minute)  # over the change of clocks in New York
     row = slots(pl.Series([moment], dtype=TIME), length, calendar).row(0, named=True)
@@ -68,7 +68,7 @@ def test_a_slot_lies_in_one_stretch_and_holds_its_instant(name: str, size: str, 
 
 @given(st.sampled_from(CALENDARS), st.sampled_from(SIZES), st.integers(0, 5 * 1440), grids)
 def test_the_compiled_twin_places_each_bar_as_the_calendar_does(name: str, size: str, minute: int, grid: BarGrid) -> None:
-    calendar = Calendar.named(name, grid)
+    calendar = Calendar.of(name, grid)
     length = {"1Min": 1, "5Min": 5, "15Min": 15, "30Min": 30, "1Hour": 60}[size]
     moment = utc(2023, 11, 3) + timedelta(minutes=minute)
     stamp, matrix = int(moment.timestamp()) * 1_000_000, sessions_of(calendar)
@@ -96,16 +96,16 @@ def test_the_compiled_twin_places_each_bar_as_the_calendar_does(name: str, size:
     ],
 )
 def test_a_day_from_the_open(name: str, size: str, day: date, starts: str) -> None:
-    calendar = Calendar.named(name, SESSION)
-    found = expected_slots(calendar, size, day, day + timedelta(days=1))
+    calendar = Calendar.of(name, SESSION)
+    found = find_slots(calendar, size, day, day + timedelta(days=1))
     assert times(calendar.zone, pl.Series(found.stamp).cast(TIME)) == starts.split()
-    assert grids_differ(Calendar.named(name), size)
+    assert grids_differ(Calendar.of(name), size)
     ends = calendar.with_session(pl.DataFrame({"timestamp": pl.Series(found.stamp).cast(TIME)}), size)["bar_end"]
     assert ends[-1] == calendar.session_close(day)
 
 
 def test_extended_hours_have_grids_of_their_own() -> None:
-    calendar, day = Calendar.named("XNYS", SESSION), date(2024, 1, 3)
+    calendar, day = Calendar.of("XNYS", SESSION), date(2024, 1, 3)
     stamps = [stamp for clock in ("04:00", "09:00", "09:30", "15:30", "16:00", "19:00") for stamp in local("America/New_York", day, clock)]
     placed = calendar.with_session(pl.DataFrame({"timestamp": stamps}, schema={"timestamp": TIME}), "1Hour")
     assert placed["session"].to_list() == ["pre", "pre", "regular", "regular", "post", "post"]
@@ -114,7 +114,7 @@ def test_extended_hours_have_grids_of_their_own() -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("XNYS", "30Min"), ("XNYS", "1Min"), ("24/7", "1Hour"), ("CMES", "1Hour"), ("FX", "1Hour"), ("XBOM", "15Min")])
 def test_where_both_grids_are_one_nothing_is_asked(name: str, size: str) -> None:
-    assert not grids_differ(Calendar.named(name), size)
+    assert not grids_differ(Calendar.of(name), size)
 
 
 @pytest.mark.parametrize("value", ["sometimes", "-5", "1440"])
@@ -139,13 +139,13 @@ def test_a_grid_that_is_none_is_refused(value: str) -> None:
     ],
 )
 def test_the_stamps_tell_the_grid(name: str, size: str, stamps: list[datetime], grid: str) -> None:
-    found = detect_grid(pl.Series(stamps, dtype=TIME), Calendar.named(name), size)
+    found = detect_grid(pl.Series(stamps, dtype=TIME), Calendar.of(name), size)
     assert found is not None
     assert found.grid.text == grid
 
 
 def test_stamps_outside_every_session_tell_nothing() -> None:
-    assert detect_grid(pl.Series([utc(2024, 1, 6, 15, 30)], dtype=TIME), Calendar.named("XNYS"), "1Hour") is None
+    assert detect_grid(pl.Series([utc(2024, 1, 6, 15, 30)], dtype=TIME), Calendar.of("XNYS"), "1Hour") is None
 
 
 # --- a market from files ----------------------------------------------------------------------------------------------

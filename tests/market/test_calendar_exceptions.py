@@ -10,7 +10,7 @@ from harmony_pipeline.market.calendar_exceptions import EXCEPTIONS, with_excepti
 from harmony_pipeline.market.calendars import Calendar
 
 NEW_YORK = ZoneInfo("America/New_York")
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 # (day, open, close) as the exchange's list of special closings states them
 KNOWN = (
     ("1982-03-02", "10:00", "16:00"),
@@ -47,7 +47,7 @@ def clock(moment: datetime) -> str:
 @pytest.mark.parametrize(("day", "opened", "closed"), KNOWN)
 @pytest.mark.parametrize("name", ["XNYS", "XNAS"])
 def test_a_session_has_the_hours_it_had(name: str, day: str, opened: str, closed: str) -> None:
-    when, calendar = date.fromisoformat(day), Calendar.named(name)
+    when, calendar = date.fromisoformat(day), Calendar.of(name)
     found = (clock(calendar.session_open(when)), clock(calendar.session_close(when)))
     assert found == (opened, closed)
 
@@ -58,13 +58,13 @@ def test_extended_hours_follow_an_early_close() -> None:
 
 
 def test_no_other_session_and_no_other_exchange_is_touched() -> None:
-    table = Calendar.named("XNYS").table.select("date", "open", "close")
+    table = Calendar.of("XNYS").table.select("date", "open", "close")
     named = pl.any_horizontal(pl.col("date").is_between(each.first, each.last) for each in EXCEPTIONS)
     again = with_exceptions(table, "XNYS", NYSE.zone)
     assert again.equals(table)  # the hours are there once, whoever applies them again
     odd = pl.col("open").dt.convert_time_zone(NYSE.zone).dt.time() != pl.time(9, 30)
     assert table.filter(odd & ~named).is_empty()
-    london = Calendar.named("XLON").table.select("date", "open", "close")
+    london = Calendar.of("XLON").table.select("date", "open", "close")
     assert with_exceptions(london, "XLON", "Europe/London").equals(london)
 
 
@@ -100,25 +100,25 @@ def test_every_exception_is_a_session_with_a_reason_and_a_source() -> None:
     ],
 )
 def test_bombay_trades_for_an_hour_at_diwali(day: str, opened: str, closed: str) -> None:
-    bombay, session = Calendar.named("XBOM"), date.fromisoformat(day)
+    bombay, session = Calendar.of("XBOM"), date.fromisoformat(day)
     clock = [at.astimezone(ZoneInfo("Asia/Kolkata")) for at in (bombay.session_open(session), bombay.session_close(session))]
     assert [f"{at:%F %H:%M}" for at in clock] == [f"{day} {opened}", f"{day} {closed}"]
 
 
 def test_a_bar_of_the_hour_of_diwali_belongs_to_its_session() -> None:
-    bombay = Calendar.named("XBOM")
+    bombay = Calendar.of("XBOM")
     stamps = [datetime(2023, 11, 12, hour, minute, tzinfo=ZoneInfo("UTC")) for hour, minute in ((12, 30), (12, 45), (13, 44), (13, 45))]
     placed = bombay.with_session(pl.DataFrame({"timestamp": stamps}), "1Min")
     assert placed["session"].to_list() == [None, "regular", "regular", None]
 
 
 def test_hong_kong_did_not_trade_through_typhoon_and_rain() -> None:
-    hong_kong = Calendar.named("XHKG")
+    hong_kong = Calendar.of("XHKG")
     assert [hong_kong.is_session(date(2023, 9, day)) for day in (1, 4, 7, 8, 11)] == [False, True, True, False, True]
 
 
 def test_every_calendar_stays_in_order_and_without_repeats() -> None:
     for name in ("XBOM", "XHKG", "XNYS"):
-        days = Calendar.named(name).table["date"]
+        days = Calendar.of(name).table["date"]
         assert days.is_sorted()
         assert days.n_unique() == len(days)

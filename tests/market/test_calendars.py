@@ -11,8 +11,8 @@ from market.raw_rows import utc
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 
-NYSE = Calendar.named("XNYS")
-CLOCK = Calendar.named("24/7")
+NYSE = Calendar.of("XNYS")
+CLOCK = Calendar.of("24/7")
 
 
 def placed(calendar: Calendar, timeframe: str, *stamps: object) -> pl.DataFrame:
@@ -56,7 +56,7 @@ def test_asking_for_a_day_that_is_no_session_says_so() -> None:
 
 def test_an_unknown_exchange_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"market\.calendar is 'XNOWHERE'"):
-        Calendar.named("XNOWHERE")
+        Calendar.of("XNOWHERE")
 
 
 @pytest.mark.parametrize(("timeframe", "bars"), [("1Min", 390), ("5Min", 78), ("15Min", 26), ("30Min", 13), ("1Hour", 7), ("1Day", 1)])
@@ -113,7 +113,7 @@ def test_around_the_clock_every_bar_is_regular() -> None:
 
 
 def test_a_lunch_break_is_outside_the_session() -> None:
-    tokyo = Calendar.named("XTKS")  # 09:00-11:30 and 12:30-15:00 in 2024, UTC+9
+    tokyo = Calendar.of("XTKS")  # 09:00-11:30 and 12:30-15:00 in 2024, UTC+9
     frame = placed(tokyo, "30Min", utc(2024, 6, 3, 2), utc(2024, 6, 3, 2, 30), utc(2024, 6, 3, 3, 30))
     assert frame["session"].to_list() == ["regular", None, "regular"]
 
@@ -132,17 +132,17 @@ def test_a_regular_bar_overlaps_regular_hours_and_no_other_does(minute: int, tim
 
 
 def test_the_week_of_currencies_runs_from_sunday_to_friday_at_five_in_new_york() -> None:
-    week = Calendar.named("FX")
+    week = Calendar.of("FX")
     assert week.sessions(date(2024, 3, 8), date(2024, 3, 12)) == [date(2024, 3, 8), date(2024, 3, 11)]
     assert week.session_close(date(2024, 3, 8)) == utc(2024, 3, 8, 22)  # winter
     assert week.session_open(date(2024, 3, 11)) == utc(2024, 3, 10, 21)  # summer time began that morning
     assert week.session_close(date(2024, 3, 11)) == week.session_open(date(2024, 3, 12)) == utc(2024, 3, 11, 21)
     assert week.sessions_per_year == 261
-    assert Calendar.named("24/5").session_open(date(2024, 3, 11)) == utc(2024, 3, 10, 21)  # the Sunday evening, which exchange_calendars leaves out
+    assert Calendar.of("24/5").session_open(date(2024, 3, 11)) == utc(2024, 3, 10, 21)  # the Sunday evening, which exchange_calendars leaves out
 
 
 def test_globex_pauses_for_an_hour_each_afternoon() -> None:
-    globex = Calendar.named("CMES")
+    globex = Calendar.of("CMES")
     assert globex.session_open(date(2024, 1, 8)) == utc(2024, 1, 7, 23)
     assert globex.session_close(date(2024, 1, 8)) == utc(2024, 1, 8, 22)  # 16:00 in Chicago
     assert globex.session_close(date(2023, 11, 24)) == utc(2023, 11, 24, 18)  # the day after Thanksgiving

@@ -14,7 +14,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 
-CLOCK = Calendar.named("24/7")
+CLOCK = Calendar.of("24/7")
 ZONE = "America/New_York"
 AUTUMN = utc(2024, 11, 3, 4)  # midnight in New York; at 06:00Z the hour 01:00 begins again
 

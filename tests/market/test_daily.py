@@ -18,7 +18,7 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import validate
 from harmony_pipeline.schemas import BARS, DAILY_SUMMARY
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 
 
 def bars(rows: pl.DataFrame, timeframe: str = "15Min") -> pl.DataFrame:
@@ -116,7 +116,7 @@ def random_bars(seed: int, timeframe: str, rows: int) -> pl.DataFrame:
     rows=st.integers(1, 400),
 )
 def test_one_pass_gives_what_grouping_gives_in_any_order_and_symbol_by_symbol(seed: int, exchange: str, timeframe: str, clock: str, rows: int) -> None:
-    table, calendar = random_bars(seed, timeframe, rows), Calendar.named(exchange)
+    table, calendar = random_bars(seed, timeframe, rows), Calendar.of(exchange)
     expected = naive_summary(table, calendar, timeframe, clock)
     assert_frame_equal(summarise(table, calendar, timeframe, clock), expected, check_exact=True)
     shuffled = table.sample(fraction=1.0, shuffle=True, seed=seed % 1_000)

@@ -16,7 +16,7 @@ from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.sources.parquet_index import group_symbols
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 NAMES, VOLUMES = ["AAA", "BBB", " CCC ", "DDD", "", "nan", None], [100.0, float("inf"), None]
 START, END = datetime(2024, 1, 3, tzinfo=UTC), datetime(2024, 1, 9, tzinfo=UTC)
 

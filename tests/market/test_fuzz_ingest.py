@@ -11,7 +11,7 @@ from harmony_pipeline.testing import fuzz_ingest
 from harmony_pipeline.testing.fuzzing import oracle
 from harmony_pipeline.testing.fuzzing.mutations import MUTATIONS
 from harmony_pipeline.testing.fuzzing.oracle import READ, REFUSED, judge
-from harmony_pipeline.testing.fuzzing.packings import OTHERS, gzipped, in_one_zip
+from harmony_pipeline.testing.fuzzing.packings import OTHERS, gzip_files, zip_files
 from harmony_pipeline.testing.fuzzing.sample import Sample
 from harmony_pipeline.testing.fuzzing.trial import Trial
 from harmony_pipeline.testing.fuzzing.vendors import VENDORS
@@ -19,7 +19,7 @@ from harmony_pipeline.testing.fuzzing.vendors import VENDORS
 HEADLESS = ("lean",)  # no line of names: refused with that reason
 
 
-@pytest.mark.parametrize("pack", [None, gzipped, in_one_zip])
+@pytest.mark.parametrize("pack", [None, gzip_files, zip_files])
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_sound_files_of_every_vendor_are_read_whole(tmp_path, vendor, pack):
     sample = VENDORS[vendor](random.Random(5), 10)
@@ -42,7 +42,7 @@ def test_an_input_follows_from_its_seed_and_number_and_survives_being_kept(tmp_p
     for number in range(12):
         trial = Trial.of(9, number)
         assert trial == Trial.of(9, number)
-        assert Trial.kept(trial.keep(tmp_path)) == trial
+        assert Trial.load(trial.keep(tmp_path)) == trial
     assert len({Trial.of(9, number).sample.size for number in range(12)}) > 6
 
 

@@ -8,7 +8,7 @@ from market.files.writing import HEADER, ROWS, read, write
 
 import harmony_pipeline
 from harmony_pipeline.errors import HarmonyError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.testing.fuzzing.memory import forget_peak, peak_above
 
 TEXT = "\n".join([HEADER, *ROWS]) + "\n"
@@ -64,7 +64,7 @@ def test_sentences_over_empty_chunks_are_those_of_polars_over_whole_ones(keep, t
     halves = [pl.DataFrame({"a": ["p", None], "b": [1.5, 2.0]}), pl.DataFrame({"a": ["r", "s"], "b": [float("nan"), 1e20]})]
     frame = pl.concat(halves, rechunk=False).filter(pl.Series(keep))
     expected = frame.rechunk().select(pl.format(template, *parts))
-    assert frame.select(formatted(template, *parts)).equals(expected)
+    assert frame.select(format_columns(template, *parts)).equals(expected)
 
 
 def test_nothing_uses_the_format_of_polars():

@@ -16,7 +16,7 @@ from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 FEBRUARY = period_of(date(2024, 2, 1), "month", NYSE.zone)
 
 

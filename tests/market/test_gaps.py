@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from market.raw_rows import utc
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.expected_bars import Slots, expected_slots
-from harmony_pipeline.market.gaps import find_gaps, with_refusals
+from harmony_pipeline.market.expected_bars import Slots, find_slots
+from harmony_pipeline.market.gaps import find_gaps, mark_refused_bars
 from harmony_pipeline.market.settings import GapSettings
-from harmony_pipeline.market.trading_activity import silence
+from harmony_pipeline.market.trading_activity import expected_silences
 from harmony_pipeline.schemas import GAPS, QUARANTINE, TIME
 
-NYSE, CLOCK = Calendar.named("XNYS"), Calendar.named("24/7")
+NYSE, CLOCK = Calendar.of("XNYS"), Calendar.of("24/7")
 NO_LIVES = pl.DataFrame(schema={"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()})
 SETTINGS = GapSettings()
 
@@ -54,9 +54,9 @@ def naive_absent(slots: Slots, mask: np.ndarray) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("name", ["XNYS", "XTKS", "XLON", "24/7", "CMES"])
 @pytest.mark.parametrize("timeframe", ["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"])
 def test_slots_are_the_regular_bars_that_the_calendar_counts(name: str, timeframe: str) -> None:
-    calendar = Calendar.named(name)
+    calendar = Calendar.of(name)
     # Holidays, half-days and both changes of the clock, in America and in Europe.
-    slots = expected_slots(calendar, timeframe, date(2023, 11, 1), date(2024, 4, 10))
+    slots = find_slots(calendar, timeframe, date(2023, 11, 1), date(2024, 4, 10))
     counted = calendar.expected_bars(timeframe).filter(pl.col("date").is_between(date(2023, 11, 1), date(2024, 4, 9)))
     assert np.bincount(slots.session).tolist() == counted["expected_regular_bars"].to_list()
     assert (np.diff(slots.stamp) > 0).all()
@@ -67,7 +67,7 @@ def test_slots_are_the_regular_bars_that_the_calendar_counts(name: str, timefram
 
 @given(st.data())
 def test_runs_are_those_that_a_walk_over_the_slots_finds(data: st.DataObject) -> None:
-    slots = expected_slots(NYSE, "1Hour", date(2024, 7, 2), date(2024, 7, 9), past_sessions=3)  # the 3rd is a half-day, the 4th a holiday
+    slots = find_slots(NYSE, "1Hour", date(2024, 7, 2), date(2024, 7, 9), past_sessions=3)  # the 3rd is a half-day, the 4th a holiday
     size = len(slots.stamp)
     masks = {name: np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size))) for name in ("A", "B", "C")}
     everyone = lives(*((name, date(2024, 1, 1), None) for name in masks))
@@ -92,13 +92,13 @@ def slots_of(slots: Slots, row: dict[str, object]) -> range:
 @given(st.integers(0, 2**32 - 1))
 def test_cutting_symbols_into_batches_and_time_into_periods_changes_nothing(seed: int) -> None:
     draw = np.random.default_rng(seed)
-    whole = expected_slots(NYSE, "30Min", date(2024, 3, 4), date(2024, 3, 29), past_sessions=8)  # daylight saving begins on the 10th
+    whole = find_slots(NYSE, "30Min", date(2024, 3, 4), date(2024, 3, 29), past_sessions=8)  # daylight saving begins on the 10th
     masks = {name: draw.random(len(whole.stamp)) < share for name, share in (("A", 0.995), ("B", 0.9), ("C", 0.5), ("D", 0.05))}
     bars = market(whole, masks)
     everyone = lives(*((name, date(2024, 1, 1), None) for name in masks))
     settings = GapSettings(lookback_sessions=8)
     once = find_gaps([bars], whole, everyone, settings)
-    parts = [expected_slots(NYSE, "30Min", first, end, past_sessions=8) for first, end in ((date(2024, 3, 4), date(2024, 3, 15)), (date(2024, 3, 15), date(2024, 3, 29)))]  # fmt: skip
+    parts = [find_slots(NYSE, "30Min", first, end, past_sessions=8) for first, end in ((date(2024, 3, 4), date(2024, 3, 15)), (date(2024, 3, 15), date(2024, 3, 29)))]  # fmt: skip
     cut = []
     for part in parts:
         start, end = pl.Series([part.stamp[0], part.stamp[-1]]).cast(TIME).to_list()
@@ -110,7 +110,7 @@ def test_cutting_symbols_into_batches_and_time_into_periods_changes_nothing(seed
 @given(st.integers(0, 2**32 - 1), st.integers(3, 17))
 def test_later_sessions_change_no_verdict_on_earlier_ones(seed: int, day: int) -> None:
     draw = np.random.default_rng(seed)
-    slots = expected_slots(NYSE, "30Min", date(2024, 1, 2), date(2024, 2, 1))
+    slots = find_slots(NYSE, "30Min", date(2024, 1, 2), date(2024, 2, 1))
     masks = {name: draw.random(len(slots.stamp)) < share for name, share in (("A", 0.99), ("B", 0.8), ("C", 0.4))}
     changed = {name: np.where(slots.session >= day, draw.random(len(mask)) < 0.5, mask) for name, mask in masks.items()}
     everyone = lives(*((name, date(2024, 1, 1), None) for name in masks))
@@ -127,7 +127,7 @@ def one_kind(found: pl.DataFrame, symbol: str, day: date) -> list[tuple[int, str
 @pytest.fixture
 def month() -> tuple[Slots, dict[str, np.ndarray]]:
     """A month of minutes: three busy symbols, and QUIET, which trades in a third of its minutes."""
-    slots = expected_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 2, 1))
+    slots = find_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 2, 1))
     size = len(slots.stamp)
     masks = {name: np.ones(size, np.bool_) for name in ("AAA", "BBB", "CCC")}
     masks["QUIET"] = np.random.default_rng(5).random(size) < 0.33
@@ -196,7 +196,7 @@ def test_a_bar_that_came_and_was_refused_is_missing_and_says_why(month) -> None:
         ("QUIET", silent - timedelta(minutes=1), "bad_print"),
     ]
     rows = [{"symbol": symbol, "timeframe": "1Min", "timestamp": at, "source": "test", "row": 1, "rule": rule, "reason": ""} for symbol, at, rule in refused]
-    marked = with_refusals(found, QUARANTINE.conform(pl.DataFrame(rows, schema_overrides={"timestamp": TIME})))
+    marked = mark_refused_bars(found, QUARANTINE.conform(pl.DataFrame(rows, schema_overrides={"timestamp": TIME})))
     changed = marked.join(found, on=["symbol", "first_missing", "kind", "evidence"], how="anti")
     assert changed.select("first_missing", "kind").rows() == [(silent, "missing")]
     assert changed["evidence"][0].startswith("1 of these bars came and are in quarantine (bad_print); silent in")
@@ -204,7 +204,7 @@ def test_a_bar_that_came_and_was_refused_is_missing_and_says_why(month) -> None:
 
 
 def test_without_a_past_nothing_is_claimed() -> None:
-    slots = expected_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 1, 3))
+    slots = find_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 1, 3))
     mask = np.ones(len(slots.stamp), np.bool_)
     mask[50] = False
     found = gaps(slots, market(slots, {"NEW": mask}, volume=1_000.0))
@@ -218,7 +218,7 @@ def test_where_a_source_writes_every_bar_what_is_absent_is_missing(month) -> Non
 
 
 def test_nothing_is_expected_before_a_listing_or_after_a_delisting() -> None:
-    slots = expected_slots(NYSE, "1Day", date(2024, 1, 2), date(2024, 2, 1))
+    slots = find_slots(NYSE, "1Day", date(2024, 1, 2), date(2024, 2, 1))
     bars = market(slots, {"A": slots.dates.is_in([date(2024, 1, 10), date(2024, 1, 12)]).to_numpy(), "B": np.ones(len(slots.stamp), np.bool_)})
     found = gaps(slots, bars, lives(("A", date(2024, 1, 9), date(2024, 1, 16))), every_bar=True)
     assert found.select("symbol", "date", "kind").rows() == [("A", day, "missing") for day in (date(2024, 1, 9), date(2024, 1, 11))]
@@ -227,7 +227,7 @@ def test_nothing_is_expected_before_a_listing_or_after_a_delisting() -> None:
 
 
 def test_a_symbol_that_is_expected_and_never_came_is_missing_whole() -> None:
-    slots = expected_slots(NYSE, "1Hour", date(2024, 7, 2), date(2024, 7, 6))
+    slots = find_slots(NYSE, "1Hour", date(2024, 7, 2), date(2024, 7, 6))
     found = gaps(slots, market(slots, {"A": np.ones(len(slots.stamp), np.bool_)}), lives(("A", date.min, None), ("GHOST", date.min, None)))
     assert found.select("symbol", "date", "bars", "session_bars").rows() == [
         ("GHOST", date(2024, 7, 2), 7, 7), ("GHOST", date(2024, 7, 3), 4, 4), ("GHOST", date(2024, 7, 5), 7, 7),
@@ -235,13 +235,13 @@ def test_a_symbol_that_is_expected_and_never_came_is_missing_whole() -> None:
 
 
 def test_bars_that_have_not_ended_are_not_yet_expected() -> None:
-    slots = expected_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 1, 4), known_until=utc(2024, 1, 2, 14, 40))
+    slots = find_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 1, 4), known_until=utc(2024, 1, 2, 14, 40))
     assert len(slots.stamp) == 10
-    assert not len(expected_slots(NYSE, "1Day", date(2024, 1, 2), date(2024, 1, 4), known_until=utc(2024, 1, 2, 20, 59)).stamp)
+    assert not len(find_slots(NYSE, "1Day", date(2024, 1, 2), date(2024, 1, 4), known_until=utc(2024, 1, 2, 20, 59)).stamp)
 
 
 def test_crypto_is_expected_around_the_clock() -> None:
-    slots = expected_slots(CLOCK, "1Min", date(2024, 3, 9), date(2024, 3, 11))
+    slots = find_slots(CLOCK, "1Min", date(2024, 3, 9), date(2024, 3, 11))
     mask = np.ones(len(slots.stamp), np.bool_)
     mask[[0, 1439, 1440, 2000]] = False
     found = gaps(slots, market(slots, {"BTC": mask, "ETH": ~np.zeros(len(mask), np.bool_)}))
@@ -250,14 +250,14 @@ def test_crypto_is_expected_around_the_clock() -> None:
 
 @given(st.floats(0.01, 0.99), st.integers(1, 30))
 def test_silences_in_a_row_come_more_often_than_if_each_bar_were_drawn_alone(share: float, length: int) -> None:
-    one = silence(np.array([share]), np.array([1.0]), np.array([390.0]))[0]
-    several = silence(np.array([share]), np.array([float(length)]), np.array([390.0]))[0]
+    one = expected_silences(np.array([share]), np.array([1.0]), np.array([390.0]))[0]
+    several = expected_silences(np.array([share]), np.array([float(length)]), np.array([390.0]))[0]
     assert one == pytest.approx(390.0 * share)
     assert several >= 390.0 * share**length * (1 - 1e-9)
     assert several <= one * (1 + 1e-9)
 
 
 def test_no_bars_and_no_sessions_give_no_gaps() -> None:
-    slots = expected_slots(NYSE, "1Min", date(2024, 1, 6), date(2024, 1, 8))  # a weekend
+    slots = find_slots(NYSE, "1Min", date(2024, 1, 6), date(2024, 1, 8))  # a weekend
     assert find_gaps([], slots, NO_LIVES, SETTINGS).equals(GAPS.empty())
-    assert find_gaps([], expected_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 1, 3)), NO_LIVES, SETTINGS).equals(GAPS.empty())
+    assert find_gaps([], find_slots(NYSE, "1Min", date(2024, 1, 2), date(2024, 1, 3)), NO_LIVES, SETTINGS).equals(GAPS.empty())

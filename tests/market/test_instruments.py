@@ -12,9 +12,9 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.instrument_defaults import (
     FUTURES,
+    apply_terms,
     default_terms,
     future_root,
-    with_terms,
 )
 from harmony_pipeline.market.instruments import BEFORE_ALL, Instrument, Instruments
 from harmony_pipeline.market.price_steps import price_steps
@@ -176,11 +176,11 @@ def test_what_results_depend_on_changes_with_the_terms_of_all_symbols_alike(chan
 
 
 def test_settings_have_the_last_word():
-    changed = with_terms(Instrument("A"), InstrumentTerms(tick_size=0.05, lot_size=10.0), "settings")
+    changed = apply_terms(Instrument("A"), InstrumentTerms(tick_size=0.05, lot_size=10.0), "settings")
     assert (changed.tick_size, changed.small_tick_size, changed.lot_size) == (0.05, None, 10.0)
     assert changed.origin.endswith("tick_size, lot_size: settings")
-    assert with_terms(Instrument("A"), InstrumentTerms(), "settings") == Instrument("A")
-    assert with_terms(Instrument("A"), InstrumentTerms(shortable=False), "settings").shortable is False
+    assert apply_terms(Instrument("A"), InstrumentTerms(), "settings") == Instrument("A")
+    assert apply_terms(Instrument("A"), InstrumentTerms(shortable=False), "settings").shortable is False
 
 
 @pytest.mark.parametrize(

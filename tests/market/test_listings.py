@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.listings import EVENTS, fresh_rows, listings_from_snapshots, listings_from_universe, members, with_events
+from harmony_pipeline.market.listings import EVENTS, apply_events, listings_from_snapshots, listings_from_universe, members, new_rows
 from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.schemas import LISTINGS, UNIVERSE
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 DAYS = NYSE.sessions(date(2024, 1, 2), date(2024, 3, 1))
 DATA = Path(os.environ.get("HARMONY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -61,7 +61,7 @@ def test_snapshots_after_a_day_change_no_members_before_it(first: list[tuple[dat
     other = past + [row for row in second if row[0] >= DAYS[cut]]
     one, two = (snapshots(*sorted(rows)) for rows in (first, other))
     listed = [listings_from_snapshots(rows, NYSE, "test") for rows in (one, two)]
-    fresh = [fresh_rows(rows, NYSE) for rows in (one, two)]
+    fresh = [new_rows(rows, NYSE) for rows in (one, two)]
     for day in DAYS[: cut + 1]:  # what was written after the close before DAYS[cut] is known on DAYS[cut]
         assert members(fresh[0], listed[0], day).equals(members(fresh[1], listed[1], day))
 
@@ -93,7 +93,7 @@ def test_what_is_learned_after_a_day_changes_no_members_before_it(first, second,
     other_rows = [row for row in rows if row["date"] < moment] + [row for row in second[0] if row["date"] >= moment]
     other_events = [event for event in happened if event[1] < moment] + [event for event in second[1] if event[1] >= moment]
     told = [(universe(*rows), events(*happened)), (universe(*other_rows), events(*other_events))]
-    listed = [with_events(listings_from_universe(facts, "test"), change, "actions") for facts, change in told]
+    listed = [apply_events(listings_from_universe(facts, "test"), change, "actions") for facts, change in told]
     for day in DAYS[:cut]:
         assert members(told[0][0], listed[0], day).equals(members(told[1][0], listed[1], day))
 
@@ -121,7 +121,7 @@ def test_a_change_of_symbol_keeps_the_security():
     facts = universe(
         {"date": date(2022, 1, 3), "symbol": "FB", "listed": date(2012, 5, 18)}, {"date": date(2022, 6, 9), "symbol": "META", "listed": date(2022, 6, 9)}
     )
-    listed = with_events(listings_from_universe(facts, "test"), events(("FB", date(2022, 6, 9), "symbol_change", "META")), "actions")
+    listed = apply_events(listings_from_universe(facts, "test"), events(("FB", date(2022, 6, 9), "symbol_change", "META")), "actions")
     assert names(listed, date(2022, 6, 8), facts) == [("FB", "FB")]
     assert names(listed, date(2022, 6, 9), facts) == [("META", "FB")]
     ended = listed.filter(pl.col("valid_to").is_not_null())
@@ -132,7 +132,7 @@ def test_a_change_of_symbol_keeps_the_security():
 
 def test_a_chain_of_changes_is_one_security_and_a_reused_symbol_another():
     chain = events(("A", date(2024, 1, 5), "symbol_change", "B"), ("B", date(2024, 2, 5), "symbol_change", "C"), ("C", date(2024, 2, 20), "delisting", None))
-    listed = with_events(LISTINGS.empty(), chain, "actions")
+    listed = apply_events(LISTINGS.empty(), chain, "actions")
     assert listed["security_id"].unique().to_list() == ["A"]
     assert [names(listed, day) for day in (date(2024, 1, 5), date(2024, 2, 5), date(2024, 2, 20))] == [[("B", "A")], [("C", "A")], []]
     facts = universe(
@@ -166,7 +166,7 @@ def test_snapshots_tell_arrivals_changes_and_departures_once_they_can_be_known()
 
 def test_snapshots_keep_only_what_is_new_dated_by_the_session_that_could_use_it():
     rows = pl.concat([snapshots(*((day, "ONE", "A") for day in DAYS[:5]))]).with_columns(market_cap=pl.Series([1.0, 1.0, 2.0, 2.0, 1.0]))
-    assert fresh_rows(rows, NYSE).select("date", "market_cap").rows() == [(DAYS[1], 1.0), (DAYS[3], 2.0), (DAYS[5], 1.0)]
+    assert new_rows(rows, NYSE).select("date", "market_cap").rows() == [(DAYS[1], 1.0), (DAYS[3], 2.0), (DAYS[5], 1.0)]
 
 
 # --- from files -------------------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ import pytest
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.listings import EVENTS, listings_from_snapshots, with_events
-from harmony_pipeline.market.lives import LIFE_EVENTS, actions_by_new_symbol, ended_symbols, life_events, relevant, securities_begin
+from harmony_pipeline.market.listings import EVENTS, apply_events, listings_from_snapshots
+from harmony_pipeline.market.lives import LIFE_EVENTS, actions_by_new_symbol, ended_symbols, life_events, relevant_events, securities_begin
 from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 D1, D2, D3, D4 = date(2024, 1, 5), date(2024, 2, 5), date(2024, 2, 20), date(2024, 3, 4)
 
 
@@ -25,7 +25,7 @@ def listed(*rows: dict[str, object]) -> pl.DataFrame:
 
 def told(*rows: tuple[object, ...]) -> pl.DataFrame:
     events = pl.DataFrame(list(rows), schema=EVENTS, orient="row")
-    return life_events(with_events(LISTINGS.empty(), events, "actions"))
+    return life_events(apply_events(LISTINGS.empty(), events, "actions"))
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_only_what_concerns_the_symbols_is_kept_along_chains_and_for_those_who_t
     events = told(
         ("A", D1, "symbol_change", "B", None), ("B", D2, "symbol_change", "C", None), ("X", D2, "delisting", None, None), ("Y", D3, "symbol_change", "Z", None)
     )  # fmt: skip
-    assert relevant(events, ["A"])["symbol"].to_list() == ["A", "B"]
-    assert relevant(events, ["A"], D1)["symbol"].to_list() == ["A"]
-    assert relevant(events, ["Z"])["symbol"].to_list() == ["Y"]
-    assert relevant(events, []).is_empty()
+    assert relevant_events(events, ["A"])["symbol"].to_list() == ["A", "B"]
+    assert relevant_events(events, ["A"], D1)["symbol"].to_list() == ["A"]
+    assert relevant_events(events, ["Z"])["symbol"].to_list() == ["Y"]
+    assert relevant_events(events, []).is_empty()
 
 
 def test_an_action_of_the_day_of_a_change_stands_once_under_the_new_symbol() -> None:

@@ -13,13 +13,13 @@ from harmony_pipeline.market.instruments import Instrument, Instruments
 from harmony_pipeline.market.price_grid import (
     floor_to_lot,
     least_price,
-    of_lots,
+    lots_to_quantity,
     one_tick_above,
     one_tick_below,
     round_to_tick,
+    snap_to_lot,
     tick_down,
     tick_up,
-    to_lot,
 )
 from harmony_pipeline.market.steps import decimals_of, tick_fraction
 from harmony_pipeline.portfolio.exit_rules import barrier_levels
@@ -48,7 +48,7 @@ def is_on(price, tick):
 @pytest.mark.parametrize("lots", [3.0, 9e15, 9.3e18, 1.5e19, 1e22, 1e30])
 def test_more_lots_than_integers_hold_are_still_a_quantity(lot, lots):
     assert floor_to_lot(lots * lot, lot) == pytest.approx(lots * lot, rel=1e-15)
-    assert to_lot(floor_to_lot(lots * lot, lot), lot) == pytest.approx(lots * lot, rel=1e-15)
+    assert snap_to_lot(floor_to_lot(lots * lot, lot), lot) == pytest.approx(lots * lot, rel=1e-15)
 
 
 @settings(max_examples=400, deadline=None)
@@ -153,15 +153,15 @@ def test_below_one_tick_there_is_no_price():
 def test_quantities_are_whole_lots(lot, count, part):
     exact = float(tick_fraction(lot) * count)
     assume(exact < 1e12)
-    assert of_lots(float(count), lot) == pytest.approx(exact, rel=1e-15)
-    whole = of_lots(float(count), lot)
-    assert floor_to_lot(whole, lot) == to_lot(whole, lot) == whole
+    assert lots_to_quantity(float(count), lot) == pytest.approx(exact, rel=1e-15)
+    whole = lots_to_quantity(float(count), lot)
+    assert floor_to_lot(whole, lot) == snap_to_lot(whole, lot) == whole
     assert floor_to_lot(whole + part * lot, lot) == pytest.approx(whole, rel=1e-12, abs=lot * 1e-6)
 
 
 def test_a_rest_of_an_older_smaller_lot_is_kept():
-    assert to_lot(10.5, 1.0) == 10.5
-    assert to_lot(0.30000000000000004, 0.1) == 0.3
+    assert snap_to_lot(10.5, 1.0) == 10.5
+    assert snap_to_lot(0.30000000000000004, 0.1) == 0.3
 
 
 def test_decimals_of_a_step():

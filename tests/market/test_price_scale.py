@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 
 def market(code: str, timeframe: str, count: int, price: float, volume: float) -> Rows:
     """Sound rows at the first `count` places of a market's grid in 2024, whose volumes vary by a factor of three."""
-    calendar = Calendar.named(code)
+    calendar = Calendar.of(code)
     if timeframe == "1Day":
         stamps = [utc(day.year, day.month, day.day) for day in calendar.sessions(date(2024, 1, 2), date(2024, 12, 31))]
     else:
@@ -46,7 +46,7 @@ MARKETS = [
 def judged(rows: Rows, code: str = "XNYS", acts: pl.DataFrame = NO_ACTIONS, **quality: Any) -> Validated:
     timeframe = rows[0]["timeframe"]
     settings = MarketSettings(calendar=code, timeframe=timeframe, quality=quality)
-    return validate(raw(*rows), NOTHING_BEFORE, acts, Calendar.named(code), timeframe, settings)
+    return validate(raw(*rows), NOTHING_BEFORE, acts, Calendar.of(code), timeframe, settings)
 
 
 def refused(found: Validated) -> list[tuple[int, str]]:

@@ -19,7 +19,7 @@ from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.validation.validate import Validated, validate
 from harmony_pipeline.schemas import BARS, QUARANTINE, RAW_BARS
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 OPEN = utc(2024, 1, 2, 14, 30)
 BEFORE = pl.DataFrame(
     {"symbol": ["AAA"], "close": [100.0], "adjustment_factor": [2.0], "timestamp": [utc(2023, 12, 29, 20, 45)]}, schema_overrides=NOTHING_BEFORE.schema

@@ -19,7 +19,7 @@ from harmony_pipeline.market.ingest.versions import WITHDRAWN
 from harmony_pipeline.market.settings import Allowance, MarketSettings, QualitySettings
 from harmony_pipeline.market.validation.validate import Validated, validate
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 SESSIONS = NYSE.sessions(date(2024, 1, 2), date(2024, 12, 31))
 ACTIONS = actions(
     ("AAA", SESSIONS[3], "split", 2.0),
@@ -203,7 +203,7 @@ def test_within_the_day_the_judge_agrees_with_its_plain_twin_too(rows: pl.DataFr
 
 @pytest.mark.parametrize(("code", "timeframe"), [("XBOM", "1Hour"), ("XHKG", "30Min"), ("24/7", "1Hour"), ("XTKS", "15Min")])
 def test_other_exchanges_their_lunch_and_their_half_hours_agree(code: str, timeframe: str) -> None:
-    calendar = Calendar.named(code)
+    calendar = Calendar.of(code)
     stamps = [utc(2024, 3, 7) + timedelta(minutes=15 * at) for at in range(400)]
     rows = raw(*(bar(stamp, 50.0 + at % 7, row=at) for at, stamp in enumerate(stamps)))
     settings = MarketSettings(calendar=code, timeframe=timeframe)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from harmony_pipeline.market.settings import MarketSettings, QualitySettings
 from harmony_pipeline.market.validation.catalog import CHOOSABLE, RULES
 from harmony_pipeline.market.validation.validate import Validated, validate
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 OPEN = utc(2024, 1, 2, 14, 30)
 MISPRINTED = raw(
     *(

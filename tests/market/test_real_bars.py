@@ -15,7 +15,7 @@ from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.validation.validate import Validated, validate
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 DATA = Path(os.environ.get("HARMONY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not (DATA / "DATA.md").exists(), reason="no real market data here: set HARMONY_DATA")
 
@@ -157,7 +157,7 @@ def test_real_spikes_of_small_stocks_are_bars_all_but_a_few() -> None:
 
 
 def test_crypto_runs_around_the_clock() -> None:
-    result = validated(source("crypto_minute", calendar=Calendar.named("24/7")), "1Min")
+    result = validated(source("crypto_minute", calendar=Calendar.of("24/7")), "1Min")
     assert result.counts["rows_bars"] == result.counts["rows_raw"] == 16_312
     assert result.bars["session"].unique().to_list() == ["regular"]
     assert warned(result) == [("BTCUSD", date(2017, 9, 3), "ticker_reuse")]  # eleven months that are not in the file, and seven times the price
@@ -170,7 +170,7 @@ def test_premarket_files_are_premarket() -> None:
 
 
 def test_exchange_rates_without_volumes_are_not_warned_of() -> None:
-    result = validated(source("fx_hourly", calendar=Calendar.named("24/7")), "1Hour")
+    result = validated(source("fx_hourly", calendar=Calendar.of("24/7")), "1Hour")
     assert result.counts["rows_bars"] == 37_313
     assert result.warnings.is_empty()
 

@@ -9,12 +9,12 @@ import pytest
 from market.raw_rows import utc
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.expected_bars import expected_slots
+from harmony_pipeline.market.expected_bars import find_slots
 from harmony_pipeline.market.gaps import find_gaps
 from harmony_pipeline.market.settings import FileSourceSettings, GapSettings
 from harmony_pipeline.market.sources.files import FileSource
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 DATA = Path(os.environ.get("HARMONY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not (DATA / "DATA.md").exists(), reason="no real market data here: set HARMONY_DATA")
 LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
@@ -27,7 +27,7 @@ def gaps(path: str, timeframe: str, first: date, end: date, ends: dict[str, date
     bars = bars.unique(["symbol", "timestamp"], keep="first", maintain_order=True)
     begun = bars.group_by("symbol").agg(first=pl.col("timestamp").min().dt.date()).sort("symbol")
     lives = pl.DataFrame([(symbol, day, (ends or {}).get(symbol)) for symbol, day in begun.iter_rows()], schema=LIVES, orient="row")
-    return find_gaps([bars], expected_slots(calendar, timeframe, first, end), lives, GapSettings())
+    return find_gaps([bars], find_slots(calendar, timeframe, first, end), lives, GapSettings())
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_full_days_of_391_rows_lack_nothing_and_the_rest_is_counted() -> None:
 
 
 def test_the_minutes_that_crypto_lacks_are_those_of_the_notes() -> None:
-    found = gaps("crypto_minute", "1Min", date(2016, 10, 7), date(2018, 4, 7), calendar=Calendar.named("24/7")).filter(pl.col("bars") < pl.col("session_bars"))
+    found = gaps("crypto_minute", "1Min", date(2016, 10, 7), date(2018, 4, 7), calendar=Calendar.of("24/7")).filter(pl.col("bars") < pl.col("session_bars"))
     assert dict(found.group_by("symbol").agg(pl.col("bars").sum()).iter_rows()) == {"BTCUSD": 537, "ETHUSD": 431}
     # The exchange stood still for seven hours on 2018-04-04, for both coins at once.
     assert found.filter(pl.col("kind") == "halt").select("symbol", "bars").rows() == [("BTCUSD", 427), ("ETHUSD", 427)]

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from harmony_pipeline.cli import app
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.expected_bars import Slots, expected_slots
-from harmony_pipeline.market.forward_fill import with_filled
+from harmony_pipeline.market.expected_bars import Slots, find_slots
+from harmony_pipeline.market.forward_fill import fill_forward
 from harmony_pipeline.market.gap_requests import BLOCK_BARS, repair_requests
 from harmony_pipeline.market.gaps import find_gaps
 from harmony_pipeline.market.settings import GapSettings
@@ -26,7 +26,7 @@ from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.repair import repair
 from harmony_pipeline.stages.workspace import Workspace
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 MINUTE = timedelta(minutes=1)
 SESSIONS = NYSE.sessions(date(2024, 7, 1), date(2024, 7, 13))
 LIBRARY = Path(__file__).resolve().parents[2] / "harmony_pipeline"
@@ -52,7 +52,7 @@ def market_bars(slots: Slots, symbol: str, mask: np.ndarray) -> pl.DataFrame:
 @st.composite
 def absences(draw: st.DrawFn) -> tuple[Slots, dict[str, np.ndarray]]:
     """Minutes of eight sessions with a half-day, of which stretches and single minutes are gone."""
-    slots = expected_slots(NYSE, "1Min", date(2024, 7, 1), date(2024, 7, 12))
+    slots = find_slots(NYSE, "1Min", date(2024, 7, 1), date(2024, 7, 12))
     masks = {}
     for name in ("A", "B", "C"):
         mask = np.ones(len(slots.stamp), np.bool_)
@@ -128,7 +128,7 @@ paths = ["bars"]
 def files_of(folder: Path, without: frozenset[object] = frozenset()) -> None:
     """Bars of two symbols over two months, except at the instants `without` for AAA."""
     (folder / "bars").mkdir(exist_ok=True)
-    slots = expected_slots(NYSE, "15Min", date(2024, 2, 1), date(2024, 4, 1))
+    slots = find_slots(NYSE, "15Min", date(2024, 2, 1), date(2024, 4, 1))
     for symbol in ("AAA", "BBB"):
         bars = market_bars(slots, symbol, np.ones(len(slots.stamp), np.bool_))
         if symbol == "AAA":
@@ -211,7 +211,7 @@ def test_the_command_repairs_and_refuses_what_is_no_date(damaged: Workspace, tmp
 def test_filled_bars_repeat_the_last_close_without_volume_and_know_nothing_later(case: tuple[Slots, dict[str, np.ndarray]], cut: int) -> None:
     slots, masks = case
     bars = pl.concat([market_bars(slots, name, mask) for name, mask in masks.items()])
-    filled = with_filled(bars, found(slots, masks), slots, "previous_close")
+    filled = fill_forward(bars, found(slots, masks), slots, "previous_close")
     for name, mask in masks.items():
         own = filled.filter(pl.col("symbol") == name)
         begun = int(np.argmax(mask)) if mask.any() else len(mask)
@@ -225,7 +225,7 @@ def test_filled_bars_repeat_the_last_close_without_volume_and_know_nothing_later
     moment = pl.Series([slots.stamp[min(cut, len(slots.stamp) - 1)]]).cast(TIME)[0]
     past = pl.col("timestamp") < moment
     other = bars.with_columns(close=pl.when(past).then("close").otherwise(pl.col("close") * 7.0))
-    assert with_filled(other, found(slots, masks), slots, "previous_close").filter(past).equals(filled.filter(past))
+    assert fill_forward(other, found(slots, masks), slots, "previous_close").filter(past).equals(filled.filter(past))
 
 
 def test_nothing_is_filled_unless_it_is_asked_for_and_the_lake_never_holds_it(damaged: Workspace) -> None:
@@ -249,5 +249,5 @@ def test_nobody_who_trades_can_reach_filled_bars() -> None:
                 continue
             imported = {name.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names}
             modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
-            assert not imported & {"filled_bars", "with_filled"}, path
+            assert not imported & {"filled_bars", "fill_forward"}, path
             assert "harmony_pipeline.market.forward_fill" not in modules, path

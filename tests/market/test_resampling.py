@@ -18,7 +18,7 @@ from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.schemas import BARS, TIME
 
-NYSE, CLOCK = Calendar.named("XNYS"), Calendar.named("24/7")
+NYSE, CLOCK = Calendar.of("XNYS"), Calendar.of("24/7")
 VALUES = ("open", "high", "low", "close", "volume", "trade_count")
 sizes = st.sampled_from(["5Min", "10Min", "15Min", "20Min", "30Min", "1Hour", "2Hour", "7Hour", "1Day", "1Week", "1Month"])
 

@@ -11,7 +11,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import Validated, validate
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 DAYS = NYSE.sessions(date(2020, 1, 2), date(2026, 12, 31))
 WAVE = (1.0, 1.01, 0.99, 1.005, 1.02, 0.985, 1.0, 0.995)
 

@@ -19,7 +19,7 @@ UTC_ZONE = ZoneInfo("UTC")
 def placed(calendar: str, stamps: Sequence[datetime], timeframe: str = "1Day") -> list[date]:
     """Session dates of instants that are written in UTC."""
     instant = pl.Series("at", list(stamps), dtype=pl.Datetime("us", "UTC"))
-    found = session_midnights(instant, instant.dt.replace_time_zone(None), Calendar.named(calendar), timeframe)
+    found = session_midnights(instant, instant.dt.replace_time_zone(None), Calendar.of(calendar), timeframe)
     return found.dt.date().to_list()
 
 
@@ -30,7 +30,7 @@ def at(zone: str, sessions: Sequence[date], clock: str, days_before: int = 0) ->
 
 
 def sessions(calendar: str, first: date, end: date) -> list[date]:
-    return Calendar.named(calendar).sessions(first, end)
+    return Calendar.of(calendar).sessions(first, end)
 
 
 CHICAGO, NEW_YORK = "America/Chicago", "America/New_York"
@@ -87,7 +87,7 @@ def test_one_bar_alone_is_enough(calendar: str, stamp: datetime, session: date) 
 def test_a_stamp_written_as_midnight_means_its_date_whatever_its_zone() -> None:
     instant = pl.Series("at", [utc(2024, 1, 8, 23)], dtype=pl.Datetime("us", "UTC"))
     written = pl.Series("wall", [datetime(2024, 1, 9)])  # noqa: DTZ001 - a wall clock
-    assert session_midnights(instant, written, Calendar.named("XLON"), "1Day").dt.date().to_list() == [date(2024, 1, 9)]
+    assert session_midnights(instant, written, Calendar.of("XLON"), "1Day").dt.date().to_list() == [date(2024, 1, 9)]
 
 
 def test_days_without_a_session_keep_their_date_and_are_refused_by_name(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_week_bears_the_date_of_its_first_session(stamps: list[date], expected
 
 
 def test_weeks_are_known_at_the_close_of_their_last_session() -> None:
-    calendar = Calendar.named("XNYS")
+    calendar = Calendar.of("XNYS")
     frame = pl.DataFrame({"timestamp": [utc(2024, 1, 16), utc(2024, 3, 25), utc(2024, 1, 15)]}, schema={"timestamp": pl.Datetime("us", "UTC")})
     found = calendar.with_session(frame, "1Week")
     assert found["bar_end"].to_list()[:2] == [utc(2024, 1, 19, 21), utc(2024, 3, 28, 20)]  # Good Friday is no session

@@ -96,13 +96,13 @@ def test_every_bar_is_sound_and_lies_in_a_session_at_any_size_and_on_any_exchang
     assert result.bars.height > 20
     assert result.quarantine.height == 0
     per_session = (
-        Calendar.named(calendar)
+        Calendar.of(calendar)
         .with_session(result.bars.drop("session"), timeframe)
         .filter(pl.col("session") == "regular")
         .group_by("symbol", "session_date")
         .len()
     )
-    assert per_session["len"].max() <= Calendar.named(calendar).bars_per_session(timeframe)
+    assert per_session["len"].max() <= Calendar.of(calendar).bars_per_session(timeframe)
     if not extended_hours:
         assert set(result.bars["session"].unique()) == {"regular"}
 
@@ -194,7 +194,7 @@ def test_companies_trade_from_their_listing_to_their_delisting_and_not_beyond(ye
     assert late.height == 2
     assert gone.height == 1
     assert late.filter(pl.col("first") != pl.col("listed")).height == 0
-    sessions = Calendar.named("XNYS").previous_session(gone["delisted"][0])
+    sessions = Calendar.of("XNYS").previous_session(gone["delisted"][0])
     assert gone["last"][0] == sessions
     assert facts.filter(pl.col("listed") < years.market.start)["first"].unique().to_list() == [years.market.start]
 

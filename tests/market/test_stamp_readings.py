@@ -22,7 +22,7 @@ from harmony_pipeline.market.timeframe_detection import Spacing, other_timeframe
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.workspace import Workspace
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 NEW_YORK = "America/New_York"
 DAYS = NYSE.sessions(date(2024, 3, 1), date(2024, 3, 29))
 
@@ -125,7 +125,7 @@ def test_a_refused_file_leaves_the_lake_clean_and_the_corrected_settings_work(tm
     ],
 )
 def test_a_bar_at_the_close_and_none_at_the_open_are_ends(stamps: list[datetime], calendar: str, timeframe: str, evidence: str) -> None:
-    assert end_evidence(pl.Series(stamps, dtype=TIME), Calendar.named(calendar), timeframe) == evidence
+    assert end_evidence(pl.Series(stamps, dtype=TIME), Calendar.of(calendar), timeframe) == evidence
 
 
 def test_the_hint_names_the_setting_and_the_setting_moves_the_bars(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from market.alpaca.alpaca_world import NOW, serving, source_of, symbols
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.listings import listings_from_universe, members
-from harmony_pipeline.market.universe import with_today
+from harmony_pipeline.market.universe import add_snapshot
 from harmony_pipeline.schemas import UNIVERSE
 from harmony_pipeline.stages import market
 from harmony_pipeline.testing.servers import alpaca_wire as wire
@@ -33,8 +33,8 @@ def test_on_every_day_the_history_says_what_was_said_last_and_no_row_twice(said)
     history, latest = UNIVERSE.empty(), {}
     for day, each in zip(DAYS, said, strict=False):
         before = history
-        history = with_today(history, answer(day, each))
-        assert_frame_equal(with_today(history, answer(day, each)), history)
+        history = add_snapshot(history, answer(day, each))
+        assert_frame_equal(add_snapshot(history, answer(day, each)), history)
         assert_frame_equal(history.filter(pl.col("date") < day), before, check_exact=True)
         latest.update(each)
         now = history.unique("symbol", keep="last", maintain_order=True)

@@ -15,7 +15,7 @@ class TestGradientBoosting(ForecasterContract):
 
     def test_the_seed_matters(self):
         samples = planted_samples(1200, 0.5)
-        assert self.fitted(samples, seed=1).save() != self.fitted(samples, seed=2).save()
+        assert self.fit(samples, seed=1).save() != self.fit(samples, seed=2).save()
 
     def test_one_thread_and_two_grow_the_same_trees(self):
         samples = planted_samples(3000, 0.5)
@@ -24,9 +24,9 @@ class TestGradientBoosting(ForecasterContract):
 
     def test_the_bits_do_not_depend_on_what_was_trained_before(self):
         samples = planted_samples(1200, 0.5)
-        alone = self.fitted(samples).save()
-        self.fitted(planted_samples(900, 0.1, seed=9))
-        assert self.fitted(samples).save() == alone
+        alone = self.fit(samples).save()
+        self.fit(planted_samples(900, 0.1, seed=9))
+        assert self.fit(samples).save() == alone
 
 
 class TestLogistic(ForecasterContract):

@@ -267,7 +267,7 @@ def test_a_model_of_an_earlier_version_keeps_its_id_and_answers_as_it_did():
     samples = planted_samples(3000, 1.5, per_day=13)
     model = train_period(samples, FEBRUARY, 8, "15Min", ModelSettings(forecaster=LOGISTIC, minimum_train_rows=100), "f").model
     earlier = replace(model.card, complete=None)
-    old = TrainedModel(earlier.id_with(model.model.save()), earlier, model.model)
+    old = TrainedModel(earlier.build_id(model.model.save()), earlier, model.model)
     assert b"complete" not in old.files()["card.json"]
     again = TrainedModel.from_files(old.files())
     assert again.model_id == old.model_id

@@ -68,7 +68,7 @@ def trades(count: int = 120, seed: int = 1) -> pl.DataFrame:
 def trade_view(seed: int = 0) -> TradeView | None:
     """A short that lost, without orders and barriers."""
     trade, every = trades(1).row(0, named=True), bars(60, seed)
-    return build_trade_view(trade, ("latest",), every, schemas.ORDERS.empty(), schemas.FILLS.empty(), Instrument("AAA"), Calendar.named("XNYS"), "15Min")
+    return build_trade_view(trade, ("latest",), every, schemas.ORDERS.empty(), schemas.FILLS.empty(), Instrument("AAA"), Calendar.of("XNYS"), "15Min")
 
 
 def equity(days: int = 300, seed: int = 2) -> pl.DataFrame:

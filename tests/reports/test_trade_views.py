@@ -30,13 +30,13 @@ def backtested(calendar, traded, exits="barriers", seed=3):
     rows = bars(calendar, (traded,), seed)
     chosen = rules((traded,), exits, 5_000_000.0, minimum_order_value=0.0, fee_bps=1.0)
     said = signals(rows, seed, traded.scale)
-    return rows, run_backtest(rows, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.named(calendar), TIMEFRAME)
+    return rows, run_backtest(rows, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of(calendar), TIMEFRAME)
 
 
 def views_of(calendar, traded, exits="barriers", horizon: int | None = HORIZON):
     rows, result = backtested(calendar, traded, exits)
     found = [
-        trade_view(trade, why, rows, result.orders, result.fills, traded.terms, Calendar.named(calendar), TIMEFRAME, horizon)
+        trade_view(trade, why, rows, result.orders, result.fills, traded.terms, Calendar.of(calendar), TIMEFRAME, horizon)
         for trade, why in chosen_trades(result.trades)
     ]
     assert found
@@ -150,7 +150,7 @@ def lone(trade_changes, count=400):
     trade = {**samples.trades(1).row(0, named=True), **trade_changes}
     rows = samples.bars(count)
     empty = backtested("FX", EURUSD)[1]
-    return trade_view(trade, ("latest",), rows, empty.orders.clear(), empty.fills.clear(), Instrument("AAA"), Calendar.named("XNYS"), "15Min")
+    return trade_view(trade, ("latest",), rows, empty.orders.clear(), empty.fills.clear(), Instrument("AAA"), Calendar.of("XNYS"), "15Min")
 
 
 def test_of_a_long_trade_the_middle_is_left_out_and_said():

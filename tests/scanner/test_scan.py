@@ -363,7 +363,7 @@ KNOWN_GAPPERS = {
 
 def test_the_known_gappers_of_early_2025_are_found_before_the_open(market_data: Path) -> None:
     raw = pl.read_parquet(market_data / "us_equity_minute" / "extended_2025" / "*.parquet").sort("symbol", "timestamp")
-    calendar = Calendar.named("XNYS")
+    calendar = Calendar.of("XNYS")
     bars = calendar.with_session(raw, "1Min").filter(pl.col("session").is_not_null()).with_columns(adjustment_factor=pl.lit(1.0))
     summary = summarise(bars, calendar, "1Min", "09:25")
     days = summary["date"].unique().sort().to_list()

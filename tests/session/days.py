@@ -23,7 +23,7 @@ from harmony_pipeline.strategies.base import Strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
 TIMEFRAME = "30Min"
-CALENDAR = Calendar.named("XNYS")
+CALENDAR = Calendar.of("XNYS")
 SYMBOLS = ("AAA", "BBB", "CCC")
 FIRST, FIRST_TRADED = date(2024, 6, 24), date(2024, 6, 26)  # a half-day (3 July) and a holiday (4 July) lie ahead
 DAYS = CALENDAR.sessions(FIRST_TRADED, date(2024, 7, 6))
@@ -31,7 +31,7 @@ SPLIT_DAY, DIVIDEND_DAY = date(2024, 6, 28), date(2024, 7, 2)
 ACTIONS = pl.DataFrame(
     {"symbol": ["AAA", "BBB"], "date": [SPLIT_DAY, DIVIDEND_DAY], "kind": ["split", "dividend"], "value": [1.5, 0.4]}, schema=CORPORATE_ACTIONS.dtypes
 )
-FEATURES = FeatureSet.named(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
+FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
 
 
 class Contrarian:

@@ -33,7 +33,7 @@ DAYS = 2
     ],
 )
 def test_every_day_equals_its_backtest(calendar: str, exits: str, tmp_path: Path) -> None:
-    traded, exchange = MARKETS[calendar], Calendar.named(calendar)
+    traded, exchange = MARKETS[calendar], Calendar.of(calendar)
     market = bars(calendar, traded, seed=11, days=DAYS + 6)
     chosen = rules(
         traded,
@@ -66,7 +66,7 @@ def test_every_day_equals_its_backtest(calendar: str, exits: str, tmp_path: Path
 
 
 def test_other_terms_are_another_session(tmp_path: Path) -> None:
-    traded, exchange = MARKETS["24/7"], Calendar.named("24/7")
+    traded, exchange = MARKETS["24/7"], Calendar.of("24/7")
     market = bars("24/7", traded, seed=11, days=3)
     day = exchange.sessions(FIRST, FIRST + timedelta(days=4))[1]
     ids = set()

@@ -49,7 +49,7 @@ def trained(kind: str, regimes: bool = False, complete: tuple[str, ...] | None =
     forecaster = forecaster_class(KINDS[kind])({}, 11)
     model = forecaster.fit(Samples(frame, X, inputs.names, inputs))
     card = ModelCard(KINDS[kind], kind, "2024-04", 6, FEATURES.hash, "data", forecaster.parameters, 11, inputs.names, COLUMNS, regimes, 0.9, 0.05, complete)
-    return TrainedModel(card.id_with(model.save()), card, model)
+    return TrainedModel(card.build_id(model.save()), card, model)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,7 +93,7 @@ def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_meta_labelled_session_equals_its_backtest(kind: str, tmp_path: Path) -> None:
     ledger, model = fresh_ledger(tmp_path), trained(kind)
-    features = FeatureSet.named(("volatility_20", "momentum_2", "log_return", "sma_ratio_5_20"), cusum_threshold=0.4)
+    features = FeatureSet.of(("volatility_20", "momentum_2", "log_return", "sma_ratio_5_20"), cusum_threshold=0.4)
     fills = 0
     for day in DAYS[:5]:
         strategy = MetaLabelled(fast=5, slow=20, threshold=0.35)

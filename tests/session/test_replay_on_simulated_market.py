@@ -18,7 +18,7 @@ from harmony_pipeline.session.replay import backtest_day, opening_of, plan_day, 
 from harmony_pipeline.strategies.crossover import MovingAverageCrossover
 from harmony_pipeline.strategies.meta import MetaLabelled
 
-CALENDAR = Calendar.named("XNYS")
+CALENDAR = Calendar.of("XNYS")
 SETTINGS = MarketSettings(
     start=date(2024, 5, 28), end=date(2024, 6, 15), timeframe="15Min", simulated=SimulatedSourceSettings(symbols=4, low_float_symbols=2, halts_per_year=40.0)
 )
@@ -41,7 +41,7 @@ def bars() -> pl.DataFrame:
 @pytest.mark.parametrize("name", CHOICES)
 def test_a_week_of_the_simulated_market_equals_its_backtests(name: str, bars: pl.DataFrame, tmp_path: Path) -> None:
     strategy, exits, names = CHOICES[name]
-    features = FeatureSet.named(names, cusum_threshold=0.8)
+    features = FeatureSet.of(names, cusum_threshold=0.8)
     chosen = rules(exits, partial_fill_probability=0.1)
     actions = SimulatedSource(SETTINGS.simulated, SETTINGS).corporate_actions(None)
     traded = 0

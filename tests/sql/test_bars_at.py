@@ -10,7 +10,7 @@ from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.bar_grid import BarGrid
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.expected_bars import expected_slots
+from harmony_pipeline.market.expected_bars import find_slots
 from harmony_pipeline.market.resampling import resample
 from harmony_pipeline.schemas import BARS, TIME
 
@@ -20,7 +20,7 @@ SPANS = [(date(2024, 3, 7), date(2024, 3, 13)), (date(2023, 11, 2), date(2023, 1
 def lake_of(folder: Path, calendar: Calendar, timeframe: str, first: date, end: date) -> Lake:
     """Every regular bar of these sessions, with volumes that tell them apart, and the calendar's two tables."""
     lake = Lake(folder).open()
-    stamps = pl.Series("timestamp", expected_slots(calendar, timeframe, first, end).stamp).cast(TIME)
+    stamps = pl.Series("timestamp", find_slots(calendar, timeframe, first, end).stamp).cast(TIME)
     price = 100.0 + pl.int_range(pl.len()) % 7
     bars = stamps.to_frame().with_columns(
         open=price, high=price + 1.0, low=price - 1.0, close=price + 0.5, volume=pl.int_range(pl.len()) + 1.0,
@@ -50,7 +50,7 @@ def lake_of(folder: Path, calendar: Calendar, timeframe: str, first: date, end: 
     ],
 )
 def test_sql_and_polars_make_the_same_bars(tmp_path: Path, span: tuple[date, date], name: str, grid: str, timeframe: str, sizes: tuple[str, ...]) -> None:
-    calendar = Calendar.named(name, BarGrid.of(grid))
+    calendar = Calendar.of(name, BarGrid.of(grid))
     lake = lake_of(tmp_path, calendar, timeframe, *span)
     for size in sizes:
         columns = ["timestamp", "session", "open", "high", "low", "close", "volume"]
@@ -60,7 +60,7 @@ def test_sql_and_polars_make_the_same_bars(tmp_path: Path, span: tuple[date, dat
 
 
 def test_a_zone_can_be_named(tmp_path: Path) -> None:
-    lake = lake_of(tmp_path, Calendar.named("24/7"), "1Hour", date(2024, 1, 1), date(2024, 1, 3))
+    lake = lake_of(tmp_path, Calendar.of("24/7"), "1Hour", date(2024, 1, 1), date(2024, 1, 3))
     made = sql.query(lake, "select timestamp, volume from bars_at('12Hour', zone := 'Asia/Tokyo') order by timestamp")
     assert made["timestamp"][0] == datetime(2023, 12, 31, 15, tzinfo=made["timestamp"][0].tzinfo)
     assert made["volume"].sum() == sum(range(1, 49))
@@ -68,7 +68,7 @@ def test_a_zone_can_be_named(tmp_path: Path) -> None:
 
 
 def test_a_lake_without_a_calendar_is_cut_by_utc(tmp_path: Path) -> None:
-    lake = lake_of(tmp_path, Calendar.named("24/7"), "1Hour", date(2024, 1, 1), date(2024, 1, 3))
+    lake = lake_of(tmp_path, Calendar.of("24/7"), "1Hour", date(2024, 1, 1), date(2024, 1, 3))
     bare = Lake(tmp_path / "bare").open()
     bare.write("bars", "2024", lake.read("bars").select(list(BARS.columns)))
     assert sql.query(bare, "select volume from bars_at('1Day') order by timestamp")["volume"].to_list() == [300.0, 876.0]

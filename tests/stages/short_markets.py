@@ -13,7 +13,7 @@ START = date(2024, 1, 2)
 
 def daily_rows(count: int, calendar: str = "XNYS", first: date = START) -> list[str]:
     """`count` sound daily bars on sessions of a calendar."""
-    days = Calendar.named(calendar).sessions(first, first + timedelta(days=2 * count + 30))[:count]
+    days = Calendar.of(calendar).sessions(first, first + timedelta(days=2 * count + 30))[:count]
     return [_row(day.isoformat(), place) for place, day in enumerate(days)]
 
 

@@ -48,4 +48,4 @@ def test_every_shipped_strategy_is_under_contract_and_asks_for_features_that_exi
     here = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, StrategyContract) and kind is not StrategyContract]
     strategy = build_strategy(StrategySettings(use=use))
     assert kind_of(strategy) in {kind_of(kind().strategy()) for kind in here}
-    assert set(strategy.required_features()) <= set(FeatureSet.named(strategy.required_features()).names)
+    assert set(strategy.required_features()) <= set(FeatureSet.of(strategy.required_features()).names)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipeline.frames import in_order, join_latest, ordered
+from harmony_pipeline.frames import is_sorted, join_latest, sort_rows
 
 START = date(2024, 1, 1)
 
@@ -39,9 +39,9 @@ def test_the_latest_row_is_found_whatever_the_order(left_rows, right_rows, same_
 def test_order_is_seen_as_sorting_sees_it(rows):
     given_rows = frame(rows, "at")
     by = given_rows.sort("symbol", "at", maintain_order=True)
-    assert in_order(by, ("symbol", "at"))
-    assert in_order(given_rows, ("symbol", "at")) == given_rows.equals(by)
-    assert ordered(given_rows, ("symbol", "at")).equals(by)
+    assert is_sorted(by, ("symbol", "at"))
+    assert is_sorted(given_rows, ("symbol", "at")) == given_rows.equals(by)
+    assert sort_rows(given_rows, ("symbol", "at")).equals(by)
 
 
 def test_polars_alone_goes_wrong_in_silence():
@@ -54,4 +54,4 @@ def test_polars_alone_goes_wrong_in_silence():
 
 @pytest.mark.parametrize("rows", [[], [("A", 1)], [("A", 1), ("A", 1)], [("A", 1), ("B", 0)]])
 def test_small_frames_are_in_order(rows):
-    assert in_order(frame(rows, "at"), ("symbol", "at"))
+    assert is_sorted(frame(rows, "at"), ("symbol", "at"))

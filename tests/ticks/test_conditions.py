@@ -9,7 +9,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks.bars import BarKind, trade_bars
 from harmony_pipeline.market.ticks.conditions import HIGH_LOW, LAST, VOLUME, eligibility
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 EVERYTHING = HIGH_LOW | LAST | VOLUME
 
 
@@ -73,7 +73,7 @@ def test_conditions_can_be_ignored_and_nothing_else_is_guessed():
 
 
 def test_a_derivatively_priced_trade_gives_open_and_close_only_while_no_other_can():
-    kind = BarKind.named("1Min")
+    kind = BarKind.of("1Min")
     alone = trade_bars(trades((at(1), 12.0, 1.0, "4"), (at(2), 11.0, 1.0, "4")), kind, NYSE)
     assert alone.select("open", "high", "low", "close").row(0) == (12.0, 12.0, 11.0, 11.0)
     beside = trade_bars(trades((at(1), 12.0, 1.0, "4"), (at(2), 10.0, 1.0), (at(3), 9.0, 1.0, "4")), kind, NYSE)
@@ -81,5 +81,5 @@ def test_a_derivatively_priced_trade_gives_open_and_close_only_while_no_other_ca
 
 
 def test_a_stretch_in_which_nothing_sets_a_price_has_volume_and_no_prices():
-    bars = trade_bars(trades((at(1), 12.0, 7.0, "I")), BarKind.named("1Min"), NYSE)
+    bars = trade_bars(trades((at(1), 12.0, 7.0, "I")), BarKind.of("1Min"), NYSE)
     assert bars.select("open", "high", "low", "close", "vwap", "volume", "trade_count").row(0) == (None, None, None, None, None, 7.0, 1.0)

@@ -16,7 +16,7 @@ from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.ticks import offered, quote_ticks, trade_ticks
 from harmony_pipeline.stages.workspace import Workspace
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 DAY = "2013-10-08"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ def test_minutes_of_bank_of_america_are_those_of_the_minute_vendor(market_data):
     vendor = vendor.filter((pl.col("symbol") == "BAC") & (pl.col("timestamp").dt.date() == date(2013, 10, 8)))
     trades = ticks(market_data, "trades", "BAC")
     by_rule, regardless = (
-        vendor.join(trade_bars(trades, BarKind.named("1Min"), NYSE, codes), on="timestamp", how="inner", suffix="_ours").filter(pl.col("session") == "regular")
+        vendor.join(trade_bars(trades, BarKind.of("1Min"), NYSE, codes), on="timestamp", how="inner", suffix="_ours").filter(pl.col("session") == "regular")
         for codes in ("lean", "none")
     )
     assert by_rule.height == 390
@@ -49,14 +49,14 @@ def test_minutes_of_bank_of_america_are_those_of_the_minute_vendor(market_data):
     # The tapes let an intermarket sweep (flag 20) set the last price, this vendor does not: read its way, every close is its close and all opens but the first.
     sweeps = {text: f"{int(text, 16) | 0x200:x}" for text in trades["conditions"].unique() if int(text, 16) & 0x20}
     its_way = trades.with_columns(pl.col("conditions").replace(sweeps))
-    joined = vendor.join(trade_bars(its_way, BarKind.named("1Min"), NYSE, "lean"), on="timestamp", how="inner", suffix="_ours").filter(session="regular")
+    joined = vendor.join(trade_bars(its_way, BarKind.of("1Min"), NYSE, "lean"), on="timestamp", how="inner", suffix="_ours").filter(session="regular")
     assert (agreeing(joined, "open"), agreeing(joined, "close")) == (389, 390)
 
 
 @pytest.mark.parametrize("kind", ["1Min", "30Min", "1000Tick", "100000Volume", "5000000Dollar"])
 def test_not_a_share_is_lost(market_data, kind):
     trades = pl.concat([ticks(market_data, "trades", symbol) for symbol in ("BAC", "IBM")])
-    bars = trade_bars(trades, BarKind.named(kind), NYSE, "none")
+    bars = trade_bars(trades, BarKind.of(kind), NYSE, "none")
     shares = trades.group_by("symbol").agg(pl.col("size").sum()).sort("symbol")["size"].to_list()
     assert bars.group_by("symbol").agg(pl.col("volume").sum()).sort("symbol")["volume"].to_list() == shares
     assert bars["trade_count"].sum() == trades.height

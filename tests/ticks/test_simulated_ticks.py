@@ -16,7 +16,7 @@ from harmony_pipeline.market.ticks.bars import BarKind, trade_bars
 from harmony_pipeline.market.ticks.validate import validate_quotes, validate_trades
 from harmony_pipeline.schemas import QUOTE_TICKS, TRADE_TICKS
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 LEARNED = pl.lit(datetime(2041, 1, 1, tzinfo=UTC))
 
 
@@ -43,7 +43,7 @@ def test_bars_of_the_tape_are_the_bars_of_the_market(timeframe, calendar, extend
         start=date(2023, 7, 3), end=date(2023, 7, 6), timeframe=timeframe, calendar=calendar, extended_hours=extended, symbols=2, low_float_symbols=2
     )
     bars = everything(source)
-    made = trade_bars(source.trades(None, *EVER), BarKind.named(timeframe), Calendar.named(calendar)).sort("symbol", "timestamp")
+    made = trade_bars(source.trades(None, *EVER), BarKind.of(timeframe), Calendar.of(calendar)).sort("symbol", "timestamp")
     told = ["symbol", "timestamp", "open", "high", "low", "close", "volume"]
     assert_frame_equal(made.select(told), bars.select(told), check_exact=True)
     assert (made["trade_count"] >= bars["trade_count"]).all()
@@ -52,7 +52,7 @@ def test_bars_of_the_tape_are_the_bars_of_the_market(timeframe, calendar, extend
 
 def test_a_day_s_bar_is_that_of_its_tape():
     source = world(start=date(2023, 7, 3), end=date(2023, 7, 6), timeframe="1Day", symbols=2, low_float_symbols=0)
-    made = trade_bars(source.trades(None, *EVER), BarKind.named("1440Min"), NYSE).sort("symbol", "timestamp")
+    made = trade_bars(source.trades(None, *EVER), BarKind.of("1440Min"), NYSE).sort("symbol", "timestamp")
     told = ["symbol", "open", "high", "low", "close", "volume"]
     assert_frame_equal(made.select(told), everything(source).select(told), check_exact=True)
 

@@ -13,7 +13,7 @@ from harmony_pipeline.market.sources.base import SOURCE_QUOTE_DTYPES, SOURCE_TRA
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.schemas import TRADE_TICKS
 
-NYSE = Calendar.named("XNYS")
+NYSE = Calendar.of("XNYS")
 EVER = (datetime(1990, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
 
 

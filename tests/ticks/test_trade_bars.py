@@ -19,8 +19,8 @@ from harmony_pipeline.market.ticks import kernels
 from harmony_pipeline.market.ticks.bars import BarKind, LiveTradeBars, TradeBars, trade_bars
 from harmony_pipeline.market.ticks.conditions import VOLUME, eligibility
 
-NYSE = Calendar.named("XNYS")
-KINDS = [BarKind.named(text) for text in ("1Min", "5Min", "1Hour", "7Tick", "300Volume", "2500.5Dollar")]
+NYSE = Calendar.of("XNYS")
+KINDS = [BarKind.of(text) for text in ("1Min", "5Min", "1Hour", "7Tick", "300Volume", "2500.5Dollar")]
 kinds = st.sampled_from(KINDS)
 ORDER = ("symbol", "end_timestamp", "timestamp")
 
@@ -114,7 +114,7 @@ def test_the_kernel_does_what_one_would_write_down(compiled, rows, rule):
 
 def test_a_minute_bar_by_hand():
     tape = trades((at(1), 10.0, 100.0), (at(30), 12.0, 50.0), (at(59.999999), 11.0, 50.0), (at(60), 20.0, 10.0))
-    bars = trade_bars(tape, BarKind.named("1Min"), NYSE)
+    bars = trade_bars(tape, BarKind.of("1Min"), NYSE)
     assert bars.drop("symbol", "timeframe").rows() == [
         (at(0), at(60), "regular", 10.0, 12.0, 10.0, 11.0, 200.0, 3.0, (1000.0 + 600.0 + 550.0) / 200.0, True),
         (at(60), at(120), "regular", 20.0, 20.0, 20.0, 20.0, 10.0, 1.0, 20.0, True),
@@ -123,7 +123,7 @@ def test_a_minute_bar_by_hand():
 
 def test_a_tick_bar_ends_at_its_last_trade_and_the_session_cuts_the_rest_short():
     tape = trades(*((at(at_), 10.0 + at_, 1.0) for at_ in (1, 2, 3, 4, 5)))
-    bars = trade_bars(tape, BarKind.named("2Tick"), NYSE)
+    bars = trade_bars(tape, BarKind.of("2Tick"), NYSE)
     assert bars.select("timestamp", "end_timestamp", "close", "complete").rows() == [
         (at(1), at(2), 12.0, True),
         (at(3), at(4), 14.0, True),
@@ -133,13 +133,13 @@ def test_a_tick_bar_ends_at_its_last_trade_and_the_session_cuts_the_rest_short()
 
 def test_a_trade_is_not_split_and_the_excess_not_carried():
     tape = trades((at(1), 10.0, 90.0), (at(2), 10.0, 500.0), (at(3), 10.0, 90.0), (at(4), 10.0, 10.0))
-    assert trade_bars(tape, BarKind.named("100Volume"), NYSE)["volume"].to_list() == [590.0, 100.0]
-    assert trade_bars(tape, BarKind.named("5900Dollar"), NYSE)["volume"].to_list() == [590.0, 100.0]
+    assert trade_bars(tape, BarKind.of("100Volume"), NYSE)["volume"].to_list() == [590.0, 100.0]
+    assert trade_bars(tape, BarKind.of("5900Dollar"), NYSE)["volume"].to_list() == [590.0, 100.0]
 
 
 def test_the_hour_of_the_open_has_a_bar_before_it_and_one_after_it():
     tape = trades((at(-60), 9.0, 5.0), (at(60), 10.0, 7.0))
-    bars = trade_bars(tape, BarKind.named("1Hour"), NYSE)
+    bars = trade_bars(tape, BarKind.of("1Hour"), NYSE)
     assert bars.select("timestamp", "session", "end_timestamp", "volume").rows() == [
         (at(-1800), "pre", at(0), 5.0),
         (at(-1800), "regular", at(1800), 7.0),
@@ -149,7 +149,7 @@ def test_the_hour_of_the_open_has_a_bar_before_it_and_one_after_it():
 def test_a_half_day_ends_at_one_o_clock():
     afternoon = NYSE.session_close(at(86_400).date())  # 2024-07-03, 13:00 New York
     tape = trades((afternoon - timedelta(seconds=1), 10.0, 1.0), (afternoon, 11.0, 2.0))
-    bars = trade_bars(tape, BarKind.named("2Hour"), NYSE)
+    bars = trade_bars(tape, BarKind.of("2Hour"), NYSE)
     assert bars.select("session", "end_timestamp", "volume").rows() == [
         ("regular", afternoon, 1.0),
         ("post", afternoon + timedelta(hours=1), 2.0),
@@ -157,11 +157,11 @@ def test_a_half_day_ends_at_one_o_clock():
 
 
 def test_trades_outside_every_session_are_left_out():
-    assert trade_bars(trades((at(-86_400 * 2), 10.0, 1.0)), BarKind.named("1Min"), NYSE).is_empty()  # a Sunday
+    assert trade_bars(trades((at(-86_400 * 2), 10.0, 1.0)), BarKind.of("1Min"), NYSE).is_empty()  # a Sunday
 
 
 def test_a_bar_is_closed_by_the_clock_without_another_trade():
-    live = LiveTradeBars(BarKind.named("1Min"), NYSE)
+    live = LiveTradeBars(BarKind.of("1Min"), NYSE)
     assert live.update("AAA", at(5), 10.0, 100.0).is_empty()
     assert live.close_until(at(59)).is_empty()
     assert live.close_until(at(60))["close"].to_list() == [10.0]
@@ -169,7 +169,7 @@ def test_a_bar_is_closed_by_the_clock_without_another_trade():
 
 
 def test_states_handed_in_stay_as_they_were():
-    maker = TradeBars(BarKind.named("1Min"), NYSE)
+    maker = TradeBars(BarKind.of("1Min"), NYSE)
     states, _ = maker.fold({}, trades((at(1), 10.0, 1.0)))
     before = states["AAA"].copy()
     maker.fold(states, trades((at(2), 11.0, 1.0)))
@@ -178,7 +178,7 @@ def test_states_handed_in_stay_as_they_were():
 
 
 def test_a_tape_that_runs_backwards_is_refused():
-    maker = TradeBars(BarKind.named("1Min"), NYSE)
+    maker = TradeBars(BarKind.of("1Min"), NYSE)
     states, _ = maker.fold({}, trades((at(10), 10.0, 1.0)))
     with pytest.raises(DataError, match="AAA are not in the order of time"):
         maker.fold(states, trades((at(9), 10.0, 1.0)))
@@ -189,10 +189,10 @@ def test_a_tape_that_runs_backwards_is_refused():
 @pytest.mark.parametrize("text", ["1Fortnight", "0Min", "2000Min", "0.5Min", "0Tick", "Volume"])
 def test_a_kind_that_makes_no_bars_is_refused(text):
     with pytest.raises(ConfigError):
-        BarKind.named(text)
+        BarKind.of(text)
 
 
 def test_a_kind_has_one_name():
-    assert [BarKind.named(text).name for text in ("60Min", "1Hour", "90Min", "1000Tick", "1000000Dollar", "0.5Volume")] == [
+    assert [BarKind.of(text).name for text in ("60Min", "1Hour", "90Min", "1000Tick", "1000000Dollar", "0.5Volume")] == [
         "1Hour", "1Hour", "90Min", "1000Tick", "1000000Dollar", "0.5Volume",
     ]  # fmt: skip

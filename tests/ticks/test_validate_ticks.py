@@ -15,7 +15,7 @@ from harmony_pipeline.market.settings import MarketSettings, TickSettings
 from harmony_pipeline.market.ticks.validate import validate_quotes, validate_trades, value_columns
 from harmony_pipeline.schemas import QUOTE_TICKS, TRADE_TICKS
 
-NYSE, MARKET = Calendar.named("XNYS"), MarketSettings()
+NYSE, MARKET = Calendar.of("XNYS"), MarketSettings()
 
 
 def settings(**ticks) -> MarketSettings:

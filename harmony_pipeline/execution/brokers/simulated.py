@@ -24,7 +24,7 @@ from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, OrderTerms, ReplaceOrder, SubmitOrder, micros, moment
 from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, dividend_orders, match_open, match_range, split_orders, submit
 from harmony_pipeline.execution.lifecycle import Order, apply
-from harmony_pipeline.market.price_grid import floor_to_lot, to_lot, whole_unit
+from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot, whole_unit
 from harmony_pipeline.portfolio.kernel_types import (
     CANCEL,
     CANCELED,
@@ -302,7 +302,7 @@ class SimulatedBroker:
         side = int(report["side"])
         row = self._index[order.terms.symbol]
         self._cash -= side * notional(price * self._rules[row]["multiplier"], quantity) + fee
-        self._shares[row] = to_lot(self._shares[row] + side * quantity, self._rules[row]["lot_size"])
+        self._shares[row] = snap_to_lot(self._shares[row] + side * quantity, self._rules[row]["lot_size"])
         total = order.quantity if report["closed"] == 1 else order.filled_quantity + quantity
         kind = ev.OrderFilled if report["closed"] == 1 else ev.OrderPartiallyFilled
         return kind(

@@ -25,7 +25,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.frames import ordered
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.schemas import RAW_BARS
 
 KEY = ("symbol", "timestamp")
@@ -105,7 +105,7 @@ def sort_by_precedence(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _drop_repeats(received: pl.DataFrame) -> pl.DataFrame:
     """One row a value; of equal ones the first by origin and row, so that a file read twice is named as it was read once."""
-    rows = ordered(received, KEY)
+    rows = sort_rows(received, KEY)
     again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(value=False)
     shared = rows.select(shared=again | again.shift(-1, fill_value=False))["shared"]
     if not shared.any():

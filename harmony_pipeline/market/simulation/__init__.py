@@ -1,1 +1,3 @@
-"""The parts of the simulated market: chance, companies, the clock, volatility, the walk of prices, coarser bars."""
+"""Parts of the simulated market: random keys, companies, the clock, volatility, prices, coarser
+bars.
+"""

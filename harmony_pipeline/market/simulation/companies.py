@@ -1,7 +1,8 @@
-"""Who is listed on the simulated market: invented names, sectors, size, float, habits and fate.
+"""Companies of the simulated market: invented names, sectors, size, float, volume, splits and
+delistings.
 
-A company depends on (seed, its number) alone. Asking for more symbols adds companies and leaves the others as
-they are. Ordinary companies carry the numbers from 0, low-float companies those from LOW_FLOAT on.
+A company depends on (seed, its number) alone. More symbols add companies and leave the others
+unchanged. Ordinary companies have the numbers from 0, low-float companies those from LOW_FLOAT on.
 """
 
 import math
@@ -23,8 +24,9 @@ _REVERSE_SPLITS = (0.1, 0.2, 0.25)
 class Company(NamedTuple):
     """One company for the kernel. Sessions are counted from the market's first.
 
-    market, sector_load, residual: loadings on the factors, squares sum to 1. volume: shares of a usual day. lot: shares of a usual trade.
-    dividend: fraction of the price, paid four times a year, 0 for none. phase: where in the quarter its earnings fall.
+    market, sector_load, residual: loadings on the factors, squares sum to 1. volume: shares of a
+    usual day. lot: shares of a usual trade. dividend: fraction of the price, paid four times a
+    year, 0 for none. phase: where in the quarter its earnings fall.
     """
 
     number: int
@@ -47,7 +49,7 @@ class Company(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """A company with what people call it. shares and floating are counted before any split."""
+    """A company with its symbol and sector. shares and floating are counted before any split."""
 
     symbol: str
     sector: str
@@ -66,7 +68,9 @@ def listings(settings: SimulatedSourceSettings, sessions_per_year: int) -> list[
 
 
 def symbol_name(number: int) -> str:
-    """An invented name that can be spoken: `TORA` or `TORAL` for an ordinary company, `OCAD` for one of low float."""
+    """An invented, pronounceable name: `TORA` or `TORAL` for an ordinary company, `OCAD` for low
+    float.
+    """
     if number >= LOW_FLOAT:
         return _letters(((number - LOW_FLOAT) * _STRIDE + 555) % 1296, (_VOWELS, _SECOND, _VOWELS, _FIRST))
     if number < 1296:
@@ -104,7 +108,7 @@ def _ordinary(number: int, seed: int, daily: float) -> Listing:
 
 
 def _low_float(number: int, seed: int, daily: float) -> Listing:
-    """Few free shares, a low price, twice the volatility, and days of news on which everyone comes."""
+    """Few free shares, a low price, twice the volatility, and days of news with high volume."""
     key = key_of(seed, COMPANIES, LOW_FLOAT + number)
     sector = (3 * number + 1) % len(SECTORS)
     price = _cents(5.5 * math.exp(0.5 * normal(key, 1)))

@@ -1,11 +1,13 @@
-"""When the simulated market trades and how much of a day's variance and volume falls into each bar.
+"""The sessions of the simulated market, and the share of a day's variance and volume in each bar.
 
-Shares are laid out minute by minute and summed into bars, so a day has the same variance and volume at every bar
-size. Full days sum to 1 in both; half-days keep the full day's pace and so hold less. Bars lie on a grid that
-starts at midnight on the exchange's clock, as in `Calendar`; a bar that holds no open minute does not exist.
+Shares are defined minute by minute and summed into bars, so a day has the same variance and volume
+at every bar size. Full days sum to 1 in both. Half-days keep the full day's rate and so sum to
+less. Bars lie on a grid that starts at midnight on the exchange's clock, as in `Calendar`. There is
+no bar without an open minute.
 
-Shapes (Wood, McInish and Ord 1985; Admati and Pfleiderer 1988): in regular hours volume is U-shaped and volatility is high after the
-open; before the open activity rises, after the close it fades. Markets that never close breathe in a daily wave instead.
+Shapes (Wood, McInish and Ord 1985; Admati and Pfleiderer 1988): in regular hours volume is U-shaped
+and volatility is high after the open. Activity rises before the open and fades after the close.
+Markets that never close have a daily wave instead.
 """
 
 from dataclasses import dataclass
@@ -31,11 +33,12 @@ EXTENDED_VOLUME = 0.012  # of a day's volume, before the open and again after th
 
 
 class ClockArrays(NamedTuple):
-    """The clock for the kernel: one row a session, then one row a bar of each distinct kind of day.
+    """The clock as arrays: one row a session, then one row a bar of each distinct kind of day.
 
-    stamp [us]: what bar offsets count from; ordinal: date as a day number; day: kind of day, its bars are
-    `bounds[day]:bounds[day + 1]`; night: variance share between the sessions. Per bar: offset [us], begin and end [minutes from the open],
-    part, variance and volume (shares of a day), opening (variance share of the opening auction), absent (chance that it was not recorded).
+    stamp [us]: the origin of bar offsets; ordinal: date as a day number; day: kind of day, its bars
+    are `bounds[day]:bounds[day + 1]`; night: variance share between the sessions. Per bar: offset
+    [us], begin and end [minutes from the open], part, variance and volume (shares of a day),
+    opening (variance share of the opening auction), absent (probability that it was not recorded).
     """
 
     stamp: IntArray
@@ -66,13 +69,17 @@ class MarketClock:
         return begin, max(begin, stop)
 
     def bars_between(self, begin: int, end: int) -> int:
-        """How many bars sessions `begin <= session < end` have room for."""
+        """Number of bars that sessions `begin <= session < end` can have."""
         days = self.arrays.day[begin:end]
         return int((self.arrays.bounds[days + 1] - self.arrays.bounds[days]).sum())
 
 
 class _Kind(NamedTuple):
-    """What makes two sessions alike, in minutes from the open: hours before it, its length, hours after, the break, its place on the clock."""
+    """What distinguishes sessions, in minutes from the open.
+
+    Fields: time before it, its length, time after the close, the break, the open's time on the
+    clock.
+    """
 
     before: int
     length: int
@@ -122,7 +129,9 @@ def _kinds(rows: pl.DataFrame, zone: str) -> list[_Kind]:
 
 
 def _bars_of(kind: _Kind, timeframe: str, full: int, missing: float) -> tuple[npt.NDArray[np.generic], ...]:
-    """offset, begin, end, part, variance, volume, opening and absent of each bar of one kind of day."""
+    """offset, begin, end, part, variance, volume, opening and absent of each bar of one kind of
+    day.
+    """
     minute = np.arange(-kind.before, kind.length + kind.after)
     part = np.where(minute < 0, PRE, np.where(minute < kind.length, REGULAR, POST))
     variance, volume = _shapes(kind, minute, part, full)
@@ -146,28 +155,28 @@ def _shapes(kind: _Kind, minute: IntArray, part: IntArray, full: int) -> tuple[F
         wave = 1.0 + 0.35 * np.sin(2.0 * np.pi * (through - 0.35))
         return wave / wave.sum(), wave / wave.sum()
     swing = 1.0 + 2.4 * np.exp(-through / 0.05) + 0.5 * np.exp(-(1.0 - through) / 0.04)
-    crowd = 0.75 + 1.7 * np.exp(-through / 0.06) + 1.9 * np.exp(-(1.0 - through) / 0.05)
+    activity = 0.75 + 1.7 * np.exp(-through / 0.06) + 1.9 * np.exp(-(1.0 - through) / 0.05)
     in_break = (minute >= kind.break_start) & (minute < kind.break_end)
     regular = (part == REGULAR) & ~in_break
     pace = kind.length / full
-    variance = _scaled(swing, regular, pace * (1.0 - NIGHT - BEFORE_OPEN - OPENING - AFTER_CLOSE))
-    volume = _scaled(crowd, regular, pace)
+    variance = _scale_to(swing, regular, pace * (1.0 - NIGHT - BEFORE_OPEN - OPENING - AFTER_CLOSE))
+    volume = _scale_to(activity, regular, pace)
     if kind.before:
         waking = np.exp((minute + 0.0) / 120.0)
-        variance, volume = variance + _scaled(waking, part == PRE, BEFORE_OPEN), volume + _scaled(waking, part == PRE, EXTENDED_VOLUME)
+        variance, volume = variance + _scale_to(waking, part == PRE, BEFORE_OPEN), volume + _scale_to(waking, part == PRE, EXTENDED_VOLUME)
     if kind.after:
         fading = np.exp(-(minute - kind.length) / 60.0)
-        variance, volume = variance + _scaled(fading, part == POST, AFTER_CLOSE), volume + _scaled(fading, part == POST, EXTENDED_VOLUME)
+        variance, volume = variance + _scale_to(fading, part == POST, AFTER_CLOSE), volume + _scale_to(fading, part == POST, EXTENDED_VOLUME)
     return variance, volume
 
 
-def _scaled(shape: FloatArray, where: BoolArray, total: float) -> FloatArray:
+def _scale_to(shape: FloatArray, where: BoolArray, total: float) -> FloatArray:
     kept = np.where(where, shape, 0.0)
     return kept * (total / float(kept.sum()))
 
 
 def _nights(rows: pl.DataFrame, extended: bool) -> FloatArray:
-    """Variance share between each session and the one before it; none where trading never stops."""
+    """Variance share between each session and the one before it; 0 where trading never stops."""
     closed = (rows["pre_open"] - rows["post_close"].shift(1)).dt.total_minutes().fill_null(DAY_MINUTES // 2).to_numpy()
     share = NIGHT if extended else NIGHT + BEFORE_OPEN + OPENING + AFTER_CLOSE
     return np.asarray(np.where(closed <= 0, 0.0, np.where(closed > 2 * DAY_MINUTES, LONG_NIGHT, 1.0) * share), np.float64)

@@ -1,23 +1,32 @@
-"""The walk of one company's price, bar by bar, and the trading that goes with it.
+"""The price process of one company, bar by bar, and its trading.
 
-With `edge="none"` the total-return price is a martingale. At every print - overnight, in extended hours, across splits, dividends, jumps and
-halts - the expected next price, given everything that any symbol has shown so far, is the last price. Five choices make that exact:
-- the size of a return is drawn apart from its sign, and exp(shock) is divided by its mean;
-- prices are rounded to the tick by chance (up with the probability of the fraction), which keeps the mean and leaves no bounce;
-- a bar in which nothing trades moves no price, so no symbol lags behind another;
-- what overnight news all companies share shows in the first bar of the session or not at all, for the same reason;
-- jumps come between two bars, where no resting order can be filled at a better price than the jump left.
-High and low are the extremes of a Brownian bridge from open to close (Siegmund 1985, exact for each), so trades with barriers are fair as well.
-What can be predicted is the *size* of moves: volatility clusters, by day and by bar.
+With `edge="none"` the total-return price is a martingale. At every print - overnight, in extended
+hours, across splits, dividends, jumps and halts - the expected next price, given everything that
+any symbol has shown so far, is the last price. Five choices make that exact:
+- The size of a return is drawn apart from its sign, and exp(shock) is divided by its mean.
+- Prices are rounded to the tick at random (up with the probability of the fraction), which keeps
+  the mean and leaves no bounce.
+- A bar without a trade moves no price, so no symbol lags behind another.
+- Overnight news shared by all companies show in the first bar of the session or not at all, for the
+  same reason.
+- Jumps come between two bars, where no resting order can be filled at a better price than the jump
+  left.
 
-The edge of `edge="planted"` is one more term in the return of each regular bar (Campbell, Grossman and Wang 1993; Llorente, Michaely, Saar and Wang 2002):
+High and low are the extremes of a Brownian bridge from open to close (Siegmund 1985, exact for
+each), so trades with barriers are fair as well. Only the *size* of moves is predictable: volatility
+clusters, by day and by bar.
+
+The edge of `edge="planted"` is one more term in the return of each regular bar (Campbell, Grossman
+and Wang 1993; Llorente, Michaely, Saar and Wang 2002):
 
     r[t+1] = scale[t+1] * (strength * m[t] + sqrt(1 - strength^2) * z[t+1])
     m[t]   = persistence * m[t-1] + sqrt(1 - persistence^2) * z[t] * g(v[t])
 
-z is the standard shock, v the standardised surprise of log volume, g = tanh(2 v) with unit mean square: a move on high volume goes on, a move on
-low volume turns back. m has mean 0 and variance 1, so `strength` is the correlation of m with the next regular bar's return. As g has mean 0, prices
-alone tell next to nothing: their own autocorrelation is strength^2 * persistence^lag, about 0.01.
+z is the standard shock, v the standardised surprise of log volume, and g = tanh(2 v) with unit mean
+square: a move on high volume continues, a move on low volume reverses. m has mean 0 and variance 1,
+so `strength` is the correlation of m with the next regular bar's return. As g has mean 0, prices
+alone have almost no information: their own autocorrelation is strength^2 * persistence^lag, about
+0.01.
 """
 
 import math
@@ -33,7 +42,7 @@ from harmony_pipeline.market.simulation.market_clock import ClockArrays
 from harmony_pipeline.market.simulation.random_keys import fold, normal, uniform
 
 # What is carried from session to session (and kept, so that any session can be recomputed alone).
-PRICE, REGULAR_CLOSE, DRIFT, DAY_MOOD, BAR_MOOD, CROWD, BAR_CROWD, SPLITS, SPLIT, DIVIDEND = range(10)
+PRICE, REGULAR_CLOSE, DRIFT, DAY_VOLATILITY, BAR_VOLATILITY, DAY_ACTIVITY, BAR_ACTIVITY, SPLITS, SPLIT, DIVIDEND = range(10)
 STATE_SIZE = 10
 OPEN, HIGH, LOW, CLOSE, VOLUME, TRADES, VWAP = range(7)
 
@@ -48,7 +57,9 @@ _NIGHT_BAR, _OPENING_BAR, _DAY_DRAWS = -1, -2, -3
 
 
 class Rules(NamedTuple):
-    """What holds for the whole market. strength 0 plants nothing; bar_memory: autocorrelation of a bar's mood."""
+    """Parameters of the whole market. strength 0 plants nothing; bar_memory: autocorrelation of a
+    bar's volatility.
+    """
 
     key: np.uint64
     strength: float
@@ -60,7 +71,9 @@ class Rules(NamedTuple):
 
 
 class News(NamedTuple):
-    """From `bar` on, volume and volatility are multiples of the usual; `jump` is the log price factor at its first print."""
+    """From `bar` on, volume and volatility are multiples of the usual; `jump` is the log price
+    factor at its first print.
+    """
 
     bar: int
     jump: float
@@ -69,7 +82,7 @@ class News(NamedTuple):
 
 
 class Day(NamedTuple):
-    """What chance holds for one company on one day. Jumps are log price factors with mean 1 after exp."""
+    """The draws of one company's day. Jumps are log price factors with mean 1 after exp."""
 
     volatility: float
     common: float
@@ -97,14 +110,17 @@ def tick_of(price: float) -> float:
 
 @kernel
 def fair_round(price: float, chance: float) -> float:
-    """A tick next to `price`, above it with the probability that keeps the mean."""
+    """A tick next to `price`: the upper one with the probability that keeps the mean."""
     ticks = tick_of(price)
     return max(math.floor(price * ticks + chance), 1.0) / ticks
 
 
 @kernel
 def corporate_action(company: Company, state: FloatArray, session: int) -> None:
-    """Split or dividend before the first print of a session; REGULAR_CLOSE and PRICE become those of the new share."""
+    """Split or dividend before the first print of a session.
+
+    REGULAR_CLOSE and PRICE become those of the new share.
+    """
     state[SPLIT], state[DIVIDEND] = 0.0, 0.0
     if session == company.listed:
         return
@@ -128,8 +144,10 @@ def corporate_action(company: Company, state: FloatArray, session: int) -> None:
 
 
 @kernel
-def news_of(company: Company, draws: np.uint64, session: int, first: int, early: int, last: int) -> News:
-    """Low-float names have news on one day in 25, before the open; others report earnings once a quarter, overnight."""
+def draw_news(company: Company, draws: np.uint64, session: int, first: int, early: int, last: int) -> News:
+    """News of a low-float company on one day in 25, before the open; earnings of others once a
+    quarter, overnight.
+    """
     if company.low_float and uniform(draws, 2) < 0.04:
         # Three times in four good news: the two factors 1.12 and 0.64 average to 1, then a spread around each.
         jump = math.log(1.12 if uniform(draws, 3) < 0.75 else 0.64) + fair_jump(0.10, normal(draws, 4))
@@ -141,7 +159,9 @@ def news_of(company: Company, draws: np.uint64, session: int, first: int, early:
 
 @kernel
 def extremes(opening: float, close: float, deviation: float, upper_chance: float, lower_chance: float) -> tuple[float, float]:
-    """High and low of a Brownian path from open to close in log price, on the tick: the outermost prices that it reached."""
+    """High and low of a Brownian path from open to close in log price: the outermost ticks that it
+    reached.
+    """
     change, spread = math.log(close / opening), 2.0 * deviation * deviation
     upper = opening * math.exp(0.5 * (change + math.sqrt(change * change - spread * math.log(upper_chance))))
     lower = opening * math.exp(0.5 * (change - math.sqrt(change * change - spread * math.log(lower_chance))))
@@ -151,12 +171,14 @@ def extremes(opening: float, close: float, deviation: float, upper_chance: float
 
 
 @kernel
-def day_of(company: Company, rules: Rules, key: np.uint64, state: FloatArray, session: int, market: float, clock: ClockArrays) -> Day:
-    """Draws the day: volatility, volume, news, a halt, a jump. Moves the slow moods in `state` on by one session."""
+def draw_day(company: Company, rules: Rules, key: np.uint64, state: FloatArray, session: int, market: float, clock: ClockArrays) -> Day:
+    """The day's volatility, volume, news, halt and jump. The slow processes in `state` advance by
+    one session.
+    """
     draws = fold(key, _DAY_DRAWS)
-    state[DAY_MOOD] = 0.90 * state[DAY_MOOD] + 0.30 * math.sqrt(1.0 - 0.81) * normal(draws, 0)
-    state[CROWD] = 0.85 * state[CROWD] + 0.25 * math.sqrt(1.0 - 0.7225) * normal(draws, 1)
-    mood = math.exp(state[DAY_MOOD] - 0.09)
+    state[DAY_VOLATILITY] = 0.90 * state[DAY_VOLATILITY] + 0.30 * math.sqrt(1.0 - 0.81) * normal(draws, 0)
+    state[DAY_ACTIVITY] = 0.85 * state[DAY_ACTIVITY] + 0.25 * math.sqrt(1.0 - 0.7225) * normal(draws, 1)
+    own_volatility = math.exp(state[DAY_VOLATILITY] - 0.09)
     first, last = clock.bounds[clock.day[session]], clock.bounds[clock.day[session] + 1]
     early = 0
     while first + early < last and clock.part[first + early] == PRE:
@@ -175,14 +197,17 @@ def day_of(company: Company, rules: Rules, key: np.uint64, state: FloatArray, se
         jump = fair_jump(0.7 * company.daily_volatility * market, normal(draws, 13))
     # More is traded on nervous days, and more shares when they are cheap; residual volatility follows the market's mood half-way.
     cheapness = company.price / (state[PRICE] * state[SPLITS])
-    volume = company.volume * state[SPLITS] * cheapness**0.7 * math.exp(state[CROWD] + 0.4 * math.log(mood * market))
-    news = news_of(company, draws, session, first, early, last)
-    return Day(company.daily_volatility, market, math.sqrt(market) * mood, volume, news, halt_begin, halt_end, halt_jump, jump_bar, jump)
+    volume = company.volume * state[SPLITS] * cheapness**0.7 * math.exp(state[DAY_ACTIVITY] + 0.4 * math.log(own_volatility * market))
+    news = draw_news(company, draws, session, first, early, last)
+    return Day(company.daily_volatility, market, math.sqrt(market) * own_volatility, volume, news, halt_begin, halt_end, halt_jump, jump_bar, jump)
 
 
 @kernel
 def shared_shock(company: Company, rules: Rules, ordinal: int, bar: int) -> float:
-    """What the market and the sector do to this company in one bar, before volatility: variance market^2 + sector_load^2."""
+    """The shock of market and sector to this company in one bar, before volatility.
+
+    Its variance is market^2 + sector_load^2.
+    """
     common = normal(fold(fold(fold(rules.key, _COMMON), ordinal), bar), 0)
     sector = normal(fold(fold(fold(fold(rules.key, _SECTOR), ordinal), bar), company.sector), 0)
     return company.market * common + company.sector_load * sector
@@ -190,7 +215,10 @@ def shared_shock(company: Company, rules: Rules, ordinal: int, bar: int) -> floa
 
 @kernel
 def gap_return(company: Company, rules: Rules, day: Day, ordinal: int, bar: int, share: float, own: float, together: bool) -> float:
-    """Log return between two bars that holds `share` of a day's variance. Not `together`: the same size, all of it the company's own."""
+    """Log return between two bars with the `share` of a day's variance.
+
+    Without `together` it has the same size and is all the company's own.
+    """
     loading = company.market * company.market + company.sector_load * company.sector_load
     shared, residual = day.common * day.common * loading, day.residual * day.residual * company.residual * company.residual
     variance = day.volatility * day.volatility * share
@@ -201,7 +229,7 @@ def gap_return(company: Company, rules: Rules, day: Day, ordinal: int, bar: int,
 
 
 @kernel
-def walk(
+def simulate_prices(
     company: Company,
     rules: Rules,
     clock: ClockArrays,
@@ -213,15 +241,17 @@ def walk(
     stamps: IntArray,
     values: FloatArray,
 ) -> int:
-    """Walks sessions `begin <= session < end`, starting from `states[begin]` and writing `states[session + 1]` after each.
+    """Simulate sessions `begin <= session < end` from `states[begin]`; write `states[session + 1]`
+    after each.
 
-    Bars of sessions from `emit` on go to `stamps` [bars] and `values` [bars, 7] (open, high, low, close, volume, trades, vwap).
-    Returns the number of bars written. States of sessions before the listing are those of the listing.
+    Bars of sessions from `emit` on go to `stamps` [bars] and `values` [bars, 7] (open, high, low,
+    close, volume, trades, vwap). Returns the number of bars written. States of sessions before the
+    listing are those of the listing.
     """
     row = 0
     company_key = fold(fold(rules.key, _COMPANY), company.number)
     loading = company.market * company.market + company.sector_load * company.sector_load
-    tremor = 0.25 * math.sqrt(1.0 - rules.bar_memory * rules.bar_memory)
+    innovation = 0.25 * math.sqrt(1.0 - rules.bar_memory * rules.bar_memory)
     for session in range(begin, end):
         states[session + 1] = states[session]
         if session < company.listed or session >= company.delisted:
@@ -230,23 +260,23 @@ def walk(
         ordinal = clock.ordinal[session]
         key = fold(company_key, ordinal)
         corporate_action(company, state, session)
-        day = day_of(company, rules, key, state, session, market[session], clock)
+        day = draw_day(company, rules, key, state, session, market[session], clock)
         shared = day.common * day.common * loading
         own_size = day.residual * company.residual
         total = math.sqrt(shared + own_size * own_size)
         first, last = clock.bounds[clock.day[session]], clock.bounds[clock.day[session] + 1]
         auction = clock.opening[first:last].sum()  # only the first regular bar of a day has a share
         price = state[PRICE]
-        traded, traded_regular, told, halted = False, False, False, False
+        traded, traded_regular, published, halted = False, False, False, False
         for bar in range(first, last):
             draws = fold(key, bar - first)
             regular = clock.part[bar] == REGULAR
             # --- does it trade, and how much -------------------------------------------------------------------------
             surprise = normal(draws, 0)
-            state[BAR_MOOD] = rules.bar_memory * state[BAR_MOOD] + tremor * normal(draws, 1)
-            state[BAR_CROWD] = rules.bar_memory * state[BAR_CROWD] + tremor * normal(draws, 2)
+            state[BAR_VOLATILITY] = rules.bar_memory * state[BAR_VOLATILITY] + innovation * normal(draws, 1)
+            state[BAR_ACTIVITY] = rules.bar_memory * state[BAR_ACTIVITY] + innovation * normal(draws, 2)
             news = bar >= day.news.bar
-            expected = day.volume * clock.volume[bar] * math.exp(state[BAR_CROWD])
+            expected = day.volume * clock.volume[bar] * math.exp(state[BAR_ACTIVITY])
             if news:
                 expected *= day.news.volume * (1.0 if regular or clock.part[bar] == POST else 6.0)
             open_part = 1.0 - max(0.0, min(day.halt_end, clock.end[bar]) - max(day.halt_begin, clock.begin[bar])) / (clock.end[bar] - clock.begin[bar])
@@ -255,7 +285,7 @@ def walk(
             if open_part <= 1.0e-9 or silent or uniform(draws, 4) < clock.absent[bar] or price < LEAST_PRICE:
                 continue
             # --- from the last price to this bar's open ----------------------------------------------------------------
-            scale = day.volatility * total * math.sqrt(clock.variance[bar]) * math.exp(state[BAR_MOOD] - 0.0625)
+            scale = day.volatility * total * math.sqrt(clock.variance[bar]) * math.exp(state[BAR_VOLATILITY] - 0.0625)
             scale *= day.news.volatility if news else 1.0
             own = normal(draws, 5)
             if not traded:
@@ -264,7 +294,7 @@ def walk(
                 step = fair_jump(scale * math.sqrt(_OPEN_STEP), own)
             if regular and not traded_regular:
                 step += gap_return(company, rules, day, ordinal, _OPENING_BAR, auction, normal(draws, 6), clock.opening[bar] > 0.0)
-            if news and not told:
+            if news and not published:
                 step += day.news.jump
             if halted:
                 step += day.halt_jump
@@ -281,13 +311,13 @@ def walk(
             if rules.strength > 0.0 and regular:
                 memory = rules.persistence
                 state[DRIFT] = memory * state[DRIFT] + math.sqrt(1.0 - memory * memory) * shock * math.tanh(2.0 * surprise) * rules.surprise_scale
-            price, traded, told, halted = close, True, told or news, False
+            price, traded, published, halted = close, True, published or news, False
             if regular:
                 traded_regular = True
                 state[REGULAR_CLOSE] = close
             if session < emit:
                 continue
-            # --- what the tape says ------------------------------------------------------------------------------------
+            # --- the bar on the tape -----------------------------------------------------------------------------------
             volume = max(1.0, math.floor(expected * open_part * math.exp(0.7 * surprise + 0.2 * (abs(shock) - 0.8))))
             average = 0.25 * (opening + high + low + close) + 0.1 * (high - low) * (uniform(draws, 12) - 0.5)
             stamps[row] = clock.stamp[session] + clock.offset[bar]

@@ -1,8 +1,10 @@
-"""Random numbers by key: the number for (seed, company, date, bar, draw) is the same whoever asks, whenever, in whatever order.
+"""Random numbers by key: the number for (seed, company, date, bar, draw) does not depend on the
+order of calls.
 
-Nothing here has a state that moves on its own, so any part of the simulated market can be recomputed alone and
-gives the same bits. A key is a 64-bit word; `fold` mixes one more number into it, `uniform` and `normal` read draws off it.
-The mixer is the finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+There is no generator state, so any part of the simulated market can be recomputed alone with the
+same bits. A key is a 64-bit word. `fold` mixes one more number into it, and `uniform` and `normal`
+draw from it. The mixer is the finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable
+pseudorandom number generators").
 """
 
 import math
@@ -22,7 +24,7 @@ _LOW_TAIL = 0.02425
 
 @kernel
 def scramble(word: np.uint64) -> np.uint64:
-    """One-to-one mixing of 64 bits: neighbours in, unrelated words out."""
+    """One-to-one mixing of 64 bits."""
     word = (word ^ (word >> _30)) * _MIX_A
     word = (word ^ (word >> _27)) * _MIX_B
     return word ^ (word >> _31)
@@ -42,10 +44,11 @@ def uniform(key: np.uint64, draw: int) -> float:
 
 @kernel
 def normal(key: np.uint64, draw: int) -> float:
-    """Standard normal number `draw` of a key: the inverse distribution function of `uniform(key, draw)`.
+    """Standard normal number `draw` of a key: the inverse distribution function of `uniform(key,
+    draw)`.
 
-    Acklam's rational approximation, relative error below 1.2e-9: one uniform and no trigonometry, so four times as fast
-    as Box and Muller's method.
+    Acklam's rational approximation, relative error below 1.2e-9. It needs one uniform and no
+    trigonometry, so it is four times as fast as the method of Box and Muller.
     """
     p = uniform(key, draw)
     if _LOW_TAIL <= p <= 1.0 - _LOW_TAIL:
@@ -64,7 +67,8 @@ def normal(key: np.uint64, draw: int) -> float:
 def key_of(seed: int, *branches: int) -> np.uint64:
     """The key of a branch below a seed.
 
-    Compiled functions hand back plain ints, whose type would depend on their size: hence the casts.
+    Compiled functions return plain ints, whose type would depend on their size. So the result is
+    cast.
     """
     key = GOLDEN
     for number in (seed, *branches):

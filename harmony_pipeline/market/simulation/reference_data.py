@@ -1,7 +1,7 @@
-"""What the simulated exchange publishes beside prices: corporate actions, and who is listed with which float and size.
+"""Reference data of the simulated exchange: corporate actions, and listings with float and size.
 
-Every row is known on its date. Splits change shares and float on the ex-date, capitalisation is counted at the
-last price before the date, a delisting is announced five sessions ahead.
+Every row is known on its date. Splits change shares and float on the ex-date. Capitalisation uses
+the last price before the date. A delisting is announced five sessions ahead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,9 @@ NOTICE = 5  # sessions between the announcement of a delisting and the first ses
 
 
 def corporate_actions(listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]) -> pl.DataFrame:
-    """Splits and dividends of sessions `dates`; `states[symbol]` has the state after session n in row n + 1."""
+    """Splits and dividends of sessions `dates`; `states[symbol]` has the state after session n in
+    row n + 1.
+    """
     rows = [
         {"symbol": listing.symbol, "date": dates[session], "kind": kind, "value": states[listing.symbol][session + 1, column]}
         for listing in listings
@@ -31,7 +33,9 @@ def corporate_actions(listings: Sequence[Listing], states: Mapping[str, FloatArr
 
 
 def universe(listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]) -> pl.DataFrame:
-    """A row when a company lists (or the market begins), every quarter, at a split, and when its delisting is announced."""
+    """A row when a company lists (or the market begins), every quarter, at a split, and when its
+    delisting is announced.
+    """
     rows = [row for listing in listings for row in _history(listing, states[listing.symbol], dates)]
     return UNIVERSE.conform(pl.DataFrame(rows, schema=UNIVERSE.dtypes))
 
@@ -64,5 +68,5 @@ def _history(listing: Listing, states: FloatArray, dates: Sequence[date]) -> Ite
 
 
 def _session_date(dates: Sequence[date], session: int) -> date | None:
-    """Date of a session, if the market has come that far."""
+    """Date of a session, if the market has reached it."""
     return dates[session] if session < len(dates) else None

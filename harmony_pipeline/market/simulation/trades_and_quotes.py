@@ -1,11 +1,14 @@
-"""Trades and quotes behind each simulated bar.
+"""Trades and quotes of each simulated bar.
 
-The trades of a bar add up to it. The first is at its open and the last at its close, one is at its high and one at its low, all lie between, and their sizes sum
-to its volume exactly; so bars made of the tape are the bars of the market, bit for bit, and nothing here can change the market. There are
-`trade_count` trades, or more where the bar's prices need more: a bar of one trade whose open and close differ gets as many as it has prices. (The vwap
-of the bar is drawn on its own and is not that of the tape.)
+The trades of a bar sum to it. The first is at its open and the last at its close, one is at its
+high and one at its low, all lie between, and their sizes sum to its volume exactly. So bars made of
+the tape equal the bars of the market, bit for bit, and the tape does not change the market. There
+are `trade_count` trades, or more if the bar's prices need more: a bar of one trade whose open and
+close differ gets as many as it has prices. (The vwap of the bar is drawn separately and is not that
+of the tape.)
 
-A trade is at the bid or at the ask of a quote strictly before it; quotes come only where one side moves. Every number is drawn by (company, bar, trade, draw).
+A trade is at the bid or at the ask of a quote strictly before it. A quote exists only where one
+side moves. Every number is drawn by (company, bar, trade, draw).
 """
 
 import math
@@ -24,7 +27,9 @@ _LOTS = 20.0
 
 
 class Bars(NamedTuple):
-    """Bars of one company: `begin` and `end` of trading inside each [us], prices, volume and trade count, `stamp` as key."""
+    """Bars of one company: `begin` and `end` of trading inside each [us], prices, volume and trade
+    count, `stamp` as key.
+    """
 
     stamp: IntArray
     begin: IntArray
@@ -39,7 +44,7 @@ class Bars(NamedTuple):
 
 @kernel
 def trades_in(opening: float, high: float, low: float, close: float, trades: float) -> int:
-    """How many trades a bar gets: its own number, but enough to touch its open, high, low and close."""
+    """Number of trades of a bar: its own, but enough to reach its open, high, low and close."""
     if opening == close == high == low:
         return max(1, int(trades))
     needed = 2 + int(high > max(opening, close)) + int(low < min(opening, close))
@@ -48,7 +53,7 @@ def trades_in(opening: float, high: float, low: float, close: float, trades: flo
 
 @kernel
 def count_trades(bars: Bars) -> IntArray:
-    """How many trades each bar gets."""
+    """Number of trades of each bar."""
     counts = np.empty(len(bars.stamp), np.int64)
     for bar in range(len(counts)):
         counts[bar] = trades_in(bars.open[bar], bars.high[bar], bars.low[bar], bars.close[bar], bars.trades[bar])
@@ -57,15 +62,19 @@ def count_trades(bars: Bars) -> IntArray:
 
 @kernel
 def price_between(before: float, after: float, part: float, low: float, high: float, chance: float) -> float:
-    """A price on the way from one fixed price to the next, shaken, on the tick grid and inside the bar."""
+    """A random price on the way from one fixed price to the next, on the tick and
+    inside the bar.
+    """
     price = before + (after - before) * part + 0.5 * (high - low) * (chance - 0.5)
     price = math.floor(price * tick_of(price) + 0.5) / tick_of(price) if price > 0.0 else low
     return min(high, max(low, price))
 
 
 @kernel
-def print_tape(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatArray, sizes: FloatArray) -> None:
-    """Trades in order of time, as many as `count_trades` says: `stamps` [us], `prices`, `sizes` [shares]."""
+def generate_trades(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatArray, sizes: FloatArray) -> None:
+    """Trades in time order, as many as `count_trades`: `stamps` [us], `prices`,
+    `sizes` [shares].
+    """
     at = 0
     for bar in range(len(bars.stamp)):
         opening, high, low, close = bars.open[bar], bars.high[bar], bars.low[bar], bars.close[bar]
@@ -111,13 +120,17 @@ def print_tape(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatArray,
 
 
 @kernel
-def quote_tape(
+def generate_quotes(
     key: np.uint64, bars: Bars, counts: IntArray, traded: IntArray, prices: FloatArray, stamps: IntArray, values: FloatArray, behind: IntArray
 ) -> int:
-    """The quotes behind a tape: `stamps` [us], `values` [quotes, 4] (bid, bid size, ask, ask size), `behind` (which trade). Returns how many."""
+    """The quotes before the trades; returns their number.
+
+    Written: `stamps` [us], `values` [quotes, 4] (bid, bid size, ask, ask size), `behind` (the trade
+    that follows).
+    """
     at, trade = 0, 0
     for bar in range(len(counts)):
-        bid, ask, earliest = 0.0, 0.0, bars.begin[bar]  # every bar states its quote anew, so that a range of bars can be told alone
+        bid, ask, earliest = 0.0, 0.0, bars.begin[bar]  # every bar restates its quote, so that any range of bars stands alone
         draws = fold(key, bars.stamp[bar])
         for number in range(counts[bar]):
             moment, price = traded[trade], prices[trade]

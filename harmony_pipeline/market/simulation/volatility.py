@@ -1,8 +1,9 @@
-"""How nervous the whole simulated market is, session by session.
+"""Volatility of the whole simulated market, session by session.
 
-Volatility comes in clusters: a Markov chain moves between calm, normal and stress (Hamilton and Susmel 1994) and a slow
-autoregression of log volatility lies on top (Taylor 1986). Both run on their own chance, never on returns, so that they
-move the size of returns and leave their mean alone. The average variance is 1.
+Volatility clusters: a Markov chain moves between calm, normal and stress (Hamilton and Susmel
+1994), and a slow autoregression of log volatility is added (Taylor 1986). Both have their own draws
+and do not depend on returns, so they change the size of returns and not their mean. The average
+variance is 1.
 """
 
 import numpy as np
@@ -20,8 +21,8 @@ _SWITCH, _DIRECTION, _SLOW = 0, 1, 2
 
 
 @kernel
-def leave(state: int, chance: float) -> int:
-    """The state after this one: calm and stress are neighbours of normal only."""
+def next_state(state: int, chance: float) -> int:
+    """The state after this one. Calm and stress are neighbours of normal only."""
     if state != NORMAL:
         return NORMAL
     return CALM if chance < _CALMER else STRESS
@@ -29,13 +30,15 @@ def leave(state: int, chance: float) -> int:
 
 @kernel
 def market_volatility(key: np.uint64, ordinals: IntArray, levels: FloatArray, stays: FloatArray) -> FloatArray:
-    """Volatility multiplier of the market in each session, from the first session on (which starts in normal)."""
+    """Volatility multiplier of the market in each session, from the first session on (which starts
+    in normal).
+    """
     out = np.empty(len(ordinals))
     state, slow = NORMAL, 0.0
     for session in range(len(ordinals)):
         day = fold(key, ordinals[session])
         if uniform(day, _SWITCH) < 1.0 / stays[state]:
-            state = leave(state, uniform(day, _DIRECTION))
+            state = next_state(state, uniform(day, _DIRECTION))
         slow = _PERSISTENCE * slow + _SPREAD * np.sqrt(1.0 - _PERSISTENCE * _PERSISTENCE) * normal(day, _SLOW)
         out[session] = levels[state] * np.exp(slow - _SPREAD * _SPREAD)
     return out

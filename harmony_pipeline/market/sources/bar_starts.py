@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
@@ -21,7 +21,7 @@ from harmony_pipeline.market.sources.columns import CLOCK
 from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.repeated_hour import settle_clock_changes
 from harmony_pipeline.market.stamp_end import bar_starts_of_ends, end_evidence
-from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS, Spacing, other_timeframe, refusal
+from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS, Spacing, other_timeframe, refusal_message
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.text import NAME, excerpt
 
@@ -88,7 +88,7 @@ def _borrow_absent(instant: pl.Series, written: pl.Series, reasons: pl.Series | 
     if instant.null_count() == len(instant):
         raise DataError(f"{origin} column '{name}' holds no readable time (its first value is '{excerpt(quoted[0])}'): {cure}")
     why = pl.lit(cure) if reasons is None else pl.lit(reasons).fill_null(cure)
-    sentence = formatted("{} is {}, expected a time: {}", pl.lit(name), quote_column("found"), why)
+    sentence = format_columns("{} is {}, expected a time: {}", pl.lit(name), quote_column("found"), why)
     table = pl.DataFrame({"found": quoted, "instant": instant})
     defects = table.select(pl.when(pl.col("instant").is_null()).then(sentence.alias("defect")))["defect"]
     return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), defects
@@ -126,7 +126,7 @@ def _other_length(instant: pl.Series, groups: pl.Series, calendar: Calendar, tim
     """What to say of a file whose bars are longer or shorter than `timeframe`."""
     sample, whose = instant.head(SAMPLE_ROWS), groups.head(SAMPLE_ROWS)
     found = other_timeframe(Spacing.of(sample, whose), calendar, timeframe)
-    return None if found is None else refusal(origin, len(sample), found, timeframe)
+    return None if found is None else refusal_message(origin, len(sample), found, timeframe)
 
 
 def _put_at_start(instant: pl.Series, stamp: str, calendar: Calendar, timeframe: str, origin: str) -> tuple[pl.Series, tuple[str, ...]]:

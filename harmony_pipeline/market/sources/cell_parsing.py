@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.sources.clock_numbers import with_clock_texts
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.text import CELL, CONTROL, LINE, excerpt
@@ -90,7 +90,7 @@ def quote_column(name: str) -> pl.Expr:
     text = pl.col(name).cast(pl.String)
     head = text.str.slice(0, CELL).str.replace_all(CONTROL, "?")
     length = text.str.len_chars()
-    shown = pl.when(length > CELL).then(formatted("'{}... ({} characters)'", head, length)).otherwise(formatted("'{}'", head))
+    shown = pl.when(length > CELL).then(format_columns("'{}... ({} characters)'", head, length)).otherwise(format_columns("'{}'", head))
     return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(shown)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
@@ -253,7 +253,7 @@ def _candles_frame(page: list[list[Any]], symbol: str, timeframe: str, name: str
     """Rows of [milliseconds, open, high, low, close, volume] in the columns of a source's bars."""
     rows = pl.DataFrame([row[:6] for row in page], schema={"at": pl.Int64, **dict.fromkeys(_NUMBERS, pl.Float64)}, orient="row", strict=False)
     missing = pl.concat_str(*(pl.when(pl.col(each).is_null()).then(pl.lit(each)) for each in _NUMBERS), separator=", ", ignore_nulls=True)
-    sentence = formatted("the exchange sent no number for {}: ask again later", missing)
+    sentence = format_columns("the exchange sent no number for {}: ask again later", missing)
     found = rows.unique("at", keep="last", maintain_order=True).select(
         *_NUMBERS,
         timestamp=pl.from_epoch("at", time_unit="ms").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.frames import ordered
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, MarketDataSource, SourceCapabilities, SourceResult
@@ -137,7 +137,7 @@ class FileSource(MarketDataSource):
         for group in groups:
             part = replace(question, symbols=set(group))
             frames = [found for file in inside if (found := self._parquet(file, part, remarks, counted=True)) is not None]
-            yield remarks.result(ordered(pl.concat(frames), SOURCE_BAR_ORDER))
+            yield remarks.result(sort_rows(pl.concat(frames), SOURCE_BAR_ORDER))
             remarks = _Remarks()
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
@@ -186,7 +186,7 @@ class FileSource(MarketDataSource):
         if not with_rows:
             others = f" (nor have the {len(files) - 1} other files)" if files[1:] else ""
             raise DataError(f"{files[0].origin} has no rows{others}: fetch it again, or name another file")
-        table = ordered(pl.concat(frames or [pl.DataFrame(schema=question.reading.kind.dtypes)]), SOURCE_BAR_ORDER)
+        table = sort_rows(pl.concat(frames or [pl.DataFrame(schema=question.reading.kind.dtypes)]), SOURCE_BAR_ORDER)
         return remarks.result(table, _absent_symbols(symbols, table, start, end))
 
     def _may_hold(self, file: Located, question: _Question, remarks: _Remarks) -> bool:

@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.sources.cell_parsing import quote_column
 from harmony_pipeline.market.sources.columns import plain
 from harmony_pipeline.market.sources.record_types import Reading
@@ -146,7 +146,7 @@ def _unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
     if values.null_count() == found.null_count():
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(found))
     text = _number_texts(found)
-    sentence = formatted("{} is {}, expected a number: correct the cell", pl.lit(excerpt(found.name, NAME)), quote_column("found"))
+    sentence = format_columns("{} is {}, expected a number: correct the cell", pl.lit(excerpt(found.name, NAME)), quote_column("found"))
     table = pl.DataFrame({"found": text, "value": values})
     return table.select(pl.when(pl.col("value").is_null() & pl.col("found").is_not_null()).then(sentence))[:, 0]
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.listings import CHANGE, DELISTING, fresh_rows, listings_from_snapshots, listings_from_universe, with_events
+from harmony_pipeline.market.listings import CHANGE, DELISTING, apply_events, listings_from_snapshots, listings_from_universe, new_rows
 from harmony_pipeline.market.settings import FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import read_stamps, strip_names, strip_texts
 from harmony_pipeline.market.sources.columns import doubled_names, plain
@@ -49,7 +49,7 @@ class ReferenceFiles:
     def universe(self) -> pl.DataFrame:
         """The files that `universe` names; no rows when it names none. Of snapshots only what is new is kept, from the next session on."""
         rows = self._universe_rows()
-        return fresh_rows(rows, self.calendar) if self.settings.universe_snapshots else rows
+        return new_rows(rows, self.calendar) if self.settings.universe_snapshots else rows
 
     def listings(self) -> pl.DataFrame:
         """Symbols through time: from the listings file, from the universe, and symbol changes and delistings among the corporate actions."""
@@ -59,7 +59,7 @@ class ReferenceFiles:
         stated = listings_from_snapshots(rows, self.calendar, self.source) if self.settings.universe_snapshots else listings_from_universe(rows, self.source)
         if path is not None:
             stated = pl.concat([stated, read_listings(path)]).unique(list(LISTINGS.key), keep="last", maintain_order=True).sort(LISTINGS.key)
-        return stated if actions is None else with_events(stated, read_listing_events(actions), self.source)
+        return stated if actions is None else apply_events(stated, read_listing_events(actions), self.source)
 
     def _file(self, key: str, text: str | None) -> Path | None:
         """The one file that a setting names. Raises DataError when it cannot be read."""

@@ -29,7 +29,7 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
     if settings.source == "files":
         from harmony_pipeline.market.sources.files import FileSource
 
-        return FileSource(settings.files, Calendar.named(settings.calendar), base, settings.timeframe)
+        return FileSource(settings.files, Calendar.of(settings.calendar), base, settings.timeframe)
     if settings.source == "simulated":
         source: MarketDataSource = import_object(SIMULATED, "market.source")(settings.simulated, settings)
         return source

@@ -25,16 +25,16 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, SimulatedSourceSettings
 from harmony_pipeline.market.simulation import trades_and_quotes as tape
 from harmony_pipeline.market.simulation.companies import Listing, listings
 from harmony_pipeline.market.simulation.market_clock import MarketClock, build_clock
-from harmony_pipeline.market.simulation.price_process import PRICE, REGULAR_CLOSE, SPLITS, STATE_SIZE, Rules, walk
+from harmony_pipeline.market.simulation.price_process import PRICE, REGULAR_CLOSE, SPLITS, STATE_SIZE, Rules, simulate_prices
 from harmony_pipeline.market.simulation.random_keys import PATHS, VOLATILITY, key_of
 from harmony_pipeline.market.simulation.reference_data import corporate_actions, universe
-from harmony_pipeline.market.simulation.resample import coarser
+from harmony_pipeline.market.simulation.resample import resample_session_bars
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES, MarketDataSource, SourceCapabilities
 
@@ -72,7 +72,7 @@ class SimulatedSource(MarketDataSource):
         sessions = self._clock.sessions(first - timedelta(days=1), last + timedelta(days=2))
         frame = self._rows(self._choose(symbols), *sessions)
         if timeframe != own:
-            frame = coarser(frame, self._calendar, own, timeframe)
+            frame = resample_session_bars(frame, self._calendar, own, timeframe)
         return frame.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") < end))
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
@@ -106,7 +106,7 @@ class SimulatedSource(MarketDataSource):
 
     @cached_property
     def _calendar(self) -> Calendar:
-        return Calendar.named(self.market.calendar)
+        return Calendar.of(self.market.calendar)
 
     @cached_property
     def _clock(self) -> MarketClock:
@@ -172,19 +172,19 @@ class SimulatedSource(MarketDataSource):
         counts = tape.count_trades(bars)
         room = int(counts.sum())
         moments, prices, sizes = np.empty(room, np.int64), np.empty(room), np.empty(room)
-        tape.print_tape(key, bars, moments, prices, sizes)
+        tape.generate_trades(key, bars, moments, prices, sizes)
         place = pl.DataFrame({"date": frame["session_date"].gather(np.repeat(np.arange(len(counts)), counts))})
         place = place.select("date", row=pl.int_range(1, pl.len() + 1).over("date"))
         if not quotes:
             return self._ticks(listing, place, {"timestamp": moments, "price": prices, "size": sizes}, SOURCE_TRADE_DTYPES)
         quoted, values, behind = np.empty(room, np.int64), np.empty((room, 4)), np.empty(room, np.int64)
-        number = tape.quote_tape(key, bars, counts, moments, prices, quoted, values, behind)
+        number = tape.generate_quotes(key, bars, counts, moments, prices, quoted, values, behind)
         sides = {name: values[:number, column].copy() for column, name in enumerate(("bid", "bid_size", "ask", "ask_size"))}
         return self._ticks(listing, place[behind[:number]], {"timestamp": quoted[:number], **sides}, SOURCE_QUOTE_DTYPES)
 
     def _ticks(self, listing: Listing, place: pl.DataFrame, columns: Mapping[str, npt.NDArray[np.generic]], dtypes: Mapping[str, Any]) -> pl.DataFrame:
         frame = place.with_columns(pl.Series(name, values) for name, values in columns.items()).with_columns(
-            symbol=pl.lit(listing.symbol), source=pl.lit(self.name), origin=formatted(f"seed {self.settings.seed}, {{}}", "date")
+            symbol=pl.lit(listing.symbol), source=pl.lit(self.name), origin=format_columns(f"seed {self.settings.seed}, {{}}", "date")
         )
         return frame.select(pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in dtypes.items())
 
@@ -222,7 +222,7 @@ class SimulatedSource(MarketDataSource):
         known = min(self._walked.get(symbol, 0), begin)
         room = self._clock.bars_between(begin, end)
         stamps, values = np.empty(room, np.int64), np.empty((room, 7))
-        rows = walk(listing.company, self._rules, self._clock.arrays, self._volatility, states, known, end, begin, stamps, values)
+        rows = simulate_prices(listing.company, self._rules, self._clock.arrays, self._volatility, states, known, end, begin, stamps, values)
         self._walked[symbol] = max(self._walked.get(symbol, 0), end)
         return stamps[:rows], values[:rows]
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
@@ -173,7 +173,7 @@ def _rows(stamps: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> pl.Dat
     numbers = {name: series.to_frame().select(pl.when(pl.col(name).is_finite()).then(pl.col(name)))[name] for name, series in numbers.items()}
     frame = pl.DataFrame({"stamp": pl.Series(stamps, dtype=pl.Int64), **numbers})
     missing = pl.concat_str(*(pl.when(pl.col(name).is_null()).then(pl.lit(name)) for name in columns), separator=", ", ignore_nulls=True)
-    sentence = formatted("Yahoo sent no number for {}: it often follows within a day, ask again then", missing)
+    sentence = format_columns("Yahoo sent no number for {}: it often follows within a day, ask again then", missing)
     return frame.with_columns(unread=pl.when(pl.any_horizontal(pl.col(name).is_null() for name in columns)).then(sentence)).sort("stamp", maintain_order=True)
 
 

@@ -1,1 +1,3 @@
-"""Quotes and trades: which of them are kept, what a trade's conditions let it set, bars made of them, and the quote that stood before each."""
+"""Quotes and trades: validation, sale conditions, bars made of trades, and the quote before each
+trade.
+"""

@@ -1,13 +1,14 @@
-"""Trades (or bars, or orders) beside the quote that stood before them.
+"""Trades (or bars, or orders) with the quote before them.
 
-A row sees the latest quote of its symbol that is *strictly before* its own time, so never one that the same event made. With
-`at_same_time` a quote of the very same time counts too, for tapes whose clock is too coarse to order the two. Of several quotes at one time the last in
-the order of the tape is the one that stood.
+A row has the latest quote of its symbol *strictly before* its own time, so never one from the same
+event. With `at_same_time` a quote of the same time counts too, for tapes whose clock is too coarse
+to order the two. Of several quotes at one time the last in the order of the tape counts.
 
-Measures (Lee and Ready 1991; Huang and Stoll 1996), in currency per share, null where a side of the quote is missing:
-quoted spread = ask - bid; effective spread = 2 * |price - mid|; sign = +1 above the mid (bought), -1 below (sold), and at the mid the tick test: the sign of
-the last change of price before it, 0 when there was none. (Lee and Ready held quotes back by five seconds, since quotes were reported faster than
-trades in 1988; a feed of one clock needs no delay.)
+Measures (Lee and Ready 1991; Huang and Stoll 1996), in currency per share, null where a side of the
+quote is missing: quoted spread = ask - bid; effective spread = 2 * |price - mid|; sign = +1 above
+the mid (bought), -1 below (sold), and at the mid the tick test: the sign of the last change of
+price before it, 0 when there was none. (Lee and Ready delayed quotes by five seconds, since quotes
+were reported faster than trades in 1988. A feed with one clock needs no delay.)
 """
 
 import polars as pl
@@ -16,9 +17,10 @@ QUOTE_COLUMNS = ("bid", "bid_size", "ask", "ask_size")
 
 
 def with_quotes(rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at: str = "timestamp", at_same_time: bool = False) -> pl.LazyFrame:
-    """`rows` (symbol, the time column `at`, anything else) with bid, bid_size, ask, ask_size and quote_timestamp; rows keep their order.
+    """`rows` (symbol, the time column `at`, anything else) with their quote; rows keep their order.
 
-    `quotes` is in the order of the tape (schemas.QUOTE_TICKS).
+    New columns: bid, bid_size, ask, ask_size and quote_timestamp. `quotes` is in the order of the
+    tape (schemas.QUOTE_TICKS).
     """
     known = quotes.select("symbol", *QUOTE_COLUMNS, quote_timestamp="timestamp").sort("symbol", "quote_timestamp", maintain_order=True)
     ordered = rows.with_row_index("_place").sort("symbol", at, "_place")
@@ -36,7 +38,11 @@ def with_quotes(rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at: str = "timestam
 
 
 def with_spreads(trades: pl.LazyFrame, quotes: pl.LazyFrame, *, at_same_time: bool = False) -> pl.LazyFrame:
-    """Trades (each symbol in the order of the tape) with their quote, and quoted_spread, effective_spread, inside (the price is neither above the ask nor below the bid) and sign (Int8)."""
+    """Trades (each symbol in the order of the tape) with their quote and its measures.
+
+    New columns: quoted_spread, effective_spread, inside (the price is neither above the ask nor
+    below the bid) and sign (Int8).
+    """
     price, bid, ask = pl.col("price"), pl.col("bid"), pl.col("ask")
     mid = (bid + ask) / 2.0
     change = (price - price.shift().over("symbol")).sign()

@@ -1,12 +1,14 @@
-"""Time, tick, volume and dollar bars out of trades, by history, by day or trade by trade: the same kernel, the same bits.
+"""Time, tick, volume and dollar bars out of trades: by history, by day or by trade, with the same
+kernel and bits.
 
->>> maker = TradeBars(BarKind.named("5Min"), Calendar.named("XNYS"), codes="sip")
->>> states, bars = maker.fold({}, trades)          # as many calls as you like, in the order of the tape
+>>> maker = TradeBars(BarKind.of("5Min"), Calendar.of("XNYS"), codes="sip")
+>>> states, bars = maker.fold({}, trades)          # any number of calls, in the order of the tape
 >>> states, rest = maker.finish(states, as_of)     # bars that end by the clock alone
 
-Each bar knows its `end_timestamp`, the moment at which it is known to be over: the end of its slot for a time bar, the trade that reached
-the threshold for the others, and the end of the part of the session for one that the session cut short (`complete` is then false).
-No bar holds two parts of a session. A stretch in which nothing may set a price has volume and no prices.
+Each bar has its `end_timestamp`, from which it is known to be over: the end of its slot for a time
+bar, the trade that reached the threshold for the others, and the end of the part of the session for
+a bar that the session cut short (`complete` is then false). No bar holds two parts of a session. A
+bar without a trade that may set a price has volume and no prices.
 """
 
 import re
@@ -20,6 +22,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.frames import symbol_ranges
 from harmony_pipeline.market.bar_time import DAY_MINUTES, slots
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks import kernels as k
@@ -60,8 +63,10 @@ class BarKind:
             raise ConfigError(f"{self.kind} bars of size {self.size:g} cannot be made: use 1 to {DAY_MINUTES} whole minutes, or a threshold above 0")
 
     @staticmethod
-    def named(text: str) -> "BarKind":
-        """From `15Min`, `1Hour`, `1000Tick`, `50000Volume` or `1000000Dollar`. Raises ConfigError for other text."""
+    def of(text: str) -> "BarKind":
+        """From `15Min`, `1Hour`, `1000Tick`, `50000Volume` or `1000000Dollar`. Raises ConfigError
+        for other text.
+        """
         found = re.fullmatch(r"(\d+(?:\.\d+)?)(Min|Hour|Tick|Volume|Dollar)", text)
         if not found:
             raise ConfigError(f"'{text}' names no kind of bar: write it like 5Min, 1Hour, 1000Tick, 50000Volume or 1000000Dollar")
@@ -72,7 +77,7 @@ class BarKind:
 
     @property
     def name(self) -> str:
-        """What stands in the column `timeframe`."""
+        """The value of the column `timeframe`."""
         hours = self.size / 60
         if self.kind == "time":
             return f"{hours:g}Hour" if hours.is_integer() else f"{self.size:g}Min"
@@ -85,7 +90,9 @@ class BarKind:
 
 
 def trade_bars(trades: pl.DataFrame, kind: BarKind, calendar: Calendar, codes: str = "sip") -> pl.DataFrame:
-    """Bars of whole sessions of trades (columns of schemas.TRADE_TICKS), the last one of each symbol included."""
+    """Bars of whole sessions of trades (columns of schemas.TRADE_TICKS), the last one of each
+    symbol included.
+    """
     maker = TradeBars(kind, calendar, codes)
     states, ended = maker.fold({}, trades)
     _, last = maker.finish(states)
@@ -93,7 +100,9 @@ def trade_bars(trades: pl.DataFrame, kind: BarKind, calendar: Calendar, codes: s
 
 
 class TradeBars:
-    """The fold of one kind of bars. States are plain vectors, one a symbol, and may be kept between days."""
+    """The fold of one kind of bars. States are plain vectors, one a symbol, and may be stored
+    between days.
+    """
 
     def __init__(self, kind: BarKind, calendar: Calendar, codes: str = "sip") -> None:
         self.kind = kind
@@ -101,15 +110,17 @@ class TradeBars:
         self.codes = codes
 
     def fold(self, states: States, trades: pl.DataFrame) -> tuple[dict[str, FloatArray], pl.DataFrame]:
-        """States after `trades`, and the bars that these ended, sorted by symbol and end. The states handed in stay as they were.
+        """States after `trades`, and the bars that ended, sorted by symbol and end. The given
+        states do not change.
 
-        `trades` has symbol, timestamp, price, size, conditions and suspicious, in any order of symbols, each symbol in the order of the
-        tape. Trades outside every session are left out. Raises DataError when a trade is older than one that was folded before.
+        `trades` has symbol, timestamp, price, size, conditions and suspicious, in any order of
+        symbols, each symbol in the order of the tape. Trades outside every session are left out.
+        Raises DataError when a trade is older than one that was folded before.
         """
-        rows = self._marked(trades)
+        rows = self._prepare_trades(trades)
         after = {symbol: state.copy() for symbol, state in states.items()}
         ended: list[tuple[str, FloatArray]] = []
-        for symbol, begin, end in _stretches(rows["symbol"]):
+        for symbol, (begin, end) in symbol_ranges(rows["symbol"]).items():
             state = after.setdefault(symbol, k.empty_state())
             part = rows[begin:end]
             stamps = part["stamp"].to_numpy()
@@ -119,13 +130,15 @@ class TradeBars:
             begins, prices, sizes, sets = (part[name].to_numpy() for name in ("begin", "price", "size", "sets"))
             count = k.fold_trades(state, begins, stamps, prices, sizes, sets, _KINDS[self.kind.kind], self._threshold, out)
             ended.append((symbol, out[:count]))
-        return after, self._framed(ended)
+        return after, self._bars_frame(ended)
 
     def finish(self, states: States, as_of: datetime | None = None) -> tuple[dict[str, FloatArray], pl.DataFrame]:
-        """Bars that the clock ended by `as_of` (None: every open bar), and the states without them."""
+        """Bars that the clock ended by `as_of` (None: every open bar), and the states
+        without them.
+        """
         after = {symbol: state.copy() for symbol, state in states.items()}
         opened = [(symbol, state[None, :].copy()) for symbol, state in sorted(after.items()) if state[k.TRADES] > 0.0]
-        bars = self._framed(opened)
+        bars = self._bars_frame(opened)
         if as_of is not None:
             bars = bars.filter(pl.col("end_timestamp") <= as_of)
         for symbol in bars["symbol"].to_list():
@@ -136,8 +149,10 @@ class TradeBars:
     def _threshold(self) -> float:
         return np.inf if self.kind.kind == "time" else float(self.kind.size)
 
-    def _marked(self, trades: pl.DataFrame) -> pl.DataFrame:
-        """Trades that can matter, sorted by symbol, each with its slot and what it may set."""
+    def _prepare_trades(self, trades: pl.DataFrame) -> pl.DataFrame:
+        """Trades that may set something, sorted by symbol, each with its slot and what
+        it may set.
+        """
         ordered = trades.select("symbol", "timestamp", "price", "size", "conditions", "suspicious").sort("symbol", maintain_order=True)
         rows = pl.concat([ordered, slots(ordered["timestamp"], self.kind.minutes, self.calendar)], how="horizontal")
         rows = rows.with_columns(eligibility(rows, self.codes)).filter(pl.col("session").is_not_null() & (pl.col("sets") > 0))
@@ -145,7 +160,7 @@ class TradeBars:
             "symbol", "sets", pl.col("price", "size").cast(pl.Float64), stamp=pl.col("timestamp").dt.epoch("us"), begin=pl.col("begin").dt.epoch("us")
         )
 
-    def _framed(self, ended: list[tuple[str, FloatArray]]) -> pl.DataFrame:
+    def _bars_frame(self, ended: list[tuple[str, FloatArray]]) -> pl.DataFrame:
         values = np.concatenate([rows for _, rows in ended]) if ended else np.empty((0, k.BAR_SIZE))
         symbols = pl.Series("symbol", [symbol for symbol, rows in ended for _ in range(len(rows))], pl.String)
         begin = pl.Series(values[:, k.GROUP].astype(np.int64)).cast(TIME)
@@ -183,7 +198,7 @@ class TradeBars:
 
 
 class LiveTradeBars:
-    """The same fold, one trade at a time: what a session calls as trades come in."""
+    """The same fold, one trade at a time, for a session."""
 
     def __init__(self, kind: BarKind, calendar: Calendar, codes: str = "sip", states: States | None = None) -> None:
         self.maker = TradeBars(kind, calendar, codes)
@@ -196,7 +211,7 @@ class LiveTradeBars:
         self._nothing = pl.DataFrame(schema=TRADE_BAR_DTYPES)
 
     def update(self, symbol: str, timestamp: datetime, price: float, size: float, conditions: str | None = None, *, suspicious: bool = False) -> pl.DataFrame:
-        """The bars that this trade ended; mostly none."""
+        """The bars that this trade ended; usually none."""
         stamp = (timestamp - _EPOCH) // _MICROSECOND
         begin, session = self._place(stamp)
         sets = self._sets(conditions, session, suspicious=suspicious)
@@ -211,7 +226,7 @@ class LiveTradeBars:
         group[0], stamps[0], prices[0], sizes[0], masks[0] = begin, stamp, price, size, sets
         kind, threshold = self._rule
         count = k.fold_trades(state, group, stamps, prices, sizes, masks, kind, threshold, self._out)
-        return self.maker._framed([(symbol, self._out[:count].copy())]) if count else self._nothing
+        return self.maker._bars_frame([(symbol, self._out[:count].copy())]) if count else self._nothing
 
     def close_until(self, now: datetime) -> pl.DataFrame:
         """The bars that the clock has ended by `now`, without another trade."""
@@ -233,10 +248,3 @@ class LiveTradeBars:
             row = pl.DataFrame([key], schema={"conditions": pl.String, "suspicious": pl.Boolean, "session": pl.String}, orient="row")
             self._masks[key] = int(eligibility(row, self.maker.codes)[0])
         return self._masks[key]
-
-
-def _stretches(symbols: pl.Series) -> list[tuple[str, int, int]]:
-    """Each symbol of a sorted column with its first row and the one after its last."""
-    runs = symbols.rle().struct.unnest()
-    ends = runs["len"].cast(pl.Int64).cum_sum()
-    return list(zip(runs["value"].to_list(), (ends - runs["len"].cast(pl.Int64)).to_list(), ends.to_list(), strict=True))

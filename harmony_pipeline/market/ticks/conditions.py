@@ -1,15 +1,20 @@
-"""What a trade may set in a bar, told by its sale conditions.
+"""What a trade may set in a bar, by its sale conditions.
 
-The consolidated processing rules of the two US tapes (CTA, "CTS Output Specification", sale condition matrix; UTP, "UTDF Output Specification",
-trade condition matrix) give each condition three answers: may it set high and low, may it set the last price, does it count in the volume. A trade
-with several conditions may do what all of them allow. Two points where bars need more than the end-of-day rules:
+The consolidated processing rules of the two US tapes (CTA, "CTS Output Specification", sale
+condition matrix; UTP, "UTDF Output Specification", trade condition matrix) have three columns for
+each condition: may it set high and low, may it set the last price, does it count in the volume. A
+trade with several conditions may do what all of them allow. Bars need more than the end-of-day
+rules at two points:
 
-- `T` and `U` (extended hours) bar a trade from prices, or there would be no bar before the open. They are judged by the clock instead: in the regular
-  session they bar it (a late report), before and after it they do not.
-- Where the tapes say "last only if it is the only one" (note 1: `G L P Z 4`), the trade gives open and close only while no other trade of the bar can.
+- `T` and `U` (extended hours) bar a trade from prices, or there would be no bar before the open.
+  The clock decides instead: in the regular session they bar it (a late report), before and after it
+  they do not.
+- Where the tapes have "last only if it is the only one" (note 1: `G L P Z 4`), the trade gives open
+  and close only while no other trade of the bar can.
 
-The letter B is an average price on tapes A and B and a bunched trade on tape C; it is read as the former, which sets no price.
-A trade that the supplier marks as suspicious counts in the volume and sets nothing.
+The letter B is an average price on tapes A and B and a bunched trade on tape C. It is read as the
+former, which sets no price. A trade that the supplier marks as suspicious counts in the volume and
+sets nothing.
 """
 
 from collections.abc import Mapping
@@ -67,8 +72,9 @@ CODES = ("sip", "lean", "none")
 def eligibility(trades: pl.DataFrame, codes: str) -> pl.Series:
     """What each trade may set: the sum of HIGH_LOW, LAST and VOLUME, as UInt8.
 
-    `trades` has conditions, suspicious and session (pre, regular or post). `codes` says how conditions are written: "sip" (the tapes' letters,
-    with or without separators), "lean" (a hexadecimal flag number) or "none" (not looked at). Raises ConfigError for another.
+    `trades` has conditions, suspicious and session (pre, regular or post). `codes` is the form of
+    the conditions: "sip" (the tapes' letters, with or without separators), "lean" (a hexadecimal
+    flag number) or "none" (not used). Raises ConfigError for another.
     """
     if codes not in CODES:
         raise ConfigError(f"market.ticks.condition_codes is '{codes}': use one of {', '.join(CODES)}")
@@ -81,7 +87,7 @@ def eligibility(trades: pl.DataFrame, codes: str) -> pl.Series:
 
 
 def _allowed(conditions: pl.Series, codes: str) -> pl.Series:
-    """The mask of each trade's conditions, found once for each distinct text."""
+    """The mask of each trade's conditions, computed once for each distinct text."""
     if codes == "none":
         return pl.Series("allowed", [_EVERY], pl.UInt8).new_from_index(0, len(conditions))
     read = _sip_mask if codes == "sip" else _lean_mask

@@ -1,12 +1,14 @@
 """Bars out of trades, as a fold: `(state, trades) -> (state, bars that ended)`.
 
-One kernel makes every kind of bar (Lopez de Prado, "Advances in Financial Machine Learning", 2018, ch. 2.3). A bar ends before a trade of another
-`group` (a slot of the clock for time bars, a part of a session for the others) and after the trade that brings its measure to the
-threshold: trades (tick bars), shares (volume bars) or currency (dollar bars). A trade is never split, and the excess over the threshold is not
-carried, as in the book.
+One kernel makes every kind of bar (Lopez de Prado, "Advances in Financial Machine Learning", 2018,
+ch. 2.3). A bar ends before a trade of another `group` (a slot of the clock for time bars, a part of
+a session for the others) and after the trade that brings its measure to the threshold: trades (tick
+bars), shares (volume bars) or currency (dollar bars). A trade is never split, and the excess over
+the threshold is not carried, as in the book.
 
-Any cutting of the trades into chunks gives the same bars, bit for bit, because sums run trade by trade in the order of the tape. Shares
-are conserved: those of all bars and of the open one add up to those of all trades that count.
+Any cut of the trades into chunks gives the same bars, bit for bit, because sums run trade by trade
+in the order of the tape. Shares are conserved: those of all bars and of the open one sum to those
+of all trades that count.
 """
 
 import numpy as np
@@ -28,8 +30,8 @@ def empty_state() -> FloatArray:
 
 
 @kernel
-def absorb(state: FloatArray, group: float, stamp: float, price: float, size: float, sets: int, kind: int) -> None:
-    """One more trade in the open bar, which it opens when there is none (TRADES is 0)."""
+def add_trade(state: FloatArray, group: float, stamp: float, price: float, size: float, sets: int, kind: int) -> None:
+    """Add a trade to the open bar, or open a bar with it when there is none (TRADES is 0)."""
     if state[TRADES] == 0.0:
         state[:] = 0.0
         state[GROUP], state[START] = group, stamp
@@ -71,10 +73,12 @@ def fold_trades(
     threshold: float,
     out: FloatArray,
 ) -> int:
-    """Fold one symbol's trades, in the order of the tape, into `state`; writes the bars that ended to `out` [bars, BAR_SIZE], returns how many.
+    """Fold one symbol's trades, in the order of the tape, into `state`; return the number of bars
+    that ended.
 
-    `kind` 0 is time bars (no threshold), 1 ticks, 2 shares, 3 currency. Every trade ends at most one bar but the first, which may end another, so `out`
-    needs no more rows than there are trades plus one.
+    The bars are written to `out` [bars, BAR_SIZE]. `kind` 0 is time bars (no threshold), 1 ticks, 2
+    shares, 3 currency. Every trade ends at most one bar, except the first, which may end another.
+    So `out` needs no more rows than there are trades plus one.
     """
     ended = 0
     for i in range(len(stamp)):
@@ -82,7 +86,7 @@ def fold_trades(
             out[ended] = state
             state[TRADES] = 0.0
             ended += 1
-        absorb(state, float(group[i]), float(stamp[i]), price[i], size[i], sets[i], kind)
+        add_trade(state, float(group[i]), float(stamp[i]), price[i], size[i], sets[i], kind)
         if kind > 0 and state[MEASURE] >= threshold:
             out[ended] = state
             state[TRADES] = 0.0

@@ -1,13 +1,16 @@
 """Which quotes and trades are kept.
 
-Every row received is kept, or is in quarantine exactly once with the first rule that it broke, or was merged into an equal row:
-received = kept + quarantined + merged. A verdict looks at the row alone, and at equal rows; never at what came after.
+Every received row is kept, or is in quarantine exactly once with the first rule that it broke, or
+was merged into an equal row: received = kept + quarantined + merged. A verdict depends on the row
+and on equal rows, never on later rows.
 
-Duplicates. Two equal trades in one file are two trades: many are, at one price in one millisecond. Two files that overlap say the same trades twice.
-So the n-th occurrence of a row in one file is the n-th occurrence in another, and is kept once. Where trades carry an id the id decides: equal rows of one id are
-one trade, and of rows of one id that differ the one reported last is kept.
+Duplicates. Two equal trades in one file are two trades: many are, at one price in one millisecond.
+Two overlapping files have the same trades twice. So the n-th occurrence of a row in one file is the
+n-th occurrence in another, and is kept once. Where trades have an id the id decides: equal rows of
+one id are one trade, and of different rows of one id the one reported last is kept.
 
-Order. A tape may be written out of order (late reports); rows are sorted by time, those of one time stay as the tape had them, and a note counts them.
+Order. A tape may be out of order (late reports). Rows are sorted by time, rows of one time keep
+their order, and a note counts them.
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from typing import NamedTuple
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.schemas import QUARANTINE, QUOTE_TICKS, TEXT, TICK_COUNTS, TRADE_TICKS, Table
@@ -29,7 +32,9 @@ _SIDES = (("bid", "bid_size"), ("ask", "ask_size"))
 
 @dataclass(frozen=True)
 class ValidatedTicks:
-    """`kept` (schemas.QUOTE_TICKS or TRADE_TICKS), `quarantine` (schemas.QUARANTINE), `counts` (TICK_COUNTS, a row a symbol) and notes."""
+    """`kept` (schemas.QUOTE_TICKS or TRADE_TICKS), `quarantine` (schemas.QUARANTINE), `counts`
+    (TICK_COUNTS, a row a symbol) and notes.
+    """
 
     kept: pl.DataFrame
     quarantine: pl.DataFrame
@@ -38,7 +43,7 @@ class ValidatedTicks:
 
 
 class _Rule(NamedTuple):
-    """A row that meets `broken` is quarantined with `sentence`."""
+    """A row for which `broken` is true is quarantined with `sentence`."""
 
     name: str
     broken: pl.Expr
@@ -46,41 +51,46 @@ class _Rule(NamedTuple):
 
 
 def validate_trades(received: pl.DataFrame, calendar: Calendar, settings: MarketSettings) -> ValidatedTicks:
-    """Trades as a source hands them over, with `ingested_at`, in any order."""
+    """Validate trades of a source, with `ingested_at`, in any order."""
     price, size = pl.col("price"), pl.col("size")
     rules = [
         _Rule("unreadable", pl.col("defect").is_not_null(), pl.col("defect")),
         _Rule("missing_price", price.is_null(), pl.lit("price is missing, expected a number: fill the cell, or fetch the trade again")),
         _Rule("missing_size", size.is_null(), pl.lit("size is missing, expected a number of shares: fill the cell, or fetch the trade again")),
         _unknown_symbol(settings),
-        _Rule("non_positive_price", price <= 0.0, formatted(f"price is {{}}, expected one above 0: {_CORRECT}", price)),
-        _Rule("non_positive_size", size <= 0.0, formatted(f"size is {{}}, expected one above 0: {_CORRECT}", size)),
+        _Rule("non_positive_price", price <= 0.0, format_columns(f"price is {{}}, expected one above 0: {_CORRECT}", price)),
+        _Rule("non_positive_size", size <= 0.0, format_columns(f"size is {{}}, expected one above 0: {_CORRECT}", size)),
         *_session_rules(calendar, settings),
     ]
-    return _validated(received, TRADE_TICKS, "trade", rules, calendar, ("symbol", "exchange", "trade_id"))
+    return _validate_ticks(received, TRADE_TICKS, "trade", rules, calendar, ("symbol", "exchange", "trade_id"))
 
 
 def validate_quotes(received: pl.DataFrame, calendar: Calendar, settings: MarketSettings) -> ValidatedTicks:
-    """Quotes as a source hands them over, with `ingested_at`, in any order. A side of price 0 and no size is how feeds write that there is none: it becomes null."""
+    """Validate quotes of a source, with `ingested_at`, in any order.
+
+    Feeds write a missing side as price 0 without size. It becomes null.
+    """
     absent = [((pl.col(price) == 0.0) & (pl.col(size).fill_null(0.0) == 0.0)).fill_null(False) for price, size in _SIDES]
     sides = [pl.when(~gone).then(name).alias(name) for names, gone in zip(_SIDES, absent, strict=True) for name in names]
     bid, ask = pl.col("bid"), pl.col("ask")
-    wrong_price = pl.coalesce(*(pl.when(pl.col(price) <= 0.0).then(formatted(f"{price} is {{}}", price)) for price, _ in _SIDES))
-    wrong_size = pl.coalesce(*(pl.when((pl.col(size) <= 0.0) & pl.col(price).is_not_null()).then(formatted(f"{size} is {{}}", size)) for price, size in _SIDES))
+    wrong_price = pl.coalesce(*(pl.when(pl.col(price) <= 0.0).then(format_columns(f"{price} is {{}}", price)) for price, _ in _SIDES))
+    wrong_size = pl.coalesce(
+        *(pl.when((pl.col(size) <= 0.0) & pl.col(price).is_not_null()).then(format_columns(f"{size} is {{}}", size)) for price, size in _SIDES)
+    )
     locked, crossed = settings.ticks.locked_quotes, settings.ticks.crossed_quotes
     rules = [
         _Rule("unreadable", pl.col("defect").is_not_null(), pl.col("defect")),
         _unknown_symbol(settings),
-        _Rule("non_positive_price", wrong_price.is_not_null(), formatted(f"{{}}, expected a price above 0: {_CORRECT}", wrong_price)),
-        _Rule("non_positive_size", wrong_size.is_not_null(), formatted(f"{{}}, expected a number of shares above 0: {_CORRECT}", wrong_size)),
-        _Rule("crossed_quote", (bid > ask) & (crossed == "quarantine"), formatted("bid {} is above ask {}: set market.ticks.crossed_quotes to warn to keep such quotes", bid, ask)),
-        _Rule("locked_quote", (bid == ask) & (locked == "quarantine"), formatted("bid and ask are both {}: set market.ticks.locked_quotes to keep to keep such quotes", bid)),
+        _Rule("non_positive_price", wrong_price.is_not_null(), format_columns(f"{{}}, expected a price above 0: {_CORRECT}", wrong_price)),
+        _Rule("non_positive_size", wrong_size.is_not_null(), format_columns(f"{{}}, expected a number of shares above 0: {_CORRECT}", wrong_size)),
+        _Rule("crossed_quote", (bid > ask) & (crossed == "quarantine"), format_columns("bid {} is above ask {}: set market.ticks.crossed_quotes to warn to keep such quotes", bid, ask)),
+        _Rule("locked_quote", (bid == ask) & (locked == "quarantine"), format_columns("bid and ask are both {}: set market.ticks.locked_quotes to keep to keep such quotes", bid)),
         *_session_rules(calendar, settings),
     ]  # fmt: skip
-    result = _validated(received.with_columns(sides), QUOTE_TICKS, "quote", rules, calendar, None)
-    told = {"crossed": (crossed == "warn", bid > ask), "locked": (locked == "warn", bid == ask)}
-    for what, (wanted, expression) in told.items():
-        found = result.kept.filter(expression).height if wanted else 0
+    result = _validate_ticks(received.with_columns(sides), QUOTE_TICKS, "quote", rules, calendar, None)
+    warnings = {"crossed": (crossed == "warn", bid > ask), "locked": (locked == "warn", bid == ask)}
+    for what, (is_on, expression) in warnings.items():
+        found = result.kept.filter(expression).height if is_on else 0
         if found:
             result.notes.append(f"{found} kept quotes are {what}")
     return result
@@ -88,7 +98,7 @@ def validate_quotes(received: pl.DataFrame, calendar: Calendar, settings: Market
 
 def _unknown_symbol(settings: MarketSettings) -> _Rule:
     unknown = ~pl.col("symbol").is_in(list(settings.symbols)) if settings.symbols else pl.lit(False)
-    return _Rule("unknown_symbol", unknown, formatted("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"))
+    return _Rule("unknown_symbol", unknown, format_columns("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"))
 
 
 def _session_rules(calendar: Calendar, settings: MarketSettings) -> list[_Rule]:
@@ -96,19 +106,23 @@ def _session_rules(calendar: Calendar, settings: MarketSettings) -> list[_Rule]:
     cure = "correct the stamp, or check market.calendar and market.files.timezone"
     extended = pl.lit(False) if settings.extended_hours else pl.col("session") != "regular"
     return [
-        _Rule("outside_session", pl.col("session").is_null(), formatted(f"{{}} in {calendar.zone} is outside every session of {calendar.name}: {cure}", shown)),
+        _Rule(
+            "outside_session",
+            pl.col("session").is_null(),
+            format_columns(f"{{}} in {calendar.zone} is outside every session of {calendar.name}: {cure}", shown),
+        ),
         _Rule(
             "extended_hours_off",
             extended,
-            formatted("a tick of the {}market, and market.extended_hours is false: set it to true to keep such ticks", "session"),
+            format_columns("a tick of the {}market, and market.extended_hours is false: set it to true to keep such ticks", "session"),
         ),
     ]
 
 
-def _validated(
+def _validate_ticks(
     received: pl.DataFrame, table: Table, timeframe: str, rules: Sequence[_Rule], calendar: Calendar, identity: tuple[str, ...] | None
 ) -> ValidatedTicks:
-    rows = _complete(received, table)
+    rows = _complete_columns(received, table)
     notes = _order_notes(rows)
     rows = rows.sort(table.key, maintain_order=True)
     rows = rows.with_columns(calendar.parts(rows["timestamp"])["session"])
@@ -116,20 +130,25 @@ def _validated(
     for at, rule in reversed(list(enumerate(rules, 1))):
         verdict = pl.when(rule.broken.fill_null(False)).then(pl.lit(at, pl.UInt8)).otherwise(verdict)
     number = rows.select(verdict.alias("rule"))["rule"]
-    refused = [_quarantined(rows.filter(number == at), timeframe, rule.name, rule.sentence) for at, rule in enumerate(rules, 1)] if (number > 0).any() else []
+    refused = (
+        [_quarantine_rows(rows.filter(number == at), timeframe, rule.name, rule.sentence) for at, rule in enumerate(rules, 1)] if (number > 0).any() else []
+    )
     sound = rows.filter(number == 0)
-    distinct = _distinct(sound, table, identified=identity is not None)
-    kept, contradicted = (distinct, sound.clear()) if identity is None else _one_an_identity(distinct, identity)
+    distinct = _drop_duplicates(sound, table, identified=identity is not None)
+    kept, contradicted = (distinct, sound.clear()) if identity is None else _resolve_identities(distinct, identity)
     text = pl.lit("another row of this trade_id, reported later, is kept: take out the wrong one")
-    quarantine = QUARANTINE.conform(pl.concat([QUARANTINE.empty(), *refused, _quarantined(contradicted, timeframe, "conflicting_duplicate", text)]))
+    quarantine = QUARANTINE.conform(pl.concat([QUARANTINE.empty(), *refused, _quarantine_rows(contradicted, timeframe, "conflicting_duplicate", text)]))
     counts = _counts(rows, kept, quarantine, timeframe)
     if counts["merged"].sum():
         notes.append(f"{counts['merged'].sum()} {timeframe}s were received twice and kept once")
     return ValidatedTicks(table.conform(kept), quarantine, counts, notes)
 
 
-def _complete(received: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """All columns of the table and `defect`, those that a source may leave out as null; a number that is not finite is no value."""
+def _complete_columns(received: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """All columns of the table and `defect`; optional columns that a source left out are null.
+
+    A number that is not finite becomes null.
+    """
     missing = [name for name, column in table.columns.items() if name not in received.columns and not column.nullable]
     if missing:
         raise DataError(f"{table.name} lack the column(s) {', '.join(missing)}; they have {', '.join(received.columns)}: a source must give them")
@@ -139,7 +158,9 @@ def _complete(received: pl.DataFrame, table: Table) -> pl.DataFrame:
 
 
 def _order_notes(rows: pl.DataFrame) -> list[str]:
-    """How many rows stood after a later one of their symbol, by the order of each file."""
+    """The number of rows that stood after a later one of their symbol, by the order of
+    each file.
+    """
     numbered = rows.filter(pl.col("row").is_not_null()).sort("origin", "symbol", "row", maintain_order=True)
     same = (pl.col("origin") == pl.col("origin").shift()) & (pl.col("symbol") == pl.col("symbol").shift())
     late = int(numbered.select(((pl.col("timestamp") < pl.col("timestamp").shift()) & same).sum()).item() or 0)
@@ -147,26 +168,29 @@ def _order_notes(rows: pl.DataFrame) -> list[str]:
 
 
 def value_columns(table: Table) -> list[str]:
-    """What a tick says, without where it came from and when it was learned."""
+    """The value columns of a tick, without its origin and its time of ingest."""
     return [name for name in table.columns if name not in _PLACES]
 
 
 def occurrence(table: Table, *, identified: bool) -> pl.Expr:
-    """Which of several equal rows of one file a row is, from 0; always 0 for a trade with an id."""
+    """The index of a row among equal rows of one file, from 0; always 0 for a trade with an id."""
     values = value_columns(table)
     number = pl.int_range(pl.len()).over("source", "origin", *values)
     return (pl.when(pl.col("trade_id").is_null()).then(number).otherwise(0) if identified else number).alias("_occurrence")
 
 
-def _distinct(rows: pl.DataFrame, table: Table, *, identified: bool) -> pl.DataFrame:
-    """The n-th of equal rows, once whatever the number of files that tell it."""
+def _drop_duplicates(rows: pl.DataFrame, table: Table, *, identified: bool) -> pl.DataFrame:
+    """The n-th of equal rows, once for any number of files with it."""
     values = value_columns(table)
     numbered = rows.with_columns(occurrence(table, identified=identified))
     return numbered.unique([*values, "_occurrence"], keep="first", maintain_order=True).drop("_occurrence")
 
 
-def _one_an_identity(rows: pl.DataFrame, identity: tuple[str, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Of rows of one identity the last by time, and of one time by its values, so that no file's name decides; and the others."""
+def _resolve_identities(rows: pl.DataFrame, identity: tuple[str, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Of rows of one identity the last by time, and of one time by its values; and the others.
+
+    File names do not decide.
+    """
     named = rows.filter(pl.col(identity[-1]).is_not_null())
     if not named.select(pl.struct(identity).is_duplicated().any()).item():
         return rows, rows.clear()
@@ -179,17 +203,19 @@ def _one_an_identity(rows: pl.DataFrame, identity: tuple[str, ...]) -> tuple[pl.
     return rows.filter(~lost), rows.filter(lost)
 
 
-def _quarantined(rows: pl.DataFrame, timeframe: str, rule: str, sentence: pl.Expr) -> pl.DataFrame:
+def _quarantine_rows(rows: pl.DataFrame, timeframe: str, rule: str, sentence: pl.Expr) -> pl.DataFrame:
     origin = pl.coalesce("origin", "source")
-    place = pl.when(pl.col("row").is_null()).then(origin).otherwise(formatted("{} row {}", origin, "row"))
+    place = pl.when(pl.col("row").is_null()).then(origin).otherwise(format_columns("{} row {}", origin, "row"))
     return rows.select(
         "symbol", pl.lit(timeframe).alias("timeframe"), "timestamp", "source", "origin", "row", pl.lit(rule).alias("rule"),
-        formatted("{}: {}", place, sentence.fill_null("")).alias("reason"),
+        format_columns("{}: {}", place, sentence.fill_null("")).alias("reason"),
     )  # fmt: skip
 
 
 def _counts(rows: pl.DataFrame, kept: pl.DataFrame, quarantine: pl.DataFrame, timeframe: str) -> pl.DataFrame:
-    """What became of each symbol's rows; merged is counted as what is left, so the sum of the parts is checked against the tables elsewhere."""
+    """Counts of each symbol's rows. merged is the remainder; another check compares the sum with
+    the tables.
+    """
     number = pl.len().cast(pl.Int64)
     found = rows.group_by("symbol").agg(number.alias("received"))
     for frame, name in ((kept, "kept"), (quarantine, "quarantined")):

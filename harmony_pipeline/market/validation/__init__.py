@@ -1,1 +1,3 @@
-"""What a raw row is judged by: the catalog of rules, the compiled judges, what they remember, and the sentences of their verdicts."""
+"""Validation of raw rows: the rules, the kernels that apply them, the state that they keep and the
+messages of their verdicts.
+"""

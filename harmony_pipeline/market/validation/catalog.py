@@ -1,12 +1,15 @@
-"""Every rule by name: how severe it is, what may be chosen instead, what it means.
+"""Every rule by name: its default severity, the severities that a user may set, and its meaning.
 
-A rule's number is its place here, counted from 1. Rows are judged in this order and stand in quarantine under the first rule that they break.
-The numbers are frozen into every @kernel that judges, which is why this file is one of the sources that name their cache.
+A rule's number is its position in RULES, counted from 1. Rules are applied in this order. A row in
+quarantine stands under the first rule that it breaks. The kernels freeze these numbers, so a change
+of the order recompiles them.
 
-Three families:
-    own      told from the row alone. What these refuse could not be a bar at all, so most of them cannot be switched off.
-    past     told from the row and what came before it.
-    late     needs a later bar to be sure of an earlier one; such a rule may only warn, at the bar at which it knew.
+Families:
+    own      needs the row alone. Most cannot be switched off: a row that breaks one is no bar.
+    past     needs the row and what came before it.
+    late     needs a later bar to be sure of an earlier one. It may only warn, at the later bar.
+    version  compares rows of one symbol and time.
+    source   concerns a file or a corporate action, not a row.
 """
 
 from dataclasses import dataclass
@@ -19,7 +22,9 @@ _WARN: tuple[Severity, ...] = ("warn", "off")
 
 @dataclass(frozen=True)
 class RuleInfo:
-    """One rule. `choices` are the severities that a user may set; empty where no other would leave a usable table."""
+    """One rule. `choices` are the severities that a user may set. It is empty where every other
+    severity would leave an unusable table.
+    """
 
     name: str
     family: Literal["own", "past", "late", "version", "source"]
@@ -47,7 +52,7 @@ RULES: tuple[RuleInfo, ...] = (
     RuleInfo("wrong_scale", "past", "quarantine", _ALL, "a price 10, 100 or 1000 times those beside it, or that part of them, that volume does not explain"),
     RuleInfo("ticker_reuse", "past", "warn", _ALL, "a long absence, then another price level: perhaps another issuer"),
     RuleInfo("wrong_unit", "past", "warn", _ALL, "prices or vwap off by a factor of 100 or 1000: cents for dollars"),
-    RuleInfo("split_like_jump", "past", "warn", _ALL, "a quiet jump by the ratio of a split that no action tells of"),
+    RuleInfo("split_like_jump", "past", "warn", _ALL, "a jump on a calm bar by the ratio of a split without a corporate action"),
     RuleInfo("outlier", "past", "warn", _ALL, "a return far outside those of the bars before, in units of their median deviation"),
     RuleInfo("volume_spike", "past", "warn", _ALL, "a volume far above the largest bars of the sessions before"),
     RuleInfo("stale_repeat", "past", "warn", _ALL, "the same five values again and again"),

@@ -1,9 +1,11 @@
-"""Bars that no rule has anything to say of, taken in by the stretch.
+"""The fast path: rows that no rule reports are accepted without the full set of rules.
 
-Nearly all bars are such: one row for its time, sound by itself, not a copy of the bar before, in a session that has begun, not far from the last
-close, no unusual volume, and nothing awaited of it. The full judgement of a bar calls a dozen functions, and what they cost is mostly the
-counting of references to arrays; this loop calls none. It decides nothing: at the first bar that might matter to any rule it stops
-and leaves it to the judge. What it remembers is what `past.remember` would have.
+Nearly all rows are uneventful. Such a row is the only one for its time and is sound by itself. It
+differs from the bar before, its session has begun, its price is near the last close, its volume is
+not unusual, and no rule is waiting for it. The full path calls a dozen functions for each row, and
+most of their cost is the counting of references to arrays. This loop calls none. It stops at the
+first row that any rule might report and leaves that row to the full path. The state that it writes
+is the one that `history.remember` would write.
 """
 
 import math
@@ -22,7 +24,7 @@ from harmony_pipeline.market.validation.symbol_state import (
     LAST_DAY,
     LAST_STAMP,
     RETURN_COUNT,
-    RETURN_RING,
+    RETURN_WINDOW,
     RETURNS,
     RUN,
     SAME_CLOSE,
@@ -43,8 +45,12 @@ _NEAR = 5.0  # a price or vwap within this factor is in the same unit
 
 
 @kernel
-def awaits_nothing(state: FloatArray, day: int, regular: bool) -> bool:
-    """Whether bars of this day can be quiet: the symbol is known, no action has moved it, and, in regular hours, its session has begun."""
+def is_uneventful(state: FloatArray, day: int, regular: bool) -> bool:
+    """Whether rows of this day can take the fast path.
+
+    The symbol is known and no corporate action is due. In regular hours its session has begun, and
+    no spike or changed unit is being followed.
+    """
     if state[SEEN] == 0.0 or state[LAST_DAY] != day:
         return False
     return not regular or (
@@ -53,7 +59,7 @@ def awaits_nothing(state: FloatArray, day: int, regular: bool) -> bool:
 
 
 @kernel
-def quiet_stretch(
+def keep_uneventful_rows(
     row: int,
     end: int,
     until: int,
@@ -75,14 +81,14 @@ def quiet_stretch(
     part_out: ByteArray,
     factor_out: FloatArray,
 ) -> int:
-    """Keep rows from `row` on that start before `until` and are quiet; the first one that is not."""
+    """Accept uneventful rows from `row` on, before `until`; return the first other row."""
     factor, largest = state[FACTOR], state[LARGEST_VOLUME] * limits.volume_spike_ratio
     up, down = 1.0 + min(limits.max_bar_return, _NEAR - 1.0), max(1.0 - limits.max_bar_return, 1.0 / _NEAR)
     least, most_price, most_volume = limits.min_price, limits.max_price, limits.max_volume
     frozen, frozen_limit = state[FROZEN], min(limits.frozen_bars, limits.frozen_flat_bars)
     last_open, last_high, last_low, last_close, last_volume = state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME]
     previous, most, place = state[CLOSE], state[SESSION_VOLUME], int(state[RETURN_COUNT]) % RETURNS
-    # Counted from 0 in arrays of their own: the compiler then knows that no place is negative, which halves the loop's time.
+    # Separate arrays counted from 0: no index can be negative for the compiler, which halves the loop's time.
     times, opens, highs, lows, closes, volumes, vwaps = stamps[row:end], o[row:end], h[row:end], l[row:end], c[row:end], v[row:end], vwap[row:end]
     rules, parts, factors, defects = rule_out[row:end], part_out[row:end], factor_out[row:end], defect[row:end]
     on_grid = times[0] if (times[0] + clock) % grid == 0 else -1  # the next start that needs no division to be found on the grid
@@ -104,7 +110,7 @@ def quiet_stretch(
                 break
             if vwaps[at] > _NEAR * close or 0.0 < vwaps[at] * _NEAR < close or (largest > 0.0 and volume >= largest):
                 break
-            state[RETURN_RING + place] = ratio
+            state[RETURN_WINDOW + place] = ratio
             place = place + 1 if place + 1 < RETURNS else 0
             most = max(most, volume)
             previous = close

@@ -1,24 +1,33 @@
-"""Rules that weigh a bar against what came before it. Each is a question about (memory, bar); only `remember` changes the memory.
+"""Rules that compare a bar with what came before it.
 
-No bar after the one in question is looked at. The two late rules answer at a later bar about an earlier one, and say so.
+Each rule is a function of (state, bar). Only `remember` and `remember_scale` change the state. No
+rule uses a later bar: the two late rules report at a later bar about an earlier one.
 
-Bad prints. A price is one when it departs by more than `max_bar_return` from the previous regular close *and* from the bar's own
-close, while those two agree (within a quarter of it) and no split explains it; a high alone must depart by half as much again. IBM's open of
-159.58 on 2002-12-23, between closes of 79.82 and 80.46, is one. A bar that *closes* far away is kept, since only later bars could tell an
-error from a crash: AIG lost 61 % on 2008-09-15.
+Bad prints. A price is a bad print when it departs by more than `max_bar_return` from the previous
+regular close *and* from the bar's own close, while those two agree within a quarter of it and no
+split explains it. A high alone must depart by half as much again. IBM's open of 159.58 on
+2002-12-23, between closes of 79.82 and 80.46, is one. A bar that *closes* far away is kept, since
+only later bars could separate an error from a crash: AIG lost 61 % on 2008-09-15.
 
-Wrong scale. A price is refused when it is 10, 100 or 1000 times those beside it, or that part of them, within 25 %:
-    a high or low of both the open and the close, which lie within a factor of 2;
-    an open of both the close before and the bar's own close, which lie within a factor of 2;
-    a close of the close before, unless the volume explains it (below), the symbol was absent for `reuse_sessions`, or `scale_bars` bars
-    in a row were refused at that level: then it has lasted, and is told as `wrong_unit` and `changed_unit` are.
-A split or a new issuer moves the volume the other way: 1/10 of the price, 10 times the shares. News come with a volume far above any before. So, with v the
-bar's volume over the usual one and r the power of ten, a fall is believed when v >= 1 / sqrt(r), a rise when v >= 3 times the largest bar, and when it is
-the first regular bar of a session with v <= 1 / sqrt(r). Without volumes nothing is believed, and before a symbol's first regular close nothing is refused for its close. At the bar itself no more can be known: the last bars refused
-at a level that lasts are lost, at most `scale_bars` of them, and never a later one.
+Wrong scale. A price is refused when it is 10, 100 or 1000 times (or that part of) the prices beside
+it, within 25 %:
+    a high or low against both the open and the close, which lie within a factor of 2;
+    an open against both the close before and the bar's own close, which lie within a factor of 2;
+    a close against the close before, unless the volume explains it (below), the symbol was absent
+    for `reuse_sessions`, or `scale_bars` bars in a row were refused at that level. Such a level has
+    lasted and is reported as `wrong_unit` and `changed_unit` are.
 
-Jumps. The open of a regular bar over the last regular close, in today's shares. First match of: ticker_reuse, wrong_unit, split_like_jump.
-A split is told from news by what news brings: a wide bar and a turnover far above any bar before (AAPL 2000-09-29, AIG 2008-09-16).
+A split or a new issuer moves the volume the other way: at 1/10 of the price, 10 times the shares.
+News bring a volume far above any before. Let v be the bar's volume over the usual one and r the
+power of ten. A fall is accepted when v >= 1 / sqrt(r). A rise is accepted when the volume is at
+least 3 times the largest bar, or when the bar is the first regular one of a session with v <= 1 /
+sqrt(r). Without volumes no move is accepted. Before a symbol's first regular close no close is
+refused. At the bar itself no more can be known. The first bars at a level that lasts are lost, at
+most `scale_bars` of them, and never a later one.
+
+Jumps. A jump is the open of a regular bar over the last regular close, in today's shares. The first
+match counts: ticker_reuse, wrong_unit, split_like_jump. News differ from a split by a wide bar and
+a turnover far above any bar before (AAPL 2000-09-29, AIG 2008-09-16).
 """
 
 import math
@@ -69,23 +78,27 @@ OUTLIER, VOLUME_SPIKE, STALE = NUMBER["outlier"], NUMBER["volume_spike"], NUMBER
 WRONG_SCALE, FROZEN_PRICES = NUMBER["wrong_scale"], NUMBER["frozen_prices"]
 ZERO_VOLUME, SPIKE_REVERSAL, CHANGED_UNIT = NUMBER["zero_volume"], NUMBER["spike_reversal"], NUMBER["changed_unit"]
 _AGREEMENT = 0.25  # of max_bar_return: two closes nearer than this agree. Half would have taken AIG's real low of 1.25 on 2008-09-16 (close -23 %)
-_SPIKE = 1.5  # times max_bar_return for a high that the open does not share: small stocks do run up 60 % and fade within a day
+_SPIKE = 1.5  # times max_bar_return for a high alone: small stocks do run up 60 % and fade within a day
 _CAME_BACK = 0.25  # of a spike that may be left when it counts as taken back
 _UNIT = 1.25  # how far a jump may be from a power of ten
 _VOLUME_UNIT = 1.6  # the same for a level of volume, which is never the same twice
 _STAYED = 2.0  # and how far the level may wander while a changed unit is being watched
-_OFTEN_IDLE = 0.5  # a symbol of which more bars than this part have no volume has a feed without volumes, which is told once
+_OFTEN_IDLE = 0.5  # a symbol of which more bars than this part have no volume has a feed without volumes, which has one note
 _FAR = 5.0  # a price within this factor of another is of its scale
 _BESIDE = 2.0  # and prices within this factor of one another are neighbours
 _NEWS = 3.0  # times the largest volume before, from which a rise of the price is believed
 _RETURN_FLOOR, _VOLUME_FLOOR = 1e-6, 0.25
 # New shares per old one in the splits that companies do declare; reverse ones are the same upside down.
 _SPLIT_RATIOS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0)
-_QUIET_JUMP = 1.4  # below every ratio by more than its tolerance
+_SMALLEST_SPLIT_JUMP = 1.4  # below every ratio by more than its tolerance
 
 
 class Limits(NamedTuple):
-    """The numbers of QualitySettings that kernels compare with; an outlier's least log return as price relatives, so that quiet bars need no logarithm."""
+    """The numbers of QualitySettings that kernels compare with.
+
+    The least log return of an outlier is stored as price relatives, so that most bars need no
+    logarithm.
+    """
 
     max_bar_return: float
     outlier_z: float
@@ -111,7 +124,9 @@ class Limits(NamedTuple):
 
 
 class JudgedBar(NamedTuple):
-    """One candidate: its values and where it stands. `day` counts from 1970, `session` is the place in the calendar."""
+    """One candidate: its values and its position. `day` counts from 1970, `session` is a row of the
+    calendar.
+    """
 
     stamp: int
     open: float
@@ -128,7 +143,7 @@ class JudgedBar(NamedTuple):
 
 @kernel
 def is_bad_print(state: FloatArray, limit: float, bar: JudgedBar) -> bool:
-    """A price that neither the previous regular close nor the bar's own close supports."""
+    """Whether neither the previous regular close nor the bar's own close supports a price."""
     if not (bar.high > (1.0 + limit) * bar.close or bar.low < (1.0 - limit) * bar.close):
         return False
     then = state[CLOSE]
@@ -138,15 +153,15 @@ def is_bad_print(state: FloatArray, limit: float, bar: JudgedBar) -> bool:
     if abs(bar.close / then - 1.0) > limit * _AGREEMENT and abs(bar.close / now - 1.0) > limit * _AGREEMENT:
         return False
     return (
-        _far(bar.open, limit, 1.0, then, now, bar.close)
-        or _far(bar.high, limit, _SPIKE, then, now, bar.close)
-        or _far(bar.low, limit, 1.0, then, now, bar.close)
+        _is_far(bar.open, limit, 1.0, then, now, bar.close)
+        or _is_far(bar.high, limit, _SPIKE, then, now, bar.close)
+        or _is_far(bar.low, limit, 1.0, then, now, bar.close)
     )
 
 
 @kernel
-def _far(price: float, limit: float, upward: float, then: float, now: float, close: float) -> bool:
-    """Beyond the limit against all three references."""
+def _is_far(price: float, limit: float, upward: float, then: float, now: float, close: float) -> bool:
+    """Whether a price is beyond the limit against all three references."""
     up, down = 1.0 + upward * limit, 1.0 - limit
     return (price / then > up or price / then < down) and (price / now > up or price / now < down) and (price / close > up or price / close < down)
 
@@ -164,8 +179,8 @@ def power_of_ten(ratio: float, within: float) -> float:
 
 @kernel
 def split_near(jump: float, tolerance: float) -> float:
-    """New shares per old one of the split that a jump of the price looks like; 0 when none is near."""
-    if 1.0 / _QUIET_JUMP < jump < _QUIET_JUMP:
+    """New shares per old one of the split that a price jump resembles; 0 when none is near."""
+    if 1.0 / _SMALLEST_SPLIT_JUMP < jump < _SMALLEST_SPLIT_JUMP:
         return 0.0
     for ratio in _SPLIT_RATIOS:
         if abs(jump * ratio - 1.0) <= tolerance:
@@ -177,7 +192,10 @@ def split_near(jump: float, tolerance: float) -> float:
 
 @kernel
 def price_relative(state: FloatArray, bar: JudgedBar) -> float:
-    """A regular bar's close over the last close, but over its own open for the first bar of a session, so that nights stay out. NaN at first."""
+    """A regular bar's close over the last close; NaN for the first bar.
+
+    The first bar of a session is compared with its own open, so that overnight moves stay out.
+    """
     if not bar.daily and state[CLOSE_DAY] != bar.day:
         return bar.close / bar.open
     return float(bar.close * state[SPLITS] / state[CLOSE])
@@ -185,54 +203,61 @@ def price_relative(state: FloatArray, bar: JudgedBar) -> float:
 
 @kernel
 def spread_z(state: FloatArray, bar: JudgedBar, ratio: float) -> float:
-    """Robust z of the logarithm of a price relative. That of a daily bar after an absence grew over all its sessions, and a walk grows with their square root."""
+    """Robust z of the logarithm of a price relative.
+
+    The return of a daily bar after an absence spans all its sessions. The deviation of a random
+    walk grows with the square root of their number, so z is divided by it.
+    """
     sessions = max(bar.session - state[CLOSE_SESSION], 1.0) if bar.daily else 1.0
     return return_z(state, math.log(ratio), _RETURN_FLOOR) / math.sqrt(sessions)
 
 
 @kernel
 def is_outlier(state: FloatArray, limits: Limits, bar: JudgedBar, ratio: float) -> bool:
-    """A move that is large and far outside those before."""
+    """Whether a move is large and far outside the moves before."""
     return (ratio >= limits.outlier_up or ratio <= limits.outlier_down) and abs(spread_z(state, bar, ratio)) >= limits.outlier_z
 
 
 @kernel
-def past_rules(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, told: FloatArray) -> int:
-    """Bits of the `asked` rules that the bar breaks; `told` gets a measure and a reference at the number of each."""
+def judge_by_history(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, evidence: FloatArray) -> int:
+    """Bits of the `active` rules that the bar breaks.
+
+    Row n of `evidence` receives the measure and the reference of rule n.
+    """
     broken = 0
-    if asked >> BAD_PRINT & 1 and is_bad_print(state, limits.max_bar_return, bar):
+    if active >> BAD_PRINT & 1 and is_bad_print(state, limits.max_bar_return, bar):
         broken |= 1 << BAD_PRINT
-        told[BAD_PRINT, 1] = state[CLOSE]
-        told[BAD_PRINT, 0] = max(bar.high / bar.close, bar.close / bar.low)
-    if asked >> WRONG_SCALE & 1:
+        evidence[BAD_PRINT, 1] = state[CLOSE]
+        evidence[BAD_PRINT, 0] = max(bar.high / bar.close, bar.close / bar.low)
+    if active >> WRONG_SCALE & 1:
         scale, beside = _wrong_scale(state, limits, bar)
         if scale != 0.0:
             broken |= 1 << WRONG_SCALE
-            told[WRONG_SCALE, 0], told[WRONG_SCALE, 1] = scale, beside
-    if asked >> ZERO_VOLUME & 1 and bar.volume == 0.0 and state[BARS] > 0.0 and state[IDLE_BARS] <= _OFTEN_IDLE * state[BARS]:
+            evidence[WRONG_SCALE, 0], evidence[WRONG_SCALE, 1] = scale, beside
+    if active >> ZERO_VOLUME & 1 and bar.volume == 0.0 and state[BARS] > 0.0 and state[IDLE_BARS] <= _OFTEN_IDLE * state[BARS]:
         broken |= 1 << ZERO_VOLUME
-    run, frozen, flat = _run(state, bar), _frozen_run(state, bar), bar.high == bar.low
-    if asked >> STALE & 1 and run >= (limits.stale_flat_bars if flat else limits.stale_bars):
+    run, frozen, flat = _repeat_count(state, bar), _frozen_count(state, bar), bar.high == bar.low
+    if active >> STALE & 1 and run >= (limits.stale_flat_bars if flat else limits.stale_bars):
         broken |= 1 << STALE
-        told[STALE, 0] = run
-    elif asked >> FROZEN_PRICES & 1 and frozen >= (limits.frozen_flat_bars if flat else limits.frozen_bars):
+        evidence[STALE, 0] = run
+    elif active >> FROZEN_PRICES & 1 and frozen >= (limits.frozen_flat_bars if flat else limits.frozen_bars):
         broken |= 1 << FROZEN_PRICES
-        told[FROZEN_PRICES, 0] = frozen
+        evidence[FROZEN_PRICES, 0] = frozen
     if bar.regular and not math.isnan(state[CLOSE]):
-        jumped = _jump_rules(state, limits, asked, bar, told)
-        broken |= jumped | _level_rules(state, limits, asked, bar, jumped != 0, told)
+        jumped = _jump_rules(state, limits, active, bar, evidence)
+        broken |= jumped | _level_rules(state, limits, active, bar, jumped != 0, evidence)
     return broken
 
 
 @kernel
-def _run(state: FloatArray, bar: JudgedBar) -> float:
-    """How often in a row the bar's five values have come, with this one."""
+def _repeat_count(state: FloatArray, bar: JudgedBar) -> float:
+    """How many bars in a row had these five values, this bar included."""
     return state[RUN] + 1.0 if _same_prices(state, bar) and state[SAME_VOLUME] == bar.volume else 1.0
 
 
 @kernel
-def _frozen_run(state: FloatArray, bar: JudgedBar) -> float:
-    """How often in a row the bar's four prices have come, with this one."""
+def _frozen_count(state: FloatArray, bar: JudgedBar) -> float:
+    """How many bars in a row had these four prices, this bar included."""
     return state[FROZEN] + 1.0 if _same_prices(state, bar) else 1.0
 
 
@@ -242,20 +267,20 @@ def _same_prices(state: FloatArray, bar: JudgedBar) -> bool:
 
 
 @kernel
-def _apart(price: float, other: float, factor: float) -> bool:
+def _differ_by(price: float, other: float, factor: float) -> bool:
     """Whether one price is more than `factor` times the other."""
     return price > factor * other or price * factor < other
 
 
 @kernel
 def _wrong_scale(state: FloatArray, limits: Limits, bar: JudgedBar) -> tuple[float, float]:
-    """(power of ten by which a price is off, the price beside it that says so); (0.0, nan) when none is."""
+    """(power of ten of a price's error, the neighbouring price that shows it), or (0.0, nan)."""
     near = state[SAME_CLOSE]
-    if not (bar.high > _FAR * bar.low or _apart(bar.close, near, _FAR)):
+    if not (bar.high > _FAR * bar.low or _differ_by(bar.close, near, _FAR)):
         return 0.0, math.nan
-    if not _apart(bar.open, bar.close, _BESIDE):
+    if not _differ_by(bar.open, bar.close, _BESIDE):
         for price in (bar.high, bar.low):
-            if _apart(price, bar.open, _FAR) and _apart(price, bar.close, _FAR):
+            if _differ_by(price, bar.open, _FAR) and _differ_by(price, bar.close, _FAR):
                 scale = power_of_ten(price / bar.close, _UNIT)
                 scale = scale if scale != 0.0 else power_of_ten(price / bar.open, _UNIT)
                 if scale != 0.0:
@@ -263,29 +288,29 @@ def _wrong_scale(state: FloatArray, limits: Limits, bar: JudgedBar) -> tuple[flo
     if math.isnan(near):
         return 0.0, math.nan
     now = near / state[SPLITS]
-    if not _apart(bar.close, near, _BESIDE) or not _apart(bar.close, now, _BESIDE):
+    if not _differ_by(bar.close, near, _BESIDE) or not _differ_by(bar.close, now, _BESIDE):
         scale = power_of_ten(bar.open / bar.close, _UNIT)
-        return (scale, bar.close) if scale != 0.0 and _apart(bar.open, near, _FAR) and _apart(bar.open, now, _FAR) else (0.0, math.nan)
+        return (scale, bar.close) if scale != 0.0 and _differ_by(bar.open, near, _FAR) and _differ_by(bar.open, now, _FAR) else (0.0, math.nan)
     scale = power_of_ten(bar.close / now, _UNIT)
-    if scale == 0.0 or not _apart(bar.close, near, _FAR) or _level_is_known(state, limits, bar, scale) or _volume_explains(state, bar, scale):
+    if scale == 0.0 or not _differ_by(bar.close, near, _FAR) or _is_known_level(state, limits, bar, scale) or _is_explained_by_volume(state, bar, scale):
         return 0.0, math.nan
     return scale, now
 
 
 @kernel
-def _level_is_known(state: FloatArray, limits: Limits, bar: JudgedBar, scale: float) -> bool:
-    """Whether a close on another scale was seen before, lasts already, or comes after an absence."""
-    if state[SCALE_BARS] >= limits.scale_bars and not _apart(bar.close, state[SCALE_CLOSE], _BESIDE):
+def _is_known_level(state: FloatArray, limits: Limits, bar: JudgedBar, scale: float) -> bool:
+    """Whether a close on another scale was seen before, has lasted, or follows an absence."""
+    if state[SCALE_BARS] >= limits.scale_bars and not _differ_by(bar.close, state[SCALE_CLOSE], _BESIDE):
         return True
     if math.isnan(state[CLOSE]):  # a few prints before hours are no level
         return True
     taken_back = state[UNIT_BARS] > 0.0 and scale * state[UNIT_RATIO] == 1.0
     absent = bar.session - state[CLOSE_SESSION] - 1.0
-    return taken_back or absent >= limits.reuse_sessions or not _apart(bar.close, state[CLOSE] / state[SPLITS], _FAR)
+    return taken_back or absent >= limits.reuse_sessions or not _differ_by(bar.close, state[CLOSE] / state[SPLITS], _FAR)
 
 
 @kernel
-def _volume_explains(state: FloatArray, bar: JudgedBar, scale: float) -> bool:
+def _is_explained_by_volume(state: FloatArray, bar: JudgedBar, scale: float) -> bool:
     """Whether the volume is that of a split or of news."""
     usual = usual_volume(state)
     if not (bar.volume > 0.0 and usual > 0.0):
@@ -300,78 +325,81 @@ def _volume_explains(state: FloatArray, bar: JudgedBar, scale: float) -> bool:
 
 @kernel
 def remember_scale(state: FloatArray, close: float) -> None:
-    """A bar was refused for its scale: count how many in a row, at one level, were."""
-    if not _apart(close, state[SAME_CLOSE], _FAR):
+    """Count a bar that was refused for its scale: how many in a row at one level."""
+    if not _differ_by(close, state[SAME_CLOSE], _FAR):
         return
-    again = state[SCALE_BARS] > 0.0 and not _apart(close, state[SCALE_CLOSE], _BESIDE)
+    again = state[SCALE_BARS] > 0.0 and not _differ_by(close, state[SCALE_CLOSE], _BESIDE)
     state[SCALE_BARS] = state[SCALE_BARS] + 1.0 if again else 1.0
     state[SCALE_CLOSE] = close
 
 
 @kernel
-def _jump_rules(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, told: FloatArray) -> int:
+def _jump_rules(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, evidence: FloatArray) -> int:
     previous = state[CLOSE] / state[SPLITS]
     jump = bar.open / previous
     absent = bar.session - state[CLOSE_SESSION] - 1.0
     elsewhere = jump >= limits.reuse_price_factor or jump * limits.reuse_price_factor <= 1.0
     if (absent >= limits.reuse_sessions and elsewhere) or absent >= limits.reuse_sessions_alone:
-        told[TICKER_REUSE, 0], told[TICKER_REUSE, 1] = absent, previous
-        return asked & 1 << TICKER_REUSE
+        evidence[TICKER_REUSE, 0], evidence[TICKER_REUSE, 1] = absent, previous
+        return active & 1 << TICKER_REUSE
     unit = power_of_ten(jump, _UNIT)
     taken_back = state[UNIT_BARS] > 0.0 and unit * state[UNIT_RATIO] == 1.0
     if (unit > 50.0 or 0.0 < unit < 0.05) and power_of_ten(bar.close / previous, _UNIT) == unit and not taken_back:
-        told[WRONG_UNIT, 0], told[WRONG_UNIT, 1] = unit, previous
-        return asked & 1 << WRONG_UNIT
+        evidence[WRONG_UNIT, 0], evidence[WRONG_UNIT, 1] = unit, previous
+        return active & 1 << WRONG_UNIT
     unit = power_of_ten(bar.vwap / bar.close, _UNIT) if bar.vwap > 0.0 else 0.0
     if unit != 0.0:
-        told[WRONG_UNIT, 0], told[WRONG_UNIT, 1] = unit, math.nan
-        return asked & 1 << WRONG_UNIT
+        evidence[WRONG_UNIT, 0], evidence[WRONG_UNIT, 1] = unit, math.nan
+        return active & 1 << WRONG_UNIT
     split = split_near(jump, limits.split_tolerance) if state[CLOSE_DAY] != bar.day else 0.0
     if split != 0.0 and math.log(bar.high / bar.low) <= limits.split_calm:
         before = state[LARGEST_VOLUME] * state[CLOSE] / state[SPLITS]
         if before == 0.0 or bar.volume * bar.open <= limits.split_turnover * before:
-            told[SPLIT_LIKE, 0], told[SPLIT_LIKE, 1] = split, previous
-            return asked & 1 << SPLIT_LIKE
+            evidence[SPLIT_LIKE, 0], evidence[SPLIT_LIKE, 1] = split, previous
+            return active & 1 << SPLIT_LIKE
     return 0
 
 
 @kernel
-def _level_rules(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, jumped: bool, told: FloatArray) -> int:
+def _level_rules(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, jumped: bool, evidence: FloatArray) -> int:
     broken = 0
     moved = price_relative(state, bar)
-    if asked >> OUTLIER & 1 and not jumped and is_outlier(state, limits, bar, moved):
+    if active >> OUTLIER & 1 and not jumped and is_outlier(state, limits, bar, moved):
         broken |= 1 << OUTLIER
-        told[OUTLIER, 0], told[OUTLIER, 1] = spread_z(state, bar, moved), math.log(moved)
-    if not math.isnan(state[SPIKE_STAMP]) and asked >> SPIKE_REVERSAL & 1:
+        evidence[OUTLIER, 0], evidence[OUTLIER, 1] = spread_z(state, bar, moved), math.log(moved)
+    if not math.isnan(state[SPIKE_STAMP]) and active >> SPIKE_REVERSAL & 1:
         spike = math.log(state[SPIKE_CLOSE] / state[SPIKE_BASE])
         if abs(math.log(bar.close / state[SPIKE_BASE])) <= _CAME_BACK * abs(spike):
             broken |= 1 << SPIKE_REVERSAL
-            told[SPIKE_REVERSAL, 0], told[SPIKE_REVERSAL, 1] = spike, state[SPIKE_STAMP]
-    if asked >> VOLUME_SPIKE & 1:
+            evidence[SPIKE_REVERSAL, 0], evidence[SPIKE_REVERSAL, 1] = spike, state[SPIKE_STAMP]
+    if active >> VOLUME_SPIKE & 1:
         largest = state[LARGEST_VOLUME]
         if largest > 0.0 and bar.volume >= limits.volume_spike_ratio * largest:
             far = volume_z(state, bar.volume, _VOLUME_FLOOR)
             if far >= limits.volume_spike_z:
                 broken |= 1 << VOLUME_SPIKE
-                told[VOLUME_SPIKE, 0], told[VOLUME_SPIKE, 1] = far, largest
-    if asked >> CHANGED_UNIT & 1 and state[UNIT_BARS] + 1.0 == limits.unit_bars and _stays(state, bar):
+                evidence[VOLUME_SPIKE, 0], evidence[VOLUME_SPIKE, 1] = far, largest
+    if active >> CHANGED_UNIT & 1 and state[UNIT_BARS] + 1.0 == limits.unit_bars and _stays_at_level(state, bar):
         broken |= 1 << CHANGED_UNIT
-        told[CHANGED_UNIT, 0], told[CHANGED_UNIT, 1] = state[UNIT_RATIO], state[UNIT_STAMP]
+        evidence[CHANGED_UNIT, 0], evidence[CHANGED_UNIT, 1] = state[UNIT_RATIO], state[UNIT_STAMP]
     return broken
 
 
 @kernel
-def _stays(state: FloatArray, bar: JudgedBar) -> bool:
-    """Whether the bar closes on the level of the changed unit that is being watched."""
+def _stays_at_level(state: FloatArray, bar: JudgedBar) -> bool:
+    """Whether the bar closes on the level of the changed unit that is being followed."""
     level = bar.close / (state[UNIT_BASE] * state[UNIT_RATIO])
     return bool(1.0 / _STAYED <= level <= _STAYED)
 
 
 @kernel
-def remember(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, reused: bool, told: FloatArray) -> int:
-    """Take an accepted bar in. Bits of CHANGED_UNIT when the sessions just finished show another unit of volume."""
+def remember(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, reused: bool, evidence: FloatArray) -> int:
+    """Add an accepted bar to the state.
+
+    Returns the bit of CHANGED_UNIT when the finished sessions show another unit of volume.
+    """
     broken = 0
-    state[RUN], state[FROZEN], state[SCALE_BARS] = _run(state, bar), _frozen_run(state, bar), 0.0
+    state[RUN], state[FROZEN], state[SCALE_BARS] = _repeat_count(state, bar), _frozen_count(state, bar), 0.0
     state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME] = bar.open, bar.high, bar.low, bar.close, bar.volume
     if bar.regular:
         if not math.isnan(state[CLOSE]):
@@ -379,12 +407,12 @@ def remember(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, reus
             _watch_spike(state, limits, bar)
         new_session = state[SESSION_DAY] != bar.day
         remember_volume(state, float(bar.day), bar.volume)
-        if new_session and asked >> CHANGED_UNIT & 1:
+        if new_session and active >> CHANGED_UNIT & 1:
             change = volume_level_change(state)
             unit = power_of_ten(change, _VOLUME_UNIT)
             if unit > 50.0 or 0.0 < unit < 0.05:
                 broken = 1 << CHANGED_UNIT
-                told[CHANGED_UNIT, 0], told[CHANGED_UNIT, 1] = unit, math.nan
+                evidence[CHANGED_UNIT, 0], evidence[CHANGED_UNIT, 1] = unit, math.nan
         state[CLOSE], state[CLOSE_DAY], state[CLOSE_STAMP], state[CLOSE_SESSION], state[SPLITS] = bar.close, bar.day, bar.stamp, bar.session, 1.0
     state[BARS] += 1.0
     state[IDLE_BARS] += bar.volume == 0.0
@@ -394,19 +422,22 @@ def remember(state: FloatArray, limits: Limits, asked: int, bar: JudgedBar, reus
 
 @kernel
 def _watch_unit(state: FloatArray, limits: Limits, bar: JudgedBar, reused: bool) -> None:
-    """Follow a jump by a power of ten for as long as the level stays there, up to `unit_bars`; a reused ticker is no changed unit."""
+    """Follow a jump by a power of ten while the level stays there, up to `unit_bars`.
+
+    A reused ticker is no changed unit.
+    """
     previous = state[CLOSE] / state[SPLITS]
     unit = 0.0 if reused else power_of_ten(bar.open / previous, _UNIT)
     if unit != 0.0 and power_of_ten(bar.close / previous, _UNIT) == unit:
         taken_back = state[UNIT_BARS] > 0.0 and unit * state[UNIT_RATIO] == 1.0
         state[UNIT_BASE], state[UNIT_RATIO], state[UNIT_BARS], state[UNIT_STAMP] = previous, unit, 0.0 if taken_back else 1.0, bar.stamp
     elif state[UNIT_BARS] > 0.0:
-        state[UNIT_BARS] = state[UNIT_BARS] + 1.0 if _stays(state, bar) and state[UNIT_BARS] < limits.unit_bars else 0.0
+        state[UNIT_BARS] = state[UNIT_BARS] + 1.0 if _stays_at_level(state, bar) and state[UNIT_BARS] < limits.unit_bars else 0.0
 
 
 @kernel
 def _watch_spike(state: FloatArray, limits: Limits, bar: JudgedBar) -> None:
-    """Put the return into its ring, and keep an outlier in mind until the next regular bar."""
+    """Add the return to its window, and keep an outlier until the next regular bar."""
     moved = price_relative(state, bar)
     state[SPIKE_STAMP] = math.nan
     if is_outlier(state, limits, bar, moved):

@@ -1,28 +1,36 @@
-"""The loop that judges raw rows: one walk over a batch of whole symbols, row by row, in time order.
+"""The loop that judges raw rows: one pass over a batch of whole symbols, row by row, in time order.
 
-Versions. The rows of one symbol and time are versions of one bar. They are tried from the best to the worst, and the first that no rule
-refuses is the bar. Better is: learned later; and of rows learned at one moment, by values alone (larger volume, then trade count, vwap, close,
-open, high, low, nothing lowest), so that file names and line numbers never choose a price. A faulty version therefore never hides a
-sound one, however late it came. The others are, in this order: `duplicate` (the same values, learned at the same moment as a row that was
-tried), `superseded` (learned before the bar; also where it was faulty, since it was mended), else `conflicting_duplicate`.
+Versions. Rows of one symbol and time are versions of one bar. They are tried from best to worst,
+and the first that no rule refuses becomes the bar. A version is better if it was learned later.
+Among rows learned at one moment only values decide (larger volume, then trade count, vwap, close,
+open, high, low; null is lowest), so that file names and line numbers never choose a price. A faulty
+version therefore never hides a sound one, however late it came. Each other version is, in this
+order: `duplicate` (the same values, learned at the same moment as a row that was tried),
+`superseded` (learned before the bar, also where it was faulty, since it was mended), or
+`conflicting_duplicate`.
 
-A row that withdraws hides every version learned before it: those are `superseded`, and it is `withdrawn` unless the bar was learned again later.
+A row that withdraws hides every version learned before it. Those are `superseded`. The row itself
+is `withdrawn`, unless the bar was learned again later.
 """
 
 import math
+from collections.abc import Sequence
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.periods import DayCut
 from harmony_pipeline.market.session_parts import OUTSIDE, REGULAR
+from harmony_pipeline.market.session_position import DAY, end_of_part, first_session, grid_shift, next_session, on_grid, part_of
+from harmony_pipeline.market.settings import MarketSettings, QualitySettings
 from harmony_pipeline.market.validation.catalog import NUMBER, RULES
-from harmony_pipeline.market.validation.corporate_actions import apply_until, first_due, skip_until
-from harmony_pipeline.market.validation.fast_path import awaits_nothing, quiet_stretch
-from harmony_pipeline.market.validation.history import TICKER_REUSE, WRONG_SCALE, JudgedBar, Limits, past_rules, remember, remember_scale
-from harmony_pipeline.market.validation.session_position import DAY, end_of_part, first_session, grid_shift, next_session, on_grid, part_of
-from harmony_pipeline.market.validation.symbol_state import CLOSE_DAY, CLOSE_SESSION, FACTOR, SEEN
+from harmony_pipeline.market.validation.fast_path import is_uneventful, keep_uneventful_rows
+from harmony_pipeline.market.validation.history import TICKER_REUSE, WRONG_SCALE, JudgedBar, Limits, judge_by_history, remember, remember_scale
+from harmony_pipeline.market.validation.symbol_state import CLOSE_DAY, CLOSE_SESSION, FACTOR, SEEN, apply_until, first_due, skip_until
 
 UNREADABLE, MISSING_PRICE, MISSING_VOLUME, UNKNOWN_SYMBOL = (NUMBER[name] for name in ("unreadable", "missing_price", "missing_volume", "unknown_symbol"))
 OUT_OF_BOUNDS, TOO_MUCH_VOLUME, WITHDRAWN = NUMBER["price_out_of_bounds"], NUMBER["volume_out_of_bounds"], NUMBER["withdrawn"]
@@ -32,16 +40,18 @@ EXTENDED_OFF, ZERO_VOLUME = NUMBER["extended_hours_off"], NUMBER["zero_volume"]
 SUPERSEDED, DUPLICATE, CONFLICTING = NUMBER["superseded"], NUMBER["duplicate"], NUMBER["conflicting_duplicate"]
 KEPT = 0  # verdict of a row that is a bar
 UNDECIDED = 255
-UNREAD, TAKEN_BACK = 1, 2  # what `Rows.defect` says of a row: a cell could not be read, or the row withdraws those before it
+UNREAD, TAKEN_BACK = 1, 2  # values of `Rows.defect`: a cell could not be read, or the row withdraws those before it
 _DAILY = 1440
 _SCRATCH = len(RULES) + 1
 
 
 class Rows(NamedTuple):
-    """Raw rows as arrays, sorted by symbol and start; segment i is `begin[i]` to `begin[i + 1]`. NaN is nothing.
+    """Raw rows as arrays, sorted by symbol and start. Segment i is `begin[i]` to `begin[i + 1]`;
+    NaN is null.
 
-    The last three are empty where no two rows share symbol and time: `ingested`, `rank` (higher is better) and `twin` (equal for
-    rows that say the same and were learned at the same moment). `defect` is empty where there is none.
+    The last three are empty where no two rows share symbol and time: `ingested`, `rank` (higher is
+    better) and `twin` (equal for rows with the same values that were learned at the same moment).
+    `defect` is empty where no row has one.
     """
 
     begin: IntArray
@@ -58,40 +68,43 @@ class Rows(NamedTuple):
     twin: IntArray
 
 
-class Asked(NamedTuple):
-    """By segment: bits of the rules that are asked, of those that refuse a row, whether the symbol is unknown; and where its allowances begin.
+class RuleSelection(NamedTuple):
+    """By segment: bits of the active rules, bits of the rules that refuse a row, whether the symbol
+    is unknown, and where its allowances begin.
 
     `allowances` has one column an allowance: rule, from, to (microseconds, half open).
     """
 
-    asked: IntArray
+    active: IntArray
     removes: IntArray
     unknown: ByteArray
     allowed_begin: IntArray
     allowances: IntArray
 
-    def of(self, segments: slice) -> "Asked":
-        """The same for some segments that follow each other."""
+    def of(self, segments: slice) -> "RuleSelection":
+        """The selection of consecutive segments."""
         begin = self.allowed_begin[segments.start : segments.stop + 1]
-        return Asked(self.asked[segments], self.removes[segments], self.unknown[segments], begin, self.allowances)
+        return RuleSelection(self.active[segments], self.removes[segments], self.unknown[segments], begin, self.allowances)
 
 
 class Verdicts(NamedTuple):
-    """By row: KEPT or the number of the rule that refuses it, the part of the day, and the forward factor of those that are kept."""
+    """By row: KEPT or the number of the refusing rule, the part of the day, and the forward factor
+    of kept rows.
+    """
 
     rule: ByteArray
     part: ByteArray
     factor: FloatArray
 
     def of(self, rows: slice) -> "Verdicts":
-        """The same of some rows that follow each other, to be written into."""
+        """A writable view of consecutive rows."""
         return Verdicts(self.rule[rows], self.part[rows], self.factor[rows])
 
 
 @kernel
-def judge(
+def judge_rows(
     rows: Rows,
-    asks: Asked,
+    selection: RuleSelection,
     extended: bool,
     minutes: int,
     sessions: IntArray,
@@ -104,14 +117,16 @@ def judge(
     findings: FloatArray,
     offset: int,
 ) -> int:
-    """Fill `verdicts`, move `states` on, and note findings (row, rule, measure, reference, other row) as far as they have room; how many there are.
+    """Fill `verdicts`, update `states` and write findings; return the number of findings.
 
-    `offset` is added to the rows that findings and actions name, where the rows are a piece of a frame.
+    A finding is (row, rule, measure, reference, other row). Findings beyond the size of `findings`
+    are counted and not written. `offset` is added to the rows that findings and actions name, for
+    rows that are a piece of a frame.
     """
     found = 0
     begin, stamps, vwap, rank, twin = rows.begin, rows.timestamp, rows.vwap, rows.rank, rows.twin
     o, h, l, c, v = rows.open, rows.high, rows.low, rows.close, rows.volume  # noqa: E741 - the letters of a bar
-    rule, parts, factors, defect, told = verdicts.rule, verdicts.part, verdicts.factor, rows.defect, np.full((_SCRATCH, 2), math.nan)
+    rule, parts, factors, defect, evidence = verdicts.rule, verdicts.part, verdicts.factor, rows.defect, np.full((_SCRATCH, 2), math.nan)
     for segment in range(begin.size - 1):
         row, end, state = begin[segment], begin[segment + 1], states[segment]
         last_action = action_begin[segment + 1]
@@ -119,15 +134,15 @@ def judge(
         at = first_session(sessions, stamps[row], minutes)
         if not math.isnan(state[CLOSE_DAY]):
             state[CLOSE_SESSION] = float(np.searchsorted(sessions[DAY], int(state[CLOSE_DAY])))
-        may_be_quiet = asks.unknown[segment] == 0
-        first_allowed, last_allowed = asks.allowed_begin[segment], asks.allowed_begin[segment + 1]
+        is_known_symbol = selection.unknown[segment] == 0
+        first_allowed, last_allowed = selection.allowed_begin[segment], selection.allowed_begin[segment + 1]
         while row < end:
             stamp = stamps[row]
             at = next_session(sessions, at, stamp, minutes)
             part = part_of(sessions, at, stamp, minutes)
-            if part != OUTSIDE and may_be_quiet and (part == REGULAR or extended) and awaits_nothing(state, sessions[DAY, at], part == REGULAR):
-                begin_of_stretch = row
-                row = quiet_stretch(
+            if part != OUTSIDE and is_known_symbol and (part == REGULAR or extended) and is_uneventful(state, sessions[DAY, at], part == REGULAR):
+                first_row = row
+                row = keep_uneventful_rows(
                     row,
                     end,
                     end_of_part(sessions, at, part, minutes),
@@ -149,28 +164,28 @@ def judge(
                     parts,
                     factors,
                 )
-                if row > begin_of_stretch:
+                if row > first_row:
                     continue
             aligned, stop = on_grid(sessions, at, stamp, minutes), row + 1
             while stop < end and stamps[stop] == stamp:
                 stop += 1
-            lets = _allowed(asks.allowances, first_allowed, last_allowed, stamp) if first_allowed < last_allowed else 0
-            asked, removes = asks.asked[segment] & ~lets, asks.removes[segment] & ~lets
+            allowed = _allowed_rules(selection.allowances, first_allowed, last_allowed, stamp) if first_allowed < last_allowed else 0
+            active, removes = selection.active[segment] & ~allowed, selection.removes[segment] & ~allowed
             waiting = 0
-            gone = last_withdrawal(defect, rows.ingested, row, stop) if defect.size > 0 else -1
+            withdrawal = last_withdrawal(defect, rows.ingested, row, stop) if defect.size > 0 else -1
             for one in range(row, stop):
                 parts[one] = part
-                if gone >= 0 and (one == gone or rows.ingested[one] <= rows.ingested[gone]):
-                    rule[one] = WITHDRAWN if one == gone else SUPERSEDED
-                    if one != gone:
-                        found = _note(findings, found, one + offset, SUPERSEDED, told, gone + offset)
+                if withdrawal >= 0 and (one == withdrawal or rows.ingested[one] <= rows.ingested[withdrawal]):
+                    rule[one] = WITHDRAWN if one == withdrawal else SUPERSEDED
+                    if one != withdrawal:
+                        found = _record_finding(findings, found, one + offset, SUPERSEDED, evidence, withdrawal + offset)
                     continue
                 if defect.size > 0 and defect[one] != 0:
                     rule[one] = UNREADABLE
                 else:
-                    rule[one] = own_rule(o[one], h[one], l[one], c[one], v[one], asks.unknown[segment], limits)
+                    rule[one] = judge_values(o[one], h[one], l[one], c[one], v[one], selection.unknown[segment], limits)
                 if rule[one] == UNDECIDED:
-                    rule[one] = time_rule(part, aligned, extended, v[one], removes)
+                    rule[one] = judge_position(part, aligned, extended, v[one], removes)
                 waiting += rule[one] == UNDECIDED
             if waiting > 0:
                 day = sessions[DAY, at]
@@ -182,47 +197,47 @@ def judge(
             while waiting > 0 and kept < 0:
                 one = best_version(rule, rank, row, stop) if stop - row > 1 else row
                 bar = JudgedBar(stamp, o[one], h[one], l[one], c[one], v[one], vwap[one], sessions[DAY, at], at, part == REGULAR, minutes == _DAILY)
-                broken = past_rules(state, limits, asked, bar, told)
+                broken = judge_by_history(state, limits, active, bar, evidence)
                 waiting -= 1
                 if broken & removes:
                     number = _first_bit(broken & removes)
                     rule[one] = number
-                    found = _note(findings, found, one + offset, number, told, -1)
+                    found = _record_finding(findings, found, one + offset, number, evidence, -1)
                     if off_scale < 0 and broken & removes & 1 << WRONG_SCALE:
                         off_scale = one
                 else:
                     kept = one
                     rule[one] = KEPT
                     factors[one] = state[FACTOR]
-                    broken |= remember(state, limits, asked, bar, broken >> TICKER_REUSE & 1 != 0, told)
+                    broken |= remember(state, limits, active, bar, broken >> TICKER_REUSE & 1 != 0, evidence)
                     if not aligned:
-                        broken |= asked & 1 << MISALIGNED
+                        broken |= active & 1 << MISALIGNED
                     number = 0
                     while broken >> number:
                         if broken >> number & 1:
-                            found = _note(findings, found, one + offset, number, told, -1)
+                            found = _record_finding(findings, found, one + offset, number, evidence, -1)
                         number += 1
                 if waiting > 0:
                     for other in range(row, stop):  # what repeats the version just tried is a duplicate, whatever became of it
                         if rule[other] == UNDECIDED and twin[other] == twin[one]:
                             rule[other] = DUPLICATE
                             waiting -= 1
-                            found = _note(findings, found, other + offset, DUPLICATE, told, one + offset)
+                            found = _record_finding(findings, found, other + offset, DUPLICATE, evidence, one + offset)
             if kept < 0 and off_scale >= 0:
                 remember_scale(state, c[off_scale])
             if kept >= 0 and stop - row > 1:
                 for other in range(row, stop):
-                    verdict = settled(rule[other], rows.ingested[other], rows.ingested[kept])
+                    verdict = version_verdict(rule[other], rows.ingested[other], rows.ingested[kept])
                     if verdict != rule[other]:
                         rule[other] = verdict
-                        found = _note(findings, found, other + offset, verdict, told, kept + offset)
+                        found = _record_finding(findings, found, other + offset, verdict, evidence, kept + offset)
             row = stop
     return found
 
 
 @kernel
-def _allowed(allowances: IntArray, begin: int, end: int, stamp: int) -> int:
-    """Bits of the rules that let this moment pass."""
+def _allowed_rules(allowances: IntArray, begin: int, end: int, stamp: int) -> int:
+    """Bits of the rules that an allowance suspends at this moment."""
     bits = 0
     for at in range(begin, end):
         if allowances[1, at] <= stamp < allowances[2, at]:
@@ -231,8 +246,8 @@ def _allowed(allowances: IntArray, begin: int, end: int, stamp: int) -> int:
 
 
 @kernel
-def own_rule(o: float, h: float, l: float, c: float, v: float, unknown: int, limits: Limits) -> int:  # noqa: E741 - the letters of a bar
-    """Number of the first rule that the values break by themselves; UNDECIDED when they break none."""
+def judge_values(o: float, h: float, l: float, c: float, v: float, unknown: int, limits: Limits) -> int:  # noqa: E741 - the letters of a bar
+    """Number of the first rule that the values alone break; UNDECIDED when they break none."""
     if not (math.isfinite(o) and math.isfinite(h) and math.isfinite(l) and math.isfinite(c)):
         return MISSING_PRICE
     if not math.isfinite(v):
@@ -255,8 +270,8 @@ def own_rule(o: float, h: float, l: float, c: float, v: float, unknown: int, lim
 
 
 @kernel
-def time_rule(part: int, aligned: bool, extended: bool, volume: float, removes: int) -> int:
-    """The same for where the bar stands, and for its volume."""
+def judge_position(part: int, aligned: bool, extended: bool, volume: float, removes: int) -> int:
+    """Number of the first rule that the bar's position or its zero volume breaks, or UNDECIDED."""
     if not aligned and removes >> MISALIGNED & 1:
         return MISALIGNED
     if part == OUTSIDE:
@@ -270,7 +285,7 @@ def time_rule(part: int, aligned: bool, extended: bool, volume: float, removes: 
 
 @kernel
 def last_withdrawal(defect: ByteArray, ingested: IntArray, begin: int, end: int) -> int:
-    """The row that withdraws and was learned last; -1 where none does."""
+    """The withdrawing row that was learned last; -1 where no row withdraws."""
     last = -1
     for row in range(begin, end):
         if defect[row] == TAKEN_BACK and (last < 0 or ingested[row] > ingested[last]):
@@ -280,7 +295,7 @@ def last_withdrawal(defect: ByteArray, ingested: IntArray, begin: int, end: int)
 
 @kernel
 def best_version(rule: ByteArray, rank: IntArray, begin: int, end: int) -> int:
-    """The best of the versions that are still undecided."""
+    """The best of the undecided versions."""
     best = -1
     for row in range(begin, end):
         if rule[row] == UNDECIDED and (best < 0 or rank[row] > rank[best]):
@@ -289,8 +304,12 @@ def best_version(rule: ByteArray, rank: IntArray, begin: int, end: int) -> int:
 
 
 @kernel
-def settled(rule: int, ingested: int, kept_ingested: int) -> int:
-    """What becomes of a row beside the bar: what was learned before it is superseded; what is undecided was learned with it and says something else."""
+def version_verdict(rule: int, ingested: int, kept_ingested: int) -> int:
+    """The verdict of a version beside the kept bar.
+
+    A version learned before the bar is superseded. An undecided one was learned with it and has
+    other values.
+    """
     if ingested < kept_ingested:
         return SUPERSEDED
     return CONFLICTING if rule == UNDECIDED else rule
@@ -305,17 +324,23 @@ def _first_bit(bits: int) -> int:
 
 
 @kernel
-def _note(findings: FloatArray, found: int, row: int, rule: int, told: FloatArray, other: int) -> int:
-    """Write a finding down if there is room; the count goes on either way, so that the caller can make room and ask again."""
+def _record_finding(findings: FloatArray, found: int, row: int, rule: int, evidence: FloatArray, other: int) -> int:
+    """Write a finding if there is room. The count rises either way, so that the caller can make
+    room and repeat.
+    """
     if found < findings.shape[0]:
         findings[found, 0], findings[found, 1], findings[found, 4] = row, rule, other
-        findings[found, 2], findings[found, 3] = told[rule, 0], told[rule, 1]
+        findings[found, 2], findings[found, 3] = evidence[rule, 0], evidence[rule, 1]
     return found + 1
 
 
 @kernel
-def order_of(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, int]:
-    """Whether every segment is in time order, and how many rows share their start with the row before; `before` is the start before the first row."""
+def check_order(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, int]:
+    """Whether every segment is in time order, and how many rows share their start with the row
+    before.
+
+    `before` is the start before the first row.
+    """
     falling, repeated = int(stamp[0] < before), int(stamp[0] == before)
     for segment in range(begin.size - 1):
         starts = stamp[begin[segment] : begin[segment + 1]]
@@ -324,3 +349,45 @@ def order_of(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, int]:
             falling += later[row] < earlier[row]
             repeated += later[row] == earlier[row]
     return falling == 0, repeated
+
+
+# --- settings as kernels read them -----------------------------------------------------------------
+
+
+def build_limits(quality: QualitySettings) -> Limits:
+    """The numbers that kernels compare with."""
+    numbers = quality.model_dump() | {
+        "outlier_up": math.exp(quality.outlier_return),
+        "outlier_down": math.exp(-quality.outlier_return),
+    }
+    return Limits(*(float(numbers[name]) for name in Limits._fields))
+
+
+def select_rules(settings: MarketSettings, symbols: Sequence[str], calendar: Calendar, timeframe: str) -> RuleSelection:
+    """The selection of each symbol, in the given order."""
+    quality = settings.quality
+    usual = _bits(quality, None)
+    chosen = {symbol: _bits(quality, symbol) for symbol in quality.symbols}
+    active, removes = (np.array([chosen.get(symbol, usual)[which] for symbol in symbols], np.int64) for which in (0, 1))
+    cut = DayCut.of(calendar, timeframe)
+    allowances = sorted(
+        (symbols.index(one.symbol), NUMBER[one.rule], _micros(one.first, cut), _micros(one.end, cut)) for one in quality.allow if one.symbol in symbols
+    )
+    table = np.array(allowances, np.int64).reshape(-1, 4)
+    begin = np.searchsorted(table[:, 0], np.arange(len(symbols) + 1)).astype(np.int64)
+    unknown = np.array([bool(settings.symbols) and symbol not in settings.symbols for symbol in symbols], np.uint8)
+    return RuleSelection(active, removes, unknown, begin, np.ascontiguousarray(table[:, 1:].T))
+
+
+def _bits(quality: QualitySettings, symbol: str | None) -> tuple[int, int]:
+    """Bits of the active rules, and of those that refuse a row."""
+    active = removes = 0
+    for rule in RULES:
+        severity = quality.severity(rule.name, rule.severity, symbol)
+        active |= (severity != "off") << NUMBER[rule.name]
+        removes |= (severity == "quarantine") << NUMBER[rule.name]
+    return active, removes
+
+
+def _micros(day: date, cut: DayCut) -> int:
+    return round(cut.start_of(day).timestamp()) * 1_000_000

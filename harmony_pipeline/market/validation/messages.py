@@ -1,7 +1,9 @@
-"""The sentence of every verdict: where the row stands, what was found, what was expected, what to do.
+"""The message of every verdict: where the row stands, what was found, what was expected, what to
+do.
 
-Only rows that are not plain bars come here, so these are ordinary Polars expressions over: the columns of raw_bars, `session` (pre, regular,
-post or null), `measure` and `reference` of the rule, and for versions `kept_at` and the kept row's values as `open_kept`, ...
+Only refused and odd rows need a message, so messages are ordinary Polars expressions. Their inputs
+are the columns of raw_bars, `session` (pre, regular, post or null), `measure` and `reference` of
+the rule, and for versions `kept_at` and the kept row's values as `open_kept`, ...
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +11,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from harmony_pipeline.frames import formatted
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.bar_grid import CLOCK, CLOCK_GRID, SESSION_GRID
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import grids_differ
@@ -26,157 +28,166 @@ Bounds = tuple[float, float, float, float]  # max_bar_return, min_price, max_pri
 _ROOM_FOR_TIMES = 5.0  # a price so many times another, or that part of it, is meant by `wrong_scale`
 
 
-def sentences(calendar: Calendar, timeframe: str, quality: QualitySettings, hints: dict[str, str]) -> dict[str, pl.Expr]:
-    """By rule, the sentence of a row that it refuses or warns of, with the place of the row before it."""
+def build_messages(calendar: Calendar, timeframe: str, quality: QualitySettings, hints: dict[str, str]) -> dict[str, pl.Expr]:
+    """By rule, the message of a row that the rule refuses or warns of, with the row's origin in
+    front.
+    """
     bounds = (quality.max_bar_return, quality.min_price, quality.max_price, quality.max_volume)
-    return _sentences(calendar, timeframe, bounds, tuple(sorted(hints.items())))
+    return _build_messages(calendar, timeframe, bounds, tuple(sorted(hints.items())))
 
 
 @lru_cache(maxsize=64)  # putting them together costs as much as judging a hundred thousand bars
-def _sentences(calendar: Calendar, timeframe: str, bounds: Bounds, hints: tuple[tuple[str, str], ...]) -> dict[str, pl.Expr]:
-    grid = "midnight UTC of the session date" if timeframe in LONG_TIMEFRAMES else calendar.grid.described(timeframe)
-    shown = formatted(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
+def _build_messages(calendar: Calendar, timeframe: str, bounds: Bounds, hints: tuple[tuple[str, str], ...]) -> dict[str, pl.Expr]:
+    grid = "midnight UTC of the session date" if timeframe in LONG_TIMEFRAMES else calendar.grid.describe(timeframe)
+    shown = format_columns(f"timestamp {{}} ({{}} in {calendar.zone})", _utc("timestamp"), _local(calendar, timeframe))
     hint = _hint(dict(hints))
-    off_grid = f"{grid}, on which this market's bars start: {_grid_cure(calendar, timeframe)}"
-    told = {
-        **_own(shown, off_grid, f"every session of {calendar.name}", hint),
-        **_bounds(*bounds[1:]),
-        **_past(bounds[0]),
-        **_versions(),
+    off_grid = f"{grid}, on which this market's bars start: {_grid_advice(calendar, timeframe)}"
+    messages = {
+        **_value_messages(shown, off_grid, f"every session of {calendar.name}", hint),
+        **_bounds_messages(*bounds[1:]),
+        **_history_messages(bounds[0]),
+        **_version_messages(),
         "wrong_time_zone": hint,
     }
-    return {rule: _placed(sentence) for rule, sentence in told.items()}
+    return {rule: _with_origin(sentence) for rule, sentence in messages.items()}
 
 
-def _own(shown: pl.Expr, off_grid: str, every_session: str, hint: pl.Expr) -> dict[str, pl.Expr]:
+def _value_messages(shown: pl.Expr, off_grid: str, every_session: str, hint: pl.Expr) -> dict[str, pl.Expr]:
     o, h, l, c, v = (pl.col(name) for name in ("open", "high", "low", "close", "volume"))  # noqa: E741 - the letters of a bar
     return {
         "unreadable": pl.col("defect"),
-        "missing_price": formatted("{} is missing, expected a price: fill the cell, or fetch the bar again", _first(PRICES, _absent)),
+        "missing_price": format_columns("{} is missing, expected a price: fill the cell, or fetch the bar again", _first_name(PRICES, _absent)),
         "missing_volume": pl.lit("volume is missing, expected a number of shares: fill the cell, or fetch the bar again"),
-        "unknown_symbol": formatted("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"),
-        "non_positive_price": formatted(f"{{}}, expected a price above 0: {_CORRECT}", _first_found(PRICES, _not_positive)),
-        "negative_volume": formatted(f"volume is {{}}, expected 0 or more: {_CORRECT}", v),
-        "high_below_low": formatted(f"high {{}} is below low {{}}: {_CORRECT}", h, l),
-        "open_or_close_outside_range": formatted(f"open {{}} or close {{}} lies outside low {{}} to high {{}}: {_CORRECT}", o, c, l, h),
-        "misaligned_timestamp": formatted("{} is not on {}", shown, pl.lit(off_grid)),
-        "outside_session": formatted(f"{{}} is outside {every_session}: {{}}", shown, hint),
-        "extended_hours_off": formatted("a bar of the {}market, and market.extended_hours is false: set it to true to keep such bars", "session"),
+        "unknown_symbol": format_columns("symbol '{}' is not among market.symbols: add it there, or take the row out", "symbol"),
+        "non_positive_price": format_columns(f"{{}}, expected a price above 0: {_CORRECT}", _first_value(PRICES, _not_positive)),
+        "negative_volume": format_columns(f"volume is {{}}, expected 0 or more: {_CORRECT}", v),
+        "high_below_low": format_columns(f"high {{}} is below low {{}}: {_CORRECT}", h, l),
+        "open_or_close_outside_range": format_columns(f"open {{}} or close {{}} lies outside low {{}} to high {{}}: {_CORRECT}", o, c, l, h),
+        "misaligned_timestamp": format_columns("{} is not on {}", shown, pl.lit(off_grid)),
+        "outside_session": format_columns(f"{{}} is outside {every_session}: {{}}", shown, hint),
+        "extended_hours_off": format_columns("a bar of the {}market, and market.extended_hours is false: set it to true to keep such bars", "session"),
         "zero_volume": pl.lit("volume is 0: market.quality.rules.zero_volume says whether such bars are kept"),
     }
 
 
-def _bounds(least: float, most: float, most_volume: float) -> dict[str, pl.Expr]:
+def _bounds_messages(least: float, most: float, most_volume: float) -> dict[str, pl.Expr]:
     def outside(name: str) -> pl.Expr:
         return ~pl.col(name).is_between(least, most)
 
-    price = formatted(
+    price = format_columns(
         f"{{}}, expected a price from {least:g} to {most:g}: is it in another unit? correct the row, or set market.quality.min_price or max_price",
-        _first_found(PRICES, outside),
+        _first_value(PRICES, outside),
     )
-    volume = formatted(f"volume is {{}}, expected at most {most_volume:g}: correct the row, or raise market.quality.max_volume", "volume")
+    volume = format_columns(f"volume is {{}}, expected at most {most_volume:g}: correct the row, or raise market.quality.max_volume", "volume")
     return {"price_out_of_bounds": price, "volume_out_of_bounds": volume}
 
 
-def _past(limit: float) -> dict[str, pl.Expr]:
+def _history_messages(limit: float) -> dict[str, pl.Expr]:
     measure, reference = pl.col("measure"), pl.col("reference")
-    times = pl.when(measure >= 1.0).then(formatted("{}", _short(measure, 0))).otherwise(formatted("1/{}", _short(1.0 / measure, 0)))
-    split = pl.when(measure >= 1.0).then(formatted("{}-for-1", _short(measure, 1))).otherwise(formatted("1-for-{}", _short(1.0 / measure, 1)))
+    times = pl.when(measure >= 1.0).then(format_columns("{}", _short(measure, 0))).otherwise(format_columns("1/{}", _short(1.0 / measure, 0)))
+    split = pl.when(measure >= 1.0).then(format_columns("{}-for-1", _short(measure, 1))).otherwise(format_columns("1-for-{}", _short(1.0 / measure, 1)))
     since = _utc_of(reference)
     return {
-        "bad_print": formatted(
+        "bad_print": format_columns(
             f"{{}}, more than {limit:.0%} from both the previous close {{}} and the bar's own close {{}}, which agree: "
             "correct the row, raise market.quality.max_bar_return, or allow it in market.quality.allow",
-            _first_found(("open", "high", "low"), _far_from_close(limit)),
+            _first_value(("open", "high", "low"), _far_from_close(limit)),
             reference,
             "close",
         ),
-        "wrong_scale": formatted(
+        "wrong_scale": format_columns(
             "{}, about {} times {} beside it, and the volume does not explain it: correct the row; if the price did move so, "
             "add the split to the corporate actions, or allow it in market.quality.allow",
-            _first_found(PRICES, _of_another_scale),
+            _first_value(PRICES, _of_another_scale),
             times,
             reference,
         ),
-        "ticker_reuse": formatted(
+        "ticker_reuse": format_columns(
             "open {} after {} sessions of absence and a last close of {}: if another issuer took the ticker over, give the two different symbols",
             "open",
             _short(measure, 0),
             reference,
         ),
         "wrong_unit": pl.when(reference.is_nan())
-        .then(formatted("vwap {} is about {} times the close {}: one of them is in another unit", "vwap", times, "close"))
+        .then(format_columns("vwap {} is about {} times the close {}: one of them is in another unit", "vwap", times, "close"))
         .otherwise(
-            formatted(
+            format_columns(
                 "open {} and close {} are about {} times the previous close {}: cents for dollars, or a split without a row", "open", "close", times, reference
             )
         ),
-        "split_like_jump": formatted(
+        "split_like_jump": format_columns(
             "open {} against a previous close of {} looks like a {} split, and there is no such row: add it to the corporate actions, or allow it if it is real",
             "open",
             reference,
             split,
         ),
-        "outlier": formatted("log return {} is {} robust deviations from the median of the bars before: look at it", _short(reference, 3), _short(measure, 1)),
-        "volume_spike": formatted(
+        "outlier": format_columns(
+            "log return {} is {} robust deviations from the median of the bars before: look at it", _short(reference, 3), _short(measure, 1)
+        ),
+        "volume_spike": format_columns(
             "volume {} against at most {} in a bar of the sessions before, {} robust deviations: look at it", "volume", reference, _short(measure, 1)
         ),
-        "frozen_prices": formatted("the same four prices for the {}th time in a row while the volume moves: has the price feed stopped?", _short(measure, 0)),
-        "stale_repeat": formatted("the same five values for the {}th time in a row: has the feed stopped?", _short(measure, 0)),
-        "spike_reversal": formatted("the bar of {} moved by {} in logs and this one came back: was its close an error?", since, _short(measure, 3)),
+        "frozen_prices": format_columns(
+            "the same four prices for the {}th time in a row while the volume moves: has the price feed stopped?", _short(measure, 0)
+        ),
+        "stale_repeat": format_columns("the same five values for the {}th time in a row: has the feed stopped?", _short(measure, 0)),
+        "spike_reversal": format_columns("the bar of {} moved by {} in logs and this one came back: was its close an error?", since, _short(measure, 3)),
         "changed_unit": pl.when(reference.is_nan())
-        .then(formatted("volumes of the last five sessions are about {} times those before: shares for lots?", times))
-        .otherwise(formatted("prices are about {} times what they were since {}: cents for dollars, or a split without a row", times, since)),
+        .then(format_columns("volumes of the last five sessions are about {} times those before: shares for lots?", times))
+        .otherwise(format_columns("prices are about {} times what they were since {}: cents for dollars, or a split without a row", times, since)),
     }
 
 
-def _versions() -> dict[str, pl.Expr]:
+def _version_messages() -> dict[str, pl.Expr]:
     differs = [pl.col(name).ne_missing(pl.col(f"{name}_kept")) for name in VALUES]
     changed = pl.concat_str(
-        [pl.when(other).then(formatted(f"{name} {{}} against {{}}", _text(name), _text(f"{name}_kept"))) for name, other in zip(VALUES, differs, strict=True)],
+        [
+            pl.when(other).then(format_columns(f"{name} {{}} against {{}}", _text(name), _text(f"{name}_kept")))
+            for name, other in zip(VALUES, differs, strict=True)
+        ],
         separator=", ",
         ignore_nulls=True,
     )
     what = pl.when(pl.any_horizontal(differs)).then(changed).otherwise(pl.lit("the same values"))
     when = _utc("kept_learned")
-    again = formatted("learned again on {} ({}), which is kept: {}", when, "kept_at", what)
+    again = format_columns("learned again on {} ({}), which is kept: {}", when, "kept_at", what)
     superseded = (
         pl.when(pl.col("defect_kept") == WITHDRAWN)
-        .then(formatted("withdrawn on {}: the source has no such row any more", when))
+        .then(format_columns("withdrawn on {}: the source has no such row any more", when))
         .when(pl.col("defect") == WITHDRAWN)
-        .then(formatted("withdrawn once, and learned again on {} ({})", when, "kept_at"))
+        .then(format_columns("withdrawn once, and learned again on {} ({})", when, "kept_at"))
         .otherwise(again)
     )
     return {
         "withdrawn": pl.lit("given before and given no more: the file, or how it is read, has changed; what it said stays in raw_bars"),
-        "duplicate": formatted("the same bar as {}, learned at the same moment: nothing is lost", "kept_at"),
+        "duplicate": format_columns("the same bar as {}, learned at the same moment: nothing is lost", "kept_at"),
         "superseded": superseded,
-        "conflicting_duplicate": formatted(
+        "conflicting_duplicate": format_columns(
             "another row for this symbol and time, learned at the same moment ({}), is kept for its larger values: {}; take out the wrong one", "kept_at", what
         ),
     }
 
 
-def _grid_cure(calendar: Calendar, timeframe: str) -> str:
-    """What to do about a bar off the grid."""
+def _grid_advice(calendar: Calendar, timeframe: str) -> str:
+    """The advice for a bar off the grid."""
     if timeframe in LONG_TIMEFRAMES or not grids_differ(calendar.on_grid(CLOCK), timeframe):
         return "correct the stamp, or set market.timeframe to the data's own"
     other = CLOCK_GRID if calendar.grid.from_session else SESSION_GRID
     return f'correct the stamp, set market.grid = "{other}" if all bars lie on that, or keep bars of two grids in two lakes'
 
 
-def _placed(sentence: pl.Expr) -> pl.Expr:
+def _with_origin(sentence: pl.Expr) -> pl.Expr:
     """`AAPL.csv row 12: ...`."""
-    return formatted("{}: {}", at(), sentence.fill_null(""))
+    return format_columns("{}: {}", row_origin(), sentence.fill_null(""))
 
 
-def at() -> pl.Expr:
-    """`AAPL.csv row 12`, as far as a source says where a row comes from."""
+def row_origin() -> pl.Expr:
+    """`AAPL.csv row 12`, as far as a source gives the origin of a row."""
     origin = pl.coalesce("origin", "source")
-    return pl.when(pl.col("row").is_null()).then(origin).otherwise(formatted("{} row {}", origin, "row"))
+    return pl.when(pl.col("row").is_null()).then(origin).otherwise(format_columns("{} row {}", origin, "row"))
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- parts of messages ------------------------------------------------------------------------------------------------
 
 
 def _hint(hints: dict[str, str]) -> pl.Expr:
@@ -225,11 +236,11 @@ def _far_from_close(limit: float) -> Callable[[str], pl.Expr]:
     return lambda name: (pl.col(name) / pl.col("close") - 1.0).abs() > limit
 
 
-def _first(names: Iterable[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
+def _first_name(names: Iterable[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
     """Name of the first column for which `holds`."""
     return pl.coalesce(*(pl.when(holds(name)).then(pl.lit(name)) for name in names))
 
 
-def _first_found(names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
+def _first_value(names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Expr:
     """`open is 0.0` for the first column for which `holds`."""
-    return pl.coalesce(*(pl.when(holds(name)).then(formatted(f"{name} is {{}}", name)) for name in names))
+    return pl.coalesce(*(pl.when(holds(name)).then(format_columns(f"{name} is {{}}", name)) for name in names))

@@ -1,1 +1,1 @@
-"""What `python -m harmony_pipeline.testing.fuzz_ingest` is made of."""
+"""The parts of `python -m harmony_pipeline.testing.fuzz_ingest`."""

@@ -1,4 +1,4 @@
-"""The largest memory that a stretch of work held, as Linux counts it."""
+"""The peak memory of some work, from Linux's own count."""
 
 import gzip
 import io
@@ -17,7 +17,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def forget_peak() -> int | None:
-    """Bytes held now, from where the peak is counted anew; None where the system does not count."""
+    """Bytes in use now, after a reset of the peak; None where the system has no such count."""
     try:
         _CLEAR.write_text("5")
     except OSError:
@@ -30,14 +30,14 @@ def peak_above(before: int | None) -> int:
     return 0 if before is None else max(0, (_kilobytes("VmHWM:") or 0) - before)
 
 
-def allowed(sample: Sample) -> int:
-    """Bytes that reading these files may take."""
-    texts = [text for data in sample.files.values() for text in unpacked(data)]
+def memory_limit(sample: Sample) -> int:
+    """Bytes that the reading of these files may use."""
+    texts = [text for data in sample.files.values() for text in unpack(data)]
     return CONSTANT + sum(FACTOR * len(text) + CELL * _cells(text) for text in texts)
 
 
-def unpacked(data: bytes) -> list[bytes]:
-    """The texts in a file, or the file itself where it is not packed or cannot be unpacked."""
+def unpack(data: bytes) -> list[bytes]:
+    """The texts in a file, or the file itself if it is not packed or cannot be unpacked."""
     try:
         if data[:2] == b"\x1f\x8b":
             return [gzip.decompress(data)]

@@ -1,6 +1,8 @@
-"""What is done to sound files: to their bytes, their lines and cells, their names, their packing, and to the settings.
+"""What is done to sound files: to their bytes, their lines and cells, their names, their packing,
+and to the settings.
 
-Each mutation takes a random generator and a sample and gives another sample; it is named by what it does.
+Each mutation takes a random generator and a sample and gives another sample; it is named by what it
+does.
 """
 
 import csv
@@ -25,38 +27,38 @@ _MOST_UNPACKED = 32 << 20  # a member larger than this is left as it is
 def _on_one(change: Callable[[random.Random, bytes], bytes]) -> Mutation:
     """The mutation that changes the bytes of one file."""
 
-    def mutated(rng: random.Random, sample: Sample) -> Sample:
+    def mutate(rng: random.Random, sample: Sample) -> Sample:
         if not sample.files:
             return sample
         name = rng.choice(sorted(sample.files))
         return sample.with_files(sample.files | {name: change(rng, sample.files[name])})
 
-    return mutated
+    return mutate
 
 
-def _inside(change: Callable[[random.Random, bytes], bytes]) -> Mutation:
+def _on_text(change: Callable[[random.Random, bytes], bytes]) -> Mutation:
     """The mutation that changes the text of one file, within its packing."""
 
-    def changed(rng: random.Random, data: bytes) -> bytes:
+    def change_text(rng: random.Random, data: bytes) -> bytes:
         if data[:4] == b"PAR1":
             return data
         if data[:2] == b"\x1f\x8b":
-            return _repacked_gzip(rng, data, change)
+            return _repack_gzip(rng, data, change)
         if data[:4] == b"PK\x03\x04":
-            return _repacked_zip(rng, data, change)
+            return _repack_zip(rng, data, change)
         return change(rng, data)
 
-    return _on_one(changed)
+    return _on_one(change_text)
 
 
-def _repacked_gzip(rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]) -> bytes:
+def _repack_gzip(rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]) -> bytes:
     try:
         return gzip.compress(change(rng, gzip.decompress(data)), 1)
     except (OSError, EOFError, zlib.error):
         return data
 
 
-def _repacked_zip(rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]) -> bytes:
+def _repack_zip(rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]) -> bytes:
     buffer = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
@@ -116,7 +118,7 @@ def _separator(rng: random.Random, data: bytes) -> bytes:
     return data.replace(rng.choice((b",", b";", b"\t")), rng.choice((b";", b"\t", b"|", b", ", b" ", b",,")))
 
 
-def _quoted(rng: random.Random, data: bytes) -> bytes:
+def _quote(rng: random.Random, data: bytes) -> bytes:
     lines = data.split(b"\n")
     at = rng.randrange(len(lines))
     lines[at] = b",".join(b'"' + cell + b'"' for cell in lines[at].split(b","))
@@ -202,7 +204,7 @@ def _header(rng: random.Random, data: bytes) -> bytes:
 
 
 def _columns(rng: random.Random, data: bytes) -> bytes:
-    """Many columns more."""
+    """Add many columns."""
     lines = data.split(b"\n")
     sign, count = _delimiter(lines[0]), rng.choice((3, 200, 2000))
     extra = sign + sign.join(b"x%d" % at for at in range(count))
@@ -276,7 +278,7 @@ _TYPES = (
 )  # fmt: skip
 
 
-def _retyped(rng: random.Random, data: bytes) -> bytes:
+def _retype(rng: random.Random, data: bytes) -> bytes:
     """A column of another type, nulls in it, renamed, doubled or taken out."""
     try:
         table = pq.read_table(io.BytesIO(data))
@@ -311,14 +313,14 @@ def _as_type(rng: random.Random, column: pa.ChunkedArray, dtype: pa.DataType) ->
 
 
 def _on_parquet(change: Callable[[random.Random, bytes], bytes]) -> Mutation:
-    def mutated(rng: random.Random, sample: Sample) -> Sample:
+    def mutate(rng: random.Random, sample: Sample) -> Sample:
         names = sorted(name for name, data in sample.files.items() if data[:4] == b"PAR1")
         if not names:
             return sample
         name = rng.choice(names)
         return sample.with_files(sample.files | {name: change(rng, sample.files[name])})
 
-    return mutated
+    return mutate
 
 
 # --- files and settings -----------------------------------------------------------------------------------------------
@@ -355,7 +357,7 @@ def _split(rng: random.Random, sample: Sample) -> Sample:
 
 
 def _lose(rng: random.Random, sample: Sample) -> Sample:
-    """One file less."""
+    """Remove one file."""
     names = sorted(sample.files)
     return sample.with_files({name: sample.files[name] for name in names if name != rng.choice(names)})
 
@@ -409,26 +411,26 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     "insert raw": (2, _on_one(_insert)),
     "delete raw": (2, _on_one(_delete)),
     "duplicate raw": (1, _on_one(_duplicate)),
-    "insert": (6, _inside(_insert)),
-    "delete": (3, _inside(_delete)),
-    "duplicate": (3, _inside(_duplicate)),
-    "cut text": (2, _inside(_cut)),
-    "encode": (1, _inside(_encode)),
-    "line ends": (2, _inside(_line_ends)),
-    "separator": (1, _inside(_separator)),
-    "quoted": (2, _inside(_quoted)),
-    "lines": (6, _inside(_lines)),
-    "cell": (12, _inside(_cell)),
-    "cell by a writer": (4, _inside(_cell_csv)),
-    "scale": (4, _inside(_scale)),
-    "header": (5, _inside(_header)),
-    "columns": (1, _inside(_columns)),
-    "long": (1, _inside(_long)),
+    "insert": (6, _on_text(_insert)),
+    "delete": (3, _on_text(_delete)),
+    "duplicate": (3, _on_text(_duplicate)),
+    "cut text": (2, _on_text(_cut)),
+    "encode": (1, _on_text(_encode)),
+    "line ends": (2, _on_text(_line_ends)),
+    "separator": (1, _on_text(_separator)),
+    "quoted": (2, _on_text(_quote)),
+    "lines": (6, _on_text(_lines)),
+    "cell": (12, _on_text(_cell)),
+    "cell by a writer": (4, _on_text(_cell_csv)),
+    "scale": (4, _on_text(_scale)),
+    "header": (5, _on_text(_header)),
+    "columns": (1, _on_text(_columns)),
+    "long": (1, _on_text(_long)),
     "bomb": (1, _on_one(_bomb)),
     "pack": (1, _on_one(_pack)),
     "footer": (8, _on_parquet(_footer)),
     "page": (8, _on_parquet(_page)),
-    "retyped": (10, _on_parquet(_retyped)),
+    "retyped": (10, _on_parquet(_retype)),
     "rename": (3, _rename),
     "copy": (2, _copy),
     "split": (2, _split),
@@ -437,7 +439,7 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
 }
 
 
-def mutated(rng: random.Random, sample: Sample) -> tuple[Sample, tuple[str, ...]]:
+def mutate(rng: random.Random, sample: Sample) -> tuple[Sample, tuple[str, ...]]:
     """The sample after one to five mutations, and their names."""
     names = list(MUTATIONS)
     weights = [weight for weight, _ in MUTATIONS.values()]

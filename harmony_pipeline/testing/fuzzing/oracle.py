@@ -1,8 +1,12 @@
-"""What must hold of every input, and how it is tried: through the stages of `harmony ingest`, over a lake of its own.
+"""What must hold of every input, and how it is tried: through the stages of `harmony ingest`, over
+a lake of its own.
 
-- An input is read, or refused by a HarmonyError whose line is short, printable and names a file or a setting. Nothing else is raised, warned of or printed.
-- Every row of every file is a bar, in quarantine, merged, or outside the range; and the number of rows is that which a simple count finds.
-- Every view can be read. The same files again change nothing. The sound files afterwards give the bars that they give alone.
+- An input is read, or refused by a HarmonyError whose line is short, printable and names a file or
+  a setting. Nothing else is raised, warned of or printed.
+- Every row of every file is a bar, in quarantine, merged, or outside the range; and the number of
+  rows is that which a simple count finds.
+- Every view can be read. The same files again change nothing. The sound files afterwards give the
+  bars that they give alone.
 - Memory stays below a factor of the files' size.
 """
 
@@ -24,7 +28,7 @@ from harmony_pipeline.layout import SQL_FOLDER, make_graph_importable
 from harmony_pipeline.stages import ticks
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
-from harmony_pipeline.testing.fuzzing.memory import allowed, forget_peak, peak_above
+from harmony_pipeline.testing.fuzzing.memory import forget_peak, memory_limit, peak_above
 from harmony_pipeline.testing.fuzzing.rows import countable_rows
 from harmony_pipeline.testing.fuzzing.sample import Sample
 from harmony_pipeline.text import CONTROL
@@ -41,7 +45,7 @@ _CHECKS = ("accounting_closes", "files_are_accounted_for", "bars_are_unique", "q
 
 @dataclass
 class Outcome:
-    """What came of one input; `faults` say what did not hold, and are empty when all did."""
+    """The outcome of one input. `faults` has the properties that did not hold."""
 
     kind: str = READ
     message: str = ""
@@ -51,12 +55,12 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
     def fault(self, text: str) -> None:
-        """Something did not hold."""
+        """Add a property that did not hold."""
         self.faults.append(text)
 
 
 class Broken(Exception):
-    """An input ended in something that is no refusal."""
+    """An input that ended neither in success nor in a refusal."""
 
 
 def judge(sample: Sample, sound: Sample, folder: Path, *, whole: bool) -> Outcome:
@@ -71,8 +75,8 @@ def judge(sample: Sample, sound: Sample, folder: Path, *, whole: bool) -> Outcom
     except Broken as error:
         outcome.fault(str(error))
     outcome.peak = peak_above(before)
-    if outcome.peak > allowed(sample):
-        outcome.fault(f"memory: {outcome.peak >> 20} MB over {allowed(sample) >> 20} MB allowed for {sample.size:,} bytes")
+    if outcome.peak > memory_limit(sample):
+        outcome.fault(f"memory: {outcome.peak >> 20} MB over {memory_limit(sample) >> 20} MB allowed for {sample.size:,} bytes")
     return outcome
 
 
@@ -93,7 +97,7 @@ def _by_reading(sample: Sample, _sound: Sample, folder: Path, outcome: Outcome) 
             answers = [source.read_bars(None, *span, work.timeframe)]
         return [answer.rows for answer in answers], [account for answer in answers for account in answer.accounts]
 
-    answer = _tried(read, sample, outcome)
+    answer = _try(read, sample, outcome)
     if answer is None:
         return
     frames, accounts = answer
@@ -101,11 +105,11 @@ def _by_reading(sample: Sample, _sound: Sample, folder: Path, outcome: Outcome) 
     inside = sum(each.inside for each in accounts)
     if inside != outcome.rows:
         outcome.fault(f"account: the files count {inside} rows and {outcome.rows} were given")
-    _counted(sample, {each.origin: each.rows for each in accounts}, outcome)
+    _check_counts(sample, {each.origin: each.rows for each in accounts}, outcome)
 
 
-def _tried(act: Callable[[], Answer], sample: Sample, outcome: Outcome) -> Answer | None:
-    """The answer, or None where it was refused."""
+def _try(act: Callable[[], Answer], sample: Sample, outcome: Outcome) -> Answer | None:
+    """The result, or None if the input was refused."""
     answer, refusal = attempt(act)
     if refusal is not None:
         outcome.kind, outcome.message = REFUSED, refusal
@@ -114,12 +118,12 @@ def _tried(act: Callable[[], Answer], sample: Sample, outcome: Outcome) -> Answe
     return answer
 
 
-def _counted(sample: Sample, told: dict[str, int], outcome: Outcome) -> None:
-    """Hold the rows that the source counts against those of a simple count."""
+def _check_counts(sample: Sample, results: dict[str, int], outcome: Outcome) -> None:
+    """Compare the rows that the source counts with a simple count."""
     if outcome.kind == REFUSED:
         return
     for name, rows in countable_rows(sample).items():
-        mine = [count for origin, count in told.items() if origin.rpartition("/")[2] == name]
+        mine = [count for origin, count in results.items() if origin.rpartition("/")[2] == name]
         if mine and sum(mine) != rows:
             outcome.fault(f"rows: {name} has {rows} rows and {sum(mine)} were read")
 
@@ -129,16 +133,16 @@ def _counted(sample: Sample, told: dict[str, int], outcome: Outcome) -> None:
 
 def _through_the_lake(sample: Sample, sound: Sample, folder: Path, outcome: Outcome) -> None:
     settings = sample.write(folder)
-    told = _tried(lambda: ingested(settings, sample), sample, outcome)
-    if told is not None:
-        outcome.rows, outcome.bars = _received(told), told["bars"].rows["bars"] if "bars" in told else 0
-        _accounts(settings, sample, told, outcome)
-    _again(settings, sample, outcome)
-    _corrected(sample, sound, folder, outcome)
+    results = _try(lambda: run_ingest(settings, sample), sample, outcome)
+    if results is not None:
+        outcome.rows, outcome.bars = _count_received(results), results["bars"].rows["bars"] if "bars" in results else 0
+        _check_accounts(settings, sample, results, outcome)
+    _check_repetition(settings, sample, outcome)
+    _check_correction(sample, sound, folder, outcome)
 
 
-def ingested(settings: Path, sample: Sample) -> dict[str, StageResult]:
-    """Every stage of an ingest over the files beside a settings file."""
+def run_ingest(settings: Path, sample: Sample) -> dict[str, StageResult]:
+    """Run every stage of an ingest over the files beside a settings file."""
     work = Workspace(load_settings(settings, {}))
     if sample.ticks:
         days = [sample.day] if sample.day else []
@@ -150,49 +154,49 @@ def ingested(settings: Path, sample: Sample) -> dict[str, StageResult]:
     return run_stages(work, INGEST)
 
 
-def _received(told: dict[str, StageResult]) -> int:
+def _count_received(results: dict[str, StageResult]) -> int:
     names = {"raw_bars": "rows received", "quotes": "received", "trades": "received"}
-    return sum(int(str(told[stage].facts[fact])) for stage, fact in names.items() if stage in told)
+    return sum(int(str(results[stage].facts[fact])) for stage, fact in names.items() if stage in results)
 
 
-def _accounts(settings: Path, sample: Sample, told: dict[str, StageResult], outcome: Outcome) -> None:
-    """Every row is somewhere, and the views can be read."""
+def _check_accounts(settings: Path, sample: Sample, results: dict[str, StageResult], outcome: Outcome) -> None:
+    """Check that every row is accounted for and that the views can be read."""
     work = Workspace(load_settings(settings, {}))
 
-    def looked() -> dict[str, int]:
+    def count_view_rows() -> dict[str, int]:
         with sql.connect(work.lake) as connection:
             offending = {check: _rows_of(connection, (SQL_FOLDER / "checks" / f"{check}.sql").read_text()) for check in _CHECKS}
             for view in _VIEWS:
                 connection.execute(f"select * from {view} limit 3").fetchall()
         return {check: rows for check, rows in offending.items() if rows}
 
-    offending, refusal = attempt(looked)
+    offending, refusal = attempt(count_view_rows)
     if refusal is not None or offending:
         outcome.fault(f"account: {refusal or ', '.join(offending or {})}")
     if sample.ticks:
         return
-    facts: dict[str, Any] = dict(told["raw_bars"].facts)
+    facts: dict[str, Any] = dict(results["raw_bars"].facts)
     if facts["rows received"] != facts["new rows"] + facts["rows given twice"] + facts["rows known before"]:
         outcome.fault(f"account: {facts}")
     accounts = work.lake.read("file_accounts").group_by("origin").agg(pl.col("rows").max(), pl.col("received").sum())
     outside = facts["rows outside the range"]
     if outside is None or accounts["rows"].sum() != accounts["received"].sum() + outside or accounts["received"].sum() != facts["rows received"]:
         outcome.fault(f"account: files hold {accounts['rows'].sum()}, received {facts['rows received']}, outside {outside}")
-    for note in told["raw_bars"].notes:
+    for note in results["raw_bars"].notes:
         if "please report" in note:
             outcome.fault(f"account: {note}")
-    _counted(sample, dict(accounts.select("origin", "rows").iter_rows()), outcome)
+    _check_counts(sample, dict(accounts.select("origin", "rows").iter_rows()), outcome)
 
 
 def _rows_of(connection: Any, text: str) -> int:
     return len(connection.execute(text).fetchall())
 
 
-def _again(settings: Path, sample: Sample, outcome: Outcome) -> None:
-    """The same files once more are the same refusal, or change nothing."""
+def _check_repetition(settings: Path, sample: Sample, outcome: Outcome) -> None:
+    """Check that a second ingest of the same files gives the same refusal, or changes nothing."""
     work = Workspace(load_settings(settings, {})) if outcome.kind == READ else None
     before = {} if work is None else {name: work.lake.content_hashes(name) for name in ("raw_bars", "bars", "quarantine", "quote_ticks", "trade_ticks")}
-    _, refusal = attempt(lambda: ingested(settings, sample))
+    _, refusal = attempt(lambda: run_ingest(settings, sample))
     if refusal != (outcome.message or None):
         outcome.fault(f"again: '{refusal}' after '{outcome.message}'")
     elif work is not None:
@@ -201,8 +205,8 @@ def _again(settings: Path, sample: Sample, outcome: Outcome) -> None:
                 outcome.fault(f"again: the same files changed {name}")
 
 
-def _corrected(sample: Sample, sound: Sample, folder: Path, outcome: Outcome) -> None:
-    """The sound files in place of the mutated ones, under the sound settings, give what they give alone."""
+def _check_correction(sample: Sample, sound: Sample, folder: Path, outcome: Outcome) -> None:
+    """Check that the sound files in place of the mutated ones give the same result as alone."""
     (folder / "alone").mkdir()
     alone, first = attempt(lambda: _lake_rows(sound.write(folder / "alone"), sound))
     after, second = attempt(lambda: _lake_rows(sound.write(folder, later=10.0), sound))
@@ -215,8 +219,8 @@ def _corrected(sample: Sample, sound: Sample, folder: Path, outcome: Outcome) ->
 
 
 def _lake_rows(settings: Path, sample: Sample) -> dict[str, pl.DataFrame]:
-    """The rows that an ingest gives, without when and where they were learned."""
-    ingested(settings, sample)
+    """The rows of an ingest, without the time and place of learning."""
+    run_ingest(settings, sample)
     lake = Workspace(load_settings(settings, {})).lake
     names = ("quote_ticks", "trade_ticks") if sample.ticks else ("bars",)
     found = {}
@@ -230,7 +234,9 @@ def _lake_rows(settings: Path, sample: Sample) -> dict[str, pl.DataFrame]:
 
 
 def attempt(act: Callable[[], Answer]) -> tuple[Answer | None, str | None]:
-    """(answer, None), or (None, the line of a refusal). Raises Broken for anything else that went wrong."""
+    """(answer, None), or (None, the line of a refusal). Raises Broken for anything else that went
+    wrong.
+    """
     try:
         return act(), None
     except HarmonyError as error:
@@ -242,7 +248,7 @@ def attempt(act: Callable[[], Answer]) -> tuple[Answer | None, str | None]:
 
 
 def _where(error: BaseException) -> str:
-    """The kind of an error and the last place of ours that it went through."""
+    """The kind of an error and the last place in Harmony's code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "harmony_pipeline" in frame.filename and "fuzzing" not in frame.filename] or frames
     first = re.sub(r"\d+", "N", (str(error).splitlines() or [""])[0])[:120]

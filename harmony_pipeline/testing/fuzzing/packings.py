@@ -15,12 +15,12 @@ from harmony_pipeline.testing.fuzzing.sample import FOLDER, US_DAYS, US_MINUTES,
 from harmony_pipeline.testing.fuzzing.vendors import VENDORS
 
 
-def gzipped(sample: Sample) -> Sample:
+def gzip_files(sample: Sample) -> Sample:
     """Each text file packed by gzip."""
     return sample.with_files({f"{name}.gz": gzip.compress(data, 5) for name, data in sample.files.items()})
 
 
-def in_one_zip(sample: Sample) -> Sample:
+def zip_files(sample: Sample) -> Sample:
     """All text files in one zip, which may hold several."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -76,7 +76,7 @@ def parquet(rng: random.Random, count: int) -> Sample:
     options = dict(rng.choice(_WRITERS))
     if not pa.types.is_floating(prices) or isinstance(columns["symbol"], pa.DictionaryArray):
         options.pop("column_encoding", None)
-    options = _fitting(options, columns)
+    options = _valid_options(options, columns)
     buffer = io.BytesIO()
     try:
         pq.write_table(pa.table(columns), buffer, **options)
@@ -86,8 +86,8 @@ def parquet(rng: random.Random, count: int) -> Sample:
     return Sample("parquet", {f"{FOLDER}/bars.parquet": buffer.getvalue()}, {"calendar": "XNYS", "timeframe": market.timeframe})
 
 
-def _fitting(options: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
-    """The options without encodings that a column's type has not."""
+def _valid_options(options: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
+    """The options without encodings that a column's type does not support."""
     if encodings := options.get("column_encoding"):
         types = {name: columns[name].type for name in encodings}
         kept = {name: encoding for name, encoding in encodings.items() if (encoding == "BYTE_STREAM_SPLIT") == pa.types.is_floating(types[name])}
@@ -140,7 +140,7 @@ def sample_of(rng: random.Random) -> Sample:
     if kind < 0.37:
         return with_reference(rng, count)
     sample = VENDORS[rng.choice(list(VENDORS))](rng, count)
-    return gzipped(sample) if kind < 0.46 else in_one_zip(sample) if kind < 0.55 else sample
+    return gzip_files(sample) if kind < 0.46 else zip_files(sample) if kind < 0.55 else sample
 
 
 OTHERS: dict[str, Make] = {"parquet": parquet, "ticks": ticks, "reference": with_reference}

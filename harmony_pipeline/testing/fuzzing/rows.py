@@ -1,4 +1,6 @@
-"""How many rows a file has, counted without the readers that are tested; None where only they can tell."""
+"""The number of rows of a file, counted without the tested readers; None where only
+they can count.
+"""
 
 import io
 from pathlib import PurePosixPath

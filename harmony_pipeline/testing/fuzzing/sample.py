@@ -18,7 +18,9 @@ _SETTINGS = "harmony.toml"
 
 @dataclass(frozen=True)
 class Sample:
-    """Files by their path below the folder of the settings, and keys of [market] and [market.files]."""
+    """Files by their path below the folder of the settings, and keys of [market] and
+    [market.files].
+    """
 
     vendor: str
     files: dict[str, bytes]
@@ -34,7 +36,9 @@ class Sample:
         return replace(self, files=files)
 
     def write(self, folder: Path, later: float = 0.0) -> Path:
-        """Make `folder` hold these files and no others; the settings file. Times of change lie `later` seconds ahead."""
+        """Make `folder` hold these files and no others; the settings file. Times of change lie
+        `later` seconds ahead.
+        """
         for path in sorted((folder / FOLDER).rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -126,7 +130,7 @@ class Market:
     @property
     def zone(self) -> ZoneInfo:
         """The zone of `Row.when`."""
-        return ZoneInfo(Calendar.named(self.calendar).zone)
+        return ZoneInfo(Calendar.of(self.calendar).zone)
 
     def instant(self, row: Row) -> datetime:
         """The instant at which a bar begins."""
@@ -136,7 +140,7 @@ class Market:
 @cache
 def sessions(calendar: str) -> Sequence[date]:
     """Days of a calendar in the range that samples lie in."""
-    return Calendar.named(calendar).sessions(START + timedelta(days=1), END - timedelta(days=20))
+    return Calendar.of(calendar).sessions(START + timedelta(days=1), END - timedelta(days=20))
 
 
 US_DAYS = Market("XNYS", "1Day", 1440)

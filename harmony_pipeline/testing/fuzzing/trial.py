@@ -1,4 +1,6 @@
-"""One numbered input of a seed: made, tried in a folder of its own, kept where it fails, and replayed from what was kept."""
+"""One numbered input of a seed: made, tried in its own folder, saved if it fails, and loaded for a
+replay.
+"""
 
 import json
 import os
@@ -13,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from harmony_pipeline.testing.fuzzing.mutations import mutated
+from harmony_pipeline.testing.fuzzing.mutations import mutate
 from harmony_pipeline.testing.fuzzing.oracle import READ, Outcome, judge
 from harmony_pipeline.testing.fuzzing.packings import sample_of
 from harmony_pipeline.testing.fuzzing.sample import Sample
@@ -37,7 +39,7 @@ class Trial:
         """The same input for the same seed and number."""
         rng = random.Random(f"{seed}:{number}")
         sound = sample_of(rng)
-        sample, done = mutated(rng, sound)
+        sample, done = mutate(rng, sound)
         return Trial(seed, number, sample, sound, done)
 
     def run(self, *, whole: bool, command: bool = False) -> Outcome:
@@ -52,7 +54,7 @@ class Trial:
             shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, folder: Path) -> Path:
-        """A file that `Trial.kept` reads."""
+        """Save the input to a file that `Trial.load` reads."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"input-{self.seed}-{self.number}.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -63,8 +65,8 @@ class Trial:
         return path
 
     @staticmethod
-    def kept(path: Path) -> "Trial":
-        """The input that was kept."""
+    def load(path: Path) -> "Trial":
+        """The saved input."""
         with zipfile.ZipFile(path) as archive:
             table = json.loads(archive.read(_TABLE))
             samples = {
@@ -89,7 +91,10 @@ def _sample(table: dict[str, Any], files: list[bytes]) -> Sample:
 
 
 def _by_command(sample: Sample, folder: Path, outcome: Outcome) -> None:
-    """The same through `harmony ingest` as a process: it ends with the code that goes with the outcome, and prints no traceback."""
+    """The same through `harmony ingest` as a process.
+
+    It must end with the exit code of the outcome and print no traceback.
+    """
     folder.mkdir()
     settings = sample.write(folder)
     what = ["ticks", "--from", str(sample.day)] if sample.ticks else ["ingest"]
@@ -97,8 +102,8 @@ def _by_command(sample: Sample, folder: Path, outcome: Outcome) -> None:
         [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(settings), *what],
         capture_output=True, text=True, errors="replace", timeout=_COMMAND_SECONDS, check=False, cwd=folder, env={**os.environ, "DAGSTER_HOME": ""},
     )  # fmt: skip
-    said = run.stdout + run.stderr
-    if "Traceback" in said or "panicked" in said:
-        outcome.fault(f"command: a traceback\n{said[-3000:]}")
+    output = run.stdout + run.stderr
+    if "Traceback" in output or "panicked" in output:
+        outcome.fault(f"command: a traceback\n{output[-3000:]}")
     elif run.returncode not in ((0,) if outcome.kind == READ else (1, 2)) and not outcome.faults:
-        outcome.fault(f"command: exit code {run.returncode} where the stages were {outcome.kind}: {said[-600:]}")
+        outcome.fault(f"command: exit code {run.returncode} where the stages were {outcome.kind}: {output[-600:]}")

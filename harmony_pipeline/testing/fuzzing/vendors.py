@@ -1,4 +1,6 @@
-"""Text files as vendors write them. Every table has its vendor's names, stamps and separators; prices are made up."""
+"""Text files in the form of vendors: their column names, stamps and separators, with invented
+prices.
+"""
 
 import random
 from collections.abc import Callable, Sequence
@@ -40,13 +42,13 @@ def _sample(vendor: str, market: Market, files: dict[str, bytes], **reading: obj
 def _dialect(vendor: str, market: Market, name: str, header: str, line: Callable[[Row, Market], str], ends: str = "\n", **reading: object) -> Make:
     """A vendor whose file has one line a bar."""
 
-    def made(rng: random.Random, count: int) -> Sample:
+    def make(rng: random.Random, count: int) -> Sample:
         lines = [line(row, market) for row in market.rows(rng, count)]
         if name.endswith(".txt"):  # in a folder only files of other names are taken for bars
             reading.setdefault("paths", [f"{FOLDER}/*"])
         return _sample(vendor, market, {name: _table(header, lines, ends)}, **reading)
 
-    return made
+    return make
 
 
 def _seconds(row: Row, market: Market) -> int:
@@ -58,7 +60,7 @@ def _utc(row: Row, market: Market) -> str:
 
 
 def _two_tickers(rng: random.Random, count: int) -> Sample:
-    """What yfinance writes for a list of two tickers."""
+    """The form of yfinance for a list of two tickers."""
     names = ("Close", "High", "Low", "Open", "Volume")
     one, other = (US_DAYS.rows(random.Random(seed), count) for seed in [rng.random()] * 2)
     lines = [",".join([f"{a.when:%Y-%m-%d}", *(str(getattr(row, name.lower())) for name in names for row in (a, b))]) for a, b in zip(one, other, strict=True)]

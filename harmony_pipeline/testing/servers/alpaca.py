@@ -94,7 +94,7 @@ class AlpacaServer(LocalServer):
         self.assets = wire.asset_rows(sorted(bars["symbol"].unique())) if assets is None else list(assets)
         self.feeds = frozenset(feeds)
         self.hub = StreamHub(KEYS, self.feeds, symbol_limit=symbol_limit, connection_limit=connection_limit)
-        self._calendar = Calendar.named(calendar)
+        self._calendar = Calendar.of(calendar)
         self._playing: asyncio.Task[None] | None = None
 
     def settings(self, **more: Any) -> AlpacaSourceSettings:

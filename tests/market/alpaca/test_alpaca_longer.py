@@ -13,12 +13,12 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.simulation.resample import coarser
+from harmony_pipeline.market.simulation.resample import resample_session_bars
 from harmony_pipeline.market.sources.alpaca.longer import Longer
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
 
 MINUTE = timedelta(minutes=1)
-XNYS = Calendar.named("XNYS")
+XNYS = Calendar.of("XNYS")
 
 
 def bars_of(heard: Listening, minute: int):
@@ -39,7 +39,7 @@ def test_whatever_comes_in_whatever_order_the_last_bars_are_the_sums_of_the_last
     frames.extend(longer.over(OPEN + timedelta(hours=2)))
     assert not longer.waiting
     whole = pl.concat([bar("AAPL", minute, version) for minute, version in sorted(last.items())])
-    assert_frame_equal(last_versions(frames), coarser(whole, XNYS, "1Min", size).select(SOURCE_BAR_DTYPES.keys()), check_exact=True)
+    assert_frame_equal(last_versions(frames), resample_session_bars(whole, XNYS, "1Min", size).select(SOURCE_BAR_DTYPES.keys()), check_exact=True)
     assert not pl.concat(frames).drop("row", "defect").is_duplicated().any(), "nothing is handed out twice"
 
 
@@ -50,7 +50,9 @@ def test_a_morning_of_a_market_comes_out_as_its_own_quarter_hours():
         longer.hear(minute)
         frames.extend(longer.over(minute["timestamp"][0] + MINUTE))
     frames.extend(longer.over(OPEN + timedelta(days=1)))
-    assert_frame_equal(pl.concat(frames), coarser(day.sort("symbol", "timestamp"), XNYS, "1Min", "15Min").sort("timestamp", "symbol"), check_exact=True)
+    assert_frame_equal(
+        pl.concat(frames), resample_session_bars(day.sort("symbol", "timestamp"), XNYS, "1Min", "15Min").sort("timestamp", "symbol"), check_exact=True
+    )
 
 
 @pytest.mark.network
@@ -69,7 +71,7 @@ def test_a_stream_that_starts_in_the_middle_of_a_bar_has_it_whole():
             day.ends(minute)
         heard.end()
         truth = server.bars.filter(pl.col("timestamp") < OPEN + 5 * MINUTE).sort("symbol", "timestamp")
-    assert_frame_equal(first(), coarser(truth, XNYS, "1Min", "5Min").select(SOURCE_BAR_DTYPES.keys()), check_exact=True)
+    assert_frame_equal(first(), resample_session_bars(truth, XNYS, "1Min", "5Min").select(SOURCE_BAR_DTYPES.keys()), check_exact=True)
 
 
 @pytest.mark.network
@@ -83,7 +85,7 @@ def test_of_every_symbol_the_bar_in_progress_at_the_start_is_left_out():
         heard.end()
         truth = server.bars.filter(pl.col("timestamp").is_between(OPEN + 5 * MINUTE, OPEN + Listening.LAST * MINUTE)).sort("symbol", "timestamp")
     # Minutes pass here in milliseconds, so a bar may come once before its last minute was gathered: what counts is its last version.
-    assert_frame_equal(last_versions(heard.frames), coarser(truth, XNYS, "1Min", "5Min").select(SOURCE_BAR_DTYPES.keys()), check_exact=True)
+    assert_frame_equal(last_versions(heard.frames), resample_session_bars(truth, XNYS, "1Min", "5Min").select(SOURCE_BAR_DTYPES.keys()), check_exact=True)
 
 
 def test_daily_bars_are_not_streamed():

@@ -88,7 +88,7 @@ def test_requests_name_their_symbols_and_fit_a_page(size):
         pieces = source.requests(None, START, START + timedelta(days=200), size)
     assert all(each.symbols for each in pieces)
     most = {"1Min": 960, "15Min": 64, "1Day": 1}[size]
-    sessions = Calendar.named("XNYS").sessions
+    sessions = Calendar.of("XNYS").sessions
     assert max(len(each.symbols) * most * len(sessions(each.start.date(), each.end.date())) for each in pieces) <= 10_000 * 1.3
 
 
@@ -184,7 +184,7 @@ def test_its_calendar_agrees_with_ours_also_on_half_days_and_over_a_change_of_cl
     with serving() as server:
         source = source_of(server)
         for first, end in ((date(2023, 3, 6), date(2023, 3, 20)), (date(2023, 11, 20), date(2023, 11, 28)), (date(2023, 7, 3), date(2023, 7, 4))):
-            assert_frame_equal(source.calendar(first, end), Calendar.named("XNYS").schedule(first, end))
+            assert_frame_equal(source.calendar(first, end), Calendar.of("XNYS").schedule(first, end))
         assert source.calendar(date(2023, 7, 3), date(2023, 7, 3)).height == 0
 
 

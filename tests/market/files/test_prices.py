@@ -75,7 +75,7 @@ def test_prices_that_nothing_costs_are_refused_until_the_scale_is_set(tmp_path: 
 def test_whole_prices_are_asked_about_where_they_are_unlikely(tmp_path: Path, zone: str, price: int, asked: bool) -> None:
     write(tmp_path / "AAA.csv", HEADER, *(f"{1_704_205_800 + 60 * row},{price + row},{price + 5},{price},{price},100" for row in range(5)))
     for scale, told in ((None, asked), (1.0, False), (1e-4, False)):
-        files = FileSource(FileSourceSettings(paths=(".",), price_scale=scale), Calendar.named(zone), tmp_path)
+        files = FileSource(FileSourceSettings(paths=(".",), price_scale=scale), Calendar.of(zone), tmp_path)
         answer = files.read_bars(None, ALWAYS, FOREVER, "1Min")
         assert answer.rows["close"][0] == (price / 10_000 if scale == 1e-4 else price)
         assert any("whole number" in note and "price_scale" in note for note in answer.notes) == told

@@ -11,7 +11,7 @@ import polars as pl
 from harmony_pipeline.market.bar_time import floor_to_clock, slot_end
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
-from harmony_pipeline.market.simulation.resample import coarser
+from harmony_pipeline.market.simulation.resample import resample_session_bars
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
 
 _KEY = ("symbol", "timestamp")
@@ -57,7 +57,7 @@ class Longer:
         if not ended:
             return []
         self._open.difference_update(ended)
-        bars = coarser(self._minutes.filter(self._slot().is_in(ended)), self._calendar, "1Min", self._timeframe).select(SOURCE_BAR_DTYPES.keys())
+        bars = resample_session_bars(self._minutes.filter(self._slot().is_in(ended)), self._calendar, "1Min", self._timeframe).select(SOURCE_BAR_DTYPES.keys())
         new = bars.join(self._given, on=list(SOURCE_BAR_DTYPES), how="anti", nulls_equal=True, maintain_order="left").sort("timestamp", "symbol")
         given = pl.concat([self._given, new])
         self._given = given.filter(pl.col("timestamp") > pl.col("timestamp").max() - _REMEMBERED)

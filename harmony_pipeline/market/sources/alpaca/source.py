@@ -220,7 +220,7 @@ class AlpacaSource(MarketDataSource):
 
     @cached_property
     def _calendar(self) -> Calendar:
-        return Calendar.named(self.market.calendar)
+        return Calendar.of(self.market.calendar)
 
     def _today(self) -> date:
         return self._now().astimezone(ZoneInfo(translate.ZONE)).date()

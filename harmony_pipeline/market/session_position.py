@@ -1,6 +1,8 @@
-"""Where a bar stands in its exchange's day, row by row: the compiled twin of `Calendar.with_session` and of the timeframe's grid.
+"""The position of a bar in its exchange's day: the compiled form of `Calendar.with_session` and of
+the timeframe's grid.
 
-Rows of a symbol come in time order, so the session is found by walking on from the last row's, never by searching.
+Rows of a symbol come in time order, so each session is found from the last row's session without a
+search.
 """
 
 from functools import cache
@@ -20,19 +22,22 @@ NEAR_OPEN, NEAR_CLOSE = 1, 2
 _DAILY = 1440
 
 
-# Rows of the calendar's matrix, one column a session: microseconds UTC, the day's number since 1970, the shifts of the grid inside an hour, and how far
-# a bar counts as reaching. One matrix and not a dozen arrays, since every array that a compiled function is handed costs compile time.
+# Rows of the calendar's matrix, one column a session: microseconds UTC, the day's number since
+# 1970, the shifts of the grid inside an hour, and REACH. It is one matrix and not a dozen arrays,
+# since every array argument of a compiled function costs compile time.
 PRE_OPEN, SESSION_OPEN, SESSION_CLOSE, POST_CLOSE, BREAK_START, BREAK_END, DAY = 0, 1, 2, 3, 4, 5, 6
 SHIFT_PRE, SHIFT_OPEN, SHIFT_AFTERNOON, SHIFT_POST, REACH = 7, 8, 9, 10, 11
 
 
 @cache
 def sessions_of(calendar: Calendar) -> IntArray:
-    """The calendar as a matrix; for weekly bars hand over `calendar.weeks`.
+    """The calendar as a matrix; weekly bars need `calendar.weeks`.
 
-    A shift is what must be added to UTC so that the grid's starts are multiples of a bar's length: on the clock's grid 30 minutes in Mumbai and 0 in
-    New York, on the session's what makes the start of each stretch one. REACH is the longest that a bar may reach into the next part and so
-    belong to it: without bound on the clock's grid, not at all on the session's.
+    A shift is what must be added to UTC so that the starts of the grid are multiples of a bar's
+    length. On the clock's grid it is 30 minutes in Mumbai and 0 in New York. On the session's grid
+    it makes the start of each stretch such a multiple. REACH is the longest time that a bar may
+    extend into the next part and still belong to it: unbounded on the clock's grid, 0 on the
+    session's.
     """
     hour = 60 * _MINUTE
     names = ("pre_open", "open", "close", "post_close", "break_start", "break_end")
@@ -51,13 +56,15 @@ def sessions_of(calendar: Calendar) -> IntArray:
 
 
 def minutes_of(timeframe: str) -> int:
-    """A bar's length as kernels take it: weeks count as days of the calendar of weeks."""
+    """A bar's length for kernels. Weekly bars are days of the calendar of weeks."""
     return min(TIMEFRAME_MINUTES[timeframe], _DAILY)
 
 
 @kernel
 def first_session(sessions: IntArray, stamp: int, minutes: int) -> int:
-    """The first session that is not over when a bar starts at `stamp`; the number of sessions when all are."""
+    """The first session that is not over when a bar starts at `stamp`; the number of sessions if
+    all are.
+    """
     if minutes == _DAILY:
         return int(np.searchsorted(sessions[DAY], stamp // _DAY))
     return int(np.searchsorted(sessions[POST_CLOSE], stamp, side="right"))
@@ -65,7 +72,7 @@ def first_session(sessions: IntArray, stamp: int, minutes: int) -> int:
 
 @kernel
 def next_session(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
-    """The same, walking on from `at`, which was right for an earlier stamp."""
+    """The same, from `at`, which was right for an earlier stamp."""
     count = sessions.shape[1]
     if minutes == _DAILY:
         while at < count and sessions[DAY, at] < stamp // _DAY:
@@ -93,7 +100,10 @@ def part_of(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
 
 @kernel
 def end_of_part(sessions: IntArray, at: int, part: int, minutes: int) -> int:
-    """The moment before which bars that follow one in this part of this session start in it too; 0 where lunch makes that hard to tell."""
+    """The end of this part of this session: later bars that start before it start in it too.
+
+    0 where a lunch break makes it unclear.
+    """
     if sessions[BREAK_START, at] != _NEVER or minutes == _DAILY:
         return 0
     if part == PRE:
@@ -103,7 +113,7 @@ def end_of_part(sessions: IntArray, at: int, part: int, minutes: int) -> int:
 
 @kernel
 def grid_shift(sessions: IntArray, at: int, stamp: int) -> int:
-    """What to add to `stamp` so that the grid's starts are multiples of a bar's length."""
+    """What to add to `stamp` so that the starts of the grid are multiples of a bar's length."""
     at = min(at, sessions.shape[1] - 1)
     if stamp < sessions[SESSION_OPEN, at]:
         return int(sessions[SHIFT_PRE, at])
@@ -114,7 +124,7 @@ def grid_shift(sessions: IntArray, at: int, stamp: int) -> int:
 
 @kernel
 def on_grid(sessions: IntArray, at: int, stamp: int, minutes: int) -> bool:
-    """Whether a bar may start at `stamp`: midnight UTC of daily bars, else on the calendar's grid."""
+    """Whether a bar may start at `stamp`: midnight UTC for daily bars, else on the grid."""
     if minutes == _DAILY:
         return stamp % _DAY == 0
     return bool((stamp + grid_shift(sessions, at, stamp)) % (minutes * _MINUTE) == 0)
@@ -122,7 +132,11 @@ def on_grid(sessions: IntArray, at: int, stamp: int, minutes: int) -> bool:
 
 @kernel
 def edges(sessions: IntArray, stamps: IntArray) -> ByteArray:
-    """Of each instant whether it lies in the first (NEAR_OPEN) or the last (NEAR_CLOSE) hour of regular trading; 0 for neither. The first wins."""
+    """Whether each instant lies in the first (NEAR_OPEN) or last (NEAR_CLOSE) hour of regular
+    trading; 0 for neither.
+
+    The first hour wins.
+    """
     found = np.zeros(stamps.size, np.uint8)
     for row in range(stamps.size):
         stamp = stamps[row]

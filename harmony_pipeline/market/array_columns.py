@@ -1,0 +1,161 @@
+"""Columns of a frame as arrays that kernels read and write.
+
+`split_chunks` cuts a frame where the chunks of its columns end. Kernels then read the memory that
+Polars holds, without a copy.
+
+The functions on text columns use Polars' 16-byte string views (the Arrow "string view" layout). A
+text of up to 12 bytes is stored in its view. A longer text is stored as length, prefix and an
+offset elsewhere. Equal views are equal texts, and unequal views of short texts are unequal texts.
+Longer texts may be equal although their views differ, so `run_starts` compares those again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from harmony_pipeline.arrays import ByteArray, IntArray
+from harmony_pipeline.kernel import kernel
+
+_SMALLEST = 10_000  # rows a piece on average; smaller ones cost more in calls than their copies in memory
+Views = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows from `first` on, with their `columns` as read-only arrays (times as integers, null as
+    NaN).
+
+    The rows belong to the symbols `segments`. `begin` has the start of each within the piece.
+    `goes_on` is true when the first of these symbols has rows in the piece before.
+    """
+
+    first: int
+    columns: dict[str, npt.NDArray[Any]]
+    segments: slice
+    begin: IntArray
+    goes_on: bool
+
+    @property
+    def rows(self) -> slice:
+        """The position of the piece in the frame."""
+        return slice(self.first, self.first + int(self.begin[-1]))
+
+
+def split_chunks(rows: pl.DataFrame, begin: IntArray, names: Sequence[str], whole: bool = False) -> list[Piece]:
+    """The columns `names` of `rows` in pieces, or in a single one if `whole`.
+
+    `begin` has the first row of each symbol, and the number of rows at the end.
+    """
+    if not rows.height:
+        return []
+    columns = [rows[name].to_physical() for name in names]
+    lengths = columns[0].chunk_lengths()
+    if whole or len(lengths) * _SMALLEST > rows.height or any(column.chunk_lengths() != lengths for column in columns):
+        columns, lengths = [column.rechunk() for column in columns], [rows.height]
+    found, start = [], 0
+    for length, *chunks in zip(lengths, *(column.get_chunks() for column in columns), strict=True):
+        arrays = {name: chunk.to_numpy() for name, chunk in zip(names, chunks, strict=True)}
+        for array in arrays.values():  # own memory or a copy are two types to the compiler, so that both are made read-only
+            array.flags.writeable = False
+        found.append(_piece(arrays, begin, start, start + length))
+        start += length
+    return found
+
+
+def split_in_halves(parts: Sequence[Piece], begin: IntArray) -> tuple[list[Piece], list[Piece]]:
+    """The pieces in two parts of about equal rows that share no symbol, for two threads.
+
+    The second part is empty if there is one symbol.
+    """
+    cut = int(begin[np.searchsorted(begin, int(begin[-1]) // 2)])
+    first, second = list[Piece](), list[Piece]()
+    for part in parts:
+        start, end = part.rows.start, part.rows.stop
+        if start < cut < end:
+            within = cut - start
+            first.append(_piece({name: array[:within] for name, array in part.columns.items()}, begin, start, cut))
+            second.append(_piece({name: array[within:] for name, array in part.columns.items()}, begin, cut, end))
+        else:
+            (first if end <= cut else second).append(part)
+    return first, second
+
+
+def _piece(arrays: dict[str, npt.NDArray[Any]], begin: IntArray, start: int, end: int) -> Piece:
+    first, last = int(np.searchsorted(begin, start, side="right")) - 1, int(np.searchsorted(begin, end, side="left"))
+    return Piece(start, arrays, slice(first, last), np.clip(begin[first : last + 1], start, end) - start, bool(begin[first] < start))
+
+
+# --- text columns --------------------------------------------------------------------------------
+
+
+def run_starts(texts: pl.Series) -> IntArray:
+    """The first row of every run of equal texts, and the number of rows at the end. `texts` has no
+    null.
+    """
+    suspected, begin = [], 0
+    for chunk in texts.get_chunks():
+        array = chunk.to_arrow(compat_level=pl.CompatLevel.newest())
+        views = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)[array.offset : array.offset + len(array)]
+        room = np.empty(1024, np.int64)
+        count = _find_changes(views, room)
+        if count > room.size:
+            room = np.empty(count, np.int64)
+            count = _find_changes(views, room)
+        suspected.append(room[:count] + begin)
+        begin += len(array)
+    starts = np.concatenate([np.empty(0, np.int64), *suspected])
+    if starts.size > texts.len() // 8:  # long texts that lie in another place for every row: their views tell nothing
+        starts = np.concatenate([starts[:1], (texts.slice(1) != texts.head(max(texts.len() - 1, 0))).arg_true().cast(pl.Int64).to_numpy() + 1])
+    elif starts.size:
+        differs = (texts.gather(starts[1:]) != texts.gather(starts[1:] - 1)).to_numpy()
+        starts = np.concatenate([starts[:1], starts[1:][differs]])
+    return np.append(starts, texts.len())
+
+
+@kernel
+def _find_changes(views: Views, room: IntArray) -> int:
+    """Write the rows whose view differs from the row before into `room`; return how many there are.
+
+    The count goes beyond the size of `room` when there are more.
+    """
+    count = 0
+    for row in range(views.shape[0]):
+        if row == 0 or views[row, 0] != views[row - 1, 0] or views[row, 1] != views[row - 1, 1]:
+            if count < room.size:
+                room[count] = row
+            count += 1
+    return count
+
+
+@kernel
+def count_in_runs(starts: IntArray, numbers: ByteArray, wanted: int) -> IntArray:
+    """The number of times that `wanted` occurs in each run."""
+    counts = np.zeros(starts.size - 1, np.int64)
+    for run in range(counts.size):
+        for row in range(starts[run], starts[run + 1]):
+            counts[run] += numbers[row] == wanted
+    return counts
+
+
+def build_word_column(numbers: ByteArray, known: Sequence[str]) -> pl.Series:
+    """A text column with `known[number]` in each row. Words have up to 12 ASCII letters."""
+    import pyarrow as pa
+
+    views = np.zeros((len(known), 4), np.uint32)
+    for place, word in enumerate(known):
+        views[place, 0] = len(word)
+        views[place, 1:] = np.frombuffer(word.encode("ascii").ljust(12, b"\0"), np.uint32)
+    column = _gather_views(numbers, views.view(np.uint64))
+    return pl.Series(pa.Array.from_buffers(pa.string_view(), numbers.size, [None, pa.py_buffer(column)]))
+
+
+@kernel
+def _gather_views(numbers: ByteArray, views: Views) -> Views:
+    column = np.empty((numbers.size, 2), np.uint64)
+    for row in range(numbers.size):
+        column[row, 0], column[row, 1] = views[numbers[row], 0], views[numbers[row], 1]
+    return column
