@@ -7,8 +7,10 @@ the clients themselves, so they pass through no object of ours, no log and no er
 
 import io
 import os
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -62,7 +64,8 @@ class ObjectStore:
         # "multipart" is the copy that succeeds only if the target is absent: what keeps a late writer from overwriting history
         config = {"aws_copy_if_not_exists": "multipart", **self.storage_options}
         self._objects: Any = S3Store(bucket, prefix=prefix or None, config=cast("Any", config), retry_config=_RETRIES, client_options=_PATIENCE)
-        self._scratch = tempfile.TemporaryDirectory(prefix="harmony-lake-")
+        self._scratch = tempfile.mkdtemp(prefix="harmony-lake-")
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
 
     def address(self, name: str) -> str:
         """Its URL."""
@@ -111,7 +114,7 @@ class ObjectStore:
             if name is None:
                 continue
             answer = _request(lambda name=name: obstore.get(self._objects, name), self.root)  # type: ignore[misc]
-            file = tempfile.TemporaryFile(dir=self._scratch.name)  # noqa: SIM115 - the caller closes it
+            file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - the caller closes it
             for chunk in answer.stream(min_chunk_size=8 * 2**20):
                 file.write(chunk)
             file.seek(0)
@@ -180,7 +183,7 @@ class ObjectStore:
 
     def scratch(self, name: str) -> Path:
         """A local file; the put makes it an object."""
-        handle, temporary = tempfile.mkstemp(suffix=Path(name).suffix, dir=self._scratch.name)
+        handle, temporary = tempfile.mkstemp(suffix=Path(name).suffix, dir=self._scratch)
         os.close(handle)
         return Path(temporary)
 

@@ -89,9 +89,17 @@ def rules(
     return TradingRules.of(*parts, strategy, BacktestSettings(initial_cash=cash, **lives))
 
 
+def _random_signal(own: np.random.Generator, scale: float) -> tuple[int, float, float, float | None, str | None]:
+    """Side, strength, volatility, probability and model."""
+    side = int(own.choice([-1, 0, 1], p=[0.35, 0.3, 0.35]))
+    volatility = float(own.choice([scale, scale / 3, 3 * scale, 0.0, np.nan], p=[0.5, 0.2, 0.2, 0.05, 0.05]))
+    probability = None if own.random() < 0.5 else float(own.uniform(0.2, 0.9))
+    strength = float(own.choice([1.0, 0.5, 0.0], p=[0.6, 0.35, 0.05]))
+    return side, strength, volatility, probability, None if probability is None else f"m{int(own.integers(3))}"
+
+
 def random_market(seed: int, days: int = 7, symbols: tuple[str, ...] = SYMBOLS, missing: float = 0.1, volume: float = 3000.0, scale: float = 0.02) -> Market:
     """Hourly bars with gaps, holes, empty bars, splits both ways, dividends, signals that come and go and are sometimes nonsense."""
-    source = np.random.default_rng(seed)
     sessions = CALENDAR.sessions(FIRST, FIRST + timedelta(days=3 * days))[:days]
     stamps = [(day, CALENDAR.session_open(day).replace(minute=0) + timedelta(hours=hour)) for day in sessions for hour in range(7)]
     stamps = [(day, at) for day, at in stamps if at < CALENDAR.session_close(day)]
@@ -123,22 +131,8 @@ def random_market(seed: int, days: int = 7, symbols: tuple[str, ...] = SYMBOLS, 
             everything = [opening, closing, *inside]
             bars.append((symbol, TIMEFRAME, at, "regular", opening, max(everything), min(everything), closing, size, None, None, factor))
             if own.random() < 0.7:
-                side = int(own.choice([-1, 0, 1], p=[0.35, 0.3, 0.35]))
-                volatility = float(own.choice([scale, scale / 3, 3 * scale, 0.0, np.nan], p=[0.5, 0.2, 0.2, 0.05, 0.05]))
-                probability = None if own.random() < 0.5 else float(own.uniform(0.2, 0.9))
-                signals.append(
-                    (
-                        symbol,
-                        at,
-                        side,
-                        float(own.choice([1.0, 0.5, 0.0], p=[0.6, 0.35, 0.05])),
-                        volatility,
-                        probability,
-                        None if probability is None else f"m{int(own.integers(3))}",
-                    )
-                )
+                signals.append((symbol, at, *_random_signal(own, scale)))
     stamp = pl.Datetime("us", "UTC")
-    del source
     return Market(
         pl.DataFrame(
             bars,

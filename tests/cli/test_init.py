@@ -131,7 +131,7 @@ def test_the_command_says_what_it_guessed_and_what_it_advises_works(tmp_path, mo
     assert run_command(["--config", "my own.toml", "ingest"]) == 0
     before = (tmp_path / "my own.toml").read_bytes()
     capfd.readouterr()
-    assert run_command(["init", "my bars", "--output", "my own.toml"]) == 1
+    assert run_command(["init", "my bars", "--output", "my own.toml"]) == 2
     assert "exists and is not overwritten" in capfd.readouterr().err
     assert (tmp_path / "my own.toml").read_bytes() == before
 
@@ -166,7 +166,7 @@ def test_what_holds_no_bars_is_refused_and_nothing_is_written(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     if content is not None:
         Path(name).write_text(content)
-    assert run_command(["init", name]) == 1
+    assert run_command(["init", name]) == 2
     line = capfd.readouterr().err.strip()
     assert expected in line
     assert "\n" not in line
