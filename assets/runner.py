@@ -19,13 +19,13 @@ from assets.groups import ASSETS, JOBS, SESSION, op_name
 from assets.instance import open_instance
 from assets.partitions import RANGE_END, RANGE_START
 from assets.run_origin import runs_belong_to
-from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.failures import root_cause
-from harmony_pipeline.options import Slot, chosen_partitions
+from harmony_pipeline.partition_ranges import DatedPartition, chosen_partitions
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.suggestions import unknown_name
 
 Options = Mapping[str, Mapping[str, bool]]  # by asset, those of its `options` that differ from the defaults
 
@@ -56,10 +56,10 @@ class Runner:
     def chosen(self, asset: str, first: str | None, last: str | None, name: str = "") -> list[str]:
         """Keys of the partitions of `asset` in a range; raises ConfigError, which calls it `name`, for a range that holds none."""
         definition = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset)).partitions_def
-        slots = [Slot(key) for key in self.partition_keys(asset)]
+        slots = [DatedPartition(key) for key in self.partition_keys(asset)]
         if isinstance(definition, dg.TimeWindowPartitionsDefinition):
             windows = [definition.time_window_for_partition_key(slot.key) for slot in slots]
-            slots = [Slot(slot.key, window.start.date(), window.end.date()) for slot, window in zip(slots, windows, strict=True)]
+            slots = [DatedPartition(slot.key, window.start.date(), window.end.date()) for slot, window in zip(slots, windows, strict=True)]
         return chosen_partitions(slots, first, last, name or asset)
 
     def materialize(self, assets: Sequence[str], first: str | None = None, last: str | None = None, options: Options | None = None) -> None:
@@ -155,7 +155,7 @@ class Runner:
         if name in JOBS:
             return list(JOBS[name].assets)
         if name not in ASSETS:
-            raise ConfigError(unknown("asset", name, [*sorted(ASSETS), *JOBS]))
+            raise ConfigError(unknown_name("asset", name, [*sorted(ASSETS), *JOBS]))
         return [asset.name for asset in ASSETS.values() if asset.stage == ASSETS[name].stage]
 
     def view_of(self, asset: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from harmony_pipeline.choices import nearest
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.settings import FeatureSettings, RegimeSettings
@@ -33,6 +32,7 @@ from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.settings_sources import DEFAULT_FILE, PREFIX, EnvironmentSource, file_values, read_text, setting_variables
 from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySettings
+from harmony_pipeline.suggestions import nearest
 from harmony_pipeline.text import printable
 
 ENVIRONMENT_VARIABLES = {

@@ -95,7 +95,8 @@ def _os_error(error: BaseException) -> str | None:
     template = _OS.get(number or 0)
     if template is None:
         return None
-    where = printable(error.filename) if error.filename is not None else _path_in(str(error)) or _SOMEWHERE
+    named = error.filename2 or error.filename  # of a rename the target: the source is a temporary file of ours
+    where = printable(named) if named is not None else _path_in(str(error)) or _SOMEWHERE
     return template.format(where=where, paths=_PATHS)
 
 

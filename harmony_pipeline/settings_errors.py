@@ -9,9 +9,9 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harmony_pipeline.choices import nearest
 from harmony_pipeline.failures import is_secret_name
 from harmony_pipeline.settings_sources import Variable
+from harmony_pipeline.suggestions import nearest
 from harmony_pipeline.text import printable
 
 _UNION_BRANCH = re.compile(r"literal\[.*\]|int|str|float|bool")  # pydantic adds the branch of a union to the key

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from harmony_pipeline.command_line import remember_options
+from harmony_pipeline.cli.invocation import remember_options
 
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from click.core import ParameterSource
 
-from harmony_pipeline.command_line import command_line
+from harmony_pipeline.cli.invocation import command_line, remember_options, remember_state
 from harmony_pipeline.layout import make_graph_importable
 
 make_graph_importable()  # the verbs below import `assets`
@@ -55,8 +55,6 @@ def choose(
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version")] = False,
 ) -> None:
     """From market bars to paper trades, one declared graph."""
-    from harmony_pipeline.command_line import remember_options
-
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
     typed = context.get_parameter_source("config") is ParameterSource.COMMANDLINE
     remember_options(str(config) if typed else None, as_of)
@@ -65,7 +63,6 @@ def choose(
 
 
 def _read_settings(config: Path | None, as_of: str | None) -> Any:
-    from harmony_pipeline.command_line import remember_state
     from harmony_pipeline.config import load_settings, parse_moment
 
     settings = load_settings(config, as_of=None if as_of is None else parse_moment(as_of))
@@ -162,10 +159,11 @@ def backfill(
 @app.command()
 def scan(context: typer.Context, date: Day = None) -> None:
     """Scan one trading day before its open: what to watch, and why nothing else."""
+    from harmony_pipeline.cli.options import day_of
     from harmony_pipeline.cli.run_report import print_scan
 
     with _runner(context) as runner:
-        day = _day(runner.work, date)
+        day = day_of(runner.work, date)
         runner.run_job("daily_scan", day)
     print_scan(runner.work, day)
 
@@ -184,12 +182,13 @@ def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(hel
 @app.command()
 def trade(context: typer.Context, date: Day = None) -> None:
     """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill switch."""
+    from harmony_pipeline.cli.options import day_of
     from harmony_pipeline.cli.run_report import print_sessions
     from harmony_pipeline.stages.workspace import refuse_the_past
 
     with _runner(context, alone=False) as runner:
         refuse_the_past(runner.work)
-        day = _day(runner.work, date)
+        day = day_of(runner.work, date)
         runner.trade(day)
         runner.refuse_nothing("paper_session")
     print_sessions(runner.work, [day])
@@ -198,11 +197,11 @@ def trade(context: typer.Context, date: Day = None) -> None:
 @app.command()
 def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
     """Replay a historical day through the session and the simulated exchange, and compare it with the backtest."""
+    from harmony_pipeline.cli.options import day_of, session_range
     from harmony_pipeline.cli.run_report import print_sessions, print_stages
-    from harmony_pipeline.options import session_range
 
     with _runner(context) as runner:
-        day, end = session_range(runner.work, _day(runner.work, date), last)
+        day, end = session_range(runner.work, day_of(runner.work, date), last)
         runner.replay(day, end)
         runner.refuse_nothing("paper_session")
     days = [key for key in runner.partition_keys("paper_session") if day <= key <= end]
@@ -214,9 +213,8 @@ def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
 def models(context: typer.Context) -> None:
     """Every trained model, its period and evidence, and the gate's latest decision."""
     from harmony_pipeline.cli.run_report import print_models
-    from harmony_pipeline.stages.workspace import Workspace
 
-    print_models(Workspace(_settings(context)))
+    print_models(_workspace(context))
 
 
 @app.command()
@@ -230,22 +228,21 @@ def sql(
 ) -> None:
     """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions, session_fills, ..."""
     from harmony_pipeline.cli import tables
-    from harmony_pipeline.options import choice
+    from harmony_pipeline.cli.options import choice
 
     choice("--format", format, tables.FORMATS)
     if views or query is None:
-        tables.write_answer(tables.views(_settings(context)) if views else tables.listing(), format, output)
+        tables.write_answer(tables.views(context.obj) if views else tables.listing(), format, output)
         return
-    tables.write_answer(tables.answer(_settings(context), query, variables or ()), format, output)
+    tables.write_answer(tables.answer(context.obj, query, variables or ()), format, output)
 
 
 @app.command()
 def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help="an order of a backtest or a session")]) -> None:
     """Walk from an order's fills to its signal, prediction, model, features, bars and the raw rows behind them."""
     from harmony_pipeline.cli.lineage import print_lineage
-    from harmony_pipeline.stages.workspace import Workspace
 
-    print_lineage(Workspace(_settings(context)), order_id)
+    print_lineage(_workspace(context), order_id)
 
 
 @app.command()
@@ -254,9 +251,8 @@ def report(context: typer.Context, strategy: Annotated[str | None, typer.Argumen
     from harmony_pipeline.errors import NotReady
     from harmony_pipeline.stages.backtests import backtested, no_backtest, write_tear_sheet
     from harmony_pipeline.stages.trade_pages import page_path
-    from harmony_pipeline.stages.workspace import Workspace
 
-    work = Workspace(_settings(context))
+    work = _workspace(context)
     chosen = work.strategy(strategy or work.settings.session.strategy)
     if strategy is None and (other := backtested(work)) not in (None, chosen):
         raise NotReady(f"{no_backtest(work, chosen)}; another strategy has one: harmony report {other}")
@@ -267,21 +263,9 @@ def report(context: typer.Context, strategy: Annotated[str | None, typer.Argumen
 @app.command()
 def ui(context: typer.Context, port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3333) -> None:
     """Serve the Dagster UI over this market's graph, lake and runs."""
-    from assets.instance import open_instance
-    from harmony_pipeline.layout import WORKSPACE_FILE, let_children_import_graph
+    from harmony_pipeline.cli.serve import serve
 
-    settings = _settings(context)
-    open_instance(settings)
-    let_children_import_graph()
-    if settings.file.exists():
-        os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
-    else:
-        os.environ.pop("HARMONY_CONFIG", None)
-    typer.echo(f"Dagster UI: http://127.0.0.1:{port} (about 20 s to start; Ctrl-C stops it)")
-    sys.stdout.flush()
-    os.chdir(WORKSPACE_FILE.parent if settings.file.exists() else settings.folder)  # without a file, paths count from here
-    server = ["-m", "dagster", "dev", "-w", str(WORKSPACE_FILE), "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, *server])
+    serve(context.obj, port)
 
 
 @app.command()
@@ -297,44 +281,26 @@ def doctor(
 ) -> None:
     """Check the machine, the settings, the lake and the state folder, and say what to mend."""
     from harmony_pipeline.cli.doctor import examine, mend, print_settings
-    from harmony_pipeline.errors import ConfigError
+    from harmony_pipeline.cli.options import refuse_lone_options
 
-    if (first or last) and not repair:
-        raise ConfigError("--from and --to choose what --repair asks for: add --repair, or leave them out")
-    if (partition or why) and not waive:
-        raise ConfigError("--partition and --why belong to --waive: add --waive CHECK, or leave them out")
-    if waive:
-        if not partition or not why:
-            raise ConfigError(f"--waive {waive} needs --partition and --why")
+    refuse_lone_options(repair=repair, dates=bool(first or last), waive=waive, partition=partition, why=why)
+    if waive and partition and why:
         from harmony_pipeline.stages import verdicts
-        from harmony_pipeline.stages.workspace import Workspace
 
-        verdicts.waive(Workspace(_settings(context)), waive, partition, why)
+        verdicts.waive(_workspace(context), waive, partition, why)
         typer.echo(f"waived: {waive} of {partition}")
     elif settings:
-        print_settings(_settings(context))
+        print_settings(context.obj)
     elif repair:
-        mend(_settings(context), first, last)
+        mend(context.obj, first, last)
     else:
-        raise typer.Exit(0 if examine(_settings(context)) else 1)
+        raise typer.Exit(0 if examine(context.obj) else 1)
 
 
-def _settings(context: typer.Context) -> Any:
-    return context.obj
+def _workspace(context: typer.Context) -> Any:
+    from harmony_pipeline.stages.workspace import Workspace
 
-
-def _day(work: Any, text: str | None) -> str:
-    """The trading day that --date names; the latest with bars when it names none."""
-    from harmony_pipeline.errors import NotReady
-    from harmony_pipeline.options import session_of
-    from harmony_pipeline.stages.market import sessions_with_bars
-
-    if text is not None:
-        return session_of(work, "--date", text)
-    days = sessions_with_bars(work)
-    if not days:
-        raise NotReady("the lake holds no bars yet; make some with: harmony ingest")
-    return str(days[-1].isoformat())
+    return Workspace(context.obj)
 
 
 @contextmanager
@@ -344,7 +310,7 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
     from harmony_pipeline.log import log, log_context
     from harmony_pipeline.run_lock import run_lock
 
-    settings = _settings(context)
+    settings = context.obj
     with run_lock(settings, str(context.info_name)) if alone else nullcontext():
         from assets.runner import Runner  # takes a second to import
 
@@ -357,7 +323,7 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
 
 def _say_which_market(context: typer.Context) -> None:
     """A run without a settings file is of the simulated market: nobody should take it for one of their own bars."""
-    settings = _settings(context)
+    settings = context.obj
     if not settings.file.exists():
         typer.echo(
             f"there is no {settings.file} here, so this runs the embedded simulated market; for your own bars write one first: harmony init FOLDER",

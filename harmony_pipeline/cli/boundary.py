@@ -18,7 +18,7 @@ import click
 import typer
 
 from harmony_pipeline.cli.app import app
-from harmony_pipeline.command_line import as_typed, state_folder
+from harmony_pipeline.cli.invocation import as_typed, state_folder
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.text import one_line, printable
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 from rich.console import Console
 
-from harmony_pipeline.command_line import command_line
+from harmony_pipeline.cli.invocation import command_line
 from harmony_pipeline.stages.market_warnings import SERIOUS
 from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.text import printable

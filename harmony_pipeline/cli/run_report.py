@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harmony_pipeline.command_line import as_typed, command_line
+from harmony_pipeline.cli.invocation import as_typed, command_line
 from harmony_pipeline.lake import sql
 from harmony_pipeline.reports.prices import price_text
 from harmony_pipeline.stages import backtests, live

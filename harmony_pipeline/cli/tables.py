@@ -8,13 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.command_line import command_line
+from harmony_pipeline.cli.invocation import command_line
+from harmony_pipeline.cli.options import given_variables
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.files import write_bytes
 from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
-from harmony_pipeline.options import given_variables
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages.workspace import Workspace
 

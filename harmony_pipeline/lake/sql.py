@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 import duckdb
 import polars as pl
 
-from harmony_pipeline.choices import unknown
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.lake.manifest import BEGINNING, FOOTER_KEY, iso
 from harmony_pipeline.lake.views import present, quoted, select, view
 from harmony_pipeline.layout import SQL_FOLDER
 from harmony_pipeline.schemas import Table
+from harmony_pipeline.suggestions import unknown_name
 from harmony_pipeline.text import one_line, printable
 
 # DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never: gives other rows), and asking again helps.
@@ -184,7 +184,7 @@ def _not_understood(error: str, lake: Lake) -> str:
         place = re.search(r"LINE (\d+): ", error)
         return f"the query was not understood: {printable(error.splitlines()[0], 400)}{f' (line {place[1]})' if place else ''}"
     known = [*sorted(lake.tables), VERSIONS, *sorted(table_macros())]
-    return f"the query was not understood: {unknown(missing[1].lower(), missing[2], known, 'views:')}"
+    return f"the query was not understood: {unknown_name(missing[1].lower(), missing[2], known, 'views:')}"
 
 
 def _names_in(lake: Lake, text: str) -> set[str] | None:
@@ -212,7 +212,7 @@ def named_query(name: str) -> str:
     """Text of `sql/queries/NAME.sql`; raises DataError listing those that exist."""
     known = sorted(found.stem for found in (SQL_FOLDER / "queries").glob("*.sql"))
     if name not in known:
-        raise DataError(unknown("query named", name, known))
+        raise DataError(unknown_name("query named", name, known))
     return (SQL_FOLDER / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
 

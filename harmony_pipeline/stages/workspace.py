@@ -8,7 +8,6 @@ from functools import cached_property
 
 import polars as pl
 
-from harmony_pipeline.choices import unknown
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
@@ -29,6 +28,7 @@ from harmony_pipeline.stages.code_identity import library_versions
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.suggestions import unknown_name
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:
@@ -182,7 +182,7 @@ class Workspace:
     def strategy(self, name: str) -> str:
         """`name` when it is an active strategy; ConfigError with the valid ones otherwise."""
         if name not in self.settings.active_strategies:
-            raise ConfigError(unknown("active strategy", name, self.settings.active_strategies))
+            raise ConfigError(unknown_name("active strategy", name, self.settings.active_strategies))
         return name
 
     def fingerprint(self, *parts: object) -> str:

@@ -17,7 +17,7 @@ import pytest
 from harmony_pipeline import failures
 from harmony_pipeline.cli import boundary
 from harmony_pipeline.cli.boundary import run_command
-from harmony_pipeline.command_line import VERBS, as_typed, command_line, remember_options
+from harmony_pipeline.cli.invocation import VERBS, as_typed, command_line, remember_options
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.text import printable
 

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.choices import nearest, unknown
+from harmony_pipeline.cli.options import given_variables
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.market.periods import periods_between
-from harmony_pipeline.options import Slot, chosen_partitions, given_variables
+from harmony_pipeline.partition_ranges import DatedPartition, chosen_partitions
+from harmony_pipeline.suggestions import nearest, unknown_name
 
-MONTHS = [Slot(f"2024-0{month}", date(2024, month, 1), date(2024, month + 1, 1)) for month in (1, 2, 3)]
-SESSIONS = [Slot(f"2024-01-{day:02}", date(2024, 1, day), date(2024, 1, day + 1)) for day in (4, 5, 8, 9)]
-QUARTERS = [Slot("2023-01", date(2023, 1, 1), date(2023, 4, 1)), Slot("2023-04", date(2023, 4, 1), date(2023, 7, 1))]
+MONTHS = [DatedPartition(f"2024-0{month}", date(2024, month, 1), date(2024, month + 1, 1)) for month in (1, 2, 3)]
+SESSIONS = [DatedPartition(f"2024-01-{day:02}", date(2024, 1, day), date(2024, 1, day + 1)) for day in (4, 5, 8, 9)]
+QUARTERS = [DatedPartition("2023-01", date(2023, 1, 1), date(2023, 4, 1)), DatedPartition("2023-04", date(2023, 4, 1), date(2023, 7, 1))]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ QUARTERS = [Slot("2023-01", date(2023, 1, 1), date(2023, 4, 1)), Slot("2023-04",
         (SESSIONS, "2024-01", None, ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"]),
         (QUARTERS, "2023-05-01", None, ["2023-04"]),
         (QUARTERS, None, "2023-03", ["2023-01"]),
-        ([Slot("mine"), Slot("yours")], "yours", "yours", ["yours"]),
+        ([DatedPartition("mine"), DatedPartition("yours")], "yours", "yours", ["yours"]),
     ],
 )
 def test_a_range_is_named_by_keys_or_by_dates(slots, first, last, expected):
@@ -49,7 +50,7 @@ def test_a_range_is_named_by_keys_or_by_dates(slots, first, last, expected):
         (MONTHS, None, "2023-12-31", "--to 2023-12-31 lies before the first"),
         (MONTHS, "2024-03", "2024-01", "--from 2024-03 is after --to 2024-01"),
         (SESSIONS, "2024-01-06", "2024-01-07", "no partition of bars lies between"),
-        ([Slot("meta_labelled"), Slot("breakout")], "meta_labeled", None, "did you mean 'meta_labelled'"),
+        ([DatedPartition("meta_labelled"), DatedPartition("breakout")], "meta_labeled", None, "did you mean 'meta_labelled'"),
         (MONTHS, "\x1b[31m2024", None, "\\x1b"),
     ],
 )
@@ -74,7 +75,7 @@ def test_an_asset_without_partitions_yet_says_so():
 )
 def test_any_two_dates_inside_choose_the_partitions_that_hold_them(start, length, size, data):
     periods = periods_between(start, start + timedelta(days=length), size, "UTC")
-    slots = [Slot(period.key, period.first_date, period.end_date) for period in periods]
+    slots = [DatedPartition(period.key, period.first_date, period.end_date) for period in periods]
     first = data.draw(st.dates(slots[0].first, slots[-1].end - timedelta(days=1)))
     last = data.draw(st.dates(first, slots[-1].end - timedelta(days=1)))
     chosen = chosen_partitions(slots, str(first), str(last), "bars")
@@ -114,5 +115,5 @@ def test_a_variable_that_the_query_does_not_read_is_refused(pair, query, expecte
 def test_the_nearest_name_ignores_case_and_is_left_out_when_nothing_is_near():
     assert nearest("AAPl", ["MSFT", "AAPL"]) == "AAPL"
     assert nearest("zzz", ["MSFT", "AAPL"]) is None
-    assert unknown("view", "zzz", ["bars"]) == "no view 'zzz'; choose one of bars"
-    assert unknown("view", "barz", []) == "no view 'barz'; there is none yet"
+    assert unknown_name("view", "zzz", ["bars"]) == "no view 'zzz'; choose one of bars"
+    assert unknown_name("view", "barz", []) == "no view 'barz'; there is none yet"

@@ -15,7 +15,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
-def unknown(what: str, name: str, known: Iterable[str], offer: str = "choose one of") -> str:
+def unknown_name(what: str, name: str, known: Iterable[str], offer: str = "choose one of") -> str:
     """`no asset 'barz'; did you mean 'bars'? choose one of bars, features, ...`."""
     choices = list(known)
     guess = nearest(name, choices)
