@@ -45,7 +45,10 @@ def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:
     if durable:
         flush(temporary)
     temporary.chmod(0o644)
-    temporary.replace(path)
+    try:
+        temporary.replace(path)
+    except OSError as error:  # named for the file that was asked for, not for the one beside it
+        raise OSError(error.errno, error.strerror, str(path)) from None
     if durable:
         flush(path.parent)
 

@@ -28,12 +28,12 @@ SCRIPT = textwrap.dedent("""
     work = tiny_market(folder)
     work.lake
     published, publish = 0, local.publish
-    def dying(temporary, path):
+    def dying(temporary, path, *, durable):
         global published
         published += 1
         if published == moment and side == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        publish(temporary, path)
+        publish(temporary, path, durable=durable)
         if published == moment and side == "after":
             os.kill(os.getpid(), signal.SIGKILL)
     local.publish = dying
