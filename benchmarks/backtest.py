@@ -15,6 +15,7 @@ from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSett
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events
+from harmony_pipeline.portfolio.corporate_actions import packed_actions, packed_lives
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.portfolio.state import TradingState
@@ -57,7 +58,7 @@ def measure(symbols: int, rows: int, exits: str, every: int) -> None:
     actions = CORPORATE_ACTIONS.empty()
     state = TradingState.opening(bars["symbol"].unique().to_list(), rules.initial_cash)
     packed = simulator._packed(simulator._joined(bars, signals, CLOCK, "1Min"), state)
-    due, lives = simulator._due(actions, state), simulator.packed_lives(empty_events(), state.symbols)
+    due, lives = packed_actions(actions, state.symbols), packed_lives(empty_events(), state.symbols)
     kernel, whole, logs = [], [], None
     for _ in range(3):
         working = state.copy()

@@ -1,6 +1,6 @@
 """The compiled loop of the backtest: the protocol of portfolio/decisions.py, timestamp by timestamp, with a log of everything that happened.
 
-The law: this loop holds no rule of its own. Each step is a kernel that the live session calls too.
+The loop holds no rule of its own: each step is a kernel that the live session calls, too.
 """
 
 from typing import Any
@@ -9,34 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import IntArray
-from harmony_pipeline.backtest.lives import (
-    cancel_working,
-    carry_over,
-    delisting_price,
-    dividend_unseen,
-    end_symbol,
-    is_presumed_gone,
-    pay_out,
-    split_unseen,
-)
 from harmony_pipeline.execution.exchange import MAX_REPORTS, dividend_orders, match_open, match_range, split_orders, status_after, submit
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.portfolio.corporate_actions import (
+    apply_action,
+    apply_unseen_action,
+    cancel_working,
+    endings_of,
+    next_due,
+    presumed_ending,
+    settle_ending,
+)
 from harmony_pipeline.portfolio.decisions import (
     INTENTS_A_DECISION,
     INTENTS_A_REPORT,
-    apply_dividend,
     apply_report,
-    apply_split,
     decide,
     dividend_share,
     mark,
 )
 from harmony_pipeline.portfolio.kernel_types import (
-    BY_DELISTING,
-    BY_PRESUMED,
-    CHANGE,
-    DELISTED,
-    DELISTING,
+    ENDING,
     ENTRY,
     EXIT,
     FILL,
@@ -44,7 +37,6 @@ from harmony_pipeline.portfolio.kernel_types import (
     ORDER,
     ORDER_OPEN,
     REFUSED,
-    RENAMED,
     REPORT,
     SPLIT,
     STOP,
@@ -54,8 +46,6 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
-ACTION = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("value", "f8")], align=True)
-"""A corporate action; an array of them is sorted by symbol, date, and dividends (per old share) before splits."""
 EQUITY = np.dtype([("at", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("drawdown", "f8")], align=True)
 """The account at the end of one timestamp, money units."""
 
@@ -63,7 +53,6 @@ EQUITY = np.dtype([("at", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8
 NEXT_BAR, ORDERS, FILLS, TRADES, EQUITIES, NEXT_LIFE, APPLICATIONS = range(7)
 LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
 LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action
-PRESUMED = 5  # index of APPLIED_NAMES
 
 
 def scratch(symbols: int) -> tuple[Records, Records]:
@@ -184,43 +173,34 @@ def begin_session(
     `counts` 0: no session of the market, so nobody's silence grows (the days after the last bar).
     """
     account = account_[0]
+    endings = np.zeros(2, ENDING)
     open_session(account, date)
     while at[NEXT_LIFE] < len(lives) and lives[at[NEXT_LIFE]]["date"] <= date:
-        life = lives[at[NEXT_LIFE]]
+        count = endings_of(positions, lives[at[NEXT_LIFE]], endings)
         at[NEXT_LIFE] += 1
-        symbol, day = life["symbol"], life["date"]
-        end_symbol(positions, life)
-        if life["kind"] == CHANGE:
-            _rename(
-                positions, account, orders, keys, rules, symbol, life["successor"], day, now, actions, next_action, intents, reports,
-                order_log, fill_log, trade_log, applied_log, at,
-            )  # fmt: skip
-        else:
-            seen = day if life["kind"] == DELISTING else day - 1
-            _delist(
-                positions, account, orders, keys, rules, symbol, life["value"], BY_DELISTING, DELISTING, seen, now, actions, next_action, intents,
-                reports, order_log, fill_log, trade_log, applied_log, at,
+        for k in range(count):
+            _end(
+                positions, account, orders, keys, rules, endings[k], now, actions, next_action, intents, reports, order_log, fill_log, trade_log,
+                applied_log, at,
             )  # fmt: skip
     if counts == 1:
         for symbol in range(len(positions)):
-            if is_presumed_gone(positions[symbol], rules[symbol]):
-                _delist(
-                    positions, account, orders, keys, rules, symbol, np.nan, BY_PRESUMED, PRESUMED, date - 1, now, actions, next_action, intents,
-                    reports, order_log, fill_log, trade_log, applied_log, at,
+            if presumed_ending(positions[symbol], rules[symbol], symbol, date, endings[0]):
+                _end(
+                    positions, account, orders, keys, rules, endings[0], now, actions, next_action, intents, reports, order_log, fill_log, trade_log,
+                    applied_log, at,
                 )  # fmt: skip
     account["equity"] = account["cash"] + account["net_value"]
 
 
 @kernel
-def _rename(
+def _end(
     positions: Records,
     account: Record,
     orders: Records,
     keys: NDArray[np.uint64],
     rules: Records,
-    old: int,
-    new: int,
-    day: int,
+    ending: Record,
     now: int,
     actions: Records,
     next_action: IntArray,
@@ -232,90 +212,28 @@ def _rename(
     applied_log: Records,
     at: IntArray,
 ) -> None:
-    """Carry what is held over to the new symbol; what another security left under it is paid out first."""
+    """Cancel what works for the ending's symbol; then the actions that no bar has shown; then settle what is held."""
     first: Any = np.int64(0)
-    _delist(
-        positions, account, orders, keys, rules, new, np.nan, BY_DELISTING, DELISTING, day - 1, now, actions, next_action, intents, reports,
-        order_log, fill_log, trade_log, applied_log, at,
-    )  # fmt: skip
-    exit_worked, legs_worked = positions[old]["exit_working"], positions[old]["legs_working"]
-    count = cancel_working(positions[old], old, RENAMED, now, intents, first)
-    _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
-    _act_unseen(positions, account, rules, old, day - 1, now, actions, next_action, trade_log, applied_log, at)
-    held = positions[old]["quantity"]
-    if held != 0.0:
-        count = carry_over(positions, account, old, new, day, now, exit_worked, legs_worked, intents, first)
-        _log_applied(applied_log, at, now, day, old, CHANGE, new, np.nan, held, held, 0)
-        _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
-
-
-@kernel
-def _delist(
-    positions: Records,
-    account: Record,
-    orders: Records,
-    keys: NDArray[np.uint64],
-    rules: Records,
-    symbol: int,
-    stated: float,
-    reason: int,
-    kind: int,
-    day: int,
-    now: int,
-    actions: Records,
-    next_action: IntArray,
-    intents: Records,
-    reports: Records,
-    order_log: Records,
-    fill_log: Records,
-    trade_log: Records,
-    applied_log: Records,
-    at: IntArray,
-) -> None:
-    """Cancel what works for the symbol and pay out what is held, after the actions up to `day` that no bar has shown."""
-    first: Any = np.int64(0)
+    symbol = ending["symbol"]
     position = positions[symbol]
-    count = cancel_working(position, symbol, DELISTED, now, intents, first)
+    exit_worked, legs_worked = position["exit_working"], position["legs_working"]
+    count = cancel_working(position, symbol, ending["canceled"], now, intents, first)
     if count > 0:
         _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
     if position["quantity"] == 0.0:
         return
-    _act_unseen(positions, account, rules, symbol, day, now, actions, next_action, trade_log, applied_log, at)
-    held, cash, price = position["quantity"], account["cash"], delisting_price(position, rules[symbol], stated)
-    if held != 0.0:
-        at[TRADES] = pay_out(position, account, rules[symbol], price, reason, symbol, now, trade_log, at[TRADES])
-        _log_applied(applied_log, at, now, day, symbol, kind, symbol, price, held, 0.0, account["cash"] - cash)
-
-
-@kernel
-def _act_unseen(
-    positions: Records,
-    account: Record,
-    rules: Records,
-    symbol: int,
-    day: int,
-    now: int,
-    actions: Records,
-    next_action: IntArray,
-    trade_log: Records,
-    applied_log: Records,
-    at: IntArray,
-) -> None:
-    """Corporate actions up to `day` of a symbol that has had no bar since and for which no order works."""
-    position = positions[symbol]
-    k = next_action[symbol]
-    while k < len(actions) and actions[k]["symbol"] == symbol and actions[k]["date"] <= day:
-        held, cash, value = position["quantity"], account["cash"], actions[k]["value"]
-        if held != 0.0 and actions[k]["date"] > position["last_date"]:
-            if actions[k]["kind"] == SPLIT:
-                at[TRADES] = split_unseen(position, account, rules[symbol], value, symbol, now, trade_log, at[TRADES])
-            else:
-                dividend_unseen(position, account, rules[symbol], value)
-            _log_applied(
-                applied_log, at, now, actions[k]["date"], symbol, actions[k]["kind"], symbol, value, held, position["quantity"], account["cash"] - cash
-            )
-        k += 1
-    next_action[symbol] = k
+    k = next_due(actions, next_action, position, symbol, ending["until"])
+    while k >= 0:
+        applied = applied_log[at[APPLICATIONS]]
+        at[TRADES] = apply_unseen_action(position, account, rules[symbol], actions[k], now, applied, trade_log, at[TRADES])
+        if applied["before"] != 0.0:
+            at[APPLICATIONS] += 1
+        k = next_due(actions, next_action, position, symbol, ending["until"])
+    if position["quantity"] != 0.0:
+        applied = applied_log[at[APPLICATIONS]]
+        count, at[TRADES] = settle_ending(positions, account, rules, ending, now, exit_worked, legs_worked, applied, intents, first, trade_log, at[TRADES])
+        at[APPLICATIONS] += 1
+        _send(positions, account, orders, keys, rules, intents, count, reports, order_log, fill_log, trade_log, at)
 
 
 @kernel
@@ -340,53 +258,18 @@ def _act(
     first: Any = np.int64(0)
     symbol = bar["symbol"]
     position = positions[symbol]
-    k = next_action[symbol]
-    while k < len(actions) and actions[k]["symbol"] == symbol and actions[k]["date"] <= bar["date"]:
-        held, cash, value = position["quantity"], account["cash"], actions[k]["value"]
-        if actions[k]["date"] > position["last_date"]:
-            if actions[k]["kind"] == SPLIT:
-                n = split_orders(orders, rules[symbol], symbol, value, bar["at"], reports, first)
-                _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
-                at[TRADES] = apply_split(position, account, rules[symbol], value, bar["open"], symbol, bar["at"], trade_log, at[TRADES])
-            else:
-                dividend_orders(orders, symbol, dividend_share(position, value))
-                apply_dividend(position, account, rules[symbol], value)
-            if held != 0.0:
-                _log_applied(
-                    applied_log,
-                    at,
-                    bar["at"],
-                    actions[k]["date"],
-                    symbol,
-                    actions[k]["kind"],
-                    symbol,
-                    value,
-                    held,
-                    position["quantity"],
-                    account["cash"] - cash,
-                )
-        k += 1
-    next_action[symbol] = k
-
-
-@kernel
-def _log_applied(
-    applied_log: Records,
-    at: IntArray,
-    now: int,
-    day: int,
-    symbol: int,
-    kind: int,
-    successor: int,
-    value: float,
-    before: float,
-    after: float,
-    cash: int,
-) -> None:
-    row = applied_log[at[APPLICATIONS]]
-    row["at"], row["date"], row["symbol"], row["kind"], row["successor"] = now, day, symbol, kind, successor
-    row["value"], row["before"], row["after"], row["cash"] = value, before, after, cash
-    at[APPLICATIONS] += 1
+    k = next_due(actions, next_action, position, symbol, bar["date"])
+    while k >= 0:
+        if actions[k]["kind"] == SPLIT:
+            n = split_orders(orders, rules[symbol], symbol, actions[k]["value"], bar["at"], reports, first)
+            _hear(positions, account, orders, keys, rules, intents, reports, n, order_log, fill_log, trade_log, at)
+        else:
+            dividend_orders(orders, symbol, dividend_share(position, actions[k]["value"]))
+        applied = applied_log[at[APPLICATIONS]]
+        at[TRADES] = apply_action(position, account, rules[symbol], actions[k], bar["open"], bar["at"], applied, trade_log, at[TRADES])
+        if applied["before"] != 0.0:
+            at[APPLICATIONS] += 1
+        k = next_due(actions, next_action, position, symbol, bar["date"])
 
 
 @kernel

@@ -1,6 +1,6 @@
 """What a backtest was worth: the figures named in `schemas.METRICS`.
 
-The law: ratios come from *daily* returns by exchange date (the last equity of each session against that of the session before), so they do not
+Ratios come from *daily* returns by exchange date (the last equity of each session against that of the session before), so they do not
 depend on the bar size; they are annualised by the calendar's sessions. Deviations are sample deviations (ddof 1); Sortino divides by the downside deviation of
 the full sample (Sortino and Price 1994): days above zero count as zero, they are not left out. What cannot be measured (one day, no variance, no losing
 trade) is null, not zero.

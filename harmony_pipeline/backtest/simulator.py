@@ -1,6 +1,6 @@
 """The portfolio backtest: bars and signals in, orders, fills, trades and equity out.
 
-The law: a run over many days equals the chain of runs over each day, every one started from the state that the one before left. So a session that was
+A run over many days equals the chain of runs over each day, every one started from the state that the one before left. So a session that was
 opened from a state can be compared with the backtest of its day, order by order and to the cent.
 
 >>> result = run_backtest(bars, signals, actions, rules, calendar, "15Min", backtest_id="crossover-1")
@@ -22,26 +22,18 @@ from harmony_pipeline.backtest.metrics import backtest_metrics
 from harmony_pipeline.backtest.tables import equity_table, fills_table, orders_table, position_actions_table, trades_table
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.listings import CHANGE as CHANGE_KIND
-from harmony_pipeline.market.listings import DELISTING as DELISTED_KIND
-from harmony_pipeline.market.lives import LISTING as LISTING_KIND
 from harmony_pipeline.market.lives import actions_by_new_symbol, empty_events, relevant_events, symbols_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.portfolio.corporate_actions import first_actions, packed_actions, packed_lives
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
-    CHANGE,
-    DELISTING,
-    DIVIDEND,
-    LIFE,
-    LISTING,
     NO_MODEL,
     NO_SIGNAL,
     ORDER,
     ORDER_OPEN,
     PARTIALLY_FILLED,
     REPORT,
-    SPLIT,
     TRADE,
     Records,
     records,
@@ -110,11 +102,11 @@ def run_backtest(
     start = TradingState.opening(table["symbol"].unique().to_list(), rules.initial_cash) if state is None else state
     opening_equity = int(start.portfolio.account["equity"][0])
     first, last = table["session_date"].min(), table["session_date"].max() if until is None else until
-    behind, ahead = _told(empty_events() if lives is None else lives, start, table["symbol"].unique(), first, last)  # type: ignore[arg-type]
+    behind, ahead = _split_events(empty_events() if lives is None else lives, start, table["symbol"].unique(), first, last)  # type: ignore[arg-type]
     now = start.extended([*table["symbol"].unique(), *symbols_of(ahead)], models)
     now.mark_ended(behind)
     packed = _packed(table, now)
-    due = _due(actions_by_new_symbol(actions, ahead), now)
+    due = packed_actions(actions_by_new_symbol(actions, ahead), now.symbols)
     logs = _simulate(packed, due, packed_lives(ahead, now.symbols), rules, now, _moments(ahead, calendar, timeframe))
     ends = packed["end"][-1] if len(packed) else 0
     orders = orders_table(logs.orders, now, backtest_id, book or backtest_id)
@@ -185,48 +177,14 @@ def _packed(table: pl.DataFrame, state: TradingState) -> Records:
     return packed
 
 
-def _due(actions: pl.DataFrame, state: TradingState) -> Records:
-    """ACTION records of the state's symbols by symbol and date, a dividend before a split of the same day."""
-    kinds = {"split": SPLIT, "dividend": DIVIDEND}
-    known = (
-        actions.filter(pl.col("symbol").is_in(list(state.symbols)) & pl.col("kind").is_in(list(kinds)))
-        .select(
-            symbol=pl.col("symbol").cast(pl.Enum(state.symbols)).to_physical(),
-            date=pl.col("date").to_physical(),
-            kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.Int64),
-            value="value",
-        )
-        .sort("symbol", "date", -pl.col("kind"), maintain_order=True)
-    )
-    due = records(known.height, loop.ACTION)
-    for name in loop.ACTION.names or ():
-        due[name] = known[name].to_numpy()
-    return due
-
-
-def _told(events: pl.DataFrame, start: TradingState, symbols: Iterable[str], first: date | None, last: date | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _split_events(
+    events: pl.DataFrame, start: TradingState, symbols: Iterable[str], first: date | None, last: date | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Events that are behind the run, and those of the run's symbols that happen within it."""
     if last is None:
         return events.clear(), events.clear()
     since = start.booked_until(last if first is None else first)
     return events.filter(pl.col("date") <= since), relevant_events(events.filter(pl.col("date") > since), {*start.symbols, *symbols}, last)
-
-
-def packed_lives(lives: pl.DataFrame, symbols: Sequence[str]) -> Records:
-    """LIFE records of LIFE_EVENTS, whose symbols are all known, in the same order."""
-    kinds = {DELISTED_KIND: DELISTING, CHANGE_KIND: CHANGE, LISTING_KIND: LISTING}
-    names = pl.Enum(list(symbols))
-    packed = records(lives.height, LIFE)
-    numbers = lives.select(
-        symbol=pl.col("symbol").cast(names).to_physical(),
-        date=pl.col("date").to_physical(),
-        kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.Int64),
-        successor=pl.coalesce("successor", "symbol").cast(names).to_physical(),
-        value=pl.col("recovery").fill_null(float("nan")),
-    )
-    for name in LIFE.names or ():
-        packed[name] = numbers[name].to_numpy()
-    return packed
 
 
 def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[int, int]:
@@ -255,7 +213,7 @@ def _simulate(bars: Records, actions: Records, lives: Records, rules: TradingRul
     logs = _Logs(records(room, ORDER), records(room, REPORT), records(room, TRADE), records(moves + len(moments), loop.EQUITY), records(room, APPLIED))
     at = np.zeros(7, dtype=np.int64)
     _carry(state, carried, logs, at)
-    next_action = np.searchsorted(actions["symbol"], np.arange(count)).astype(np.int64)
+    next_action = first_actions(actions, count)
     of_symbols = rules.records(state.symbols)
     for stop, of_symbols in _stretches(bars, rules, state.symbols):
         while at[loop.NEXT_BAR] < stop:

@@ -18,18 +18,17 @@ from harmony_pipeline.portfolio.kernel_types import (
     CHANGE,
     ENTRY,
     MONEY,
+    ORDER_KINDS,
     REASON_NAMES,
     ROLE_NAMES,
     STATUS_NAMES,
     STOP,
     TAKE,
+    TIMES_IN_FORCE,
     TRADE,
     Records,
 )
 from harmony_pipeline.portfolio.state import TradingState
-
-_KINDS = ("market", "market", "stop", "limit")  # by role
-_TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")
 
 
 def orders_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
@@ -46,8 +45,8 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
             "side": _names((log["side"] > 0).astype(np.int64), ("sell", "buy")),
             "quantity": np.ascontiguousarray(log["quantity"]),
             "level": np.ascontiguousarray(log["level"]),
-            "kind": _names(log["role"], _KINDS),
-            "time_in_force": _names(log["role"], _TIMES_IN_FORCE),
+            "kind": _names(log["role"], ORDER_KINDS),
+            "time_in_force": _names(log["role"], TIMES_IN_FORCE),
             "status": _names(log["status"], STATUS_NAMES),
             "reason": _names(log["reason"], REASON_NAMES),
             "model_id": _names(log["model"], state.portfolio.models),

@@ -1,6 +1,6 @@
 """What a trade costs: half the spread, market impact, fees; on the instrument's tick and in whole fee units.
 
-The law: a price we take is never better than its reference, and money is exact: cash is int64 in 1/10000 of the currency, so that sums of any order
+A price we take is never better than its reference, and money is exact: cash is int64 in 1/10000 of the currency, so that sums of any order
 agree. Impact follows the square-root law, impact_coefficient * bar volatility * sqrt(quantity / bar volume) (Almgren, Thum, Hauptmann
 and Li, "Direct estimation of equity market impact", Risk 2005; Grinold and Kahn, Active Portfolio Management, ch. 16). A resting order
 that is reached (take-profit) pays neither spread nor impact. Where volume does not bind (a market without common volume such as FX, a bar

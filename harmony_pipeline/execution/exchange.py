@@ -1,6 +1,6 @@
 """The simulated exchange: it holds working orders and matches them against bars.
 
-The law: an order can only meet a bar that starts at or after its decision, and all that the exchange knows of the future is the bar it is shown. It never
+An order can only meet a bar that starts at or after its decision, and all that the exchange knows of the future is the bar it is shown. It never
 decides anything; the portfolio (portfolio/decisions.py) does, and the two speak only in intents and reports (portfolio/kernel_types.py).
 
 For every regular bar of a symbol the driver calls, in this order,
@@ -56,7 +56,7 @@ MAX_REPORTS = 8
 
 @dataclass(frozen=True)
 class ExchangeState:
-    """`orders[symbol, role]` is the one order of that role that works (status OPEN) or an empty slot; `keys` are the symbols' luck keys."""
+    """`orders[symbol, role]` is the one order of that role that works (status OPEN) or an empty slot; `keys` are the symbols' keys of random draws."""
 
     symbols: tuple[str, ...]
     orders: Records

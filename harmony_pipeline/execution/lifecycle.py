@@ -1,6 +1,6 @@
 """The life of one order as one table: (status, event) -> status.
 
-The law: a pair that is not in the table is a contradiction between broker and ledger; it raises `BrokerContradiction` and changes nothing. A
+A pair that is not in the table is a contradiction between broker and ledger; it raises `BrokerContradiction` and changes nothing. A
 status that is final never becomes open again, and no order is ever filled beyond its quantity. Events may come late, twice, or in another order
 than they happened, because brokers deliver them so (Alpaca's documentation and recorded streams); every such row says which case it is.
 

@@ -1,6 +1,6 @@
 """How one working order meets one bar: how much of it fills, at which price, at what cost.
 
-The law: never more than max_participation of the bar's volume on one side where volume binds, never a better price than the bar offered, every price on
+Never more than max_participation of the bar's volume on one side where volume binds, never a better price than the bar offered, every price on
 the tick, and chance only by key. Market orders meet the bar at its open; the legs of a bracket meet its open, high and low by `market.trading_rules.exit_at_bar`.
 """
 

@@ -1,6 +1,6 @@
 """Chance that does not depend on call order: a number in [0, 1) for every (seed, symbol, time, kind of order, draw).
 
-The law: the same key gives the same number in a backtest, in a live session and in a replay, whatever else happens. The key is folded through
+The same key gives the same number in a backtest, in a live session and in a replay, whatever else happens. The key is folded through
 rounds of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014; finaliser by Stafford, variant 13).
 """
 

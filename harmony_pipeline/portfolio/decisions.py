@@ -1,19 +1,18 @@
 """The portfolio: cash, positions, open round trips, and every decision. The backtest loops over these kernels; the live session calls them once an event.
 
-It lives in the backtest room because session may import backtest; the exchange half is execution/exchange.py and knows nothing of this one.
+The exchange half is execution/exchange.py and knows nothing of this one.
 
-The law: money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a dividend, cash in lieu or what a delisting paid), and a decision made at
+Money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a dividend, cash in lieu or what a delisting paid), and a decision made at
 the end of a bar uses nothing later than that bar.
 
 The protocol. At one timestamp, for all symbols with a regular bar there, in symbol order (`account` and `bar` are single records, `rules`
 the record of the symbol at hand; `decide` takes those of all symbols):
 
     open_session(account, date)                                   risk/breakers.py; once
-    when a session begins with it: securities that ended since the last one, then symbols without a bar for too long        backtest/lives.py
+    when a session begins with it: what is held in securities that ended since the last one    portfolio/corporate_actions.py
     for each bar:
       for each corporate action with position["last_date"] < ex-date <= bar["date"], oldest first, dividends before splits:
-        split:    apply_split(...)      and exchange.split_orders(...), reports applied
-        dividend: apply_dividend(...)
+        exchange.split_orders(...) or dividend_orders(...), reports applied; then apply_action(...)
       match_open  -> apply_report for each report -> each intent to submit
       match_range -> apply_report for each report -> each intent to submit
       mark(...)

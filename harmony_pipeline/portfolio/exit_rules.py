@@ -1,6 +1,6 @@
 """The scalar rules that decide when a trade ends and at which price: labels, backtest and session share these functions.
 
-The law: a barrier is set once, at the entry, on the tick; from the entry bar on every regular bar asks `exit_at_bar`. What the
+A barrier is set once, at the entry, on the tick; from the entry bar on every regular bar asks `exit_at_bar`. What the
 label says happened is then, bit for bit, what the simulator and the live brackets do. Inside a bar only the order
 "the open comes first" is known, so when both barriers lie inside one bar the stop wins: the assumption that flatters least.
 

@@ -25,6 +25,8 @@ MONEY = 10_000.0  # money units in one unit of currency
 ENTRY, EXIT, STOP, TAKE = 0, 1, 2, 3
 ROLE_NAMES = ("entry", "exit", "stop", "take")
 ROLES = len(ROLE_NAMES)
+ORDER_KINDS = ("market", "market", "stop", "limit")  # by role
+TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")  # an entry lives for one open; what closes a position lives until it has
 
 # Status of an order. In an intent it is the wish (see above); 0 marks an empty slot.
 NONE, ORDER_OPEN, FILLED, PARTIALLY_FILLED, CANCELED, REJECTED, REFUSED = 0, 1, 2, 3, 4, 5, 6
@@ -51,6 +53,7 @@ NO_SIGNAL = 2  # bar["signal"] when no signal row exists for that bar; -1, 0, 1 
 NO_MODEL = -1
 SPLIT, DIVIDEND = 0, 1
 DELISTING, CHANGE, LISTING = 2, 3, 4  # what happens to a symbol: market/lives.py
+PRESUMED = 5  # given up after too many sessions without a bar
 APPLIED_NAMES = ("split", "dividend", "delisting", "symbol_change", "listing", "presumed_delisted")
 BEFORE_EVERYTHING = -(2**31)  # a date before any
 
@@ -63,7 +66,7 @@ RULES = np.dtype(
         *TICK_FIELDS,
         ("lot_size", "f8"), ("minimum_quantity", "f8"), ("minimum_notional", "f8"), ("multiplier", "f8"), ("fee_unit", "i8"), ("shortable", "i8"),
         ("volume_binds", "i8"), ("zero_volume_fills", "i8"),
-        # luck
+        # execution noise
         ("seed", "u8"), ("reject_probability", "f8"), ("partial_fill_probability", "f8"),
         # risk
         ("allow_short", "i8"), ("target_trade_volatility", "f8"), ("kelly_fraction", "f8"), ("max_position", "f8"), ("max_gross_exposure", "f8"),
@@ -160,6 +163,16 @@ TRADE = np.dtype(
 
 LIFE = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("successor", "i8"), ("value", "f8")], align=True)
 """An event of market/lives.py: kind DELISTING (`value`: cash per share, NaN where not stated), CHANGE (to `successor`) or LISTING; an array is in order."""
+
+ACTION = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("value", "f8")], align=True)
+"""A split or a dividend; an array of them is sorted by symbol, date, and dividends (per old share) before splits."""
+
+ENDING = np.dtype(
+    [("symbol", "i8"), ("successor", "i8"), ("kind", "i8"), ("reason", "i8"), ("canceled", "i8"), ("until", "i8"), ("date", "i8"), ("value", "f8")],
+    align=True,
+)
+"""The end of what is held under one symbol. `kind` CHANGE: it is held under `successor` from `date` on. Else it is paid out, `value` a share (NaN: not
+stated), for `reason`. `canceled` is the reason of the orders that end with it; actions up to the date `until` come first."""
 
 APPLIED = np.dtype(
     [("at", "i8"), ("date", "i8"), ("symbol", "i8"), ("kind", "i8"), ("successor", "i8"), ("value", "f8"), ("before", "f8"), ("after", "f8"), ("cash", "i8")],

@@ -1,6 +1,6 @@
 """The books of one position: what a fill, a split or a mark does to shares, cash and the open round trip.
 
-The law: cash moves by exactly the money units that are added to the round trip's `cash_flow`, so the profits of trades add up to the change of equity; and the
+Cash moves by exactly the money units that are added to the round trip's `cash_flow`, so the profits of trades add up to the change of equity; and the
 account's exposure sums are always those of its positions, kept by exact differences.
 """
 

@@ -1,7 +1,7 @@
 """Circuit breakers on the account: a bad day stops entries, a deep drawdown stops everything.
 
 Daily loss: equity below (1 - max_daily_loss) of its value at the end of the previous session stops new entries until the next session date. Drawdown:
-equity below (1 - max_drawdown) of its peak closes every position and halts entries for good. The law: both latch. A recovery in the
+equity below (1 - max_drawdown) of its peak closes every position and halts entries for good. Both latch. A recovery in the
 same session, or after the halt, does not lift them, and `halted` is part of the saved state.
 """
 

@@ -1,6 +1,6 @@
 """The one gate that every entry passes; no strategy, model or driver can go around it.
 
-The law: after a permitted entry no limit is exceeded, whichever of the working orders fill: gross and net are judged on the worst outcome. Limits are
+After a permitted entry no limit is exceeded, whichever of the working orders fill: gross and net are judged on the worst outcome. Limits are
 fractions of the equity at the last marks; positions count at their last price, working entries at their decision price. An input that
 is not a sound number is refused, and in doubt the answer is 0 shares. Exits never pass here: getting smaller is always allowed.
 """

@@ -5,7 +5,7 @@ scaled by the signal's strength. With a model's probability p of the profit barr
 of the Kelly bet (Kelly 1956; Thorp, "The Kelly criterion in blackjack, sports betting and the stock market", 2006): for a bet that wins b = profit_take /
 stop_loss times what it can lose, f* = p - (1 - p) / b of equity is put at risk, and what is at risk is the distance to the stop.
 
-The law: more volatility never means more size, and a bet without edge has size zero.
+More volatility never means more size, and a bet without edge has size zero.
 """
 
 import math

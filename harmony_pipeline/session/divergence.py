@@ -1,6 +1,6 @@
 """Live session against the backtest of the same day: every order, every fill, every equity row, field by field.
 
-The law: equal means equal. Numbers are compared as they are stored, bit for bit; there is no tolerance. Orders are matched by order_id, which the backtest of
+Equal means equal. Numbers are compared as they are stored, bit for bit; there is no tolerance. Orders are matched by order_id, which the backtest of
 a day writes as the session's account does, fills by order and bar, equity by bar.
 """
 

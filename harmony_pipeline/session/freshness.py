@@ -1,6 +1,6 @@
 """Whether what we know is fresh enough to trade on: one small state machine, handed the time.
 
-The law: in doubt it is stricter. A stream that has been silent for longer than it may makes the session REDUCING (exits only), one that stays silent
+In doubt it is stricter. A stream that has been silent for longer than it may makes the session REDUCING (exits only), one that stays silent
 for twice as long, or an order stream that is down, makes it HALTED (nothing new leaves). It becomes ACTIVE again only when every stream speaks.
 Silence outside trading hours is no fault: `expected` says from when on a stream owes us news.
 """

@@ -1,6 +1,6 @@
 """The ledger: what every session intended, did and had, in one SQLite file that survives any crash.
 
-Laws. An intent is on disk before the broker hears of it. Everything is written at most once: the same event, fill or equity row written again changes
+An intent is on disk before the broker hears of it. Everything is written at most once: the same event, fill or equity row written again changes
 nothing, so a restarted session may repeat what it is not sure of. Events have one sequence per session without gaps. Money is whole (1/10000 of the
 currency), times are microseconds UTC, prices and quantities are doubles that come back bit for bit.
 

@@ -1,54 +1,58 @@
-"""The session's own portfolio: the compiled kernels of portfolio/decisions.py, spoken to in events instead of records.
+"""The session's portfolio: the kernels of `portfolio/`, called with events instead of records.
 
-The law: no rule lives here. Facts become REPORT records, intents become `OrderTerms`, and between them run the very functions that the backtest loops over.
+Facts become REPORT records and intents become `OrderRequest`s. Every rule between them is a function
+that the backtest calls, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from harmony_pipeline.backtest.lives import (
-    cancel_working,
-    carry_over,
-    delisting_price,
-    dividend_unseen,
-    end_symbol,
-    is_presumed_gone,
-    pay_out,
-    split_unseen,
-)
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.execution.order_ids import intent_name, order_id
+from harmony_pipeline.market.lives import actions_by_new_symbol
+from harmony_pipeline.portfolio.corporate_actions import (
+    apply_action,
+    apply_unseen_action,
+    cancel_working,
+    endings_of,
+    first_actions,
+    next_due,
+    packed_actions,
+    packed_lives,
+    presumed_ending,
+    settle_ending,
+)
 from harmony_pipeline.portfolio.decisions import (
     INTENTS_A_DECISION,
     INTENTS_A_REPORT,
     PortfolioState,
-    apply_dividend,
     apply_report,
-    apply_split,
     close_position,
     decide,
     dividend_share,
     mark,
 )
 from harmony_pipeline.portfolio.kernel_types import (
+    APPLIED,
     BAR,
     BY_FLATTEN,
     BY_UNPROTECTED,
     CANCEL,
     CANCELED,
+    ENDING,
     ENTRY,
-    EXIT,
     EXPIRE,
     FILL,
     MONEY,
     NO_MODEL,
     NO_SIGNAL,
     ORDER,
+    ORDER_KINDS,
     ORDER_OPEN,
     REASON_NAMES,
     REFUSED,
@@ -57,6 +61,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     ROLE_NAMES,
     STOP,
     TAKE,
+    TIMES_IN_FORCE,
     TRADE,
     Record,
     Records,
@@ -64,16 +69,14 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
-from harmony_pipeline.session.stream import Batch, SessionBar
+from harmony_pipeline.session.stream import SessionBar
 
 _EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
-_KINDS = {ENTRY: "market", EXIT: "market", STOP: "stop", TAKE: "limit"}
-_TIMES_IN_FORCE = {ENTRY: "ioc", EXIT: "gtc", STOP: "gtc", TAKE: "gtc"}  # an entry lives for one open; what closes a position lives until it has
 
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """One thing that the portfolio wants: an order placed, an order recorded as refused, or the working order of a role canceled."""
+    """One request of the portfolio: place an order, record one as refused, or cancel the working order of a role."""
 
     kind: int  # OPEN, REFUSED or CANCELED of portfolio/kernel_types.py
     symbol: str
@@ -96,6 +99,11 @@ class LivePortfolio:
         self._intents = records(INTENTS_A_DECISION * len(self.symbols) + INTENTS_A_REPORT, ORDER)
         self._trades = records(2, TRADE)
         self._report = records(1, REPORT)
+        self._applied = records(1, APPLIED)
+        self._endings = records(2, ENDING)
+        self._actions = packed_actions(actions_by_new_symbol(plan.actions, plan.due_lives), self.symbols)
+        self._next_action = first_actions(self._actions, len(self.symbols))
+        self._lives = packed_lives(plan.due_lives, self.symbols)
         self.trades: list[dict[str, Any]] = []
 
     @property
@@ -121,7 +129,7 @@ class LivePortfolio:
         return table
 
     def put_signal(self, row: Record, side: int | None, strength: float, volatility: float, probability: float, model_id: str | None) -> None:
-        """Write what the strategy wants into a BAR record."""
+        """Write the strategy's signal into a BAR record."""
         row["signal"] = NO_SIGNAL if side is None else side
         row["strength"], row["volatility"], row["probability"] = strength, volatility, probability
         row["model"] = self.portfolio.models.index(model_id) if model_id is not None else NO_MODEL
@@ -146,32 +154,47 @@ class LivePortfolio:
         """The inverse of `factors`."""
         self._factor[:] = [saved[symbol] for symbol in self.symbols]
 
-    def last_date(self, symbol: int) -> int:
-        """Date of the symbol's last marked bar, days since 1970."""
-        return int(self.positions[symbol]["last_date"])
+    # --- corporate actions ----------------------------------------------------------------------------
 
-    def dividend(self, symbol: int, value: float) -> None:
-        """Cash for the shares held."""
-        apply_dividend(self.positions[symbol], self.account, self._rules[symbol], value)
+    def due_actions(self, symbol: int, until: int) -> Iterator[Record]:
+        """ACTION records that have come due for the symbol by the date `until`, each applied before the next is asked for."""
+        while (k := next_due(self._actions, self._next_action, self.positions[symbol], symbol, until)) >= 0:
+            yield self._actions[k]
 
-    def split(self, ratio: float, row: Record) -> None:
-        """New shares for old ones before the bar's open."""
-        symbol, account = row["symbol"], self.account
-        self._keep_trades(apply_split(self.positions[symbol], account, self._rules[symbol], ratio, row["open"], symbol, row["at"], self._trades, 0))
+    def apply_action(self, action: Record, price: float, at: int) -> Record:
+        """Apply an action before the day's first trade, at `price`; returns what it did (APPLIED)."""
+        return self._apply(apply_action, action, price, at)
 
-    def dividend_share(self, symbol: int, value: float) -> float:
+    def apply_unseen_action(self, action: Record, at: int) -> Record:
+        """Apply an action of a symbol that has had no bar since; returns what it did (APPLIED)."""
+        return self._apply(apply_unseen_action, action, at)
+
+    def _apply(self, kernel: Callable[..., int], action: Record, *more: float) -> Record:
+        symbol = action["symbol"]
+        position, rules, applied = self.positions[symbol], self._rules[symbol], self._applied[0]
+        self._keep_trades(kernel(position, self.account, rules, action, *more, applied, self._trades, 0))
+        return applied
+
+    def dividend_share(self, action: Record) -> float:
         """A dividend as a part of the last price."""
-        return float(dividend_share(self.positions[symbol], value))
+        return float(dividend_share(self.positions[action["symbol"]], action["value"]))
 
-    # --- lives of securities (backtest/lives.py) ------------------------------------------------------------------------
+    def last_price(self, symbol: int) -> float:
+        """Close of the symbol's last bar."""
+        return float(self.positions[symbol]["last_price"])
 
-    def end_symbol(self, life: Record) -> None:
-        """Nothing is entered any more under a symbol that ended."""
-        end_symbol(self.positions, life)
+    def endings(self, date: int) -> Iterator[Record]:
+        """ENDING records of securities that ended since the last session, each settled before the next is asked for."""
+        for life in self._lives:
+            yield from self._endings[: endings_of(self.positions, life, self._endings)].copy()
+        for symbol, position in enumerate(self.positions):
+            if presumed_ending(position, self._rules[symbol], symbol, date, self._endings[0]):
+                yield self._endings[0].copy()
 
-    def cancel_working(self, symbol: int, reason: int, at: int) -> list[OrderRequest]:
-        """Cancel whatever works for the symbol."""
-        return self._requests(cancel_working(self.positions[symbol], symbol, reason, at, self._intents, 0))
+    def cancel_working(self, ending: Record, at: int) -> list[OrderRequest]:
+        """Cancel whatever works for the ending's symbol."""
+        symbol = ending["symbol"]
+        return self._requests(cancel_working(self.positions[symbol], symbol, ending["canceled"], at, self._intents, 0))
 
     def working(self, symbol: int) -> tuple[int, int]:
         """Whether an exit and whether a bracket works for the symbol."""
@@ -187,37 +210,12 @@ class LivePortfolio:
         """Signed shares."""
         return float(self.positions[symbol]["quantity"])
 
-    def split_unseen(self, symbol: int, ratio: float, at: int) -> None:
-        """A split of a symbol that has had no bar since."""
-        position, rules = self.positions[symbol], self._rules[symbol]
-        self._keep_trades(split_unseen(position, self.account, rules, ratio, symbol, at, self._trades, 0))
-
-    def dividend_unseen(self, symbol: int, value: float) -> None:
-        """A dividend of a symbol that has had no bar since."""
-        dividend_unseen(self.positions[symbol], self.account, self._rules[symbol], value)
-
-    def unseen_bar(self, symbol: int, batch: Batch) -> Record:
-        """A BAR record at the last price, for a symbol that has none of its own."""
-        row = records(1, BAR)[0]
-        row["symbol"], row["at"], row["end"], row["open"] = symbol, micros(batch.start), micros(batch.end), self.positions[symbol]["last_price"]
-        return row
-
-    def delisting_price(self, symbol: int, stated: float) -> float:
-        """What a share of a delisted security is paid."""
-        return float(delisting_price(self.positions[symbol], self._rules[symbol], stated))
-
-    def pay_out(self, symbol: int, price: float, reason: int, at: int) -> None:
-        """End the position in cash."""
-        position, rules = self.positions[symbol], self._rules[symbol]
-        self._keep_trades(pay_out(position, self.account, rules, price, reason, symbol, at, self._trades, 0))
-
-    def carry_over(self, old: int, new: int, day: int, at: int, exit_worked: int, legs_worked: int) -> list[OrderRequest]:
-        """Hold under the new symbol what was held under the old one."""
-        return self._requests(carry_over(self.positions, self.account, old, new, day, at, exit_worked, legs_worked, self._intents, 0))
-
-    def is_presumed_gone(self, symbol: int) -> bool:
-        """Count one more session that begins without a bar; whether that is too many."""
-        return bool(is_presumed_gone(self.positions[symbol], self._rules[symbol]))
+    def settle_ending(self, ending: Record, at: int, worked: tuple[int, int]) -> tuple[Record, list[OrderRequest]]:
+        """Pay out what is held, or hold it under the new symbol: what was done (APPLIED), and what to send."""
+        applied = self._applied[0]
+        count, closed = settle_ending(self.positions, self.account, self._rules, ending, at, *worked, applied, self._intents, 0, self._trades, 0)
+        self._keep_trades(closed)
+        return applied, self._requests(count)
 
     def sum_equity(self) -> None:
         """Cash and values, after positions ended without a bar."""
@@ -240,7 +238,7 @@ class LivePortfolio:
         return tripped
 
     def decide(self, bars: Records) -> list[OrderRequest]:
-        """Everything wanted at the end of these bars, in the order in which it must be sent."""
+        """Decide at the end of these bars; requests come in the order in which they must be sent."""
         return self._requests(decide(self.positions, self.account, self._rules, bars, 0, len(bars), self._intents, 0))
 
     def flatten(self, at: int, end: int) -> list[OrderRequest]:
@@ -260,7 +258,7 @@ class LivePortfolio:
     # --- orders -------------------------------------------------------------------------------------------------------
 
     def apply_fact(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:
-        """Take in what became of an order; the answer is the bracket of an entry that is done."""
+        """Apply what became of an order; returns the bracket of an entry that is done."""
         report = self._as_report(fact, before, after)
         if report is None:
             return []
@@ -306,33 +304,7 @@ class LivePortfolio:
         symbol, role = self.symbols[intent["symbol"]], int(intent["role"])
         if intent["status"] == CANCELED:
             return OrderRequest(CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None)
-        entry_at = moment(intent["entry_at"])
-        decided_at = moment(intent["decided_at"])
-        name = intent_name(symbol, decided_at, ROLE_NAMES[role])
-        is_leg, opened_as = role in (STOP, TAKE), self.symbols[intent["entry_symbol"]]
-        terms = OrderTerms(
-            client_order_id=client_order_id(self._plan.session_id, name),
-            order_id=order_id(self._plan.account, name),
-            symbol=symbol,
-            role=ROLE_NAMES[role],  # type: ignore[arg-type]
-            side="buy" if intent["side"] > 0 else "sell",
-            quantity=float(intent["quantity"]),
-            kind=_KINDS[role],  # type: ignore[arg-type]
-            limit_price=float(intent["level"]) if role == TAKE else None,
-            stop_price=float(intent["level"]) if role == STOP else None,
-            time_in_force=_TIMES_IN_FORCE[role],  # type: ignore[arg-type]
-            parent_id=None if role == ENTRY else order_id(self._plan.account, intent_name(opened_as, entry_at, "entry")),
-            signal_timestamp=moment(intent["signal_at"]),
-            decided_at=decided_at,
-            reason=REASON_NAMES[intent["reason"]] or None,
-            model_id=None if intent["model"] == NO_MODEL else self.portfolio.models[intent["model"]],
-            after_exit=bool(intent["after_exit"]),
-            volatility=float(intent["volatility"]),
-            entry_decided_at=entry_at,
-            entry_bar=moment(intent["since"]) if is_leg else None,
-            entry_factor=float(intent["factor"]) if is_leg else 1.0,
-            entry_symbol=opened_as if opened_as != symbol else None,
-        )
+        terms = order_terms(intent, float(intent["quantity"]), self.symbols, self.portfolio.models, self._plan)
         return OrderRequest(REFUSED if intent["status"] == REFUSED else ORDER_OPEN, symbol, ROLE_NAMES[role], terms)
 
     # --- what is kept -------------------------------------------------------------------------------------------------
@@ -393,3 +365,34 @@ class LivePortfolio:
 def money(amount: float) -> int:
     """Currency as whole money units; exact for amounts that were whole before."""
     return round(amount * MONEY)
+
+
+def order_terms(order: Record, quantity: float, symbols: Sequence[str], models: Sequence[str], plan: SessionPlan) -> OrderTerms:
+    """An ORDER record (an intent, or an order at work) under its names in the plan's session."""
+    role, symbol, opened_as = int(order["role"]), symbols[order["symbol"]], symbols[order["entry_symbol"]]
+    role_name, is_leg = ROLE_NAMES[role], role in (STOP, TAKE)
+    decided_at, entry_at = moment(order["decided_at"]), moment(order["entry_at"])
+    name = intent_name(symbol, decided_at, role_name)
+    return OrderTerms(
+        client_order_id=client_order_id(plan.session_id, name),
+        order_id=order_id(plan.account, name),
+        symbol=symbol,
+        role=role_name,  # type: ignore[arg-type]
+        side="buy" if order["side"] > 0 else "sell",
+        quantity=quantity,
+        kind=ORDER_KINDS[role],  # type: ignore[arg-type]
+        limit_price=float(order["level"]) if role == TAKE else None,
+        stop_price=float(order["level"]) if role == STOP else None,
+        time_in_force=TIMES_IN_FORCE[role],  # type: ignore[arg-type]
+        parent_id=None if role == ENTRY else order_id(plan.account, intent_name(opened_as, entry_at, "entry")),
+        signal_timestamp=moment(order["signal_at"]),
+        decided_at=decided_at,
+        reason=REASON_NAMES[order["reason"]] or None,
+        model_id=None if order["model"] == NO_MODEL else models[order["model"]],
+        after_exit=bool(order["after_exit"]),
+        volatility=float(order["volatility"]),
+        entry_decided_at=entry_at,
+        entry_bar=moment(order["since"]) if is_leg else None,
+        entry_factor=float(order["factor"]) if is_leg else 1.0,
+        entry_symbol=opened_as if opened_as != symbol else None,
+    )

@@ -1,6 +1,6 @@
 """From a batch of finished bars to what is wanted now: features, side, strength, probability.
 
-The law: for the same bars these are, bit for bit, the signals that research makes of whole days: the same feature kernels, the same strategy object, the same
+For the same bars these are, bit for bit, the signals that research makes of whole days: the same feature kernels, the same strategy object, the same
 inputs in front of the same model. The frames here have one row a bar of the batch; a strategy cannot tell them from years.
 """
 

@@ -1,6 +1,6 @@
 """Who carries a session and how it is stopped: lock, heartbeat, kill switch, signals.
 
-The law: one process per state folder trades. The lock is an operating-system lock on an open file, so it ends with its process, however that dies;
+One process per state folder trades. The lock is an operating-system lock on an open file, so it ends with its process, however that dies;
 the pid inside is for people and for telling a stale file from a live one. The kill switch is a file: anything that can make a file can stop trading,
 and its text is the reason.
 """

@@ -1,6 +1,6 @@
 """Ledger against broker: whether both know the same orders, shares and money.
 
-The law: the broker is believed, and nothing is corrected here. Each difference is a sentence that a person can act on; a session that has any does
+The broker is believed, and nothing is corrected here. Each difference is a sentence that a person can act on; a session that has any does
 not trade on.
 """
 

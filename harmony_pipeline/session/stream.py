@@ -1,6 +1,6 @@
 """Bars as a session hears them: whole moments, in time order.
 
-The law: a bar is known at its end and never before, and a strategy decides once per moment, after every symbol's bar of that moment. So bars come
+A bar is known at its end and never before, and a strategy decides once per moment, after every symbol's bar of that moment. So bars come
 as a `Batch`: all that start at one time, delivered when that time is over. Symbols without a trade are simply absent. A bar that comes after
 its batch has left is late; it is counted and never traded on, since the backtest could not have seen the decision that it would change.
 

@@ -1,9 +1,9 @@
-"""The strategy manager: what a session does with each batch of finished bars, in the order of portfolio/decisions.py's protocol.
+"""The strategy manager: processes each batch of finished bars in the order of portfolio/decisions.py's protocol.
 
-The law: replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that
+Replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that
 day from the same opening state. Both run the same compiled functions in the same order; there is no second definition of anything here.
 
-    begin      once a session: securities that ended since the last one (backtest/lives.py)
+    begin      once a session: securities that ended since the last one (portfolio/corporate_actions.py)
     settle     corporate actions, orders at the open, brackets in the range: the exchange's news, symbol by symbol (a real broker's news all at once)
     mark       positions at the close, breakers, the equity row
     decide     features, signal, probability, then exits and entries through the one gate
@@ -12,20 +12,15 @@ day from the same opening state. Both run the same compiled functions in the sam
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from datetime import date, datetime
-from math import nan
+from datetime import datetime
 from typing import Any
 
-import polars as pl
-
-from harmony_pipeline.backtest.simulator import packed_lives
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import Event, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Order
-from harmony_pipeline.market.lives import actions_by_new_symbol
-from harmony_pipeline.portfolio.kernel_types import BY_DELISTING, BY_PRESUMED, CHANGE, DELISTED, DELISTING, MONEY, REASON_NAMES, RENAMED, Record, Records
+from harmony_pipeline.portfolio.kernel_types import APPLIED_NAMES, BAR, CHANGE, MONEY, SPLIT, Record, Records, records
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.ledger import Ledger
@@ -39,7 +34,6 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.stream import Batch
 
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 REGULAR = "regular"
 
 
@@ -56,8 +50,6 @@ class Trader:
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         self._signals = LiveSignals(plan)
-        self._actions = _actions_by_symbol(actions_by_new_symbol(plan.actions, plan.due_lives))
-        self._lives = packed_lives(plan.due_lives, plan.symbols)
 
     @property
     def session_id(self) -> str:
@@ -174,9 +166,9 @@ class Trader:
         if self._exchange is None:
             self.gateway.hear()  # a real broker's fills have happened already; what they change comes before the marks
         if begins:
-            self._end_securities(batch, int(bars[0]["date"]))
+            self._settle_endings(batch, int(bars[0]["date"]))
         for row in bars:
-            self._corporate_actions(row)
+            self._apply_actions(int(row["symbol"]), int(row["date"]), batch, row)
             if self._exchange is not None:
                 self._exchange.match_open(row)
                 self.gateway.hear()
@@ -200,75 +192,75 @@ class Trader:
         if closing:
             self.gateway.send(self.portfolio.flatten(micros(batch.start), micros(batch.end)))
 
-    # --- securities that ended ------------------------------------------------------------------------------------------
+    # --- corporate actions ----------------------------------------------------------------------------
 
-    def _end_securities(self, batch: Batch, date_: int) -> None:
-        """What became of securities since the last session, as `begin_session` of backtest/loop.py does it."""
-        for life in self._lives:
-            symbol, day = int(life["symbol"]), int(life["date"])
-            self.portfolio.end_symbol(life)
-            if life["kind"] == CHANGE:
-                self._rename(symbol, int(life["successor"]), day, batch)
-            else:
-                seen = day if life["kind"] == DELISTING else day - 1
-                self._delist(symbol, float(life["value"]), BY_DELISTING, seen, batch)
-        for symbol in range(len(self.portfolio.symbols)):
-            if self.portfolio.is_presumed_gone(symbol):
-                self._delist(symbol, nan, BY_PRESUMED, date_ - 1, batch)
+    def _settle_endings(self, batch: Batch, date: int) -> None:
+        """Settle what is held in securities that ended since the last session."""
+        for ending in self.portfolio.endings(date):
+            symbol, at = int(ending["symbol"]), self._ended_at(batch)
+            exit_worked, legs_worked = self.portfolio.working(symbol)
+            if self._exchange is None and self.portfolio.has_levels(symbol):
+                legs_worked = 1  # a broker outside takes the bracket of the old symbol off by itself
+            self.gateway.send(self.portfolio.cancel_working(ending, at))
+            self._apply_actions(symbol, int(ending["until"]), batch, None)
+            if self.portfolio.held(symbol) == 0.0:
+                continue
+            applied, requests = self.portfolio.settle_ending(ending, at, (exit_worked, legs_worked))
+            if self._exchange is not None and ending["kind"] == CHANGE:
+                self._exchange.rename(symbol, int(ending["successor"]))
+            elif self._exchange is not None:
+                self._exchange.pay_out(symbol, float(applied["value"]))
+            self._record_applied(applied, batch.end, batch)
+            self.gateway.send(requests)
         self.portfolio.sum_equity()
 
-    def _delist(self, symbol: int, stated: float, reason: int, day: int, batch: Batch) -> None:
-        self.gateway.send(self.portfolio.cancel_working(symbol, DELISTED, self._ended_at(batch)))
-        self._unseen_actions(symbol, day, batch)
-        held, cash = self.portfolio.held(symbol), int(self.portfolio.account["cash"])
-        if held != 0.0:
-            price = self.portfolio.delisting_price(symbol, stated)
-            if self._exchange is not None:
-                self._exchange.pay_out(symbol, price)
-            self.portfolio.pay_out(symbol, price, reason, self._ended_at(batch))
-            self._applied(REASON_NAMES[reason], symbol, price, held, 0.0, cash, day, batch)
-
-    def _rename(self, old: int, new: int, day: int, batch: Batch) -> None:
-        self._delist(new, nan, BY_DELISTING, day - 1, batch)  # what another security left under the new symbol
-        exit_worked, legs_worked = self.portfolio.working(old)
-        if self._exchange is None and self.portfolio.has_levels(old):
-            legs_worked = 1  # a broker outside takes the bracket of the old symbol off by itself
-        at = self._ended_at(batch)
-        self.gateway.send(self.portfolio.cancel_working(old, RENAMED, at))
-        self._unseen_actions(old, day - 1, batch)
-        held = self.portfolio.held(old)
-        if held != 0.0:
-            if self._exchange is not None:
-                self._exchange.rename(old, new)
-            wishes = self.portfolio.carry_over(old, new, day, at, exit_worked, legs_worked)
-            self._applied("symbol_change", old, 0.0, held, held, int(self.portfolio.account["cash"]), day, batch, self.portfolio.symbols[new])
-            self.gateway.send(wishes)
-
-    def _unseen_actions(self, symbol: int, day: int, batch: Batch) -> None:
-        """Splits and dividends up to `day` of a symbol that has had no bar since; none of its orders works."""
-        for date_, kind, value in self._actions.get(self.portfolio.symbols[symbol], ()):
-            held, cash = self.portfolio.held(symbol), int(self.portfolio.account["cash"])
-            if held == 0.0 or not self.portfolio.last_date(symbol) < date_ <= day:
+    def _apply_actions(self, symbol: int, until: int, batch: Batch, row: Record | None) -> None:
+        """Apply the symbol's splits and dividends up to a date, before the bar `row`; None: it has had no bar since, and none of its orders works."""
+        for action in self.portfolio.due_actions(symbol, until):
+            if row is None and self.portfolio.held(symbol) == 0.0:
                 continue
-            if kind == "split":
-                self.portfolio.split_unseen(symbol, value, self._ended_at(batch))
-                if self._exchange is not None:
-                    self._exchange.split(value, self.portfolio.unseen_bar(symbol, batch))
+            if self._exchange is not None:
+                self._tell_exchange(action, batch, row)
+            if row is None:
+                applied = self.portfolio.apply_unseen_action(action, self._ended_at(batch))
             else:
-                if self._exchange is not None:
-                    self._exchange.dividend(symbol, value, 0.0)
-                self.portfolio.dividend_unseen(symbol, value)
-            self._applied(kind, symbol, value, held, self.portfolio.held(symbol), cash, date_, batch)
+                applied = self.portfolio.apply_action(action, row["open"], row["at"])
+            if applied["before"] != 0.0:
+                self._record_applied(applied, batch.end if row is None else moment(row["end"]), batch)
 
-    def _applied(
-        self, kind: str, symbol: int, value: float, before: float, after: float, cash: int, day: int, batch: Batch, successor: str | None = None
-    ) -> None:
-        name = self.portfolio.symbols[symbol]
+    def _tell_exchange(self, action: Record, batch: Batch, row: Record | None) -> None:
+        """The exchange's part: its working orders, and the shares and cash that it counts itself."""
+        assert self._exchange is not None
+        symbol, value = int(action["symbol"]), float(action["value"])
+        if action["kind"] == SPLIT:
+            self._exchange.split(value, self._split_bar(symbol, value, batch) if row is None else row)
+            self.gateway.hear()
+        else:
+            self._exchange.dividend(symbol, value, self.portfolio.dividend_share(action))
+
+    def _split_bar(self, symbol: int, ratio: float, batch: Batch) -> Record:
+        """A BAR record at the last price, for a symbol that has none of its own."""
+        row = records(1, BAR)[0]
+        row["symbol"], row["at"], row["end"] = symbol, micros(batch.start), micros(batch.end)
+        row["open"] = self.portfolio.last_price(symbol) / ratio
+        return row
+
+    def _record_applied(self, applied: Record, known_at: datetime, batch: Batch) -> None:
+        """Write down what an action or an ending did to a position."""
+        kind, name = APPLIED_NAMES[applied["kind"]], self.portfolio.symbols[applied["symbol"]]
+        is_change = applied["kind"] == CHANGE
         fact = ev.CorporateActionApplied(
-            happened_at=batch.start, known_at=batch.end, symbol=name, action=kind, value=value, quantity_before=before, quantity_after=after,
-            cash=(int(self.portfolio.account["cash"]) - cash) / MONEY, successor=successor,
-        )  # fmt: skip
-        self._record(f"{kind}:{name}:{day}", fact, batch.start)
+            happened_at=batch.start,
+            known_at=known_at,
+            symbol=name,
+            action=kind,
+            value=0.0 if is_change else float(applied["value"]),
+            quantity_before=float(applied["before"]),
+            quantity_after=float(applied["after"]),
+            cash=int(applied["cash"]) / MONEY,
+            successor=self.portfolio.symbols[applied["successor"]] if is_change else None,
+        )
+        self._record(f"{kind}:{name}:{int(applied['date'])}", fact, batch.start)
 
     def _ended_at(self, batch: Batch) -> int:
         """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be told in the past."""
@@ -284,30 +276,6 @@ class Trader:
                 shares.pop(successor, None)
                 shares |= {successor: held} if held else {}
         return shares, [order for order in carried.values() if order.terms.symbol not in ended]
-
-    def _corporate_actions(self, row: Record) -> None:
-        """Actions whose ex-date has come since the symbol's last bar, oldest first, dividends (per old share) before splits."""
-        symbol = int(row["symbol"])
-        for day, kind, value in self._actions.get(self.portfolio.symbols[symbol], ()):
-            if not self.portfolio.last_date(symbol) < day <= int(row["date"]):
-                continue
-            before, cash = float(self.portfolio.positions[symbol]["quantity"]), int(self.portfolio.account["cash"])
-            if kind == "split":
-                if self._exchange is not None:
-                    self._exchange.split(value, row)
-                    self.gateway.hear()
-                self.portfolio.split(value, row)
-            else:
-                if self._exchange is not None:
-                    self._exchange.dividend(symbol, value, self.portfolio.dividend_share(symbol, value))
-                self.portfolio.dividend(symbol, value)
-            if before != 0.0:
-                at = moment(row["at"])
-                fact = ev.CorporateActionApplied(
-                    happened_at=at, known_at=moment(row["end"]), symbol=self.portfolio.symbols[symbol], action=kind, value=value, quantity_before=before,
-                    quantity_after=float(self.portfolio.positions[symbol]["quantity"]), cash=(int(self.portfolio.account["cash"]) - cash) / MONEY,
-                )  # fmt: skip
-                self._record(f"{kind}:{self.portfolio.symbols[symbol]}:{day}", fact, at)
 
     # --- between batches ------------------------------------------------------------------------------------------------
 
@@ -359,11 +327,3 @@ class Trader:
             "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
         }
         self.ledger.save_snapshot(Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body))
-
-
-def _actions_by_symbol(actions: pl.DataFrame) -> dict[str, list[tuple[int, str, float]]]:
-    """Symbol -> (days since 1970, kind, value), oldest first, dividends before splits of the same day."""
-    grouped: dict[str, list[tuple[int, str, float]]] = {}
-    for symbol, day, kind, value in actions.select("symbol", "date", "kind", "value").sort("symbol", "date", "kind").iter_rows():
-        grouped.setdefault(symbol, []).append((day.toordinal() - _EPOCH_DAY, kind, value))
-    return grouped

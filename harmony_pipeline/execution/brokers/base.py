@@ -1,6 +1,6 @@
 """What a broker is to Harmony: the seam that the simulated exchange and a real account fit through.
 
-The law: the broker is believed. It says what happened through `updates()`, in facts of `execution/events.py`; what an order became is judged by
+The broker is believed. It says what happened through `updates()`, in facts of `execution/events.py`; what an order became is judged by
 `execution/lifecycle.py` alone. An implementation is one file that passes `harmony_pipeline.testing.broker_contract.BrokerContract`.
 """
 

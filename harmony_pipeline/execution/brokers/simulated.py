@@ -1,6 +1,6 @@
 """A broker whose exchange is execution/exchange.py: paper trading against replayed or simulated bars, in this process.
 
-The law: it holds no trading rule of its own. Every fill is made by the compiled functions that the backtest loops over, so the same orders meet the
+It holds no trading rule of its own. Every fill is made by the compiled functions that the backtest loops over, so the same orders meet the
 same bars at the same prices. Whoever replays the bars drives it through `BarDriven`; a session on top sees nothing but a broker. It keeps books of
 its own (cash and shares, from its own fills), so that reconciliation compares two independent accounts.
 
