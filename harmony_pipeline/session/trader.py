@@ -17,7 +17,7 @@ from typing import Any
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import Event, micros, moment
+from harmony_pipeline.execution.events import SessionFact, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.portfolio.kernel_types import APPLIED_NAMES, BAR, CHANGE, MONEY, SPLIT, Record, Records, records
@@ -143,7 +143,7 @@ class Trader:
             ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(regular)),
             batch.end,
         )
-        self._tell_refusals(signals, batch)
+        self._record_refusals(signals, batch)
         if regular:
             bars = self.portfolio.bar_records(regular)
             for row, bar in zip(bars, sorted(regular, key=lambda bar: bar.symbol), strict=True):
@@ -154,7 +154,7 @@ class Trader:
         self.cursor = batch.start
         self._snapshot()
 
-    def _tell_refusals(self, signals: Mapping[str, dict[str, Any]], batch: Batch) -> None:
+    def _record_refusals(self, signals: Mapping[str, dict[str, Any]], batch: Batch) -> None:
         """Write down the candidates that the model could not answer about: they are not traded."""
         for symbol, row in signals.items():
             if row["reason"] is not None:
@@ -280,7 +280,7 @@ class Trader:
     # --- between batches ------------------------------------------------------------------------------------------------
 
     def poll(self) -> None:
-        """Hear the broker and settle what is unclear; called every few seconds. With an exchange in this process nothing can have happened."""
+        """Take in the broker's news and settle what is unclear; called every few seconds. With an exchange in this process nothing can have happened."""
         if self._exchange is None:
             before = self.ledger.sequence(self.session_id)
             self.gateway.settle()
@@ -294,22 +294,22 @@ class Trader:
         self.set_freshness("HALTED", "kill switch")
         self.gateway.cancel_all("kill switch")
 
-    def set_freshness(self, state: ev.RiskState, reason: str, known: Event | None = None) -> None:
-        """What the streams allow from now on; a change is written down."""
+    def set_freshness(self, state: ev.RiskState, reason: str) -> None:
+        """Set what the streams allow from now on; a change is written down."""
         if state != self.manager.streams:
             now = self.clock.now()
-            fact = known or ev.RiskStateChanged(happened_at=now, known_at=now, previous=self.manager.streams, current=state, reason=reason)
+            fact = ev.RiskStateChanged(happened_at=now, known_at=now, previous=self.manager.streams, current=state, reason=reason)
             self._record(f"risk:{state}:{micros(now)}", fact, now)
             self.gateway.handle(StreamsJudged(state, reason))
 
-    def note(self, key: str, fact: Event, at: datetime) -> None:
+    def note(self, key: str, fact: SessionFact, at: datetime) -> None:
         """Write any other fact of the session down."""
         self._record(key, fact, at)
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
-    def _record(self, key: str, event: Event, known_at: datetime) -> None:
-        self.gateway.record(key, event, getattr(event, "happened_at", known_at), known_at)
+    def _record(self, key: str, event: SessionFact, known_at: datetime) -> None:
+        self.gateway.record(key, event, event.happened_at, known_at)
 
     def trading_state(self) -> TradingState:
         """Portfolio and working orders now. Orders at a real broker are the broker's own and are not part of it."""
