@@ -148,25 +148,26 @@ def test_a_project_folder_may_be_its_own_data_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "expected"),
+    ("name", "content", "expected", "code"),  # 2: the command is wrong; 1: the files are
     [
-        ("nothing", None, "does not exist"),
-        ("A.csv", "timestamp,open,high,low,close,volume\n", "no rows"),
-        ("A.csv", "just text\nand more\n", "A.csv"),
+        ("nothing", None, "does not exist", 2),
+        ("A.csv", "timestamp,open,high,low,close,volume\n", "no rows", 1),
+        ("A.csv", "just text\nand more\n", "A.csv", 1),
         (
             "A.csv",
             "timestamp,open,high,low,close,volume\n" + "".join(f"2024-01-02T{hour:02}:00:00Z,1,1,1,1,1\n" for hour in range(0, 24, 4)),
             "240 minutes apart",
+            1,
         ),
-        ("A$B.csv", "timestamp,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n", "a path with $"),
+        ("A$B.csv", "timestamp,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n", "a path with $", 2),
     ],
 )
-def test_what_holds_no_bars_is_refused_and_nothing_is_written(tmp_path, monkeypatch, capfd, name, content, expected):
+def test_what_holds_no_bars_is_refused_and_nothing_is_written(tmp_path, monkeypatch, capfd, name, content, expected, code):
     monkeypatch.setenv("HARMONY_CONFIG", "")
     monkeypatch.chdir(tmp_path)
     if content is not None:
         Path(name).write_text(content)
-    assert run_command(["init", name]) == 2
+    assert run_command(["init", name]) == code
     line = capfd.readouterr().err.strip()
     assert expected in line
     assert "\n" not in line

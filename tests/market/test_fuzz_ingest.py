@@ -1,11 +1,14 @@
 """The fuzz command judges what it should: sound files of every vendor pass, numbered inputs repeat, and planted faults are found."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.sources import files
+from harmony_pipeline.market.sources.base import SourceCapabilities
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.testing import fuzz_ingest
 from harmony_pipeline.testing.fuzzing import oracle
@@ -57,9 +60,14 @@ def sound(name: str = "yahoo") -> Sample:
 
 
 def planted(monkeypatch, change):
-    """`bars` of a file source after `change`."""
-    honest = FileSource.bars
-    monkeypatch.setattr(FileSource, "bars", lambda self, *asked: change(honest(self, *asked)))
+    """The rows of a file source after `change`."""
+    honest = FileSource.read_bars
+
+    def read_bars(self, *question):
+        result = honest(self, *question)
+        return replace(result, rows=change(result.rows))
+
+    monkeypatch.setattr(FileSource, "read_bars", read_bars)
 
 
 def fails(_frame):
@@ -85,7 +93,7 @@ def test_a_planted_fault_of_reading_is_found(tmp_path, monkeypatch, change, word
 
 
 def test_a_lake_that_is_poisoned_by_the_mutated_file_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(FileSource, "complete", False)  # nothing is withdrawn
+    monkeypatch.setattr(files, "SourceCapabilities", lambda **declared: SourceCapabilities(**{**declared, "complete": False}))  # nothing is withdrawn
     sample = sound("firstrate")
     later = sample.with_files({name: data.replace(b" 09:3", b" 09:4") for name, data in sample.files.items()})
     assert any(fault.startswith("poisoned: bars has 20 rows") for fault in judge(later, sample, tmp_path, whole=True).faults)
@@ -97,7 +105,7 @@ def test_rows_that_the_source_does_not_count_are_found(tmp_path, monkeypatch):
 
 
 def test_memory_above_the_bound_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(oracle, "allowed", lambda _sample: -1)
+    monkeypatch.setattr(oracle, "memory_limit", lambda _sample: -1)
     assert judge(sound(), sound(), tmp_path, whole=False).faults[0].startswith("memory: ")
 
 
