@@ -11,6 +11,8 @@ result that it would have alone.
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
+from functools import reduce
+from operator import add
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -122,7 +124,8 @@ def _with_volumes(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.DataFram
     each = [pl.col("volume").shift(back).over("symbol").alias(f"back_{back}") for back in range(VOLUME_SESSIONS)]
     past = past.with_columns(each, history_sessions=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("symbol"))
     counted = pl.min_horizontal(pl.col("history_sessions"), VOLUME_SESSIONS)
-    total = pl.sum_horizontal(f"back_{back}" for back in range(VOLUME_SESSIONS))
+    # Added one after the other: `sum_horizontal` adds columns in an order that depends on its threads.
+    total = reduce(add, (pl.col(f"back_{back}").fill_null(0.0) for back in range(VOLUME_SESSIONS)))
     past = past.select("symbol", "last_row", "history_sessions", usual_volume=total / counted)
     found = _before(grid, past, "last_row").with_columns(pl.col("history_sessions").fill_null(0))
     return found.with_columns(usual_volume=pl.col("usual_volume") * shares_on(found, "date", ratios, include_same_day=True))

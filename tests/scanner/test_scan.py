@@ -134,6 +134,15 @@ def test_relative_volume_looks_back_twenty_sessions_and_no_further() -> None:
     assert only(scanned(rows, 20))["relative_volume"] == pytest.approx(100.0 * 20 / (1e9 + 19 * 100.0))
 
 
+def test_volumes_are_added_one_after_the_other_so_that_two_runs_give_the_same_bits() -> None:
+    volumes = [1e5 / (3 + day) for day in range(21)]
+    rows = [row("AA", day, premarket_volume=volume) for day, volume in enumerate(volumes)]
+    total = 0.0
+    for volume in reversed(volumes[:20]):
+        total += volume
+    assert only(scanned(rows, 20))["relative_volume"] == volumes[20] / (total / 20)
+
+
 def test_relative_volume_is_unknown_without_history_and_without_earlier_mornings() -> None:
     assert only(scanned([row("AA", 4)], 4))["relative_volume"] is None
     assert only(scanned([row("AA", 3, **NO_MORNING), row("AA", 4)], 4))["relative_volume"] is None
