@@ -11,7 +11,7 @@ Longer texts may be equal although their views differ, so `run_starts` compares 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from harmony_pipeline.kernel import kernel
 
 _SMALLEST = 10_000  # rows a piece on average; smaller ones cost more in calls than their copies in memory
 Views = npt.NDArray[np.uint64]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,20 @@ def split_chunks(rows: pl.DataFrame, begin: IntArray, names: Sequence[str], whol
         columns, lengths = [column.rechunk() for column in columns], [rows.height]
     found, start = [], 0
     for length, *chunks in zip(lengths, *(column.get_chunks() for column in columns), strict=True):
-        arrays = {name: chunk.to_numpy() for name, chunk in zip(names, chunks, strict=True)}
-        for array in arrays.values():  # own memory or a copy are two types to the compiler, so that both are made read-only
-            array.flags.writeable = False
+        arrays = {name: read_only(chunk.to_numpy()) for name, chunk in zip(names, chunks, strict=True)}
         found.append(_piece(arrays, begin, start, start + length))
         start += length
     return found
+
+
+def read_only(array: Array) -> Array:
+    """`array`, made read-only.
+
+    Polars' own memory and a copy are two types to the compiler, and a kernel is compiled for each
+    combination of types that it meets. Read-only, they are one.
+    """
+    array.flags.writeable = False
+    return array
 
 
 def split_in_halves(parts: Sequence[Piece], begin: IntArray) -> tuple[list[Piece], list[Piece]]:

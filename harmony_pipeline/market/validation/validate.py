@@ -26,7 +26,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.array_columns import Piece, build_word_column, run_starts, split_chunks, split_in_halves
+from harmony_pipeline.market.array_columns import Piece, build_word_column, read_only, run_starts, split_chunks, split_in_halves
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import VALUE_ORDER, WITHDRAWN
 from harmony_pipeline.market.session_parts import PARTS
@@ -244,11 +244,11 @@ def _judge_symbols(
     """Verdicts by row, and the findings: row, rule, measure, reference, other. `states` is updated
     in place.
     """
-    ingested, rank, twin = versions
+    ingested, rank, twin = (read_only(column) for column in versions)
     selection = select_rules(settings, rows["symbol"].gather(begin[:-1]).to_list(), calendar, timeframe)
     rules = (settings.extended_hours, minutes_of(timeframe), sessions_of(calendar.for_timeframe(timeframe)), build_limits(settings.quality))
     verdicts = Verdicts(np.empty(rows.height, np.uint8), np.empty(rows.height, np.uint8), np.empty(rows.height))
-    defects = _defects(rows["defect"])
+    defects = read_only(_defects(rows["defect"]))
     earlier = states.copy()
 
     def judge_chunks(some: Sequence[Piece], room: int = _ROOM) -> FloatArray:
