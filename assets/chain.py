@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assets.groups import CHAIN, INGEST, SCAN, SESSION, Job, Partitioning, made_together
+from harmony_pipeline.log import log_context
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.stage_log import log_stage
 from harmony_pipeline.stages.workspace import Workspace
 
 REPLAYED = {"require_promoted": False, "own_process": False}  # options of a session that is a replay in this process
@@ -56,8 +58,11 @@ def run_stages(work: Workspace, last: Job = SESSION) -> dict[str, StageResult]:
     for step in chain(work):
         for assets in made_together(step.job.own):
             options = REPLAYED if assets[0].name == "paper_session" else {}
-            result = assets[0].make(work, step.keys, **options)
-            results.update({asset.name: result for asset in assets})
+            with log_context(asset=assets[0].name):
+                result = assets[0].make(work, step.keys, **options)
+                for asset in assets:
+                    log_stage(work, asset.name, result, step.keys)
+                    results[asset.name] = result
         if step.job is last:
             break
     return results

@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from assets.chain import run_stages
+from assets.groups import INGEST
 from harmony_pipeline import log as the_log
 from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.log import LibraryLog, log, log_context, log_file, record_failure
@@ -66,6 +68,16 @@ def test_a_line_has_the_facts_around_it_and_the_seconds_since_they_began(tmp_pat
     assert 0.0 <= inner["seconds"] <= again["seconds"]
     assert not {"run", "asset", "seconds"} & set(outside)
     assert outside["time"].endswith("Z")
+
+
+def test_a_run_without_dagster_leaves_a_line_an_asset(tmp_path):
+    work = Workspace(tiny_settings(tmp_path))
+    results = run_stages(work, INGEST)
+    made = {line["asset"]: line for line in lines(work.settings.state_root) if line["event"] == "asset made"}
+    assert set(made) == set(results)
+    assert made["bars"]["rows"] == results["bars"].rows
+    assert made["bars"]["partitions"] == len(work.trading_periods())
+    assert made["bars"]["seconds"] > 0.0
 
 
 def test_the_file_rotates_by_size_and_keeps_four_older_ones(tmp_path, monkeypatch):
