@@ -6,7 +6,7 @@ columns are welcome. `features` has one more column per feature, so its schema i
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -14,7 +14,7 @@ from harmony_pipeline.frames import sort_rows
 
 TIME = pl.Datetime("us", "UTC")
 TEXT, REAL, WHOLE, FLAG, DAY = pl.String(), pl.Float64(), pl.Int64(), pl.Boolean(), pl.Date()
-PERIOD_KINDS = ("trading", "retraining", "strategy", "day", "none")
+PeriodKind = Literal["trading", "retraining", "strategy", "day", "none"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: `key` is unique and is the order in which rows are stored; `partitioned_by` one of PERIOD_KINDS.
+    """One table: `key` is unique and is the order in which rows are stored.
 
     `known_by` names the column that says when a row was learned. Such a table only grows, and its past is told row by row; of any
     other table the lake keeps whole earlier versions of a partition.
@@ -39,7 +39,7 @@ class Table:
 
     name: str
     note: str
-    partitioned_by: str
+    partitioned_by: PeriodKind
     key: tuple[str, ...]
     columns: dict[str, Column] = field(default_factory=dict)
     known_by: str | None = None

@@ -100,10 +100,6 @@ class ModelRegistry:
         """Whether the folder of the model exists. `load` checks its files."""
         return (self.path(model_id) / MANIFEST).is_file()
 
-    def model_ids(self) -> list[str]:
-        """Sorted ids of the models, without half-written ones."""
-        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
-
     def load(self, model_id: str, artifact_hash: str | None = None) -> TrainedModel:
         """The model, after a check of every file against its hash, and of the whole against a
         pinned `artifact_hash`.

@@ -62,15 +62,6 @@ def write_heartbeat(state: Path, session_id: str, at: datetime, **numbers: Any) 
     write_text(state / HEARTBEAT, json.dumps(facts, default=str), durable=False)
 
 
-def read_heartbeat(state: Path) -> dict[str, Any] | None:
-    """The last heartbeat, or None."""
-    try:
-        found: dict[str, Any] = json.loads((state / HEARTBEAT).read_text())
-    except (OSError, ValueError):
-        return None
-    return found
-
-
 def kill_reason(state: Path) -> str | None:
     """Text of the kill switch, None while it is off."""
     try:

@@ -1,5 +1,6 @@
 """Lock, heartbeat, kill switch, signals, stale streams: what can stop a session, and what it leaves behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -22,16 +23,15 @@ from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.process_control import (
+    HEARTBEAT,
     KILL,
     LOCK,
     SessionRunning,
     StopRequest,
     is_running,
     kill_reason,
-    read_heartbeat,
     read_lock,
     session_lock,
-    write_heartbeat,
 )
 from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import backtest_day, broker_as_left, day_bars, replay_day, simulated_broker, trade_day
@@ -117,16 +117,9 @@ def test_a_torn_lock_file_is_no_obstacle(tmp_path: Path) -> None:
 def test_the_heartbeat_says_where_the_session_stands(tmp_path: Path, ledger: Ledger) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, SIGNALS)
     interrupted(plan, ledger, Supervision(tmp_path), 0, lambda: None)
-    beat = read_heartbeat(tmp_path)
-    assert beat is not None
+    beat = json.loads((tmp_path / HEARTBEAT).read_text())
     assert (beat["session_id"], beat["pid"], beat["risk_state"]) == (plan.session_id, os.getpid(), "ACTIVE")
     assert datetime.fromisoformat(beat["cursor"]) > plan.calendar.session_open(plan.date)
-
-
-def test_an_absent_heartbeat_is_none(tmp_path: Path) -> None:
-    assert read_heartbeat(tmp_path) is None
-    write_heartbeat(tmp_path, "s", datetime.now().astimezone())
-    assert (read_heartbeat(tmp_path) or {})["session_id"] == "s"
 
 
 # --- kill switch --------------------------------------------------------------------------------------------------------

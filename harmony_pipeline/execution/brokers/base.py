@@ -43,7 +43,6 @@ class BrokerAccount:
 
     cash: float | None
     equity: float | None
-    trading_blocked: bool = False
 
 
 class Broker(Protocol):
