@@ -9,7 +9,6 @@ import io
 import os
 import shutil
 import tempfile
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 import polars as pl
+import tenacity
 from polars.io.plugins import register_io_source
 
 from harmony_pipeline.errors import ConfigError, DataError, Superseded
@@ -35,10 +35,14 @@ _RETRIES: Any = {
     "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
 }
-_PATIENCE: Any = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(minutes=10)}
+_TIMEOUTS: Any = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(minutes=10)}
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+class _ReplacedMeanwhile(Exception):
+    """An object was replaced while it was read."""
 
 
 class ObjectStore:
@@ -63,7 +67,7 @@ class ObjectStore:
             self.storage_options["aws_allow_http"] = "true" if place.startswith("http://") else "false"
         # "multipart" is the copy that succeeds only if the target is absent: what keeps a late writer from overwriting history
         config = {"aws_copy_if_not_exists": "multipart", **self.storage_options}
-        self._objects: Any = S3Store(bucket, prefix=prefix or None, config=cast("Any", config), retry_config=_RETRIES, client_options=_PATIENCE)
+        self._objects: Any = S3Store(bucket, prefix=prefix or None, config=cast("Any", config), retry_config=_RETRIES, client_options=_TIMEOUTS)
         self._scratch = tempfile.mkdtemp(prefix="harmony-lake-")
         weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
 
@@ -151,28 +155,36 @@ class ObjectStore:
         return register_io_source(rows, schema=first if first is not None else schema)
 
     def _collected(self, versions: Sequence[FileVersion], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
-        for attempt in range(_ATTEMPTS):
-            names = self.map_parallel(self._now, versions)
-            tags = self.map_parallel(self._tag, names)
-            frame = pl.scan_parquet(
-                [self.address(name) for name in names],
-                schema=schema,
-                hive_partitioning=False,
-                missing_columns="insert",
-                extra_columns="ignore",
-                storage_options=self.storage_options,
-                credential_provider=None,
-            )
-            try:
-                found = choose(frame).collect(engine="in-memory")
-            except BaseException as error:
-                if self.map_parallel(self._tag, names) == tags or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
-                    raise
-            else:
-                if self.map_parallel(self._tag, names) == tags and names == self.map_parallel(self._now, versions):
-                    return found
-            time.sleep(0.02 * 2**attempt)
-        raise DataError(f"{self.address(versions[0].name)} is replaced faster than it can be read; try again when its writers are done")
+        """Rows of these versions; a read during which one was replaced is done again."""
+        reading = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_ReplacedMeanwhile), stop=tenacity.stop_after_attempt(_ATTEMPTS), wait=tenacity.wait_exponential(0.02)
+        )
+        try:
+            return reading(self._collected_once, versions, schema, choose)
+        except tenacity.RetryError:
+            raise DataError(f"{self.address(versions[0].name)} is replaced faster than it can be read; try again when its writers are done") from None
+
+    def _collected_once(self, versions: Sequence[FileVersion], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+        names = self.map_parallel(self._now, versions)
+        tags = self.map_parallel(self._tag, names)
+        frame = pl.scan_parquet(
+            [self.address(name) for name in names],
+            schema=schema,
+            hive_partitioning=False,
+            missing_columns="insert",
+            extra_columns="ignore",
+            storage_options=self.storage_options,
+            credential_provider=None,
+        )
+        try:
+            found = choose(frame).collect(engine="in-memory")
+        except BaseException as error:
+            if self.map_parallel(self._tag, names) == tags or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
+                raise
+            raise _ReplacedMeanwhile from None
+        if self.map_parallel(self._tag, names) != tags or names != self.map_parallel(self._now, versions):
+            raise _ReplacedMeanwhile
+        return found
 
     def _now(self, version: FileVersion) -> str:
         """The name that holds this version at this moment."""

@@ -6,11 +6,11 @@ known then, and `lake_versions` lists every version that the lake keeps. Over a 
 """
 
 import re
-import time
 from collections.abc import Collection, Mapping
 
 import duckdb
 import polars as pl
+import tenacity
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake.lake import Lake
@@ -158,23 +158,31 @@ def query(
 ) -> pl.DataFrame:
     """Rows of one SQL query; `variables` are what `getvariable('name')` gives in it. Raises DataError with DuckDB's own explanation and the views that exist."""
     names = _names_in(lake, text)
-    attempts = _ATTEMPTS if lake.store.file_system() is None else _REMOTE_ATTEMPTS
-    for attempt in range(attempts):
+
+    def answer(names: Collection[str] | None) -> pl.DataFrame:
+        with connect(lake, live, names) as connection:
+            _set(connection, variables or {})
+            relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
+            rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
+            return rows
+
+    reading = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(duckdb.Error) & tenacity.retry_if_not_exception_type(_NOT_UNDERSTOOD),
+        stop=tenacity.stop_after_attempt(_ATTEMPTS if lake.store.file_system() is None else _REMOTE_ATTEMPTS),
+        wait=tenacity.wait_exponential(0.01, max=0.2),
+        reraise=True,
+    )
+    try:
         try:
-            with connect(lake, live, names) as connection:
-                _set(connection, variables or {})
-                relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
-                rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
-                return rows
-        except _NOT_UNDERSTOOD as error:
-            if names is None or attempt == attempts - 1:
-                raise DataError(_not_understood(str(error), lake)) from None
-            names = None  # it may ask the catalogue, or deserve a better hint
-        except duckdb.Error as error:
-            if attempt == attempts - 1:
-                raise DataError(f"the query failed: {printable(one_line(str(error)), 600)}") from error
-            time.sleep(min(0.01 * 2**attempt, 0.2))
-    raise AssertionError
+            return reading(answer, names)
+        except _NOT_UNDERSTOOD:
+            if names is None:
+                raise
+            return reading(answer, None)  # it may ask the catalogue, or deserve a better hint
+    except _NOT_UNDERSTOOD as error:
+        raise DataError(_not_understood(str(error), lake)) from None
+    except duckdb.Error as error:
+        raise DataError(f"the query failed: {printable(one_line(str(error)), 600)}") from error
 
 
 def _not_understood(error: str, lake: Lake) -> str:
