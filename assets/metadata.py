@@ -11,8 +11,8 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import partition_keys
+from assets.row_pictures import rows_by_group, rows_by_partition, rows_of
 from harmony_pipeline.reports.figures import as_markdown
-from harmony_pipeline.stages.glance import rows_by_group, rows_by_partition, rows_of
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.stage_log import log_stage
 from harmony_pipeline.stages.workspace import Workspace
