@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache, partial
 
 import dagster as dg
+
+# Private, since dagster has no public way to give a run of this process the origin that its own web server gives.
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths

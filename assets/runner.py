@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.errors import DagsterAssetCheckFailedError  # private, since dagster exports no name for a failed blocking check
 
 from assets.chain import REPLAYED, chain
 from assets.definitions import build_definitions

@@ -1,6 +1,6 @@
 """Where a backtest or a session stands: the portfolio and the orders that work. Everything the next bar needs, and nothing else.
 
-The law: `restore(save(state))` continues to the same bits, and a run cut in two at any timestamp equals the run in one piece.
+`restore(save(state))` continues to the same bits, and a run cut in two at any timestamp equals the run in one piece.
 """
 
 from collections.abc import Mapping, Sequence

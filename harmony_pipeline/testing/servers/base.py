@@ -6,7 +6,7 @@
         Client(server.url) ... Client(server.ws_url)
     assert [each.query.get("page_token") for each in server.seen] == [...]
 
-The law: a fault happens on a real connection (a real status line, a real reset), and it is used up in the order it was given, so
+A fault happens on a real connection (a real status line, a real reset), and it is used up in the order it was given, so
 that a test knows which answer was the bad one. A venue's server subclasses `LocalServer` with its routes and its data.
 """
 
