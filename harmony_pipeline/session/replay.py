@@ -120,8 +120,7 @@ def plan_day(
     late = [symbol for symbol in symbols if symbol in states and timeframe not in LONG_TIMEFRAMES and states[symbol].timestamp >= first]
     if late:
         raise DataError(f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session of {day}: use states_before(day)")
-    models = [model.model_id] if model is not None else []
-    state = opening.state.extended(symbols, models)
+    state = opening.state.extended(symbols, [model.model_id] if model is not None else [])
     state.mark_ended(behind)
     return SessionPlan(
         date=day,
