@@ -14,7 +14,7 @@ import dagster as dg
 from assets.groups import JOBS
 from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.stages import live
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 _SCAN_AFTER = timedelta(minutes=3)  # what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
 
@@ -28,81 +28,81 @@ class Automation:
     sensors: list[dg.SensorDefinition]
 
 
-def build_automation(work: Workspace) -> Automation:
+def build_automation(pipeline: PipelineContext) -> Automation:
     """Jobs, schedules and sensors of one market."""
     jobs = {job.name: dg.define_asset_job(job.name, dg.AssetSelection.assets(*job.assets), description=job.description) for job in JOBS.values()}
     weekly = dg.ScheduleDefinition(
         name="weekly_upkeep",
         job=jobs["upkeep"],
         cron_schedule="0 4 * * 6",
-        execution_timezone=work.calendar.zone,
+        execution_timezone=pipeline.calendar.zone,
         description="Saturday morning, when nobody trades: the lake's files are put in order.",
     )
-    scan_time = time.fromisoformat(work.settings.scanner.as_of)
+    scan_time = time.fromisoformat(pipeline.settings.scanner.as_of)
     schedules = [
-        _growing(work, jobs["research"], "daily_ingest", time(20, 30), "After the close: the running period grows by a day."),
-        _growing(work, jobs["ingest"], "premarket_ingest", scan_time, "Just before the scan: the bars of this morning."),
-        _daily_scan(work, jobs["daily_scan"], scan_time),
-        _retraining(work, jobs["retrain"]),
+        _growing(pipeline, jobs["research"], "daily_ingest", time(20, 30), "After the close: the running period grows by a day."),
+        _growing(pipeline, jobs["ingest"], "premarket_ingest", scan_time, "Just before the scan: the bars of this morning."),
+        _daily_scan(pipeline, jobs["daily_scan"], scan_time),
+        _retraining(pipeline, jobs["retrain"]),
         weekly,
     ]
-    return Automation(list(jobs.values()), schedules, [_session_sensor(work, jobs["paper_session"])])
+    return Automation(list(jobs.values()), schedules, [_session_sensor(pipeline, jobs["paper_session"])])
 
 
-def _growing(work: Workspace, job: Any, name: str, clock: time, description: str) -> dg.ScheduleDefinition:
+def _growing(pipeline: PipelineContext, job: Any, name: str, clock: time, description: str) -> dg.ScheduleDefinition:
     """Every session at `clock`: the running period grows."""
 
-    @dg.schedule(name=name, job=job, cron_schedule=f"{clock.minute} {clock.hour} * * *", execution_timezone=work.calendar.zone, description=description)
+    @dg.schedule(name=name, job=job, cron_schedule=f"{clock.minute} {clock.hour} * * *", execution_timezone=pipeline.calendar.zone, description=description)
     def grow(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        day = _exchange_date(context, work)
-        if not work.calendar.is_session(day):
-            return dg.SkipReason(f"{day} is not a session of {work.calendar.name}")
-        return _growth(work, day, f"{name}-{day}")
+        day = _exchange_date(context, pipeline)
+        if not pipeline.calendar.is_session(day):
+            return dg.SkipReason(f"{day} is not a session of {pipeline.calendar.name}")
+        return _growth(pipeline, day, f"{name}-{day}")
 
     return grow
 
 
-def _growth(work: Workspace, day: date, run_key: str) -> dg.RunRequest | dg.SkipReason:
+def _growth(pipeline: PipelineContext, day: date, run_key: str) -> dg.RunRequest | dg.SkipReason:
     """A run over the period of `day` and those since the newest that was ingested: days on which nothing ran are made up for."""
-    key = next((period.key for period in work.trading_periods() if period.first_date <= day < period.end_date), None)
+    key = next((period.key for period in pipeline.trading_periods() if period.first_date <= day < period.end_date), None)
     if key is None:
         return dg.SkipReason(f"{day} lies outside market.start and market.end")
-    begun = [known for known in work.lake.partitions("raw_bars") if known < key]
-    if not begun or work.lake.has("raw_bars", key):
+    begun = [known for known in pipeline.lake.partitions("raw_bars") if known < key]
+    if not begun or pipeline.lake.has("raw_bars", key):
         return dg.RunRequest(run_key=run_key, partition_key=key)
     return dg.RunRequest(run_key=run_key, tags={RANGE_START: begun[-1], RANGE_END: key})
 
 
-def _daily_scan(work: Workspace, job: Any, scan_time: time) -> dg.ScheduleDefinition:
+def _daily_scan(pipeline: PipelineContext, job: Any, scan_time: time) -> dg.ScheduleDefinition:
     begins = datetime.combine(date.min, scan_time) + _SCAN_AFTER
 
     @dg.schedule(
         name="scan_before_open",
         job=job,
         cron_schedule=f"{begins.minute} {begins.hour} * * *",
-        execution_timezone=work.calendar.zone,
+        execution_timezone=pipeline.calendar.zone,
         description="Before the open: which symbols to watch today.",
     )
     def scan_before_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        day = _exchange_date(context, work)
-        if day not in work.sessions():
+        day = _exchange_date(context, pipeline)
+        if day not in pipeline.sessions():
             return dg.SkipReason(f"{day} is not a session of this market")
         return dg.RunRequest(run_key=f"scan-{day}", partition_key=day.isoformat())
 
     return scan_before_open
 
 
-def _retraining(work: Workspace, job: Any) -> dg.ScheduleDefinition:
+def _retraining(pipeline: PipelineContext, job: Any) -> dg.ScheduleDefinition:
     @dg.schedule(
         name="retraining",
         job=job,
         cron_schedule="0 2 * * *",
-        execution_timezone=work.calendar.zone,
+        execution_timezone=pipeline.calendar.zone,
         description="When a retraining period begins: train its model.",
     )
     def retraining(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        day = _exchange_date(context, work)
-        period = next((found for found in work.retraining_periods() if found.first_date <= day < found.end_date), None)
+        day = _exchange_date(context, pipeline)
+        period = next((found for found in pipeline.retraining_periods() if found.first_date <= day < found.end_date), None)
         if period is None:
             return dg.SkipReason(f"{day} lies outside market.start and market.end")
         return dg.RunRequest(run_key=f"retrain-{period.key}", partition_key=period.key)  # one run a period, whatever the day
@@ -110,7 +110,7 @@ def _retraining(work: Workspace, job: Any) -> dg.ScheduleDefinition:
     return retraining
 
 
-def _session_sensor(work: Workspace, job: Any) -> dg.SensorDefinition:
+def _session_sensor(pipeline: PipelineContext, job: Any) -> dg.SensorDefinition:
     @dg.sensor(
         name="paper_session_sensor",
         job=job,
@@ -118,7 +118,7 @@ def _session_sensor(work: Workspace, job: Any) -> dg.SensorDefinition:
         description="Starts the session of a scanned trading day, once, when a model is promoted.",
     )
     def paper_session_sensor() -> Iterator[dg.RunRequest | dg.SkipReason]:
-        due = live.session_due(work, datetime.now(UTC))
+        due = live.session_due(pipeline, datetime.now(UTC))
         if isinstance(due, str):
             yield dg.SkipReason(due)
         else:
@@ -127,7 +127,7 @@ def _session_sensor(work: Workspace, job: Any) -> dg.SensorDefinition:
     return paper_session_sensor
 
 
-def _exchange_date(context: dg.ScheduleEvaluationContext, work: Workspace) -> date:
+def _exchange_date(context: dg.ScheduleEvaluationContext, pipeline: PipelineContext) -> date:
     from zoneinfo import ZoneInfo
 
-    return context.scheduled_execution_time.astimezone(ZoneInfo(work.calendar.zone)).date()
+    return context.scheduled_execution_time.astimezone(ZoneInfo(pipeline.calendar.zone)).date()

@@ -10,10 +10,10 @@ import dagster as dg
 
 from harmony_pipeline.failures import is_failure
 from harmony_pipeline.log import log_context, record_failure
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 
-def boundary(name: str, work: Workspace) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def boundary(name: str, pipeline: PipelineContext) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let the decorated function raise nothing but `dg.Failure` with one line; it keeps its signature, which Dagster reads."""
 
     def guard(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,14 +21,14 @@ def boundary(name: str, work: Workspace) -> Callable[[Callable[..., Any]], Calla
 
             @functools.wraps(function)
             def guarded(*arguments: Any, **named: Any) -> Any:
-                with _logged(name, arguments), _boundary(name, work):
+                with _logged(name, arguments), _boundary(name, pipeline):
                     yield from function(*arguments, **named)
 
         else:
 
             @functools.wraps(function)
             def guarded(*arguments: Any, **named: Any) -> Any:
-                with _logged(name, arguments), _boundary(name, work):
+                with _logged(name, arguments), _boundary(name, pipeline):
                     return function(*arguments, **named)
 
         guarded.inside_boundary = True  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ def _logged(name: str, arguments: tuple[Any, ...]) -> AbstractContextManager[Non
 
 
 @contextmanager
-def _boundary(name: str, work: Workspace) -> Iterator[None]:
+def _boundary(name: str, pipeline: PipelineContext) -> Iterator[None]:
     try:
         yield
     except (dg.DagsterError, dg.Failure, dg.RetryRequested):
@@ -53,6 +53,6 @@ def _boundary(name: str, work: Workspace) -> Iterator[None]:
     except BaseException as error:
         if not is_failure(error):
             raise
-        line, log = record_failure(error, work.settings.present_state_root, {"asset": name})
+        line, log = record_failure(error, pipeline.settings.present_state_root, {"asset": name})
         # `from None`: the event log keeps what is raised here, and a library's text may hold a secret
         raise dg.Failure(line, {"log": str(log)} if log else None) from None

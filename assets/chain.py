@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from assets.groups import CHAIN, INGEST, SCAN, SESSION, Job, Partitioning, made_together
 from harmony_pipeline.log import log_context
 from harmony_pipeline.stages import market
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.stage_log import log_stage
-from harmony_pipeline.stages.workspace import Workspace
 
 REPLAYED = {"require_promoted": False, "own_process": False}  # options of a session that is a replay in this process
 
@@ -21,47 +21,47 @@ class Step:
     keys: list[str]
 
 
-def chain(work: Workspace) -> Iterator[Step]:
+def chain(pipeline: PipelineContext) -> Iterator[Step]:
     """Each job when it is due: which days have bars is known after the ingest.
 
     A lake without a bar ends the chain after the ingest: nothing else could be made.
     """
-    latest = {SCAN.name: work.settings.scanner.run_days, SESSION.name: work.settings.session.replay_days}
+    latest = {SCAN.name: pipeline.settings.scanner.run_days, SESSION.name: pipeline.settings.session.replay_days}
     for job in CHAIN:
-        if job is not INGEST and market.latest_period_with_bars(work) is None:
+        if job is not INGEST and market.latest_period_with_bars(pipeline) is None:
             return
         partitions = job.own[-1].partitions
-        keys = _all_keys(work, partitions)
+        keys = _all_keys(pipeline, partitions)
         if job.name in latest:
             keys = keys[max(0, len(keys) - latest[job.name]) :]
         if keys or partitions == "none":
             yield Step(job, keys)
 
 
-def _all_keys(work: Workspace, partitions: Partitioning) -> list[str]:
+def _all_keys(pipeline: PipelineContext, partitions: Partitioning) -> list[str]:
     match partitions:
         case "none":
             return []
         case "trading":
-            return [period.key for period in work.trading_periods()]
+            return [period.key for period in pipeline.trading_periods()]
         case "retraining":
-            return [period.key for period in work.retraining_periods()]
+            return [period.key for period in pipeline.retraining_periods()]
         case "days":
-            return [day.isoformat() for day in market.sessions_with_bars(work)]
+            return [day.isoformat() for day in market.sessions_with_bars(pipeline)]
         case "strategies":
-            return list(work.settings.active_strategies)
+            return list(pipeline.settings.active_strategies)
 
 
-def run_stages(work: Workspace, last: Job = SESSION) -> dict[str, StageResult]:
+def run_stages(pipeline: PipelineContext, last: Job = SESSION) -> dict[str, StageResult]:
     """Run the chain up to the job `last` in this process, without Dagster; returns what each asset had to show."""
     results: dict[str, StageResult] = {}
-    for step in chain(work):
+    for step in chain(pipeline):
         for assets in made_together(step.job.own):
             options = REPLAYED if assets[0].name == "paper_session" else {}
             with log_context(asset=assets[0].name):
-                result = assets[0].make(work, step.keys, **options)
+                result = assets[0].make(pipeline, step.keys, **options)
                 for asset in assets:
-                    log_stage(work, asset.name, result, step.keys)
+                    log_stage(pipeline, asset.name, result, step.keys)
                     results[asset.name] = result
         if step.job is last:
             break

@@ -19,43 +19,43 @@ from harmony_pipeline.lake import sql
 from harmony_pipeline.layout import SQL_FOLDER
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages import verdicts, verification
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
-Verification = Callable[[Workspace, Sequence[Period]], pl.DataFrame]
+Verification = Callable[[PipelineContext, Sequence[Period]], pl.DataFrame]
 _HEADER = re.compile(r"--\s*asset:\s*(\w+)(,\s*blocking)?")
 
 
-def build_checks(partitions: Partitions, work: Workspace) -> list[dg.AssetChecksDefinition]:
+def build_checks(partitions: Partitions, pipeline: PipelineContext) -> list[dg.AssetChecksDefinition]:
     """Every check of the graph."""
     trading = partitions["trading"]
     return [
-        _period_check("bars", verification.bars_are_sound, trading, work, blocking=True),
-        _period_check("features", verification.features_fold, trading, work),
-        _period_check("features", verification.features_know_no_future, trading, work),
-        _period_check("labels", verification.labels_know_no_future, trading, work),
-        *(_sql_check(path, work) for path in sorted((SQL_FOLDER / "checks").glob("*.sql"))),
+        _period_check("bars", verification.bars_are_sound, trading, pipeline, blocking=True),
+        _period_check("features", verification.features_fold, trading, pipeline),
+        _period_check("features", verification.features_know_no_future, trading, pipeline),
+        _period_check("labels", verification.labels_know_no_future, trading, pipeline),
+        *(_sql_check(path, pipeline) for path in sorted((SQL_FOLDER / "checks").glob("*.sql"))),
     ]
 
 
 def _period_check(
-    asset: str, verify: Verification, trading: dg.PartitionsDefinition | None, work: Workspace, *, blocking: bool = False
+    asset: str, verify: Verification, trading: dg.PartitionsDefinition | None, pipeline: PipelineContext, *, blocking: bool = False
 ) -> dg.AssetChecksDefinition:
     """A check of single trading periods; a blocking one leaves its verdict in the lake."""
     name = verify.__name__
 
     @dg.asset_check(asset=asset, name=name, blocking=blocking, partitions_def=trading, description=inspect.getdoc(verify))
-    @boundary(name, work)
-    def check(context: dg.AssetCheckExecutionContext, work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        periods = checked_periods(context, work)
-        offending = verify(work, periods)
+    @boundary(name, pipeline)
+    def check(context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[PipelineContext]) -> dg.AssetCheckResult:
+        periods = checked_periods(context, pipeline)
+        offending = verify(pipeline, periods)
         if blocking:
-            verdicts.record(work, asset, name, [period.key for period in periods], offending)
+            verdicts.record(pipeline, asset, name, [period.key for period in periods], offending)
         return _result(offending)
 
     return check
 
 
-def _sql_check(path: Path, work: Workspace) -> dg.AssetChecksDefinition:
+def _sql_check(path: Path, pipeline: PipelineContext) -> dg.AssetChecksDefinition:
     text = path.read_text(encoding="utf-8")
     header = _HEADER.match(text)
     if header is None:
@@ -64,11 +64,11 @@ def _sql_check(path: Path, work: Workspace) -> dg.AssetChecksDefinition:
     about = text.splitlines()[1].removeprefix("-- ")
 
     @dg.asset_check(asset=asset, name=name, blocking=blocking, description=about)
-    @boundary(name, work)
-    def check(work: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-        offending = sql.query(work.lake, text)
+    @boundary(name, pipeline)
+    def check(pipeline: dg.ResourceParam[PipelineContext]) -> dg.AssetCheckResult:
+        offending = sql.query(pipeline.lake, text)
         if blocking:
-            verdicts.record(work, asset, name, [verdicts.ALL], offending)
+            verdicts.record(pipeline, asset, name, [verdicts.ALL], offending)
         return _result(offending)
 
     return check

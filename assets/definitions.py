@@ -16,8 +16,8 @@ from assets.groups import ASSETS, Asset, made_together, op_name
 from assets.metadata import materialized
 from assets.partitions import Partitions, build_partitions, partition_keys
 from harmony_pipeline.config import Settings, load_settings
-from harmony_pipeline.stages.workspace import Workspace
-from resources.workspace import build_resources
+from harmony_pipeline.stages.context import PipelineContext
+from resources.pipeline import build_resources
 
 
 def build_definitions(settings: Settings, overrides: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -31,13 +31,13 @@ def build_definitions(settings: Settings, overrides: Mapping[str, object] | None
 
 def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Definitions:
     resources = build_resources(settings, overrides)
-    work = resources["work"]
-    assert isinstance(work, Workspace)
-    partitions = build_partitions(work)
-    automation = build_automation(work)
+    pipeline = resources["pipeline"]
+    assert isinstance(pipeline, PipelineContext)
+    partitions = build_partitions(pipeline)
+    automation = build_automation(pipeline)
     return dg.Definitions(
-        assets=[_definition(assets, partitions, work) for assets in made_together(ASSETS.values())],
-        asset_checks=build_checks(partitions, work),
+        assets=[_definition(assets, partitions, pipeline) for assets in made_together(ASSETS.values())],
+        asset_checks=build_checks(partitions, pipeline),
         jobs=automation.jobs,
         schedules=automation.schedules,
         sensors=automation.sensors,
@@ -46,7 +46,7 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
     )
 
 
-def _definition(assets: tuple[Asset, ...], partitions: Partitions, work: Workspace) -> dg.AssetsDefinition:
+def _definition(assets: tuple[Asset, ...], partitions: Partitions, pipeline: PipelineContext) -> dg.AssetsDefinition:
     """The assets of one stage, as Dagster knows them."""
     first = assets[0]
 
@@ -57,10 +57,10 @@ def _definition(assets: tuple[Asset, ...], partitions: Partitions, work: Workspa
         backfill_policy=None if first.partitions == "none" else dg.BackfillPolicy.single_run(),
         config_schema={option: dg.Field(bool, default_value=value) for option, value in first.options.items()} or None,
     )
-    @boundary(first.name, work)
-    def make(context: dg.AssetExecutionContext, work: dg.ResourceParam[Workspace]) -> Iterator[dg.MaterializeResult[Any]]:
-        result = first.make(work, partition_keys(context), **(context.op_execution_context.op_config or {}))
-        yield from materialized(context, work, result, [asset.name for asset in assets])
+    @boundary(first.name, pipeline)
+    def make(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineContext]) -> Iterator[dg.MaterializeResult[Any]]:
+        result = first.make(pipeline, partition_keys(context), **(context.op_execution_context.op_config or {}))
+        yield from materialized(context, pipeline, result, [asset.name for asset in assets])
 
     return make
 

@@ -27,8 +27,8 @@ from harmony_pipeline.stages import (
     ticks,
     upkeep,
 )
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 
 Partitioning = Literal["none", "trading", "retraining", "days", "strategies"]
 
@@ -54,19 +54,19 @@ class Asset:
         described = self.stage if self.stage.__name__ == self.name else None
         return inspect.getdoc(described) or TABLES[self.name].note
 
-    def make(self, work: Workspace, keys: Sequence[str], **options: bool) -> StageResult:
+    def make(self, pipeline: PipelineContext, keys: Sequence[str], **options: bool) -> StageResult:
         """Run the stage for the partitions of these keys, oldest first."""
-        return self.stage(work, *_partitions(work, self.partitions, keys), **{**self.options, **options})
+        return self.stage(pipeline, *_partitions(pipeline, self.partitions, keys), **{**self.options, **options})
 
 
-def _partitions(work: Workspace, partitions: Partitioning, keys: Sequence[str]) -> tuple[Any, ...]:
+def _partitions(pipeline: PipelineContext, partitions: Partitioning, keys: Sequence[str]) -> tuple[Any, ...]:
     match partitions:
         case "none":
             return ()
         case "trading":
-            return ([work.trading_period(key) for key in keys],)
+            return ([pipeline.trading_period(key) for key in keys],)
         case "retraining":
-            return ([work.retraining_period(key) for key in keys],)
+            return ([pipeline.retraining_period(key) for key in keys],)
         case "days":
             return ([date.fromisoformat(key) for key in keys],)
         case "strategies":

@@ -13,30 +13,32 @@ import polars as pl
 from assets.partitions import partition_keys
 from assets.row_pictures import rows_by_group, rows_by_partition, rows_of
 from harmony_pipeline.reports.figures import as_markdown
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.stage_log import log_stage
-from harmony_pipeline.stages.workspace import Workspace
 
 _PREVIEW_ROWS = 20
 _NOTES = 20
 
 
-def materialized(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, assets: Sequence[str]) -> Iterator[dg.MaterializeResult[Any]]:
+def materialized(
+    context: dg.AssetExecutionContext, pipeline: PipelineContext, result: StageResult, assets: Sequence[str]
+) -> Iterator[dg.MaterializeResult[Any]]:
     """The events of the assets that a stage made together, each with the rows of its own table."""
     for asset in assets:
-        yield _event(context, work, result, asset)
+        yield _event(context, pipeline, result, asset)
 
 
-def _event(context: dg.AssetExecutionContext, work: Workspace, result: StageResult, asset: str) -> dg.MaterializeResult[Any]:
-    work.record(asset, result)
+def _event(context: dg.AssetExecutionContext, pipeline: PipelineContext, result: StageResult, asset: str) -> dg.MaterializeResult[Any]:
+    pipeline.record(asset, result)
     keys = partition_keys(context)
     _log(context, result, asset, keys)
-    log_stage(work, asset, result, keys)
+    log_stage(pipeline, asset, result, keys)
     if not keys:
         before = _shown_before(context, asset, None) if result.unchanged_since is not None else {}
-        pictures = {} if result.pictures or before else rows_by_group(work, asset)
+        pictures = {} if result.pictures or before else rows_by_group(pipeline, asset)
         return dg.MaterializeResult(asset_key=asset, metadata=before | metadata(result) | _images(pictures))
-    rows = rows_of(work, asset)
+    rows = rows_of(pipeline, asset)
     for key in dict.fromkeys((*result.parts, *keys)):
         shown = _of_partition(context, rows, result, asset, key)
         if key == keys[-1]:

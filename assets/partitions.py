@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.groups import Partitioning
 from harmony_pipeline.market.periods import KEY_FORMATS, Period
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"  # tags of a run over several partitions
 _CRON = {"day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *", "quarter": "0 0 1 1,4,7,10 *", "year": "0 0 1 1 *"}
@@ -20,16 +20,16 @@ _CRON = {"day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *", "quarter
 Partitions = Mapping[Partitioning, dg.PartitionsDefinition | None]
 
 
-def build_partitions(work: Workspace) -> Partitions:
+def build_partitions(pipeline: PipelineContext) -> Partitions:
     """Partitions of one market, by the ways in which assets are cut."""
-    market = work.settings.market
+    market = pipeline.settings.market
     open_ended = market.end is None
     return {
         "none": None,
-        "trading": _windows(work.trading_periods(), market.partitions.trading_period, open_ended=open_ended),
-        "retraining": _windows(work.retraining_periods(), market.partitions.retraining_period, open_ended=open_ended),
-        "days": _days(work, open_ended=open_ended),
-        "strategies": dg.StaticPartitionsDefinition(list(work.settings.active_strategies)),
+        "trading": _windows(pipeline.trading_periods(), market.partitions.trading_period, open_ended=open_ended),
+        "retraining": _windows(pipeline.retraining_periods(), market.partitions.retraining_period, open_ended=open_ended),
+        "days": _days(pipeline, open_ended=open_ended),
+        "strategies": dg.StaticPartitionsDefinition(list(pipeline.settings.active_strategies)),
     }
 
 
@@ -43,10 +43,10 @@ def _windows(periods: list[Period], size: str, *, open_ended: bool) -> dg.TimeWi
     )
 
 
-def _days(work: Workspace, *, open_ended: bool) -> dg.TimeWindowPartitionsDefinition:
+def _days(pipeline: PipelineContext, *, open_ended: bool) -> dg.TimeWindowPartitionsDefinition:
     """Sessions only: weekends and holidays are excluded by the calendar."""
-    start, end = work.settings.market.start, work.end_date
-    trading = set(work.calendar.sessions(start, date(end.year + 1, 1, 1)))
+    start, end = pipeline.settings.market.start, pipeline.end_date
+    trading = set(pipeline.calendar.sessions(start, date(end.year + 1, 1, 1)))
     span = (date.fromordinal(day) for day in range(start.toordinal(), date(end.year + 1, 1, 1).toordinal()))
     closed = [_midnight(day) for day in span if day not in trading]
     return dg.TimeWindowPartitionsDefinition(
@@ -68,6 +68,6 @@ def partition_keys(context: dg.AssetExecutionContext) -> list[str]:
     return [] if context.assets_def.partitions_def is None else list(context.partition_keys)
 
 
-def checked_periods(context: dg.AssetCheckExecutionContext, work: Workspace) -> list[Period]:
+def checked_periods(context: dg.AssetCheckExecutionContext, pipeline: PipelineContext) -> list[Period]:
     """The trading periods that a check judges, oldest first."""
-    return [work.trading_period(key) for key in context.op_execution_context.partition_keys]
+    return [pipeline.trading_period(key) for key in context.op_execution_context.partition_keys]

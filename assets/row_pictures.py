@@ -3,17 +3,17 @@
 import polars as pl
 
 from harmony_pipeline.reports import sketches
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 _BY_SYMBOL = ("instruments",)
 _DATED = {"corporate_actions": "date", "universe": "listed", "listings": "valid_from"}
 
 
-def rows_of(work: Workspace, table: str) -> dict[str, float]:
+def rows_of(pipeline: PipelineContext, table: str) -> dict[str, float]:
     """Rows by partition of `table`; empty for what is no table of the lake."""
-    if table not in work.lake.tables:
+    if table not in pipeline.lake.tables:
         return {}
-    return {key: float((work.lake.manifest(table, key) or {}).get("rows", 0)) for key in work.lake.partitions(table)}
+    return {key: float((pipeline.lake.manifest(table, key) or {}).get("rows", 0)) for key in pipeline.lake.partitions(table)}
 
 
 def rows_by_partition(rows: dict[str, float], table: str, key: str) -> dict[str, bytes]:
@@ -24,14 +24,14 @@ def rows_by_partition(rows: dict[str, float], table: str, key: str) -> dict[str,
     return {f"rows of {table} by partition": sketches.bars(list(rows.values()), marked=place)}
 
 
-def rows_by_group(work: Workspace, table: str) -> dict[str, bytes]:
+def rows_by_group(pipeline: PipelineContext, table: str) -> dict[str, bytes]:
     """How many rows of a table without partitions begin in each year, or belong to each symbol; nothing for other tables."""
     if table in _BY_SYMBOL:
-        counted = work.lake.scan(table).group_by("symbol").len().sort("symbol").collect(engine="in-memory")
+        counted = pipeline.lake.scan(table).group_by("symbol").len().sort("symbol").collect(engine="in-memory")
         return {f"rows of {table} by symbol": sketches.bars(counted["len"].to_list())} if counted.height else {}
     if table not in _DATED:
         return {}
-    years = work.lake.scan(table).select(pl.col(_DATED[table]).dt.year().alias("year")).drop_nulls().collect(engine="in-memory")
+    years = pipeline.lake.scan(table).select(pl.col(_DATED[table]).dt.year().alias("year")).drop_nulls().collect(engine="in-memory")
     if years.is_empty():
         return {}
     counts = dict(years.group_by("year").len().iter_rows())

@@ -23,8 +23,8 @@ from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
 from harmony_pipeline.failures import root_cause
 from harmony_pipeline.partition_ranges import DatedPartition, chosen_partitions
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.suggestions import unknown_name
 
 Options = Mapping[str, Mapping[str, bool]]  # by asset, those of its `options` that differ from the defaults
@@ -35,7 +35,7 @@ class Runner:
     """One market's graph on its instance, ready to materialise."""
 
     settings: Settings
-    work: Workspace
+    pipeline: PipelineContext
     definitions: dg.Definitions
     instance: dg.DagsterInstance
     results: dict[str, StageResult] = field(default_factory=dict)
@@ -45,8 +45,8 @@ class Runner:
     def of(settings: Settings, progress: Callable[[str, int, int], None] | None = None, *, again: bool = False) -> "Runner":
         """The runner of these settings; `progress` is told how long stages move on. `again` makes also what is unchanged."""
         results: dict[str, StageResult] = {}
-        work = Workspace(settings, **({"progress": progress} if progress else {}), record=results.__setitem__, again=again)
-        return Runner(settings, work, build_definitions(settings, {"work": work}), open_instance(settings), results)
+        pipeline = PipelineContext(settings, **({"progress": progress} if progress else {}), record=results.__setitem__, again=again)
+        return Runner(settings, pipeline, build_definitions(settings, {"pipeline": pipeline}), open_instance(settings), results)
 
     def partition_keys(self, asset: str) -> list[str]:
         """Every partition key of an asset, in order; empty when it is not partitioned."""
@@ -164,7 +164,7 @@ class Runner:
 
     def chain(self, announce: Callable[[str], None]) -> None:
         """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner, replayed sessions."""
-        for step in chain(self.work):
+        for step in chain(self.pipeline):
             announce(step.job.title)
             if step.job is SESSION:
                 self._replay_stretches(stretches(step.keys, self.partition_keys("paper_session")))
@@ -185,7 +185,7 @@ class Runner:
 
     def replay(self, first: str, last: str) -> None:
         """Sessions of historical days through the simulated exchange, in this process, promoted model or not."""
-        missing = [day for day in self.partition_keys("scan_candidates") if first <= day <= last and not self.work.lake.has("scan_selections", day)]
+        missing = [day for day in self.partition_keys("scan_candidates") if first <= day <= last and not self.pipeline.lake.has("scan_selections", day)]
         if missing and self.settings.session.watch == "scanner":
             self.run_job("daily_scan", missing[0], missing[-1])
         self._sessions(first, last, REPLAYED)

@@ -20,7 +20,7 @@ from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.bar_reader import read_bars
 from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages import market as stages
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 _TABLES = ("raw_bars", "bars", "quarantine", "daily_summary")
 _TOML = """
@@ -108,44 +108,45 @@ def listing(one: DataSet, data: Path, folder: Path) -> str:
     more = one.more.format(data=data)
     text = _TOML.format(timeframe=one.timeframe, start=one.start, end=one.end, period=one.period, paths=data / one.files, more=more)
     (folder / "harmony.toml").write_text(text)
-    work = Workspace(load_settings(folder / "harmony.toml", environment={}))
-    periods = work.trading_periods()
+    pipeline = PipelineContext(load_settings(folder / "harmony.toml", environment={}))
+    periods = pipeline.trading_periods()
     spent = {}
     for name, stage in (("import", ingest.raw_bars), ("validation", stages.bars), ("daily_summary", stages.daily_summary)):
         if name == "import":
-            stages.corporate_actions(work)
+            stages.corporate_actions(pipeline)
         begun = time.perf_counter()
-        stage(work, periods)
+        stage(pipeline, periods)
         spent[name] = time.perf_counter() - begun
     heading = f"### {one.title}\n\n" + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items())
-    return f"{heading}\n\n{_files(work)}\n\n{_questions(work, one)}"
+    return f"{heading}\n\n{_files(pipeline)}\n\n{_questions(pipeline, one)}"
 
 
-def _files(work: Workspace) -> str:
+def _files(pipeline: PipelineContext) -> str:
     rows = ["| table | files | rows | MB | bytes a row |", "|---|---:|---:|---:|---:|"]
     for table in _TABLES:
-        files = [work.lake.path(table, key) for key in work.lake.partitions(table)]
+        files = [pipeline.lake.path(table, key) for key in pipeline.lake.partitions(table)]
         size = sum(file.stat().st_size for file in files)
-        count = int(work.lake.scan(table).select(pl.len()).collect().item())
+        count = int(pipeline.lake.scan(table).select(pl.len()).collect().item())
         rows.append(f"| {table} | {len(files)} | {count:,} | {size / 1e6:.2f} | {size / max(count, 1):.1f} |")
     return "\n".join(rows)
 
 
-def _questions(work: Workspace, one: DataSet) -> str:
-    day = work.calendar.schedule(one.day, date.max).row(0, named=True)
+def _questions(pipeline: PipelineContext, one: DataSet) -> str:
+    day = pipeline.calendar.schedule(one.day, date.max).row(0, named=True)
     begin, end = (
         (datetime.combine(one.day, clock(), UTC), datetime.combine(one.day + timedelta(days=1), clock(), UTC))
         if one.timeframe == "1Day"
         else (day["pre_open"], day["post_close"])
     )
-    [symbol] = work.lake.scan("bars").filter(pl.col("symbol").str.starts_with(one.symbol)).select(pl.col("symbol").min()).collect()["symbol"]
+    [symbol] = pipeline.lake.scan("bars").filter(pl.col("symbol").str.starts_with(one.symbol)).select(pl.col("symbol").min()).collect()["symbol"]
     questions: dict[str, Callable[[], pl.DataFrame]] = {
-        f"read_bars, {one.symbol}, all of it": lambda: read_bars(work.lake, [symbol]),
-        f"read_bars, every symbol, {one.day}": lambda: read_bars(work.lake, None, begin, end),
-        "read_bars, everything, symbol, timestamp, close": lambda: read_bars(work.lake, None, None, None, ["symbol", "timestamp", "close"]),
-        "SQL: bars and volume by symbol": lambda: sql.query(work.lake, "select symbol, count(*), sum(volume) from bars group by symbol order by symbol"),
+        f"read_bars, {one.symbol}, all of it": lambda: read_bars(pipeline.lake, [symbol]),
+        f"read_bars, every symbol, {one.day}": lambda: read_bars(pipeline.lake, None, begin, end),
+        "read_bars, everything, symbol, timestamp, close": lambda: read_bars(pipeline.lake, None, None, None, ["symbol", "timestamp", "close"]),
+        "SQL: bars and volume by symbol": lambda: sql.query(pipeline.lake, "select symbol, count(*), sum(volume) from bars group by symbol order by symbol"),
         "SQL: the ten largest daily moves": lambda: sql.query(
-            work.lake, "select date, symbol, close / open - 1 as move from daily_summary where open is not null order by abs(close / open - 1) desc limit 10"
+            pipeline.lake,
+            "select date, symbol, close / open - 1 as move from daily_summary where open is not null order by abs(close / open - 1) desc limit 10",
         ),
     }
     rows = ["| question | rows | milliseconds |", "|---|---:|---:|"]

@@ -14,7 +14,7 @@ from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.scanner.scan import scan_days
 from harmony_pipeline.scanner.settings import ScannerSettings
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 # From one row a symbol and day (date, symbol, close, premarket_volume, premarket_last) to the selections.
 _SELECT = """
@@ -47,12 +47,12 @@ with days as (
 """
 
 
-def by_scanner(work: Workspace) -> pl.DataFrame:
+def by_scanner(pipeline: PipelineContext) -> pl.DataFrame:
     """The library's scan of every session at once."""
-    lake = work.lake
+    lake = pipeline.lake
     summary, actions, universe = lake.read("daily_summary"), lake.read("corporate_actions"), lake.read("universe")
     days = summary["date"].unique().sort().to_list()
-    found = scan_days(summary, universe, actions, days, ScannerSettings(), work.calendar).selections
+    found = scan_days(summary, universe, actions, days, ScannerSettings(), pipeline.calendar).selections
     return found.select("date", "rank", "symbol", "score")
 
 

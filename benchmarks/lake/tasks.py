@@ -1,6 +1,6 @@
 """What is measured, one function each, run in a process of its own (`process.py`). A task returns rows and what must hold of them.
 
-`year` is the source, `work` the market whose lake lies beside it. Work that is compared reads the same files. A bare scan decodes every
+`year` is the source, `pipeline` the market whose lake lies beside it. Work that is compared reads the same files. A bare scan decodes every
 column of every file and keeps nothing: Polars file by file, DuckDB by an aggregate that needs each value.
 """
 
@@ -20,7 +20,7 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.lake.bar_reader import read_bars
 from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages import market as stages
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 DAY_SYMBOLS, YEAR_SYMBOLS = 100, 10
 READ_DAY = date(YEAR, 6, 12)
@@ -52,9 +52,9 @@ class Bench:
         return self.year.folder / "market"
 
     @cached_property
-    def work(self) -> Workspace:
+    def pipeline(self) -> PipelineContext:
         """The market of the files."""
-        return Workspace(load_settings(self.folder / "harmony.toml", environment={}))
+        return PipelineContext(load_settings(self.folder / "harmony.toml", environment={}))
 
     def prepare(self) -> None:
         """Write the settings and the dividends of every tenth symbol."""
@@ -67,7 +67,7 @@ class Bench:
 
     def files(self, table: str) -> list[Path]:
         """The partitions of a table."""
-        return [self.work.lake.path(table, key) for key in self.work.lake.partitions(table)]
+        return [self.pipeline.lake.path(table, key) for key in self.pipeline.lake.partitions(table)]
 
     def chosen(self, count: int) -> list[str]:
         """`count` symbols spread over the alphabet: the worst case for files sorted by symbol."""
@@ -76,7 +76,7 @@ class Bench:
     @property
     def day(self) -> tuple[datetime, datetime]:
         """The exchange day of the one-day read, UTC."""
-        schedule = self.work.calendar.schedule(READ_DAY, date.max)
+        schedule = self.pipeline.calendar.schedule(READ_DAY, date.max)
         return schedule["pre_open"][0], schedule["post_close"][0]
 
 
@@ -105,9 +105,9 @@ def scan_with_duckdb(files: Sequence[Path]) -> Answer:
 
 def bring_in(bench: Bench) -> Answer:
     """Source files to `raw_bars`, into an empty lake."""
-    shutil.rmtree(bench.work.settings.lake_root, ignore_errors=True)
-    stages.corporate_actions(bench.work)
-    ingest.raw_bars(bench.work, bench.work.trading_periods())
+    shutil.rmtree(bench.pipeline.settings.lake_root, ignore_errors=True)
+    stages.corporate_actions(bench.pipeline)
+    ingest.raw_bars(bench.pipeline, bench.pipeline.trading_periods())
     return Answer(rows_in(bench, "raw_bars"))
 
 
@@ -115,13 +115,13 @@ def validate_only(bench: Bench) -> Answer:
     """Read `raw_bars` in batches of whole symbols, as the stage does, and judge every row; nothing is written."""
     from harmony_pipeline.market.parallel_validation import validate_each
 
-    work, rules, rows = bench.work, Counter[str](), 0
-    actions, known = work.lake.read("corporate_actions"), NOTHING_BEFORE
-    for period in work.trading_periods():
+    pipeline, rules, rows = bench.pipeline, Counter[str](), 0
+    actions, known = pipeline.lake.read("corporate_actions"), NOTHING_BEFORE
+    for period in pipeline.trading_periods():
         after = []
-        batches = ingest.alphabet_ranges(stages.raw_batches(work.lake, period.key))
+        batches = ingest.alphabet_ranges(stages.raw_batches(pipeline.lake, period.key))
         ranges = ((None, raw, known.filter(symbols)) for raw, symbols in batches)
-        for _, result in validate_each(ranges, actions, work.calendar, work.timeframe, work.settings.market):
+        for _, result in validate_each(ranges, actions, pipeline.calendar, pipeline.timeframe, pipeline.settings.market):
             after.append(result.after)
             rows += int(result.counts["rows_raw"])
             rules.update(result.counts["rules"])
@@ -138,22 +138,22 @@ def merged(bench: Bench, raw_rows: int) -> int:
 def make_bars(bench: Bench) -> Answer:
     """The stage: read `raw_bars`, judge, write `bars` and `quarantine`."""
     unmake(bench, "bars", "quarantine", "quality_warnings", "bar_state")
-    result = stages.bars(bench.work, bench.work.trading_periods())
+    result = stages.bars(bench.pipeline, bench.pipeline.trading_periods())
     return Answer(result.rows["raw_bars"], dict(result.rows))
 
 
 def make_daily_summary(bench: Bench) -> Answer:
     """The stage: read `bars`, write `daily_summary`."""
     unmake(bench, "daily_summary")
-    result = stages.daily_summary(bench.work, bench.work.trading_periods())
+    result = stages.daily_summary(bench.pipeline, bench.pipeline.trading_periods())
     return Answer(rows_in(bench, "bars"), dict(result.rows))
 
 
 def unmake(bench: Bench, *tables: str) -> None:
     """Remove what an earlier round made: a stage leaves a period alone that was made of the same."""
     for table in tables:
-        shutil.rmtree(bench.work.settings.lake_root / table, ignore_errors=True)
-    bench.work.lake.open()
+        shutil.rmtree(bench.pipeline.settings.lake_root / table, ignore_errors=True)
+    bench.pipeline.lake.open()
 
 
 def rows_in(bench: Bench, table: str) -> int:
@@ -166,12 +166,12 @@ def warm(bench: Bench) -> None:
     from harmony_pipeline.market.daily_summary import summarise
     from harmony_pipeline.market.validation.validate import validate
 
-    work = bench.work
-    if not work.lake.partitions("raw_bars"):
+    pipeline = bench.pipeline
+    if not pipeline.lake.partitions("raw_bars"):
         return
-    rows = work.lake.scan("raw_bars").head(1_000).collect()
-    result = validate(rows, NOTHING_BEFORE, work.lake.tables["corporate_actions"].empty(), work.calendar, work.timeframe, work.settings.market)
-    summarise(result.bars, work.calendar, work.timeframe, work.settings.scanner.as_of)
+    rows = pipeline.lake.scan("raw_bars").head(1_000).collect()
+    result = validate(rows, NOTHING_BEFORE, pipeline.lake.tables["corporate_actions"].empty(), pipeline.calendar, pipeline.timeframe, pipeline.settings.market)
+    summarise(result.bars, pipeline.calendar, pipeline.timeframe, pipeline.settings.scanner.as_of)
 
 
 def checked(frame: pl.DataFrame) -> Answer:
@@ -183,22 +183,22 @@ def checked(frame: pl.DataFrame) -> Answer:
 
 def day_by_harmony(bench: Bench) -> Answer:
     """`read_bars` of one day and 100 symbols."""
-    return checked(read_bars(bench.work.lake, bench.chosen(DAY_SYMBOLS), *bench.day))
+    return checked(read_bars(bench.pipeline.lake, bench.chosen(DAY_SYMBOLS), *bench.day))
 
 
 def day_by_file(bench: Bench) -> Answer:
     """The whole partition file, read by Polars."""
-    return Answer(pl.read_parquet(bench.work.lake.path("bars", f"{READ_DAY:%Y-%m}")).height)
+    return Answer(pl.read_parquet(bench.pipeline.lake.path("bars", f"{READ_DAY:%Y-%m}")).height)
 
 
 def day_by_duckdb(bench: Bench) -> Answer:
     """The same question in SQL on that partition file."""
-    return checked(_duckdb_rows([bench.work.lake.path("bars", f"{READ_DAY:%Y-%m}")], bench.chosen(DAY_SYMBOLS), *bench.day))
+    return checked(_duckdb_rows([bench.pipeline.lake.path("bars", f"{READ_DAY:%Y-%m}")], bench.chosen(DAY_SYMBOLS), *bench.day))
 
 
 def year_by_harmony(bench: Bench) -> Answer:
     """`read_bars` of the year of ten symbols."""
-    return checked(read_bars(bench.work.lake, bench.chosen(YEAR_SYMBOLS), datetime(YEAR, 1, 1, tzinfo=UTC), datetime(YEAR + 1, 1, 1, 5, tzinfo=UTC)))
+    return checked(read_bars(bench.pipeline.lake, bench.chosen(YEAR_SYMBOLS), datetime(YEAR, 1, 1, tzinfo=UTC), datetime(YEAR + 1, 1, 1, 5, tzinfo=UTC)))
 
 
 def year_by_polars(bench: Bench) -> Answer:
@@ -251,9 +251,9 @@ GROUPS: dict[str, dict[str, Work]] = {
         "one year: read_bars": year_by_harmony,
     },
     "scan": {
-        "scans of a year: DuckDB on minute bars": lambda bench: checked(scans.by_minute_bars(bench.work.lake, bench.work.calendar)),
-        "scans of a year: SQL on daily_summary": lambda bench: checked(scans.by_daily_summary(bench.work.lake)),
-        "scans of a year: scanner": lambda bench: checked(scans.by_scanner(bench.work)),
+        "scans of a year: DuckDB on minute bars": lambda bench: checked(scans.by_minute_bars(bench.pipeline.lake, bench.pipeline.calendar)),
+        "scans of a year: SQL on daily_summary": lambda bench: checked(scans.by_daily_summary(bench.pipeline.lake)),
+        "scans of a year: scanner": lambda bench: checked(scans.by_scanner(bench.pipeline)),
     },
 }
 """Work that is compared, in an order in which each group finds what it needs; within a group it is run in turn, round after round."""

@@ -95,8 +95,8 @@ def run(context: typer.Context, again: Again = False) -> None:
 
     _say_which_market(context)
     with _runner(context, again=again) as runner:
-        runner.chain(runner.work.progress.stage)
-    print_summary(runner.work, command_line(), runner.results)
+        runner.chain(runner.pipeline.progress.stage)
+    print_summary(runner.pipeline, command_line(), runner.results)
 
 
 @app.command()
@@ -109,15 +109,15 @@ def ingest(
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
     from harmony_pipeline.cli.quality import print_findings
     from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings
-    from harmony_pipeline.stages.workspace import refuse_the_past
+    from harmony_pipeline.stages.context import refuse_the_past
 
     with _runner(context) as runner:
-        refuse_the_past(runner.work)
+        refuse_the_past(runner.pipeline)
         chosen = runner.chosen("bars", first, last)
         runner.run_job("ingest", chosen[0], chosen[-1], {"raw_bars": {"again": again}})
     print_ingest(runner.facts_of("raw_bars"), runner.facts_of("bars"))
-    print_market_warnings(runner.work, partitions=chosen)
-    print_findings(runner.work, chosen)
+    print_market_warnings(runner.pipeline, partitions=chosen)
+    print_findings(runner.pipeline, chosen)
     _made("bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
 
 
@@ -131,7 +131,7 @@ def ticks(
     from harmony_pipeline.stages.ticks import offered
 
     with _runner(context) as runner:
-        tables = offered(runner.work)
+        tables = offered(runner.pipeline)
         start = first or last or runner.partition_keys(tables[0])[-1]
         chosen = runner.chosen(tables[0], start, last or start)
         runner.materialize(tables, chosen[0], chosen[-1])
@@ -163,9 +163,9 @@ def scan(context: typer.Context, date: Day = None) -> None:
     from harmony_pipeline.cli.run_report import print_scan
 
     with _runner(context) as runner:
-        day = day_of(runner.work, date)
+        day = day_of(runner.pipeline, date)
         runner.run_job("daily_scan", day)
-    print_scan(runner.work, day)
+    print_scan(runner.pipeline, day)
 
 
 @app.command()
@@ -174,9 +174,9 @@ def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(hel
     from harmony_pipeline.cli.run_report import print_backtest
 
     with _runner(context) as runner:
-        runner.run_job("evaluate", runner.work.strategy(strategy))
+        runner.run_job("evaluate", runner.pipeline.strategy(strategy))
         runner.refuse_nothing("backtest")
-    print_backtest(runner.work, strategy)
+    print_backtest(runner.pipeline, strategy)
 
 
 @app.command()
@@ -184,14 +184,14 @@ def trade(context: typer.Context, date: Day = None) -> None:
     """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill switch."""
     from harmony_pipeline.cli.options import day_of
     from harmony_pipeline.cli.run_report import print_sessions
-    from harmony_pipeline.stages.workspace import refuse_the_past
+    from harmony_pipeline.stages.context import refuse_the_past
 
     with _runner(context, alone=False) as runner:
-        refuse_the_past(runner.work)
-        day = day_of(runner.work, date)
+        refuse_the_past(runner.pipeline)
+        day = day_of(runner.pipeline, date)
         runner.trade(day)
         runner.refuse_nothing("paper_session")
-    print_sessions(runner.work, [day])
+    print_sessions(runner.pipeline, [day])
 
 
 @app.command()
@@ -201,11 +201,11 @@ def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
     from harmony_pipeline.cli.run_report import print_sessions, print_stages
 
     with _runner(context) as runner:
-        day, end = session_range(runner.work, day_of(runner.work, date), last)
+        day, end = session_range(runner.pipeline, day_of(runner.pipeline, date), last)
         runner.replay(day, end)
         runner.refuse_nothing("paper_session")
     days = [key for key in runner.partition_keys("paper_session") if day <= key <= end]
-    print_sessions(runner.work, [key for key in days if not runner.results["paper_session"].part(key).nothing])
+    print_sessions(runner.pipeline, [key for key in days if not runner.results["paper_session"].part(key).nothing])
     print_stages(runner.results)
 
 
@@ -214,7 +214,7 @@ def models(context: typer.Context) -> None:
     """Every trained model, its period and evidence, and the gate's latest decision."""
     from harmony_pipeline.cli.run_report import print_models
 
-    print_models(_workspace(context))
+    print_models(_pipeline(context))
 
 
 @app.command()
@@ -242,22 +242,23 @@ def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help
     """Walk from an order's fills to its signal, prediction, model, features, bars and the raw rows behind them."""
     from harmony_pipeline.cli.lineage import print_lineage
 
-    print_lineage(_workspace(context), order_id)
+    print_lineage(_pipeline(context), order_id)
 
 
 @app.command()
 def report(context: typer.Context, strategy: Annotated[str | None, typer.Argument(help="a strategy; default: the one that sessions trade")] = None) -> None:
     """Write the tear sheet of a strategy, and a page with some of its trades on their candles: both self-contained."""
     from harmony_pipeline.errors import NotReady
-    from harmony_pipeline.stages.backtests import backtested, no_backtest, write_tear_sheet
+    from harmony_pipeline.stages.backtests import backtested, no_backtest
+    from harmony_pipeline.stages.tear_sheets import write_tear_sheet
     from harmony_pipeline.stages.trade_pages import page_path
 
-    work = _workspace(context)
-    chosen = work.strategy(strategy or work.settings.session.strategy)
-    if strategy is None and (other := backtested(work)) not in (None, chosen):
-        raise NotReady(f"{no_backtest(work, chosen)}; another strategy has one: harmony report {other}")
-    path = write_tear_sheet(work, chosen)
-    typer.echo(f"wrote {path}\nwrote {page_path(work, chosen)}\nlook: open them in a browser; they need no network")
+    pipeline = _pipeline(context)
+    chosen = pipeline.strategy(strategy or pipeline.settings.session.strategy)
+    if strategy is None and (other := backtested(pipeline)) not in (None, chosen):
+        raise NotReady(f"{no_backtest(pipeline, chosen)}; another strategy has one: harmony report {other}")
+    path = write_tear_sheet(pipeline, chosen)
+    typer.echo(f"wrote {path}\nwrote {page_path(pipeline, chosen)}\nlook: open them in a browser; they need no network")
 
 
 @app.command()
@@ -287,7 +288,7 @@ def doctor(
     if waive and partition and why:
         from harmony_pipeline.stages import verdicts
 
-        verdicts.waive(_workspace(context), waive, partition, why)
+        verdicts.waive(_pipeline(context), waive, partition, why)
         typer.echo(f"waived: {waive} of {partition}")
     elif settings:
         print_settings(context.obj)
@@ -297,10 +298,10 @@ def doctor(
         raise typer.Exit(0 if examine(context.obj) else 1)
 
 
-def _workspace(context: typer.Context) -> Any:
-    from harmony_pipeline.stages.workspace import Workspace
+def _pipeline(context: typer.Context) -> Any:
+    from harmony_pipeline.stages.context import PipelineContext
 
-    return Workspace(context.obj)
+    return PipelineContext(context.obj)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 
 def main() -> None:
@@ -17,27 +17,27 @@ def main() -> None:
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="harmony-warm-") as folder:
-        work = tiny_market(Path(folder))
+        pipeline = tiny_market(Path(folder))
         from assets.chain import run_stages
 
-        run_stages(work)
-        _make_bars_of_trades(work)
+        run_stages(pipeline)
+        _make_bars_of_trades(pipeline)
     sys.stdout.write(f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n")
 
 
-def _make_bars_of_trades(work: Workspace) -> None:
+def _make_bars_of_trades(pipeline: PipelineContext) -> None:
     """A day of simulated quotes and trades, and bars of them, whole and one by one."""
     from harmony_pipeline.market.ticks.bars import BarKind, LiveTradeBars, trade_bars
     from harmony_pipeline.stages import ticks
 
-    days = work.sessions()[:1]
-    ticks.quote_ticks(work, days)
-    ticks.trade_ticks(work, days)
-    trades = work.lake.read("trade_ticks")
+    days = pipeline.sessions()[:1]
+    ticks.quote_ticks(pipeline, days)
+    ticks.trade_ticks(pipeline, days)
+    trades = pipeline.lake.read("trade_ticks")
     kind = BarKind.of("1Min")
-    trade_bars(trades, kind, work.calendar)
+    trade_bars(trades, kind, pipeline.calendar)
     first = trades.row(0, named=True)
-    LiveTradeBars(kind, work.calendar).update(first["symbol"], first["timestamp"], first["price"], first["size"])
+    LiveTradeBars(kind, pipeline.calendar).update(first["symbol"], first["timestamp"], first["price"], first["size"])
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.failures import is_failure, sentence, without_secrets
 from harmony_pipeline.lake.sql import named_query, query
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.market_warnings import market_warnings
-from harmony_pipeline.stages.workspace import Workspace
 
 _GIB = 2**30
 _WORST_SYMBOLS, _RUNS_SHOWN, _STRANGERS_SHOWN = 5, 3, 10
@@ -54,28 +54,28 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _attempt("LightGBM loads", _load_lightgbm, "install the OpenMP runtime of your system (Debian: libgomp1)")
     yield _attempt("settings", lambda: str(settings.file), "")
     yield _folder("state folder", settings.state_root.as_posix())
-    work = Workspace(settings)
-    lake = _place(work)
+    pipeline = PipelineContext(settings)
+    lake = _place(pipeline)
     yield lake
-    yield _attempt("source", lambda: _source(work), "see [market] in the settings file")
-    opened = _attempt("views over the lake", lambda: f"{len(work.lake.tables)} tables", "")
+    yield _attempt("source", lambda: _source(pipeline), "see [market] in the settings file")
+    opened = _attempt("views over the lake", lambda: f"{len(pipeline.lake.tables)} tables", "")
     if not opened.cure:
-        yield from _lake(work)
+        yield from _lake(pipeline)
     elif not lake.cure:
         yield opened
 
 
-def _source(work: Workspace) -> str:
+def _source(pipeline: PipelineContext) -> str:
     """Its name, and what a source over a network found when it looked at itself."""
-    found = f": {work.source.self_check()}" if work.source.capabilities.self_check else ""
-    return f"{work.settings.market.source} ({work.source.name}){found}"
+    found = f": {pipeline.source.self_check()}" if pipeline.source.capabilities.self_check else ""
+    return f"{pipeline.settings.market.source} ({pipeline.source.name}){found}"
 
 
-def _place(work: Workspace) -> Finding:
+def _place(pipeline: PipelineContext) -> Finding:
     """The lake's folder or object store: whether it is there and takes what is written."""
-    root = work.settings.lake_root
+    root = pipeline.settings.lake_root
     if isinstance(root, str):
-        return _attempt("lake", lambda: f"{work.lake.root} (object store, answers)", "see [lake] in the settings file and the AWS_* variables")
+        return _attempt("lake", lambda: f"{pipeline.lake.root} (object store, answers)", "see [lake] in the settings file and the AWS_* variables")
     return _folder("lake", root.as_posix())
 
 
@@ -120,39 +120,39 @@ def _folder(name: str, path: str) -> Finding:
     return Finding(name, f"{path} ({free:.0f} GiB free)", "" if free > 1 else "free some disk space")
 
 
-def _lake(work: Workspace) -> Iterator[Finding]:
-    tables = [name for name in work.lake.tables if work.lake.partitions(name)]
-    yield Finding("tables with rows", f"{len(tables)} of {len(work.lake.tables)}", "" if tables else "make some: harmony run")
-    yield from _foreign_files(work)
-    if latest_period_with_bars(work) is None:
+def _lake(pipeline: PipelineContext) -> Iterator[Finding]:
+    tables = [name for name in pipeline.lake.tables if pipeline.lake.partitions(name)]
+    yield Finding("tables with rows", f"{len(tables)} of {len(pipeline.lake.tables)}", "" if tables else "make some: harmony run")
+    yield from _foreign_files(pipeline)
+    if latest_period_with_bars(pipeline) is None:
         yield Finding("bars", "none", "bring some: harmony ingest says what was received and why none of it is a bar")
         return
-    yield from _gaps(work)
-    yield from _verdicts(work)
-    for rule, rows, *_rest, example in query(work.lake, named_query("quarantine_by_rule")).iter_rows():
+    yield from _gaps(pipeline)
+    yield from _verdicts(pipeline)
+    for rule, rows, *_rest, example in query(pipeline.lake, named_query("quarantine_by_rule")).iter_rows():
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
-    serious = market_warnings(work)
+    serious = market_warnings(pipeline)
     yield from (Finding(f"warning: {one.rule}", one.text, one.cure) for one in serious)
-    for rule, rows, *_rest, example in query(work.lake, named_query("warnings_by_rule")).iter_rows():
+    for rule, rows, *_rest, example in query(pipeline.lake, named_query("warnings_by_rule")).iter_rows():
         if rule not in [one.rule for one in serious]:
             yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
 
 
-def _foreign_files(work: Workspace) -> Iterator[Finding]:
+def _foreign_files(pipeline: PipelineContext) -> Iterator[Finding]:
     """Files in the lake's folders that are no part of a table."""
     from harmony_pipeline.lake.foreign_files import foreign_files
 
-    found = foreign_files(work.lake)
+    found = foreign_files(pipeline.lake)
     for one in found[:_STRANGERS_SHOWN]:
-        yield Finding("a file that is not the lake's", work.lake.store.address(one.name), one.what)
+        yield Finding("a file that is not the lake's", pipeline.lake.store.address(one.name), one.what)
     if len(found) > _STRANGERS_SHOWN:
         more = len(found) - _STRANGERS_SHOWN
         yield Finding("files that are not the lake's", f"{more} more", "move them out of the lake")
 
 
-def _verdicts(work: Workspace) -> Iterator[Finding]:
+def _verdicts(pipeline: PipelineContext) -> Iterator[Finding]:
     """Partitions that failed a blocking check and have not passed since."""
-    for row in work.lake.read("verdicts").iter_rows(named=True):
+    for row in pipeline.lake.read("verdicts").iter_rows(named=True):
         what = f"{row['asset']} {row['period']} failed {row['check_name']}"
         if row["waived_at"] is not None:
             yield Finding(what, f"{row['finding']}; waived on {row['waived_at']:%Y-%m-%d}: {row['waived_why']}")
@@ -161,9 +161,9 @@ def _verdicts(work: Workspace) -> Iterator[Finding]:
             yield Finding(what, f"{row['offending_rows']} rows, e.g. {row['finding']}", cure)
 
 
-def _gaps(work: Workspace) -> Iterator[Finding]:
+def _gaps(pipeline: PipelineContext) -> Iterator[Finding]:
     """Absent regular bars in all, then the symbols that miss most, each with its longest runs."""
-    by_symbol = query(work.lake, named_query("gaps_by_symbol"))
+    by_symbol = query(pipeline.lake, named_query("gaps_by_symbol"))
     sums = {name: int(by_symbol[name].sum()) for name in ("expected", *GAP_KINDS)}
     kinds = ", ".join(f"{kind} {sums[kind]}" for kind in GAP_KINDS)
     absent = sum(sums[kind] for kind in GAP_KINDS)
@@ -171,7 +171,7 @@ def _gaps(work: Workspace) -> Iterator[Finding]:
         "regular bars absent by the calendar",
         f"{absent} of {sums['expected']}" + (f" ({kinds}); fetch again what is not no_trade: harmony doctor --repair" if absent else ""),
     )
-    suspect = work.lake.scan("gaps").filter(pl.col("kind").is_in(["missing", "halt"])).collect(engine="in-memory")
+    suspect = pipeline.lake.scan("gaps").filter(pl.col("kind").is_in(["missing", "halt"])).collect(engine="in-memory")
     for row in by_symbol.filter(pl.col("missing") + pl.col("halt") > 0).head(_WORST_SYMBOLS).iter_rows(named=True):
         runs = suspect.filter(pl.col("symbol") == row["symbol"]).sort("bars", "first_missing", descending=[True, False]).head(_RUNS_SHOWN)
         shown = "; ".join(
@@ -191,7 +191,7 @@ def mend(settings: Settings, first: str | None, last: str | None) -> None:
     if begin is not None and end is not None and begin > end:
         raise ConfigError(f"--from {begin} is after --to {end}: swap them")
     with run_lock(settings, "doctor --repair"), Progress() as progress:
-        done = repair(Workspace(settings, progress), begin, end)
+        done = repair(PipelineContext(settings, progress), begin, end)
     for told in done.sentences():
         Console().print(as_typed(told), soft_wrap=True, highlight=False, markup=False)
     if done.periods:

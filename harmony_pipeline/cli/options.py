@@ -25,13 +25,13 @@ def date_of(option: str, text: str) -> date:
     return span[0]
 
 
-def session_of(work: Any, option: str, text: str) -> str:
+def session_of(pipeline: Any, option: str, text: str) -> str:
     """A trading day of this market; the refusal names the sessions beside it."""
     day = date_of(option, text)
-    sessions = work.sessions()
+    sessions = pipeline.sessions()
     if day in set(sessions):
         return day.isoformat()
-    market = f"of {work.calendar.name} between {work.settings.market.start} and {work.end_date}"
+    market = f"of {pipeline.calendar.name} between {pipeline.settings.market.start} and {pipeline.end_date}"
     beside = [
         *(f"the session before it is {one}" for one in [found for found in sessions if found < day][-1:]),
         *(f"the one after it is {one}" for one in [found for found in sessions if found > day][:1]),
@@ -39,21 +39,21 @@ def session_of(work: Any, option: str, text: str) -> str:
     raise ConfigError(f"{option} {day} is not a session {market}{'; ' if beside else ''}{', '.join(beside)}")
 
 
-def day_of(work: Any, text: str | None) -> str:
+def day_of(pipeline: Any, text: str | None) -> str:
     """The trading day that --date names; the latest with bars when it names none."""
     from harmony_pipeline.stages.market import sessions_with_bars
 
     if text is not None:
-        return session_of(work, "--date", text)
-    days = sessions_with_bars(work)
+        return session_of(pipeline, "--date", text)
+    days = sessions_with_bars(pipeline)
     if not days:
         raise NotReady("the lake holds no bars yet; make some with: harmony ingest")
     return str(days[-1].isoformat())
 
 
-def session_range(work: Any, first: str, last: str | None) -> tuple[str, str]:
+def session_range(pipeline: Any, first: str, last: str | None) -> tuple[str, str]:
     """--date `first` and --to `last` as sessions in order."""
-    end = first if last is None else session_of(work, "--to", last)
+    end = first if last is None else session_of(pipeline, "--to", last)
     if end < first:
         raise ConfigError(f"--to {end} is before --date {first}: swap them")
     return first, end

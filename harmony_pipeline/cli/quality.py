@@ -6,19 +6,19 @@ import polars as pl
 from rich.console import Console
 
 from harmony_pipeline.cli.invocation import command_line
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market_warnings import SERIOUS
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.text import printable
 
 _RULES_SHOWN = 12
 _TABLES = {"quarantine": "in quarantine", "quality_warnings": "warnings"}
 
 
-def print_findings(work: Workspace, partitions: Sequence[str]) -> None:
+def print_findings(pipeline: PipelineContext, partitions: Sequence[str]) -> None:
     """Quarantined rows and warnings of these partitions by rule, but for those that `print_market_warnings` tells of whole series."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for table, words in _TABLES.items():
-        rules = by_rule(work, table, partitions)
+        rules = by_rule(pipeline, table, partitions)
         if table == "quality_warnings":
             rules = rules.filter(~pl.col("rule").is_in(list(SERIOUS)))
         for rule, rows, symbols, reason in rules.head(_RULES_SHOWN).iter_rows():
@@ -33,9 +33,9 @@ def _counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-def by_rule(work: Workspace, table: str, partitions: Sequence[str]) -> pl.DataFrame:
+def by_rule(pipeline: PipelineContext, table: str, partitions: Sequence[str]) -> pl.DataFrame:
     """rule, rows, symbols, reason of the first row in time; the most frequent rule first."""
-    found = work.lake.scan(table, partitions).select("rule", "symbol", "timestamp", "reason")
+    found = pipeline.lake.scan(table, partitions).select("rule", "symbol", "timestamp", "reason")
     grouped = (
         found.sort("timestamp", "symbol", maintain_order=True)
         .group_by("rule", maintain_order=True)

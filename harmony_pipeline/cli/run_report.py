@@ -14,11 +14,11 @@ from harmony_pipeline.cli.invocation import as_typed, command_line
 from harmony_pipeline.lake import sql
 from harmony_pipeline.reports.prices import price_text
 from harmony_pipeline.stages import backtests, live
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.market_warnings import market_warnings
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.text import message
 
 _WIDTH = 128
@@ -30,34 +30,34 @@ def _console() -> Console:
     return Console(width=_WIDTH, highlight=False)
 
 
-def print_summary(work: Workspace, command: str, results: Mapping[str, StageResult] | None = None) -> None:
+def print_summary(pipeline: PipelineContext, command: str, results: Mapping[str, StageResult] | None = None) -> None:
     """The whole chain on one screen, and where to look next; what had nothing to make says why, in one line each."""
     console = _console()
-    title = f"{work.settings.market.source} market, {work.timeframe} bars"
-    if latest_period_with_bars(work) is None:
+    title = f"{pipeline.settings.market.source} market, {pipeline.timeframe} bars"
+    if latest_period_with_bars(pipeline) is None:
         console.print(Panel(Text(as_typed(f"bars      none: {_why_no_bars(results or {})}")), title=title, title_align="left"))
         print_stages(results or {}, console)
         _print_looks(console, {f"{command} doctor": "what was received, quarantine, health"})
         return
-    console.print(Panel(Group(_market(work), Text(), _research(work), Text(), _evidence(work)), title=title, title_align="left"))
-    print_market_warnings(work, console)
-    for table in (_comparison(work), _gate(work), _monte_carlo(work)):
+    console.print(Panel(Group(_market(pipeline), Text(), _research(pipeline), Text(), _evidence(pipeline)), title=title, title_align="left"))
+    print_market_warnings(pipeline, console)
+    for table in (_comparison(pipeline), _gate(pipeline), _monte_carlo(pipeline)):
         if table is not None:
             console.print(table)
-    _scan_table(work, console)
-    _session_table(work, console, [day.isoformat() for day in live.replayed_days(work)])
+    _scan_table(pipeline, console)
+    _session_table(pipeline, console, [day.isoformat() for day in live.replayed_days(pipeline)])
     print_stages(results or {}, console)
     looks = {
         f"{command} ui": "the graph, runs and pictures in a browser",
         f"{command} report": "the tear sheet, one page",
         f"{command} sql \"select * from trades where exit_reason = 'stop' limit 5\"": "every public table is a view",
-        f"{command} lineage {_some_order(work)}": "from an order back to its raw bars",
+        f"{command} lineage {_some_order(pipeline)}": "from an order back to its raw bars",
         f"{command} doctor": "gaps, quarantine, health",
     }
-    shown = backtests.backtested(work)
+    shown = backtests.backtested(pipeline)
     if shown is None:
         looks = {look: why for look, why in looks.items() if not look.startswith((f"{command} report", f"{command} lineage", f"{command} sql"))}
-    elif shown != work.settings.session.strategy:
+    elif shown != pipeline.settings.session.strategy:
         looks = {f"{look} {shown}" if look == f"{command} report" else look: why for look, why in looks.items()}
     _print_looks(console, looks)
 
@@ -106,66 +106,68 @@ def _reasons(results: Mapping[str, StageResult]) -> dict[str, list[str]]:
     return reasons
 
 
-def print_market_warnings(work: Workspace, console: Console | None = None, partitions: Sequence[str] | None = None) -> None:
+def print_market_warnings(pipeline: PipelineContext, console: Console | None = None, partitions: Sequence[str] | None = None) -> None:
     """Warnings about whole series, in words: at the end of an ingest and of a run."""
-    for warning in market_warnings(work, partitions):
+    for warning in market_warnings(pipeline, partitions):
         (console or _console()).print(as_typed(warning.sentence()), style="yellow", soft_wrap=True, markup=False)
 
 
-def _count(work: Workspace, table: str, where: str = "true") -> int:
-    return int(sql.query(work.lake, f"select count(*) as n from {table} where {where}")["n"][0])
+def _count(pipeline: PipelineContext, table: str, where: str = "true") -> int:
+    return int(sql.query(pipeline.lake, f"select count(*) as n from {table} where {where}")["n"][0])
 
 
-def _market(work: Workspace) -> Text:
+def _market(pipeline: PipelineContext) -> Text:
     span = (
-        work.lake.scan("bars")
+        pipeline.lake.scan("bars")
         .select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last"), pl.col("symbol").n_unique().alias("symbols"))
         .collect()
         .row(0, named=True)
     )
-    raw, bars, quarantine = _count(work, "raw_bars"), _count(work, "bars"), _count(work, "quarantine", "timeframe not in ('quote', 'trade')")
+    raw, bars, quarantine = _count(pipeline, "raw_bars"), _count(pipeline, "bars"), _count(pipeline, "quarantine", "timeframe not in ('quote', 'trade')")
     first, last = (f"{span[key]:%Y-%m-%d}" if span[key] else "-" for key in ("first", "last"))
     closes = "the accounting closes" if raw == bars + quarantine else "THE ACCOUNTING DOES NOT CLOSE"
     lines = [f"bars      {bars:,} of {span['symbols']} symbols, {first} to {last}; {raw:,} raw = {bars:,} + {quarantine:,} quarantined ({closes})"]
     if quarantine:
-        rules = sql.query(work.lake, sql.named_query("quarantine_by_rule"))
+        rules = sql.query(pipeline.lake, sql.named_query("quarantine_by_rule"))
         lines.append("          " + ", ".join(f"{rule} {rows}" for rule, rows, *_ in rules.head(6).iter_rows()))
-    if work.settings.market.source == "simulated":
-        simulated = work.settings.market.simulated
+    if pipeline.settings.market.source == "simulated":
+        simulated = pipeline.settings.market.simulated
         edge = f"planted with strength {simulated.edge_strength}" if simulated.edge == "planted" else "none: nothing can be predicted"
         lines.append(f"          a simulated market, seed {simulated.seed}; its edge is {edge}")
     return Text("\n".join(lines))
 
 
-def _research(work: Workspace) -> Text:
-    labelled = sql.query(work.lake, "select horizon, count(*) as n, count(label) as settled, avg(label) as hit from labels group by horizon order by horizon")
+def _research(pipeline: PipelineContext) -> Text:
+    labelled = sql.query(
+        pipeline.lake, "select horizon, count(*) as n, count(label) as settled, avg(label) as hit from labels group by horizon order by horizon"
+    )
     by_horizon = "; ".join(
         f"{n:,} at {horizon} bars ({settled:,} settled, {hit or 0:.1%} right before costs)" for horizon, n, settled, hit in labelled.iter_rows()
     )
     folds = sql.query(
-        work.lake,
+        pipeline.lake,
         "select count(*) as n, count(model_id) as models, min(test_start) filter (model_id is not null) as first, max(test_end) as last from folds where horizon = ?",
-        [work.settings.trade_horizon],
+        [pipeline.settings.trade_horizon],
     )
     n, models, first, last = folds.row(0)
     span = f", out of sample from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first else ""
     return Text(
-        f"features  {_count(work, 'features'):,} rows of {len(work.feature_set.names)} columns\n"
+        f"features  {_count(pipeline, 'features'):,} rows of {len(pipeline.feature_set.names)} columns\n"
         f"labels    {by_horizon or 'none'}\n"
-        f"folds     {n} walk-forward periods, {models} with a model{span}; {_count(work, 'predictions'):,} predictions"
+        f"folds     {n} walk-forward periods, {models} with a model{span}; {_count(pipeline, 'predictions'):,} predictions"
     )
 
 
-def _evidence(work: Workspace) -> Text:
-    strategy = work.settings.session.strategy
-    run = backtests.found_backtest(work, strategy)
+def _evidence(pipeline: PipelineContext) -> Text:
+    strategy = pipeline.settings.session.strategy
+    run = backtests.found_backtest(pipeline, strategy)
     if run is None:
-        return Text(as_typed(f"result    none: {backtests.no_backtest(work, strategy)}"), style="bold")
+        return Text(as_typed(f"result    none: {backtests.no_backtest(pipeline, strategy)}"), style="bold")
     if not run["trades"]:
         return Text(
-            f"result    {strategy} closed no trade from {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}: {_orders_in_words(work, strategy)}", style="bold"
+            f"result    {strategy} closed no trade from {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}: {_orders_in_words(pipeline, strategy)}", style="bold"
         )
-    sharpe, low, high = backtests.sharpe_of(work, strategy)
+    sharpe, low, high = backtests.sharpe_of(pipeline, strategy)
     interval = f"{_number(sharpe)}  (95 % interval {_number(low)} to {_number(high)})"
     return Text(
         f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return {_percent(run['total_return'])} after costs, "
@@ -174,8 +176,8 @@ def _evidence(work: Workspace) -> Text:
     )
 
 
-def _orders_in_words(work: Workspace, strategy: str) -> str:
-    orders = work.lake.read("orders", [strategy])
+def _orders_in_words(pipeline: PipelineContext, strategy: str) -> str:
+    orders = pipeline.lake.read("orders", [strategy])
     if orders.is_empty():
         return "no signal became an order"
     counted = orders.group_by("status", "reason").len().sort("len", "status", "reason", descending=[True, False, False])
@@ -190,17 +192,17 @@ def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.2f}"
 
 
-def _comparison(work: Workspace) -> RichTable | None:
+def _comparison(pipeline: PipelineContext) -> RichTable | None:
     """A row a strategy that traded; None when none did."""
     table = RichTable(title="strategies, after costs", title_justify="left", box=None, pad_edge=False)
     for name in ("strategy", "Sharpe", "95 % interval", "annual return", "volatility", "max drawdown", "trades", "win rate", "PSR", "DSR", "PBO"):
         table.add_column(name, justify="left" if name == "strategy" else "right")
-    for name in work.settings.active_strategies:
-        run = backtests.found_backtest(work, name)
+    for name in pipeline.settings.active_strategies:
+        run = backtests.found_backtest(pipeline, name)
         if run is None or not run["trades"]:
             continue
-        sharpe, low, high = backtests.sharpe_of(work, name)
-        odds = work.lake.read("overfitting", [name])
+        sharpe, low, high = backtests.sharpe_of(pipeline, name)
+        odds = pipeline.lake.read("overfitting", [name])
         row = odds.row(0, named=True) if odds.height else {}
         table.add_row(
             name, _number(sharpe), f"{_number(low)} .. {_number(high)}", _percent(run["annual_return"]), _percent(run["annual_volatility"]).lstrip("+"), _percent(run["max_drawdown"]),
@@ -209,10 +211,10 @@ def _comparison(work: Workspace) -> RichTable | None:
     return table if table.row_count else None
 
 
-def _gate(work: Workspace) -> Panel:
-    rules = work.lake.read("promotions")
+def _gate(pipeline: PipelineContext) -> Panel:
+    rules = pipeline.lake.read("promotions")
     if rules.is_empty():
-        why = why_no_model(work) or backtests.no_backtest(work, work.settings.session.strategy)
+        why = why_no_model(pipeline) or backtests.no_backtest(pipeline, pipeline.settings.session.strategy)
         return Panel(Text(as_typed(f"no model reached the gate: {why}")), title="promotion gate", title_align="left")
     rules = rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
     promoted = bool(rules["promoted"][0])
@@ -230,11 +232,11 @@ def _gate(work: Workspace) -> Panel:
     return Panel(table, title=f"promotion gate: {rules['model_id'][0]} {verdict}", title_align="left")
 
 
-def _monte_carlo(work: Workspace) -> RichTable | None:
+def _monte_carlo(pipeline: PipelineContext) -> RichTable | None:
     """Quantiles of every scenario; None when there were no trades to shake."""
-    strategy = work.settings.session.strategy
-    paths = work.lake.read("monte_carlo", [strategy])
-    run = backtests.found_backtest(work, strategy)
+    strategy = pipeline.settings.session.strategy
+    paths = pipeline.lake.read("monte_carlo", [strategy])
+    run = backtests.found_backtest(pipeline, strategy)
     if run is None or paths.is_empty():
         return None
     table = RichTable(title=f"Monte Carlo of {strategy}: final return by quantile, worst-drawdown quantile", title_justify="left", box=None, pad_edge=False)
@@ -247,13 +249,13 @@ def _monte_carlo(work: Workspace) -> RichTable | None:
     return table
 
 
-def _scan_table(work: Workspace, console: Console, day: str | None = None) -> None:
-    days = work.lake.partitions("scan_candidates")
+def _scan_table(pipeline: PipelineContext, console: Console, day: str | None = None) -> None:
+    days = pipeline.lake.partitions("scan_candidates")
     if not days:
         return
     day = day or days[-1]
-    candidates = work.lake.read("scan_candidates", [day])
-    picks = work.lake.read("scan_selections", [day]).join(candidates.drop("date", "as_of", "score"), on="symbol", how="left", maintain_order="left")
+    candidates = pipeline.lake.read("scan_candidates", [day])
+    picks = pipeline.lake.read("scan_selections", [day]).join(candidates.drop("date", "as_of", "score"), on="symbol", how="left", maintain_order="left")
     table = RichTable(
         title=f"scanner, {day}: {picks.height} of {candidates.height} symbols, known at {candidates['as_of'][0]:%H:%M} UTC"
         if candidates.height
@@ -264,7 +266,7 @@ def _scan_table(work: Workspace, console: Console, day: str | None = None) -> No
     )
     for name in ("rank", "symbol", "price", "gap", "premarket volume", "relative volume"):
         table.add_column(name, justify="right" if name != "symbol" else "left")
-    instruments = work.instruments
+    instruments = pipeline.instruments
     for row in picks.iter_rows(named=True):
         table.add_row(
             f"{row['rank']}",
@@ -280,20 +282,20 @@ def _scan_table(work: Workspace, console: Console, day: str | None = None) -> No
         console.print("  not picked: " + ", ".join(f"{rule} {count}" for rule, count in reasons.iter_rows()), style="dim")
 
 
-def _session_table(work: Workspace, console: Console, days: list[str]) -> None:
+def _session_table(pipeline: PipelineContext, console: Console, days: list[str]) -> None:
     if not days:
         return
     table = RichTable(title="sessions replayed through the simulated exchange", title_justify="left", box=None, pad_edge=False)
     for name in ("day", "model", "watched", "orders", "fills", "refused", "equity", "divergence from the backtest of the day"):
         table.add_column(name, justify="left" if name in ("day", "model", "divergence from the backtest of the day") else "right")
     for day in days:
-        row = live.session_row(work, day)
+        row = live.session_row(pipeline, day)
         table.add_row(day, row["model"], row["watched"], row["orders"], row["fills"], row["refused"], row["equity"], row["divergence"])
     console.print(table)
 
 
-def _some_order(work: Workspace) -> str:
-    found = sql.query(work.lake, "select order_id from session_fills union all select order_id from fills limit 1")
+def _some_order(pipeline: PipelineContext) -> str:
+    found = sql.query(pipeline.lake, "select order_id from session_fills union all select order_id from fills limit 1")
     return str(found["order_id"][0]) if found.height else "ORDER_ID"
 
 
@@ -335,10 +337,10 @@ _RECEIVED = {
 }
 
 
-def print_scan(work: Workspace, day: str) -> None:
+def print_scan(pipeline: PipelineContext, day: str) -> None:
     """The picks of a day and why the others were not."""
     console = _console()
-    _scan_table(work, console, day)
+    _scan_table(pipeline, console, day)
     console.print(
         f"look: {command_line('sql')} \"select symbol, gap, rejected_by from scan_candidates where date = '{day}' order by absolute_gap desc\"",
         style="cyan",
@@ -346,14 +348,14 @@ def print_scan(work: Workspace, day: str) -> None:
     )
 
 
-def print_backtest(work: Workspace, strategy: str) -> None:
+def print_backtest(pipeline: PipelineContext, strategy: str) -> None:
     """One strategy's metrics beside the others'."""
     console = _console()
-    run = backtests.latest_backtest(work, strategy)
+    run = backtests.latest_backtest(pipeline, strategy)
     console.print(f"[bold]{run['backtest_id']}[/bold] {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}, parameters {run['parameters']}")
     table = RichTable(box=None, pad_edge=False, show_header=False)
     if not run["trades"]:
-        console.print(f"{strategy} closed no trade: {_orders_in_words(work, strategy)}", soft_wrap=True, markup=False)
+        console.print(f"{strategy} closed no trade: {_orders_in_words(pipeline, strategy)}", soft_wrap=True, markup=False)
     for name, value in run.items():
         if isinstance(value, float) and run["trades"]:
             table.add_row(name, f"{value:,.4f}")
@@ -361,22 +363,22 @@ def print_backtest(work: Workspace, strategy: str) -> None:
     console.print(f"look: {command_line('report')} {strategy}", style="cyan")
 
 
-def print_sessions(work: Workspace, days: list[str]) -> None:
+def print_sessions(pipeline: PipelineContext, days: list[str]) -> None:
     """Sessions of some days."""
     console = _console()
-    _session_table(work, console, days)
+    _session_table(pipeline, console, days)
     looks = 'look: harmony sql "select * from session_orders"; harmony sql "select * from divergence where not equal"'
     console.print(as_typed(looks), style="cyan", soft_wrap=True)
 
 
-def print_models(work: Workspace) -> None:
+def print_models(pipeline: PipelineContext) -> None:
     """Every model with its period, or why there is none, then the gate."""
     console = _console()
-    promoted = work.registry.promoted()
+    promoted = pipeline.registry.promoted()
     table = RichTable(box=None, pad_edge=False)
     for name in ("", "model", "period", "horizon", "training rows", "base rate", "created"):
         table.add_column(name)
-    for row in work.lake.read("models").sort("horizon", "period").iter_rows(named=True):
+    for row in pipeline.lake.read("models").sort("horizon", "period").iter_rows(named=True):
         metrics: dict[str, Any] = json.loads(row["metrics"])
         base = metrics.get("base_rate")
         table.add_row(
@@ -390,8 +392,8 @@ def print_models(work: Workspace) -> None:
         )
     if table.row_count:
         console.print(table)
-    why = why_no_model(work)
+    why = why_no_model(pipeline)
     if why:
         console.print(as_typed(f"no model: {why}"), soft_wrap=True, markup=False)
     else:
-        console.print(_gate(work))
+        console.print(_gate(pipeline))

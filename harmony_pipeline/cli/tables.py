@@ -16,7 +16,7 @@ from harmony_pipeline.files import write_bytes
 from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 FORMATS = ("table", "csv", "json", "parquet")
 _SCREEN_ROWS = 200
@@ -30,13 +30,13 @@ def answer(settings: Settings, text: str, variables: Sequence[str] = ()) -> pl.D
         raise ConfigError(f"'{name}' is a view, not a query: ask harmony sql \"select * from {name} limit 10\"")
     query = sql.named_query(name) if is_name else text
     chosen = given_variables(variables, query + sql.macros_in(query), f"the query {name}" if is_name else "the query")
-    lake: Lake = Workspace(settings).lake
+    lake: Lake = PipelineContext(settings).lake
     return sql.query(lake, query, variables=chosen)
 
 
 def views(settings: Settings) -> str:
     """The script that creates the views."""
-    return sql.views_script(Workspace(settings).lake)
+    return sql.views_script(PipelineContext(settings).lake)
 
 
 def listing() -> str:

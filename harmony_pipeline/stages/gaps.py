@@ -13,31 +13,36 @@ from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.schemas import TIME
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 
 _BATCH_ROWS = 5_000_000  # bars looked at together: about 400 MB
 _NEEDED = ("symbol", "timestamp", "volume", "trade_count")
 LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
 
 
-def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
+def gaps(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """Regular bars that the calendar expects and the lake lacks, with what they probably are, judged with the sessions before them."""
-    traded = work.lake.scan("daily_summary").select("symbol", "date").filter(pl.col("date") < periods[-1].end_date).collect(engine="in-memory")
-    listings = work.lake.read("listings")
+    traded = pipeline.lake.scan("daily_summary").select("symbol", "date").filter(pl.col("date") < periods[-1].end_date).collect(engine="in-memory")
+    listings = pipeline.lake.read("listings")
     counts: dict[str, dict[str, int]] = {}
     kinds: dict[str, int] = {}
     longest: list[pl.DataFrame] = []
     for period in periods:
-        first, end = max(period.first_date, work.settings.market.start), min(period.end_date, work.end_date)
-        slots = find_slots(work.calendar, work.timeframe, first, end, work.settings.market.gaps.lookback_sessions, work.settings.as_of or datetime.now(UTC))
-        lives = expected_lives(traded, listings, work.settings.market.symbols, period, work.calendar, work.settings.market.gaps.forget_after_sessions)
-        found = find_gaps(_batches(work, slots, period), slots, lives, work.settings.market.gaps, every_bar=writes_every_bar(work))
-        found = mark_refused_bars(found, work.lake.read("quarantine", [period.key]))
-        made_from = work.made_from(
-            {"quarantine": [period.key], "bars": _keys(work, slots, period), "listings": work.lake.partitions("listings")}, work.settings.market.gaps
+        first, end = max(period.first_date, pipeline.settings.market.start), min(period.end_date, pipeline.end_date)
+        slots = find_slots(
+            pipeline.calendar, pipeline.timeframe, first, end, pipeline.settings.market.gaps.lookback_sessions, pipeline.settings.as_of or datetime.now(UTC)
         )
-        work.lake.write("gaps", period.key, found, made_from)
+        lives = expected_lives(
+            traded, listings, pipeline.settings.market.symbols, period, pipeline.calendar, pipeline.settings.market.gaps.forget_after_sessions
+        )
+        found = find_gaps(_batches(pipeline, slots, period), slots, lives, pipeline.settings.market.gaps, every_bar=writes_every_bar(pipeline))
+        found = mark_refused_bars(found, pipeline.lake.read("quarantine", [period.key]))
+        made_from = pipeline.made_from(
+            {"quarantine": [period.key], "bars": _keys(pipeline, slots, period), "listings": pipeline.lake.partitions("listings")},
+            pipeline.settings.market.gaps,
+        )
+        pipeline.lake.write("gaps", period.key, found, made_from)
         counts[period.key] = {"gaps": found.height}
         for kind, bars in found.group_by("kind").agg(pl.col("bars").sum()).sort("kind").iter_rows():
             kinds[kind] = kinds.get(kind, 0) + bars
@@ -50,22 +55,22 @@ def gaps(work: Workspace, periods: Sequence[Period]) -> StageResult:
     )
 
 
-def filled_bars(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+def filled_bars(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
     """Bars of `periods` with the column `filled`, absent ones filled as `market.gaps.fill` says (not at all by default). For studies; never written."""
     keys = [period.key for period in periods]
-    slots = find_slots(work.calendar, work.timeframe, periods[0].first_date, periods[-1].end_date)
-    before = [period.key for period in work.trading_periods() if period.end <= periods[0].start][-1:]  # the last close before the first gap
-    bars = work.lake.read("bars", [*before, *keys])
-    filled = fill_forward(bars, work.lake.read("gaps", keys), slots, work.settings.market.gaps.fill)
+    slots = find_slots(pipeline.calendar, pipeline.timeframe, periods[0].first_date, periods[-1].end_date)
+    before = [period.key for period in pipeline.trading_periods() if period.end <= periods[0].start][-1:]  # the last close before the first gap
+    bars = pipeline.lake.read("bars", [*before, *keys])
+    filled = fill_forward(bars, pipeline.lake.read("gaps", keys), slots, pipeline.settings.market.gaps.fill)
     return filled.filter(pl.col("timestamp") >= periods[0].start)
 
 
-def writes_every_bar(work: Workspace) -> bool:
+def writes_every_bar(pipeline: PipelineContext) -> bool:
     """Whether an absent bar cannot mean that nothing traded: as the settings say, else the source, else by the bar size."""
-    chosen = work.settings.market.gaps.every_bar
+    chosen = pipeline.settings.market.gaps.every_bar
     if chosen is not None:
         return chosen
-    return work.timeframe in LONG_TIMEFRAMES or work.source.capabilities.reports_every_bar
+    return pipeline.timeframe in LONG_TIMEFRAMES or pipeline.source.capabilities.reports_every_bar
 
 
 def expected_lives(traded: pl.DataFrame, listings: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:
@@ -93,26 +98,26 @@ def _sessions_later(days: pl.Series, count: int, calendar: Calendar) -> pl.Serie
     return dates.gather((dates.search_sorted(days, side="right") + count).clip(0, len(dates) - 1))
 
 
-def _keys(work: Workspace, slots: Slots, period: Period) -> list[str]:
+def _keys(pipeline: PipelineContext, slots: Slots, period: Period) -> list[str]:
     """Trading periods that hold the sessions of `slots`."""
     if not len(slots.stamp):
         return [period.key]
     start = pl.Series([slots.stamp[0]]).cast(TIME)[0]
-    return sorted({*work.overlapping(start, period.end), period.key})
+    return sorted({*pipeline.overlapping(start, period.end), period.key})
 
 
-def _batches(work: Workspace, slots: Slots, period: Period) -> Iterator[pl.DataFrame]:
+def _batches(pipeline: PipelineContext, slots: Slots, period: Period) -> Iterator[pl.DataFrame]:
     """Bars of whole symbols, a bounded number of them at a time; row groups of other symbols are skipped by their statistics."""
-    keys = [key for key in _keys(work, slots, period) if work.lake.has("bars", key)]
+    keys = [key for key in _keys(pipeline, slots, period) if pipeline.lake.has("bars", key)]
     if not keys or not len(slots.stamp):
         return
     start = pl.Series([slots.stamp[0]]).cast(TIME)[0]
-    bars = work.lake.scan("bars", keys).filter(pl.col("timestamp") >= start, pl.col("timestamp") < period.end).select(_NEEDED)
-    rows = sum((work.lake.manifest("bars", key) or {}).get("rows", 0) for key in keys)
+    bars = pipeline.lake.scan("bars", keys).filter(pl.col("timestamp") >= start, pl.col("timestamp") < period.end).select(_NEEDED)
+    rows = sum((pipeline.lake.manifest("bars", key) or {}).get("rows", 0) for key in keys)
     if rows <= _BATCH_ROWS:
         yield bars.collect(engine="in-memory").sort("symbol", "timestamp")
         return
-    symbols = work.lake.scan("bars", keys).select(pl.col("symbol").unique().sort()).collect()["symbol"]
+    symbols = pipeline.lake.scan("bars", keys).select(pl.col("symbol").unique().sort()).collect()["symbol"]
     each = max(1, len(symbols) * _BATCH_ROWS // rows)
     for at in range(0, len(symbols), each):
         part = symbols[at : at + each]

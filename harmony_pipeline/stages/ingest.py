@@ -31,9 +31,9 @@ from harmony_pipeline.market.ingest.versions import WITHDRAWN, Whole, merge_vers
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, MarketDataSource, SourceResult
 from harmony_pipeline.market.sources.file_accounting import FileAccount
+from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.market_calendar import keep_calendar
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
 _COUNTED = ("received", "new", "repeated", "heard", "corrected", "rows")
@@ -60,24 +60,24 @@ class Kept:
     """by file, bars that it gave before and gives no more"""
 
 
-def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False) -> StageResult:
+def raw_bars(pipeline: PipelineContext, periods: Sequence[Period], *, again: bool = False) -> StageResult:
     """Bars as received up to the last closed one, every version of a row, with source and fetch time.
 
     `again` asks a network source even for what was fetched before.
     """
-    refuse_the_past(work)
-    refuse_other_periods(work)
+    refuse_the_past(pipeline)
+    refuse_other_periods(pipeline)
     now = datetime.now(UTC)
     notes: list[str] = []
     outside = None
-    if work.source.capabilities.remote:
-        kept = _from_network(work, periods, now, notes, again=again)
+    if pipeline.source.capabilities.remote:
+        kept = _from_network(pipeline, periods, now, notes, again=again)
     else:
-        kept = _from_here(work, periods, now, notes)
-        outside = _outside_rows(work, notes)
+        kept = _from_here(pipeline, periods, now, notes)
+        outside = _outside_rows(pipeline, notes)
     notes += _withdrawals(kept.values())
-    notes += _silent_symbols(work, periods)
-    notes += keep_calendar(work)
+    notes += _silent_symbols(pipeline, periods)
+    notes += keep_calendar(pipeline)
     total = {name: sum(getattr(each, name) for each in kept.values()) for name in _COUNTED}
     facts: dict[str, int | None] = {
         "rows received": total["received"],
@@ -90,22 +90,22 @@ def raw_bars(work: Workspace, periods: Sequence[Period], *, again: bool = False)
     }
     seconds = round((datetime.now(UTC) - now).total_seconds(), 3)
     span = f"{periods[0].key}..{periods[-1].key}"
-    log(work.settings.present_state_root, "ingest", source=work.source.name, partition=span, counts=facts, seconds=seconds)
+    log(pipeline.settings.present_state_root, "ingest", source=pipeline.source.name, partition=span, counts=facts, seconds=seconds)
     return StageResult(
         rows={"raw_bars": total["rows"]},
         facts={**facts, **({} if outside is None else {"rows outside the range": outside})},
-        preview=work.lake.scan("raw_bars", [periods[-1].key]).head(5).collect(engine="in-memory"),
+        preview=pipeline.lake.scan("raw_bars", [periods[-1].key]).head(5).collect(engine="in-memory"),
         notes=list(dict.fromkeys(notes)),
         partitions={key: {"raw_bars": each.rows} for key, each in kept.items()},
     )
 
 
-def refuse_other_periods(work: Workspace) -> None:
+def refuse_other_periods(pipeline: PipelineContext) -> None:
     """Raises ConfigError when the lake was cut into periods of another size: its rows would stand in two partitions."""
-    size = work.settings.market.partitions.trading_period
-    for key in work.lake.partitions("raw_bars"):
+    size = pipeline.settings.market.partitions.trading_period
+    for key in pipeline.lake.partitions("raw_bars"):
         try:
-            work.trading_period(key)
+            pipeline.trading_period(key)
         except ConfigError:
             raise ConfigError(
                 f"the lake holds the period '{key}', which is no {size}, and market.partitions.trading_period is '{size}': "
@@ -113,7 +113,7 @@ def refuse_other_periods(work: Workspace) -> None:
             ) from None
 
 
-def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now: datetime, whole: Whole | None = None) -> Kept:
+def keep(pipeline: PipelineContext, period: Period, received: Iterable[pl.DataFrame], now: datetime, whole: Whole | None = None) -> Kept:
     """Add what is new of `received` to one period's raw bars, as learned `now`; with `whole`, withdraw what it gives no more.
 
     The frames (columns of a source, rows of this period) hold whole symbols in ascending order. Several of them are merged one after the other, so that
@@ -122,15 +122,15 @@ def keep(work: Workspace, period: Period, received: Iterable[pl.DataFrame], now:
     frames = iter(received)
     first = next(frames, pl.DataFrame(schema=SOURCE_BAR_DTYPES))
     second = next(frames, None)
-    made_from = {"source": work.source.identity}
+    made_from = {"source": pipeline.source.identity}
     counts = _Counts(now, whole)
     if second is None:
-        work.lake.update("raw_bars", period.key, lambda known: counts.grown(known, first), made_from)
+        pipeline.lake.update("raw_bars", period.key, lambda known: counts.grown(known, first), made_from)
         return counts.kept()
-    with work.lake.updating("raw_bars", period.key, made_from) as out:
+    with pipeline.lake.updating("raw_bars", period.key, made_from) as out:
         for frame, symbols in alphabet_ranges(chain([first, second], frames)):
-            with work.lake.reading("raw_bars", [period.key]):
-                known = work.lake.scan("raw_bars", [period.key]).filter(symbols).collect(engine="in-memory")
+            with pipeline.lake.reading("raw_bars", [period.key]):
+                known = pipeline.lake.scan("raw_bars", [period.key]).filter(symbols).collect(engine="in-memory")
             out.append(counts.grown(known, frame))
     return counts.kept()
 
@@ -170,28 +170,28 @@ def alphabet_ranges(frames: Iterator[pl.DataFrame]) -> Iterator[tuple[pl.DataFra
 # --- sources on this machine ------------------------------------------------------------------------------------------
 
 
-def _from_here(work: Workspace, periods: Sequence[Period], now: datetime, notes: list[str]) -> dict[str, Kept]:
+def _from_here(pipeline: PipelineContext, periods: Sequence[Period], now: datetime, notes: list[str]) -> dict[str, Kept]:
     """Each period's rows, read one period at a time so that memory holds one."""
-    market = work.settings.market
+    market = pipeline.settings.market
     symbols = None if market.source == "files" else list(market.symbols) or None  # strangers in a file are quarantined, not overlooked
     kept = {}
-    fingerprints = SourceFingerprints(work.settings.state_root / "ingest" / "read.json")
+    fingerprints = SourceFingerprints(pipeline.settings.state_root / "ingest" / "read.json")
     for number, period in enumerate(periods, start=1):
-        end = min(period.end, work.market_close)
-        if (found := _fingerprint(work, period, end, symbols)) is not None and fingerprints.of(period.key) == found:
-            rows = work.lake.manifest("raw_bars", period.key)["rows"]  # type: ignore[index]
+        end = min(period.end, pipeline.market_close)
+        if (found := _fingerprint(pipeline, period, end, symbols)) is not None and fingerprints.of(period.key) == found:
+            rows = pipeline.lake.manifest("raw_bars", period.key)["rows"]  # type: ignore[index]
             kept[period.key] = Kept(rows=rows)
             notes.append(f"{period.key}: no file has changed since it was last read")
             continue
         accounts: list[FileAccount] = []
         remarks: list[str] = []
-        received = _frames(_read_here(work.source, symbols, period.start, end, market.timeframe), accounts, remarks)
-        kept[period.key] = keep(work, period, received, now, _whole(work.source, symbols, period.start, end))
-        notes.extend(_record_accounts(work, period, end, kept[period.key], accounts))
-        if (found := _fingerprint(work, period, end, symbols)) is not None:
+        received = _frames(_read_here(pipeline.source, symbols, period.start, end, market.timeframe), accounts, remarks)
+        kept[period.key] = keep(pipeline, period, received, now, _whole(pipeline.source, symbols, period.start, end))
+        notes.extend(_record_accounts(pipeline, period, end, kept[period.key], accounts))
+        if (found := _fingerprint(pipeline, period, end, symbols)) is not None:
             fingerprints.set(period.key, found)
         notes.extend(remarks)
-        work.progress("raw bars", number, len(periods))
+        pipeline.progress("raw bars", number, len(periods))
     return kept
 
 
@@ -201,29 +201,29 @@ def _whole(source: MarketDataSource, symbols: Sequence[str] | None, start: datet
     return Whole(source.name, start, end) if complete and start < end else None
 
 
-def _reading(work: Workspace) -> str:
+def _reading(pipeline: PipelineContext) -> str:
     """Short name of the files as they are and of how they are read; empty where the source cannot say."""
-    return work.fingerprint(work.source.fingerprint(), work.timeframe) if work.source.capabilities.fingerprint else ""
+    return pipeline.fingerprint(pipeline.source.fingerprint(), pipeline.timeframe) if pipeline.source.capabilities.fingerprint else ""
 
 
-def _record_accounts(work: Workspace, period: Period, end: datetime, kept: Kept, accounts: Sequence[FileAccount]) -> list[str]:
+def _record_accounts(pipeline: PipelineContext, period: Period, end: datetime, kept: Kept, accounts: Sequence[FileAccount]) -> list[str]:
     """Put down how many rows of each file this period received; a sentence where the files count others than were received."""
-    if not work.source.capabilities.accounts:
+    if not pipeline.source.capabilities.accounts:
         return []
-    work.lake.write("file_accounts", period.key, account_rows(accounts, _reading(work), period.start, end))
+    pipeline.lake.write("file_accounts", period.key, account_rows(accounts, _reading(pipeline), period.start, end))
     counted = sum(one.inside for one in accounts)
     if counted == kept.received:
         return []
     return [f"{period.key}: the files hold {counted} rows and {kept.received} were received: please report this with the files"]
 
 
-def _outside_rows(work: Workspace, notes: list[str]) -> int | None:
+def _outside_rows(pipeline: PipelineContext, notes: list[str]) -> int | None:
     """Rows of the files outside every period, told in `notes`; None where not every period was read with the files as they are."""
-    if not work.source.capabilities.accounts:
+    if not pipeline.source.capabilities.accounts:
         return None
-    periods = work.trading_periods()
-    accounts = work.lake.read("file_accounts", [period.key for period in periods])
-    found = outside_rows(accounts, _reading(work), periods, work.market_close)
+    periods = pipeline.trading_periods()
+    accounts = pipeline.lake.read("file_accounts", [period.key for period in periods])
+    found = outside_rows(accounts, _reading(pipeline), periods, pipeline.market_close)
     if found is not None:
         notes.extend(found.sentences)
     return None if found is None else found.rows
@@ -246,27 +246,27 @@ def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
-def _silent_symbols(work: Workspace, periods: Sequence[Period]) -> list[str]:
+def _silent_symbols(pipeline: PipelineContext, periods: Sequence[Period]) -> list[str]:
     """A sentence about the symbols of the settings of which there is no row at all."""
-    wanted = work.settings.market.symbols
+    wanted = pipeline.settings.market.symbols
     if not wanted:
         return []
-    rows = work.lake.scan("raw_bars", [period.key for period in periods]).filter(pl.col("defect").ne_missing(WITHDRAWN))
+    rows = pipeline.lake.scan("raw_bars", [period.key for period in periods]).filter(pl.col("defect").ne_missing(WITHDRAWN))
     there = set(rows.select(pl.col("symbol").unique()).collect(engine="in-memory")["symbol"])
     silent = sorted(set(wanted) - there)
     if not silent:
         return []
     shown = ", ".join(silent[:_FILES_NAMED]) + (f" and {len(silent) - _FILES_NAMED} more" if silent[_FILES_NAMED:] else "")
-    when = f"from {periods[0].first_date} to {min(periods[-1].end_date, work.end_date)}"
+    when = f"from {periods[0].first_date} to {min(periods[-1].end_date, pipeline.end_date)}"
     return [f"market.symbols names {shown}, and the source has no row of it {when}: check the spelling, or take it out"]
 
 
-def _fingerprint(work: Workspace, period: Period, end: datetime, symbols: Sequence[str] | None) -> str | None:
+def _fingerprint(pipeline: PipelineContext, period: Period, end: datetime, symbols: Sequence[str] | None) -> str | None:
     """What the period's rows were read from, and those rows; None where the source cannot say, or there are no rows yet."""
-    manifest = work.lake.manifest("raw_bars", period.key)
-    if manifest is None or not work.source.capabilities.fingerprint:
+    manifest = pipeline.lake.manifest("raw_bars", period.key)
+    if manifest is None or not pipeline.source.capabilities.fingerprint:
         return None
-    return work.fingerprint(work.source.fingerprint(), work.timeframe, period.start, end, symbols, code_version(), manifest["content_hash"])
+    return pipeline.fingerprint(pipeline.source.fingerprint(), pipeline.timeframe, period.start, end, symbols, code_version(), manifest["content_hash"])
 
 
 def _read_here(source: MarketDataSource, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> Iterator[SourceResult]:
@@ -291,40 +291,40 @@ def _frames(results: Iterable[SourceResult], accounts: list[FileAccount], remark
 # --- sources over a network -------------------------------------------------------------------------------------------
 
 
-def _from_network(work: Workspace, periods: Sequence[Period], now: datetime, notes: list[str], *, again: bool) -> dict[str, Kept]:
+def _from_network(pipeline: PipelineContext, periods: Sequence[Period], now: datetime, notes: list[str], *, again: bool) -> dict[str, Kept]:
     """Fetch the missing stretches request by request, then keep them period by period."""
-    source, timeframe = work.source, work.timeframe
-    symbols = list(work.settings.market.symbols) or None
-    end = min(periods[-1].end, work.market_close, now)
-    stretches = _wanted(work, symbols, periods[0].start, end, again=again)
-    cache = DownloadCache(work.settings.state_root / "inbox", source, timeframe)
+    source, timeframe = pipeline.source, pipeline.timeframe
+    symbols = list(pipeline.settings.market.symbols) or None
+    end = min(periods[-1].end, pipeline.market_close, now)
+    stretches = _wanted(pipeline, symbols, periods[0].start, end, again=again)
+    cache = DownloadCache(pipeline.settings.state_root / "inbox", source, timeframe)
     requests = [
         request
         for stretch in stretches
         for request in source.requests(None if stretch.symbols is None else list(stretch.symbols), stretch.start, stretch.end, timeframe)
     ]
-    download = cache.fetch(requests, lambda done, total: work.progress("fetching bars", done, total))
+    download = cache.fetch(requests, lambda done, total: pipeline.progress("fetching bars", done, total))
     notes.extend(download.notes)
     kept = {}
     for number, period in enumerate(periods, start=1):
-        kept[period.key] = keep(work, period, _answers(download.files, period), now)
-        work.progress("raw bars", number, len(periods))
-    settled = now - work.bar - source.capabilities.publication_delay  # a bar that has not ended, or is held back, is yet to come
+        kept[period.key] = keep(pipeline, period, _answers(download.files, period), now)
+        pipeline.progress("raw bars", number, len(periods))
+    settled = now - pipeline.bar - source.capabilities.publication_delay  # a bar that has not ended, or is held back, is yet to come
     for stretch in stretches:
         if stretch.start < settled:
-            _record(work, source.identity, replace(stretch, end=min(stretch.end, settled)), now)
+            _record(pipeline, source.identity, replace(stretch, end=min(stretch.end, settled)), now)
     cache.forget(download.files)
     return kept
 
 
-def _wanted(work: Workspace, symbols: Sequence[str] | None, start: datetime, end: datetime, *, again: bool) -> list[TimeRange]:
+def _wanted(pipeline: PipelineContext, symbols: Sequence[str] | None, start: datetime, end: datetime, *, again: bool) -> list[TimeRange]:
     if end <= start:
         return []
     if again:
         return [TimeRange(None if symbols is None else tuple(symbols), start, end)]
-    coverage = work.lake.read("coverage", [ALL])
-    holes = missing_ranges(coverage, work.source.identity, work.timeframe, symbols, start, end)
-    recheck = _recheck_from(work, end)
+    coverage = pipeline.lake.read("coverage", [ALL])
+    holes = missing_ranges(coverage, pipeline.source.identity, pipeline.timeframe, symbols, start, end)
+    recheck = _recheck_from(pipeline, end)
     if recheck is None or recheck <= start:
         return holes
     # What was fetched before and is asked for again, apart from the holes themselves.
@@ -340,11 +340,11 @@ def _outside(holes: Sequence[TimeRange], late: TimeRange) -> Iterator[TimeRange]
             yield TimeRange(hole.symbols, hole.start, min(hole.end, late.start))
 
 
-def _recheck_from(work: Workspace, end: datetime) -> datetime | None:
+def _recheck_from(pipeline: PipelineContext, end: datetime) -> datetime | None:
     """The start of the latest sessions that were fetched before and are asked for again; None when none is asked for."""
-    count = work.settings.market.ingest.recheck_sessions
-    days = work.calendar.sessions(work.settings.market.start, end.date())[-count:] if count else []
-    return work.trading_day_start(days[0]) if days else None
+    count = pipeline.settings.market.ingest.recheck_sessions
+    days = pipeline.calendar.sessions(pipeline.settings.market.start, end.date())[-count:] if count else []
+    return pipeline.trading_day_start(days[0]) if days else None
 
 
 def _answers(files: Sequence[Path], period: Period) -> Iterator[pl.DataFrame]:
@@ -358,5 +358,5 @@ def _answers(files: Sequence[Path], period: Period) -> Iterator[pl.DataFrame]:
         yield rows.filter(pl.col("symbol").is_in(names)).collect(engine="in-memory").sort(SOURCE_BAR_ORDER, maintain_order=True)
 
 
-def _record(work: Workspace, identity: str, stretch: TimeRange, now: datetime) -> None:
-    work.lake.update("coverage", ALL, lambda known: add_range(known, identity, work.timeframe, stretch, now), {"source": identity})
+def _record(pipeline: PipelineContext, identity: str, stretch: TimeRange, now: datetime) -> None:
+    pipeline.lake.update("coverage", ALL, lambda known: add_range(known, identity, pipeline.timeframe, stretch, now), {"source": identity})

@@ -18,27 +18,27 @@ from harmony_pipeline.market.instrument_defaults import apply_terms, default_ter
 from harmony_pipeline.market.instruments import BEFORE_ALL, Instrument, Instruments
 from harmony_pipeline.market.price_steps import MANY, PRICES, price_steps
 from harmony_pipeline.market.steps import tick_fraction
+from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.reasons import NO_BARS
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 _ROWS_A_PERIOD = 2000  # bars a symbol and trading period whose prices are looked at
 _NOT_TERMS = ("symbol", "valid_from", "since_ever")
 
 
-def instruments(work: Workspace) -> StageResult:
+def instruments(pipeline: PipelineContext) -> StageResult:
     """Tick, lot, multiplier and the other terms that each symbol with bars is traded by, from when on, and where they come from."""
-    refuse_the_past(work)
-    symbols = sorted(work.lake.scan("daily_summary").select("symbol").unique().collect(engine="in-memory")["symbol"].to_list())
-    defaults = {symbol: default_terms(symbol, work.settings.market) for symbol in symbols}
-    told = _told(work, symbols)
-    settled = {symbol for symbol in symbols if _tick_is_set(work, symbol) or "tick_size" in told.get(symbol, {})}
+    refuse_the_past(pipeline)
+    symbols = sorted(pipeline.lake.scan("daily_summary").select("symbol").unique().collect(engine="in-memory")["symbol"].to_list())
+    defaults = {symbol: default_terms(symbol, pipeline.settings.market) for symbol in symbols}
+    told = _told(pipeline, symbols)
+    settled = {symbol for symbol in symbols if _tick_is_set(pipeline, symbol) or "tick_size" in told.get(symbol, {})}
     steps = _steps(
-        work,
+        pipeline,
         [symbol for symbol, (_, from_data) in defaults.items() if from_data and symbol not in settled],
     )
-    before = Instruments.of_table(work.lake.read("instruments"))
+    before = Instruments.of_table(pipeline.lake.read("instruments"))
     rows: list[Instrument] = []
     for symbol, (terms, _) in defaults.items():
         found = list(_with_steps(terms, steps.get(symbol, [])))
@@ -46,12 +46,12 @@ def instruments(work: Workspace) -> StageResult:
             found = _with_told(
                 found,
                 told[symbol],
-                work.source.name,
+                pipeline.source.name,
                 [row for row in before.rows if row.symbol == symbol],
             )
-        rows += _without_repeats(_with_settings(work, row) for row in found)
+        rows += _without_repeats(_with_settings(pipeline, row) for row in found)
     table = Instruments.of(rows).table()
-    work.lake.write("instruments", ALL, table, {"source": work.settings.market.source})
+    pipeline.lake.write("instruments", ALL, table, {"source": pipeline.settings.market.source})
     return StageResult(
         rows={"instruments": table.height},
         facts={
@@ -63,22 +63,22 @@ def instruments(work: Workspace) -> StageResult:
     )
 
 
-def _tick_is_set(work: Workspace, symbol: str) -> bool:
-    chosen = work.settings.market.instruments
+def _tick_is_set(pipeline: PipelineContext, symbol: str) -> bool:
+    chosen = pipeline.settings.market.instruments
     return chosen.defaults.tick_size is not None or (symbol in chosen.symbols and chosen.symbols[symbol].tick_size is not None)
 
 
-def _with_settings(work: Workspace, row: Instrument) -> Instrument:
-    chosen = work.settings.market.instruments
+def _with_settings(pipeline: PipelineContext, row: Instrument) -> Instrument:
+    chosen = pipeline.settings.market.instruments
     row = apply_terms(row, chosen.defaults, "settings")
     return apply_terms(row, chosen.symbols[row.symbol], "settings of the symbol") if row.symbol in chosen.symbols else row
 
 
-def _told(work: Workspace, symbols: list[str]) -> dict[str, dict[str, Any]]:
+def _told(pipeline: PipelineContext, symbols: list[str]) -> dict[str, dict[str, Any]]:
     """What the source says of each symbol, without what it does not know."""
-    if not work.source.capabilities.instruments:
+    if not pipeline.source.capabilities.instruments:
         return {}
-    rows = work.source.instruments().filter(pl.col("symbol").is_in(symbols))
+    rows = pipeline.source.instruments().filter(pl.col("symbol").is_in(symbols))
     return {row["symbol"]: {name: value for name, value in row.items() if value is not None} for row in rows.iter_rows(named=True)}
 
 
@@ -100,7 +100,7 @@ def _with_told(found: list[Instrument], told: dict[str, Any], source: str, befor
     return [*before[: before.index(earlier[-1]) + 1], replace(now[-1], valid_from=today)]
 
 
-def _steps(work: Workspace, symbols: list[str]) -> dict[str, list[tuple[date, Fraction, bool]]]:
+def _steps(pipeline: PipelineContext, symbols: list[str]) -> dict[str, list[tuple[date, Fraction, bool]]]:
     """By symbol: (first day on which it is known, step, whether many prices show it).
 
     A later step is finer. Bars are read period by period.
@@ -108,9 +108,9 @@ def _steps(work: Workspace, symbols: list[str]) -> dict[str, list[tuple[date, Fr
     found: dict[str, list[tuple[date, Fraction, bool]]] = {}
     if not symbols:
         return found
-    have = set(work.lake.partitions("bars"))
-    for period in (each for each in work.trading_periods() if each.key in have):
-        rows = work.lake.scan("bars", [period.key]).filter(pl.col("symbol").is_in(symbols)).select("symbol", *PRICES)
+    have = set(pipeline.lake.partitions("bars"))
+    for period in (each for each in pipeline.trading_periods() if each.key in have):
+        rows = pipeline.lake.scan("bars", [period.key]).filter(pl.col("symbol").is_in(symbols)).select("symbol", *PRICES)
         bars = rows.group_by("symbol", maintain_order=True).head(_ROWS_A_PERIOD).collect(engine="in-memory")
         for symbol, prices, step in price_steps(bars).iter_rows():
             mine = found.setdefault(symbol, [])

@@ -4,17 +4,14 @@ Dagster decides *that* a session runs; the session is a process of its own that 
 run supervises it: when the run is terminated, the session is told to stop and ends in order.
 """
 
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from harmony_pipeline.errors import HarmonyError, NotReady
+from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.files import write_text
 from harmony_pipeline.import_paths import import_object
@@ -28,21 +25,20 @@ from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.process_control import is_running, kill_reason
+from harmony_pipeline.session.process_control import kill_reason
+from harmony_pipeline.session.process_supervision import run_session_process
 from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay_day, trade_day
 from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.session.stream import BarStream
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.reasons import NO_SESSION
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.session_export import export, session_inputs, sessions_of
 from harmony_pipeline.stages.session_plans import PAPER, day_start, open_ledger, plan_of, replay_account
 from harmony_pipeline.stages.unchanged import unchanged_since
-from harmony_pipeline.stages.workspace import Workspace
 
-_POLL_SECONDS = 0.2
-_STOP_SECONDS = 30.0
 _BEFORE_OPEN = timedelta(minutes=30)
 _NO_ROWS = {"session_orders": 0, "session_fills": 0}
 _SESSION_MARK = "session_equity"  # the table whose manifest says what a day's sessions were made from
@@ -57,7 +53,7 @@ class LiveConnection:
     clock: Clock
 
 
-def paper_session(work: Workspace, days: Sequence[date], *, require_promoted: bool, own_process: bool) -> StageResult:
+def paper_session(pipeline: PipelineContext, days: Sequence[date], *, require_promoted: bool, own_process: bool) -> StageResult:
     """The session of each day, oldest first, with its ledger's tables put into the lake.
 
     A replay whose inputs, settings and code are unchanged is left as it is, unless one before it ran
@@ -67,34 +63,34 @@ def paper_session(work: Workspace, days: Sequence[date], *, require_promoted: bo
     ran = False
     for number, day in enumerate(days, start=1):
         replayed = not own_process and not require_promoted
-        since = _replayed_since(work, day) if replayed and not ran else None
+        since = _replayed_since(pipeline, day) if replayed and not ran else None
         if since is None:
-            why = _session_run(work, day, require_promoted=require_promoted, own_process=own_process)
+            why = _session_run(pipeline, day, require_promoted=require_promoted, own_process=own_process)
             ran = ran or not why
-            parts[day.isoformat()] = StageResult(rows=_NO_ROWS, nothing=why) if why else _shown_session(work, day, None)
+            parts[day.isoformat()] = StageResult(rows=_NO_ROWS, nothing=why) if why else _shown_session(pipeline, day, None)
         else:
-            parts[day.isoformat()] = _shown_session(work, day, since)
-        work.progress("sessions", number, len(days))
+            parts[day.isoformat()] = _shown_session(pipeline, day, since)
+        pipeline.progress("sessions", number, len(days))
     previews = [part.preview for part in parts.values() if part.preview is not None]
     return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
 
 
-def _session_run(work: Workspace, day: date, *, require_promoted: bool, own_process: bool) -> str:
+def _session_run(pipeline: PipelineContext, day: date, *, require_promoted: bool, own_process: bool) -> str:
     """Run one session; returns why there was none to run. Whoever asks for a promoted model gets the error instead."""
     try:
         if own_process:
-            _in_own_process(work, day)
+            _in_own_process(pipeline, day)
         else:
-            run_session_here(work, day.isoformat(), require_promoted=require_promoted)
+            run_session_here(pipeline, day.isoformat(), require_promoted=require_promoted)
     except NotReady as error:
         if require_promoted:
             raise
         return str(error).removeprefix(f"{day} cannot be replayed: ")
-    return "" if _session_of(work, day) is not None else "nothing was watched, so no session ran"
+    return "" if _session_of(pipeline, day) is not None else "nothing was watched, so no session ran"
 
 
-def _shown_session(work: Workspace, day: date, since: datetime | None) -> StageResult:
-    result = _session_of(work, day)
+def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None) -> StageResult:
+    result = _session_of(pipeline, day)
     if result is None:
         return StageResult(rows=_NO_ROWS, nothing="no session ran", unchanged_since=since)
     pictures = {"equity at a glance": sketches.line(result.equity["equity"].to_list())}
@@ -108,39 +104,39 @@ def _shown_session(work: Workspace, day: date, since: datetime | None) -> StageR
     )
 
 
-def _replayed_since(work: Workspace, day: date) -> datetime | None:
+def _replayed_since(pipeline: PipelineContext, day: date) -> datetime | None:
     """When this day was replayed from just these inputs; None when it was not, or its books are gone."""
-    with open_ledger(work) as ledger:
-        rows = sessions_of(work, ledger, day)
-    if not any(row.account == replay_account(work) for row in rows):
+    with open_ledger(pipeline) as ledger:
+        rows = sessions_of(pipeline, ledger, day)
+    if not any(row.account == replay_account(pipeline) for row in rows):
         return None
-    return unchanged_since(work, (_SESSION_MARK,), day.isoformat(), session_inputs(work, day, [row.session_id for row in rows]))
+    return unchanged_since(pipeline, (_SESSION_MARK,), day.isoformat(), session_inputs(pipeline, day, [row.session_id for row in rows]))
 
 
-def run_session_here(work: Workspace, day: str, *, require_promoted: bool) -> SessionResult | None:
+def run_session_here(pipeline: PipelineContext, day: str, *, require_promoted: bool) -> SessionResult | None:
     """One session in this process, supervised by lock, heartbeat and kill switch; None when there is nothing to watch."""
     when = date.fromisoformat(day)
-    account = PAPER if require_promoted else replay_account(work)
-    with open_ledger(work) as ledger:
-        plan, bars = plan_of(work, ledger, when, account)
+    account = PAPER if require_promoted else replay_account(pipeline)
+    with open_ledger(pipeline) as ledger:
+        plan, bars = plan_of(pipeline, ledger, when, account)
         if not plan.symbols:
             return None
-        if bars.is_empty() and work.settings.session.broker == "simulated":
+        if bars.is_empty() and pipeline.settings.session.broker == "simulated":
             raise NotReady(
                 f"{day} cannot be replayed: the lake has no bar of {', '.join(plan.symbols)} on that day (a holiday that the calendar does not know?)"
             )
         with log_context(session=plan.session_id, day=day):
-            state = work.settings.present_state_root
-            log(state, "session started", broker=work.settings.session.broker, symbols=len(plan.symbols))
-            result = _run(work, plan, bars, ledger)
-            export(work, ledger, when)
+            state = pipeline.settings.present_state_root
+            log(state, "session started", broker=pipeline.settings.session.broker, symbols=len(plan.symbols))
+            result = _run(pipeline, plan, bars, ledger)
+            export(pipeline, ledger, when)
             counts = {"orders": result.orders.height, "fills": result.fills.height}
             log(state, "session ended", outcome=result.state, reason=result.reason, **counts)
     return result
 
 
-def _run(work: Workspace, plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger) -> SessionResult:
-    settings = work.settings
+def _run(pipeline: PipelineContext, plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger) -> SessionResult:
+    settings = pipeline.settings
     if settings.session.broker == "simulated":
         return replay_day(plan, bars, ledger, Supervision.of(settings.state_root, settings.session, is_live=False))
     connection = _factory(settings.session.broker)(settings, plan)
@@ -152,57 +148,42 @@ def _factory(path: str) -> Callable[..., LiveConnection]:
     return factory
 
 
-def _in_own_process(work: Workspace, day: date) -> None:
-    """Start the session as a process, or watch the one that runs already, until it ends. Terminating us stops it in order."""
-    state = work.settings.state_root
-    while is_running(state):
-        time.sleep(_POLL_SECONDS)
-    log = state / "sessions" / f"{day}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    file = work.settings.file.resolve()
-    command = [sys.executable, "-m", "harmony_pipeline.stages.session_process", str(file) if file.exists() else "", day.isoformat()]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, cwd=os.getcwd())
-    try:
-        while process.poll() is None:
-            time.sleep(_POLL_SECONDS)
-    except BaseException:
-        process.terminate()
-        process.wait(_STOP_SECONDS)
-        raise
-    if process.returncode:
-        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise HarmonyError(f"the session of {day} ended with code {process.returncode}: {' '.join(last)} (log: sessions/{log.name} in the state folder)")
+def _in_own_process(pipeline: PipelineContext, day: date) -> None:
+    """The session as a process of its own, watched until it ends."""
+    settings = pipeline.settings
+    file = settings.file.resolve()
+    command = [sys.executable, "-m", "harmony_pipeline.cli.session_process", str(file) if file.exists() else "", day.isoformat()]
+    run_session_process(settings.state_root, day, command)
 
 
-def _session_row(work: Workspace, ledger: Ledger, day: date) -> SessionRow | None:
+def _session_row(pipeline: PipelineContext, ledger: Ledger, day: date) -> SessionRow | None:
     """The paper session of the day, else its replay."""
-    rows = {row.account: row for row in sessions_of(work, ledger, day)}
+    rows = {row.account: row for row in sessions_of(pipeline, ledger, day)}
     return rows.get(PAPER) or next(iter(rows.values()), None)
 
 
-def _session_of(work: Workspace, day: date) -> SessionResult | None:
-    with open_ledger(work) as ledger:
-        row = _session_row(work, ledger, day)
+def _session_of(pipeline: PipelineContext, day: date) -> SessionResult | None:
+    with open_ledger(pipeline) as ledger:
+        row = _session_row(pipeline, ledger, day)
         return read_session(ledger, row.session_id) if row else None
 
 
-def reconciliation(work: Workspace, days: Sequence[date]) -> StageResult:
+def reconciliation(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
     """Ledger against broker as both stood when the session ended: orders, positions, cash."""
-    with open_ledger(work) as ledger:
-        parts = {day.isoformat(): _reconciled(work, ledger, day) for day in days}
+    with open_ledger(pipeline) as ledger:
+        parts = {day.isoformat(): _reconciled(pipeline, ledger, day) for day in days}
     previews = [part.preview for part in parts.values() if part.preview is not None]
     agree = all(part.facts.get("books agree", True) for part in parts.values())
     return StageResult.of(parts, facts={"books agree": agree}, preview=pl.concat(previews) if previews else None)
 
 
-def _reconciled(work: Workspace, ledger: Ledger, day: date) -> StageResult:
-    row = _session_row(work, ledger, day)
+def _reconciled(pipeline: PipelineContext, ledger: Ledger, day: date) -> StageResult:
+    row = _session_row(pipeline, ledger, day)
     if row is None:
         return StageResult(rows={"differences": 0}, nothing=NO_SESSION)
-    plan, _bars = plan_of(work, ledger, day, row.account)
-    simulated = work.settings.session.broker == "simulated"
-    broker = broker_as_left(plan, ledger) if simulated else _factory(work.settings.session.broker)(work.settings, plan).broker
+    plan, _bars = plan_of(pipeline, ledger, day, row.account)
+    simulated = pipeline.settings.session.broker == "simulated"
+    broker = broker_as_left(plan, ledger) if simulated else _factory(pipeline.settings.session.broker)(pipeline.settings, plan).broker
     found = reconcile(ledger, row.session_id, broker)
     table = found.table()
     orders = ledger.table("session_orders", session_id=row.session_id).height
@@ -215,32 +196,32 @@ def _reconciled(work: Workspace, ledger: Ledger, day: date) -> StageResult:
     )
 
 
-def divergence(work: Workspace, days: Sequence[date]) -> StageResult:
+def divergence(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
     """Every order, fill and equity row of the session against the backtest of the same day from the same books."""
     parts: dict[str, StageResult] = {}
-    with open_ledger(work) as ledger:
+    with open_ledger(pipeline) as ledger:
         for day in days:
-            row = _session_row(work, ledger, day)
-            parts[day.isoformat()] = _compared(work, ledger, row) if row else StageResult(rows={"divergence": 0}, nothing=NO_SESSION)
+            row = _session_row(pipeline, ledger, day)
+            parts[day.isoformat()] = _compared(pipeline, ledger, row) if row else StageResult(rows={"divergence": 0}, nothing=NO_SESSION)
     words = {key: part.notes[0] for key, part in parts.items() if part.notes}
     return StageResult.of(parts, facts=words)
 
 
-def _compared(work: Workspace, ledger: Ledger, row: SessionRow) -> StageResult:
+def _compared(pipeline: PipelineContext, ledger: Ledger, row: SessionRow) -> StageResult:
     key = row.date.isoformat()
-    begin = day_start(work, row.date)
+    begin = day_start(pipeline, row.date)
     tables = {name: [key] for name in ("session_orders", "session_fills", "session_equity")}
-    tables["bars"] = work.overlapping(begin, begin + timedelta(days=1))
-    made_from = {**work.made_from(tables, replay_account(work)), "session": row.session_id}
-    since = unchanged_since(work, ("divergence",), key, made_from)
+    tables["bars"] = pipeline.overlapping(begin, begin + timedelta(days=1))
+    made_from = {**pipeline.made_from(tables, replay_account(pipeline)), "session": row.session_id}
+    since = unchanged_since(pipeline, ("divergence",), key, made_from)
     if since is None:
-        plan, bars = plan_of(work, ledger, row.date, row.account)
+        plan, bars = plan_of(pipeline, ledger, row.date, row.account)
         found = compare(read_session(ledger, row.session_id), backtest_day(plan, bars))
-        work.lake.write("divergence", key, found.table, made_from)
+        pipeline.lake.write("divergence", key, found.table, made_from)
         first = found.summary().get("first_difference")
     else:
         first = None
-    table = work.lake.read("divergence", [key])
+    table = pipeline.lake.read("divergence", [key])
     unequal = int((~table["equal"]).sum())
     shown = f"{unequal} of {table.height} rows" + (f"; first: {first}" if first else "")
     return StageResult(
@@ -253,21 +234,21 @@ def _compared(work: Workspace, ledger: Ledger, row: SessionRow) -> StageResult:
     )
 
 
-def daily_report(work: Workspace, days: Sequence[date]) -> StageResult:
+def daily_report(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
     """A page about each day, in the state folder's reports."""
-    parts = {day.isoformat(): _report_of(work, day) for day in days}
+    parts = {day.isoformat(): _report_of(pipeline, day) for day in days}
     return StageResult.of(parts)
 
 
-def _report_of(work: Workspace, day: date) -> StageResult:
+def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
     key = [day.isoformat()]
-    path = work.settings.state_root / "reports" / f"session-{day}.html"
+    path = pipeline.settings.state_root / "reports" / f"session-{day}.html"
     tables = dict.fromkeys((*TABLES, "divergence"), key)
-    mark = f"<!-- made from {work.fingerprint(work.made_from(tables), code_version())} -->"
+    mark = f"<!-- made from {pipeline.fingerprint(pipeline.made_from(tables), code_version())} -->"
     rows, notes = {"reports": 1}, [f"reports/{path.name} in the state folder"]
-    if not work.again and path.exists() and path.read_text(encoding="utf-8").rstrip().endswith(mark):
+    if not pipeline.again and path.exists() and path.read_text(encoding="utf-8").rstrip().endswith(mark):
         return StageResult(rows, notes=notes, unchanged_since=datetime.fromtimestamp(path.stat().st_mtime, UTC))
-    session = _session_of(work, day)
+    session = _session_of(pipeline, day)
     if session is None:
         return StageResult(rows={"reports": 0}, nothing=NO_SESSION)
     inputs = DailyReport(
@@ -278,8 +259,8 @@ def _report_of(work: Workspace, day: date) -> StageResult:
         positions=session.tables["session_positions"],
         equity=session.tables["session_equity"],
         events=session.tables["session_events"],
-        divergence=work.lake.read("divergence", key) if work.lake.has("divergence", key[0]) else None,
-        instruments=work.instruments,
+        divergence=pipeline.lake.read("divergence", key) if pipeline.lake.has("divergence", key[0]) else None,
+        instruments=pipeline.instruments,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f"{page_of(inputs)}\n{mark}\n")
@@ -287,45 +268,45 @@ def _report_of(work: Workspace, day: date) -> StageResult:
     return StageResult(rows, preview=pl.DataFrame([session.summary()]), pictures=pictures, notes=notes)
 
 
-def session_due(work: Workspace, now: datetime) -> date | str:
+def session_due(pipeline: PipelineContext, now: datetime) -> date | str:
     """The trading day whose session should start now, or the reason why none should."""
-    if work.registry.promoted() is None:
+    if pipeline.registry.promoted() is None:
         return "no model is promoted"
-    pulled = kill_reason(work.settings.state_root)
+    pulled = kill_reason(pipeline.settings.state_root)
     if pulled is not None:
         return f"the kill switch is on: {pulled}"
-    scanned = work.lake.partitions("scan_selections")
+    scanned = pipeline.lake.partitions("scan_selections")
     if not scanned:
         return "no trading day was scanned yet"
     day = date.fromisoformat(scanned[-1])
-    if work.settings.market.end is None and not work.calendar.session_open(day) - _BEFORE_OPEN <= now <= work.calendar.session_close(day):
+    if pipeline.settings.market.end is None and not pipeline.calendar.session_open(day) - _BEFORE_OPEN <= now <= pipeline.calendar.session_close(day):
         return f"the session of {day} is not under way"
-    with open_ledger(work) as ledger:
+    with open_ledger(pipeline) as ledger:
         ended = [row for row in ledger.sessions(PAPER, day) if row.state != RUNNING]
     return f"the session of {day} is over" if ended else day
 
 
-def replayed_days(work: Workspace) -> list[date]:
+def replayed_days(pipeline: PipelineContext) -> list[date]:
     """Days whose sessions, of these settings and bars or of the paper account, were compared with their backtests."""
-    days = [date.fromisoformat(key) for key in work.lake.partitions("divergence")]
+    days = [date.fromisoformat(key) for key in pipeline.lake.partitions("divergence")]
     if not days:
         return []
-    with open_ledger(work) as ledger:
-        return [day for day in days if _session_row(work, ledger, day) is not None]
+    with open_ledger(pipeline) as ledger:
+        return [day for day in days if _session_row(pipeline, ledger, day) is not None]
 
 
-def session_row(work: Workspace, day: str) -> dict[str, str]:
+def session_row(pipeline: PipelineContext, day: str) -> dict[str, str]:
     """One session in words, for the summary."""
-    session = _session_of(work, date.fromisoformat(day))
+    session = _session_of(pipeline, date.fromisoformat(day))
     if session is None:
         raise NotReady(f"no session of {day} yet; run it with: harmony replay --date {day}")
     numbers = session.summary()
-    compared = work.lake.read("divergence", [day]).filter(pl.col("session_id") == session.session_id)
+    compared = pipeline.lake.read("divergence", [day]).filter(pl.col("session_id") == session.session_id)
     unequal = compared.filter(~pl.col("equal")).height
     models = session.orders["model_id"].drop_nulls().unique().to_list()
     return {
         "model": models[0] if models else "-",
-        "watched": str(work.lake.read("scan_selections", [day]).height),
+        "watched": str(pipeline.lake.read("scan_selections", [day]).height),
         "orders": str(numbers["orders"]),
         "fills": str(numbers["fills"]),
         "refused": str(numbers["refused"]),

@@ -7,14 +7,14 @@ from datetime import date, timedelta
 import polars as pl
 
 from harmony_pipeline.market.lives import life_events
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 
-def last_day(work: Workspace) -> date:
+def last_day(pipeline: PipelineContext) -> date:
     """The last day of this market so far."""
-    return work.end_date - timedelta(days=1)
+    return pipeline.end_date - timedelta(days=1)
 
 
-def lives_of(work: Workspace) -> pl.DataFrame:
+def lives_of(pipeline: PipelineContext) -> pl.DataFrame:
     """Events of market/lives.py until the market's last day, in order."""
-    return life_events(work.lake.read("listings")).filter(pl.col("date") <= last_day(work))
+    return life_events(pipeline.lake.read("listings")).filter(pl.col("date") <= last_day(pipeline))

@@ -19,10 +19,10 @@ from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.universe import add_snapshot
 from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.symbol_state import match_symbols
+from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.ingest import alphabet_ranges
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
-from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 ALL = "all"  # the one partition of tables that are not partitioned
 _NAMED = 10  # symbols that are told one by one; the rest are counted
@@ -30,48 +30,48 @@ _JUDGED = ("bar_state", "quality_warnings", "quarantine", "bars")
 BATCH_ROWS = 800_000  # rows that are worked on at a time, about 140 MB; up to four such batches are in memory
 
 
-def corporate_actions(work: Workspace) -> StageResult:
+def corporate_actions(pipeline: PipelineContext) -> StageResult:
     """Splits and cash dividends of every symbol by ex-date, as the source knows them."""
-    refuse_the_past(work)
-    wanted = list(work.settings.market.symbols)
-    asked = wanted if work.source.capabilities.remote else []  # a file may write them in other letters
-    actions, notes = match_symbols(work.source.corporate_actions(asked or None), wanted or sorted(_symbols_seen(work)))
+    refuse_the_past(pipeline)
+    wanted = list(pipeline.settings.market.symbols)
+    asked = wanted if pipeline.source.capabilities.remote else []  # a file may write them in other letters
+    actions, notes = match_symbols(pipeline.source.corporate_actions(asked or None), wanted or sorted(_symbols_seen(pipeline)))
     actions = actions.filter(pl.col("symbol").is_in(wanted)) if wanted else actions
-    work.lake.write("corporate_actions", ALL, actions, {"source": work.settings.market.source})
+    pipeline.lake.write("corporate_actions", ALL, actions, {"source": pipeline.settings.market.source})
     kinds = dict(actions.group_by("kind").len().sort("kind").iter_rows())
     return StageResult(rows={"corporate_actions": actions.height}, facts=kinds, preview=actions.tail(8), notes=notes)
 
 
-def universe(work: Workspace) -> StageResult:
+def universe(pipeline: PipelineContext) -> StageResult:
     """Who was listed when, with float and sector where the source has them."""
-    refuse_the_past(work)
-    rows, made_from = work.source.universe(), {"source": work.settings.market.source}
-    manifest = work.lake.manifest("universe", ALL)
-    if work.source.capabilities.universe_of_today and manifest and manifest["made_from"] == made_from:
-        rows = add_snapshot(work.lake.read("universe"), rows)
-    work.lake.write("universe", ALL, rows, made_from)
+    refuse_the_past(pipeline)
+    rows, made_from = pipeline.source.universe(), {"source": pipeline.settings.market.source}
+    manifest = pipeline.lake.manifest("universe", ALL)
+    if pipeline.source.capabilities.universe_of_today and manifest and manifest["made_from"] == made_from:
+        rows = add_snapshot(pipeline.lake.read("universe"), rows)
+    pipeline.lake.write("universe", ALL, rows, made_from)
     return StageResult(rows={"universe": rows.height}, preview=rows.tail(8))
 
 
-def listings(work: Workspace) -> StageResult:
+def listings(pipeline: PipelineContext) -> StageResult:
     """Which security traded under which symbol when: as the source tells it, else as its universe implies."""
-    refuse_the_past(work)
-    source, table = work.source, work.lake.tables["listings"]
-    rows = source.listings() if source.capabilities.listings else listings_from_universe(work.lake.read("universe"), source.name)
-    work.lake.write("listings", ALL, table.conform(rows), {"source": work.settings.market.source})
+    refuse_the_past(pipeline)
+    source, table = pipeline.source, pipeline.lake.tables["listings"]
+    rows = source.listings() if source.capabilities.listings else listings_from_universe(pipeline.lake.read("universe"), source.name)
+    pipeline.lake.write("listings", ALL, table.conform(rows), {"source": pipeline.settings.market.source})
     reasons = dict(rows.group_by("reason").len().sort("reason").iter_rows())
     return StageResult(rows={"listings": rows.height}, facts=reasons, preview=rows.tail(8))
 
 
-def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
+def bars(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """Validated, de-duplicated, session-aware bars. What breaks a rule goes to quarantine with its reason, what is merely odd is listed beside the bars.
 
     A period whose inputs, settings and code are those of last time is left as it is.
     """
-    (actions, told), done = _fitted_actions(work, periods), dict[str, _Validation]()
+    (actions, told), done = _fitted_actions(pipeline, periods), dict[str, _Validation]()
     for number, period in enumerate(periods, start=1):
-        done[period.key] = _validated(work, period, actions)
-        work.progress("bars", number, len(periods))
+        done[period.key] = _validated(pipeline, period, actions)
+        pipeline.progress("bars", number, len(periods))
     totals = {name: sum(one.rows[name] for one in done.values()) for name in ("raw_bars", "bars", "quarantine", "warnings")}
     facts = Counter[str]()
     for one in done.values():
@@ -80,7 +80,7 @@ def bars(work: Workspace, periods: Sequence[Period]) -> StageResult:
         rows=totals,
         facts=dict(sorted(facts.items())),
         preview=pl.concat(one.refused for one in done.values()).head(20) if done else None,
-        notes=list(dict.fromkeys([*told, *(note for one in done.values() for note in one.notes), *_without_volume(work, periods)])),
+        notes=list(dict.fromkeys([*told, *(note for one in done.values() for note in one.notes), *_without_volume(pipeline, periods)])),
         partitions={key: dict(one.rows) for key, one in done.items()},
     )
 
@@ -95,12 +95,12 @@ class _Validation:
     refused: pl.DataFrame
 
 
-def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Validation:
+def _validated(pipeline: PipelineContext, period: Period, actions: pl.DataFrame) -> _Validation:
     """Judge a period some symbols at a time: memory holds a batch of raw rows and what comes of it, however many symbols there are."""
-    lake, earlier, market = work.lake, _last_state(work, period), work.settings.market
-    made_from = work.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market, work.calendar.grid.text)
-    if unchanged_since(work, _JUDGED, period.key, made_from):
-        return _validated_before(work, period.key)
+    lake, earlier, market = pipeline.lake, _last_state(pipeline, period), pipeline.settings.market
+    made_from = pipeline.made_from({"raw_bars": [period.key], "corporate_actions": [ALL], "bar_state": earlier}, market, pipeline.calendar.grid.text)
+    if unchanged_since(pipeline, _JUDGED, period.key, made_from):
+        return _validated_before(pipeline, period.key)
     known, rebuilt = lake.read("bar_state", earlier), lake.has("bars", period.key)
     rows, facts = Counter[str](raw_bars=0, bars=0, quarantine=0, warnings=0), Counter[str]()
     notes: list[str] = []
@@ -111,7 +111,7 @@ def _validated(work: Workspace, period: Period, actions: pl.DataFrame) -> _Valid
     with ExitStack() as stack:  # closes, and so publishes, the last one first: bars before what lies beside them
         out = {table: stack.enter_context(lake.writing(table, period.key, made_from)) for table in _JUDGED}
         ranges = ((symbols, raw, known.filter(symbols)) for raw, symbols in alphabet_ranges(chain([first], batches)))
-        for symbols, result in validate_each(ranges, actions, work.calendar, work.timeframe, market):
+        for symbols, result in validate_each(ranges, actions, pipeline.calendar, pipeline.timeframe, market):
             if rebuilt:
                 moved.append(compare_bars(lake.scan("bars", [period.key]).filter(symbols).collect(engine="in-memory"), result.bars))
             for table, frame in (("bars", result.bars), ("quarantine", result.quarantine), ("quality_warnings", result.warnings), ("bar_state", result.after)):
@@ -131,30 +131,30 @@ def raw_batches(lake: Lake, key: str) -> Iterator[pl.DataFrame]:
     return lake.batches("raw_bars", key, max(1, math.ceil(rows / (2 * pairs))))
 
 
-def _fitted_actions(work: Workspace, periods: Sequence[Period]) -> tuple[pl.DataFrame, list[str]]:
+def _fitted_actions(pipeline: PipelineContext, periods: Sequence[Period]) -> tuple[pl.DataFrame, list[str]]:
     """The corporate actions under the symbols that the bars have; where that changes them, the table is written so that everybody reads the same."""
-    actions = work.lake.read("corporate_actions")
-    symbols = _symbols_seen(work)
+    actions = pipeline.lake.read("corporate_actions")
+    symbols = _symbols_seen(pipeline)
     if set(actions["symbol"]) - symbols:
-        rows = work.lake.scan("raw_bars", [period.key for period in periods]).select(pl.col("symbol").unique())
+        rows = pipeline.lake.scan("raw_bars", [period.key for period in periods]).select(pl.col("symbol").unique())
         symbols |= set(rows.collect(engine="in-memory")["symbol"])
     right, notes = match_symbols(actions, sorted(symbols))
     if notes:
-        work.lake.write("corporate_actions", ALL, right, {"source": work.settings.market.source})
+        pipeline.lake.write("corporate_actions", ALL, right, {"source": pipeline.settings.market.source})
     return right, notes
 
 
-def _symbols_seen(work: Workspace) -> set[str]:
+def _symbols_seen(pipeline: PipelineContext) -> set[str]:
     """Every symbol that ever had a bar."""
-    return set(work.lake.read("bar_state", work.lake.partitions("bar_state")[-1:])["symbol"])
+    return set(pipeline.lake.read("bar_state", pipeline.lake.partitions("bar_state")[-1:])["symbol"])
 
 
-def _without_volume(work: Workspace, periods: Sequence[Period]) -> list[str]:
+def _without_volume(pipeline: PipelineContext, periods: Sequence[Period]) -> list[str]:
     """One sentence about all the symbols that never had a volume."""
-    rule = work.settings.market.quality.severity("zero_volume", "warn")
+    rule = pipeline.settings.market.quality.severity("zero_volume", "warn")
     if rule != "warn" or not periods:
         return []
-    state = work.lake.read("bar_state", [periods[-1].key]).filter(pl.col("state").list.len() == symbol_state.WIDTH)
+    state = pipeline.lake.read("bar_state", [periods[-1].key]).filter(pl.col("state").list.len() == symbol_state.WIDTH)
     bars, idle = (pl.col("state").list.get(slot) for slot in (symbol_state.BARS, symbol_state.IDLE_BARS))
     silent = state.filter((bars > 0.0) & (bars == idle))["symbol"].to_list()
     if not silent:
@@ -164,9 +164,9 @@ def _without_volume(work: Workspace, periods: Sequence[Period]) -> list[str]:
     return [f"no_volume: no bar of {shown} has a volume: {what}"]
 
 
-def _validated_before(work: Workspace, key: str) -> _Validation:
+def _validated_before(pipeline: PipelineContext, key: str) -> _Validation:
     """What a period had to show that was left as it is."""
-    lake = work.lake
+    lake = pipeline.lake
     quarantine, warnings = lake.read("quarantine", [key]), lake.read("quality_warnings", [key])
     heights = {table: int((lake.manifest(table, key) or {})["rows"]) for table in ("raw_bars", "bars")}
     facts = Counter({f"quarantined by {rule}": rows for rule, rows in quarantine.group_by("rule").len().iter_rows()})
@@ -174,36 +174,36 @@ def _validated_before(work: Workspace, key: str) -> _Validation:
     return _Validation(Counter(heights | {"quarantine": quarantine.height, "warnings": warnings.height}), facts, [], quarantine.head(5))
 
 
-def _last_state(work: Workspace, period: Period) -> list[str]:
+def _last_state(pipeline: PipelineContext, period: Period) -> list[str]:
     """The newest partition of bar_state before `period`: it knows every symbol ever seen until then, so that no earlier bar is read."""
-    return [key for key in work.lake.partitions("bar_state") if work.trading_period(key).end <= period.start][-1:]
+    return [key for key in pipeline.lake.partitions("bar_state") if pipeline.trading_period(key).end <= period.start][-1:]
 
 
-def daily_summary(work: Workspace, periods: Sequence[Period]) -> StageResult:
+def daily_summary(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """One row a symbol and session, so that scans and universe studies never touch minute bars."""
     counts: dict[str, dict[str, int]] = {}
     summary = pl.DataFrame()
     for number, period in enumerate(periods, start=1):
-        made_from = work.made_from({"bars": [period.key]}, work.settings.scanner.as_of, work.calendar.grid.text)
-        if unchanged_since(work, ("daily_summary",), period.key, made_from):
-            summary = work.lake.read("daily_summary", [period.key])
+        made_from = pipeline.made_from({"bars": [period.key]}, pipeline.settings.scanner.as_of, pipeline.calendar.grid.text)
+        if unchanged_since(pipeline, ("daily_summary",), period.key, made_from):
+            summary = pipeline.lake.read("daily_summary", [period.key])
         else:
-            batches = work.lake.batches("bars", period.key, BATCH_ROWS, READ)  # whole symbols, so that a month of thousands of them needs no more memory
-            parts = [summarise(rows, work.calendar, work.timeframe, work.settings.scanner.as_of) for rows in batches]
-            summary = pl.concat([work.lake.tables["daily_summary"].empty(), *parts])
-            work.lake.write("daily_summary", period.key, summary, made_from)
-        work.progress("daily summary", number, len(periods))
+            batches = pipeline.lake.batches("bars", period.key, BATCH_ROWS, READ)  # whole symbols, so that a month of thousands of them needs no more memory
+            parts = [summarise(rows, pipeline.calendar, pipeline.timeframe, pipeline.settings.scanner.as_of) for rows in batches]
+            summary = pl.concat([pipeline.lake.tables["daily_summary"].empty(), *parts])
+            pipeline.lake.write("daily_summary", period.key, summary, made_from)
+        pipeline.progress("daily summary", number, len(periods))
         counts[period.key] = {"daily_summary": summary.height}
     return StageResult(rows={"daily_summary": sum(c["daily_summary"] for c in counts.values())}, preview=summary.tail(8), partitions=counts)
 
 
-def latest_period_with_bars(work: Workspace) -> Period | None:
+def latest_period_with_bars(pipeline: PipelineContext) -> Period | None:
     """The newest trading period that has bars."""
-    keys = [key for key in work.lake.partitions("bars") if work.lake.manifest("bars", key)["rows"]]  # type: ignore[index]
-    return work.trading_period(keys[-1]) if keys else None
+    keys = [key for key in pipeline.lake.partitions("bars") if pipeline.lake.manifest("bars", key)["rows"]]  # type: ignore[index]
+    return pipeline.trading_period(keys[-1]) if keys else None
 
 
-def sessions_with_bars(work: Workspace) -> list[date]:
+def sessions_with_bars(pipeline: PipelineContext) -> list[date]:
     """Trading days that have bars, oldest first."""
-    days = work.lake.scan("daily_summary").select("date").unique().sort("date").collect(engine="in-memory")
+    days = pipeline.lake.scan("daily_summary").select("date").unique().sort("date").collect(engine="in-memory")
     return days["date"].to_list()

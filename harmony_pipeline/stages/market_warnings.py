@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 _EXAMPLES = 3
 _NOT_OF = {"simulated": ("split_like_jump",)}  # a simulated market tells every split that it makes: such a jump is its own gap
@@ -55,11 +55,11 @@ class MarketWarning:
         return f"warning: {self.text}; {self.cure}"
 
 
-def market_warnings(work: Workspace, partitions: Sequence[str] | None = None) -> list[MarketWarning]:
+def market_warnings(pipeline: PipelineContext, partitions: Sequence[str] | None = None) -> list[MarketWarning]:
     """The serious warnings of the lake, or of some trading periods of it; the rules in the order of SERIOUS."""
-    rules = [rule for rule in SERIOUS if rule not in _NOT_OF.get(work.settings.market.source, ())]
+    rules = [rule for rule in SERIOUS if rule not in _NOT_OF.get(pipeline.settings.market.source, ())]
     rows = (
-        work.lake.scan("quality_warnings", partitions)
+        pipeline.lake.scan("quality_warnings", partitions)
         .filter(pl.col("rule").is_in(rules))
         .select("rule", "symbol", "timestamp", "reason")
         .collect(engine="in-memory")

@@ -15,36 +15,38 @@ from harmony_pipeline.models.gate import Evidence, decide
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import reliability_curve
 from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, no_backtest, nothing_to_trade
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
-from harmony_pipeline.stages.workspace import Workspace
 
 
-def promoted_model(work: Workspace) -> StageResult:
+def promoted_model(pipeline: PipelineContext) -> StageResult:
     """The decision on the newest model of the traded horizon, rule by rule, and the previous champion. Every decision is kept, each once."""
-    strategy = work.settings.session.strategy
-    candidate = newest_model(work)
+    strategy = pipeline.settings.session.strategy
+    candidate = newest_model(pipeline)
     if candidate is None:
-        return StageResult(rows={"promotions": 0}, facts={"promoted": False}, nothing=f"no model: {why_no_model(work)}")
-    if found_backtest(work, strategy) is None:
+        return StageResult(rows={"promotions": 0}, facts={"promoted": False}, nothing=f"no model: {why_no_model(pipeline)}")
+    if found_backtest(pipeline, strategy) is None:
         return StageResult(
-            rows={"promotions": 0}, facts={"model": candidate, "promoted": False}, nothing=nothing_to_trade(work, strategy) or no_backtest(work, strategy)
+            rows={"promotions": 0},
+            facts={"model": candidate, "promoted": False},
+            nothing=nothing_to_trade(pipeline, strategy) or no_backtest(pipeline, strategy),
         )
-    made_from = _inputs(work, strategy)
-    since = _decided_since(work, candidate, made_from)
+    made_from = _inputs(pipeline, strategy)
+    since = _decided_since(pipeline, candidate, made_from)
     if since is not None:
-        return _decided_before(work, candidate, since)
-    scores = out_of_sample_scores(work)
-    history = work.lake.read("promotions")
-    previous = champion_before(history, candidate, work.registry.promoted())
+        return _decided_before(pipeline, candidate, since)
+    scores = out_of_sample_scores(pipeline)
+    history = pipeline.lake.read("promotions")
+    previous = champion_before(history, candidate, pipeline.registry.promoted())
     now = datetime.now(UTC)
-    decision = decide(evidence(work, scores), work.settings.gate, candidate, previous, now)
+    decision = decide(evidence(pipeline, scores), pipeline.settings.gate, candidate, previous, now)
     is_new = not is_newest(history, decision.rules)
-    work.lake.write("promotions", ALL, pl.concat([history, decision.rules]) if is_new else history, made_from)
+    pipeline.lake.write("promotions", ALL, pl.concat([history, decision.rules]) if is_new else history, made_from)
     if decision.promoted:
-        work.registry.promote(candidate, now if is_new else history["decided_at"][-1])
+        pipeline.registry.promote(candidate, now if is_new else history["decided_at"][-1])
     return StageResult(
         rows={"promotions": decision.rules.height if is_new else 0},
         facts={"model": candidate, "promoted": decision.promoted, "previous champion": previous},
@@ -57,24 +59,24 @@ def promoted_model(work: Workspace) -> StageResult:
     )
 
 
-def _inputs(work: Workspace, strategy: str) -> dict[str, str]:
+def _inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
     """What the gate's evidence is made from."""
-    tables: dict[str, list[str]] = {name: work.lake.partitions(name) for name in ("models", "predictions", "labels")}
+    tables: dict[str, list[str]] = {name: pipeline.lake.partitions(name) for name in ("models", "predictions", "labels")}
     tables |= {name: [strategy] for name in ("backtests", "trades", "overfitting", "monte_carlo")}
-    return work.made_from(tables, work.settings.gate, strategy, work.settings.trade_horizon)
+    return pipeline.made_from(tables, pipeline.settings.gate, strategy, pipeline.settings.trade_horizon)
 
 
-def _decided_since(work: Workspace, candidate: str, made_from: dict[str, str]) -> datetime | None:
+def _decided_since(pipeline: PipelineContext, candidate: str, made_from: dict[str, str]) -> datetime | None:
     """When just this evidence was judged; None when it was not, or when the pointer did not follow the decision."""
-    since = unchanged_since(work, ("promotions",), ALL, made_from)
-    latest = _latest_rules(work)
+    since = unchanged_since(pipeline, ("promotions",), ALL, made_from)
+    latest = _latest_rules(pipeline)
     promoted = latest.height > 0 and bool(latest["promoted"][0])
-    return None if promoted and work.registry.promoted() != candidate else since
+    return None if promoted and pipeline.registry.promoted() != candidate else since
 
 
-def _decided_before(work: Workspace, candidate: str, since: datetime) -> StageResult:
+def _decided_before(pipeline: PipelineContext, candidate: str, since: datetime) -> StageResult:
     """The latest decision, which the same evidence would only repeat."""
-    latest = _latest_rules(work)
+    latest = _latest_rules(pipeline)
     return StageResult(
         rows={"promotions": latest.height},
         facts={"model": candidate, "promoted": bool(latest["promoted"][0])},
@@ -83,8 +85,8 @@ def _decided_before(work: Workspace, candidate: str, since: datetime) -> StageRe
     )
 
 
-def _latest_rules(work: Workspace) -> pl.DataFrame:
-    rules = work.lake.read("promotions")
+def _latest_rules(pipeline: PipelineContext) -> pl.DataFrame:
+    rules = pipeline.lake.read("promotions")
     return rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
 
 
@@ -102,28 +104,30 @@ def is_newest(history: pl.DataFrame, rules: pl.DataFrame) -> bool:
     return newest.drop("decided_at").sort("rule").equals(rules.drop("decided_at").sort("rule"))
 
 
-def newest_model(work: Workspace) -> str | None:
+def newest_model(pipeline: PipelineContext) -> str | None:
     """Model of the traded horizon in the latest retraining period that has one."""
-    models = work.lake.read("models").filter(pl.col("horizon") == work.settings.trade_horizon).sort("period")
+    models = pipeline.lake.read("models").filter(pl.col("horizon") == pipeline.settings.trade_horizon).sort("period")
     return str(models["model_id"][-1]) if models.height else None
 
 
-def out_of_sample_scores(work: Workspace) -> dict[str, Any]:
+def out_of_sample_scores(pipeline: PipelineContext) -> dict[str, Any]:
     """How the traded horizon's forecasts did, where nobody had seen the outcome."""
-    predictions = work.lake.scan("predictions").filter(pl.col("horizon") == work.settings.trade_horizon).collect(engine="in-memory").sort("symbol", "timestamp")
-    return evaluate(predictions, work.lake.read("labels"), work.zone)
+    predictions = (
+        pipeline.lake.scan("predictions").filter(pl.col("horizon") == pipeline.settings.trade_horizon).collect(engine="in-memory").sort("symbol", "timestamp")
+    )
+    return evaluate(predictions, pipeline.lake.read("labels"), pipeline.zone)
 
 
-def evidence(work: Workspace, scores: dict[str, Any]) -> Evidence:
+def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
     """Everything the gate asks about, measured out of sample; what could not be measured is None."""
-    strategy = work.settings.session.strategy
-    run = latest_backtest(work, strategy)
-    statistics = work.lake.read("overfitting", [strategy])
+    strategy = pipeline.settings.session.strategy
+    run = latest_backtest(pipeline, strategy)
+    statistics = pipeline.lake.read("overfitting", [strategy])
     if statistics.is_empty():
         raise NotReady(f"no overfitting statistics of {strategy} yet; make them with: harmony backtest {strategy}")
     row = statistics.row(0, named=True)
-    stressed = work.lake.read("monte_carlo", [strategy]).filter(pl.col("scenario") == "stressed")
-    closed = work.lake.scan("trades", [strategy]).filter(pl.col("exit_timestamp").is_not_null()).select(pl.len()).collect().item()
+    stressed = pipeline.lake.read("monte_carlo", [strategy]).filter(pl.col("scenario") == "stressed")
+    closed = pipeline.lake.scan("trades", [strategy]).filter(pl.col("exit_timestamp").is_not_null()).select(pl.len()).collect().item()
     return Evidence(
         trades=int(closed),
         periods=scores["periods"],

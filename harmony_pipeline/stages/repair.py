@@ -15,8 +15,8 @@ from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import market
+from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.ingest import keep
-from harmony_pipeline.stages.workspace import Workspace, refuse_the_past
 
 DOUBTFUL = ("missing", "unknown", "halt")  # a silence that is usual is not asked for again
 
@@ -60,55 +60,57 @@ class Repaired:
         return lines
 
 
-def repair(work: Workspace, first: date | None = None, last: date | None = None) -> Repaired:
+def repair(pipeline: PipelineContext, first: date | None = None, last: date | None = None) -> Repaired:
     """Ask the source again for the doubtful gaps of sessions `first` to `last` (both included; default: all)."""
-    refuse_the_past(work)
-    periods = [period for period in work.trading_periods() if (last is None or period.first_date <= last) and (first is None or period.end_date > first)]
-    before = _doubtful(work, periods, first, last)
-    sessions = work.calendar.sessions(work.settings.market.start, work.end_date)
-    asked = [piece for request in repair_requests(_with_extended_hours(work, before), work.bar, sessions) for piece in _pieces(work, request)]
+    refuse_the_past(pipeline)
+    periods = [period for period in pipeline.trading_periods() if (last is None or period.first_date <= last) and (first is None or period.end_date > first)]
+    before = _doubtful(pipeline, periods, first, last)
+    sessions = pipeline.calendar.sessions(pipeline.settings.market.start, pipeline.end_date)
+    asked = [piece for request in repair_requests(_with_extended_hours(pipeline, before), pipeline.bar, sessions) for piece in _pieces(pipeline, request)]
     now = datetime.now(UTC)
     received, added, changed = 0, 0, []
-    cache = DownloadCache(work.settings.state_root / "inbox", work.source, work.timeframe) if work.source.capabilities.remote and asked else None
-    files = cache.fetch(asked, lambda done, total: work.progress("repair", done, total)).files if cache else []
+    cache = (
+        DownloadCache(pipeline.settings.state_root / "inbox", pipeline.source, pipeline.timeframe) if pipeline.source.capabilities.remote and asked else None
+    )
+    files = cache.fetch(asked, lambda done, total: pipeline.progress("repair", done, total)).files if cache else []
     for period in periods:
-        answers = _from_files(files, period) if cache else _asked(work, asked, period)
+        answers = _from_files(files, period) if cache else _asked(pipeline, asked, period)
         if answers.is_empty():
             continue
-        kept = keep(work, period, [answers], now)
+        kept = keep(pipeline, period, [answers], now)
         received, added = received + kept.received, added + kept.new
         if kept.new:
             changed.append(period)
     if cache:
         cache.forget(files)
-    _rebuild(work, changed)
-    return Repaired(len(asked), received, added, before, _doubtful(work, periods, first, last), [period.key for period in changed])
+    _rebuild(pipeline, changed)
+    return Repaired(len(asked), received, added, before, _doubtful(pipeline, periods, first, last), [period.key for period in changed])
 
 
-def _doubtful(work: Workspace, periods: Sequence[Period], first: date | None, last: date | None) -> pl.DataFrame:
-    found = work.lake.read("gaps", [period.key for period in periods]).filter(pl.col("kind").is_in(DOUBTFUL))
+def _doubtful(pipeline: PipelineContext, periods: Sequence[Period], first: date | None, last: date | None) -> pl.DataFrame:
+    found = pipeline.lake.read("gaps", [period.key for period in periods]).filter(pl.col("kind").is_in(DOUBTFUL))
     return found.filter(pl.col("date").is_between(first or date.min, last or date.max))
 
 
-def _with_extended_hours(work: Workspace, found: pl.DataFrame) -> pl.DataFrame:
+def _with_extended_hours(pipeline: PipelineContext, found: pl.DataFrame) -> pl.DataFrame:
     """Runs that touch the open or the close reach into extended hours, where they are kept: whoever lost these bars may have lost those beside them."""
-    if not work.settings.market.extended_hours or work.timeframe in LONG_TIMEFRAMES:
+    if not pipeline.settings.market.extended_hours or pipeline.timeframe in LONG_TIMEFRAMES:
         return found
-    schedule = work.calendar.table.select("date", "pre_open", "open", "close", "post_close")
-    early, late = pl.col("first_missing") <= pl.col("open"), pl.col("last_missing") + work.bar >= pl.col("close")
+    schedule = pipeline.calendar.table.select("date", "pre_open", "open", "close", "post_close")
+    early, late = pl.col("first_missing") <= pl.col("open"), pl.col("last_missing") + pipeline.bar >= pl.col("close")
     return (
         found.join(schedule, on="date", how="left", maintain_order="left")
         .with_columns(
             first_missing=pl.when(early).then(pl.min_horizontal("first_missing", "pre_open")).otherwise("first_missing"),
-            last_missing=pl.when(late).then(pl.max_horizontal("last_missing", pl.col("post_close") - work.bar)).otherwise("last_missing"),
+            last_missing=pl.when(late).then(pl.max_horizontal("last_missing", pl.col("post_close") - pipeline.bar)).otherwise("last_missing"),
         )
         .select(found.columns)
     )
 
 
-def _pieces(work: Workspace, request: Request) -> list[Request]:
+def _pieces(pipeline: PipelineContext, request: Request) -> list[Request]:
     """The questions that this source is asked in: it knows how many symbols and days an answer holds."""
-    return work.source.requests(None if request.symbols is None else list(request.symbols), request.start, request.end, work.timeframe)
+    return pipeline.source.requests(None if request.symbols is None else list(request.symbols), request.start, request.end, pipeline.timeframe)
 
 
 def _from_files(files: Sequence[Path], period: Period) -> pl.DataFrame:
@@ -117,23 +119,23 @@ def _from_files(files: Sequence[Path], period: Period) -> pl.DataFrame:
     return rows.collect(engine="in-memory").sort(SOURCE_BAR_ORDER)
 
 
-def _asked(work: Workspace, requests: Sequence[Request], period: Period) -> pl.DataFrame:
+def _asked(pipeline: PipelineContext, requests: Sequence[Request], period: Period) -> pl.DataFrame:
     """A period's rows of a source on this machine."""
     frames = [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
     for request in requests:
         start, end = max(request.start, period.start), min(request.end, period.end)
         if start < end:
-            frames.append(work.source.bars(None if request.symbols is None else list(request.symbols), start, end, work.timeframe))
+            frames.append(pipeline.source.bars(None if request.symbols is None else list(request.symbols), start, end, pipeline.timeframe))
     return pl.concat(frames).sort(SOURCE_BAR_ORDER)
 
 
-def _rebuild(work: Workspace, changed: Sequence[Period]) -> None:
+def _rebuild(pipeline: PipelineContext, changed: Sequence[Period]) -> None:
     """Bars and what is made of them, for each stretch of changed periods; gaps of the period after it too, whose habits begin before it."""
-    everything = work.trading_periods()
+    everything = pipeline.trading_periods()
     place = {period.key: at for at, period in enumerate(everything)}
     for _, group in groupby(enumerate(changed), key=lambda each: place[each[1].key] - each[0]):
         stretch = [period for _, period in group]
-        market.bars(work, stretch)
-        market.daily_summary(work, stretch)
+        market.bars(pipeline, stretch)
+        market.daily_summary(pipeline, stretch)
         behind = everything[place[stretch[-1].key] + 1 : place[stretch[-1].key] + 2]
-        absent.gaps(work, [*stretch, *(period for period in behind if work.lake.has("bars", period.key))])
+        absent.gaps(pipeline, [*stretch, *(period for period in behind if pipeline.lake.has("bars", period.key))])

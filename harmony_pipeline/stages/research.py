@@ -19,60 +19,62 @@ from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.stages.code_identity import library_versions, source_of
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.verdicts import require_sound
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.strategies.base import Strategy, signals_of
 from harmony_pipeline.strategies.registry import build_strategy
 
 
-def features(work: Workspace, periods: Sequence[Period]) -> StageResult:
+def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """One column a feature, folded over time; the kernel state after the period's last bar is saved beside it.
 
     Earlier periods whose features are absent or stale are made as well: the fold passes over their
     bars in any case.
     """
-    order = [period.key for period in work.trading_periods()]
-    chains = chains_of(work.lake, order, work.feature_set, work.calendar, work.timeframe, libraries=library_versions())
-    keys = [*_earlier_without_features(work, chains, periods[0].key), *(period.key for period in periods)]
-    require_sound(work, {"bars": keys})
+    order = [period.key for period in pipeline.trading_periods()]
+    chains = chains_of(pipeline.lake, order, pipeline.feature_set, pipeline.calendar, pipeline.timeframe, libraries=library_versions())
+    keys = [*_earlier_without_features(pipeline, chains, periods[0].key), *(period.key for period in periods)]
+    require_sound(pipeline, {"bars": keys})
     parts: dict[str, StageResult] = {}
     for number, key in enumerate(keys, start=1):
-        parts[key] = _features_of(work, key, order, chains[key])
-        work.progress("features", number, len(keys))
-    facts: dict[str, Fact] = {"feature columns": len(work.feature_set.names), "feature set": work.feature_set.hash}
-    return StageResult.of(parts, facts=facts, nothing="" if latest_period_with_bars(work) else NO_BARS)
+        parts[key] = _features_of(pipeline, key, order, chains[key])
+        pipeline.progress("features", number, len(keys))
+    facts: dict[str, Fact] = {"feature columns": len(pipeline.feature_set.names), "feature set": pipeline.feature_set.hash}
+    return StageResult.of(parts, facts=facts, nothing="" if latest_period_with_bars(pipeline) else NO_BARS)
 
 
-def _earlier_without_features(work: Workspace, chains: dict[str, str], first: str) -> list[str]:
+def _earlier_without_features(pipeline: PipelineContext, chains: dict[str, str], first: str) -> list[str]:
     """Periods with bars before `first` since the newest whose saved state still holds."""
     missing: list[str] = []
-    for key in reversed([key for key in chains if key < first and work.lake.has("bars", key)]):
-        if _feature_chain(work, key) == chains[key]:
+    for key in reversed([key for key in chains if key < first and pipeline.lake.has("bars", key)]):
+        if _feature_chain(pipeline, key) == chains[key]:
             break
         missing.insert(0, key)
     return missing
 
 
-def _feature_chain(work: Workspace, key: str) -> str:
-    return str((work.lake.manifest("feature_state", key) or {}).get("made_from", {}).get("chain", ""))
+def _feature_chain(pipeline: PipelineContext, key: str) -> str:
+    return str((pipeline.lake.manifest("feature_state", key) or {}).get("made_from", {}).get("chain", ""))
 
 
-def _features_of(work: Workspace, key: str, order: list[str], chain: str) -> StageResult:
-    manifest = work.lake.manifest("features", key) or {}
+def _features_of(pipeline: PipelineContext, key: str, order: list[str], chain: str) -> StageResult:
+    manifest = pipeline.lake.manifest("features", key) or {}
     made_before = manifest.get("made_from", {})
     if made_before.get("chain") == chain and made_before.get("libraries") == library_versions():
-        since = unchanged_since(work, ("features", "feature_state"), key, made_before)
+        since = unchanged_since(pipeline, ("features", "feature_state"), key, made_before)
         if since:
             return StageResult(rows={"features": int(manifest["rows"])}, unchanged_since=since)
-    result = update_features(work.lake, key, order, work.feature_set, work.calendar, work.timeframe, libraries=library_versions(), again=work.again)
+    result = update_features(
+        pipeline.lake, key, order, pipeline.feature_set, pipeline.calendar, pipeline.timeframe, libraries=library_versions(), again=pipeline.again
+    )
     made_from = {**result.made_from, "libraries": library_versions()}
-    work.lake.write("features", key, result.table, made_from)
-    work.lake.write("feature_state", key, result.states, made_from)
+    pipeline.lake.write("features", key, result.table, made_from)
+    pipeline.lake.write("feature_state", key, result.states, made_from)
     by_day = result.table.group_by(pl.col("timestamp").dt.date().alias("day")).agg(pl.col("volatility_20").mean())
     return StageResult(
         rows={"features": result.table.height},
@@ -82,26 +84,26 @@ def _features_of(work: Workspace, key: str, order: list[str], chain: str) -> Sta
     )
 
 
-def regimes(work: Workspace, periods: Sequence[Period]) -> StageResult:
+def regimes(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """Trend and volatility regime of each session, known at its close, from summaries up to it."""
-    begin = work.trading_periods()[0].start
-    settings = (work.settings.regimes, work.settings.market.benchmark)
-    known = work.hashes_until("daily_summary", [period.end for period in periods])
-    made_from = {period.key: work.made_from({"daily_summary": hashes}, *settings) for period, hashes in zip(periods, known, strict=True)}
-    since = {key: unchanged_since(work, ("regimes",), key, made_from[key]) for key in made_from}
+    begin = pipeline.trading_periods()[0].start
+    settings = (pipeline.settings.regimes, pipeline.settings.market.benchmark)
+    known = pipeline.hashes_until("daily_summary", [period.end for period in periods])
+    made_from = {period.key: pipeline.made_from({"daily_summary": hashes}, *settings) for period, hashes in zip(periods, known, strict=True)}
+    since = {key: unchanged_since(pipeline, ("regimes",), key, made_from[key]) for key in made_from}
     table = pl.DataFrame()
     if not all(since.values()):
-        summary = work.lake.read("daily_summary", work.overlapping(begin, periods[-1].end))
-        table = compute_regimes(summary, work.calendar.for_timeframe(work.timeframe), work.settings.regimes, work.settings.market.benchmark)
+        summary = pipeline.lake.read("daily_summary", pipeline.overlapping(begin, periods[-1].end))
+        table = compute_regimes(summary, pipeline.calendar.for_timeframe(pipeline.timeframe), pipeline.settings.regimes, pipeline.settings.market.benchmark)
     parts: dict[str, StageResult] = {}
     for period in periods:
         made_before = since[period.key]
         if made_before:
-            rows = work.lake.read("regimes", [period.key])
+            rows = pipeline.lake.read("regimes", [period.key])
         else:
             dates = pl.col("timestamp").dt.date()
             rows = table.filter((dates >= period.first_date) & (dates < period.end_date))
-            work.lake.write("regimes", period.key, rows, made_from[period.key])
+            pipeline.lake.write("regimes", period.key, rows, made_from[period.key])
         parts[period.key] = StageResult(
             rows={"regimes": rows.height},
             facts=_days_by_regime(rows),
@@ -118,29 +120,29 @@ def _days_by_regime(rows: pl.DataFrame) -> dict[str, Fact]:
     return {f"days {trend} {volatility or 'unknown'}": int(days) for trend, volatility, days in counted.iter_rows()}
 
 
-def signals(work: Workspace, periods: Sequence[Period]) -> StageResult:
+def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """Side and strength of every active strategy on every bar where its features are warm."""
-    active = sorted(work.settings.active_strategies.items())
+    active = sorted(pipeline.settings.active_strategies.items())
     strategies = {name: build_strategy(strategy) for name, strategy in active}
     code = source_of(*(strategy.use for _name, strategy in active))
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        made_from = work.made_from({"features": [period.key], "bars": [period.key]}, dict(active), code)
-        since = unchanged_since(work, ("signals",), period.key, made_from)
+        made_from = pipeline.made_from({"features": [period.key], "bars": [period.key]}, dict(active), code)
+        since = unchanged_since(pipeline, ("signals",), period.key, made_from)
         if since is None:
-            table = _signals_of(work, strategies, period)
-            work.lake.write("signals", period.key, table, made_from)
+            table = _signals_of(pipeline, strategies, period)
+            pipeline.lake.write("signals", period.key, table, made_from)
         else:
-            table = work.lake.read("signals", [period.key])
+            table = pipeline.lake.read("signals", [period.key])
         parts[period.key] = _shown_signals(table, list(strategies), since)
-        work.progress("signals", number, len(periods))
+        pipeline.progress("signals", number, len(periods))
     return StageResult.of(parts)
 
 
-def _signals_of(work: Workspace, strategies: dict[str, Strategy], period: Period) -> pl.DataFrame:
-    known = work.lake.read("features", [period.key])
+def _signals_of(pipeline: PipelineContext, strategies: dict[str, Strategy], period: Period) -> pl.DataFrame:
+    known = pipeline.lake.read("features", [period.key])
     frames = [
-        signals_of(strategy, known, partial(work.lake.read, "bars", [period.key])).select(
+        signals_of(strategy, known, partial(pipeline.lake.read, "bars", [period.key])).select(
             pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength"
         )
         for name, strategy in strategies.items()
@@ -162,38 +164,38 @@ def _shown_signals(table: pl.DataFrame, strategies: Sequence[str], since: dateti
     )
 
 
-def labels(work: Workspace, periods: Sequence[Period]) -> StageResult:
+def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """Triple-barrier outcome of every event of the traded strategy, each known at its own `end_timestamp`."""
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        since = _labels_unchanged_since(work, period)
+        since = _labels_unchanged_since(pipeline, period)
         if since is None:
-            table, reach = _labels_of(work, period)
-            work.lake.write("labels", period.key, table, _labels_made_from(work, period, reach))
+            table, reach = _labels_of(pipeline, period)
+            pipeline.lake.write("labels", period.key, table, _labels_made_from(pipeline, period, reach))
         else:
-            table = work.lake.read("labels", [period.key])
+            table = pipeline.lake.read("labels", [period.key])
         parts[period.key] = _shown_labels(table, since)
-        work.progress("labels", number, len(periods))
+        pipeline.progress("labels", number, len(periods))
     return StageResult.of(parts)
 
 
-def _labels_made_from(work: Workspace, period: Period, reach: str) -> dict[str, str]:
+def _labels_made_from(pipeline: PipelineContext, period: Period, reach: str) -> dict[str, str]:
     """Inputs from the margin before the period up to the period `reach`; the end of the market counts where it was reached."""
-    last = work.trading_periods()[-1].key
-    begun = work.overlapping(period.start - _margin(work), period.end)[0]
-    keys = [one.key for one in work.trading_periods() if begun <= one.key <= reach]
+    last = pipeline.trading_periods()[-1].key
+    begun = pipeline.overlapping(period.start - _margin(pipeline), period.end)[0]
+    keys = [one.key for one in pipeline.trading_periods() if begun <= one.key <= reach]
     tables = {"bars": keys, "signals": keys, "features": keys}
-    settings = work.settings
+    settings = pipeline.settings
     strategy = settings.strategies[settings.session.strategy]
-    made_from = work.made_from(tables, settings.labels, settings.session.strategy, strategy, work.instruments.unusual(), lives_of(work).rows())
+    made_from = pipeline.made_from(tables, settings.labels, settings.session.strategy, strategy, pipeline.instruments.unusual(), lives_of(pipeline).rows())
     return {**made_from, "reach": reach, "last_period": last if reach == last else ""}
 
 
-def _labels_unchanged_since(work: Workspace, period: Period) -> datetime | None:
-    before = (work.lake.manifest("labels", period.key) or {}).get("made_from", {})
+def _labels_unchanged_since(pipeline: PipelineContext, period: Period) -> datetime | None:
+    before = (pipeline.lake.manifest("labels", period.key) or {}).get("made_from", {})
     if "reach" not in before:
         return None
-    return unchanged_since(work, ("labels",), period.key, _labels_made_from(work, period, before["reach"]))
+    return unchanged_since(pipeline, ("labels",), period.key, _labels_made_from(pipeline, period, before["reach"]))
 
 
 def _shown_labels(table: pl.DataFrame, since: datetime | None) -> StageResult:
@@ -209,33 +211,37 @@ def _shown_labels(table: pl.DataFrame, since: datetime | None) -> StageResult:
     )
 
 
-def _labels_of(work: Workspace, period: Period) -> tuple[pl.DataFrame, str]:
+def _labels_of(pipeline: PipelineContext, period: Period) -> tuple[pl.DataFrame, str]:
     """Labels of one period, from bars that reach far enough on both sides, wider when an outcome needs it; and the last period that was read."""
-    end_of_lake = work.trading_periods()[-1].end
-    margin = _margin(work)
+    end_of_lake = pipeline.trading_periods()[-1].end
+    margin = _margin(pipeline)
     while True:
         start, end = period.start - margin, period.end + margin
-        keys = work.overlapping(start, end)
-        events = label_events(work, keys)
-        bars = work.lake.read("bars", keys)
+        keys = pipeline.overlapping(start, end)
+        events = label_events(pipeline, keys)
+        bars = pipeline.lake.read("bars", keys)
         table = triple_barrier(
-            bars, events, work.settings.labels, work.calendar, work.timeframe, keep_from=period.start, keep_until=period.end,
-            instruments=work.instruments, securities_begin=securities_begin(lives_of(work)),
+            bars, events, pipeline.settings.labels, pipeline.calendar, pipeline.timeframe, keep_from=period.start, keep_until=period.end,
+            instruments=pipeline.instruments, securities_begin=securities_begin(lives_of(pipeline)),
         ).table  # fmt: skip
         if end >= end_of_lake or not table["end_timestamp"].null_count():
             return table, keys[-1]
         margin *= 4
 
 
-def label_events(work: Workspace, keys: Sequence[str]) -> pl.DataFrame:
+def label_events(pipeline: PipelineContext, keys: Sequence[str]) -> pl.DataFrame:
     """Events of the traded strategy in those trading periods: regular bars where it takes a side."""
-    chosen = work.lake.scan("signals", keys).filter((pl.col("strategy") == work.settings.session.strategy) & (pl.col("side") != 0)).collect(engine="in-memory")
-    scale = work.lake.scan("features", keys).select("symbol", "timestamp", "volatility_20").collect(engine="in-memory")
+    chosen = (
+        pipeline.lake.scan("signals", keys)
+        .filter((pl.col("strategy") == pipeline.settings.session.strategy) & (pl.col("side") != 0))
+        .collect(engine="in-memory")
+    )
+    scale = pipeline.lake.scan("features", keys).select("symbol", "timestamp", "volatility_20").collect(engine="in-memory")
     return events_from_signals(chosen, scale)
 
 
-def _margin(work: Workspace) -> timedelta:
+def _margin(pipeline: PipelineContext) -> timedelta:
     """Calendar time that surely holds the longest horizon's bars: sessions with weekends, holidays and missing bars."""
-    sessions = max(work.settings.labels.horizons_bars) / work.calendar.bars_per_session(work.timeframe) + 2
-    days_each = 7 if work.timeframe == "1Week" else 1
+    sessions = max(pipeline.settings.labels.horizons_bars) / pipeline.calendar.bars_per_session(pipeline.timeframe) + 2
+    days_each = 7 if pipeline.timeframe == "1Week" else 1
     return timedelta(days=(2 * sessions + 5) * days_each)

@@ -12,25 +12,25 @@ from harmony_pipeline.robustness.monte_carlo import simulate
 from harmony_pipeline.robustness.overfitting import overfitting_row
 from harmony_pipeline.robustness.regimes import regime_stability as stability
 from harmony_pipeline.stages.backtests import daily_returns_of, found_backtest, no_backtest, nothing_to_trade
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
-from harmony_pipeline.stages.workspace import Workspace
 
 Made = tuple[pl.DataFrame, StageResult]
 
 
-def monte_carlo(work: Workspace, strategies: Sequence[str]) -> StageResult:
+def monte_carlo(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
     """Resampled and stressed paths of each strategy's closed trades."""
 
     def inputs(name: str) -> dict[str, str]:
-        return work.made_from({"trades": [name], "backtests": [name]}, work.settings.monte_carlo)
+        return pipeline.made_from({"trades": [name], "backtests": [name]}, pipeline.settings.monte_carlo)
 
     def make(name: str, run: dict[str, Any]) -> Made:
-        trades = work.lake.read("trades", [name])
+        trades = pipeline.lake.read("trades", [name])
         if not trades["exit_timestamp"].drop_nulls().len():
-            empty = work.lake.tables["monte_carlo"].empty()
+            empty = pipeline.lake.tables["monte_carlo"].empty()
             return empty, StageResult(rows={"monte_carlo": 0}, nothing=f"{name} closed no trade, so there is nothing to shake")
-        result = simulate(trades, run["initial_cash"], work.settings.monte_carlo, run["backtest_id"])
+        result = simulate(trades, run["initial_cash"], pipeline.settings.monte_carlo, run["backtest_id"])
         pictures = {
             "final equity, worst path first": sketches.bars(result.table["final_equity"].sort().to_list()),
             "Monte Carlo": monte_carlo_fan(result.fan, f"{name}: stressed paths"),
@@ -38,44 +38,44 @@ def monte_carlo(work: Workspace, strategies: Sequence[str]) -> StageResult:
         preview = result.quantiles.with_columns(strategy=pl.lit(name))
         return result.table, StageResult(rows={"monte_carlo": result.table.height}, preview=preview, pictures=pictures)
 
-    return _each(work, strategies, "monte_carlo", inputs, make)
+    return _each(pipeline, strategies, "monte_carlo", inputs, make)
 
 
-def overfitting(work: Workspace, strategies: Sequence[str]) -> StageResult:
+def overfitting(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
     """How likely luck and search made the result: PSR, DSR, PBO, SPA and the minimum track record, over every configuration ever tried."""
 
     def inputs(name: str) -> dict[str, str]:
         tables = {"trials": [name], "trial_returns": [name], "equity": [name], "backtests": [name]}
-        return work.made_from(tables, work.settings.overfitting)
+        return pipeline.made_from(tables, pipeline.settings.overfitting)
 
     def make(name: str, _run: dict[str, Any]) -> Made:
-        trials, returns = work.lake.read("trials", [name]), work.lake.read("trial_returns", [name])
-        row = overfitting_row(name, daily_returns_of(work, name), trials, returns, work.settings.overfitting)
+        trials, returns = pipeline.lake.read("trials", [name]), pipeline.lake.read("trial_returns", [name])
+        row = overfitting_row(name, daily_returns_of(pipeline, name), trials, returns, pipeline.settings.overfitting)
         pictures = {"Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list())}
         return row, StageResult(rows={"overfitting": row.height}, preview=row, pictures=pictures)
 
-    return _each(work, strategies, "overfitting", inputs, make)
+    return _each(pipeline, strategies, "overfitting", inputs, make)
 
 
-def regime_stability(work: Workspace, strategies: Sequence[str]) -> StageResult:
+def regime_stability(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
     """How each strategy did in each regime, as known before each day."""
 
     def inputs(name: str) -> dict[str, str]:
-        return work.made_from({"equity": [name], "backtests": [name], "regimes": work.lake.partitions("regimes")})
+        return pipeline.made_from({"equity": [name], "backtests": [name], "regimes": pipeline.lake.partitions("regimes")})
 
     def make(name: str, _run: dict[str, Any]) -> Made:
-        table = stability(daily_returns_of(work, name), work.lake.read("regimes"), name)
+        table = stability(daily_returns_of(pipeline, name), pipeline.lake.read("regimes"), name)
         pictures = {
             "days by regime": sketches.bars(table["days"].to_list()),
             "regimes": regime_bars(table),
         }
         return table, StageResult(rows={"regime_stability": table.height}, preview=table, pictures=pictures)
 
-    return _each(work, strategies, "regime_stability", inputs, make)
+    return _each(pipeline, strategies, "regime_stability", inputs, make)
 
 
 def _each(
-    work: Workspace,
+    pipeline: PipelineContext,
     strategies: Sequence[str],
     table: str,
     inputs: Callable[[str], dict[str, str]],
@@ -85,21 +85,21 @@ def _each(
     parts: dict[str, StageResult] = {}
     for number, name in enumerate(strategies, start=1):
         made_from = inputs(name)
-        since, run = unchanged_since(work, (table,), name, made_from), found_backtest(work, name)
+        since, run = unchanged_since(pipeline, (table,), name, made_from), found_backtest(pipeline, name)
         if since is not None and run is not None:
-            parts[name] = _made_before(work, table, name, since)
+            parts[name] = _made_before(pipeline, table, name, since)
         elif run is None:
-            parts[name] = StageResult(rows={table: 0}, nothing=nothing_to_trade(work, name) or no_backtest(work, name))
-            if work.lake.has(table, name):  # no result of another backtest stays behind
-                work.lake.write(table, name, work.lake.tables[table].empty(), made_from)
+            parts[name] = StageResult(rows={table: 0}, nothing=nothing_to_trade(pipeline, name) or no_backtest(pipeline, name))
+            if pipeline.lake.has(table, name):  # no result of another backtest stays behind
+                pipeline.lake.write(table, name, pipeline.lake.tables[table].empty(), made_from)
         else:
             rows, parts[name] = make(name, run)
-            work.lake.write(table, name, rows, made_from)
-        work.progress(table.replace("_", " "), number, len(strategies))
+            pipeline.lake.write(table, name, rows, made_from)
+        pipeline.progress(table.replace("_", " "), number, len(strategies))
     previews = [part.preview for part in parts.values() if part.preview is not None]
     return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
 
 
-def _made_before(work: Workspace, table: str, strategy: str, since: datetime) -> StageResult:
-    rows = int((work.lake.manifest(table, strategy) or {})["rows"])
+def _made_before(pipeline: PipelineContext, table: str, strategy: str, since: datetime) -> StageResult:
+    rows = int((pipeline.lake.manifest(table, strategy) or {})["rows"])
     return StageResult(rows={table: rows}, unchanged_since=since)

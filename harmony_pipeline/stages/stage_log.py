@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from harmony_pipeline.log import log
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 
 
-def log_stage(work: Workspace, asset: str, result: StageResult, keys: Sequence[str]) -> None:
+def log_stage(pipeline: PipelineContext, asset: str, result: StageResult, keys: Sequence[str]) -> None:
     """Log `result`, which an asset made for the partitions `keys`; for none where it has no partitions."""
-    state = work.settings.present_state_root
+    state = pipeline.settings.present_state_root
     parts = {key: result.part(key) for key in result.parts or result.partitions}
     made = [key for key, part in parts.items() if part.unchanged_since is None and not part.nothing]
     for key in made if len(keys) > 1 else ():

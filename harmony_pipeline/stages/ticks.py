@@ -19,83 +19,86 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import MarketDataSource, SourceResult
 from harmony_pipeline.market.ticks.validate import ValidatedTicks, occurrence, validate_quotes, validate_trades, value_columns
 from harmony_pipeline.schemas import TIME
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 
 Read = Callable[[Sequence[str] | None, datetime, datetime], SourceResult]
 Validate = Callable[[pl.DataFrame, Calendar, MarketSettings], ValidatedTicks]
 
 
-def quote_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
+def quote_ticks(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
     """Changes of the best bid and offer, validated; what was refused is in quarantine, every row received in tick_counts."""
-    return _ingest(work, days, "quote", _tick_source(work).read_quotes, validate_quotes)
+    return _ingest(pipeline, days, "quote", _tick_source(pipeline).read_quotes, validate_quotes)
 
 
-def trade_ticks(work: Workspace, days: Sequence[date]) -> StageResult:
+def trade_ticks(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
     """Every trade, validated; what was refused is in quarantine, every row received in tick_counts."""
-    return _ingest(work, days, "trade", _tick_source(work).read_trades, validate_trades)
+    return _ingest(pipeline, days, "trade", _tick_source(pipeline).read_trades, validate_trades)
 
 
-def offered(work: Workspace) -> list[str]:
+def offered(pipeline: PipelineContext) -> list[str]:
     """The tick tables that the source can fill, as the settings stand. Raises ConfigError when it has none."""
-    abilities = _tick_source(work).capabilities
+    abilities = _tick_source(pipeline).capabilities
     return [name for name, declared in (("quote_ticks", abilities.quotes), ("trade_ticks", abilities.trades)) if declared]
 
 
-def _tick_source(work: Workspace) -> MarketDataSource:
-    abilities = work.source.capabilities
+def _tick_source(pipeline: PipelineContext) -> MarketDataSource:
+    abilities = pipeline.source.capabilities
     if abilities.quotes or abilities.trades:
-        return work.source
-    if work.settings.market.source == "files":
+        return pipeline.source
+    if pipeline.settings.market.source == "files":
         raise ConfigError('no files of ticks are named: set market.files.quotes or market.files.trades, such as trades = ["ticks/trades_*.parquet"]')
-    raise ConfigError(f"market.source {work.settings.market.source} has no quotes and trades: use files, simulated, alpaca or (trades) crypto for ticks")
+    raise ConfigError(f"market.source {pipeline.settings.market.source} has no quotes and trades: use files, simulated, alpaca or (trades) crypto for ticks")
 
 
-def _ingest(work: Workspace, days: Sequence[date], timeframe: str, read: Read, validate: Validate) -> StageResult:
+def _ingest(pipeline: PipelineContext, days: Sequence[date], timeframe: str, read: Read, validate: Validate) -> StageResult:
     table = f"{timeframe}_ticks"
-    asked = list(work.settings.market.symbols) or None
-    symbols = None if work.settings.market.source == "files" else asked
+    asked = list(pipeline.settings.market.symbols) or None
+    symbols = None if pipeline.settings.market.source == "files" else asked
     counts: dict[str, dict[str, int]] = {}
     rules: dict[str, int] = {}
     notes: list[str] = []
     preview = pl.DataFrame()
     for at, day in enumerate(days):
-        work.progress(table, at, len(days))
+        pipeline.progress(table, at, len(days))
         now = datetime.now(UTC)
-        answer = read(symbols, *_span(work, day))
-        result = validate(answer.rows.with_columns(ingested_at=pl.lit(now).cast(TIME)), work.calendar, work.settings.market)
-        _keep(work, table, timeframe, day, result, symbols)
+        answer = read(symbols, *_span(pipeline, day))
+        result = validate(answer.rows.with_columns(ingested_at=pl.lit(now).cast(TIME)), pipeline.calendar, pipeline.settings.market)
+        _keep(pipeline, table, timeframe, day, result, symbols)
         sums = result.counts.select(pl.col("received", "kept", "quarantined", "merged").sum()).row(0, named=True)
         counts[day.isoformat()] = {table: sums["kept"], **sums}
         for rule, number in result.quarantine.group_by("rule").len().sort("rule").iter_rows():
             rules[rule] = rules.get(rule, 0) + number
-        notes.extend(f"{day}: {note}" for note in (*result.notes, *answer.notes, *retry_notes(work.source.name, answer.retries)))
+        notes.extend(f"{day}: {note}" for note in (*result.notes, *answer.notes, *retry_notes(pipeline.source.name, answer.retries)))
         preview = result.kept.head(5)
-    work.progress(table, len(days), len(days))
+    pipeline.progress(table, len(days), len(days))
     total = {name: sum(count[name] for count in counts.values()) for name in ("received", "quarantined", "merged")}
     facts: dict[str, float | int | str | bool | None] = {**total, **{f"quarantined by {rule}": number for rule, number in sorted(rules.items())}}
     return StageResult(rows={table: sum(count["kept"] for count in counts.values())}, facts=facts, preview=preview, notes=notes, partitions=counts)
 
 
-def _span(work: Workspace, day: date) -> tuple[datetime, datetime]:
-    cut = DayCut(work.exchange.zone, work.exchange.day_start)  # ticks are cut like minutes, whatever the bars are
-    return cut.start_of(day), cut.start_of(work.exchange.next_session(day))
+def _span(pipeline: PipelineContext, day: date) -> tuple[datetime, datetime]:
+    cut = DayCut(pipeline.exchange.zone, pipeline.exchange.day_start)  # ticks are cut like minutes, whatever the bars are
+    return cut.start_of(day), cut.start_of(pipeline.exchange.next_session(day))
 
 
-def _keep(work: Workspace, table: str, timeframe: str, day: date, result: ValidatedTicks, symbols: Sequence[str] | None) -> None:
+def _keep(pipeline: PipelineContext, table: str, timeframe: str, day: date, result: ValidatedTicks, symbols: Sequence[str] | None) -> None:
     """Write a day's ticks, what was refused and the account, each only when it changed."""
     key = day.isoformat()
     account = f"{timeframe}-{key}"  # quotes and trades of a day are different assets: a partition has one writer
-    made_from = {"source": work.settings.market.source, "settings": work.fingerprint(work.settings.market.ticks, work.settings.market.extended_hours)}
+    made_from = {
+        "source": pipeline.settings.market.source,
+        "settings": pipeline.fingerprint(pipeline.settings.market.ticks, pipeline.settings.market.extended_hours),
+    }
     for name, partition, rows in ((table, key, result.kept), ("quarantine", account, result.quarantine), ("tick_counts", account, result.counts)):
-        known = work.lake.read(name, [partition])
+        known = pipeline.lake.read(name, [partition])
         whole = _beside(known, rows, symbols)
         if name == table:
-            whole = _learned_once(whole, known, work, name)
-        schema = work.lake.tables[name]
-        manifest = work.lake.manifest(name, partition)
+            whole = _learned_once(whole, known, pipeline, name)
+        schema = pipeline.lake.tables[name]
+        manifest = pipeline.lake.manifest(name, partition)
         if manifest is None or manifest["content_hash"] != content_hash(schema.conform(whole)):
-            work.lake.write(name, partition, whole, made_from)
+            pipeline.lake.write(name, partition, whole, made_from)
 
 
 def _beside(known: pl.DataFrame, rows: pl.DataFrame, symbols: Sequence[str] | None) -> pl.DataFrame:
@@ -103,11 +106,11 @@ def _beside(known: pl.DataFrame, rows: pl.DataFrame, symbols: Sequence[str] | No
     return rows if symbols is None else pl.concat([known.filter(~pl.col("symbol").is_in([*symbols, ""])), rows])
 
 
-def _learned_once(rows: pl.DataFrame, known: pl.DataFrame, work: Workspace, name: str) -> pl.DataFrame:
+def _learned_once(rows: pl.DataFrame, known: pl.DataFrame, pipeline: PipelineContext, name: str) -> pl.DataFrame:
     """Ticks that were known already keep the moment at which they were learned."""
     if not known.height:
         return rows
-    table = work.lake.tables[name]
+    table = pipeline.lake.tables[name]
     number = occurrence(table, identified="trade_id" in table.columns)
     keys = [*value_columns(table), "source", "origin", "_occurrence"]
     before = known.with_columns(number).select(*keys, earlier="ingested_at").unique(keys, keep="first", maintain_order=True)

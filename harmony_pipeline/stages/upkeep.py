@@ -6,18 +6,18 @@ import polars as pl
 
 from harmony_pipeline.lake import upkeep
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 
 
-def lake_upkeep(work: Workspace, now: datetime | None = None) -> StageResult:
+def lake_upkeep(pipeline: PipelineContext, now: datetime | None = None) -> StageResult:
     """Files of healthy size, no leftovers, history as long as the settings say; no table changes. Lists files, sizes and row groups by table."""
     moment = now or datetime.now(UTC)
-    keep = work.settings.lake.keep_history_days
-    leftovers = upkeep.remove_leftovers(work.lake, moment)
-    pruned = upkeep.prune_history(work.lake, moment - timedelta(days=keep)) if keep is not None else []
-    rewritten = upkeep.rewrite_unhealthy(work.lake)
-    listed = upkeep.inventory(work.lake)
+    keep = pipeline.settings.lake.keep_history_days
+    leftovers = upkeep.remove_leftovers(pipeline.lake, moment)
+    pruned = upkeep.prune_history(pipeline.lake, moment - timedelta(days=keep)) if keep is not None else []
+    rewritten = upkeep.rewrite_unhealthy(pipeline.lake)
+    listed = upkeep.inventory(pipeline.lake)
     facts: dict[str, float | int | str | bool | None] = {
         "files": int(listed["partitions"].sum()),
         "megabytes": round(float(listed["megabytes"].sum()), 1),

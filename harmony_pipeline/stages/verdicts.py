@@ -3,7 +3,7 @@
 Dagster forgets a failed check with its run: a later run of features, models or a session would go on
 with the same bars. So the verdict is written to the table `verdicts`, and `require_sound` refuses
 whoever makes something of that partition, or of what was made of it. It is asked in two places:
-`Workspace.made_from`, which every stage calls with its inputs before it works, and the plan of a
+`PipelineContext.made_from`, which every stage calls with its inputs before it works, and the plan of a
 session. `harmony sql` and the checks themselves still see everything.
 
 A verdict ends when the check passes on the partition. When the partition has other rows than those
@@ -35,7 +35,7 @@ _BY_SETTINGS = "market.quality.waive"
 
 
 class Market(Protocol):
-    """What verdicts need of a `Workspace`, which asks them itself."""
+    """What verdicts need of a `PipelineContext`, which asks them itself."""
 
     @property
     def settings(self) -> Settings:
@@ -49,22 +49,22 @@ class Market(Protocol):
         """Every trading period, oldest first."""
 
 
-def record(work: Market, asset: str, check: str, judged: Sequence[str], offending: pl.DataFrame) -> None:
+def record(pipeline: Market, asset: str, check: str, judged: Sequence[str], offending: pl.DataFrame) -> None:
     """Write what a blocking check found in these partitions: a verdict where it failed, none where it passed.
 
     Offending rows name their partition, or the bar they speak of; else all that was judged failed.
     """
-    if work.settings.as_of is not None:
+    if pipeline.settings.as_of is not None:
         return  # the past is looked at and not changed
-    failed = _by_period(work, judged, offending)
-    standing = _standing(work)
+    failed = _by_period(pipeline, judged, offending)
+    standing = _standing(pipeline)
     mine = (pl.col("asset") == asset) & (pl.col("check_name") == check)
     if not failed and standing.filter(mine).is_empty():
         return
     rows = [
         {
             "asset": asset, "period": period, "check_name": check, "judged_at": datetime.now(UTC),
-            "content_hash": _content_hash(work, asset, period), "offending_rows": found.height, "finding": _sentence(found),
+            "content_hash": _content_hash(pipeline, asset, period), "offending_rows": found.height, "finding": _sentence(found),
         }
         for period, found in failed.items()
     ]  # fmt: skip
@@ -78,24 +78,24 @@ def record(work: Market, asset: str, check: str, judged: Sequence[str], offendin
         )  # a waiver is for the rows that were waived
         return pl.concat([before.filter(~about), VERDICTS.conform(kept)])
 
-    work.lake.update("verdicts", ALL, change, {"check": check})
+    pipeline.lake.update("verdicts", ALL, change, {"check": check})
 
 
-def require_sound(work: Market, tables: Mapping[str, Sequence[str]]) -> None:
+def require_sound(pipeline: Market, tables: Mapping[str, Sequence[str]]) -> None:
     """Raises NotReady when one of these partitions, or the bars it was made of, failed a blocking check."""
-    standing = _standing(work)
+    standing = _standing(pipeline)
     if standing.is_empty():
         return
     for table, keys in tables.items():
         about = standing.filter((pl.col("asset") == _ASSET_OF.get(table, table)) & (pl.col("period").is_in(list(keys)) | (pl.col("period") == ALL)))
         for verdict in about.filter(pl.col("waived_at").is_null()).iter_rows(named=True):
-            if not _is_waived_by_settings(work, verdict) and not _passes_now(work, verdict):
+            if not _is_waived_by_settings(pipeline, verdict) and not _passes_now(pipeline, verdict):
                 raise NotReady(_refusal(verdict))
 
 
-def waive(work: Market, check: str, period: str, why: str) -> None:
+def waive(pipeline: Market, check: str, period: str, why: str) -> None:
     """Let readers go on with a partition in spite of its verdict; when and why is kept. Raises ConfigError when there is none."""
-    standing = _standing(work)
+    standing = _standing(pipeline)
     meant = (pl.col("check_name") == check) & (pl.col("period") == period)
     if standing.filter(meant).is_empty():
         shown = ", ".join(f"{name} of {key}" for name, key in standing.select("check_name", "period").iter_rows())
@@ -107,29 +107,29 @@ def waive(work: Market, check: str, period: str, why: str) -> None:
     def change(before: pl.DataFrame) -> pl.DataFrame:
         return before.with_columns(pl.when(meant).then(value).otherwise(name).alias(name) for name, value in waived.items())
 
-    work.lake.update("verdicts", ALL, change, {"waived": check})
+    pipeline.lake.update("verdicts", ALL, change, {"waived": check})
 
 
-def _standing(work: Market) -> pl.DataFrame:
-    return work.lake.read("verdicts", [ALL])
+def _standing(pipeline: Market) -> pl.DataFrame:
+    return pipeline.lake.read("verdicts", [ALL])
 
 
-def _by_period(work: Market, judged: Sequence[str], offending: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _by_period(pipeline: Market, judged: Sequence[str], offending: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Offending rows by the partition that they stand in."""
     if offending.is_empty():
         return {}
     if "partition" in offending.columns:
         named = offending.with_columns(period=pl.col("partition").cast(pl.String))
     elif isinstance(offending.schema.get("timestamp"), pl.Datetime):
-        keys = {period.key: pl.col("timestamp").is_between(period.start, period.end, closed="left") for period in work.trading_periods()}
+        keys = {period.key: pl.col("timestamp").is_between(period.start, period.end, closed="left") for period in pipeline.trading_periods()}
         named = offending.with_columns(period=pl.coalesce(*(pl.when(inside).then(pl.lit(key)) for key, inside in keys.items()), pl.lit(ALL)))
     else:
         return dict.fromkeys(judged, offending)
     return {str(key[0]): rows.drop("period") for key, rows in named.partition_by("period", as_dict=True, maintain_order=True).items()}
 
 
-def _content_hash(work: Market, asset: str, period: str) -> str | None:
-    return work.lake.content_hashes(asset, [period]).get(period) if asset in work.lake.tables else None
+def _content_hash(pipeline: Market, asset: str, period: str) -> str | None:
+    return pipeline.lake.content_hashes(asset, [period]).get(period) if asset in pipeline.lake.tables else None
 
 
 def _sentence(found: pl.DataFrame) -> str:
@@ -141,21 +141,21 @@ def _sentence(found: pl.DataFrame) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None and name != "partition")
 
 
-def _is_waived_by_settings(work: Market, verdict: Mapping[str, object]) -> bool:
-    names = work.settings.market.quality.waive
+def _is_waived_by_settings(pipeline: Market, verdict: Mapping[str, object]) -> bool:
+    names = pipeline.settings.market.quality.waive
     wanted = next((name for name in (verdict["check_name"], f"{verdict['check_name']}:{verdict['period']}") if name in names), None)
-    if wanted is not None and work.settings.as_of is None:
-        waive(work, str(verdict["check_name"]), str(verdict["period"]), f"{_BY_SETTINGS} names {wanted}")
+    if wanted is not None and pipeline.settings.as_of is None:
+        waive(pipeline, str(verdict["check_name"]), str(verdict["period"]), f"{_BY_SETTINGS} names {wanted}")
     return wanted is not None
 
 
-def _passes_now(work: Market, verdict: Mapping[str, object]) -> bool:
+def _passes_now(pipeline: Market, verdict: Mapping[str, object]) -> bool:
     """Whether the partition was changed since, and is sound now."""
     period = str(verdict["period"])
-    if verdict["check_name"] != BARS_CHECK or period == ALL or _content_hash(work, "bars", period) == verdict["content_hash"]:
+    if verdict["check_name"] != BARS_CHECK or period == ALL or _content_hash(pipeline, "bars", period) == verdict["content_hash"]:
         return False
-    offending = unsound_bars(work.lake, [period], work.settings.market.quality.max_quarantined_fraction)
-    record(work, "bars", BARS_CHECK, [period], offending)
+    offending = unsound_bars(pipeline.lake, [period], pipeline.settings.market.quality.max_quarantined_fraction)
+    record(pipeline, "bars", BARS_CHECK, [period], offending)
     return offending.is_empty()
 
 

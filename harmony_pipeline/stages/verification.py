@@ -15,38 +15,38 @@ from harmony_pipeline.features.state import States
 from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.research import label_events
 from harmony_pipeline.stages.soundness import unsound_bars
-from harmony_pipeline.stages.workspace import Workspace
 
 SAMPLED_SYMBOLS = 3  # enough to catch a broken kernel, few enough to run with every materialisation
 PIECES = 4
 SINGLE_BARS = 20  # the last stamps, each a piece of its own
 
 
-def bars_are_sound(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+def bars_are_sound(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
     """Schema, order, uniqueness and prices hold, the accounting closes, and not too much is in quarantine; returns what does not hold."""
-    return unsound_bars(work.lake, [period.key for period in periods], work.settings.market.quality.max_quarantined_fraction)
+    return unsound_bars(pipeline.lake, [period.key for period in periods], pipeline.settings.market.quality.max_quarantined_fraction)
 
 
-def _sampled(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+def _sampled(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
     """Bars of a few symbols over at most two of the periods, the latest ones."""
-    bars = work.lake.read("bars", [period.key for period in periods[-2:]])
+    bars = pipeline.lake.read("bars", [period.key for period in periods[-2:]])
     chosen = bars["symbol"].unique().sort().head(SAMPLED_SYMBOLS).to_list()
     return bars.filter(pl.col("symbol").is_in(chosen))
 
 
-def features_fold(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+def features_fold(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
     """In one go, in pieces with saved state, and bar by bar (the last bars): the same bits; returns the rows that differ."""
-    bars = _sampled(work, periods)
+    bars = _sampled(pipeline, periods)
     if bars.is_empty():
         return bars.select("symbol", "timestamp")
-    whole = _features(work, bars).table
+    whole = _features(pipeline, bars).table
     pieces: list[pl.DataFrame] = []
     states: States = None
     for piece in _pieces(bars):
-        result = _features(work, piece, states)
+        result = _features(pipeline, piece, states)
         states = result.states
         pieces.append(result.table)
     return _differing(whole, pl.concat(pieces).sort("symbol", "timestamp"))
@@ -64,29 +64,29 @@ def _pieces(bars: pl.DataFrame) -> list[pl.DataFrame]:
     return [*inner, bars.filter(starts >= edges[-1])]
 
 
-def features_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+def features_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
     """Changing every bar after a moment changes no feature before it; returns the rows that move."""
-    bars = _sampled(work, periods)
+    bars = _sampled(pipeline, periods)
     if bars.is_empty():
         return bars.select("symbol", "timestamp")
     moment = _middle(bars)
     before = pl.col("timestamp") < moment
-    return _differing(_features(work, bars).table.filter(before), _features(work, disturbed(bars, moment)).table.filter(before))
+    return _differing(_features(pipeline, bars).table.filter(before), _features(pipeline, disturbed(bars, moment)).table.filter(before))
 
 
-def labels_know_no_future(work: Workspace, periods: Sequence[Period]) -> pl.DataFrame:
+def labels_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
     """Changing every bar after a moment changes no label known before it; returns the labels that move."""
-    bars = _sampled(work, periods)
+    bars = _sampled(pipeline, periods)
     if bars.is_empty():
         return bars.select("symbol", "timestamp")
     symbols = bars["symbol"].unique().to_list()
     keys = [period.key for period in periods[-2:]]
-    events = label_events(work, keys).filter(pl.col("symbol").is_in(symbols))
+    events = label_events(pipeline, keys).filter(pl.col("symbol").is_in(symbols))
     moment = _middle(bars)
-    known, begins = pl.col("end_timestamp") <= moment, securities_begin(lives_of(work))
+    known, begins = pl.col("end_timestamp") <= moment, securities_begin(lives_of(pipeline))
 
     def labelled(frame: pl.DataFrame) -> pl.DataFrame:
-        table = triple_barrier(frame, events, work.settings.labels, work.calendar, work.timeframe, securities_begin=begins).table
+        table = triple_barrier(frame, events, pipeline.settings.labels, pipeline.calendar, pipeline.timeframe, securities_begin=begins).table
         return table.filter(known).sort("horizon", "symbol", "timestamp")
 
     return _differing(labelled(bars), labelled(disturbed(bars, moment)))
@@ -109,8 +109,8 @@ def _middle(bars: pl.DataFrame) -> datetime:
     return middle
 
 
-def _features(work: Workspace, bars: pl.DataFrame, states: States = None) -> FeatureResult:
-    return compute_features(bars, work.feature_set, states, work.calendar, work.timeframe)
+def _features(pipeline: PipelineContext, bars: pl.DataFrame, states: States = None) -> FeatureResult:
+    return compute_features(bars, pipeline.feature_set, states, pipeline.calendar, pipeline.timeframe)
 
 
 def _differing(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:

@@ -140,11 +140,11 @@ class LakeContract:
     def test_what_is_written_into_an_overlay_leaves_the_lake_alone(self, lake: Lake, tmp_path: Path) -> None:
         lake.write(TABLE, "a", actions(1.0))
         before = lake.store.files("")
-        work = Lake(lake.root, as_of=START, overlay=tmp_path / "overlay").open()
-        work.write(TABLE, "a", actions(2.0))
-        work.write(TABLE, "b", actions(3.0))
-        assert work.scan(TABLE).collect()["value"].to_list() == [2.0, 3.0]
-        assert sorted(sql.query(work, f"from {TABLE}")["value"]) == [2.0, 3.0]
+        pipeline = Lake(lake.root, as_of=START, overlay=tmp_path / "overlay").open()
+        pipeline.write(TABLE, "a", actions(2.0))
+        pipeline.write(TABLE, "b", actions(3.0))
+        assert pipeline.scan(TABLE).collect()["value"].to_list() == [2.0, 3.0]
+        assert sorted(sql.query(pipeline, f"from {TABLE}")["value"]) == [2.0, 3.0]
         assert lake.store.files("") == before
 
     def test_a_stream_is_the_single_write_and_fails_without_a_trace(self, lake: Lake) -> None:

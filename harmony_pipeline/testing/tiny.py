@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harmony_pipeline.config import Settings, load_settings
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 _TOML = """
 [paths]
@@ -44,6 +44,6 @@ def tiny_settings(folder: Path, **market: Any) -> Settings:
     return Settings.model_validate(values)
 
 
-def tiny_market(folder: Path, **market: Any) -> Workspace:
-    """The workspace of `tiny_settings`."""
-    return Workspace(tiny_settings(folder, **market))
+def tiny_market(folder: Path, **market: Any) -> PipelineContext:
+    """The pipeline context of `tiny_settings`."""
+    return PipelineContext(tiny_settings(folder, **market))

@@ -49,11 +49,11 @@ def test_a_failed_blocking_check_is_remembered_by_later_runs_until_it_passes(tmp
         ingested(strict)
     with pytest.raises(HarmonyError, match=r"bars 2024-01 failed the check bars_are_sound .* harmony .*doctor --waive bars_are_sound"):
         Runner.of(load_settings(strict, {})).materialize(["features"], "2024-01")
-    assert sql.query(Runner.of(load_settings(strict, {})).work.lake, "select period, check_name from verdicts").rows() == [("2024-01", "bars_are_sound")]
+    assert sql.query(Runner.of(load_settings(strict, {})).pipeline.lake, "select period, check_name from verdicts").rows() == [("2024-01", "bars_are_sound")]
     lenient = ingested(file)
-    assert lenient.work.lake.read("verdicts").is_empty()
+    assert lenient.pipeline.lake.read("verdicts").is_empty()
     lenient.materialize(["features"], "2024-01")
-    assert lenient.work.lake.has("features", "2024-01")
+    assert lenient.pipeline.lake.has("features", "2024-01")
 
 
 def merged_rows(runner):
@@ -64,7 +64,7 @@ def merged_rows(runner):
 
 def test_every_mistake_is_quarantined_by_name_and_the_accounting_closes(tmp_path):
     runner = ingested(write(tmp_path, MISTAKES))
-    lake = runner.work.lake
+    lake = runner.pipeline.lake
     quarantine = lake.read("quarantine")
     found = {(symbol, rule): reason for symbol, rule, reason in quarantine.select("symbol", "rule", "reason").iter_rows()}
     expected = {
@@ -88,7 +88,7 @@ def test_a_time_zone_mistake_is_recognised_with_its_cure(tmp_path):
     local = "timestamp,open,high,low,close,volume\n" + "".join(
         f"2024-01-{day:02d} {hour:02d}:00:00,10,11,9,10.5,1000\n" for day in (2, 3, 4, 5) for hour in range(1, 8)
     )
-    lake = ingested(write(tmp_path, {"AAA.csv": local})).work.lake
+    lake = ingested(write(tmp_path, {"AAA.csv": local})).pipeline.lake
     reasons = lake.read("quarantine").filter(pl.col("rule") == "outside_session")["reason"]
     assert reasons.len() > 0
     assert "timezone" in reasons[0]
@@ -114,7 +114,7 @@ def test_too_much_in_quarantine_blocks_what_comes_after(tmp_path):
     with pytest.raises(HarmonyError, match="bars_are_sound"):
         ingested(file)
     runner = Runner.of(load_settings(file, {}))
-    assert runner.work.lake.partitions("daily_summary") == []
+    assert runner.pipeline.lake.partitions("daily_summary") == []
 
 
 def test_a_config_with_a_typo_is_refused(tmp_path):

@@ -7,7 +7,7 @@ from assets.chain import run_stages
 from assets.groups import RETRAIN
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
@@ -18,7 +18,7 @@ def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_pat
     run_stages(folder, RETRAIN)
     settings = tiny_market(tmp_path / "remote").settings
     with s3_environment():
-        remote = Workspace(settings.model_copy(update={"paths": settings.paths.model_copy(update={"lake": f"s3://{BUCKET}/tiny"})}))
+        remote = PipelineContext(settings.model_copy(update={"paths": settings.paths.model_copy(update={"lake": f"s3://{BUCKET}/tiny"})}))
         run_stages(remote, RETRAIN)
         run_stages(remote, RETRAIN)
         for table in TABLES:

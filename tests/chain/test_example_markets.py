@@ -11,14 +11,14 @@ import pytest
 from assets.chain import run_stages
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.stages import backtests, live, scanner
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages import live, scanner, tear_sheets
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, simulate_walk
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def tiny(name: str, folder: Path, symbols: list[str], first: date, end: date) -> Workspace:
+def tiny(name: str, folder: Path, symbols: list[str], first: date, end: date) -> PipelineContext:
     """The example over a few weeks and symbols, in a folder of its own; its last session has no bars, like a holiday that no calendar knows."""
     for path in generate(name, folder, first, end - timedelta(days=1)):
         if not any(symbol in path.name for symbol in symbols):
@@ -41,7 +41,7 @@ def tiny(name: str, folder: Path, symbols: list[str], first: date, end: date) ->
         "SESSION__REPLAY_DAYS": "1",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HARMONY")}
-    return Workspace(load_settings(EXAMPLES / f"{name}.toml", environment | {f"HARMONY__{key}": value for key, value in changes.items()}))
+    return PipelineContext(load_settings(EXAMPLES / f"{name}.toml", environment | {f"HARMONY__{key}": value for key, value in changes.items()}))
 
 
 @pytest.mark.slow
@@ -54,54 +54,54 @@ def tiny(name: str, folder: Path, symbols: list[str], first: date, end: date) ->
     ],
 )
 def test_the_chain_of_an_invented_market(name, symbols, first, end, decimals, zone, tmp_path):
-    work = tiny(name, tmp_path, symbols, first, end)
-    run_stages(work)
-    bars, expected = work.lake.read("bars"), bar_starts(MARKETS[name], first, end - timedelta(days=1))
-    assert work.lake.read("quarantine").is_empty()
+    pipeline = tiny(name, tmp_path, symbols, first, end)
+    run_stages(pipeline)
+    bars, expected = pipeline.lake.read("bars"), bar_starts(MARKETS[name], first, end - timedelta(days=1))
+    assert pipeline.lake.read("quarantine").is_empty()
     assert bars.group_by("symbol").len().sort("symbol").rows() == [(symbol, expected.height) for symbol in sorted(symbols)]
     assert (bars["session"] == "regular").all()
-    assert work.lake.read("gaps").height == len(symbols)  # the last session, and no other
-    assert work.lake.read("labels").height
-    assert work.lake.read("predictions").height
-    assert work.lake.read("trades").group_by("backtest_id").len().height == 2
-    compared = work.lake.read("divergence")
+    assert pipeline.lake.read("gaps").height == len(symbols)  # the last session, and no other
+    assert pipeline.lake.read("labels").height
+    assert pipeline.lake.read("predictions").height
+    assert pipeline.lake.read("trades").group_by("backtest_id").len().height == 2
+    compared = pipeline.lake.read("divergence")
     assert compared.height
     assert compared["equal"].all()
-    _prices_are_on_the_tick(work, name)
-    _a_day_without_bars_has_no_session(work)
-    _sessions_of_other_settings_are_not_shown(work)
-    backtests.write_tear_sheet(work, "meta_labelled")
+    _prices_are_on_the_tick(pipeline, name)
+    _a_day_without_bars_has_no_session(pipeline)
+    _sessions_of_other_settings_are_not_shown(pipeline)
+    tear_sheets.write_tear_sheet(pipeline, "meta_labelled")
     page = (tmp_path / "state" / "reports" / "meta_labelled-trades.html").read_text()
     assert f"clock of {zone}" in page
     assert re.search(rf'<td class="number">[\d,]+\.\d{{{decimals}}}</td>', page)
     assert "meta_labelled-trades.html" in (tmp_path / "state" / "reports" / "meta_labelled.html").read_text()
 
 
-def _prices_are_on_the_tick(work: Workspace, name: str) -> None:
+def _prices_are_on_the_tick(pipeline: PipelineContext, name: str) -> None:
     ticks = {re.sub(r"^CME_|, 60\.csv$|-1h\.csv$|\.csv$", "", MARKETS[name].file(walk.name)): walk.tick for walk in MARKETS[name].walks}
-    fills = work.lake.read("fills")
+    fills = pipeline.lake.read("fills")
     assert fills.height
     for symbol, price in fills.select("symbol", "price").iter_rows():
         assert abs(price / ticks[symbol] - round(price / ticks[symbol])) < 1e-6
-    legs = work.lake.read("orders").filter(pl.col("parent_id").is_not_null())
+    legs = pipeline.lake.read("orders").filter(pl.col("parent_id").is_not_null())
     for symbol, level in legs.select("symbol", level=pl.coalesce("stop_price", "limit_price")).drop_nulls().iter_rows():
         assert abs(level / ticks[symbol] - round(level / ticks[symbol])) < 1e-6
 
 
-def _a_day_without_bars_has_no_session(work: Workspace) -> None:
-    day = work.sessions()[-1]
-    scanner.scan(work, [day])
-    assert work.lake.read("scan_selections", [day.isoformat()]).height
-    made = live.paper_session(work, [day], require_promoted=False, own_process=False)
+def _a_day_without_bars_has_no_session(pipeline: PipelineContext) -> None:
+    day = pipeline.sessions()[-1]
+    scanner.scan(pipeline, [day])
+    assert pipeline.lake.read("scan_selections", [day.isoformat()]).height
+    made = live.paper_session(pipeline, [day], require_promoted=False, own_process=False)
     assert "the lake has no bar of" in made.nothing
-    assert live.divergence(work, [day]).nothing
+    assert live.divergence(pipeline, [day]).nothing
 
 
-def _sessions_of_other_settings_are_not_shown(work: Workspace) -> None:
-    shown = live.replayed_days(work)
-    assert shown == sorted(set(work.lake.read("divergence")["date"].to_list()))
-    costs = work.settings.costs.model_copy(update={"half_spread_bps": 7.0})
-    assert live.replayed_days(Workspace(work.settings.model_copy(update={"costs": costs}))) == []
+def _sessions_of_other_settings_are_not_shown(pipeline: PipelineContext) -> None:
+    shown = live.replayed_days(pipeline)
+    assert shown == sorted(set(pipeline.lake.read("divergence")["date"].to_list()))
+    costs = pipeline.settings.costs.model_copy(update={"half_spread_bps": 7.0})
+    assert live.replayed_days(PipelineContext(pipeline.settings.model_copy(update={"costs": costs}))) == []
 
 
 @pytest.mark.parametrize("name", sorted(MARKETS))

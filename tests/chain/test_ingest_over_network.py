@@ -22,7 +22,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.stages import ingest
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.servers.alpaca import BROKEN, ENVIRONMENT, AlpacaServer, limited
 from harmony_pipeline.testing.servers.base import Fault, LocalServer
 from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
@@ -34,8 +34,8 @@ SCRIPT = textwrap.dedent("""
     import sys
     from harmony_pipeline.config import load_settings
     from harmony_pipeline.stages import ingest
-    from harmony_pipeline.stages.workspace import Workspace
-    work = Workspace(load_settings(sys.argv[1]))
+    from harmony_pipeline.stages.context import PipelineContext
+    work = PipelineContext(load_settings(sys.argv[1]))
     ingest.raw_bars(work, work.trading_periods())
 """)
 
@@ -119,10 +119,10 @@ def settings_of(venue: Venue, folder: Path) -> Path:
     return file
 
 
-def ingested(file: Path) -> Workspace:
-    work = Workspace(load_settings(file))
-    ingest.raw_bars(work, work.trading_periods())
-    return work
+def ingested(file: Path) -> PipelineContext:
+    pipeline = PipelineContext(load_settings(file))
+    ingest.raw_bars(pipeline, pipeline.trading_periods())
+    return pipeline
 
 
 def pages_seen(venue: Venue) -> list[tuple[tuple[str, str], ...]]:
@@ -131,8 +131,8 @@ def pages_seen(venue: Venue) -> list[tuple[tuple[str, str], ...]]:
     return [(("path", each.path), *sorted(item for item in each.query.items() if item[0] not in venue.moving)) for each in answered]
 
 
-def assert_whole(work: Workspace, venue: Venue) -> None:
-    rows = work.lake.read("raw_bars")
+def assert_whole(pipeline: PipelineContext, venue: Venue) -> None:
+    rows = pipeline.lake.read("raw_bars")
     assert not rows.select("symbol", "timestamp").is_duplicated().any()
     columns = ["symbol", "timestamp", "open", "high", "low", "close", "volume"]
     assert_frame_equal(rows.select(columns), venue.truth.sort("symbol", "timestamp").select(columns))

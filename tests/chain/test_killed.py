@@ -43,9 +43,9 @@ SCRIPT = textwrap.dedent("""
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    work = tiny_market(tmp_path_factory.mktemp("whole"))
-    run_stages(work, RETRAIN)
-    return work
+    pipeline = tiny_market(tmp_path_factory.mktemp("whole"))
+    run_stages(pipeline, RETRAIN)
+    return pipeline
 
 
 @pytest.mark.parametrize(("moment", "side"), [(3, "before"), (9, "after"), (14, "before"), (25, "after"), (33, "before")])
@@ -53,9 +53,9 @@ def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tm
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     died = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), str(moment), side], env=environment, check=False, capture_output=True)
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
-    work = tiny_market(tmp_path)
+    pipeline = tiny_market(tmp_path)
     for table in TABLES:
-        assert sql.query(work.lake, f"select count(*) as n from {table}")["n"][0] == work.lake.read(table).height
-    run_stages(work, RETRAIN)
+        assert sql.query(pipeline.lake, f"select count(*) as n from {table}")["n"][0] == pipeline.lake.read(table).height
+    run_stages(pipeline, RETRAIN)
     for table in TABLES:
-        assert work.lake.content_hashes(table) == whole.lake.content_hashes(table), table
+        assert pipeline.lake.content_hashes(table) == whole.lake.content_hashes(table), table

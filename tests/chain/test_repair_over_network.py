@@ -9,15 +9,15 @@ from market.alpaca.alpaca_world import NOW, minutes, symbols
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.stages import gaps, ingest, market
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.repair import repair
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.servers.alpaca import BROKEN, ENVIRONMENT, AlpacaServer
 
 pytestmark = pytest.mark.network
 PAGES = "/v2/stocks/bars"
 
 
-def workspace(folder, server):
+def market_of_venue(folder, server):
     folder.mkdir(exist_ok=True)
     (folder / "harmony.toml").write_text(
         f"""[paths]
@@ -39,18 +39,18 @@ base_seconds = 0.001
 cap_seconds = 0.01
 """
     )
-    return Workspace(load_settings(folder / "harmony.toml"))
+    return PipelineContext(load_settings(folder / "harmony.toml"))
 
 
 def ingested(folder, server):
-    work = workspace(folder, server)
-    periods = work.trading_periods()
-    market.corporate_actions(work)
-    ingest.raw_bars(work, periods)
-    market.bars(work, periods)
-    market.daily_summary(work, periods)
-    gaps.gaps(work, periods)
-    return work
+    pipeline = market_of_venue(folder, server)
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    market.daily_summary(pipeline, periods)
+    gaps.gaps(pipeline, periods)
+    return pipeline
 
 
 @pytest.fixture
@@ -77,19 +77,19 @@ def test_a_repair_asks_for_what_is_absent_and_makes_the_lake_of_a_whole_ingest(t
     with AlpacaServer(minutes(), NOW) as server:
         whole = ingested(tmp_path / "whole", server)
         seen = len(server.seen)
-        work = workspace(tmp_path / "damaged", server)
-        missing = work.lake.read("gaps")["bars"].sum() - whole.lake.read("gaps")["bars"].sum()
+        pipeline = market_of_venue(tmp_path / "damaged", server)
+        missing = pipeline.lake.read("gaps")["bars"].sum() - whole.lake.read("gaps")["bars"].sum()
         assert missing > 500
         server.faults.add(*[BROKEN] * 8, path=PAGES, after=1)  # the second page fails for longer than anyone's patience
         with pytest.raises(HarmonyError):
-            repair(work)
+            repair(pipeline)
         asked = [each.query for each in server.seen[seen:] if each.path.startswith(PAGES) and each.fault is None]
         assert len(asked) == 1
         server.faults.clear()
-        done = repair(work)
+        done = repair(pipeline)
         again = [each.query for each in server.seen[seen:] if each.path.startswith(PAGES) and each.fault is None][1:]
         assert asked[0] not in again
         assert done.mended >= missing
         for table in ("bars", "daily_summary", "gaps"):
-            assert work.lake.read(table).equals(whole.lake.read(table)), table
-        assert repair(work).added == 0  # what is still absent, the venue does not have
+            assert pipeline.lake.read(table).equals(whole.lake.read(table)), table
+        assert repair(pipeline).added == 0  # what is still absent, the venue does not have

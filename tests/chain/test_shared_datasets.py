@@ -8,7 +8,7 @@ import pytest
 
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.stages import ingest, market
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "datasets"
 ROWS = {
@@ -28,14 +28,14 @@ ROWS = {
 }
 
 
-def imported(name: str, folder: Path, data: Path) -> tuple[Workspace, dict[str, object]]:
+def imported(name: str, folder: Path, data: Path) -> tuple[PipelineContext, dict[str, object]]:
     """The dataset in a lake of its own, and what the ingest said."""
     environment = {**os.environ, "HARMONY_DATA": str(data), "HARMONY__PATHS__LAKE": f'"{folder}/lake"', "HARMONY__PATHS__STATE": f'"{folder}/state"'}
-    work = Workspace(load_settings(EXAMPLES / f"{name}.toml", environment))
-    told = ingest.raw_bars(work, work.trading_periods()).facts
-    market.corporate_actions(work)
-    market.bars(work, work.trading_periods())
-    return work, told
+    pipeline = PipelineContext(load_settings(EXAMPLES / f"{name}.toml", environment))
+    told = ingest.raw_bars(pipeline, pipeline.trading_periods()).facts
+    market.corporate_actions(pipeline)
+    market.bars(pipeline, pipeline.trading_periods())
+    return pipeline, told
 
 
 # What DATA.md says is wrong with each, as the report names it: (table, rule, symbol, exchange date).
@@ -57,12 +57,12 @@ KNOWN_DEFECTS = {
 }
 
 
-def named(work: Workspace) -> set[tuple[str, str, str, str]]:
+def named(pipeline: PipelineContext) -> set[tuple[str, str, str, str]]:
     """Everything that the report names."""
     found: set[tuple[str, str, str, str]] = set()
     for table in ("quarantine", "quality_warnings"):
         day = pl.col("timestamp").dt.convert_time_zone("UTC").dt.date().cast(pl.String)
-        found |= {(table, rule, symbol, on) for rule, symbol, on in work.lake.read(table).select("rule", "symbol", day).iter_rows()}
+        found |= {(table, rule, symbol, on) for rule, symbol, on in pipeline.lake.read(table).select("rule", "symbol", day).iter_rows()}
     return found
 
 
@@ -72,10 +72,10 @@ def test_there_is_an_example_for_each():
 
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_it_imports_and_every_row_is_accounted_for(name, tmp_path, market_data):
-    work, told = imported(name, tmp_path, market_data)
-    raw, bars, quarantine = (work.lake.scan(table).select(pl.len()).collect().item() for table in ("raw_bars", "bars", "quarantine"))
+    pipeline, told = imported(name, tmp_path, market_data)
+    raw, bars, quarantine = (pipeline.lake.scan(table).select(pl.len()).collect().item() for table in ("raw_bars", "bars", "quarantine"))
     assert told["rows received"] == ROWS[name]
     assert told["rows received"] == bars + quarantine + told["rows known before (merged)"]
     assert raw == bars + quarantine
     assert bars > 0.95 * raw
-    assert KNOWN_DEFECTS.get(name, set()) <= named(work)
+    assert KNOWN_DEFECTS.get(name, set()) <= named(pipeline)

@@ -13,9 +13,9 @@ from harmony_pipeline.cli.lineage import lineage
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages import backtests, ingest, live, market, models, research, robustness, scanner
+from harmony_pipeline.stages import backtests, ingest, live, market, models, research, robustness, scanner, tear_sheets
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.verification import disturbed
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
@@ -39,14 +39,14 @@ UNEQUAL_BY_NATURE = {"session_events"}  # their detail holds the wall clock
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Workspace:
-    work = tiny_market(tmp_path_factory.mktemp("first"))
-    run_stages(work)
-    return work
+def finished(tmp_path_factory) -> PipelineContext:
+    pipeline = tiny_market(tmp_path_factory.mktemp("first"))
+    run_stages(pipeline)
+    return pipeline
 
 
-def hashes(work: Workspace) -> dict[str, dict[str, str]]:
-    return {table: work.lake.content_hashes(table) for table in TABLES if table not in UNEQUAL_BY_NATURE}
+def hashes(pipeline: PipelineContext) -> dict[str, dict[str, str]]:
+    return {table: pipeline.lake.content_hashes(table) for table in TABLES if table not in UNEQUAL_BY_NATURE}
 
 
 def test_every_stage_leaves_rows(finished):
@@ -66,18 +66,20 @@ def test_running_again_on_what_is_there_changes_nothing(finished):
     assert hashes(finished) == before
 
 
-def moment_of(work: Workspace) -> datetime:
+def moment_of(pipeline: PipelineContext) -> datetime:
     """Inside the last retraining period, in the middle of a session."""
-    period = work.retraining_periods()[-1]
-    stamps = work.lake.scan("bars", [period.key]).filter(pl.col("session") == "regular").select("timestamp").unique().sort("timestamp").collect()["timestamp"]
+    period = pipeline.retraining_periods()[-1]
+    stamps = (
+        pipeline.lake.scan("bars", [period.key]).filter(pl.col("session") == "regular").select("timestamp").unique().sort("timestamp").collect()["timestamp"]
+    )
     return stamps[len(stamps) // 2]
 
 
-def known_before(work: Workspace, moment: datetime) -> dict[str, pl.DataFrame]:
+def known_before(pipeline: PipelineContext, moment: datetime) -> dict[str, pl.DataFrame]:
     """What each table said that was known by `moment`."""
-    known = pl.col("timestamp") + work.bar <= moment
+    known = pl.col("timestamp") + pipeline.bar <= moment
     day = pl.lit(moment).dt.date()
-    read = work.lake.read
+    read = pipeline.lake.read
     return {
         "bars": read("bars").filter(known),
         "features": read("features").filter(known),
@@ -88,7 +90,7 @@ def known_before(work: Workspace, moment: datetime) -> dict[str, pl.DataFrame]:
         "scan_candidates": read("scan_candidates").filter(pl.col("date") < day),
         "scan_selections": read("scan_selections").filter(pl.col("date") < day),
         "fills": without_book(read("fills").filter(known), "order_id", "fill_id"),
-        "trades": without_book(read("trades").filter(pl.col("exit_timestamp") + work.bar <= moment), "trade_id"),
+        "trades": without_book(read("trades").filter(pl.col("exit_timestamp") + pipeline.bar <= moment), "trade_id"),
         "equity": read("equity").filter(known).drop("backtest_id"),
     }
 
@@ -207,5 +209,5 @@ def test_robustness_and_the_gate_leave_their_evidence(finished):
 
 
 def test_reports_are_written(finished):
-    path = backtests.write_tear_sheet(finished, finished.settings.session.strategy)
+    path = tear_sheets.write_tear_sheet(finished, finished.settings.session.strategy)
     assert "<html" in Path(path).read_text()

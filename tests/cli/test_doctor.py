@@ -51,7 +51,7 @@ def test_a_serious_warning_is_no_health_and_findings_are_words(market, capfd):
     from harmony_pipeline.config import load_settings
     from harmony_pipeline.stages import gaps, ingest
     from harmony_pipeline.stages import market as market_stage
-    from harmony_pipeline.stages.workspace import Workspace
+    from harmony_pipeline.stages.context import PipelineContext
 
     days = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08"]
     rows = [
@@ -62,19 +62,19 @@ def test_a_serious_warning_is_no_health_and_findings_are_words(market, capfd):
     (market / "AAA.csv").write_text("timestamp,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
     files = 'source = "files"\ntimeframe = "1Day"\n[market.files]\npaths = ["AAA.csv"]\n'
     (market / "mine.toml").write_text(SETTINGS + files)
-    work = Workspace(load_settings("mine.toml", {}))
-    periods = work.trading_periods()
-    ingest.raw_bars(work, periods)
-    market_stage.bars(work, periods)
-    market_stage.daily_summary(work, periods)
-    gaps.gaps(work, periods)
-    print_findings(work, [period.key for period in periods])
+    pipeline = PipelineContext(load_settings("mine.toml", {}))
+    periods = pipeline.trading_periods()
+    ingest.raw_bars(pipeline, periods)
+    market_stage.bars(pipeline, periods)
+    market_stage.daily_summary(pipeline, periods)
+    gaps.gaps(pipeline, periods)
+    print_findings(pipeline, [period.key for period in periods])
     shown = capfd.readouterr().out
-    quarantined = by_rule(work, "quarantine", [period.key for period in periods])
-    assert quarantined["rows"].sum() == work.lake.read("quarantine").height > 0
+    quarantined = by_rule(pipeline, "quarantine", [period.key for period in periods])
+    assert quarantined["rows"].sum() == pipeline.lake.read("quarantine").height > 0
     assert f"in quarantine: {quarantined['rule'][0]}, 1 row of 1 symbol, first: AAA.csv row 7" in shown
     assert "look: harmony" in shown
-    warnings = set(work.lake.read("quality_warnings")["rule"])
+    warnings = set(pipeline.lake.read("quality_warnings")["rule"])
     if "split_like_jump" in warnings:
         assert run_command(["--config", "mine.toml", "doctor"]) == 1
         assert "give the splits" in capfd.readouterr().out

@@ -12,7 +12,7 @@ from harmony_pipeline.cli.init import init
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.stages import ingest, market
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -107,14 +107,14 @@ def test_the_guessed_settings_fit_and_take_every_row(tmp_path, make):
     assert found.get("benchmark") == expected.get("benchmark")
     assert found["files"]["paths"] == ["bars"]
     assert text["paths"] == {"lake": ".harmony/mine/lake", "state": ".harmony/mine/state"}
-    work = Workspace(load_settings(written.file, {}))
-    periods = work.trading_periods()
-    ingest.raw_bars(work, periods)
-    assert work.lake.read("raw_bars").height == expected["rows"]
-    market.bars(work, periods)
-    bars = work.lake.read("bars")
-    assert bars.height == expected["rows"], work.lake.read("quarantine").select("rule", "reason").unique()
-    assert work.settings.market.end == work.calendar.with_session(bars, work.timeframe)["session_date"].max() + timedelta(days=1)
+    pipeline = PipelineContext(load_settings(written.file, {}))
+    periods = pipeline.trading_periods()
+    ingest.raw_bars(pipeline, periods)
+    assert pipeline.lake.read("raw_bars").height == expected["rows"]
+    market.bars(pipeline, periods)
+    bars = pipeline.lake.read("bars")
+    assert bars.height == expected["rows"], pipeline.lake.read("quarantine").select("rule", "reason").unique()
+    assert pipeline.settings.market.end == pipeline.calendar.with_session(bars, pipeline.timeframe)["session_date"].max() + timedelta(days=1)
 
 
 def test_the_command_says_what_it_guessed_and_what_it_advises_works(tmp_path, monkeypatch, capfd):
@@ -139,12 +139,12 @@ def test_the_command_says_what_it_guessed_and_what_it_advises_works(tmp_path, mo
 def test_a_project_folder_may_be_its_own_data_folder(tmp_path):
     daily(tmp_path)
     written = init(tmp_path, tmp_path / "harmony.toml")
-    work = Workspace(load_settings(written.file, {}))
-    assert work.settings.market.files.paths == (".",)
-    periods = work.trading_periods()
+    pipeline = PipelineContext(load_settings(written.file, {}))
+    assert pipeline.settings.market.files.paths == (".",)
+    periods = pipeline.trading_periods()
     for _again in range(2):
-        ingest.raw_bars(work, periods)
-    assert work.lake.read("raw_bars").height == 32
+        ingest.raw_bars(pipeline, periods)
+    assert pipeline.lake.read("raw_bars").height == 32
 
 
 @pytest.mark.parametrize(

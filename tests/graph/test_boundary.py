@@ -56,7 +56,7 @@ def test_a_check_that_fails_inside_is_one_line_too(tmp_path):
     definitions = build_definitions(tiny_settings(tmp_path))
     check = next(one for one in definitions.asset_checks if "bars_are_sound" in str(one.op.name))
     function = check.op.compute_fn.decorated_fn
-    assert list(inspect.signature(function).parameters) == ["context", "work"]
+    assert list(inspect.signature(function).parameters) == ["context", "pipeline"]
     with pytest.raises(dg.Failure, match="AttributeError"):
         function(None, None)
 

@@ -66,4 +66,4 @@ def test_a_backfill_of_three_periods_is_one_run_and_shows_as_materialised(tmp_pa
 
 def test_settings_reach_the_definitions(tmp_path):
     assert load_settings(None, {}).market.source == "simulated"
-    assert build_definitions(tiny_settings(tmp_path)).resources["work"].settings.market.timeframe == "30Min"
+    assert build_definitions(tiny_settings(tmp_path)).resources["pipeline"].settings.market.timeframe == "30Min"

@@ -34,11 +34,11 @@ def test_the_ui_describes_an_asset_by_the_docstring_of_its_stage(tmp_path):
 
 
 def test_an_ingest_without_dagster_makes_every_asset_of_its_job(tmp_path):
-    work = tiny_market(tmp_path)
-    results = run_stages(work, last=INGEST)
+    pipeline = tiny_market(tmp_path)
+    results = run_stages(pipeline, last=INGEST)
     assert list(results) == list(INGEST.assets)
-    assert all(work.lake.partitions(name) for name in INGEST.assets)
-    assert not work.lake.partitions("features")
+    assert all(pipeline.lake.partitions(name) for name in INGEST.assets)
+    assert not pipeline.lake.partitions("features")
 
 
 def test_the_chain_ends_after_the_ingest_when_there_is_no_bar(tmp_path):
@@ -46,14 +46,14 @@ def test_the_chain_ends_after_the_ingest_when_there_is_no_bar(tmp_path):
 
 
 def test_the_chain_covers_every_partition_but_only_the_latest_days(tmp_path):
-    work = tiny_market(tmp_path)
-    run_stages(work, last=INGEST)
-    steps = {step.job.name: step.keys for step in chain(work)}
+    pipeline = tiny_market(tmp_path)
+    run_stages(pipeline, last=INGEST)
+    steps = {step.job.name: step.keys for step in chain(pipeline)}
     assert list(steps) == [job.name for job in CHAIN]
-    assert steps["research"] == [period.key for period in work.trading_periods()]
-    assert steps[RETRAIN.name] == [period.key for period in work.retraining_periods()]
-    assert steps["evaluate"] == list(work.settings.active_strategies)
+    assert steps["research"] == [period.key for period in pipeline.trading_periods()]
+    assert steps[RETRAIN.name] == [period.key for period in pipeline.retraining_periods()]
+    assert steps["evaluate"] == list(pipeline.settings.active_strategies)
     assert steps["promote"] == []
-    assert len(steps["daily_scan"]) == work.settings.scanner.run_days
-    assert len(steps["paper_session"]) == work.settings.session.replay_days
+    assert len(steps["daily_scan"]) == pipeline.settings.scanner.run_days
+    assert len(steps["paper_session"]) == pipeline.settings.session.replay_days
     assert steps["paper_session"][-1] == steps["daily_scan"][-1]

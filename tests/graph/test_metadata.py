@@ -39,7 +39,7 @@ def pictures(metadata):
 def test_each_partition_shows_its_own_rows_and_a_picture_without_a_click(runner, asset):
     table = {"quarantine": "bars"}.get(asset, asset)
     rows = {key: shown(runner, asset, key)[f"rows in {table}"].value for key in ("2024-01", "2024-02", "2024-03")}
-    assert rows == {key: runner.work.lake.read(table, [key]).height for key in rows}
+    assert rows == {key: runner.pipeline.lake.read(table, [key]).height for key in rows}
     assert len(set(rows.values())) > 1
     for key in rows:
         assert any(len(picture) < SHOWN_AT_ONCE for picture in pictures(shown(runner, asset, key)))
@@ -62,7 +62,7 @@ def test_runs_stand_under_their_job_in_the_timeline_and_say_what_they_did(runner
     assert all(run.remote_job_origin.repository_origin.get_label() == "__repository__@harmony" for run in runs)
     (ingest,) = [run for run in runs if run.job_name == "ingest"]  # made by the fixture alone
     said = [entry.user_message for entry in runner.instance.all_logs(ingest.run_id) if entry.dagster_event is None]
-    rows = runner.work.lake.read("bars", ["2024-02"]).height
+    rows = runner.pipeline.lake.read("bars", ["2024-02"]).height
     assert any(line.startswith(f"bars 2024-02: {rows} raw_bars, {rows} bars") for line in said)
 
 

@@ -17,7 +17,7 @@ REASONS = {
     "session/plan.py": "a user's own part of a session may be a model of pydantic or not",
     "session/trader.py": "events are a union, and some have the field",
     "settings_base.py": "an annotation is a class or an alias of typing",
-    "stages/workspace.py": "what is hashed is a model of pydantic or a plain value",
+    "stages/context.py": "what is hashed is a model of pydantic or a plain value",
     "strategies/base.py": "a user's own strategy need not inherit",
     "strategies/registry.py": "a user's own strategy need not inherit",
 }

@@ -182,13 +182,13 @@ def test_work_in_the_past_goes_to_the_overlay_and_leaves_the_lake_alone(lake, cl
     clock.move()
     lake.write(TABLE, "a", actions(9.0))
     before = sorted((file.name, file.size, file.modified) for file in lake.store.files(""))
-    work = past(lake, then, overlay=tmp_path / "overlay", clock=clock).open()
-    assert work.read(TABLE)["value"].to_list() == [1.0, 2.0]
-    work.update(TABLE, "b", lambda rows: rows.with_columns(value=pl.col("value") + 5))
-    work.write(TABLE, "c", actions(3.0))
-    assert work.partitions(TABLE) == ["a", "b", "c"]
-    assert work.scan(TABLE).collect()["value"].to_list() == [1.0, 7.0, 3.0]
-    assert sorted(sql.query(work, f"from {TABLE}")["value"]) == [1.0, 3.0, 7.0]
+    pipeline = past(lake, then, overlay=tmp_path / "overlay", clock=clock).open()
+    assert pipeline.read(TABLE)["value"].to_list() == [1.0, 2.0]
+    pipeline.update(TABLE, "b", lambda rows: rows.with_columns(value=pl.col("value") + 5))
+    pipeline.write(TABLE, "c", actions(3.0))
+    assert pipeline.partitions(TABLE) == ["a", "b", "c"]
+    assert pipeline.scan(TABLE).collect()["value"].to_list() == [1.0, 7.0, 3.0]
+    assert sorted(sql.query(pipeline, f"from {TABLE}")["value"]) == [1.0, 3.0, 7.0]
     assert sorted((file.name, file.size, file.modified) for file in lake.store.files("")) == before
     with pytest.raises(ConfigError, match="as_of"):
         Lake(lake.root, overlay=tmp_path / "overlay")

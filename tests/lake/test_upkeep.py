@@ -11,8 +11,8 @@ from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake import sql, streaming, upkeep
 from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.upkeep import lake_upkeep
-from harmony_pipeline.stages.workspace import Workspace
 
 TABLE = "corporate_actions"
 
@@ -104,7 +104,7 @@ def test_the_inventory_counts_files_rows_groups_and_versions(lake, clock):
 
 def test_the_stage_keeps_history_for_ever_unless_told_otherwise(tmp_path):
     def work(**lake):
-        return Workspace(Settings.model_validate({"paths": {"lake": str(tmp_path / "lake"), "state": str(tmp_path / "state")}, "lake": lake}))
+        return PipelineContext(Settings.model_validate({"paths": {"lake": str(tmp_path / "lake"), "state": str(tmp_path / "state")}, "lake": lake}))
 
     first = work()
     for value in (1.0, 2.0):

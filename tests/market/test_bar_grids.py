@@ -167,7 +167,7 @@ def test_hours_from_the_open_are_bars_and_everything_counts_them_so(tmp_path: Pa
     assert market.rows("select distinct bars, expected_regular_bars from daily_summary") == [(7, 7)]
     assert market.rows("select grid from bar_grid") == [("session",)]
     made = market.rows("select volume, slot_end from bars_at('2Hour') order by timestamp limit 4")
-    twin = resample(market.work.lake.scan("bars"), "2Hour", market.work.calendar).select("volume", "known_at").collect().head(4).rows()
+    twin = resample(market.pipeline.lake.scan("bars"), "2Hour", market.pipeline.calendar).select("volume", "known_at").collect().head(4).rows()
     assert made == twin
     assert market.rows("select count(*), min(volume) from bars_at('1Day')")[0] == (4, float(sum(1000 + at for at in range(7))))
 
@@ -190,7 +190,7 @@ def test_half_hours_of_mumbai(tmp_path: Path) -> None:
     market = ingested(tmp_path, 'calendar = "XBOM"\ntimeframe = "30Min"\nstart = 2024-01-01\nend = 2024-02-01')
     assert (market.bars.height, market.refused.height) == (39, 0)
     assert market.rows("select distinct regular_bars, expected_regular_bars from daily_summary") == [(13, 13)]
-    ends = market.work.calendar.with_session(market.bars, "30Min")["bar_end"]
+    ends = market.pipeline.calendar.with_session(market.bars, "30Min")["bar_end"]
     assert times("Asia/Kolkata", ends)[12] == "15:30"
     made = market.rows("select timestamp, volume from bars_at('1Hour') order by timestamp")
     assert len(made) == 21

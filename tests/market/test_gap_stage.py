@@ -13,7 +13,7 @@ from harmony_pipeline.market.periods import period_of
 from harmony_pipeline.schemas import UNIVERSE
 from harmony_pipeline.stages import gaps as stage
 from harmony_pipeline.stages import ingest, market
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_market
 
 NYSE = Calendar.of("XNYS")
@@ -21,58 +21,58 @@ FEBRUARY = period_of(date(2024, 2, 1), "month", NYSE.zone)
 
 
 def ingested(folder, **settings):
-    work = tiny_market(folder, **settings)
-    periods = work.trading_periods()
-    market.corporate_actions(work)
-    market.universe(work)
-    market.listings(work)
-    ingest.raw_bars(work, periods)
-    market.bars(work, periods)
-    market.daily_summary(work, periods)
-    return work, periods
+    pipeline = tiny_market(folder, **settings)
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    market.universe(pipeline)
+    market.listings(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    market.daily_summary(pipeline, periods)
+    return pipeline, periods
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    work, periods = ingested(tmp_path_factory.mktemp("market"))
-    stage.gaps(work, periods)
-    return work
+def pipeline(tmp_path_factory):
+    pipeline, periods = ingested(tmp_path_factory.mktemp("market"))
+    stage.gaps(pipeline, periods)
+    return pipeline
 
 
-def test_present_and_absent_bars_are_what_the_calendar_expects(work):
-    found = sql.query(work.lake, sql.named_query("gaps_by_symbol"))
-    counted = sql.query(work.lake, "select symbol, sum(expected_regular_bars) as expected, sum(regular_bars) as present from daily_summary group by symbol")
+def test_present_and_absent_bars_are_what_the_calendar_expects(pipeline):
+    found = sql.query(pipeline.lake, sql.named_query("gaps_by_symbol"))
+    counted = sql.query(pipeline.lake, "select symbol, sum(expected_regular_bars) as expected, sum(regular_bars) as present from daily_summary group by symbol")
     joined = found.join(counted, on="symbol", suffix="_counted")
     assert joined.height == 6
     assert joined["expected"].to_list() == joined["expected_counted"].to_list()
     assert joined["present"].to_list() == joined["present_counted"].to_list()
 
 
-def test_periods_made_one_by_one_have_the_gaps_of_one_run(work):
-    whole = work.lake.read("gaps")
-    for period in work.trading_periods():
-        stage.gaps(work, [period])
-    assert work.lake.read("gaps").equals(whole)
+def test_periods_made_one_by_one_have_the_gaps_of_one_run(pipeline):
+    whole = pipeline.lake.read("gaps")
+    for period in pipeline.trading_periods():
+        stage.gaps(pipeline, [period])
+    assert pipeline.lake.read("gaps").equals(whole)
 
 
-def test_a_bar_taken_away_is_found_again(work):
-    key = work.trading_periods()[-1].key
-    bars, before = work.lake.read("bars", [key]), work.lake.read("gaps", [key])
+def test_a_bar_taken_away_is_found_again(pipeline):
+    key = pipeline.trading_periods()[-1].key
+    bars, before = pipeline.lake.read("bars", [key]), pipeline.lake.read("gaps", [key])
     lost = bars.filter(pl.col("session") == "regular").sort("volume", descending=True).row(0, named=True)
-    work.lake.write("bars", key, bars.filter((pl.col("symbol") != lost["symbol"]) | (pl.col("timestamp") != lost["timestamp"])))
-    stage.gaps(work, [work.trading_period(key)])
-    fresh = work.lake.read("gaps", [key]).join(before, on=["symbol", "first_missing"], how="anti")
+    pipeline.lake.write("bars", key, bars.filter((pl.col("symbol") != lost["symbol"]) | (pl.col("timestamp") != lost["timestamp"])))
+    stage.gaps(pipeline, [pipeline.trading_period(key)])
+    fresh = pipeline.lake.read("gaps", [key]).join(before, on=["symbol", "first_missing"], how="anti")
     assert fresh.select("symbol", "first_missing", "bars").rows() == [(lost["symbol"], lost["timestamp"], 1)]
-    work.lake.write("bars", key, bars)
-    stage.gaps(work, [work.trading_period(key)])
-    assert work.lake.read("gaps", [key]).equals(before)
+    pipeline.lake.write("bars", key, bars)
+    stage.gaps(pipeline, [pipeline.trading_period(key)])
+    assert pipeline.lake.read("gaps", [key]).equals(before)
 
 
-def test_large_markets_are_read_in_batches_of_whole_symbols(work, monkeypatch):
-    whole = work.lake.read("gaps")
+def test_large_markets_are_read_in_batches_of_whole_symbols(pipeline, monkeypatch):
+    whole = pipeline.lake.read("gaps")
     monkeypatch.setattr(stage, "_BATCH_ROWS", 500)
-    stage.gaps(work, work.trading_periods())
-    assert work.lake.read("gaps").equals(whole)
+    stage.gaps(pipeline, pipeline.trading_periods())
+    assert pipeline.lake.read("gaps").equals(whole)
 
 
 def lives(traded, universe=(), chosen=(), forget=10):
@@ -123,4 +123,4 @@ def test_symbols_that_the_settings_name_are_expected_from_the_start():
 )
 def test_whether_silence_can_be_told_from_loss_is_asked_of_settings_source_and_bar_size(tmp_path, market, expected):
     (tmp_path / "harmony.toml").write_text(f"[market]\n{market}\n")
-    assert stage.writes_every_bar(Workspace(load_settings(tmp_path / "harmony.toml", {}))) is expected
+    assert stage.writes_every_bar(PipelineContext(load_settings(tmp_path / "harmony.toml", {}))) is expected

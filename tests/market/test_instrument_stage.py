@@ -14,8 +14,8 @@ from harmony_pipeline.market.sources.alpaca import translate
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource, SourceCapabilities
 from harmony_pipeline.market.sources.crypto import CryptoSource
 from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.instruments import instruments
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
 
 NOW = datetime(2024, 3, 9, 12, tzinfo=UTC)
@@ -38,16 +38,16 @@ class Told(MarketDataSource):
 
 
 def lake_of(folder, calendar, prices, settings="", source=None):
-    """A workspace whose lake holds hourly bars of 2024: {symbol: [prices of January, of February, ...]}."""
+    """A pipeline context whose lake holds hourly bars of 2024: {symbol: [prices of January, of February, ...]}."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "harmony.toml").write_text(
         f"""[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ncalendar = "{calendar}"\ntimeframe = "1Hour"
 start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "month"\nretraining_period = "month"\n{settings}"""
     )
-    work = Workspace(load_settings(folder / "harmony.toml", {}))
+    pipeline = PipelineContext(load_settings(folder / "harmony.toml", {}))
     if source is not None:
-        work.__dict__["source"] = source
-    for number, period in enumerate(work.trading_periods()):
+        pipeline.__dict__["source"] = source
+    for number, period in enumerate(pipeline.trading_periods()):
         rows = [
             {
                 "symbol": symbol, "timeframe": "1Hour", "timestamp": period.start + timedelta(hours=10 + at), "session": "regular",
@@ -56,7 +56,7 @@ start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "mon
             for symbol, months in prices.items()
             for at, price in enumerate(months[number] if number < len(months) else [])
         ]  # fmt: skip
-        work.lake.write(
+        pipeline.lake.write(
             "bars",
             period.key,
             pl.DataFrame(rows, schema=TABLES["bars"].dtypes) if rows else TABLES["bars"].empty(),
@@ -69,13 +69,13 @@ start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "mon
             }
             for symbol in sorted({row["symbol"] for row in rows})
         ]  # fmt: skip
-        work.lake.write(
+        pipeline.lake.write(
             "daily_summary",
             period.key,
             TABLES["daily_summary"].conform(pl.DataFrame(days)) if days else TABLES["daily_summary"].empty(),
         )
-    instruments(work)
-    return work
+    instruments(pipeline)
+    return pipeline
 
 
 def walk(step, price, count=200):
@@ -83,7 +83,7 @@ def walk(step, price, count=200):
 
 
 def test_a_finer_step_holds_from_the_period_after_the_one_that_showed_it(tmp_path):
-    work = lake_of(
+    pipeline = lake_of(
         tmp_path,
         "24/7",
         {
@@ -91,15 +91,15 @@ def test_a_finer_step_holds_from_the_period_after_the_one_that_showed_it(tmp_pat
             "BTCUSD": [walk(0.5, 40_000.0)],
         },
     )
-    table = work.lake.read("instruments")
+    table = pipeline.lake.read("instruments")
     coin = table.filter(pl.col("symbol") == "COIN")
     assert coin.select("valid_from", "tick_size", "price_precision").rows() == [
         (date(1900, 1, 1), 0.01, 2),
         (date(2024, 3, 1), 0.0001, 4),
     ]
-    assert work.instruments.at("COIN", date(2024, 2, 29)).tick_size == 0.01
-    assert work.instruments.at("COIN", date(2024, 3, 1)).tick_size == 0.0001
-    assert work.instruments.at("BTCUSD").tick_size == 0.5
+    assert pipeline.instruments.at("COIN", date(2024, 2, 29)).tick_size == 0.01
+    assert pipeline.instruments.at("COIN", date(2024, 3, 1)).tick_size == 0.0001
+    assert pipeline.instruments.at("BTCUSD").tick_size == 0.5
     assert coin["origin"].unique().to_list() == ["default crypto; tick_size: data"]
 
 
@@ -126,17 +126,17 @@ def test_shares_follow_the_exchange_and_its_data(tmp_path):
 
 
 def test_currencies_need_no_data_and_two_of_them_are_told(tmp_path):
-    work = lake_of(
+    pipeline = lake_of(
         tmp_path,
         "FX",
         {"EURUSD": [[1.1, 1.2]], "USDJPY": [[150.0, 151.0]], "XAUUSD": [walk(0.01, 2050.0)]},
     )
-    assert [work.instruments.at(symbol).tick_size for symbol in ("EURUSD", "USDJPY", "XAUUSD")] == [
+    assert [pipeline.instruments.at(symbol).tick_size for symbol in ("EURUSD", "USDJPY", "XAUUSD")] == [
         0.00001,
         0.001,
         0.01,
     ]
-    assert "JPY, USD" in instruments(work).notes[0]
+    assert "JPY, USD" in instruments(pipeline).notes[0]
 
 
 def test_settings_go_before_data_and_source(tmp_path):
@@ -149,8 +149,8 @@ def test_settings_go_before_data_and_source(tmp_path):
             "minimum_notional": 5.0,
         }
     )
-    work = lake_of(tmp_path, "24/7", {"COIN": [walk(0.1, 30.0)], "OTHER": [walk(0.1, 30.0)]}, chosen, told)
-    coin, other = work.instruments.at("COIN"), work.instruments.at("OTHER")
+    pipeline = lake_of(tmp_path, "24/7", {"COIN": [walk(0.1, 30.0)], "OTHER": [walk(0.1, 30.0)]}, chosen, told)
+    coin, other = pipeline.instruments.at("COIN"), pipeline.instruments.at("OTHER")
     assert (coin.tick_size, coin.lot_size, coin.minimum_notional, coin.shortable) == (
         0.001,
         0.1,
@@ -163,19 +163,19 @@ def test_settings_go_before_data_and_source(tmp_path):
 
 def test_what_a_source_says_later_holds_from_the_day_it_says_it(tmp_path):
     first = {"valid_from": date(2024, 2, 1), "since_ever": True, "tick_size": 0.01}
-    work = lake_of(tmp_path, "24/7", {"COIN": [walk(0.01, 3.0)]}, source=Told(COIN=first))
-    assert [row.valid_from for row in work.instruments.rows] == [date(1900, 1, 1)]
-    instruments(work)
-    assert len(work.instruments.rows) == 1  # nothing new
-    work.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 5), "tick_size": 0.001})
-    instruments(work)
-    assert [(row.valid_from, row.tick_size) for row in work.instruments.rows] == [
+    pipeline = lake_of(tmp_path, "24/7", {"COIN": [walk(0.01, 3.0)]}, source=Told(COIN=first))
+    assert [row.valid_from for row in pipeline.instruments.rows] == [date(1900, 1, 1)]
+    instruments(pipeline)
+    assert len(pipeline.instruments.rows) == 1  # nothing new
+    pipeline.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 5), "tick_size": 0.001})
+    instruments(pipeline)
+    assert [(row.valid_from, row.tick_size) for row in pipeline.instruments.rows] == [
         (date(1900, 1, 1), 0.01),
         (date(2024, 3, 5), 0.001),
     ]
-    work.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 9), "tick_size": 0.001})
-    instruments(work)
-    assert len(work.instruments.rows) == 2
+    pipeline.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 9), "tick_size": 0.001})
+    instruments(pipeline)
+    assert len(pipeline.instruments.rows) == 2
 
 
 def test_a_share_that_cannot_be_sold_short_today_could_be_before(tmp_path):
@@ -188,13 +188,13 @@ def test_a_share_that_cannot_be_sold_short_today_could_be_before(tmp_path):
 
     source = Told(**{row["symbol"]: row for row in told.iter_rows(named=True)})
     source.name = "alpaca"
-    work = lake_of(tmp_path, "XNYS", {"AAPL": [[150.0]], "HARD": [[3.0]]}, source=source)
-    assert [work.instruments.at("HARD", date(2024, 3, day)).shortable for day in (8, 9)] == [
+    pipeline = lake_of(tmp_path, "XNYS", {"AAPL": [[150.0]], "HARD": [[3.0]]}, source=source)
+    assert [pipeline.instruments.at("HARD", date(2024, 3, day)).shortable for day in (8, 9)] == [
         True,
         False,
     ]
-    assert work.instruments.at("HARD", date(2024, 3, 9)).small_tick_size == 0.0001
-    assert work.instruments.at("AAPL", date(2024, 3, 9)).venue == "NASDAQ"
+    assert pipeline.instruments.at("HARD", date(2024, 3, 9)).small_tick_size == 0.0001
+    assert pipeline.instruments.at("AAPL", date(2024, 3, 9)).venue == "NASDAQ"
 
 
 def test_alpaca_states_steps_of_coins():
@@ -227,8 +227,8 @@ def test_a_crypto_exchange_tells_its_steps_over_the_network():
 
 
 def test_a_lake_without_the_table_trades_by_the_defaults_of_its_market(tmp_path):
-    work = lake_of(tmp_path, "FX", {})
-    assert (work.instruments.at("EURUSD").tick_size, work.instruments.at("EURUSD").volume) == (
+    pipeline = lake_of(tmp_path, "FX", {})
+    assert (pipeline.instruments.at("EURUSD").tick_size, pipeline.instruments.at("EURUSD").volume) == (
         0.00001,
         "indicative",
     )

@@ -23,8 +23,8 @@ from harmony_pipeline.market.settings import GapSettings
 from harmony_pipeline.schemas import BARS, GAPS, TIME
 from harmony_pipeline.stages import gaps as stage
 from harmony_pipeline.stages import ingest, market
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.repair import repair
-from harmony_pipeline.stages.workspace import Workspace
 
 NYSE = Calendar.of("XNYS")
 MINUTE = timedelta(minutes=1)
@@ -140,26 +140,26 @@ LOST = frozenset({utc(2024, 2, 29, 20, 45), utc(2024, 3, 1, 14, 30), *(utc(2024,
 
 
 @pytest.fixture
-def damaged(tmp_path: Path) -> Workspace:
+def damaged(tmp_path: Path) -> PipelineContext:
     (tmp_path / "harmony.toml").write_text(_TOML)
     files_of(tmp_path, LOST)
     return ingested(tmp_path)
 
 
-def ingested(folder: Path) -> Workspace:
-    work = Workspace(load_settings(folder / "harmony.toml", {}))
-    periods = work.trading_periods()
-    market.corporate_actions(work)
-    market.universe(work)
-    market.listings(work)
-    ingest.raw_bars(work, periods)
-    market.bars(work, periods)
-    market.daily_summary(work, periods)
-    stage.gaps(work, periods)
-    return work
+def ingested(folder: Path) -> PipelineContext:
+    pipeline = PipelineContext(load_settings(folder / "harmony.toml", {}))
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    market.universe(pipeline)
+    market.listings(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    market.daily_summary(pipeline, periods)
+    stage.gaps(pipeline, periods)
+    return pipeline
 
 
-def test_a_repair_makes_the_lake_that_whole_files_would_have_made(damaged: Workspace, tmp_path: Path) -> None:
+def test_a_repair_makes_the_lake_that_whole_files_would_have_made(damaged: PipelineContext, tmp_path: Path) -> None:
     files_of(tmp_path)
     done = repair(damaged)
     assert done.mended == done.before["bars"].sum() == len(LOST)
@@ -176,7 +176,7 @@ def test_a_repair_makes_the_lake_that_whole_files_would_have_made(damaged: Works
     assert repair(damaged).sentences() == ["nothing to repair: no bar is missing, halted or in doubt"]
 
 
-def test_what_the_source_does_not_have_either_is_said_and_nothing_is_rebuilt(damaged: Workspace) -> None:
+def test_what_the_source_does_not_have_either_is_said_and_nothing_is_rebuilt(damaged: PipelineContext) -> None:
     hashes = damaged.lake.content_hashes("raw_bars")
     done = repair(damaged)
     assert (done.mended, done.added, done.periods) == (0, 0, [])
@@ -184,7 +184,7 @@ def test_what_the_source_does_not_have_either_is_said_and_nothing_is_rebuilt(dam
     assert done.sentences()[-1] == "the source does not have 28 bars of AAA either (3 runs)"
 
 
-def test_a_repair_of_some_sessions_leaves_the_others_alone(damaged: Workspace, tmp_path: Path) -> None:
+def test_a_repair_of_some_sessions_leaves_the_others_alone(damaged: PipelineContext, tmp_path: Path) -> None:
     files_of(tmp_path)
     done = repair(damaged, date(2024, 3, 1), date(2024, 3, 10))
     assert (done.mended, done.periods) == (1, ["2024-03"])
@@ -192,7 +192,7 @@ def test_a_repair_of_some_sessions_leaves_the_others_alone(damaged: Workspace, t
     assert left == [(date(2024, 2, 29), 1), (date(2024, 3, 20), 26)]
 
 
-def test_the_command_repairs_and_refuses_what_is_no_date(damaged: Workspace, tmp_path: Path) -> None:
+def test_the_command_repairs_and_refuses_what_is_no_date(damaged: PipelineContext, tmp_path: Path) -> None:
     files_of(tmp_path)
     config = str(tmp_path / "harmony.toml")
     refused = CliRunner().invoke(app, ["--config", config, "doctor", "--repair", "--from", "soon"])
@@ -228,16 +228,16 @@ def test_filled_bars_repeat_the_last_close_without_volume_and_know_nothing_later
     assert fill_forward(other, found(slots, masks), slots, "previous_close").filter(past).equals(filled.filter(past))
 
 
-def test_nothing_is_filled_unless_it_is_asked_for_and_the_lake_never_holds_it(damaged: Workspace) -> None:
+def test_nothing_is_filled_unless_it_is_asked_for_and_the_lake_never_holds_it(damaged: PipelineContext) -> None:
     periods = damaged.trading_periods()
     off = stage.filled_bars(damaged, periods)
     assert off.drop("filled").equals(damaged.lake.read("bars"))
     assert not off["filled"].any()
     chosen = damaged.settings.market.gaps.model_copy(update={"fill": "previous_close"})
     settings = damaged.settings.model_copy(update={"market": damaged.settings.market.model_copy(update={"gaps": chosen})})
-    on = stage.filled_bars(Workspace(settings), periods)
+    on = stage.filled_bars(PipelineContext(settings), periods)
     assert on["filled"].sum() == len(LOST)
-    march = stage.filled_bars(Workspace(settings), periods[1:])
+    march = stage.filled_bars(PipelineContext(settings), periods[1:])
     assert march.equals(on.filter(pl.col("timestamp") >= periods[1].start))  # the close before the month is known
     assert "filled" not in damaged.lake.read("bars").columns
 

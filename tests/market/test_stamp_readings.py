@@ -20,7 +20,7 @@ from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.stamp_end import bar_starts_of_ends, end_evidence
 from harmony_pipeline.market.timeframe_detection import Spacing, other_timeframe
 from harmony_pipeline.schemas import TIME
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 NYSE = Calendar.of("XNYS")
 NEW_YORK = "America/New_York"
@@ -103,7 +103,7 @@ def test_a_refused_file_leaves_the_lake_clean_and_the_corrected_settings_work(tm
     market = 'calendar = "XNYS"\nstart = 2023-01-01\nend = 2025-01-01\ntimeframe = '
     with pytest.raises(DataError, match="holds daily bars"):
         ingested(tmp_path, market + '"1Hour"')
-    assert Workspace(load_settings(tmp_path / "harmony.toml", {})).lake.partitions("raw_bars") == []
+    assert PipelineContext(load_settings(tmp_path / "harmony.toml", {})).lake.partitions("raw_bars") == []
     after = ingested(tmp_path, market + '"1Day"')
     assert (after.bars.height, after.refused.height) == (40, 0)
 

@@ -48,18 +48,18 @@ def test_on_every_day_the_history_says_what_was_said_last_and_no_row_twice(said)
 def test_a_lake_that_asks_alpaca_each_day_knows_who_was_there_and_when_one_was_gone(tmp_path):
     names = symbols()
     with serving() as server:
-        work = tiny_market(tmp_path)
+        pipeline = tiny_market(tmp_path)
 
         def asked(now: datetime, active: list[str], gone: list[str]) -> None:
             server.now, server.assets = now, wire.asset_rows(active, gone)
-            work.__dict__["source"] = source_of(server)
-            market.universe(work)
+            pipeline.__dict__["source"] = source_of(server)
+            market.universe(pipeline)
 
         asked(NOW, names[:3], [])
         asked(NOW, names[:3], [])
         asked(NOW + timedelta(days=1), [*names[:2], names[3]], [names[2]])
         asked(NOW + timedelta(days=2), [*names[:2], names[3]], [names[2]])
-        history = work.lake.read("universe")
+        history = pipeline.lake.read("universe")
     first, second = date(2023, 2, 2), date(2023, 2, 3)
     told = history.select("date", "symbol", "delisted").sort("date", "symbol").rows()
     assert told == [*((first, name, None) for name in names[:3]), (second, names[2], second - timedelta(days=1)), (second, names[3], None)]

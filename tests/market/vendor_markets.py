@@ -11,7 +11,7 @@ import polars as pl
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.lake import sql
 from harmony_pipeline.stages import ingest, market
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 HEADER = "timestamp,open,high,low,close,volume"
 
@@ -40,30 +40,30 @@ def write(path: Path, stamps: Sequence[object], volumes: Sequence[float] | None 
 class Market:
     """What one ingest left behind."""
 
-    work: Workspace
+    pipeline: PipelineContext
     notes: list[str]
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
-        return sql.query(self.work.lake, query).rows()
+        return sql.query(self.pipeline.lake, query).rows()
 
     @property
     def bars(self) -> pl.DataFrame:
-        return self.work.lake.read("bars").sort("symbol", "timestamp")
+        return self.pipeline.lake.read("bars").sort("symbol", "timestamp")
 
     @property
     def refused(self) -> pl.DataFrame:
-        return self.work.lake.read("quarantine")
+        return self.pipeline.lake.read("quarantine")
 
 
 def ingested(folder: Path, settings: str, *, files: str = "") -> Market:
     """Ingest and validate the files of `folder`/data under the [market] lines of `settings`."""
     text = f'[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\n{settings}\n[market.files]\npaths = ["data"]\n{files}\n'
     (folder / "harmony.toml").write_text(text)
-    work = Workspace(load_settings(folder / "harmony.toml", {}))
-    periods = work.trading_periods()
-    notes = [*ingest.raw_bars(work, periods).notes, *market.bars(work, periods).notes]
-    market.daily_summary(work, periods)
-    return Market(work, notes)
+    pipeline = PipelineContext(load_settings(folder / "harmony.toml", {}))
+    periods = pipeline.trading_periods()
+    notes = [*ingest.raw_bars(pipeline, periods).notes, *market.bars(pipeline, periods).notes]
+    market.daily_summary(pipeline, periods)
+    return Market(pipeline, notes)
 
 
 def local(zone: str, day: date, *clocks: str) -> list[datetime]:

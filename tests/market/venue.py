@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.market.sources.base import MarketDataSource, Request, split_requests
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_market
 
 
@@ -50,11 +50,11 @@ class Venue(MarketDataSource):
         return self.inside.universe()
 
 
-def market_over(folder: Path, **options: Any) -> tuple[Workspace, Venue]:
-    """A workspace whose source is a venue; three symbols are asked for by name."""
+def market_over(folder: Path, **options: Any) -> tuple[PipelineContext, Venue]:
+    """A pipeline context whose source is a venue; three symbols are asked for by name."""
     inside = tiny_market(folder)
     names = sorted(inside.source.universe()["symbol"].unique())[:3]
-    work = tiny_market(folder, **{"symbols": tuple(names), "end": date(2024, 3, 1), **options})
+    pipeline = tiny_market(folder, **{"symbols": tuple(names), "end": date(2024, 3, 1), **options})
     venue = Venue(inside.source)
-    work.__dict__["source"] = venue
-    return work, venue
+    pipeline.__dict__["source"] = venue
+    return pipeline, venue

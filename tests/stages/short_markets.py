@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 START = date(2024, 1, 2)
 
@@ -40,8 +40,8 @@ def short_market(
     start: date = START,
     end: date = date(2024, 7, 1),
     more: str = "",
-) -> Workspace:
-    """A workspace over one file of `rows`; `more` is further TOML."""
+) -> PipelineContext:
+    """A pipeline context over one file of `rows`; `more` is further TOML."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{symbol}.csv").write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n")
     (folder / "harmony.toml").write_text(
@@ -68,4 +68,4 @@ bootstrap_reps = 50
 {more}
 """
     )
-    return Workspace(load_settings(folder / "harmony.toml", {}))
+    return PipelineContext(load_settings(folder / "harmony.toml", {}))

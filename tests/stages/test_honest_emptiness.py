@@ -13,35 +13,35 @@ from harmony_pipeline.stages.market_warnings import market_warnings
 from harmony_pipeline.stages.result import StageResult
 
 
-def bars_of(work):
-    periods = work.trading_periods()
-    market.corporate_actions(work)
-    ingest.raw_bars(work, periods)
-    market.bars(work, periods)
-    market.daily_summary(work, periods)
+def bars_of(pipeline):
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    market.daily_summary(pipeline, periods)
     return periods
 
 
 def test_an_empty_lake_has_no_results_and_says_what_to_type(tmp_path, capsys):
-    work = short_market(tmp_path, [])
-    names = list(work.settings.active_strategies)
+    pipeline = short_market(tmp_path, [])
+    names = list(pipeline.settings.active_strategies)
     found = {
-        "features": research.features(work, work.trading_periods()),
-        "backtest": backtests.backtest(work, names),
-        "parameter_sensitivity": backtests.parameter_sensitivity(work, names),
-        "monte_carlo": robustness.monte_carlo(work, names),
-        "overfitting": robustness.overfitting(work, names),
-        "regime_stability": robustness.regime_stability(work, names),
-        "strategy_comparison": backtests.strategy_comparison(work),
-        "model": models.model(work, work.retraining_periods()),
-        "scan": scanner.scan(work, market.sessions_with_bars(work)),
+        "features": research.features(pipeline, pipeline.trading_periods()),
+        "backtest": backtests.backtest(pipeline, names),
+        "parameter_sensitivity": backtests.parameter_sensitivity(pipeline, names),
+        "monte_carlo": robustness.monte_carlo(pipeline, names),
+        "overfitting": robustness.overfitting(pipeline, names),
+        "regime_stability": robustness.regime_stability(pipeline, names),
+        "strategy_comparison": backtests.strategy_comparison(pipeline),
+        "model": models.model(pipeline, pipeline.retraining_periods()),
+        "scan": scanner.scan(pipeline, market.sessions_with_bars(pipeline)),
     }
     assert {name for name, result in found.items() if "harmony ingest" in result.nothing} == set(found) - {"model"}
     assert "harmony backfill research" in found["model"].nothing
     for table in ("backtests", "orders", "fills", "trades", "equity", "monte_carlo", "overfitting", "trials"):
-        assert work.lake.read(table).is_empty(), table
-    assert any(finding.what == "bars" and finding.cure for finding in doctor._lake(work))
-    print_summary(work, "harmony", found)
+        assert pipeline.lake.read(table).is_empty(), table
+    assert any(finding.what == "bars" and finding.cure for finding in doctor._lake(pipeline))
+    print_summary(pipeline, "harmony", found)
     shown = capsys.readouterr().out
     assert "total return" not in shown
     assert "none: the source has no row in market.start to market.end" in shown
@@ -49,59 +49,59 @@ def test_an_empty_lake_has_no_results_and_says_what_to_type(tmp_path, capsys):
 
 @pytest.mark.parametrize(("strategy", "reason"), [("rsi_momentum", "backfill research"), ("meta_labelled", "backfill research")])
 def test_a_backtest_before_signals_names_the_command_that_makes_them(tmp_path, strategy, reason):
-    work = short_market(tmp_path, daily_rows(60))
-    bars_of(work)
-    result = backtests.backtest(work, [strategy])
+    pipeline = short_market(tmp_path, daily_rows(60))
+    bars_of(pipeline)
+    result = backtests.backtest(pipeline, [strategy])
     assert reason in result.nothing
-    assert work.lake.read("backtests").is_empty()
+    assert pipeline.lake.read("backtests").is_empty()
 
 
 def test_a_result_of_other_inputs_does_not_stay_behind(tmp_path):
-    work = short_market(tmp_path, daily_rows(120))
-    periods = bars_of(work)
+    pipeline = short_market(tmp_path, daily_rows(120))
+    periods = bars_of(pipeline)
     for stage in (research.features, research.regimes, research.signals):
-        stage(work, periods)
-    backtests.backtest(work, ["rsi_momentum"])
-    assert work.lake.read("backtests", ["rsi_momentum"]).height == 1
+        stage(pipeline, periods)
+    backtests.backtest(pipeline, ["rsi_momentum"])
+    assert pipeline.lake.read("backtests", ["rsi_momentum"]).height == 1
     for period in periods:
-        work.lake.write("signals", period.key, work.lake.tables["signals"].empty())
-    assert "no signals of rsi_momentum" in backtests.backtest(work, ["rsi_momentum"]).nothing
-    assert work.lake.read("backtests", ["rsi_momentum"]).is_empty()
-    assert "no signals of rsi_momentum" in robustness.monte_carlo(work, ["rsi_momentum"]).nothing
+        pipeline.lake.write("signals", period.key, pipeline.lake.tables["signals"].empty())
+    assert "no signals of rsi_momentum" in backtests.backtest(pipeline, ["rsi_momentum"]).nothing
+    assert pipeline.lake.read("backtests", ["rsi_momentum"]).is_empty()
+    assert "no signals of rsi_momentum" in robustness.monte_carlo(pipeline, ["rsi_momentum"]).nothing
 
 
 def test_no_model_says_how_many_labels_are_missing_and_from_when_on_there_would_be_one(tmp_path, capsys):
-    work = short_market(tmp_path, daily_rows(120), trading="month", retraining="month", more="[model]\nminimum_train_rows = 70\n")
-    periods = bars_of(work)
+    pipeline = short_market(tmp_path, daily_rows(120), trading="month", retraining="month", more="[model]\nminimum_train_rows = 70\n")
+    periods = bars_of(pipeline)
     for stage in (research.features, research.regimes, research.signals, research.labels):
-        stage(work, periods)
-    result = models.model(work, work.retraining_periods())
-    settled = work.lake.read("labels").filter((pl.col("horizon") == work.settings.trade_horizon) & pl.col("label").is_not_null()).height
+        stage(pipeline, periods)
+    result = models.model(pipeline, pipeline.retraining_periods())
+    settled = pipeline.lake.read("labels").filter((pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("label").is_not_null()).height
     assert f"needs 70 settled labels, has {settled}" in result.nothing
     assert "the first model would be possible from about 20" in result.nothing
     assert "more symbols, older bars or a lower model.minimum_train_rows" in result.nothing
-    print_models(work)
+    print_models(pipeline)
     assert "no model: too little history (needs 70" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_first_possible_date_is_that_of_the_first_period_with_enough_labels(tmp_path):
     more = "[model]\nminimum_train_rows = 20\n"
-    work = short_market(tmp_path, daily_rows(240), trading="month", retraining="month", end=date(2025, 1, 1), more=more)
-    periods = bars_of(work)
+    pipeline = short_market(tmp_path, daily_rows(240), trading="month", retraining="month", end=date(2025, 1, 1), more=more)
+    periods = bars_of(pipeline)
     for stage in (research.features, research.regimes, research.signals, research.labels):
-        stage(work, periods)
-    settled = work.lake.read("labels").filter((pl.col("horizon") == work.settings.trade_horizon) & pl.col("label").is_not_null())
-    told = models._first_possible(work, settled["end_timestamp"].sort(), 20)
-    folds = models.model(work, work.retraining_periods())
+        stage(pipeline, periods)
+    settled = pipeline.lake.read("labels").filter((pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("label").is_not_null())
+    told = models._first_possible(pipeline, settled["end_timestamp"].sort(), 20)
+    folds = models.model(pipeline, pipeline.retraining_periods())
     enough = [key for key, part in folds.parts.items() if part.facts["labels to train on"] >= 20]
     assert f"possible from {enough[0]}-01 on, when a month begins" in told
 
 
 def test_serious_warnings_are_told_in_words_with_the_cure(tmp_path):
     rows = [_halved(row) if place >= 40 else row for place, row in enumerate(daily_rows(80))]
-    work = short_market(tmp_path, rows, symbol="AAPL")
-    bars_of(work)
-    found = {warning.rule: warning.sentence() for warning in market_warnings(work)}
+    pipeline = short_market(tmp_path, rows, symbol="AAPL")
+    bars_of(pipeline)
+    found = {warning.rule: warning.sentence() for warning in market_warnings(pipeline)}
     assert "AAPL (1, first 2024-02-29)" in found["split_like_jump"]
     assert "corporate_actions" in found["split_like_jump"]
     sound = short_market(tmp_path / "sound", daily_rows(80))

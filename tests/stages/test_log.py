@@ -15,8 +15,8 @@ from harmony_pipeline import log as the_log
 from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.log import LibraryLog, log, log_context, log_file, record_failure
 from harmony_pipeline.stages import ingest, instruments, market, research
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.live import run_session_here
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_settings
 
 CANARIES = {
@@ -71,12 +71,12 @@ def test_a_line_has_the_facts_around_it_and_the_seconds_since_they_began(tmp_pat
 
 
 def test_a_run_without_dagster_leaves_a_line_an_asset(tmp_path):
-    work = Workspace(tiny_settings(tmp_path))
-    results = run_stages(work, INGEST)
-    made = {line["asset"]: line for line in lines(work.settings.state_root) if line["event"] == "asset made"}
+    pipeline = PipelineContext(tiny_settings(tmp_path))
+    results = run_stages(pipeline, INGEST)
+    made = {line["asset"]: line for line in lines(pipeline.settings.state_root) if line["event"] == "asset made"}
     assert set(made) == set(results)
     assert made["bars"]["rows"] == results["bars"].rows
-    assert made["bars"]["partitions"] == len(work.trading_periods())
+    assert made["bars"]["partitions"] == len(pipeline.trading_periods())
     assert made["bars"]["seconds"] > 0.0
 
 
@@ -155,16 +155,16 @@ def refuse_secrets(secrets: tuple[str, ...], where: str, held: str) -> None:
 def test_a_session_leaves_its_lines(tmp_path):
     settings = tiny_settings(tmp_path, end=date(2024, 2, 1))
     session = settings.session.model_copy(update={"strategy": "moving_average_crossover", "watch": "universe"})
-    work = Workspace(settings.model_copy(update={"session": session}))
-    periods = work.trading_periods()
+    pipeline = PipelineContext(settings.model_copy(update={"session": session}))
+    periods = pipeline.trading_periods()
     for stage in (market.corporate_actions, market.universe, market.listings):
-        stage(work)
-    ingest.raw_bars(work, periods)
+        stage(pipeline)
+    ingest.raw_bars(pipeline, periods)
     for cut in (market.bars, market.daily_summary):
-        cut(work, periods)
-    instruments.instruments(work)
-    research.features(work, periods)
-    result = run_session_here(work, "2024-01-30", require_promoted=False)
+        cut(pipeline, periods)
+    instruments.instruments(pipeline)
+    research.features(pipeline, periods)
+    result = run_session_here(pipeline, "2024-01-30", require_promoted=False)
     started, ended = lines(settings.state_root)[-2:]
     assert (started["event"], ended["event"]) == ("session started", "session ended")
     assert started["session"] == ended["session"] == result.session_id

@@ -21,12 +21,12 @@ CHECKS = (
 )
 
 
-def ingested(work):
-    periods = work.trading_periods()
-    market.corporate_actions(work)
-    ingest.raw_bars(work, periods)
-    market.bars(work, periods)
-    market.daily_summary(work, periods)
+def ingested(pipeline):
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    market.daily_summary(pipeline, periods)
     return periods
 
 
@@ -42,29 +42,29 @@ def ingested(work):
     ids=["one day", "two days", "45 days", "three hours", "80 hours by week"],
 )
 def test_the_whole_chain_runs_on_a_few_bars_and_nothing_objects(tmp_path, rows, options):
-    work = short_market(tmp_path, rows, more="[session]\nreplay_days = 1\n", **options)
-    run_stages(work)
-    periods = work.trading_periods()
-    assert work.lake.read("bars").height == len(rows) == work.lake.read("features").height
-    assert all(check(work, periods).is_empty() for check in CHECKS)
-    assert models.why_no_model(work).startswith("too little history (needs 500 settled labels, has ")
-    assert backtests.nothing_to_trade(work, "meta_labelled")
-    assert work.lake.read("backtests").filter(pl.col("start").dt.year() < 2000).is_empty()
-    days = market.sessions_with_bars(work)[-1:]
-    assert "no model of retraining period" in live.paper_session(work, days, require_promoted=False, own_process=False).nothing
+    pipeline = short_market(tmp_path, rows, more="[session]\nreplay_days = 1\n", **options)
+    run_stages(pipeline)
+    periods = pipeline.trading_periods()
+    assert pipeline.lake.read("bars").height == len(rows) == pipeline.lake.read("features").height
+    assert all(check(pipeline, periods).is_empty() for check in CHECKS)
+    assert models.why_no_model(pipeline).startswith("too little history (needs 500 settled labels, has ")
+    assert backtests.nothing_to_trade(pipeline, "meta_labelled")
+    assert pipeline.lake.read("backtests").filter(pl.col("start").dt.year() < 2000).is_empty()
+    days = market.sessions_with_bars(pipeline)[-1:]
+    assert "no model of retraining period" in live.paper_session(pipeline, days, require_promoted=False, own_process=False).nothing
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_too_few_bars_for_any_feature_are_told_once_and_no_command_is_advised(tmp_path, count, capsys):
-    work = short_market(tmp_path, daily_rows(count))
-    periods = ingested(work)
-    research.features(work, periods)
-    results = {"signals": research.signals(work, periods)}
-    research.labels(work, periods)
-    results["backtest"] = backtests.backtest(work, list(work.settings.active_strategies))
-    results["strategy_comparison"] = backtests.strategy_comparison(work)
+    pipeline = short_market(tmp_path, daily_rows(count))
+    periods = ingested(pipeline)
+    research.features(pipeline, periods)
+    results = {"signals": research.signals(pipeline, periods)}
+    research.labels(pipeline, periods)
+    results["backtest"] = backtests.backtest(pipeline, list(pipeline.settings.active_strategies))
+    results["strategy_comparison"] = backtests.strategy_comparison(pipeline)
     assert results["backtest"].nothing == results["strategy_comparison"].nothing == TOO_FEW_BARS
-    print_summary(work, "harmony", results)
+    print_summary(pipeline, "harmony", results)
     shown = capsys.readouterr().out
     assert f"nothing made: backtest, strategy_comparison: {TOO_FEW_BARS}" in shown
     assert "backfill research" not in shown
@@ -72,24 +72,24 @@ def test_too_few_bars_for_any_feature_are_told_once_and_no_command_is_advised(tm
 
 
 def test_a_strategy_added_later_is_told_to_be_made(tmp_path):
-    work = short_market(tmp_path, daily_rows(80))
-    periods = ingested(work)
-    research.features(work, periods)
-    work.lake.write("signals", periods[0].key, work.lake.tables["signals"].empty(), {})
-    assert backtests.nothing_to_trade(work, "rsi_momentum").endswith("it was added since; make them with: harmony backfill research")
+    pipeline = short_market(tmp_path, daily_rows(80))
+    periods = ingested(pipeline)
+    research.features(pipeline, periods)
+    pipeline.lake.write("signals", periods[0].key, pipeline.lake.tables["signals"].empty(), {})
+    assert backtests.nothing_to_trade(pipeline, "rsi_momentum").endswith("it was added since; make them with: harmony backfill research")
 
 
 def test_the_report_names_a_strategy_that_has_a_backtest(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HARMONY_CONFIG", "")  # what the command sets is undone
-    work = short_market(tmp_path, daily_rows(80))
-    periods = ingested(work)
-    research.features(work, periods)
-    research.signals(work, periods)
-    backtests.backtest(work, list(work.settings.active_strategies))
-    other = backtests.backtested(work)
+    pipeline = short_market(tmp_path, daily_rows(80))
+    periods = ingested(pipeline)
+    research.features(pipeline, periods)
+    research.signals(pipeline, periods)
+    backtests.backtest(pipeline, list(pipeline.settings.active_strategies))
+    other = backtests.backtested(pipeline)
     assert other is not None
-    assert other != work.settings.session.strategy
-    print_summary(work, "harmony")
+    assert other != pipeline.settings.session.strategy
+    print_summary(pipeline, "harmony")
     assert f"harmony report {other}\n" in capsys.readouterr().out
     refused = CliRunner().invoke(app, ["--config", str(tmp_path / "harmony.toml"), "report"])
     assert str(refused.exception).endswith(f"another strategy has one: harmony report {other}")
@@ -98,13 +98,13 @@ def test_the_report_names_a_strategy_that_has_a_backtest(tmp_path, capsys, monke
 @pytest.mark.parametrize("last", [1, 2, 3, 4, 19, 20, 21, 77])
 def test_the_fold_check_cuts_in_order_however_short_the_last_period_is(tmp_path, last):
     rows = daily_rows(250, first=date(2023, 1, 3))[-30:] + daily_rows(last)
-    work = short_market(tmp_path, rows, start=date(2023, 1, 2))
-    periods = ingested(work)
-    research.features(work, periods[-1:])
-    research.signals(work, periods)
+    pipeline = short_market(tmp_path, rows, start=date(2023, 1, 2))
+    periods = ingested(pipeline)
+    research.features(pipeline, periods[-1:])
+    research.signals(pipeline, periods)
     for chosen in (periods, periods[-1:]):
-        assert all(check(work, chosen).is_empty() for check in CHECKS)
-    assert work.lake.read("features").height == 30 + last
+        assert all(check(pipeline, chosen).is_empty() for check in CHECKS)
+    assert pipeline.lake.read("features").height == 30 + last
 
 
 @pytest.mark.parametrize("count", range(1, 81))
@@ -119,18 +119,18 @@ def test_pieces_hold_every_bar_once_and_end_in_single_stamps(count):
 
 
 def test_features_of_a_late_period_bring_the_earlier_ones_that_the_fold_passes_over(tmp_path):
-    work = short_market(tmp_path, daily_rows(100), trading="month")
-    periods = ingested(work)
-    result = research.features(work, periods[3:4])
+    pipeline = short_market(tmp_path, daily_rows(100), trading="month")
+    periods = ingested(pipeline)
+    result = research.features(pipeline, periods[3:4])
     assert list(result.parts) == [period.key for period in periods[:4]]
-    again = research.features(work, periods[3:4])
+    again = research.features(pipeline, periods[3:4])
     assert list(again.parts) == [periods[3].key]
     assert again.unchanged_since is not None
 
 
 def test_the_features_check_still_fails_when_a_kernel_forgets_its_state(tmp_path, monkeypatch):
-    work = short_market(tmp_path, daily_rows(40))
-    periods = ingested(work)
+    pipeline = short_market(tmp_path, daily_rows(40))
+    periods = ingested(pipeline)
     right = verification._features
-    monkeypatch.setattr(verification, "_features", lambda work, bars, _states=None: right(work, bars))
-    assert verification.features_fold(work, periods).height
+    monkeypatch.setattr(verification, "_features", lambda pipeline, bars, _states=None: right(pipeline, bars))
+    assert verification.features_fold(pipeline, periods).height

@@ -8,49 +8,49 @@ from assets.groups import RETRAIN
 from harmony_pipeline.market.settings import InstrumentSettings, InstrumentTerms
 from harmony_pipeline.stages import backtests, instruments, models, promotion, research, robustness, scanner
 from harmony_pipeline.stages.code_identity import source_of
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import sessions_with_bars
 from harmony_pipeline.stages.session_plans import replay_account
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market
 
 STRATEGY = "rsi_momentum"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Workspace:
-    work = tiny_market(tmp_path_factory.mktemp("market"))
-    run_stages(work, RETRAIN)
-    results(work)
-    return work
+def finished(tmp_path_factory) -> PipelineContext:
+    pipeline = tiny_market(tmp_path_factory.mktemp("market"))
+    run_stages(pipeline, RETRAIN)
+    results(pipeline)
+    return pipeline
 
 
-def results(work: Workspace) -> dict:
+def results(pipeline: PipelineContext) -> dict:
     """Each stage once more, by name."""
-    periods, retraining, days = work.trading_periods(), work.retraining_periods(), sessions_with_bars(work)[-2:]
+    periods, retraining, days = pipeline.trading_periods(), pipeline.retraining_periods(), sessions_with_bars(pipeline)[-2:]
     return {
-        "features": research.features(work, periods),
-        "regimes": research.regimes(work, periods),
-        "signals": research.signals(work, periods),
-        "labels": research.labels(work, periods),
-        "model": models.model(work, retraining),
-        "predictions": models.predictions(work, retraining),
-        "backtest": backtests.backtest(work, [STRATEGY, work.settings.session.strategy]),
-        "sensitivity": backtests.parameter_sensitivity(work, [STRATEGY]),
-        "monte_carlo": robustness.monte_carlo(work, [STRATEGY, work.settings.session.strategy]),
-        "overfitting": robustness.overfitting(work, [STRATEGY, work.settings.session.strategy]),
-        "regime_stability": robustness.regime_stability(work, [STRATEGY]),
-        "promotion": promotion.promoted_model(work),
-        "scan": scanner.scan(work, days),
+        "features": research.features(pipeline, periods),
+        "regimes": research.regimes(pipeline, periods),
+        "signals": research.signals(pipeline, periods),
+        "labels": research.labels(pipeline, periods),
+        "model": models.model(pipeline, retraining),
+        "predictions": models.predictions(pipeline, retraining),
+        "backtest": backtests.backtest(pipeline, [STRATEGY, pipeline.settings.session.strategy]),
+        "sensitivity": backtests.parameter_sensitivity(pipeline, [STRATEGY]),
+        "monte_carlo": robustness.monte_carlo(pipeline, [STRATEGY, pipeline.settings.session.strategy]),
+        "overfitting": robustness.overfitting(pipeline, [STRATEGY, pipeline.settings.session.strategy]),
+        "regime_stability": robustness.regime_stability(pipeline, [STRATEGY]),
+        "promotion": promotion.promoted_model(pipeline),
+        "scan": scanner.scan(pipeline, days),
     }
 
 
-def changed(work: Workspace) -> set[str]:
+def changed(pipeline: PipelineContext) -> set[str]:
     """Names of the stages that made something."""
-    return {name for name, result in results(work).items() if result.unchanged_since is None}
+    return {name for name, result in results(pipeline).items() if result.unchanged_since is None}
 
 
-def with_settings(work: Workspace, **sections) -> Workspace:
-    return Workspace(work.settings.model_copy(update=sections))
+def with_settings(pipeline: PipelineContext, **sections) -> PipelineContext:
+    return PipelineContext(pipeline.settings.model_copy(update=sections))
 
 
 def test_a_second_run_leaves_every_stage_as_it_is_and_says_so(finished):
@@ -64,7 +64,7 @@ def test_a_second_run_leaves_every_stage_as_it_is_and_says_so(finished):
 
 def test_again_makes_everything_again_and_counts_no_trial_twice(finished):
     trials = finished.lake.read("trials")
-    again = Workspace(finished.settings, again=True)
+    again = PipelineContext(finished.settings, again=True)
     assert changed(again) == set(results(finished))
     assert finished.lake.read("trials").drop("evaluated_at").equals(trials.drop("evaluated_at"))
 
@@ -103,12 +103,12 @@ def test_a_corrected_bar_remakes_all_that_stands_on_it_and_nothing_before(finish
 def test_terms_of_every_symbol_remake_what_is_rounded_by_them(finished):
     terms = InstrumentSettings(defaults=InstrumentTerms(tick_size=0.25))
     changed_market = finished.settings.market.model_copy(update={"instruments": terms})
-    work = with_settings(finished, market=changed_market)
+    pipeline = with_settings(finished, market=changed_market)
     labels = finished.lake.read("labels")
     try:
-        instruments.instruments(work)
-        assert {"labels", "model", "predictions", "backtest", "sensitivity"} <= changed(work)
-        after = work.lake.read("labels")
+        instruments.instruments(pipeline)
+        assert {"labels", "model", "predictions", "backtest", "sensitivity"} <= changed(pipeline)
+        after = pipeline.lake.read("labels")
         assert not after.equals(labels)
         assert (after["upper_barrier"].drop_nulls() % 0.25).max() == 0.0
     finally:

@@ -8,7 +8,7 @@ import pytest
 
 from harmony_pipeline.schemas import BARS, QUARANTINE, RAW_BARS, TABLES, Column, Table
 from harmony_pipeline.stages import ingest, market, verification
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.table_checks import broken_rows
 from harmony_pipeline.testing.tiny import tiny_market
 
@@ -26,15 +26,15 @@ def bars(*changes: dict[str, Any]) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    work = tiny_market(tmp_path_factory.mktemp("declared"), end=date(2024, 2, 1))
-    periods = work.trading_periods()
-    ingest.raw_bars(work, periods)
-    market.corporate_actions(work)
-    market.universe(work)
-    market.bars(work, periods)
-    market.daily_summary(work, periods)
-    return work
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> PipelineContext:
+    pipeline = tiny_market(tmp_path_factory.mktemp("declared"), end=date(2024, 2, 1))
+    periods = pipeline.trading_periods()
+    ingest.raw_bars(pipeline, periods)
+    market.corporate_actions(pipeline)
+    market.universe(pipeline)
+    market.bars(pipeline, periods)
+    market.daily_summary(pipeline, periods)
+    return pipeline
 
 
 def test_sound_bars_break_nothing() -> None:
@@ -82,7 +82,7 @@ def test_copies_may_stand_where_the_key_only_orders() -> None:
     assert not RAW_BARS.unique_key
 
 
-def test_every_table_of_a_small_chain_is_as_declared(tiny: Workspace) -> None:
+def test_every_table_of_a_small_chain_is_as_declared(tiny: PipelineContext) -> None:
     written = [name for name in TABLES if tiny.lake.partitions(name)]
     assert {"raw_bars", "bars", "bar_state", "corporate_actions", "universe", "daily_summary"} <= set(written)
     for name in TABLES:
@@ -90,7 +90,7 @@ def test_every_table_of_a_small_chain_is_as_declared(tiny: Workspace) -> None:
             assert broken_rows(tiny.lake.tables[name], tiny.lake.read(name, [key])).is_empty(), name
 
 
-def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: Workspace) -> None:
+def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: PipelineContext) -> None:
     periods = tiny.trading_periods()
     assert verification.bars_are_sound(tiny, periods).is_empty()
     rows = tiny.lake.read("bars", [periods[0].key])

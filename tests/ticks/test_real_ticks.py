@@ -13,8 +13,8 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks.asof import with_spreads
 from harmony_pipeline.market.ticks.bars import BarKind, trade_bars
 from harmony_pipeline.schemas import TIME
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.ticks import offered, quote_ticks, trade_ticks
-from harmony_pipeline.stages.workspace import Workspace
 
 NYSE = Calendar.of("XNYS")
 DAY = "2013-10-08"
@@ -74,15 +74,15 @@ def test_most_trades_lie_inside_the_quote_that_stood_before_them(market_data, sy
 
 def test_the_day_imports_through_its_example_and_the_defects_are_named(market_data, tmp_path):
     environment = {"HARMONY_DATA": str(market_data), "HARMONY__PATHS__LAKE": f'"{tmp_path}/lake"', "HARMONY__PATHS__STATE": f'"{tmp_path}/state"'}
-    work = Workspace(load_settings(REPOSITORY / "examples" / "us_equity_ticks.toml", environment))
-    assert offered(work) == ["quote_ticks", "trade_ticks"]
-    quotes, trades = quote_ticks(work, [date(2013, 10, 8)]), trade_ticks(work, [date(2013, 10, 8)])
+    pipeline = PipelineContext(load_settings(REPOSITORY / "examples" / "us_equity_ticks.toml", environment))
+    assert offered(pipeline) == ["quote_ticks", "trade_ticks"]
+    quotes, trades = quote_ticks(pipeline, [date(2013, 10, 8)]), trade_ticks(pipeline, [date(2013, 10, 8)])
     assert quotes.facts == {"received": 177_303, "quarantined": 18, "merged": 0, "quarantined by crossed_quote": 16, "quarantined by outside_session": 2}
     assert trades.facts == {"received": 159_253, "quarantined": 0, "merged": 0}
-    crossed = work.lake.read("quarantine").filter(rule="crossed_quote")
+    crossed = pipeline.lake.read("quarantine").filter(rule="crossed_quote")
     assert crossed["symbol"].unique().to_list() == ["IBM"]
     for name in ("quote_accounting_closes", "trade_accounting_closes"):
-        assert sql.query(work.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()).is_empty()
-    in_sql = sql.query(work.lake, sql.named_query("trades_with_quotes"))
-    in_polars = with_spreads(work.lake.read("trade_ticks").lazy(), work.lake.read("quote_ticks").lazy()).collect(engine="in-memory")
+        assert sql.query(pipeline.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()).is_empty()
+    in_sql = sql.query(pipeline.lake, sql.named_query("trades_with_quotes"))
+    in_polars = with_spreads(pipeline.lake.read("trade_ticks").lazy(), pipeline.lake.read("quote_ticks").lazy()).collect(engine="in-memory")
     assert_frame_equal(in_sql, in_polars.select(in_sql.columns), check_exact=True)

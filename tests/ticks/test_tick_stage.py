@@ -12,8 +12,8 @@ from assets.runner import Runner
 from harmony_pipeline.cli import app
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import sql
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.ticks import offered, quote_ticks, trade_ticks
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.tiny import tiny_market, tiny_settings
 
 TUESDAY, FRIDAY = date(2024, 1, 2), date(2024, 1, 5)
@@ -33,12 +33,12 @@ def files_market(folder, **market):
     return tiny_market(folder, source="files", files={"trades": ("trades*.csv",), "quotes": ("quotes*.csv",)}, **market)
 
 
-def told(work, table, partition):
-    return work.lake.read(table, [partition]).drop("ingested_at", strict=False)
+def told(pipeline, table, partition):
+    return pipeline.lake.read(table, [partition]).drop("ingested_at", strict=False)
 
 
-def offending(work):
-    return {name: found for name in CHECKS if not (found := sql.query(work.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text())).is_empty()}
+def offending(pipeline):
+    return {name: found for name in CHECKS if not (found := sql.query(pipeline.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text())).is_empty()}
 
 
 @pytest.fixture
@@ -50,33 +50,33 @@ def folder(tmp_path):
 
 
 def test_every_row_is_accounted_for(folder):
-    work = files_market(folder)
-    result = trade_ticks(work, [TUESDAY])
-    quote_ticks(work, [TUESDAY])
+    pipeline = files_market(folder)
+    result = trade_ticks(pipeline, [TUESDAY])
+    quote_ticks(pipeline, [TUESDAY])
     assert result.facts == {"received": 7, "quarantined": 2, "merged": 1, "quarantined by non_positive_price": 1, "quarantined by unreadable": 1}
-    counts = sql.query(work.lake, "select timeframe, symbol, received, kept, quarantined, merged from tick_counts order by all")
+    counts = sql.query(pipeline.lake, "select timeframe, symbol, received, kept, quarantined, merged from tick_counts order by all")
     assert counts.rows() == [("quote", "AAA", 2, 1, 1, 0), ("trade", "AAA", 4, 3, 0, 1), ("trade", "BBB", 3, 1, 2, 0)]
-    reasons = sql.query(work.lake, "select timeframe, rule, reason from quarantine order by timestamp, reason")
+    reasons = sql.query(pipeline.lake, "select timeframe, rule, reason from quarantine order by timestamp, reason")
     assert reasons.select("timeframe", "rule").rows() == [("quote", "crossed_quote"), ("trade", "non_positive_price"), ("trade", "unreadable")]
     assert "trades.csv row 6: price is 'x', expected a number" in reasons["reason"][2]
-    assert offending(work) == {}
+    assert offending(pipeline) == {}
 
 
 def test_ingesting_again_changes_nothing_and_keeps_when_it_was_learned(folder):
-    work = files_market(folder)
-    trade_ticks(work, [TUESDAY])
-    before = work.lake.read("trade_ticks")
-    paths = [work.lake.path("trade_ticks", "2024-01-02"), work.lake.path("quarantine", "trade-2024-01-02")]
+    pipeline = files_market(folder)
+    trade_ticks(pipeline, [TUESDAY])
+    before = pipeline.lake.read("trade_ticks")
+    paths = [pipeline.lake.path("trade_ticks", "2024-01-02"), pipeline.lake.path("quarantine", "trade-2024-01-02")]
     written = [path.stat().st_mtime_ns for path in paths]
-    trade_ticks(Workspace(work.settings), [TUESDAY])
+    trade_ticks(PipelineContext(pipeline.settings), [TUESDAY])
     assert [path.stat().st_mtime_ns for path in paths] == written
     write(folder, "trades_late.csv", (at(9), "AAA", 11.0, 1))
-    trade_ticks(Workspace(work.settings), [TUESDAY])
-    after = work.lake.read("trade_ticks")
+    trade_ticks(PipelineContext(pipeline.settings), [TUESDAY])
+    after = pipeline.lake.read("trade_ticks")
     assert after.height == before.height + 1
     assert_frame_equal(after.filter(pl.col("origin") != "trades_late.csv"), before)
     assert after.filter(pl.col("origin") == "trades_late.csv")["ingested_at"][0] > before["ingested_at"].max()
-    assert offending(work) == {}
+    assert offending(pipeline) == {}
 
 
 def test_a_file_told_in_two_overlapping_parts_gives_the_same_ticks(tmp_path):
@@ -88,19 +88,19 @@ def test_a_file_told_in_two_overlapping_parts_gives_the_same_ticks(tmp_path):
     write(two, "trades_b.csv", *rows[8:])
     write(two, "trades_a.csv", *rows[:14])
     works = [files_market(each) for each in (one, two)]
-    for work in works:
-        trade_ticks(work, [TUESDAY])
-        assert offending(work) == {}
-    whole, parts = (told(work, "trade_ticks", "2024-01-02").drop("origin", "row") for work in works)
+    for pipeline in works:
+        trade_ticks(pipeline, [TUESDAY])
+        assert offending(pipeline) == {}
+    whole, parts = (told(pipeline, "trade_ticks", "2024-01-02").drop("origin", "row") for pipeline in works)
     assert_frame_equal(parts, whole)
 
 
 def test_ticks_of_a_weekend_are_refused_on_the_day_before_it(tmp_path):
     write(tmp_path, "trades.csv", (at(0, NOON + timedelta(days=3)), "AAA", 10.0, 1), (at(0, NOON + timedelta(days=4)), "AAA", 10.0, 1))
-    work = files_market(tmp_path)
-    trade_ticks(work, [FRIDAY])
-    assert told(work, "trade_ticks", "2024-01-05").height == 1
-    assert told(work, "quarantine", "trade-2024-01-05")["rule"].to_list() == ["outside_session"]
+    pipeline = files_market(tmp_path)
+    trade_ticks(pipeline, [FRIDAY])
+    assert told(pipeline, "trade_ticks", "2024-01-05").height == 1
+    assert told(pipeline, "quarantine", "trade-2024-01-05")["rule"].to_list() == ["outside_session"]
 
 
 def test_symbols_that_were_not_asked_about_stay(tmp_path):
@@ -117,12 +117,12 @@ def test_symbols_that_were_not_asked_about_stay(tmp_path):
 
 @pytest.mark.parametrize(("table", "kind"), [("trade_ticks", "trade"), ("quote_ticks", "quote"), ("quarantine", "quote"), ("tick_counts", "trade")])
 def test_a_row_that_goes_missing_is_found(folder, table, kind):
-    work = files_market(folder)
-    trade_ticks(work, [TUESDAY])
-    quote_ticks(work, [TUESDAY])
+    pipeline = files_market(folder)
+    trade_ticks(pipeline, [TUESDAY])
+    quote_ticks(pipeline, [TUESDAY])
     partition = "2024-01-02" if table.endswith("_ticks") else f"{kind}-2024-01-02"
-    work.lake.write(table, partition, work.lake.read(table, [partition])[1:])
-    assert list(offending(work)) == [f"{kind}_accounting_closes"]
+    pipeline.lake.write(table, partition, pipeline.lake.read(table, [partition])[1:])
+    assert list(offending(pipeline)) == [f"{kind}_accounting_closes"]
 
 
 def test_a_source_without_ticks_and_a_market_without_files_say_so(tmp_path):
@@ -130,9 +130,9 @@ def test_a_source_without_ticks_and_a_market_without_files_say_so(tmp_path):
         offered(tiny_market(tmp_path, source="files", files={"paths": ("x.csv",)}))
     assert offered(tiny_market(tmp_path, source="files", files={"trades": ("x.csv",)})) == ["trade_ticks"]
 
-    work = tiny_market(tmp_path, source="yahoo")
+    pipeline = tiny_market(tmp_path, source="yahoo")
     with pytest.raises(ConfigError, match="has no quotes and trades"):
-        offered(work)
+        offered(pipeline)
 
 
 def test_the_graph_makes_a_day(tmp_path):
@@ -141,8 +141,8 @@ def test_the_graph_makes_a_day(tmp_path):
     runner.materialize(["trade_ticks", "quote_ticks"], "2024-01-02")
     for asset in ("trade_ticks", "quote_ticks"):
         assert runner.instance.get_materialized_partitions(dg.AssetKey(asset)) == {"2024-01-02"}
-    kept = sql.query(runner.work.lake, "select count(*) as n from trade_ticks where partition = '2024-01-02'")["n"][0]
-    assert kept == runner.work.lake.read("tick_counts", ["trade-2024-01-02"])["kept"].sum() > 1_000
+    kept = sql.query(runner.pipeline.lake, "select count(*) as n from trade_ticks where partition = '2024-01-02'")["n"][0]
+    assert kept == runner.pipeline.lake.read("tick_counts", ["trade-2024-01-02"])["kept"].sum() > 1_000
 
 
 def test_the_command_takes_a_day(folder, monkeypatch):

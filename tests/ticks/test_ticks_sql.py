@@ -20,23 +20,23 @@ DAYS = [date(2024, 1, 2), date(2024, 1, 3)]
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def pipeline(tmp_path_factory):
     """Three months of bars over a split or dividend, and two days of ticks."""
-    work = tiny_market(tmp_path_factory.mktemp("market"))
-    market.corporate_actions(work)
-    ingest.raw_bars(work, work.trading_periods())
-    market.bars(work, work.trading_periods())
-    quote_ticks(work, DAYS)
-    trade_ticks(work, DAYS)
-    return work
+    pipeline = tiny_market(tmp_path_factory.mktemp("market"))
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, pipeline.trading_periods())
+    market.bars(pipeline, pipeline.trading_periods())
+    quote_ticks(pipeline, DAYS)
+    trade_ticks(pipeline, DAYS)
+    return pipeline
 
 
 @pytest.mark.parametrize("span", ["30Min", "1Hour", "90Min", "4Hour", "1Day", "1Week", "1Month"])
-def test_longer_bars_in_sql_are_those_of_the_library(work, span):
-    bars = work.lake.read("bars")
+def test_longer_bars_in_sql_are_those_of_the_library(pipeline, span):
+    bars = pipeline.lake.read("bars")
     assert bars["adjustment_factor"].n_unique() > 1
-    found = sql.query(work.lake, f"select * from bars_at('{span}') order by symbol, timestamp, session")
-    made = resample(bars.lazy(), span, work.calendar).collect(engine="in-memory")
+    found = sql.query(pipeline.lake, f"select * from bars_at('{span}') order by symbol, timestamp, session")
+    made = resample(bars.lazy(), span, pipeline.calendar).collect(engine="in-memory")
     exact = ["symbol", "timeframe", "timestamp", "session", "open", "high", "low", "close", "volume", "trade_count", "adjustment_factor"]
     assert_frame_equal(found.select(exact), made.select(exact), check_exact=True)
     assert_frame_equal(found.select("vwap"), made.select("vwap"), rel_tol=1e-12)
@@ -44,15 +44,15 @@ def test_longer_bars_in_sql_are_those_of_the_library(work, span):
 
 
 @pytest.mark.parametrize("span", ["1Fortnight", "0Min", "2Day", "", "Hour"])
-def test_a_span_that_is_none_is_refused_in_words(work, span):
+def test_a_span_that_is_none_is_refused_in_words(pipeline, span):
     with pytest.raises(DataError, match="no length of a bar"):
-        sql.query(work.lake, f"select * from bars_at('{span}')")
+        sql.query(pipeline.lake, f"select * from bars_at('{span}')")
 
 
-def test_the_named_query_gives_hours(work):
-    hours = sql.query(work.lake, sql.named_query("resampled_bars"))
+def test_the_named_query_gives_hours(pipeline):
+    hours = sql.query(pipeline.lake, sql.named_query("resampled_bars"))
     assert hours["timeframe"].unique().to_list() == ["1Hour"]
-    assert hours["volume"].sum() == work.lake.read("bars")["volume"].sum()
+    assert hours["volume"].sum() == pipeline.lake.read("bars")["volume"].sum()
 
 
 def same_as_the_library(lake):
@@ -62,9 +62,9 @@ def same_as_the_library(lake):
     return found
 
 
-def test_trades_of_the_market_and_their_quotes(work):
-    found = same_as_the_library(work.lake)
-    assert found.height == work.lake.read("trade_ticks").height
+def test_trades_of_the_market_and_their_quotes(pipeline):
+    found = same_as_the_library(pipeline.lake)
+    assert found.height == pipeline.lake.read("trade_ticks").height
     assert found["inside"].all()
     assert (found["quote_timestamp"] < found["timestamp"]).all()
 

@@ -26,8 +26,8 @@ from harmony_pipeline.failures import is_failure
 from harmony_pipeline.lake import sql
 from harmony_pipeline.layout import SQL_FOLDER, make_graph_importable
 from harmony_pipeline.stages import ticks
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 from harmony_pipeline.testing.fuzzing.memory import forget_peak, memory_limit, peak_above
 from harmony_pipeline.testing.fuzzing.rows import countable_rows
 from harmony_pipeline.testing.fuzzing.sample import Sample
@@ -87,14 +87,14 @@ def _by_reading(sample: Sample, _sound: Sample, folder: Path, outcome: Outcome) 
     settings = sample.write(folder)
 
     def read() -> tuple[list[pl.DataFrame], list[Any]]:
-        work = Workspace(load_settings(settings, {}))
-        source = work.source
-        periods = work.trading_periods()
+        pipeline = PipelineContext(load_settings(settings, {}))
+        source = pipeline.source
+        periods = pipeline.trading_periods()
         span = periods[0].start, periods[-1].end
         if sample.ticks:
             answers = [source.read_quotes(None, *span), source.read_trades(None, *span)]
         else:
-            answers = [source.read_bars(None, *span, work.timeframe)]
+            answers = [source.read_bars(None, *span, pipeline.timeframe)]
         return [answer.rows for answer in answers], [account for answer in answers for account in answer.accounts]
 
     answer = _try(read, sample, outcome)
@@ -143,15 +143,15 @@ def _through_the_lake(sample: Sample, sound: Sample, folder: Path, outcome: Outc
 
 def run_ingest(settings: Path, sample: Sample) -> dict[str, StageResult]:
     """Run every stage of an ingest over the files beside a settings file."""
-    work = Workspace(load_settings(settings, {}))
+    pipeline = PipelineContext(load_settings(settings, {}))
     if sample.ticks:
         days = [sample.day] if sample.day else []
-        return {"quotes": ticks.quote_ticks(work, days), "trades": ticks.trade_ticks(work, days)}
+        return {"quotes": ticks.quote_ticks(pipeline, days), "trades": ticks.trade_ticks(pipeline, days)}
     make_graph_importable()
     from assets.chain import run_stages
     from assets.groups import INGEST
 
-    return run_stages(work, INGEST)
+    return run_stages(pipeline, INGEST)
 
 
 def _count_received(results: dict[str, StageResult]) -> int:
@@ -161,10 +161,10 @@ def _count_received(results: dict[str, StageResult]) -> int:
 
 def _check_accounts(settings: Path, sample: Sample, results: dict[str, StageResult], outcome: Outcome) -> None:
     """Check that every row is accounted for and that the views can be read."""
-    work = Workspace(load_settings(settings, {}))
+    pipeline = PipelineContext(load_settings(settings, {}))
 
     def count_view_rows() -> dict[str, int]:
-        with sql.connect(work.lake) as connection:
+        with sql.connect(pipeline.lake) as connection:
             offending = {check: _rows_of(connection, (SQL_FOLDER / "checks" / f"{check}.sql").read_text()) for check in _CHECKS}
             for view in _VIEWS:
                 connection.execute(f"select * from {view} limit 3").fetchall()
@@ -178,7 +178,7 @@ def _check_accounts(settings: Path, sample: Sample, results: dict[str, StageResu
     facts: dict[str, Any] = dict(results["raw_bars"].facts)
     if facts["rows received"] != facts["new rows"] + facts["rows given twice"] + facts["rows known before"]:
         outcome.fault(f"account: {facts}")
-    accounts = work.lake.read("file_accounts").group_by("origin").agg(pl.col("rows").max(), pl.col("received").sum())
+    accounts = pipeline.lake.read("file_accounts").group_by("origin").agg(pl.col("rows").max(), pl.col("received").sum())
     outside = facts["rows outside the range"]
     if outside is None or accounts["rows"].sum() != accounts["received"].sum() + outside or accounts["received"].sum() != facts["rows received"]:
         outcome.fault(f"account: files hold {accounts['rows'].sum()}, received {facts['rows received']}, outside {outside}")
@@ -194,14 +194,14 @@ def _rows_of(connection: Any, text: str) -> int:
 
 def _check_repetition(settings: Path, sample: Sample, outcome: Outcome) -> None:
     """Check that a second ingest of the same files gives the same refusal, or changes nothing."""
-    work = Workspace(load_settings(settings, {})) if outcome.kind == READ else None
-    before = {} if work is None else {name: work.lake.content_hashes(name) for name in ("raw_bars", "bars", "quarantine", "quote_ticks", "trade_ticks")}
+    pipeline = PipelineContext(load_settings(settings, {})) if outcome.kind == READ else None
+    before = {} if pipeline is None else {name: pipeline.lake.content_hashes(name) for name in ("raw_bars", "bars", "quarantine", "quote_ticks", "trade_ticks")}
     _, refusal = attempt(lambda: run_ingest(settings, sample))
     if refusal != (outcome.message or None):
         outcome.fault(f"again: '{refusal}' after '{outcome.message}'")
-    elif work is not None:
+    elif pipeline is not None:
         for name, hashes in before.items():
-            if Workspace(load_settings(settings, {})).lake.content_hashes(name) != hashes:
+            if PipelineContext(load_settings(settings, {})).lake.content_hashes(name) != hashes:
                 outcome.fault(f"again: the same files changed {name}")
 
 
@@ -221,7 +221,7 @@ def _check_correction(sample: Sample, sound: Sample, folder: Path, outcome: Outc
 def _lake_rows(settings: Path, sample: Sample) -> dict[str, pl.DataFrame]:
     """The rows of an ingest, without the time and place of learning."""
     run_ingest(settings, sample)
-    lake = Workspace(load_settings(settings, {})).lake
+    lake = PipelineContext(load_settings(settings, {})).lake
     names = ("quote_ticks", "trade_ticks") if sample.ticks else ("bars",)
     found = {}
     for name in names:

@@ -166,10 +166,10 @@ class LocalServer:
         """Base address of the WebSocket side."""
         return f"ws://127.0.0.1:{self._port}"
 
-    def call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Run `work` in the server's loop and wait for what it returns."""
+    def call(self, pipeline: Coroutine[Any, Any, Answer]) -> Answer:
+        """Run `pipeline` in the server's loop and wait for what it returns."""
         assert self._loop is not None, "the server is not running"
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(pipeline, self._loop).result(timeout=30)
 
     def drop_streams(self) -> int:
         """Reset every open WebSocket connection; says how many there were."""

@@ -12,8 +12,8 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.stages import ingest, market
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 
 HEADER = "timestamp,open,high,low,close,volume"
 DAYS = ["2023-11-15", "2023-12-28", "2024-01-02", "2024-01-03", "2024-02-05", "2024-02-29", "2024-03-01", "2024-07-01"]
@@ -40,16 +40,16 @@ def put(folder: Path, name: str, days: Sequence[str]) -> None:
         path.write_text("\n".join([HEADER, *lines]) + "\n")
 
 
-def ingested(folder: Path, periods: slice = slice(None)) -> tuple[Workspace, StageResult]:
-    work = Workspace(load_settings(settings(folder), {}))
-    told = ingest.raw_bars(work, work.trading_periods()[periods])
-    market.corporate_actions(work)
-    market.bars(work, work.trading_periods()[periods])
+def ingested(folder: Path, periods: slice = slice(None)) -> tuple[PipelineContext, StageResult]:
+    pipeline = PipelineContext(load_settings(settings(folder), {}))
+    told = ingest.raw_bars(pipeline, pipeline.trading_periods()[periods])
+    market.corporate_actions(pipeline)
+    market.bars(pipeline, pipeline.trading_periods()[periods])
     for name in ("files_are_accounted_for", "accounting_closes"):
-        assert sql.query(work.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()).is_empty(), name
+        assert sql.query(pipeline.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()).is_empty(), name
     count = told.facts
     assert count["rows received"] == count["new rows"] + count["rows given twice"] + count["rows known before"]
-    return work, told
+    return pipeline, told
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -57,10 +57,10 @@ def ingested(folder: Path, periods: slice = slice(None)) -> tuple[Workspace, Sta
 def test_rows_outside_the_range_are_counted_and_told_by_file(tmp_path, days, kind):
     put(tmp_path, f"ABC.{kind}", days)
     inside = [day for day in days if "2024-01-01" <= day < "2024-03-01"]
-    work, told = ingested(tmp_path)
+    pipeline, told = ingested(tmp_path)
     outside = len(days) - len(inside)
     assert (told.facts["rows received"], told.facts["rows outside the range"]) == (len(inside), outside)
-    assert work.lake.read("bars").height == len(inside)
+    assert pipeline.lake.read("bars").height == len(inside)
     notes = [note for note in told.notes if "market.start" in note]
     words = f"ABC.{kind} holds {len(days)} rows from {days[0]} to {days[-1]}; {outside} of them lie outside {RANGE}"
     assert notes == ([words] if outside else [])
@@ -81,11 +81,11 @@ def test_a_file_of_which_no_row_lies_in_the_range_is_named(tmp_path):
 
 def test_a_row_that_cannot_be_read_and_one_given_twice_are_in_the_account_too(tmp_path):
     put(tmp_path, "ABC.csv", [*DAYS[:4], "2024-13-45", DAYS[3]])
-    work, told = ingested(tmp_path)
+    pipeline, told = ingested(tmp_path)
     assert (told.facts["rows received"], told.facts["rows outside the range"]) == (4, 2)
-    accounts = work.lake.read("file_accounts")
+    accounts = pipeline.lake.read("file_accounts")
     assert accounts.group_by("origin").agg(pl.col("rows").max(), pl.col("received").sum()).row(0) == ("ABC.csv", 6, 4)
-    assert work.lake.read("quarantine").height == 2
+    assert pipeline.lake.read("quarantine").height == 2
 
 
 def test_nothing_is_said_of_rows_outside_before_every_period_was_read(tmp_path):
@@ -111,10 +111,10 @@ def test_periods_of_another_size_are_refused_before_a_row_stands_twice(tmp_path)
     before = ingested(tmp_path)[0].lake.read("raw_bars")
     file = tmp_path / "harmony.toml"
     file.write_text(file.read_text().replace('"month"', '"year"'))
-    work = Workspace(load_settings(file, {}))
+    pipeline = PipelineContext(load_settings(file, {}))
     with pytest.raises(ConfigError, match=r"holds the period '2024-01', which is no year.*set it back, or name a new folder in paths\.lake"):
-        ingest.raw_bars(work, work.trading_periods())
-    assert work.lake.read("raw_bars").equals(before)
+        ingest.raw_bars(pipeline, pipeline.trading_periods())
+    assert pipeline.lake.read("raw_bars").equals(before)
 
 
 def test_many_files_are_told_by_their_number(tmp_path):

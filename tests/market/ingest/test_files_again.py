@@ -6,7 +6,7 @@ import pytest
 
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.stages import ingest
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 
@@ -27,28 +27,28 @@ def settings(tmp_path):
 
 
 def ingested(settings):
-    work = Workspace(load_settings(settings, {}))
-    return work, ingest.raw_bars(work, work.trading_periods())
+    pipeline = PipelineContext(load_settings(settings, {}))
+    return pipeline, ingest.raw_bars(pipeline, pipeline.trading_periods())
 
 
 def test_unchanged_files_are_not_read_again(settings):
-    work, first = ingested(settings)
+    pipeline, first = ingested(settings)
     _, second = ingested(settings)
     assert (first.facts["rows received"], second.facts["rows received"]) == (2, 0)
     assert first.rows == second.rows
     assert any("no file has changed" in note for note in second.notes)
-    assert work.lake.read("raw_bars").height == 2
+    assert pipeline.lake.read("raw_bars").height == 2
 
 
 def test_a_file_that_was_written_again_or_came_is_read(settings, tmp_path):
     ingested(settings)
     (tmp_path / "bars" / "AAA.csv").write_text(HEADER + row(2, 10.0) + row(3, 12.0))
-    work, told = ingested(settings)
+    pipeline, told = ingested(settings)
     assert (told.facts["new rows"], told.facts["of these corrections"]) == (1, 1)
     (tmp_path / "bars" / "BBB.csv").write_text(HEADER + row(2, 20.0))
-    work, told = ingested(settings)
+    pipeline, told = ingested(settings)
     assert told.facts["new rows"] == 1
-    assert work.lake.read("raw_bars")["symbol"].n_unique() == 2
+    assert pipeline.lake.read("raw_bars")["symbol"].n_unique() == 2
 
 
 def test_a_touched_file_is_read_and_says_nothing_new(settings, tmp_path):
@@ -61,9 +61,9 @@ def test_a_touched_file_is_read_and_says_nothing_new(settings, tmp_path):
 def test_a_lake_that_was_taken_away_is_filled_again(settings, tmp_path):
     ingested(settings)
     (tmp_path / "lake").rename(tmp_path / "elsewhere")
-    work, told = ingested(settings)
+    pipeline, told = ingested(settings)
     assert told.facts["new rows"] == 2
-    assert work.lake.read("raw_bars").height == 2
+    assert pipeline.lake.read("raw_bars").height == 2
 
 
 def test_lost_marks_cost_one_more_reading(settings, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.schemas import BARS, RAW_BARS
 from harmony_pipeline.stages import ingest, market
-from harmony_pipeline.stages.workspace import Workspace
+from harmony_pipeline.stages.context import PipelineContext
 
 HEADER = "symbol,timestamp,open,high,low,close,volume"
 # Two symbols over two sessions by the hour: a contradiction, an impossible bar, a price that cannot be read, a bar at night.
@@ -25,25 +25,25 @@ SETTINGS = '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\
 WHERE_IT_CAME_FROM = ("ingested_at", "origin", "row")
 
 
-def lake_of(folder: Path, files: dict[str, list[str]]) -> Workspace:
+def lake_of(folder: Path, files: dict[str, list[str]]) -> PipelineContext:
     (folder / "bars").mkdir(parents=True)
     for name, rows in files.items():
         (folder / "bars" / name).write_text("\n".join([HEADER, *rows]) + "\n")
     (folder / "harmony.toml").write_text(SETTINGS)
-    work = Workspace(load_settings(folder / "harmony.toml", {}))
-    ingest.raw_bars(work, work.trading_periods())
-    market.corporate_actions(work)
-    market.bars(work, work.trading_periods())
-    market.daily_summary(work, work.trading_periods())
-    return work
+    pipeline = PipelineContext(load_settings(folder / "harmony.toml", {}))
+    ingest.raw_bars(pipeline, pipeline.trading_periods())
+    market.corporate_actions(pipeline)
+    market.bars(pipeline, pipeline.trading_periods())
+    market.daily_summary(pipeline, pipeline.trading_periods())
+    return pipeline
 
 
-def tables(work: Workspace) -> dict[str, pl.DataFrame]:
+def tables(pipeline: PipelineContext) -> dict[str, pl.DataFrame]:
     """Everything but the place that a row came from."""
-    raw = work.lake.read("raw_bars").drop(WHERE_IT_CAME_FROM)
-    quarantine = work.lake.read("quarantine").select("symbol", "timestamp", "rule")
+    raw = pipeline.lake.read("raw_bars").drop(WHERE_IT_CAME_FROM)
+    quarantine = pipeline.lake.read("quarantine").select("symbol", "timestamp", "rule")
     told = {"raw_bars": raw.sort(raw.columns), "quarantine": quarantine.sort(quarantine.columns)}
-    return told | {table: work.lake.read(table) for table in ("bars", "daily_summary", "bar_state")}
+    return told | {table: pipeline.lake.read(table) for table in ("bars", "daily_summary", "bar_state")}
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_permuting_repeating_and_splitting_the_input_files_gives_the_same_lake(p
     rows = [*ROWS, *chance.choices(ROWS, k=repeats)]
     chance.shuffle(rows)
     files = {f"{chance.randrange(10**6)}-{at}.csv": rows[at::pieces] for at in range(pieces)}
-    work = lake_of(tmp_path_factory.mktemp("cut"), files)
-    for table, rows_told in tables(work).items():
+    pipeline = lake_of(tmp_path_factory.mktemp("cut"), files)
+    for table, rows_told in tables(pipeline).items():
         assert rows_told.equals(plain[table]), table
     received = sum(len(each) for each in files.values())
-    assert work.lake.read("raw_bars").height == received - repeats == len(ROWS)
+    assert pipeline.lake.read("raw_bars").height == received - repeats == len(ROWS)
     assert set(RAW_BARS.dtypes) >= set(WHERE_IT_CAME_FROM)

@@ -21,8 +21,8 @@ from harmony_pipeline.market.ingest.versions import KEY, VALUES, WITHDRAWN, Whol
 from harmony_pipeline.market.sources.replay import ReplaySource
 from harmony_pipeline.schemas import RAW_BARS
 from harmony_pipeline.stages import ingest, market
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.workspace import Workspace
 
 HEADER = "timestamp,open,high,low,close,volume"
 SETTINGS = """[paths]
@@ -52,25 +52,27 @@ def written(folder: Path, files: dict[str, Sequence[str]], settings: str = "") -
     return folder / "harmony.toml"
 
 
-def ingested(folder: Path, files: dict[str, Sequence[str]], settings: str = "", periods: slice = slice(None)) -> tuple[Workspace, StageResult, StageResult]:
-    work = Workspace(load_settings(written(folder, files, settings), {}))
-    chosen = work.trading_periods()[periods]
-    told = ingest.raw_bars(work, chosen)
-    market.corporate_actions(work)
-    judged = market.bars(work, chosen)
-    raw_rows, kept, refused = (work.lake.read(name).height for name in ("raw_bars", "bars", "quarantine"))
+def ingested(
+    folder: Path, files: dict[str, Sequence[str]], settings: str = "", periods: slice = slice(None)
+) -> tuple[PipelineContext, StageResult, StageResult]:
+    pipeline = PipelineContext(load_settings(written(folder, files, settings), {}))
+    chosen = pipeline.trading_periods()[periods]
+    told = ingest.raw_bars(pipeline, chosen)
+    market.corporate_actions(pipeline)
+    judged = market.bars(pipeline, chosen)
+    raw_rows, kept, refused = (pipeline.lake.read(name).height for name in ("raw_bars", "bars", "quarantine"))
     assert raw_rows == kept + refused
     check = (sql.SQL_FOLDER / "checks" / "accounting_closes.sql").read_text()
-    assert sql.query(work.lake, check).is_empty()
-    return work, told, judged
+    assert sql.query(pipeline.lake, check).is_empty()
+    return pipeline, told, judged
 
 
 def bars(lake: Lake) -> list[tuple[str, datetime, float]]:
     return lake.read("bars").select("symbol", "timestamp", "close").rows()
 
 
-def rules(work: Workspace) -> dict[str, int]:
-    return dict(work.lake.read("quarantine").group_by("rule").len().iter_rows())
+def rules(pipeline: PipelineContext) -> dict[str, int]:
+    return dict(pipeline.lake.read("quarantine").group_by("rule").len().iter_rows())
 
 
 def withdrawals(told: StageResult) -> list[str]:
@@ -79,36 +81,36 @@ def withdrawals(told: StageResult) -> list[str]:
 
 def test_a_row_read_in_utc_and_then_in_its_zone_is_one_bar(tmp_path):
     row = ["2024-01-03 10:00:00,10,11,9,10.5,1000"]
-    work, _, _ = ingested(tmp_path, {"ABC.csv": row})
-    assert [stamp for _, stamp, _ in bars(work.lake)] == [utc(2024, 1, 3, 10)]
+    pipeline, _, _ = ingested(tmp_path, {"ABC.csv": row})
+    assert [stamp for _, stamp, _ in bars(pipeline.lake)] == [utc(2024, 1, 3, 10)]
     then = datetime.now(UTC)
     time.sleep(0.01)
-    work, told, _ = ingested(tmp_path, {"ABC.csv": row}, 'timezone = "America/New_York"\n')
-    assert [stamp for _, stamp, _ in bars(work.lake)] == [utc(2024, 1, 3, 15)]
-    assert rules(work) == {"withdrawn": 1, "superseded": 1}
+    pipeline, told, _ = ingested(tmp_path, {"ABC.csv": row}, 'timezone = "America/New_York"\n')
+    assert [stamp for _, stamp, _ in bars(pipeline.lake)] == [utc(2024, 1, 3, 15)]
+    assert rules(pipeline) == {"withdrawn": 1, "superseded": 1}
     assert withdrawals(told) == ["1 row of ABC.csv is no longer there (the file, or how it is read, has changed): withdrawn"]
     assert told.facts["rows withdrawn"] == 1
-    past = Lake(work.lake.root, as_of=then)
+    past = Lake(pipeline.lake.root, as_of=then)
     assert [stamp for _, stamp, _ in bars(past)] == [utc(2024, 1, 3, 10)]
     assert past.read("raw_bars")["defect"].to_list() == [None]
     # The zone is taken back: the first bar again, and nothing that lingers.
-    work, told, _ = ingested(tmp_path, {"ABC.csv": row})
-    assert [stamp for _, stamp, _ in bars(work.lake)] == [utc(2024, 1, 3, 10)]
+    pipeline, told, _ = ingested(tmp_path, {"ABC.csv": row})
+    assert [stamp for _, stamp, _ in bars(pipeline.lake)] == [utc(2024, 1, 3, 10)]
     assert told.facts["rows withdrawn"] == 1
 
 
 def test_rows_taken_out_of_a_file_are_withdrawn_and_come_back_when_they_do(tmp_path):
     ingested(tmp_path, {"ABC.csv": DAY})
-    work, told, judged = ingested(tmp_path, {"ABC.csv": DAY[:1]})
-    assert [stamp.hour for _, stamp, _ in bars(work.lake)] == [15]
+    pipeline, told, judged = ingested(tmp_path, {"ABC.csv": DAY[:1]})
+    assert [stamp.hour for _, stamp, _ in bars(pipeline.lake)] == [15]
     assert withdrawals(told) == ["3 rows of ABC.csv are no longer there (the file, or how it is read, has changed): withdrawn"]
     assert any("3 left" in note for note in judged.notes)
-    reasons = work.lake.read("quarantine").select("rule", "reason").rows()
+    reasons = pipeline.lake.read("quarantine").select("rule", "reason").rows()
     assert ("withdrawn", "ABC.csv row 3: given before and given no more: the file, or how it is read, has changed; what it said stays in raw_bars") in reasons
     assert any(rule == "superseded" and "the source has no such row any more" in reason for rule, reason in reasons)
-    work, told, _ = ingested(tmp_path, {"ABC.csv": DAY})
-    assert [stamp.hour for _, stamp, _ in bars(work.lake)] == [15, 16, 17, 18]
-    assert rules(work) == {"superseded": 6}
+    pipeline, told, _ = ingested(tmp_path, {"ABC.csv": DAY})
+    assert [stamp.hour for _, stamp, _ in bars(pipeline.lake)] == [15, 16, 17, 18]
+    assert rules(pipeline) == {"superseded": 6}
     assert withdrawals(told) == []
 
 
@@ -124,26 +126,26 @@ def test_rows_taken_out_of_a_file_are_withdrawn_and_come_back_when_they_do(tmp_p
 def test_the_same_rows_under_another_name_change_no_bar(tmp_path, files, settings):
     before, _, _ = ingested(tmp_path, {"ABC.csv": DAY})
     held = before.lake.content_hashes("bars")
-    work, told, _ = ingested(tmp_path, files, settings)
-    assert work.lake.content_hashes("bars") == held
+    pipeline, told, _ = ingested(tmp_path, files, settings)
+    assert pipeline.lake.content_hashes("bars") == held
     assert (told.facts["rows withdrawn"], told.facts["new rows"]) == (0, 0)
 
 
 def test_of_two_files_with_the_same_row_one_may_go(tmp_path):
     ingested(tmp_path, {"ABC.csv": DAY, "copy/ABC.csv": DAY})
-    work, told, _ = ingested(tmp_path, {"copy/ABC.csv": DAY})
-    assert [stamp.hour for _, stamp, _ in bars(work.lake)] == [15, 16, 17, 18]
+    pipeline, told, _ = ingested(tmp_path, {"copy/ABC.csv": DAY})
+    assert [stamp.hour for _, stamp, _ in bars(pipeline.lake)] == [15, 16, 17, 18]
     assert told.facts["rows withdrawn"] == 0
 
 
 def test_a_removed_file_leaves_no_bar_and_a_renamed_symbol_moves(tmp_path):
     other = [row.replace(",10,", ",9.5,") for row in DAY]
     ingested(tmp_path, {"ABC.csv": DAY, "XYZ.csv": other})
-    work, told, _ = ingested(tmp_path, {"XYZ.csv": other})
-    assert {symbol for symbol, _, _ in bars(work.lake)} == {"XYZ"}
+    pipeline, told, _ = ingested(tmp_path, {"XYZ.csv": other})
+    assert {symbol for symbol, _, _ in bars(pipeline.lake)} == {"XYZ"}
     assert withdrawals(told) == ["4 rows of ABC.csv are no longer there (the file, or how it is read, has changed): withdrawn"]
-    work, told, _ = ingested(tmp_path, {"NEW.csv": other})
-    assert {symbol for symbol, _, _ in bars(work.lake)} == {"NEW"}
+    pipeline, told, _ = ingested(tmp_path, {"NEW.csv": other})
+    assert {symbol for symbol, _, _ in bars(pipeline.lake)} == {"NEW"}
 
 
 def test_another_column_is_read_as_the_close(tmp_path):
@@ -153,48 +155,48 @@ def test_another_column_is_read_as_the_close(tmp_path):
     for settings, closes in (("", [10.15, 10.16, 10.17, 10.18]), ('columns = { close = "adjusted" }\n', [9.5, 9.6, 9.7, 9.8])):
         (tmp_path / "bars" / "ABC.csv").write_text("\n".join([header, *rows]) + "\n")
         (tmp_path / "harmony.toml").write_text(SETTINGS + settings)
-        work = Workspace(load_settings(tmp_path / "harmony.toml", {}))
-        ingest.raw_bars(work, work.trading_periods())
-        market.bars(work, work.trading_periods())
-        assert [close for _, _, close in bars(work.lake)] == closes
+        pipeline = PipelineContext(load_settings(tmp_path / "harmony.toml", {}))
+        ingest.raw_bars(pipeline, pipeline.trading_periods())
+        market.bars(pipeline, pipeline.trading_periods())
+        assert [close for _, _, close in bars(pipeline.lake)] == closes
 
 
 def test_a_contradiction_that_was_taken_out_counts_no_more(tmp_path):
     wrong = "2024-01-03 16:00:00,10,11,9,9.9,5000"
-    work, _, _ = ingested(tmp_path, {"ABC.csv": [*DAY, wrong]})
-    assert rules(work) == {"conflicting_duplicate": 1}
-    work, _, _ = ingested(tmp_path, {"ABC.csv": DAY})
-    assert [close for _, _, close in bars(work.lake)] == [10.15, 10.16, 10.17, 10.18]
-    assert set(rules(work)) == {"superseded"}
+    pipeline, _, _ = ingested(tmp_path, {"ABC.csv": [*DAY, wrong]})
+    assert rules(pipeline) == {"conflicting_duplicate": 1}
+    pipeline, _, _ = ingested(tmp_path, {"ABC.csv": DAY})
+    assert [close for _, _, close in bars(pipeline.lake)] == [10.15, 10.16, 10.17, 10.18]
+    assert set(rules(pipeline)) == {"superseded"}
 
 
 def test_a_row_that_could_not_be_read_and_was_mended_is_no_fault_any_more(tmp_path):
-    work, _, _ = ingested(tmp_path, {"ABC.csv": [DAY[0], "2024-13-45 99:00:00,10,11,9,10,1000", *DAY[2:]]})
-    assert rules(work) == {"unreadable": 1}
-    work, _, _ = ingested(tmp_path, {"ABC.csv": DAY})
-    assert len(bars(work.lake)) == 4
-    assert set(rules(work)) == {"superseded"}
+    pipeline, _, _ = ingested(tmp_path, {"ABC.csv": [DAY[0], "2024-13-45 99:00:00,10,11,9,10,1000", *DAY[2:]]})
+    assert rules(pipeline) == {"unreadable": 1}
+    pipeline, _, _ = ingested(tmp_path, {"ABC.csv": DAY})
+    assert len(bars(pipeline.lake)) == 4
+    assert set(rules(pipeline)) == {"superseded"}
 
 
 def test_only_the_periods_that_are_read_lose_rows_and_a_shorter_market_loses_none(tmp_path):
     february = [row.replace("2024-01-03", "2024-02-05") for row in DAY]
     ingested(tmp_path, {"ABC.csv": [*DAY, *february]})
-    work, told, _ = ingested(tmp_path, {"ABC.csv": [DAY[0], february[0]]}, periods=slice(1))
+    pipeline, told, _ = ingested(tmp_path, {"ABC.csv": [DAY[0], february[0]]}, periods=slice(1))
     assert told.facts["rows withdrawn"] == 3
-    assert len(bars(work.lake)) == 5
+    assert len(bars(pipeline.lake)) == 5
     shorter = SETTINGS.replace("end = 2024-03-01", "end = 2024-02-03")
     (tmp_path / "harmony.toml").write_text(shorter)
-    work = Workspace(load_settings(tmp_path / "harmony.toml", {}))
-    told = ingest.raw_bars(work, work.trading_periods())
+    pipeline = PipelineContext(load_settings(tmp_path / "harmony.toml", {}))
+    told = ingest.raw_bars(pipeline, pipeline.trading_periods())
     assert told.facts["rows withdrawn"] == 0
-    work, told, _ = ingested(tmp_path, {"ABC.csv": [DAY[0], february[0]]})
+    pipeline, told, _ = ingested(tmp_path, {"ABC.csv": [DAY[0], february[0]]})
     assert told.facts["rows withdrawn"] == 3
-    assert len(bars(work.lake)) == 2
+    assert len(bars(pipeline.lake)) == 2
 
 
 def test_killed_between_two_periods_the_next_ingest_ends_the_same(tmp_path, monkeypatch):
     ingested(tmp_path, {"ABC.csv": ["2024-01-31 22:30:00,10,11,9,10,100", "2024-02-05 15:00:00,10,11,9,10,100"]})
-    work = Workspace(load_settings(written(tmp_path, {"ABC.csv": ["2024-02-05 15:00:00,10,11,9,10,100"]}), {}))
+    pipeline = PipelineContext(load_settings(written(tmp_path, {"ABC.csv": ["2024-02-05 15:00:00,10,11,9,10,100"]}), {}))
     keep, calls = ingest.keep, []
 
     def dying(*arguments: Any, **options: Any) -> Any:
@@ -205,24 +207,24 @@ def test_killed_between_two_periods_the_next_ingest_ends_the_same(tmp_path, monk
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ingest, "keep", dying)
-        ingest.raw_bars(work, work.trading_periods())
-    once = work.lake.read("raw_bars").drop("ingested_at")
-    told = ingest.raw_bars(work, work.trading_periods())
+        ingest.raw_bars(pipeline, pipeline.trading_periods())
+    once = pipeline.lake.read("raw_bars").drop("ingested_at")
+    told = ingest.raw_bars(pipeline, pipeline.trading_periods())
     assert told.facts["rows withdrawn"] == 0
-    assert work.lake.read("raw_bars").drop("ingested_at").equals(once)
+    assert pipeline.lake.read("raw_bars").drop("ingested_at").equals(once)
 
 
 def test_a_replay_of_the_lake_tells_no_withdrawn_row(tmp_path):
     ingested(tmp_path, {"ABC.csv": DAY})
-    work, _, _ = ingested(tmp_path, {"ABC.csv": DAY[2:]})
-    told = ReplaySource(work.lake, "1Hour").bars(None, utc(2024, 1, 1), utc(2024, 2, 1), "1Hour")
+    pipeline, _, _ = ingested(tmp_path, {"ABC.csv": DAY[2:]})
+    told = ReplaySource(pipeline.lake, "1Hour").bars(None, utc(2024, 1, 1), utc(2024, 2, 1), "1Hour")
     assert [stamp.hour for stamp in told["timestamp"]] == [17, 18]
     assert told["defect"].to_list() == [None, None]
 
 
 def test_a_first_ingest_knows_nothing_before_and_names_a_symbol_without_rows(tmp_path):
-    work = Workspace(load_settings(written(tmp_path, {"ABC.csv": [*DAY, DAY[0]]}), {"HARMONY__MARKET__SYMBOLS": '["ABC", "abd"]'}))
-    told = ingest.raw_bars(work, work.trading_periods())
+    pipeline = PipelineContext(load_settings(written(tmp_path, {"ABC.csv": [*DAY, DAY[0]]}), {"HARMONY__MARKET__SYMBOLS": '["ABC", "abd"]'}))
+    told = ingest.raw_bars(pipeline, pipeline.trading_periods())
     assert (told.facts["rows received"], told.facts["new rows"], told.facts["rows given twice"], told.facts["rows known before"]) == (5, 4, 1, 0)
     assert any(note.startswith("market.symbols names abd, and the source has no row of it from 2024-01-01 to 2024-03-01") for note in told.notes)
 
@@ -282,10 +284,10 @@ def hourly(starts: str, count: int) -> list[str]:
 @pytest.mark.parametrize(("before", "after"), [("09:00", "09:30"), ("09:30", "09:00"), ("09:30", "09:15")])
 def test_when_all_rows_are_given_anew_on_another_grid_the_lake_goes_by_that_one(tmp_path, before, after):
     ingested(tmp_path, {"ABC.csv": hourly(before, 7)})
-    work, told, _ = ingested(tmp_path, {"ABC.csv": hourly(after, 7)})
+    pipeline, told, _ = ingested(tmp_path, {"ABC.csv": hourly(after, 7)})
     fresh, _, _ = ingested(tmp_path / "fresh", {"ABC.csv": hourly(after, 7)})
-    assert bars(work.lake) == bars(fresh.lake) != []
-    assert work.calendar.grid == fresh.calendar.grid
+    assert bars(pipeline.lake) == bars(fresh.lake) != []
+    assert pipeline.calendar.grid == fresh.calendar.grid
     assert any("no longer on" in note for note in told.notes)
     _, told, _ = ingested(tmp_path, {"ABC.csv": hourly(after, 7)})
     assert not any("bars start on" in note for note in told.notes)

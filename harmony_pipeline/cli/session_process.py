@@ -1,4 +1,4 @@
-"""The process of one paper session: `python -m harmony_pipeline.stages.session_process SETTINGS DAY`.
+"""The process of one paper session: `python -m harmony_pipeline.cli.session_process SETTINGS DAY`.
 
 The run that supervises a session starts it, and the session outlives the Dagster daemon. SIGTERM
 ends it in order, as the kill switch does. A failure is one line on standard error and exit code 1; the
@@ -11,8 +11,8 @@ from datetime import date
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.failures import is_failure
 from harmony_pipeline.log import record_failure
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.live import run_session_here
-from harmony_pipeline.stages.workspace import Workspace
 
 
 def main(file: str, day: str) -> int:
@@ -21,7 +21,7 @@ def main(file: str, day: str) -> int:
     try:
         settings = load_settings(file or None)
         state = settings.present_state_root
-        run_session_here(Workspace(settings), date.fromisoformat(day).isoformat(), require_promoted=True)
+        run_session_here(PipelineContext(settings), date.fromisoformat(day).isoformat(), require_promoted=True)
     except BaseException as error:
         if not is_failure(error):
             raise

@@ -1,4 +1,4 @@
-"""`Workspace`: the settings, the lake and the clock they imply, handed to every stage together."""
+"""`PipelineContext`: the settings, the lake and the clock they imply, handed to every stage together."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ def _unrecorded(_asset: str, _result: StageResult) -> None:
 
 
 @dataclass(frozen=True)
-class Workspace:
+class PipelineContext:
     """One market with its lake and state; cheap to make, everything heavy is made on first use."""
 
     settings: Settings
@@ -210,7 +210,7 @@ class Workspace:
         return [{key: value for key, value in known.items() if key in starts and starts[key] < end} for end in ends]
 
 
-def refuse_the_past(work: Workspace) -> None:
+def refuse_the_past(pipeline: PipelineContext) -> None:
     """Raises ConfigError under --as-of: what was not known then cannot be fetched now, and nobody trades there."""
-    if work.settings.as_of is not None:
+    if pipeline.settings.as_of is not None:
         raise ConfigError("--as-of shows the lake as it was known then: nothing can be fetched or traded in the past, leave --as-of out for that")

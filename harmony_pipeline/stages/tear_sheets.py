@@ -1,0 +1,36 @@
+"""The pages of a strategy in the state folder: its tear sheet, and its trades on their candles beside it."""
+
+from pathlib import Path
+
+import polars as pl
+
+from harmony_pipeline.files import write_text
+from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
+from harmony_pipeline.robustness.sensitivity import stability
+from harmony_pipeline.stages.backtests import latest_backtest, sharpe_of, trading_rules
+from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.trade_pages import page_path, write_trade_page
+
+
+def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
+    """The strategy on one self-contained page, in the state folder's reports, and its trades on their candles on another beside it."""
+    sharpe = sharpe_of(pipeline, strategy)
+    inputs = TearSheet(
+        strategy=strategy,
+        trade_page=page_path(pipeline, strategy).name,
+        backtest=latest_backtest(pipeline, strategy),
+        sharpe_interval=(sharpe[1], sharpe[2]),
+        equity=pipeline.lake.read("equity", [strategy]),
+        trades=pipeline.lake.read("trades", [strategy]),
+        monte_carlo=pipeline.lake.read("monte_carlo", [strategy]),
+        overfitting=pipeline.lake.read("overfitting", [strategy]),
+        folds=pipeline.lake.read("folds").filter(pl.col("horizon") == pipeline.settings.trade_horizon),
+        promotions=pipeline.lake.read("promotions") if pipeline.settings.strategies[strategy].uses_model else pipeline.lake.tables["promotions"].empty(),
+        regimes=pipeline.lake.read("regime_stability", [strategy]),
+        sensitivity=stability(pipeline.lake.read("trials", [strategy])).table,
+    )
+    path = page_path(pipeline, strategy).with_name(f"{strategy}.html")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, tear_sheet(inputs))
+    write_trade_page(pipeline, strategy, inputs.backtest["backtest_id"], trading_rules(pipeline, strategy).horizon)
+    return path
