@@ -1,7 +1,8 @@
 """Jobs, schedules and the sensor: when the graph runs by itself.
 
-Times are exchange times and only sessions count: after the close the running period grows, before the open the premarket bars come and then the
-scanner looks, on the first session of a retraining period a model is trained, and a scanned day with a promoted model gets its session.
+Times are exchange times and only sessions count: after the close the running period grows, before
+the open the premarket bars come and then the scanner looks, on the first session of a retraining
+period a model is trained, and a scanned day with a promoted model gets its session.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.context import PipelineContext
 
-_SCAN_AFTER = timedelta(minutes=3)  # what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
+# what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
+_SCAN_AFTER = timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,12 @@ class Automation:
 
 def build_automation(pipeline: PipelineContext) -> Automation:
     """Jobs, schedules and sensors of one market."""
-    jobs = {job.name: dg.define_asset_job(job.name, dg.AssetSelection.assets(*job.assets), description=job.description) for job in JOBS.values()}
+    jobs = {
+        job.name: dg.define_asset_job(
+            job.name, dg.AssetSelection.assets(*job.assets), description=job.description
+        )
+        for job in JOBS.values()
+    }
     weekly = dg.ScheduleDefinition(
         name="weekly_upkeep",
         job=jobs["upkeep"],
@@ -40,19 +47,41 @@ def build_automation(pipeline: PipelineContext) -> Automation:
     )
     scan_time = time.fromisoformat(pipeline.settings.scanner.as_of)
     schedules = [
-        _growing(pipeline, jobs["research"], "daily_ingest", time(20, 30), "After the close: the running period grows by a day."),
-        _growing(pipeline, jobs["ingest"], "premarket_ingest", scan_time, "Just before the scan: the bars of this morning."),
+        _growing(
+            pipeline,
+            jobs["research"],
+            "daily_ingest",
+            time(20, 30),
+            "After the close: the running period grows by a day.",
+        ),
+        _growing(
+            pipeline,
+            jobs["ingest"],
+            "premarket_ingest",
+            scan_time,
+            "Just before the scan: the bars of this morning.",
+        ),
         _daily_scan(pipeline, jobs["daily_scan"], scan_time),
         _retraining(pipeline, jobs["retrain"]),
         weekly,
     ]
-    return Automation(list(jobs.values()), schedules, [_session_sensor(pipeline, jobs["paper_session"])])
+    return Automation(
+        list(jobs.values()), schedules, [_session_sensor(pipeline, jobs["paper_session"])]
+    )
 
 
-def _growing(pipeline: PipelineContext, job: Any, name: str, clock: time, description: str) -> dg.ScheduleDefinition:
+def _growing(
+    pipeline: PipelineContext, job: Any, name: str, clock: time, description: str
+) -> dg.ScheduleDefinition:
     """Every session at `clock`: the running period grows."""
 
-    @dg.schedule(name=name, job=job, cron_schedule=f"{clock.minute} {clock.hour} * * *", execution_timezone=pipeline.calendar.zone, description=description)
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=f"{clock.minute} {clock.hour} * * *",
+        execution_timezone=pipeline.calendar.zone,
+        description=description,
+    )
     def grow(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, pipeline)
         if not pipeline.calendar.is_session(day):
@@ -63,8 +92,17 @@ def _growing(pipeline: PipelineContext, job: Any, name: str, clock: time, descri
 
 
 def _growth(pipeline: PipelineContext, day: date, run_key: str) -> dg.RunRequest | dg.SkipReason:
-    """A run over the period of `day` and those since the newest that was ingested: days on which nothing ran are made up for."""
-    key = next((period.key for period in pipeline.trading_periods() if period.first_date <= day < period.end_date), None)
+    """A run over the period of `day` and those since the newest that was ingested: days on which
+    nothing ran are made up for.
+    """
+    key = next(
+        (
+            period.key
+            for period in pipeline.trading_periods()
+            if period.first_date <= day < period.end_date
+        ),
+        None,
+    )
     if key is None:
         return dg.SkipReason(f"{day} lies outside market.start and market.end")
     begun = [known for known in pipeline.lake.partitions("raw_bars") if known < key]
@@ -102,10 +140,18 @@ def _retraining(pipeline: PipelineContext, job: Any) -> dg.ScheduleDefinition:
     )
     def retraining(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, pipeline)
-        period = next((found for found in pipeline.retraining_periods() if found.first_date <= day < found.end_date), None)
+        period = next(
+            (
+                found
+                for found in pipeline.retraining_periods()
+                if found.first_date <= day < found.end_date
+            ),
+            None,
+        )
         if period is None:
             return dg.SkipReason(f"{day} lies outside market.start and market.end")
-        return dg.RunRequest(run_key=f"retrain-{period.key}", partition_key=period.key)  # one run a period, whatever the day
+        # one run a period, whatever the day
+        return dg.RunRequest(run_key=f"retrain-{period.key}", partition_key=period.key)
 
     return retraining
 

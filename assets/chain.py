@@ -1,4 +1,6 @@
-"""The main job from raw bars to replayed sessions: which assets and partitions it makes, and a run of it without Dagster."""
+"""The main job from raw bars to replayed sessions: which assets and partitions it makes, and a run
+of it without Dagster.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +12,15 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.stage_log import log_stage
 
-REPLAYED = {"require_promoted": False, "own_process": False}  # options of a session that is a replay in this process
+# options of a session that is a replay in this process
+REPLAYED = {"require_promoted": False, "own_process": False}
 
 
 @dataclass(frozen=True)
 class Step:
-    """A job of the chain and the keys of the partitions that it makes; no key where its assets have no partitions."""
+    """A job of the chain and the keys of the partitions that it makes; no key where its assets have
+    no partitions.
+    """
 
     job: Job
     keys: list[str]
@@ -26,7 +31,10 @@ def chain(pipeline: PipelineContext) -> Iterator[Step]:
 
     A lake without a bar ends the chain after the ingest: nothing else could be made.
     """
-    latest = {SCAN.name: pipeline.settings.scanner.run_days, SESSION.name: pipeline.settings.session.replay_days}
+    latest = {
+        SCAN.name: pipeline.settings.scanner.run_days,
+        SESSION.name: pipeline.settings.session.replay_days,
+    }
     for job in CHAIN:
         if job is not INGEST and market.latest_period_with_bars(pipeline) is None:
             return
@@ -53,7 +61,9 @@ def _all_keys(pipeline: PipelineContext, partitions: Partitioning) -> list[str]:
 
 
 def run_stages(pipeline: PipelineContext, last: Job = SESSION) -> dict[str, StageResult]:
-    """Run the chain up to the job `last` in this process, without Dagster; returns what each asset had to show."""
+    """Run the chain up to the job `last` in this process, without Dagster; returns what each asset
+    had to show.
+    """
     results: dict[str, StageResult] = {}
     for step in chain(pipeline):
         for assets in made_together(step.job.own):

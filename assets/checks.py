@@ -1,6 +1,8 @@
-"""Checks of the graph: blocking ones on bars, time laws on features, labels and predictions, and every query in `sql/checks`.
+"""Checks of the graph: blocking ones on bars, time laws on features, labels and predictions, and
+every query in `sql/checks`.
 
-A query in `sql/checks/` returns the offending rows; none is a pass. Its first line names the asset: `-- asset: bars, blocking`.
+A query in `sql/checks/` returns the offending rows; none is a pass. Its first line names the asset:
+`-- asset: bars, blocking`.
 """
 
 import inspect
@@ -25,7 +27,9 @@ Verification = Callable[[PipelineContext, Sequence[Period]], pl.DataFrame]
 _HEADER = re.compile(r"--\s*asset:\s*(\w+)(,\s*blocking)?")
 
 
-def build_checks(partitions: Partitions, pipeline: PipelineContext) -> list[dg.AssetChecksDefinition]:
+def build_checks(
+    partitions: Partitions, pipeline: PipelineContext
+) -> list[dg.AssetChecksDefinition]:
     """Every check of the graph."""
     trading = partitions["trading"]
     return [
@@ -38,14 +42,27 @@ def build_checks(partitions: Partitions, pipeline: PipelineContext) -> list[dg.A
 
 
 def _period_check(
-    asset: str, verify: Verification, trading: dg.PartitionsDefinition | None, pipeline: PipelineContext, *, blocking: bool = False
+    asset: str,
+    verify: Verification,
+    trading: dg.PartitionsDefinition | None,
+    pipeline: PipelineContext,
+    *,
+    blocking: bool = False,
 ) -> dg.AssetChecksDefinition:
     """A check of single trading periods; a blocking one leaves its verdict in the lake."""
     name = verify.__name__
 
-    @dg.asset_check(asset=asset, name=name, blocking=blocking, partitions_def=trading, description=inspect.getdoc(verify))
+    @dg.asset_check(
+        asset=asset,
+        name=name,
+        blocking=blocking,
+        partitions_def=trading,
+        description=inspect.getdoc(verify),
+    )
     @boundary(name, pipeline)
-    def check(context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[PipelineContext]) -> dg.AssetCheckResult:
+    def check(
+        context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[PipelineContext]
+    ) -> dg.AssetCheckResult:
         periods = checked_periods(context, pipeline)
         offending = verify(pipeline, periods)
         if blocking:

@@ -1,6 +1,7 @@
 """The composition root that Dagster loads: `build_definitions(settings, overrides)`.
 
-`defs` is built when Dagster asks for it, from the file named by HARMONY_CONFIG or harmony.toml, so importing this module opens nothing.
+`defs` is built when Dagster asks for it, from the file named by HARMONY_CONFIG or harmony.toml, so
+importing this module opens nothing.
 """
 
 import warnings
@@ -20,10 +21,13 @@ from harmony_pipeline.stages.context import PipelineContext
 from resources.pipeline import build_resources
 
 
-def build_definitions(settings: Settings, overrides: Mapping[str, object] | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings, overrides: Mapping[str, object] | None = None
+) -> dg.Definitions:
     """The whole graph of one market; `overrides` replace resources by name."""
     with warnings.catch_warnings():
-        # backfill policies and partitioned checks are marked as beta or preview; both are used knowingly, at a pinned version
+        # backfill policies and partitioned checks are marked as beta or preview; both are used
+        # knowingly, at a pinned version
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return _graph(settings, overrides)
@@ -36,7 +40,9 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
     partitions = build_partitions(pipeline)
     automation = build_automation(pipeline)
     return dg.Definitions(
-        assets=[_definition(assets, partitions, pipeline) for assets in made_together(ASSETS.values())],
+        assets=[
+            _definition(assets, partitions, pipeline) for assets in made_together(ASSETS.values())
+        ],
         asset_checks=build_checks(partitions, pipeline),
         jobs=automation.jobs,
         schedules=automation.schedules,
@@ -46,7 +52,9 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
     )
 
 
-def _definition(assets: tuple[Asset, ...], partitions: Partitions, pipeline: PipelineContext) -> dg.AssetsDefinition:
+def _definition(
+    assets: tuple[Asset, ...], partitions: Partitions, pipeline: PipelineContext
+) -> dg.AssetsDefinition:
     """The assets of one stage, as Dagster knows them."""
     first = assets[0]
 
@@ -55,11 +63,18 @@ def _definition(assets: tuple[Asset, ...], partitions: Partitions, pipeline: Pip
         specs=[_spec(asset) for asset in assets],
         partitions_def=partitions[first.partitions],
         backfill_policy=None if first.partitions == "none" else dg.BackfillPolicy.single_run(),
-        config_schema={option: dg.Field(bool, default_value=value) for option, value in first.options.items()} or None,
+        config_schema={
+            option: dg.Field(bool, default_value=value) for option, value in first.options.items()
+        }
+        or None,
     )
     @boundary(first.name, pipeline)
-    def make(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineContext]) -> Iterator[dg.MaterializeResult[Any]]:
-        result = first.make(pipeline, partition_keys(context), **(context.op_execution_context.op_config or {}))
+    def make(
+        context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineContext]
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        result = first.make(
+            pipeline, partition_keys(context), **(context.op_execution_context.op_config or {})
+        )
         yield from materialized(context, pipeline, result, [asset.name for asset in assets])
 
     return make
@@ -76,9 +91,13 @@ def _spec(asset: Asset) -> dg.AssetSpec:
 
 
 def _dependency(asset: Asset, upstream: Asset) -> dg.AssetDep:
-    """An input that is cut in another way is read whole, as far as it was known: stages choose the rows by time."""
+    """An input that is cut in another way is read whole, as far as it was known: stages choose the
+    rows by time.
+    """
     differs = upstream.partitions not in ("none", asset.partitions)
-    return dg.AssetDep(upstream.name, partition_mapping=dg.AllPartitionMapping() if differs else None)
+    return dg.AssetDep(
+        upstream.name, partition_mapping=dg.AllPartitionMapping() if differs else None
+    )
 
 
 @dg.definitions

@@ -1,8 +1,9 @@
 """The one list of assets, jobs and their order.
 
-From it come Dagster's assets (`definitions.py`) and jobs (`automation.py`), the names and the run order of the command line
-(`runner.py`), the run without Dagster (`chain.py`) and the golden text of the graph. An asset is one entry here and one function
-in `harmony_pipeline/stages`, whose docstring describes it in the UI. Nothing here needs Dagster.
+From it come Dagster's assets (`definitions.py`) and jobs (`automation.py`), the names and the run
+order of the command line (`runner.py`), the run without Dagster (`chain.py`) and the golden text of
+the graph. An asset is one entry here and one function in `harmony_pipeline/stages`, whose docstring
+describes it in the UI. Nothing here needs Dagster.
 """
 
 import inspect
@@ -35,7 +36,9 @@ Partitioning = Literal["none", "trading", "retraining", "days", "strategies"]
 
 @dataclass(frozen=True)
 class Asset:
-    """One asset of the graph. Assets that name the same stage are made together, by one call of it."""
+    """One asset of the graph. Assets that name the same stage are made together, by one call of
+    it.
+    """
 
     name: str
     group: str
@@ -50,16 +53,22 @@ class Asset:
 
     @property
     def description(self) -> str:
-        """The stage's docstring; of tables that a stage makes beside its own, what `schemas.py` says."""
+        """The stage's docstring; of tables that a stage makes beside its own, what `schemas.py`
+        says.
+        """
         described = self.stage if self.stage.__name__ == self.name else None
         return inspect.getdoc(described) or TABLES[self.name].note
 
     def make(self, pipeline: PipelineContext, keys: Sequence[str], **options: bool) -> StageResult:
         """Run the stage for the partitions of these keys, oldest first."""
-        return self.stage(pipeline, *_partitions(pipeline, self.partitions, keys), **{**self.options, **options})
+        return self.stage(
+            pipeline, *_partitions(pipeline, self.partitions, keys), **{**self.options, **options}
+        )
 
 
-def _partitions(pipeline: PipelineContext, partitions: Partitioning, keys: Sequence[str]) -> tuple[Any, ...]:
+def _partitions(
+    pipeline: PipelineContext, partitions: Partitioning, keys: Sequence[str]
+) -> tuple[Any, ...]:
     match partitions:
         case "none":
             return ()
@@ -99,13 +108,36 @@ INGEST = Job(
         Asset("corporate_actions", "market", market.corporate_actions, kind="parquet"),
         Asset("universe", "market", market.universe, kind="parquet"),
         Asset("listings", "market", market.listings, inputs=("universe",), kind="parquet"),
-        Asset("raw_bars", "market", ingest.raw_bars, "trading", kind="parquet", options={"again": False}),
-        Asset("bars", "market", market.bars, "trading", ("raw_bars", "corporate_actions"), "parquet"),
+        Asset(
+            "raw_bars",
+            "market",
+            ingest.raw_bars,
+            "trading",
+            kind="parquet",
+            options={"again": False},
+        ),
+        Asset(
+            "bars", "market", market.bars, "trading", ("raw_bars", "corporate_actions"), "parquet"
+        ),
         Asset("quarantine", "market", market.bars, "trading", ("raw_bars",), "parquet"),
         Asset("quality_warnings", "market", market.bars, "trading", ("raw_bars",), "parquet"),
         Asset("daily_summary", "market", market.daily_summary, "trading", ("bars",), "parquet"),
-        Asset("instruments", "market", instruments.instruments, "none", ("bars", "daily_summary"), "parquet"),
-        Asset("gaps", "market", gaps.gaps, "trading", ("bars", "quarantine", "daily_summary", "listings"), "parquet"),
+        Asset(
+            "instruments",
+            "market",
+            instruments.instruments,
+            "none",
+            ("bars", "daily_summary"),
+            "parquet",
+        ),
+        Asset(
+            "gaps",
+            "market",
+            gaps.gaps,
+            "trading",
+            ("bars", "quarantine", "daily_summary", "listings"),
+            "parquet",
+        ),
     ),
 )
 RESEARCH = Job(
@@ -116,7 +148,14 @@ RESEARCH = Job(
         Asset("features", "research", research.features, "trading", ("bars",), "parquet"),
         Asset("regimes", "research", research.regimes, "trading", ("daily_summary",), "parquet"),
         Asset("signals", "research", research.signals, "trading", ("features",), "parquet"),
-        Asset("labels", "research", research.labels, "trading", ("bars", "signals", "instruments", "listings"), "parquet"),
+        Asset(
+            "labels",
+            "research",
+            research.labels,
+            "trading",
+            ("bars", "signals", "instruments", "listings"),
+            "parquet",
+        ),
     ),
     before=INGEST.own,
 )
@@ -125,8 +164,23 @@ RETRAIN = Job(
     "walk-forward models",
     "Train the model of a retraining period and predict inside it.",
     (
-        Asset("model", "models", models.model, "retraining", ("features", "regimes", "labels"), "lightgbm", view="models"),
-        Asset("predictions", "models", models.predictions, "retraining", ("model", "features", "regimes", "signals"), "parquet"),
+        Asset(
+            "model",
+            "models",
+            models.model,
+            "retraining",
+            ("features", "regimes", "labels"),
+            "lightgbm",
+            view="models",
+        ),
+        Asset(
+            "predictions",
+            "models",
+            models.predictions,
+            "retraining",
+            ("model", "features", "regimes", "signals"),
+            "parquet",
+        ),
     ),
 )
 EVALUATE = Job(
@@ -143,10 +197,39 @@ EVALUATE = Job(
             "parquet",
             view="backtests",
         ),
-        Asset("parameter_sensitivity", "backtests", backtests.parameter_sensitivity, "strategies", ("backtest",), "parquet", view="trials"),
-        Asset("monte_carlo", "robustness", robustness.monte_carlo, "strategies", ("backtest",), "parquet"),
-        Asset("overfitting", "robustness", robustness.overfitting, "strategies", ("backtest", "parameter_sensitivity"), "parquet"),
-        Asset("regime_stability", "robustness", robustness.regime_stability, "strategies", ("backtest", "regimes"), "parquet"),
+        Asset(
+            "parameter_sensitivity",
+            "backtests",
+            backtests.parameter_sensitivity,
+            "strategies",
+            ("backtest",),
+            "parquet",
+            view="trials",
+        ),
+        Asset(
+            "monte_carlo",
+            "robustness",
+            robustness.monte_carlo,
+            "strategies",
+            ("backtest",),
+            "parquet",
+        ),
+        Asset(
+            "overfitting",
+            "robustness",
+            robustness.overfitting,
+            "strategies",
+            ("backtest", "parameter_sensitivity"),
+            "parquet",
+        ),
+        Asset(
+            "regime_stability",
+            "robustness",
+            robustness.regime_stability,
+            "strategies",
+            ("backtest", "regimes"),
+            "parquet",
+        ),
     ),
 )
 PROMOTE = Job(
@@ -154,7 +237,9 @@ PROMOTE = Job(
     "promotion gate",
     "Put the newest model before the gate.",
     (
-        Asset("strategy_comparison", "backtests", backtests.strategy_comparison, inputs=("backtest",)),
+        Asset(
+            "strategy_comparison", "backtests", backtests.strategy_comparison, inputs=("backtest",)
+        ),
         Asset(
             "promoted_model",
             "promotion",
@@ -169,7 +254,13 @@ SCAN = Job(
     "scanner",
     "Scan a trading day before the open.",
     (
-        Asset("scan_candidates", "scanner", scanner.scan, "days", ("daily_summary", "universe", "corporate_actions")),
+        Asset(
+            "scan_candidates",
+            "scanner",
+            scanner.scan,
+            "days",
+            ("daily_summary", "universe", "corporate_actions"),
+        ),
         Asset("scan_selections", "scanner", scanner.scan, "days", ("scan_candidates",)),
     ),
 )
@@ -189,14 +280,24 @@ SESSION = Job(
         ),
         Asset("reconciliation", "live", live.reconciliation, "days", ("paper_session",)),
         Asset("divergence", "live", live.divergence, "days", ("paper_session", "bars")),
-        Asset("daily_report", "live", live.daily_report, "days", ("paper_session", "reconciliation", "divergence")),
+        Asset(
+            "daily_report",
+            "live",
+            live.daily_report,
+            "days",
+            ("paper_session", "reconciliation", "divergence"),
+        ),
     ),
 )
 UPKEEP = Job(
     "upkeep",
     "upkeep",
     "Put the lake's files in order.",
-    (Asset("lake_upkeep", "market", upkeep.lake_upkeep, inputs=("daily_summary",), kind="parquet"),),
+    (
+        Asset(
+            "lake_upkeep", "market", upkeep.lake_upkeep, inputs=("daily_summary",), kind="parquet"
+        ),
+    ),
 )
 TICKS = (  # far more rows than bars and fetched a few days at a time, so no job makes them
     Asset("quote_ticks", "market", ticks.quote_ticks, "days", kind="parquet"),
@@ -205,7 +306,9 @@ TICKS = (  # far more rows than bars and fetched a few days at a time, so no job
 
 CHAIN = (INGEST, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
 JOBS = {job.name: job for job in (*CHAIN, UPKEEP)}
-ASSETS = {asset.name: asset for asset in (*(one for job in JOBS.values() for one in job.own), *TICKS)}
+ASSETS = {
+    asset.name: asset for asset in (*(one for job in JOBS.values() for one in job.own), *TICKS)
+}
 
 
 def made_together(assets: Iterable[Asset]) -> list[tuple[Asset, ...]]:
@@ -217,6 +320,8 @@ def made_together(assets: Iterable[Asset]) -> list[tuple[Asset, ...]]:
 
 
 def op_name(asset: Asset) -> str:
-    """Name of the op that makes the asset, as run configurations spell it; Dagster wants the names of ops and jobs apart."""
+    """Name of the op that makes the asset, as run configurations spell it; Dagster wants the names
+    of ops and jobs apart.
+    """
     name = asset.stage.__name__
     return f"run_{name}" if name in JOBS else name

@@ -1,7 +1,8 @@
-"""The Dagster instance inside the project's state folder, initialised once before anything uses it at the same time.
+"""The Dagster instance inside the project's state folder, initialised once before anything uses it
+at the same time.
 
-Two processes that open a fresh DAGSTER_HOME together can corrupt it; a lock file makes the second wait until the first has
-made every table.
+Two processes that open a fresh DAGSTER_HOME together can corrupt it; a lock file makes the second
+wait until the first has made every table.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""A `StageResult` in Dagster: each partition gets its own counts and pictures, and the run's log says what was done.
+"""A `StageResult` in Dagster: each partition gets its own counts and pictures, and the run's log
+says what was done.
 
 The UI shows a Markdown value below 1,000 characters at once and a longer one behind a link, so each
 partition has a small picture (`reports/sketches.py`), and large ones where there are any.
@@ -22,14 +23,19 @@ _NOTES = 20
 
 
 def materialized(
-    context: dg.AssetExecutionContext, pipeline: PipelineContext, result: StageResult, assets: Sequence[str]
+    context: dg.AssetExecutionContext,
+    pipeline: PipelineContext,
+    result: StageResult,
+    assets: Sequence[str],
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """The events of the assets that a stage made together, each with the rows of its own table."""
     for asset in assets:
         yield _event(context, pipeline, result, asset)
 
 
-def _event(context: dg.AssetExecutionContext, pipeline: PipelineContext, result: StageResult, asset: str) -> dg.MaterializeResult[Any]:
+def _event(
+    context: dg.AssetExecutionContext, pipeline: PipelineContext, result: StageResult, asset: str
+) -> dg.MaterializeResult[Any]:
     pipeline.record(asset, result)
     keys = partition_keys(context)
     _log(context, result, asset, keys)
@@ -37,7 +43,9 @@ def _event(context: dg.AssetExecutionContext, pipeline: PipelineContext, result:
     if not keys:
         before = _shown_before(context, asset, None) if result.unchanged_since is not None else {}
         pictures = {} if result.pictures or before else rows_by_group(pipeline, asset)
-        return dg.MaterializeResult(asset_key=asset, metadata=before | metadata(result) | _images(pictures))
+        return dg.MaterializeResult(
+            asset_key=asset, metadata=before | metadata(result) | _images(pictures)
+        )
     rows = rows_of(pipeline, asset)
     for key in dict.fromkeys((*result.parts, *keys)):
         shown = _of_partition(context, rows, result, asset, key)
@@ -50,7 +58,9 @@ def _event(context: dg.AssetExecutionContext, pipeline: PipelineContext, result:
     return dg.MaterializeResult(asset_key=asset)
 
 
-def _log(context: dg.AssetExecutionContext, result: StageResult, asset: str, keys: list[str]) -> None:
+def _log(
+    context: dg.AssetExecutionContext, result: StageResult, asset: str, keys: list[str]
+) -> None:
     context.log.info(f"{asset}: {result.sentence()}")
     for key in dict.fromkeys((*result.parts, *keys)) if len(keys) > 1 or result.parts else ():
         context.log.info(f"{asset} {key}: {result.part(key).sentence()}")
@@ -58,7 +68,13 @@ def _log(context: dg.AssetExecutionContext, result: StageResult, asset: str, key
         context.log.info(f"{asset}: {note}")
 
 
-def _of_partition(context: dg.AssetExecutionContext, rows: dict[str, float], result: StageResult, asset: str, key: str) -> dict[str, Any]:
+def _of_partition(
+    context: dg.AssetExecutionContext,
+    rows: dict[str, float],
+    result: StageResult,
+    asset: str,
+    key: str,
+) -> dict[str, Any]:
     """What one partition has to show; what is unchanged keeps the pictures that it had."""
     part = result.part(key)
     before = _shown_before(context, asset, key) if part.unchanged_since is not None else {}
@@ -67,18 +83,28 @@ def _of_partition(context: dg.AssetExecutionContext, rows: dict[str, float], res
 
 
 def _shown_before(context: dg.AssetExecutionContext, asset: str, key: str | None) -> dict[str, Any]:
-    """Tables and pictures of the latest materialisation of a partition, or of an asset that has none."""
-    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=None if key is None else [key])
+    """Tables and pictures of the latest materialisation of a partition, or of an asset that has
+    none.
+    """
+    records = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(asset), asset_partitions=None if key is None else [key]
+    )
     for record in context.instance.fetch_materializations(records, limit=1).records:
         event = record.asset_materialization
         if event is not None:
-            return {name: value for name, value in event.metadata.items() if isinstance(value, dg.MarkdownMetadataValue)}
+            return {
+                name: value
+                for name, value in event.metadata.items()
+                if isinstance(value, dg.MarkdownMetadataValue)
+            }
     return {}
 
 
 def _of_run(result: StageResult) -> dict[str, Any]:
     """What belongs to all partitions of a run together; it is shown with the newest of them."""
-    whole = StageResult(facts=result.facts, pictures=result.pictures, preview=result.preview, notes=result.notes)
+    whole = StageResult(
+        facts=result.facts, pictures=result.pictures, preview=result.preview, notes=result.notes
+    )
     return metadata(whole)
 
 
@@ -95,12 +121,16 @@ def metadata(result: StageResult) -> dict[str, Any]:
     if result.preview is not None and result.preview.width:
         shown["preview"] = dg.MetadataValue.md(table(result.preview.head(_PREVIEW_ROWS)))
     if result.notes:
-        shown["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes[:_NOTES]))
+        shown["notes"] = dg.MetadataValue.md(
+            "\n".join(f"- {note}" for note in result.notes[:_NOTES])
+        )
     return shown
 
 
 def _images(pictures: dict[str, bytes]) -> dict[str, Any]:
-    return {name: dg.MetadataValue.md(as_markdown(picture, name)) for name, picture in pictures.items()}
+    return {
+        name: dg.MetadataValue.md(as_markdown(picture, name)) for name, picture in pictures.items()
+    }
 
 
 def table(frame: pl.DataFrame) -> str:

@@ -1,7 +1,8 @@
 """How the graph is cut: trading periods, retraining periods, trading days, strategies.
 
-Keys are those of `market/periods.py`, so a partition key, a folder of the lake and a `Period` always agree. A market without an
-end keeps its running period: it is materialised again each day and grows.
+Keys are those of `market/periods.py`, so a partition key, a folder of the lake and a `Period`
+always agree. A market without an end keeps its running period: it is materialised again each day
+and grows.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,15 @@ from assets.groups import Partitioning
 from harmony_pipeline.market.periods import KEY_FORMATS, Period
 from harmony_pipeline.stages.context import PipelineContext
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"  # tags of a run over several partitions
-_CRON = {"day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *", "quarter": "0 0 1 1,4,7,10 *", "year": "0 0 1 1 *"}
+# tags of a run over several partitions
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_CRON = {
+    "day": "0 0 * * *",
+    "week": "0 0 * * 1",
+    "month": "0 0 1 * *",
+    "quarter": "0 0 1 1,4,7,10 *",
+    "year": "0 0 1 1 *",
+}
 
 
 Partitions = Mapping[Partitioning, dg.PartitionsDefinition | None]
@@ -26,14 +34,22 @@ def build_partitions(pipeline: PipelineContext) -> Partitions:
     open_ended = market.end is None
     return {
         "none": None,
-        "trading": _windows(pipeline.trading_periods(), market.partitions.trading_period, open_ended=open_ended),
-        "retraining": _windows(pipeline.retraining_periods(), market.partitions.retraining_period, open_ended=open_ended),
+        "trading": _windows(
+            pipeline.trading_periods(), market.partitions.trading_period, open_ended=open_ended
+        ),
+        "retraining": _windows(
+            pipeline.retraining_periods(),
+            market.partitions.retraining_period,
+            open_ended=open_ended,
+        ),
         "days": _days(pipeline, open_ended=open_ended),
         "strategies": dg.StaticPartitionsDefinition(list(pipeline.settings.active_strategies)),
     }
 
 
-def _windows(periods: list[Period], size: str, *, open_ended: bool) -> dg.TimeWindowPartitionsDefinition:
+def _windows(
+    periods: list[Period], size: str, *, open_ended: bool
+) -> dg.TimeWindowPartitionsDefinition:
     return dg.TimeWindowPartitionsDefinition(
         start=_midnight(periods[0].first_date),
         end=None if open_ended else _midnight(periods[-1].end_date),
@@ -47,7 +63,10 @@ def _days(pipeline: PipelineContext, *, open_ended: bool) -> dg.TimeWindowPartit
     """Sessions only: weekends and holidays are excluded by the calendar."""
     start, end = pipeline.settings.market.start, pipeline.end_date
     trading = set(pipeline.calendar.sessions(start, date(end.year + 1, 1, 1)))
-    span = (date.fromordinal(day) for day in range(start.toordinal(), date(end.year + 1, 1, 1).toordinal()))
+    span = (
+        date.fromordinal(day)
+        for day in range(start.toordinal(), date(end.year + 1, 1, 1).toordinal())
+    )
     closed = [_midnight(day) for day in span if day not in trading]
     return dg.TimeWindowPartitionsDefinition(
         start=_midnight(start),
@@ -64,10 +83,14 @@ def _midnight(day: date) -> datetime:
 
 
 def partition_keys(context: dg.AssetExecutionContext) -> list[str]:
-    """Keys of the partitions that this run makes, oldest first; none where the assets have no partitions."""
+    """Keys of the partitions that this run makes, oldest first; none where the assets have no
+    partitions.
+    """
     return [] if context.assets_def.partitions_def is None else list(context.partition_keys)
 
 
-def checked_periods(context: dg.AssetCheckExecutionContext, pipeline: PipelineContext) -> list[Period]:
+def checked_periods(
+    context: dg.AssetCheckExecutionContext, pipeline: PipelineContext
+) -> list[Period]:
     """The trading periods that a check judges, oldest first."""
     return [pipeline.trading_period(key) for key in context.op_execution_context.partition_keys]

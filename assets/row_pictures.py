@@ -13,7 +13,10 @@ def rows_of(pipeline: PipelineContext, table: str) -> dict[str, float]:
     """Rows by partition of `table`; empty for what is no table of the lake."""
     if table not in pipeline.lake.tables:
         return {}
-    return {key: float((pipeline.lake.manifest(table, key) or {}).get("rows", 0)) for key in pipeline.lake.partitions(table)}
+    return {
+        key: float((pipeline.lake.manifest(table, key) or {}).get("rows", 0))
+        for key in pipeline.lake.partitions(table)
+    }
 
 
 def rows_by_partition(rows: dict[str, float], table: str, key: str) -> dict[str, bytes]:
@@ -25,15 +28,34 @@ def rows_by_partition(rows: dict[str, float], table: str, key: str) -> dict[str,
 
 
 def rows_by_group(pipeline: PipelineContext, table: str) -> dict[str, bytes]:
-    """How many rows of a table without partitions begin in each year, or belong to each symbol; nothing for other tables."""
+    """How many rows of a table without partitions begin in each year, or belong to each symbol;
+    nothing for other tables.
+    """
     if table in _BY_SYMBOL:
-        counted = pipeline.lake.scan(table).group_by("symbol").len().sort("symbol").collect(engine="in-memory")
-        return {f"rows of {table} by symbol": sketches.bars(counted["len"].to_list())} if counted.height else {}
+        counted = (
+            pipeline.lake.scan(table)
+            .group_by("symbol")
+            .len()
+            .sort("symbol")
+            .collect(engine="in-memory")
+        )
+        return (
+            {f"rows of {table} by symbol": sketches.bars(counted["len"].to_list())}
+            if counted.height
+            else {}
+        )
     if table not in _DATED:
         return {}
-    years = pipeline.lake.scan(table).select(pl.col(_DATED[table]).dt.year().alias("year")).drop_nulls().collect(engine="in-memory")
+    years = (
+        pipeline.lake.scan(table)
+        .select(pl.col(_DATED[table]).dt.year().alias("year"))
+        .drop_nulls()
+        .collect(engine="in-memory")
+    )
     if years.is_empty():
         return {}
     counts = dict(years.group_by("year").len().iter_rows())
     span = range(min(counts), max(counts) + 1)
-    return {f"rows of {table} by year": sketches.bars([float(counts.get(year, 0)) for year in span])}
+    return {
+        f"rows of {table} by year": sketches.bars([float(counts.get(year, 0)) for year in span])
+    }

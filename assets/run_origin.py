@@ -1,4 +1,5 @@
-"""Where runs of this process belong in the UI: to a job of the code location that `workspace.yaml` names.
+"""Where runs of this process belong in the UI: to a job of the code location that `workspace.yaml`
+names.
 
 Dagster gives a run that is executed in process no origin, and the timeline leaves out runs without
 one. The origin is read from the same file that the web server reads, so both name the same place.
@@ -10,7 +11,8 @@ from functools import cache, partial
 
 import dagster as dg
 
-# Private, since dagster has no public way to give a run of this process the origin that its own web server gives.
+# Private, since dagster has no public way to give a run of this process the origin that its own web
+# server gives.
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths

@@ -1,7 +1,8 @@
-"""Materialise assets in this process, so that what the command makes shows in the Dagster UI without the cost of new processes.
+"""Materialise assets in this process, so that what the command makes shows in the Dagster UI
+without the cost of new processes.
 
-A range is one run. `chain` is the main job: the whole graph from raw bars to replayed sessions, one run a group of
-assets that share their partitions.
+A range is one run. `chain` is the main job: the whole graph from raw bars to replayed sessions, one
+run a group of assets that share their partitions.
 """
 
 import logging
@@ -11,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError  # private, since dagster exports no name for a failed blocking check
+
+# private, since dagster exports no name for a failed blocking check
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from assets.chain import REPLAYED, chain
 from assets.definitions import build_definitions
@@ -27,7 +30,8 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.suggestions import unknown_name
 
-Options = Mapping[str, Mapping[str, bool]]  # by asset, those of its `options` that differ from the defaults
+# by asset, those of its `options` that differ from the defaults
+Options = Mapping[str, Mapping[str, bool]]
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,29 @@ class Runner:
     """What each asset that was made here had to show last."""
 
     @staticmethod
-    def of(settings: Settings, progress: Callable[[str, int, int], None] | None = None, *, again: bool = False) -> "Runner":
-        """The runner of these settings; `progress` is told how long stages move on. `again` makes also what is unchanged."""
+    def of(
+        settings: Settings,
+        progress: Callable[[str, int, int], None] | None = None,
+        *,
+        again: bool = False,
+    ) -> "Runner":
+        """The runner of these settings; `progress` is told how long stages move on. `again` makes
+        also what is unchanged.
+        """
         results: dict[str, StageResult] = {}
-        pipeline = PipelineContext(settings, **({"progress": progress} if progress else {}), record=results.__setitem__, again=again)
-        return Runner(settings, pipeline, build_definitions(settings, {"pipeline": pipeline}), open_instance(settings), results)
+        pipeline = PipelineContext(
+            settings,
+            **({"progress": progress} if progress else {}),
+            record=results.__setitem__,
+            again=again,
+        )
+        return Runner(
+            settings,
+            pipeline,
+            build_definitions(settings, {"pipeline": pipeline}),
+            open_instance(settings),
+            results,
+        )
 
     def partition_keys(self, asset: str) -> list[str]:
         """Every partition key of an asset, in order; empty when it is not partitioned."""
@@ -54,21 +76,38 @@ class Runner:
         return list(definition.get_partition_keys()) if definition else []
 
     def chosen(self, asset: str, first: str | None, last: str | None, name: str = "") -> list[str]:
-        """Keys of the partitions of `asset` in a range; raises ConfigError, which calls it `name`, for a range that holds none."""
+        """Keys of the partitions of `asset` in a range; raises ConfigError, which calls it `name`,
+        for a range that holds none.
+        """
         definition = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset)).partitions_def
         slots = [DatedPartition(key) for key in self.partition_keys(asset)]
         if isinstance(definition, dg.TimeWindowPartitionsDefinition):
             windows = [definition.time_window_for_partition_key(slot.key) for slot in slots]
-            slots = [DatedPartition(slot.key, window.start.date(), window.end.date()) for slot, window in zip(slots, windows, strict=True)]
+            slots = [
+                DatedPartition(slot.key, window.start.date(), window.end.date())
+                for slot, window in zip(slots, windows, strict=True)
+            ]
         return chosen_partitions(slots, first, last, name or asset)
 
-    def materialize(self, assets: Sequence[str], first: str | None = None, last: str | None = None, options: Options | None = None) -> None:
-        """Materialise `assets` for the partitions first..last (both included) in one run. Raises the stage's own error."""
+    def materialize(
+        self,
+        assets: Sequence[str],
+        first: str | None = None,
+        last: str | None = None,
+        options: Options | None = None,
+    ) -> None:
+        """Materialise `assets` for the partitions first..last (both included) in one run. Raises
+        the stage's own error.
+        """
         logging.getLogger("dagster").setLevel(logging.ERROR)
         tags = {RANGE_START: first, RANGE_END: last or first} if first else {}
         run_config = {
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},  # the terminal stays quiet, the run's log is whole
-            "ops": {op_name(ASSETS[asset]): {"config": dict(chosen)} for asset, chosen in (options or {}).items()},
+            # the terminal stays quiet, the run's log is whole
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "ops": {
+                op_name(ASSETS[asset]): {"config": dict(chosen)}
+                for asset, chosen in (options or {}).items()
+            },
         }
         run_id = str(uuid.uuid4())
         try:
@@ -90,17 +129,33 @@ class Runner:
                 raise
             raise cause from None
 
-    def run_job(self, name: str, first: str | None = None, last: str | None = None, options: Options | None = None) -> None:
-        """Materialise the assets of a job of the graph for the partitions first..last in one run; `options` are those of single assets."""
+    def run_job(
+        self,
+        name: str,
+        first: str | None = None,
+        last: str | None = None,
+        options: Options | None = None,
+    ) -> None:
+        """Materialise the assets of a job of the graph for the partitions first..last in one run;
+        `options` are those of single assets.
+        """
         self.materialize(JOBS[name].assets, first, last, options)
 
     def _job(self, assets: Sequence[str]) -> dg.JobDefinition:
-        """The smallest named job that holds these assets, so that the run stands under it in the UI; else the job of all assets."""
+        """The smallest named job that holds these assets, so that the run stands under it in the
+        UI; else the job of all assets.
+        """
         name = next((job.name for job in JOBS.values() if set(assets) <= set(job.assets)), None)
-        return self.definitions.resolve_job_def(name) if name else self.definitions.resolve_implicit_global_asset_job_def()
+        return (
+            self.definitions.resolve_job_def(name)
+            if name
+            else self.definitions.resolve_implicit_global_asset_job_def()
+        )
 
     def facts_of(self, asset: str) -> dict[str, Any]:
-        """What the asset had to show when it was last made here, by name; nothing when it was not."""
+        """What the asset had to show when it was last made here, by name; nothing when it was
+        not.
+        """
         result = self.results.get(asset)
         if result is None:
             return {}
@@ -109,16 +164,26 @@ class Runner:
         return {**counts, **result.facts, **notes}
 
     def refuse_nothing(self, asset: str) -> None:
-        """Raises NotReady with the reason when the asset had nothing to make: for commands whose result it is."""
+        """Raises NotReady with the reason when the asset had nothing to make: for commands whose
+        result it is.
+        """
         result = self.results.get(asset)
         if result is not None and result.nothing:
             raise NotReady(result.nothing)
 
     def made(self, assets: Sequence[str]) -> list[str]:
-        """Those of `assets` that had something to make. Raises NotReady with the reasons when none of them had."""
+        """Those of `assets` that had something to make. Raises NotReady with the reasons when none
+        of them had.
+        """
         made = [name for name in assets if name in self.results and not self.results[name].nothing]
         if not made:
-            raise NotReady("; ".join(dict.fromkeys(self.results[name].nothing for name in assets if name in self.results)))
+            raise NotReady(
+                "; ".join(
+                    dict.fromkeys(
+                        self.results[name].nothing for name in assets if name in self.results
+                    )
+                )
+            )
         return made
 
     def _failed_checks(self, run_id: str) -> list[str]:
@@ -131,16 +196,27 @@ class Runner:
             found = event.asset_check_evaluation_data
             if not found.passed and found.blocking:
                 rows = found.metadata.get("first rows")
-                first = first_row(str(rows.value)) if rows else ", ".join(f"{name} {value.value}" for name, value in found.metadata.items())
+                first = (
+                    first_row(str(rows.value))
+                    if rows
+                    else ", ".join(
+                        f"{name} {value.value}" for name, value in found.metadata.items()
+                    )
+                )
                 count = found.metadata.get("offending rows")
                 sentences.append(
-                    f"blocking check {found.check_name} of {found.asset_key.to_user_string()} failed, so nothing after it was made; "
-                    f"first of {count.value if count else 1} findings: {first}"
+                    f"blocking check {found.check_name} of {found.asset_key.to_user_string()}"
+                    f" failed, so nothing after it was made; first of {count.value if count else 1}"
+                    f" findings: {first}"
                 )
         return sentences
 
-    def backfill(self, asset: str, first: str | None, last: str | None) -> tuple[list[str], list[str]]:
-        """Materialise one asset (or a job's assets) over a range in one run; returns (assets, partition keys)."""
+    def backfill(
+        self, asset: str, first: str | None, last: str | None
+    ) -> tuple[list[str], list[str]]:
+        """Materialise one asset (or a job's assets) over a range in one run; returns (assets,
+        partition keys).
+        """
         assets = self._named(asset)
         if not self.partition_keys(assets[-1]):
             if first is not None or last is not None:
@@ -163,7 +239,9 @@ class Runner:
         return ASSETS[asset].view or asset
 
     def chain(self, announce: Callable[[str], None]) -> None:
-        """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner, replayed sessions."""
+        """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner,
+        replayed sessions.
+        """
         for step in chain(self.pipeline):
             announce(step.job.title)
             if step.job is SESSION:
@@ -173,7 +251,9 @@ class Runner:
                 self.materialize([asset.name for asset in step.job.own], first, last)
 
     def _replay_stretches(self, runs: Sequence[tuple[str, str]]) -> None:
-        """Replay each stretch of days by a run of its own, so that the days without bars between them are left alone."""
+        """Replay each stretch of days by a run of its own, so that the days without bars between
+        them are left alone.
+        """
         parts: dict[str, dict[str, StageResult]] = {}
         for first, last in runs:
             self.replay(first, last)
@@ -181,11 +261,19 @@ class Runner:
                 if asset in self.results:
                     parts.setdefault(asset, {}).update(self.results[asset].parts)
         if len(runs) > 1:
-            self.results.update({asset: StageResult.of(found) for asset, found in parts.items() if found})
+            self.results.update(
+                {asset: StageResult.of(found) for asset, found in parts.items() if found}
+            )
 
     def replay(self, first: str, last: str) -> None:
-        """Sessions of historical days through the simulated exchange, in this process, promoted model or not."""
-        missing = [day for day in self.partition_keys("scan_candidates") if first <= day <= last and not self.pipeline.lake.has("scan_selections", day)]
+        """Sessions of historical days through the simulated exchange, in this process, promoted
+        model or not.
+        """
+        missing = [
+            day
+            for day in self.partition_keys("scan_candidates")
+            if first <= day <= last and not self.pipeline.lake.has("scan_selections", day)
+        ]
         if missing and self.settings.session.watch == "scanner":
             self.run_job("daily_scan", missing[0], missing[-1])
         self._sessions(first, last, REPLAYED)
@@ -212,7 +300,15 @@ def stretches(chosen: Sequence[str], keys: Sequence[str]) -> list[tuple[str, str
 
 def first_row(markdown: str) -> str:
     """The first row of a Markdown table as `name value, name value`."""
-    lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in markdown.splitlines() if line.strip().startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in markdown.splitlines()
+        if line.strip().startswith("|")
+    ]
     if len(lines) < 3:
         return markdown
-    return ", ".join(f"{name} {value}" for name, value in zip(lines[0], lines[2], strict=False) if value not in ("", "null"))
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in zip(lines[0], lines[2], strict=False)
+        if value not in ("", "null")
+    )

@@ -12,7 +12,9 @@ ROWS = 1_000_000
 
 def main() -> None:
     minutes = np.random.default_rng(1).integers(15_000_000, 28_000_000, ROWS)
-    frame = pl.DataFrame({"timestamp": pl.Series(minutes * 60_000_000).cast(pl.Datetime("us", "UTC"))})
+    frame = pl.DataFrame(
+        {"timestamp": pl.Series(minutes * 60_000_000).cast(pl.Datetime("us", "UTC"))}
+    )
     calendar = Calendar.of("XNYS")
     started = time.perf_counter()
     calendar.with_session(frame, "1Min")

@@ -1,10 +1,12 @@
-"""How fast features are: Harmony's fold against TA-Lib and Polars doing the same columns, and one live bar.
+"""How fast features are: Harmony's fold against TA-Lib and Polars doing the same columns, and one
+live bar.
 
     python benchmarks/features.py [--rows 10000000] [--symbols 10]
 
-The rivals compute the same 14 standard columns: TA-Lib where it has the indicator, Polars expressions for the rest, both over
-symbols one after the other. Neither has the CUSUM event filter, which Harmony's time includes; neither can continue from
-yesterday. Harmony uses one core; POLARS_MAX_THREADS=1 holds Polars to one as well. Every time is the best of three.
+The rivals compute the same 14 standard columns: TA-Lib where it has the indicator, Polars
+expressions for the rest, both over symbols one after the other. Neither has the CUSUM event filter,
+which Harmony's time includes; neither can continue from yesterday. Harmony uses one core;
+POLARS_MAX_THREADS=1 holds Polars to one as well. Every time is the best of three.
 """
 
 import argparse
@@ -73,12 +75,20 @@ def with_polars_and_talib(bars: pl.DataFrame) -> pl.DataFrame:
         change.rolling_std(20).alias("volatility_20"),
         ((close - close.rolling_mean(20)) / close.rolling_std(20)).alias("bollinger_z_20"),
         ((volume - volume.rolling_mean(20)) / volume.rolling_std(20)).alias("volume_z_20"),
-        (close / ((typical * volume).cum_sum().over("day") / volume.cum_sum().over("day")) - 1).alias("vwap_distance"),
+        (
+            close / ((typical * volume).cum_sum().over("day") / volume.cum_sum().over("day")) - 1
+        ).alias("vwap_distance"),
         (close / close.shift(5)).log().alias("momentum_5"),
         (close / close.shift(20)).log().alias("momentum_20"),
         ((close - low) / (high - low)).alias("range_position_20"),
-        ((change.sign() * volume).rolling_sum(20) / volume.rolling_sum(20)).alias("signed_volume_20"),
-        (pl.col("open").first().over("day") / close.last().over("day").shift(1)).log().first().over("day").alias("gap"),
+        ((change.sign() * volume).rolling_sum(20) / volume.rolling_sum(20)).alias(
+            "signed_volume_20"
+        ),
+        (pl.col("open").first().over("day") / close.last().over("day").shift(1))
+        .log()
+        .first()
+        .over("day")
+        .alias("gap"),
     ]
     frames = []
     for symbol in bars.partition_by("symbol", maintain_order=True):
@@ -89,16 +99,34 @@ def with_polars_and_talib(bars: pl.DataFrame) -> pl.DataFrame:
             "atr_14": talib.ATR(high_, low_, close_, 14),
             "macd_12_26_9": talib.MACD(close_, 12, 26, 9)[2],
         }
-        frames.append(symbol.with_columns(day=day).select("symbol", "timestamp", *expressions, *(pl.Series(name, values) for name, values in wilder.items())))
+        frames.append(
+            symbol.with_columns(day=day).select(
+                "symbol",
+                "timestamp",
+                *expressions,
+                *(pl.Series(name, values) for name, values in wilder.items()),
+            )
+        )
     return pl.concat(frames)
 
 
 def kernels_alone(bars: pl.DataFrame, symbols: int) -> Callable[[], None]:
-    """The fold over ready matrices, in blocks as `compute_features` cuts them: what the arithmetic itself costs."""
+    """The fold over ready matrices, in blocks as `compute_features` cuts them: what the arithmetic
+    itself costs.
+    """
     block, count = 8_192, bars.height // symbols
     names = ("open", "high", "low", "close", "volume")
-    given = [bars[name].to_numpy() for name in names] + [bars["timestamp"].dt.epoch("d").to_numpy(), np.ones(bars.height)]
-    matrices = [[bar_matrix([a[s * count :][i : min(i + block, count)] for a in given]) for i in range(0, count, block)] for s in range(symbols)]
+    given = [bars[name].to_numpy() for name in names] + [
+        bars["timestamp"].dt.epoch("d").to_numpy(),
+        np.ones(bars.height),
+    ]
+    matrices = [
+        [
+            bar_matrix([a[s * count :][i : min(i + block, count)] for a in given])
+            for i in range(0, count, block)
+        ]
+        for s in range(symbols)
+    ]
     values = np.empty((len(SET.names), block))
 
     def run() -> None:
@@ -134,7 +162,9 @@ def best(work: Callable[[], object], times: int = 3) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--symbols", type=int, default=10)
     chosen = parser.parse_args()
@@ -143,14 +173,19 @@ def main() -> None:
     rival = best(lambda: with_polars_and_talib(bars))
     rows = [
         (f"Harmony: bars frame to feature frame, {len(SET.names)} columns", whole),
-        (f"Harmony: the kernels alone, {len(SET.names)} columns", best(kernels_alone(bars, chosen.symbols))),
+        (
+            f"Harmony: the kernels alone, {len(SET.names)} columns",
+            best(kernels_alone(bars, chosen.symbols)),
+        ),
         (f"Polars + TA-Lib, 14 columns, {pl.thread_pool_size()} thread(s)", rival),
         ("TA-Lib: rsi, adx, atr, macd alone", best(lambda: with_talib(bars))),
     ]
     print(f"{bars.height:,} bars of {chosen.symbols} symbols")
     print(f"{'work':<58}{'seconds':>9}{'ns/bar':>9}{'against Harmony':>17}")
     for name, seconds in rows:
-        print(f"{name:<58}{seconds:>9.2f}{seconds / bars.height * 1e9:>9.1f}{seconds / whole:>16.2f}x")
+        print(
+            f"{name:<58}{seconds:>9.2f}{seconds / bars.height * 1e9:>9.1f}{seconds / whole:>16.2f}x"
+        )
     one = best(live_bar()) / 20_000
     print(f"{'Harmony: one live bar, all columns':<58}{one * 1e6:>9.1f} microseconds")
 

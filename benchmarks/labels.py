@@ -1,6 +1,7 @@
 """Triple-barrier labels: an event on every one of a million bars, against NumPy passes over lags.
 
-The frame-to-frame time includes everything a caller pays for: filtering sessions, matching events to bars, weights, the table.
+The frame-to-frame time includes everything a caller pays for: filtering sessions, matching events
+to bars, weights, the table.
 """
 
 import time
@@ -26,14 +27,21 @@ def market(calendar: Calendar) -> pl.DataFrame:
     per_symbol = BARS // SYMBOLS
     schedule = calendar.schedule(date(2015, 1, 2), date(2024, 1, 1))
     days = zip(schedule["open"].to_physical(), schedule["close"].to_physical(), strict=True)
-    stamps = np.concatenate([np.arange(opens, closes, QUARTER) for opens, closes in days])[:per_symbol]
+    stamps = np.concatenate([np.arange(opens, closes, QUARTER) for opens, closes in days])[
+        :per_symbol
+    ]
     frames = []
     for number in range(SYMBOLS):
         close = 100.0 * np.exp(np.cumsum(generator.normal(0.0, VOLATILITY, per_symbol)))
         opened = np.r_[100.0, close[:-1]]
         wick = close * VOLATILITY / 4.0
         split = np.where(np.arange(per_symbol) < per_symbol // 2, 1.0, 2.0)
-        prices = {"open": opened, "high": np.maximum(opened, close) + wick, "low": np.minimum(opened, close) - wick, "close": close}
+        prices = {
+            "open": opened,
+            "high": np.maximum(opened, close) + wick,
+            "low": np.minimum(opened, close) - wick,
+            "close": close,
+        }
         columns = {
             "symbol": f"S{number:02}",
             "timestamp": stamps,
@@ -42,11 +50,15 @@ def market(calendar: Calendar) -> pl.DataFrame:
             "adjustment_factor": split,
         }
         frames.append(pl.DataFrame(columns))
-    return pl.concat(frames).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC"))).rechunk()
+    return (
+        pl.concat(frames).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC"))).rechunk()
+    )
 
 
 def lag_passes(bars: Prices, last_bar: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Long events on every bar, one vectorised pass a lag: the bar that settles each, -1 for none."""
+    """Long events on every bar, one vectorised pass a lag: the bar that settles each, -1 for
+    none.
+    """
     high, low, opened = (values * bars.factor for values in (bars.high, bars.low, bars.open))
     rows = np.arange(opened.size)
     entry = np.minimum(rows + 1, opened.size - 1)
@@ -78,14 +90,31 @@ def best(work: Callable[[], object], rounds: int = 5) -> float:
 def main() -> None:
     calendar = Calendar.of("XNYS")
     bars = market(calendar)
-    events = bars.select("symbol", "timestamp", side=pl.lit(1, pl.Int8), volatility=pl.lit(VOLATILITY))
+    events = bars.select(
+        "symbol", "timestamp", side=pl.lit(1, pl.Int8), volatility=pl.lit(VOLATILITY)
+    )
     settings = LabelSettings(horizons_bars=(HORIZON,))
-    prices = Prices(*(np.array(bars[name].to_numpy()) for name in ("open", "high", "low", "adjustment_factor")))
+    prices = Prices(
+        *(np.array(bars[name].to_numpy()) for name in ("open", "high", "low", "adjustment_factor"))
+    )
     position, side, volatility = np.arange(BARS), np.ones(BARS, np.int64), np.full(BARS, VOLATILITY)
     last_bar = (position // (BARS // SYMBOLS) + 1) * (BARS // SYMBOLS) - 1
     work: dict[str, Callable[[], object]] = {
-        "kernel": lambda: resolve_events(position, side, volatility, last_bar, prices, block_extremes(prices), HORIZON, 2.0, 1.0, 15.0),
-        "frames to table with weights": lambda: triple_barrier(bars, events, settings, calendar, "15Min"),
+        "kernel": lambda: resolve_events(
+            position,
+            side,
+            volatility,
+            last_bar,
+            prices,
+            block_extremes(prices),
+            HORIZON,
+            2.0,
+            1.0,
+            15.0,
+        ),
+        "frames to table with weights": lambda: triple_barrier(
+            bars, events, settings, calendar, "15Min"
+        ),
         "NumPy passes over lags": lambda: lag_passes(prices, last_bar),
     }
     print(f"{BARS:,} events on {BARS:,} bars of {SYMBOLS} symbols, horizon {HORIZON}")

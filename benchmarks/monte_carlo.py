@@ -1,4 +1,5 @@
-"""Monte Carlo of 10 000 paths x 1 000 trades: compiled kernels against vectorised numpy, one scenario after the other.
+"""Monte Carlo of 10 000 paths x 1 000 trades: compiled kernels against vectorised numpy, one
+scenario after the other.
 
 PYTHONPATH=. python benchmarks/monte_carlo.py [paths] [trades]
 """
@@ -17,10 +18,14 @@ CHUNK = 500  # paths at once: numpy is fastest when a chunk stays in the cache
 
 def sample_of(trades: int) -> TradeReturns:
     returns = np.random.default_rng(0).normal(0.0003, 0.004, trades)
-    return TradeReturns(returns, np.full(trades, 0.1), np.concatenate(([1.0], np.cumprod(1.0 + returns))))
+    return TradeReturns(
+        returns, np.full(trades, 0.1), np.concatenate(([1.0], np.cumprod(1.0 + returns)))
+    )
 
 
-def numpy_scenario(sample: TradeReturns, scenario: Scenario, chosen: MonteCarloSettings, paths: int) -> tuple[np.ndarray, np.ndarray]:
+def numpy_scenario(
+    sample: TradeReturns, scenario: Scenario, chosen: MonteCarloSettings, paths: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The same work with numpy's own generator, float64, in chunks of paths."""
     rng = np.random.default_rng(chosen.seed)
     count, ring = sample.returns.size, np.arange(sample.returns.size)
@@ -41,9 +46,15 @@ def numpy_scenario(sample: TradeReturns, scenario: Scenario, chosen: MonteCarloS
             at = np.broadcast_to(ring, (size, count))
         change = sample.returns[at]
         if scenario.slips:
-            change = change - 2 * chosen.slippage_bps / 1e4 * sample.values[at] * 2 * rng.random((size, count))
+            change = change - 2 * chosen.slippage_bps / 1e4 * sample.values[at] * 2 * rng.random(
+                (size, count)
+            )
         if scenario.anomalies:
-            change = np.where(rng.random((size, count)) < chosen.anomaly_probability, sample.returns.min() * chosen.anomaly_size, change)
+            change = np.where(
+                rng.random((size, count)) < chosen.anomaly_probability,
+                sample.returns.min() * chosen.anomaly_size,
+                change,
+            )
         if scenario.misses:
             change = np.where(rng.random((size, count)) < chosen.miss_probability, 0.0, change)
         equity = np.cumprod(np.maximum(0.0, 1.0 + change), axis=1)
@@ -64,13 +75,22 @@ def best_of(work: Callable[[], object], times: int = 3) -> float:
 
 def main(paths: int = 10_000, trades: int = 1_000) -> None:
     sample, chosen = sample_of(trades), MonteCarloSettings()
-    print(f"{paths} paths x {trades} trades, one core, best of 3\n{'scenario':<18}{'kernel':>10}{'numpy':>10}{'ratio':>8}   mean final kernel / numpy")
+    print(
+        f"{paths} paths x {trades} trades, one core, best of"
+        f" 3\n{'scenario':<18}{'kernel':>10}{'numpy':>10}{'ratio':>8}   mean final kernel / numpy"
+    )
     for scenario in SCENARIOS:
         run_scenario(sample, scenario, chosen, 10)  # compiled before the clock starts
         ours = best_of(lambda s=scenario: run_scenario(sample, s, chosen, paths))
         theirs = best_of(lambda s=scenario: numpy_scenario(sample, s, chosen, paths), times=1)
-        means = run_scenario(sample, scenario, chosen, paths)[0].mean(), numpy_scenario(sample, scenario, chosen, paths)[0].mean()
-        print(f"{scenario.name:<18}{ours:>9.3f}s{theirs:>9.3f}s{theirs / ours:>7.0f}x   {means[0]:.4f} / {means[1]:.4f}")
+        means = (
+            run_scenario(sample, scenario, chosen, paths)[0].mean(),
+            numpy_scenario(sample, scenario, chosen, paths)[0].mean(),
+        )
+        print(
+            f"{scenario.name:<18}{ours:>9.3f}s{theirs:>9.3f}s{theirs / ours:>7.0f}x  "
+            f" {means[0]:.4f} / {means[1]:.4f}"
+        )
 
 
 if __name__ == "__main__":

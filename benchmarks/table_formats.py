@@ -2,9 +2,9 @@
 
     python benchmarks/table_formats.py [--rows 1m]
 
-Delta Lake is no dependency of Harmony: without the package `deltalake` this says so and ends. Both keep the same rows in the same
-order with the same compression. Times are the medians of five rounds taken in turn, by the clock and in CPU seconds of all cores. The
-writers are real processes.
+Delta Lake is no dependency of Harmony: without the package `deltalake` this says so and ends. Both
+keep the same rows in the same order with the same compression. Times are the medians of five rounds
+taken in turn, by the clock and in CPU seconds of all cores. The writers are real processes.
 """
 
 import argparse
@@ -44,8 +44,17 @@ def months(year: SimulatedYear) -> Rows:
     """Bars of each month, one row a symbol and minute."""
     found = {}
     for period, file in zip(year.months, year.files, strict=True):
-        rows = pl.read_parquet(file).drop_nulls().unique(["symbol", "timestamp"], keep="first").sort("symbol", "timestamp")
-        found[period.key] = BARS.conform(rows.with_columns(timeframe=pl.lit("1Min"), session=pl.lit("regular"), adjustment_factor=pl.lit(1.0)))
+        rows = (
+            pl.read_parquet(file)
+            .drop_nulls()
+            .unique(["symbol", "timestamp"], keep="first")
+            .sort("symbol", "timestamp")
+        )
+        found[period.key] = BARS.conform(
+            rows.with_columns(
+                timeframe=pl.lit("1Min"), session=pl.lit("regular"), adjustment_factor=pl.lit(1.0)
+            )
+        )
     return found
 
 
@@ -71,7 +80,9 @@ class Ours:
 
     @staticmethod
     def add_one(root: str) -> int:
-        """Add 1 to the volume of every row, as one of several writers; how often it had to begin again."""
+        """Add 1 to the volume of every row, as one of several writers; how often it had to begin
+        again.
+        """
         Lake(root).update("bars", MONTH, lambda rows: rows.with_columns(pl.col("volume") + 1.0))
         return 0
 
@@ -109,9 +120,15 @@ class Delta:
 
         for attempt in range(1_000):
             table = DeltaTable(root)
-            rows = pl.scan_delta(table).filter(pl.col("partition") == MONTH).collect(engine="in-memory")
+            rows = (
+                pl.scan_delta(table)
+                .filter(pl.col("partition") == MONTH)
+                .collect(engine="in-memory")
+            )
             try:
-                _replace_month(table, MONTH, rows.drop("partition").with_columns(pl.col("volume") + 1.0))
+                _replace_month(
+                    table, MONTH, rows.drop("partition").with_columns(pl.col("volume") + 1.0)
+                )
             except CommitFailedError:
                 continue
             return attempt
@@ -127,7 +144,9 @@ def _replace_month(table: Any, key: str, rows: pl.DataFrame) -> None:
         partition_by=["partition"],
         mode="overwrite",
         predicate=f"partition = '{key}'",
-        writer_properties=WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=32_768),
+        writer_properties=WriterProperties(
+            compression="ZSTD", compression_level=1, max_row_group_size=32_768
+        ),
     )
 
 
@@ -139,15 +158,23 @@ def compared(what: str, ours: Callable[[], Any], delta: Callable[[], Any]) -> No
         for name, work in (("lake", ours), ("delta", delta)):
             clock, cores = time.perf_counter(), time.process_time()
             answers.append(work())
-            times[name].append((1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - cores)))
+            times[name].append(
+                (1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - cores))
+            )
         assert answers[0] == answers[1], (what, answers)
-    cells = [f"{statistics.median(row[0] for row in times[name]):,.0f} ({statistics.median(row[1] for row in times[name]):,.0f})" for name in times]
+    cells = [
+        f"{statistics.median(row[0] for row in times[name]):,.0f}"
+        f" ({statistics.median(row[1] for row in times[name]):,.0f})"
+        for name in times
+    ]
     print(f"| {what} | {cells[0]} | {cells[1]} |")
 
 
 def size(root: Path) -> str:
     """Files and MB below a folder; a hard link is counted once."""
-    states = {(state := path.stat()).st_ino: state.st_size for path in root.rglob("*") if path.is_file()}
+    states = {
+        (state := path.stat()).st_ino: state.st_size for path in root.rglob("*") if path.is_file()
+    }
     return f"{len(states)}, {sum(states.values()) / 1e6:.1f}"
 
 
@@ -161,34 +188,65 @@ def outcome(work: Callable[[], Any]) -> str:
 
 def raced(table: type[Ours] | type[Delta], root: Path, volume: Callable[[], float]) -> None:
     """Several processes change one partition at once; every change must be there afterwards."""
-    program = f"import sys; from benchmarks.table_formats import {table.__name__} as Table\nprint(sum(Table.add_one(sys.argv[1]) for _ in range({UPDATES})))"
+    program = (
+        f"import sys; from benchmarks.table_formats import {table.__name__} as"
+        f" Table\nprint(sum(Table.add_one(sys.argv[1]) for _ in range({UPDATES})))"
+    )
     before, clock = volume(), time.perf_counter()
-    running = [subprocess.Popen([sys.executable, "-c", program, str(root)], stdout=subprocess.PIPE, text=True) for _ in range(WRITERS)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(root)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(WRITERS)
+    ]
     again = sum(int(one.communicate()[0] or 0) for one in running)
     took = time.perf_counter() - clock
     kept = volume() - before
-    print(f"| {table.name}: {WRITERS} x {UPDATES} changes of one partition | {kept:.0f} of {WRITERS * UPDATES} kept | {again} begun again | {took:.1f} s |")
+    print(
+        f"| {table.name}: {WRITERS} x {UPDATES} changes of one partition | {kept:.0f} of"
+        f" {WRITERS * UPDATES} kept | {again} begun again | {took:.1f} s |"
+    )
 
 
-def plain_reads(root: Path, pattern: str, table: type[Ours] | type[Delta], proper: Callable[[], Any]) -> None:
-    """Reads while a writer never rests: by path with plain DuckDB, and by the format's own reader."""
-    program = f"import sys; from benchmarks.table_formats import {table.__name__} as Table\nwhile True: Table.add_one(sys.argv[1])"
+def plain_reads(
+    root: Path, pattern: str, table: type[Ours] | type[Delta], proper: Callable[[], Any]
+) -> None:
+    """Reads while a writer never rests: by path with plain DuckDB, and by the format's own
+    reader.
+    """
+    program = (
+        f"import sys; from benchmarks.table_formats import {table.__name__} as Table\nwhile True:"
+        " Table.add_one(sys.argv[1])"
+    )
     with subprocess.Popen([sys.executable, "-c", program, str(root)]) as writer:
         time.sleep(8.0)
         failed = {"plain": 0, "own": 0}
         for _ in range(30):
-            for name, work in (("plain", lambda: duckdb.sql(f"select count(*), sum(volume) from read_parquet('{pattern}')").fetchall()), ("own", proper)):
+            for name, work in (
+                (
+                    "plain",
+                    lambda: duckdb.sql(
+                        f"select count(*), sum(volume) from read_parquet('{pattern}')"
+                    ).fetchall(),
+                ),
+                ("own", proper),
+            ):
                 try:
                     work()
                 except Exception:
                     failed[name] += 1
         writer.kill()
-    print(f"| {table.name}: of 30 reads beside a writer that never rests | plain DuckDB by path failed {failed['plain']} | own reader failed {failed['own']} |")
+    print(
+        f"| {table.name}: of 30 reads beside a writer that never rests | plain DuckDB by path"
+        f" failed {failed['plain']} | own reader failed {failed['own']} |"
+    )
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser("table_formats", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "table_formats", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=count, default="1m")
     chosen = parser.parse_args()
     if importlib.util.find_spec("deltalake") is None:
@@ -210,7 +268,10 @@ def compare(root: Path, rows: Rows, total: int) -> None:
     import deltalake
 
     ours, delta = Ours(root / "lake"), Delta(root / "delta")
-    print(f"{total:,} bars in {len(rows)} partitions; deltalake {deltalake.__version__}, polars {pl.__version__}, duckdb {duckdb.__version__}\n")
+    print(
+        f"{total:,} bars in {len(rows)} partitions; deltalake {deltalake.__version__}, polars"
+        f" {pl.__version__}, duckdb {duckdb.__version__}\n"
+    )
     print("| work | lake, ms (CPU ms) | Delta, ms (CPU ms) |\n|---|---|---|")
     for key, frame in rows.items():
         for table in (ours, delta):
@@ -226,33 +287,65 @@ def compare(root: Path, rows: Rows, total: int) -> None:
     where = f"partition = '{MONTH}'"
     raced(Ours, ours.root, lambda: first_volume(ours))
     raced(Delta, delta.root, lambda: first_volume(delta))
-    plain_reads(ours.root, f"{ours.root}/bars/partition=*/bars.parquet", Ours, lambda: ours.query(where))
+    plain_reads(
+        ours.root, f"{ours.root}/bars/partition=*/bars.parquet", Ours, lambda: ours.query(where)
+    )
     plain_reads(delta.root, f"{delta.root}/**/*.parquet", Delta, lambda: delta.query(where))
 
 
 def write_again(ours: Ours, delta: Delta, month: pl.DataFrame, sizes: list[str]) -> None:
-    """Replace a partition by other rows, then by equal ones; note what lies on the disk afterwards."""
+    """Replace a partition by other rows, then by equal ones; note what lies on the disk
+    afterwards.
+    """
     turns = {"lake": count_from(1), "delta": count_from(1)}
 
     def changed(name: str) -> pl.DataFrame:
         return month.with_columns(pl.col("volume") + float(next(turns[name])))
 
-    compared("replace a partition", lambda: ours.write(MONTH, changed("lake")), lambda: delta.write(MONTH, changed("delta")))
-    sizes.append(f"| after {ROUNDS} replacements of a month | {size(ours.root)} | {size(delta.root)} |")
+    compared(
+        "replace a partition",
+        lambda: ours.write(MONTH, changed("lake")),
+        lambda: delta.write(MONTH, changed("delta")),
+    )
+    sizes.append(
+        f"| after {ROUNDS} replacements of a month | {size(ours.root)} | {size(delta.root)} |"
+    )
     same = month.with_columns(pl.col("volume") + float(ROUNDS))
-    compared("write equal rows again", lambda: ours.write(MONTH, same), lambda: delta.write(MONTH, same))
-    sizes.append(f"| after {ROUNDS} writes of equal rows | {size(ours.root)} | {size(delta.root)} |")
+    compared(
+        "write equal rows again", lambda: ours.write(MONTH, same), lambda: delta.write(MONTH, same)
+    )
+    sizes.append(
+        f"| after {ROUNDS} writes of equal rows | {size(ours.root)} | {size(delta.root)} |"
+    )
 
 
 def read(ours: Ours, delta: Delta, moment: datetime) -> None:
     """Read everything, a day of a symbol, and a partition as it was at `moment`."""
     day, month = f"partition = '{MONTH}' and {SQL_DAY}", f"partition = '{MONTH}'"
     compared("read all, Polars", lambda: rows_of(ours.scan()), lambda: rows_of(delta.scan()))
-    compared("one symbol, one day, Polars", lambda: rows_of(ours.scan(MONTH).filter(ONE_DAY)), lambda: rows_of(delta.scan(MONTH).filter(ONE_DAY)))
-    compared("read all, DuckDB", lambda: ours.query("true").height, lambda: delta.query("true").height)
-    compared("one symbol, one day, DuckDB", lambda: ours.query(day).height, lambda: delta.query(day).height)
-    compared("a partition as of the past, Polars", lambda: first_volume(ours, moment), lambda: first_volume(delta, moment))
-    compared("a partition as of the past, DuckDB", lambda: ours.query(month, moment).height, lambda: delta.query(month, moment).height)
+    compared(
+        "one symbol, one day, Polars",
+        lambda: rows_of(ours.scan(MONTH).filter(ONE_DAY)),
+        lambda: rows_of(delta.scan(MONTH).filter(ONE_DAY)),
+    )
+    compared(
+        "read all, DuckDB", lambda: ours.query("true").height, lambda: delta.query("true").height
+    )
+    compared(
+        "one symbol, one day, DuckDB",
+        lambda: ours.query(day).height,
+        lambda: delta.query(day).height,
+    )
+    compared(
+        "a partition as of the past, Polars",
+        lambda: first_volume(ours, moment),
+        lambda: first_volume(delta, moment),
+    )
+    compared(
+        "a partition as of the past, DuckDB",
+        lambda: ours.query(month, moment).height,
+        lambda: delta.query(month, moment).height,
+    )
 
 
 def rows_of(frame: pl.LazyFrame) -> int:
@@ -262,7 +355,9 @@ def rows_of(frame: pl.LazyFrame) -> int:
 
 def first_volume(table: Ours | Delta, at: datetime | None = None) -> float:
     """Volume of the first bar of the month, which every writer changes."""
-    return float(table.scan(MONTH, at).collect(engine="in-memory").sort("symbol", "timestamp")["volume"][0])
+    return float(
+        table.scan(MONTH, at).collect(engine="in-memory").sort("symbol", "timestamp")["volume"][0]
+    )
 
 
 def plain_clients(pattern: str, delta: Path, total: int) -> None:

@@ -1,12 +1,15 @@
-"""How fast raw rows are judged: read from a lake and validated, against a bare Polars scan and collect of the same columns.
+"""How fast raw rows are judged: read from a lake and validated, against a bare Polars scan and
+collect of the same columns.
 
     python benchmarks/validation.py [--rows 10000000] [--symbols 250] [--rounds 5]
 
-The rows are regular minutes of a seeded random walk, written once by the lake, a zstd partition a month, and judged as the stage does: batches of whole
-symbols, two at a time. Both works are repeated in turn, in one process,
-so that a noisy machine disturbs both; the ratio of the best times and the median of the rounds' ratios are shown. `validate` gives bars
-with session and factor, quarantine, warnings and memory; that they are right is the tests' business, that they are whole is asserted.
-Ends with one line for the target, the median of the rounds' ratios by the clock at 10 million rows, and exits 1 on a miss.
+The rows are regular minutes of a seeded random walk, written once by the lake, a zstd partition a
+month, and judged as the stage does: batches of whole symbols, two at a time. Both works are
+repeated in turn, in one process, so that a noisy machine disturbs both; the ratio of the best times
+and the median of the rounds' ratios are shown. `validate` gives bars with session and factor,
+quarantine, warnings and memory; that they are right is the tests' business, that they are whole is
+asserted. Ends with one line for the target, the median of the rounds' ratios by the clock at 10
+million rows, and exits 1 on a miss.
 """
 
 import argparse
@@ -64,7 +67,9 @@ def minutes(symbol: str, stamps: np.ndarray, random: np.random.Generator) -> pl.
                 "row": np.arange(2, count + 2),
             }
         )
-        .with_columns(ingested_at=pl.lit(datetime(2024, 6, 1, tzinfo=UTC)), defect=pl.lit(None, pl.String))
+        .with_columns(
+            ingested_at=pl.lit(datetime(2024, 6, 1, tzinfo=UTC)), defect=pl.lit(None, pl.String)
+        )
         .select(list(RAW_BARS.columns))
     )
 
@@ -74,7 +79,11 @@ def written(root: Path, rows: int, symbols: int) -> Lake:
     lake, random = Lake(root).open(), np.random.default_rng(5)
     left = rows // symbols
     for month in range(1, 13):
-        opens = XNYS.schedule(date(2024, month, 1), date(2024 + month // 12, month % 12 + 1, 1))["open"].dt.epoch("us").to_numpy()
+        opens = (
+            XNYS.schedule(date(2024, month, 1), date(2024 + month // 12, month % 12 + 1, 1))["open"]
+            .dt.epoch("us")
+            .to_numpy()
+        )
         stamps = (opens[:, None] + np.arange(390) * 60_000_000).ravel()[:left]
         left -= stamps.size
         if stamps.size:
@@ -86,15 +95,26 @@ def written(root: Path, rows: int, symbols: int) -> Lake:
 
 def scan(lake: Lake) -> int:
     """Every column of every partition, decoded into memory, a partition at a time."""
-    return sum(lake.scan("raw_bars", [key]).collect(engine="in-memory").height for key in lake.partitions("raw_bars"))
+    return sum(
+        lake.scan("raw_bars", [key]).collect(engine="in-memory").height
+        for key in lake.partitions("raw_bars")
+    )
 
 
 def judge(lake: Lake) -> tuple[int, dict[str, int]]:
     """Every partition read and judged, by batches of whole symbols as the stage does."""
-    settings, known, bars, rules = MarketSettings(timeframe="1Min"), BAR_STATE.empty(), 0, Counter[str]()
+    settings, known, bars, rules = (
+        MarketSettings(timeframe="1Min"),
+        BAR_STATE.empty(),
+        0,
+        Counter[str](),
+    )
     for key in lake.partitions("raw_bars"):
         after = []
-        batches = ((None, raw, known.filter(symbols)) for raw, symbols in alphabet_ranges(raw_batches(lake, key)))
+        batches = (
+            (None, raw, known.filter(symbols))
+            for raw, symbols in alphabet_ranges(raw_batches(lake, key))
+        )
         for _, result in validate_each(batches, CORPORATE_ACTIONS.empty(), XNYS, "1Min", settings):
             after.append(result.after)
             bars += result.bars.height
@@ -112,7 +132,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = written(Path(folder), chosen.rows, chosen.symbols)
         few = lake.scan("raw_bars").head(100).collect()
-        assert validate(few, BAR_STATE.empty(), CORPORATE_ACTIONS.empty(), XNYS, "1Min", MarketSettings(timeframe="1Min")).bars.height  # compiles
+        # compiles
+        assert validate(
+            few,
+            BAR_STATE.empty(),
+            CORPORATE_ACTIONS.empty(),
+            XNYS,
+            "1Min",
+            MarketSettings(timeframe="1Min"),
+        ).bars.height
         # Validation comes first, so that the peak is its own.
         scans, judgings, found, peak = [], [], (0, {}), 0.0
         for _ in range(chosen.rounds):
@@ -122,21 +150,32 @@ def main() -> None:
             seconds, rows = timed(lambda: scan(lake))
             scans.append(seconds)
     assert rows == chosen.rows // chosen.symbols * chosen.symbols
-    print(f"{rows:,} raw rows of {chosen.symbols:,} symbols, {found[0]:,} bars, {found[1]}; peak {peak:,.0f} MiB")
+    print(
+        f"{rows:,} raw rows of {chosen.symbols:,} symbols, {found[0]:,} bars, {found[1]}; peak"
+        f" {peak:,.0f} MiB"
+    )
     ratios = {}
     for name, which in (("by the clock", 0), ("of cores", 1)):
         scanned, judged = [one[which] for one in scans], [one[which] for one in judgings]
-        ratio = ratios[name] = statistics.median(judging / scanning for judging, scanning in zip(judged, scanned, strict=True))
+        ratio = ratios[name] = statistics.median(
+            judging / scanning for judging, scanning in zip(judged, scanned, strict=True)
+        )
         print(
-            f"{name:13s} bare scan {min(scanned):6.2f} s   read and validate {min(judged):6.2f} s   best {min(judged) / min(scanned):5.2f}   median of rounds {ratio:5.2f}"
+            f"{name:13s} bare scan {min(scanned):6.2f} s   read and validate {min(judged):6.2f} s  "
+            f" best {min(judged) / min(scanned):5.2f}   median of rounds {ratio:5.2f}"
         )
     measured = ratios["by the clock"]
-    print(f"validation against a bare Polars scan: measured {measured:.2f}, wanted at most {WANTED}: {'met' if measured <= WANTED else 'MISSED'}")
+    print(
+        f"validation against a bare Polars scan: measured {measured:.2f}, wanted at most {WANTED}:"
+        f" {'met' if measured <= WANTED else 'MISSED'}"
+    )
     sys.exit(0 if measured <= WANTED else 1)
 
 
 def timed(work: Callable[[], T]) -> tuple[tuple[float, float], T]:
-    """Seconds by the clock and of all cores together, which tells more on a busy machine; and what the work gave."""
+    """Seconds by the clock and of all cores together, which tells more on a busy machine; and what
+    the work gave.
+    """
     clock, cores = time.perf_counter(), time.process_time()
     answer = work()
     return (time.perf_counter() - clock, time.process_time() - cores), answer

@@ -1,8 +1,9 @@
 """harmony.toml and the environment, composed once into one validated `Settings` object.
 
-Precedence: the defaults beside each part, then the TOML file, then variables like `HARMONY__MARKET__TIMEFRAME=1Hour`.
-Relative paths count from the folder of the file. Unknown keys and impossible values are refused by name, with the valid
-choices. Secrets are never settings: they are read from the environment where they are used.
+Precedence: the defaults beside each part, then the TOML file, then variables like
+`HARMONY__MARKET__TIMEFRAME=1Hour`. Relative paths count from the folder of the file. Unknown keys
+and impossible values are refused by name, with the valid choices. Secrets are never settings: they
+are read from the environment where they are used.
 """
 
 import os
@@ -13,7 +14,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
@@ -30,7 +36,14 @@ from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.session.settings import SessionSettings
 from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.settings_errors import Origin, error_line
-from harmony_pipeline.settings_sources import DEFAULT_FILE, PREFIX, EnvironmentSource, file_values, read_text, setting_variables
+from harmony_pipeline.settings_sources import (
+    DEFAULT_FILE,
+    PREFIX,
+    EnvironmentSource,
+    file_values,
+    read_text,
+    setting_variables,
+)
 from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySettings
 from harmony_pipeline.suggestions import nearest
 from harmony_pipeline.text import printable
@@ -40,15 +53,22 @@ ENVIRONMENT_VARIABLES = {
     "HARMONY_KERNEL_CACHE": "folder of compiled kernels; default ~/.cache/harmony/kernels",
     "HARMONY_DATA": "folder of recorded market data that the tests use",
 }
-"""Variables with one underscore that mean something; every setting has one with two: HARMONY__MARKET__TIMEFRAME."""
+"""Variables with one underscore that mean something; every setting has one with two:
+HARMONY__MARKET__TIMEFRAME.
+"""
 NOT_IN_FILES = ("file", "as_of", "notes")
 
 
 class PathSettings(FrozenSettings):
     """Where things are kept; relative to the folder of the settings file."""
 
-    lake: str = Field("data_lake", description="root of the data lake: a folder, or s3://bucket/prefix")
-    state: str = Field(".harmony/default", description="Dagster home, ledger, trained models, reports, the log of failures")
+    lake: str = Field(
+        "data_lake", description="root of the data lake: a folder, or s3://bucket/prefix"
+    )
+    state: str = Field(
+        ".harmony/default",
+        description="Dagster home, ledger, trained models, reports, the log of failures",
+    )
 
     @field_validator("lake", "state")
     @classmethod
@@ -63,7 +83,9 @@ class PathSettings(FrozenSettings):
 class Settings(BaseSettings):
     """Everything that can be chosen."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, case_sensitive=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", validate_default=True, case_sensitive=True
+    )
 
     paths: PathSettings = PathSettings()
     lake: LakeSettings = LakeSettings()
@@ -82,9 +104,23 @@ class Settings(BaseSettings):
     overfitting: OverfittingSettings = OverfittingSettings()
     scanner: ScannerSettings = ScannerSettings()
     session: SessionSettings = SessionSettings()
-    file: Path = Field(Path(DEFAULT_FILE), exclude=True, description="the file these settings came from")
-    as_of: datetime | None = Field(None, exclude=True, description="show the lake as it was known at this instant; set by --as-of, never by a file")
-    notes: tuple[str, ...] = Field((), exclude=True, description="what whoever gave these settings should know: old names, variables that mean nothing")
+    file: Path = Field(
+        Path(DEFAULT_FILE), exclude=True, description="the file these settings came from"
+    )
+    as_of: datetime | None = Field(
+        None,
+        exclude=True,
+        description=(
+            "show the lake as it was known at this instant; set by --as-of, never by a file"
+        ),
+    )
+    notes: tuple[str, ...] = Field(
+        (),
+        exclude=True,
+        description=(
+            "what whoever gave these settings should know: old names, variables that mean nothing"
+        ),
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -95,7 +131,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given alone: `Settings()` is the defaults, and `load_settings` brings its own sources."""
+        """What is given alone: `Settings()` is the defaults, and `load_settings` brings its own
+        sources.
+        """
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
@@ -106,7 +144,10 @@ class Settings(BaseSettings):
         if not isinstance(given, dict):
             return given
         defaults = {name: strategy.model_dump() for name, strategy in DEFAULT_STRATEGIES.items()}
-        return {name: {**defaults.get(name, {}), **chosen} if isinstance(chosen, dict) else chosen for name, chosen in (defaults | given).items()}
+        return {
+            name: {**defaults.get(name, {}), **chosen} if isinstance(chosen, dict) else chosen
+            for name, chosen in (defaults | given).items()
+        }
 
     @property
     def folder(self) -> Path:
@@ -116,12 +157,20 @@ class Settings(BaseSettings):
     @property
     def lake_root(self) -> Path | str:
         """Root of the lake: a folder, or the URL of an object store."""
-        return self.paths.lake if "://" in self.paths.lake else lake_path(self.paths.lake, self.folder)
+        return (
+            self.paths.lake if "://" in self.paths.lake else lake_path(self.paths.lake, self.folder)
+        )
 
     @property
     def state_root(self) -> Path:
-        """Folder of everything that is not a table; under `as_of` one of its own, so that looking back touches nothing."""
-        return self.present_state_root if self.as_of is None else self.present_state_root / "as_of" / f"{self.as_of:%Y%m%dT%H%M%S.%fZ}"
+        """Folder of everything that is not a table; under `as_of` one of its own, so that looking
+        back touches nothing.
+        """
+        return (
+            self.present_state_root
+            if self.as_of is None
+            else self.present_state_root / "as_of" / f"{self.as_of:%Y%m%dT%H%M%S.%fZ}"
+        )
 
     @property
     def present_state_root(self) -> Path:
@@ -144,20 +193,42 @@ class Settings(BaseSettings):
         if market.end is not None and market.end <= market.start:
             raise ValueError(f"market.end: {market.end} is not after market.start {market.start}")
         if market.end is not None and market.end > LAST_DATE:
-            raise ValueError(f'market.end: {market.end} is after {LAST_DATE}, the last date of the calendars; "none" means up to today')
+            raise ValueError(
+                f"market.end: {market.end} is after {LAST_DATE}, the last date of the calendars;"
+                ' "none" means up to today'
+            )
         if not FIRST_DATE <= market.start <= LAST_DATE:
-            raise ValueError(f"market.start: {market.start} is not between {FIRST_DATE} and {LAST_DATE}, the dates of the calendars")
+            raise ValueError(
+                f"market.start: {market.start} is not between {FIRST_DATE} and {LAST_DATE}, the"
+                " dates of the calendars"
+            )
         if self.session.strategy not in self.active_strategies:
-            raise ValueError(f"session.strategy: '{self.session.strategy}' is not an active strategy; choose one of {', '.join(self.active_strategies)}")
-        if self.model.trade_horizon_bars is not None and self.model.trade_horizon_bars not in self.labels.horizons_bars:
-            raise ValueError(f"model.trade_horizon_bars: {self.model.trade_horizon_bars} is not one of labels.horizons_bars {self.labels.horizons_bars}")
+            raise ValueError(
+                f"session.strategy: '{self.session.strategy}' is not an active strategy; choose one"
+                f" of {', '.join(self.active_strategies)}"
+            )
+        if (
+            self.model.trade_horizon_bars is not None
+            and self.model.trade_horizon_bars not in self.labels.horizons_bars
+        ):
+            raise ValueError(
+                f"model.trade_horizon_bars: {self.model.trade_horizon_bars} is not one of"
+                f" labels.horizons_bars {self.labels.horizons_bars}"
+            )
         if self.overfitting.splits % 2:
-            raise ValueError(f"overfitting.splits: {self.overfitting.splits} is odd; choose an even number")
+            raise ValueError(
+                f"overfitting.splits: {self.overfitting.splits} is odd; choose an even number"
+            )
         return self
 
 
-def load_settings(file: str | Path | None = None, environment: Mapping[str, str] | None = None, as_of: datetime | None = None) -> Settings:
-    """Read `file` (default: `HARMONY_CONFIG`, then harmony.toml). Raises ConfigError that names file, line, key and the valid choices.
+def load_settings(
+    file: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    as_of: datetime | None = None,
+) -> Settings:
+    """Read `file` (default: `HARMONY_CONFIG`, then harmony.toml). Raises ConfigError that names
+    file, line, key and the valid choices.
 
     The file's folder becomes importable, so that a user's own strategies and sources lie beside it.
     """
@@ -167,31 +238,49 @@ def load_settings(file: str | Path | None = None, environment: Mapping[str, str]
     notes: list[str] = []
     values = file_values(path, text, environment, notes)
     variables = setting_variables(environment, notes)
-    _refuse_no_settings({**{key: printable(path) for key in values}, **{one.levels[0]: one.name for one in variables}})
+    _refuse_no_settings(
+        {
+            **{key: printable(path) for key in values},
+            **{one.levels[0]: one.name for one in variables},
+        }
+    )
     for one in variables:
         if not all(one.levels):
             raise ConfigError(f"{printable(one.name)}: a level without a name; {_hint(one.name)}")
     given = {"file": path, "as_of": as_of, "notes": (*notes, *ignored_variables(environment))}
-    sources = (InitSettingsSource(Settings, given), EnvironmentSource(Settings, variables), InitSettingsSource(Settings, values))
+    sources = (
+        InitSettingsSource(Settings, given),
+        EnvironmentSource(Settings, variables),
+        InitSettingsSource(Settings, values),
+    )
     try:
         settings = Settings(_build_sources=(sources, {}))
     except ValidationError as error:
-        raise ConfigError(error_line(error, Origin(Settings, NOT_IN_FILES, path, text, variables))) from None
+        raise ConfigError(
+            error_line(error, Origin(Settings, NOT_IN_FILES, path, text, variables))
+        ) from None
     _make_importable(settings.folder)
     return settings
 
 
 def _refuse_no_settings(given: Mapping[str, str]) -> None:
-    """Raises ConfigError for fields that only the command sets; `given` says where each key was found."""
+    """Raises ConfigError for fields that only the command sets; `given` says where each key was
+    found.
+    """
     if "as_of" in given:
-        raise ConfigError(f"{given['as_of']}: as_of is no setting: give it with the command, like harmony --as-of 2025-01-15T00:00Z sql ...")
+        raise ConfigError(
+            f"{given['as_of']}: as_of is no setting: give it with the command, like harmony --as-of"
+            " 2025-01-15T00:00Z sql ..."
+        )
     for key in NOT_IN_FILES:
         if key in given:
             raise ConfigError(f"{given[key]}: {key} is no setting: take it out")
 
 
 def _make_importable(folder: Path) -> None:
-    """Let modules beside the settings file be imported by name, behind everything that is installed."""
+    """Let modules beside the settings file be imported by name, behind everything that is
+    installed.
+    """
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
@@ -203,31 +292,56 @@ def parse_moment(text: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ConfigError(f"--as-of '{printable(text, 60)}' is not an instant: write it with its zone, like 2025-01-15T00:00Z")
+        raise ConfigError(
+            f"--as-of '{printable(text, 60)}' is not an instant: write it with its zone, like"
+            " 2025-01-15T00:00Z"
+        )
     return moment.astimezone(UTC)
 
 
 def variable_names() -> list[str]:
     """The environment variable of every setting."""
-    return [f"{PREFIX}{key.upper().replace('.', '__')}" for key, _value, _meaning in described(Settings()) if key != "strategies"]
+    return [
+        f"{PREFIX}{key.upper().replace('.', '__')}"
+        for key, _value, _meaning in described(Settings())
+        if key != "strategies"
+    ]
 
 
 def _hint(name: str) -> str:
     """What a variable was probably meant to be."""
     guess = nearest(name, [*variable_names(), *ENVIRONMENT_VARIABLES])
-    return f"did you mean {guess}? unset {printable(name)}" if guess else f"write it like HARMONY__MARKET__TIMEFRAME, or unset {printable(name)}"
+    return (
+        f"did you mean {guess}? unset {printable(name)}"
+        if guess
+        else f"write it like HARMONY__MARKET__TIMEFRAME, or unset {printable(name)}"
+    )
 
 
 def ignored_variables(environment: Mapping[str, str]) -> list[str]:
-    """A sentence for each `HARMONY_...` variable that means nothing. Raises ConfigError for one that is a setting with too few underscores."""
+    """A sentence for each `HARMONY_...` variable that means nothing. Raises ConfigError for one
+    that is a setting with too few underscores.
+    """
     told = []
     for name in sorted(environment):
-        if not name.startswith("HARMONY_") or name.upper().startswith(PREFIX) or name in ENVIRONMENT_VARIABLES:
+        if (
+            not name.startswith("HARMONY_")
+            or name.upper().startswith(PREFIX)
+            or name in ENVIRONMENT_VARIABLES
+        ):
             continue
-        meant = {one.replace("__", "_"): one for one in variable_names()}.get(name.replace("__", "_"))
+        meant = {one.replace("__", "_"): one for one in variable_names()}.get(
+            name.replace("__", "_")
+        )
         if meant is not None:
-            raise ConfigError(f"the environment variable {name} sets nothing: write {meant}, with two underscores between levels")
-        told.append(f"the environment variable {printable(name)} is not known and was ignored: {_hint(name)}")
+            raise ConfigError(
+                f"the environment variable {name} sets nothing: write {meant}, with two underscores"
+                " between levels"
+            )
+        told.append(
+            f"the environment variable {printable(name)} is not known and was ignored:"
+            f" {_hint(name)}"
+        )
     return told
 
 

@@ -1,7 +1,8 @@
 """Every failure as one line: what happened, where, and what to do about it.
 
-`sentence` knows Harmony's own refusals, the operating system's errors and those of the libraries. What nobody foresaw is told
-by its type and text. A library's wrapper around another error is taken off first. Values of secrets are never in the line.
+`sentence` knows Harmony's own refusals, the operating system's errors and those of the libraries.
+What nobody foresaw is told by its type and text. A library's wrapper around another error is taken
+off first. Values of secrets are never in the line.
 """
 
 import errno
@@ -32,7 +33,9 @@ _OS: dict[int, str] = {
     errno.EEXIST: "{where} is a file where a folder is needed: {paths}",
     errno.EISDIR: "{where} is a folder where a file is needed: correct the path",
     errno.ENOENT: "{where} does not exist: correct the path, or make it",
-    errno.ENAMETOOLONG: "{where} is a longer name than this file system takes: choose a shorter one",
+    errno.ENAMETOOLONG: (
+        "{where} is a longer name than this file system takes: choose a shorter one"
+    ),
     errno.ELOOP: "{where} is a link that leads to itself: remove it",
     errno.EMFILE: "too many files are open, last {where}: raise `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine, last {where}: close other programs",
@@ -40,7 +43,10 @@ _OS: dict[int, str] = {
     errno.ENOMEM: "the machine has no memory left: close other programs, or take shorter periods",
     errno.EADDRINUSE: "the port is in use already: choose another with --port",
 }
-_NO_MEMORY = "the machine has no memory left: name fewer [market] symbols, or cut time finer with market.partitions.trading_period"
+_NO_MEMORY = (
+    "the machine has no memory left: name fewer [market] symbols, or cut time finer with"
+    " market.partitions.trading_period"
+)
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -61,10 +67,13 @@ def is_foreseen(error: BaseException) -> bool:
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether an error is to be told as a failure: not a stop asked for by the user, nor an exit."""
+    """Whether an error is to be told as a failure: not a stop asked for by the user, nor an
+    exit.
+    """
     if isinstance(error, Exception):
         return True
-    return type(error).__name__ == "PanicException"  # Polars' Rust code; a BaseException of no importable type
+    # Polars' Rust code; a BaseException of no importable type
+    return type(error).__name__ == "PanicException"
 
 
 def sentence(error: BaseException, environment: Mapping[str, str] | None = None) -> str:
@@ -81,7 +90,9 @@ def is_secret_name(name: str) -> bool:
 
 
 def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """`text` without the values of environment variables that are named like secrets, and without passwords in addresses."""
+    """`text` without the values of environment variables that are named like secrets, and without
+    passwords in addresses.
+    """
     environment = os.environ if environment is None else environment
     for name, value in environment.items():
         if len(value) >= _SHORTEST_SECRET and is_secret_name(name):
@@ -95,7 +106,8 @@ def _os_error(error: BaseException) -> str | None:
     template = _OS.get(number or 0)
     if template is None:
         return None
-    named = error.filename2 or error.filename  # of a rename the target: the source is a temporary file of ours
+    # of a rename the target: the source is a temporary file of ours
+    named = error.filename2 or error.filename
     where = printable(named) if named is not None else _path_in(str(error)) or _SOMEWHERE
     return template.format(where=where, paths=_PATHS)
 
@@ -144,7 +156,10 @@ def _runtime(error: BaseException) -> str | None:
 
 def _import(error: BaseException) -> str:
     assert isinstance(error, ImportError)
-    return f"the module {printable(error.name or error)} cannot be imported ({printable(error)}): install it, or correct its name"
+    return (
+        f"the module {printable(error.name or error)} cannot be imported ({printable(error)}):"
+        " install it, or correct its name"
+    )
 
 
 def _by_library(error: BaseException) -> str | None:
@@ -152,8 +167,15 @@ def _by_library(error: BaseException) -> str | None:
     library = type(error).__module__.split(".")[0]
     said = printable(_first_line(error))
     if type(error).__name__ == "PanicException":
-        return f"a library failed inside ({said}): a file that it read may be damaged; the log names it"
-    number = _number_in(str(error)) if library in ("polars", "duckdb", "_duckdb", "pyarrow", "lightgbm") else None
+        return (
+            f"a library failed inside ({said}): a file that it read may be damaged; the log"
+            " names it"
+        )
+    number = (
+        _number_in(str(error))
+        if library in ("polars", "duckdb", "_duckdb", "pyarrow", "lightgbm")
+        else None
+    )
     if number in _OS:
         return _OS[number].format(where=_path_in(str(error)) or _SOMEWHERE, paths=_PATHS)
     if library in ("duckdb", "_duckdb"):
@@ -166,7 +188,10 @@ def _by_library(error: BaseException) -> str | None:
 
 
 def _unforeseen(error: BaseException) -> str:
-    return f"something failed that Harmony did not foresee: {type(error).__name__}: {printable(_first_line(error)) or 'no text'}"
+    return (
+        f"something failed that Harmony did not foresee: {type(error).__name__}:"
+        f" {printable(_first_line(error)) or 'no text'}"
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Files written whole: put down beside their target, flushed and renamed.
 
-A name holds the old content or the new one, whatever is killed. A durable file survives a power cut, too.
+A name holds the old content or the new one, whatever is killed. A durable file survives a power
+cut, too.
 """
 
 import os
@@ -23,7 +24,9 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A fresh file to fill, which takes the place of `path` when the block ends well; folders are made."""
+    """A fresh file to fill, which takes the place of `path` when the block ends well; folders are
+    made.
+    """
     temporary = temporary_beside(path)
     try:
         yield temporary
@@ -33,7 +36,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A fresh hidden file in the folder of `path`, so that a rename stays within one file system."""
+    """A fresh hidden file in the folder of `path`, so that a rename stays within one file
+    system.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
     os.close(handle)
@@ -41,7 +46,9 @@ def temporary_beside(path: Path) -> Path:
 
 
 def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:
-    """Give a finished temporary file its name: its bytes on disk first, then the name, then the name on disk."""
+    """Give a finished temporary file its name: its bytes on disk first, then the name, then the
+    name on disk.
+    """
     if durable:
         flush(temporary)
     temporary.chmod(0o644)

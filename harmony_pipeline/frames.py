@@ -34,7 +34,9 @@ def is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
         if not later.size or not keys:
             return True
     columns = frame.select(keys)
-    pairs = pl.concat([columns[later], columns[later - 1].select(pl.all().name.suffix(_BEFORE))], how="horizontal")
+    pairs = pl.concat(
+        [columns[later], columns[later - 1].select(pl.all().name.suffix(_BEFORE))], how="horizontal"
+    )
     rises = pl.lit(value=True)
     for name in reversed(keys):
         now, before = pl.col(name), pl.col(f"{name}{_BEFORE}")
@@ -113,6 +115,10 @@ def format_columns(template: str, *parts: pl.Expr | str) -> pl.Expr:
     pieces: list[pl.Expr | str] = [pl.lit(texts[0])]
     for part, text in zip(parts, texts[1:], strict=True):
         pieces += [part, pl.lit(text)]
-    name = parts[0] if isinstance(parts[0], str) else parts[0].meta.output_name(raise_if_undetermined=False)
+    name = (
+        parts[0]
+        if isinstance(parts[0], str)
+        else parts[0].meta.output_name(raise_if_undetermined=False)
+    )
     whole = pl.concat_str(pieces)
     return whole if name is None else whole.alias(name)

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 
 def short_hash(content: str | bytes, size: int) -> str:
-    """BLAKE2b of `content` as 2 * `size` hexadecimal digits. What is stored anywhere keeps its size."""
+    """BLAKE2b of `content` as 2 * `size` hexadecimal digits. What is stored anywhere keeps its
+    size.
+    """
     return hash_of_parts([content], size)
 
 

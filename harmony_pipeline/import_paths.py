@@ -1,4 +1,6 @@
-"""Classes and functions by import path: settings name them as `package.module:Name`, shipped and your own alike."""
+"""Classes and functions by import path: settings name them as `package.module:Name`, shipped and
+your own alike.
+"""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -10,7 +12,9 @@ from harmony_pipeline.text import printable
 
 
 def import_object(path: str, setting: str, known: Sequence[str] = ()) -> Any:
-    """What `path`, the value of `setting`, names. Raises ConfigError that says what is wrong and offers the `known` paths."""
+    """What `path`, the value of `setting`, names. Raises ConfigError that says what is wrong and
+    offers the `known` paths.
+    """
     module, _, name = path.partition(":")
     wrong = "is no import path: write package.module:Name"
     try:
@@ -19,7 +23,11 @@ def import_object(path: str, setting: str, known: Sequence[str] = ()) -> Any:
     except ModuleNotFoundError as error:
         absent = error.name or module
         inside = not f"{module}.".startswith(f"{absent}.")
-        wrong = f"{module} itself imports {absent}, which is not installed" if inside else f"there is no module {module}"
+        wrong = (
+            f"{module} itself imports {absent}, which is not installed"
+            if inside
+            else f"there is no module {module}"
+        )
     except ImportError as error:
         wrong = f"{module} cannot be imported ({error})"
     except AttributeError:

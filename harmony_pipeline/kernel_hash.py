@@ -71,8 +71,13 @@ class _Sources:
                     self._read_names(function, names, vars(value))
 
     def _text(self, function: FunctionType, value: Any) -> str:
-        called = getattr(value, "py_func", None)  # a kernel, ours or of a user's module: its plain function
-        if called is None and isinstance(value, FunctionType) and _is_read(value.__module__, function):
+        # a kernel, ours or of a user's module: its plain function
+        called = getattr(value, "py_func", None)
+        if (
+            called is None
+            and isinstance(value, FunctionType)
+            and _is_read(value.__module__, function)
+        ):
             called = value
         if isinstance(called, FunctionType):
             return self.visit(called)

@@ -1,8 +1,10 @@
-"""Where the parts beside the library are: `sql/`, `workspace.yaml`, and the packages `assets` and `resources`.
+"""Where the parts beside the library are: `sql/`, `workspace.yaml`, and the packages `assets` and
+`resources`.
 
-In the repository they are its top-level folders. An installed package carries them in `harmony_pipeline/bundled`, so that nothing of
-ours lies beside everybody's packages. The command line calls `make_graph_importable` before it imports `assets`, and
-`let_children_import_graph` before it starts Dagster.
+In the repository they are its top-level folders. An installed package carries them in
+`harmony_pipeline/bundled`, so that nothing of ours lies beside everybody's packages. The command
+line calls `make_graph_importable` before it imports `assets`, and `let_children_import_graph`
+before it starts Dagster.
 """
 
 import os
@@ -23,5 +25,9 @@ def make_graph_importable() -> None:
 
 
 def let_children_import_graph() -> None:
-    """The same for processes that are started from now on: Dagster's server and its workers load `assets.definitions`."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOUSE), os.environ.get("PYTHONPATH"))))
+    """The same for processes that are started from now on: Dagster's server and its workers load
+    `assets.definitions`.
+    """
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(HOUSE), os.environ.get("PYTHONPATH")))
+    )

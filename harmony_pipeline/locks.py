@@ -1,6 +1,7 @@
 """A lock file that names its holder, by `filelock`.
 
-The kernel frees the lock when its holder ends, however it ends, so nothing has to be cleaned up after SIGKILL. The file stays.
+The kernel frees the lock when its holder ends, however it ends, so nothing has to be cleaned up
+after SIGKILL. The file stays.
 """
 
 import json
@@ -19,13 +20,17 @@ _POLL_SECONDS = 0.005
 
 
 @contextmanager
-def file_lock(path: Path, refusal: Callable[[str], Exception], timeout_seconds: float = 0.0, **facts: str) -> Iterator[None]:
-    """Hold the lock at `path`, which says `this_process` and `facts` meanwhile; threads of one process exclude each other too.
+def file_lock(
+    path: Path, refusal: Callable[[str], Exception], timeout_seconds: float = 0.0, **facts: str
+) -> Iterator[None]:
+    """Hold the lock at `path`, which says `this_process` and `facts` meanwhile; threads of one
+    process exclude each other too.
 
     Raises `refusal(holder)` when somebody else still holds it after the timeout.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, poll_interval=_POLL_SECONDS, fallback_to_soft=False)  # a soft lock would outlive its holder
+    # a soft lock would outlive its holder
+    lock = FileLock(path, poll_interval=_POLL_SECONDS, fallback_to_soft=False)
     try:
         lock.acquire(timeout=timeout_seconds)
     except Timeout:
@@ -51,13 +56,19 @@ def is_locked(path: Path) -> bool:
 
 def this_process() -> dict[str, int | str]:
     """What a lock says of its holder: process, host and the present moment."""
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def described(holder: Mapping[str, object]) -> str:
     """A holder in words, by what its lock says. Raises KeyError when that is incomplete."""
     command = f"`harmony {holder['verb']}`, " if "verb" in holder else ""
-    return printable(f"{command}process {holder['pid']} on {holder['host']} since {holder['since']}")
+    return printable(
+        f"{command}process {holder['pid']} on {holder['host']} since {holder['since']}"
+    )
 
 
 def _holder(path: Path) -> str:

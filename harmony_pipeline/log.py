@@ -1,10 +1,13 @@
-"""The log: a JSON line about everything that was made, ran or failed, in `logs/harmony.jsonl` of the state folder.
+"""The log: a JSON line about everything that was made, ran or failed, in `logs/harmony.jsonl` of
+the state folder.
 
-    {"time": "2024-07-01T08:00:00.1Z", "level": "info", "event": "asset made", "run": "d41c...", "asset": "bars",
+    {"time": "2024-07-01T08:00:00.1Z", "level": "info", "event": "asset made", "run": "d41c...",
+    "asset": "bars",
      "partition": "2024-01", "rows": {"bars": 4012}, "seconds": 1.2}
 
-`log_context` adds facts, and the seconds since it began, to every line inside it. The file rotates by size.
-Values of secrets are taken out. A log that cannot be written neither stops the work nor hides a failure.
+`log_context` adds facts, and the seconds since it began, to every line inside it. The file rotates
+by size. Values of secrets are taken out. A log that cannot be written neither stops the work nor
+hides a failure.
 """
 
 import contextlib
@@ -32,7 +35,9 @@ _LOGGED = "logged_by_harmony"
 
 
 def log_file(state: Path | None) -> Path:
-    """Where the log is: in the state folder, or where there is none in the folder of temporary files."""
+    """Where the log is: in the state folder, or where there is none in the folder of temporary
+    files.
+    """
     if state is not None:
         return state / "logs" / "harmony.jsonl"
     return Path(tempfile.gettempdir()) / f"harmony-{os.getuid()}.jsonl"
@@ -53,15 +58,26 @@ def log_context(**facts: Any) -> Iterator[None]:
         yield
 
 
-def record_failure(error: BaseException, state: Path | None, facts: Mapping[str, str] | None = None) -> tuple[str, Path | None]:
-    """One line about a failure, and the log that has the rest; None for a refusal, of which the line says everything.
+def record_failure(
+    error: BaseException, state: Path | None, facts: Mapping[str, str] | None = None
+) -> tuple[str, Path | None]:
+    """One line about a failure, and the log that has the rest; None for a refusal, of which the
+    line says everything.
 
     A failure that passes two boundaries is written once.
     """
     line, cause = sentence(error), root_cause(error)
     logged: Path | None = getattr(cause, _LOGGED, None)
     if logged is None and (not is_foreseen(error) or (state is not None and state.is_dir())):
-        logged = log(state, "failure", logging.ERROR, error=line, **_circumstances(), **(facts or {}), traceback=_traceback(error))
+        logged = log(
+            state,
+            "failure",
+            logging.ERROR,
+            error=line,
+            **_circumstances(),
+            **(facts or {}),
+            traceback=_traceback(error),
+        )
         with contextlib.suppress(AttributeError, TypeError):
             setattr(cause, _LOGGED, logged)
     return line, None if is_foreseen(error) else logged
@@ -73,7 +89,10 @@ def _circumstances() -> dict[str, str]:
         folder = str(Path.cwd())
     except OSError:
         folder = "a folder that is gone"
-    version = f"harmony {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    version = (
+        f"harmony {__version__}, Python {platform.python_version()}, {platform.system()}"
+        f" {platform.machine()}"
+    )
     return {"command_line": shlex.join(sys.argv), "folder": folder, "version": version}
 
 
@@ -92,7 +111,13 @@ class LibraryLog(logging.Handler):
         """Append one record; none where no log was begun."""
         state = self._state_folder()
         if log_file(state).parent.is_dir():
-            log(state, "library warning", logging.WARNING, library=record.name, said=record.getMessage())
+            log(
+                state,
+                "library warning",
+                logging.WARNING,
+                library=record.name,
+                said=record.getMessage(),
+            )
 
 
 class _RotatingFile(logging.handlers.RotatingFileHandler):
@@ -105,7 +130,9 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
 
 
 class _Lines:
-    """Where structlog writes. The file is opened for each line: several processes write it, and each may rotate it."""
+    """Where structlog writes. The file is opened for each line: several processes write it, and
+    each may rotate it.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -114,7 +141,13 @@ class _Lines:
         """Append one line; whether it could be written."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            handler = _RotatingFile(self._file, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8", errors="backslashreplace")
+            handler = _RotatingFile(
+                self._file,
+                maxBytes=_BYTES,
+                backupCount=_KEPT,
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
             with contextlib.closing(handler):
                 handler.emit(logging.makeLogRecord({"msg": line}))
         except (OSError, ValueError):  # closing writes what is left, and fails on a full disk too
@@ -130,7 +163,9 @@ def _add_seconds(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _hide_secrets(_logger: Any, _method: str, event: Any) -> Any:
-    return _clean({"time": event["time"], "level": event["level"], "event": event["event"], **event})
+    return _clean(
+        {"time": event["time"], "level": event["level"], "event": event["event"], **event}
+    )
 
 
 def _clean(value: Any) -> Any:
@@ -139,7 +174,11 @@ def _clean(value: Any) -> Any:
         return {key: _clean(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_clean(inner) for inner in value]
-    return value if value is None or isinstance(value, (bool, int, float)) else without_secrets(str(value))
+    return (
+        value
+        if value is None or isinstance(value, (bool, int, float))
+        else without_secrets(str(value))
+    )
 
 
 _PROCESSORS: list[Any] = [

@@ -1,6 +1,8 @@
-"""One command at a time writes a market: `run.lock` in the state folder and in a lake that is a folder.
+"""One command at a time writes a market: `run.lock` in the state folder and in a lake that is a
+folder.
 
-A second one is refused at once, with the process, host, start and command of the first. Commands that read take no lock.
+A second one is refused at once, with the process, host, start and command of the first. Commands
+that read take no lock.
 """
 
 from collections.abc import Iterator
@@ -19,10 +21,13 @@ class AlreadyRunning(HarmonyError):
 
 @contextmanager
 def run_lock(settings: Settings, verb: str) -> Iterator[None]:
-    """Hold the locks of a market while the command `verb` works. Raises AlreadyRunning, naming who has one of them."""
+    """Hold the locks of a market while the command `verb` works. Raises AlreadyRunning, naming who
+    has one of them.
+    """
     places = [(f"state folder {settings.state_root}", settings.state_root / "run.lock")]
     root = settings.lake_root
-    if isinstance(root, Path) and settings.as_of is None:  # what a look into the past makes lies in a state folder of its own
+    # what a look into the past makes lies in a state folder of its own
+    if isinstance(root, Path) and settings.as_of is None:
         places.append((f"lake {root}", root / "_locks" / "run.lock"))
     with ExitStack() as held:
         for place, path in places:

@@ -1,8 +1,9 @@
 """Every table of the lake, declared once: columns, types, units, keys.
 
-From here come the empty tables that make views work on an empty lake, the pandera checks that guard each write, and the
-column notes in the docs. `timestamp` is always the *start* of a bar in UTC. A renamed column is a breaking change; more
-columns are welcome. `features` has one more column per feature, so its schema is made by `features_table(names)`.
+From here come the empty tables that make views work on an empty lake, the pandera checks that guard
+each write, and the column notes in the docs. `timestamp` is always the *start* of a bar in UTC. A
+renamed column is a breaking change; more columns are welcome. `features` has one more column per
+feature, so its schema is made by `features_table(names)`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,9 @@ PeriodKind = Literal["trading", "retraining", "strategy", "day", "none"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type, what it means with its unit, whether it may be null, and the limits or choices of its values."""
+    """One column: its type, what it means with its unit, whether it may be null, and the limits or
+    choices of its values.
+    """
 
     dtype: Any
     note: str = ""
@@ -33,8 +36,9 @@ class Column:
 class Table:
     """One table: `key` is unique and is the order in which rows are stored.
 
-    `known_by` names the column that says when a row was learned. Such a table only grows, and its past is told row by row; of any
-    other table the lake keeps whole earlier versions of a partition.
+    `known_by` names the column that says when a row was learned. Such a table only grows, and its
+    past is told row by row; of any other table the lake keeps whole earlier versions of a
+    partition.
     """
 
     name: str
@@ -45,7 +49,8 @@ class Table:
     known_by: str | None = None
     unique_key: bool = True  # false where only the order is by key: rows as they came
     conditions: tuple[str, ...] = ()  # in SQL; every row meets them
-    more_columns: str = ""  # what further columns mean, where files may hold some that are not declared
+    # what further columns mean, where files may hold some that are not declared
+    more_columns: str = ""
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -57,18 +62,32 @@ class Table:
         return pl.DataFrame(schema=self.dtypes)
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`frame` with exactly these columns in order, cast, missing nullable ones filled with null, sorted by key.
+        """`frame` with exactly these columns in order, cast, missing nullable ones filled with
+        null, sorted by key.
 
-        Raises ValueError for a missing column, and for a number that the column's type would cut: 1.9 is no whole number.
+        Raises ValueError for a missing column, and for a number that the column's type would cut:
+        1.9 is no whole number.
         """
         if frame.columns == list(self.columns) and frame.dtypes == list(self.dtypes.values()):
             return sort_rows(frame, self.key)
-        missing = [name for name, column in self.columns.items() if name not in frame.columns and not column.nullable]
+        missing = [
+            name
+            for name, column in self.columns.items()
+            if name not in frame.columns and not column.nullable
+        ]
         if missing:
-            raise ValueError(f"table {self.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(frame.columns)}")
+            raise ValueError(
+                f"table {self.name} lacks the column(s) {', '.join(missing)}; it has"
+                f" {', '.join(frame.columns)}"
+            )
         self._refuse_fractions(frame)
         present = [
-            pl.col(name).cast(column.dtype) if name in frame.columns else pl.lit(None, dtype=column.dtype).alias(name) for name, column in self.columns.items()
+            (
+                pl.col(name).cast(column.dtype)
+                if name in frame.columns
+                else pl.lit(None, dtype=column.dtype).alias(name)
+            )
+            for name, column in self.columns.items()
         ]
         return sort_rows(frame.select(present), self.key)
 
@@ -102,7 +121,8 @@ _STAMP = {"timestamp": Column(TIME, "start of the bar, UTC")}
 
 RAW_BARS = Table(
     "raw_bars",
-    "Bars as received, every version of a row with the moment it was learned; a cell that could not be read is null and `defect` says what stood there.",
+    "Bars as received, every version of a row with the moment it was learned; a cell that could not"
+    " be read is null and `defect` says what stood there.",
     "trading",
     ("symbol", "timestamp", "ingested_at", "origin", "row"),
     {
@@ -120,7 +140,8 @@ RAW_BARS = Table(
 )
 COVERAGE = Table(
     "coverage",
-    "Which stretches of time were fetched from a supplier: a bar that is absent from one was not there.",
+    "Which stretches of time were fetched from a supplier: a bar that is absent from one was not"
+    " there.",
     "none",
     ("identity", "timeframe", "symbol", "start"),
     {
@@ -134,7 +155,8 @@ COVERAGE = Table(
 )
 FILE_ACCOUNTS = Table(
     "file_accounts",
-    "How many rows of each file a period received when it was last read: what no period received lies outside the market's range.",
+    "How many rows of each file a period received when it was last read: what no period received"
+    " lies outside the market's range.",
     "trading",
     ("reading", "origin"),
     {
@@ -150,14 +172,21 @@ FILE_ACCOUNTS = Table(
 )
 EXCHANGE_SESSIONS = Table(
     "exchange_sessions",
-    "When the market's exchange is open: one row a session of its calendar, whole from the first known to the last.",
+    "When the market's exchange is open: one row a session of its calendar, whole from the first"
+    " known to the last.",
     "none",
     ("date",),
     {
         "calendar": Column(TEXT, "its name in market.calendar"),
         "time_zone": Column(TEXT, "the exchange's clock"),
-        "date": Column(pl.Date(), "session date; a session that begins the evening before bears the date on which it ends"),
-        "pre_open": Column(TIME, "start of extended hours before the open; the open where there are none"),
+        "date": Column(
+            pl.Date(),
+            "session date; a session that begins the evening before bears the date on which it"
+            " ends",
+        ),
+        "pre_open": Column(
+            TIME, "start of extended hours before the open; the open where there are none"
+        ),
         "open": Column(TIME, "start of regular trading, UTC"),
         "close": Column(TIME, "end of regular trading; early on half-days"),
         "post_close": Column(TIME, "end of extended hours after the close"),
@@ -167,7 +196,8 @@ EXCHANGE_SESSIONS = Table(
 )
 BAR_GRID = Table(
     "bar_grid",
-    "Where bars of a timeframe start: as the settings say, or as the first bars of the lake showed.",
+    "Where bars of a timeframe start: as the settings say, or as the first bars of the lake"
+    " showed.",
     "none",
     ("timeframe",),
     {
@@ -186,13 +216,18 @@ BARS = Table(
         **_STAMP,
         "session": Column(TEXT, "pre, regular or post", one_of=("pre", "regular", "post")),
         **_bar_columns(False),
-        "adjustment_factor": Column(REAL, "forward cumulative, 1.0 at the symbol's first bar: adjusted price = price * factor", above=0.0),
+        "adjustment_factor": Column(
+            REAL,
+            "forward cumulative, 1.0 at the symbol's first bar: adjusted price = price * factor",
+            above=0.0,
+        ),
     },
     conditions=("high >= open and high >= close", "low <= open and low <= close"),
 )
 QUARANTINE = Table(
     "quarantine",
-    "One row per raw row that is not in bars, and per quote or trade received that was not kept (partitions quote-DAY and trade-DAY).",
+    "One row per raw row that is not in bars, and per quote or trade received that was not kept"
+    " (partitions quote-DAY and trade-DAY).",
     "trading",
     ("symbol", "timestamp", "source", "row"),
     {
@@ -209,7 +244,8 @@ QUARANTINE = Table(
 )
 QUALITY_WARNINGS = Table(
     "quality_warnings",
-    "Bars that a rule found odd and let pass; a row that stands here is in bars, but for wrong_time_zone, which speaks of a whole file.",
+    "Bars that a rule found odd and let pass; a row that stands here is in bars, but for"
+    " wrong_time_zone, which speaks of a whole file.",
     "trading",
     ("symbol", "timestamp", "rule"),
     {
@@ -222,15 +258,20 @@ QUALITY_WARNINGS = Table(
 )
 BAR_STATE = Table(
     "bar_state",
-    "What the quality rules remember of every symbol seen up to the end of a period, so that the next one needs no earlier bar.",
+    "What the quality rules remember of every symbol seen up to the end of a period, so that the"
+    " next one needs no earlier bar.",
     "trading",
     ("symbol",),
     {
         "symbol": Column(TEXT),
-        "timestamp": Column(TIME, "start of its last regular bar, or of its last bar when none was regular"),
+        "timestamp": Column(
+            TIME, "start of its last regular bar, or of its last bar when none was regular"
+        ),
         "close": Column(REAL, "last regular close", True),
         "adjustment_factor": Column(REAL, "forward cumulative, after its last bar"),
-        "state": Column(pl.List(pl.Float64()), "flat memory vector: market/validation/symbol_state.py", True),
+        "state": Column(
+            pl.List(pl.Float64()), "flat memory vector: market/validation/symbol_state.py", True
+        ),
     },
 )
 _TICK = {
@@ -276,7 +317,8 @@ TRADE_TICKS = Table(
 )
 TICK_COUNTS = Table(
     "tick_counts",
-    "What became of the quotes and trades received for a day: received = kept + quarantined + merged. Partitions quote-DAY and trade-DAY.",
+    "What became of the quotes and trades received for a day: received = kept + quarantined +"
+    " merged. Partitions quote-DAY and trade-DAY.",
     "day",
     ("timeframe", "symbol"),
     {
@@ -342,8 +384,15 @@ GAPS = Table(
         "session_bars": Column(WHOLE, "bars expected in the session"),
         "kind": Column(TEXT, "missing, no_trade, halt or unknown"),
         "past_sessions": Column(WHOLE, "sessions with bars that the habit was learned from"),
-        "usual_silence": Column(REAL, "share of absent bars at this time of day in past sessions", True),
-        "neighbour_trades": Column(REAL, "trades in the thinner of the bars that touch the run, estimated from volume where not counted", True),
+        "usual_silence": Column(
+            REAL, "share of absent bars at this time of day in past sessions", True
+        ),
+        "neighbour_trades": Column(
+            REAL,
+            "trades in the thinner of the bars that touch the run, estimated from volume where not"
+            " counted",
+            True,
+        ),
         "evidence": Column(TEXT, "why it is of this kind"),
     },
 )
@@ -352,7 +401,12 @@ FEATURE_STATE = Table(
     "Kernel state after the last bar of a period: what lets the next day continue.",
     "trading",
     ("symbol",),
-    {"symbol": Column(TEXT), **_STAMP, "feature_set_hash": Column(TEXT), "state": Column(pl.List(pl.Float64()), "flat state vector")},
+    {
+        "symbol": Column(TEXT),
+        **_STAMP,
+        "feature_set_hash": Column(TEXT),
+        "state": Column(pl.List(pl.Float64()), "flat state vector"),
+    },
 )
 REGIMES = Table(
     "regimes",
@@ -375,7 +429,13 @@ SIGNALS = Table(
     "Primary signals of every strategy, on every bar where its features are warm.",
     "trading",
     ("strategy", "symbol", "timestamp"),
-    {"strategy": Column(TEXT), "symbol": Column(TEXT), **_STAMP, "side": Column(pl.Int8(), "-1, 0, 1"), "strength": Column(REAL, "0 to 1")},
+    {
+        "strategy": Column(TEXT),
+        "symbol": Column(TEXT),
+        **_STAMP,
+        "side": Column(pl.Int8(), "-1, 0, 1"),
+        "strength": Column(REAL, "0 to 1"),
+    },
 )
 LABELS = Table(
     "labels",
@@ -391,7 +451,9 @@ LABELS = Table(
         "entry_price": Column(REAL, "raw", True),
         "upper_barrier": Column(REAL, "raw price at entry", True),
         "lower_barrier": Column(REAL, "raw price at entry", True),
-        "end_timestamp": Column(TIME, "end of the bar that settled it; null while unresolved", True),
+        "end_timestamp": Column(
+            TIME, "end of the bar that settled it; null while unresolved", True
+        ),
         "touched": Column(TEXT, "upper, lower or vertical", True),
         "return": Column(REAL, "in the direction of side, before costs", True),
         "label": Column(pl.Int8(), "1 when return > 0, else 0", True),
@@ -470,20 +532,28 @@ PROMOTIONS = Table(
 )
 _ORDER_COLUMNS = {
     "order_id": Column(TEXT, "unique over the lake: backtest or account, symbol, decision, role"),
-    "parent_id": Column(TEXT, "entry order of an exit; of a session perhaps one of an earlier day", True),
+    "parent_id": Column(
+        TEXT, "entry order of an exit; of a session perhaps one of an earlier day", True
+    ),
     "symbol": Column(TEXT),
     "signal_timestamp": Column(TIME, "start of the signal's bar", True),
     "timestamp": Column(TIME, "the decision"),
     "side": Column(TEXT, "buy or sell"),
     "quantity": Column(
-        REAL, "shares as they were when it was placed: an entry or exit at timestamp, a leg of a bracket at its entry's fill; a later split changes them"
+        REAL,
+        "shares as they were when it was placed: an entry or exit at timestamp, a leg of a bracket"
+        " at its entry's fill; a later split changes them",
     ),
     "kind": Column(TEXT, "market, limit, stop"),
     "limit_price": Column(REAL, "raw, in those same shares", True),
     "stop_price": Column(REAL, "raw, in those same shares", True),
     "time_in_force": Column(TEXT, "ioc, day, gtc"),
     "status": Column(TEXT),
-    "reason": Column(TEXT, "why it was placed, or refused; delisted or renamed: canceled because its symbol ended", True),
+    "reason": Column(
+        TEXT,
+        "why it was placed, or refused; delisted or renamed: canceled because its symbol ended",
+        True,
+    ),
     "model_id": Column(TEXT, "", True),
 }
 _FILL_COLUMNS = {
@@ -516,7 +586,13 @@ ORDERS = Table(
     ("backtest_id", "symbol", "timestamp", "order_id"),
     {**_BACKTEST, **_ORDER_COLUMNS},
 )
-FILLS = Table("fills", "Every execution of a backtest.", "strategy", ("backtest_id", "symbol", "timestamp", "fill_id"), {**_BACKTEST, **_FILL_COLUMNS})
+FILLS = Table(
+    "fills",
+    "Every execution of a backtest.",
+    "strategy",
+    ("backtest_id", "symbol", "timestamp", "fill_id"),
+    {**_BACKTEST, **_FILL_COLUMNS},
+)
 POSITION_ACTIONS = Table(
     "position_actions",
     "What splits, dividends, delistings and changes of symbol did to the positions of a backtest.",
@@ -524,16 +600,26 @@ POSITION_ACTIONS = Table(
     ("backtest_id", "sequence"),
     {
         **_BACKTEST,
-        "sequence": Column(WHOLE, "order in which they happened, before the fills of the same timestamp; what met a symbol without a bar comes first"),
+        "sequence": Column(
+            WHOLE,
+            "order in which they happened, before the fills of the same timestamp; what met a"
+            " symbol without a bar comes first",
+        ),
         "timestamp": Column(TIME, "start of the first bar that was met with it"),
         "symbol": Column(TEXT, "before a change of symbol"),
-        "date": Column(DAY, "of the action; of a presumed delisting the day before it was presumed"),
+        "date": Column(
+            DAY, "of the action; of a presumed delisting the day before it was presumed"
+        ),
         "kind": Column(TEXT, "split, dividend, delisting, symbol_change or presumed_delisted"),
-        "value": Column(REAL, "new shares per old share; cash per share; price paid per share", True),
+        "value": Column(
+            REAL, "new shares per old share; cash per share; price paid per share", True
+        ),
         "successor": Column(TEXT, "symbol after a change", True),
         "quantity_before": Column(REAL, "signed shares"),
         "quantity_after": Column(REAL, "signed shares"),
-        "cash": Column(REAL, "paid to us, cash in lieu of a split's fractions too; negative when we paid"),
+        "cash": Column(
+            REAL, "paid to us, cash in lieu of a split's fractions too; negative when we paid"
+        ),
     },
 )
 TRADES = Table(
@@ -559,7 +645,13 @@ TRADES = Table(
         "model_id": Column(TEXT, "", True),
     },
 )
-EQUITY = Table("equity", "The portfolio at each bar's close.", "strategy", ("backtest_id", "timestamp"), {**_BACKTEST, **_EQUITY_COLUMNS})
+EQUITY = Table(
+    "equity",
+    "The portfolio at each bar's close.",
+    "strategy",
+    ("backtest_id", "timestamp"),
+    {**_BACKTEST, **_EQUITY_COLUMNS},
+)
 METRICS = (
     "total_return",
     "annual_return",
@@ -600,7 +692,9 @@ BACKTESTS = Table(
         "end": Column(TIME),
         "initial_cash": Column(REAL),
         "participation": Column(REAL, "largest part of a bar's volume"),
-        "zero_volume": Column(TEXT, "an order at a bar without volume: auto (by the instrument), fill or refuse", True),
+        "zero_volume": Column(
+            TEXT, "an order at a bar without volume: auto (by the instrument), fill or refuse", True
+        ),
         **{name: Column(REAL, _METRIC_NOTES.get(name, ""), True) for name in METRICS},
     },
 )
@@ -643,7 +737,11 @@ TRIAL_RETURNS = Table(
     "Daily returns of every trial.",
     "strategy",
     ("trial_id", "timestamp"),
-    {"trial_id": Column(TEXT), "timestamp": Column(TIME, "midnight UTC of the session"), "return": Column(REAL)},
+    {
+        "trial_id": Column(TEXT),
+        "timestamp": Column(TIME, "midnight UTC of the session"),
+        "return": Column(REAL),
+    },
 )
 OVERFITTING = Table(
     "overfitting",
@@ -683,7 +781,11 @@ UNIVERSE = Table(
     {
         "date": Column(DAY, "from which it was known, before the open"),
         "symbol": Column(TEXT),
-        "security_id": Column(TEXT, "the source's own id of the security behind the symbol; null where it has none", True),
+        "security_id": Column(
+            TEXT,
+            "the source's own id of the security behind the symbol; null where it has none",
+            True,
+        ),
         "listed": Column(DAY, "", True),
         "delisted": Column(DAY, "first day without trading", True),
         "shares": Column(REAL, "shares outstanding", True),
@@ -694,13 +796,16 @@ UNIVERSE = Table(
 )
 LISTINGS = Table(
     "listings",
-    "Which security traded under which symbol from when to when, one row a version: what was learned of an end is a new row.",
+    "Which security traded under which symbol from when to when, one row a version: what was"
+    " learned of an end is a new row.",
     "none",
     ("security_id", "symbol", "valid_from", "known"),
     {
         "security_id": Column(TEXT, "the same through changes of symbol"),
         "symbol": Column(TEXT),
-        "valid_from": Column(DAY, "first day under this symbol; null: before anything is known", True),
+        "valid_from": Column(
+            DAY, "first day under this symbol; null: before anything is known", True
+        ),
         "valid_to": Column(DAY, "first day no longer; null: still valid, as known then", True),
         "listed": Column(DAY, "as the source states it", True),
         "delisted": Column(DAY, "first day without trading", True),
@@ -713,18 +818,25 @@ LISTINGS = Table(
 )
 INSTRUMENTS = Table(
     "instruments",
-    "The terms each symbol is traded by, one row a change: prices, quantities, barriers and fees are rounded by them.",
+    "The terms each symbol is traded by, one row a change: prices, quantities, barriers and fees"
+    " are rounded by them.",
     "none",
     ("symbol", "valid_from"),
     {
         "symbol": Column(TEXT),
-        "valid_from": Column(DAY, "first session date of these terms; the first terms hold before it too"),
-        "asset_class": Column(TEXT, one_of=("us_equity", "equity", "fx", "crypto", "future", "index")),
+        "valid_from": Column(
+            DAY, "first session date of these terms; the first terms hold before it too"
+        ),
+        "asset_class": Column(
+            TEXT, one_of=("us_equity", "equity", "fx", "crypto", "future", "index")
+        ),
         "venue": Column(TEXT, "exchange, where it is known", True),
         "calendar": Column(TEXT),
         "currency": Column(TEXT, "of prices and money, where it is known", True),
         "tick_size": Column(REAL, "smallest step of a price", above=0.0),
-        "small_tick_size": Column(REAL, "step below small_tick_below; null: one step at all prices", True, above=0.0),
+        "small_tick_size": Column(
+            REAL, "step below small_tick_below; null: one step at all prices", True, above=0.0
+        ),
         "small_tick_below": Column(REAL, "price", True, above=0.0),
         "price_precision": Column(WHOLE, "decimals of a price at tick_size"),
         "lot_size": Column(REAL, "smallest step of a quantity", above=0.0),
@@ -733,13 +845,18 @@ INSTRUMENTS = Table(
         "multiplier": Column(REAL, "value of one unit at a price of 1", above=0.0),
         "fee_unit": Column(REAL, "fees are rounded to it, currency", above=0.0),
         "shortable": Column(FLAG),
-        "volume": Column(TEXT, "traded: participation goes by it; indicative: no common volume", one_of=("traded", "indicative")),
+        "volume": Column(
+            TEXT,
+            "traded: participation goes by it; indicative: no common volume",
+            one_of=("traded", "indicative"),
+        ),
         "origin": Column(TEXT, "where the terms come from"),
     },
 )
 VERDICTS = Table(
     "verdicts",
-    "Blocking checks that failed and have not passed since: nothing is made of such a partition until it is repaired or waived.",
+    "Blocking checks that failed and have not passed since: nothing is made of such a partition"
+    " until it is repaired or waived.",
     "none",
     ("asset", "period", "check_name"),
     {
@@ -768,7 +885,9 @@ SCAN_CANDIDATES = Table(
         "gap": Column(REAL, "price / previous_close - 1", True),
         "absolute_gap": Column(REAL, "", True),
         "premarket_volume": Column(REAL, "shares"),
-        "relative_volume": Column(REAL, "same clock window, up to 20 sessions, split-adjusted", True),
+        "relative_volume": Column(
+            REAL, "same clock window, up to 20 sessions, split-adjusted", True
+        ),
         "dollar_volume": Column(REAL, "previous session", True),
         "float": Column(REAL, "shares", True),
         "sector": Column(TEXT, "", True),
@@ -783,14 +902,24 @@ SCAN_SELECTIONS = Table(
     "The symbols a session watches.",
     "day",
     ("date", "rank"),
-    {"date": Column(DAY), "as_of": Column(TIME), "rank": Column(WHOLE), "symbol": Column(TEXT), "score": Column(REAL)},
+    {
+        "date": Column(DAY),
+        "as_of": Column(TIME),
+        "rank": Column(WHOLE),
+        "symbol": Column(TEXT),
+        "score": Column(REAL),
+    },
 )
 SESSION_ORDERS = Table(
     "session_orders",
     "Orders of live sessions.",
     "day",
     ("session_id", "symbol", "timestamp", "order_id"),
-    {**_SESSION, "client_order_id": Column(TEXT, "unique: a pure function of session and intent"), **_ORDER_COLUMNS},
+    {
+        **_SESSION,
+        "client_order_id": Column(TEXT, "unique: a pure function of session and intent"),
+        **_ORDER_COLUMNS,
+    },
 )
 SESSION_FILLS = Table(
     "session_fills",
@@ -814,7 +943,13 @@ SESSION_POSITIONS = Table(
         "take_profit_price": Column(REAL, "", True),
     },
 )
-SESSION_EQUITY = Table("session_equity", "The live portfolio at each bar's close.", "day", ("session_id", "timestamp"), {**_SESSION, **_EQUITY_COLUMNS})
+SESSION_EQUITY = Table(
+    "session_equity",
+    "The live portfolio at each bar's close.",
+    "day",
+    ("session_id", "timestamp"),
+    {**_SESSION, **_EQUITY_COLUMNS},
+)
 SESSION_EVENTS = Table(
     "session_events",
     "Everything that happened, in order; the intent is written before submitted.",
@@ -853,13 +988,18 @@ FEATURES = Table(
     "trading",
     ("symbol", "timestamp"),
     {"symbol": Column(TEXT), **_STAMP},
-    more_columns="one more column per feature of [features] names, null until warm, and cusum_event (-1, 0, 1)",
+    more_columns=(
+        "one more column per feature of [features] names, null until warm, and cusum_event (-1,"
+        " 0, 1)"
+    ),
 )
 
 
 def features_table(names: tuple[str, ...]) -> Table:
     """The features table for a chosen set of feature columns."""
-    return replace(FEATURES, columns={**FEATURES.columns, **{name: Column(REAL, "", True) for name in names}})
+    return replace(
+        FEATURES, columns={**FEATURES.columns, **{name: Column(REAL, "", True) for name in names}}
+    )
 
 
 TABLES: dict[str, Table] = {

@@ -1,4 +1,6 @@
-"""A value that validation refuses, in one line: where it was written, its key, what was found, what is allowed."""
+"""A value that validation refuses, in one line: where it was written, its key, what was found, what
+is allowed.
+"""
 
 import re
 from collections.abc import Collection, Sequence
@@ -14,7 +16,8 @@ from harmony_pipeline.settings_sources import Variable
 from harmony_pipeline.suggestions import nearest
 from harmony_pipeline.text import printable
 
-_UNION_BRANCH = re.compile(r"literal\[.*\]|int|str|float|bool")  # pydantic adds the branch of a union to the key
+# pydantic adds the branch of a union to the key
+_UNION_BRANCH = re.compile(r"literal\[.*\]|int|str|float|bool")
 _SECTION_TYPES = ("model_type", "dict_type")
 _LIST_TYPES = ("tuple_type", "list_type")
 _OF_SECTIONS = ("value_error", "missing")  # what can be wrong with a section itself
@@ -22,7 +25,9 @@ _OF_SECTIONS = ("value_error", "missing")  # what can be wrong with a section it
 
 @dataclass(frozen=True)
 class Origin:
-    """What was validated: the class, its fields that are no settings, the file with its text, the variables."""
+    """What was validated: the class, its fields that are no settings, the file with its text, the
+    variables.
+    """
 
     model: type[BaseModel]
     hidden: Collection[str]
@@ -38,20 +43,30 @@ def error_line(error: ValidationError, origin: Origin) -> str:
         location = [str(part) for part in detail["loc"]]
         while location and _UNION_BRANCH.fullmatch(location[-1]):
             location.pop()
-        found.setdefault(_subject(detail, location, origin), []).append(_complaint(detail, location, origin))
-    return "; ".join(f"{subject}: {' or '.join(dict.fromkeys(said))}" for subject, said in found.items())
+        found.setdefault(_subject(detail, location, origin), []).append(
+            _complaint(detail, location, origin)
+        )
+    return "; ".join(
+        f"{subject}: {' or '.join(dict.fromkeys(said))}" for subject, said in found.items()
+    )
 
 
 def _subject(detail: ErrorDetails, location: list[str], origin: Origin) -> str:
     """Where the value was written, its key, and the value unless it is long or secret."""
     written = location[:-1] if detail["type"] == "missing" else location
-    where = _variable_of(written, origin.variables) or f"{printable(origin.path)}{_line_of(written, origin.text)}"
+    where = (
+        _variable_of(written, origin.variables)
+        or f"{printable(origin.path)}{_line_of(written, origin.text)}"
+    )
     if not location or detail["type"] == "extra_forbidden":
         return where
     key, value = printable(".".join(location)), detail.get("input")
     if isinstance(value, (dict, list, tuple, BaseModel)) or detail["type"] == "missing":
         return f"{where}: {key}"
-    return f"{where}: {key} = {'<not shown>' if any(map(is_secret_name, location)) else printable(repr(value))}"
+    return (
+        f"{where}: {key} ="
+        f" {'<not shown>' if any(map(is_secret_name, location)) else printable(repr(value))}"
+    )
 
 
 def _complaint(detail: ErrorDetails, location: list[str], origin: Origin) -> str:
@@ -60,11 +75,19 @@ def _complaint(detail: ErrorDetails, location: list[str], origin: Origin) -> str
         return _unknown_key(location, origin)
     if detail["type"] in _SECTION_TYPES:
         keys = _keys_at(location, origin)
-        return f"is one value where a section is needed, with keys like {', '.join(keys[:6])}" if keys else "is one value where a section is needed"
+        return (
+            f"is one value where a section is needed, with keys like {', '.join(keys[:6])}"
+            if keys
+            else "is one value where a section is needed"
+        )
     if detail["type"] in _LIST_TYPES:
         return 'is no list: write one as in TOML, like [1, 2] or ["a", "b"]'
     said = detail["msg"].removeprefix("Value error, ")
-    return f"is a section where one value is needed: {said}" if isinstance(detail.get("input"), dict) and detail["type"] not in _OF_SECTIONS else said
+    return (
+        f"is a section where one value is needed: {said}"
+        if isinstance(detail.get("input"), dict) and detail["type"] not in _OF_SECTIONS
+        else said
+    )
 
 
 def _unknown_key(location: list[str], origin: Origin) -> str:
@@ -79,27 +102,42 @@ def _keys_at(location: Sequence[str], origin: Origin) -> list[str]:
     model = origin.model
     for name in location:
         annotation = model.model_fields[name].annotation if name in model.model_fields else model
-        inner = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, BaseModel)]
+        inner = [
+            one
+            for one in (annotation, *get_args(annotation))
+            if isinstance(one, type) and issubclass(one, BaseModel)
+        ]
         model = inner[0] if inner else model
     return sorted(set(model.model_fields) - set(origin.hidden))
 
 
 def _variable_of(location: Sequence[str], variables: Sequence[Variable]) -> str | None:
-    """The variable that a value came from, the one nearest to it where several did; None for a value of the file."""
+    """The variable that a value came from, the one nearest to it where several did; None for a
+    value of the file.
+    """
     key = tuple(part.lower() for part in location)
-    found = [one for one in variables if key and (one.levels == key[: len(one.levels)] or key == one.levels[: len(key)])]
+    found = [
+        one
+        for one in variables
+        if key and (one.levels == key[: len(one.levels)] or key == one.levels[: len(key)])
+    ]
     return printable(max(found, key=lambda one: len(one.levels)).name) if found else None
 
 
 def _line_of(location: Sequence[str], text: str) -> str:
-    """` line N` of the key in the file, best found by walking its sections; empty when it came from elsewhere."""
-    location = [part for part in location if not part.isdigit()]  # places in lists have no lines of their own
+    """` line N` of the key in the file, best found by walking its sections; empty when it came from
+    elsewhere.
+    """
+    # places in lists have no lines of their own
+    location = [part for part in location if not part.isdigit()]
     section = ""
     for number, line in enumerate(text.splitlines() if location else (), start=1):
         stripped = line.strip()
         if stripped.startswith("["):
             section = stripped.strip("[]").strip()
         heads = ((".".join(location[:depth]), key) for depth, key in enumerate(location))
-        if section == ".".join(location) or any(section == head and re.match(rf"{re.escape(key)}\s*=", stripped) for head, key in heads):
+        if section == ".".join(location) or any(
+            section == head and re.match(rf"{re.escape(key)}\s*=", stripped) for head, key in heads
+        ):
             return f" line {number}"
     return ""

@@ -1,8 +1,9 @@
 """Where settings come from: a TOML file and the environment, as pydantic-settings reads them.
 
-Variables are named like `HARMONY__MARKET__TIMEFRAME`, with two underscores between levels; case does not
-count. A list or a section in a variable is written as in TOML. `${NAME}` and `${NAME:-default}` inside
-TOML text are taken from the environment. A key that was renamed is taken under its old name too.
+Variables are named like `HARMONY__MARKET__TIMEFRAME`, with two underscores between levels; case
+does not count. A list or a section in a variable is written as in TOML. `${NAME}` and
+`${NAME:-default}` inside TOML text are taken from the environment. A key that was renamed is taken
+under its old name too.
 """
 
 import re
@@ -22,14 +23,18 @@ from harmony_pipeline.text import one_line, printable
 DEFAULT_FILE = "harmony.toml"
 PREFIX = "HARMONY__"
 RENAMED = {"luck": "execution_noise"}
-"""Old key = new key, dots between levels. An old key is taken for one release, with a note that names the new one."""
+"""Old key = new key, dots between levels. An old key is taken for one release, with a note that
+names the new one.
+"""
 _LARGEST_FILE = 10_000_000
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable that holds a setting: its name as it was written, the levels of its key, its text."""
+    """One variable that holds a setting: its name as it was written, the levels of its key, its
+    text.
+    """
 
     name: str
     levels: tuple[str, ...]
@@ -37,21 +42,32 @@ class Variable:
 
 
 class EnvironmentSource(EnvSettingsSource):
-    """The settings that variables hold. A top level that does not exist is passed on, so that it is refused."""
+    """The settings that variables hold. A top level that does not exist is passed on, so that it is
+    refused.
+    """
 
     def __init__(self, settings: type[BaseSettings], variables: list[Variable]) -> None:
         self._variables = variables
-        super().__init__(settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")
+        super().__init__(
+            settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__"
+        )
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {f"{PREFIX}{'__'.join(one.levels)}".lower(): _unquoted(one.text) for one in self._variables}
+        return {
+            f"{PREFIX}{'__'.join(one.levels)}".lower(): _unquoted(one.text)
+            for one in self._variables
+        }
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """A list or a section as in TOML; text that is none stays text, which validation refuses by name."""
+        """A list or a section as in TOML; text that is none stays text, which validation refuses by
+        name.
+        """
         return _toml_value(value)
 
     def _coerce_env_val_strict(self, field: Any, value: Any) -> Any:
-        """A parameter of any type is read as in TOML: a strategy must get the number 10, not the text."""
+        """A parameter of any type is read as in TOML: a strategy must get the number 10, not the
+        text.
+        """
         return _toml_value(value) if field is Any else super()._coerce_env_val_strict(field, value)
 
     def __call__(self) -> dict[str, Any]:
@@ -60,7 +76,9 @@ class EnvironmentSource(EnvSettingsSource):
 
 
 def setting_variables(environment: Mapping[str, str], notes: list[str]) -> list[Variable]:
-    """The variables that hold settings, under the present names of their keys; renamed ones are added to `notes`."""
+    """The variables that hold settings, under the present names of their keys; renamed ones are
+    added to `notes`.
+    """
     found: dict[tuple[str, ...], Variable] = {}
     for name, text in sorted(environment.items()):
         if not name.upper().startswith(PREFIX):
@@ -71,19 +89,31 @@ def setting_variables(environment: Mapping[str, str], notes: list[str]) -> list[
             if levels[: len(former)] == former:
                 levels = (*new.split("."), *levels[len(former) :])
                 present = f"{PREFIX}{'__'.join(levels)}".upper()
-                notes.append(f"{printable(name)} is called {printable(present)} now: the old name goes with the next release")
+                notes.append(
+                    f"{printable(name)} is called {printable(present)} now: the old name goes with"
+                    " the next release"
+                )
         if levels in found:
-            raise ConfigError(f"{printable(name)} and {printable(found[levels].name)} set the same setting: unset one of them")
+            raise ConfigError(
+                f"{printable(name)} and {printable(found[levels].name)} set the same setting: unset"
+                " one of them"
+            )
         found[levels] = Variable(name, levels, text)
     return list(found.values())
 
 
-def file_values(path: Path, text: str, environment: Mapping[str, str], notes: list[str]) -> dict[str, Any]:
-    """The values of a settings file, with variables in texts replaced and old keys under their present names."""
+def file_values(
+    path: Path, text: str, environment: Mapping[str, str], notes: list[str]
+) -> dict[str, Any]:
+    """The values of a settings file, with variables in texts replaced and old keys under their
+    present names.
+    """
     try:
         values: dict[str, Any] = _expanded(tomllib.loads(text), environment, path)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{printable(path)}: not valid TOML: {printable(one_line(str(error)))}") from None
+        raise ConfigError(
+            f"{printable(path)}: not valid TOML: {printable(one_line(str(error)))}"
+        ) from None
     for old, new in RENAMED.items():
         _rename(values, old, new, path, notes)
     return values
@@ -99,7 +129,9 @@ def _rename(values: dict[str, Any], old: str, new: str, path: Path, notes: list[
     if present in values:
         raise ConfigError(f"{printable(path)}: {old} and {new} are the same setting: keep {new}")
     values[present] = values.pop(key)
-    notes.append(f"{printable(path)}: {old} is called {new} now: the old name goes with the next release")
+    notes.append(
+        f"{printable(path)}: {old} is called {new} now: the old name goes with the next release"
+    )
 
 
 def _unquoted(text: str) -> str:
@@ -127,7 +159,10 @@ def _expanded(value: Any, environment: Mapping[str, str], path: Path) -> Any:
         name, default = match.group(1), match.group(2)
         found = environment.get(name, default)
         if found is None:
-            raise ConfigError(f"{printable(path)}: '{printable(value)}' needs the environment variable {name}; set it, or write ${{{name}:-default}}")
+            raise ConfigError(
+                f"{printable(path)}: '{printable(value)}' needs the environment variable {name};"
+                f" set it, or write ${{{name}:-default}}"
+            )
         return found
 
     return _VARIABLE.sub(replacement, value)
@@ -140,16 +175,27 @@ def read_text(path: Path, *, required: bool) -> str:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         if required:
-            raise ConfigError(f"{shown}: no such settings file; correct the path, or make one of your data with: harmony init FOLDER") from None
+            raise ConfigError(
+                f"{shown}: no such settings file; correct the path, or make one of your data with:"
+                " harmony init FOLDER"
+            ) from None
         return ""
     except ValueError:
-        raise ConfigError(f"'{shown}': a path cannot hold a NUL character: correct --config") from None
+        raise ConfigError(
+            f"'{shown}': a path cannot hold a NUL character: correct --config"
+        ) from None
     except OSError as error:
-        raise ConfigError(f"{shown}: the settings file cannot be reached ({error.strerror}): correct the path") from None
+        raise ConfigError(
+            f"{shown}: the settings file cannot be reached ({error.strerror}): correct the path"
+        ) from None
     if stat.S_ISDIR(mode):
-        raise ConfigError(f"{shown}: is a folder: name a settings file, such as {path / DEFAULT_FILE}")
+        raise ConfigError(
+            f"{shown}: is a folder: name a settings file, such as {path / DEFAULT_FILE}"
+        )
     if not stat.S_ISREG(mode):
-        raise ConfigError(f"{shown}: is no plain file: name a settings file, such as {DEFAULT_FILE}")
+        raise ConfigError(
+            f"{shown}: is no plain file: name a settings file, such as {DEFAULT_FILE}"
+        )
     return _decoded(path, shown)
 
 
@@ -158,16 +204,25 @@ def _decoded(path: Path, shown: str) -> str:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigError(f"{shown}: the settings file cannot be read ({error.strerror}): change its permissions") from None
+        raise ConfigError(
+            f"{shown}: the settings file cannot be read ({error.strerror}): change its permissions"
+        ) from None
     if len(content) > _LARGEST_FILE:
-        raise ConfigError(f"{shown}: is larger than {_LARGEST_FILE:,} bytes, so it is no settings file: correct the path")
+        raise ConfigError(
+            f"{shown}: is larger than {_LARGEST_FILE:,} bytes, so it is no settings file: correct"
+            " the path"
+        )
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
         raise ConfigError(f"{shown}: is written in UTF-16 or UTF-32: save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{shown} line {line}: is not text in UTF-8: save it as UTF-8, or name another file") from None
+        raise ConfigError(
+            f"{shown} line {line}: is not text in UTF-8: save it as UTF-8, or name another file"
+        ) from None
     if "\0" in text:
-        raise ConfigError(f"{shown}: holds NUL characters, so it is no text: name a settings file written in TOML")
+        raise ConfigError(
+            f"{shown}: holds NUL characters, so it is no text: name a settings file written in TOML"
+        )
     return text.replace("\r\n", "\n")

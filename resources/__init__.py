@@ -1,1 +1,3 @@
-"""What assets are handed: typed forms that build domain objects. Tests and notebooks use the domain objects directly."""
+"""What assets are handed: typed forms that build domain objects. Tests and notebooks use the domain
+objects directly.
+"""

@@ -1,4 +1,6 @@
-"""Shared ground of the tests: hypothesis without deadlines, the real data folder when it is there, one tiny market a session."""
+"""Shared ground of the tests: hypothesis without deadlines, the real data folder when it is there,
+one tiny market a session.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,20 +13,36 @@ from harmony_pipeline.cli.invocation import remember_options
 
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
-for name in [name for name in os.environ if name.startswith("HARMONY_") and name not in ("HARMONY_DATA", "HARMONY_KERNEL_CACHE")]:
+for name in [
+    name
+    for name in os.environ
+    if name.startswith("HARMONY_") and name not in ("HARMONY_DATA", "HARMONY_KERNEL_CACHE")
+]:
     del os.environ[name]
 
 settings.register_profile(
-    "harmony", deadline=None, max_examples=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "harmony",
+    deadline=None,
+    max_examples=30,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.register_profile("explore", settings.get_profile("harmony"), max_examples=1_000, derandomize=False, print_blob=True)
+settings.register_profile(
+    "explore",
+    settings.get_profile("harmony"),
+    max_examples=1_000,
+    derandomize=False,
+    print_blob=True,
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "harmony"))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Name bytes by their number: packed data holds the time of day, and each worker must collect the same names."""
+    """Name bytes by their number: packed data holds the time of day, and each worker must collect
+    the same names.
+    """
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
 
 

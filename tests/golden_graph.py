@@ -1,4 +1,6 @@
-"""The shape of the graph as text: `make golden` rewrites tests/graph/golden_graph.txt after an intended change."""
+"""The shape of the graph as text: `make golden` rewrites tests/graph/golden_graph.txt after an
+intended change.
+"""
 
 from pathlib import Path
 
@@ -12,7 +14,9 @@ GOLDEN = Path(__file__).parent / "graph" / "golden_graph.txt"
 
 
 def graph_text() -> str:
-    definitions = build_definitions(load_settings(Path(__file__).parent.parent / "harmony.toml", {}))
+    definitions = build_definitions(
+        load_settings(Path(__file__).parent.parent / "harmony.toml", {})
+    )
     graph = definitions.resolve_asset_graph()
     lines = []
     for name in ASSETS:
@@ -20,16 +24,31 @@ def graph_text() -> str:
         lines.append(f"asset {name}")
         lines.append(f"  group: {node.group_name}")
         lines.append(f"  partitions: {_partitions(node.partitions_def)}")
-        lines.append(f"  depends on: {', '.join(sorted(parent.to_user_string() for parent in node.parent_keys)) or '-'}")
-        checks = sorted((check.name, graph.get(check).blocking if hasattr(graph.get(check), "blocking") else False) for check in node.check_keys)
+        lines.append(
+            "  depends on:"
+            f" {', '.join(sorted(parent.to_user_string() for parent in node.parent_keys)) or '-'}"
+        )
+        checks = sorted(
+            (
+                check.name,
+                graph.get(check).blocking if hasattr(graph.get(check), "blocking") else False,
+            )
+            for check in node.check_keys
+        )
         lines += [f"  check: {name}" for name, _blocking in checks]
     repository = definitions.get_repository_def()
-    lines += [f"job {job.name}: {', '.join(_in_order(job))}" for job in (repository.get_job(name) for name in JOBS)]
+    lines += [
+        f"job {job.name}: {', '.join(_in_order(job))}"
+        for job in (repository.get_job(name) for name in JOBS)
+    ]
     lines += [
         f"schedule {schedule.name}: {schedule.cron_schedule} {schedule.execution_timezone}"
         for schedule in sorted(repository.schedule_defs, key=lambda one: one.name)
     ]
-    lines += [f"sensor {sensor.name}" for sensor in sorted(repository.sensor_defs, key=lambda one: one.name)]
+    lines += [
+        f"sensor {sensor.name}"
+        for sensor in sorted(repository.sensor_defs, key=lambda one: one.name)
+    ]
     return "\n".join(lines) + "\n"
 
 

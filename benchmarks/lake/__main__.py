@@ -1,14 +1,18 @@
-"""How fast the lake is and how much memory it needs, next to bare scans of the same files by Polars and DuckDB.
+"""How fast the lake is and how much memory it needs, next to bare scans of the same files by Polars
+and DuckDB.
 
     python -m benchmarks.lake --rows 1m          a minute or so
     python -m benchmarks.lake --rows 10m
     python -m benchmarks.lake --rows 100m        1,000 symbols over a year; needs 12 GB of disk
-    python -m benchmarks.lake --listings DATA    how many files, sizes and query times for recorded data below DATA
+    python -m benchmarks.lake --listings DATA    how many files, sizes and query times for recorded
+    data below DATA
 
-A year of minute bars is simulated once, kept below --folder and used again. Then every piece of work runs in a process of its own (its peak of resident
-memory is that process's, libraries included), and works that are compared run in turn: A B C, A B C, ... so that a busy machine
-troubles all of them. Times are medians over rounds; a ratio is the median of the ratios within a round. Answers of
-rivals must be equal and every planted fault must be found, or the command fails (exit code 1). Speed is reported, never a failure.
+A year of minute bars is simulated once, kept below --folder and used again. Then every piece of
+work runs in a process of its own (its peak of resident memory is that process's, libraries
+included), and works that are compared run in turn: A B C, A B C, ... so that a busy machine
+troubles all of them. Times are medians over rounds; a ratio is the median of the ratios within a
+round. Answers of rivals must be equal and every planted fault must be found, or the command fails
+(exit code 1). Speed is reported, never a failure.
 """
 
 import argparse
@@ -40,10 +44,24 @@ def count(text: str) -> int:
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser("python -m benchmarks.lake", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=count, default="1m", help="how many minute bars: 1m (default), 10m, 100m")
-    parser.add_argument("--rounds", type=int, help="how often each work is measured; default 3, and 1 from 50m on")
-    parser.add_argument("--only", nargs="*", choices=list(GROUPS), default=list(GROUPS), help="some groups of works; they find what earlier ones left")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.lake",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--rows", type=count, default="1m", help="how many minute bars: 1m (default), 10m, 100m"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="how often each work is measured; default 3, and 1 from 50m on"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=list(GROUPS),
+        default=list(GROUPS),
+        help="some groups of works; they find what earlier ones left",
+    )
     parser.add_argument(
         "--folder",
         type=Path,
@@ -51,8 +69,15 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         help="where simulated files and lakes are kept (default: %(default)s)",
     )
     parser.add_argument("--json", type=Path, help="write everything to this file as well")
-    parser.add_argument("--write-results", action="store_true", help="put the table into benchmarks/lake/results.md")
-    parser.add_argument("--listings", type=Path, metavar="DATA", help="instead: files, sizes and query times of the recorded data below this folder")
+    parser.add_argument(
+        "--write-results", action="store_true", help="put the table into benchmarks/lake/results.md"
+    )
+    parser.add_argument(
+        "--listings",
+        type=Path,
+        metavar="DATA",
+        help="instead: files, sizes and query times of the recorded data below this folder",
+    )
     return parser.parse_args(given)
 
 
@@ -107,26 +132,46 @@ def sizes(bench: Bench) -> list[str]:
     for table in ("raw_bars", "bars", "quarantine", "daily_summary"):
         files = [file.stat().st_size for file in bench.files(table)]
         if files:
-            found.append(f"{table}: {len(files)} files, {sum(files) / 1e6:,.1f} MB, the largest {max(files) / 1e6:,.1f} MB")
+            found.append(
+                f"{table}: {len(files)} files, {sum(files) / 1e6:,.1f} MB, the largest"
+                f" {max(files) / 1e6:,.1f} MB"
+            )
     return found
 
 
 def planted(rounds: dict[str, list[Measured]], year: SimulatedYear) -> list[str]:
     """How many of the planted faults were found."""
     rules = _facts(rounds, "validate raw_bars").get("rules")
-    return [] if rules is None else [f"{sum(rules.values()):,} rows quarantined or merged, {sum(year.planted.values()):,} faults planted"]
+    return (
+        []
+        if rules is None
+        else [
+            (
+                f"{sum(rules.values()):,} rows quarantined or merged,"
+                f" {sum(year.planted.values()):,} faults planted"
+            )
+        ]
+    )
 
 
 def faults(rounds: dict[str, list[Measured]], year: SimulatedYear) -> list[str]:
     """Answers that differ between rivals, and planted faults that were not found."""
     wrong = []
     for group in GROUPS.values():
-        answers = {task: _facts(rounds, task)["answer"] for task in group if "answer" in _facts(rounds, task)}
+        answers = {
+            task: _facts(rounds, task)["answer"]
+            for task in group
+            if "answer" in _facts(rounds, task)
+        }
         if len(set(answers.values())) > 1:
             wrong.append(f"not the same answer: {', '.join(answers)}")
     rules = _facts(rounds, "validate raw_bars").get("rules")
     if rules is not None:
-        wrong += [f"{count} rows were planted as {rule}, found {rules.get(rule, 0)}" for rule, count in year.planted.items() if rules.get(rule, 0) < count]
+        wrong += [
+            f"{count} rows were planted as {rule}, found {rules.get(rule, 0)}"
+            for rule, count in year.planted.items()
+            if rules.get(rule, 0) < count
+        ]
     return wrong
 
 

@@ -1,7 +1,8 @@
 """Recorded data in the lake: how many files, how large, and how long usual questions take.
 
-Each data set is imported into a lake of its own by the stages (import, validation, summary), then asked by `read_bars` and by SQL. DATA is the folder of
-recorded market data; a data set that is not there is left out.
+Each data set is imported into a lake of its own by the stages (import, validation, summary), then
+asked by `read_bars` and by SQL. DATA is the folder of recorded market data; a data set that is not
+there is left out.
 """
 
 import shutil
@@ -86,7 +87,8 @@ SETS = (
         date(2014, 4, 1),
         "AAPL",
         date(2014, 3, 26),
-        '[market.files.columns]\nsymbol = "security_id"\nopen = "close"\nhigh = "close"\nlow = "close"',
+        '[market.files.columns]\nsymbol = "security_id"\nopen = "close"\nhigh = "close"\nlow ='
+        ' "close"',
     ),
 )
 
@@ -106,18 +108,31 @@ def listing(one: DataSet, data: Path, folder: Path) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     more = one.more.format(data=data)
-    text = _TOML.format(timeframe=one.timeframe, start=one.start, end=one.end, period=one.period, paths=data / one.files, more=more)
+    text = _TOML.format(
+        timeframe=one.timeframe,
+        start=one.start,
+        end=one.end,
+        period=one.period,
+        paths=data / one.files,
+        more=more,
+    )
     (folder / "harmony.toml").write_text(text)
     pipeline = PipelineContext(load_settings(folder / "harmony.toml", environment={}))
     periods = pipeline.trading_periods()
     spent = {}
-    for name, stage in (("import", ingest.raw_bars), ("validation", stages.bars), ("daily_summary", stages.daily_summary)):
+    for name, stage in (
+        ("import", ingest.raw_bars),
+        ("validation", stages.bars),
+        ("daily_summary", stages.daily_summary),
+    ):
         if name == "import":
             stages.corporate_actions(pipeline)
         begun = time.perf_counter()
         stage(pipeline, periods)
         spent[name] = time.perf_counter() - begun
-    heading = f"### {one.title}\n\n" + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items())
+    heading = f"### {one.title}\n\n" + ", ".join(
+        f"{name} {seconds:.1f} s" for name, seconds in spent.items()
+    )
     return f"{heading}\n\n{_files(pipeline)}\n\n{_questions(pipeline, one)}"
 
 
@@ -127,26 +142,43 @@ def _files(pipeline: PipelineContext) -> str:
         files = [pipeline.lake.path(table, key) for key in pipeline.lake.partitions(table)]
         size = sum(file.stat().st_size for file in files)
         count = int(pipeline.lake.scan(table).select(pl.len()).collect().item())
-        rows.append(f"| {table} | {len(files)} | {count:,} | {size / 1e6:.2f} | {size / max(count, 1):.1f} |")
+        rows.append(
+            f"| {table} | {len(files)} | {count:,} | {size / 1e6:.2f} |"
+            f" {size / max(count, 1):.1f} |"
+        )
     return "\n".join(rows)
 
 
 def _questions(pipeline: PipelineContext, one: DataSet) -> str:
     day = pipeline.calendar.schedule(one.day, date.max).row(0, named=True)
     begin, end = (
-        (datetime.combine(one.day, clock(), UTC), datetime.combine(one.day + timedelta(days=1), clock(), UTC))
+        (
+            datetime.combine(one.day, clock(), UTC),
+            datetime.combine(one.day + timedelta(days=1), clock(), UTC),
+        )
         if one.timeframe == "1Day"
         else (day["pre_open"], day["post_close"])
     )
-    [symbol] = pipeline.lake.scan("bars").filter(pl.col("symbol").str.starts_with(one.symbol)).select(pl.col("symbol").min()).collect()["symbol"]
+    [symbol] = (
+        pipeline.lake.scan("bars")
+        .filter(pl.col("symbol").str.starts_with(one.symbol))
+        .select(pl.col("symbol").min())
+        .collect()["symbol"]
+    )
     questions: dict[str, Callable[[], pl.DataFrame]] = {
         f"read_bars, {one.symbol}, all of it": lambda: read_bars(pipeline.lake, [symbol]),
         f"read_bars, every symbol, {one.day}": lambda: read_bars(pipeline.lake, None, begin, end),
-        "read_bars, everything, symbol, timestamp, close": lambda: read_bars(pipeline.lake, None, None, None, ["symbol", "timestamp", "close"]),
-        "SQL: bars and volume by symbol": lambda: sql.query(pipeline.lake, "select symbol, count(*), sum(volume) from bars group by symbol order by symbol"),
+        "read_bars, everything, symbol, timestamp, close": lambda: read_bars(
+            pipeline.lake, None, None, None, ["symbol", "timestamp", "close"]
+        ),
+        "SQL: bars and volume by symbol": lambda: sql.query(
+            pipeline.lake,
+            "select symbol, count(*), sum(volume) from bars group by symbol order by symbol",
+        ),
         "SQL: the ten largest daily moves": lambda: sql.query(
             pipeline.lake,
-            "select date, symbol, close / open - 1 as move from daily_summary where open is not null order by abs(close / open - 1) desc limit 10",
+            "select date, symbol, close / open - 1 as move from daily_summary where open is not"
+            " null order by abs(close / open - 1) desc limit 10",
         ),
     }
     rows = ["| question | rows | milliseconds |", "|---|---:|---:|"]

@@ -1,10 +1,14 @@
-"""A year of simulated minute bars as a vendor would send them: one Parquet file a month, sorted by symbol and time, with planted faults.
+"""A year of simulated minute bars as a vendor would send them: one Parquet file a month, sorted by
+symbol and time, with planted faults.
 
-Cheaper than the market of `harmony_pipeline/market/simulation` (which knows sectors, news and fair prices), because only size and shape matter here:
-390 regular minutes, a few before the open and after the close, prices in cents, now and then a gap of news. Every number is a function of
-(seed, symbol, session, minute), so any month of any number of symbols is the same, and is made again only when it is absent.
+Cheaper than the market of `harmony_pipeline/market/simulation` (which knows sectors, news and fair
+prices), because only size and shape matter here: 390 regular minutes, a few before the open and
+after the close, prices in cents, now and then a gap of news. Every number is a function of (seed,
+symbol, session, minute), so any month of any number of symbols is the same, and is made again only
+when it is absent.
 
-About one row in `ONE_FAULT_IN` is faulty, of one of `FAULTS`; how many of each were planted stands in `planted.json`, and validation must find them.
+About one row in `ONE_FAULT_IN` is faulty, of one of `FAULTS`; how many of each were planted stands
+in `planted.json`, and validation must find them.
 """
 
 import json
@@ -39,7 +43,18 @@ FAULTS = (
     "outside_session",
     "bad_print",
 )
-DUPLICATE, CONFLICT, CROSSED, NOT_POSITIVE, NO_VOLUME, NEGATIVE, OUTSIDE_RANGE, STRAY, CLOSED, PRINT = range(len(FAULTS))
+(
+    DUPLICATE,
+    CONFLICT,
+    CROSSED,
+    NOT_POSITIVE,
+    NO_VOLUME,
+    NEGATIVE,
+    OUTSIDE_RANGE,
+    STRAY,
+    CLOSED,
+    PRINT,
+) = range(len(FAULTS))
 OPEN, HIGH, LOW, CLOSE, VOLUME, TRADES, VWAP = range(7)
 COLUMNS = ("open", "high", "low", "close", "volume", "trade_count", "vwap")
 _BATCH_SYMBOLS = 50
@@ -89,13 +104,18 @@ class SimulatedYear:
         return total
 
     def make(self, tell: Callable[[str], None] = print) -> None:
-        """Write the files that are absent, one month after the other and some symbols at a time, so that memory stays small."""
+        """Write the files that are absent, one month after the other and some symbols at a time, so
+        that memory stays small.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for month, file in zip(self.months, self.files, strict=True):
             if not file.exists():
                 begun = time.perf_counter()
                 rows = self._write(month, file)
-                tell(f"  made {file.name}: {rows:,} rows of {self.symbols} symbols in {time.perf_counter() - begun:.1f} s")
+                tell(
+                    f"  made {file.name}: {rows:,} rows of {self.symbols} symbols in"
+                    f" {time.perf_counter() - begun:.1f} s"
+                )
 
     def _write(self, month: Period, file: Path) -> int:
         import pyarrow.parquet as pq
@@ -110,26 +130,43 @@ class SimulatedYear:
             rows += frame.height
         assert writer is not None
         writer.close()
-        file.with_suffix(".planted.json").write_text(json.dumps(dict(zip(FAULTS, planted.tolist(), strict=True))))
-        temporary.replace(file)  # last, so that a file that exists is whole and its count lies beside it
+        file.with_suffix(".planted.json").write_text(
+            json.dumps(dict(zip(FAULTS, planted.tolist(), strict=True)))
+        )
+        # last, so that a file that exists is whole and its count lies beside it
+        temporary.replace(file)
         return rows
 
     def _batches(self, month: Period) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
         calendar = Calendar.of("XNYS")
         year = calendar.schedule(date(YEAR, 1, 1), month.end_date)
-        clock = np.column_stack([year[name].dt.epoch("us").to_numpy() for name in ("pre_open", "open", "close", "post_close")])
+        clock = np.column_stack(
+            [
+                year[name].dt.epoch("us").to_numpy()
+                for name in ("pre_open", "open", "close", "post_close")
+            ]
+        )
         first = int((year["date"] < month.first_date).sum())
         most = _BATCH_SYMBOLS * (len(clock) - first) * 1_000
-        which, stamps, values = np.empty(most, np.int64), np.empty(most, np.int64), np.empty((len(COLUMNS), most))
+        which, stamps, values = (
+            np.empty(most, np.int64),
+            np.empty(most, np.int64),
+            np.empty((len(COLUMNS), most)),
+        )
         for begin in range(0, self.symbols, _BATCH_SYMBOLS):
             end = min(begin + _BATCH_SYMBOLS, self.symbols)
             planted = np.zeros(len(FAULTS), np.int64)
             rows = trade(key_of(SEED, 77), begin, end, clock, first, which, stamps, values, planted)
-            numbers = {name: pl.Series(values[at, :rows]).fill_nan(None) for at, name in enumerate(COLUMNS)}
+            numbers = {
+                name: pl.Series(values[at, :rows]).fill_nan(None) for at, name in enumerate(COLUMNS)
+            }
             frame = pl.DataFrame({"timestamp": stamps[:rows], **numbers}).select(
-                pl.col("timestamp").cast(pl.Datetime("us", "UTC")), pl.Series("symbol", self.names).gather(which[:rows]), *COLUMNS
+                pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
+                pl.Series("symbol", self.names).gather(which[:rows]),
+                *COLUMNS,
             )
-            # Faulty stamps are planted at the end of their symbol's month by the kernel's order; a vendor's file is sorted.
+            # Faulty stamps are planted at the end of their symbol's month by the kernel's order; a
+            # vendor's file is sorted.
             yield frame.sort("symbol", "timestamp", maintain_order=True), planted
 
 
@@ -141,15 +178,19 @@ def cents(price: float) -> float:
 
 @kernel
 def part(word: np.uint64, at: int) -> float:
-    """One of four 16-bit pieces of a random word, between 0 and 1: cheap chance where quality does not matter."""
+    """One of four 16-bit pieces of a random word, between 0 and 1: cheap chance where quality does
+    not matter.
+    """
     return float((word >> np.uint64(16 * at)) & np.uint64(0xFFFF)) / 65536.0 + 1.0 / 131072.0
 
 
 @kernel
 def trade(seed, begin, end, clock, first, which, stamps, values, planted):
-    """Rows of the symbols `begin <= symbol < end` in the sessions from `first` on; returns their number.
+    """Rows of the symbols `begin <= symbol < end` in the sessions from `first` on; returns their
+    number.
 
-    clock [sessions, 4]: pre_open, open, close, post_close in microseconds. values [7, rows] in the order of COLUMNS.
+    clock [sessions, 4]: pre_open, open, close, post_close in microseconds. values [7, rows] in the
+    order of COLUMNS.
     """
     row = 0
     for symbol in range(begin, end):
@@ -179,10 +220,22 @@ def trade(seed, begin, end, clock, first, which, stamps, values, planted):
                 else:
                     trades = chance < 0.5 * early
                 if trades:
-                    row = _bar(row, symbol, stamp, price, busy, regular, word, which, stamps, values)
+                    row = _bar(
+                        row, symbol, stamp, price, busy, regular, word, which, stamps, values
+                    )
                     price = values[CLOSE, row - 1]
                     if scramble(word) % np.uint64(ONE_FAULT_IN) == 0:
-                        row = _fault(row, clock, session, regular, scramble(word ^ seed), which, stamps, values, planted)
+                        row = _fault(
+                            row,
+                            clock,
+                            session,
+                            regular,
+                            scramble(word ^ seed),
+                            which,
+                            stamps,
+                            values,
+                            planted,
+                        )
                 stamp += MINUTE
     return row
 
@@ -196,9 +249,17 @@ def _bar(row, symbol, stamp, price, busy, regular, word, which, stamps, values):
     reach = 0.0004 * opening
     high = cents(max(opening, close) + reach * part(more, 0) * part(more, 1))
     low = cents(min(opening, close) - reach * part(more, 1) * part(more, 2))
-    volume = math.floor(busy * (1.0 if regular else 0.2) * (0.1 + 3.0 * part(word, 2) * part(more, 3))) + 1.0
+    volume = (
+        math.floor(busy * (1.0 if regular else 0.2) * (0.1 + 3.0 * part(word, 2) * part(more, 3)))
+        + 1.0
+    )
     which[row], stamps[row] = symbol, stamp
-    values[OPEN, row], values[HIGH, row], values[LOW, row], values[CLOSE, row] = opening, high, max(low, 0.01), close
+    values[OPEN, row], values[HIGH, row], values[LOW, row], values[CLOSE, row] = (
+        opening,
+        high,
+        max(low, 0.01),
+        close,
+    )
     values[VOLUME, row] = volume
     values[TRADES, row] = math.floor(volume / 120.0) + 1.0
     values[VWAP, row] = math.floor((opening + high + low + close) * 2_500.0 + 0.5) / 10_000.0
@@ -232,7 +293,8 @@ def _fault(row, clock, session, regular, word, which, stamps, values, planted):
     elif kind == STRAY:
         stamps[at] += MINUTE // 2
     elif kind == CLOSED:
-        stamps[at] = clock[session, 0] - 30 * MINUTE + stamps[at] // MINUTE % 29 * MINUTE  # before the day's first early bar
+        # before the day's first early bar
+        stamps[at] = clock[session, 0] - 30 * MINUTE + stamps[at] // MINUTE % 29 * MINUTE
     elif kind == PRINT:
         values[OPEN, at] = cents(values[CLOSE, at] * 2.5)
         values[HIGH, at] = values[OPEN, at]

@@ -1,7 +1,9 @@
-"""One question three ways: the ten largest premarket gaps of every morning of the year, under the scanner's own filters.
+"""One question three ways: the ten largest premarket gaps of every morning of the year, under the
+scanner's own filters.
 
-Price at least 2, a gap of at least half a percent, a thousand shares, an earlier close; known by 09:25. The scanner answers from
-`daily_summary`, and so does SQL; the third is DuckDB on the minute bars. All give date, rank, symbol and gap, equal bit for bit.
+Price at least 2, a gap of at least half a percent, a thousand shares, an earlier close; known by
+09:25. The scanner answers from `daily_summary`, and so does SQL; the third is DuckDB on the minute
+bars. All give date, rank, symbol and gap, equal bit for bit.
 """
 
 from datetime import date
@@ -16,7 +18,8 @@ from harmony_pipeline.scanner.scan import scan_days
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.stages.context import PipelineContext
 
-# From one row a symbol and day (date, symbol, close, premarket_volume, premarket_last) to the selections.
+# From one row a symbol and day (date, symbol, close, premarket_volume, premarket_last) to the
+# selections.
 _SELECT = """
 , measured as (
     select *, last_value(close ignore nulls) over (partition by symbol order by date rows between unbounded preceding and 1 preceding) as previous_close
@@ -32,7 +35,10 @@ where score >= 0.005
 qualify rank <= 10
 order by date, rank
 """
-_FROM_SUMMARY = f"with days as (select date, symbol, close, premarket_volume, premarket_last from daily_summary) {_SELECT}"
+_FROM_SUMMARY = (
+    "with days as (select date, symbol, close, premarket_volume, premarket_last from"
+    f" daily_summary) {_SELECT}"
+)
 # Sessions of this year do not cross midnight UTC before they close, so DuckDB is spared time zones.
 _FROM_MINUTES = f"""
 with days as (
@@ -50,9 +56,15 @@ with days as (
 def by_scanner(pipeline: PipelineContext) -> pl.DataFrame:
     """The library's scan of every session at once."""
     lake = pipeline.lake
-    summary, actions, universe = lake.read("daily_summary"), lake.read("corporate_actions"), lake.read("universe")
+    summary, actions, universe = (
+        lake.read("daily_summary"),
+        lake.read("corporate_actions"),
+        lake.read("universe"),
+    )
     days = summary["date"].unique().sort().to_list()
-    found = scan_days(summary, universe, actions, days, ScannerSettings(), pipeline.calendar).selections
+    found = scan_days(
+        summary, universe, actions, days, ScannerSettings(), pipeline.calendar
+    ).selections
     return found.select("date", "rank", "symbol", "score")
 
 
@@ -64,7 +76,12 @@ def by_daily_summary(lake: Lake) -> pl.DataFrame:
 def by_minute_bars(lake: Lake, calendar: Calendar) -> pl.DataFrame:
     """SQL on the Parquet files of `bars`; nothing is ordered that need not be."""
     schedule = calendar.schedule(date(2024, 1, 1), date(2025, 1, 1))
-    wall = pl.col("date").dt.combine(pl.time(9, 25)).dt.replace_time_zone(calendar.zone).dt.convert_time_zone("UTC")
+    wall = (
+        pl.col("date")
+        .dt.combine(pl.time(9, 25))
+        .dt.replace_time_zone(calendar.zone)
+        .dt.convert_time_zone("UTC")
+    )
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("clock", schedule.select("date", scan_time=wall).to_arrow())

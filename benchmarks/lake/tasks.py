@@ -1,7 +1,9 @@
-"""What is measured, one function each, run in a process of its own (`process.py`). A task returns rows and what must hold of them.
+"""What is measured, one function each, run in a process of its own (`process.py`). A task returns
+rows and what must hold of them.
 
-`year` is the source, `pipeline` the market whose lake lies beside it. Work that is compared reads the same files. A bare scan decodes every
-column of every file and keeps nothing: Polars file by file, DuckDB by an aggregate that needs each value.
+`year` is the source, `pipeline` the market whose lake lies beside it. Work that is compared reads
+the same files. A bare scan decodes every column of every file and keeps nothing: Polars file by
+file, DuckDB by an aggregate that needs each value.
 """
 
 import shutil
@@ -24,7 +26,14 @@ from harmony_pipeline.stages.context import PipelineContext
 
 DAY_SYMBOLS, YEAR_SYMBOLS = 100, 10
 READ_DAY = date(YEAR, 6, 12)
-NOTHING_BEFORE = pl.DataFrame(schema={"symbol": pl.String, "timestamp": pl.Datetime("us", "UTC"), "close": pl.Float64, "adjustment_factor": pl.Float64})
+NOTHING_BEFORE = pl.DataFrame(
+    schema={
+        "symbol": pl.String,
+        "timestamp": pl.Datetime("us", "UTC"),
+        "close": pl.Float64,
+        "adjustment_factor": pl.Float64,
+    }
+)
 _TOML = """
 [paths]
 lake = "lake"
@@ -59,11 +68,15 @@ class Bench:
     def prepare(self) -> None:
         """Write the settings and the dividends of every tenth symbol."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = _TOML.format(first=date(YEAR, 1, 1), end=date(YEAR + 1, 1, 1), paths=self.year.folder / "*.parquet")
+        text = _TOML.format(
+            first=date(YEAR, 1, 1), end=date(YEAR + 1, 1, 1), paths=self.year.folder / "*.parquet"
+        )
         (self.folder / "harmony.toml").write_text(text)
         days = [date(YEAR, month, 15) for month in (2, 5, 8, 11)]
         actions = [(name, day, "dividend", 0.05) for name in self.year.names[::10] for day in days]
-        pl.DataFrame(actions, schema=["symbol", "date", "kind", "value"], orient="row").write_csv(self.folder / "corporate_actions.csv")
+        pl.DataFrame(actions, schema=["symbol", "date", "kind", "value"], orient="row").write_csv(
+            self.folder / "corporate_actions.csv"
+        )
 
     def files(self, table: str) -> list[Path]:
         """The partitions of a table."""
@@ -82,7 +95,9 @@ class Bench:
 
 @dataclass(frozen=True)
 class Answer:
-    """`rows` that the work went through; `facts` are shown and compared between rivals of one question."""
+    """`rows` that the work went through; `facts` are shown and compared between rivals of one
+    question.
+    """
 
     rows: int
     facts: dict[str, object] = field(default_factory=dict)
@@ -99,7 +114,10 @@ def scan_with_duckdb(files: Sequence[Path]) -> Answer:
 
     with duckdb.connect() as connection:
         relation = connection.read_parquet([str(file) for file in files])
-        parts = [f'max("{name}")' if kind != "DOUBLE" else f'sum("{name}")' for name, kind in zip(relation.columns, map(str, relation.types), strict=True)]
+        parts = [
+            f'max("{name}")' if kind != "DOUBLE" else f'sum("{name}")'
+            for name, kind in zip(relation.columns, map(str, relation.types), strict=True)
+        ]
         return Answer(int(relation.aggregate(f"count(*), {', '.join(parts)}").fetchall()[0][0]))
 
 
@@ -112,7 +130,9 @@ def bring_in(bench: Bench) -> Answer:
 
 
 def validate_only(bench: Bench) -> Answer:
-    """Read `raw_bars` in batches of whole symbols, as the stage does, and judge every row; nothing is written."""
+    """Read `raw_bars` in batches of whole symbols, as the stage does, and judge every row; nothing
+    is written.
+    """
     from harmony_pipeline.market.parallel_validation import validate_each
 
     pipeline, rules, rows = bench.pipeline, Counter[str](), 0
@@ -121,7 +141,9 @@ def validate_only(bench: Bench) -> Answer:
         after = []
         batches = ingest.alphabet_ranges(stages.raw_batches(pipeline.lake, period.key))
         ranges = ((None, raw, known.filter(symbols)) for raw, symbols in batches)
-        for _, result in validate_each(ranges, actions, pipeline.calendar, pipeline.timeframe, pipeline.settings.market):
+        for _, result in validate_each(
+            ranges, actions, pipeline.calendar, pipeline.timeframe, pipeline.settings.market
+        ):
             after.append(result.after)
             rows += int(result.counts["rows_raw"])
             rules.update(result.counts["rules"])
@@ -131,8 +153,16 @@ def validate_only(bench: Bench) -> Answer:
 
 
 def merged(bench: Bench, raw_rows: int) -> int:
-    """Rows of the source that said what another said: they are merged at import and never reach validation."""
-    return sum(int(pl.scan_parquet(file).select(pl.len()).collect().item()) for file in bench.year.files) - raw_rows
+    """Rows of the source that said what another said: they are merged at import and never reach
+    validation.
+    """
+    return (
+        sum(
+            int(pl.scan_parquet(file).select(pl.len()).collect().item())
+            for file in bench.year.files
+        )
+        - raw_rows
+    )
 
 
 def make_bars(bench: Bench) -> Answer:
@@ -150,7 +180,9 @@ def make_daily_summary(bench: Bench) -> Answer:
 
 
 def unmake(bench: Bench, *tables: str) -> None:
-    """Remove what an earlier round made: a stage leaves a period alone that was made of the same."""
+    """Remove what an earlier round made: a stage leaves a period alone that was made of the
+    same.
+    """
     for table in tables:
         shutil.rmtree(bench.pipeline.settings.lake_root / table, ignore_errors=True)
     bench.pipeline.lake.open()
@@ -158,7 +190,9 @@ def unmake(bench: Bench, *tables: str) -> None:
 
 def rows_in(bench: Bench, table: str) -> int:
     """From the footers."""
-    return sum(int(pl.scan_parquet(file).select(pl.len()).collect().item()) for file in bench.files(table))
+    return sum(
+        int(pl.scan_parquet(file).select(pl.len()).collect().item()) for file in bench.files(table)
+    )
 
 
 def warm(bench: Bench) -> None:
@@ -170,7 +204,14 @@ def warm(bench: Bench) -> None:
     if not pipeline.lake.partitions("raw_bars"):
         return
     rows = pipeline.lake.scan("raw_bars").head(1_000).collect()
-    result = validate(rows, NOTHING_BEFORE, pipeline.lake.tables["corporate_actions"].empty(), pipeline.calendar, pipeline.timeframe, pipeline.settings.market)
+    result = validate(
+        rows,
+        NOTHING_BEFORE,
+        pipeline.lake.tables["corporate_actions"].empty(),
+        pipeline.calendar,
+        pipeline.timeframe,
+        pipeline.settings.market,
+    )
     summarise(result.bars, pipeline.calendar, pipeline.timeframe, pipeline.settings.scanner.as_of)
 
 
@@ -193,32 +234,61 @@ def day_by_file(bench: Bench) -> Answer:
 
 def day_by_duckdb(bench: Bench) -> Answer:
     """The same question in SQL on that partition file."""
-    return checked(_duckdb_rows([bench.pipeline.lake.path("bars", f"{READ_DAY:%Y-%m}")], bench.chosen(DAY_SYMBOLS), *bench.day))
+    return checked(
+        _duckdb_rows(
+            [bench.pipeline.lake.path("bars", f"{READ_DAY:%Y-%m}")],
+            bench.chosen(DAY_SYMBOLS),
+            *bench.day,
+        )
+    )
 
 
 def year_by_harmony(bench: Bench) -> Answer:
     """`read_bars` of the year of ten symbols."""
-    return checked(read_bars(bench.pipeline.lake, bench.chosen(YEAR_SYMBOLS), datetime(YEAR, 1, 1, tzinfo=UTC), datetime(YEAR + 1, 1, 1, 5, tzinfo=UTC)))
+    return checked(
+        read_bars(
+            bench.pipeline.lake,
+            bench.chosen(YEAR_SYMBOLS),
+            datetime(YEAR, 1, 1, tzinfo=UTC),
+            datetime(YEAR + 1, 1, 1, 5, tzinfo=UTC),
+        )
+    )
 
 
 def year_by_polars(bench: Bench) -> Answer:
     """The same with a bare scan, filter and sort."""
-    rows = pl.scan_parquet(bench.files("bars")).filter(pl.col("symbol").is_in(bench.chosen(YEAR_SYMBOLS)))
+    rows = pl.scan_parquet(bench.files("bars")).filter(
+        pl.col("symbol").is_in(bench.chosen(YEAR_SYMBOLS))
+    )
     return checked(rows.sort("symbol", "timestamp").collect())
 
 
 def year_by_duckdb(bench: Bench) -> Answer:
     """The same question in SQL."""
-    return checked(_duckdb_rows(bench.files("bars"), bench.chosen(YEAR_SYMBOLS), datetime(YEAR, 1, 1, tzinfo=UTC), datetime(YEAR + 1, 1, 1, 5, tzinfo=UTC)))
+    return checked(
+        _duckdb_rows(
+            bench.files("bars"),
+            bench.chosen(YEAR_SYMBOLS),
+            datetime(YEAR, 1, 1, tzinfo=UTC),
+            datetime(YEAR + 1, 1, 1, 5, tzinfo=UTC),
+        )
+    )
 
 
-def _duckdb_rows(files: Sequence[Path], symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+def _duckdb_rows(
+    files: Sequence[Path], symbols: Sequence[str], start: datetime, end: datetime
+) -> pl.DataFrame:
     import duckdb
 
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        text = "select * from read_parquet(?, hive_partitioning = false) where list_contains(?, symbol) and timestamp >= ? and timestamp < ? order by symbol, timestamp"
-        rows = connection.sql(text, params=[[str(file) for file in files], list(symbols), start, end]).pl()
+        text = (
+            "select * from read_parquet(?, hive_partitioning = false) where list_contains(?,"
+            " symbol) and timestamp >= ? and timestamp < ? order by symbol, timestamp"
+        )
+        rows = connection.sql(
+            text, params=[[str(file) for file in files], list(symbols), start, end]
+        ).pl()
     return rows.with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
 
 
@@ -251,11 +321,18 @@ GROUPS: dict[str, dict[str, Work]] = {
         "one year: read_bars": year_by_harmony,
     },
     "scan": {
-        "scans of a year: DuckDB on minute bars": lambda bench: checked(scans.by_minute_bars(bench.pipeline.lake, bench.pipeline.calendar)),
-        "scans of a year: SQL on daily_summary": lambda bench: checked(scans.by_daily_summary(bench.pipeline.lake)),
+        "scans of a year: DuckDB on minute bars": lambda bench: checked(
+            scans.by_minute_bars(bench.pipeline.lake, bench.pipeline.calendar)
+        ),
+        "scans of a year: SQL on daily_summary": lambda bench: checked(
+            scans.by_daily_summary(bench.pipeline.lake)
+        ),
         "scans of a year: scanner": lambda bench: checked(scans.by_scanner(bench.pipeline)),
     },
 }
-"""Work that is compared, in an order in which each group finds what it needs; within a group it is run in turn, round after round."""
+"""Work that is compared, in an order in which each group finds what it needs; within a group it is
+run in turn, round after round.
+"""
 TASKS: dict[str, Work] = {name: work for group in GROUPS.values() for name, work in group.items()}
-WRITES = ("import into raw_bars", "validate and write bars", "make daily_summary")  # repeated in a new process only
+# repeated in a new process only
+WRITES = ("import into raw_bars", "validate and write bars", "make daily_summary")

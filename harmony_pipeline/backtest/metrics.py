@@ -1,16 +1,20 @@
 """What a backtest was worth: the figures named in `schemas.METRICS`.
 
-Ratios come from *daily* returns by exchange date (the last equity of each session against that of the session before), so they do not
-depend on the bar size; they are annualised by the calendar's sessions. Deviations are sample deviations (ddof 1); Sortino divides by the downside deviation of
-the full sample (Sortino and Price 1994): days above zero count as zero, they are not left out. What cannot be measured (one day, no variance, no losing
-trade) is null, not zero.
+Ratios come from *daily* returns by exchange date (the last equity of each session against that of
+the session before), so they do not depend on the bar size; they are annualised by the calendar's
+sessions. Deviations are sample deviations (ddof 1); Sortino divides by the downside deviation of
+the full sample (Sortino and Price 1994): days above zero count as zero, they are not left out. What
+cannot be measured (one day, no variance, no losing trade) is null, not zero.
 
-skew and kurtosis are m3 / m2**1.5 and m4 / m2**2 (3 for a normal sample). max_drawdown is the least `drawdown` of the equity table, bar by bar, and so never
-positive; calmar is annual_return over its size. turnover is the value traded a year over mean equity; mean_gross_exposure the mean of gross exposure
-over equity (and exposure its former name); time_in_market the share of bars at whose close a position was held.
+skew and kurtosis are m3 / m2**1.5 and m4 / m2**2 (3 for a normal sample). max_drawdown is the least
+`drawdown` of the equity table, bar by bar, and so never positive; calmar is annual_return over its
+size. turnover is the value traded a year over mean equity; mean_gross_exposure the mean of gross
+exposure over equity (and exposure its former name); time_in_market the share of bars at whose close
+a position was held.
 
-Interval of the Sharpe ratio: Lo, "The Statistics of Sharpe Ratios", FAJ 2002, with the skew and kurtosis terms of Mertens, "Comments on variance of the IID
-estimator in Lo (2002)": n * var(SR) = 1 + SR**2 / 2 - skew * SR + (kurtosis - 3) / 4 * SR**2, SR by day.
+Interval of the Sharpe ratio: Lo, "The Statistics of Sharpe Ratios", FAJ 2002, with the skew and
+kurtosis terms of Mertens, "Comments on variance of the IID estimator in Lo (2002)": n * var(SR) = 1
++ SR**2 / 2 - skew * SR + (kurtosis - 3) / 4 * SR**2, SR by day.
 """
 
 import math
@@ -24,14 +28,22 @@ from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import METRICS, TIME
 
-_ANY_REGULAR_BAR = "1Hour"  # a bar of this size finds the session of every regular bar, also of one that straddles the open
+# a bar of this size finds the session of every regular bar, also of one that straddles the open
+_ANY_REGULAR_BAR = "1Hour"
 
 
-def daily_returns(equity: pl.DataFrame, calendar: Calendar, initial: float | None = None, timeframe: str | None = None) -> pl.DataFrame:
-    """One row a session of `equity` (schemas.EQUITY of one backtest): timestamp (midnight UTC of the session date), return.
+def daily_returns(
+    equity: pl.DataFrame,
+    calendar: Calendar,
+    initial: float | None = None,
+    timeframe: str | None = None,
+) -> pl.DataFrame:
+    """One row a session of `equity` (schemas.EQUITY of one backtest): timestamp (midnight UTC of
+    the session date), return.
 
-    The first session is measured from `initial`, by default from the first row: no position can be open there in a run that starts
-    with cash. Daily bars are recognised by their stamps when `timeframe` is not given.
+    The first session is measured from `initial`, by default from the first row: no position can be
+    open there in a run that starts with cash. Daily bars are recognised by their stamps when
+    `timeframe` is not given.
     """
     if timeframe is None:
         timeframe = "1Day" if _are_daily(equity["timestamp"], calendar) else _ANY_REGULAR_BAR
@@ -39,36 +51,58 @@ def daily_returns(equity: pl.DataFrame, calendar: Calendar, initial: float | Non
     last = dated.group_by("session_date", maintain_order=True).agg(pl.col("equity").last())
     first = initial if initial is not None else (equity["equity"][0] if equity.height else 1.0)
     return last.select(
-        timestamp=pl.col("session_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME),
+        timestamp=pl.col("session_date")
+        .cast(pl.Datetime("us"))
+        .dt.replace_time_zone("UTC")
+        .cast(TIME),
         **{"return": pl.col("equity") / pl.col("equity").shift(fill_value=first) - 1.0},
     )
 
 
-def sharpe_interval(returns: Sequence[float] | FloatArray | pl.Series, level: float = 0.95, sessions_per_year: int = 1) -> tuple[float | None, float | None]:
-    """(low, high) of the Sharpe ratio of daily returns, annualised when `sessions_per_year` is given; (None, None) when it cannot be measured."""
+def sharpe_interval(
+    returns: Sequence[float] | FloatArray | pl.Series,
+    level: float = 0.95,
+    sessions_per_year: int = 1,
+) -> tuple[float | None, float | None]:
+    """(low, high) of the Sharpe ratio of daily returns, annualised when `sessions_per_year` is
+    given; (None, None) when it cannot be measured.
+    """
     sample = np.asarray(returns, dtype=np.float64)
     moments = _moments(sample)
     if moments is None:
         return None, None
     mean, deviation, skew, kurtosis = moments
     sharpe = mean / deviation
-    variance = max(0.0, 1.0 + sharpe**2 / 2.0 - skew * sharpe + (kurtosis - 3.0) / 4.0 * sharpe**2) / len(sample)
+    variance = max(
+        0.0, 1.0 + sharpe**2 / 2.0 - skew * sharpe + (kurtosis - 3.0) / 4.0 * sharpe**2
+    ) / len(sample)
     reach = NormalDist().inv_cdf(0.5 + level / 2.0) * math.sqrt(variance)
     scale = math.sqrt(sessions_per_year)
     return (sharpe - reach) * scale, (sharpe + reach) * scale
 
 
 def backtest_metrics(
-    equity: pl.DataFrame, fills: pl.DataFrame, trades: pl.DataFrame, calendar: Calendar, initial: float, timeframe: str | None = None
+    equity: pl.DataFrame,
+    fills: pl.DataFrame,
+    trades: pl.DataFrame,
+    calendar: Calendar,
+    initial: float,
+    timeframe: str | None = None,
 ) -> dict[str, float | None]:
     """Every name of `schemas.METRICS` for one run; `initial` is the equity that it started from."""
     daily = daily_returns(equity, calendar, initial, timeframe)["return"].to_numpy()
     year = (calendar if timeframe is None else calendar.for_timeframe(timeframe)).sessions_per_year
-    found = {**_return_metrics(equity, daily, initial, year), **_trade_metrics(trades), **_cost_metrics(equity, fills, len(daily), year)}
+    found = {
+        **_return_metrics(equity, daily, initial, year),
+        **_trade_metrics(trades),
+        **_cost_metrics(equity, fills, len(daily), year),
+    }
     return {name: found[name] for name in METRICS}
 
 
-def _return_metrics(equity: pl.DataFrame, daily: FloatArray, initial: float, year: int) -> dict[str, float | None]:
+def _return_metrics(
+    equity: pl.DataFrame, daily: FloatArray, initial: float, year: int
+) -> dict[str, float | None]:
     none: dict[str, float | None] = dict.fromkeys(METRICS[:9])
     if not len(daily):
         return none
@@ -101,13 +135,23 @@ def _moments(sample: FloatArray) -> tuple[float, float, float, float] | None:
     mean = float(np.mean(sample))
     centred = sample - mean
     second = float(np.mean(centred**2))
-    return mean, float(np.std(sample, ddof=1)), float(np.mean(centred**3)) / second**1.5, float(np.mean(centred**4)) / second**2
+    return (
+        mean,
+        float(np.std(sample, ddof=1)),
+        float(np.mean(centred**3)) / second**1.5,
+        float(np.mean(centred**4)) / second**2,
+    )
 
 
 def _trade_metrics(trades: pl.DataFrame) -> dict[str, float | None]:
     closed = trades.filter(pl.col("pnl").is_not_null())
     if closed.is_empty():
-        return {"trades": 0.0, "win_rate": None, "profit_factor": None, "average_trade_return": None}
+        return {
+            "trades": 0.0,
+            "win_rate": None,
+            "profit_factor": None,
+            "average_trade_return": None,
+        }
     pnl = closed["pnl"].to_numpy()
     lost = float(-pnl[pnl < 0.0].sum())
     return {
@@ -118,11 +162,22 @@ def _trade_metrics(trades: pl.DataFrame) -> dict[str, float | None]:
     }
 
 
-def _cost_metrics(equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: int) -> dict[str, float | None]:
-    value, slippage = (fills["price"] * fills["quantity"]).sum(), (fills["slippage"] * fills["quantity"]).sum()
+def _cost_metrics(
+    equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: int
+) -> dict[str, float | None]:
+    value, slippage = (
+        (fills["price"] * fills["quantity"]).sum(),
+        (fills["slippage"] * fills["quantity"]).sum(),
+    )
     costs = {"fees": float(fills["fee"].sum()), "slippage": float(slippage)}
     if not days:
-        return {**costs, "turnover": None, "exposure": None, "time_in_market": None, "mean_gross_exposure": None}
+        return {
+            **costs,
+            "turnover": None,
+            "exposure": None,
+            "time_in_market": None,
+            "mean_gross_exposure": None,
+        }
     levels = equity["equity"].to_numpy()
     mean = float(np.mean(levels))
     gross = equity["gross_exposure"].to_numpy()
@@ -137,6 +192,12 @@ def _cost_metrics(equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: in
 
 
 def _are_daily(stamps: pl.Series, calendar: Calendar) -> bool:
-    """Whether the rows look like daily bars: all at midnight UTC, no date twice, each one a session."""
+    """Whether the rows look like daily bars: all at midnight UTC, no date twice, each one a
+    session.
+    """
     dates = stamps.dt.date()
-    return bool((stamps == dates.cast(stamps.dtype)).all()) and dates.n_unique() == len(dates) and all(map(calendar.is_session, dates.to_list()))
+    return (
+        bool((stamps == dates.cast(stamps.dtype)).all())
+        and dates.n_unique() == len(dates)
+        and all(map(calendar.is_session, dates.to_list()))
+    )

@@ -1,7 +1,8 @@
 """The logs of a run as the public tables: indices become names, keys become ids.
 
-An id is a pure function of what happened and of the book that it happened in (execution/order_ids.py): `book` is the backtest's id, or the account of
-the session that a backtest is compared with. A trade keeps its id, and its entry, when its symbol changes.
+An id is a pure function of what happened and of the book that it happened in
+(execution/order_ids.py): `book` is the backtest's id, or the account of the session that a backtest
+is compared with. A trade keeps its id, and its entry, when its symbol changes.
 """
 
 from typing import Any
@@ -32,7 +33,9 @@ from harmony_pipeline.portfolio.state import TradingState
 
 
 def orders_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
-    """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry as parent."""
+    """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry
+    as parent.
+    """
     role = pl.col("role")
     table = pl.DataFrame(
         {
@@ -53,7 +56,9 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
         }
     ).with_columns(
         order_id=_key(book, "symbol", "timestamp", role),
-        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(_key(book, "entry_symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))),
+        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(
+            _key(book, "entry_symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))
+        ),
         limit_price=pl.when(role == ROLE_NAMES[TAKE]).then("level"),
         stop_price=pl.when(role == ROLE_NAMES[STOP]).then("level"),
         backtest_id=pl.lit(backtest_id),
@@ -61,7 +66,9 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
     return schemas.ORDERS.conform(table)
 
 
-def fills_table(log: Records, orders: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
+def fills_table(
+    log: Records, orders: Records, state: TradingState, backtest_id: str, book: str
+) -> pl.DataFrame:
     """schemas.FILLS; `orders` is the order log that the fills' tickets point into."""
     placed = orders[log["ticket"]]
     table = (
@@ -81,7 +88,10 @@ def fills_table(log: Records, orders: Records, state: TradingState, backtest_id:
                 "liquidity": _names(log["maker"], ("taker", "maker")),
             }
         )
-        .with_columns(order_id=_key(book, "symbol", "decided_at", pl.col("role")), backtest_id=pl.lit(backtest_id))
+        .with_columns(
+            order_id=_key(book, "symbol", "decided_at", pl.col("role")),
+            backtest_id=pl.lit(backtest_id),
+        )
         .with_columns(fill_id=pl.col("order_id") + "-" + pl.col("number").cast(pl.String))
     )
     return schemas.FILLS.conform(table)
@@ -92,7 +102,17 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
     positions = state.portfolio.positions
     still_open = np.flatnonzero(positions["side"])
     open_rows = np.zeros(len(still_open), TRADE)
-    for name in ("side", "entry_at", "entry_bar", "entry_price", "fees", "slippage", "entry_value", "model", "entry_symbol"):
+    for name in (
+        "side",
+        "entry_at",
+        "entry_bar",
+        "entry_price",
+        "fees",
+        "slippage",
+        "entry_value",
+        "model",
+        "entry_symbol",
+    ):
         open_rows[name] = positions[name][still_open]
     open_rows["symbol"] = still_open
     open_rows["quantity"] = positions["entry_quantity"][still_open]
@@ -118,8 +138,14 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
             "closed": closed,
         }
     ).with_columns(
-        *(pl.when("closed").then(name).alias(name) for name in ("exit_timestamp", "exit_price", "exit_reason", "pnl", "return")),
-        trade_id=pl.lit(f"{book}-") + pl.col("entry_symbol") + "-" + pl.col("entry_at").dt.strftime(STAMP),
+        *(
+            pl.when("closed").then(name).alias(name)
+            for name in ("exit_timestamp", "exit_price", "exit_reason", "pnl", "return")
+        ),
+        trade_id=pl.lit(f"{book}-")
+        + pl.col("entry_symbol")
+        + "-"
+        + pl.col("entry_at").dt.strftime(STAMP),
         backtest_id=pl.lit(backtest_id),
     )
     return schemas.TRADES.conform(table)
@@ -148,7 +174,11 @@ def position_actions_table(log: Records, state: TradingState, backtest_id: str) 
             "sequence": np.arange(1, len(log) + 1),
             "symbol": _names(log["symbol"], state.symbols),
             "timestamp": _times(log["at"]),
-            "date": pl.Series(np.ascontiguousarray(log["date"]), dtype=pl.Int64).cast(pl.Int32).cast(pl.Date),
+            "date": (
+                pl.Series(np.ascontiguousarray(log["date"]), dtype=pl.Int64)
+                .cast(pl.Int32)
+                .cast(pl.Date)
+            ),
             "kind": _names(log["kind"], APPLIED_NAMES),
             "value": pl.Series(np.ascontiguousarray(log["value"]), nan_to_null=True),
             "successor": _names(np.where(changed, log["successor"], -1), state.symbols),

@@ -1,4 +1,5 @@
-"""The verbs of the `harmony` command. Each says what it made and what to look at next; `boundary` tells what went wrong.
+"""The verbs of the `harmony` command. Each says what it made and what to look at next; `boundary`
+tells what went wrong.
 
     harmony run                                   the whole chain, then a summary
     harmony sql "select * from trades limit 5"    every public table is a view
@@ -33,10 +34,23 @@ app = typer.Typer(
     help="From market bars to paper trades, one declared graph.",
 )
 
-From = Annotated[str | None, typer.Option("--from", help="first partition, or a date inside it; default: the first there is")]
-To = Annotated[str | None, typer.Option("--to", help="last partition, or a date inside it; default: the last there is")]
-Again = Annotated[bool, typer.Option("--again", help="make also what is unchanged since it was made last")]
-Day = Annotated[str | None, typer.Option("--date", help="trading day, like 2024-06-28; default: the latest with bars")]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="first partition, or a date inside it; default: the first there is"
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option("--to", help="last partition, or a date inside it; default: the last there is"),
+]
+Again = Annotated[
+    bool, typer.Option("--again", help="make also what is unchanged since it was made last")
+]
+Day = Annotated[
+    str | None,
+    typer.Option("--date", help="trading day, like 2024-06-28; default: the latest with bars"),
+]
 
 
 def _show_version(value: bool) -> None:
@@ -50,9 +64,25 @@ def _show_version(value: bool) -> None:
 @app.callback()
 def choose(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option("--config", help="settings file; switches market, lake and state together", envvar="HARMONY_CONFIG")] = None,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="show every table as it was known at this instant, like 2025-01-15T00:00Z")] = None,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="settings file; switches market, lake and state together",
+            envvar="HARMONY_CONFIG",
+        ),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            help="show every table as it was known at this instant, like 2025-01-15T00:00Z",
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="print the version"),
+    ] = False,
 ) -> None:
     """From market bars to paper trades, one declared graph."""
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
@@ -70,14 +100,19 @@ def _read_settings(config: Path | None, as_of: str | None) -> Any:
     for note in settings.notes:
         typer.secho(f"harmony: {note}", fg=typer.colors.YELLOW, err=True)
     if config is not None:
-        os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())  # processes that Dagster starts read the same file
+        # processes that Dagster starts read the same file
+        os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
     return settings
 
 
 @app.command("init")
 def init_command(
-    data: Annotated[Path, typer.Argument(help="a folder or file of bars: .csv, .csv.gz, .zip or .parquet")],
-    output: Annotated[Path, typer.Option("--output", help="settings file to write; one that exists is left alone")] = Path("harmony.toml"),
+    data: Annotated[
+        Path, typer.Argument(help="a folder or file of bars: .csv, .csv.gz, .zip or .parquet")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", help="settings file to write; one that exists is left alone")
+    ] = Path("harmony.toml"),
 ) -> None:
     """Read your own bars, guess their market, and write a settings file that runs."""
     from harmony_pipeline.cli.init import init
@@ -90,7 +125,9 @@ def init_command(
 
 @app.command()
 def run(context: typer.Context, again: Again = False) -> None:
-    """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner, replayed sessions."""
+    """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner,
+    replayed sessions.
+    """
     from harmony_pipeline.cli.run_report import print_summary
 
     _say_which_market(context)
@@ -104,9 +141,17 @@ def ingest(
     context: typer.Context,
     first: From = None,
     last: To = None,
-    again: Annotated[bool, typer.Option("--again", help="ask the source even for what was fetched before, to learn of late corrections")] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="ask the source even for what was fetched before, to learn of late corrections",
+        ),
+    ] = False,
 ) -> None:
-    """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to date."""
+    """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to
+    date.
+    """
     from harmony_pipeline.cli.quality import print_findings
     from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings
     from harmony_pipeline.stages.context import refuse_the_past
@@ -118,14 +163,23 @@ def ingest(
     print_ingest(runner.facts_of("raw_bars"), runner.facts_of("bars"))
     print_market_warnings(runner.pipeline, partitions=chosen)
     print_findings(runner.pipeline, chosen)
-    _made("bars, quarantine, daily_summary", chosen, 'sql "select rule, count(*) from quarantine group by rule"')
+    _made(
+        "bars, quarantine, daily_summary",
+        chosen,
+        'sql "select rule, count(*) from quarantine group by rule"',
+    )
 
 
 @app.command()
 def ticks(
     context: typer.Context,
-    first: Annotated[str | None, typer.Option("--from", help="first trading day; default: the last day of the market")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="last trading day; default: the same as --from")] = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", help="first trading day; default: the last day of the market"),
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="last trading day; default: the same as --from")
+    ] = None,
 ) -> None:
     """Fetch quotes and trades of trading days, validate them, and account for every row."""
     from harmony_pipeline.stages.ticks import offered
@@ -141,7 +195,9 @@ def ticks(
 @app.command()
 def backfill(
     context: typer.Context,
-    asset: Annotated[str, typer.Argument(help="an asset, or a job: research, retrain, evaluate, daily_scan")],
+    asset: Annotated[
+        str, typer.Argument(help="an asset, or a job: research, retrain, evaluate, daily_scan")
+    ],
     first: From = None,
     last: To = None,
     again: Again = False,
@@ -169,7 +225,10 @@ def scan(context: typer.Context, date: Day = None) -> None:
 
 
 @app.command()
-def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(help="a strategy of harmony.toml, e.g. meta_labelled")]) -> None:
+def backtest(
+    context: typer.Context,
+    strategy: Annotated[str, typer.Argument(help="a strategy of harmony.toml, e.g. meta_labelled")],
+) -> None:
     """Backtest a strategy over every bar in the lake and shake the result."""
     from harmony_pipeline.cli.run_report import print_backtest
 
@@ -181,7 +240,9 @@ def backtest(context: typer.Context, strategy: Annotated[str, typer.Argument(hel
 
 @app.command()
 def trade(context: typer.Context, date: Day = None) -> None:
-    """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill switch."""
+    """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill
+    switch.
+    """
     from harmony_pipeline.cli.options import day_of
     from harmony_pipeline.cli.run_report import print_sessions
     from harmony_pipeline.stages.context import refuse_the_past
@@ -196,7 +257,9 @@ def trade(context: typer.Context, date: Day = None) -> None:
 
 @app.command()
 def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
-    """Replay a historical day through the session and the simulated exchange, and compare it with the backtest."""
+    """Replay a historical day through the session and the simulated exchange, and compare it with
+    the backtest.
+    """
     from harmony_pipeline.cli.options import day_of, session_range
     from harmony_pipeline.cli.run_report import print_sessions, print_stages
 
@@ -205,7 +268,10 @@ def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
         runner.replay(day, end)
         runner.refuse_nothing("paper_session")
     days = [key for key in runner.partition_keys("paper_session") if day <= key <= end]
-    print_sessions(runner.pipeline, [key for key in days if not runner.results["paper_session"].part(key).nothing])
+    print_sessions(
+        runner.pipeline,
+        [key for key in days if not runner.results["paper_session"].part(key).nothing],
+    )
     print_stages(runner.results)
 
 
@@ -220,34 +286,68 @@ def models(context: typer.Context) -> None:
 @app.command()
 def sql(
     context: typer.Context,
-    query: Annotated[str | None, typer.Argument(help="SQL over the views, or the name of a file in sql/queries; without it those are listed")] = None,
-    variables: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, read in the query as getvariable('NAME')")] = None,
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            help=(
+                "SQL over the views, or the name of a file in sql/queries; without it those are"
+                " listed"
+            )
+        ),
+    ] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE, read in the query as getvariable('NAME')"),
+    ] = None,
     format: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",  # noqa: A002 - the flag's name
-    output: Annotated[Path | None, typer.Option("--output", help="write to this file instead of the screen")] = None,
-    views: Annotated[bool, typer.Option("--views", help="print the script that creates the views, for any DuckDB client")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="write to this file instead of the screen")
+    ] = None,
+    views: Annotated[
+        bool,
+        typer.Option(
+            "--views", help="print the script that creates the views, for any DuckDB client"
+        ),
+    ] = False,
 ) -> None:
-    """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions, session_fills, ..."""
+    """Ask the lake. Every public table is a view: bars, features, labels, trades, promotions,
+    session_fills, ...
+    """
     from harmony_pipeline.cli import tables
     from harmony_pipeline.cli.options import choice
 
     choice("--format", format, tables.FORMATS)
     if views or query is None:
-        tables.write_answer(tables.views(context.obj) if views else tables.listing(), format, output)
+        tables.write_answer(
+            tables.views(context.obj) if views else tables.listing(), format, output
+        )
         return
     tables.write_answer(tables.answer(context.obj, query, variables or ()), format, output)
 
 
 @app.command()
-def lineage(context: typer.Context, order_id: Annotated[str, typer.Argument(help="an order of a backtest or a session")]) -> None:
-    """Walk from an order's fills to its signal, prediction, model, features, bars and the raw rows behind them."""
+def lineage(
+    context: typer.Context,
+    order_id: Annotated[str, typer.Argument(help="an order of a backtest or a session")],
+) -> None:
+    """Walk from an order's fills to its signal, prediction, model, features, bars and the raw rows
+    behind them.
+    """
     from harmony_pipeline.cli.lineage import print_lineage
 
     print_lineage(_pipeline(context), order_id)
 
 
 @app.command()
-def report(context: typer.Context, strategy: Annotated[str | None, typer.Argument(help="a strategy; default: the one that sessions trade")] = None) -> None:
-    """Write the tear sheet of a strategy, and a page with some of its trades on their candles: both self-contained."""
+def report(
+    context: typer.Context,
+    strategy: Annotated[
+        str | None, typer.Argument(help="a strategy; default: the one that sessions trade")
+    ] = None,
+) -> None:
+    """Write the tear sheet of a strategy, and a page with some of its trades on their candles: both
+    self-contained.
+    """
     from harmony_pipeline.errors import NotReady
     from harmony_pipeline.stages.backtests import backtested, no_backtest
     from harmony_pipeline.stages.tear_sheets import write_tear_sheet
@@ -256,13 +356,20 @@ def report(context: typer.Context, strategy: Annotated[str | None, typer.Argumen
     pipeline = _pipeline(context)
     chosen = pipeline.strategy(strategy or pipeline.settings.session.strategy)
     if strategy is None and (other := backtested(pipeline)) not in (None, chosen):
-        raise NotReady(f"{no_backtest(pipeline, chosen)}; another strategy has one: harmony report {other}")
+        raise NotReady(
+            f"{no_backtest(pipeline, chosen)}; another strategy has one: harmony report {other}"
+        )
     path = write_tear_sheet(pipeline, chosen)
-    typer.echo(f"wrote {path}\nwrote {page_path(pipeline, chosen)}\nlook: open them in a browser; they need no network")
+    typer.echo(
+        f"wrote {path}\nwrote {page_path(pipeline, chosen)}\nlook: open them in a browser; they"
+        " need no network"
+    )
 
 
 @app.command()
-def ui(context: typer.Context, port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3333) -> None:
+def ui(
+    context: typer.Context, port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3333
+) -> None:
     """Serve the Dagster UI over this market's graph, lake and runs."""
     from harmony_pipeline.cli.serve import serve
 
@@ -272,19 +379,46 @@ def ui(context: typer.Context, port: Annotated[int, typer.Option(help="port on 1
 @app.command()
 def doctor(
     context: typer.Context,
-    settings: Annotated[bool, typer.Option("--settings", help="list every setting with its meaning")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="fetch absent bars again, rebuild their periods, say what the source does not have either")] = False,
-    first: Annotated[str | None, typer.Option("--from", help="with --repair: first session, like 2024-06-03")] = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="list every setting with its meaning")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help=(
+                "fetch absent bars again, rebuild their periods, say what the source does not have"
+                " either"
+            ),
+        ),
+    ] = False,
+    first: Annotated[
+        str | None, typer.Option("--from", help="with --repair: first session, like 2024-06-03")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", help="with --repair: last session")] = None,
-    waive: Annotated[str | None, typer.Option("--waive", help="let a failed blocking check stop nobody: its name, with --partition and --why")] = None,
-    partition: Annotated[str | None, typer.Option("--partition", help="with --waive: the partition that failed, like 2024-01")] = None,
-    why: Annotated[str | None, typer.Option("--why", help="with --waive: the reason, kept in the table verdicts")] = None,
+    waive: Annotated[
+        str | None,
+        typer.Option(
+            "--waive",
+            help="let a failed blocking check stop nobody: its name, with --partition and --why",
+        ),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option("--partition", help="with --waive: the partition that failed, like 2024-01"),
+    ] = None,
+    why: Annotated[
+        str | None,
+        typer.Option("--why", help="with --waive: the reason, kept in the table verdicts"),
+    ] = None,
 ) -> None:
     """Check the machine, the settings, the lake and the state folder, and say what to mend."""
     from harmony_pipeline.cli.doctor import examine, mend, print_settings
     from harmony_pipeline.cli.options import refuse_lone_options
 
-    refuse_lone_options(repair=repair, dates=bool(first or last), waive=waive, partition=partition, why=why)
+    refuse_lone_options(
+        repair=repair, dates=bool(first or last), waive=waive, partition=partition, why=why
+    )
     if waive and partition and why:
         from harmony_pipeline.stages import verdicts
 
@@ -306,7 +440,9 @@ def _pipeline(context: typer.Context) -> Any:
 
 @contextmanager
 def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) -> Iterator[Any]:
-    """A runner with a progress display around it; no other command writes this market meanwhile, unless it need not be `alone`."""
+    """A runner with a progress display around it; no other command writes this market meanwhile,
+    unless it need not be `alone`.
+    """
     from harmony_pipeline.cli.progress import Progress
     from harmony_pipeline.log import log, log_context
     from harmony_pipeline.run_lock import run_lock
@@ -323,11 +459,14 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
 
 
 def _say_which_market(context: typer.Context) -> None:
-    """A run without a settings file is of the simulated market: nobody should take it for one of their own bars."""
+    """A run without a settings file is of the simulated market: nobody should take it for one of
+    their own bars.
+    """
     settings = context.obj
     if not settings.file.exists():
         typer.echo(
-            f"there is no {settings.file} here, so this runs the embedded simulated market; for your own bars write one first: harmony init FOLDER",
+            f"there is no {settings.file} here, so this runs the embedded simulated market; for"
+            " your own bars write one first: harmony init FOLDER",
             err=True,
         )
 

@@ -1,7 +1,8 @@
-"""The entry point: every failure becomes one line on standard error and an exit code, whatever failed.
+"""The entry point: every failure becomes one line on standard error and an exit code, whatever
+failed.
 
-0 done, 1 failed, 2 wrong options or settings, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. When the reader of a pipe went away it
-is 1, without a word.
+0 done, 1 failed, 2 wrong options or settings, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. When
+the reader of a pipe went away it is 1, without a word.
 """
 
 import contextlib
@@ -26,7 +27,9 @@ FAILED, MISUSED = 1, 2
 
 
 class Stopped(BaseException):
-    """A signal asked the command to end; a BaseException, so that nothing takes it for a failure."""
+    """A signal asked the command to end; a BaseException, so that nothing takes it for a
+    failure.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -42,10 +45,15 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without our characters is no reason to fail
+            # a terminal without our characters is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     with _Signals() as signals:
         try:
-            code = app(args=None if arguments is None else list(arguments), prog_name="harmony", standalone_mode=False)
+            code = app(
+                args=None if arguments is None else list(arguments),
+                prog_name="harmony",
+                standalone_mode=False,
+            )
             sys.stdout.flush()
         except BaseException as error:
             return _end(error, signals)
@@ -53,7 +61,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(error: BaseException, signals: "_Signals") -> int:
-    """The exit code of a command that ended by `error`, told in one line; telling it may not fail either."""
+    """The exit code of a command that ended by `error`, told in one line; telling it may not fail
+    either.
+    """
     try:
         return _told(error, signals)
     except Exception as second:
@@ -68,7 +78,10 @@ def _told(error: BaseException, signals: "_Signals") -> int:
     if _is_stop(error):
         signals.ignore()
         number = error.number if isinstance(error, Stopped) else signals.last()
-        _say(f"stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}; what was finished is kept")
+        _say(
+            f"stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name};"
+            " what was finished is kept"
+        )
         return 128 + number
     if isinstance(error, BrokenPipeError):
         _forget_output()
@@ -85,7 +98,10 @@ def _told(error: BaseException, signals: "_Signals") -> int:
 
 def _is_stop(error: BaseException) -> bool:
     """Ours, Python's, Click's, or the one that Dagster raises in a step."""
-    return isinstance(error, (Stopped, KeyboardInterrupt, click.Abort)) or type(error).__name__ == "DagsterExecutionInterruptedError"
+    return (
+        isinstance(error, (Stopped, KeyboardInterrupt, click.Abort))
+        or type(error).__name__ == "DagsterExecutionInterruptedError"
+    )
 
 
 def _usage(error: click.ClickException) -> str:
@@ -104,12 +120,15 @@ def _fail(error: BaseException) -> None:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody reads standard error: the exit code still tells
+    # nobody reads standard error: the exit code still tells
+    with contextlib.suppress(OSError, ValueError):
         typer.secho(f"harmony: {line}", fg=typer.colors.RED, err=True)
 
 
 def _forget_output() -> None:
-    """Send what is still buffered nowhere, so that the interpreter's last flush does not complain."""
+    """Send what is still buffered nowhere, so that the interpreter's last flush does not
+    complain.
+    """
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -117,7 +136,8 @@ def _forget_output() -> None:
 class _Signals:
     """SIGINT and SIGTERM raise `Stopped` while the block runs.
 
-    Dagster puts handlers of its own in their place during a run and does not say which signal came: the wake-up pipe does.
+    Dagster puts handlers of its own in their place during a run and does not say which signal came:
+    the wake-up pipe does.
     """
 
     def __enter__(self) -> Self:
@@ -129,7 +149,9 @@ class _Signals:
             self._earlier = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
             self._last_resort, logging.lastResort = logging.lastResort, _library_log()  # type: ignore[assignment]
             self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
-            self._before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {
+                number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)
+            }
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -157,7 +179,11 @@ class _Signals:
     def last(self) -> int:
         """The signal that came last; Ctrl-C when none was seen."""
         with contextlib.suppress(OSError, AttributeError):
-            stops = [number for number in os.read(self._reader, 4096) if number in (signal.SIGINT, signal.SIGTERM)]
+            stops = [
+                number
+                for number in os.read(self._reader, 4096)
+                if number in (signal.SIGINT, signal.SIGTERM)
+            ]
             return stops[-1] if stops else signal.SIGINT
         return signal.SIGINT
 

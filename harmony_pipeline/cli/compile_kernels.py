@@ -1,6 +1,8 @@
-"""Compile every kernel into the cache once, so that no first run waits: `python -m harmony_pipeline.cli.compile_kernels`, part of `make setup`.
+"""Compile every kernel into the cache once, so that no first run waits: `python -m
+harmony_pipeline.cli.compile_kernels`, part of `make setup`.
 
-It runs the smallest whole chain there is, a few weeks of two simulated symbols, in a temporary folder.
+It runs the smallest whole chain there is, a few weeks of two simulated symbols, in a temporary
+folder.
 """
 
 import sys
@@ -22,7 +24,9 @@ def main() -> None:
 
         run_stages(pipeline)
         _make_bars_of_trades(pipeline)
-    sys.stdout.write(f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n")
+    sys.stdout.write(
+        f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
+    )
 
 
 def _make_bars_of_trades(pipeline: PipelineContext) -> None:
@@ -37,7 +41,9 @@ def _make_bars_of_trades(pipeline: PipelineContext) -> None:
     kind = BarKind.of("1Min")
     trade_bars(trades, kind, pipeline.calendar)
     first = trades.row(0, named=True)
-    LiveTradeBars(kind, pipeline.calendar).update(first["symbol"], first["timestamp"], first["price"], first["size"])
+    LiveTradeBars(kind, pipeline.calendar).update(
+        first["symbol"], first["timestamp"], first["price"], first["size"]
+    )
 
 
 if __name__ == "__main__":

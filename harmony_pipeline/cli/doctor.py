@@ -1,4 +1,6 @@
-"""`harmony doctor`: is this machine, this lake and this state folder fit to run, and if not, what to mend."""
+"""`harmony doctor`: is this machine, this lake and this state folder fit to run, and if not, what
+to mend.
+"""
 
 import importlib.metadata
 import os
@@ -43,7 +45,9 @@ def examine(settings: Settings) -> bool:
     table = RichTable("", "what", "found", "what to do")
     for finding in findings:
         mark = "[red]x[/red]" if finding.cure else "[green]ok[/green]"
-        table.add_row(mark, *(escape(as_typed(text)) for text in (finding.what, finding.found, finding.cure)))
+        table.add_row(
+            mark, *(escape(as_typed(text)) for text in (finding.what, finding.found, finding.cure))
+        )
     Console().print(table)
     return not any(finding.cure for finding in findings)
 
@@ -51,7 +55,11 @@ def examine(settings: Settings) -> bool:
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield _python()
     yield from (_package(name) for name in ("dagster", "polars", "duckdb", "lightgbm", "numba"))
-    yield _attempt("LightGBM loads", _load_lightgbm, "install the OpenMP runtime of your system (Debian: libgomp1)")
+    yield _attempt(
+        "LightGBM loads",
+        _load_lightgbm,
+        "install the OpenMP runtime of your system (Debian: libgomp1)",
+    )
     yield _attempt("settings", lambda: str(settings.file), "")
     yield _folder("state folder", settings.state_root.as_posix())
     pipeline = PipelineContext(settings)
@@ -75,14 +83,22 @@ def _place(pipeline: PipelineContext) -> Finding:
     """The lake's folder or object store: whether it is there and takes what is written."""
     root = pipeline.settings.lake_root
     if isinstance(root, str):
-        return _attempt("lake", lambda: f"{pipeline.lake.root} (object store, answers)", "see [lake] in the settings file and the AWS_* variables")
+        return _attempt(
+            "lake",
+            lambda: f"{pipeline.lake.root} (object store, answers)",
+            "see [lake] in the settings file and the AWS_* variables",
+        )
     return _folder("lake", root.as_posix())
 
 
 def _python() -> Finding:
     version = ".".join(str(part) for part in sys.version_info[:3])
     fit = (3, 11) <= sys.version_info[:2] < (3, 14)
-    return Finding("Python", version, "" if fit else "use Python 3.11, 3.12 or 3.13: make clean; make PYTHON=python3.12 setup")
+    return Finding(
+        "Python",
+        version,
+        "" if fit else "use Python 3.11, 3.12 or 3.13: make clean; make PYTHON=python3.12 setup",
+    )
 
 
 def _package(name: str) -> Finding:
@@ -113,27 +129,43 @@ def _folder(name: str, path: str) -> Finding:
     while not os.path.lexists(probe) and os.path.dirname(probe) != probe:
         probe = os.path.dirname(probe)
     if not os.path.isdir(probe):
-        return Finding(name, f"{probe} is no folder", f"move it away, or set {key} to another place")
+        return Finding(
+            name, f"{probe} is no folder", f"move it away, or set {key} to another place"
+        )
     if not os.access(probe, os.W_OK):
         return Finding(name, f"{path} cannot be written", f"make {probe} writable, or set {key}")
     free = shutil.disk_usage(probe).free / _GIB
-    return Finding(name, f"{path} ({free:.0f} GiB free)", "" if free > 1 else "free some disk space")
+    return Finding(
+        name, f"{path} ({free:.0f} GiB free)", "" if free > 1 else "free some disk space"
+    )
 
 
 def _lake(pipeline: PipelineContext) -> Iterator[Finding]:
     tables = [name for name in pipeline.lake.tables if pipeline.lake.partitions(name)]
-    yield Finding("tables with rows", f"{len(tables)} of {len(pipeline.lake.tables)}", "" if tables else "make some: harmony run")
+    yield Finding(
+        "tables with rows",
+        f"{len(tables)} of {len(pipeline.lake.tables)}",
+        "" if tables else "make some: harmony run",
+    )
     yield from _foreign_files(pipeline)
     if latest_period_with_bars(pipeline) is None:
-        yield Finding("bars", "none", "bring some: harmony ingest says what was received and why none of it is a bar")
+        yield Finding(
+            "bars",
+            "none",
+            "bring some: harmony ingest says what was received and why none of it is a bar",
+        )
         return
     yield from _gaps(pipeline)
     yield from _verdicts(pipeline)
-    for rule, rows, *_rest, example in query(pipeline.lake, named_query("quarantine_by_rule")).iter_rows():
+    for rule, rows, *_rest, example in query(
+        pipeline.lake, named_query("quarantine_by_rule")
+    ).iter_rows():
         yield Finding(f"quarantine: {rule}", f"{rows} rows, e.g. {example}")
     serious = market_warnings(pipeline)
     yield from (Finding(f"warning: {one.rule}", one.text, one.cure) for one in serious)
-    for rule, rows, *_rest, example in query(pipeline.lake, named_query("warnings_by_rule")).iter_rows():
+    for rule, rows, *_rest, example in query(
+        pipeline.lake, named_query("warnings_by_rule")
+    ).iter_rows():
         if rule not in [one.rule for one in serious]:
             yield Finding(f"odd, and kept: {rule}", f"{rows} bars, e.g. {example}")
 
@@ -144,7 +176,9 @@ def _foreign_files(pipeline: PipelineContext) -> Iterator[Finding]:
 
     found = foreign_files(pipeline.lake)
     for one in found[:_STRANGERS_SHOWN]:
-        yield Finding("a file that is not the lake's", pipeline.lake.store.address(one.name), one.what)
+        yield Finding(
+            "a file that is not the lake's", pipeline.lake.store.address(one.name), one.what
+        )
     if len(found) > _STRANGERS_SHOWN:
         more = len(found) - _STRANGERS_SHOWN
         yield Finding("files that are not the lake's", f"{more} more", "move them out of the lake")
@@ -155,9 +189,15 @@ def _verdicts(pipeline: PipelineContext) -> Iterator[Finding]:
     for row in pipeline.lake.read("verdicts").iter_rows(named=True):
         what = f"{row['asset']} {row['period']} failed {row['check_name']}"
         if row["waived_at"] is not None:
-            yield Finding(what, f"{row['finding']}; waived on {row['waived_at']:%Y-%m-%d}: {row['waived_why']}")
+            yield Finding(
+                what,
+                f"{row['finding']}; waived on {row['waived_at']:%Y-%m-%d}: {row['waived_why']}",
+            )
         else:
-            cure = f"repair and ingest again, or: harmony doctor --waive {row['check_name']} --partition {row['period']} --why TEXT"
+            cure = (
+                f"repair and ingest again, or: harmony doctor --waive {row['check_name']}"
+                f" --partition {row['period']} --why TEXT"
+            )
             yield Finding(what, f"{row['offending_rows']} rows, e.g. {row['finding']}", cure)
 
 
@@ -169,20 +209,45 @@ def _gaps(pipeline: PipelineContext) -> Iterator[Finding]:
     absent = sum(sums[kind] for kind in GAP_KINDS)
     yield Finding(
         "regular bars absent by the calendar",
-        f"{absent} of {sums['expected']}" + (f" ({kinds}); fetch again what is not no_trade: harmony doctor --repair" if absent else ""),
+        f"{absent} of {sums['expected']}"
+        + (
+            f" ({kinds}); fetch again what is not no_trade: harmony doctor --repair"
+            if absent
+            else ""
+        ),
     )
-    suspect = pipeline.lake.scan("gaps").filter(pl.col("kind").is_in(["missing", "halt"])).collect(engine="in-memory")
-    for row in by_symbol.filter(pl.col("missing") + pl.col("halt") > 0).head(_WORST_SYMBOLS).iter_rows(named=True):
-        runs = suspect.filter(pl.col("symbol") == row["symbol"]).sort("bars", "first_missing", descending=[True, False]).head(_RUNS_SHOWN)
+    suspect = (
+        pipeline.lake.scan("gaps")
+        .filter(pl.col("kind").is_in(["missing", "halt"]))
+        .collect(engine="in-memory")
+    )
+    for row in (
+        by_symbol.filter(pl.col("missing") + pl.col("halt") > 0)
+        .head(_WORST_SYMBOLS)
+        .iter_rows(named=True)
+    ):
+        runs = (
+            suspect.filter(pl.col("symbol") == row["symbol"])
+            .sort("bars", "first_missing", descending=[True, False])
+            .head(_RUNS_SHOWN)
+        )
         shown = "; ".join(
             f"{first:%Y-%m-%d %H:%M} to {last:%H:%M} ({bars} bars, {kind})"
-            for first, last, bars, kind in runs.select("first_missing", "last_missing", "bars", "kind").iter_rows()
+            for first, last, bars, kind in runs.select(
+                "first_missing", "last_missing", "bars", "kind"
+            ).iter_rows()
         )
-        yield Finding(f"gaps: {row['symbol']}", f"{row['missing']} missing, {row['halt']} in halts of {row['expected']}; longest: {shown}")
+        yield Finding(
+            f"gaps: {row['symbol']}",
+            f"{row['missing']} missing, {row['halt']} in halts of {row['expected']}; longest:"
+            f" {shown}",
+        )
 
 
 def mend(settings: Settings, first: str | None, last: str | None) -> None:
-    """Fetch absent bars of sessions first..last again and print what came of it. Raises ConfigError for what is no date."""
+    """Fetch absent bars of sessions first..last again and print what came of it. Raises ConfigError
+    for what is no date.
+    """
     from harmony_pipeline.cli.progress import Progress
     from harmony_pipeline.run_lock import run_lock
     from harmony_pipeline.stages.repair import repair
@@ -195,7 +260,12 @@ def mend(settings: Settings, first: str | None, last: str | None) -> None:
     for told in done.sentences():
         Console().print(as_typed(told), soft_wrap=True, highlight=False, markup=False)
     if done.periods:
-        Console().print(f"next: {command_line('backfill')} research --from {done.periods[0]} --to {done.periods[-1]}", style="cyan", soft_wrap=True)
+        Console().print(
+            f"next: {command_line('backfill')} research --from {done.periods[0]} --to"
+            f" {done.periods[-1]}",
+            style="cyan",
+            soft_wrap=True,
+        )
 
 
 def _date(option: str, text: str | None) -> date | None:
@@ -215,11 +285,21 @@ def print_settings(settings: Settings) -> None:
             table.add_row(key, _shown(value), escape(meaning))
     for name, strategy in settings.strategies.items():
         table.add_row(
-            f"strategies.{name}", strategy.use, _shown(f"parameters {strategy.parameters}, exits {strategy.exits}{'' if strategy.enabled else ', off'}")
+            f"strategies.{name}",
+            strategy.use,
+            _shown(
+                f"parameters {strategy.parameters}, exits"
+                f" {strategy.exits}{'' if strategy.enabled else ', off'}"
+            ),
         )
     Console(width=180).print(table)
     variables = RichTable("environment variable", "value", "meaning")
     for name, meaning in ENVIRONMENT_VARIABLES.items():
         variables.add_row(name, _shown(os.environ.get(name, "")), escape(meaning))
-    variables.add_row("HARMONY__SECTION__KEY", "", "any setting above: HARMONY__MARKET__TIMEFRAME=1Hour is market.timeframe; it wins over the file")
+    variables.add_row(
+        "HARMONY__SECTION__KEY",
+        "",
+        "any setting above: HARMONY__MARKET__TIMEFRAME=1Hour is market.timeframe; it wins over the"
+        " file",
+    )
     Console(width=180).print(variables)

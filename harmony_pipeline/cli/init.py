@@ -1,4 +1,5 @@
-"""`harmony init FOLDER|FILE`: read a user's bars with the file source, guess the market, write settings that run.
+"""`harmony init FOLDER|FILE`: read a user's bars with the file source, guess the market, write
+settings that run.
 
 Everything lies inside the folder of the settings file. An existing file is never overwritten.
 """
@@ -43,11 +44,19 @@ class Written:
 
 
 def init(data: Path, output: Path) -> Written:
-    """Write `output` for the bars in `data`. Raises ConfigError where that cannot be, DataError for files that hold no bars."""
+    """Write `output` for the bars in `data`. Raises ConfigError where that cannot be, DataError for
+    files that hold no bars.
+    """
     if os.path.lexists(output):
-        raise ConfigError(f"{printable(output)} exists and is not overwritten: choose another with --output FILE, or move it away")
+        raise ConfigError(
+            f"{printable(output)} exists and is not overwritten: choose another with --output FILE,"
+            " or move it away"
+        )
     if not data.exists():
-        raise ConfigError(f"{printable(data)} does not exist: name a folder or a file of bars (.csv, .csv.gz, .zip or .parquet)")
+        raise ConfigError(
+            f"{printable(data)} does not exist: name a folder or a file of bars (.csv, .csv.gz,"
+            " .zip or .parquet)"
+        )
     folder = output.resolve().parent
     paths = [_shown(data, folder)]
     references = _references(data, folder)
@@ -65,23 +74,44 @@ def init(data: Path, output: Path) -> Written:
     except HarmonyError:
         output.unlink()
         raise
-    names = ", ".join(excerpt(symbol, 20) for symbol in found.symbols[:8]) + (" ..." if found.symbols[8:] else "")
+    names = ", ".join(excerpt(symbol, 20) for symbol in found.symbols[:8]) + (
+        " ..." if found.symbols[8:] else ""
+    )
     sentences = [
-        f"read {found.rows:,} rows of {len(found.symbols)} symbols ({names}), {found.start} to {found.end}",
-        f"guessed: {found.timeframe} bars, calendar {found.calendar}, stamps without a zone are {found.timezone}",
+        (
+            f"read {found.rows:,} rows of {len(found.symbols)} symbols ({names}), {found.start} to"
+            f" {found.end}"
+        ),
+        (
+            f"guessed: {found.timeframe} bars, calendar {found.calendar}, stamps without a zone are"
+            f" {found.timezone}"
+        ),
         *found.reasons,
         *(f"found {key}: {path}" for key, path in references.items()),
     ]
-    options = "" if output.resolve() == Path(DEFAULT_FILE).resolve() else f" --config {shlex.quote(str(output))}"
+    options = (
+        ""
+        if output.resolve() == Path(DEFAULT_FILE).resolve()
+        else f" --config {shlex.quote(str(output))}"
+    )
     return Written(output, tuple(sentences), f"harmony{options} run")
 
 
-def _rows(paths: Sequence[str], references: dict[str, str], folder: Path, calendar: str, timeframe: str, zone: str) -> pl.DataFrame:
+def _rows(
+    paths: Sequence[str],
+    references: dict[str, str],
+    folder: Path,
+    calendar: str,
+    timeframe: str,
+    zone: str,
+) -> pl.DataFrame:
     """Readable rows of the files, by the source that `ingest` will use."""
     from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
     from harmony_pipeline.market.sources.registry import build_source
 
-    files = FileSourceSettings.model_validate({"paths": tuple(paths), "timezone": zone, **references})
+    files = FileSourceSettings.model_validate(
+        {"paths": tuple(paths), "timezone": zone, **references}
+    )
     market = MarketSettings(source="files", calendar=calendar, timeframe=timeframe, files=files)  # type: ignore[arg-type]
     rows = build_source(market, folder).bars(None, _ALWAYS, _FOREVER, timeframe)
     return rows.filter(pl.col("defect").is_null() & pl.col("close").is_not_null())
@@ -90,18 +120,37 @@ def _rows(paths: Sequence[str], references: dict[str, str], folder: Path, calend
 def _references(data: Path, folder: Path) -> dict[str, str]:
     """Reference data beside the bars, by the names that the settings have for it."""
     beside = data if data.is_dir() else data.parent
-    return {key: _shown(beside / f"{key}.csv", folder) for key in _REFERENCES if (beside / f"{key}.csv").is_file()}
+    return {
+        key: _shown(beside / f"{key}.csv", folder)
+        for key in _REFERENCES
+        if (beside / f"{key}.csv").is_file()
+    }
 
 
 def _shown(path: Path, folder: Path) -> str:
-    """A path as it is written into the settings: relative to their folder where it lies inside, `$` kept from being a variable."""
+    """A path as it is written into the settings: relative to their folder where it lies inside, `$`
+    kept from being a variable.
+    """
     resolved = path.resolve()
     if "$" in str(resolved):
-        raise ConfigError(f"{printable(path)}: a path with $ cannot be written into settings, where it begins a variable: rename the folder")
-    return resolved.relative_to(folder).as_posix() if resolved.is_relative_to(folder) else resolved.as_posix()
+        raise ConfigError(
+            f"{printable(path)}: a path with $ cannot be written into settings, where it begins a"
+            " variable: rename the folder"
+        )
+    return (
+        resolved.relative_to(folder).as_posix()
+        if resolved.is_relative_to(folder)
+        else resolved.as_posix()
+    )
 
 
-def _settings_text(data: Path, output: Path, paths: Sequence[str], references: dict[str, str], found: DetectedMarket) -> str:
+def _settings_text(
+    data: Path,
+    output: Path,
+    paths: Sequence[str],
+    references: dict[str, str],
+    found: DetectedMarket,
+) -> str:
     """The settings file."""
     zone = f"timezone = {_text(found.timezone)}\n" if found.timezone != "UTC" else ""
     benchmark = f"benchmark = {_text(_BENCHMARK)}\n" if _BENCHMARK in found.symbols else ""
@@ -132,5 +181,8 @@ retraining_period = {_text(found.retraining_period)}
 
 def _text(value: str) -> str:
     """A TOML string."""
-    escaped = "".join(f"\\u{ord(one):04x}" if ord(one) < 0x20 or one == "\x7f" else one for one in value.replace("\\", "\\\\").replace('"', '\\"'))
+    escaped = "".join(
+        f"\\u{ord(one):04x}" if ord(one) < 0x20 or one == "\x7f" else one
+        for one in value.replace("\\", "\\\\").replace('"', '\\"')
+    )
     return f'"{escaped}"'

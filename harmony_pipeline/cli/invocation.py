@@ -1,7 +1,8 @@
 """How the user called the command, so that the commands in messages can be typed as they stand.
 
-Messages of the library name a command as `harmony scan --date 2024-06-28`. Whatever shows a message passes it through
-`as_typed`, which adds `--config FILE` and `--as-of MOMENT` where the user gave them.
+Messages of the library name a command as `harmony scan --date 2024-06-28`. Whatever shows a message
+passes it through `as_typed`, which adds `--config FILE` and `--as-of MOMENT` where the user gave
+them.
 """
 
 import re
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERBS = (
-    "run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui",
+    "run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models", "sql",
+    "lineage", "report", "ui",
     "doctor", "init",
 )  # fmt: skip
 _PRESENT_ONLY = {"run", "ingest", "ticks", "trade", "init"}  # these refuse --as-of

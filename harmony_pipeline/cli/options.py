@@ -1,6 +1,8 @@
-"""What was typed, checked in one place before any work begins: days, ranges of days, options that belong together, variables.
+"""What was typed, checked in one place before any work begins: days, ranges of days, options that
+belong together, variables.
 
-Each refusal is a ConfigError that names the option, what was typed, and the nearest value that would be taken.
+Each refusal is a ConfigError that names the option, what was typed, and the nearest value that
+would be taken.
 """
 
 import re
@@ -21,7 +23,9 @@ def date_of(option: str, text: str) -> date:
     """A date as it must be written."""
     span = dates_of(text)
     if span is None or len(text) != len("2024-06-28"):
-        raise ConfigError(f"{option} '{printable(text, 40)}' is not a date; write it like 2024-06-28")
+        raise ConfigError(
+            f"{option} '{printable(text, 40)}' is not a date; write it like 2024-06-28"
+        )
     return span[0]
 
 
@@ -31,12 +35,20 @@ def session_of(pipeline: Any, option: str, text: str) -> str:
     sessions = pipeline.sessions()
     if day in set(sessions):
         return day.isoformat()
-    market = f"of {pipeline.calendar.name} between {pipeline.settings.market.start} and {pipeline.end_date}"
+    market = (
+        f"of {pipeline.calendar.name} between {pipeline.settings.market.start} and"
+        f" {pipeline.end_date}"
+    )
     beside = [
-        *(f"the session before it is {one}" for one in [found for found in sessions if found < day][-1:]),
+        *(
+            f"the session before it is {one}"
+            for one in [found for found in sessions if found < day][-1:]
+        ),
         *(f"the one after it is {one}" for one in [found for found in sessions if found > day][:1]),
     ]
-    raise ConfigError(f"{option} {day} is not a session {market}{'; ' if beside else ''}{', '.join(beside)}")
+    raise ConfigError(
+        f"{option} {day} is not a session {market}{'; ' if beside else ''}{', '.join(beside)}"
+    )
 
 
 def day_of(pipeline: Any, text: str | None) -> str:
@@ -68,7 +80,9 @@ def given_variables(pairs: Iterable[str], text: str, about: str) -> dict[str, st
     for name in given:
         if name.lower() not in read:
             if not read:
-                raise ConfigError(f"--set {printable(name, 60)}: {about} reads no variables; take it out")
+                raise ConfigError(
+                    f"--set {printable(name, 60)}: {about} reads no variables; take it out"
+                )
             raise ConfigError(f"--set: {unknown_name(f'variable of {about}', name, read)}")
     return given
 
@@ -77,9 +91,14 @@ def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name:
-        raise ConfigError(f"--set '{printable(text, 60)}' has no value: write it like --set day=2024-01-31")
+        raise ConfigError(
+            f"--set '{printable(text, 60)}' has no value: write it like --set day=2024-01-31"
+        )
     if not name.isidentifier():
-        raise ConfigError(f"--set '{printable(name, 60)}' is not the name of a variable: use letters, digits and _")
+        raise ConfigError(
+            f"--set '{printable(name, 60)}' is not the name of a variable: use letters, digits"
+            " and _"
+        )
     return name, value.strip()
 
 
@@ -90,11 +109,17 @@ def choice(option: str, text: str, known: Sequence[str]) -> str:
     raise ConfigError(unknown_name(f"{option}", text, known))
 
 
-def refuse_lone_options(*, repair: bool, dates: bool, waive: str | None, partition: str | None, why: str | None) -> None:
+def refuse_lone_options(
+    *, repair: bool, dates: bool, waive: str | None, partition: str | None, why: str | None
+) -> None:
     """Raises ConfigError for options of `doctor` that mean nothing without another one."""
     if dates and not repair:
-        raise ConfigError("--from and --to choose what --repair asks for: add --repair, or leave them out")
+        raise ConfigError(
+            "--from and --to choose what --repair asks for: add --repair, or leave them out"
+        )
     if (partition or why) and not waive:
-        raise ConfigError("--partition and --why belong to --waive: add --waive CHECK, or leave them out")
+        raise ConfigError(
+            "--partition and --why belong to --waive: add --waive CHECK, or leave them out"
+        )
     if waive and not (partition and why):
         raise ConfigError(f"--waive {waive} needs --partition and --why")

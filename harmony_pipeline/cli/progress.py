@@ -7,7 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import Progress as RichProgress
 
 
@@ -34,14 +41,23 @@ class Progress:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._bars.stop()
 
     def stage(self, text: str) -> None:
         """A new stage begins."""
         self._stage = text
         if self._bars.disable:
-            self.console.print(f"[{time.monotonic() - self._started:5.1f} s] {text} ...", highlight=False, markup=False)
+            self.console.print(
+                f"[{time.monotonic() - self._started:5.1f} s] {text} ...",
+                highlight=False,
+                markup=False,
+            )
         self._step = ""
 
     def __call__(self, step: str, done: int, total: int) -> None:
@@ -54,7 +70,16 @@ class Progress:
 
 
 def _console() -> Console:
-    """Standard error; a terminal by a descriptor of its own, which goes on while a reader holds descriptor 2 aside (sources/held_stderr.py)."""
+    """Standard error; a terminal by a descriptor of its own, which goes on while a reader holds
+    descriptor 2 aside (sources/held_stderr.py).
+    """
     if not sys.stderr.isatty():
         return Console(stderr=True)
-    return Console(file=os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="backslashreplace"))
+    return Console(
+        file=os.fdopen(
+            os.dup(sys.stderr.fileno()),
+            "w",
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+        )
+    )

@@ -23,23 +23,40 @@ from harmony_pipeline.text import message
 
 _WIDTH = 128
 _KEYS_SHOWN = 3
-_TOLD_BY_PART = ("backtest", "monte_carlo", "paper_session")  # their empty parts are told even when others had something
+# their empty parts are told even when others had something
+_TOLD_BY_PART = ("backtest", "monte_carlo", "paper_session")
 
 
 def _console() -> Console:
     return Console(width=_WIDTH, highlight=False)
 
 
-def print_summary(pipeline: PipelineContext, command: str, results: Mapping[str, StageResult] | None = None) -> None:
-    """The whole chain on one screen, and where to look next; what had nothing to make says why, in one line each."""
+def print_summary(
+    pipeline: PipelineContext, command: str, results: Mapping[str, StageResult] | None = None
+) -> None:
+    """The whole chain on one screen, and where to look next; what had nothing to make says why, in
+    one line each.
+    """
     console = _console()
     title = f"{pipeline.settings.market.source} market, {pipeline.timeframe} bars"
     if latest_period_with_bars(pipeline) is None:
-        console.print(Panel(Text(as_typed(f"bars      none: {_why_no_bars(results or {})}")), title=title, title_align="left"))
+        console.print(
+            Panel(
+                Text(as_typed(f"bars      none: {_why_no_bars(results or {})}")),
+                title=title,
+                title_align="left",
+            )
+        )
         print_stages(results or {}, console)
         _print_looks(console, {f"{command} doctor": "what was received, quarantine, health"})
         return
-    console.print(Panel(Group(_market(pipeline), Text(), _research(pipeline), Text(), _evidence(pipeline)), title=title, title_align="left"))
+    console.print(
+        Panel(
+            Group(_market(pipeline), Text(), _research(pipeline), Text(), _evidence(pipeline)),
+            title=title,
+            title_align="left",
+        )
+    )
     print_market_warnings(pipeline, console)
     for table in (_comparison(pipeline), _gate(pipeline), _monte_carlo(pipeline)):
         if table is not None:
@@ -50,15 +67,24 @@ def print_summary(pipeline: PipelineContext, command: str, results: Mapping[str,
     looks = {
         f"{command} ui": "the graph, runs and pictures in a browser",
         f"{command} report": "the tear sheet, one page",
-        f"{command} sql \"select * from trades where exit_reason = 'stop' limit 5\"": "every public table is a view",
+        f"{command} sql \"select * from trades where exit_reason = 'stop' limit 5\"": (
+            "every public table is a view"
+        ),
         f"{command} lineage {_some_order(pipeline)}": "from an order back to its raw bars",
         f"{command} doctor": "gaps, quarantine, health",
     }
     shown = backtests.backtested(pipeline)
     if shown is None:
-        looks = {look: why for look, why in looks.items() if not look.startswith((f"{command} report", f"{command} lineage", f"{command} sql"))}
+        looks = {
+            look: why
+            for look, why in looks.items()
+            if not look.startswith((f"{command} report", f"{command} lineage", f"{command} sql"))
+        }
     elif shown != pipeline.settings.session.strategy:
-        looks = {f"{look} {shown}" if look == f"{command} report" else look: why for look, why in looks.items()}
+        looks = {
+            f"{look} {shown}" if look == f"{command} report" else look: why
+            for look, why in looks.items()
+        }
     _print_looks(console, looks)
 
 
@@ -71,29 +97,50 @@ def _print_looks(console: Console, looks: Mapping[str, str]) -> None:
 
 def _why_no_bars(results: Mapping[str, StageResult]) -> str:
     """What the ingest noted, when no bar came of it."""
-    notes = [note for asset in ("raw_bars", "bars") if asset in results for note in results[asset].notes]
+    notes = [
+        note for asset in ("raw_bars", "bars") if asset in results for note in results[asset].notes
+    ]
     received = results["raw_bars"].rows.get("raw_bars", 0) if "raw_bars" in results else 0
     why = (
-        f"{received:,} raw rows lie in market.start to market.end, and none became a bar" if received else "the source has no row in market.start to market.end"
+        f"{received:,} raw rows lie in market.start to market.end, and none became a bar"
+        if received
+        else "the source has no row in market.start to market.end"
     )
     return "; ".join([why, *notes[:3]])
 
 
 def print_stages(results: Mapping[str, StageResult], console: Console | None = None) -> None:
-    """One line a reason for which stages had nothing to make, and one for what was left as it was."""
+    """One line a reason for which stages had nothing to make, and one for what was left as it
+    was.
+    """
     console = console or _console()
     for why, makers in _reasons(results).items():
-        console.print(as_typed(f"nothing made: {', '.join(makers)}: {why}"), soft_wrap=True, markup=False)
-    unchanged = [asset for asset, result in results.items() if result.unchanged_since is not None and not result.nothing]
+        console.print(
+            as_typed(f"nothing made: {', '.join(makers)}: {why}"), soft_wrap=True, markup=False
+        )
+    unchanged = [
+        asset
+        for asset, result in results.items()
+        if result.unchanged_since is not None and not result.nothing
+    ]
     if unchanged:
-        console.print(f"unchanged since the last run, so not made again: {', '.join(unchanged)}", style="dim", soft_wrap=True, markup=False)
+        console.print(
+            f"unchanged since the last run, so not made again: {', '.join(unchanged)}",
+            style="dim",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _reasons(results: Mapping[str, StageResult]) -> dict[str, list[str]]:
-    """Each reason with the assets that had nothing to make by it; of some, also single strategies and days."""
+    """Each reason with the assets that had nothing to make by it; of some, also single strategies
+    and days.
+    """
     reasons: dict[str, list[str]] = {}
     for asset, result in results.items():
-        if result.nothing and result.nothing not in (part.nothing for part in result.parts.values()):
+        if result.nothing and result.nothing not in (
+            part.nothing for part in result.parts.values()
+        ):
             reasons.setdefault(result.nothing, []).append(asset)
             continue
         by_part: dict[str, list[str]] = {}
@@ -101,15 +148,27 @@ def _reasons(results: Mapping[str, StageResult]) -> dict[str, list[str]]:
             if part.nothing and (result.nothing or asset in _TOLD_BY_PART):
                 by_part.setdefault(part.nothing, []).append(key)
         for why, keys in by_part.items():
-            named = ", ".join(keys) if len(keys) <= _KEYS_SHOWN else f"{keys[0]} to {keys[-1]} ({len(keys)})"
-            reasons.setdefault(why, []).append(asset if len(keys) == len(result.parts) else f"{asset} of {named}")
+            named = (
+                ", ".join(keys)
+                if len(keys) <= _KEYS_SHOWN
+                else f"{keys[0]} to {keys[-1]} ({len(keys)})"
+            )
+            reasons.setdefault(why, []).append(
+                asset if len(keys) == len(result.parts) else f"{asset} of {named}"
+            )
     return reasons
 
 
-def print_market_warnings(pipeline: PipelineContext, console: Console | None = None, partitions: Sequence[str] | None = None) -> None:
+def print_market_warnings(
+    pipeline: PipelineContext,
+    console: Console | None = None,
+    partitions: Sequence[str] | None = None,
+) -> None:
     """Warnings about whole series, in words: at the end of an ingest and of a run."""
     for warning in market_warnings(pipeline, partitions):
-        (console or _console()).print(as_typed(warning.sentence()), style="yellow", soft_wrap=True, markup=False)
+        (console or _console()).print(
+            as_typed(warning.sentence()), style="yellow", soft_wrap=True, markup=False
+        )
 
 
 def _count(pipeline: PipelineContext, table: str, where: str = "true") -> int:
@@ -119,42 +178,68 @@ def _count(pipeline: PipelineContext, table: str, where: str = "true") -> int:
 def _market(pipeline: PipelineContext) -> Text:
     span = (
         pipeline.lake.scan("bars")
-        .select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last"), pl.col("symbol").n_unique().alias("symbols"))
+        .select(
+            pl.col("timestamp").min().alias("first"),
+            pl.col("timestamp").max().alias("last"),
+            pl.col("symbol").n_unique().alias("symbols"),
+        )
         .collect()
         .row(0, named=True)
     )
-    raw, bars, quarantine = _count(pipeline, "raw_bars"), _count(pipeline, "bars"), _count(pipeline, "quarantine", "timeframe not in ('quote', 'trade')")
+    raw, bars, quarantine = (
+        _count(pipeline, "raw_bars"),
+        _count(pipeline, "bars"),
+        _count(pipeline, "quarantine", "timeframe not in ('quote', 'trade')"),
+    )
     first, last = (f"{span[key]:%Y-%m-%d}" if span[key] else "-" for key in ("first", "last"))
-    closes = "the accounting closes" if raw == bars + quarantine else "THE ACCOUNTING DOES NOT CLOSE"
-    lines = [f"bars      {bars:,} of {span['symbols']} symbols, {first} to {last}; {raw:,} raw = {bars:,} + {quarantine:,} quarantined ({closes})"]
+    closes = (
+        "the accounting closes" if raw == bars + quarantine else "THE ACCOUNTING DOES NOT CLOSE"
+    )
+    lines = [
+        (
+            f"bars      {bars:,} of {span['symbols']} symbols, {first} to {last}; {raw:,} raw ="
+            f" {bars:,} + {quarantine:,} quarantined ({closes})"
+        )
+    ]
     if quarantine:
         rules = sql.query(pipeline.lake, sql.named_query("quarantine_by_rule"))
-        lines.append("          " + ", ".join(f"{rule} {rows}" for rule, rows, *_ in rules.head(6).iter_rows()))
+        lines.append(
+            "          "
+            + ", ".join(f"{rule} {rows}" for rule, rows, *_ in rules.head(6).iter_rows())
+        )
     if pipeline.settings.market.source == "simulated":
         simulated = pipeline.settings.market.simulated
-        edge = f"planted with strength {simulated.edge_strength}" if simulated.edge == "planted" else "none: nothing can be predicted"
+        edge = (
+            f"planted with strength {simulated.edge_strength}"
+            if simulated.edge == "planted"
+            else "none: nothing can be predicted"
+        )
         lines.append(f"          a simulated market, seed {simulated.seed}; its edge is {edge}")
     return Text("\n".join(lines))
 
 
 def _research(pipeline: PipelineContext) -> Text:
     labelled = sql.query(
-        pipeline.lake, "select horizon, count(*) as n, count(label) as settled, avg(label) as hit from labels group by horizon order by horizon"
+        pipeline.lake,
+        "select horizon, count(*) as n, count(label) as settled, avg(label) as hit from labels"
+        " group by horizon order by horizon",
     )
     by_horizon = "; ".join(
-        f"{n:,} at {horizon} bars ({settled:,} settled, {hit or 0:.1%} right before costs)" for horizon, n, settled, hit in labelled.iter_rows()
+        f"{n:,} at {horizon} bars ({settled:,} settled, {hit or 0:.1%} right before costs)"
+        for horizon, n, settled, hit in labelled.iter_rows()
     )
     folds = sql.query(
         pipeline.lake,
-        "select count(*) as n, count(model_id) as models, min(test_start) filter (model_id is not null) as first, max(test_end) as last from folds where horizon = ?",
+        "select count(*) as n, count(model_id) as models, min(test_start) filter (model_id is not"
+        " null) as first, max(test_end) as last from folds where horizon = ?",
         [pipeline.settings.trade_horizon],
     )
     n, models, first, last = folds.row(0)
     span = f", out of sample from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first else ""
     return Text(
-        f"features  {_count(pipeline, 'features'):,} rows of {len(pipeline.feature_set.names)} columns\n"
-        f"labels    {by_horizon or 'none'}\n"
-        f"folds     {n} walk-forward periods, {models} with a model{span}; {_count(pipeline, 'predictions'):,} predictions"
+        f"features  {_count(pipeline, 'features'):,} rows of {len(pipeline.feature_set.names)}"
+        f" columns\nlabels    {by_horizon or 'none'}\nfolds     {n} walk-forward periods, {models}"
+        f" with a model{span}; {_count(pipeline, 'predictions'):,} predictions"
     )
 
 
@@ -162,16 +247,21 @@ def _evidence(pipeline: PipelineContext) -> Text:
     strategy = pipeline.settings.session.strategy
     run = backtests.found_backtest(pipeline, strategy)
     if run is None:
-        return Text(as_typed(f"result    none: {backtests.no_backtest(pipeline, strategy)}"), style="bold")
+        return Text(
+            as_typed(f"result    none: {backtests.no_backtest(pipeline, strategy)}"), style="bold"
+        )
     if not run["trades"]:
         return Text(
-            f"result    {strategy} closed no trade from {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}: {_orders_in_words(pipeline, strategy)}", style="bold"
+            f"result    {strategy} closed no trade from {run['start']:%Y-%m-%d} to"
+            f" {run['end']:%Y-%m-%d}: {_orders_in_words(pipeline, strategy)}",
+            style="bold",
         )
     sharpe, low, high = backtests.sharpe_of(pipeline, strategy)
     interval = f"{_number(sharpe)}  (95 % interval {_number(low)} to {_number(high)})"
     return Text(
-        f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return {_percent(run['total_return'])} after costs, "
-        f"deepest drawdown {_percent(run['max_drawdown'])}, {int(run['trades']):,} trades",
+        f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return"
+        f" {_percent(run['total_return'])} after costs, deepest drawdown"
+        f" {_percent(run['max_drawdown'])}, {int(run['trades']):,} trades",
         style="bold",
     )
 
@@ -180,8 +270,15 @@ def _orders_in_words(pipeline: PipelineContext, strategy: str) -> str:
     orders = pipeline.lake.read("orders", [strategy])
     if orders.is_empty():
         return "no signal became an order"
-    counted = orders.group_by("status", "reason").len().sort("len", "status", "reason", descending=[True, False, False])
-    return ", ".join(f"{count} orders {status}" + (f" ({reason})" if reason else "") for status, reason, count in counted.head(4).iter_rows())
+    counted = (
+        orders.group_by("status", "reason")
+        .len()
+        .sort("len", "status", "reason", descending=[True, False, False])
+    )
+    return ", ".join(
+        f"{count} orders {status}" + (f" ({reason})" if reason else "")
+        for status, reason, count in counted.head(4).iter_rows()
+    )
 
 
 def _percent(value: float | None) -> str:
@@ -194,8 +291,22 @@ def _number(value: float | None) -> str:
 
 def _comparison(pipeline: PipelineContext) -> RichTable | None:
     """A row a strategy that traded; None when none did."""
-    table = RichTable(title="strategies, after costs", title_justify="left", box=None, pad_edge=False)
-    for name in ("strategy", "Sharpe", "95 % interval", "annual return", "volatility", "max drawdown", "trades", "win rate", "PSR", "DSR", "PBO"):
+    table = RichTable(
+        title="strategies, after costs", title_justify="left", box=None, pad_edge=False
+    )
+    for name in (
+        "strategy",
+        "Sharpe",
+        "95 % interval",
+        "annual return",
+        "volatility",
+        "max drawdown",
+        "trades",
+        "win rate",
+        "PSR",
+        "DSR",
+        "PBO",
+    ):
         table.add_column(name, justify="left" if name == "strategy" else "right")
     for name in pipeline.settings.active_strategies:
         run = backtests.found_backtest(pipeline, name)
@@ -205,8 +316,11 @@ def _comparison(pipeline: PipelineContext) -> RichTable | None:
         odds = pipeline.lake.read("overfitting", [name])
         row = odds.row(0, named=True) if odds.height else {}
         table.add_row(
-            name, _number(sharpe), f"{_number(low)} .. {_number(high)}", _percent(run["annual_return"]), _percent(run["annual_volatility"]).lstrip("+"), _percent(run["max_drawdown"]),
-            f"{int(run['trades'])}", f"{run['win_rate'] or 0:.0%}", *(_number(row.get(key)) for key in ("psr", "dsr", "pbo")),
+            name, _number(sharpe), f"{_number(low)} .. {_number(high)}",
+            _percent(run["annual_return"]), _percent(run["annual_volatility"]).lstrip("+"),
+            _percent(run["max_drawdown"]),
+            f"{int(run['trades'])}", f"{run['win_rate'] or 0:.0%}",
+            *(_number(row.get(key)) for key in ("psr", "dsr", "pbo")),
         )  # fmt: skip
     return table if table.row_count else None
 
@@ -214,8 +328,14 @@ def _comparison(pipeline: PipelineContext) -> RichTable | None:
 def _gate(pipeline: PipelineContext) -> Panel:
     rules = pipeline.lake.read("promotions")
     if rules.is_empty():
-        why = why_no_model(pipeline) or backtests.no_backtest(pipeline, pipeline.settings.session.strategy)
-        return Panel(Text(as_typed(f"no model reached the gate: {why}")), title="promotion gate", title_align="left")
+        why = why_no_model(pipeline) or backtests.no_backtest(
+            pipeline, pipeline.settings.session.strategy
+        )
+        return Panel(
+            Text(as_typed(f"no model reached the gate: {why}")),
+            title="promotion gate",
+            title_align="left",
+        )
     rules = rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
     promoted = bool(rules["promoted"][0])
     table = RichTable(box=None, pad_edge=False)
@@ -228,8 +348,12 @@ def _gate(pipeline: PipelineContext) -> Panel:
             "not measured" if row["measure"] is None else f"{row['measure']:.4g}",
             f"{row['threshold']:.4g}",
         )
-    verdict = "[bold green]promoted[/bold green]" if promoted else "[bold red]not promoted[/bold red]"
-    return Panel(table, title=f"promotion gate: {rules['model_id'][0]} {verdict}", title_align="left")
+    verdict = (
+        "[bold green]promoted[/bold green]" if promoted else "[bold red]not promoted[/bold red]"
+    )
+    return Panel(
+        table, title=f"promotion gate: {rules['model_id'][0]} {verdict}", title_align="left"
+    )
 
 
 def _monte_carlo(pipeline: PipelineContext) -> RichTable | None:
@@ -239,13 +363,25 @@ def _monte_carlo(pipeline: PipelineContext) -> RichTable | None:
     run = backtests.found_backtest(pipeline, strategy)
     if run is None or paths.is_empty():
         return None
-    table = RichTable(title=f"Monte Carlo of {strategy}: final return by quantile, worst-drawdown quantile", title_justify="left", box=None, pad_edge=False)
+    table = RichTable(
+        title=f"Monte Carlo of {strategy}: final return by quantile, worst-drawdown quantile",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for name in ("scenario", "paths", "5 %", "25 %", "50 %", "75 %", "95 %", "drawdown, worst 5 %"):
         table.add_column(name, justify="left" if name == "scenario" else "right")
     for (scenario,), part in paths.group_by("scenario", maintain_order=True):
         final = part["final_equity"] / run["initial_cash"] - 1.0
-        cells = [_percent(final.quantile(level, "linear")) for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
-        table.add_row(str(scenario), f"{part.height}", *cells, _percent(part["max_drawdown"].quantile(0.05, "linear")))
+        cells = [
+            _percent(final.quantile(level, "linear")) for level in (0.05, 0.25, 0.5, 0.75, 0.95)
+        ]
+        table.add_row(
+            str(scenario),
+            f"{part.height}",
+            *cells,
+            _percent(part["max_drawdown"].quantile(0.05, "linear")),
+        )
     return table
 
 
@@ -255,11 +391,16 @@ def _scan_table(pipeline: PipelineContext, console: Console, day: str | None = N
         return
     day = day or days[-1]
     candidates = pipeline.lake.read("scan_candidates", [day])
-    picks = pipeline.lake.read("scan_selections", [day]).join(candidates.drop("date", "as_of", "score"), on="symbol", how="left", maintain_order="left")
+    picks = pipeline.lake.read("scan_selections", [day]).join(
+        candidates.drop("date", "as_of", "score"), on="symbol", how="left", maintain_order="left"
+    )
     table = RichTable(
-        title=f"scanner, {day}: {picks.height} of {candidates.height} symbols, known at {candidates['as_of'][0]:%H:%M} UTC"
-        if candidates.height
-        else f"scanner, {day}",
+        title=(
+            f"scanner, {day}: {picks.height} of {candidates.height} symbols, known at"
+            f" {candidates['as_of'][0]:%H:%M} UTC"
+            if candidates.height
+            else f"scanner, {day}"
+        ),
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -277,35 +418,80 @@ def _scan_table(pipeline: PipelineContext, console: Console, day: str | None = N
             _number(row["relative_volume"]),
         )
     console.print(table)
-    reasons = candidates.filter(~pl.col("passed")).explode("rejected_by").group_by("rejected_by").len().sort("len", descending=True)
+    reasons = (
+        candidates.filter(~pl.col("passed"))
+        .explode("rejected_by")
+        .group_by("rejected_by")
+        .len()
+        .sort("len", descending=True)
+    )
     if reasons.height:
-        console.print("  not picked: " + ", ".join(f"{rule} {count}" for rule, count in reasons.iter_rows()), style="dim")
+        console.print(
+            "  not picked: " + ", ".join(f"{rule} {count}" for rule, count in reasons.iter_rows()),
+            style="dim",
+        )
 
 
 def _session_table(pipeline: PipelineContext, console: Console, days: list[str]) -> None:
     if not days:
         return
-    table = RichTable(title="sessions replayed through the simulated exchange", title_justify="left", box=None, pad_edge=False)
-    for name in ("day", "model", "watched", "orders", "fills", "refused", "equity", "divergence from the backtest of the day"):
-        table.add_column(name, justify="left" if name in ("day", "model", "divergence from the backtest of the day") else "right")
+    table = RichTable(
+        title="sessions replayed through the simulated exchange",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in (
+        "day",
+        "model",
+        "watched",
+        "orders",
+        "fills",
+        "refused",
+        "equity",
+        "divergence from the backtest of the day",
+    ):
+        table.add_column(
+            name,
+            justify=(
+                "left"
+                if name in ("day", "model", "divergence from the backtest of the day")
+                else "right"
+            ),
+        )
     for day in days:
         row = live.session_row(pipeline, day)
-        table.add_row(day, row["model"], row["watched"], row["orders"], row["fills"], row["refused"], row["equity"], row["divergence"])
+        table.add_row(
+            day,
+            row["model"],
+            row["watched"],
+            row["orders"],
+            row["fills"],
+            row["refused"],
+            row["equity"],
+            row["divergence"],
+        )
     console.print(table)
 
 
 def _some_order(pipeline: PipelineContext) -> str:
-    found = sql.query(pipeline.lake, "select order_id from session_fills union all select order_id from fills limit 1")
+    found = sql.query(
+        pipeline.lake,
+        "select order_id from session_fills union all select order_id from fills limit 1",
+    )
     return str(found["order_id"][0]) if found.height else "ORDER_ID"
 
 
 def print_ingest(raw: Mapping[str, Any], bars: Mapping[str, Any]) -> None:
-    """What an ingest received and what became of it, and what both stages remarked on; given what `raw_bars` and `bars` had to show."""
+    """What an ingest received and what became of it, and what both stages remarked on; given what
+    `raw_bars` and `bars` had to show.
+    """
     console = _console()
     console.print(_received(raw))
     kept, refused = bars.get("rows in bars", 0), bars.get("rows in quarantine", 0)
     console.print(
-        f"{raw.get('rows in raw_bars', 0):,} raw rows in these periods: {kept:,} bars, {refused:,} in quarantine, {bars.get('rows in warnings', 0):,} warnings"
+        f"{raw.get('rows in raw_bars', 0):,} raw rows in these periods: {kept:,} bars, {refused:,}"
+        f" in quarantine, {bars.get('rows in warnings', 0):,} warnings"
     )
     for note in (*str(raw.get("notes", "")).splitlines(), *str(bars.get("notes", "")).splitlines()):
         console.print(message(note), soft_wrap=True, markup=False)
@@ -342,7 +528,8 @@ def print_scan(pipeline: PipelineContext, day: str) -> None:
     console = _console()
     _scan_table(pipeline, console, day)
     console.print(
-        f"look: {command_line('sql')} \"select symbol, gap, rejected_by from scan_candidates where date = '{day}' order by absolute_gap desc\"",
+        f'look: {command_line("sql")} "select symbol, gap, rejected_by from scan_candidates where'
+        f" date = '{day}' order by absolute_gap desc\"",
         style="cyan",
         soft_wrap=True,
     )
@@ -352,10 +539,17 @@ def print_backtest(pipeline: PipelineContext, strategy: str) -> None:
     """One strategy's metrics beside the others'."""
     console = _console()
     run = backtests.latest_backtest(pipeline, strategy)
-    console.print(f"[bold]{run['backtest_id']}[/bold] {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d}, parameters {run['parameters']}")
+    console.print(
+        f"[bold]{run['backtest_id']}[/bold] {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d},"
+        f" parameters {run['parameters']}"
+    )
     table = RichTable(box=None, pad_edge=False, show_header=False)
     if not run["trades"]:
-        console.print(f"{strategy} closed no trade: {_orders_in_words(pipeline, strategy)}", soft_wrap=True, markup=False)
+        console.print(
+            f"{strategy} closed no trade: {_orders_in_words(pipeline, strategy)}",
+            soft_wrap=True,
+            markup=False,
+        )
     for name, value in run.items():
         if isinstance(value, float) and run["trades"]:
             table.add_row(name, f"{value:,.4f}")
@@ -367,7 +561,10 @@ def print_sessions(pipeline: PipelineContext, days: list[str]) -> None:
     """Sessions of some days."""
     console = _console()
     _session_table(pipeline, console, days)
-    looks = 'look: harmony sql "select * from session_orders"; harmony sql "select * from divergence where not equal"'
+    looks = (
+        'look: harmony sql "select * from session_orders"; harmony sql "select * from divergence'
+        ' where not equal"'
+    )
     console.print(as_typed(looks), style="cyan", soft_wrap=True)
 
 

@@ -11,7 +11,9 @@ from harmony_pipeline.layout import WORKSPACE_FILE, let_children_import_graph
 
 
 def serve(settings: Settings, port: int) -> None:
-    """Serve until it is stopped. Processes of the server read the same settings file, and none where there is none."""
+    """Serve until it is stopped. Processes of the server read the same settings file, and none
+    where there is none.
+    """
     open_instance(settings)
     let_children_import_graph()
     if settings.file.exists():
@@ -20,6 +22,7 @@ def serve(settings: Settings, port: int) -> None:
         os.environ.pop("HARMONY_CONFIG", None)
     typer.echo(f"Dagster UI: http://127.0.0.1:{port} (about 20 s to start; Ctrl-C stops it)")
     sys.stdout.flush()
-    os.chdir(WORKSPACE_FILE.parent if settings.file.exists() else settings.folder)  # without a file, paths count from here
+    # without a file, paths count from here
+    os.chdir(WORKSPACE_FILE.parent if settings.file.exists() else settings.folder)
     server = ["-m", "dagster", "dev", "-w", str(WORKSPACE_FILE), "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, [sys.executable, *server])

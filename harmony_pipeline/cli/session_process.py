@@ -1,8 +1,8 @@
 """The process of one paper session: `python -m harmony_pipeline.cli.session_process SETTINGS DAY`.
 
 The run that supervises a session starts it, and the session outlives the Dagster daemon. SIGTERM
-ends it in order, as the kill switch does. A failure is one line on standard error and exit code 1; the
-log file in the state folder has the rest. SETTINGS is empty for a market of defaults alone.
+ends it in order, as the kill switch does. A failure is one line on standard error and exit code 1;
+the log file in the state folder has the rest. SETTINGS is empty for a market of defaults alone.
 """
 
 import sys
@@ -21,7 +21,9 @@ def main(file: str, day: str) -> int:
     try:
         settings = load_settings(file or None)
         state = settings.present_state_root
-        run_session_here(PipelineContext(settings), date.fromisoformat(day).isoformat(), require_promoted=True)
+        run_session_here(
+            PipelineContext(settings), date.fromisoformat(day).isoformat(), require_promoted=True
+        )
     except BaseException as error:
         if not is_failure(error):
             raise

@@ -23,13 +23,19 @@ _SCREEN_ROWS = 200
 
 
 def answer(settings: Settings, text: str, variables: Sequence[str] = ()) -> pl.DataFrame:
-    """Rows of a query or of a named one; `variables` are NAME=VALUE. Raises ConfigError for a variable without a value."""
+    """Rows of a query or of a named one; `variables` are NAME=VALUE. Raises ConfigError for a
+    variable without a value.
+    """
     name = text.strip()
     is_name = re.fullmatch(r"[\w-]+", name) is not None
     if is_name and name in TABLES:
-        raise ConfigError(f"'{name}' is a view, not a query: ask harmony sql \"select * from {name} limit 10\"")
+        raise ConfigError(
+            f"'{name}' is a view, not a query: ask harmony sql \"select * from {name} limit 10\""
+        )
     query = sql.named_query(name) if is_name else text
-    chosen = given_variables(variables, query + sql.macros_in(query), f"the query {name}" if is_name else "the query")
+    chosen = given_variables(
+        variables, query + sql.macros_in(query), f"the query {name}" if is_name else "the query"
+    )
     lake: Lake = PipelineContext(settings).lake
     return sql.query(lake, query, variables=chosen)
 
@@ -44,7 +50,10 @@ def listing() -> str:
     lines = [f"named queries ({command_line('sql')} NAME):"]
     for name, about in sql.named_queries().items():
         variables = sorted(set(re.findall(r"getvariable\('(\w+)'\)", sql.named_query(name))))
-        lines.append(f"  {name:<26} {about}" + (f"  [--set {', '.join(f'{each}=...' for each in variables)}]" if variables else ""))
+        lines.append(
+            f"  {name:<26} {about}"
+            + (f"  [--set {', '.join(f'{each}=...' for each in variables)}]" if variables else "")
+        )
     return "\n".join(lines)
 
 
@@ -62,7 +71,9 @@ def _encoded(found: pl.DataFrame, form: str) -> bytes:
     buffer = io.BytesIO()
     if form == "csv":
         flat = found.with_columns(
-            pl.col(name).list.join(";") for name, dtype in found.schema.items() if isinstance(dtype, pl.List) and dtype.inner == pl.String()
+            pl.col(name).list.join(";")
+            for name, dtype in found.schema.items()
+            if isinstance(dtype, pl.List) and dtype.inner == pl.String()
         )
         flat.write_csv(buffer)
     elif form == "json":

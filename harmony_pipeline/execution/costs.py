@@ -1,10 +1,14 @@
-"""What a trade costs: half the spread, market impact, fees; on the instrument's tick and in whole fee units.
+"""What a trade costs: half the spread, market impact, fees; on the instrument's tick and in whole
+fee units.
 
-A price we take is never better than its reference, and money is exact: cash is int64 in 1/10000 of the currency, so that sums of any order
-agree. Impact follows the square-root law, impact_coefficient * bar volatility * sqrt(quantity / bar volume) (Almgren, Thum, Hauptmann
-and Li, "Direct estimation of equity market impact", Risk 2005; Grinold and Kahn, Active Portfolio Management, ch. 16). A resting order
-that is reached (take-profit) pays neither spread nor impact. Where volume does not bind (a market without common volume such as FX, a bar
-without volume that fills by `zero_volume`), impact is that of an order of max_participation: the most that any order may be of a bar elsewhere.
+A price we take is never better than its reference, and money is exact: cash is int64 in 1/10000 of
+the currency, so that sums of any order agree. Impact follows the square-root law,
+impact_coefficient * bar volatility * sqrt(quantity / bar volume) (Almgren, Thum, Hauptmann and Li,
+"Direct estimation of equity market impact", Risk 2005; Grinold and Kahn, Active Portfolio
+Management, ch. 16). A resting order that is reached (take-profit) pays neither spread nor impact.
+Where volume does not bind (a market without common volume such as FX, a bar without volume that
+fills by `zero_volume`), impact is that of an order of max_participation: the most that any order
+may be of a bar elsewhere.
 """
 
 import math
@@ -31,9 +35,15 @@ def participation_binds(rules: Record, volume: float) -> bool:
 
 
 @kernel
-def taker_price(rules: Record, side: int, reference: float, volatility: float, quantity: float, volume: float) -> float:
-    """The price of an order that takes liquidity: `reference` moved against us by half the spread and the impact, then to the tick against us."""
-    participation = quantity / volume if participation_binds(rules, volume) else rules["max_participation"]
+def taker_price(
+    rules: Record, side: int, reference: float, volatility: float, quantity: float, volume: float
+) -> float:
+    """The price of an order that takes liquidity: `reference` moved against us by half the spread
+    and the impact, then to the tick against us.
+    """
+    participation = (
+        quantity / volume if participation_binds(rules, volume) else rules["max_participation"]
+    )
     impact = rules["impact_coefficient"] * volatility * math.sqrt(participation)
     move = rules["half_spread_bps"] / 1e4 + impact
     return against_us(rules, side, reference * (1.0 + move if side > 0 else max(1.0 - move, 0.0)))
@@ -41,15 +51,17 @@ def taker_price(rules: Record, side: int, reference: float, volatility: float, q
 
 @kernel
 def notional(price: float, quantity: float) -> int:
-    """Value of a fill or a position in money units, price * quantity half to even; signed as `quantity` is. `price` is that of
-    one unit: the quoted price times the multiplier.
+    """Value of a fill or a position in money units, price * quantity half to even; signed as
+    `quantity` is. `price` is that of one unit: the quoted price times the multiplier.
     """
     return int(np.rint(price * quantity * MONEY))
 
 
 @kernel
 def fee(rules: Record, side: int, price: float, quantity: float) -> int:
-    """Fees of one fill in money units: by value, by share or contract, and on sales; half up to the instrument's fee unit."""
+    """Fees of one fill in money units: by value, by share or contract, and on sales; half up to the
+    instrument's fee unit.
+    """
     value = price * rules["multiplier"] * quantity
     bps = rules["fee_bps"] + (rules["sell_fee_bps"] if side < 0 else 0.0)
     total: float = value * bps / 1e4 + rules["fee_per_share"] * quantity

@@ -1,8 +1,10 @@
-"""What is asked of a broker and what became of it: one tagged union for session, ledger, brokers and replay.
+"""What is asked of a broker and what became of it: one tagged union for session, ledger, brokers
+and replay.
 
-Commands are imperative (`SubmitOrder`), facts are in the past tense (`OrderFilled`). All are frozen. A fact carries two times:
-`happened_at`, on the exchange's clock, and `known_at`, when this system learned it, which is never earlier than it could be known. The
-JSON form is what the ledger keeps for ever: a field may be added with a default, none is renamed or removed, and
+Commands are imperative (`SubmitOrder`), facts are in the past tense (`OrderFilled`). All are
+frozen. A fact carries two times: `happened_at`, on the exchange's clock, and `known_at`, when this
+system learned it, which is never earlier than it could be known. The JSON form is what the ledger
+keeps for ever: a field may be added with a default, none is renamed or removed, and
 `tests/execution/golden_events.jsonl` holds old lines that must still decode.
 
 >>> decode(encode(OrderCanceled(happened_at=t, known_at=t, client_order_id="s-1", symbol="AAPL")))
@@ -24,8 +26,9 @@ RiskState = Literal["ACTIVE", "REDUCING", "HALTED"]
 class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was decided about one order, before anyone else knew of it.
 
-    `order_id` names the intent and is the same in backtest and session; `client_order_id` is its name at the broker, a pure function of
-    (session, order_id). Quantity in shares, prices raw. The last six fields are for an exchange that is driven by bars; a real one ignores them.
+    `order_id` names the intent and is the same in backtest and session; `client_order_id` is its
+    name at the broker, a pure function of (session, order_id). Quantity in shares, prices raw. The
+    last six fields are for an exchange that is driven by bars; a real one ignores them.
     """
 
     client_order_id: str
@@ -47,18 +50,26 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     volatility: float = 0.0  # of one bar, known at the signal: what impact is estimated from
     entry_decided_at: datetime | None = None  # decision of the entry that opened the position
     entry_bar: datetime | None = None  # legs: start of the bar in which the entry was filled
-    entry_factor: float = 1.0  # legs: adjustment factor of that bar; levels move with it through splits and dividends; 0: seen at the next bar
-    entry_symbol: str | None = None  # symbol under which the position was opened, where it has changed since
+    # legs: adjustment factor of that bar; levels move with it through splits and dividends; 0: seen
+    # at the next bar
+    entry_factor: float = 1.0
+    # symbol under which the position was opened, where it has changed since
+    entry_symbol: str | None = None
 
 
-# --- commands -------------------------------------------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 def _tagged(prefix: str) -> Callable[[str], str]:
-    """Class name -> JSON tag in snake case, without the word that every name of the family shares: OrderCancelRequested -> cancel_requested."""
+    """Class name -> JSON tag in snake case, without the word that every name of the family shares:
+    OrderCancelRequested -> cancel_requested.
+    """
 
     def tag(name: str) -> str:
-        words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name.removeprefix(prefix))
+        words = "".join(
+            f"_{letter.lower()}" if letter.isupper() else letter
+            for letter in name.removeprefix(prefix)
+        )
         return words.lstrip("_")
 
     return tag
@@ -94,7 +105,7 @@ class ReplaceOrder(msgspec.Struct, frozen=True, tag_field="kind", tag=_tagged(""
 Command = SubmitOrder | CancelOrder | ReplaceOrder
 
 
-# --- facts about an order -------------------------------------------------------------------------------------------------------
+# --- facts about an order -------------------------------------------------------------------------
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_tagged("")):
@@ -131,7 +142,9 @@ class OrderSubmitted(OrderFact, frozen=True, kw_only=True):
 
 
 class OrderOutcomeUnknown(OrderFact, frozen=True, kw_only=True):
-    """The request may or may not have arrived: a timeout, a reset, a 5xx. To be looked up by client order id."""
+    """The request may or may not have arrived: a timeout, a reset, a 5xx. To be looked up by client
+    order id.
+    """
 
     reason: str
 
@@ -149,7 +162,9 @@ class OrderHeld(OrderFact, frozen=True, kw_only=True):
 
 
 class OrderPartiallyFilled(OrderFact, frozen=True, kw_only=True):
-    """One execution that leaves a remainder. `cumulative_quantity` is the order's total after it, by the broker's count."""
+    """One execution that leaves a remainder. `cumulative_quantity` is the order's total after it,
+    by the broker's count.
+    """
 
     execution_id: str
     side: Side
@@ -213,12 +228,14 @@ class OrderReplaced(OrderFact, frozen=True, kw_only=True):
 
 
 class OrderAdjusted(OrderFact, frozen=True, kw_only=True):
-    """A split changed what is left of a working order; `quantity` is its new total, what was filled before included."""
+    """A split changed what is left of a working order; `quantity` is its new total, what was filled
+    before included.
+    """
 
     quantity: float
 
 
-# --- facts about the session ------------------------------------------------------------------------------------------------------
+# --- facts about the session ----------------------------------------------------------------------
 
 
 class SessionStarted(Fact, frozen=True, kw_only=True):
@@ -248,7 +265,9 @@ class BarsReceived(Fact, frozen=True, kw_only=True):
 
 
 class CorporateActionApplied(Fact, frozen=True, kw_only=True):
-    """A split, a dividend, a delisting or a change of symbol met a position before the day's first trade."""
+    """A split, a dividend, a delisting or a change of symbol met a position before the day's first
+    trade.
+    """
 
     symbol: str
     action: str
@@ -260,7 +279,9 @@ class CorporateActionApplied(Fact, frozen=True, kw_only=True):
 
 
 class CandidateRefused(Fact, frozen=True, kw_only=True):
-    """The model gave no probability for a bar on which the strategy took a side; `happened_at` is that bar's start."""
+    """The model gave no probability for a bar on which the strategy took a side; `happened_at` is
+    that bar's start.
+    """
 
     symbol: str
     model_id: str

@@ -1,16 +1,20 @@
 """The simulated exchange: it holds working orders and matches them against bars.
 
-An order can only meet a bar that starts at or after its decision, and all that the exchange knows of the future is the bar it is shown. It never
-decides anything; the portfolio (portfolio/decisions.py) does, and the two speak only in intents and reports (portfolio/kernel_types.py).
+An order can only meet a bar that starts at or after its decision, and all that the exchange knows
+of the future is the bar it is shown. It never decides anything; the portfolio
+(portfolio/decisions.py) does, and the two speak only in intents and reports
+(portfolio/kernel_types.py).
 
 For every regular bar of a symbol the driver calls, in this order,
 
     split_orders   for each split whose ex-date has come (before anything else)
     match_open     market orders at the open: the exit first, then the entry
-    match_range    bracket legs against open, high, low; legs of an entry filled at this very open included
+    match_range    bracket legs against open, high, low; legs of an entry filled at this very open
+    included
 
-and hands every report to the portfolio before the next call. After the portfolio has decided, each intent goes to `submit`. A kernel writes reports into
-`reports[n:]` and returns the new n; one call writes at most MAX_REPORTS. `rules` is the RULES record of the symbol, `bar` one BAR record.
+and hands every report to the portfolio before the next call. After the portfolio has decided, each
+intent goes to `submit`. A kernel writes reports into `reports[n:]` and returns the new n; one call
+writes at most MAX_REPORTS. `rules` is the RULES record of the symbol, `bar` one BAR record.
 """
 
 from collections.abc import Sequence
@@ -56,7 +60,9 @@ MAX_REPORTS = 8
 
 @dataclass(frozen=True)
 class ExchangeState:
-    """`orders[symbol, role]` is the one order of that role that works (status OPEN) or an empty slot; `keys` are the symbols' keys of random draws."""
+    """`orders[symbol, role]` is the one order of that role that works (status OPEN) or an empty
+    slot; `keys` are the symbols' keys of random draws.
+    """
 
     symbols: tuple[str, ...]
     orders: Records
@@ -65,7 +71,11 @@ class ExchangeState:
     @staticmethod
     def empty(symbols: Sequence[str]) -> "ExchangeState":
         """No order works."""
-        return ExchangeState(tuple(symbols), records(len(symbols) * ROLES, ORDER).reshape(len(symbols), ROLES), symbol_keys(symbols))
+        return ExchangeState(
+            tuple(symbols),
+            records(len(symbols) * ROLES, ORDER).reshape(len(symbols), ROLES),
+            symbol_keys(symbols),
+        )
 
     def copy(self) -> "ExchangeState":
         """A state of its own."""
@@ -74,22 +84,37 @@ class ExchangeState:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as lists that JSON carries exactly; only slots in use."""
         used = np.flatnonzero(self.orders["status"].reshape(-1) == ORDER_OPEN)
-        return {"symbols": list(self.symbols), "slots": used.tolist(), "orders": records_to_lists(self.orders.reshape(-1)[used])}
+        return {
+            "symbols": list(self.symbols),
+            "slots": used.tolist(),
+            "orders": records_to_lists(self.orders.reshape(-1)[used]),
+        }
 
     @staticmethod
     def from_dict(saved: dict[str, Any]) -> "ExchangeState":
         """The inverse of `to_dict`."""
         state = ExchangeState.empty(saved["symbols"])
         slots = np.asarray(saved["slots"], dtype=np.int64)
-        state.orders.reshape(-1)[slots] = records_from_lists(saved["orders"], ORDER, (len(slots),), {"entry_symbol": slots // ROLES})
+        state.orders.reshape(-1)[slots] = records_from_lists(
+            saved["orders"], ORDER, (len(slots),), {"entry_symbol": slots // ROLES}
+        )
         return state
 
 
 @kernel
-def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Record, reports: Records, n: int) -> int:
-    """Take one intent. OPEN: it works, or is rejected by chance (REJECT). CANCELED: that role's working order, if any, is canceled (CANCEL). REFUSED: nothing.
+def submit(
+    orders: Records,
+    keys: NDArray[np.uint64],
+    rules: Record,
+    intent: Record,
+    reports: Records,
+    n: int,
+) -> int:
+    """Take one intent. OPEN: it works, or is rejected by chance (REJECT). CANCELED: that role's
+    working order, if any, is canceled (CANCEL). REFUSED: nothing.
 
-    Legs come with a filled entry and are never rejected. A reversing entry (`after_exit`) whose exit does not work is canceled at once.
+    Legs come with a filled entry and are never rejected. A reversing entry (`after_exit`) whose
+    exit does not work is canceled at once.
     """
     slot = orders[intent["symbol"], intent["role"]]
     if intent["status"] == REFUSED:
@@ -109,8 +134,12 @@ def submit(orders: Records, keys: NDArray[np.uint64], rules: Record, intent: Rec
 
 
 @kernel
-def match_open(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int) -> int:
-    """Market orders meet the open of `bar`: the exit fills as far as it can and stays; then the entry fills as far as it can and its rest expires."""
+def match_open(
+    orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int
+) -> int:
+    """Market orders meet the open of `bar`: the exit fills as far as it can and stays; then the
+    entry fills as far as it can and its rest expires.
+    """
     symbol = bar["symbol"]
     leaving = orders[symbol, EXIT]
     taken = 0.0  # a reversal leaves and enters on the same side of the same bar
@@ -122,7 +151,8 @@ def match_open(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Re
     entry = orders[symbol, ENTRY]
     if entry["status"] == ORDER_OPEN and entry["decided_at"] <= bar["at"]:
         if entry["after_exit"] == 1 and leaving["status"] == ORDER_OPEN:
-            return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)  # the old position could not be closed at this open
+            # the old position could not be closed at this open
+            return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)
         quantity = fillable(rules, keys[symbol], entry, bar, taken)
         if quantity > 0.0:
             n = _fill(rules, entry, bar, quantity, bar["open"], False, reports, n)
@@ -132,18 +162,25 @@ def match_open(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Re
 
 
 @kernel
-def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int) -> int:
-    """The bracket of the bar's symbol meets `bar`. A touched leg fills as far as it can and its rest expires; the other leg is canceled."""
+def match_range(
+    orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int
+) -> int:
+    """The bracket of the bar's symbol meets `bar`. A touched leg fills as far as it can and its
+    rest expires; the other leg is canceled.
+    """
     symbol = bar["symbol"]
     stop, take = orders[symbol, STOP], orders[symbol, TAKE]
     if stop["status"] != ORDER_OPEN:
         return n
-    if stop["factor"] == 0.0:  # carried over a change of symbol: the levels are in the prices of the new symbol's first bar
+    # carried over a change of symbol: the levels are in the prices of the new symbol's first bar
+    if stop["factor"] == 0.0:
         stop["factor"] = take["factor"] = bar["factor"]
     stop_now = level_now(stop["level"], stop["factor"], bar["factor"])
     take_now = level_now(take["level"], take["factor"], bar["factor"])
     is_entry_bar = stop["since"] == bar["at"]
-    touched, reference = exit_at_bar(-stop["side"], bar["open"], bar["high"], bar["low"], stop_now, take_now, is_entry_bar)
+    touched, reference = exit_at_bar(
+        -stop["side"], bar["open"], bar["high"], bar["low"], stop_now, take_now, is_entry_bar
+    )
     if touched == NOTHING:
         return n
     stopped = touched == TOUCHED_STOP
@@ -157,12 +194,18 @@ def match_range(orders: Records, keys: NDArray[np.uint64], rules: Record, bar: R
 
 
 @kernel
-def split_orders(orders: Records, rules: Record, symbol: int, ratio: float, at: int, reports: Records, n: int) -> int:
-    """A split before the open of the bar at `at`: what remains of each order becomes new shares, whole ones; an order with nothing left is canceled."""
+def split_orders(
+    orders: Records, rules: Record, symbol: int, ratio: float, at: int, reports: Records, n: int
+) -> int:
+    """A split before the open of the bar at `at`: what remains of each order becomes new shares,
+    whole ones; an order with nothing left is canceled.
+    """
     for role in range(ROLES):
         order = orders[symbol, role]
         if order["status"] == ORDER_OPEN:
-            order["remaining"] = floor_to_lot(order["remaining"] * ratio, whole_unit(rules["lot_size"]))
+            order["remaining"] = floor_to_lot(
+                order["remaining"] * ratio, whole_unit(rules["lot_size"])
+            )
             if order["factor"] == 0.0:
                 order["level"] /= ratio  # no bar has told the factor that would do this
             if order["remaining"] <= 0.0:
@@ -172,7 +215,9 @@ def split_orders(orders: Records, rules: Record, symbol: int, ratio: float, at: 
 
 @kernel
 def dividend_orders(orders: Records, symbol: int, share: float) -> None:
-    """A dividend of `share` of the last price lowers the levels of legs that no bar has told a factor; the others move with it."""
+    """A dividend of `share` of the last price lowers the levels of legs that no bar has told a
+    factor; the others move with it.
+    """
     for role in range(ROLES):
         order = orders[symbol, role]
         if order["status"] == ORDER_OPEN and order["factor"] == 0.0:
@@ -181,7 +226,9 @@ def dividend_orders(orders: Records, symbol: int, share: float) -> None:
 
 @kernel
 def status_after(order_fills: int, kind: int, closed: int) -> int:
-    """Status of an order after a report of `kind`, given its fills so far: what the orders table shows."""
+    """Status of an order after a report of `kind`, given its fills so far: what the orders table
+    shows.
+    """
     if kind == REJECT:
         return REJECTED
     if closed == 0:
@@ -192,7 +239,16 @@ def status_after(order_fills: int, kind: int, closed: int) -> int:
 
 
 @kernel
-def _fill(rules: Record, order: Record, bar: Record, quantity: float, reference: float, maker: bool, reports: Records, n: int) -> int:
+def _fill(
+    rules: Record,
+    order: Record,
+    bar: Record,
+    quantity: float,
+    reference: float,
+    maker: bool,
+    reports: Records,
+    n: int,
+) -> int:
     report = reports[n]
     write_fill(rules, order, bar, quantity, reference, maker, report)
     if order["remaining"] <= 0.0:
@@ -203,7 +259,9 @@ def _fill(rules: Record, order: Record, bar: Record, quantity: float, reference:
 
 @kernel
 def _close(order: Record, kind: int, at: int, reports: Records, n: int, reason: int) -> int:
-    """Stop working an order and say so; nothing filled in this report. `reason` is kept when nothing of it ever filled."""
+    """Stop working an order and say so; nothing filled in this report. `reason` is kept when
+    nothing of it ever filled.
+    """
     order["status"] = NONE
     report = reports[n]
     report["kind"] = kind

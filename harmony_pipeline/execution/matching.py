@@ -1,7 +1,9 @@
 """How one working order meets one bar: how much of it fills, at which price, at what cost.
 
-Never more than max_participation of the bar's volume on one side where volume binds, never a better price than the bar offered, every price on
-the tick, and chance only by key. Market orders meet the bar at its open; the legs of a bracket meet its open, high and low by `market.trading_rules.exit_at_bar`.
+Never more than max_participation of the bar's volume on one side where volume binds, never a better
+price than the bar offered, every price on the tick, and chance only by key. Market orders meet the
+bar at its open; the legs of a bracket meet its open, high and low by
+`market.trading_rules.exit_at_bar`.
 """
 
 import math
@@ -9,30 +11,55 @@ import math
 import numpy as np
 
 from harmony_pipeline.execution.costs import against_us, fee, participation_binds, taker_price
-from harmony_pipeline.execution.random_draws import FRACTION_DRAW, PARTIAL_DRAW, REJECTED_DRAW, uniform
+from harmony_pipeline.execution.random_draws import (
+    FRACTION_DRAW,
+    PARTIAL_DRAW,
+    REJECTED_DRAW,
+    uniform,
+)
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot
-from harmony_pipeline.portfolio.kernel_types import FILL, MAX_PARTICIPATION, NO_REASON, NO_VOLUME, Record
+from harmony_pipeline.portfolio.kernel_types import (
+    FILL,
+    MAX_PARTICIPATION,
+    NO_REASON,
+    NO_VOLUME,
+    Record,
+)
 
 
 @kernel
 def is_rejected(rules: Record, key: np.uint64, order: Record) -> bool:
     """Whether chance rejects an order as it is submitted; drawn by the decision's time."""
     chance = rules["reject_probability"]
-    return bool(chance > 0.0 and uniform(rules["seed"], key, order["decided_at"], order["role"], REJECTED_DRAW) < chance)
+    return bool(
+        chance > 0.0
+        and uniform(rules["seed"], key, order["decided_at"], order["role"], REJECTED_DRAW) < chance
+    )
 
 
 @kernel
 def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: float) -> float:
-    """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance (drawn by the bar's time); whole lots.
+    """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance
+    (drawn by the bar's time); whole lots.
 
-    `taken`: shares that another order on the same side has taken from this bar already; both share one allowance.
+    `taken`: shares that another order on the same side has taken from this bar already; both share
+    one allowance.
     """
     lot = rules["lot_size"]
-    quantity: float = min(order["remaining"], _allowance(rules, bar, taken)) if participation_binds(rules, bar["volume"]) else order["remaining"]
+    quantity: float = (
+        min(order["remaining"], _allowance(rules, bar, taken))
+        if participation_binds(rules, bar["volume"])
+        else order["remaining"]
+    )
     chance = rules["partial_fill_probability"]
-    if chance > 0.0 and uniform(rules["seed"], key, bar["at"], order["role"], PARTIAL_DRAW) < chance:
-        quantity = floor_to_lot(quantity * uniform(rules["seed"], key, bar["at"], order["role"], FRACTION_DRAW), lot)
+    if (
+        chance > 0.0
+        and uniform(rules["seed"], key, bar["at"], order["role"], PARTIAL_DRAW) < chance
+    ):
+        quantity = floor_to_lot(
+            quantity * uniform(rules["seed"], key, bar["at"], order["role"], FRACTION_DRAW), lot
+        )
     return quantity
 
 
@@ -45,7 +72,9 @@ def _allowance(rules: Record, bar: Record, taken: float) -> float:
 
 @kernel
 def why_unfilled(rules: Record, bar: Record, taken: float) -> int:
-    """Why `bar` fills nothing of an order: it had no volume, or participation leaves less than a lot; NO_REASON when only chance can be to blame."""
+    """Why `bar` fills nothing of an order: it had no volume, or participation leaves less than a
+    lot; NO_REASON when only chance can be to blame.
+    """
     if not participation_binds(rules, bar["volume"]):
         return NO_REASON
     if not bar["volume"] > 0.0:
@@ -54,12 +83,24 @@ def why_unfilled(rules: Record, bar: Record, taken: float) -> int:
 
 
 @kernel
-def write_fill(rules: Record, order: Record, bar: Record, quantity: float, reference: float, maker: bool, report: Record) -> None:
-    """Fill `quantity` > 0 shares of `order` at `reference` before costs: write the report, reduce what remains."""
+def write_fill(
+    rules: Record,
+    order: Record,
+    bar: Record,
+    quantity: float,
+    reference: float,
+    maker: bool,
+    report: Record,
+) -> None:
+    """Fill `quantity` > 0 shares of `order` at `reference` before costs: write the report, reduce
+    what remains.
+    """
     if maker:  # a level that a dividend moved off the tick is filled at the next tick against us
         price = against_us(rules, order["side"], reference)
     else:
-        price = taker_price(rules, order["side"], reference, order["volatility"], quantity, bar["volume"])
+        price = taker_price(
+            rules, order["side"], reference, order["volatility"], quantity, bar["volume"]
+        )
     order["remaining"] = snap_to_lot(order["remaining"] - quantity, rules["lot_size"])
     order["fills"] += 1
     report["kind"] = FILL

@@ -1,7 +1,9 @@
-"""Chance that does not depend on call order: a number in [0, 1) for every (seed, symbol, time, kind of order, draw).
+"""Chance that does not depend on call order: a number in [0, 1) for every (seed, symbol, time, kind
+of order, draw).
 
-The same key gives the same number in a backtest, in a live session and in a replay, whatever else happens. The key is folded through
-rounds of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014; finaliser by Stafford, variant 13).
+The same key gives the same number in a backtest, in a live session and in a replay, whatever else
+happens. The key is folded through rounds of splitmix64 (Steele, Lea and Flood, "Fast splittable
+pseudorandom number generators", OOPSLA 2014; finaliser by Stafford, variant 13).
 """
 
 import hashlib
@@ -16,8 +18,12 @@ REJECTED_DRAW, PARTIAL_DRAW, FRACTION_DRAW = 0, 1, 2
 
 
 def symbol_key(symbol: str) -> np.uint64:
-    """A stable 64-bit hash of a symbol's name: it does not depend on which other symbols there are, nor on the process."""
-    return np.uint64(int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little"))
+    """A stable 64-bit hash of a symbol's name: it does not depend on which other symbols there are,
+    nor on the process.
+    """
+    return np.uint64(
+        int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little")
+    )
 
 
 def symbol_keys(symbols: Sequence[str]) -> NDArray[np.uint64]:
@@ -35,7 +41,9 @@ def _mix(state: np.uint64) -> np.uint64:
 
 @kernel
 def uniform(seed: np.uint64, key: np.uint64, time_us: int, order_kind: int, draw: int) -> float:
-    """A number in [0, 1) with 53 random bits, a pure function of its key. `order_kind` is a role of portfolio/kernel_types.py."""
+    """A number in [0, 1) with 53 random bits, a pure function of its key. `order_kind` is a role of
+    portfolio/kernel_types.py.
+    """
     state = _mix(np.uint64(seed))
     state = _mix(state ^ np.uint64(key))
     state = _mix(state ^ np.uint64(time_us))

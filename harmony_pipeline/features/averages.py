@@ -4,7 +4,14 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE
-from harmony_pipeline.features.rolling_window import is_full, load_cursor, mean, push, save_cursor, z_score
+from harmony_pipeline.features.rolling_window import (
+    is_full,
+    load_cursor,
+    mean,
+    push,
+    save_cursor,
+    z_score,
+)
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import kernel
 
@@ -45,7 +52,9 @@ def ema(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
 
 @kernel
-def sma_ratio(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def sma_ratio(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """sma_F / sma_S - 1. State: a window of F, a window of S."""
     split = 2 + 2 * int(parameters[0])
     fast_window, slow_window = state[:split], state[split:]
@@ -54,13 +63,17 @@ def sma_ratio(bars: FloatArray, state: FloatArray, parameters: FloatArray, value
         fast = push(fast_window, fast, bars[CLOSE, i])
         slow = push(slow_window, slow, bars[CLOSE, i])
         warm = is_full(fast) and is_full(slow)
-        values[i] = relative_gap(mean(fast_window, fast), mean(slow_window, slow)) if warm else np.nan
+        values[i] = (
+            relative_gap(mean(fast_window, fast), mean(slow_window, slow)) if warm else np.nan
+        )
     save_cursor(fast_window, fast)
     save_cursor(slow_window, slow)
 
 
 @kernel
-def ema_ratio(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def ema_ratio(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """ema_F / ema_S - 1. State: Smoothed of each."""
     fast_length, slow_length = int(parameters[0]), int(parameters[1])
     fast_alpha, slow_alpha = 2.0 / (fast_length + 1.0), 2.0 / (slow_length + 1.0)
@@ -83,9 +96,21 @@ def macd(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Fl
     of the F closes that end there. The signal starts with the mean of the first G lines. State:
     Smoothed of fast, slow and signal.
     """
-    fast_length, slow_length, signal_length = int(parameters[0]), int(parameters[1]), int(parameters[2])
-    fast_alpha, slow_alpha, signal_alpha = 2.0 / (fast_length + 1.0), 2.0 / (slow_length + 1.0), 2.0 / (signal_length + 1.0)
-    fast, slow, signal = Smoothed(state[0], state[1]), Smoothed(state[2], state[3]), Smoothed(state[4], state[5])
+    fast_length, slow_length, signal_length = (
+        int(parameters[0]),
+        int(parameters[1]),
+        int(parameters[2]),
+    )
+    fast_alpha, slow_alpha, signal_alpha = (
+        2.0 / (fast_length + 1.0),
+        2.0 / (slow_length + 1.0),
+        2.0 / (signal_length + 1.0),
+    )
+    fast, slow, signal = (
+        Smoothed(state[0], state[1]),
+        Smoothed(state[2], state[3]),
+        Smoothed(state[4], state[5]),
+    )
     for i in range(values.size):
         if slow.seen >= slow_length - fast_length:
             fast = smooth(fast, bars[CLOSE, i], fast_length, fast_alpha)
@@ -102,7 +127,9 @@ def macd(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Fl
 
 
 @kernel
-def bollinger_z(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def bollinger_z(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """(close - mean) / sample deviation of the last N closes, the bar's own included; 0 in a flat
     window.
 

@@ -63,28 +63,91 @@ _N, _FS, _FSG = ("N",), ("F", "S"), ("F", "S", "G")
 
 INDICATORS = (
     Indicator("log_return", (), "returns:log_return", _numbers(0), "ln(close / previous close)"),
-    Indicator("volatility", _N, "returns:volatility", window_state_size, "sample deviation of the last N log returns, per bar"),
-    Indicator("momentum", _N, "returns:momentum", window_state_size, "ln(close / close N bars ago)", smallest=1),
-    Indicator("roc", _N, "returns:roc", window_state_size, "close / close N bars ago - 1", smallest=1),
+    Indicator(
+        "volatility",
+        _N,
+        "returns:volatility",
+        window_state_size,
+        "sample deviation of the last N log returns, per bar",
+    ),
+    Indicator(
+        "momentum",
+        _N,
+        "returns:momentum",
+        window_state_size,
+        "ln(close / close N bars ago)",
+        smallest=1,
+    ),
+    Indicator(
+        "roc", _N, "returns:roc", window_state_size, "close / close N bars ago - 1", smallest=1
+    ),
     Indicator("sma", _N, "averages:sma", window_state_size, "mean of the last N closes"),
     Indicator("ema", _N, "averages:ema", _numbers(2), "exponential average, alpha 2 / (N + 1)"),
     Indicator("sma_ratio", _FS, "averages:sma_ratio", window_state_size, "sma_F / sma_S - 1"),
     Indicator("ema_ratio", _FS, "averages:ema_ratio", _numbers(4), "ema_F / ema_S - 1"),
-    Indicator("macd", _FSG, "averages:macd", _numbers(6), "MACD histogram: (ema_F - ema_S) - its ema_G"),
-    Indicator("bollinger_z", _N, "averages:bollinger_z", window_state_size, "(close - mean) / sample deviation of N closes"),
+    Indicator(
+        "macd", _FSG, "averages:macd", _numbers(6), "MACD histogram: (ema_F - ema_S) - its ema_G"
+    ),
+    Indicator(
+        "bollinger_z",
+        _N,
+        "averages:bollinger_z",
+        window_state_size,
+        "(close - mean) / sample deviation of N closes",
+    ),
     Indicator("rsi", _N, "wilder:rsi", _numbers(5), "Wilder's relative strength index, 0 to 100"),
-    Indicator("atr", _N, "wilder:atr", _numbers(3), "Wilder's average true range, adjusted price units"),
+    Indicator(
+        "atr", _N, "wilder:atr", _numbers(3), "Wilder's average true range, adjusted price units"
+    ),
     Indicator("natr", _N, "wilder:natr", _numbers(3), "average true range in percent of the close"),
     Indicator("adx", _N, "wilder:adx", _numbers(7), "Wilder's average directional index, 0 to 100"),
-    Indicator("range_position", _N, "stochastic:range_position", lambda n: window_state_size(n, n), "(close - low_N) / (high_N - low_N), 0 to 1"),
-    Indicator("volume_z", _N, "volume:volume_z", window_state_size, "(volume - mean) / sample deviation of N volumes"),
-    Indicator("volume_ratio", _N, "volume:volume_ratio", window_state_size, "volume / mean of N volumes"),
-    Indicator("signed_volume", _N, "volume:signed_volume", lambda n: window_state_size(n, n), "sum of sign(return) * volume / sum of volume over N bars"),
-    Indicator("vwap_distance", (), "sessions:vwap_distance", _numbers(3), "close / VWAP since the session began - 1"),
-    Indicator("gap", (), "sessions:gap", _numbers(4), "ln(first open of the session / last close of the one before)"),
+    Indicator(
+        "range_position",
+        _N,
+        "stochastic:range_position",
+        lambda n: window_state_size(n, n),
+        "(close - low_N) / (high_N - low_N), 0 to 1",
+    ),
+    Indicator(
+        "volume_z",
+        _N,
+        "volume:volume_z",
+        window_state_size,
+        "(volume - mean) / sample deviation of N volumes",
+    ),
+    Indicator(
+        "volume_ratio", _N, "volume:volume_ratio", window_state_size, "volume / mean of N volumes"
+    ),
+    Indicator(
+        "signed_volume",
+        _N,
+        "volume:signed_volume",
+        lambda n: window_state_size(n, n),
+        "sum of sign(return) * volume / sum of volume over N bars",
+    ),
+    Indicator(
+        "vwap_distance",
+        (),
+        "sessions:vwap_distance",
+        _numbers(3),
+        "close / VWAP since the session began - 1",
+    ),
+    Indicator(
+        "gap",
+        (),
+        "sessions:gap",
+        _numbers(4),
+        "ln(first open of the session / last close of the one before)",
+    ),
 )
 _BY_KIND = {indicator.kind: indicator for indicator in INDICATORS}
-_CUSUM = Indicator(CUSUM_EVENT, (), "cusum:cusum_event", _numbers(2 + window_state_size(CUSUM_VOLATILITY_BARS)), "CUSUM event on a regular bar: -1, 0, 1")
+_CUSUM = Indicator(
+    CUSUM_EVENT,
+    (),
+    "cusum:cusum_event",
+    _numbers(2 + window_state_size(CUSUM_VOLATILITY_BARS)),
+    "CUSUM event on a regular bar: -1, 0, 1",
+)
 
 
 @dataclass(frozen=True)
@@ -124,14 +187,26 @@ class FeatureSet:
         name.
         """
         if not cusum_threshold > 0.0:
-            raise ConfigError(f"features.cusum_threshold is {cusum_threshold}: it must be above 0 (units of volatility_{CUSUM_VOLATILITY_BARS})")
+            raise ConfigError(
+                f"features.cusum_threshold is {cusum_threshold}: it must be above 0 (units of"
+                f" volatility_{CUSUM_VOLATILITY_BARS})"
+            )
         chosen = [(name, *parse_name(name)) for name in dict.fromkeys(names) if name != CUSUM_EVENT]
         columns, start = [], 1
         for name, indicator, numbers in chosen:
             end = start + indicator.state_size(*numbers)
-            columns.append(FeatureColumn(name, indicator, tuple(map(float, numbers)), slice(start, end)))
+            columns.append(
+                FeatureColumn(name, indicator, tuple(map(float, numbers)), slice(start, end))
+            )
             start = end
-        columns.append(FeatureColumn(CUSUM_EVENT, _CUSUM, (float(cusum_threshold),), slice(start, start + _CUSUM.state_size())))
+        columns.append(
+            FeatureColumn(
+                CUSUM_EVENT,
+                _CUSUM,
+                (float(cusum_threshold),),
+                slice(start, start + _CUSUM.state_size()),
+            )
+        )
         return FeatureSet(tuple(columns))
 
     @cached_property
@@ -144,7 +219,15 @@ class FeatureSet:
         """A hash of names, parameters, order and definitions. Saved states and models of another
         hash do not fit.
         """
-        text = repr((_FOLD_VERSION, [(column.name, column.parameters, column.indicator.version) for column in self.columns]))
+        text = repr(
+            (
+                _FOLD_VERSION,
+                [
+                    (column.name, column.parameters, column.indicator.version)
+                    for column in self.columns
+                ],
+            )
+        )
         return short_hash(text, 8)
 
     @property
@@ -156,7 +239,9 @@ class FeatureSet:
         """The state before a symbol's first bar."""
         return np.zeros(self.state_size)
 
-    def fold(self, state: FloatArray, arrays: Sequence[npt.NDArray[Any]] | FloatArray) -> tuple[FloatArray, FloatArray]:
+    def fold(
+        self, state: FloatArray, arrays: Sequence[npt.NDArray[Any]] | FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """(new state, values[n, k]) after n more bars of one symbol; `state` is not changed.
 
         arrays = (open, high, low, close, volume, session_day, regular) in time order: adjusted
@@ -186,17 +271,30 @@ def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
     match = _NAME.fullmatch(name)
     indicator = _BY_KIND.get(match["kind"]) if match else None
     if match is None or indicator is None:
-        raise ConfigError(f"unknown feature '{name}'{_did_you_mean(name)}; valid are {', '.join(i.pattern for i in INDICATORS)}")
+        raise ConfigError(
+            f"unknown feature '{name}'{_did_you_mean(name)}; valid are"
+            f" {', '.join(i.pattern for i in INDICATORS)}"
+        )
     digits = [text for text in match["parameters"].split("_") if text]
     numbers = tuple(int(text) for text in digits)
     if len(numbers) != len(indicator.parameters):
-        raise ConfigError(f"feature '{name}' has {len(numbers)} number(s): write it as {indicator.pattern}{_did_you_mean(name)}")
+        raise ConfigError(
+            f"feature '{name}' has {len(numbers)} number(s): write it as"
+            f" {indicator.pattern}{_did_you_mean(name)}"
+        )
     for text, number, letter in zip(digits, numbers, indicator.parameters, strict=True):
         if text != str(number) or not indicator.smallest <= number <= LONGEST_WINDOW:
-            allowed = f"a whole number from {indicator.smallest} to {LONGEST_WINDOW}, without leading zeros"
-            raise ConfigError(f"feature '{name}': {letter} of {indicator.pattern} must be {allowed}")
+            allowed = (
+                f"a whole number from {indicator.smallest} to {LONGEST_WINDOW}, without leading"
+                " zeros"
+            )
+            raise ConfigError(
+                f"feature '{name}': {letter} of {indicator.pattern} must be {allowed}"
+            )
     if indicator.kind == "macd" and numbers[0] >= numbers[1]:
-        raise ConfigError(f"feature '{name}': the first average must be the faster one, as in macd_12_26_9")
+        raise ConfigError(
+            f"feature '{name}': the first average must be the faster one, as in macd_12_26_9"
+        )
     return indicator, numbers
 
 

@@ -15,14 +15,24 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, OPEN, REGULAR, ROWS, SESSION_DAY, VOLUME
+from harmony_pipeline.features.kernel_inputs import (
+    CLOSE,
+    HIGH,
+    LOW,
+    OPEN,
+    REGULAR,
+    ROWS,
+    SESSION_DAY,
+    VOLUME,
+)
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.frames import symbol_ranges
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 
 REGULAR_SESSION = "regular"
-BLOCK_BARS = 8_192  # bars folded at once, so that a block fits the processor's cache; a cut changes no bit
+# bars folded at once, so that a block fits the processor's cache; a cut changes no bit
+BLOCK_BARS = 8_192
 _MINUTE = "%Y-%m-%d %H:%M"
 _PRICES = {OPEN: "open", HIGH: "high", LOW: "low", CLOSE: "close"}
 
@@ -40,7 +50,9 @@ class FeatureResult:
         """Row and symbol counts, CUSUM events, and the fraction of rows on which every column is
         known.
         """
-        known = self.table.select(pl.all_horizontal(pl.exclude("symbol", "timestamp").is_not_null()).sum()).item()
+        known = self.table.select(
+            pl.all_horizontal(pl.exclude("symbol", "timestamp").is_not_null()).sum()
+        ).item()
         return {
             "rows": self.table.height,
             "symbols": self.table["symbol"].n_unique(),
@@ -50,7 +62,9 @@ class FeatureResult:
         }
 
 
-def compute_features(bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str) -> FeatureResult:
+def compute_features(
+    bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str
+) -> FeatureResult:
     """Continue every symbol from its saved state (or from the initial one) over `bars`, a frame
     like BARS.
 
@@ -68,15 +82,25 @@ def compute_features(bars: pl.DataFrame, feature_set: FeatureSet, states: States
             stop = min(block + BLOCK_BARS, end)
             feature_set.fold_into(vector, columns.matrix(block, stop), values[:, block:stop])
         known[symbol] = State(bars["timestamp"][end - 1], vector)
-    series = (pl.Series(name, row, nan_to_null=True) for name, row in zip(feature_set.names, values, strict=True))
-    return FeatureResult(bars.select("symbol", "timestamp").with_columns(series), state_frame(known, feature_set))
+    series = (
+        pl.Series(name, row, nan_to_null=True)
+        for name, row in zip(feature_set.names, values, strict=True)
+    )
+    return FeatureResult(
+        bars.select("symbol", "timestamp").with_columns(series), state_frame(known, feature_set)
+    )
 
 
-def _vector_before(state: State | None, symbol: str, first: datetime, feature_set: FeatureSet) -> FloatArray:
+def _vector_before(
+    state: State | None, symbol: str, first: datetime, feature_set: FeatureSet
+) -> FloatArray:
     if state is None:
         return feature_set.initial_state()
     if first <= state.timestamp:
-        raise DataError(f"{symbol}: bar {first:{_MINUTE}} is not after the saved feature state of {state.timestamp:{_MINUTE}}: pass later bars only")
+        raise DataError(
+            f"{symbol}: bar {first:{_MINUTE}} is not after the saved feature state of"
+            f" {state.timestamp:{_MINUTE}}: pass later bars only"
+        )
     return state.vector.copy()
 
 
@@ -89,7 +113,10 @@ def session_days(timestamps: pl.Series, calendar: Calendar, timeframe: str) -> p
         return timestamps.dt.date().to_physical()
     session = calendar.table["post_close"].search_sorted(timestamps, side="right")
     if timestamps.len() and int(session.max()) >= calendar.table.height:  # type: ignore[arg-type]
-        raise DataError(f"calendar {calendar.name} ends with {calendar.table['date'][-1]}, before the latest bar")
+        raise DataError(
+            f"calendar {calendar.name} ends with {calendar.table['date'][-1]}, before the"
+            " latest bar"
+        )
     return calendar.table["date"].gather(session).to_physical()
 
 
@@ -130,17 +157,34 @@ def _check(bars: pl.DataFrame) -> None:
     needed = ("symbol", "timestamp", "session", *_PRICES.values(), "volume", "adjustment_factor")
     missing = [name for name in needed if name not in bars.columns]
     if missing:
-        raise DataError(f"bars lack the column(s) {', '.join(missing)}: features are computed from the table `bars`")
+        raise DataError(
+            f"bars lack the column(s) {', '.join(missing)}: features are computed from the table"
+            " `bars`"
+        )
     symbol, timestamp = pl.col("symbol"), pl.col("timestamp")
-    ordered = (symbol > symbol.shift()) | ((symbol == symbol.shift()) & (timestamp > timestamp.shift()))
-    positive = pl.col(*_PRICES.values(), "adjustment_factor").is_between(0.0, float("inf"), closed="none")
-    sound = pl.all_horizontal(positive, pl.col("volume").is_between(0.0, float("inf"), closed="left"))
-    first = bars.lazy().select(disorder=(~ordered).arg_true().first(), fault=(~sound.fill_null(False)).arg_true().first())
+    ordered = (symbol > symbol.shift()) | (
+        (symbol == symbol.shift()) & (timestamp > timestamp.shift())
+    )
+    positive = pl.col(*_PRICES.values(), "adjustment_factor").is_between(
+        0.0, float("inf"), closed="none"
+    )
+    sound = pl.all_horizontal(
+        positive, pl.col("volume").is_between(0.0, float("inf"), closed="left")
+    )
+    first = bars.lazy().select(
+        disorder=(~ordered).arg_true().first(), fault=(~sound.fill_null(False)).arg_true().first()
+    )
     disorder, fault = first.collect(engine="in-memory").row(0)
     if disorder is not None:
-        raise DataError(f"bars row {disorder} ({_name(bars, disorder)}) is not after the row before it: sort by symbol and timestamp, one bar each")
+        raise DataError(
+            f"bars row {disorder} ({_name(bars, disorder)}) is not after the row before it: sort by"
+            " symbol and timestamp, one bar each"
+        )
     if fault is not None:
-        raise DataError(f"bars row {fault} ({_name(bars, fault)}) has a price or factor that is not above 0, or a volume below 0: quarantine it first")
+        raise DataError(
+            f"bars row {fault} ({_name(bars, fault)}) has a price or factor that is not above 0, or"
+            " a volume below 0: quarantine it first"
+        )
 
 
 def _name(bars: pl.DataFrame, row: int) -> str:

@@ -10,7 +10,13 @@ from typing import NamedTuple
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import LOG_RETURN, REGULAR
-from harmony_pipeline.features.rolling_window import is_full, load_cursor, mean_and_deviation, push, save_cursor
+from harmony_pipeline.features.rolling_window import (
+    is_full,
+    load_cursor,
+    mean_and_deviation,
+    push,
+    save_cursor,
+)
 from harmony_pipeline.kernel import kernel
 
 
@@ -33,7 +39,9 @@ def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float
 
 
 @kernel
-def cusum_event(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def cusum_event(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """-1, 0 or 1. The threshold is parameters[0] * the bar's own volatility of the last 20 log
     returns.
 
@@ -48,7 +56,9 @@ def cusum_event(bars: FloatArray, state: FloatArray, parameters: FloatArray, val
         if not math.isnan(change):
             cursor = push(window, cursor, change)
             may_fire = bars[REGULAR, i] > 0.0 and is_full(cursor)
-            threshold = parameters[0] * mean_and_deviation(window, cursor)[1] if may_fire else math.inf
+            threshold = (
+                parameters[0] * mean_and_deviation(window, cursor)[1] if may_fire else math.inf
+            )
             sums, values[i] = cusum_step(sums, change, threshold)
     state[0], state[1] = sums.up, sums.down
     save_cursor(window, cursor)

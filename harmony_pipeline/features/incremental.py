@@ -37,12 +37,18 @@ class FeatureUpdate(FeatureResult):
 
     made_from: dict[str, str]
     continued_from: str
-    """The period whose saved state was continued, itself when only its new bars were computed; empty: from the first bar on."""
+    """The period whose saved state was continued, itself when only its new bars were computed;
+    empty: from the first bar on.
+    """
     computed_bars: int
 
     def summary(self) -> dict[str, int | float | str]:
         """Statistics of the rows, and the work done."""
-        return {**super().summary(), "continued_from": self.continued_from or "the first bar", "computed_bars": self.computed_bars}
+        return {
+            **super().summary(),
+            "continued_from": self.continued_from or "the first bar",
+            "computed_bars": self.computed_bars,
+        }
 
 
 def update_features(
@@ -65,11 +71,29 @@ def update_features(
     them.
     """
     if period_key not in period_keys:
-        raise ConfigError(f"'{period_key}' is no trading period of this market: they run from {period_keys[0]} to {period_keys[-1]}")
-    return _Update(lake, feature_set, calendar, timeframe, tuple(period_keys[: period_keys.index(period_key) + 1]), libraries).run(again=again)
+        raise ConfigError(
+            f"'{period_key}' is no trading period of this market: they run from {period_keys[0]} to"
+            f" {period_keys[-1]}"
+        )
+    return _Update(
+        lake,
+        feature_set,
+        calendar,
+        timeframe,
+        tuple(period_keys[: period_keys.index(period_key) + 1]),
+        libraries,
+    ).run(again=again)
 
 
-def chains_of(lake: Lake, period_keys: Sequence[str], feature_set: FeatureSet, calendar: Calendar, timeframe: str, *, libraries: str = "") -> dict[str, str]:
+def chains_of(
+    lake: Lake,
+    period_keys: Sequence[str],
+    feature_set: FeatureSet,
+    calendar: Calendar,
+    timeframe: str,
+    *,
+    libraries: str = "",
+) -> dict[str, str]:
     """The present `made_from["chain"]` of each period.
 
     It is a hash of every bar up to the period's end, of the feature set, the calendar, the code and
@@ -84,8 +108,15 @@ def bars_hash(bars: pl.DataFrame) -> str:
     chunks.
     """
     symbols = repr(bars.select(pl.col("symbol").rle().struct.unnest()).rows())
-    columns = (bars["timestamp"].to_physical(), bars["session"] == REGULAR_SESSION, *(bars[name] for name in _NUMBERS))
-    return hash_of_parts(chain([symbols], (np.ascontiguousarray(series.to_numpy()).tobytes() for series in columns)), 16)
+    columns = (
+        bars["timestamp"].to_physical(),
+        bars["session"] == REGULAR_SESSION,
+        *(bars[name] for name in _NUMBERS),
+    )
+    return hash_of_parts(
+        chain([symbols], (np.ascontiguousarray(series.to_numpy()).tobytes() for series in columns)),
+        16,
+    )
 
 
 @dataclass(frozen=True)
@@ -120,8 +151,18 @@ class _Update:
         """chains[i] is the hash of everything that the state after the first i periods
         depends on.
         """
-        hashes = self.lake.content_hashes("bars", [key for key in self.keys if self.lake.has("bars", key)])
-        chains = [_digest(self.feature_set.hash, self.calendar.name, self.timeframe, code_version(), self.libraries)]
+        hashes = self.lake.content_hashes(
+            "bars", [key for key in self.keys if self.lake.has("bars", key)]
+        )
+        chains = [
+            _digest(
+                self.feature_set.hash,
+                self.calendar.name,
+                self.timeframe,
+                code_version(),
+                self.libraries,
+            )
+        ]
         for key in self.keys:
             chains.append(_digest(chains[-1], key, hashes[key]) if key in hashes else chains[-1])
         return chains
@@ -133,14 +174,20 @@ class _Update:
         """
         key = self.keys[-1]
         saved = self._made_from("feature_state", key)
-        if saved.get("history") != history or not saved.get("covered_until") or saved != self._made_from("features", key):
+        if (
+            saved.get("history") != history
+            or not saved.get("covered_until")
+            or saved != self._made_from("features", key)
+        ):
             return None
         until = datetime.fromisoformat(saved["covered_until"])
         if bars_hash(bars.filter(pl.col("timestamp") <= until)) != saved["bars"]:
             return None
         later = bars.filter(pl.col("timestamp") > until)
         added = self._compute(later, self._saved_states(key))
-        table = pl.concat([self.lake.read("features", [key]).select(added.table.columns), added.table]).sort("symbol", "timestamp")
+        table = pl.concat(
+            [self.lake.read("features", [key]).select(added.table.columns), added.table]
+        ).sort("symbol", "timestamp")
         return FeatureResult(table, added.states), later.height
 
     def _states_before(self, chains: Sequence[str]) -> tuple[States, str, int]:
@@ -148,7 +195,11 @@ class _Update:
         since).
         """
         last = len(self.keys) - 2
-        valid = (i for i in range(last, -1, -1) if self._made_from("feature_state", self.keys[i]).get("chain") == chains[i + 1])
+        valid = (
+            i
+            for i in range(last, -1, -1)
+            if self._made_from("feature_state", self.keys[i]).get("chain") == chains[i + 1]
+        )
         nearest = next(valid, -1)
         origin = self.keys[nearest] if nearest >= 0 else ""
         states: States = self._saved_states(origin) if origin else None

@@ -41,10 +41,18 @@ def bar_matrix(arrays: Sequence[npt.NDArray[np.generic]] | FloatArray) -> FloatA
     A matrix with ROWS contiguous rows is returned unchanged, so that hot loops can fill one in
     place.
     """
-    if isinstance(arrays, np.ndarray) and arrays.shape[0] == ROWS and arrays.dtype == np.float64 and arrays.flags.c_contiguous:
+    if (
+        isinstance(arrays, np.ndarray)
+        and arrays.shape[0] == ROWS
+        and arrays.dtype == np.float64
+        and arrays.flags.c_contiguous
+    ):
         return arrays
     if len(arrays) != GIVEN:
-        raise ValueError(f"a fold takes {GIVEN} arrays (open, high, low, close, volume, session_day, regular); got {len(arrays)}")
+        raise ValueError(
+            f"a fold takes {GIVEN} arrays (open, high, low, close, volume, session_day, regular);"
+            f" got {len(arrays)}"
+        )
     matrix = np.empty((ROWS, len(arrays[0])))
     for row, values in enumerate(arrays):
         matrix[row] = values

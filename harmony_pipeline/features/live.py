@@ -32,7 +32,10 @@ class LiveFeatures:
     def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
         self.feature_set = feature_set
         self.names = feature_set.names
-        self._folds = {symbol: _SymbolFold(feature_set, state) for symbol, state in states_by_symbol(states, feature_set).items()}
+        self._folds = {
+            symbol: _SymbolFold(feature_set, state)
+            for symbol, state in states_by_symbol(states, feature_set).items()
+        }
 
     def update(
         self,
@@ -59,21 +62,44 @@ class LiveFeatures:
         if fold is None:
             fold = self._folds[symbol] = _SymbolFold(self.feature_set, None)
         if fold.timestamp is not None and timestamp <= fold.timestamp:
-            raise DataError(f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} is not after {fold.timestamp:%Y-%m-%d %H:%M}, the last one counted: drop it")
-        if not (0.0 < low <= high < np.inf and open_price > 0.0 and close > 0.0 and 0.0 <= volume < np.inf and adjustment_factor > 0.0):
             raise DataError(
-                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} has an impossible price, volume or factor "
-                f"({open_price}, {high}, {low}, {close}, {volume}, {adjustment_factor}): quarantine it"
+                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} is not after"
+                f" {fold.timestamp:%Y-%m-%d %H:%M}, the last one counted: drop it"
+            )
+        if not (
+            0.0 < low <= high < np.inf
+            and open_price > 0.0
+            and close > 0.0
+            and 0.0 <= volume < np.inf
+            and adjustment_factor > 0.0
+        ):
+            raise DataError(
+                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} has an impossible price, volume or"
+                f" factor ({open_price}, {high}, {low}, {close}, {volume}, {adjustment_factor}):"
+                " quarantine it"
             )
         factor = adjustment_factor
         return fold.update(
             timestamp,
-            (open_price * factor, high * factor, low * factor, close * factor, volume / factor, session_date.toordinal() - _EPOCH, regular, 0.0),
+            (
+                open_price * factor,
+                high * factor,
+                low * factor,
+                close * factor,
+                volume / factor,
+                session_date.toordinal() - _EPOCH,
+                regular,
+                0.0,
+            ),
         )
 
     def snapshot(self) -> dict[str, State]:
         """A copy of every symbol's state."""
-        return {symbol: State(fold.timestamp, fold.vector.copy()) for symbol, fold in self._folds.items() if fold.timestamp is not None}
+        return {
+            symbol: State(fold.timestamp, fold.vector.copy())
+            for symbol, fold in self._folds.items()
+            if fold.timestamp is not None
+        }
 
 
 class _SymbolFold:
@@ -86,9 +112,15 @@ class _SymbolFold:
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
         self._bar = np.empty((ROWS, 1))
         self._values = np.empty((len(feature_set.columns), 1))
-        self._calls: list[Callable[[], None]] = [partial(fill_log_returns_kernel(), self._bar, self.vector[:1])]
+        self._calls: list[Callable[[], None]] = [
+            partial(fill_log_returns_kernel(), self._bar, self.vector[:1])
+        ]
         for column, row in zip(feature_set.columns, self._values, strict=True):
-            self._calls.append(partial(column.kernel, self._bar, self.vector[column.state], column.parameter_array, row))
+            self._calls.append(
+                partial(
+                    column.kernel, self._bar, self.vector[column.state], column.parameter_array, row
+                )
+            )
 
     def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:
         self._bar[:, 0] = numbers

@@ -22,7 +22,12 @@ from harmony_pipeline.schemas import REGIMES
 BULL, BEAR, HIGH, LOW = "bull", "bear", "high", "low"
 
 
-def compute_regimes(daily_summary: pl.DataFrame, calendar: Calendar, settings: RegimeSettings, benchmark: str | None = None) -> pl.DataFrame:
+def compute_regimes(
+    daily_summary: pl.DataFrame,
+    calendar: Calendar,
+    settings: RegimeSettings,
+    benchmark: str | None = None,
+) -> pl.DataFrame:
     """One row a session with closes, as the REGIMES table.
 
     `daily_summary` holds the sessions from the start of the market on. The index is the benchmark's
@@ -33,14 +38,31 @@ def compute_regimes(daily_summary: pl.DataFrame, calendar: Calendar, settings: R
     index = _market_index(_daily_returns(daily_summary, benchmark), benchmark is None)
     if index.is_empty():
         if benchmark is not None and daily_summary.height:
-            raise ConfigError(f"market.benchmark is '{benchmark}', of which there are no daily closes: name a symbol of the universe, or none")
+            raise ConfigError(
+                f"market.benchmark is '{benchmark}', of which there are no daily closes: name a"
+                " symbol of the universe, or none"
+            )
         return REGIMES.empty()
     level, change = index["level"].to_numpy(), index["change"].to_numpy()
     trend_average = _rolling_statistic(level, settings.trend_days, settings.trend_days, np.mean)
-    realised = _rolling_statistic(change, settings.volatility_days, settings.volatility_days, _sample_deviation) * np.sqrt(calendar.sessions_per_year)
-    median = _rolling_statistic(realised, settings.volatility_history_days, min(settings.volatility_minimum_days, settings.volatility_history_days), np.median)
-    closes = calendar.schedule(index["date"][0], calendar.next_session(index["date"][-1])).select("date", known_at="close")
-    numbers = {"index_level": level, "trend_average": trend_average, "realised_volatility": realised, "volatility_median": median}
+    realised = _rolling_statistic(
+        change, settings.volatility_days, settings.volatility_days, _sample_deviation
+    ) * np.sqrt(calendar.sessions_per_year)
+    median = _rolling_statistic(
+        realised,
+        settings.volatility_history_days,
+        min(settings.volatility_minimum_days, settings.volatility_history_days),
+        np.median,
+    )
+    closes = calendar.schedule(index["date"][0], calendar.next_session(index["date"][-1])).select(
+        "date", known_at="close"
+    )
+    numbers = {
+        "index_level": level,
+        "trend_average": trend_average,
+        "realised_volatility": realised,
+        "volatility_median": median,
+    }
     return REGIMES.conform(
         index.select("date")
         .with_columns(pl.Series(name, values, nan_to_null=True) for name, values in numbers.items())
@@ -63,7 +85,12 @@ def _daily_returns(summary: pl.DataFrame, benchmark: str | None) -> pl.DataFrame
         chosen.filter(pl.col("close").is_not_null())
         .join(sessions, on="date", how="left")
         .sort("symbol", "date")
-        .select("symbol", "date", pl.col("number").cast(pl.Int64), close=pl.col("close") * pl.col("adjustment_factor"))
+        .select(
+            "symbol",
+            "date",
+            pl.col("number").cast(pl.Int64),
+            close=pl.col("close") * pl.col("adjustment_factor"),
+        )
         .with_columns(
             adjacent=pl.col("number").diff().over("symbol") == 1,
             ratio=pl.col("close") / pl.col("close").shift().over("symbol"),
@@ -77,11 +104,19 @@ def _market_index(returns: pl.DataFrame, equal_weighted: bool) -> pl.DataFrame:
     if not equal_weighted:
         level = returns.sort("date").select("date", level=pl.col("close") / pl.col("close").first())
         return level.with_columns(change=pl.col("level") / pl.col("level").shift() - 1.0)
-    mean = returns.sort("date", "symbol").group_by("date", maintain_order=True).agg(pl.col("change").mean())
-    return mean.with_columns(level=(1.0 + pl.col("change").fill_null(0.0)).cum_prod()).select("date", "level", "change")
+    mean = (
+        returns.sort("date", "symbol")
+        .group_by("date", maintain_order=True)
+        .agg(pl.col("change").mean())
+    )
+    return mean.with_columns(level=(1.0 + pl.col("change").fill_null(0.0)).cum_prod()).select(
+        "date", "level", "change"
+    )
 
 
-def _rolling_statistic(values: FloatArray, length: int, minimum: int, statistic: Callable[..., Any]) -> FloatArray:
+def _rolling_statistic(
+    values: FloatArray, length: int, minimum: int, statistic: Callable[..., Any]
+) -> FloatArray:
     """`statistic` of the last `length` known values, from `minimum` on.
 
     Each window is computed alone, so that no rounding is carried along.
@@ -100,4 +135,9 @@ def _sample_deviation(values: FloatArray) -> float:
 
 def _compare(value: str, against: str, above: str, otherwise: str) -> pl.Expr:
     known = pl.col(value).is_not_null() & pl.col(against).is_not_null()
-    return pl.when(known & (pl.col(value) > pl.col(against))).then(pl.lit(above)).when(known).then(pl.lit(otherwise))
+    return (
+        pl.when(known & (pl.col(value) > pl.col(against)))
+        .then(pl.lit(above))
+        .when(known)
+        .then(pl.lit(otherwise))
+    )

@@ -8,7 +8,14 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN
-from harmony_pipeline.features.rolling_window import is_full, load_cursor, mean_and_deviation, nth, push, save_cursor
+from harmony_pipeline.features.rolling_window import (
+    is_full,
+    load_cursor,
+    mean_and_deviation,
+    nth,
+    push,
+    save_cursor,
+)
 from harmony_pipeline.kernel import kernel
 
 
@@ -26,13 +33,17 @@ def fill_log_returns(bars: FloatArray, state: FloatArray) -> None:
 
 
 @kernel
-def log_return(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def log_return(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """ln(close_t / close_{t-1})."""
     values[:] = bars[LOG_RETURN]
 
 
 @kernel
-def volatility(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def volatility(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """Sample deviation (ddof 1) of the last N log returns, per bar, not annualised. State: a window
     of N.
     """
@@ -46,7 +57,9 @@ def volatility(bars: FloatArray, state: FloatArray, parameters: FloatArray, valu
 
 
 @kernel
-def momentum(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def momentum(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """ln(close_t / close_{t-N}). State: a window of N."""
     cursor = load_cursor(state)
     for i in range(values.size):

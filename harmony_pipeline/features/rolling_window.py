@@ -44,7 +44,9 @@ def push(window: FloatArray, cursor: Cursor, value: float) -> Cursor:
     window[2 + cursor.at] = value
     window[2 + cursor.at + cursor.length] = value
     at = cursor.at + 1
-    return Cursor(at if at < cursor.length else 0, min(cursor.filled + 1, cursor.length), cursor.length)
+    return Cursor(
+        at if at < cursor.length else 0, min(cursor.filled + 1, cursor.length), cursor.length
+    )
 
 
 @kernel

@@ -10,7 +10,9 @@ from harmony_pipeline.kernel import kernel
 
 
 @kernel
-def vwap_distance(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def vwap_distance(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """Close / VWAP - 1, where VWAP = sum(typical * volume) / sum(volume) since the session's first
     bar.
 

@@ -28,7 +28,9 @@ class FeatureSettings(FrozenSettings):
     """
 
     names: tuple[str, ...] = STANDARD_FEATURES
-    cusum_threshold: float = Field(1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20")
+    cusum_threshold: float = Field(
+        1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20"
+    )
 
 
 class RegimeSettings(FrozenSettings):
@@ -36,5 +38,14 @@ class RegimeSettings(FrozenSettings):
 
     trend_days: int = Field(50, ge=2)
     volatility_days: int = Field(20, ge=2)
-    volatility_history_days: int = Field(252, ge=20, description="trailing window whose median splits low from high")
-    volatility_minimum_days: int = Field(63, ge=20, description="of that window that are enough to begin; a longer minimum than the window means all of it")
+    volatility_history_days: int = Field(
+        252, ge=20, description="trailing window whose median splits low from high"
+    )
+    volatility_minimum_days: int = Field(
+        63,
+        ge=20,
+        description=(
+            "of that window that are enough to begin; a longer minimum than the window means all"
+            " of it"
+        ),
+    )

@@ -4,7 +4,14 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
-from harmony_pipeline.features.rolling_window import Cursor, is_full, load_cursor, nth, push, save_cursor
+from harmony_pipeline.features.rolling_window import (
+    Cursor,
+    is_full,
+    load_cursor,
+    nth,
+    push,
+    save_cursor,
+)
 from harmony_pipeline.kernel import kernel
 
 
@@ -18,7 +25,9 @@ def position_between(price: float, highs: FloatArray, lows: FloatArray, cursor: 
 
 
 @kernel
-def range_position(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def range_position(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """(close - low_N) / (high_N - low_N) over the last N bars, 0 to 1 (Lane's %K / 100).
 
     State: a window of highs, a window of lows.

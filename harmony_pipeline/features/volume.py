@@ -6,12 +6,23 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import LOG_RETURN, VOLUME
-from harmony_pipeline.features.rolling_window import Cursor, is_full, load_cursor, mean, nth, push, save_cursor, z_score
+from harmony_pipeline.features.rolling_window import (
+    Cursor,
+    is_full,
+    load_cursor,
+    mean,
+    nth,
+    push,
+    save_cursor,
+    z_score,
+)
 from harmony_pipeline.kernel import kernel
 
 
 @kernel
-def volume_z(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def volume_z(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """(volume - mean) / sample deviation of the last N volumes, the bar's own included; 0 in a flat
     window.
 
@@ -26,7 +37,9 @@ def volume_z(bars: FloatArray, state: FloatArray, parameters: FloatArray, values
 
 
 @kernel
-def volume_ratio(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def volume_ratio(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """Volume over the mean of the last N volumes, the bar's own included; 1 without any trade.
 
     State: a window of N.
@@ -51,7 +64,9 @@ def volume_imbalance(signed: FloatArray, total: FloatArray, cursor: Cursor) -> f
 
 
 @kernel
-def signed_volume(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+def signed_volume(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
     """Sum of sign(log return) * volume over the sum of volume in the last N bars, -1 to 1.
 
     It is known from bar N + 1 on. State: a window of signed volumes, a window of volumes.

@@ -40,7 +40,13 @@ def rsi(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
         if gain.seen >= length:
             moved = gain.level + loss.level
             values[i] = 100.0 * (gain.level / moved) if moved > 0.0 else 50.0
-    state[0], state[1], state[2], state[3], state[4] = gain.level, gain.seen, loss.level, loss.seen, previous
+    state[0], state[1], state[2], state[3], state[4] = (
+        gain.level,
+        gain.seen,
+        loss.level,
+        loss.seen,
+        previous,
+    )
 
 
 @kernel
@@ -52,7 +58,9 @@ def atr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
     average, previous = Smoothed(state[0], state[1]), state[2]
     for i in range(values.size):
         if previous > 0.0:
-            average = smooth(average, true_range(bars[HIGH, i], bars[LOW, i], previous), length, 1.0 / length)
+            average = smooth(
+                average, true_range(bars[HIGH, i], bars[LOW, i], previous), length, 1.0 / length
+            )
         previous = bars[CLOSE, i]
         values[i] = average.level if average.seen >= length else np.nan
     state[0], state[1], state[2] = average.level, average.seen, previous
@@ -107,7 +115,9 @@ def adx(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
         if moves.seen >= length:
             total = moves.up + moves.down
             if total > 0.0:
-                average = smooth(average, 100.0 * abs(moves.up - moves.down) / total, length, 1.0 / length)
+                average = smooth(
+                    average, 100.0 * abs(moves.up - moves.down) / total, length, 1.0 / length
+                )
             elif average.seen < length:
                 average = smooth(average, 0.0, length, 1.0 / length)
         values[i] = average.level if average.seen >= length else np.nan

@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import sort_rows, symbol_ranges
-from harmony_pipeline.labels.resolution import Outcomes, Prices, block_extremes, match_positions, resolve_events
+from harmony_pipeline.labels.resolution import (
+    Outcomes,
+    Prices,
+    block_extremes,
+    match_positions,
+    resolve_events,
+)
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.labels.weights import average_uniqueness
 from harmony_pipeline.market.calendars import Calendar
@@ -47,14 +53,34 @@ class Labelled:
         """Counts and rates for each horizon, flat: `h8_upper`, `h8_unresolved`, `h8_positive_rate`,
         ...
         """
-        counts: dict[str, int | float] = {"rows": self.table.height, "extended_events": self.extended_events}
+        counts: dict[str, int | float] = {
+            "rows": self.table.height,
+            "extended_events": self.extended_events,
+        }
         for (horizon,), rows in self.table.group_by("horizon", maintain_order=True):
             settled = rows.filter(pl.col("end_timestamp").is_not_null())
-            counts |= {f"h{horizon}_{side}": settled.filter(pl.col("touched") == side).height for side in TOUCHED}
+            counts |= {
+                f"h{horizon}_{side}": settled.filter(pl.col("touched") == side).height
+                for side in TOUCHED
+            }
             counts[f"h{horizon}_unresolved"] = rows.height - settled.height
             if settled.height:
-                means = settled.select(pl.col("label").cast(pl.Float64).mean(), pl.col("return").mean(), pl.col("weight").mean()).row(0)
-                counts |= dict(zip((f"h{horizon}_positive_rate", f"h{horizon}_mean_return", f"h{horizon}_mean_weight"), means, strict=True))
+                means = settled.select(
+                    pl.col("label").cast(pl.Float64).mean(),
+                    pl.col("return").mean(),
+                    pl.col("weight").mean(),
+                ).row(0)
+                counts |= dict(
+                    zip(
+                        (
+                            f"h{horizon}_positive_rate",
+                            f"h{horizon}_mean_return",
+                            f"h{horizon}_mean_weight",
+                        ),
+                        means,
+                        strict=True,
+                    )
+                )
         return counts
 
 
@@ -98,7 +124,10 @@ def triple_barrier(
     trading = position >= 0
     if not trading.all():
         known, position = known.filter(trading), position[trading]
-    side, volatility = np.array(known["side"].cast(pl.Int64).to_numpy()), _floats(known["volatility"])
+    side, volatility = (
+        np.array(known["side"].cast(pl.Int64).to_numpy()),
+        _floats(known["volatility"]),
+    )
     kept = _keep_mask(known["timestamp"], keep_from, keep_until)
     blocks = block_extremes(market.prices)
     grids, grid_of = _grids(market, position, Instruments() if instruments is None else instruments)
@@ -118,13 +147,17 @@ def triple_barrier(
             settings.stop_loss,
             settings.minimum_barrier_bps,
         )
-        weight = average_uniqueness(outcomes.entry, outcomes.end, market.last_bar[position], market.start.size)
+        weight = average_uniqueness(
+            outcomes.entry, outcomes.end, market.last_bar[position], market.start.size
+        )
         tables.append(_table(known, kept, horizon, market, outcomes, weight))
-    table = pl.concat(tables).select(pl.col(name).cast(dtype) for name, dtype in LABELS.dtypes.items())
+    table = pl.concat(tables).select(
+        pl.col(name).cast(dtype) for name, dtype in LABELS.dtypes.items()
+    )
     return Labelled(table, events.height - known.height)
 
 
-# --- frames to arrays -------------------------------------------------------------------------------------------------
+# --- frames to arrays -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -141,8 +174,15 @@ class _Market:
     last_bar: IntArray  # position of the last bar of the bar's security
 
 
-def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str, begins: pl.DataFrame | None = None) -> _Market:
-    regular = _sort_by_key(bars.filter(pl.col("session") == "regular").select("symbol", "timestamp", "open", "high", "low", "adjustment_factor"), "bars")
+def _regular_bars(
+    bars: pl.DataFrame, calendar: Calendar, timeframe: str, begins: pl.DataFrame | None = None
+) -> _Market:
+    regular = _sort_by_key(
+        bars.filter(pl.col("session") == "regular").select(
+            "symbol", "timestamp", "open", "high", "low", "adjustment_factor"
+        ),
+        "bars",
+    )
     runs = symbol_ranges(regular["symbol"])
     # Many symbols share a start, so the calendar is applied to each distinct one.
     distinct = regular["timestamp"].unique().sort()
@@ -151,23 +191,38 @@ def _regular_bars(bars: pl.DataFrame, calendar: Calendar, timeframe: str, begins
     row = match_positions(start, _micros(distinct))
     end = _micros(placed["bar_end"])[row]
     dates = placed["session_date"].to_physical().cast(pl.Int64).to_numpy()[row]
-    prices = Prices(_floats(regular["open"]), _floats(regular["high"]), _floats(regular["low"]), _floats(regular["adjustment_factor"]))
+    prices = Prices(
+        _floats(regular["open"]),
+        _floats(regular["high"]),
+        _floats(regular["low"]),
+        _floats(regular["adjustment_factor"]),
+    )
     return _Market(runs, start, end, dates, prices, _last_bars(runs, dates, begins))
 
 
-def _last_bars(runs: dict[str, tuple[int, int]], dates: IntArray, begins: pl.DataFrame | None) -> IntArray:
+def _last_bars(
+    runs: dict[str, tuple[int, int]], dates: IntArray, begins: pl.DataFrame | None
+) -> IntArray:
     """Position of the last bar of each bar's security: of its symbol, up to where another security
     begins.
     """
     stops = [end for _, end in runs.values()]
     if begins is not None and begins.height:
-        mine = begins.filter(pl.col("symbol").is_in(list(runs))).select("symbol", pl.col("date").to_physical())
-        stops += [first + int(np.searchsorted(dates[first:end], day)) for symbol, day in mine.iter_rows() for first, end in [runs[symbol]]]
+        mine = begins.filter(pl.col("symbol").is_in(list(runs))).select(
+            "symbol", pl.col("date").to_physical()
+        )
+        stops += [
+            first + int(np.searchsorted(dates[first:end], day))
+            for symbol, day in mine.iter_rows()
+            for first, end in [runs[symbol]]
+        ]
     cuts = np.unique(np.array(stops, np.int64))
     return cuts[np.searchsorted(cuts, np.arange(dates.size), side="right")] - 1
 
 
-def _grids(market: _Market, position: IntArray, instruments: Instruments) -> tuple[NDArray[np.void], IntArray]:
+def _grids(
+    market: _Market, position: IntArray, instruments: Instruments
+) -> tuple[NDArray[np.void], IntArray]:
     """TICK records, and the index of the record at the entry of each event."""
     symbols = list(market.runs)
     starts = np.array([first for first, _ in market.runs.values()], np.int64)
@@ -175,17 +230,23 @@ def _grids(market: _Market, position: IntArray, instruments: Instruments) -> tup
     changes = instruments.changes(symbols)
     entry = np.minimum(position + 1, market.last_bar[position])
     grids = [instruments.grids(symbols, day) for day in [date.min, *changes]]
-    term = np.searchsorted([(day - date(1970, 1, 1)).days for day in changes], market.date[entry], side="right")
+    term = np.searchsorted(
+        [(day - date(1970, 1, 1)).days for day in changes], market.date[entry], side="right"
+    )
     return np.concatenate(grids), term * len(symbols) + symbol_of
 
 
 def _validate_events(events: pl.DataFrame) -> pl.DataFrame:
-    bad = events.filter(~pl.col("side").is_in([-1, 1]).fill_null(False) | ~(pl.col("volatility").is_finite() & (pl.col("volatility") >= 0.0)).fill_null(False))
+    bad = events.filter(
+        ~pl.col("side").is_in([-1, 1]).fill_null(False)
+        | ~(pl.col("volatility").is_finite() & (pl.col("volatility") >= 0.0)).fill_null(False)
+    )
     if bad.height:
         row = bad.row(0, named=True)
         raise DataError(
-            f"events: {row['symbol']} at {row['timestamp']} has side {row['side']} and volatility {row['volatility']}; side must be -1 or 1 and "
-            "volatility a number >= 0: make events with events_from_signals"
+            f"events: {row['symbol']} at {row['timestamp']} has side {row['side']} and volatility"
+            f" {row['volatility']}; side must be -1 or 1 and volatility a number >= 0: make events"
+            " with events_from_signals"
         )
     return _sort_by_key(events.select("symbol", "timestamp", "side", "volatility"), "events")
 
@@ -197,7 +258,10 @@ def _sort_by_key(frame: pl.DataFrame, what: str) -> pl.DataFrame:
     repeated = rows.filter(same_symbol & (pl.col("timestamp") == pl.col("timestamp").shift()))
     if repeated.height:
         key = repeated.row(0, named=True)
-        raise DataError(f"{what}: {key['symbol']} at {key['timestamp']} is there more than once; (symbol, timestamp) must be unique")
+        raise DataError(
+            f"{what}: {key['symbol']} at {key['timestamp']} is there more than once; (symbol,"
+            " timestamp) must be unique"
+        )
     return rows
 
 
@@ -219,10 +283,15 @@ def _positions(market: _Market, events: pl.DataFrame, bars: pl.DataFrame) -> Int
         position[first:end] = np.where(at >= 0, begin + at, -1)
     elsewhere = events.filter(position < 0)
     if elsewhere.height:
-        elsewhere = elsewhere.join(bars, on=["symbol", "timestamp"], how="anti", maintain_order="left")
+        elsewhere = elsewhere.join(
+            bars, on=["symbol", "timestamp"], how="anti", maintain_order="left"
+        )
     if elsewhere.height:
         row = elsewhere.row(0, named=True)
-        raise DataError(f"{elsewhere.height} event(s) have no bar, first {row['symbol']} at {row['timestamp']}: pass the bars of the events' whole span")
+        raise DataError(
+            f"{elsewhere.height} event(s) have no bar, first {row['symbol']} at {row['timestamp']}:"
+            " pass the bars of the events' whole span"
+        )
     return position
 
 
@@ -238,15 +307,28 @@ def _keep_mask(stamps: pl.Series, start: datetime | None, end: datetime | None) 
     return inside
 
 
-# --- arrays to frames -------------------------------------------------------------------------------------------------
+# --- arrays to frames -----------------------------------------------------------------------------
 
 
-def _table(events: pl.DataFrame, kept: BoolArray | None, horizon: int, market: _Market, outcomes: Outcomes, weight: FloatArray) -> pl.DataFrame:
+def _table(
+    events: pl.DataFrame,
+    kept: BoolArray | None,
+    horizon: int,
+    market: _Market,
+    outcomes: Outcomes,
+    weight: FloatArray,
+) -> pl.DataFrame:
     if kept is not None:
-        events, outcomes, weight = events.filter(kept), Outcomes._make(values[kept] for values in outcomes), weight[kept]
+        events, outcomes, weight = (
+            events.filter(kept),
+            Outcomes._make(values[kept] for values in outcomes),
+            weight[kept],
+        )
     entry, end, touched, upper, lower, gain = outcomes
     entered, settled = pl.Series(entry >= 0), pl.Series(end >= 0)
-    return events.select("symbol", "timestamp", pl.lit(horizon, pl.Int64).alias("horizon"), "side").with_columns(
+    return events.select(
+        "symbol", "timestamp", pl.lit(horizon, pl.Int64).alias("horizon"), "side"
+    ).with_columns(
         entry_timestamp=_take(market.start, entry, entered).cast(TIME),
         entry_price=_take(market.prices.open, entry, entered),
         upper_barrier=pl.Series(upper, nan_to_null=True),
@@ -260,5 +342,7 @@ def _table(events: pl.DataFrame, kept: BoolArray | None, horizon: int, market: _
 
 
 def _take(values: FloatArray | IntArray, position: IntArray, exists: pl.Series) -> pl.Series:
-    taken = values.take(position, mode="clip") if values.size else np.zeros(position.size, values.dtype)
+    taken = (
+        values.take(position, mode="clip") if values.size else np.zeros(position.size, values.dtype)
+    )
     return pl.Series(taken).set(~exists, None)

@@ -17,8 +17,13 @@ def events_from_signals(signals: pl.DataFrame, features: pl.DataFrame) -> pl.Dat
     has it too and is sorted. Raises DataError when `features` has no volatility_20.
     """
     if SCALE_FEATURE not in features.columns:
-        raise DataError(f"the features have no column {SCALE_FEATURE}, which scales the barriers: add it to features.names")
-    scale = features.select("symbol", "timestamp", volatility=pl.col(SCALE_FEATURE)).filter(pl.col("volatility").is_finite())
+        raise DataError(
+            f"the features have no column {SCALE_FEATURE}, which scales the barriers: add it to"
+            " features.names"
+        )
+    scale = features.select("symbol", "timestamp", volatility=pl.col(SCALE_FEATURE)).filter(
+        pl.col("volatility").is_finite()
+    )
     return (
         signals.filter(pl.col("side") != 0)
         .join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")

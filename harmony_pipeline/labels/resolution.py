@@ -13,11 +13,20 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.portfolio.exit_rules import NOTHING, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
+from harmony_pipeline.portfolio.exit_rules import (
+    NOTHING,
+    TAKE,
+    barrier_levels,
+    exit_at_bar,
+    level_now,
+    trade_return,
+)
 
 UNRESOLVED, UPPER, LOWER, VERTICAL = -1, 0, 1, 2  # what a label touched
 _BLOCK = 8  # 4, 16 and 32 were no faster at horizons of 8 and 32 bars
-_SLACK = 1e-9  # adjusted prices and exact levels differ by about 1e-16: the block test may only err towards no skip
+# adjusted prices and exact levels differ by about 1e-16: the block test may only err towards no
+# skip
+_SLACK = 1e-9
 
 
 class Prices(NamedTuple):
@@ -64,7 +73,9 @@ def block_extremes(bars: Prices) -> Blocks:
 
 
 @kernel
-def first_exit(side: int, upper: float, lower: float, entry: int, last: int, bars: Prices, blocks: Blocks) -> tuple[int, int, float]:
+def first_exit(
+    side: int, upper: float, lower: float, entry: int, last: int, bars: Prices, blocks: Blocks
+) -> tuple[int, int, float]:
     """(bar, kind, reference price) of the first exit on bars `entry` .. `last`; kind is NOTHING
     when there is none.
     """
@@ -79,8 +90,19 @@ def first_exit(side: int, upper: float, lower: float, entry: int, last: int, bar
             while bar <= block_end:
                 stop_now, take_now = stop, take
                 if bars.factor[bar] != entry_factor:
-                    stop_now, take_now = level_now(stop, entry_factor, bars.factor[bar]), level_now(take, entry_factor, bars.factor[bar])
-                kind, reference = exit_at_bar(side, bars.open[bar], bars.high[bar], bars.low[bar], stop_now, take_now, bar == entry)
+                    stop_now, take_now = (
+                        level_now(stop, entry_factor, bars.factor[bar]),
+                        level_now(take, entry_factor, bars.factor[bar]),
+                    )
+                kind, reference = exit_at_bar(
+                    side,
+                    bars.open[bar],
+                    bars.high[bar],
+                    bars.low[bar],
+                    stop_now,
+                    take_now,
+                    bar == entry,
+                )
                 if kind != NOTHING:
                     return bar, kind, reference
                 bar += 1
@@ -109,7 +131,11 @@ def resolve_events(
     rounded by number `grid_of[e]`.
     """
     events = position.size
-    entry, end, touched = np.full(events, -1, np.int64), np.full(events, -1, np.int64), np.full(events, UNRESOLVED, np.int64)
+    entry, end, touched = (
+        np.full(events, -1, np.int64),
+        np.full(events, -1, np.int64),
+        np.full(events, UNRESOLVED, np.int64),
+    )
     upper, lower, gain = np.full(events, np.nan), np.full(events, np.nan), np.full(events, np.nan)
     for event in range(events):
         final = last_bar[position[event]]
@@ -117,7 +143,16 @@ def resolve_events(
         if first > final:
             continue
         price = bars.open[first]
-        above, below = barrier_levels(grids[grid_of[event]], side[event], price, volatility[event], horizon, profit_take, stop_loss, minimum_barrier_bps)
+        above, below = barrier_levels(
+            grids[grid_of[event]],
+            side[event],
+            price,
+            volatility[event],
+            horizon,
+            profit_take,
+            stop_loss,
+            minimum_barrier_bps,
+        )
         entry[event], upper[event], lower[event] = first, above, below
         watched = min(first + horizon - 1, final)
         bar, kind, reference = first_exit(side[event], above, below, first, watched, bars, blocks)
@@ -129,7 +164,9 @@ def resolve_events(
         else:
             continue
         end[event] = bar
-        gain[event] = trade_return(side[event], price, bars.factor[first], reference, bars.factor[bar])
+        gain[event] = trade_return(
+            side[event], price, bars.factor[first], reference, bars.factor[bar]
+        )
     return Outcomes(entry, end, touched, upper, lower, gain)
 
 

@@ -13,8 +13,14 @@ class LabelSettings(FrozenSettings):
     """
 
     horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(8, 32), min_length=1, description="short and medium horizon, in regular-session bars"
+        default=(8, 32),
+        min_length=1,
+        description="short and medium horizon, in regular-session bars",
     )
-    profit_take: float = Field(default=2.0, gt=0.0, description="upper barrier, in volatility_20 * sqrt(horizon)")
+    profit_take: float = Field(
+        default=2.0, gt=0.0, description="upper barrier, in volatility_20 * sqrt(horizon)"
+    )
     stop_loss: float = Field(default=1.0, gt=0.0, description="lower barrier, in the same unit")
-    minimum_barrier_bps: float = Field(default=15.0, ge=0.0, description="no barrier is nearer than this")
+    minimum_barrier_bps: float = Field(
+        default=15.0, ge=0.0, description="no barrier is nearer than this"
+    )

@@ -16,7 +16,9 @@ from harmony_pipeline.kernel import kernel
 
 
 @kernel
-def average_uniqueness(entry: IntArray, end: IntArray, open_until: IntArray, bars: int) -> FloatArray:
+def average_uniqueness(
+    entry: IntArray, end: IntArray, open_until: IntArray, bars: int
+) -> FloatArray:
     """Weight of each label; nan for an unresolved one.
 
     `entry` and `end` are bar positions in one array of regular bars of all symbols, -1 if there is

@@ -1,7 +1,7 @@
 """The lake: plain Parquet files with their history, read and written through `Lake`.
 
-Belongs here: files, their footers and versions, the places where they lie, and SQL over them. Does not belong here: what a table
-means, which is `schemas.py`.
+Belongs here: files, their footers and versions, the places where they lie, and SQL over them. Does
+not belong here: what a table means, which is `schemas.py`.
 """
 
 from harmony_pipeline.lake.history import Version
@@ -10,4 +10,12 @@ from harmony_pipeline.lake.manifest import WALL_CLOCK_COLUMNS, code_version, con
 from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.lake.streaming import Written
 
-__all__ = ["WALL_CLOCK_COLUMNS", "Lake", "LakeSettings", "Version", "Written", "code_version", "content_hash"]
+__all__ = [
+    "WALL_CLOCK_COLUMNS",
+    "Lake",
+    "LakeSettings",
+    "Version",
+    "Written",
+    "code_version",
+    "content_hash",
+]

@@ -1,9 +1,12 @@
-"""Some bars out of many: the partitions that can hold them, the row groups that can hold them, the columns that were asked for, in order.
+"""Some bars out of many: the partitions that can hold them, the row groups that can hold them, the
+columns that were asked for, in order.
 
-The answer is `lake.read("bars")` filtered by symbol and half-open time, row for row; what is skipped could not have held any of it.
-Which partitions overlap follows from their keys alone, since a key is the first exchange date of its period and periods do not overlap.
+The answer is `lake.read("bars")` filtered by symbol and half-open time, row for row; what is
+skipped could not have held any of it. Which partitions overlap follows from their keys alone, since
+a key is the first exchange date of its period and periods do not overlap.
 
->>> read_bars(lake, ["AAPL"], datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC), ["symbol", "timestamp", "close"])
+>>> first, end = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC)
+>>> read_bars(lake, ["AAPL"], first, end, ["symbol", "timestamp", "close"])
 """
 
 from collections.abc import Sequence
@@ -14,7 +17,8 @@ import polars as pl
 from harmony_pipeline.lake.lake import Lake
 
 _FEW_SYMBOLS, _SHORT = 8, timedelta(days=7)
-_MARGIN = timedelta(days=1)  # a period begins at its exchange's midnight, which is within a day of midnight UTC
+# a period begins at its exchange's midnight, which is within a day of midnight UTC
+_MARGIN = timedelta(days=1)
 KEY = ("symbol", "timestamp")
 
 
@@ -26,13 +30,18 @@ def scan_bars(
     columns: Sequence[str] | None = None,
     table: str = "bars",
 ) -> pl.LazyFrame:
-    """Bars in `start <= timestamp < end` (UTC; None means without bound) of `symbols` (None means all), each partition in its own order.
+    """Bars in `start <= timestamp < end` (UTC; None means without bound) of `symbols` (None means
+    all), each partition in its own order.
 
-    `table` may be any table of a trading period that has symbol and timestamp: bars, raw_bars, features, ...
+    `table` may be any table of a trading period that has symbol and timestamp: bars, raw_bars,
+    features, ...
     """
-    rows = _within(lake.scan(table, overlapping_keys(lake.partitions(table), start, end)), start, end)
+    rows = _within(
+        lake.scan(table, overlapping_keys(lake.partitions(table), start, end)), start, end
+    )
     if symbols is not None:
-        rows = rows.filter(pl.col("symbol").is_in(sorted(set(symbols))))  # also skips row groups, by their least and greatest symbol
+        # also skips row groups, by their least and greatest symbol
+        rows = rows.filter(pl.col("symbol").is_in(sorted(set(symbols))))
     return rows if columns is None else rows.select(columns)
 
 
@@ -48,24 +57,38 @@ def read_bars(
     chosen = list(columns) if columns is not None else list(lake.tables[table].columns)
     needed = [*chosen, *(name for name in KEY if name not in chosen)]
     names = sorted(set(symbols)) if symbols is not None else []
-    if len(names) > _FEW_SYMBOLS and start is not None and end is not None and end - start <= _SHORT:
-        # Comparing text costs more than decoding numbers: let the clock choose among all rows, then the symbols among the few that are left.
-        around = scan_bars(lake, None, start, end, needed, table).filter(pl.col("symbol").is_between(pl.lit(names[0]), pl.lit(names[-1])))
+    if (
+        len(names) > _FEW_SYMBOLS
+        and start is not None
+        and end is not None
+        and end - start <= _SHORT
+    ):
+        # Comparing text costs more than decoding numbers: let the clock choose among all rows, then
+        # the symbols among the few that are left.
+        around = scan_bars(lake, None, start, end, needed, table).filter(
+            pl.col("symbol").is_between(pl.lit(names[0]), pl.lit(names[-1]))
+        )
         rows = around.collect(engine="in-memory").filter(pl.col("symbol").is_in(names))
     else:
         rows = scan_bars(lake, symbols, start, end, needed, table).collect(engine="in-memory")
-    # A partition is sorted and later ones hold later times, so a stable sort by symbol is the whole order.
+    # A partition is sorted and later ones hold later times, so a stable sort by symbol is the whole
+    # order.
     return rows.sort(KEY[0], maintain_order=True).select(chosen)
 
 
-def overlapping_keys(keys: Sequence[str], start: datetime | None, end: datetime | None) -> list[str]:
-    """Of partition `keys` (2024, 2024-03 or 2024-03-04, sorted) those that can hold a moment of `start <= t < end`, and no more than a few days beyond."""
+def overlapping_keys(
+    keys: Sequence[str], start: datetime | None, end: datetime | None
+) -> list[str]:
+    """Of partition `keys` (2024, 2024-03 or 2024-03-04, sorted) those that can hold a moment of
+    `start <= t < end`, and no more than a few days beyond.
+    """
     begins = [_first_date(key) for key in keys]
     ends = [*begins[1:], date.max] if begins else []
     return [
         key
         for key, first, after in zip(keys, begins, ends, strict=True)
-        if (end is None or first <= (end + _MARGIN).date()) and (start is None or after >= (start - _MARGIN).date())
+        if (end is None or first <= (end + _MARGIN).date())
+        and (start is None or after >= (start - _MARGIN).date())
     ]
 
 

@@ -2,8 +2,8 @@
 
 The lake reads `TABLE/partition=KEY/TABLE.parquet` and the earlier versions below `_history`, and so
 do its views: any other file is never read. What lies beside them is named here, so that nobody
-believes it to be part of a table, and so is a file under one of those names that Harmony cannot read
-or did not write.
+believes it to be part of a table, and so is a file under one of those names that Harmony cannot
+read or did not write.
 """
 
 import re
@@ -37,7 +37,9 @@ def foreign_files(lake: Lake) -> list[ForeignFile]:
             name = file.name.rsplit("/", 1)[-1]
             if not ours.fullmatch(file.name):
                 found += [] if name in _BESIDE else [ForeignFile(file.name, _NOT_OURS)]
-            elif f"/partition={SCHEMA_PARTITION}/" not in file.name and (what := _without_manifest(lake.store, file.name)):
+            elif f"/partition={SCHEMA_PARTITION}/" not in file.name and (
+                what := _without_manifest(lake.store, file.name)
+            ):
                 found.append(ForeignFile(file.name, what))
     return sorted(found, key=lambda one: one.name)
 
@@ -51,7 +53,12 @@ def _without_manifest(store: Store, name: str) -> str | None:
     if footer is None:  # taken away meanwhile
         return None
     manifest = parsed(footer) or {}
-    *_, folder, _file = name.split("/") if not name.startswith("_history/") else name.split("/")[:-1]
+    *_, folder, _file = (
+        name.split("/") if not name.startswith("_history/") else name.split("/")[:-1]
+    )
     if manifest and folder == f"partition={manifest.get('partition')}":
         return None
-    return "it stands under a name that the lake reads, and Harmony did not write it there: move it away and make the partition again"
+    return (
+        "it stands under a name that the lake reads, and Harmony did not write it there: move it"
+        " away and make the partition again"
+    )

@@ -1,9 +1,11 @@
-"""The lake: plain hive-partitioned Parquet, one folder a table, one file a partition, on a disk or in an object store.
+"""The lake: plain hive-partitioned Parquet, one folder a table, one file a partition, on a disk or
+in an object store.
 
-`ROOT/bars/partition=2024-01/bars.parquet`. Guarantees: a partition is whole or absent, whatever is killed; nothing that was ever known is lost, so the
-lake can be read as it was at any moment (`as_of`); two writers of one partition never interleave. What made a
-partition (input hashes, code version, row count, content hash, since when it is known) is kept inside the Parquet footer, so it can
-never disagree with the rows; a copy for people lies beside the file as `manifest.json`.
+`ROOT/bars/partition=2024-01/bars.parquet`. Guarantees: a partition is whole or absent, whatever is
+killed; nothing that was ever known is lost, so the lake can be read as it was at any moment
+(`as_of`); two writers of one partition never interleave. What made a partition (input hashes, code
+version, row count, content hash, since when it is known) is kept inside the Parquet footer, so it
+can never disagree with the rows; a copy for people lies beside the file as `manifest.json`.
 
 >>> lake.write("bars", "2024-01", frame, made_from={"raw_bars": "9f3c..."})
 >>> lake.scan("bars", ["2024-01"]).filter(pl.col("symbol") == "AAPL").collect()
@@ -20,43 +22,93 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, Superseded
-from harmony_pipeline.lake.history import SCHEMA_PARTITION, History, Version, kept_name, present_name
+from harmony_pipeline.lake.history import (
+    SCHEMA_PARTITION,
+    History,
+    Version,
+    kept_name,
+    present_name,
+)
 from harmony_pipeline.lake.local_store import LocalStore
-from harmony_pipeline.lake.manifest import BEGINNING, WALL_CLOCK_COLUMNS, NowFunction, code_version, content_hash, hash_of, iso, known_since, moment, utc_now
-from harmony_pipeline.lake.row_groups import PIECE_ROWS, row_groups, symbol_columns, unreadable, whole_symbols
+from harmony_pipeline.lake.manifest import (
+    BEGINNING,
+    WALL_CLOCK_COLUMNS,
+    NowFunction,
+    code_version,
+    content_hash,
+    hash_of,
+    iso,
+    known_since,
+    moment,
+    utc_now,
+)
+from harmony_pipeline.lake.row_groups import (
+    PIECE_ROWS,
+    row_groups,
+    symbol_columns,
+    unreadable,
+    whole_symbols,
+)
 from harmony_pipeline.lake.store import FileVersion, Store
 from harmony_pipeline.lake.streaming import ROW_GROUP_ROWS, Stream, Written
 from harmony_pipeline.lake.writing import Writer
 from harmony_pipeline.schemas import TABLES, Table
 
-__all__ = ["ROW_GROUP_ROWS", "WALL_CLOCK_COLUMNS", "Lake", "PartitionVersion", "Version", "Written", "code_version", "content_hash"]
+__all__ = [
+    "ROW_GROUP_ROWS",
+    "WALL_CLOCK_COLUMNS",
+    "Lake",
+    "PartitionVersion",
+    "Version",
+    "Written",
+    "code_version",
+    "content_hash",
+]
 
 _FENCED_ATTEMPTS = 4
 _TAKES_NOTHING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
-LOCK_TIMEOUT_SECONDS = 300.0  # a write takes seconds; five minutes of waiting mean that somebody hangs
+# a write takes seconds; five minutes of waiting mean that somebody hangs
+LOCK_TIMEOUT_SECONDS = 300.0
 
 
 class PartitionVersion:
-    """A partition as a lake answers for it: in which store, which version, and up to when its rows were learned."""
+    """A partition as a lake answers for it: in which store, which version, and up to when its rows
+    were learned.
+    """
 
-    def __init__(self, store: Store, table: Table, file: FileVersion, manifest: dict[str, Any], until: datetime | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        table: Table,
+        file: FileVersion,
+        manifest: dict[str, Any],
+        until: datetime | None,
+    ) -> None:
         self.store, self.table, self.file, self.manifest = store, table, file, manifest
         learned = manifest.get("learned_last")
-        is_whole = until is None or table.known_by is None or (learned is not None and datetime.fromisoformat(learned) <= until)
+        is_whole = (
+            until is None
+            or table.known_by is None
+            or (learned is not None and datetime.fromisoformat(learned) <= until)
+        )
         self.until = None if is_whole else until
         """Rows learned later are to be left out; None: there are none."""
 
-    def frames(self, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    def frames(
+        self, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Its rows, about `rows` or fewer at a time."""
         with self.store.open(self.file) as opened:
             yield from row_groups(opened, self.table, self.until, rows, columns)
 
 
 class Lake:
-    """Reads and writes partitions below one root. Any number of readers and writers; one writer at a time in each partition.
+    """Reads and writes partitions below one root. Any number of readers and writers; one writer at
+    a time in each partition.
 
-    With `as_of` it answers as the lake was at that moment, and refuses to be written; with `overlay`, a folder, what is written goes there and is
-    read from there first, so that work can be repeated in the past without touching the lake.
+    With `as_of` it answers as the lake was at that moment, and refuses to be written; with
+    `overlay`, a folder, what is written goes there and is read from there first, so that work can
+    be repeated in the past without touching the lake.
     """
 
     def __init__(
@@ -76,30 +128,47 @@ class Lake:
         if overlay is not None and self.as_of is None:
             raise ConfigError("an overlay lies over the past: give as_of with it")
         self.store: Store = _store(root, endpoint)
-        self.above = None if overlay is None else Lake(overlay, tables, clock=clock, lock_timeout_seconds=lock_timeout_seconds)
+        self.above = (
+            None
+            if overlay is None
+            else Lake(overlay, tables, clock=clock, lock_timeout_seconds=lock_timeout_seconds)
+        )
         self.history = History(self.store)
         self._opened = False
         self.without_schema: frozenset[str] = frozenset()
-        """Tables whose schema file is absent and could not be written (a full or read-only disk): they can be read all the same."""
+        """Tables whose schema file is absent and could not be written (a full or read-only disk):
+        they can be read all the same.
+        """
         self._writer = Writer(self.store, clock, lock_timeout_seconds)
 
     def open(self) -> "Lake":
-        """Make the root and the zero-row schema files that views rely on; cheap when they are right already."""
+        """Make the root and the zero-row schema files that views rely on; cheap when they are right
+        already.
+        """
         if self.above is not None:
             self.above.open()
         files = [
             (table, name)
             for table in self.tables.values()
-            for name in (present_name(table.name, SCHEMA_PARTITION), kept_name(table.name, SCHEMA_PARTITION, BEGINNING))
+            for name in (
+                present_name(table.name, SCHEMA_PARTITION),
+                kept_name(table.name, SCHEMA_PARTITION, BEGINNING),
+            )
         ]
-        for (table, name), found in zip(files, self.store.map_parallel(lambda one: self.store.schema(one[1]), files), strict=True):
+        for (table, name), found in zip(
+            files,
+            self.store.map_parallel(lambda one: self.store.schema(one[1]), files),
+            strict=True,
+        ):
             if found != pl.Schema(table.dtypes):
                 self._write_schema(table, name)
         self._opened = True
         return self
 
     def _write_schema(self, table: Table, name: str) -> None:
-        """Write one schema file; a disk that takes nothing more must not keep anybody from reading."""
+        """Write one schema file; a disk that takes nothing more must not keep anybody from
+        reading.
+        """
         try:
             self._writer.write_schema(table, name)
         except OSError as error:
@@ -124,11 +193,19 @@ class Lake:
         if self.above is None:
             keys = self.history.partitions(table)
             return keys if self.as_of is None else self._known(table, keys)
-        return sorted({*self._known(table, self.history.partitions(table)), *self.above.partitions(table)})
+        return sorted(
+            {*self._known(table, self.history.partitions(table)), *self.above.partitions(table)}
+        )
 
     def _known(self, table: str, keys: list[str]) -> list[str]:
         """Those of the keys that exist for this lake."""
-        return [key for key, found in zip(keys, self.store.map_parallel(lambda key: self.find(table, key), keys), strict=True) if found is not None]
+        return [
+            key
+            for key, found in zip(
+                keys, self.store.map_parallel(lambda key: self.find(table, key), keys), strict=True
+            )
+            if found is not None
+        ]
 
     def has(self, table: str, partition: str) -> bool:
         """Whether that partition was written."""
@@ -137,12 +214,24 @@ class Lake:
         return self.find(table, partition) is not None
 
     def find(self, table: str, partition: str) -> PartitionVersion | None:
-        """The partition as this lake answers for it; None when it does not exist, or did not at `as_of`."""
+        """The partition as this lake answers for it; None when it does not exist, or did not at
+        `as_of`.
+        """
         if self.above is not None and (over := self.above.find(table, partition)) is not None:
             return over
         if self.as_of is None:
             manifest = self.history.manifest(present_name(table, partition))
-            return None if manifest is None else PartitionVersion(self.store, self.tables[table], FileVersion(present_name(table, partition)), manifest, None)
+            return (
+                None
+                if manifest is None
+                else PartitionVersion(
+                    self.store,
+                    self.tables[table],
+                    FileVersion(present_name(table, partition)),
+                    manifest,
+                    None,
+                )
+            )
         version = self.history.at(table, partition, self.as_of)
         if version is None:
             return None
@@ -152,37 +241,72 @@ class Lake:
         return PartitionVersion(self.store, self.tables[table], version.file, manifest, self.as_of)
 
     def scan(self, table: str, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
-        """Lazy rows of the chosen partitions (all by default), oldest partition first; absent ones give no rows."""
+        """Lazy rows of the chosen partitions (all by default), oldest partition first; absent ones
+        give no rows.
+        """
         schema = self.tables[table]
         keys = self.partitions(table) if partitions is None else list(partitions)
         if self.as_of is None:  # no footer has to be read first
-            there = [True] * len(keys) if partitions is None else self.store.map_parallel(lambda key: self.has(table, key), keys)
-            names = [present_name(table, key) for key, found in zip(keys, there, strict=True) if found]
-            return self.store.scan([FileVersion(name) for name in names], pl.Schema(schema.dtypes)) if names else schema.empty().lazy()
-        found = [one for one in self.store.map_parallel(lambda key: self.find(table, key), keys) if one is not None]
+            there = (
+                [True] * len(keys)
+                if partitions is None
+                else self.store.map_parallel(lambda key: self.has(table, key), keys)
+            )
+            names = [
+                present_name(table, key) for key, found in zip(keys, there, strict=True) if found
+            ]
+            return (
+                self.store.scan([FileVersion(name) for name in names], pl.Schema(schema.dtypes))
+                if names
+                else schema.empty().lazy()
+            )
+        found = [
+            one
+            for one in self.store.map_parallel(lambda key: self.find(table, key), keys)
+            if one is not None
+        ]
         runs = [_lazy(run, schema) for run in _runs(found)]
         if not runs:
             return schema.empty().lazy()
         return runs[0] if len(runs) == 1 else pl.concat(runs)
 
     def read(self, table: str, partitions: Iterable[str] | None = None) -> pl.DataFrame:
-        """The same rows in memory, sorted by the table's key. Raises DataError naming the file that cannot be read."""
+        """The same rows in memory, sorted by the table's key. Raises DataError naming the file that
+        cannot be read.
+        """
         keys = None if partitions is None else list(partitions)
         with self.reading(table, keys):
-            return self.scan(table, keys).collect(engine="in-memory").sort(self.tables[table].key, maintain_order=True)
+            return (
+                self.scan(table, keys)
+                .collect(engine="in-memory")
+                .sort(self.tables[table].key, maintain_order=True)
+            )
 
     @contextmanager
     def reading(self, table: str, partitions: Sequence[str] | None = None) -> Iterator[None]:
-        """Turn what goes wrong while partitions are read inside the block into a DataError that names the file."""
+        """Turn what goes wrong while partitions are read inside the block into a DataError that
+        names the file.
+        """
         try:
             yield
         except (pl.exceptions.PolarsError, OSError) as error:
             keys = self.partitions(table) if partitions is None else partitions
-            names = [name for name in (present_name(table, key) for key in keys) if self.store.exists(name)]
+            names = [
+                name
+                for name in (present_name(table, key) for key in keys)
+                if self.store.exists(name)
+            ]
             raise unreadable(self.store, self.tables[table], names, error) from None
 
-    def batches(self, table: str, partition: str, rows: int = 1_000_000, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Rows of one partition in order, in frames of about `rows` rows that hold whole symbols; memory holds one frame and a few row groups.
+    def batches(
+        self,
+        table: str,
+        partition: str,
+        rows: int = 1_000_000,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Rows of one partition in order, in frames of about `rows` rows that hold whole symbols;
+        memory holds one frame and a few row groups.
 
         With `columns` only those are read, and given in that order.
         """
@@ -194,8 +318,15 @@ class Lake:
             for frame in whole_symbols(found.frames(rows, read), schema, rows):
                 yield frame if columns is None else frame.select(columns)
 
-    def write(self, table: str, partition: str, frame: pl.DataFrame, made_from: Mapping[str, str] | None = None) -> Written:
-        """Replace one partition by `frame`, conformed to the table's schema. Raises ValueError on a missing column.
+    def write(
+        self,
+        table: str,
+        partition: str,
+        frame: pl.DataFrame,
+        made_from: Mapping[str, str] | None = None,
+    ) -> Written:
+        """Replace one partition by `frame`, conformed to the table's schema. Raises ValueError on a
+        missing column.
 
         Equal rows are not written again; different ones leave their predecessor in the history.
         """
@@ -208,22 +339,38 @@ class Lake:
 
         return _again(replace)
 
-    def update(self, table: str, partition: str, change: Callable[[pl.DataFrame], pl.DataFrame], made_from: Mapping[str, str] | None = None) -> Written:
+    def update(
+        self,
+        table: str,
+        partition: str,
+        change: Callable[[pl.DataFrame], pl.DataFrame],
+        made_from: Mapping[str, str] | None = None,
+    ) -> Written:
         """Replace a partition by `change(its rows)`, which nobody else can write meanwhile.
 
-        `change` may not write this partition itself. It is called again in the rare case that the lock was lost to somebody else, in an object store.
+        `change` may not write this partition itself. It is called again in the rare case that the
+        lock was lost to somebody else, in an object store.
         """
         writer, schema = self.writable(), self.tables[table]
 
         def replace() -> Written:
             with writer.holding(table, partition) as lock:
-                return writer.write(schema, partition, schema.conform(change(self.read(table, [partition]))), made_from or {}, lock)
+                return writer.write(
+                    schema,
+                    partition,
+                    schema.conform(change(self.read(table, [partition]))),
+                    made_from or {},
+                    lock,
+                )
 
         return _again(replace)
 
     @contextmanager
-    def writing(self, table: str, partition: str, made_from: Mapping[str, str] | None = None) -> Iterator[Stream]:
-        """Replace a partition by what is appended in key order, a batch at a time; nothing is published when the block raises.
+    def writing(
+        self, table: str, partition: str, made_from: Mapping[str, str] | None = None
+    ) -> Iterator[Stream]:
+        """Replace a partition by what is appended in key order, a batch at a time; nothing is
+        published when the block raises.
 
         >>> with lake.writing("bars", "2024-01") as out:
         ...     for frame in batches:
@@ -234,14 +381,23 @@ class Lake:
             yield stream
 
     @contextmanager
-    def updating(self, table: str, partition: str, made_from: Mapping[str, str] | None = None) -> Iterator[Stream]:
-        """Like `writing`, and nobody else writes the partition from the first line of the block on: read it there a batch at a time and append what it becomes."""
+    def updating(
+        self, table: str, partition: str, made_from: Mapping[str, str] | None = None
+    ) -> Iterator[Stream]:
+        """Like `writing`, and nobody else writes the partition from the first line of the block on:
+        read it there a batch at a time and append what it becomes.
+        """
         writer, schema = self.writable(), self.tables[table]
-        with writer.holding(table, partition) as lock, writer.writing(schema, partition, made_from or {}, lock) as stream:
+        with (
+            writer.holding(table, partition) as lock,
+            writer.writing(schema, partition, made_from or {}, lock) as stream,
+        ):
             yield stream
 
     def versions(self, table: str, partition: str) -> list[Version]:
-        """Every version of a partition that is kept, oldest first; under `as_of` those that were known then."""
+        """Every version of a partition that is kept, oldest first; under `as_of` those that were
+        known then.
+        """
         versions = self.history.versions(table, partition)
         return [one for one in versions if self.as_of is None or one.known_since <= self.as_of]
 
@@ -253,20 +409,34 @@ class Lake:
         if found.until is None:
             return found.manifest or None
         past = hash_of(found.frames(), self.tables[table].dtypes)
-        return {**found.manifest, "rows": past.rows, "content_hash": past.text(), "learned_last": iso(found.until)}
+        return {
+            **found.manifest,
+            "rows": past.rows,
+            "content_hash": past.text(),
+            "learned_last": iso(found.until),
+        }
 
     def content_hashes(self, table: str, partitions: Sequence[str] | None = None) -> dict[str, str]:
         """Content hash by partition key."""
         keys = self.partitions(table) if partitions is None else partitions
         found = self.store.map_parallel(lambda key: self.manifest(table, key), list(keys))
-        return {key: manifest["content_hash"] for key, manifest in zip(keys, found, strict=True) if manifest}
+        return {
+            key: manifest["content_hash"]
+            for key, manifest in zip(keys, found, strict=True)
+            if manifest
+        }
 
     def writable(self) -> Writer:
-        """What writes: this lake's writer, or its overlay's. Raises ConfigError when it is open as of the past."""
+        """What writes: this lake's writer, or its overlay's. Raises ConfigError when it is open as
+        of the past.
+        """
         if self.above is not None:
             return self.above.writable()
         if self.as_of is not None:
-            raise ConfigError(f"the past is read-only: this lake is open as of {iso(self.as_of)}; leave --as-of out, or give an overlay folder")
+            raise ConfigError(
+                f"the past is read-only: this lake is open as of {iso(self.as_of)}; leave --as-of"
+                " out, or give an overlay folder"
+            )
         return self._writer
 
 
@@ -302,4 +472,8 @@ def _runs(found: list[PartitionVersion]) -> Iterator[list[PartitionVersion]]:
 
 def _lazy(run: list[PartitionVersion], table: Table) -> pl.LazyFrame:
     rows = run[0].store.scan([one.file for one in run], pl.Schema(table.dtypes))
-    return rows if run[0].until is None or table.known_by is None else rows.filter(pl.col(table.known_by) <= run[0].until)
+    return (
+        rows
+        if run[0].until is None or table.known_by is None
+        else rows.filter(pl.col(table.known_by) <= run[0].until)
+    )

@@ -1,9 +1,12 @@
-"""The lock of a partition in an object store: a lease object, taken by a put that succeeds only if nobody else's did.
+"""The lock of a partition in an object store: a lease object, taken by a put that succeeds only if
+nobody else's did.
 
-The lease names its owner and the moment at which it ends; the owner renews it while it works. Whoever finds it ended takes it over with a put that succeeds
-only if the lease is still the one that was read. Clocks that disagree, or an owner that was suspended and wakes up late, can make two believe that they
-hold it: then the fence decides. The partition is published only over the very object that was there when the lock was taken, so of two believers the
-second one fails, with nothing lost.
+The lease names its owner and the moment at which it ends; the owner renews it while it works.
+Whoever finds it ended takes it over with a put that succeeds only if the lease is still the one
+that was read. Clocks that disagree, or an owner that was suspended and wakes up late, can make two
+believe that they hold it: then the fence decides. The partition is published only over the very
+object that was there when the lock was taken, so of two believers the second one fails, with
+nothing lost.
 """
 
 import json
@@ -24,7 +27,9 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 
 @dataclass
 class Lease:
-    """A lease that was taken, and the e-tag of the partition at that moment (None: there was none)."""
+    """A lease that was taken, and the e-tag of the partition at that moment (None: there was
+    none).
+    """
 
     store: Any
     name: str
@@ -40,7 +45,10 @@ class Lease:
     def check(self) -> None:
         """Raise DataError when the lease ended or was taken over."""
         if self.lost or time.monotonic() >= self.ends:
-            raise Superseded(f"{self.what}: the lock was lost, because this process did not renew it in time; nothing was published: run it again")
+            raise Superseded(
+                f"{self.what}: the lock was lost, because this process did not renew it in time;"
+                " nothing was published: run it again"
+            )
 
     def renew(self, seconds: float) -> None:
         """Move the end of the lease, or note that it was lost."""
@@ -54,12 +62,18 @@ class Lease:
 
 
 @contextmanager
-def lease(store: Any, name: str, what: str, published: str, timeout_seconds: float) -> Iterator[Lease]:
-    """Hold the lease object `name` for the partition object `published`. Raises DataError naming the owner after the timeout."""
+def lease(
+    store: Any, name: str, what: str, published: str, timeout_seconds: float
+) -> Iterator[Lease]:
+    """Hold the lease object `name` for the partition object `published`. Raises DataError naming
+    the owner after the timeout.
+    """
     lease_seconds = LEASE_SECONDS
     taken = _take(store, name, what, timeout_seconds, lease_seconds)
     done = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(taken, lease_seconds, done), daemon=True, name=f"lease {name}")
+    keeper = threading.Thread(
+        target=_keep, args=(taken, lease_seconds, done), daemon=True, name=f"lease {name}"
+    )
     keeper.start()
     try:
         taken.expected = _tag(store, published)
@@ -68,7 +82,8 @@ def lease(store: Any, name: str, what: str, published: str, timeout_seconds: flo
         done.set()
         keeper.join()
         if not taken.lost:
-            _replace(store, name, _body(taken.token, 0.0), taken.tag)  # an ended lease, not a deletion: that could not be made conditional
+            # an ended lease, not a deletion: that could not be made conditional
+            _replace(store, name, _body(taken.token, 0.0), taken.tag)
 
 
 def _take(store: Any, name: str, what: str, timeout_seconds: float, lease_seconds: float) -> Lease:
@@ -87,13 +102,18 @@ def _take(store: Any, name: str, what: str, timeout_seconds: float, lease_second
             return Lease(store, name, what, tag, began + lease_seconds, None, token)
         if time.monotonic() >= deadline:
             owner = described(found[0]["holder"]) if found else "another process"
-            raise DataError(f"{what} is being written by {owner}; waited {timeout_seconds:g} s: try again when it is done")
+            raise DataError(
+                f"{what} is being written by {owner}; waited {timeout_seconds:g} s: try again when"
+                " it is done"
+            )
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _keep(taken: Lease, seconds: float, done: threading.Event) -> None:
-    """Renew until the work is done. A store that does not answer is asked again; when it stays silent, the lease ends by itself."""
+    """Renew until the work is done. A store that does not answer is asked again; when it stays
+    silent, the lease ends by itself.
+    """
     while not done.wait(seconds / 3):
         try:
             taken.renew(seconds)
@@ -104,7 +124,13 @@ def _keep(taken: Lease, seconds: float, done: threading.Event) -> None:
 
 
 def _body(token: str, seconds: float) -> bytes:
-    return json.dumps({"token": token, "holder": this_process(), "ends": time.time() + seconds if seconds else 0.0}).encode()
+    return json.dumps(
+        {
+            "token": token,
+            "holder": this_process(),
+            "ends": time.time() + seconds if seconds else 0.0,
+        }
+    ).encode()
 
 
 def _read(store: Any, name: str) -> tuple[dict[str, Any], str] | None:
@@ -141,13 +167,17 @@ def _replace(store: Any, name: str, body: bytes, tag: str) -> str | None:
     from obstore.exceptions import AlreadyExistsError, PreconditionError
 
     try:
-        return str(obstore.put(store, name, body, mode={"e_tag": tag}, use_multipart=False)["e_tag"])
+        return str(
+            obstore.put(store, name, body, mode={"e_tag": tag}, use_multipart=False)["e_tag"]
+        )
     except (AlreadyExistsError, PreconditionError):
         return _if_ours(store, name, body)
 
 
 def _if_ours(store: Any, name: str, body: bytes) -> str | None:
-    """The e-tag when the refused put had in truth succeeded: the client asks again after a lost answer, and is then refused by its own success."""
+    """The e-tag when the refused put had in truth succeeded: the client asks again after a lost
+    answer, and is then refused by its own success.
+    """
     found = _read(store, name)
     return found[1] if found is not None and found[0] == json.loads(body) else None
 

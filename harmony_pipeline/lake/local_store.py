@@ -1,7 +1,8 @@
 """A lake in a folder: temporaries beside their target, rename as the commit, hard links as history.
 
-Readers open a file once and read from that descriptor. A scan by path would open it twice, for the footer and for the rows; a
-rename between the two made every other read fail or panic (tried: 742 of 2,100).
+Readers open a file once and read from that descriptor. A scan by path would open it twice, for the
+footer and for the rows; a rename between the two made every other read fail or panic (tried: 742 of
+2,100).
 """
 
 import os
@@ -55,7 +56,11 @@ class LocalStore:
                     state = path.stat()
                 except FileNotFoundError:  # a temporary that was published meanwhile
                     continue
-                found.append(FileFacts(path.relative_to(self.folder).as_posix(), state.st_size, state.st_mtime))
+                found.append(
+                    FileFacts(
+                        path.relative_to(self.folder).as_posix(), state.st_size, state.st_mtime
+                    )
+                )
         return sorted(found, key=lambda one: one.name)
 
     def exists(self, name: str) -> bool:
@@ -80,7 +85,9 @@ class LocalStore:
         except (FileNotFoundError, pl.exceptions.ComputeError):
             return None
 
-    def map_parallel(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    def map_parallel(
+        self, function: Callable[[Item], Answer], items: Sequence[Item]
+    ) -> list[Answer]:
         """One after the other: a disk answers at once."""
         return [function(item) for item in items]
 
@@ -100,13 +107,20 @@ class LocalStore:
         return (self.folder / name).open("rb")
 
     def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
-        """Lazy rows; with very many files they are opened some at a time, when the rows are asked for."""
+        """Lazy rows; with very many files they are opened some at a time, when the rows are asked
+        for.
+        """
         if len(versions) <= _OPEN_AT_ONCE:
             return self._scan(versions)
 
         first = self.schema(versions[0].name)
 
-        def rows(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch: int | None) -> Iterator[pl.DataFrame]:
+        def rows(
+            with_columns: list[str] | None,
+            predicate: pl.Expr | None,
+            n_rows: int | None,
+            _batch: int | None,
+        ) -> Iterator[pl.DataFrame]:
             left = n_rows
             for start in range(0, len(versions), _OPEN_AT_ONCE):
                 frame = self._scan(versions[start : start + _OPEN_AT_ONCE], first)
@@ -114,16 +128,26 @@ class LocalStore:
                     frame = frame.head(left).collect(engine="in-memory").lazy()
                     left -= frame.select(pl.len()).collect(engine="in-memory").item()
                 frame = frame if predicate is None else frame.filter(predicate)
-                yield (frame if with_columns is None else frame.select(with_columns)).collect(engine="in-memory")
+                yield (frame if with_columns is None else frame.select(with_columns)).collect(
+                    engine="in-memory"
+                )
                 if left == 0:
                     return
 
         return register_io_source(rows, schema=first if first is not None else schema)
 
-    def _scan(self, versions: Sequence[FileVersion], schema: pl.Schema | None = None) -> pl.LazyFrame:
+    def _scan(
+        self, versions: Sequence[FileVersion], schema: pl.Schema | None = None
+    ) -> pl.LazyFrame:
         with ExitStack() as files:  # Polars keeps descriptors of its own
             opened = [files.enter_context(self.open(one)) for one in versions]
-            return pl.scan_parquet(opened, schema=schema, hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
+            return pl.scan_parquet(
+                opened,
+                schema=schema,
+                hive_partitioning=False,
+                missing_columns="insert",
+                extra_columns="ignore",
+            )
 
     def scratch(self, name: str) -> Path:
         """A hidden file beside its target, so that the rename stays within one file system."""
@@ -154,7 +178,8 @@ class LocalStore:
         temporary.unlink(missing_ok=True)
         os.link(self.folder / name, temporary)
         temporary.replace(target)
-        temporary.unlink(missing_ok=True)  # a rename onto another link of the same file does nothing and leaves both
+        # a rename onto another link of the same file does nothing and leaves both
+        temporary.unlink(missing_ok=True)
         flush(target.parent)
 
     def remove(self, name: str) -> None:
@@ -168,11 +193,16 @@ class LocalStore:
                 return
 
     @contextmanager
-    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> Iterator[LockHandle]:
+    def lock(
+        self, table: str, partition: str, name: str, timeout_seconds: float
+    ) -> Iterator[LockHandle]:
         """The lock file of a partition."""
 
         def refusal(holder: str) -> DataError:
-            return DataError(f"{table} {partition} is being written by {holder}; waited {timeout_seconds:g} s: try again when it is done")
+            return DataError(
+                f"{table} {partition} is being written by {holder}; waited {timeout_seconds:g} s:"
+                " try again when it is done"
+            )
 
         with file_lock(self._lock_file(table, partition), refusal, timeout_seconds):
             yield _FileLock()

@@ -1,7 +1,9 @@
-"""What made a partition, kept in its Parquet footer, and the content hash that says whether two partitions hold the same rows.
+"""What made a partition, kept in its Parquet footer, and the content hash that says whether two
+partitions hold the same rows.
 
-Two moments are kept: `known_since`, when this content was first known, and `written_at`, when the file was written. A rewrite of equal rows moves only the
-second. Both are UTC with microseconds in ISO form, so that text order is time order.
+Two moments are kept: `known_since`, when this content was first known, and `written_at`, when the
+file was written. A rewrite of equal rows moves only the second. Both are UTC with microseconds in
+ISO form, so that text order is time order.
 """
 
 import hashlib
@@ -21,7 +23,8 @@ from harmony_pipeline.hashing import hash_of_parts
 WALL_CLOCK_COLUMNS = ("ingested_at", "learned_at", "created_at", "decided_at", "evaluated_at")
 FOOTER_KEY = "harmony"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # files that say no `known_since` were always known
-_FOLDER_STAMP = "%Y%m%dT%H%M%S.%fZ"  # no colon: a name that every file system and every object store takes
+# no colon: a name that every file system and every object store takes
+_FOLDER_STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 NowFunction = Callable[[], datetime]
 
@@ -66,14 +69,17 @@ def parsed(footer: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 class ContentHash:
-    """Hash of rows in order, fed in any batches: equal rows agree, however they were cut and however the frames came about.
+    """Hash of rows in order, fed in any batches: equal rows agree, however they were cut and
+    however the frames came about.
 
     It is blind to wall-clock columns, so that two runs from scratch agree.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._kept = [name for name in schema if name not in WALL_CLOCK_COLUMNS]
-        self._digest = hashlib.blake2b(repr([(name, schema[name]) for name in self._kept]).encode(), digest_size=16)
+        self._digest = hashlib.blake2b(
+            repr([(name, schema[name]) for name in self._kept]).encode(), digest_size=16
+        )
         self.rows = 0
 
     def add(self, frame: pl.DataFrame) -> "ContentHash":
@@ -102,8 +108,12 @@ def hash_of(frames: Iterable[pl.DataFrame], schema: Mapping[str, Any]) -> Conten
 
 @cache
 def code_version() -> str:
-    """Version of the library with a hash of its source: tables made by different code can be told apart."""
+    """Version of the library with a hash of its source: tables made by different code can be told
+    apart.
+    """
     package = Path(__file__).parent.parent
     files = sorted(package.rglob("*.py"))
-    contents = (part for path in files for part in (path.relative_to(package).as_posix(), path.read_bytes()))
+    contents = (
+        part for path in files for part in (path.relative_to(package).as_posix(), path.read_bytes())
+    )
     return f"{__version__}+{hash_of_parts(contents, 6)}"

@@ -1,7 +1,8 @@
 """A lake in an S3-compatible object store: `s3://bucket/prefix`.
 
-A put is atomic there; what a rename does on a disk, a conditional put does here. Credentials and region come from the `AWS_*` environment and are read by
-the clients themselves, so they pass through no object of ours, no log and no error. Another server than Amazon's is named by the setting
+A put is atomic there; what a rename does on a disk, a conditional put does here. Credentials and
+region come from the `AWS_*` environment and are read by the clients themselves, so they pass
+through no object of ours, no log and no error. Another server than Amazon's is named by the setting
 `lake.endpoint` or by `AWS_ENDPOINT_URL`.
 """
 
@@ -33,7 +34,11 @@ _REQUESTS_AT_ONCE = 16
 _RETRIES: Any = {
     "max_retries": 4,
     "retry_timeout": timedelta(seconds=30),
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=3),
+        "base": 2,
+    },
 }
 _TIMEOUTS: Any = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(minutes=10)}
 
@@ -53,21 +58,40 @@ class ObjectStore:
         bucket, _, prefix = rest.partition("/")
         if scheme != "s3" or not bucket or "@" in rest:
             raise ConfigError(
-                "paths.lake: a lake in an object store is written s3://bucket/prefix, with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                "paths.lake: a lake in an object store is written s3://bucket/prefix, with the"
+                " credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             )
         try:
             from obstore.store import S3Store
         except ImportError:
-            raise ConfigError(f'paths.lake: {url} needs the object store client: pip install "harmony-pipeline[s3]"') from None
+            raise ConfigError(
+                f"paths.lake: {url} needs the object store client: pip install"
+                ' "harmony-pipeline[s3]"'
+            ) from None
         self.root = f"s3://{rest}"
-        place = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        self.storage_options = {"aws_region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
+        place = (
+            endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        )
+        self.storage_options = {
+            "aws_region": (
+                os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+            )
+        }
         if place:
             self.storage_options["aws_endpoint_url"] = place
-            self.storage_options["aws_allow_http"] = "true" if place.startswith("http://") else "false"
-        # "multipart" is the copy that succeeds only if the target is absent: what keeps a late writer from overwriting history
+            self.storage_options["aws_allow_http"] = (
+                "true" if place.startswith("http://") else "false"
+            )
+        # "multipart" is the copy that succeeds only if the target is absent: what keeps a late
+        # writer from overwriting history
         config = {"aws_copy_if_not_exists": "multipart", **self.storage_options}
-        self._objects: Any = S3Store(bucket, prefix=prefix or None, config=cast("Any", config), retry_config=_RETRIES, client_options=_TIMEOUTS)
+        self._objects: Any = S3Store(
+            bucket,
+            prefix=prefix or None,
+            config=cast("Any", config),
+            retry_config=_RETRIES,
+            client_options=_TIMEOUTS,
+        )
         self._scratch = tempfile.mkdtemp(prefix="harmony-lake-")
         weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
 
@@ -75,7 +99,9 @@ class ObjectStore:
         """Its URL."""
         return f"{self.root}/{name}"
 
-    def map_parallel(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    def map_parallel(
+        self, function: Callable[[Item], Answer], items: Sequence[Item]
+    ) -> list[Answer]:
         """`function` of every item, with many requests under way."""
         if len(items) < 2:
             return [function(item) for item in items]
@@ -88,7 +114,9 @@ class ObjectStore:
 
         found = [
             FileFacts(entry["path"], entry["size"], entry["last_modified"].timestamp())
-            for batch in _request(lambda: list(obstore.list(self._objects, prefix=folder or None)), self.root)
+            for batch in _request(
+                lambda: list(obstore.list(self._objects, prefix=folder or None)), self.root
+            )
             for entry in batch
         ]
         return sorted(found, key=lambda one: one.name)
@@ -111,7 +139,9 @@ class ObjectStore:
         return None if tail is None else pl.Schema(pl.read_parquet_schema(io.BytesIO(tail)))
 
     def open(self, version: FileVersion) -> IO[bytes]:
-        """The object in a nameless local file, fetched by one request: one version, however long it is read."""
+        """The object in a nameless local file, fetched by one request: one version, however long it
+        is read.
+        """
         import obstore
 
         for name in (version.name, version.kept):
@@ -122,7 +152,11 @@ class ObjectStore:
             for chunk in answer.stream(min_chunk_size=8 * 2**20):
                 file.write(chunk)
             file.seek(0)
-            if version.kept is None or (parsed(pl.read_parquet_metadata(file)) or {}).get("known_since") == version.known_since:
+            if (
+                version.kept is None
+                or (parsed(pl.read_parquet_metadata(file)) or {}).get("known_since")
+                == version.known_since
+            ):
                 file.seek(0)
                 return cast("IO[bytes]", file)
             file.close()
@@ -135,15 +169,24 @@ class ObjectStore:
         return cast("IO[bytes]", _request(lambda: PinnedFile(self._objects, name), self.root))
 
     def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
-        """Lazy rows: filters and columns are handed to the read, and a read during which an object was replaced is done again."""
+        """Lazy rows: filters and columns are handed to the read, and a read during which an object
+        was replaced is done again.
+        """
         first = self.schema(self._now(versions[0]))
 
-        def rows(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch: int | None) -> Iterator[pl.DataFrame]:
+        def rows(
+            with_columns: list[str] | None,
+            predicate: pl.Expr | None,
+            n_rows: int | None,
+            _batch: int | None,
+        ) -> Iterator[pl.DataFrame]:
             left = n_rows
             for start in range(0, len(versions), _FILES_AT_ONCE):
                 part = versions[start : start + _FILES_AT_ONCE]
                 if left is None:
-                    yield self._collected(part, first, lambda frame: _chosen(frame, with_columns, predicate))
+                    yield self._collected(
+                        part, first, lambda frame: _chosen(frame, with_columns, predicate)
+                    )
                     continue
                 most = left
                 frame = self._collected(part, first, lambda frame: frame.head(most))  # noqa: B023 - called at once
@@ -154,17 +197,32 @@ class ObjectStore:
 
         return register_io_source(rows, schema=first if first is not None else schema)
 
-    def _collected(self, versions: Sequence[FileVersion], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+    def _collected(
+        self,
+        versions: Sequence[FileVersion],
+        schema: pl.Schema | None,
+        choose: Callable[[pl.LazyFrame], pl.LazyFrame],
+    ) -> pl.DataFrame:
         """Rows of these versions; a read during which one was replaced is done again."""
         reading = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_ReplacedMeanwhile), stop=tenacity.stop_after_attempt(_ATTEMPTS), wait=tenacity.wait_exponential(0.02)
+            retry=tenacity.retry_if_exception_type(_ReplacedMeanwhile),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            wait=tenacity.wait_exponential(0.02),
         )
         try:
             return reading(self._collected_once, versions, schema, choose)
         except tenacity.RetryError:
-            raise DataError(f"{self.address(versions[0].name)} is replaced faster than it can be read; try again when its writers are done") from None
+            raise DataError(
+                f"{self.address(versions[0].name)} is replaced faster than it can be read; try"
+                " again when its writers are done"
+            ) from None
 
-    def _collected_once(self, versions: Sequence[FileVersion], schema: pl.Schema | None, choose: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+    def _collected_once(
+        self,
+        versions: Sequence[FileVersion],
+        schema: pl.Schema | None,
+        choose: Callable[[pl.LazyFrame], pl.LazyFrame],
+    ) -> pl.DataFrame:
         names = self.map_parallel(self._now, versions)
         tags = self.map_parallel(self._tag, names)
         frame = pl.scan_parquet(
@@ -179,10 +237,14 @@ class ObjectStore:
         try:
             found = choose(frame).collect(engine="in-memory")
         except BaseException as error:
-            if self.map_parallel(self._tag, names) == tags or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
+            if self.map_parallel(self._tag, names) == tags or not (
+                isinstance(error, Exception) or type(error).__name__ == "PanicException"
+            ):
                 raise
             raise _ReplacedMeanwhile from None
-        if self.map_parallel(self._tag, names) != tags or names != self.map_parallel(self._now, versions):
+        if self.map_parallel(self._tag, names) != tags or names != self.map_parallel(
+            self._now, versions
+        ):
             raise _ReplacedMeanwhile
         return found
 
@@ -200,24 +262,39 @@ class ObjectStore:
         return Path(temporary)
 
     def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
-        """One put; under a lock it succeeds only over the object that was there when the lock was taken."""
+        """One put; under a lock it succeeds only over the object that was there when the lock was
+        taken.
+        """
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         if temporary.stat().st_size > _LARGEST_PUT:
-            raise DataError(f"{name} is larger than the 5 GiB of one put: choose a shorter trading_period")
+            raise DataError(
+                f"{name} is larger than the 5 GiB of one put: choose a shorter trading_period"
+            )
         if not isinstance(lock, Lease):
             _request(lambda: obstore.put(self._objects, name, temporary), self.root)
             return
         lock.check()
         mode: Any = "create" if lock.expected is None else {"e_tag": lock.expected}
         try:
-            lock.expected = str(_request(lambda: obstore.put(self._objects, name, temporary, mode=mode, use_multipart=False), self.root)["e_tag"])
+            lock.expected = str(
+                _request(
+                    lambda: obstore.put(
+                        self._objects, name, temporary, mode=mode, use_multipart=False
+                    ),
+                    self.root,
+                )["e_tag"]
+            )
         except (AlreadyExistsError, PreconditionError):
-            if self.footer(name) == pl.read_parquet_metadata(temporary):  # refused by our own success, whose answer was lost
+            # refused by our own success, whose answer was lost
+            if self.footer(name) == pl.read_parquet_metadata(temporary):
                 lock.expected = self._tag(name)
                 return
-            raise Superseded(f"{lock.what} was written by somebody else meanwhile; nothing was published: run it again") from None
+            raise Superseded(
+                f"{lock.what} was written by somebody else meanwhile; nothing was published: run it"
+                " again"
+            ) from None
 
     def write_text(self, name: str, text: str) -> None:
         """A plain put."""
@@ -230,7 +307,9 @@ class ObjectStore:
         import obstore
 
         try:
-            return bytes(_request(lambda: obstore.get(self._objects, name).bytes(), self.root)).decode()
+            return bytes(
+                _request(lambda: obstore.get(self._objects, name).bytes(), self.root)
+            ).decode()
         except FileNotFoundError:
             return None
 
@@ -253,9 +332,17 @@ class ObjectStore:
         except FileNotFoundError:
             return
 
-    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[LockHandle]:
+    def lock(
+        self, table: str, partition: str, name: str, timeout_seconds: float
+    ) -> AbstractContextManager[LockHandle]:
         """The lease of a partition."""
-        return lease(self._objects, f"_locks/{table}/{partition}.lock", f"{table} {partition}", name, timeout_seconds)
+        return lease(
+            self._objects,
+            f"_locks/{table}/{partition}.lock",
+            f"{table} {partition}",
+            name,
+            timeout_seconds,
+        )
 
     def locked(self, table: str, partition: str) -> bool:
         """Whether its lease runs."""
@@ -289,19 +376,29 @@ class ObjectStore:
         return bytes(file.read())
 
 
-def _chosen(frame: pl.LazyFrame, columns: list[str] | None, predicate: pl.Expr | None) -> pl.LazyFrame:
+def _chosen(
+    frame: pl.LazyFrame, columns: list[str] | None, predicate: pl.Expr | None
+) -> pl.LazyFrame:
     frame = frame if predicate is None else frame.filter(predicate)
     return frame if columns is None else frame.select(columns)
 
 
 def _request(send: Callable[[], Answer], root: str) -> Answer:
-    """The answer of the store; its refusals become one line that says what to mend, and never what was sent."""
+    """The answer of the store; its refusals become one line that says what to mend, and never what
+    was sent.
+    """
     from obstore import exceptions
 
     try:
         return send()
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
-        raise ConfigError(f"{root} refuses these credentials: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy") from None
+        raise ConfigError(
+            f"{root} refuses these credentials: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and"
+            " the bucket's policy"
+        ) from None
     except exceptions.GenericError as error:
         reason = str(error).split("\n", 1)[0].split(": Error performing", 1)[0]
-        raise DataError(f"{root} does not answer ({reason[:120]}): check the network, AWS_ENDPOINT_URL and AWS_REGION") from None
+        raise DataError(
+            f"{root} does not answer ({reason[:120]}): check the network, AWS_ENDPOINT_URL and"
+            " AWS_REGION"
+        ) from None

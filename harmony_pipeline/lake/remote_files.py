@@ -1,6 +1,8 @@
-"""Objects as files: a seekable reader pinned to one version of an object, and the file system through which DuckDB reads a lake in an object store.
+"""Objects as files: a seekable reader pinned to one version of an object, and the file system
+through which DuckDB reads a lake in an object store.
 
-DuckDB 2 has no `httpfs` here, so it is handed these files under the same `s3://` names that the views use.
+DuckDB 2 has no `httpfs` here, so it is handed these files under the same `s3://` names that the
+views use.
 """
 
 import io
@@ -14,7 +16,9 @@ TAIL_BYTES = 65_536  # one request brings size, version and most footers
 
 
 class PinnedFile(io.RawIOBase):
-    """One version of an object; reading on after it was replaced raises obstore's PreconditionError. Raises FileNotFoundError when there is none."""
+    """One version of an object; reading on after it was replaced raises obstore's
+    PreconditionError. Raises FileNotFoundError when there is none.
+    """
 
     def __init__(self, store: Any, name: str) -> None:
         import obstore
@@ -41,7 +45,9 @@ class PinnedFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move there."""
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence])
+        self._at = max(
+            0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        )
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
@@ -68,7 +74,11 @@ class PinnedFile(io.RawIOBase):
         kept_from = self.size - len(self._tail)
         if start >= kept_from:
             return self._tail[start - kept_from : end - kept_from]
-        return bytes(obstore.get(self._store, self._name, options={"range": (start, end), "if_match": self.tag}).bytes())
+        return bytes(
+            obstore.get(
+                self._store, self._name, options={"range": (start, end), "if_match": self.tag}
+            ).bytes()
+        )
 
 
 class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
@@ -92,7 +102,12 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
         import obstore
 
         meta = obstore.head(self._objects, self._name(path))
-        return {"name": self._path(meta["path"]), "size": meta["size"], "type": "file", "LastModified": meta["last_modified"]}
+        return {
+            "name": self._path(meta["path"]),
+            "size": meta["size"],
+            "type": "file",
+            "LastModified": meta["last_modified"],
+        }
 
     def modified(self, path: str) -> Any:
         """When it was written."""
@@ -107,12 +122,22 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return True
 
     def glob(self, path: str, **_options: Any) -> list[str]:
-        """Objects whose name matches, segment by segment; one listing below the part that has no wildcard."""
+        """Objects whose name matches, segment by segment; one listing below the part that has no
+        wildcard.
+        """
         import obstore
 
         wanted = self._name(path).split("/")
-        fixed = wanted[: next((at for at, part in enumerate(wanted) if set(part) & set("*?[")), len(wanted) - 1)]
-        names = (entry["path"] for batch in obstore.list(self._objects, prefix="/".join(fixed) or None) for entry in batch)
+        fixed = wanted[
+            : next(
+                (at for at, part in enumerate(wanted) if set(part) & set("*?[")), len(wanted) - 1
+            )
+        ]
+        names = (
+            entry["path"]
+            for batch in obstore.list(self._objects, prefix="/".join(fixed) or None)
+            for entry in batch
+        )
         return sorted(self._path(name) for name in names if _matches(name.split("/"), wanted))
 
     def open(self, path: str, mode: str = "rb", **_options: Any) -> PinnedFile:
@@ -123,4 +148,6 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
-    return len(parts) == len(wanted) and all(fnmatchcase(part, pattern) for part, pattern in zip(parts, wanted, strict=True))
+    return len(parts) == len(wanted) and all(
+        fnmatchcase(part, pattern) for part, pattern in zip(parts, wanted, strict=True)
+    )

@@ -14,13 +14,19 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake.store import Store, first_line
 from harmony_pipeline.schemas import Table
 
-PIECE_ROWS = 1_048_576  # read at once, about 200 MB at the most: a read costs its footer again, so the fewer the better
+# read at once, about 200 MB at the most: a read costs its footer again, so the fewer the better
+PIECE_ROWS = 1_048_576
 
 
 def row_groups(
-    file: IO[bytes], table: Table, until: datetime | None = None, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None
+    file: IO[bytes],
+    table: Table,
+    until: datetime | None = None,
+    rows: int = PIECE_ROWS,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a file in order, some whole row groups at a time, with the (chosen) columns of `table`; with `until` only rows learned by then.
+    """The rows of a file in order, some whole row groups at a time, with the (chosen) columns of
+    `table`; with `until` only rows learned by then.
 
     Polars decodes them in half of PyArrow's time; PyArrow only tells where the groups lie.
     """
@@ -30,7 +36,11 @@ def row_groups(
         metadata = ParquetFile(file).metadata
     except ValueError as error:  # ArrowInvalid is one
         raise OSError(str(error)) from None
-    wanted = {name: dtype for name, dtype in table.dtypes.items() if columns is None or name in columns or (until is not None and name == table.known_by)}
+    wanted = {
+        name: dtype
+        for name, dtype in table.dtypes.items()
+        if columns is None or name in columns or (until is not None and name == table.known_by)
+    }
     start = end = 0
     for number in range(metadata.num_row_groups):
         end += metadata.row_group(number).num_rows
@@ -40,22 +50,33 @@ def row_groups(
         there = pl.scan_parquet(file, hive_partitioning=False)
         names = there.collect_schema().names()
         piece = there.slice(start, end - start).select(
-            pl.col(name).cast(dtype) if name in names else pl.lit(None, dtype=dtype).alias(name) for name, dtype in wanted.items()
+            pl.col(name).cast(dtype) if name in names else pl.lit(None, dtype=dtype).alias(name)
+            for name, dtype in wanted.items()
         )
         found = piece.collect(engine="in-memory")
-        found = found if until is None or table.known_by is None else found.filter(pl.col(table.known_by) <= until)
+        found = (
+            found
+            if until is None or table.known_by is None
+            else found.filter(pl.col(table.known_by) <= until)
+        )
         yield found if columns is None else found.select(columns)
         start = end
 
 
 def symbol_columns(table: Table) -> list[str]:
-    """The leading key columns that name a run of rows belonging together: up to the symbol, or the first one."""
+    """The leading key columns that name a run of rows belonging together: up to the symbol, or the
+    first one.
+    """
     key = list(table.key)
     return key[: key.index("symbol") + 1] if "symbol" in key else key[:1]
 
 
-def whole_symbols(frames: Iterator[pl.DataFrame], table: Table, rows: int) -> Iterator[pl.DataFrame]:
-    """The same rows in order, in frames of about `rows` rows that end where a symbol ends; only a bigger symbol makes a bigger frame."""
+def whole_symbols(
+    frames: Iterator[pl.DataFrame], table: Table, rows: int
+) -> Iterator[pl.DataFrame]:
+    """The same rows in order, in frames of about `rows` rows that end where a symbol ends; only a
+    bigger symbol makes a bigger frame.
+    """
     columns = symbol_columns(table)
     waiting: list[pl.DataFrame] = []
     height = 0
@@ -78,7 +99,11 @@ def _last_start(frame: pl.DataFrame, columns: list[str]) -> int:
     """Index at which the last symbol of a sorted frame begins."""
     keys = [frame[name] for name in columns]
     last = [key[-1] for key in keys]
-    return bisect.bisect_left(range(frame.height), True, key=lambda row: all(key[row] == value for key, value in zip(keys, last, strict=True)))
+    return bisect.bisect_left(
+        range(frame.height),
+        True,
+        key=lambda row: all(key[row] == value for key, value in zip(keys, last, strict=True)),
+    )
 
 
 def unreadable(store: Store, table: Table, names: Sequence[str], error: Exception) -> DataError:
@@ -95,8 +120,8 @@ def unreadable(store: Store, table: Table, names: Sequence[str], error: Exceptio
         absent = [column for column in required if schema is not None and column not in schema]
         if absent:
             return DataError(
-                f"{store.address(name)} has no column '{absent[0]}' (it has {', '.join(list(schema or ())[:8])}): "
-                f"Harmony did not write it as a partition of {table.name}; "
-                "move it away and make the partition again"
+                f"{store.address(name)} has no column '{absent[0]}' (it has"
+                f" {', '.join(list(schema or ())[:8])}): Harmony did not write it as a partition of"
+                f" {table.name}; move it away and make the partition again"
             )
     return DataError(f"{table.name} cannot be read: {first_line(error)}")

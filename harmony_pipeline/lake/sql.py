@@ -1,8 +1,11 @@
-"""DuckDB over the lake: every public table is a view in `sql/views/`, read-only and empty when the table is.
+"""DuckDB over the lake: every public table is a view in `sql/views/`, read-only and empty when the
+table is.
 
-A connection belongs to one thread (`con.cursor()` for another). No extension is ever fetched. `views_script` prints the same views
-for any other DuckDB client: `harmony sql --views > views.sql; duckdb -init views.sql`. Beside each view stands `NAME_as_of(moment)`, the same table as it was
-known then, and `lake_versions` lists every version that the lake keeps. Over a lake that is open `as_of`, the views themselves show the past.
+A connection belongs to one thread (`con.cursor()` for another). No extension is ever fetched.
+`views_script` prints the same views for any other DuckDB client: `harmony sql --views > views.sql;
+duckdb -init views.sql`. Beside each view stands `NAME_as_of(moment)`, the same table as it was
+known then, and `lake_versions` lists every version that the lake keeps. Over a lake that is open
+`as_of`, the views themselves show the past.
 """
 
 import re
@@ -21,20 +24,39 @@ from harmony_pipeline.schemas import Table
 from harmony_pipeline.suggestions import unknown_name
 from harmony_pipeline.text import one_line, printable
 
-# DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never: gives other rows), and asking again helps.
+# DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never:
+# gives other rows), and asking again helps.
 _ATTEMPTS = 5
-_REMOTE_ATTEMPTS = 15  # a read over a network takes many requests, so a busy writer comes between them more often
+# a read over a network takes many requests, so a busy writer comes between them more often
+_REMOTE_ATTEMPTS = 15
 _NOT_UNDERSTOOD = (
-    duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,
+    duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException,
+    duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,
 )  # fmt: skip
 _WORD = re.compile(r"\w+")
 VERSIONS = "lake_versions"
-_CATALOGUE = {"show", "pragma", "information_schema", "pg_catalog", "duckdb_views", "duckdb_tables", "duckdb_columns", "duckdb_functions", "sqlite_master"}
+_CATALOGUE = {
+    "show",
+    "pragma",
+    "information_schema",
+    "pg_catalog",
+    "duckdb_views",
+    "duckdb_tables",
+    "duckdb_columns",
+    "duckdb_functions",
+    "sqlite_master",
+}
 
 
-def connect(lake: Lake, live: Mapping[str, pl.DataFrame] | None = None, names: Collection[str] | None = None) -> duckdb.DuckDBPyConnection:
-    """A private in-memory database with every view and macro, or those `names` only; `live` frames stand in for the views of the same name."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+def connect(
+    lake: Lake, live: Mapping[str, pl.DataFrame] | None = None, names: Collection[str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A private in-memory database with every view and macro, or those `names` only; `live` frames
+    stand in for the views of the same name.
+    """
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
     connection.execute("set timezone = 'UTC'")
     files = lake.store.file_system()
     if files is not None:
@@ -47,7 +69,9 @@ def connect(lake: Lake, live: Mapping[str, pl.DataFrame] | None = None, names: C
 
 
 def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
-    """The text that creates every view over this lake, `lake_versions`, the macros `NAME_as_of(moment)` and those of `sql/macros`; or those `names` only."""
+    """The text that creates every view over this lake, `lake_versions`, the macros
+    `NAME_as_of(moment)` and those of `sql/macros`; or those `names` only.
+    """
     lake.ready()
     statements = []
     for name, table in sorted(lake.tables.items()):
@@ -57,14 +81,19 @@ def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
         if has_view:
             statements.append(view(table, _source(lake, table)))
     if (names is None and not lake.without_schema) or VERSIONS in (names or ()):
-        statements.append(f"create or replace view {VERSIONS} as\n{_versions(lake, *sorted(lake.tables))};\n")
+        statements.append(
+            f"create or replace view {VERSIONS} as\n{_versions(lake, *sorted(lake.tables))};\n"
+        )
     statements += [text for name, text in table_macros().items() if names is None or name in names]
     return "\n".join(statements)
 
 
 def table_macros() -> dict[str, str]:
     """The table macros of `sql/macros`, which read the views: name to text."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted((SQL_FOLDER / "macros").glob("*.sql"))}
+    return {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in sorted((SQL_FOLDER / "macros").glob("*.sql"))
+    }
 
 
 def _source(lake: Lake, table: Table) -> str:
@@ -79,31 +108,42 @@ def _source(lake: Lake, table: Table) -> str:
 
 
 def _no_rows(table: Table) -> str:
-    """A select with a table's columns and no row, for a lake that could not be given a schema file."""
+    """A select with a table's columns and no row, for a lake that could not be given a schema
+    file.
+    """
     with duckdb.connect() as connection:
         empty = connection.from_arrow(table.empty().to_arrow())
-        columns = ", ".join(f'null::{kind} as "{column}"' for column, kind in zip(empty.columns, empty.types, strict=True))
+        columns = ", ".join(
+            f'null::{kind} as "{column}"'
+            for column, kind in zip(empty.columns, empty.types, strict=True)
+        )
     return f"(select {columns}, null::varchar as partition where false)"
 
 
 def _as_of_macro(lake: Lake, table: Table) -> str:
     """`NAME_as_of(moment)`: the rows of a table that were known at `moment`.
 
-    DuckDB chooses the files by their footers when it runs the query, so the text stays right whatever is written later.
+    DuckDB chooses the files by their footers when it runs the query, so the text stays right
+    whatever is written later.
     """
     name, when = table.name, "moment::timestamptz"
     if lake.as_of is not None:
         when = f"least({when}, timestamptz '{iso(lake.as_of)}')"
     pruned = lake.history.pruned_before(name)
-    if pruned is not None:  # the error is raised where a version is compared with the moment, so no answer is wrong
-        refusal = f"error('{name} can be told from {iso(pruned)} on: earlier versions were removed')::timestamptz"
+    # the error is raised where a version is compared with the moment, so no answer is wrong
+    if pruned is not None:
+        refusal = (
+            f"error('{name} can be told from {iso(pruned)} on: earlier versions were"
+            " removed')::timestamptz"
+        )
         when = f"(case when {when} < timestamptz '{iso(pruned)}' then {refusal} else {when} end)"
     learned = f" and {table.known_by} <= {when}" if table.known_by else ""
     source = (
-        f"(select * exclude (filename), regexp_extract(filename, 'partition=([^/]*)/', 1) as partition\n"
-        f"from read_parquet({_files(lake, name)}, filename = true, hive_partitioning = false, union_by_name = true)\n"
-        f"where filename in (select u.path from ({_versions(lake, name)}) as u\n"
-        f"where u.known_since <= {when} and (u.known_until is null or u.known_until > {when})){learned})"
+        "(select * exclude (filename), regexp_extract(filename, 'partition=([^/]*)/', 1) as"
+        f" partition\nfrom read_parquet({_files(lake, name)}, filename = true, hive_partitioning ="
+        " false, union_by_name = true)\nwhere filename in (select u.path from"
+        f" ({_versions(lake, name)}) as u\nwhere u.known_since <= {when} and (u.known_until is null"
+        f" or u.known_until > {when})){learned})"
     )
     return f"create or replace macro {name}_as_of(moment) as table\n{select(table, source)};\n"
 
@@ -112,13 +152,15 @@ def _with_overlay(above: Lake, name: str, past: str) -> str:
     """The past, except partitions that were written into the overlay."""
     over = f"{quoted(above.store.root)}/{name}/partition=*/{name}.parquet"
     return (
-        f"(from {past} where partition not in (select regexp_extract(file, 'partition=([^/]*)/', 1) from glob('{over}'))\n"
-        f"union all by name from {present(above.store.root, name)})"
+        f"(from {past} where partition not in (select regexp_extract(file, 'partition=([^/]*)/', 1)"
+        f" from glob('{over}'))\nunion all by name from {present(above.store.root, name)})"
     )
 
 
 def _versions(lake: Lake, *names: str) -> str:
-    """Select of every version of these tables, from the footers of their files; a version under two names is listed once."""
+    """Select of every version of these tables, from the footers of their files; a version under two
+    names is listed once.
+    """
     until = "" if lake.as_of is None else f" and v.known_since <= timestamptz '{iso(lake.as_of)}'"
     return f"""select v."table", v.partition, v.known_since, lead(v.known_since) over (partition by v."table", v.partition order by v.known_since) as known_until,
     v.rows, v.content_hash, v.path
@@ -144,7 +186,11 @@ def _files(lake: Lake, *names: str) -> str:
     root = quoted(lake.store.root)
     return (
         "["
-        + ", ".join(f"'{root}/{name}/partition=*/{name}.parquet', '{root}/_history/{name}/partition=*/known_since=*/{name}.parquet'" for name in names)
+        + ", ".join(
+            f"'{root}/{name}/partition=*/{name}.parquet',"
+            f" '{root}/_history/{name}/partition=*/known_since=*/{name}.parquet'"
+            for name in names
+        )
         + "]"
     )
 
@@ -156,19 +202,26 @@ def query(
     live: Mapping[str, pl.DataFrame] | None = None,
     variables: Mapping[str, object] | None = None,
 ) -> pl.DataFrame:
-    """Rows of one SQL query; `variables` are what `getvariable('name')` gives in it. Raises DataError with DuckDB's own explanation and the views that exist."""
+    """Rows of one SQL query; `variables` are what `getvariable('name')` gives in it. Raises
+    DataError with DuckDB's own explanation and the views that exist.
+    """
     names = _names_in(lake, text)
 
     def answer(names: Collection[str] | None) -> pl.DataFrame:
         with connect(lake, live, names) as connection:
             _set(connection, variables or {})
-            relation = connection.sql(text, params=parameters) if parameters else connection.sql(text)
+            relation = (
+                connection.sql(text, params=parameters) if parameters else connection.sql(text)
+            )
             rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
             return rows
 
     reading = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(duckdb.Error) & tenacity.retry_if_not_exception_type(_NOT_UNDERSTOOD),
-        stop=tenacity.stop_after_attempt(_ATTEMPTS if lake.store.file_system() is None else _REMOTE_ATTEMPTS),
+        retry=tenacity.retry_if_exception_type(duckdb.Error)
+        & tenacity.retry_if_not_exception_type(_NOT_UNDERSTOOD),
+        stop=tenacity.stop_after_attempt(
+            _ATTEMPTS if lake.store.file_system() is None else _REMOTE_ATTEMPTS
+        ),
         wait=tenacity.wait_exponential(0.01, max=0.2),
         reraise=True,
     )
@@ -186,19 +239,34 @@ def query(
 
 
 def _not_understood(error: str, lake: Lake) -> str:
-    """DuckDB's explanation on one line; for a table or function that is not there, the nearest one that is."""
-    missing = re.search(r"(Table|Table Function|View|Scalar Function) with name \"?([^ \"!]+)\"? (?:is not in|does not exist)", error)
+    """DuckDB's explanation on one line; for a table or function that is not there, the nearest one
+    that is.
+    """
+    missing = re.search(
+        r"(Table|Table Function|View|Scalar Function) with name \"?([^ \"!]+)\"? (?:is not in|does"
+        r" not exist)",
+        error,
+    )
     if missing is None:
         place = re.search(r"LINE (\d+): ", error)
-        return f"the query was not understood: {printable(error.splitlines()[0], 400)}{f' (line {place[1]})' if place else ''}"
+        return (
+            "the query was not understood:"
+            f" {printable(error.splitlines()[0], 400)}{f' (line {place[1]})' if place else ''}"
+        )
     known = [*sorted(lake.tables), VERSIONS, *sorted(table_macros())]
-    return f"the query was not understood: {unknown_name(missing[1].lower(), missing[2], known, 'views:')}"
+    return (
+        "the query was not understood:"
+        f" {unknown_name(missing[1].lower(), missing[2], known, 'views:')}"
+    )
 
 
 def _names_in(lake: Lake, text: str) -> set[str] | None:
-    """Views and macros that a query names; None: all of them. Creating all takes ten times as long as most queries."""
+    """Views and macros that a query names; None: all of them. Creating all takes ten times as long
+    as most queries.
+    """
     words, macros = set(_WORD.findall(text.lower())), table_macros()
-    words |= {word for name in words & set(macros) for word in _WORD.findall(macros[name].lower())}  # a macro names views of its own
+    # a macro names views of its own
+    words |= {word for name in words & set(macros) for word in _WORD.findall(macros[name].lower())}
     known = {VERSIONS, *macros, *lake.tables, *(f"{name}_as_of" for name in lake.tables)}
     return words & known if words & known and not words & _CATALOGUE else None
 
@@ -213,7 +281,10 @@ def _set(connection: duckdb.DuckDBPyConnection, variables: Mapping[str, object])
 def named_queries() -> dict[str, str]:
     """Every query in `sql/queries` with its first comment line."""
     paths = sorted((SQL_FOLDER / "queries").glob("*.sql"))
-    return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("-- ") for path in paths}
+    return {
+        path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("-- ")
+        for path in paths
+    }
 
 
 def named_query(name: str) -> str:

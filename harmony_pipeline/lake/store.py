@@ -1,9 +1,12 @@
 """`Store`: the smallest seam between the lake and the place where its files lie.
 
-Names are relative and use slashes: `bars/partition=2024-01/bars.parquet`. Obligations of every store:
+Names are relative and use slashes: `bars/partition=2024-01/bars.parquet`. Obligations of every
+store:
 
-- `publish` is atomic: at any moment, killed or not, a name holds the old file or the new one, whole;
-- `keep` copies a file under another name just as atomically, without moving its bytes through this process;
+- `publish` is atomic: at any moment, killed or not, a name holds the old file or the new one,
+  whole;
+- `keep` copies a file under another name just as atomically, without moving its bytes through this
+  process;
 - a reader that began with one version of a file finishes with it, whatever is published meanwhile;
 - of two holders of one lock at most one can publish.
 """
@@ -24,7 +27,9 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class FileVersion:
-    """A file to read: `name`, and under as-of the name that keeps this very version once `name` holds another."""
+    """A file to read: `name`, and under as-of the name that keeps this very version once `name`
+    holds another.
+    """
 
     name: str
     known_since: str | None = None
@@ -57,7 +62,9 @@ class Store(Protocol):
         """How Polars and DuckDB call the file."""
 
     def files(self, folder: str, *, hidden: bool = False) -> list[FileFacts]:
-        """Every file below `folder`, in order of names; with `hidden` those that were never finished too."""
+        """Every file below `folder`, in order of names; with `hidden` those that were never
+        finished too.
+        """
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -68,14 +75,18 @@ class Store(Protocol):
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a Parquet file; None when there is no such file."""
 
-    def map_parallel(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    def map_parallel(
+        self, function: Callable[[Item], Answer], items: Sequence[Item]
+    ) -> list[Answer]:
         """`function` of every item, in order; side by side where asking takes long."""
 
     def open(self, version: FileVersion) -> IO[bytes]:
         """A seekable reader pinned to one version of a file."""
 
     def open_lazy(self, name: str) -> IO[bytes]:
-        """A seekable reader of the present version for a look at its footer; bytes are fetched as they are read."""
+        """A seekable reader of the present version for a look at its footer; bytes are fetched as
+        they are read.
+        """
 
     def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
         """Lazy rows of files in order, each read from one version."""
@@ -84,7 +95,9 @@ class Store(Protocol):
         """A fresh local file in which `name` can be prepared."""
 
     def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
-        """Make a finished local file the real one; `lock` is the partition's, None for a file of no rows."""
+        """Make a finished local file the real one; `lock` is the partition's, None for a file of no
+        rows.
+        """
 
     def write_text(self, name: str, text: str) -> None:
         """Put down a small text for people: whole, but the last to survive a power cut."""
@@ -98,8 +111,12 @@ class Store(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens when it is gone."""
 
-    def lock(self, table: str, partition: str, name: str, timeout_seconds: float) -> AbstractContextManager[LockHandle]:
-        """Wait for the lock of a partition whose file is `name`. Raises DataError naming the holder after the timeout."""
+    def lock(
+        self, table: str, partition: str, name: str, timeout_seconds: float
+    ) -> AbstractContextManager[LockHandle]:
+        """Wait for the lock of a partition whose file is `name`. Raises DataError naming the holder
+        after the timeout.
+        """
 
     def locked(self, table: str, partition: str) -> bool:
         """Whether somebody holds the lock of a partition now."""
@@ -110,7 +127,10 @@ class Store(Protocol):
 
 def not_parquet(address: str, error: Exception) -> DataError:
     """A file under a name of the lake that is no whole Parquet file, as one line that names it."""
-    return DataError(f"{address} is not a whole Parquet file ({first_line(error)}): move it away and make the partition again")
+    return DataError(
+        f"{address} is not a whole Parquet file ({first_line(error)}): move it away and make the"
+        " partition again"
+    )
 
 
 def first_line(error: Exception) -> str:

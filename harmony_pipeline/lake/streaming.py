@@ -14,10 +14,13 @@ from harmony_pipeline.frames import is_sorted
 from harmony_pipeline.lake.manifest import FOOTER_KEY, ContentHash
 from harmony_pipeline.schemas import Table
 
-# Measured on a month of 1,000 symbols (8.2 M rows, 12 columns, CPU time): one day of 100 symbols scattered over the file takes 545 ms from groups of 100,000 rows,
-# 263 ms from 32,768, 203 ms from 16,384; reading everything takes the same from all; the file is 122, 139 and 151 MB.
+# Measured on a month of 1,000 symbols (8.2 M rows, 12 columns, CPU time): one day of 100 symbols
+# scattered over the file takes 545 ms from groups of 100,000 rows, 263 ms from 32,768, 203 ms from
+# 16,384; reading everything takes the same from all; the file is 122, 139 and 151 MB.
 ROW_GROUP_ROWS = 32_768
-ZSTD_LEVEL = 1  # level 3 is as large (130 MB) and takes 1.8 times as long to write, level 7 saves 4 % and takes 5 times as long
+# level 3 is as large (130 MB) and takes 1.8 times as long to write, level 7 saves 4 % and takes 5
+# times as long
+ZSTD_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,13 @@ class Stream:
         self.manifest: Mapping[str, Any] | None = None
         self.written: Written | None = None
         self._schema = table.empty().to_arrow().schema
-        # Sorted whole numbers are stored as differences: a month of minutes is a quarter smaller and decodes in two thirds of the time.
-        steps = [name for name, dtype in table.dtypes.items() if isinstance(dtype, pl.Datetime) or dtype.is_integer()]
+        # Sorted whole numbers are stored as differences: a month of minutes is a quarter smaller
+        # and decodes in two thirds of the time.
+        steps = [
+            name
+            for name, dtype in table.dtypes.items()
+            if isinstance(dtype, pl.Datetime) or dtype.is_integer()
+        ]
         self._writer: Any = ParquetWriter(
             path,
             self._schema,
@@ -65,13 +73,18 @@ class Stream:
         self._last = table.empty().select(table.key)
 
     def append(self, frame: pl.DataFrame) -> None:
-        """Add rows whose keys do not lie before those already added. Raises DataError when they do, ValueError on a missing column."""
+        """Add rows whose keys do not lie before those already added. Raises DataError when they do,
+        ValueError on a missing column.
+        """
         rows = self.table.conform(frame)
         if rows.is_empty():
             return
         seam = pl.concat([self._last, rows.select(self.table.key).head(1)])
         if not is_sorted(seam, self.table.key):
-            raise DataError(f"{self.table.name}: a batch begins at {seam.row(1)}, before the end of the last one at {seam.row(0)}; append batches in key order")
+            raise DataError(
+                f"{self.table.name}: a batch begins at {seam.row(1)}, before the end of the last"
+                f" one at {seam.row(0)}; append batches in key order"
+            )
         self._last = rows.select(self.table.key).tail(1)
         self.digest.add(rows)
         if self.table.known_by:
@@ -99,11 +112,15 @@ class Stream:
         rows = pl.concat(self._waiting) if self._waiting else self.table.empty()
         ready = rows.height - rows.height % ROW_GROUP_ROWS if whole_groups_only else rows.height
         if ready:
-            self._writer.write_table(rows[:ready].to_arrow().cast(self._schema), row_group_size=ROW_GROUP_ROWS)
+            self._writer.write_table(
+                rows[:ready].to_arrow().cast(self._schema), row_group_size=ROW_GROUP_ROWS
+            )
         self._waiting = [rows[ready:]] if ready < rows.height else []
 
 
-def span(known: tuple[datetime | None, datetime | None], learned: pl.Series) -> tuple[datetime | None, datetime | None]:
+def span(
+    known: tuple[datetime | None, datetime | None], learned: pl.Series
+) -> tuple[datetime | None, datetime | None]:
     """First and last moment of those known and those in `learned`."""
     moments = [one for one in (*known, learned.min(), learned.max()) if isinstance(one, datetime)]
     return (min(moments), max(moments)) if moments else (None, None)
@@ -112,4 +129,11 @@ def span(known: tuple[datetime | None, datetime | None], learned: pl.Series) -> 
 def write_whole(frame: pl.DataFrame, path: Path, manifest: Mapping[str, Any]) -> None:
     """Write a frame as one file with its manifest in the footer."""
     metadata = {FOOTER_KEY: json.dumps(manifest)}
-    frame.write_parquet(path, compression="zstd", compression_level=ZSTD_LEVEL, statistics=True, row_group_size=ROW_GROUP_ROWS, metadata=metadata)
+    frame.write_parquet(
+        path,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        statistics=True,
+        row_group_size=ROW_GROUP_ROWS,
+        metadata=metadata,
+    )

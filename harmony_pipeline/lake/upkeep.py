@@ -1,6 +1,8 @@
-"""Keeping a lake in good order: leftovers of killed writers, history past its time, files in bad shape, and a list of what there is.
+"""Keeping a lake in good order: leftovers of killed writers, history past its time, files in bad
+shape, and a list of what there is.
 
-Nothing here changes an answer of the lake, but for moments before the versions that were removed because `keep_history_days` said so: those are refused from then on.
+Nothing here changes an answer of the lake, but for moments before the versions that were removed
+because `keep_history_days` said so: those are refused from then on.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ LEFTOVER_AGE = timedelta(days=1)  # no write takes a day
 SMALLEST_GROUP, LARGEST_GROUP = ROW_GROUP_ROWS // 2, ROW_GROUP_ROWS * 4
 
 INVENTORY = {
-    "table": pl.String, "partitions": pl.Int64, "rows": pl.Int64, "megabytes": pl.Float64, "row_groups": pl.Int64, "rows_per_group": pl.Float64,
+    "table": pl.String, "partitions": pl.Int64, "rows": pl.Int64, "megabytes": pl.Float64,
+    "row_groups": pl.Int64, "rows_per_group": pl.Float64,
     "versions": pl.Int64, "history_megabytes": pl.Float64,
 }  # fmt: skip
 
@@ -30,9 +33,13 @@ class Shape:
 
     @property
     def healthy(self) -> bool:
-        """Whether the groups are of a size that reads and prunes well; a file of one small group is as good as it can be."""
+        """Whether the groups are of a size that reads and prunes well; a file of one small group is
+        as good as it can be.
+        """
         most = max(self.groups, default=0)
-        return most <= LARGEST_GROUP and (len(self.groups) < 2 or self.rows / len(self.groups) >= SMALLEST_GROUP)
+        return most <= LARGEST_GROUP and (
+            len(self.groups) < 2 or self.rows / len(self.groups) >= SMALLEST_GROUP
+        )
 
 
 def shape(lake: Lake, table: str, partition: str) -> Shape:
@@ -46,14 +53,26 @@ def shape(lake: Lake, table: str, partition: str) -> Shape:
 
 
 def remove_leftovers(lake: Lake, now: datetime) -> list[str]:
-    """Remove temporaries of writers that were killed: older than a day, and nobody holds the partition's lock. Returns their names."""
+    """Remove temporaries of writers that were killed: older than a day, and nobody holds the
+    partition's lock. Returns their names.
+    """
     lake.writable()
     removed = []
     for file in lake.store.files("", hidden=True):
         *folders, name = file.name.split("/")
-        if not (name.startswith(".") and name.endswith(".tmp")) or file.modified > (now - LEFTOVER_AGE).timestamp():
+        if (
+            not (name.startswith(".") and name.endswith(".tmp"))
+            or file.modified > (now - LEFTOVER_AGE).timestamp()
+        ):
             continue
-        partition = next((folder.removeprefix("partition=") for folder in folders if folder.startswith("partition=")), "")
+        partition = next(
+            (
+                folder.removeprefix("partition=")
+                for folder in folders
+                if folder.startswith("partition=")
+            ),
+            "",
+        )
         table = folders[1] if folders[:1] == ["_history"] else folders[0] if folders else ""
         if not lake.store.locked(table, partition):
             lake.store.remove(file.name)
@@ -72,7 +91,9 @@ def prune_history(lake: Lake, until: datetime) -> list[str]:
 
 
 def rewrite_unhealthy(lake: Lake) -> list[str]:
-    """Write files anew whose row groups are far too small or too large. Returns `table partition` of each."""
+    """Write files anew whose row groups are far too small or too large. Returns `table partition`
+    of each.
+    """
     done = []
     for table in sorted(lake.tables):
         for partition in lake.partitions(table):
@@ -85,7 +106,9 @@ def rewrite_unhealthy(lake: Lake) -> list[str]:
 
 
 def inventory(lake: Lake) -> pl.DataFrame:
-    """One row a table that has partitions: how many files, rows, megabytes and row groups, and what its history holds."""
+    """One row a table that has partitions: how many files, rows, megabytes and row groups, and what
+    its history holds.
+    """
     rows = []
     for table in sorted(lake.tables):
         keys = lake.partitions(table)
@@ -93,7 +116,26 @@ def inventory(lake: Lake) -> pl.DataFrame:
             continue
         shapes = [shape(lake, table, key) for key in keys]
         count, groups = sum(one.rows for one in shapes), sum(len(one.groups) for one in shapes)
-        size = sum(file.size for file in lake.store.files(table) if file.name.endswith(".parquet") and "/partition=_schema/" not in file.name)
-        kept = [file.size for file in lake.store.files(f"_history/{table}") if file.name.endswith(".parquet") and "/partition=_schema/" not in file.name]
-        rows.append((table, len(keys), count, size / 2**20, groups, count / max(1, groups), len(kept), sum(kept) / 2**20))
+        size = sum(
+            file.size
+            for file in lake.store.files(table)
+            if file.name.endswith(".parquet") and "/partition=_schema/" not in file.name
+        )
+        kept = [
+            file.size
+            for file in lake.store.files(f"_history/{table}")
+            if file.name.endswith(".parquet") and "/partition=_schema/" not in file.name
+        ]
+        rows.append(
+            (
+                table,
+                len(keys),
+                count,
+                size / 2**20,
+                groups,
+                count / max(1, groups),
+                len(kept),
+                sum(kept) / 2**20,
+            )
+        )
     return pl.DataFrame(rows, schema=INVENTORY, orient="row")

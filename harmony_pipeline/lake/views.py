@@ -1,7 +1,9 @@
-"""SQL text of the views, made from `schemas.py`; `python -m harmony_pipeline.lake.views` writes it to `sql/views/`.
+"""SQL text of the views, made from `schemas.py`; `python -m harmony_pipeline.lake.views` writes it
+to `sql/views/`.
 
-A view names its columns and reads a table's files. It promises no order: files are sorted by the table's key, and DuckDB gives
-the rows of a bare `from bars limit 5` in the order of the files, but a query that needs an order says so.
+A view names its columns and reads a table's files. It promises no order: files are sorted by the
+table's key, and DuckDB gives the rows of a bare `from bars limit 5` in the order of the files, but
+a query that needs an order says so.
 """
 
 from harmony_pipeline.layout import SQL_FOLDER
@@ -35,14 +37,19 @@ def quoted(text: str) -> str:
 
 
 def documented_view(table: Table) -> str:
-    """The view of a table over the lake `{lake}`, with a head that tells its grain, columns and units."""
+    """The view of a table over the lake `{lake}`, with a head that tells its grain, columns and
+    units.
+    """
     key = ", ".join(table.key)
     grain = f"grain: one row per ({key})" if table.unique_key else "grain: rows as they came"
     lines = [
         f"{table.name}: {table.note}",
         f"{grain}; a file is sorted by ({key})",
         "columns:",
-        *(_line(name, column.note, nullable=column.nullable) for name, column in table.columns.items()),
+        *(
+            _line(name, column.note, nullable=column.nullable)
+            for name, column in table.columns.items()
+        ),
         *([f"  {table.more_columns}"] if table.more_columns else []),
         _line("partition", _PARTITION, nullable=False),
     ]

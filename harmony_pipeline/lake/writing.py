@@ -1,8 +1,9 @@
 """Writing a partition: lock, then history, then replace.
 
-Whole frames are written by Polars, streams by PyArrow in row groups of the same size; the content hash does not depend on which, nor on
-how a stream was cut. Rows that are equal to what is there are not written again: the partition keeps its file and the moment since
-which it is known, and when something else made them, its footer alone is renewed.
+Whole frames are written by Polars, streams by PyArrow in row groups of the same size; the content
+hash does not depend on which, nor on how a stream was cut. Rows that are equal to what is there are
+not written again: the partition keeps its file and the moment since which it is known, and when
+something else made them, its footer alone is renewed.
 """
 
 import json
@@ -16,7 +17,16 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.lake.history import History, kept_name, present_name
-from harmony_pipeline.lake.manifest import WALL_CLOCK_COLUMNS, NowFunction, code_version, content_hash, hash_of, iso, known_since, moment
+from harmony_pipeline.lake.manifest import (
+    WALL_CLOCK_COLUMNS,
+    NowFunction,
+    code_version,
+    content_hash,
+    hash_of,
+    iso,
+    known_since,
+    moment,
+)
 from harmony_pipeline.lake.row_groups import row_groups
 from harmony_pipeline.lake.store import FileVersion, LockHandle, Store
 from harmony_pipeline.lake.streaming import Stream, Written, span, write_whole
@@ -27,7 +37,9 @@ _TICK = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class _Draft:
-    """Rows that wait to become a partition: their hash, and what writes them with a manifest into a file."""
+    """Rows that wait to become a partition: their hash, and what writes them with a manifest into a
+    file.
+    """
 
     rows: int
     content_hash: str
@@ -49,22 +61,47 @@ class Writer:
     @contextmanager
     def holding(self, table: str, partition: str) -> Iterator[LockHandle]:
         """Hold the lock of a partition."""
-        with self.store.lock(table, partition, present_name(table, partition), self.timeout_seconds) as lock:
+        with self.store.lock(
+            table, partition, present_name(table, partition), self.timeout_seconds
+        ) as lock:
             yield lock
 
-    def write(self, table: Table, partition: str, rows: pl.DataFrame, made_from: Mapping[str, str], lock: LockHandle) -> Written:
+    def write(
+        self,
+        table: Table,
+        partition: str,
+        rows: pl.DataFrame,
+        made_from: Mapping[str, str],
+        lock: LockHandle,
+    ) -> Written:
         """Replace a partition by `rows`, which are conformed and sorted."""
 
         def past_hash(until: datetime) -> str:
             return content_hash(rows.filter(pl.col(table.known_by or "") <= until))
 
-        learned = (None, None) if table.known_by is None else span((None, None), rows[table.known_by])
-        draft = _Draft(rows.height, content_hash(rows), learned, past_hash, lambda path, manifest: write_whole(rows, path, manifest))
+        learned = (
+            (None, None) if table.known_by is None else span((None, None), rows[table.known_by])
+        )
+        draft = _Draft(
+            rows.height,
+            content_hash(rows),
+            learned,
+            past_hash,
+            lambda path, manifest: write_whole(rows, path, manifest),
+        )
         return self._commit(table, partition, draft, made_from, lock)
 
     @contextmanager
-    def writing(self, table: Table, partition: str, made_from: Mapping[str, str], lock: LockHandle | None = None) -> Iterator[Stream]:
-        """Stream batches into a partition; published when the block ends well, and only then: under `lock`, or else under a lock taken for that."""
+    def writing(
+        self,
+        table: Table,
+        partition: str,
+        made_from: Mapping[str, str],
+        lock: LockHandle | None = None,
+    ) -> Iterator[Stream]:
+        """Stream batches into a partition; published when the block ends well, and only then: under
+        `lock`, or else under a lock taken for that.
+        """
         name = present_name(table.name, partition)
         temporary = self.store.scratch(name)
         try:
@@ -78,13 +115,26 @@ class Writer:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _finish(self, table: Table, partition: str, stream: Stream, temporary: Path, made_from: Mapping[str, str], lock: LockHandle | None) -> Written:
-        """Commit a stream under the lock. The manifest goes into its footer last, when everything about the rows is known."""
+    def _finish(
+        self,
+        table: Table,
+        partition: str,
+        stream: Stream,
+        temporary: Path,
+        made_from: Mapping[str, str],
+        lock: LockHandle | None,
+    ) -> Written:
+        """Commit a stream under the lock. The manifest goes into its footer last, when everything
+        about the rows is known.
+        """
 
         def past_hash(until: datetime) -> str:
             stream.seal({})
             with temporary.open("rb") as file:
-                past = (frame.filter(pl.col(table.known_by or "") <= until) for frame in row_groups(file, table))
+                past = (
+                    frame.filter(pl.col(table.known_by or "") <= until)
+                    for frame in row_groups(file, table)
+                )
                 return hash_of(past, table.dtypes).text()
 
         def fill(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -92,7 +142,8 @@ class Writer:
             if stream.manifest == manifest:
                 temporary.replace(path)
                 return
-            with temporary.open("rb") as file:  # sealed before its manifest was known: copied with it, group by group
+            # sealed before its manifest was known: copied with it, group by group
+            with temporary.open("rb") as file:
                 copy = Stream(table, path)
                 for frame in row_groups(file, table):
                     copy.append(frame)
@@ -106,13 +157,27 @@ class Writer:
             finally:
                 stream.abandon()
 
-    def _commit(self, table: Table, partition: str, draft: _Draft, made_from: Mapping[str, str], lock: LockHandle) -> Written:
+    def _commit(
+        self,
+        table: Table,
+        partition: str,
+        draft: _Draft,
+        made_from: Mapping[str, str],
+        lock: LockHandle,
+    ) -> Written:
         name = present_name(table.name, partition)
         before = History(self.store).manifest(name)
         made = {str(key): str(value) for key, value in made_from.items()}
         now = moment(self.clock(), "the lake's clock says")
         same = before is not None and before.get("content_hash") == draft.content_hash
-        written = Written(table.name, partition, self.store.address(name), draft.rows, draft.content_hash, changed=not same)
+        written = Written(
+            table.name,
+            partition,
+            self.store.address(name),
+            draft.rows,
+            draft.content_hash,
+            changed=not same,
+        )
         manifest = {
             "table": table.name,
             "partition": partition,
@@ -126,7 +191,10 @@ class Writer:
         if table.known_by:
             manifest["learned_last"] = iso(draft.learned[1]) if draft.learned[1] else None
         if before is not None and same:
-            if before.get("made_from") == made and before.get("code_version") == manifest["code_version"]:
+            if (
+                before.get("made_from") == made
+                and before.get("code_version") == manifest["code_version"]
+            ):
                 return written
             self._renew(table, name, before, manifest, draft, lock)
             return written
@@ -134,7 +202,8 @@ class Writer:
             manifest["known_since"] = iso(min(now, draft.learned[0] or now))
         elif self._grew(table, before, draft):
             manifest["known_since"] = iso(known_since(before))
-            self.store.remove(kept_name(table.name, partition, known_since(before)))  # left by a writer that died: fewer rows than there are now
+            # left by a writer that died: fewer rows than there are now
+            self.store.remove(kept_name(table.name, partition, known_since(before)))
         else:
             manifest["known_since"] = iso(max(now, known_since(before) + _TICK))
             self.store.keep(name, kept_name(table.name, partition, known_since(before)))
@@ -142,7 +211,9 @@ class Writer:
         return written
 
     def _grew(self, table: Table, before: Mapping[str, Any], draft: _Draft) -> bool:
-        """Whether the new rows tell the past themselves: those learned by then are just the rows that were there."""
+        """Whether the new rows tell the past themselves: those learned by then are just the rows
+        that were there.
+        """
         if table.known_by is None:
             return False
         last = before.get("learned_last")
@@ -150,8 +221,18 @@ class Writer:
             return draft.learned[0] is None or draft.learned[0] > known_since(before)
         return draft.past_hash(datetime.fromisoformat(last)) == before.get("content_hash")
 
-    def _renew(self, table: Table, name: str, before: Mapping[str, Any], manifest: dict[str, Any], draft: _Draft, lock: LockHandle) -> None:
-        """Write another manifest over rows that did not change. Their wall-clock columns stay those of the first time, as `known_since` does."""
+    def _renew(
+        self,
+        table: Table,
+        name: str,
+        before: Mapping[str, Any],
+        manifest: dict[str, Any],
+        draft: _Draft,
+        lock: LockHandle,
+    ) -> None:
+        """Write another manifest over rows that did not change. Their wall-clock columns stay those
+        of the first time, as `known_since` does.
+        """
         manifest["known_since"] = iso(known_since(before))
         if not set(table.columns) & set(WALL_CLOCK_COLUMNS):
             self._publish(name, manifest, draft.fill, lock)
@@ -161,11 +242,18 @@ class Writer:
         self._copy(table, name, manifest, lock)
 
     def rewrite(self, table: Table, partition: str, lock: LockHandle) -> None:
-        """Write the rows of a partition again, in row groups of the usual size; what is known and since when stays as it is."""
+        """Write the rows of a partition again, in row groups of the usual size; what is known and
+        since when stays as it is.
+        """
         name = present_name(table.name, partition)
         manifest = History(self.store).manifest(name)
         if manifest:
-            self._copy(table, name, {**manifest, "written_at": iso(moment(self.clock(), "the lake's clock says"))}, lock)
+            self._copy(
+                table,
+                name,
+                {**manifest, "written_at": iso(moment(self.clock(), "the lake's clock says"))},
+                lock,
+            )
 
     def _copy(self, table: Table, name: str, manifest: Mapping[str, Any], lock: LockHandle) -> None:
         """Publish the rows that are there under another manifest, group by group."""
@@ -179,14 +267,23 @@ class Writer:
 
         self._publish(name, manifest, again, lock)
 
-    def _publish(self, name: str, manifest: Mapping[str, Any], fill: Callable[[Path, Mapping[str, Any]], None], lock: LockHandle | None) -> None:
+    def _publish(
+        self,
+        name: str,
+        manifest: Mapping[str, Any],
+        fill: Callable[[Path, Mapping[str, Any]], None],
+        lock: LockHandle | None,
+    ) -> None:
         temporary = self.store.scratch(name)
         try:
             fill(temporary, manifest)
             self.store.publish(temporary, name, lock)
         finally:
             temporary.unlink(missing_ok=True)
-        self.store.write_text(name.rsplit("/", 1)[0] + "/manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
+        self.store.write_text(
+            name.rsplit("/", 1)[0] + "/manifest.json",
+            json.dumps(manifest, indent=1, sort_keys=True),
+        )
 
     def write_schema(self, table: Table, name: str) -> None:
         """Publish a file of no rows."""

@@ -20,7 +20,8 @@ import polars as pl
 from harmony_pipeline.arrays import ByteArray, IntArray
 from harmony_pipeline.kernel import kernel
 
-_SMALLEST = 10_000  # rows a piece on average; smaller ones cost more in calls than their copies in memory
+# rows a piece on average; smaller ones cost more in calls than their copies in memory
+_SMALLEST = 10_000
 Views = npt.NDArray[np.uint64]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 
@@ -46,7 +47,9 @@ class Piece:
         return slice(self.first, self.first + int(self.begin[-1]))
 
 
-def split_chunks(rows: pl.DataFrame, begin: IntArray, names: Sequence[str], whole: bool = False) -> list[Piece]:
+def split_chunks(
+    rows: pl.DataFrame, begin: IntArray, names: Sequence[str], whole: bool = False
+) -> list[Piece]:
     """The columns `names` of `rows` in pieces, or in a single one if `whole`.
 
     `begin` has the first row of each symbol, and the number of rows at the end.
@@ -55,11 +58,17 @@ def split_chunks(rows: pl.DataFrame, begin: IntArray, names: Sequence[str], whol
         return []
     columns = [rows[name].to_physical() for name in names]
     lengths = columns[0].chunk_lengths()
-    if whole or len(lengths) * _SMALLEST > rows.height or any(column.chunk_lengths() != lengths for column in columns):
+    if (
+        whole
+        or len(lengths) * _SMALLEST > rows.height
+        or any(column.chunk_lengths() != lengths for column in columns)
+    ):
         columns, lengths = [column.rechunk() for column in columns], [rows.height]
     found, start = [], 0
     for length, *chunks in zip(lengths, *(column.get_chunks() for column in columns), strict=True):
-        arrays = {name: read_only(chunk.to_numpy()) for name, chunk in zip(names, chunks, strict=True)}
+        arrays = {
+            name: read_only(chunk.to_numpy()) for name, chunk in zip(names, chunks, strict=True)
+        }
         found.append(_piece(arrays, begin, start, start + length))
         start += length
     return found
@@ -86,16 +95,36 @@ def split_in_halves(parts: Sequence[Piece], begin: IntArray) -> tuple[list[Piece
         start, end = part.rows.start, part.rows.stop
         if start < cut < end:
             within = cut - start
-            first.append(_piece({name: array[:within] for name, array in part.columns.items()}, begin, start, cut))
-            second.append(_piece({name: array[within:] for name, array in part.columns.items()}, begin, cut, end))
+            first.append(
+                _piece(
+                    {name: array[:within] for name, array in part.columns.items()},
+                    begin,
+                    start,
+                    cut,
+                )
+            )
+            second.append(
+                _piece(
+                    {name: array[within:] for name, array in part.columns.items()}, begin, cut, end
+                )
+            )
         else:
             (first if end <= cut else second).append(part)
     return first, second
 
 
 def _piece(arrays: dict[str, npt.NDArray[Any]], begin: IntArray, start: int, end: int) -> Piece:
-    first, last = int(np.searchsorted(begin, start, side="right")) - 1, int(np.searchsorted(begin, end, side="left"))
-    return Piece(start, arrays, slice(first, last), np.clip(begin[first : last + 1], start, end) - start, bool(begin[first] < start))
+    first, last = (
+        int(np.searchsorted(begin, start, side="right")) - 1,
+        int(np.searchsorted(begin, end, side="left")),
+    )
+    return Piece(
+        start,
+        arrays,
+        slice(first, last),
+        np.clip(begin[first : last + 1], start, end) - start,
+        bool(begin[first] < start),
+    )
 
 
 # --- text columns --------------------------------------------------------------------------------
@@ -108,7 +137,9 @@ def run_starts(texts: pl.Series) -> IntArray:
     suspected, begin = [], 0
     for chunk in texts.get_chunks():
         array = chunk.to_arrow(compat_level=pl.CompatLevel.newest())
-        views = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)[array.offset : array.offset + len(array)]
+        views = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)[
+            array.offset : array.offset + len(array)
+        ]
         room = np.empty(1024, np.int64)
         count = _find_changes(views, room)
         if count > room.size:
@@ -117,8 +148,18 @@ def run_starts(texts: pl.Series) -> IntArray:
         suspected.append(room[:count] + begin)
         begin += len(array)
     starts = np.concatenate([np.empty(0, np.int64), *suspected])
-    if starts.size > texts.len() // 8:  # long texts that lie in another place for every row: their views tell nothing
-        starts = np.concatenate([starts[:1], (texts.slice(1) != texts.head(max(texts.len() - 1, 0))).arg_true().cast(pl.Int64).to_numpy() + 1])
+    # long texts that lie in another place for every row: their views tell nothing
+    if starts.size > texts.len() // 8:
+        starts = np.concatenate(
+            [
+                starts[:1],
+                (texts.slice(1) != texts.head(max(texts.len() - 1, 0)))
+                .arg_true()
+                .cast(pl.Int64)
+                .to_numpy()
+                + 1,
+            ]
+        )
     elif starts.size:
         differs = (texts.gather(starts[1:]) != texts.gather(starts[1:] - 1)).to_numpy()
         starts = np.concatenate([starts[:1], starts[1:][differs]])
@@ -159,7 +200,9 @@ def build_word_column(numbers: ByteArray, known: Sequence[str]) -> pl.Series:
         views[place, 0] = len(word)
         views[place, 1:] = np.frombuffer(word.encode("ascii").ljust(12, b"\0"), np.uint32)
     column = _gather_views(numbers, views.view(np.uint64))
-    return pl.Series(pa.Array.from_buffers(pa.string_view(), numbers.size, [None, pa.py_buffer(column)]))
+    return pl.Series(
+        pa.Array.from_buffers(pa.string_view(), numbers.size, [None, pa.py_buffer(column)])
+    )
 
 
 @kernel

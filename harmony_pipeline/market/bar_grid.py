@@ -39,7 +39,9 @@ class BarGrid:
         if text == SESSION_GRID:
             return BarGrid("session")
         if not text.isdigit() or int(text) >= _DAY_MINUTES:
-            raise ConfigError(f"market.grid is '{value}': use auto, clock, session, or minutes after midnight")
+            raise ConfigError(
+                f"market.grid is '{value}': use auto, clock, session, or minutes after midnight"
+            )
         return BarGrid("clock", int(text))
 
     @property

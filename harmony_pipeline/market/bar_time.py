@@ -25,7 +25,8 @@ def slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.Data
     `slot` is the stamp of the bar that holds the instant. `begin` is the later of the slot and the
     start of the part, so it identifies the bar. With `minutes` None each part is one bar.
     """
-    # Sessions and slots begin on whole minutes, so instants of one minute share an answer; on a tape those stand together.
+    # Sessions and slots begin on whole minutes, so instants of one minute share an answer; on a
+    # tape those stand together.
     minute = stamps.cast(TIME).to_physical() // _MINUTE
     runs = minute.rle().struct.field("value")
     if 2 * len(runs) > len(minute):
@@ -36,18 +37,29 @@ def slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.Data
 def _slots(stamps: pl.Series, minutes: int | None, calendar: Calendar) -> pl.DataFrame:
     rows = calendar.parts(stamps)
     if minutes and calendar.grid.from_session:
-        floor, end = _floor_to_stretch(minutes), pl.min_horizontal(pl.col("slot") + timedelta(minutes=minutes), "stretch_end")
+        floor, end = (
+            _floor_to_stretch(minutes),
+            pl.min_horizontal(pl.col("slot") + timedelta(minutes=minutes), "stretch_end"),
+        )
     elif minutes:
         offset = calendar.grid.offset_minutes
         floor = floor_to_clock(pl.col("stamp"), minutes, calendar.zone, offset)
-        end = pl.min_horizontal(slot_end(pl.col("slot"), minutes, calendar.zone, offset), "part_end")
+        end = pl.min_horizontal(
+            slot_end(pl.col("slot"), minutes, calendar.zone, offset), "part_end"
+        )
     else:
         floor, end = pl.col("part_start"), pl.col("part_end")
     inside = pl.col("session").is_not_null()
     return (
         rows.with_columns(stamps.alias("stamp"))
         .with_columns(pl.when(inside).then(floor).alias("slot"))
-        .select("session_date", "session", "slot", begin=pl.when(inside).then(pl.max_horizontal("slot", "part_start")), end=end)
+        .select(
+            "session_date",
+            "session",
+            "slot",
+            begin=pl.when(inside).then(pl.max_horizontal("slot", "part_start")),
+            end=end,
+        )
     )
 
 
@@ -63,7 +75,9 @@ def floor_to_clock(stamp: pl.Expr, minutes: int, zone: str, offset_minutes: int 
     The grid is `offset + n * minutes` after midnight on the wall clock of `zone`.
     """
     passed = _since_midnight(stamp, zone) - offset_minutes * _MINUTE
-    return _at_same_wall(stamp, stamp - (passed % (minutes * _MINUTE)).cast(pl.Duration("us")), zone)
+    return _at_same_wall(
+        stamp, stamp - (passed % (minutes * _MINUTE)).cast(pl.Duration("us")), zone
+    )
 
 
 def slot_end(slot: pl.Expr, minutes: int, zone: str, offset_minutes: int = 0) -> pl.Expr:
@@ -76,7 +90,9 @@ def slot_end(slot: pl.Expr, minutes: int, zone: str, offset_minutes: int = 0) ->
 
 def _since_midnight(stamp: pl.Expr, zone: str) -> pl.Expr:
     """Microseconds on the wall clock of `zone`."""
-    return stamp.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("us") % (DAY_MINUTES * _MINUTE)
+    return stamp.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("us") % (
+        DAY_MINUTES * _MINUTE
+    )
 
 
 def _at_same_wall(known: pl.Expr, moved: pl.Expr, zone: str) -> pl.Expr:

@@ -46,7 +46,9 @@ class HoursException:
     source: str
 
 
-def _exception_on(day: date, opened: time | None, closed: time | None, reason: str, source: str = PMC) -> HoursException:
+def _exception_on(
+    day: date, opened: time | None, closed: time | None, reason: str, source: str = PMC
+) -> HoursException:
     return HoursException("XNYS", day, day, opened, closed, reason, source)
 
 
@@ -102,7 +104,9 @@ SPECIAL_SESSIONS: tuple[SpecialSession, ...] = (
 )
 _BACKLOG = "back-office backlog after the crash"
 EXCEPTIONS: tuple[HoursException, ...] = (
-    HoursException("XNYS", date.min, date(1985, 9, 27), time(10), None, "the exchange opened at 10:00", NYSE),
+    HoursException(
+        "XNYS", date.min, date(1985, 9, 27), time(10), None, "the exchange opened at 10:00", NYSE
+    ),
     _exception_on(date(1981, 3, 30), None, time(15, 17), "attempt on President Reagan's life"),
     _exception_on(date(1981, 9, 9), None, time(15, 28), "Con Edison power failure"),
     _exceptions_between(date(1987, 10, 23), date(1987, 10, 30), time(14), _BACKLOG),
@@ -117,8 +121,12 @@ EXCEPTIONS: tuple[HoursException, ...] = (
     _exception_on(date(1995, 12, 18), time(10, 30), None, "computer systems trouble"),
     _exception_on(date(1996, 1, 8), time(11), time(14), "blizzard"),
     _exception_on(date(1997, 10, 27), None, time(15, 30), "circuit breaker"),
-    _exception_on(date(2001, 9, 17), time(9, 33), None, "moment of silence: attacks of 11 September"),
-    _exception_on(date(2001, 10, 8), time(9, 31), None, "moment of silence: Enduring Freedom troops"),
+    _exception_on(
+        date(2001, 9, 17), time(9, 33), None, "moment of silence: attacks of 11 September"
+    ),
+    _exception_on(
+        date(2001, 10, 8), time(9, 31), None, "moment of silence: Enduring Freedom troops"
+    ),
     _exception_on(date(2002, 9, 11), time(12), None, "anniversary of the attacks of 11 September"),
     _exception_on(date(2003, 3, 20), time(9, 32), None, "moment of silence: Iraqi Freedom troops"),
     _exception_on(date(2004, 6, 7), time(9, 32), None, "moment of silence: death of Ronald Reagan"),
@@ -143,15 +151,25 @@ def with_exceptions(table: pl.DataFrame, code: str, zone: str) -> pl.DataFrame:
     if not special:
         return table
     inside = [row for row in special if table["date"][0] < row.day < table["date"][-1]]
-    added = pl.DataFrame({"date": [row.day for row in inside], "opened": [row.open for row in inside], "closed": [row.close for row in inside]}).with_columns(
-        open=_instant_at("opened", zone), close=_instant_at("closed", zone)
-    )
+    added = pl.DataFrame(
+        {
+            "date": [row.day for row in inside],
+            "opened": [row.open for row in inside],
+            "closed": [row.close for row in inside],
+        }
+    ).with_columns(open=_instant_at("opened", zone), close=_instant_at("closed", zone))
     return pl.concat([table, added.drop("opened", "closed")], how="diagonal").sort("date")
 
 
 def _instant_at(clock: str, zone: str) -> pl.Expr:
     """The instant of a date and the time of day in column `clock`."""
-    return pl.col("date").dt.combine(pl.col(clock)).dt.replace_time_zone(zone).dt.convert_time_zone("UTC").cast(TIME)
+    return (
+        pl.col("date")
+        .dt.combine(pl.col(clock))
+        .dt.replace_time_zone(zone)
+        .dt.convert_time_zone("UTC")
+        .cast(TIME)
+    )
 
 
 def _replace_hours(meant: pl.Expr, clock: time, zone: str, otherwise: pl.Expr) -> pl.Expr:

@@ -37,7 +37,8 @@ from harmony_pipeline.schemas import TIME
 ROUND_THE_CLOCK = "24/7"
 CURRENCIES = "FX"
 FUTURES = "CMES"
-_CURRENCY_NAMES = (CURRENCIES, "24/5")  # exchange_calendars' own 24/5 is whole UTC days, which lack the Sunday evening
+# exchange_calendars' own 24/5 is whole UTC days, which lack the Sunday evening
+_CURRENCY_NAMES = (CURRENCIES, "24/5")
 FIRST_DATE, LAST_DATE = date(1980, 1, 1), date(2035, 12, 31)
 _US_EQUITIES = "XNYS"  # what exchange_calendars resolves NYSE, NASDAQ, ARCX, BATS, ... to
 _PRE_OPEN, _POST_HOURS = timedelta(hours=4), timedelta(hours=4)
@@ -81,7 +82,9 @@ class Calendar:
         It is 0, or -7 hours where trading starts at 17:00 the evening before.
         """
         wall = pl.col("open").dt.convert_time_zone(self.zone).dt.replace_time_zone(None)
-        earliest: timedelta = self.table.select((wall - pl.col("date").cast(pl.Datetime("us"))).min()).item()
+        earliest: timedelta = self.table.select(
+            (wall - pl.col("date").cast(pl.Datetime("us"))).min()
+        ).item()
         return min(timedelta(), earliest)
 
     @cached_property
@@ -90,14 +93,22 @@ class Calendar:
 
         A week has the date of its first session, and is open from the first open to the last close.
         """
-        by_week = self.table.group_by(pl.col("date").dt.truncate("1w").alias("_week"), maintain_order=True)
+        by_week = self.table.group_by(
+            pl.col("date").dt.truncate("1w").alias("_week"), maintain_order=True
+        )
         first, last = ("date", "pre_open", "open"), ("close", "post_close")
-        table = by_week.agg(*(pl.col(name).first() for name in first), *(pl.col(name).last() for name in last))
+        table = by_week.agg(
+            *(pl.col(name).first() for name in first), *(pl.col(name).last() for name in last)
+        )
         never = [pl.lit(None, TIME).alias(name) for name in ("break_start", "break_end")]
         per_year = 52 if self.table.height else self.sessions_per_year
-        return replace(self, sessions_per_year=per_year, table=table.drop("_week").with_columns(never).select(self.table.columns))
+        return replace(
+            self,
+            sessions_per_year=per_year,
+            table=table.drop("_week").with_columns(never).select(self.table.columns),
+        )
 
-    # --- days ---------------------------------------------------------------------------------------------------------
+    # --- days -------------------------------------------------------------------------------------
 
     def sessions(self, first: date, end: date) -> list[date]:
         """Session dates in `first <= date < end`."""
@@ -106,7 +117,9 @@ class Calendar:
     def schedule(self, first: date, end: date) -> pl.DataFrame:
         """Sessions in `first <= date < end`: date, pre_open, open, close, post_close (UTC)."""
         begin, stop = (int(self._dates.search_sorted(day, side="left")) for day in (first, end))
-        return self.table[begin : max(begin, stop)].select("date", "pre_open", "open", "close", "post_close")
+        return self.table[begin : max(begin, stop)].select(
+            "date", "pre_open", "open", "close", "post_close"
+        )
 
     def is_session(self, day: date) -> bool:
         """Whether the exchange trades on `day`."""
@@ -130,7 +143,7 @@ class Calendar:
         """Last session before `day`, which need not be one itself."""
         return self._session_in_row(int(self._dates.search_sorted(day, side="left")) - 1, day)
 
-    # --- bars ---------------------------------------------------------------------------------------------------------
+    # --- bars -------------------------------------------------------------------------------------
 
     def with_session(self, frame: pl.DataFrame, timeframe: str) -> pl.DataFrame:
         """`frame` (column timestamp) with session_date, session and bar_end; rows keep their order.
@@ -166,7 +179,14 @@ class Calendar:
         at = pl.col("stamp")
         in_break = ((at >= pl.col("break_start")) & (at < pl.col("break_end"))).fill_null(False)
         outside = ~pl.col("known") | (at < pl.col("pre_open")) | in_break
-        part = pl.when(outside).then(None).when(at < pl.col("open")).then(pl.lit("pre")).when(at < pl.col("close")).then(pl.lit("regular"))
+        part = (
+            pl.when(outside)
+            .then(None)
+            .when(at < pl.col("open"))
+            .then(pl.lit("pre"))
+            .when(at < pl.col("close"))
+            .then(pl.lit("regular"))
+        )
         table = self.table[row].with_columns(stamps.alias("stamp"), known.alias("known"))
         return table.with_columns(session=part.otherwise(pl.lit("post"))).select(
             session_date=pl.when(pl.col("session").is_not_null()).then("date"),
@@ -186,12 +206,18 @@ class Calendar:
         which starts then.
         """
         row, known = self._session_at(stamps.cast(TIME))
-        return pl.DataFrame({"date": self._dates.gather(row), "known": known}).select(pl.when("known").then("date").alias("date"))["date"]
+        return pl.DataFrame({"date": self._dates.gather(row), "known": known}).select(
+            pl.when("known").then("date").alias("date")
+        )["date"]
 
     def part_ends(self, stamps: pl.Series, parts: pl.Series) -> pl.Series:
         """The end (UTC) of the part (pre, regular, post) of each instant's session."""
         row, _ = self._session_at(stamps.cast(TIME))
-        return self.table[row].with_columns(parts.alias("session")).select(_by_part("open", "close", "post_close").alias("part_end"))["part_end"]
+        return (
+            self.table[row]
+            .with_columns(parts.alias("session"))
+            .select(_by_part("open", "close", "post_close").alias("part_end"))["part_end"]
+        )
 
     def bars_per_session(self, timeframe: str) -> int:
         """Regular bars in a full day.
@@ -207,9 +233,11 @@ class Calendar:
         Half-days have fewer.
         """
         own = self.for_timeframe(timeframe)
-        return pl.DataFrame({"date": own._dates, "expected_regular_bars": own._regular_bars(timeframe)})
+        return pl.DataFrame(
+            {"date": own._dates, "expected_regular_bars": own._regular_bars(timeframe)}
+        )
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     @cached_property
     def _dates(self) -> pl.Series:
@@ -222,13 +250,19 @@ class Calendar:
     def _instant(self, day: date, column: str) -> datetime:
         row = self._row_of.get(day)
         if row is None:
-            raise DataError(f"{day} is no session of {self.name} (known from {self._dates[0]} to {self._dates[-1]}): ask is_session first")
+            raise DataError(
+                f"{day} is no session of {self.name} (known from {self._dates[0]} to"
+                f" {self._dates[-1]}): ask is_session first"
+            )
         instant: datetime = self.table[column][row]
         return instant.astimezone(UTC)
 
     def _session_in_row(self, row: int, day: date) -> date:
         if not 0 <= row < self.table.height:
-            raise DataError(f"no session of {self.name} is known on that side of {day}: the calendar runs from {self._dates[0]} to {self._dates[-1]}")
+            raise DataError(
+                f"no session of {self.name} is known on that side of {day}: the calendar runs from"
+                f" {self._dates[0]} to {self._dates[-1]}"
+            )
         found: date = self._dates[row]
         return found
 
@@ -244,7 +278,9 @@ class Calendar:
         row = self._dates.search_sorted(dates, side="left").clip(0, self.table.height - 1)
         found = self._dates.gather(row) == dates
         close = self.table["close"].gather(row)
-        table = pl.DataFrame({"day": dates, "found": found, "close": close, "stamp": stamps}).select(
+        table = pl.DataFrame(
+            {"day": dates, "found": found, "close": close, "stamp": stamps}
+        ).select(
             session_date=pl.when("found").then("day"),
             session=pl.when("found").then(pl.lit("regular")),
             bar_end=pl.when("found").then("close").otherwise(pl.col("stamp") + timedelta(days=1)),
@@ -252,10 +288,12 @@ class Calendar:
         return table.get_columns()
 
     def _intraday(self, stamps: pl.Series, minutes: int) -> list[pl.Series]:
-        # The only session that a bar can belong to is the first one whose late trading ends after the bar starts.
+        # The only session that a bar can belong to is the first one whose late trading ends after
+        # the bar starts.
         row, known = self._session_at(stamps)
         start, end = pl.col("timestamp"), pl.col("timestamp") + timedelta(minutes=minutes)
-        # On the clock's grid a bar belongs to the later part that it reaches into, on the session's to the one that it starts in.
+        # On the clock's grid a bar belongs to the later part that it reaches into, on the session's
+        # to the one that it starts in.
         reach = start + timedelta(microseconds=1) if self.grid.from_session else end
         in_break = (start >= pl.col("break_start")) & (reach <= pl.col("break_end"))
         outside = ~pl.col("known") | (reach <= pl.col("pre_open")) | in_break.fill_null(False)
@@ -269,15 +307,31 @@ class Calendar:
             .otherwise(pl.lit("post"))
         )
         inside = pl.col("session")
-        last = pl.when(inside == "regular").then("close").when(inside == "post").then("post_close").otherwise(end)
+        last = (
+            pl.when(inside == "regular")
+            .then("close")
+            .when(inside == "post")
+            .then("post_close")
+            .otherwise(end)
+        )
         if self.grid.from_session:
             morning = (inside == "regular") & (start < pl.col("break_start"))
-            last = pl.when(inside == "pre").then("open").when(morning).then("break_start").otherwise(last)
+            last = (
+                pl.when(inside == "pre")
+                .then("open")
+                .when(morning)
+                .then("break_start")
+                .otherwise(last)
+            )
         table = (
             self.table[row]
             .with_columns(stamps.alias("timestamp"), known.alias("known"))
             .with_columns(session=part)
-            .select(session_date=pl.when(inside.is_not_null()).then("date"), session="session", bar_end=pl.min_horizontal(end, last))
+            .select(
+                session_date=pl.when(inside.is_not_null()).then("date"),
+                session="session",
+                bar_end=pl.min_horizontal(end, last),
+            )
         )
         return table.get_columns()
 
@@ -289,25 +343,47 @@ class Calendar:
         if self.grid.from_session:
             morning = _bars_between(pl.col("open"), pl.coalesce("break_start", "close"), step)
             afternoon = _bars_between(pl.col("break_end"), pl.col("close"), step).fill_null(0)
-            return self.table.select((morning + afternoon).alias("expected_regular_bars"))["expected_regular_bars"]
-        # Minutes since midnight of the session's own date, so that sessions that open the evening before count right.
-        midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(minutes=self.grid.offset_minutes % step)
+            return self.table.select((morning + afternoon).alias("expected_regular_bars"))[
+                "expected_regular_bars"
+            ]
+        # Minutes since midnight of the session's own date, so that sessions that open the evening
+        # before count right.
+        midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(
+            minutes=self.grid.offset_minutes % step
+        )
         clock = {
-            name: (pl.col(name).dt.convert_time_zone(self.zone).dt.replace_time_zone(None) - midnight).dt.total_minutes()
+            name: (
+                (
+                    pl.col(name).dt.convert_time_zone(self.zone).dt.replace_time_zone(None)
+                    - midnight
+                ).dt.total_minutes()
+            )
             for name in ("open", "close", "break_start", "break_end")
         }
         whole = (clock["close"] + step - 1) // step - clock["open"] // step
-        idle = (clock["break_end"] // step - (clock["break_start"] + step - 1) // step).clip(0).fill_null(0)
-        # The first bar of a session that follows on another without a pause may have begun in that one, and then belongs to it.
-        begun = pl.col("open") - pl.duration(minutes=clock["open"] % step) < pl.col("post_close").shift()
-        return self.table.select((whole - idle - begun.fill_null(value=False)).alias("expected_regular_bars"))["expected_regular_bars"]
+        idle = (
+            (clock["break_end"] // step - (clock["break_start"] + step - 1) // step)
+            .clip(0)
+            .fill_null(0)
+        )
+        # The first bar of a session that follows on another without a pause may have begun in that
+        # one, and then belongs to it.
+        begun = (
+            pl.col("open") - pl.duration(minutes=clock["open"] % step)
+            < pl.col("post_close").shift()
+        )
+        return self.table.select(
+            (whole - idle - begun.fill_null(value=False)).alias("expected_regular_bars")
+        )["expected_regular_bars"]
 
     @cached_property
     def _full_day_row(self) -> int:
         """A recent session of the most common length."""
         length = (self.table["close"] - self.table["open"]).dt.total_minutes()
         recent = length.tail(1_000)
-        usual = recent.value_counts(sort=True).sort(["count", recent.name], descending=True)[recent.name][0]
+        usual = recent.value_counts(sort=True).sort(["count", recent.name], descending=True)[
+            recent.name
+        ][0]
         return int((length == usual).arg_true()[-1])
 
 
@@ -319,7 +395,14 @@ def _bars_between(start: pl.Expr, end: pl.Expr, step: int) -> pl.Expr:
 def _by_part(pre: str, regular: str, post: str) -> pl.Expr:
     """The column of each row's part of the session; null outside."""
     part = pl.col("session")
-    return pl.when(part == "pre").then(pre).when(part == "regular").then(regular).when(part == "post").then(post)
+    return (
+        pl.when(part == "pre")
+        .then(pre)
+        .when(part == "regular")
+        .then(regular)
+        .when(part == "post")
+        .then(post)
+    )
 
 
 @cache
@@ -335,14 +418,18 @@ def _build(name: str) -> Calendar:
 
     try:
         with warnings.catch_warnings():
-            # exchange_calendars uses pandas features that are deprecated; its users cannot change that.
+            # exchange_calendars uses pandas features that are deprecated; its users cannot change
+            # that.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             code = exchange_calendars.resolve_alias(name)
-            source = exchange_calendars.get_calendar(name, start=_clip_to_rules(name, FIRST_DATE), end=_clip_to_rules(name, LAST_DATE))
+            source = exchange_calendars.get_calendar(
+                name, start=_clip_to_rules(name, FIRST_DATE), end=_clip_to_rules(name, LAST_DATE)
+            )
     except exchange_calendars.errors.InvalidCalendarName:
         raise ConfigError(
-            f"market.calendar is '{name}', which is no exchange known to exchange_calendars: use XNYS, XNAS, XLON, ..., {CURRENCIES} or {ROUND_THE_CLOCK}"
+            f"market.calendar is '{name}', which is no exchange known to exchange_calendars: use"
+            f" XNYS, XNAS, XLON, ..., {CURRENCIES} or {ROUND_THE_CLOCK}"
         ) from None
     zone = str(source.tz)
     us = code == _US_EQUITIES
@@ -358,7 +445,14 @@ def _build(name: str) -> Calendar:
     if code == FUTURES:
         hours = _subtract_daily_pause(hours, zone)
     table = with_exceptions(hours, code, zone).with_columns(
-        pre_open=(pl.col("date").cast(pl.Datetime("us")) + _PRE_OPEN).dt.replace_time_zone(zone).dt.convert_time_zone("UTC").cast(TIME) if us else "open",
+        pre_open=(
+            (pl.col("date").cast(pl.Datetime("us")) + _PRE_OPEN)
+            .dt.replace_time_zone(zone)
+            .dt.convert_time_zone("UTC")
+            .cast(TIME)
+            if us
+            else "open"
+        ),
         post_close=pl.col("close") + (_POST_HOURS if us else timedelta()),
     )
     return Calendar(name, zone, _sessions_per_year(code, table), table)
@@ -371,7 +465,9 @@ def _subtract_daily_pause(hours: pl.DataFrame, zone: str) -> pl.DataFrame:
     """
     wall = pl.col("close").dt.convert_time_zone(zone).dt.replace_time_zone(None)
     full = (wall - pl.col("date").cast(pl.Datetime("us"))) == _FUTURES_CLOSE
-    return hours.with_columns(close=pl.when(full).then(pl.col("close") - _FUTURES_PAUSE).otherwise("close"))
+    return hours.with_columns(
+        close=pl.when(full).then(pl.col("close") - _FUTURES_PAUSE).otherwise("close")
+    )
 
 
 def _currency_week(name: str) -> Calendar:
@@ -382,8 +478,13 @@ def _currency_week(name: str) -> Calendar:
     dates = pl.DataFrame({"date": pl.date_range(FIRST_DATE, LAST_DATE, "1d", eager=True)})
     days = dates.filter(pl.col("date").dt.weekday() <= _FRIDAY)
     cut = pl.col("date").cast(pl.Datetime("us")) + _CURRENCY_CUT
-    opens, closes = (moment.dt.replace_time_zone(_CURRENCY_ZONE).dt.convert_time_zone("UTC").cast(TIME) for moment in (cut - timedelta(days=1), cut))
-    table = days.with_columns(open=opens, close=closes, break_start=pl.lit(None, TIME), break_end=pl.lit(None, TIME))
+    opens, closes = (
+        moment.dt.replace_time_zone(_CURRENCY_ZONE).dt.convert_time_zone("UTC").cast(TIME)
+        for moment in (cut - timedelta(days=1), cut)
+    )
+    table = days.with_columns(
+        open=opens, close=closes, break_start=pl.lit(None, TIME), break_end=pl.lit(None, TIME)
+    )
     table = table.with_columns(pre_open="open", post_close="close")
     return Calendar(name, _CURRENCY_ZONE, _sessions_per_year(name, table), table)
 
@@ -412,7 +513,13 @@ def _sessions_per_year(code: str, table: pl.DataFrame) -> int:
         return _US_SESSIONS_PER_YEAR
     if code == ROUND_THE_CLOCK:
         return _CLOCK_SESSIONS_PER_YEAR
-    counts = table.group_by(pl.col("date").dt.year().alias("year")).len().sort("year")["len"].tail(11).head(10)
+    counts = (
+        table.group_by(pl.col("date").dt.year().alias("year"))
+        .len()
+        .sort("year")["len"]
+        .tail(11)
+        .head(10)
+    )
     return round(float(counts.mean() or _US_SESSIONS_PER_YEAR))  # type: ignore[arg-type]
 
 
@@ -424,4 +531,6 @@ def _instants(nanos: Any) -> pl.Series:
     """UTC microseconds; pandas' "not a time" (the least int64) becomes null."""
     values = np.asarray(nanos, dtype=np.int64)
     missing = values == np.iinfo(np.int64).min
-    return pl.DataFrame({"at": values // _NANOS, "missing": missing}).select(pl.when(~pl.col("missing")).then(pl.col("at").cast(TIME)))["at"]
+    return pl.DataFrame({"at": values // _NANOS, "missing": missing}).select(
+        pl.when(~pl.col("missing")).then(pl.col("at").cast(TIME))
+    )["at"]

@@ -23,10 +23,18 @@ from harmony_pipeline.market import session_position
 from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
-from harmony_pipeline.market.session_position import DAY, POST_CLOSE, first_session, minutes_of, part_of, sessions_of
+from harmony_pipeline.market.session_position import (
+    DAY,
+    POST_CLOSE,
+    first_session,
+    minutes_of,
+    part_of,
+    sessions_of,
+)
 from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
 
-READ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")  # all that a summary looks at
+# all that a summary looks at
+READ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")
 _MINUTE, _DAY, _DAILY = 60_000_000, 86_400_000_000, 1440
 _NEVER = np.iinfo(np.int64).max
 # What the pass fills, in order: whole numbers, then reals.
@@ -36,7 +44,19 @@ _REAL = (
     *("open", "high", "low", "close", "volume", "adjustment_factor"),
     *("premarket_volume", "premarket_high", "premarket_low", "premarket_last", "postmarket_volume"),
 )
-OPEN, HIGH, LOW, CLOSE, VOLUME, FACTOR, EARLY_VOLUME, EARLY_HIGH, EARLY_LOW, EARLY_LAST, LATE_VOLUME = range(len(_REAL))
+(
+    OPEN,
+    HIGH,
+    LOW,
+    CLOSE,
+    VOLUME,
+    FACTOR,
+    EARLY_VOLUME,
+    EARLY_HIGH,
+    EARLY_LOW,
+    EARLY_LAST,
+    LATE_VOLUME,
+) = range(len(_REAL))
 
 
 class _Bars(NamedTuple):
@@ -54,7 +74,9 @@ class _Bars(NamedTuple):
     factor: FloatArray
 
 
-def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time: str) -> pl.DataFrame:
+def summarise(
+    bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time: str
+) -> pl.DataFrame:
     """`bars` (schemas.BARS, at least the columns READ) as schemas.DAILY_SUMMARY.
 
     `scan_time` is HH:MM on the exchange's clock. Any set of whole symbols gives the rows of these
@@ -66,7 +88,11 @@ def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time:
     calendar = calendar.for_timeframe(timeframe)
     rows = sort_rows(bars.select(READ).rechunk(), ("symbol", "timestamp"))
     begin = run_starts(rows["symbol"])
-    columns = _Bars(begin, rows["timestamp"].to_physical().to_numpy(), *(rows[name].to_numpy() for name in READ[2:]))
+    columns = _Bars(
+        begin,
+        rows["timestamp"].to_physical().to_numpy(),
+        *(rows[name].to_numpy() for name in READ[2:]),
+    )
     cutoffs = calendar.table.select(_instant("date", clock, calendar.zone))["date"]
     known_until = cutoffs.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
     minutes, sessions = minutes_of(timeframe), sessions_of(calendar)
@@ -79,9 +105,14 @@ def summarise(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time:
         "symbol": rows["symbol"].gather(begin[symbol]),
         "date": calendar.table["date"].gather(session),
         "scan_time": cutoffs.gather(session),
-        "expected_regular_bars": calendar.expected_bars(timeframe)["expected_regular_bars"].gather(session),
+        "expected_regular_bars": (
+            calendar.expected_bars(timeframe)["expected_regular_bars"].gather(session)
+        ),
         **{name: pl.Series(values) for name, values in whole.items()},
-        **{name: pl.Series(values).fill_nan(None) for name, values in zip(_REAL, reals[:, :found], strict=True)},
+        **{
+            name: pl.Series(values).fill_nan(None)
+            for name, values in zip(_REAL, reals[:, :found], strict=True)
+        },
     }
     return DAILY_SUMMARY.conform(pl.DataFrame(table))
 
@@ -103,12 +134,21 @@ def _count_sessions(bars: _Bars, minutes: int, sessions: IntArray) -> int:
         for row in range(bars.begin[symbol], bars.begin[symbol + 1]):
             if bars.stamp[row] >= over:
                 days += 1
-                over = _session_end(sessions, first_session(sessions, bars.stamp[row], minutes), minutes)
+                over = _session_end(
+                    sessions, first_session(sessions, bars.stamp[row], minutes), minutes
+                )
     return int(days)
 
 
 @kernel
-def _sum_sessions(bars: _Bars, minutes: int, sessions: IntArray, known_until: IntArray, wholes: IntArray, reals: FloatArray) -> int:
+def _sum_sessions(
+    bars: _Bars,
+    minutes: int,
+    sessions: IntArray,
+    known_until: IntArray,
+    wholes: IntArray,
+    reals: FloatArray,
+) -> int:
     """Fill one column of `wholes` (rows as _WHOLE) and `reals` (rows as _REAL) a symbol and
     session.
 
@@ -126,8 +166,18 @@ def _sum_sessions(bars: _Bars, minutes: int, sessions: IntArray, known_until: In
                 at = first_session(sessions, stamp, minutes)
                 over = _session_end(sessions, at, minutes)
                 if at < sessions.shape[1]:
-                    opens, closes, until = sessions[session_position.SESSION_OPEN, at], sessions[session_position.SESSION_CLOSE, at], known_until[at]
-            if minutes != _DAILY and stamp >= opens and stamp < closes and at < sessions.shape[1] and sessions[session_position.BREAK_START, at] == _NEVER:
+                    opens, closes, until = (
+                        sessions[session_position.SESSION_OPEN, at],
+                        sessions[session_position.SESSION_CLOSE, at],
+                        known_until[at],
+                    )
+            if (
+                minutes != _DAILY
+                and stamp >= opens
+                and stamp < closes
+                and at < sessions.shape[1]
+                and sessions[session_position.BREAK_START, at] == _NEVER
+            ):
                 part = REGULAR
             else:
                 part = part_of(sessions, at, stamp, minutes)
@@ -141,7 +191,12 @@ def _sum_sessions(bars: _Bars, minutes: int, sessions: IntArray, known_until: In
                 reals[VOLUME, day] = reals[EARLY_VOLUME, day] = reals[LATE_VOLUME, day] = 0.0
             wholes[BARS, day] += 1
             wholes[LAST, day], reals[FACTOR, day] = stamp, bars.factor[row]
-            high, low, close, volume = bars.high[row], bars.low[row], bars.close[row], bars.volume[row]
+            high, low, close, volume = (
+                bars.high[row],
+                bars.low[row],
+                bars.close[row],
+                bars.volume[row],
+            )
             if part == REGULAR:
                 first = wholes[REGULAR_BARS, day] == 0
                 if first:
@@ -167,9 +222,16 @@ def _parse_clock(text: str) -> time:
     try:
         return time.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"scanner.as_of is '{text}', expected a time of day on the exchange's clock such as 09:25") from None
+        raise ConfigError(
+            f"scanner.as_of is '{text}', expected a time of day on the exchange's clock such as"
+            " 09:25"
+        ) from None
 
 
 def _instant(date: str, clock: time, zone: str) -> pl.Expr:
     wall = pl.col(date).dt.combine(pl.lit(clock), time_unit="us")
-    return wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC").cast(TIME)
+    return (
+        wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        .dt.convert_time_zone("UTC")
+        .cast(TIME)
+    )

@@ -24,18 +24,40 @@ Read = Callable[[str, str, str], pl.DataFrame]
 """(calendar, timeframe, zone of stamps that carry none) -> rows with symbol and timestamp."""
 
 _SUFFIXES = {
-    ".NS": "XBOM", ".BO": "XBOM", ".L": "XLON", ".DE": "XETR", ".F": "XFRA", ".PA": "XPAR", ".T": "XTKS", ".HK": "XHKG", ".TO": "XTSE",
-    ".AX": "XASX", ".SS": "XSHG", ".SZ": "XSHG", ".KS": "XKRX", ".SW": "XSWX", ".MI": "XMIL", ".MC": "XMAD", ".AS": "XAMS",
+    ".NS": "XBOM", ".BO": "XBOM", ".L": "XLON", ".DE": "XETR", ".F": "XFRA", ".PA": "XPAR",
+    ".T": "XTKS", ".HK": "XHKG", ".TO": "XTSE",
+    ".AX": "XASX", ".SS": "XSHG", ".SZ": "XSHG", ".KS": "XKRX", ".SW": "XSWX", ".MI": "XMIL",
+    ".MC": "XMAD", ".AS": "XAMS",
     ".ST": "XSTO", "=F": "CMES", "=X": CURRENCIES,
 }  # fmt: skip
 """Endings of Yahoo's symbols, and the calendar of their exchange."""
-_USUAL = ("XNYS", "CMES", CURRENCIES, "XBOM", "XLON", "XETR", "XTKS", "XHKG", "XTSE", "XASX", "XSHG", ROUND_THE_CLOCK)
-_CODES = "AUD|BRL|CAD|CHF|CNH|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|SGD|THB|TRY|TWD|USD|XAG|XAU|ZAR"
+_USUAL = (
+    "XNYS",
+    "CMES",
+    CURRENCIES,
+    "XBOM",
+    "XLON",
+    "XETR",
+    "XTKS",
+    "XHKG",
+    "XTSE",
+    "XASX",
+    "XSHG",
+    ROUND_THE_CLOCK,
+)
+_CODES = (
+    "AUD|BRL|CAD|CHF|CNH|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN"
+    "|NOK|NZD|PLN|RUB|SEK|SGD|THB|TRY|TWD|USD|XAG|XAU|ZAR"
+)
 _PAIR = re.compile(rf"({_CODES})[/_.-]?({_CODES})(=X)?")
-_COINS = "ADA|ATOM|AVAX|BCH|BNB|BTC|DOGE|DOT|ETC|ETH|LINK|LTC|MATIC|NEAR|PEPE|SHIB|SOL|TON|TRX|UNI|XBT|XLM|XMR|XRP"
+_COINS = (
+    "ADA|ATOM|AVAX|BCH|BNB|BTC|DOGE|DOT|ETC|ETH|LINK|LTC|MATIC|NEAR|PEPE"
+    "|SHIB|SOL|TON|TRX|UNI|XBT|XLM|XMR|XRP"
+)
 _COIN = re.compile(rf"({_COINS})[/_.:-]?(USD[TC]?|EUR|GBP|JPY|BTC|XBT|ETH|BUSD|FDUSD)")
 _CONVINCING, _POOR = 0.85, 0.3
-_OPENING = 0.1  # how much it counts that sessions begin with a bar: it tells zones apart that differ by an hour
+# how much it counts that sessions begin with a bar: it tells zones apart that differ by an hour
+_OPENING = 0.1
 _WEEKEND = 0.05
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
 _MINUTES_A_DAY = 1440
@@ -59,10 +81,15 @@ class DetectedMarket:
 
 
 def detect_market(read: Read) -> DetectedMarket:
-    """Guess the market behind `read`. Raises DataError when there is no readable row, or the bars have a length that Harmony lacks."""
+    """Guess the market behind `read`. Raises DataError when there is no readable row, or the bars
+    have a length that Harmony lacks.
+    """
     rows = read(ROUND_THE_CLOCK, "1Min", "UTC")
     if rows.is_empty():
-        raise DataError("no row of these files could be read: see that they hold bars with a time and open, high, low, close")
+        raise DataError(
+            "no row of these files could be read: see that they hold bars with a time and open,"
+            " high, low, close"
+        )
     symbols = tuple(sorted(set(rows["symbol"].to_list()) - {""}))
     reasons: list[str] = []
     stamps = rows.select("symbol", "timestamp").unique()
@@ -98,10 +125,17 @@ def _sample(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of some evenly chosen symbols. Two rows of one time stay two."""
     names = rows["symbol"].unique().sort()
     kept = names.gather_every(max(1, len(names) // _SAMPLED_SYMBOLS))[:_SAMPLED_SYMBOLS]
-    return rows.filter(pl.col("symbol").is_in(kept.to_list())).select("symbol", "timestamp").sort("symbol", "timestamp").head(_SAMPLED_ROWS)
+    return (
+        rows.filter(pl.col("symbol").is_in(kept.to_list()))
+        .select("symbol", "timestamp")
+        .sort("symbol", "timestamp")
+        .head(_SAMPLED_ROWS)
+    )
 
 
-def _detect_calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read: Read, reasons: list[str]) -> tuple[str, str]:
+def _detect_calendar(
+    sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read: Read, reasons: list[str]
+) -> tuple[str, str]:
     """The calendar that the bars fill best, and the zone of stamps without one."""
     coins = sum(bool(_COIN.fullmatch(symbol.upper())) for symbol in symbols)
     if 2 * coins > len(symbols):
@@ -118,7 +152,8 @@ def _detect_calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: st
         calendar = Calendar.of(name)
         zones = ["UTC", calendar.zone] if naive and calendar.zone != "UTC" else ["UTC"]
         for zone in zones:
-            own = _sample(read(name, timeframe, zone)) if daily else sample  # days depend on the calendar
+            # days depend on the calendar
+            own = _sample(read(name, timeframe, zone)) if daily else sample
             shown = own if zone == "UTC" else _on_clock(own, zone)
             scores.append((_session_fit(calendar, shown, timeframe), name, zone))
         best = max(scores, key=lambda one: one[0])
@@ -127,7 +162,9 @@ def _detect_calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: st
     score, name, zone = max(scores, key=lambda one: one[0])
     if score < _POOR:
         name, zone = scores[0][1], "UTC"
-        reasons.append(f"no calendar fits these bars well ({score:.0%} at best): {name} is only an assumption")
+        reasons.append(
+            f"no calendar fits these bars well ({score:.0%} at best): {name} is only an assumption"
+        )
     else:
         clock = f", read on the clock of {zone}" if naive else ""
         reasons.append(f"the bars{clock} fill the sessions of {name} to {score:.0%}")
@@ -136,9 +173,16 @@ def _detect_calendar(sample: pl.DataFrame, symbols: Sequence[str], timeframe: st
 
 def _candidates(symbols: Sequence[str]) -> Iterator[str]:
     """Calendars in order of likelihood, those of the symbols' names first."""
-    endings = [calendar for symbol in symbols for ending, calendar in _SUFFIXES.items() if symbol.upper().endswith(ending)]
+    endings = [
+        calendar
+        for symbol in symbols
+        for ending, calendar in _SUFFIXES.items()
+        if symbol.upper().endswith(ending)
+    ]
     pairs = sum(bool(_PAIR.fullmatch(symbol.upper())) for symbol in symbols)
-    likely = ([max(set(endings), key=endings.count)] if 2 * len(endings) > len(symbols) else []) + ([CURRENCIES] if 2 * pairs > len(symbols) else [])
+    likely = ([max(set(endings), key=endings.count)] if 2 * len(endings) > len(symbols) else []) + (
+        [CURRENCIES] if 2 * pairs > len(symbols) else []
+    )
     yield from dict.fromkeys((*likely, *_USUAL))
 
 
@@ -153,11 +197,17 @@ def _session_fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> fl
     regular = parts.filter(pl.col("session") == "regular")
     extended = parts["session"].is_in(["pre", "post"]).sum()
     inside = (regular.height + 0.9 * float(extended)) / max(1, parts.height)
-    schedule = calendar.table.select("open", session_date="date", length=(pl.col("close") - pl.col("open")).dt.total_minutes())
-    days = parts.drop_nulls("session_date").join(schedule, on="session_date", how="left", maintain_order="left")
+    schedule = calendar.table.select(
+        "open", session_date="date", length=(pl.col("close") - pl.col("open")).dt.total_minutes()
+    )
+    days = parts.drop_nulls("session_date").join(
+        schedule, on="session_date", how="left", maintain_order="left"
+    )
     until_open = (pl.col("open") - pl.col("timestamp")).dt.total_minutes()
     by_day = days.group_by("symbol", "session_date").agg(
-        pl.col("length").first(), opened=((until_open >= 0) & (until_open < minutes)).any(), regular=(pl.col("session") == "regular").any()
+        pl.col("length").first(),
+        opened=((until_open >= 0) & (until_open < minutes)).any(),
+        regular=(pl.col("session") == "regular").any(),
     )
     expected = float(by_day.filter("regular")["length"].sum()) / minutes
     if not expected:
@@ -168,7 +218,12 @@ def _session_fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> fl
 
 def _daily_fit(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
     """The fit of daily and weekly bars, by date, of the symbol with most of them."""
-    dates = sample.with_columns(date=pl.col("timestamp").dt.date()).group_by("symbol").agg("date").sort(pl.col("date").list.len())
+    dates = (
+        sample.with_columns(date=pl.col("timestamp").dt.date())
+        .group_by("symbol")
+        .agg("date")
+        .sort(pl.col("date").list.len())
+    )
     own = dates["date"][-1].sort()
     first, last = own[0], own[-1]
     sessions = set(calendar.sessions(first, last + timedelta(days=1)))
@@ -181,12 +236,21 @@ def _daily_fit(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
 def _lacks_zone(sample: pl.DataFrame, timeframe: str, read: Read) -> bool:
     """Whether the stamps depend on the zone in which they are read."""
     elsewhere = read(ROUND_THE_CLOCK, timeframe, "Asia/Tokyo")["timestamp"]
-    return bool(elsewhere.is_in(sample["timestamp"].to_list()).mean() != 1.0) and elsewhere.min() != sample["timestamp"].min()
+    return (
+        bool(elsewhere.is_in(sample["timestamp"].to_list()).mean() != 1.0)
+        and elsewhere.min() != sample["timestamp"].min()
+    )
 
 
 def _on_clock(sample: pl.DataFrame, zone: str) -> pl.DataFrame:
-    wall = pl.col("timestamp").dt.replace_time_zone(None).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    return sample.with_columns(wall.dt.convert_time_zone("UTC").alias("timestamp")).drop_nulls("timestamp")
+    wall = (
+        pl.col("timestamp")
+        .dt.replace_time_zone(None)
+        .dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    )
+    return sample.with_columns(wall.dt.convert_time_zone("UTC").alias("timestamp")).drop_nulls(
+        "timestamp"
+    )
 
 
 def _trading_period(timeframe: str) -> str:

@@ -16,7 +16,8 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 
-BUCKET_MINUTES = 30  # what counts as the same time of day: activity changes little within half an hour
+# what counts as the same time of day: activity changes little within half an hour
+BUCKET_MINUTES = 30
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ class Slots:
         return np.searchsorted(self.session, np.arange(len(self.dates) + 1))
 
 
-def find_slots(calendar: Calendar, timeframe: str, first: date, end: date, past_sessions: int = 0, known_until: datetime | None = None) -> Slots:
+def find_slots(
+    calendar: Calendar,
+    timeframe: str,
+    first: date,
+    end: date,
+    past_sessions: int = 0,
+    known_until: datetime | None = None,
+) -> Slots:
     """Slots of the sessions in `first <= date < end` and of `past_sessions` before them.
 
     Slots whose bar ends after `known_until` are left out.
@@ -77,28 +85,51 @@ def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.
         stamp = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME)
         return numbered.select("session", timestamp=stamp, bar_end="close", bucket=pl.lit(0))
     step = TIMEFRAME_MINUTES[timeframe]
-    rows = _on_session_grid(numbered, step) if calendar.grid.from_session else _on_clock_grid(numbered, calendar, step)
+    rows = (
+        _on_session_grid(numbered, step)
+        if calendar.grid.from_session
+        else _on_clock_grid(numbered, calendar, step)
+    )
     wall = pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None)
-    # The time of day runs on in elapsed time from the open, so that buckets stay whole where the clock changes within a session.
-    clock = (wall - pl.col("date").cast(pl.Datetime("us"))).dt.total_minutes() + (pl.col("timestamp") - pl.col("open")).dt.total_minutes()
+    # The time of day runs on in elapsed time from the open, so that buckets stay whole where the
+    # clock changes within a session.
+    clock = (wall - pl.col("date").cast(pl.Datetime("us"))).dt.total_minutes() + (
+        pl.col("timestamp") - pl.col("open")
+    ).dt.total_minutes()
     rows = rows.with_columns(bucket=clock.floordiv(max(step, BUCKET_MINUTES)))
-    return rows.select("session", "timestamp", "bar_end", bucket=pl.col("bucket") - pl.col("bucket").min()).sort("timestamp")
+    return rows.select(
+        "session", "timestamp", "bar_end", bucket=pl.col("bucket") - pl.col("bucket").min()
+    ).sort("timestamp")
 
 
 def _on_clock_grid(numbered: pl.DataFrame, calendar: Calendar, step: int) -> pl.DataFrame:
     """Bars on the exchange's clock. Within a session the grid runs in elapsed time, as bars do."""
-    midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(minutes=calendar.grid.offset_minutes % step)
-    clock = (pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None) - midnight).dt.total_minutes()
-    rows = _split_into_bars(numbered.with_columns(start=pl.col("open") - pl.duration(minutes=clock % step), stop="close"), step)
-    idle = (pl.col("timestamp") >= pl.col("break_start")) & (pl.col("timestamp") + timedelta(minutes=step) <= pl.col("break_end"))
-    taken = pl.col("timestamp") < pl.col("before")  # a bar that reaches over from the session before belongs to that one
+    midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(
+        minutes=calendar.grid.offset_minutes % step
+    )
+    clock = (
+        pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None) - midnight
+    ).dt.total_minutes()
+    rows = _split_into_bars(
+        numbered.with_columns(
+            start=pl.col("open") - pl.duration(minutes=clock % step), stop="close"
+        ),
+        step,
+    )
+    idle = (pl.col("timestamp") >= pl.col("break_start")) & (
+        pl.col("timestamp") + timedelta(minutes=step) <= pl.col("break_end")
+    )
+    # a bar that reaches over from the session before belongs to that one
+    taken = pl.col("timestamp") < pl.col("before")
     return rows.filter(~(idle.fill_null(value=False) | taken.fill_null(value=False)))
 
 
 def _on_session_grid(numbered: pl.DataFrame, step: int) -> pl.DataFrame:
     """Bars from the start of each stretch: the morning, and the afternoon after lunch."""
     morning = numbered.with_columns(start="open", stop=pl.coalesce("break_start", "close"))
-    afternoon = numbered.filter(pl.col("break_end").is_not_null()).with_columns(start="break_end", stop="close")
+    afternoon = numbered.filter(pl.col("break_end").is_not_null()).with_columns(
+        start="break_end", stop="close"
+    )
     return _split_into_bars(pl.concat([morning, afternoon]), step)
 
 
@@ -106,5 +137,9 @@ def _split_into_bars(stretches: pl.DataFrame, step: int) -> pl.DataFrame:
     """`start` to `stop` as bars of `step` minutes (timestamp, bar_end); the last may be short."""
     count = ((pl.col("stop") - pl.col("start")).dt.total_minutes() + step - 1) // step
     rows = stretches.with_columns(at=pl.int_ranges(0, count)).explode("at")
-    rows = rows.with_columns(timestamp=(pl.col("start") + pl.duration(minutes=pl.col("at") * step)).cast(TIME))
-    return rows.with_columns(bar_end=pl.min_horizontal(pl.col("timestamp") + timedelta(minutes=step), "stop"))
+    rows = rows.with_columns(
+        timestamp=(pl.col("start") + pl.duration(minutes=pl.col("at") * step)).cast(TIME)
+    )
+    return rows.with_columns(
+        bar_end=pl.min_horizontal(pl.col("timestamp") + timedelta(minutes=step), "stop")
+    )

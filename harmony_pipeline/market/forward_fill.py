@@ -29,15 +29,45 @@ def fill_forward(bars: pl.DataFrame, gaps: pl.DataFrame, slots: Slots, fill: Fil
     real = bars.with_columns(filled=pl.lit(value=False))
     if fill == "none" or gaps.is_empty():
         return real.sort("symbol", "timestamp")
-    first, last = (np.searchsorted(slots.stamp, gaps[name].dt.epoch("us").to_numpy()) for name in ("first_missing", "last_missing"))
+    first, last = (
+        np.searchsorted(slots.stamp, gaps[name].dt.epoch("us").to_numpy())
+        for name in ("first_missing", "last_missing")
+    )
     lengths = last - first + 1
     place = np.repeat(np.arange(gaps.height), lengths)
-    slot = np.arange(len(place)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(first, lengths)
-    absent = pl.DataFrame({"symbol": gaps["symbol"].gather(place), "timestamp": pl.Series(slots.stamp[slot]).cast(TIME)})
-    absent = absent.join(bars.select("symbol", "timestamp"), on=["symbol", "timestamp"], how="anti").sort("symbol", "timestamp")
-    known = bars.select("symbol", "timestamp", "timeframe", "close", "adjustment_factor").sort("symbol", "timestamp")
-    made = absent.join_asof(known, on="timestamp", by="symbol", strategy="backward", allow_exact_matches=False, check_sortedness=False).drop_nulls("close")
+    slot = (
+        np.arange(len(place))
+        - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        + np.repeat(first, lengths)
+    )
+    absent = pl.DataFrame(
+        {
+            "symbol": gaps["symbol"].gather(place),
+            "timestamp": pl.Series(slots.stamp[slot]).cast(TIME),
+        }
+    )
+    absent = absent.join(
+        bars.select("symbol", "timestamp"), on=["symbol", "timestamp"], how="anti"
+    ).sort("symbol", "timestamp")
+    known = bars.select("symbol", "timestamp", "timeframe", "close", "adjustment_factor").sort(
+        "symbol", "timestamp"
+    )
+    made = absent.join_asof(
+        known,
+        on="timestamp",
+        by="symbol",
+        strategy="backward",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    ).drop_nulls("close")
     price = [pl.col("close").alias(name) for name in ("open", "high", "low", "close")]
     zero, unknown = pl.lit(0.0), pl.lit(None, pl.Float64())
-    made = made.with_columns(*price, session=pl.lit("regular"), volume=zero, trade_count=zero, vwap=unknown, filled=pl.lit(value=True))
+    made = made.with_columns(
+        *price,
+        session=pl.lit("regular"),
+        volume=zero,
+        trade_count=zero,
+        vwap=unknown,
+        filled=pl.lit(value=True),
+    )
     return pl.concat([real, made.select(real.columns)]).sort("symbol", "timestamp")

@@ -40,10 +40,15 @@ from harmony_pipeline.market.trading_activity import ActivityProfile, expected_s
 from harmony_pipeline.schemas import GAPS, TIME
 
 KINDS = ("missing", "no_trade", "halt", "unknown")
-USUAL, NEVER = 0.05, 0.001  # times a session that such a silence comes by nature: once in 20 sessions is usual, once in 1000 is not
-HABITUALLY_ACTIVE = 0.02  # a symbol that leaves out fewer bars than this is believed to trade when the bars beside the gap are busy
+# times a session that such a silence comes by nature: once in 20 sessions is usual, once in 1000 is
+# not
+USUAL, NEVER = 0.05, 0.001
+# a symbol that leaves out fewer bars than this is believed to trade when the bars beside the gap
+# are busy
+HABITUALLY_ACTIVE = 0.02
 CLUSTERING = 3.0  # s above: minutes of the 99 stocks of January 2025 vary about as much
-PAUSE_MINUTES = 5  # the length of a limit-up limit-down pause (Reg NMS plan), the shortest single-stock halt
+# the length of a limit-up limit-down pause (Reg NMS plan), the shortest single-stock halt
+PAUSE_MINUTES = 5
 REOPENING = 4.0  # times the volume before
 _NOT_REFUSED = (
     "superseded",
@@ -67,7 +72,14 @@ class _BatchActivity:
     runs: pl.DataFrame
 
 
-def find_gaps(batches: Iterable[pl.DataFrame], slots: Slots, lives: pl.DataFrame, settings: GapSettings, *, every_bar: bool = False) -> pl.DataFrame:
+def find_gaps(
+    batches: Iterable[pl.DataFrame],
+    slots: Slots,
+    lives: pl.DataFrame,
+    settings: GapSettings,
+    *,
+    every_bar: bool = False,
+) -> pl.DataFrame:
     """Runs of absent regular bars from the slots' target on, in the columns of schemas.GAPS.
 
     `batches` hold bars (symbol, timestamp, volume, trade_count) of whole symbols, each sorted by
@@ -78,18 +90,33 @@ def find_gaps(batches: Iterable[pl.DataFrame], slots: Slots, lives: pl.DataFrame
     """
     if not len(slots.stamp):
         return GAPS.empty()
-    seen = [_summarise_batch(batch, slots, settings.shares_per_trade) for batch in batches if batch.height]
-    absent = sorted(set(lives["symbol"].to_list()) - {symbol for part in seen for symbol in part.symbols})
+    seen = [
+        _summarise_batch(batch, slots, settings.shares_per_trade)
+        for batch in batches
+        if batch.height
+    ]
+    absent = sorted(
+        set(lives["symbol"].to_list()) - {symbol for part in seen for symbol in part.symbols}
+    )
     seen.append(_absent_symbols(absent, slots))
     symbols = [symbol for part in seen for symbol in part.symbols]
     present = np.concatenate([part.present for part in seen])
     offsets = np.cumsum([0, *(len(part.symbols) for part in seen)])[:-1]
-    runs = pl.concat([part.runs.with_columns(pl.col("code") + int(offset)) for part, offset in zip(seen, offsets, strict=True)])
+    runs = pl.concat(
+        [
+            part.runs.with_columns(pl.col("code") + int(offset))
+            for part, offset in zip(seen, offsets, strict=True)
+        ]
+    )
     alive = _expected_symbols(symbols, present, lives, slots.dates)
     profile = ActivityProfile(present, slots, settings.lookback_sessions)
-    market_wide = _market_wide_silence(np.sum([part.active for part in seen], axis=0), profile, alive)
+    market_wide = _market_wide_silence(
+        np.sum([part.active for part in seen], axis=0), profile, alive
+    )
     cut = _split_runs(runs, slots, market_wide, alive)
-    return GAPS.conform(_classify_runs(_with_evidence(cut, profile, symbols), slots, every_bar=every_bar))
+    return GAPS.conform(
+        _classify_runs(_with_evidence(cut, profile, symbols), slots, every_bar=every_bar)
+    )
 
 
 def mark_refused_bars(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
@@ -97,23 +124,33 @@ def mark_refused_bars(gaps: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFr
 
     Such a bar is no silence, and a new request may bring the same row.
     """
-    refused = quarantine.filter(~pl.col("rule").is_in(_NOT_REFUSED)).select("symbol", "timestamp", "rule").sort("symbol", "timestamp")
+    refused = (
+        quarantine.filter(~pl.col("rule").is_in(_NOT_REFUSED))
+        .select("symbol", "timestamp", "rule")
+        .sort("symbol", "timestamp")
+    )
     if gaps.is_empty() or refused.is_empty():
         return gaps
     spans = gaps.select("symbol", "first_missing", "last_missing").sort("symbol", "first_missing")
     inside = join_latest(refused, spans, "timestamp", "first_missing")
     inside = inside.filter(pl.col("timestamp") <= pl.col("last_missing"))
-    counted = inside.group_by("symbol", "first_missing").agg(refusals=pl.col("timestamp").n_unique(), rules=pl.col("rule").unique().sort().str.join(", "))
+    counted = inside.group_by("symbol", "first_missing").agg(
+        refusals=pl.col("timestamp").n_unique(), rules=pl.col("rule").unique().sort().str.join(", ")
+    )
     joined = gaps.join(counted, on=["symbol", "first_missing"], how="left", maintain_order="left")
     found = pl.col("refusals").is_not_null()
-    sentence = format_columns("{} of these bars came and are in quarantine ({}); {}", "refusals", "rules", "evidence")
+    sentence = format_columns(
+        "{} of these bars came and are in quarantine ({}); {}", "refusals", "rules", "evidence"
+    )
     return joined.with_columns(
-        kind=pl.when(found & pl.col("kind").is_in(["no_trade", "unknown"])).then(pl.lit("missing")).otherwise("kind"),
+        kind=pl.when(found & pl.col("kind").is_in(["no_trade", "unknown"]))
+        .then(pl.lit("missing"))
+        .otherwise("kind"),
         evidence=pl.when(found).then(sentence).otherwise("evidence"),
     ).select(gaps.columns)
 
 
-# --- what is absent ---------------------------------------------------------------------------------------------------
+# --- what is absent -------------------------------------------------------------------------------
 
 
 def _summarise_batch(bars: pl.DataFrame, slots: Slots, shares_per_trade: float) -> _BatchActivity:
@@ -124,14 +161,27 @@ def _summarise_batch(bars: pl.DataFrame, slots: Slots, shares_per_trade: float) 
     slot = np.searchsorted(slots.stamp, stamp)
     on_grid = slots.stamp[np.minimum(slot, len(slots.stamp) - 1)] == stamp
     code, slot = code[on_grid], slot[on_grid]
-    trades = bars.select(pl.coalesce("trade_count", pl.col("volume") / shares_per_trade).fill_null(0.0)).to_series().to_numpy()[on_grid]
+    trades = (
+        bars.select(pl.coalesce("trade_count", pl.col("volume") / shares_per_trade).fill_null(0.0))
+        .to_series()
+        .to_numpy()[on_grid]
+    )
     shape = (lengths.height, len(slots.dates), slots.buckets)
     cells = (code * shape[1] + slots.session[slot]) * shape[2] + slots.bucket[slot]
-    present = np.bincount(cells, minlength=shape[0] * shape[1] * shape[2]).astype(np.int32).reshape(shape)
-    return _BatchActivity(lengths["value"].to_list(), present, np.bincount(slot, minlength=len(slots.stamp)), _runs(code, slot, trades, lengths.height, slots))
+    present = (
+        np.bincount(cells, minlength=shape[0] * shape[1] * shape[2]).astype(np.int32).reshape(shape)
+    )
+    return _BatchActivity(
+        lengths["value"].to_list(),
+        present,
+        np.bincount(slot, minlength=len(slots.stamp)),
+        _runs(code, slot, trades, lengths.height, slots),
+    )
 
 
-def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slots: Slots) -> pl.DataFrame:
+def _runs(
+    code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slots: Slots
+) -> pl.DataFrame:
     """code, first, last (slots without a bar), and the bar before and after: its slot (-1: none)
     and trades.
     """
@@ -142,11 +192,25 @@ def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slot
     begins, stops = bounds[:-1], bounds[1:]
     empty = begins == stops
     inner = np.flatnonzero((np.diff(slot) > 1) & (np.diff(code) == 0))
-    heads = np.flatnonzero(~empty & (slot[np.minimum(begins, len(slot) - 1)] > slots.target) if len(slot) else np.zeros(symbols, np.bool_))
-    tails = np.flatnonzero(~empty & (slot[np.maximum(stops - 1, 0)] < end - 1) if len(slot) else np.zeros(symbols, np.bool_))
+    heads = np.flatnonzero(
+        ~empty & (slot[np.minimum(begins, len(slot) - 1)] > slots.target)
+        if len(slot)
+        else np.zeros(symbols, np.bool_)
+    )
+    tails = np.flatnonzero(
+        ~empty & (slot[np.maximum(stops - 1, 0)] < end - 1)
+        if len(slot)
+        else np.zeros(symbols, np.bool_)
+    )
     whole = np.flatnonzero(empty) if end > slots.target else np.empty(0, np.int64)
     nothing = [np.full(len(part), -1, np.int64) for part in (heads, tails, whole)]
-    left, right = (np.concatenate(parts) for parts in ([inner, nothing[0], stops[tails] - 1, nothing[2]], [inner + 1, begins[heads], nothing[1], nothing[2]]))
+    left, right = (
+        np.concatenate(parts)
+        for parts in (
+            [inner, nothing[0], stops[tails] - 1, nothing[2]],
+            [inner + 1, begins[heads], nothing[1], nothing[2]],
+        )
+    )
     before, before_trades = _neighbour_bars(left, slot, trades)
     after, after_trades = _neighbour_bars(right, slot, trades)
     return pl.DataFrame(
@@ -162,7 +226,9 @@ def _runs(code: IntArray, slot: IntArray, trades: FloatArray, symbols: int, slot
     )
 
 
-def _neighbour_bars(at: IntArray, slot: IntArray, trades: FloatArray) -> tuple[IntArray, FloatArray]:
+def _neighbour_bars(
+    at: IntArray, slot: IntArray, trades: FloatArray
+) -> tuple[IntArray, FloatArray]:
     if not len(slot):
         return np.full(len(at), -1, np.int64), np.full(len(at), np.nan)
     safe = np.maximum(at, 0)
@@ -173,18 +239,31 @@ def _absent_symbols(symbols: list[str], slots: Slots) -> _BatchActivity:
     """Symbols that are expected and have no bar."""
     nothing = np.empty(0, np.int64)
     present = np.zeros((len(symbols), len(slots.dates), slots.buckets), np.int32)
-    return _BatchActivity(symbols, present, np.zeros(len(slots.stamp), np.int64), _runs(nothing, nothing, np.empty(0), len(symbols), slots))
+    return _BatchActivity(
+        symbols,
+        present,
+        np.zeros(len(slots.stamp), np.int64),
+        _runs(nothing, nothing, np.empty(0), len(symbols), slots),
+    )
 
 
-# --- who is expected, and when everyone is silent ---------------------------------------------------------------------
+# --- who is expected, and when everyone is silent -------------------------------------------------
 
 
-def _expected_symbols(symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFrame, dates: pl.Series) -> BoolArray:
+def _expected_symbols(
+    symbols: list[str], present: npt.NDArray[np.int32], lives: pl.DataFrame, dates: pl.Series
+) -> BoolArray:
     """Whether a symbol is expected in a session: symbols by sessions."""
     named = set(lives["symbol"].to_list())
     traded = present.any(axis=2)
-    alive: BoolArray = np.maximum.accumulate(traded, axis=1) & np.array([symbol not in named for symbol in symbols], np.bool_)[:, None]
-    code = pl.DataFrame({"symbol": symbols, "code": np.arange(len(symbols))}, schema={"symbol": pl.String(), "code": pl.Int64()})
+    alive: BoolArray = (
+        np.maximum.accumulate(traded, axis=1)
+        & np.array([symbol not in named for symbol in symbols], np.bool_)[:, None]
+    )
+    code = pl.DataFrame(
+        {"symbol": symbols, "code": np.arange(len(symbols))},
+        schema={"symbol": pl.String(), "code": pl.Int64()},
+    )
     spans = lives.select("symbol", "first", "end").join(code, on="symbol", how="inner")
     first = dates.search_sorted(spans["first"].fill_null(date.min), side="left").to_numpy()
     end = dates.search_sorted(spans["end"].fill_null(date.max), side="left").to_numpy()
@@ -194,7 +273,9 @@ def _expected_symbols(symbols: list[str], present: npt.NDArray[np.int32], lives:
     return alive | (np.cumsum(steps, axis=1)[:, :-1] > 0)
 
 
-def _market_wide_silence(active: IntArray, profile: ActivityProfile, alive: BoolArray) -> npt.NDArray[np.int8]:
+def _market_wide_silence(
+    active: IntArray, profile: ActivityProfile, alive: BoolArray
+) -> npt.NDArray[np.int8]:
     """For each slot 1 if all symbols are silent together and profiles do not explain it, 2 if the
     whole session is empty, else 0.
     """
@@ -204,37 +285,56 @@ def _market_wide_silence(active: IntArray, profile: ActivityProfile, alive: Bool
     if not len(silent):
         return verdict
     breaks = np.flatnonzero((np.diff(silent) > 1) | (np.diff(slots.session[silent]) > 0)) + 1
-    first, last = silent[np.concatenate([[0], breaks])], silent[np.concatenate([breaks, [len(silent)]]) - 1]
+    first, last = (
+        silent[np.concatenate([[0], breaks])],
+        silent[np.concatenate([breaks, [len(silent)]]) - 1],
+    )
     session = slots.session[first]
     bounds = slots.session_bounds
     whole = (first == bounds[session]) & (last == bounds[session + 1] - 1)
     room = (bounds[session + 1] - bounds[session]).astype(np.float64)
     expected = alive.sum(axis=0)[session]
-    chance = room * np.exp((last - first + 1) * profile.joint_log_silence(session, slots.bucket[first], FEWEST_SYMBOLS))
+    chance = room * np.exp(
+        (last - first + 1) * profile.joint_log_silence(session, slots.bucket[first], FEWEST_SYMBOLS)
+    )
     chance = np.where(np.isnan(chance), _joint_silence_today(first, last, profile, alive), chance)
-    kind = np.where(whole & (expected >= FEWEST_SYMBOLS), 2, np.where(~whole & (chance < NEVER), 1, 0)).astype(np.int8)
+    kind = np.where(
+        whole & (expected >= FEWEST_SYMBOLS), 2, np.where(~whole & (chance < NEVER), 1, 0)
+    ).astype(np.int8)
     lengths = last - first + 1
     verdict[silent] = np.repeat(kind, lengths)
     return verdict
 
 
-def _joint_silence_today(first: IntArray, last: IntArray, profile: ActivityProfile, alive: BoolArray) -> FloatArray:
+def _joint_silence_today(
+    first: IntArray, last: IntArray, profile: ActivityProfile, alive: BoolArray
+) -> FloatArray:
     """How often all symbols would be silent together, from the rest of the same session; nan for
     one symbol.
 
     It is used where the past is too short for a profile.
     """
     bounds, session = profile.slots.session_bounds, profile.slots.session[first]
-    length, room = (last - first + 1).astype(np.float64), (bounds[session + 1] - bounds[session]).astype(np.float64)
+    length, room = (
+        (last - first + 1).astype(np.float64),
+        (bounds[session + 1] - bounds[session]).astype(np.float64),
+    )
     chance = np.empty(len(first))
-    for at, day in enumerate(session):  # these runs are few: not one symbol of the market has a bar there
+    # these runs are few: not one symbol of the market has a bar there
+    for at, day in enumerate(session):
         traded = alive[:, day] & profile.traded[:, day]
         share = 1.0 - profile.present[traded, day].sum(axis=1) / max(room[at] - length[at], 1.0)
-        chance[at] = expected_silences(np.prod(np.clip(share, 0.0, 1.0)), length[at], room[at]) if traded.sum() >= FEWEST_SYMBOLS else np.nan
+        chance[at] = (
+            expected_silences(np.prod(np.clip(share, 0.0, 1.0)), length[at], room[at])
+            if traded.sum() >= FEWEST_SYMBOLS
+            else np.nan
+        )
     return chance
 
 
-def _split_runs(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], alive: BoolArray) -> pl.DataFrame:
+def _split_runs(
+    runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.int8], alive: BoolArray
+) -> pl.DataFrame:
     """Runs split at the ends of sessions and of market-wide silences, without symbols that are not
     listed.
     """
@@ -245,13 +345,22 @@ def _split_runs(runs: pl.DataFrame, slots: Slots, market_wide: npt.NDArray[np.in
     first, last = runs["first"].to_numpy(), runs["last"].to_numpy()
     pieces = segment[last] - segment[first] + 1
     place = np.repeat(np.arange(runs.height), pieces)
-    inside = np.arange(len(place)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + np.repeat(segment[first], pieces)
-    cut = runs[place].with_columns(first=np.maximum(first[place], starts[inside]), last=np.minimum(last[place], stops[inside]))
-    cut = cut.with_columns(session=slots.session[cut["first"].to_numpy()], market_wide=market_wide[cut["first"].to_numpy()])
+    inside = (
+        np.arange(len(place))
+        - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        + np.repeat(segment[first], pieces)
+    )
+    cut = runs[place].with_columns(
+        first=np.maximum(first[place], starts[inside]), last=np.minimum(last[place], stops[inside])
+    )
+    cut = cut.with_columns(
+        session=slots.session[cut["first"].to_numpy()],
+        market_wide=market_wide[cut["first"].to_numpy()],
+    )
     return cut.filter(pl.Series(alive[cut["code"].to_numpy(), cut["session"].to_numpy()]))
 
 
-# --- what it is -------------------------------------------------------------------------------------------------------
+# --- what it is -----------------------------------------------------------------------------------
 
 
 def _with_evidence(cut: pl.DataFrame, profile: ActivityProfile, symbols: list[str]) -> pl.DataFrame:
@@ -259,19 +368,26 @@ def _with_evidence(cut: pl.DataFrame, profile: ActivityProfile, symbols: list[st
     silences.
     """
     slots, bounds = profile.slots, profile.slots.session_bounds
-    first, last, code, session = (cut[name].to_numpy() for name in ("first", "last", "code", "session"))
+    first, last, code, session = (
+        cut[name].to_numpy() for name in ("first", "last", "code", "session")
+    )
     known, share = profile.of(code, session, slots.bucket[first])
     _, share_last = profile.of(code, session, slots.bucket[last])
     before = _neighbour_trades(cut, "before", first - 1, slots)
     after = _neighbour_trades(cut, "after", last + 1, slots)
     share = np.fmax(share, share_last)
-    length, room = (last - first + 1).astype(np.float64), (bounds[session + 1] - bounds[session]).astype(np.float64)
+    length, room = (
+        (last - first + 1).astype(np.float64),
+        (bounds[session + 1] - bounds[session]).astype(np.float64),
+    )
     beside = np.fmin(before, after)
     stamp = pl.Series(slots.stamp).cast(TIME)
     return pl.DataFrame(
         {
             "symbol": pl.Series(symbols, dtype=pl.String).gather(code),
-            "timeframe": pl.Series([slots.timeframe], dtype=pl.String).new_from_index(0, cut.height),
+            "timeframe": (
+                pl.Series([slots.timeframe], dtype=pl.String).new_from_index(0, cut.height)
+            ),
             "date": slots.dates.gather(session),
             "first_missing": stamp.gather(first),
             "last_missing": stamp.gather(last),
@@ -285,7 +401,11 @@ def _with_evidence(cut: pl.DataFrame, profile: ActivityProfile, symbols: list[st
             "reopened": after / np.where(before > 0.0, before, np.nan),
             "market_wide": cut["market_wide"],
         }
-    ).with_columns(pl.col("usual_silence", "neighbour_trades", "by_habit", "by_neighbours", "reopened").fill_nan(None))
+    ).with_columns(
+        pl.col(
+            "usual_silence", "neighbour_trades", "by_habit", "by_neighbours", "reopened"
+        ).fill_nan(None)
+    )
 
 
 def _neighbour_trades(cut: pl.DataFrame, side: str, place: IntArray, slots: Slots) -> FloatArray:
@@ -298,30 +418,78 @@ def _neighbour_trades(cut: pl.DataFrame, side: str, place: IntArray, slots: Slot
 def _classify_runs(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFrame:
     """Kind and evidence by the rules in the module's head, first match first."""
     habit, today = pl.col("by_habit"), pl.col("by_neighbours")
-    busy, active = (today < NEVER).fill_null(value=False), pl.col("usual_silence") < HABITUALLY_ACTIVE
+    busy, active = (
+        (today < NEVER).fill_null(value=False),
+        pl.col("usual_silence") < HABITUALLY_ACTIVE,
+    )
     usual, unusual = (habit >= USUAL).fill_null(value=False), (habit < NEVER).fill_null(value=False)
     pause = pl.col("bars") * TIMEFRAME_MINUTES[slots.timeframe] >= PAUSE_MINUTES
     intraday = slots.timeframe not in LONG_TIMEFRAMES
     percent = format_columns("{}%", (100.0 * pl.col("usual_silence")).round(1))
-    habitual = format_columns("silent in {} of such bars of {} past sessions", percent, "past_sessions")
+    habitual = format_columns(
+        "silent in {} of such bars of {} past sessions", percent, "past_sessions"
+    )
     beside = (
         pl.when(pl.col("neighbour_trades").is_null())
         .then(pl.lit("no bar beside it"))
-        .otherwise(format_columns("about {} trades in the bar beside it", pl.col("neighbour_trades").round(0).cast(pl.Int64)))
+        .otherwise(
+            format_columns(
+                "about {} trades in the bar beside it",
+                pl.col("neighbour_trades").round(0).cast(pl.Int64),
+            )
+        )
     )
     both = format_columns("{}, {}", habitual, beside)
     cases: list[tuple[pl.Expr, str, pl.Expr]] = [
-        (pl.col("market_wide") == 2, "missing", pl.lit("no symbol has a bar in this session, which the calendar expects")),
-        (pl.col("market_wide") == 1, "halt", pl.lit("no symbol has a bar, at a time when that does not happen by chance: the venue stood still, or the source did")),
-        (pl.lit(every_bar), "missing", pl.lit("the source writes every bar, traded or not, and this one is absent")),
+        (
+            pl.col("market_wide") == 2,
+            "missing",
+            pl.lit("no symbol has a bar in this session, which the calendar expects"),
+        ),
+        (
+            pl.col("market_wide") == 1,
+            "halt",
+            pl.lit(
+                "no symbol has a bar, at a time when that does not happen by chance: the venue"
+                " stood still, or the source did"
+            ),
+        ),
+        (
+            pl.lit(every_bar),
+            "missing",
+            pl.lit("the source writes every bar, traded or not, and this one is absent"),
+        ),
         (usual & busy & active, "unknown", both),
         (usual, "no_trade", both),
-        (unusual & pause & active & (pl.col("reopened") >= REOPENING).fill_null(value=False) & pl.lit(intraday), "halt", format_columns("{}; the next bar has {} times the trades of the one before, as after a pause", habitual, pl.col("reopened").round(1))),
+        (
+            unusual
+            & pause
+            & active
+            & (pl.col("reopened") >= REOPENING).fill_null(value=False)
+            & pl.lit(intraday),
+            "halt",
+            format_columns(
+                "{}; the next bar has {} times the trades of the one before, as after a pause",
+                habitual,
+                pl.col("reopened").round(1),
+            ),
+        ),
         (unusual & ~(today >= USUAL).fill_null(value=False), "missing", both),
-        (habit.is_null() & busy, "missing", format_columns("{} past sessions, {}", "past_sessions", beside)),
-        (habit.is_null(), "unknown", format_columns("{} past sessions, {}: too little to tell", "past_sessions", beside)),
-    ]  # fmt: skip
+        (
+            habit.is_null() & busy,
+            "missing",
+            format_columns("{} past sessions, {}", "past_sessions", beside),
+        ),
+        (
+            habit.is_null(),
+            "unknown",
+            format_columns("{} past sessions, {}: too little to tell", "past_sessions", beside),
+        ),
+    ]
     kind, evidence = pl.lit("unknown"), both
     for condition, name, sentence in reversed(cases):
-        kind, evidence = pl.when(condition).then(pl.lit(name)).otherwise(kind), pl.when(condition).then(sentence).otherwise(evidence)
+        kind, evidence = (
+            pl.when(condition).then(pl.lit(name)).otherwise(kind),
+            pl.when(condition).then(sentence).otherwise(evidence),
+        )
     return runs.with_columns(kind=kind, evidence=evidence)

@@ -35,7 +35,10 @@ class DetectedGrid:
 
     def evidence(self) -> str:
         """`28 of 28 stamps lie on the session's grid, 0 on the clock's`."""
-        return f"{self.on_session} of {self.stamps} stamps lie on the session's grid, {self.on_clock} on the clock's"
+        return (
+            f"{self.on_session} of {self.stamps} stamps lie on the session's grid, {self.on_clock}"
+            " on the clock's"
+        )
 
 
 @cache

@@ -53,10 +53,13 @@ CURRENCIES = frozenset(
     ]
 )
 _STABLE_COINS = frozenset(["BUSD", "DAI", "FDUSD", "TUSD", "USDC", "USDP", "USDT"])
-_WHOLE_MONEY = frozenset({"JPY", "KRW", "CLP", "IDR"})  # currencies whose amounts are whole in practice
+# currencies whose amounts are whole in practice
+_WHOLE_MONEY = frozenset({"JPY", "KRW", "CLP", "IDR"})
 _CENT, _WHOLE, _SMALLEST = 0.01, 1.0, 0.0001
 
-_US_CALENDARS = frozenset({"XNYS", "XNAS", "XASE", "XCBO", "NYSE", "NASDAQ", "AMEX", "ARCX", "BATS"})
+_US_CALENDARS = frozenset(
+    {"XNYS", "XNAS", "XASE", "XCBO", "NYSE", "NASDAQ", "AMEX", "ARCX", "BATS"}
+)
 _FUTURES_CALENDARS = (
     "CME",
     "CBOT",
@@ -118,24 +121,35 @@ class _Future(NamedTuple):
 
 
 FUTURES: dict[str, _Future] = {
-    "ES": _Future(0.25, 50.0), "MES": _Future(0.25, 5.0), "NQ": _Future(0.25, 20.0), "MNQ": _Future(0.25, 2.0),
-    "YM": _Future(1.0, 5.0), "MYM": _Future(1.0, 0.5), "RTY": _Future(0.1, 50.0), "M2K": _Future(0.1, 5.0),
-    "CL": _Future(0.01, 1000.0), "MCL": _Future(0.01, 100.0), "BZ": _Future(0.01, 1000.0), "NG": _Future(0.001, 10_000.0),
+    "ES": _Future(0.25, 50.0), "MES": _Future(0.25, 5.0), "NQ": _Future(0.25, 20.0),
+    "MNQ": _Future(0.25, 2.0),
+    "YM": _Future(1.0, 5.0), "MYM": _Future(1.0, 0.5), "RTY": _Future(0.1, 50.0),
+    "M2K": _Future(0.1, 5.0),
+    "CL": _Future(0.01, 1000.0), "MCL": _Future(0.01, 100.0), "BZ": _Future(0.01, 1000.0),
+    "NG": _Future(0.001, 10_000.0),
     "HO": _Future(0.0001, 42_000.0), "RB": _Future(0.0001, 42_000.0),
-    "GC": _Future(0.1, 100.0), "MGC": _Future(0.1, 10.0), "SI": _Future(0.005, 5000.0), "HG": _Future(0.0005, 25_000.0), "PL": _Future(0.1, 50.0),
-    "ZB": _Future(1 / 32, 1000.0), "UB": _Future(1 / 32, 1000.0), "ZN": _Future(1 / 64, 1000.0), "ZF": _Future(1 / 128, 1000.0),
+    "GC": _Future(0.1, 100.0), "MGC": _Future(0.1, 10.0), "SI": _Future(0.005, 5000.0),
+    "HG": _Future(0.0005, 25_000.0), "PL": _Future(0.1, 50.0),
+    "ZB": _Future(1 / 32, 1000.0), "UB": _Future(1 / 32, 1000.0), "ZN": _Future(1 / 64, 1000.0),
+    "ZF": _Future(1 / 128, 1000.0),
     "ZT": _Future(1 / 256, 2000.0),
-    "ZC": _Future(0.25, 50.0), "ZS": _Future(0.25, 50.0), "ZW": _Future(0.25, 50.0), "ZL": _Future(0.01, 600.0), "ZM": _Future(0.1, 100.0),
+    "ZC": _Future(0.25, 50.0), "ZS": _Future(0.25, 50.0), "ZW": _Future(0.25, 50.0),
+    "ZL": _Future(0.01, 600.0), "ZM": _Future(0.1, 100.0),
     "LE": _Future(0.025, 400.0), "HE": _Future(0.025, 400.0),
-    "6E": _Future(0.00005, 125_000.0), "6B": _Future(0.0001, 62_500.0), "6J": _Future(0.0000005, 12_500_000.0),
+    "6E": _Future(0.00005, 125_000.0), "6B": _Future(0.0001, 62_500.0),
+    "6J": _Future(0.0000005, 12_500_000.0),
     "6A": _Future(0.00005, 100_000.0), "6C": _Future(0.00005, 100_000.0),
     "VX": _Future(0.05, 1000.0), "BTC": _Future(5.0, 5.0), "MBT": _Future(5.0, 0.1),
 }  # fmt: skip
-"""By root; prices as the exchange quotes them (grains in cents a bushel, so a point of ZC is 50 dollars)."""
+"""By root; prices as the exchange quotes them (grains in cents a bushel, so a point of ZC is 50
+dollars).
+"""
 
 _FUTURE_NAME = re.compile(r"^[/@]?(?P<root>[A-Z0-9]{1,3}?)(?:=F|\d?!|[FGHJKMNQUVXZ]\d{1,4})?$")
 _FX_NAME = re.compile(r"^(?P<base>[A-Z]{3})[/_\-.]?(?P<quote>[A-Z]{3})(?:=X)?$")
-_PAIR_NAME = re.compile(r"^(?P<base>[A-Z0-9]+?)[/_\-]?(?P<quote>USDT|USDC|FDUSD|BUSD|TUSD|USDP|DAI|USD|EUR|GBP|JPY|KRW|TRY|BTC|ETH|BNB)$")
+_PAIR_NAME = re.compile(
+    r"^(?P<base>[A-Z0-9]+?)[/_\-]?(?P<quote>USDT|USDC|FDUSD|BUSD|TUSD|USDP|DAI|USD|EUR|GBP|JPY|KRW|TRY|BTC|ETH|BNB)$"
+)
 
 
 def asset_class_of(symbol: str, market: MarketSettings) -> str:
@@ -212,19 +226,24 @@ def _currency_pair(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
     quote = found["quote"] if found else None
     known = found is not None and found["base"] in CURRENCIES and quote in CURRENCIES
     tick = 0.001 if quote == "JPY" else 0.00001
-    return replace(
-        plain,
-        currency=quote if quote in CURRENCIES else None,
-        tick_size=tick,
-        fee_unit=fee_unit(quote or ""),
-        volume=INDICATIVE,
-    ), not known
+    return (
+        replace(
+            plain,
+            currency=quote if quote in CURRENCIES else None,
+            tick_size=tick,
+            fee_unit=fee_unit(quote or ""),
+            volume=INDICATIVE,
+        ),
+        not known,
+    )
 
 
 def _coin(symbol: str, plain: Instrument) -> Instrument:
     found = _PAIR_NAME.match(_strip_venue(symbol))
     quote = found["quote"] if found else None
-    return replace(plain, currency=quote, tick_size=0.01, lot_size=1e-8, fee_unit=fee_unit(quote or "USD"))
+    return replace(
+        plain, currency=quote, tick_size=0.01, lot_size=1e-8, fee_unit=fee_unit(quote or "USD")
+    )
 
 
 def _future(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
@@ -232,13 +251,16 @@ def _future(symbol: str, plain: Instrument) -> tuple[Instrument, bool]:
     known = FUTURES.get(root or "")
     if known is None:
         return replace(plain, currency=None), True
-    return replace(
-        plain,
-        currency="USD",
-        tick_size=known.tick,
-        multiplier=known.multiplier,
-        origin=f"default future {root}",
-    ), False
+    return (
+        replace(
+            plain,
+            currency="USD",
+            tick_size=known.tick,
+            multiplier=known.multiplier,
+            origin=f"default future {root}",
+        ),
+        False,
+    )
 
 
 def future_root(symbol: str) -> str | None:
@@ -254,7 +276,11 @@ def fee_unit(currency: str) -> float:
     """The unit to which amounts are rounded: the cent, the whole yen, the small unit of coins."""
     if currency in _WHOLE_MONEY:
         return _WHOLE
-    return _SMALLEST if currency and currency not in CURRENCIES and currency not in _STABLE_COINS else _CENT
+    return (
+        _SMALLEST
+        if currency and currency not in CURRENCIES and currency not in _STABLE_COINS
+        else _CENT
+    )
 
 
 def _strip_venue(symbol: str) -> str:

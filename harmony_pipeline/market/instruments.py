@@ -22,7 +22,8 @@ from harmony_pipeline.schemas import INSTRUMENTS
 TRADED, INDICATIVE = "traded", "indicative"  # what a bar's volume is
 BEFORE_ALL = date(1900, 1, 1)
 _TRADED_BY = (
-    "tick_size", "small_tick_size", "small_tick_below", "lot_size", "minimum_quantity", "minimum_notional", "multiplier", "fee_unit", "shortable", "volume",
+    "tick_size", "small_tick_size", "small_tick_below", "lot_size", "minimum_quantity",
+    "minimum_notional", "multiplier", "fee_unit", "shortable", "volume",
 )  # fmt: skip
 
 
@@ -65,17 +66,27 @@ class Instrument:
             "tick_denominator": float(tick.denominator),
             "small_tick_numerator": float(small.numerator),
             "small_tick_denominator": float(small.denominator),
-            "small_tick_below": 0.0 if self.small_tick_size is None else self.small_tick_below or 0.0,
+            "small_tick_below": (
+                0.0 if self.small_tick_size is None else self.small_tick_below or 0.0
+            ),
         }
 
     def decimals(self, price: float | None = None) -> int:
         """Decimals that a price on the tick can need; without a price, those of `tick_size`."""
-        small = self.small_tick_size is not None and price is not None and abs(price) < (self.small_tick_below or 0.0)
-        return decimals_of(self.small_tick_size if small and self.small_tick_size else self.tick_size)
+        small = (
+            self.small_tick_size is not None
+            and price is not None
+            and abs(price) < (self.small_tick_below or 0.0)
+        )
+        return decimals_of(
+            self.small_tick_size if small and self.small_tick_size else self.tick_size
+        )
 
     def row(self) -> dict[str, object]:
         """A row of INSTRUMENTS."""
-        return {"price_precision": self.decimals()} | {name: vars(self)[name] for name in INSTRUMENTS.columns if name != "price_precision"}
+        return {"price_precision": self.decimals()} | {
+            name: vars(self)[name] for name in INSTRUMENTS.columns if name != "price_precision"
+        }
 
 
 @dataclass(frozen=True)
@@ -98,11 +109,15 @@ class Instruments:
     def of_table(table: pl.DataFrame, default: Instrument | None = None) -> "Instruments":
         """From the table `instruments`."""
         columns = [name for name in INSTRUMENTS.columns if name != "price_precision"]
-        return Instruments.of((Instrument(**row) for row in table.select(columns).iter_rows(named=True)), default)
+        return Instruments.of(
+            (Instrument(**row) for row in table.select(columns).iter_rows(named=True)), default
+        )
 
     def table(self) -> pl.DataFrame:
         """In the columns of INSTRUMENTS."""
-        return INSTRUMENTS.conform(pl.DataFrame([row.row() for row in self.rows], schema=INSTRUMENTS.dtypes))
+        return INSTRUMENTS.conform(
+            pl.DataFrame([row.row() for row in self.rows], schema=INSTRUMENTS.dtypes)
+        )
 
     def at(self, symbol: str, day: date = date.max) -> Instrument:
         """The terms on `day`; the first ones of the symbol before them."""
@@ -122,7 +137,9 @@ class Instruments:
 
         Its first terms hold before their own date too.
         """
-        return sorted({row.valid_from for symbol in symbols for row in self._by_symbol.get(symbol, ())[1:]})
+        return sorted(
+            {row.valid_from for symbol in symbols for row in self._by_symbol.get(symbol, ())[1:]}
+        )
 
     def unusual(self) -> list[str]:
         """The terms of `default` and of every row that differs from them, as text that results
@@ -134,7 +151,8 @@ class Instruments:
         return [f"default {usual}"] + [
             f"{row.symbol} {row.valid_from} {found}"
             for row in self.rows
-            if (found := [vars(row)[name] for name in _TRADED_BY]) != usual or len(self._by_symbol[row.symbol]) > 1
+            if (found := [vars(row)[name] for name in _TRADED_BY]) != usual
+            or len(self._by_symbol[row.symbol]) > 1
         ]
 
     def grids(self, symbols: Sequence[str], day: date) -> NDArray[np.void]:

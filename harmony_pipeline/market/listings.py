@@ -19,10 +19,18 @@ from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import LISTINGS, UNIVERSE
 
-GONE_AFTER = 5  # snapshots in a row without a security that mean a delisting; illiquid ones skip a day or two
+# snapshots in a row without a security that mean a delisting; illiquid ones skip a day or two
+GONE_AFTER = 5
 CHANGE, DELISTING = "symbol_change", "delisting"
-_SAME_BEGINNING = timedelta(days=10)  # a source dates the first day under a new symbol up to some sessions late
-EVENTS = {"symbol": pl.String(), "date": pl.Date(), "kind": pl.String(), "successor": pl.String(), "recovery": pl.Float64()}
+# a source dates the first day under a new symbol up to some sessions late
+_SAME_BEGINNING = timedelta(days=10)
+EVENTS = {
+    "symbol": pl.String(),
+    "date": pl.Date(),
+    "kind": pl.String(),
+    "successor": pl.String(),
+    "recovery": pl.Float64(),
+}
 _SECURITY = ["symbol", "security_id"]
 _FACTS = [*_SECURITY, "date", "stated", "shares", "float", "market_cap", "sector"]
 _IDENTITY = ["security_id", "symbol", "valid_from"]
@@ -32,7 +40,9 @@ def known_on(listings: pl.DataFrame, day: date) -> pl.DataFrame:
     """Each listing as it was known before the open of `day`: its latest version, in the columns of
     schemas.LISTINGS.
     """
-    versions = listings.filter(pl.col("known") <= day).sort(*_IDENTITY, "known", maintain_order=True)
+    versions = listings.filter(pl.col("known") <= day).sort(
+        *_IDENTITY, "known", maintain_order=True
+    )
     return versions.unique(_IDENTITY, keep="last", maintain_order=True)
 
 
@@ -43,18 +53,45 @@ def members(universe: pl.DataFrame, listings: pl.DataFrame, day: date) -> pl.Dat
     columns of schemas.LISTINGS, `universe` those of schemas.UNIVERSE. Both may hold rows of any
     later date.
     """
-    open_then = (pl.col("valid_from").is_null() | (pl.col("valid_from") <= day)) & (pl.col("valid_to").is_null() | (pl.col("valid_to") > day))
-    listed = known_on(listings, day).filter(open_then).select("symbol", "security_id", "valid_from", "listed")
-    facts = universe.filter(pl.col("date") <= day).rename({"listed": "stated", "security_id": "given"}).with_columns(named=pl.coalesce("given", "symbol"))
-    by_security = listed.join(facts.drop("symbol"), left_on="security_id", right_on="named", how="inner")
-    # A source without ids goes on under the new symbol; of a reused symbol the facts of the earlier company are not meant.
-    by_symbol = listed.filter(pl.col("symbol") != pl.col("security_id")).join(facts.filter(pl.col("given").is_null()), on="symbol", how="inner")
-    by_symbol = by_symbol.filter((pl.col("date") >= pl.col("valid_from")) | (pl.col("stated") == pl.col("valid_from")))
+    open_then = (pl.col("valid_from").is_null() | (pl.col("valid_from") <= day)) & (
+        pl.col("valid_to").is_null() | (pl.col("valid_to") > day)
+    )
+    listed = (
+        known_on(listings, day)
+        .filter(open_then)
+        .select("symbol", "security_id", "valid_from", "listed")
+    )
+    facts = (
+        universe.filter(pl.col("date") <= day)
+        .rename({"listed": "stated", "security_id": "given"})
+        .with_columns(named=pl.coalesce("given", "symbol"))
+    )
+    by_security = listed.join(
+        facts.drop("symbol"), left_on="security_id", right_on="named", how="inner"
+    )
+    # A source without ids goes on under the new symbol; of a reused symbol the facts of the earlier
+    # company are not meant.
+    by_symbol = listed.filter(pl.col("symbol") != pl.col("security_id")).join(
+        facts.filter(pl.col("given").is_null()), on="symbol", how="inner"
+    )
+    by_symbol = by_symbol.filter(
+        (pl.col("date") >= pl.col("valid_from")) | (pl.col("stated") == pl.col("valid_from"))
+    )
     latest = (
-        pl.concat([by_security.select(_FACTS), by_symbol.select(_FACTS)]).sort("date", maintain_order=True).unique(_SECURITY, keep="last", maintain_order=True)
+        pl.concat([by_security.select(_FACTS), by_symbol.select(_FACTS)])
+        .sort("date", maintain_order=True)
+        .unique(_SECURITY, keep="last", maintain_order=True)
     )
     joined = listed.join(latest, on=_SECURITY, how="left", maintain_order="left")
-    joined = joined.select("symbol", "security_id", pl.coalesce("listed", "stated").alias("listed"), "shares", "float", "market_cap", "sector")
+    joined = joined.select(
+        "symbol",
+        "security_id",
+        pl.coalesce("listed", "stated").alias("listed"),
+        "shares",
+        "float",
+        "market_cap",
+        "sector",
+    )
     return joined.unique(_SECURITY, keep="last", maintain_order=True).sort("symbol", "security_id")
 
 
@@ -66,7 +103,10 @@ def new_rows(snapshots: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         return snapshots
     rows = snapshots.sort("symbol", "security_id", "date", maintain_order=True)
     facts = [name for name in rows.columns if name not in ("date", "symbol", "security_id")]
-    new = pl.any_horizontal(pl.int_range(pl.len()).over("symbol", "security_id") == 0, *(pl.col(name).ne_missing(pl.col(name).shift()) for name in facts))
+    new = pl.any_horizontal(
+        pl.int_range(pl.len()).over("symbol", "security_id") == 0,
+        *(pl.col(name).ne_missing(pl.col(name).shift()) for name in facts),
+    )
     rows = rows.filter(new)
     return UNIVERSE.conform(rows.with_columns(date=_next_sessions(rows["date"], calendar)))
 
@@ -78,24 +118,43 @@ def listings_from_universe(universe: pl.DataFrame, source: str) -> pl.DataFrame:
     """
     if universe.is_empty():
         return LISTINGS.empty()
-    rows = universe.sort("symbol", "security_id", "date", maintain_order=True).with_columns(given=pl.col("security_id"))
+    rows = universe.sort("symbol", "security_id", "date", maintain_order=True).with_columns(
+        given=pl.col("security_id")
+    )
     rows = rows.with_columns(security=pl.coalesce("given", "symbol"))
     over = ["symbol", "security"]
     ended = pl.col("delisted").forward_fill().shift().over(over)
-    new = (pl.int_range(pl.len()).over(over) == 0) | (pl.col("listed") > ended).fill_null(value=False)
-    rows = rows.with_columns(new=new).with_columns(spell=pl.col("new").cast(pl.Int64).cum_sum().over(over))
+    new = (pl.int_range(pl.len()).over(over) == 0) | (pl.col("listed") > ended).fill_null(
+        value=False
+    )
+    rows = rows.with_columns(new=new).with_columns(
+        spell=pl.col("new").cast(pl.Int64).cum_sum().over(over)
+    )
     spell = [*over, "spell"]
-    rows = rows.with_columns(valid_from=pl.col("listed").first().over(spell), earlier=pl.col("delisted").shift().over(spell))
+    rows = rows.with_columns(
+        valid_from=pl.col("listed").first().over(spell),
+        earlier=pl.col("delisted").shift().over(spell),
+    )
     again = format_columns("{}:{}", "symbol", "valid_from")
-    name = pl.when(pl.col("given").is_not_null() | (pl.col("spell") == 1)).then("security").otherwise(again)
+    name = (
+        pl.when(pl.col("given").is_not_null() | (pl.col("spell") == 1))
+        .then("security")
+        .otherwise(again)
+    )
     rows = rows.with_columns(security_id=name, listed=pl.col("valid_from"), known=pl.col("date"))
-    opened = rows.filter("new").with_columns(reason=pl.lit("listed"), delisted=pl.lit(None, pl.Date()), valid_to=pl.lit(None, pl.Date()))
+    opened = rows.filter("new").with_columns(
+        reason=pl.lit("listed"), delisted=pl.lit(None, pl.Date()), valid_to=pl.lit(None, pl.Date())
+    )
     is_new_end = pl.col("delisted").is_not_null() & pl.col("delisted").ne_missing(pl.col("earlier"))
-    closed = rows.filter(is_new_end).with_columns(reason=pl.lit(DELISTING), valid_to=pl.col("delisted"))
+    closed = rows.filter(is_new_end).with_columns(
+        reason=pl.lit(DELISTING), valid_to=pl.col("delisted")
+    )
     return _conform([opened, closed], source)
 
 
-def listings_from_snapshots(snapshots: pl.DataFrame, calendar: Calendar, source: str) -> pl.DataFrame:
+def listings_from_snapshots(
+    snapshots: pl.DataFrame, calendar: Calendar, source: str
+) -> pl.DataFrame:
     """Listings from daily snapshots (date, security_id, symbol), each known only after that day's
     close.
 
@@ -106,15 +165,26 @@ def listings_from_snapshots(snapshots: pl.DataFrame, calendar: Calendar, source:
     if snapshots.is_empty():
         return LISTINGS.empty()
     dates = snapshots["date"].unique().sort()
-    rows = snapshots.select("date", pl.coalesce("security_id", "symbol").alias("security_id"), "symbol").with_columns(
-        place=dates.search_sorted(snapshots["date"], side="left").cast(pl.Int64)
-    )
+    rows = snapshots.select(
+        "date", pl.coalesce("security_id", "symbol").alias("security_id"), "symbol"
+    ).with_columns(place=dates.search_sorted(snapshots["date"], side="left").cast(pl.Int64))
     rows = rows.sort("security_id", "place", "symbol", maintain_order=True)
     back = pl.col("place") - pl.col("place").shift().over("security_id")
-    broken = (back.is_null() | (back > GONE_AFTER) | (pl.col("symbol") != pl.col("symbol").shift().over("security_id"))).fill_null(value=True)
-    grouped = rows.with_columns(spell=broken.cast(pl.Int64).cum_sum()).group_by("security_id", "symbol", "spell", maintain_order=True)
-    spells = grouped.agg(begin=pl.col("place").first(), last=pl.col("place").last()).sort("security_id", "begin", maintain_order=True)
-    following = [pl.col(name).shift(-1).over("security_id").alias(f"next_{name}") for name in ("begin", "symbol")]
+    broken = (
+        back.is_null()
+        | (back > GONE_AFTER)
+        | (pl.col("symbol") != pl.col("symbol").shift().over("security_id"))
+    ).fill_null(value=True)
+    grouped = rows.with_columns(spell=broken.cast(pl.Int64).cum_sum()).group_by(
+        "security_id", "symbol", "spell", maintain_order=True
+    )
+    spells = grouped.agg(begin=pl.col("place").first(), last=pl.col("place").last()).sort(
+        "security_id", "begin", maintain_order=True
+    )
+    following = [
+        pl.col(name).shift(-1).over("security_id").alias(f"next_{name}")
+        for name in ("begin", "symbol")
+    ]
     spells = spells.with_columns(following)
     changed = (pl.col("next_begin") - pl.col("last") <= GONE_AFTER).fill_null(value=False)
     gone = ~changed & (pl.col("last") + GONE_AFTER < len(dates))
@@ -125,13 +195,22 @@ def listings_from_snapshots(snapshots: pl.DataFrame, calendar: Calendar, source:
     spells = spells.with_columns(
         valid_from=pl.when(pl.Series(spells["begin"] > 0)).then(pl.lit(begun)),
         opened=after.gather(spells["begin"]),
-        reason=pl.when(pl.lit(renamed)).then(pl.lit(CHANGE)).when(pl.col("begin") > 0).then(pl.lit("appeared")).otherwise(pl.lit("known")),
+        reason=pl.when(pl.lit(renamed))
+        .then(pl.lit(CHANGE))
+        .when(pl.col("begin") > 0)
+        .then(pl.lit("appeared"))
+        .otherwise(pl.lit("known")),
     )
     opened = spells.select("security_id", "symbol", "valid_from", "reason", known="opened")
     ending = spells.filter(changed | gone).with_columns(changed.alias("changed"))
-    at = ending.select(pl.when("changed").then("next_begin").otherwise(pl.col("last") + GONE_AFTER)).to_series()
+    at = ending.select(
+        pl.when("changed").then("next_begin").otherwise(pl.col("last") + GONE_AFTER)
+    ).to_series()
     closed = ending.with_columns(
-        known=after.gather(at), renamed_on=dates.gather(at), gone_on=after.gather(ending["last"]), successor=pl.when("changed").then("next_symbol")
+        known=after.gather(at),
+        renamed_on=dates.gather(at),
+        gone_on=after.gather(ending["last"]),
+        successor=pl.when("changed").then("next_symbol"),
     ).select(
         *_IDENTITY,
         "successor",
@@ -156,15 +235,35 @@ def apply_events(listings: pl.DataFrame, events: pl.DataFrame, source: str) -> p
     for event in events.sort("date", "symbol", "kind").iter_rows(named=True):
         symbol, day, successor = event["symbol"], event["date"], event["successor"]
         rows = held.setdefault(symbol, [])
-        ended = _find_listing(rows, symbol, day) | {"reason": event["kind"], "known": day, "source": source, "valid_to": day}
+        ended = _find_listing(rows, symbol, day) | {
+            "reason": event["kind"],
+            "known": day,
+            "source": source,
+            "valid_to": day,
+        }
         for row in rows:  # whoever takes the symbol later is another security
-            if row["security_id"] == ended["security_id"] and _begin_date(row) > day and row["known"] > day:
+            if (
+                row["security_id"] == ended["security_id"]
+                and _begin_date(row) > day
+                and row["known"] > day
+            ):
                 row["security_id"] = f"{symbol}:{_begin_date(row)}"
-        rows.append(ended | ({"delisted": day, "recovery": event["recovery"]} if event["kind"] == DELISTING else {"successor": successor}))
+        rows.append(
+            ended
+            | (
+                {"delisted": day, "recovery": event["recovery"]}
+                if event["kind"] == DELISTING
+                else {"successor": successor}
+            )
+        )
         if event["kind"] == CHANGE:
-            _continue_listing(held.setdefault(successor, []), ended["security_id"], successor, day, source)
+            _continue_listing(
+                held.setdefault(successor, []), ended["security_id"], successor, day, source
+            )
     table = [row for symbol in sorted(held) for row in held[symbol]]
-    return LISTINGS.conform(pl.DataFrame(table, schema=LISTINGS.dtypes)).unique(list(LISTINGS.key), keep="last", maintain_order=True)
+    return LISTINGS.conform(pl.DataFrame(table, schema=LISTINGS.dtypes)).unique(
+        list(LISTINGS.key), keep="last", maintain_order=True
+    )
 
 
 def _begin_date(row: dict[str, Any]) -> date:
@@ -180,14 +279,23 @@ def _find_listing(rows: list[dict[str, Any]], symbol: str, day: date) -> dict[st
     """
     known = [row for row in rows if row["known"] <= day]
     running = [row for row in known if (row["valid_from"] or date.min) < day]
-    latest = max(running, key=lambda row: (row["valid_from"] or date.min, row["known"]), default=None)
+    latest = max(
+        running, key=lambda row: (row["valid_from"] or date.min, row["known"]), default=None
+    )
     if latest is None:
         taken = any(row["security_id"] == symbol for row in known)
-        return {"security_id": f"{symbol}:{day}" if taken else symbol, "symbol": symbol, "valid_from": None, "listed": None}
+        return {
+            "security_id": f"{symbol}:{day}" if taken else symbol,
+            "symbol": symbol,
+            "valid_from": None,
+            "listed": None,
+        }
     return {name: latest.get(name) for name in (*_IDENTITY, "listed")}
 
 
-def _continue_listing(rows: list[dict[str, Any]], security: str, symbol: str, day: date, source: str) -> None:
+def _continue_listing(
+    rows: list[dict[str, Any]], security: str, symbol: str, day: date, source: str
+) -> None:
     """Begin the new symbol of a security.
 
     Rows of the source for that symbol from about that day on belong to the same security.
@@ -195,7 +303,16 @@ def _continue_listing(rows: list[dict[str, Any]], security: str, symbol: str, da
     for row in rows:
         if timedelta() <= _begin_date(row) - day <= _SAME_BEGINNING:
             row |= {"security_id": security, "valid_from": day}
-    rows.append({"security_id": security, "symbol": symbol, "valid_from": day, "reason": CHANGE, "known": day, "source": source})
+    rows.append(
+        {
+            "security_id": security,
+            "symbol": symbol,
+            "valid_from": day,
+            "reason": CHANGE,
+            "known": day,
+            "source": source,
+        }
+    )
 
 
 def _next_sessions(dates: pl.Series, calendar: Calendar) -> pl.Series:
@@ -207,4 +324,12 @@ def _next_sessions(dates: pl.Series, calendar: Calendar) -> pl.Series:
 
 
 def _conform(parts: list[pl.DataFrame], source: str) -> pl.DataFrame:
-    return LISTINGS.conform(pl.concat([part.drop("source", strict=False).with_columns(source=pl.lit(source)) for part in parts], how="diagonal_relaxed"))
+    return LISTINGS.conform(
+        pl.concat(
+            [
+                part.drop("source", strict=False).with_columns(source=pl.lit(source))
+                for part in parts
+            ],
+            how="diagonal_relaxed",
+        )
+    )

@@ -15,7 +15,8 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import Validated, validate
 
-AT_ONCE = 2  # a third thread gains little and costs a quarter more memory; one more batch is read ahead
+# a third thread gains little and costs a quarter more memory; one more batch is read ahead
+AT_ONCE = 2
 
 Tag = TypeVar("Tag")
 
@@ -32,7 +33,9 @@ def validate_each(
     with ThreadPoolExecutor(at_once) as pool:
         waiting: deque[tuple[Tag, Future[Validated]]] = deque()
         for tag, raw, before in batches:
-            waiting.append((tag, pool.submit(validate, raw, before, actions, calendar, timeframe, settings)))
+            waiting.append(
+                (tag, pool.submit(validate, raw, before, actions, calendar, timeframe, settings))
+            )
             if len(waiting) > at_once:
                 first, future = waiting.popleft()
                 yield first, future.result()

@@ -18,7 +18,13 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 
-KEY_FORMATS = {"day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m", "quarter": "%Y-%m", "year": "%Y"}
+KEY_FORMATS = {
+    "day": "%Y-%m-%d",
+    "week": "%Y-%m-%d",
+    "month": "%Y-%m",
+    "quarter": "%Y-%m",
+    "year": "%Y",
+}
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,19 @@ class DayCut:
     @staticmethod
     def of(calendar: Calendar, timeframe: str) -> "DayCut":
         """The cut of a calendar's bars."""
-        return DayCut("UTC") if timeframe in LONG_TIMEFRAMES else DayCut(calendar.zone, calendar.day_start)
+        return (
+            DayCut("UTC")
+            if timeframe in LONG_TIMEFRAMES
+            else DayCut(calendar.zone, calendar.day_start)
+        )
 
     def start_of(self, day: date) -> datetime:
         """The instant at which the trading day of `day` begins, UTC."""
-        return (datetime.combine(day, time()) + self.start).replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+        return (
+            (datetime.combine(day, time()) + self.start)
+            .replace(tzinfo=ZoneInfo(self.zone))
+            .astimezone(UTC)
+        )
 
     def date_of(self, moment: datetime) -> date:
         """The trading day that holds an instant."""
@@ -82,7 +96,9 @@ def period_from_key(key: str, size: str, cut: DayCut | str) -> Period:
     try:
         parsed = datetime.strptime(key, KEY_FORMATS[size]).date()  # noqa: DTZ007 - a date, no instant
     except ValueError:
-        raise ConfigError(f"'{key}' is not a {size}: write it like {date(2024, 1, 1).strftime(KEY_FORMATS[size])}") from None
+        raise ConfigError(
+            f"'{key}' is not a {size}: write it like {date(2024, 1, 1).strftime(KEY_FORMATS[size])}"
+        ) from None
     return period_of(parsed, size, cut)
 
 
@@ -91,7 +107,9 @@ def period_of(day: date, size: str, cut: DayCut | str) -> Period:
     cut = DayCut(cut) if isinstance(cut, str) else cut
     first = floor_date(day, size)
     last = next_date(first, size)
-    return Period(cut.start_of(first), cut.start_of(last), first.strftime(KEY_FORMATS[size]), first, last)
+    return Period(
+        cut.start_of(first), cut.start_of(last), first.strftime(KEY_FORMATS[size]), first, last
+    )
 
 
 def periods_between(start: date, end: date, size: str, cut: DayCut | str) -> list[Period]:

@@ -22,15 +22,19 @@ import numpy as np
 from harmony_pipeline.kernel import kernel
 
 TICK_FIELDS = [
-    ("tick_numerator", "f8"), ("tick_denominator", "f8"), ("small_tick_numerator", "f8"), ("small_tick_denominator", "f8"), ("small_tick_below", "f8"),
+    ("tick_numerator", "f8"), ("tick_denominator", "f8"), ("small_tick_numerator", "f8"),
+    ("small_tick_denominator", "f8"), ("small_tick_below", "f8"),
 ]  # fmt: skip
 TICK = np.dtype(TICK_FIELDS, align=True)
-"""How the prices of one instrument are rounded. Without a smaller tick, the small fields repeat the tick."""
+"""How the prices of one instrument are rounded. Without a smaller tick, the small fields repeat the
+tick.
+"""
 
 Record = Any  # one element of a structured array: a view that kernels read by field name
 _ON_GRID = 1e-6  # of a tick: 10.07 * 100 is 1007.0000000000001, which is on the tick all the same
 _LOT_ERROR = 1e-9  # of a lot: what sums of floats may have lost
-_DOUBLE_ERROR = 4e-16  # relative, after two or three operations; it matters from 10^9 ticks or 10^6 lots on
+# relative, after two or three operations; it matters from 10^9 ticks or 10^6 lots on
+_DOUBLE_ERROR = 4e-16
 
 
 @kernel
@@ -90,16 +94,21 @@ def one_tick_below(rules: Record, price: float) -> float:
     """
     border = rules["small_tick_below"]
     numerator, denominator = tick_at(rules, price)
-    below = np.rint(tick_down(rules, price) * denominator / numerator - 1.0) * numerator / denominator
+    below = (
+        np.rint(tick_down(rules, price) * denominator / numerator - 1.0) * numerator / denominator
+    )
     if below >= border or price < border:
         return float(below)
-    # The step crosses into the range of the smaller tick: it is the smaller one, but not above the border.
+    # The step crosses into the range of the smaller tick: it is the smaller one, but not above the
+    # border.
     numerator, denominator = rules["small_tick_numerator"], rules["small_tick_denominator"]
     ticks = price * denominator / numerator
     return float(
         min(
             border,
-            (np.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) - 1.0) * numerator / denominator,
+            (np.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) - 1.0)
+            * numerator
+            / denominator,
         )
     )
 

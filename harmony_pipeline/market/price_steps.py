@@ -22,23 +22,35 @@ def price_steps(bars: pl.DataFrame) -> pl.DataFrame:
 
     `prices` counts the different ones.
     """
-    prices = pl.concat(bars.select("symbol", price=pl.col(name)) for name in PRICES).filter(pl.col("price") > 0.0)
+    prices = pl.concat(bars.select("symbol", price=pl.col(name)) for name in PRICES).filter(
+        pl.col("price") > 0.0
+    )
     grids = [(10.0**-decimals * factor, factor) for decimals in _DECIMALS for factor in _FACTORS]
     fits = prices.group_by("symbol").agg(
         pl.col("price").n_unique().alias("prices"),
         pl.col("price").median().alias("median"),
-        *(_fits(10.0**decimals / factor).mean().alias(f"{decimals} {factor}") for decimals in _DECIMALS for factor in _FACTORS),
+        *(
+            _fits(10.0**decimals / factor).mean().alias(f"{decimals} {factor}")
+            for decimals in _DECIMALS
+            for factor in _FACTORS
+        ),
     )
     columns = [f"{decimals} {factor}" for decimals in _DECIMALS for factor in _FACTORS]
     order = sorted(range(len(grids)), key=lambda at: -grids[at][0])  # the coarsest grid that fits
     few = pl.col("prices") < MANY
     step = pl.coalesce(
-        pl.when((pl.col(columns[at]) >= _FITTING) & (~few if grids[at][1] > 1.0 else pl.lit(value=True))).then(pl.lit(float(f"{grids[at][0]:.12g}")))
+        pl.when(
+            (pl.col(columns[at]) >= _FITTING) & (~few if grids[at][1] > 1.0 else pl.lit(value=True))
+        ).then(pl.lit(float(f"{grids[at][0]:.12g}")))
         for at in order
     )
     most = 10.0 ** (pl.col("median").log10().floor() - 4.0)
     exact = pl.when(few & (step >= 1.0) & (step > most)).then(most).otherwise(step)
-    return fits.select("symbol", "prices", step=exact).filter(pl.col("step").is_not_null()).sort("symbol")
+    return (
+        fits.select("symbol", "prices", step=exact)
+        .filter(pl.col("step").is_not_null())
+        .sort("symbol")
+    )
 
 
 def _fits(steps_a_unit: float) -> pl.Expr:

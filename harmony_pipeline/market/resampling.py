@@ -53,7 +53,10 @@ class Size:
             return Size(text, None, found[2])
         minutes = number * (60 if found and found[2] == "Hour" else 1)
         if not found or found[2] in _LONG or not 0 < minutes < DAY_MINUTES:
-            raise ConfigError(f"'{text}' is no length of a bar: write it like 5Min, 90Min, 4Hour, 1Day, 1Week or 1Month")
+            raise ConfigError(
+                f"'{text}' is no length of a bar: write it like 5Min, 90Min, 4Hour, 1Day, 1Week or"
+                " 1Month"
+            )
         return Size(text, minutes, None)
 
     def is_made_of(self, base: str) -> bool:
@@ -66,7 +69,14 @@ class Size:
         return own >= TIMEFRAME_MINUTES[base] and own % TIMEFRAME_MINUTES[base] == 0
 
 
-def resample(bars: pl.LazyFrame, timeframe: str, calendar: Calendar, *, mix_parts: bool = False, as_of: datetime | None = None) -> pl.LazyFrame:
+def resample(
+    bars: pl.LazyFrame,
+    timeframe: str,
+    calendar: Calendar,
+    *,
+    mix_parts: bool = False,
+    as_of: datetime | None = None,
+) -> pl.LazyFrame:
     """`bars` as bars of size `timeframe`, lazily.
 
     Columns: symbol, timeframe, timestamp, session, the values, adjustment_factor (if `bars` has
@@ -84,8 +94,12 @@ def resample(bars: pl.LazyFrame, timeframe: str, calendar: Calendar, *, mix_part
     if size.span is not None:
         placed = placed.filter(pl.col("session") == "regular")
     keys = ["symbol", "_stamp"] + ([] if mix_parts or size.span else ["session"])
-    merged = placed.group_by(keys, maintain_order=True).agg(_merge_columns([name for name in columns if name not in {*keys, "timestamp", "timeframe"}]))
-    done = merged.with_columns(timestamp="_stamp", timeframe=pl.lit(timeframe)).select(*columns, known_at="_end")
+    merged = placed.group_by(keys, maintain_order=True).agg(
+        _merge_columns([name for name in columns if name not in {*keys, "timestamp", "timeframe"}])
+    )
+    done = merged.with_columns(timestamp="_stamp", timeframe=pl.lit(timeframe)).select(
+        *columns, known_at="_end"
+    )
     if as_of is not None:
         done = done.filter(pl.col("known_at") <= as_of)
     return done.sort(*(name for name in _NANO_KEY if name in columns), maintain_order=True)
@@ -100,23 +114,42 @@ def _locate_bars(size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Expr:
         rows = given.struct.unnest()
         if not rows.height:
             return pl.Series("_slot", [], dtype)
-        strange = [base for base in rows["timeframe"].unique().to_list() if not size.is_made_of(base)]
+        strange = [
+            base for base in rows["timeframe"].unique().to_list() if not size.is_made_of(base)
+        ]
         if strange:
-            raise DataError(f"{size.text} bars cannot be made of {strange[0]} bars: ask for a multiple of {strange[0]}")
-        return _intraday(rows, size, calendar, mix_parts=mix_parts) if size.minutes else _calendar_spans(rows, size, calendar)
+            raise DataError(
+                f"{size.text} bars cannot be made of {strange[0]} bars: ask for a multiple of"
+                f" {strange[0]}"
+            )
+        return (
+            _intraday(rows, size, calendar, mix_parts=mix_parts)
+            if size.minutes
+            else _calendar_spans(rows, size, calendar)
+        )
 
     dtype = pl.Struct({"_stamp": TIME, "_end": TIME})
-    return pl.struct("timestamp", "session", "timeframe").map_batches(place, return_dtype=dtype, is_elementwise=True).alias("_slot")
+    return (
+        pl.struct("timestamp", "session", "timeframe")
+        .map_batches(place, return_dtype=dtype, is_elementwise=True)
+        .alias("_slot")
+    )
 
 
 def _intraday(rows: pl.DataFrame, size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Series:
     minutes = size.minutes or DAY_MINUTES
     if calendar.grid.from_session and not mix_parts:
         found = slots(rows["timestamp"], minutes, calendar)
-        return found.select(_stamp=pl.col("slot").cast(TIME), _end=pl.col("end").cast(TIME)).to_struct("_slot")
+        return found.select(
+            _stamp=pl.col("slot").cast(TIME), _end=pl.col("end").cast(TIME)
+        ).to_struct("_slot")
     offset = calendar.grid.offset_minutes
-    last = rows["timestamp"] if mix_parts else calendar.part_ends(rows["timestamp"], rows["session"])
-    slot = rows.select(floor_to_clock(pl.col("timestamp"), minutes, calendar.zone, offset).alias("_stamp")).with_columns(last.alias("_last"))
+    last = (
+        rows["timestamp"] if mix_parts else calendar.part_ends(rows["timestamp"], rows["session"])
+    )
+    slot = rows.select(
+        floor_to_clock(pl.col("timestamp"), minutes, calendar.zone, offset).alias("_stamp")
+    ).with_columns(last.alias("_last"))
     end = slot_end(pl.col("_stamp"), minutes, calendar.zone, offset)
     ended = end if mix_parts else pl.min_horizontal(end, "_last")
     return slot.select("_stamp", _end=ended.cast(TIME)).to_struct("_slot")
@@ -127,21 +160,34 @@ def _calendar_spans(rows: pl.DataFrame, size: Size, calendar: Calendar) -> pl.Se
     session.
     """
     every = _LONG[size.span or "Day"]
-    by_span = calendar.table.select("date", "close", first=pl.col("date").dt.truncate(every)).group_by("first", maintain_order=True)
+    by_span = calendar.table.select(
+        "date", "close", first=pl.col("date").dt.truncate(every)
+    ).group_by("first", maintain_order=True)
     spans = by_span.agg(pl.col("date").first(), pl.col("close").last())
     daily = pl.col("timeframe").is_in(LONG_TIMEFRAMES)
     dates = rows.select(
-        pl.when(daily).then(pl.col("timestamp").dt.date()).otherwise(calendar.session_dates(rows["timestamp"])).dt.truncate(every).alias("first")
+        pl.when(daily)
+        .then(pl.col("timestamp").dt.date())
+        .otherwise(calendar.session_dates(rows["timestamp"]))
+        .dt.truncate(every)
+        .alias("first")
     )
     found = dates.join(spans, on="first", how="left", maintain_order="left")
-    return found.select(_stamp=pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), _end=pl.col("close").cast(TIME)).to_struct("_slot")
+    return found.select(
+        _stamp=pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+        _end=pl.col("close").cast(TIME),
+    ).to_struct("_slot")
 
 
 def _merge_columns(columns: list[str]) -> list[pl.Expr]:
     """The expression that merges each column of a group of base bars into one value."""
     volume = pl.col("volume")
     # exactly 1.0 where the factor does not change, so that nothing is rounded inside a session
-    ratio = pl.col("adjustment_factor") / pl.col("adjustment_factor").last() if "adjustment_factor" in columns else pl.lit(1.0)
+    ratio = (
+        pl.col("adjustment_factor") / pl.col("adjustment_factor").last()
+        if "adjustment_factor" in columns
+        else pl.lit(1.0)
+    )
     low, high = (pl.col("low") * ratio).min(), (pl.col("high") * ratio).max()
     money = (pl.col("vwap") * ratio * volume).filter(pl.col("vwap").is_not_null()).sum()
     known: dict[str, pl.Expr] = {
@@ -150,8 +196,16 @@ def _merge_columns(columns: list[str]) -> list[pl.Expr]:
         "low": low,
         "close": pl.col("close").last(),
         "volume": volume.sum(),
-        "trade_count": pl.when(pl.col("trade_count").is_not_null().all()).then(pl.col("trade_count").sum()),
-        "vwap": pl.when(pl.col("vwap").is_not_null().all() & (volume.sum() > 0.0)).then((money / volume.sum()).clip(low, high)),
+        "trade_count": (
+            pl.when(pl.col("trade_count").is_not_null().all()).then(pl.col("trade_count").sum())
+        ),
+        "vwap": (
+            pl.when(pl.col("vwap").is_not_null().all() & (volume.sum() > 0.0)).then(
+                (money / volume.sum()).clip(low, high)
+            )
+        ),
         "adjustment_factor": pl.col("adjustment_factor").last(),
     }
-    return [known[name].alias(name) if name in known else pl.col(name).first() for name in columns] + [pl.col("_end").last()]
+    return [
+        known[name].alias(name) if name in known else pl.col(name).first() for name in columns
+    ] + [pl.col("_end").last()]

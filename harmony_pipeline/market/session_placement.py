@@ -28,7 +28,9 @@ _A_DAY, _LATE = timedelta(days=1), timedelta(hours=2)
 _SUNDAY = 7
 
 
-def session_midnights(instant: pl.Series, written: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
+def session_midnights(
+    instant: pl.Series, written: pl.Series, calendar: Calendar, timeframe: str
+) -> pl.Series:
     """Midnight UTC of the session date of each stamp; of its week's first for weekly bars."""
     dates = _session_dates(instant, written, calendar)
     if timeframe == "1Week":
@@ -39,7 +41,12 @@ def session_midnights(instant: pl.Series, written: pl.Series, calendar: Calendar
 
 def _session_dates(instant: pl.Series, written: pl.Series, calendar: Calendar) -> pl.Series:
     at, wall = pl.col("instant"), pl.col("written")
-    shown = pl.when(at.dt.time() == pl.time(0)).then(at.dt.date()).when(wall.dt.time() == pl.time(0)).then(wall.dt.date())
+    shown = (
+        pl.when(at.dt.time() == pl.time(0))
+        .then(at.dt.date())
+        .when(wall.dt.time() == pl.time(0))
+        .then(wall.dt.date())
+    )
     rows = pl.DataFrame({"instant": instant, "written": written})
     dates = rows.select(pl.when(at.is_not_null()).then(shown).alias("date"))["date"]
     others = dates.is_null() & instant.is_not_null()
@@ -58,7 +65,11 @@ def _dates_of_instants(stamps: pl.Series, calendar: Calendar) -> pl.Series:
         "next": table[row],
         "following": table[(row + 1).clip(0, last)],
     }
-    columns = [part[name].alias(f"{which}_{name}") for which, part in around.items() for name in ("date", "pre_open", "close", "post_close")]
+    columns = [
+        part[name].alias(f"{which}_{name}")
+        for which, part in around.items()
+        for name in ("date", "pre_open", "close", "post_close")
+    ]
     rows = pl.DataFrame([stamps.alias("at"), *columns])
     at = pl.col("at")
     inside = (at >= pl.col("next_pre_open")) & (at < pl.col("next_post_close"))

@@ -45,11 +45,21 @@ def sessions_of(calendar: Calendar) -> IntArray:
     columns.append(pl.col("date").cast(pl.Int32).cast(pl.Int64).alias("day"))
     if calendar.grid.from_session:
         starts = ("pre_open", "open", "break_end", "close")
-        columns += [(-pl.col(name).dt.epoch("us").fill_null(0) % hour).alias(f"from_{name}") for name in starts]
+        columns += [
+            (-pl.col(name).dt.epoch("us").fill_null(0) % hour).alias(f"from_{name}")
+            for name in starts
+        ]
         columns.append(pl.lit(1, pl.Int64).alias("reach"))
     else:
-        local = pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None).dt.epoch("us")
-        shift = (local - pl.col("open").dt.epoch("us") - calendar.grid.offset_minutes * _MINUTE) % hour
+        local = (
+            pl.col("open")
+            .dt.convert_time_zone(calendar.zone)
+            .dt.replace_time_zone(None)
+            .dt.epoch("us")
+        )
+        shift = (
+            local - pl.col("open").dt.epoch("us") - calendar.grid.offset_minutes * _MINUTE
+        ) % hour
         columns += [shift.alias(f"shift_{number}") for number in range(4)]
         columns.append(pl.lit(_DAY, pl.Int64).alias("reach"))
     return np.ascontiguousarray(calendar.table.select(columns).to_numpy().T.astype(np.int64))
@@ -91,7 +101,9 @@ def part_of(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
     if minutes == _DAILY:
         return REGULAR if sessions[DAY, at] == stamp // _DAY else OUTSIDE
     end = stamp + min(minutes * _MINUTE, sessions[REACH, at])
-    if end <= sessions[PRE_OPEN, at] or (stamp >= sessions[BREAK_START, at] and end <= sessions[BREAK_END, at]):
+    if end <= sessions[PRE_OPEN, at] or (
+        stamp >= sessions[BREAK_START, at] and end <= sessions[BREAK_END, at]
+    ):
         return OUTSIDE
     if end <= sessions[SESSION_OPEN, at]:
         return PRE
@@ -141,7 +153,10 @@ def edges(sessions: IntArray, stamps: IntArray) -> ByteArray:
     for row in range(stamps.size):
         stamp = stamps[row]
         at = int(np.searchsorted(sessions[POST_CLOSE], stamp, side="right"))
-        if at == sessions.shape[1] or not sessions[SESSION_OPEN, at] <= stamp < sessions[SESSION_CLOSE, at]:
+        if (
+            at == sessions.shape[1]
+            or not sessions[SESSION_OPEN, at] <= stamp < sessions[SESSION_CLOSE, at]
+        ):
             continue
         if sessions[BREAK_START, at] <= stamp < sessions[BREAK_END, at]:
             continue

@@ -37,7 +37,10 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
     rows = found.join(sessions, on="date", how="left", maintain_order="left")
     at = pl.col("at")
     within = (at >= pl.col("open")) & (at <= pl.col("close"))
-    if not rows.select(within.all()).item() or rows.select((pl.col("close") == pl.col("open")).any()).item():
+    if (
+        not rows.select(within.all()).item()
+        or rows.select((pl.col("close") == pl.col("open")).any()).item()
+    ):
         return "none"
     by_day = rows.group_by("date").agg(
         opening=(at == pl.col("open")).any(),

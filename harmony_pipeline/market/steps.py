@@ -16,7 +16,10 @@ def tick_fraction(step: float) -> Fraction:
     """
     fraction = Fraction(str(step))
     if fraction <= 0 or fraction.denominator > _LARGEST_TERM or fraction.numerator > _LARGEST_TERM:
-        raise ValueError(f"{step} is no step of prices: use a decimal number above 0 of at most 10 digits, like 0.01 or 0.03125")
+        raise ValueError(
+            f"{step} is no step of prices: use a decimal number above 0 of at most 10 digits, like"
+            " 0.01 or 0.03125"
+        )
     return fraction
 
 

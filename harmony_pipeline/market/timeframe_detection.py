@@ -1,7 +1,8 @@
-"""The length of bars, by their spacing: a guess where nothing is said, and whether they have the length that the settings say.
+"""The length of bars, by their spacing: a guess where nothing is said, and whether they have the
+length that the settings say.
 
-A guess (`guess_timeframe`) forgives a few strays, since a person corrects it. A contradiction (`other_timeframe`)
-refuses a file, so it must be certain.
+A guess (`guess_timeframe`) forgives a few strays, since a person corrects it. A contradiction
+(`other_timeframe`) refuses a file, so it must be certain.
 
 Finer: most steps from one stamp of a symbol to its next are clearly shorter than a bar. Coarser: no
 step is shorter than a longer bar, and every stamp lies on that bar's grid. There must be so many
@@ -44,14 +45,16 @@ class Spacing:
         """The spacing of rows in any order."""
         given = pl.DataFrame({"at": stamps, "group": groups}).drop_nulls("at")
         rows = given.unique().sort("group", "at")
-        if given.height > _REPEATED * rows.height:  # several rows a stamp: its other half was not read
+        # several rows a stamp: its other half was not read
+        if given.height > _REPEATED * rows.height:
             rows = rows.clear()
         step = (pl.col("at") - pl.col("at").shift().over("group")).dt.total_seconds() / 60.0
         return Spacing(rows.select(step.alias("step"))["step"].drop_nulls(), rows["at"])
 
 
 def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
-    """The longest bar size that (almost) all steps are multiples of; an assumption is added to `reasons`.
+    """The longest bar size that (almost) all steps are multiples of; an assumption is added to
+    `reasons`.
 
     Raises DataError when the bars have a length that Harmony lacks.
     """
@@ -64,11 +67,20 @@ def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
     if usual >= _USUALLY_DAYS_APART:
         week = float(steps.median() or 0.0) >= 5 * _DAY  # type: ignore[arg-type]
         return "1Week" if week else "1Day"
-    shorter = sorted((minutes, name) for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _DAY)
-    fitting = [(minutes, name) for minutes, name in shorter if float((steps % minutes == 0).mean() or 0.0) >= _MULTIPLES]  # type: ignore[arg-type]
+    shorter = sorted(
+        (minutes, name) for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _DAY
+    )
+    fitting = [
+        (minutes, name)
+        for minutes, name in shorter
+        if float((steps % minutes == 0).mean() or 0.0) >= _MULTIPLES  # type: ignore[arg-type]
+    ]
     if not fitting or not (steps == fitting[-1][0]).any():
         known = ", ".join(TIMEFRAME_MINUTES)
-        raise DataError(f"the bars are mostly {usual:g} minutes apart, and Harmony knows {known}: resample them to one of these first")
+        raise DataError(
+            f"the bars are mostly {usual:g} minutes apart, and Harmony knows {known}: resample them"
+            " to one of these first"
+        )
     return fitting[-1][1]
 
 
@@ -114,7 +126,9 @@ def _coarser(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None
         length, own = TIMEFRAME_MINUTES[name], TIMEFRAME_MINUTES[timeframe]
         if length <= own or least < length:
             continue
-        if (own / length) ** (spacing.stamps.n_unique() - 1) < _CHANCE and _share_a_grid(spacing.stamps, calendar, length):
+        if (own / length) ** (spacing.stamps.n_unique() - 1) < _CHANCE and _share_a_grid(
+            spacing.stamps, calendar, length
+        ):
             return name
     return None
 

@@ -13,7 +13,9 @@ from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.market.expected_bars import Slots
 
 FEWEST_SESSIONS = 5  # a profile of fewer sessions is unknown
-CONCENTRATION = 20.0  # c below; with it a tenth of a percent of the silences of 99 real stocks is unusual, as it should be
+# c below; with it a tenth of a percent of the silences of 99 real stocks is unusual, as it should
+# be
+CONCENTRATION = 20.0
 _SET_ASIDE = 10  # one session in ten
 _AT_ONCE = 200_000  # cells computed together: 20 sessions each of 8 bytes is 32 MB
 
@@ -26,10 +28,14 @@ class ActivityProfile:
         self.slots = slots
         self.lookback = lookback
         cells = slots.session * slots.buckets + slots.bucket
-        self.room = np.bincount(cells, minlength=len(slots.dates) * slots.buckets).reshape(len(slots.dates), slots.buckets)
+        self.room = np.bincount(cells, minlength=len(slots.dates) * slots.buckets).reshape(
+            len(slots.dates), slots.buckets
+        )
         self.traded: BoolArray = np.asarray(present.any(axis=2), np.bool_)
 
-    def of(self, symbol: IntArray, session: IntArray, bucket: IntArray) -> tuple[IntArray, FloatArray]:
+    def of(
+        self, symbol: IntArray, session: IntArray, bucket: IntArray
+    ) -> tuple[IntArray, FloatArray]:
         """(past sessions counted, usual share of absent bars) of each cell; the share is nan below
         FEWEST_SESSIONS.
         """
@@ -58,7 +64,9 @@ class ActivityProfile:
                 total[at] = np.log(share).sum() if len(share) >= fewest else np.nan
         return total[place.ravel()]
 
-    def _learn(self, symbol: IntArray, session: IntArray, bucket: IntArray) -> tuple[IntArray, FloatArray]:
+    def _learn(
+        self, symbol: IntArray, session: IntArray, bucket: IntArray
+    ) -> tuple[IntArray, FloatArray]:
         past = session[:, None] - np.arange(1, self.lookback + 1)
         valid = past >= 0
         past = np.maximum(past, 0)
@@ -83,5 +91,13 @@ def expected_silences(share: FloatArray, length: FloatArray, room: FloatArray) -
     from scipy.special import gammaln
 
     weight = CONCENTRATION * np.maximum(share, 1e-300)
-    log_chance = gammaln(weight + length) - gammaln(weight) + gammaln(CONCENTRATION) - gammaln(CONCENTRATION + length)
-    return np.asarray(np.where(share > 0.0, room * np.exp(log_chance), np.where(np.isnan(share), np.nan, 0.0)), np.float64)
+    log_chance = (
+        gammaln(weight + length)
+        - gammaln(weight)
+        + gammaln(CONCENTRATION)
+        - gammaln(CONCENTRATION + length)
+    )
+    return np.asarray(
+        np.where(share > 0.0, room * np.exp(log_chance), np.where(np.isnan(share), np.nan, 0.0)),
+        np.float64,
+    )

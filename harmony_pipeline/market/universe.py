@@ -23,11 +23,15 @@ def add_snapshot(known: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
     if today.is_empty():
         return UNIVERSE.conform(known)
     before = known.filter(pl.col("date") < today["date"].min())
-    latest = before.sort("date", maintain_order=True).unique(_SECURITY, keep="last", maintain_order=True)
+    latest = before.sort("date", maintain_order=True).unique(
+        _SECURITY, keep="last", maintain_order=True
+    )
     before_today = {name: f"{name}_before" for name in (*_FACTS, "delisted")}
     earlier = latest.with_columns(known=pl.lit(value=True)).rename(before_today).drop("date")
     joined = today.join(earlier, on=_SECURITY, how="left", nulls_equal=True, maintain_order="left")
     changed = [pl.col(name).ne_missing(pl.col(f"{name}_before")) for name in _FACTS]
     gone = pl.col("delisted").is_null() != pl.col("delisted_before").is_null()
-    fresh = joined.filter(pl.any_horizontal(pl.col("known").is_null(), gone, *changed)).select(UNIVERSE.dtypes.keys())
+    fresh = joined.filter(pl.any_horizontal(pl.col("known").is_null(), gone, *changed)).select(
+        UNIVERSE.dtypes.keys()
+    )
     return UNIVERSE.conform(pl.concat([before.select(UNIVERSE.dtypes.keys()), fresh]))

@@ -101,8 +101,13 @@ def validate_parameters(kind: type[P], parameters: Mapping[str, Any]) -> P:
         detail = error.errors()[0]
         key = ".".join(str(part) for part in detail["loc"])
         if detail["type"] == "extra_forbidden":
-            raise ConfigError(f"model.parameters.{key} is not known; valid here: {', '.join(sorted(kind.model_fields))}") from None
-        raise ConfigError(f"model.parameters.{key} = {detail.get('input')!r}: {detail['msg']}") from None
+            raise ConfigError(
+                f"model.parameters.{key} is not known; valid here:"
+                f" {', '.join(sorted(kind.model_fields))}"
+            ) from None
+        raise ConfigError(
+            f"model.parameters.{key} = {detail.get('input')!r}: {detail['msg']}"
+        ) from None
 
 
 def sigmoid(margin: FloatArray) -> FloatArray:

@@ -50,7 +50,9 @@ def fit_platt(margin: FloatArray, outcome: FloatArray, weight: FloatArray) -> Pl
     """
     positives = float(weight[outcome == 1.0].sum())
     negatives = float(weight[outcome != 1.0].sum())
-    target = np.where(outcome == 1.0, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
+    target = np.where(
+        outcome == 1.0, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0)
+    )
     flat = Platt(0.0, float(np.log((positives + 1.0) / (negatives + 1.0))))
     if positives == 0.0 or negatives == 0.0:
         return flat
@@ -58,10 +60,14 @@ def fit_platt(margin: FloatArray, outcome: FloatArray, weight: FloatArray) -> Pl
     if scale == 0.0 or float(np.ptp(margin)) == 0.0:
         return flat
     slope, intercept = _newton(margin / scale, target, weight, flat.intercept)
-    return Platt(slope / scale, intercept) if slope > 0.0 else _base_rate_calibration(target, weight)
+    return (
+        Platt(slope / scale, intercept) if slope > 0.0 else _base_rate_calibration(target, weight)
+    )
 
 
-def shrink_slope(calibration: Platt, margin: FloatArray, outcome: FloatArray, weight: FloatArray, block: IntArray) -> Platt:
+def shrink_slope(
+    calibration: Platt, margin: FloatArray, outcome: FloatArray, weight: FloatArray, block: IntArray
+) -> Platt:
     """The slope times max(0, 1 - (standard error / slope)^2): the part that its own uncertainty
     does not explain.
 
@@ -75,18 +81,23 @@ def shrink_slope(calibration: Platt, margin: FloatArray, outcome: FloatArray, we
     p = calibration.apply(margin)
     curve = weight * p * (1.0 - p)
     centre = float((curve * margin).sum() / curve.sum())
-    score = weight * (outcome - p) * (margin - centre)  # centred: the intercept's own error is taken out
+    # centred: the intercept's own error is taken out
+    score = weight * (outcome - p) * (margin - centre)
     blocks, place = np.unique(block, return_inverse=True)
     if blocks.size < 2:
         return Platt(0.0, calibration.intercept)
     by_block = np.bincount(place, weights=score)
     information = float((curve * (margin - centre) ** 2).sum())
     few_blocks = blocks.size / (blocks.size - 1.0)
-    relative_variance = few_blocks * float((by_block**2).sum()) / (information * calibration.slope) ** 2
+    relative_variance = (
+        few_blocks * float((by_block**2).sum()) / (information * calibration.slope) ** 2
+    )
     return Platt(calibration.slope * max(0.0, 1.0 - relative_variance), calibration.intercept)
 
 
-def match_base_rate(calibration: Platt, margin: FloatArray, weight: FloatArray, rate: float) -> Platt:
+def match_base_rate(
+    calibration: Platt, margin: FloatArray, weight: FloatArray, rate: float
+) -> Platt:
     """The same slope, with the intercept at which the weighted mean probability of `margin` [rows]
     is `rate`.
 
@@ -108,7 +119,9 @@ def _base_rate_calibration(target: FloatArray, weight: FloatArray) -> Platt:
     return Platt(0.0, float(np.log(rate / (1.0 - rate))))
 
 
-def _newton(x: FloatArray, target: FloatArray, weight: FloatArray, start: float) -> tuple[float, float]:
+def _newton(
+    x: FloatArray, target: FloatArray, weight: FloatArray, start: float
+) -> tuple[float, float]:
     """(slope, intercept) of the smallest weighted cross entropy. x is scaled to [-1, 1]."""
     slope, intercept = 0.0, start
     loss = _cross_entropy(slope * x + intercept, target, weight)
@@ -119,20 +132,30 @@ def _newton(x: FloatArray, target: FloatArray, weight: FloatArray, start: float)
         if max(abs(gradient_slope), abs(gradient_intercept)) < 1e-9 * (1.0 + float(weight.sum())):
             break
         curve = weight * p * (1.0 - p)
-        h11, h12, h22 = float((curve * x * x).sum()) + _RIDGE, float((curve * x).sum()), float(curve.sum()) + _RIDGE
+        h11, h12, h22 = (
+            float((curve * x * x).sum()) + _RIDGE,
+            float((curve * x).sum()),
+            float(curve.sum()) + _RIDGE,
+        )
         determinant = h11 * h22 - h12 * h12
         step_slope = -(h22 * gradient_slope - h12 * gradient_intercept) / determinant
         step_intercept = -(h11 * gradient_intercept - h12 * gradient_slope) / determinant
         decrease = gradient_slope * step_slope + gradient_intercept * step_intercept
         size = 1.0
         for _ in range(_HALVINGS):
-            candidate = _cross_entropy((slope + size * step_slope) * x + intercept + size * step_intercept, target, weight)
+            candidate = _cross_entropy(
+                (slope + size * step_slope) * x + intercept + size * step_intercept, target, weight
+            )
             if candidate <= loss + 1e-4 * size * decrease:
                 break
             size /= 2.0
         else:
             break  # no step lowers the loss any more: the last bits are reached
-        slope, intercept, loss = slope + size * step_slope, intercept + size * step_intercept, candidate
+        slope, intercept, loss = (
+            slope + size * step_slope,
+            intercept + size * step_intercept,
+            candidate,
+        )
     return slope, intercept
 
 

@@ -37,13 +37,31 @@ def evaluate(predictions: pl.DataFrame, labels: pl.DataFrame, zone: str = "UTC")
     """
     horizons = predictions["horizon"].unique().to_list()
     if len(horizons) > 1:
-        raise DataError(f"predictions of the horizons {sorted(horizons)} cannot be evaluated together; filter one")
-    settled = labels.filter(pl.col("horizon").is_in(horizons) & pl.col("label").is_not_null() & pl.col("end_timestamp").is_not_null())
-    outcomes = settled.select("symbol", "timestamp", "end_timestamp", pl.col("label").cast(pl.Float64))
-    answered = predictions.filter(pl.col("probability").is_not_null())  # the others are not traded either
-    rows = answered.join(outcomes, on=["symbol", "timestamp"], how="inner").sort("timestamp", "symbol")
+        raise DataError(
+            f"predictions of the horizons {sorted(horizons)} cannot be evaluated together;"
+            " filter one"
+        )
+    settled = labels.filter(
+        pl.col("horizon").is_in(horizons)
+        & pl.col("label").is_not_null()
+        & pl.col("end_timestamp").is_not_null()
+    )
+    outcomes = settled.select(
+        "symbol", "timestamp", "end_timestamp", pl.col("label").cast(pl.Float64)
+    )
+    # the others are not traded either
+    answered = predictions.filter(pl.col("probability").is_not_null())
+    rows = answered.join(outcomes, on=["symbol", "timestamp"], how="inner").sort(
+        "timestamp", "symbol"
+    )
     rates = _base_rates(predictions, outcomes)
-    rows = rows.with_columns(base=pl.col("period").replace_strict(rates, return_dtype=pl.Float64) if rates else pl.lit(None, dtype=pl.Float64))
+    rows = rows.with_columns(
+        base=(
+            pl.col("period").replace_strict(rates, return_dtype=pl.Float64)
+            if rates
+            else pl.lit(None, dtype=pl.Float64)
+        )
+    )
     return {
         "rows": predictions.height,
         "resolved_rows": rows.height,
@@ -51,12 +69,19 @@ def evaluate(predictions: pl.DataFrame, labels: pl.DataFrame, zone: str = "UTC")
         **_scores(rows),
         **_day_test(rows, zone),
         "reliability": reliability(_column(rows, "probability"), _column(rows, "label")).to_dicts(),
-        "by_period": [{"period": key, "rows": part.height, **_scores(part)} for key, part in _by_period(rows)],
+        "by_period": [
+            {"period": key, "rows": part.height, **_scores(part)} for key, part in _by_period(rows)
+        ],
     }
 
 
 def _by_period(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    return [(str(part["period"][0]), part) for part in rows.sort("period", "timestamp", "symbol").partition_by("period", maintain_order=True)]
+    return [
+        (str(part["period"][0]), part)
+        for part in rows.sort("period", "timestamp", "symbol").partition_by(
+            "period", maintain_order=True
+        )
+    ]
 
 
 def _base_rates(predictions: pl.DataFrame, outcomes: pl.DataFrame) -> dict[str, float]:
@@ -64,10 +89,16 @@ def _base_rates(predictions: pl.DataFrame, outcomes: pl.DataFrame) -> dict[str, 
     any.
     """
     ordered = outcomes.sort("end_timestamp", "timestamp", "symbol")
-    ends, wins = ordered["end_timestamp"].to_physical().to_numpy(), np.concatenate(([0.0], np.cumsum(ordered["label"].to_numpy())))
+    ends, wins = (
+        ordered["end_timestamp"].to_physical().to_numpy(),
+        np.concatenate(([0.0], np.cumsum(ordered["label"].to_numpy()))),
+    )
     starts = predictions.group_by("period").agg(pl.col("timestamp").min()).sort("period")
     known = np.searchsorted(ends, starts["timestamp"].to_physical().to_numpy(), side="right")
-    return {key: float(wins[count] / count) if count else 0.5 for key, count in zip(starts["period"].to_list(), known.tolist(), strict=True)}
+    return {
+        key: float(wins[count] / count) if count else 0.5
+        for key, count in zip(starts["period"].to_list(), known.tolist(), strict=True)
+    }
 
 
 def _column(rows: pl.DataFrame, name: str) -> FloatArray:
@@ -75,31 +106,55 @@ def _column(rows: pl.DataFrame, name: str) -> FloatArray:
 
 
 def _scores(rows: pl.DataFrame) -> dict[str, float | None]:
-    probability, outcome, base = _column(rows, "probability"), _column(rows, "label"), _column(rows, "base")
+    probability, outcome, base = (
+        _column(rows, "probability"),
+        _column(rows, "label"),
+        _column(rows, "base"),
+    )
     found = scores(probability, outcome)
     rival = scores(base, outcome)["brier"]
     ratio = found["brier"] / rival if found["brier"] is not None and rival else None
-    mean_base, frequency = (finite_or_none(float(values.mean())) if values.size else None for values in (base, outcome))
-    return {**found, "base_brier": rival, "brier_ratio": ratio, "base_rate": mean_base, "frequency": frequency}
+    mean_base, frequency = (
+        finite_or_none(float(values.mean())) if values.size else None for values in (base, outcome)
+    )
+    return {
+        **found,
+        "base_brier": rival,
+        "brier_ratio": ratio,
+        "base_rate": mean_base,
+        "frequency": frequency,
+    }
 
 
 def _day_test(rows: pl.DataFrame, zone: str) -> dict[str, Any]:
     """Diebold-Mariano on day sums: days, p_value, t_statistic, lag_days."""
-    gain = (_column(rows, "base") - _column(rows, "label")) ** 2 - (_column(rows, "probability") - _column(rows, "label")) ** 2
+    gain = (_column(rows, "base") - _column(rows, "label")) ** 2 - (
+        _column(rows, "probability") - _column(rows, "label")
+    ) ** 2
     local = rows.select(
-        day=pl.col("timestamp").dt.convert_time_zone(zone).dt.date(), end_day=pl.col("end_timestamp").dt.convert_time_zone(zone).dt.date(), gain=pl.Series(gain)
+        day=pl.col("timestamp").dt.convert_time_zone(zone).dt.date(),
+        end_day=pl.col("end_timestamp").dt.convert_time_zone(zone).dt.date(),
+        gain=pl.Series(gain),
     )
-    by_day = local.group_by("day", maintain_order=True).agg(pl.col("gain").sum()).sort("day")  # in any order the sums differ in the last bit between runs
+    # in any order the sums differ in the last bit between runs
+    by_day = local.group_by("day", maintain_order=True).agg(pl.col("gain").sum()).sort("day")
     days = by_day.height
     if days < FEWEST_DAYS:
         return {"days": days, "p_value": None, "t_statistic": None, "lag_days": None}
     position = by_day["day"].to_physical().to_numpy()
     lived = np.searchsorted(position, local["end_day"].to_physical().to_numpy(), side="right") - 1
     lived = lived - np.searchsorted(position, local["day"].to_physical().to_numpy())
-    bandwidth = max(int(4.0 * (days / 100.0) ** (2.0 / 9.0)), int(np.quantile(lived, 0.95, method="higher")))
+    bandwidth = max(
+        int(4.0 * (days / 100.0) ** (2.0 / 9.0)), int(np.quantile(lived, 0.95, method="higher"))
+    )
     lag = min(bandwidth, days // 4)
     statistic = t_statistic(by_day["gain"].to_numpy(), lag)
-    return {"days": days, "p_value": None if statistic is None else _upper_tail(statistic, days - 1), "t_statistic": statistic, "lag_days": lag}
+    return {
+        "days": days,
+        "p_value": None if statistic is None else _upper_tail(statistic, days - 1),
+        "t_statistic": statistic,
+        "lag_days": lag,
+    }
 
 
 def t_statistic(x: FloatArray, lag: int) -> float | None:
@@ -109,7 +164,12 @@ def t_statistic(x: FloatArray, lag: int) -> float | None:
     centred = x - x.mean()
     variance = float((centred**2).mean())
     for step in range(1, lag + 1):
-        variance += 2.0 * (1.0 - step / (lag + 1.0)) * float((centred[step:] * centred[:-step]).sum()) / x.size
+        variance += (
+            2.0
+            * (1.0 - step / (lag + 1.0))
+            * float((centred[step:] * centred[:-step]).sum())
+            / x.size
+        )
     if variance <= 1e-18 * float((x**2).mean()) or variance == 0.0:
         return None
     return float(x.mean() / np.sqrt(variance / x.size))

@@ -25,14 +25,16 @@ class Evidence:
 
     trades: int | None  # closed
     periods: int | None  # walk-forward periods with predictions
-    deflated_sharpe: float | None  # probability that the Sharpe ratio beats the best of all trials by chance
+    # probability that the Sharpe ratio beats the best of all trials by chance
+    deflated_sharpe: float | None
     probabilistic_sharpe: float | None  # the same against zero, as if this had been the only trial
     pbo: float | None  # probability of backtest overfitting
     brier_ratio: float | None  # Brier score over the base rate's
     forecast_pvalue: float | None  # day-block test that the forecasts beat the base rate
     calibration_error: float | None
     monte_carlo_p05_return: float | None  # 5 % quantile of the stressed final return
-    drawdown_p95: float | None  # 95 % quantile of the stressed maximum drawdown, as a fraction lost; its sign does not matter
+    # 95 % quantile of the stressed maximum drawdown, as a fraction lost; its sign does not matter
+    drawdown_p95: float | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ class Rule:
         """Whether the measure is known and on the right side."""
         if self.measure is None:
             return False
-        return self.measure >= self.threshold if self.bound == "at least" else self.measure <= self.threshold
+        return (
+            self.measure >= self.threshold
+            if self.bound == "at least"
+            else self.measure <= self.threshold
+        )
 
     @property
     def sentence(self) -> str:
@@ -60,7 +66,10 @@ class Rule:
             return f"{self.name} could not be measured; it must be {self.bound} {self.threshold:g}"
         if self.passed:
             return f"{self.name} {self.measure:.4g} is {self.bound} {self.threshold:g}"
-        return f"{self.name} {self.measure:.4g} is {'under' if self.bound == 'at least' else 'over'} {self.threshold:g}"
+        return (
+            f"{self.name} {self.measure:.4g} is {'under' if self.bound == 'at least' else 'over'}"
+            f" {self.threshold:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,27 +90,72 @@ def rules_of(evidence: Evidence, settings: GateSettings) -> list[Rule]:
     return [
         Rule("trades", "at least", settings.minimum_trades, finite_or_none(evidence.trades)),
         Rule("periods", "at least", settings.minimum_periods, finite_or_none(evidence.periods)),
-        Rule("deflated_sharpe", "at least", settings.minimum_deflated_sharpe, finite_or_none(evidence.deflated_sharpe)),
-        Rule("probabilistic_sharpe", "at least", settings.minimum_probabilistic_sharpe, finite_or_none(evidence.probabilistic_sharpe)),
+        Rule(
+            "deflated_sharpe",
+            "at least",
+            settings.minimum_deflated_sharpe,
+            finite_or_none(evidence.deflated_sharpe),
+        ),
+        Rule(
+            "probabilistic_sharpe",
+            "at least",
+            settings.minimum_probabilistic_sharpe,
+            finite_or_none(evidence.probabilistic_sharpe),
+        ),
         Rule("pbo", "at most", settings.maximum_pbo, finite_or_none(evidence.pbo)),
-        Rule("brier_ratio", "at most", settings.maximum_brier_ratio, finite_or_none(evidence.brier_ratio)),
-        Rule("forecast_pvalue", "at most", settings.maximum_forecast_pvalue, finite_or_none(evidence.forecast_pvalue)),
-        Rule("calibration_error", "at most", settings.maximum_calibration_error, finite_or_none(evidence.calibration_error)),
-        Rule("monte_carlo_p05_return", "at least", settings.minimum_monte_carlo_p05_return, finite_or_none(evidence.monte_carlo_p05_return)),
-        Rule("drawdown_p95", "at most", settings.maximum_drawdown_p95, None if drawdown is None else abs(drawdown)),
+        Rule(
+            "brier_ratio",
+            "at most",
+            settings.maximum_brier_ratio,
+            finite_or_none(evidence.brier_ratio),
+        ),
+        Rule(
+            "forecast_pvalue",
+            "at most",
+            settings.maximum_forecast_pvalue,
+            finite_or_none(evidence.forecast_pvalue),
+        ),
+        Rule(
+            "calibration_error",
+            "at most",
+            settings.maximum_calibration_error,
+            finite_or_none(evidence.calibration_error),
+        ),
+        Rule(
+            "monte_carlo_p05_return",
+            "at least",
+            settings.minimum_monte_carlo_p05_return,
+            finite_or_none(evidence.monte_carlo_p05_return),
+        ),
+        Rule(
+            "drawdown_p95",
+            "at most",
+            settings.maximum_drawdown_p95,
+            None if drawdown is None else abs(drawdown),
+        ),
     ]
 
 
-def decide(evidence: Evidence, settings: GateSettings, model_id: str, previous_model_id: str | None, decided_at: datetime) -> Decision:
+def decide(
+    evidence: Evidence,
+    settings: GateSettings,
+    model_id: str,
+    previous_model_id: str | None,
+    decided_at: datetime,
+) -> Decision:
     """Apply every rule to the evidence. A refusal is a value with reasons, never an exception."""
     rules = rules_of(evidence, settings)
     promoted = all(rule.passed for rule in rules)
     rows = pl.DataFrame(
         [
-            {"model_id": model_id, "decided_at": decided_at, "promoted": promoted, "rule": rule.name, "measure": rule.measure,
-             "threshold": float(rule.threshold), "passed": rule.passed, "previous_model_id": previous_model_id}
+            {"model_id": model_id, "decided_at": decided_at, "promoted": promoted,
+            "rule": rule.name, "measure": rule.measure,
+             "threshold": float(rule.threshold), "passed": rule.passed,
+             "previous_model_id": previous_model_id}
             for rule in rules
         ],
         schema=PROMOTIONS.dtypes,
     )  # fmt: skip
-    return Decision(promoted, PROMOTIONS.conform(rows), [rule.sentence for rule in rules if not rule.passed])
+    return Decision(
+        promoted, PROMOTIONS.conform(rows), [rule.sentence for rule in rules if not rule.passed]
+    )

@@ -34,7 +34,9 @@ class GradientBoostingParameters(FrozenSettings):
     max_depth: int = Field(3, ge=1, le=12)
     num_leaves: int = Field(8, ge=2, le=1024)
     min_data_in_leaf: int = Field(40, ge=1, description="rows")
-    min_sum_hessian_in_leaf: float = Field(1.0, ge=0.0, description="about four effective observations a unit")
+    min_sum_hessian_in_leaf: float = Field(
+        1.0, ge=0.0, description="about four effective observations a unit"
+    )
     lambda_l1: float = Field(0.0, ge=0.0)
     lambda_l2: float = Field(10.0, ge=0.0, description="in the same unit")
     feature_fraction: float = Field(0.7, gt=0.0, le=1.0)
@@ -43,7 +45,9 @@ class GradientBoostingParameters(FrozenSettings):
     min_gain_to_split: float = Field(0.0, ge=0.0)
     path_smooth: float = Field(0.0, ge=0.0)
     extra_trees: bool = False
-    num_threads: int = Field(1, ge=1, le=2, description="the trees are the same to the last bit with one and with two")
+    num_threads: int = Field(
+        1, ge=1, le=2, description="the trees are the same to the last bit with one and with two"
+    )
 
 
 class GradientBoosting:
@@ -67,10 +71,22 @@ class GradientBoosting:
         """
         lgb = lightgbm()
         labels, weights = training_targets(samples)
-        options = {**self.parameters, "objective": "binary", "bagging_freq": 1, "feature_pre_filter": False, "verbosity": -1}
+        options = {
+            **self.parameters,
+            "objective": "binary",
+            "bagging_freq": 1,
+            "feature_pre_filter": False,
+            "verbosity": -1,
+        }
         options |= {"seed": self._seed, "deterministic": True, "force_row_wise": True}
         rounds = options.pop("rounds")
-        data = lgb.Dataset(samples.X, label=labels, weight=weights, feature_name=_column_names(len(samples.names)), params=options)
+        data = lgb.Dataset(
+            samples.X,
+            label=labels,
+            weight=weights,
+            feature_name=_column_names(len(samples.names)),
+            params=options,
+        )
         booster = lgb.train(options, data, num_boost_round=rounds)
         return BoostedTrees.from_text(booster.model_to_string(), samples.names)
 
@@ -78,7 +94,9 @@ class GradientBoosting:
     def load(cls, blob: bytes) -> "BoostedTrees":
         """The model of LightGBM's text format, after a first line with the names of the inputs."""
         names, _, text = blob.decode().partition("\n")
-        return BoostedTrees.from_text(text, tuple(names.removeprefix("inputs=").split(",")) if names != "inputs=" else ())
+        return BoostedTrees.from_text(
+            text, tuple(names.removeprefix("inputs=").split(",")) if names != "inputs=" else ()
+        )
 
 
 class BoostedTrees:
@@ -108,7 +126,9 @@ class BoostedTrees:
 
     def importance(self) -> dict[str, float]:
         """Share of the total gain by input."""
-        gain = np.asarray(self._booster.feature_importance(importance_type="gain"), dtype=np.float64)
+        gain = np.asarray(
+            self._booster.feature_importance(importance_type="gain"), dtype=np.float64
+        )
         total = gain.sum()
         return dict(zip(self.names, (gain / total if total > 0.0 else gain).tolist(), strict=True))
 

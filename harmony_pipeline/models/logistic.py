@@ -24,7 +24,9 @@ _LARGEST_SCORE = 8.0  # standard deviations; one wild input cannot decide a prob
 class LogisticParameters(FrozenSettings):
     """Parameters of the baseline."""
 
-    inverse_penalty: float = Field(0.1, gt=0.0, description="scikit-learn's C, against the effective number of observations")
+    inverse_penalty: float = Field(
+        0.1, gt=0.0, description="scikit-learn's C, against the effective number of observations"
+    )
     max_iterations: int = Field(500, ge=10)
 
 
@@ -51,16 +53,27 @@ class Logistic:
 
         labels, weights = training_targets(samples)
         blank = LinearModel.from_samples(samples, weights)
-        solver = LogisticRegression(C=self._parameters.inverse_penalty, max_iter=self._parameters.max_iterations, tol=1e-8)
+        solver = LogisticRegression(
+            C=self._parameters.inverse_penalty, max_iter=self._parameters.max_iterations, tol=1e-8
+        )
         solver.fit(blank.standardise(samples.X), labels, sample_weight=weights)
-        return LinearModel(blank.names, blank.median, blank.mean, blank.deviation, tuple(solver.coef_[0].tolist()), float(solver.intercept_[0]))
+        return LinearModel(
+            blank.names,
+            blank.median,
+            blank.mean,
+            blank.deviation,
+            tuple(solver.coef_[0].tolist()),
+            float(solver.intercept_[0]),
+        )
 
     @classmethod
     def load(cls, blob: bytes) -> "LinearModel":
         """The model from its JSON."""
         held: dict[str, Any] = json.loads(blob)
         intercept = held.pop("intercept")
-        return LinearModel(**{key: tuple(values) for key, values in held.items()}, intercept=intercept)
+        return LinearModel(
+            **{key: tuple(values) for key, values in held.items()}, intercept=intercept
+        )
 
 
 @dataclass(frozen=True)
@@ -81,13 +94,20 @@ class LinearModel:
         An input that is never known, or constant, becomes 0 throughout.
         """
         known = (column[np.isfinite(column)] for column in samples.X.T)
-        median = np.array([np.median(values) if values.size else 0.0 for values in known], dtype=np.float64)
+        median = np.array(
+            [np.median(values) if values.size else 0.0 for values in known], dtype=np.float64
+        )
         filled = np.where(np.isfinite(samples.X), samples.X, median)
         share = (weights / weights.sum())[:, None]
         mean = (filled * share).sum(axis=0)
         deviation = np.sqrt(((filled - mean) ** 2 * share).sum(axis=0))
         constant = deviation <= 1e-12 * np.maximum(1.0, np.abs(mean))
-        return cls(samples.names, tuple(median.tolist()), tuple(mean.tolist()), tuple(np.where(constant, np.inf, deviation).tolist()))
+        return cls(
+            samples.names,
+            tuple(median.tolist()),
+            tuple(mean.tolist()),
+            tuple(np.where(constant, np.inf, deviation).tolist()),
+        )
 
     def standardise(self, X: FloatArray) -> FloatArray:
         """Standard scores [rows, inputs], unknown inputs imputed, extreme ones clipped at +-8."""

@@ -36,7 +36,12 @@ def _find_bundled_library() -> Path | None:
     found = importlib.util.find_spec("sklearn")
     if found is None or found.origin is None:
         return None
-    return next(iter(sorted((Path(found.origin).parent.parent / "scikit_learn.libs").glob("libgomp-*.so*"))), None)
+    return next(
+        iter(
+            sorted((Path(found.origin).parent.parent / "scikit_learn.libs").glob("libgomp-*.so*"))
+        ),
+        None,
+    )
 
 
 def _copy_with_soname(library: Path) -> Path:

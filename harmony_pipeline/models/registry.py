@@ -47,7 +47,9 @@ class ModelRegistry:
     count up to `until`, and nothing is written there.
     """
 
-    def __init__(self, root: Path, behind: Path | None = None, until: datetime | None = None) -> None:
+    def __init__(
+        self, root: Path, behind: Path | None = None, until: datetime | None = None
+    ) -> None:
         self.root = root
         self.behind = behind
         self.until = until
@@ -70,7 +72,9 @@ class ModelRegistry:
         try:
             for name, content in files.items():
                 write_bytes(aside / name, content)
-            write_bytes(aside / MANIFEST, to_json({name: _hash(content) for name, content in files.items()}))
+            write_bytes(
+                aside / MANIFEST, to_json({name: _hash(content) for name, content in files.items()})
+            )
             aside.chmod(0o755)
             flush(aside)
             self._publish(aside, trained.model_id)
@@ -81,11 +85,15 @@ class ModelRegistry:
     def _publish(self, aside: Path, model_id: str) -> None:
         folder = self.root / model_id
         if folder.exists() and not self._is_sound(model_id):
-            folder.rename(Path(tempfile.mkdtemp(prefix=f".{model_id}.", suffix=".damaged", dir=self.root)) / model_id)
+            folder.rename(
+                Path(tempfile.mkdtemp(prefix=f".{model_id}.", suffix=".damaged", dir=self.root))
+                / model_id
+            )
         try:
             aside.rename(folder)
         except OSError:
-            if not self._is_sound(model_id):  # otherwise another process has just saved the same model
+            # otherwise another process has just saved the same model
+            if not self._is_sound(model_id):
                 raise
         flush(self.root)
 
@@ -109,24 +117,37 @@ class ModelRegistry:
         files = self._read(model_id)
         found = _artifact_hash(files)
         if artifact_hash is not None and found != artifact_hash:
-            raise DataError(f"{self.path(model_id)}: the artifact's hash is {found}, pinned was {artifact_hash}; materialise and promote it again")
+            raise DataError(
+                f"{self.path(model_id)}: the artifact's hash is {found}, pinned was"
+                f" {artifact_hash}; materialise and promote it again"
+            )
         trained = TrainedModel.from_files(files)
         if trained.model_id != model_id:
-            raise DataError(f"{self.path(model_id)}: the folder holds the model {trained.model_id}; move it to that name or materialise the model again")
+            raise DataError(
+                f"{self.path(model_id)}: the folder holds the model {trained.model_id}; move it to"
+                " that name or materialise the model again"
+            )
         return trained
 
     def _read(self, model_id: str) -> dict[str, bytes]:
         folder = self.path(model_id)
         if not (folder / MANIFEST).is_file():
-            raise NotReady(f"there is no model {model_id} in {self.root}; make it with: harmony backfill model")
+            raise NotReady(
+                f"there is no model {model_id} in {self.root}; make it with: harmony backfill model"
+            )
         try:
             hashes: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())
             files = {name: (folder / name).read_bytes() for name in hashes}
         except (OSError, ValueError) as error:
-            raise DataError(f"{folder}: cannot be read ({error}); materialise the model again") from None
+            raise DataError(
+                f"{folder}: cannot be read ({error}); materialise the model again"
+            ) from None
         for name, content in files.items():
             if _hash(content) != hashes[name]:
-                raise DataError(f"{folder / name}: the file does not match its hash in {MANIFEST}; materialise the model again")
+                raise DataError(
+                    f"{folder / name}: the file does not match its hash in {MANIFEST}; materialise"
+                    " the model again"
+                )
         return files
 
     def artifact_hash(self, model_id: str) -> str:
@@ -140,9 +161,19 @@ class ModelRegistry:
         """
         history = self.history()
         new = Promotion(model_id, decided_at, _artifact_hash(self.load(model_id).files()))
-        if history and (history[-1].model_id, history[-1].artifact_hash) == (new.model_id, new.artifact_hash):
+        if history and (history[-1].model_id, history[-1].artifact_hash) == (
+            new.model_id,
+            new.artifact_hash,
+        ):
             return history[-1]
-        entries = [{"model_id": one.model_id, "decided_at": one.decided_at.isoformat(), "artifact_hash": one.artifact_hash} for one in (*history, new)]
+        entries = [
+            {
+                "model_id": one.model_id,
+                "decided_at": one.decided_at.isoformat(),
+                "artifact_hash": one.artifact_hash,
+            }
+            for one in (*history, new)
+        ]
         write_bytes(self.root / PROMOTED, to_json({**entries[-1], "history": entries}))
         return new
 
@@ -151,16 +182,28 @@ class ModelRegistry:
         own = self._promotions(self.root / PROMOTED)
         if self.behind is None or own:
             return own
-        return [one for one in self._promotions(self.behind / PROMOTED) if self.until is None or one.decided_at <= self.until]
+        return [
+            one
+            for one in self._promotions(self.behind / PROMOTED)
+            if self.until is None or one.decided_at <= self.until
+        ]
 
     def _promotions(self, path: Path) -> list[Promotion]:
         if not path.exists():
             return []
         try:
             entries: list[dict[str, Any]] = json.loads(path.read_bytes())["history"]
-            return [Promotion(one["model_id"], datetime.fromisoformat(one["decided_at"]), one["artifact_hash"]) for one in entries]
+            return [
+                Promotion(
+                    one["model_id"], datetime.fromisoformat(one["decided_at"]), one["artifact_hash"]
+                )
+                for one in entries
+            ]
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: not a promotion record ({error!r}); restore it, or delete it and have the gate decide again") from None
+            raise DataError(
+                f"{path}: not a promotion record ({error!r}); restore it, or delete it and have the"
+                " gate decide again"
+            ) from None
 
     def promoted(self) -> str | None:
         """Id of the model that may trade; None before the first promotion."""
@@ -173,7 +216,10 @@ class ModelRegistry:
         """
         history = self.history()
         if not history:
-            raise NotReady("no model has been promoted; put the newest before the gate with: harmony backfill promoted_model")
+            raise NotReady(
+                "no model has been promoted; put the newest before the gate with: harmony backfill"
+                " promoted_model"
+            )
         return self.load(history[-1].model_id, history[-1].artifact_hash)
 
 

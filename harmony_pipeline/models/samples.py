@@ -49,7 +49,12 @@ SIDED: dict[str, float] = {
 }
 PRICE_LEVELS = frozenset({"sma", "ema", "atr"})
 PER_RANGE = "macd"
-REGIME_NAMES = ("regime_trend_sided", "regime_trend_distance_sided", "regime_volatility_high", "regime_volatility_ratio")
+REGIME_NAMES = (
+    "regime_trend_sided",
+    "regime_trend_distance_sided",
+    "regime_volatility_high",
+    "regime_volatility_ratio",
+)
 _REGIME_SIDED = np.array([True, True, False, False])
 _WINDOWS = re.compile(r"(_\d+)+$")
 
@@ -71,7 +76,11 @@ class InputMap:
         """Names of the inputs: those of the feature columns, then `side`, then the regime's."""
         features = []
         for name in self._input_columns:
-            scaled = f"{name}_per_{self._range_column}" if family(name) == PER_RANGE and self._range_column else name
+            scaled = (
+                f"{name}_per_{self._range_column}"
+                if family(name) == PER_RANGE and self._range_column
+                else name
+            )
             features.append(f"{scaled}_sided" if family(name) in SIDED else scaled)
         return (*features, "side", *(REGIME_NAMES if self.regimes else ()))
 
@@ -90,12 +99,16 @@ class InputMap:
         divided by the range.
         """
         families = [family(name) for name in self._input_columns]
-        place = np.array([self.feature_columns.index(name) for name in self._input_columns], dtype=np.int64)
+        place = np.array(
+            [self.feature_columns.index(name) for name in self._input_columns], dtype=np.int64
+        )
         sided = np.array([name in SIDED for name in families], dtype=bool)
         neutral = np.array([SIDED.get(name, 0.0) for name in families], dtype=np.float64)
         return place, sided, neutral, np.array([name == PER_RANGE for name in families], dtype=bool)
 
-    def matrix(self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None) -> FloatArray:
+    def matrix(
+        self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None
+    ) -> FloatArray:
         """float64 [rows, inputs] from features [rows, feature_columns], side [rows] and regime
         [rows, 4].
 
@@ -106,7 +119,8 @@ class InputMap:
         values = features[:, place]
         if self._range_column is not None:
             unit = features[:, self.feature_columns.index(self._range_column)][:, None]
-            with np.errstate(divide="ignore", invalid="ignore"):  # a range of 0 gives what is not finite
+            # a range of 0 gives what is not finite
+            with np.errstate(divide="ignore", invalid="ignore"):
                 values = np.where(per_range, values / unit, values)
         parts = [np.where(sided, (values - neutral) * direction, values), direction]
         if self.regimes:
@@ -119,7 +133,11 @@ class InputMap:
         """The inputs [inputs] of one event, from its features [feature_columns] and regime [4], for
         the live session.
         """
-        row: FloatArray = self.matrix(features[None, :], np.array([side], dtype=np.float64), None if regime is None else regime[None, :])[0]
+        row: FloatArray = self.matrix(
+            features[None, :],
+            np.array([side], dtype=np.float64),
+            None if regime is None else regime[None, :],
+        )[0]
         return row
 
 
@@ -139,9 +157,15 @@ class Samples:
 
     def __post_init__(self) -> None:
         if self.X.shape != (self.frame.height, len(self.names)):
-            raise DataError(f"samples: X has shape {self.X.shape}, but there are {self.frame.height} rows and {len(self.names)} names")
+            raise DataError(
+                f"samples: X has shape {self.X.shape}, but there are {self.frame.height} rows and"
+                f" {len(self.names)} names"
+            )
         if not self.frame["timestamp"].is_sorted():
-            raise DataError("samples: events must be in order of timestamp, so that the latest ones are the calibration part; sort them by (timestamp, symbol)")
+            raise DataError(
+                "samples: events must be in order of timestamp, so that the latest ones are the"
+                " calibration part; sort them by (timestamp, symbol)"
+            )
 
     @property
     def height(self) -> int:
@@ -150,7 +174,12 @@ class Samples:
 
     def where(self, mask: BoolArray) -> Self:
         """The events where `mask` [rows] is true, in the same order."""
-        return type(self)(self.frame.filter(pl.Series(mask)), np.ascontiguousarray(self.X[mask]), self.names, self.inputs)
+        return type(self)(
+            self.frame.filter(pl.Series(mask)),
+            np.ascontiguousarray(self.X[mask]),
+            self.names,
+            self.inputs,
+        )
 
     def labels(self) -> FloatArray:
         """0.0 or 1.0 by row; NaN while unresolved."""
@@ -171,17 +200,30 @@ def training_targets(samples: Samples) -> tuple[FloatArray, FloatArray]:
     Raises DataError when one is missing or unusable, or when only one label occurs.
     """
     labels, weights = samples.labels(), samples.weights()
-    bad = np.flatnonzero(~(np.isfinite(labels) & np.isfinite(weights) & (np.nan_to_num(weights) >= 0.0)))
+    bad = np.flatnonzero(
+        ~(np.isfinite(labels) & np.isfinite(weights) & (np.nan_to_num(weights) >= 0.0))
+    )
     if bad.size:
         row = samples.frame.row(int(bad[0]), named=True)
-        what = f"{row['symbol']} at {row['timestamp']}: label {row['label']}, weight {row['weight']}"
+        what = (
+            f"{row['symbol']} at {row['timestamp']}: label {row['label']}, weight {row['weight']}"
+        )
         raise DataError(f"cannot train on {what}; only resolved events with a weight teach")
     if np.unique(labels).size < 2:
-        raise DataError(f"cannot train on {samples.height} events that all have the same outcome; use a longer history")
+        raise DataError(
+            f"cannot train on {samples.height} events that all have the same outcome; use a longer"
+            " history"
+        )
     return labels, weights
 
 
-def build_samples(features: pl.DataFrame, labels: pl.DataFrame, regimes: pl.DataFrame | None, feature_columns: Sequence[str], horizon: int) -> Samples:
+def build_samples(
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+    regimes: pl.DataFrame | None,
+    feature_columns: Sequence[str],
+    horizon: int,
+) -> Samples:
     """The events of one horizon, resolved or not, each with the features of its own bar and the
     regime known by then.
 
@@ -192,23 +234,40 @@ def build_samples(features: pl.DataFrame, labels: pl.DataFrame, regimes: pl.Data
     inputs = InputMap(tuple(feature_columns), regimes=regimes is not None)
     missing = [name for name in inputs.feature_columns if name not in features.columns]
     if missing:
-        raise DataError(f"features lack the column(s) {', '.join(missing)}; materialise features again with this feature set")
-    events = labels.filter(pl.col("horizon") == horizon).select("symbol", "timestamp", "side", "end_timestamp", "return", "label", "weight")
-    known = features.select("symbol", "timestamp", *inputs.feature_columns, __known=pl.lit(value=True))
+        raise DataError(
+            f"features lack the column(s) {', '.join(missing)}; materialise features again with"
+            " this feature set"
+        )
+    events = labels.filter(pl.col("horizon") == horizon).select(
+        "symbol", "timestamp", "side", "end_timestamp", "return", "label", "weight"
+    )
+    known = features.select(
+        "symbol", "timestamp", *inputs.feature_columns, __known=pl.lit(value=True)
+    )
     joined = events.join(known, on=["symbol", "timestamp"], how="left").sort("timestamp", "symbol")
     _require_features(joined)
     frame = joined.select(events.columns)
-    matrix = joined.select(pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in inputs.feature_columns).to_numpy()
+    matrix = joined.select(
+        pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in inputs.feature_columns
+    ).to_numpy()
     matrix = matrix.reshape(frame.height, len(inputs.feature_columns))
     regime = None if regimes is None else regimes_at(regimes, frame["timestamp"])
-    return Samples(frame, inputs.matrix(matrix, frame["side"].cast(pl.Float64).to_numpy(), regime), inputs.names, inputs)
+    return Samples(
+        frame,
+        inputs.matrix(matrix, frame["side"].cast(pl.Float64).to_numpy(), regime),
+        inputs.names,
+        inputs,
+    )
 
 
 def _require_features(joined: pl.DataFrame) -> None:
     orphans = joined.filter(pl.col("__known").is_null())
     if orphans.height:
         symbol, stamp = orphans.row(0)[:2]
-        raise NotReady(f"{orphans.height} labelled events have no row in features, first {symbol} at {stamp}; make them with: harmony backfill features")
+        raise NotReady(
+            f"{orphans.height} labelled events have no row in features, first {symbol} at {stamp};"
+            " make them with: harmony backfill features"
+        )
 
 
 def regimes_at(regimes: pl.DataFrame, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:
@@ -220,9 +279,17 @@ def regimes_at(regimes: pl.DataFrame, timestamps: pl.Series | Sequence[datetime]
     stamps = pl.Series("timestamp", timestamps, dtype=pl.Datetime("us", "UTC"))
     ordered = regimes.sort("known_at", "timestamp")
     values = ordered.select(
-        pl.when(pl.col("trend") == "bull").then(1.0).when(pl.col("trend") == "bear").then(-1.0).alias("trend"),
+        pl.when(pl.col("trend") == "bull")
+        .then(1.0)
+        .when(pl.col("trend") == "bear")
+        .then(-1.0)
+        .alias("trend"),
         (pl.col("index_level") / pl.col("trend_average") - 1.0).alias("distance"),
-        pl.when(pl.col("volatility") == "high").then(1.0).when(pl.col("volatility") == "low").then(0.0).alias("high"),
+        pl.when(pl.col("volatility") == "high")
+        .then(1.0)
+        .when(pl.col("volatility") == "low")
+        .then(0.0)
+        .alias("high"),
         (pl.col("realised_volatility") / pl.col("volatility_median")).alias("ratio"),
     )
     table = np.full((values.height + 1, len(REGIME_NAMES)), np.nan)  # row 0: nothing is known yet

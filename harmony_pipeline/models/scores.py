@@ -64,7 +64,13 @@ def reliability(probability: FloatArray, outcome: FloatArray, bins: int = BINS) 
             "probability": forecast[held] / rows[held],
             "frequency": happened[held] / rows[held],
         },
-        schema={"lower": pl.Float64, "upper": pl.Float64, "rows": pl.Int64, "probability": pl.Float64, "frequency": pl.Float64},
+        schema={
+            "lower": pl.Float64,
+            "upper": pl.Float64,
+            "rows": pl.Int64,
+            "probability": pl.Float64,
+            "frequency": pl.Float64,
+        },
     )
 
 

@@ -15,10 +15,18 @@ class ModelSettings(FrozenSettings):
     seed: int = 11
     minimum_train_rows: int = Field(500, ge=20)
     maximum_train_days: int | None = Field(None, description="rolling window; none means expanding")
-    embargo_bars: int = Field(8, ge=0, description="bars between the last training outcome and the test period")
-    calibration_fraction: float = Field(0.25, gt=0.0, lt=0.9, description="latest part of the training rows, kept for calibration")
-    trade_horizon_bars: int | None = Field(None, description="horizon whose model trades; none means the shortest")
-    threshold: float = Field(0.55, ge=0.0, le=1.0, description="probability below which no trade is taken")
+    embargo_bars: int = Field(
+        8, ge=0, description="bars between the last training outcome and the test period"
+    )
+    calibration_fraction: float = Field(
+        0.25, gt=0.0, lt=0.9, description="latest part of the training rows, kept for calibration"
+    )
+    trade_horizon_bars: int | None = Field(
+        None, description="horizon whose model trades; none means the shortest"
+    )
+    threshold: float = Field(
+        0.55, ge=0.0, le=1.0, description="probability below which no trade is taken"
+    )
 
 
 class GateSettings(FrozenSettings):
@@ -26,11 +34,28 @@ class GateSettings(FrozenSettings):
 
     minimum_trades: int = Field(100, ge=1)
     minimum_periods: int = Field(3, ge=1, description="walk-forward periods with predictions")
-    minimum_deflated_sharpe: float = Field(0.95, ge=0.0, le=1.0, description="probability that the Sharpe ratio beats the best of all trials by chance")
-    minimum_probabilistic_sharpe: float = Field(0.95, ge=0.0, le=1.0, description="the same against zero, as if nothing else had been tried")
-    maximum_brier_ratio: float = Field(1.0, gt=0.0, description="Brier score over that of the base rate")
-    maximum_forecast_pvalue: float = Field(0.05, gt=0.0, le=1.0, description="day-block test that the forecasts beat the base rate")
+    minimum_deflated_sharpe: float = Field(
+        0.95,
+        ge=0.0,
+        le=1.0,
+        description="probability that the Sharpe ratio beats the best of all trials by chance",
+    )
+    minimum_probabilistic_sharpe: float = Field(
+        0.95, ge=0.0, le=1.0, description="the same against zero, as if nothing else had been tried"
+    )
+    maximum_brier_ratio: float = Field(
+        1.0, gt=0.0, description="Brier score over that of the base rate"
+    )
+    maximum_forecast_pvalue: float = Field(
+        0.05, gt=0.0, le=1.0, description="day-block test that the forecasts beat the base rate"
+    )
     maximum_calibration_error: float = Field(0.05, gt=0.0, le=1.0)
-    minimum_monte_carlo_p05_return: float = Field(0.0, description="5 % quantile of the stressed final return")
-    maximum_drawdown_p95: float = Field(0.30, gt=0.0, le=1.0, description="95 % quantile of the stressed maximum drawdown")
-    maximum_pbo: float = Field(0.50, ge=0.0, le=1.0, description="probability of backtest overfitting")
+    minimum_monte_carlo_p05_return: float = Field(
+        0.0, description="5 % quantile of the stressed final return"
+    )
+    maximum_drawdown_p95: float = Field(
+        0.30, gt=0.0, le=1.0, description="95 % quantile of the stressed maximum drawdown"
+    )
+    maximum_pbo: float = Field(
+        0.50, ge=0.0, le=1.0, description="probability of backtest overfitting"
+    )

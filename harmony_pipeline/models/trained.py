@@ -42,17 +42,23 @@ class ModelCard:
     regimes: bool
     slope: float  # of the calibration
     intercept: float
-    complete: tuple[str, ...] | None = None  # inputs that training never saw missing; None: not known, a model of an earlier version
+    # inputs that training never saw missing; None: not known, a model of an earlier version
+    complete: tuple[str, ...] | None = None
 
     def build_id(self, blob: bytes) -> str:
         """`gbm-h8-2024-01-1f3a9c0e`."""
-        return f"{self.short}-h{self.horizon}-{self.period}-{short_hash(to_json(self.fields()) + blob, 4)}"
+        content = short_hash(to_json(self.fields()) + blob, 4)
+        return f"{self.short}-h{self.horizon}-{self.period}-{content}"
 
     def fields(self) -> dict[str, Any]:
         """The stored fields. A field that an earlier version did not have is left out, so that its
         ids stay.
         """
-        return {name: value for name, value in vars(self).items() if name != "complete" or value is not None}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name != "complete" or value is not None
+        }
 
     def required_inputs(self) -> BoolArray:
         """By input: whether a missing value prevents a prediction."""
@@ -70,7 +76,11 @@ class TrainedModel:
     @property
     def inputs(self) -> InputMap | None:
         """The map from feature columns, side and regime to its inputs."""
-        return None if self.card.feature_columns is None else InputMap(self.card.feature_columns, self.card.regimes)
+        return (
+            None
+            if self.card.feature_columns is None
+            else InputMap(self.card.feature_columns, self.card.regimes)
+        )
 
     @property
     def calibration(self) -> Platt:
@@ -85,10 +95,16 @@ class TrainedModel:
         """
         if isinstance(rows, Samples):
             if rows.names != self.card.names:
-                raise DataError(f"{self.model_id} was trained on the inputs {', '.join(self.card.names)}; these are {', '.join(rows.names)}")
+                raise DataError(
+                    f"{self.model_id} was trained on the inputs {', '.join(self.card.names)}; these"
+                    f" are {', '.join(rows.names)}"
+                )
             rows = rows.X
         if rows.ndim != 2 or rows.shape[1] != len(self.card.names):
-            raise DataError(f"{self.model_id} needs inputs of shape [rows, {len(self.card.names)}], found {list(rows.shape)}")
+            raise DataError(
+                f"{self.model_id} needs inputs of shape [rows, {len(self.card.names)}], found"
+                f" {list(rows.shape)}"
+            )
         probability = self.calibration.apply(self.model.margin(rows))
         return np.where(self._is_answerable(rows), probability, np.nan)
 
@@ -96,7 +112,14 @@ class TrainedModel:
         """By row: why `predict` returns no probability; None where it does."""
         missing = np.isnan(X) & self.card.required_inputs()
         names = np.array(self.card.names, dtype=object)
-        return [f"{', '.join(names[row])} missing; training saw no missing value there" if row.any() else None for row in missing]
+        return [
+            (
+                f"{', '.join(names[row])} missing; training saw no missing value there"
+                if row.any()
+                else None
+            )
+            for row in missing
+        ]
 
     def _is_answerable(self, X: FloatArray) -> BoolArray:
         return np.asarray(~(np.isnan(X) & self.card.required_inputs()).any(axis=1))
@@ -110,17 +133,27 @@ class TrainedModel:
 
     def files(self) -> dict[str, bytes]:
         """The artifact: file name -> content. The same model gives the same bytes."""
-        return {CARD: to_json(self.card.fields()), forecaster_class(self.card.forecaster).artifact: self.model.save()}
+        return {
+            CARD: to_json(self.card.fields()),
+            forecaster_class(self.card.forecaster).artifact: self.model.save(),
+        }
 
     @classmethod
     def from_files(cls, files: dict[str, bytes]) -> "TrainedModel":
         """The model of `files`. Raises DataError when a file is missing."""
         if CARD not in files:
-            raise DataError(f"a model artifact without {CARD}; found {', '.join(files) or 'nothing'}")
+            raise DataError(
+                f"a model artifact without {CARD}; found {', '.join(files) or 'nothing'}"
+            )
         held = json.loads(files[CARD])
         columns, complete = held["feature_columns"], held.get("complete")
-        lists = {"names": tuple(held["names"]), "feature_columns": None if columns is None else tuple(columns)}
-        card = ModelCard(**{**held, **lists, "complete": None if complete is None else tuple(complete)})
+        lists = {
+            "names": tuple(held["names"]),
+            "feature_columns": None if columns is None else tuple(columns),
+        }
+        card = ModelCard(
+            **{**held, **lists, "complete": None if complete is None else tuple(complete)}
+        )
         kind = forecaster_class(card.forecaster)
         if kind.artifact not in files:
             raise DataError(f"a model artifact without {kind.artifact}; found {', '.join(files)}")

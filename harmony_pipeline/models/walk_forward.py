@@ -84,22 +84,33 @@ def split(samples: Samples, period: Period, timeframe: str, settings: ModelSetti
     window = pl.lit(value=True)
     if settings.maximum_train_days is not None:
         window = pl.col("timestamp") >= period.start - timedelta(days=settings.maximum_train_days)
-    settled = (pl.col("end_timestamp") <= train_end).fill_null(value=False) & pl.col("label").is_not_null()
+    settled = (pl.col("end_timestamp") <= train_end).fill_null(value=False) & pl.col(
+        "label"
+    ).is_not_null()
     before = window & (pl.col("timestamp") < period.start)
     masks = samples.frame.select(
-        train=before & settled, purged=before & ~settled, test=(pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end)
+        train=before & settled,
+        purged=before & ~settled,
+        test=(pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end),
     )
     train, purged, test = (masks[name].to_numpy().copy() for name in ("train", "purged", "test"))
     fit, calibrate = _fit_and_calibration(samples, train, settings.calibration_fraction)
     return Split(train_end, train, fit, calibrate, purged, test)
 
 
-def _fit_and_calibration(samples: Samples, train: BoolArray, fraction: float) -> tuple[BoolArray, BoolArray]:
+def _fit_and_calibration(
+    samples: Samples, train: BoolArray, fraction: float
+) -> tuple[BoolArray, BoolArray]:
     rows = np.flatnonzero(train)
     if not rows.size:
         return train.copy(), train.copy()
-    first = samples.frame["timestamp"][int(rows[min(int(rows.size * (1.0 - fraction)), rows.size - 1)])]
-    masks = samples.frame.select(late=pl.col("timestamp") >= first, settled=(pl.col("end_timestamp") <= first).fill_null(value=False))
+    first = samples.frame["timestamp"][
+        int(rows[min(int(rows.size * (1.0 - fraction)), rows.size - 1)])
+    ]
+    masks = samples.frame.select(
+        late=pl.col("timestamp") >= first,
+        settled=(pl.col("end_timestamp") <= first).fill_null(value=False),
+    )
     return train & masks["settled"].to_numpy(), train & masks["late"].to_numpy()
 
 
@@ -123,31 +134,58 @@ def train_period(
     error: the fold then has no model and a reason.
     """
     parts = split(samples, period, timeframe, settings)
-    forecaster = build_forecaster(settings.forecaster, settings.parameters, settings.seed if seed is None else seed)
+    forecaster = build_forecaster(
+        settings.forecaster, settings.parameters, settings.seed if seed is None else seed
+    )
     training = samples.where(parts.train)
-    metrics: dict[str, Any] = {"train_rows": training.height, "purged_rows": int(parts.purged.sum()), "test_rows": int(parts.test.sum()), "out_of_sample": None}
+    metrics: dict[str, Any] = {
+        "train_rows": training.height,
+        "purged_rows": int(parts.purged.sum()),
+        "test_rows": int(parts.test.sum()),
+        "out_of_sample": None,
+    }
     reason = _missing_history(samples, parts, settings)
     if reason is not None:
-        return Fold(None, MODELS.empty(), _fold_row(None, samples, parts, period, horizon, settings), {**metrics, "reason": reason}, reason)
+        return Fold(
+            None,
+            MODELS.empty(),
+            _fold_row(None, samples, parts, period, horizon, settings),
+            {**metrics, "reason": reason},
+            reason,
+        )
     model, calibration = _fit(forecaster, samples, parts)
     card = ModelCard(
-        settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash, data_hash or _rows_hash(training), forecaster.parameters,
-        settings.seed if seed is None else seed, samples.names, samples.inputs.feature_columns if samples.inputs else None,
-        samples.inputs.regimes if samples.inputs else False, calibration.slope, calibration.intercept, _complete_inputs(samples, parts),
+        settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash,
+        data_hash or _rows_hash(training), forecaster.parameters,
+        settings.seed if seed is None else seed, samples.names,
+        samples.inputs.feature_columns if samples.inputs else None,
+        samples.inputs.regimes if samples.inputs else False, calibration.slope,
+        calibration.intercept, _complete_inputs(samples, parts),
     )  # fmt: skip
     trained = TrainedModel(card.build_id(model.save()), card, model)
     metrics |= _metrics(trained, samples, parts)
     fold_row = _fold_row(trained.model_id, samples, parts, period, horizon, settings)
-    return Fold(trained, _model_row(trained, metrics, code_version, created_at or datetime.now(UTC)), fold_row, metrics)
+    return Fold(
+        trained,
+        _model_row(trained, metrics, code_version, created_at or datetime.now(UTC)),
+        fold_row,
+        metrics,
+    )
 
 
 def _missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
     """Why these events cannot make a model; None when they can."""
     rows, fit_rows = int(parts.train.sum()), int(parts.fit.sum())
     if rows < settings.minimum_train_rows:
-        return f"{rows} events were settled by {parts.train_end:%Y-%m-%d %H:%M} UTC; model.minimum_train_rows is {settings.minimum_train_rows}"
+        return (
+            f"{rows} events were settled by {parts.train_end:%Y-%m-%d %H:%M} UTC;"
+            f" model.minimum_train_rows is {settings.minimum_train_rows}"
+        )
     if fit_rows < _FEWEST_FIT_ROWS:
-        return f"only {fit_rows} of {rows} events were settled before the calibration part began; {_FEWEST_FIT_ROWS} are needed"
+        return (
+            f"only {fit_rows} of {rows} events were settled before the calibration part began;"
+            f" {_FEWEST_FIT_ROWS} are needed"
+        )
     if np.unique(samples.labels()[parts.fit]).size < 2:
         return f"all {fit_rows} events to fit had the same outcome"
     return None
@@ -158,7 +196,9 @@ def _fit(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model,
     later, training = samples.where(_answerable_rows(samples, parts)), samples.where(parts.train)
     margin, weight = model.margin(later.X), later.weights()
     days = later.frame["timestamp"].dt.date().to_physical().cast(pl.Int64).to_numpy()
-    calibration = shrink_slope(fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days)
+    calibration = shrink_slope(
+        fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days
+    )
     return model, match_base_rate(calibration, margin, weight, _smoothed_rate(training))
 
 
@@ -185,7 +225,9 @@ def _rows_hash(training: Samples) -> str:
 
     def parts() -> Iterator[str | bytes]:
         yield repr(training.names)
-        for column in training.frame.select("symbol", "timestamp", "end_timestamp", "label", "weight").iter_columns():
+        for column in training.frame.select(
+            "symbol", "timestamp", "end_timestamp", "label", "weight"
+        ).iter_columns():
             yield column.to_frame().write_ipc(None, compression="uncompressed").getvalue()
         yield np.where(np.isnan(training.X), np.nan, training.X).tobytes()
 
@@ -206,35 +248,58 @@ def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str,
         "calibration_rows": later.height,
         "effective_rows": float(weights.sum()),
         "base_rate": float((labels * weights).sum() / weights.sum()),
-        "calibration": {"slope": trained.card.slope, "intercept": trained.card.intercept, **scores(probability, outcome)},
+        "calibration": {
+            "slope": trained.card.slope,
+            "intercept": trained.card.intercept,
+            **scores(probability, outcome),
+        },
         "uncalibrated": scores(trained.model.predict(later.X), outcome),
         "reliability": reliability(probability, outcome).to_dicts(),
         "importance": dict(ranked[:_TOP_IMPORTANCES]),
     }
 
 
-def _model_row(trained: TrainedModel, metrics: dict[str, Any], code_version: str, created_at: datetime) -> pl.DataFrame:
+def _model_row(
+    trained: TrainedModel, metrics: dict[str, Any], code_version: str, created_at: datetime
+) -> pl.DataFrame:
     card = trained.card
     row = {
-        "model_id": trained.model_id, "period": card.period, "horizon": card.horizon, "forecaster": card.forecaster, "created_at": created_at,
-        "feature_set_hash": card.feature_set_hash, "data_hash": card.data_hash, "code_version": code_version,
-        "parameters": json.dumps({**card.parameters, "seed": card.seed}, sort_keys=True), "metrics": json.dumps(metrics),
+        "model_id": trained.model_id, "period": card.period, "horizon": card.horizon,
+        "forecaster": card.forecaster, "created_at": created_at,
+        "feature_set_hash": card.feature_set_hash, "data_hash": card.data_hash,
+        "code_version": code_version,
+        "parameters": json.dumps({**card.parameters, "seed": card.seed}, sort_keys=True),
+        "metrics": json.dumps(metrics),
         "artifact": f"models/{trained.model_id}",
     }  # fmt: skip
-    return MODELS.conform(pl.DataFrame([row], schema_overrides={"created_at": pl.Datetime("us", "UTC")}))
+    return MODELS.conform(
+        pl.DataFrame([row], schema_overrides={"created_at": pl.Datetime("us", "UTC")})
+    )
 
 
-def _fold_row(model_id: str | None, samples: Samples, parts: Split, period: Period, horizon: int, settings: ModelSettings) -> pl.DataFrame:
+def _fold_row(
+    model_id: str | None,
+    samples: Samples,
+    parts: Split,
+    period: Period,
+    horizon: int,
+    settings: ModelSettings,
+) -> pl.DataFrame:
     training = samples.frame.filter(pl.Series(parts.train))
     row = {
-        "period": period.key, "model_id": model_id, "horizon": horizon, "train_start": training["timestamp"].min(), "train_end": parts.train_end,
-        "train_last_end": training["end_timestamp"].max(), "test_start": period.start, "test_end": period.end, "train_rows": training.height,
-        "test_rows": int(parts.test.sum()), "purged_rows": int(parts.purged.sum()), "embargo": settings.embargo_bars,
+        "period": period.key, "model_id": model_id, "horizon": horizon,
+        "train_start": training["timestamp"].min(), "train_end": parts.train_end,
+        "train_last_end": training["end_timestamp"].max(), "test_start": period.start,
+        "test_end": period.end, "train_rows": training.height,
+        "test_rows": int(parts.test.sum()), "purged_rows": int(parts.purged.sum()),
+        "embargo": settings.embargo_bars,
     }  # fmt: skip
     return FOLDS.conform(pl.DataFrame([row], schema_overrides=FOLDS.dtypes))
 
 
-def predict_period(fold: Fold | TrainedModel | None, samples: Samples, period: Period) -> pl.DataFrame:
+def predict_period(
+    fold: Fold | TrainedModel | None, samples: Samples, period: Period
+) -> pl.DataFrame:
     """PREDICTIONS of every event in `period.start <= timestamp < period.end`; no rows without a
     model.
 
@@ -243,10 +308,18 @@ def predict_period(fold: Fold | TrainedModel | None, samples: Samples, period: P
     trained = fold.model if isinstance(fold, Fold) else fold
     if trained is None:
         return PREDICTIONS.empty()
-    inside = samples.frame.select((pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end)).to_series().to_numpy()
+    inside = (
+        samples.frame.select(
+            (pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end)
+        )
+        .to_series()
+        .to_numpy()
+    )
     events = samples.where(inside)
     rows = events.frame.select("symbol", "timestamp").with_columns(
-        model_id=pl.lit(trained.model_id), period=pl.lit(period.key), horizon=pl.lit(trained.card.horizon),
-        probability=pl.Series(trained.predict(events), dtype=pl.Float64, nan_to_null=True), reason=pl.Series(trained.refusals(events.X), dtype=pl.String),
+        model_id=pl.lit(trained.model_id), period=pl.lit(period.key),
+        horizon=pl.lit(trained.card.horizon),
+        probability=pl.Series(trained.predict(events), dtype=pl.Float64, nan_to_null=True),
+        reason=pl.Series(trained.refusals(events.X), dtype=pl.String),
     )  # fmt: skip
     return PREDICTIONS.conform(rows)

@@ -1,1 +1,3 @@
-"""What backtest and session share: decisions, position accounting, parameters, state, exit rules and the types of the kernels."""
+"""What backtest and session share: decisions, position accounting, parameters, state, exit rules
+and the types of the kernels.
+"""

@@ -1,22 +1,27 @@
-"""Corporate actions on positions: splits, dividends, delistings, changes of symbol. Backtest and session
-call these kernels, and no position is changed by a corporate action anywhere else.
+"""Corporate actions on positions: splits, dividends, delistings, changes of symbol. Backtest and
+session call these kernels, and no position is changed by a corporate action anywhere else.
 
 A position is held under one symbol at a time. Each action is booked once: at the first bar of the
-symbol on its date or after it, or, where the symbol has had no bar since, at the end of its listing.
+symbol on its date or after it, or, where the symbol has had no bar since, at the end of its
+listing.
 
-    delisting      working orders are canceled (reason delisted); the shares are paid `value` each, else
+    delisting      working orders are canceled (reason delisted); the shares are paid `value` each,
+    else
                    delisting_recovery of the last close; the trade ends with exit_reason delisting
-    symbol change  an entry that works is canceled (reason renamed); shares, trade, bars held and bracket
+    symbol change  an entry that works is canceled (reason renamed); shares, trade, bars held and
+    bracket
                    go on under the new symbol, where exits and legs are placed again
-    listing        another security takes the symbol: whatever is still held of the one before is paid
+    listing        another security takes the symbol: whatever is still held of the one before is
+    paid
                    out like a delisted one
-    silence        after presume_delisted_after_sessions sessions without a bar: paid out, exit_reason
+    silence        after presume_delisted_after_sessions sessions without a bar: paid out,
+    exit_reason
                    presumed_delisted
 
 A driver does, for each bar, while `next_due` names an action: the exchange's part, then
-`apply_action`. When a session begins, for each ENDING of `endings_of` and `presumed_ending`: send the
-intents of `cancel_working`; the actions up to `until` by `apply_unseen_action`; `settle_ending` of
-what is held; send its intents.
+`apply_action`. When a session begins, for each ENDING of `endings_of` and `presumed_ending`: send
+the intents of `cancel_working`; the actions up to `until` by `apply_unseen_action`; `settle_ending`
+of what is held; send its intents.
 """
 
 import math
@@ -29,7 +34,14 @@ from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market import listings, lives
-from harmony_pipeline.portfolio.decisions import apply_dividend, apply_split, cancel_order, close_position, dividend_share, place_legs
+from harmony_pipeline.portfolio.decisions import (
+    apply_dividend,
+    apply_split,
+    cancel_order,
+    close_position,
+    dividend_share,
+    place_legs,
+)
 from harmony_pipeline.portfolio.exit_rules import level_now
 from harmony_pipeline.portfolio.kernel_types import (
     ACTION,
@@ -53,9 +65,15 @@ from harmony_pipeline.portfolio.kernel_types import (
     Records,
     records,
 )
-from harmony_pipeline.portfolio.position_accounting import average_exit, close_trade, forget_trade, restate, revalue
+from harmony_pipeline.portfolio.position_accounting import (
+    average_exit,
+    close_trade,
+    forget_trade,
+    restate,
+    revalue,
+)
 
-# --- splits and dividends ---------------------------------------------------------------------------
+# --- splits and dividends -------------------------------------------------------------------------
 
 
 def packed_actions(actions: pl.DataFrame, symbols: Sequence[str]) -> Records:
@@ -80,7 +98,9 @@ def first_actions(actions: Records, symbols: int) -> IntArray:
 
 
 @kernel
-def next_due(actions: Records, next_action: IntArray, position: Record, symbol: int, until: int) -> int:
+def next_due(
+    actions: Records, next_action: IntArray, position: Record, symbol: int, until: int
+) -> int:
     """Index of the symbol's next action up to the date `until`, -1 where there is none.
 
     `next_action` is moved past it, and past those of dates that the position has already traded.
@@ -96,17 +116,37 @@ def next_due(actions: Records, next_action: IntArray, position: Record, symbol: 
 
 @kernel
 def apply_action(
-    position: Record, account: Record, rules: Record, action: Record, price: float, at: int, applied: Record, trades: Records, n_trades: int
+    position: Record,
+    account: Record,
+    rules: Record,
+    action: Record,
+    price: float,
+    at: int,
+    applied: Record,
+    trades: Records,
+    n_trades: int,
 ) -> int:
-    """Apply a split or a dividend before the first trade of its day, at `price`. `applied` says what it did.
+    """Apply a split or a dividend before the first trade of its day, at `price`. `applied` says
+    what it did.
 
     Returns the new number of trades: a position may vanish by a split.
     """
     symbol, cash = action["symbol"], account["cash"]
-    applied["at"], applied["date"], applied["symbol"], applied["kind"] = at, action["date"], symbol, action["kind"]
-    applied["successor"], applied["value"], applied["before"] = symbol, action["value"], position["quantity"]
+    applied["at"], applied["date"], applied["symbol"], applied["kind"] = (
+        at,
+        action["date"],
+        symbol,
+        action["kind"],
+    )
+    applied["successor"], applied["value"], applied["before"] = (
+        symbol,
+        action["value"],
+        position["quantity"],
+    )
     if action["kind"] == SPLIT:
-        n_trades = apply_split(position, account, rules, action["value"], price, symbol, at, trades, n_trades)
+        n_trades = apply_split(
+            position, account, rules, action["value"], price, symbol, at, trades, n_trades
+        )
     else:
         apply_dividend(position, account, rules, action["value"])
     applied["after"] = position["quantity"]
@@ -115,8 +155,19 @@ def apply_action(
 
 
 @kernel
-def apply_unseen_action(position: Record, account: Record, rules: Record, action: Record, at: int, applied: Record, trades: Records, n_trades: int) -> int:
-    """Apply an action of a symbol that has had no bar since, and change the last price and factor as the bar would have shown them."""
+def apply_unseen_action(
+    position: Record,
+    account: Record,
+    rules: Record,
+    action: Record,
+    at: int,
+    applied: Record,
+    trades: Records,
+    n_trades: int,
+) -> int:
+    """Apply an action of a symbol that has had no bar since, and change the last price and factor
+    as the bar would have shown them.
+    """
     value = action["value"]
     applied["before"] = position["quantity"]
     if position["quantity"] == 0.0:
@@ -124,8 +175,12 @@ def apply_unseen_action(position: Record, account: Record, rules: Record, action
     if action["kind"] == SPLIT:
         position["last_price"] /= value
         position["last_factor"] *= value
-        return apply_action(position, account, rules, action, position["last_price"], at, applied, trades, n_trades)
-    n_trades = apply_action(position, account, rules, action, position["last_price"], at, applied, trades, n_trades)
+        return apply_action(
+            position, account, rules, action, position["last_price"], at, applied, trades, n_trades
+        )
+    n_trades = apply_action(
+        position, account, rules, action, position["last_price"], at, applied, trades, n_trades
+    )
     left = 1.0 - dividend_share(position, value)
     position["last_price"] *= left
     position["last_factor"] /= left
@@ -134,7 +189,7 @@ def apply_unseen_action(position: Record, account: Record, rules: Record, action
     return n_trades
 
 
-# --- ends of listings -------------------------------------------------------------------------------
+# --- ends of listings -----------------------------------------------------------------------------
 
 
 def packed_lives(events: pl.DataFrame, symbols: Sequence[str]) -> Records:
@@ -162,25 +217,41 @@ def _packed(numbers: pl.DataFrame, dtype: np.dtype[np.void]) -> Records:
 def endings_of(positions: Records, life: Record, endings: Records) -> int:
     """Write the endings that an event brings, in order; returns how many (at most 2).
 
-    From now on nothing is entered under a symbol that ended, and something may be under one that began.
+    From now on nothing is entered under a symbol that ended, and something may be under one that
+    began.
     """
     symbol, day = life["symbol"], life["date"]
     if life["kind"] == CHANGE:
         successor = life["successor"]
         positions[symbol]["gone"] = RENAMED
         positions[successor]["gone"] = NO_REASON
-        _paid_out(endings[0], successor, BY_DELISTING, DELISTING, day - 1, np.nan)  # what another security left there
+        # what another security left there
+        _paid_out(endings[0], successor, BY_DELISTING, DELISTING, day - 1, np.nan)
         _paid_out(endings[1], symbol, NO_REASON, CHANGE, day - 1, np.nan)
-        endings[1]["canceled"], endings[1]["successor"], endings[1]["date"] = RENAMED, successor, day
+        endings[1]["canceled"], endings[1]["successor"], endings[1]["date"] = (
+            RENAMED,
+            successor,
+            day,
+        )
         return 2
     positions[symbol]["gone"] = DELISTED if life["kind"] == DELISTING else NO_REASON
-    _paid_out(endings[0], symbol, BY_DELISTING, DELISTING, day if life["kind"] == DELISTING else day - 1, life["value"])
+    _paid_out(
+        endings[0],
+        symbol,
+        BY_DELISTING,
+        DELISTING,
+        day if life["kind"] == DELISTING else day - 1,
+        life["value"],
+    )
     return 1
 
 
 @kernel
-def presumed_ending(position: Record, rules: Record, symbol: int, date: int, ending: Record) -> bool:
-    """Count one more session, that of `date`, which begins without a bar of the symbol since its last; whether that is too many.
+def presumed_ending(
+    position: Record, rules: Record, symbol: int, date: int, ending: Record
+) -> bool:
+    """Count one more session, that of `date`, which begins without a bar of the symbol since its
+    last; whether that is too many.
 
     Call it at the start of each session; it writes the ending then.
     """
@@ -188,11 +259,16 @@ def presumed_ending(position: Record, rules: Record, symbol: int, date: int, end
         return False
     position["silent"] += 1
     _paid_out(ending, symbol, BY_PRESUMED, PRESUMED, date - 1, np.nan)
-    return bool(rules["presume_delisted_after_sessions"] > 0 and position["silent"] > rules["presume_delisted_after_sessions"])
+    return bool(
+        rules["presume_delisted_after_sessions"] > 0
+        and position["silent"] > rules["presume_delisted_after_sessions"]
+    )
 
 
 @kernel
-def _paid_out(ending: Record, symbol: int, reason: int, kind: int, until: int, value: float) -> None:
+def _paid_out(
+    ending: Record, symbol: int, reason: int, kind: int, until: int, value: float
+) -> None:
     ending["symbol"] = ending["successor"] = symbol
     ending["kind"], ending["reason"], ending["canceled"] = kind, reason, DELISTED
     ending["until"] = ending["date"] = until
@@ -214,27 +290,49 @@ def settle_ending(
     trades: Records,
     n_trades: int,
 ) -> tuple[int, int]:
-    """Pay out what is held under the ending's symbol, or hold it under its successor. `applied` says what was done.
+    """Pay out what is held under the ending's symbol, or hold it under its successor. `applied`
+    says what was done.
 
-    `exit_worked`, `legs_worked`: which orders worked before they were canceled. Returns (intents, trades) written so far.
+    `exit_worked`, `legs_worked`: which orders worked before they were canceled. Returns (intents,
+    trades) written so far.
     """
     symbol, cash = ending["symbol"], account["cash"]
     position = positions[symbol]
-    applied["at"], applied["date"], applied["symbol"], applied["kind"] = at, ending["date"], symbol, ending["kind"]
+    applied["at"], applied["date"], applied["symbol"], applied["kind"] = (
+        at,
+        ending["date"],
+        symbol,
+        ending["kind"],
+    )
     applied["successor"], applied["before"] = ending["successor"], position["quantity"]
     if ending["kind"] == CHANGE:
         applied["value"], applied["after"] = np.nan, position["quantity"]
-        n = carry_over(positions, account, symbol, ending["successor"], ending["date"], at, exit_worked, legs_worked, intents, n)
+        n = carry_over(
+            positions,
+            account,
+            symbol,
+            ending["successor"],
+            ending["date"],
+            at,
+            exit_worked,
+            legs_worked,
+            intents,
+            n,
+        )
     else:
         price = delisting_price(position, rules[symbol], ending["value"])
         applied["value"], applied["after"] = price, 0.0
-        n_trades = pay_out(position, account, rules[symbol], price, ending["reason"], symbol, at, trades, n_trades)
+        n_trades = pay_out(
+            position, account, rules[symbol], price, ending["reason"], symbol, at, trades, n_trades
+        )
     applied["cash"] = account["cash"] - cash
     return n, n_trades
 
 
 @kernel
-def cancel_working(position: Record, symbol: int, reason: int, at: int, intents: Records, n: int) -> int:
+def cancel_working(
+    position: Record, symbol: int, reason: int, at: int, intents: Records, n: int
+) -> int:
     """Intents to cancel whatever works for the symbol."""
     if position["entry_working"] == 1:
         n = cancel_order(symbol, ENTRY, reason, at, intents, n)
@@ -253,7 +351,17 @@ def delisting_price(position: Record, rules: Record, stated: float) -> float:
 
 
 @kernel
-def pay_out(position: Record, account: Record, rules: Record, price: float, reason: int, symbol: int, at: int, trades: Records, n_trades: int) -> int:
+def pay_out(
+    position: Record,
+    account: Record,
+    rules: Record,
+    price: float,
+    reason: int,
+    symbol: int,
+    at: int,
+    trades: Records,
+    n_trades: int,
+) -> int:
     """Turn the shares into cash at `price` and end the trade; a short position pays. Returns the
     new number of trades.
     """
@@ -270,7 +378,16 @@ def pay_out(position: Record, account: Record, rules: Record, price: float, reas
 
 @kernel
 def carry_over(
-    positions: Records, account: Record, old: int, new: int, date: int, at: int, exit_worked: int, legs_worked: int, intents: Records, n: int
+    positions: Records,
+    account: Record,
+    old: int,
+    new: int,
+    date: int,
+    at: int,
+    exit_worked: int,
+    legs_worked: int,
+    intents: Records,
+    n: int,
 ) -> int:
     """Hold under `new` what was held under `old`, with an intent for each order that worked; `new`
     holds nothing. `date` is the day of the change.
@@ -289,11 +406,17 @@ def carry_over(
     forget_trade(source)
     if legs_worked == 1:
         if target["entry_factor"] != 0.0:
-            target["stop_level"] = level_now(target["stop_level"], target["entry_factor"], target["last_factor"])
-            target["take_level"] = level_now(target["take_level"], target["entry_factor"], target["last_factor"])
+            target["stop_level"] = level_now(
+                target["stop_level"], target["entry_factor"], target["last_factor"]
+            )
+            target["take_level"] = level_now(
+                target["take_level"], target["entry_factor"], target["last_factor"]
+            )
         target["entry_factor"] = 0.0
         n = place_legs(target, new, at, intents, n)
     if exit_worked == 1:
-        n = close_position(target, account, new, target["exit_reason"], target["entry_signal_at"], at, intents, n)
+        n = close_position(
+            target, account, new, target["exit_reason"], target["entry_signal_at"], at, intents, n
+        )
     restate(target, account)
     return n

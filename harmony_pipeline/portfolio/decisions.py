@@ -1,27 +1,33 @@
-"""The portfolio: cash, positions, open round trips, and every decision. The backtest loops over these kernels; the live session calls them once an event.
+"""The portfolio: cash, positions, open round trips, and every decision. The backtest loops over
+these kernels; the live session calls them once an event.
 
 The exchange half is execution/exchange.py and knows nothing of this one.
 
-Money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a dividend, cash in lieu or what a delisting paid), and a decision made at
-the end of a bar uses nothing later than that bar.
+Money and shares are conserved (`equity == cash + sum of values`, every change is a fill, a
+dividend, cash in lieu or what a delisting paid), and a decision made at the end of a bar uses
+nothing later than that bar.
 
-The protocol. At one timestamp, for all symbols with a regular bar there, in symbol order (`account` and `bar` are single records, `rules`
-the record of the symbol at hand; `decide` takes those of all symbols):
+The protocol. At one timestamp, for all symbols with a regular bar there, in symbol order (`account`
+and `bar` are single records, `rules` the record of the symbol at hand; `decide` takes those of all
+symbols):
 
     open_session(account, date)                                   risk/breakers.py; once
-    when a session begins with it: what is held in securities that ended since the last one    portfolio/corporate_actions.py
-    for each bar:
-      for each corporate action with position["last_date"] < ex-date <= bar["date"], oldest first, dividends before splits:
+    when a session begins with it: what is held in securities that ended since the last one
+    portfolio/corporate_actions.py for each bar:
+      for each corporate action with position["last_date"] < ex-date <= bar["date"], oldest first,
+      dividends before splits:
         exchange.split_orders(...) or dividend_orders(...), reports applied; then apply_action(...)
       match_open  -> apply_report for each report -> each intent to submit
       match_range -> apply_report for each report -> each intent to submit
       mark(...)
-    check_breakers(rules[0], account)                             risk/breakers.py; once; then the equity row
-    decide(...) -> each intent, in order, to submit -> apply_report for each report
+    check_breakers(rules[0], account)                             risk/breakers.py; once; then the
+    equity row decide(...) -> each intent, in order, to submit -> apply_report for each report
 
-An entry that is filled makes the two legs of its bracket as intents at once, so that they meet the same bar's range. `apply_report` writes at most 2 intents
-and closes at most one trade. Driving a real broker: put its fills into REPORT records (price, fee and reference from the broker; kind EXPIRE
-or CANCEL with closed = 1 ends an order that was not filled whole) and keep a reversing entry (`after_exit`) back until the exit is done.
+An entry that is filled makes the two legs of its bracket as intents at once, so that they meet the
+same bar's range. `apply_report` writes at most 2 intents and closes at most one trade. Driving a
+real broker: put its fills into REPORT records (price, fee and reference from the broker; kind
+EXPIRE or CANCEL with closed = 1 ends an order that was not filled whole) and keep a reversing entry
+(`after_exit`) back until the exit is done.
 """
 
 import math
@@ -66,7 +72,14 @@ from harmony_pipeline.portfolio.kernel_types import (
     records_from_lists,
     records_to_lists,
 )
-from harmony_pipeline.portfolio.position_accounting import average_exit, close_trade, enter, leave, restate, revalue
+from harmony_pipeline.portfolio.position_accounting import (
+    average_exit,
+    close_trade,
+    enter,
+    leave,
+    restate,
+    revalue,
+)
 from harmony_pipeline.risk.limits import permitted_entry
 
 INTENTS_A_REPORT = 2
@@ -75,7 +88,9 @@ INTENTS_A_DECISION = 6  # per symbol: cancel entry, cancel two legs, exit, entry
 
 @dataclass(frozen=True)
 class PortfolioState:
-    """One POSITION record a symbol and the ACCOUNT; `models` names the model index that positions carry. The arrays are changed in place by the kernels."""
+    """One POSITION record a symbol and the ACCOUNT; `models` names the model index that positions
+    carry. The arrays are changed in place by the kernels.
+    """
 
     symbols: tuple[str, ...]
     positions: Records
@@ -111,10 +126,21 @@ class PortfolioState:
     def from_dict(saved: Mapping[str, Any]) -> "PortfolioState":
         """The inverse of `to_dict`."""
         symbols = tuple(saved["symbols"])
-        # A state saved before securities had lives: whatever is held was opened under its own symbol.
-        added = {"entry_symbol": np.arange(len(symbols)), "last_factor": saved["positions"]["entry_factor"], "silent": 0, "gone": 0}
+        # A state saved before securities had lives: whatever is held was opened under its own
+        # symbol.
+        added = {
+            "entry_symbol": np.arange(len(symbols)),
+            "last_factor": saved["positions"]["entry_factor"],
+            "silent": 0,
+            "gone": 0,
+        }
         positions = records_from_lists(saved["positions"], POSITION, (len(symbols),), added)
-        return PortfolioState(symbols, positions, records_from_lists(saved["account"], ACCOUNT, (1,)), tuple(saved["models"]))
+        return PortfolioState(
+            symbols,
+            positions,
+            records_from_lists(saved["account"], ACCOUNT, (1,)),
+            tuple(saved["models"]),
+        )
 
 
 @kernel
@@ -125,20 +151,34 @@ def apply_dividend(position: Record, account: Record, rules: Record, value: floa
     amount = notional(value * rules["multiplier"], position["quantity"])
     account["cash"] += amount
     position["cash_flow"] += amount
-    if position["entry_factor"] == 0.0:  # carried over a change of symbol: no bar has told the factor that would do this
+    # carried over a change of symbol: no bar has told the factor that would do this
+    if position["entry_factor"] == 0.0:
         position["stop_level"] *= 1.0 - dividend_share(position, value)
         position["take_level"] *= 1.0 - dividend_share(position, value)
 
 
 @kernel
 def dividend_share(position: Record, value: float) -> float:
-    """A dividend as a part of the last price; 0 where it is no less than that, as the adjustment factor has it."""
+    """A dividend as a part of the last price; 0 where it is no less than that, as the adjustment
+    factor has it.
+    """
     return value / position["last_price"] if value < position["last_price"] else 0.0
 
 
 @kernel
-def apply_split(position: Record, account: Record, rules: Record, ratio: float, price: float, symbol: int, at: int, trades: Records, n_trades: int) -> int:
-    """`ratio` new shares for each old one; less than a share is paid in cash at `price`, the open in new shares.
+def apply_split(
+    position: Record,
+    account: Record,
+    rules: Record,
+    ratio: float,
+    price: float,
+    symbol: int,
+    at: int,
+    trades: Records,
+    n_trades: int,
+) -> int:
+    """`ratio` new shares for each old one; less than a share is paid in cash at `price`, the open
+    in new shares.
 
     Returns the new number of trades: a position may vanish by this.
     """
@@ -165,9 +205,18 @@ def apply_split(position: Record, account: Record, rules: Record, ratio: float, 
 
 @kernel
 def apply_report(
-    positions: Records, account: Record, rules: Record, report: Record, intents: Records, n: int, trades: Records, n_trades: int
+    positions: Records,
+    account: Record,
+    rules: Record,
+    report: Record,
+    intents: Records,
+    n: int,
+    trades: Records,
+    n_trades: int,
 ) -> tuple[int, int]:
-    """Take in what the exchange or the broker says about one order. Returns (intents, trades) written so far: bracket legs, a closed round trip."""
+    """Take in what the exchange or the broker says about one order. Returns (intents, trades)
+    written so far: bracket legs, a closed round trip.
+    """
     position = positions[report["symbol"]]
     role = report["role"]
     if report["kind"] == FILL:
@@ -197,7 +246,9 @@ def apply_report(
 
 @kernel
 def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
-    """Value the position at the bar's close and count the bar. Exactly once for each regular bar of the symbol."""
+    """Value the position at the bar's close and count the bar. Exactly once for each regular bar of
+    the symbol.
+    """
     position["last_price"] = bar["close"]
     position["last_date"] = bar["date"]
     if position["quantity"] != 0.0:
@@ -212,10 +263,21 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
 
 
 @kernel
-def decide(positions: Records, account: Record, rules: Records, bars: Records, start: int, stop: int, intents: Records, n: int) -> int:
-    """Everything decided at the end of the bars `bars[start:stop]` of one timestamp: breakers, then exits, then entries in symbol order. Returns the new n.
+def decide(
+    positions: Records,
+    account: Record,
+    rules: Records,
+    bars: Records,
+    start: int,
+    stop: int,
+    intents: Records,
+    n: int,
+) -> int:
+    """Everything decided at the end of the bars `bars[start:stop]` of one timestamp: breakers, then
+    exits, then entries in symbol order. Returns the new n.
 
-    `rules` has one record a symbol. Intents come in the order in which they must be submitted. Every refused entry is an intent too, with the limit's name as its reason.
+    `rules` has one record a symbol. Intents come in the order in which they must be submitted.
+    Every refused entry is an intent too, with the limit's name as its reason.
     """
     end = bars[start]["end"]
     if account["tripped"] == 1:
@@ -223,23 +285,50 @@ def decide(positions: Records, account: Record, rules: Records, bars: Records, s
         for symbol in range(len(positions)):
             if positions[symbol]["entry_working"] == 1:
                 n = cancel_order(symbol, ENTRY, NO_REASON, end, intents, n)
-    if account["halted"] == 1 and account["counted"] > 0:  # symbols without a bar now are closed at their next one
+    # symbols without a bar now are closed at their next one
+    if account["halted"] == 1 and account["counted"] > 0:
         for symbol in range(len(positions)):
-            n = _decide_exit(positions[symbol], account, rules[symbol], symbol, end, NO_SIGNAL, end, intents, n)
+            n = _decide_exit(
+                positions[symbol], account, rules[symbol], symbol, end, NO_SIGNAL, end, intents, n
+            )
     else:
         for i in range(start, stop):
             bar = bars[i]
             position = positions[bar["symbol"]]
             if position["quantity"] != 0.0 and position["exit_working"] == 0:
-                n = _decide_exit(position, account, rules[bar["symbol"]], bar["symbol"], bar["at"], bar["signal"], bar["end"], intents, n)
+                n = _decide_exit(
+                    position,
+                    account,
+                    rules[bar["symbol"]],
+                    bar["symbol"],
+                    bar["at"],
+                    bar["signal"],
+                    bar["end"],
+                    intents,
+                    n,
+                )
     for i in range(start, stop):
-        if (bars[i]["signal"] == 1 or bars[i]["signal"] == -1) and positions[bars[i]["symbol"]]["entry_working"] == 0:
-            n = _decide_entry(positions[bars[i]["symbol"]], account, rules[bars[i]["symbol"]], bars[i], intents, n)
+        if (bars[i]["signal"] == 1 or bars[i]["signal"] == -1) and positions[bars[i]["symbol"]][
+            "entry_working"
+        ] == 0:
+            n = _decide_entry(
+                positions[bars[i]["symbol"]], account, rules[bars[i]["symbol"]], bars[i], intents, n
+            )
     return n
 
 
 @kernel
-def _decide_exit(position: Record, account: Record, rules: Record, symbol: int, at: int, signal: int, end: int, intents: Records, n: int) -> int:
+def _decide_exit(
+    position: Record,
+    account: Record,
+    rules: Record,
+    symbol: int,
+    at: int,
+    signal: int,
+    end: int,
+    intents: Records,
+    n: int,
+) -> int:
     if position["quantity"] == 0.0 or position["exit_working"] == 1:
         return n
     signal_at = position["entry_signal_at"]
@@ -254,12 +343,25 @@ def _decide_exit(position: Record, account: Record, rules: Record, symbol: int, 
             signal_at = at
     if position["exit_reason"] == NO_REASON:
         return n
-    return close_position(position, account, symbol, position["exit_reason"], signal_at, end, intents, n)
+    return close_position(
+        position, account, symbol, position["exit_reason"], signal_at, end, intents, n
+    )
 
 
 @kernel
-def close_position(position: Record, account: Record, symbol: int, reason: int, signal_at: int, end: int, intents: Records, n: int) -> int:
-    """Intents that close a position at the next open: cancel the legs, then a market exit of all of it."""
+def close_position(
+    position: Record,
+    account: Record,
+    symbol: int,
+    reason: int,
+    signal_at: int,
+    end: int,
+    intents: Records,
+    n: int,
+) -> int:
+    """Intents that close a position at the next open: cancel the legs, then a market exit of all of
+    it.
+    """
     if position["legs_working"] == 1:
         n = cancel_order(symbol, STOP, NO_REASON, end, intents, n)
         n = cancel_order(symbol, TAKE, NO_REASON, end, intents, n)
@@ -281,18 +383,32 @@ def close_position(position: Record, account: Record, symbol: int, reason: int, 
 
 
 @kernel
-def _decide_entry(position: Record, account: Record, rules: Record, bar: Record, intents: Records, n: int) -> int:
-    reversal = position["exit_working"] == 1 and position["exit_at"] == bar["end"] and position["exit_reason"] == BY_SIGNAL
+def _decide_entry(
+    position: Record, account: Record, rules: Record, bar: Record, intents: Records, n: int
+) -> int:
+    reversal = (
+        position["exit_working"] == 1
+        and position["exit_at"] == bar["end"]
+        and position["exit_reason"] == BY_SIGNAL
+    )
     if position["quantity"] != 0.0 and not reversal:
         return n
     quantity, reason = 0.0, position["gone"]
     if reason == NO_REASON:
         quantity, reason = permitted_entry(
-            rules, account, bar["signal"], bar["close"], bar["strength"], bar["volatility"], bar["probability"],
+            rules, account, bar["signal"], bar["close"], bar["strength"], bar["volatility"],
+            bar["probability"],
             position["gross"], position["lowest"], position["highest"], position["counted"],
         )  # fmt: skip
     intent = intents[n]
-    _blank(intent, bar["symbol"], ENTRY, bar["signal"], ORDER_OPEN if quantity > 0.0 else REFUSED, bar["end"])
+    _blank(
+        intent,
+        bar["symbol"],
+        ENTRY,
+        bar["signal"],
+        ORDER_OPEN if quantity > 0.0 else REFUSED,
+        bar["end"],
+    )
     intent["quantity"] = quantity
     intent["remaining"] = quantity
     intent["volatility"] = bar["volatility"]
@@ -305,7 +421,9 @@ def _decide_entry(position: Record, account: Record, rules: Record, bar: Record,
         position["entry_working"] = 1
         position["silent"] = 0
         position["pending_side"] = bar["signal"]
-        position["pending_value"] = bar["signal"] * notional(bar["close"] * rules["multiplier"], quantity)
+        position["pending_value"] = bar["signal"] * notional(
+            bar["close"] * rules["multiplier"], quantity
+        )
         position["pending_at"] = bar["end"]
         position["pending_signal_at"] = bar["at"]
         position["pending_volatility"] = bar["volatility"]
@@ -316,7 +434,9 @@ def _decide_entry(position: Record, account: Record, rules: Record, bar: Record,
 
 @kernel
 def _leg_ended(position: Record, report: Record) -> None:
-    """A leg stopped working without a fill: touched but out of volume, refused by the broker, or canceled (by its twin or by us: nothing to do)."""
+    """A leg stopped working without a fill: touched but out of volume, refused by the broker, or
+    canceled (by its twin or by us: nothing to do).
+    """
     if report["kind"] == REJECT:
         position["exit_reason"] = BY_UNPROTECTED  # a position whose bracket was refused is closed
     elif report["kind"] == EXPIRE and position["exit_reason"] == NO_REASON:
@@ -326,11 +446,17 @@ def _leg_ended(position: Record, report: Record) -> None:
 @kernel
 def _bracket(position: Record, rules: Record, report: Record, intents: Records, n: int) -> int:
     """The two legs of an entry that is done, for as much as was filled."""
-    if rules["barriers"] == 0 or position["quantity"] == 0.0 or position["legs_working"] == 1 or position["entry_at"] != report["decided_at"]:
+    if (
+        rules["barriers"] == 0
+        or position["quantity"] == 0.0
+        or position["legs_working"] == 1
+        or position["entry_at"] != report["decided_at"]
+    ):
         return n
     side = position["side"]
     upper, lower = barrier_levels(
-        rules, side, position["entry_reference"], position["volatility"], rules["horizon"], rules["profit_take"], rules["stop_loss"],
+        rules, side, position["entry_reference"], position["volatility"], rules["horizon"],
+        rules["profit_take"], rules["stop_loss"],
         rules["minimum_barrier_bps"],
     )  # fmt: skip
     position["take_level"] = upper if side > 0 else lower
@@ -347,7 +473,16 @@ def place_legs(position: Record, symbol: int, decided_at: int, intents: Records,
 
 
 @kernel
-def _leg(position: Record, symbol: int, role: int, level: float, reason: int, decided_at: int, intents: Records, n: int) -> int:
+def _leg(
+    position: Record,
+    symbol: int,
+    role: int,
+    level: float,
+    reason: int,
+    decided_at: int,
+    intents: Records,
+    n: int,
+) -> int:
     intent = intents[n]
     _blank(intent, symbol, role, -position["side"], ORDER_OPEN, decided_at)
     intent["entry_symbol"] = position["entry_symbol"]
@@ -366,7 +501,9 @@ def _leg(position: Record, symbol: int, role: int, level: float, reason: int, de
 
 @kernel
 def cancel_order(symbol: int, role: int, reason: int, end: int, intents: Records, n: int) -> int:
-    """An intent to cancel the working order of a role; its `reason`, where it has one, becomes the order's."""
+    """An intent to cancel the working order of a role; its `reason`, where it has one, becomes the
+    order's.
+    """
     _blank(intents[n], symbol, role, 0, CANCELED, end)
     intents[n]["reason"] = reason
     return n + 1
@@ -379,6 +516,10 @@ def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decid
     intent["side"] = side
     intent["status"] = status
     intent["decided_at"] = decided_at
-    intent["quantity"] = intent["remaining"] = intent["level"] = intent["factor"] = intent["volatility"] = 0.0
-    intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent["reason"] = intent["fills"] = intent["ticket"] = 0
+    intent["quantity"] = intent["remaining"] = intent["level"] = intent["factor"] = intent[
+        "volatility"
+    ] = 0.0
+    intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent[
+        "reason"
+    ] = intent["fills"] = intent["ticket"] = 0
     intent["model"] = NO_MODEL

@@ -1,11 +1,14 @@
-"""The scalar rules that decide when a trade ends and at which price: labels, backtest and session share these functions.
+"""The scalar rules that decide when a trade ends and at which price: labels, backtest and session
+share these functions.
 
-A barrier is set once, at the entry, on the tick; from the entry bar on every regular bar asks `exit_at_bar`. What the
-label says happened is then, bit for bit, what the simulator and the live brackets do. Inside a bar only the order
-"the open comes first" is known, so when both barriers lie inside one bar the stop wins: the assumption that flatters least.
+A barrier is set once, at the entry, on the tick; from the entry bar on every regular bar asks
+`exit_at_bar`. What the label says happened is then, bit for bit, what the simulator and the live
+brackets do. Inside a bar only the order "the open comes first" is known, so when both barriers lie
+inside one bar the stop wins: the assumption that flatters least.
 
-Prices are raw. A level set at the entry moves with splits and dividends by `level_now`, whose arithmetic,
-level * (entry_factor / factor), is the exact one everywhere: between equal factors it is the level itself, to the last bit.
+Prices are raw. A level set at the entry moves with splits and dividends by `level_now`, whose
+arithmetic, level * (entry_factor / factor), is the exact one everywhere: between equal factors it
+is the level itself, to the last bit.
 
 Triple barriers: Lopez de Prado, Advances in Financial Machine Learning (2018), ch. 3.4.
 """
@@ -13,16 +16,26 @@ Triple barriers: Lopez de Prado, Advances in Financial Machine Learning (2018), 
 import math
 
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.price_grid import Record, least_price, one_tick_above, one_tick_below, round_to_tick
+from harmony_pipeline.market.price_grid import (
+    Record,
+    least_price,
+    one_tick_above,
+    one_tick_below,
+    round_to_tick,
+)
 
 NOTHING, STOP, TAKE = 0, 1, 2  # kinds of `exit_at_bar`
 
 
 @kernel
-def barrier_distance(volatility: float, horizon: int, multiple: float, minimum_barrier_bps: float) -> float:
-    """Distance of a barrier as a fraction of the entry price: multiple * volatility * sqrt(horizon), with a floor.
+def barrier_distance(
+    volatility: float, horizon: int, multiple: float, minimum_barrier_bps: float
+) -> float:
+    """Distance of a barrier as a fraction of the entry price: multiple * volatility *
+    sqrt(horizon), with a floor.
 
-    `volatility` is the sample deviation of one bar's log return, known at the signal; `horizon` counts bars.
+    `volatility` is the sample deviation of one bar's log return, known at the signal; `horizon`
+    counts bars.
     """
     return max(multiple * volatility * math.sqrt(horizon), minimum_barrier_bps / 1e4)
 
@@ -38,16 +51,20 @@ def barrier_levels(
     stop_loss: float,
     minimum_barrier_bps: float,
 ) -> tuple[float, float]:
-    """(upper, lower) raw prices on the tick around a raw entry price, before costs. Long: upper is the profit; short: lower is.
+    """(upper, lower) raw prices on the tick around a raw entry price, before costs. Long: upper is
+    the profit; short: lower is.
 
-    Each is at least one tick from the entry, and lower is never under the lowest price there is, one tick: a barrier far below
-    zero is watched there. Only an entry below two ticks has no price a tick below it; lower is then 0, which nothing reaches.
+    Each is at least one tick from the entry, and lower is never under the lowest price there is,
+    one tick: a barrier far below zero is watched there. Only an entry below two ticks has no price
+    a tick below it; lower is then 0, which nothing reaches.
     """
     profit = barrier_distance(volatility, horizon, profit_take, minimum_barrier_bps)
     loss = barrier_distance(volatility, horizon, stop_loss, minimum_barrier_bps)
     above, below = (profit, loss) if side > 0 else (loss, profit)
     least = least_price(rules)
-    upper = max(round_to_tick(rules, entry_price * (1.0 + above)), one_tick_above(rules, entry_price))
+    upper = max(
+        round_to_tick(rules, entry_price * (1.0 + above)), one_tick_above(rules, entry_price)
+    )
     lower = round_to_tick(rules, max(entry_price * (1.0 - below), least))
     lower = min(lower, one_tick_below(rules, entry_price))
     return upper, lower if lower >= least else 0.0
@@ -55,17 +72,28 @@ def barrier_levels(
 
 @kernel
 def level_now(level: float, entry_factor: float, factor: float) -> float:
-    """A raw price level of the entry bar in the raw prices of a later bar; factors are forward cumulative."""
+    """A raw price level of the entry bar in the raw prices of a later bar; factors are forward
+    cumulative.
+    """
     return level * (entry_factor / factor)
 
 
 @kernel
-def exit_at_bar(side: int, open_price: float, high: float, low: float, stop_now: float, take_now: float, is_entry_bar: bool) -> tuple[int, float]:
+def exit_at_bar(
+    side: int,
+    open_price: float,
+    high: float,
+    low: float,
+    stop_now: float,
+    take_now: float,
+    is_entry_bar: bool,
+) -> tuple[int, float]:
     """(kind, reference price) of what one bar does to a position; kind is NOTHING, STOP or TAKE.
 
-    In this order: the open beyond the stop (filled at the open), the open beyond the profit (at the open), the stop inside
-    the bar (at the stop), the profit inside the bar (at the profit). On the entry bar the open *is* the entry and settles nothing;
-    a level on the wrong side of it (a bracket placed by hand) fills at that open, not at a price nobody quoted.
+    In this order: the open beyond the stop (filled at the open), the open beyond the profit (at the
+    open), the stop inside the bar (at the stop), the profit inside the bar (at the profit). On the
+    entry bar the open *is* the entry and settles nothing; a level on the wrong side of it (a
+    bracket placed by hand) fills at that open, not at a price nobody quoted.
     """
     if side > 0:
         if not is_entry_bar:
@@ -91,6 +119,10 @@ def exit_at_bar(side: int, open_price: float, high: float, low: float, stop_now:
 
 
 @kernel
-def trade_return(side: int, entry_price: float, entry_factor: float, exit_price: float, exit_factor: float) -> float:
-    """Return of a round trip in the direction of `side`, before costs, dividends reinvested: raw prices made comparable by their factors."""
+def trade_return(
+    side: int, entry_price: float, entry_factor: float, exit_price: float, exit_factor: float
+) -> float:
+    """Return of a round trip in the direction of `side`, before costs, dividends reinvested: raw
+    prices made comparable by their factors.
+    """
     return side * (exit_price * exit_factor / (entry_price * entry_factor) - 1.0)

@@ -1,11 +1,15 @@
-"""The records that the compiled halves pass to each other: rules, bars, orders, reports, positions, trades.
+"""The records that the compiled halves pass to each other: rules, bars, orders, reports, positions,
+trades.
 
-Structured NumPy arrays, so that one row is one thing (`order["quantity"]`), a kernel call costs well under a microsecond, and state is plain
-bytes. Symbols and models are indices; times are int64 microseconds UTC; dates are days since 1970-01-01; money is int64 in 1/10000 of the currency
-(`MONEY`), so sums are exact and do not depend on order. Quantities are shares in whole lots, prices are raw.
+Structured NumPy arrays, so that one row is one thing (`order["quantity"]`), a kernel call costs
+well under a microsecond, and state is plain bytes. Symbols and models are indices; times are int64
+microseconds UTC; dates are days since 1970-01-01; money is int64 in 1/10000 of the currency
+(`MONEY`), so sums are exact and do not depend on order. Quantities are shares in whole lots, prices
+are raw.
 
-An *order* travels from the portfolio to the exchange as an intent: its `status` is the wish. OPEN: submit it. CANCELED: cancel the working order of that
-symbol and role. REFUSED: only to be recorded. A *report* travels back.
+An *order* travels from the portfolio to the exchange as an intent: its `status` is the wish. OPEN:
+submit it. CANCELED: cancel the working order of that symbol and role. REFUSED: only to be recorded.
+A *report* travels back.
 """
 
 from collections.abc import Mapping
@@ -21,33 +25,55 @@ Record = Any  # one element of a Records array: a view that kernels read and wri
 
 MONEY = 10_000.0  # money units in one unit of currency
 
-# Roles: at most one working order of each per symbol. ENTRY and EXIT are market orders; STOP and TAKE are the legs of a bracket, one cancels the other.
+# Roles: at most one working order of each per symbol. ENTRY and EXIT are market orders; STOP and
+# TAKE are the legs of a bracket, one cancels the other.
 ENTRY, EXIT, STOP, TAKE = 0, 1, 2, 3
 ROLE_NAMES = ("entry", "exit", "stop", "take")
 ROLES = len(ROLE_NAMES)
 ORDER_KINDS = ("market", "market", "stop", "limit")  # by role
-TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")  # an entry lives for one open; what closes a position lives until it has
+# an entry lives for one open; what closes a position lives until it has
+TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")
 
 # Status of an order. In an intent it is the wish (see above); 0 marks an empty slot.
 NONE, ORDER_OPEN, FILLED, PARTIALLY_FILLED, CANCELED, REJECTED, REFUSED = 0, 1, 2, 3, 4, 5, 6
 STATUS_NAMES = ("none", "open", "filled", "partially_filled", "canceled", "rejected", "refused")
 
-# Kinds of report. EXPIRED: the part that could not be filled is given up (an entry's rest, the rest of a leg that was touched).
+# Kinds of report. EXPIRED: the part that could not be filled is given up (an entry's rest, the rest
+# of a leg that was touched).
 FILL, CANCEL, EXPIRE, REJECT = 0, 1, 2, 3
 
-# Why an order was placed, a position closed, or an entry refused (the limit's own name). Index 0 means "no reason".
+# Why an order was placed, a position closed, or an entry refused (the limit's own name). Index 0
+# means "no reason".
 REASON_NAMES = (
-    "", "signal", "stop", "take", "vertical", "drawdown_breaker", "unprotected", "cash_in_lieu", "flatten",
-    "bad_input", "allow_short", "max_drawdown", "max_daily_loss", "max_open_positions", "no_edge", "max_position",
+    "", "signal", "stop", "take", "vertical", "drawdown_breaker", "unprotected", "cash_in_lieu",
+    "flatten",
+    "bad_input", "allow_short", "max_drawdown", "max_daily_loss", "max_open_positions", "no_edge",
+    "max_position",
     "max_gross_exposure", "max_net_exposure", "lot_size", "minimum_order_value",
-    "no_volume", "max_participation", "shortable", "minimum_quantity", "minimum_notional", "tick_size",
+    "no_volume", "max_participation", "shortable", "minimum_quantity", "minimum_notional",
+    "tick_size",
     "delisting", "presumed_delisted", "delisted", "renamed",
 )  # fmt: skip
-NO_REASON, BY_SIGNAL, BY_STOP, BY_TAKE, BY_VERTICAL, BY_DRAWDOWN, BY_UNPROTECTED, BY_CASH_IN_LIEU, BY_FLATTEN = range(9)
-BAD_INPUT, ALLOW_SHORT, MAX_DRAWDOWN, MAX_DAILY_LOSS, MAX_OPEN_POSITIONS, NO_EDGE, MAX_POSITION = range(9, 16)
+(
+    NO_REASON,
+    BY_SIGNAL,
+    BY_STOP,
+    BY_TAKE,
+    BY_VERTICAL,
+    BY_DRAWDOWN,
+    BY_UNPROTECTED,
+    BY_CASH_IN_LIEU,
+    BY_FLATTEN,
+) = range(9)
+BAD_INPUT, ALLOW_SHORT, MAX_DRAWDOWN, MAX_DAILY_LOSS, MAX_OPEN_POSITIONS, NO_EDGE, MAX_POSITION = (
+    range(9, 16)
+)
 MAX_GROSS_EXPOSURE, MAX_NET_EXPOSURE, LOT_SIZE, MINIMUM_ORDER_VALUE = range(16, 20)
-NO_VOLUME, MAX_PARTICIPATION, SHORTABLE, MINIMUM_QUANTITY, MINIMUM_NOTIONAL, TICK_SIZE = range(20, 26)
-BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)  # why a position was paid out; why an order of a dead symbol was canceled or refused
+NO_VOLUME, MAX_PARTICIPATION, SHORTABLE, MINIMUM_QUANTITY, MINIMUM_NOTIONAL, TICK_SIZE = range(
+    20, 26
+)
+# why a position was paid out; why an order of a dead symbol was canceled or refused
+BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)
 
 NO_SIGNAL = 2  # bar["signal"] when no signal row exists for that bar; -1, 0, 1 otherwise
 NO_MODEL = -1
@@ -60,74 +86,103 @@ BEFORE_EVERYTHING = -(2**31)  # a date before any
 RULES = np.dtype(
     [
         # costs
-        ("half_spread_bps", "f8"), ("impact_coefficient", "f8"), ("fee_bps", "f8"), ("fee_per_share", "f8"), ("sell_fee_bps", "f8"),
+        ("half_spread_bps", "f8"), ("impact_coefficient", "f8"), ("fee_bps", "f8"),
+        ("fee_per_share", "f8"), ("sell_fee_bps", "f8"),
         ("max_participation", "f8"),
         # the symbol's instrument (market/instruments.py); fee_unit is in money units
         *TICK_FIELDS,
-        ("lot_size", "f8"), ("minimum_quantity", "f8"), ("minimum_notional", "f8"), ("multiplier", "f8"), ("fee_unit", "i8"), ("shortable", "i8"),
+        ("lot_size", "f8"), ("minimum_quantity", "f8"), ("minimum_notional", "f8"),
+        ("multiplier", "f8"), ("fee_unit", "i8"), ("shortable", "i8"),
         ("volume_binds", "i8"), ("zero_volume_fills", "i8"),
         # execution noise
         ("seed", "u8"), ("reject_probability", "f8"), ("partial_fill_probability", "f8"),
         # risk
-        ("allow_short", "i8"), ("target_trade_volatility", "f8"), ("kelly_fraction", "f8"), ("max_position", "f8"), ("max_gross_exposure", "f8"),
-        ("max_net_exposure", "f8"), ("max_open_positions", "i8"), ("max_daily_loss", "f8"), ("max_drawdown", "f8"), ("minimum_order_value", "f8"),
+        ("allow_short", "i8"), ("target_trade_volatility", "f8"), ("kelly_fraction", "f8"),
+        ("max_position", "f8"), ("max_gross_exposure", "f8"),
+        ("max_net_exposure", "f8"), ("max_open_positions", "i8"), ("max_daily_loss", "f8"),
+        ("max_drawdown", "f8"), ("minimum_order_value", "f8"),
         # exits
-        ("barriers", "i8"), ("horizon", "i8"), ("profit_take", "f8"), ("stop_loss", "f8"), ("minimum_barrier_bps", "f8"),
+        ("barriers", "i8"), ("horizon", "i8"), ("profit_take", "f8"), ("stop_loss", "f8"),
+        ("minimum_barrier_bps", "f8"),
         # lives of securities
         ("delisting_recovery", "f8"), ("presume_delisted_after_sessions", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""Every number of the trading rule for one symbol: those of the account, the same in every record, and those of the symbol's instrument. An array of
-them has one a symbol (`rules[symbol]`); what is judged for the account as a whole reads the first. `barriers` is 1 for exits by triple barriers, 0 for exits
-by signal; `volume_binds` 1: participation and impact go by the bar's volume; `zero_volume_fills` 1: a bar without volume fills
-an order whole. `presume_delisted_after_sessions` 0: never."""
+"""Every number of the trading rule for one symbol: those of the account, the same in every record,
+and those of the symbol's instrument. An array of them has one a symbol (`rules[symbol]`); what is
+judged for the account as a whole reads the first. `barriers` is 1 for exits by triple barriers, 0
+for exits by signal; `volume_binds` 1: participation and impact go by the bar's volume;
+`zero_volume_fills` 1: a bar without volume fills an order whole. `presume_delisted_after_sessions`
+0: never.
+"""
 
 BAR = np.dtype(
     [
-        ("at", "i8"), ("end", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("volume", "f8"), ("factor", "f8"),
-        ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i8"), ("date", "i8"), ("signal", "i8"), ("model", "i8"),
+        ("at", "i8"), ("end", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"),
+        ("volume", "f8"), ("factor", "f8"),
+        ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i8"),
+        ("date", "i8"), ("signal", "i8"), ("model", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""One regular bar of one symbol with the signal known at its end. `date` is the session; `probability` NaN: no model; `model` -1: none."""
+"""One regular bar of one symbol with the signal known at its end. `date` is the session;
+`probability` NaN: no model; `model` -1: none.
+"""
 
 ORDER = np.dtype(
     [
-        ("symbol", "i8"), ("role", "i8"), ("side", "i8"), ("status", "i8"), ("quantity", "f8"), ("remaining", "f8"), ("level", "f8"), ("factor", "f8"),
-        ("volatility", "f8"), ("signal_at", "i8"), ("decided_at", "i8"), ("entry_at", "i8"), ("since", "i8"), ("after_exit", "i8"), ("model", "i8"),
+        ("symbol", "i8"), ("role", "i8"), ("side", "i8"), ("status", "i8"), ("quantity", "f8"),
+        ("remaining", "f8"), ("level", "f8"), ("factor", "f8"),
+        ("volatility", "f8"), ("signal_at", "i8"), ("decided_at", "i8"), ("entry_at", "i8"),
+        ("since", "i8"), ("after_exit", "i8"), ("model", "i8"),
         ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"), ("entry_symbol", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""An order, as an intent and as it works. `side` +1 buys, -1 sells. `level` is the raw stop or take price at the entry, `factor` the entry's adjustment
-factor. `entry_at` is the decision time of the entry that opened the position (its own for an entry): (symbol, entry_at) is the parent. `since` is the
-start of the entry bar (legs only). `after_exit` 1: only once the symbol's exit is done (a reversal). `ticket` is the driver's own number. `entry_symbol` is
-the symbol that the parent bore: another one after a change of symbol. A leg whose `factor` is 0 was carried over such a change: its level is in the
-prices of the next bar that it meets, whose factor it takes. The `reason` of an intent to cancel, where it has one, becomes the order's."""
+"""An order, as an intent and as it works. `side` +1 buys, -1 sells. `level` is the raw stop or take
+price at the entry, `factor` the entry's adjustment factor. `entry_at` is the decision time of the
+entry that opened the position (its own for an entry): (symbol, entry_at) is the parent. `since` is
+the start of the entry bar (legs only). `after_exit` 1: only once the symbol's exit is done (a
+reversal). `ticket` is the driver's own number. `entry_symbol` is the symbol that the parent bore:
+another one after a change of symbol. A leg whose `factor` is 0 was carried over such a change: its
+level is in the prices of the next bar that it meets, whose factor it takes. The `reason` of an
+intent to cancel, where it has one, becomes the order's.
+"""
 
 REPORT = np.dtype(
     [
-        ("kind", "i8"), ("symbol", "i8"), ("role", "i8"), ("side", "i8"), ("at", "i8"), ("decided_at", "i8"), ("quantity", "f8"), ("price", "f8"),
-        ("reference", "f8"), ("factor", "f8"), ("slippage", "f8"), ("fee", "i8"), ("maker", "i8"), ("number", "i8"), ("closed", "i8"), ("ticket", "i8"),
+        ("kind", "i8"), ("symbol", "i8"), ("role", "i8"), ("side", "i8"), ("at", "i8"),
+        ("decided_at", "i8"), ("quantity", "f8"), ("price", "f8"),
+        ("reference", "f8"), ("factor", "f8"), ("slippage", "f8"), ("fee", "i8"), ("maker", "i8"),
+        ("number", "i8"), ("closed", "i8"), ("ticket", "i8"),
         ("reason", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""What the exchange says about one order. `closed` 1: it no longer works after this. For a FILL: `number` counts the order's fills from 1, `slippage`
-is currency per share, `fee` money units, `factor` the bar's adjustment factor, `at` the start of the bar it happened in. `reason` not 0: why the order
-ended without any fill, or why it was canceled; it takes the place of the order's own reason."""
+"""What the exchange says about one order. `closed` 1: it no longer works after this. For a FILL:
+`number` counts the order's fills from 1, `slippage` is currency per share, `fee` money units,
+`factor` the bar's adjustment factor, `at` the start of the bar it happened in. `reason` not 0: why
+the order ended without any fill, or why it was canceled; it takes the place of the order's own
+reason.
+"""
 
 POSITION = np.dtype(
     [
-        ("quantity", "f8"), ("last_price", "f8"), ("value", "i8"), ("last_date", "i8"), ("bars_held", "i8"),
+        ("quantity", "f8"), ("last_price", "f8"), ("value", "i8"), ("last_date", "i8"),
+        ("bars_held", "i8"),
         # the open round trip
-        ("side", "i8"), ("entry_at", "i8"), ("entry_bar", "i8"), ("entry_signal_at", "i8"), ("entry_price", "f8"), ("entry_reference", "f8"),
-        ("entry_factor", "f8"), ("entry_quantity", "f8"), ("entry_value", "i8"), ("stop_level", "f8"), ("take_level", "f8"), ("volatility", "f8"),
-        ("model", "i8"), ("exit_reason", "i8"), ("exit_quantity", "f8"), ("exit_price", "f8"), ("cash_flow", "i8"), ("fees", "i8"), ("slippage", "f8"),
+        ("side", "i8"), ("entry_at", "i8"), ("entry_bar", "i8"), ("entry_signal_at", "i8"),
+        ("entry_price", "f8"), ("entry_reference", "f8"),
+        ("entry_factor", "f8"), ("entry_quantity", "f8"), ("entry_value", "i8"),
+        ("stop_level", "f8"), ("take_level", "f8"), ("volatility", "f8"),
+        ("model", "i8"), ("exit_reason", "i8"), ("exit_quantity", "f8"), ("exit_price", "f8"),
+        ("cash_flow", "i8"), ("fees", "i8"), ("slippage", "f8"),
         # what works at the exchange
-        ("exit_working", "i8"), ("exit_at", "i8"), ("legs_working", "i8"), ("entry_working", "i8"), ("pending_side", "i8"), ("pending_value", "i8"),
-        ("pending_at", "i8"), ("pending_signal_at", "i8"), ("pending_volatility", "f8"), ("pending_model", "i8"),
+        ("exit_working", "i8"), ("exit_at", "i8"), ("legs_working", "i8"), ("entry_working", "i8"),
+        ("pending_side", "i8"), ("pending_value", "i8"),
+        ("pending_at", "i8"), ("pending_signal_at", "i8"), ("pending_volatility", "f8"),
+        ("pending_model", "i8"),
         # this symbol's part of the account's exposure sums
         ("gross", "i8"), ("lowest", "i8"), ("highest", "i8"), ("counted", "i8"),
         # the life of its security
@@ -135,50 +190,92 @@ POSITION = np.dtype(
     ],
     align=True,
 )  # fmt: skip
-"""One symbol of the portfolio; see portfolio/decisions.py. `quantity` is signed. `exit_reason` not 0: this position must be closed, for that reason.
-`entry_symbol` is the symbol under which it was opened; `last_factor` the adjustment factor of its last bar while held; `entry_factor` 0: the levels were carried over
-a change of symbol and are in the prices of the next bar. `silent` counts sessions begun since its last bar; `gone` is DELISTED or RENAMED once nothing trades
-under the symbol, else 0."""
+"""One symbol of the portfolio; see portfolio/decisions.py. `quantity` is signed. `exit_reason` not
+0: this position must be closed, for that reason. `entry_symbol` is the symbol under which it was
+opened; `last_factor` the adjustment factor of its last bar while held; `entry_factor` 0: the levels
+were carried over a change of symbol and are in the prices of the next bar. `silent` counts sessions
+begun since its last bar; `gone` is DELISTED or RENAMED once nothing trades under the symbol, else
+0.
+"""
 
 ACCOUNT = np.dtype(
     [
-        ("cash", "i8"), ("equity", "i8"), ("peak", "i8"), ("day_equity", "i8"), ("date", "i8"), ("entries_stopped", "i8"), ("halted", "i8"), ("tripped", "i8"),
-        ("gross_value", "i8"), ("net_value", "i8"), ("gross", "i8"), ("lowest", "i8"), ("highest", "i8"), ("counted", "i8"),
+        ("cash", "i8"), ("equity", "i8"), ("peak", "i8"), ("day_equity", "i8"), ("date", "i8"),
+        ("entries_stopped", "i8"), ("halted", "i8"), ("tripped", "i8"),
+        ("gross_value", "i8"), ("net_value", "i8"), ("gross", "i8"), ("lowest", "i8"),
+        ("highest", "i8"), ("counted", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""The account, shape (1,). `day_equity`: equity at the end of the previous session. `entries_stopped`: the daily-loss breaker of `date`; `halted`: the drawdown
-breaker; `tripped`: one of them tripped since the last decision. `gross_value`, `net_value`: positions at their last price. `gross`, `lowest`, `highest`: the
-largest gross and the net range over everything that working orders may lead to; `counted`: symbols with a position or a pending entry."""
+"""The account, shape (1,). `day_equity`: equity at the end of the previous session.
+`entries_stopped`: the daily-loss breaker of `date`; `halted`: the drawdown breaker; `tripped`: one
+of them tripped since the last decision. `gross_value`, `net_value`: positions at their last price.
+`gross`, `lowest`, `highest`: the largest gross and the net range over everything that working
+orders may lead to; `counted`: symbols with a position or a pending entry.
+"""
 
 TRADE = np.dtype(
     [
-        ("symbol", "i8"), ("side", "i8"), ("quantity", "f8"), ("entry_at", "i8"), ("entry_bar", "i8"), ("entry_price", "f8"), ("exit_bar", "i8"),
-        ("exit_price", "f8"), ("exit_reason", "i8"), ("fees", "i8"), ("slippage", "f8"), ("pnl", "i8"), ("entry_value", "i8"), ("model", "i8"),
+        ("symbol", "i8"), ("side", "i8"), ("quantity", "f8"), ("entry_at", "i8"),
+        ("entry_bar", "i8"), ("entry_price", "f8"), ("exit_bar", "i8"),
+        ("exit_price", "f8"), ("exit_reason", "i8"), ("fees", "i8"), ("slippage", "f8"),
+        ("pnl", "i8"), ("entry_value", "i8"), ("model", "i8"),
         ("entry_symbol", "i8"),
     ],
     align=True,
 )  # fmt: skip
-"""A closed round trip: quantity as of entry, average prices, pnl = every cash flow from entry to exit (dividends, cash in lieu and what a delisting paid too)."""
+"""A closed round trip: quantity as of entry, average prices, pnl = every cash flow from entry to
+exit (dividends, cash in lieu and what a delisting paid too).
+"""
 
-LIFE = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("successor", "i8"), ("value", "f8")], align=True)
-"""An event of market/lives.py: kind DELISTING (`value`: cash per share, NaN where not stated), CHANGE (to `successor`) or LISTING; an array is in order."""
+LIFE = np.dtype(
+    [("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("successor", "i8"), ("value", "f8")],
+    align=True,
+)
+"""An event of market/lives.py: kind DELISTING (`value`: cash per share, NaN where not stated),
+CHANGE (to `successor`) or LISTING; an array is in order.
+"""
 
 ACTION = np.dtype([("symbol", "i8"), ("date", "i8"), ("kind", "i8"), ("value", "f8")], align=True)
-"""A split or a dividend; an array of them is sorted by symbol, date, and dividends (per old share) before splits."""
+"""A split or a dividend; an array of them is sorted by symbol, date, and dividends (per old share)
+before splits.
+"""
 
 ENDING = np.dtype(
-    [("symbol", "i8"), ("successor", "i8"), ("kind", "i8"), ("reason", "i8"), ("canceled", "i8"), ("until", "i8"), ("date", "i8"), ("value", "f8")],
+    [
+        ("symbol", "i8"),
+        ("successor", "i8"),
+        ("kind", "i8"),
+        ("reason", "i8"),
+        ("canceled", "i8"),
+        ("until", "i8"),
+        ("date", "i8"),
+        ("value", "f8"),
+    ],
     align=True,
 )
-"""The end of what is held under one symbol. `kind` CHANGE: it is held under `successor` from `date` on. Else it is paid out, `value` a share (NaN: not
-stated), for `reason`. `canceled` is the reason of the orders that end with it; actions up to the date `until` come first."""
+"""The end of what is held under one symbol. `kind` CHANGE: it is held under `successor` from `date`
+on. Else it is paid out, `value` a share (NaN: not stated), for `reason`. `canceled` is the reason
+of the orders that end with it; actions up to the date `until` come first.
+"""
 
 APPLIED = np.dtype(
-    [("at", "i8"), ("date", "i8"), ("symbol", "i8"), ("kind", "i8"), ("successor", "i8"), ("value", "f8"), ("before", "f8"), ("after", "f8"), ("cash", "i8")],
+    [
+        ("at", "i8"),
+        ("date", "i8"),
+        ("symbol", "i8"),
+        ("kind", "i8"),
+        ("successor", "i8"),
+        ("value", "f8"),
+        ("before", "f8"),
+        ("after", "f8"),
+        ("cash", "i8"),
+    ],
     align=True,
 )
-"""What an action or the end of a listing did to one position: signed shares before and after, cash in money units. `kind` is an index of APPLIED_NAMES."""
+"""What an action or the end of a listing did to one position: signed shares before and after, cash
+in money units. `kind` is an index of APPLIED_NAMES.
+"""
 
 
 def records(count: int, dtype: np.dtype[np.void]) -> Records:
@@ -187,16 +284,28 @@ def records(count: int, dtype: np.dtype[np.void]) -> Records:
 
 
 def records_to_lists(table: Records) -> dict[str, list[Any]]:
-    """Field name -> values: plain numbers that JSON carries exactly (floats by their shortest exact text)."""
+    """Field name -> values: plain numbers that JSON carries exactly (floats by their shortest exact
+    text).
+    """
     return {name: table[name].tolist() for name in table.dtype.names or ()}
 
 
-def records_from_lists(lists: dict[str, list[Any]], dtype: np.dtype[np.void], shape: tuple[int, ...], added: Mapping[str, Any] | None = None) -> Records:
-    """The inverse of `records_to_lists`. A field of `added` may be missing, in what an earlier version saved: it has the value given there.
+def records_from_lists(
+    lists: dict[str, list[Any]],
+    dtype: np.dtype[np.void],
+    shape: tuple[int, ...],
+    added: Mapping[str, Any] | None = None,
+) -> Records:
+    """The inverse of `records_to_lists`. A field of `added` may be missing, in what an earlier
+    version saved: it has the value given there.
 
     Raises KeyError when another field is missing.
     """
     table, later = np.zeros(shape, dtype), added or {}
     for name in dtype.names or ():
-        table[name] = later[name] if name in later and name not in lists else np.asarray(lists[name], dtype=dtype[name]).reshape(shape)
+        table[name] = (
+            later[name]
+            if name in later and name not in lists
+            else np.asarray(lists[name], dtype=dtype[name]).reshape(shape)
+        )
     return table

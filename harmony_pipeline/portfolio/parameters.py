@@ -1,4 +1,6 @@
-"""Every number of the trading rule in one frozen object: what a backtest and a session must share to agree."""
+"""Every number of the trading rule in one frozen object: what a backtest and a session must share
+to agree.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -44,10 +46,15 @@ class TradingRules:
         backtest: BacktestSettings,
         instruments: Instruments | None = None,
     ) -> "TradingRules":
-        """The rules of one strategy. Its own `horizon_bars` decides; else the longest label horizon does. Raises ConfigError when there is none >= 1."""
+        """The rules of one strategy. Its own `horizon_bars` decides; else the longest label horizon
+        does. Raises ConfigError when there is none >= 1.
+        """
         horizon = strategy.horizon_bars or max(labels.horizons_bars)
         if horizon < 1:
-            raise ConfigError(f"strategies.horizon_bars or labels.horizons_bars: {horizon} is no horizon; use at least 1 bar")
+            raise ConfigError(
+                f"strategies.horizon_bars or labels.horizons_bars: {horizon} is no horizon; use at"
+                " least 1 bar"
+            )
         return TradingRules(
             risk, costs, luck, strategy.exits == "barriers", horizon,
             labels.profit_take, labels.stop_loss, labels.minimum_barrier_bps, backtest.initial_cash,
@@ -56,7 +63,9 @@ class TradingRules:
         )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
-        """The numbers as the kernels read them: one record a symbol, by the terms of its instrument on `day`; one record where there is no symbol."""
+        """The numbers as the kernels read them: one record a symbol, by the terms of its instrument
+        on `day`; one record where there is no symbol.
+        """
         table = np.zeros(max(1, len(symbols)), RULES)
         for name, value in self._shared().items():
             table[name] = value
@@ -76,13 +85,26 @@ class TradingRules:
     def _shared(self) -> dict[str, Any]:
         """The fields that are the same for every symbol."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        values = {**self.costs.model_dump(), **self.luck.model_dump(), **self.risk.model_dump(), **own}
+        values = {
+            **self.costs.model_dump(),
+            **self.luck.model_dump(),
+            **self.risk.model_dump(),
+            **own,
+        }
         values["seed"] = values["seed"] & (2**64 - 1)
-        return {name: values[name] for name in RULES.names or () if name in values and name != "lot_size"}
+        return {
+            name: values[name]
+            for name in RULES.names or ()
+            if name in values and name != "lot_size"
+        }
 
     def _of_instrument(self, terms: Instrument) -> dict[str, Any]:
-        """The fields of the symbol's instrument; `costs.lot_size`, where it is set, goes before the instrument's."""
-        zero_volume = {"auto": terms.volume != TRADED, "fill": True, "refuse": False}[self.costs.zero_volume]
+        """The fields of the symbol's instrument; `costs.lot_size`, where it is set, goes before the
+        instrument's.
+        """
+        zero_volume = {"auto": terms.volume != TRADED, "fill": True, "refuse": False}[
+            self.costs.zero_volume
+        ]
         return {
             **terms.grid(),
             "lot_size": terms.lot_size if self.costs.lot_size is None else self.costs.lot_size,

@@ -1,7 +1,9 @@
-"""The books of one position: what a fill, a split or a mark does to shares, cash and the open round trip.
+"""The books of one position: what a fill, a split or a mark does to shares, cash and the open round
+trip.
 
-Cash moves by exactly the money units that are added to the round trip's `cash_flow`, so the profits of trades add up to the change of equity; and the
-account's exposure sums are always those of its positions, kept by exact differences.
+Cash moves by exactly the money units that are added to the round trip's `cash_flow`, so the profits
+of trades add up to the change of equity; and the account's exposure sums are always those of its
+positions, kept by exact differences.
 """
 
 from harmony_pipeline.execution.costs import notional
@@ -26,19 +28,33 @@ def enter(position: Record, account: Record, rules: Record, report: Record) -> N
         position["model"] = position["pending_model"]
         position["bars_held"] = 0
     total = position["entry_quantity"] + report["quantity"]
-    position["entry_price"] += (report["price"] - position["entry_price"]) * (report["quantity"] / total)
+    position["entry_price"] += (report["price"] - position["entry_price"]) * (
+        report["quantity"] / total
+    )
     position["entry_quantity"] = total
     position["entry_value"] += value
-    position["quantity"] = snap_to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
+    position["quantity"] = snap_to_lot(
+        position["quantity"] + report["side"] * report["quantity"], rules["lot_size"]
+    )
     _pay(position, account, rules, -report["side"] * value, report)
 
 
 @kernel
 def leave(position: Record, account: Record, rules: Record, report: Record) -> None:
-    """Take the fill of an exit or a leg into the books; the trade is closed by `close_trade` when nothing is left."""
-    position["quantity"] = snap_to_lot(position["quantity"] + report["side"] * report["quantity"], rules["lot_size"])
+    """Take the fill of an exit or a leg into the books; the trade is closed by `close_trade` when
+    nothing is left.
+    """
+    position["quantity"] = snap_to_lot(
+        position["quantity"] + report["side"] * report["quantity"], rules["lot_size"]
+    )
     average_exit(position, report["price"], report["quantity"])
-    _pay(position, account, rules, -report["side"] * notional(report["price"] * rules["multiplier"], report["quantity"]), report)
+    _pay(
+        position,
+        account,
+        rules,
+        -report["side"] * notional(report["price"] * rules["multiplier"], report["quantity"]),
+        report,
+    )
 
 
 @kernel
@@ -55,11 +71,15 @@ def average_exit(position: Record, price: float, quantity: float) -> None:
     """Take `quantity` shares sold or bought back at `price` into the average exit price."""
     position["exit_quantity"] += quantity
     if position["exit_quantity"] > 0.0:
-        position["exit_price"] += (price - position["exit_price"]) * (quantity / position["exit_quantity"])
+        position["exit_price"] += (price - position["exit_price"]) * (
+            quantity / position["exit_quantity"]
+        )
 
 
 @kernel
-def close_trade(position: Record, account: Record, symbol: int, at: int, trades: Records, n_trades: int) -> int:
+def close_trade(
+    position: Record, account: Record, symbol: int, at: int, trades: Records, n_trades: int
+) -> int:
     """Write the round trip down and forget it."""
     trade = trades[n_trades]
     trade["symbol"] = symbol
@@ -86,10 +106,18 @@ def close_trade(position: Record, account: Record, symbol: int, at: int, trades:
 @kernel
 def forget_trade(position: Record) -> None:
     """The position without its open round trip."""
-    position["quantity"] = position["entry_price"] = position["entry_reference"] = position["entry_factor"] = position["entry_quantity"] = 0.0
-    position["stop_level"] = position["take_level"] = position["volatility"] = position["exit_quantity"] = position["exit_price"] = position["slippage"] = 0.0
-    position["side"] = position["entry_at"] = position["entry_bar"] = position["entry_signal_at"] = position["entry_value"] = position["exit_reason"] = 0
-    position["cash_flow"] = position["fees"] = position["bars_held"] = position["exit_at"] = position["entry_symbol"] = position["silent"] = 0
+    position["quantity"] = position["entry_price"] = position["entry_reference"] = position[
+        "entry_factor"
+    ] = position["entry_quantity"] = 0.0
+    position["stop_level"] = position["take_level"] = position["volatility"] = position[
+        "exit_quantity"
+    ] = position["exit_price"] = position["slippage"] = 0.0
+    position["side"] = position["entry_at"] = position["entry_bar"] = position[
+        "entry_signal_at"
+    ] = position["entry_value"] = position["exit_reason"] = 0
+    position["cash_flow"] = position["fees"] = position["bars_held"] = position[
+        "exit_at"
+    ] = position["entry_symbol"] = position["silent"] = 0
     position["last_factor"] = 0.0
     position["model"] = NO_MODEL
 
@@ -109,7 +137,9 @@ def _set_value(position: Record, account: Record, value: int) -> None:
 
 @kernel
 def restate(position: Record, account: Record) -> None:
-    """This symbol's part of the account's exposure, over every outcome that its working orders may lead to: integers, so exact in any order."""
+    """This symbol's part of the account's exposure, over every outcome that its working orders may
+    lead to: integers, so exact in any order.
+    """
     value = position["value"]
     lowest = highest = value
     gross = abs(value)
@@ -117,7 +147,11 @@ def restate(position: Record, account: Record) -> None:
         lowest, highest = min(lowest, 0), max(highest, 0)
     if position["entry_working"] == 1:
         pending = position["pending_value"]
-        lowest, highest, gross = min(lowest, pending), max(highest, pending), max(gross, abs(pending))
+        lowest, highest, gross = (
+            min(lowest, pending),
+            max(highest, pending),
+            max(gross, abs(pending)),
+        )
     counted = 1 if position["entry_working"] == 1 or position["quantity"] != 0.0 else 0
     account["lowest"] += lowest - position["lowest"]
     account["highest"] += highest - position["highest"]

@@ -1,4 +1,6 @@
-"""One session on one page: what it did, what it holds, and whether it did what the backtest of the same day did."""
+"""One session on one page: what it did, what it holds, and whether it did what the backtest of the
+same day did.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +19,9 @@ _MOST_DIFFERENCES, _MOST_EVENTS = 50, 200
 
 @dataclass(frozen=True)
 class DailyReport:
-    """Rows of one session, tables as in schemas. divergence None: the comparison was not made; empty: nothing to compare."""
+    """Rows of one session, tables as in schemas. divergence None: the comparison was not made;
+    empty: nothing to compare.
+    """
 
     day: date
     session_id: str
@@ -44,14 +48,32 @@ def daily_report(inputs: DailyReport) -> str:
         headline=_headline(inputs),
         compared=divergence is not None,
         comparison=divergence_line(divergence),
-        differences=[] if divergence is None else divergence.filter(~pl.col("equal")).head(_MOST_DIFFERENCES).to_dicts(),
+        differences=(
+            []
+            if divergence is None
+            else divergence.filter(~pl.col("equal")).head(_MOST_DIFFERENCES).to_dicts()
+        ),
         notes=inputs.notes,
         equity=figures.equity_curve(inputs.equity, f"Equity on {inputs.day}"),
         orders=with_texts(orders, instruments, quantities=("quantity",)).to_dicts(),
-        fills=with_texts(fills, instruments, prices=("price", "slippage"), quantities=("quantity",), money=("fee",)).to_dicts(),
-        positions=with_texts(inputs.positions.sort("symbol"), instruments, prices=entry_and_exits, quantities=("quantity",)).to_dicts(),
+        fills=with_texts(
+            fills,
+            instruments,
+            prices=("price", "slippage"),
+            quantities=("quantity",),
+            money=("fee",),
+        ).to_dicts(),
+        positions=with_texts(
+            inputs.positions.sort("symbol"),
+            instruments,
+            prices=entry_and_exits,
+            quantities=("quantity",),
+        ).to_dicts(),
         events=inputs.events.sort("sequence").tail(_MOST_EVENTS).to_dicts(),
-        event_counts=inputs.events["kind"].value_counts().sort(["count", "kind"], descending=[True, False]).to_dicts(),
+        event_counts=inputs.events["kind"]
+        .value_counts()
+        .sort(["count", "kind"], descending=[True, False])
+        .to_dicts(),
         event_total=inputs.events.height,
     )
 
@@ -64,10 +86,19 @@ def divergence_line(divergence: pl.DataFrame | None) -> str:
         return "Neither the session nor the backtest of the day did anything."
     different = divergence.filter(~pl.col("equal"))
     if different.is_empty():
-        return f"The session did exactly what the backtest did: {divergence.height} orders, fills and equity rows are equal."
+        return (
+            f"The session did exactly what the backtest did: {divergence.height} orders, fills and"
+            " equity rows are equal."
+        )
     kinds = different["kind"].value_counts().sort("kind")
-    named = ", ".join(f"{count} {kind}{'' if count == 1 or kind == 'equity' else 's'}" for kind, count in kinds.iter_rows())
-    return f"The session differs from the backtest in {different.height} of {divergence.height} rows: {named}."
+    named = ", ".join(
+        f"{count} {kind}{'' if count == 1 or kind == 'equity' else 's'}"
+        for kind, count in kinds.iter_rows()
+    )
+    return (
+        f"The session differs from the backtest in {different.height} of {divergence.height} rows:"
+        f" {named}."
+    )
 
 
 def _headline(inputs: DailyReport) -> list[tuple[str, str, str]]:
@@ -79,7 +110,11 @@ def _headline(inputs: DailyReport) -> list[tuple[str, str, str]]:
     refused = inputs.orders.filter(pl.col("status") == "refused").height
     fees = float(inputs.fills["fee"].sum())
     return [
-        ("Equity", fixed(2)(values[-1] if values.len() else None), f"{fraction(2)(change)} since the first bar"),
+        (
+            "Equity",
+            fixed(2)(values[-1] if values.len() else None),
+            f"{fraction(2)(change)} since the first bar",
+        ),
         ("Deepest drawdown", fraction(2)(deepest), "since the session began"),
         ("Orders", f"{inputs.orders.height - refused}", f"{refused} refused"),
         ("Fills", f"{inputs.fills.height}", f"{fixed(2)(fees)} fees"),

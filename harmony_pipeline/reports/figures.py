@@ -1,12 +1,26 @@
 """Every picture by name: frames in, PNG bytes out.
 
-A picture of nothing is a picture that says so, never an error. Look and helpers are in `style.py`, the pictures themselves in the file of
-their subject.
+A picture of nothing is a picture that says so, never an error. Look and helpers are in `style.py`,
+the pictures themselves in the file of their subject.
 """
 
-from harmony_pipeline.reports.model_figures import feature_importance, reliability_curve, scanner_table
-from harmony_pipeline.reports.performance_figures import equity_comparison, equity_curve, regime_bars, trade_return_histogram
-from harmony_pipeline.reports.robustness_figures import fold_timeline, monte_carlo_fan, monte_carlo_outcomes, sensitivity_heatmap
+from harmony_pipeline.reports.model_figures import (
+    feature_importance,
+    reliability_curve,
+    scanner_table,
+)
+from harmony_pipeline.reports.performance_figures import (
+    equity_comparison,
+    equity_curve,
+    regime_bars,
+    trade_return_histogram,
+)
+from harmony_pipeline.reports.robustness_figures import (
+    fold_timeline,
+    monte_carlo_fan,
+    monte_carlo_outcomes,
+    sensitivity_heatmap,
+)
 from harmony_pipeline.reports.style import as_markdown, empty_figure
 from harmony_pipeline.reports.trade_figures import trade_on_candles
 

@@ -8,20 +8,48 @@ import polars as pl
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.reports.performance_figures import style_x_grid
 from harmony_pipeline.reports.prices import price_text
-from harmony_pipeline.reports.style import ACCENT, FAINT, INK, MUTED, amount, canvas, empty_figure, label, percent, percent_axis, png, shortened
+from harmony_pipeline.reports.style import (
+    ACCENT,
+    FAINT,
+    INK,
+    MUTED,
+    amount,
+    canvas,
+    empty_figure,
+    label,
+    percent,
+    percent_axis,
+    png,
+    shortened,
+)
 
 
-def reliability_curve(table: pl.DataFrame, title: str = "Reliability of the probabilities") -> bytes:
+def reliability_curve(
+    table: pl.DataFrame, title: str = "Reliability of the probabilities"
+) -> bytes:
     """How often it happened when the model said so, above how many forecasts each bin holds.
 
-    table: models.scores.reliability: frame[lower, upper, rows, probability (mean forecast), frequency (of outcome 1)].
+    table: models.scores.reliability: frame[lower, upper, rows, probability (mean forecast),
+    frequency (of outcome 1)].
     """
-    held = table.filter(pl.col("rows") > 0).sort("probability") if "rows" in table.columns else table.clear()
+    held = (
+        table.filter(pl.col("rows") > 0).sort("probability")
+        if "rows" in table.columns
+        else table.clear()
+    )
     if held.is_empty():
         return empty_figure(title, "No resolved predictions yet.")
-    forecast, happened, rows = (held[name].to_numpy().astype(np.float64) for name in ("probability", "frequency", "rows"))
+    forecast, happened, rows = (
+        held[name].to_numpy().astype(np.float64) for name in ("probability", "frequency", "rows")
+    )
     error = float((np.abs(forecast - happened) * rows).sum() / rows.sum())
-    figure, (above, below) = canvas(title, f"{int(rows.sum())} out-of-sample forecasts, calibration error {error:.3f}; bars are 95% intervals", 4.6, (3.2, 1.0))
+    figure, (above, below) = canvas(
+        title,
+        f"{int(rows.sum())} out-of-sample forecasts, calibration error {error:.3f}; bars are 95%"
+        " intervals",
+        4.6,
+        (3.2, 1.0),
+    )
     # Wilson's interval: right for few forecasts and for frequencies near 0 or 1
     z = 1.959964
     centre = (happened + z**2 / (2 * rows)) / (1 + z**2 / rows)
@@ -32,12 +60,29 @@ def reliability_curve(table: pl.DataFrame, title: str = "Reliability of the prob
     above.plot([low, high], [low, high], color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
     label(above, high, high, "perfect", MUTED, fontweight="normal")
     above.vlines(forecast, bottom, top, color=ACCENT, linewidth=1.4, alpha=0.45)
-    above.plot(forecast, happened, color=ACCENT, linewidth=1.4, marker="o", markersize=5.5, markeredgecolor="white", markeredgewidth=0.8)
+    above.plot(
+        forecast,
+        happened,
+        color=ACCENT,
+        linewidth=1.4,
+        marker="o",
+        markersize=5.5,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+    )
     above.set_xlim(low, high)
-    above.set_ylim(max(0.0, min(low, float(bottom.min())) - 0.02), min(1.0, max(high, float(top.max())) + 0.02))
+    above.set_ylim(
+        max(0.0, min(low, float(bottom.min())) - 0.02), min(1.0, max(high, float(top.max())) + 0.02)
+    )
     above.set_ylabel("how often it was right")
     percent_axis(above.yaxis)
-    below.bar(held["lower"].to_numpy(), rows, width=(held["upper"] - held["lower"]).to_numpy() * 0.92, align="edge", color=FAINT)
+    below.bar(
+        held["lower"].to_numpy(),
+        rows,
+        width=(held["upper"] - held["lower"]).to_numpy() * 0.92,
+        align="edge",
+        color=FAINT,
+    )
     below.set_ylabel("forecasts")
     below.sharex(above)
     below.set_xlabel("probability that the model gave")
@@ -46,13 +91,17 @@ def reliability_curve(table: pl.DataFrame, title: str = "Reliability of the prob
     return png(figure)
 
 
-def feature_importance(names: Sequence[str], gains: Sequence[float], title: str = "Feature importance", most: int = 20) -> bytes:
+def feature_importance(
+    names: Sequence[str], gains: Sequence[float], title: str = "Feature importance", most: int = 20
+) -> bytes:
     """Share of the total gain by feature, largest first."""
     total = float(sum(gains))
     if not len(names) or total <= 0.0:
         return empty_figure(title, "The model found nothing to split on.")
     ranked = sorted(zip(names, gains, strict=True), key=lambda pair: (-pair[1], pair[0]))[:most]
-    subtitle = "share of the total gain" + (f", the first {most} of {len(names)} features" if len(names) > most else "")
+    subtitle = "share of the total gain" + (
+        f", the first {most} of {len(names)} features" if len(names) > most else ""
+    )
     figure, (axes,) = canvas(title, subtitle, 0.27 * len(ranked) + 0.6)
     places = np.arange(len(ranked))[::-1]
     shares = [gain / total for _, gain in ranked]
@@ -68,17 +117,38 @@ def feature_importance(names: Sequence[str], gains: Sequence[float], title: str 
     return png(figure)
 
 
-def scanner_table(candidates: pl.DataFrame, title: str | None = None, most: int = 20, instruments: Instruments | None = None) -> bytes:
-    """Gaps of one scan, the selected symbols in colour, the others with what stopped them. candidates: schemas.SCAN_CANDIDATES of one date."""
-    heading = title or (f"Scan of {candidates['date'][0]}" if candidates.height and "date" in candidates.columns else "Scan")
+def scanner_table(
+    candidates: pl.DataFrame,
+    title: str | None = None,
+    most: int = 20,
+    instruments: Instruments | None = None,
+) -> bytes:
+    """Gaps of one scan, the selected symbols in colour, the others with what stopped them.
+    candidates: schemas.SCAN_CANDIDATES of one date.
+    """
+    heading = title or (
+        f"Scan of {candidates['date'][0]}"
+        if candidates.height and "date" in candidates.columns
+        else "Scan"
+    )
     rows = candidates.drop_nulls("gap") if candidates.width else candidates
     if rows.is_empty():
-        return empty_figure(heading, f"{candidates.height} symbols looked at, none with a price before the open.")
+        return empty_figure(
+            heading, f"{candidates.height} symbols looked at, none with a price before the open."
+        )
     chosen = pl.col("passed") & (pl.col("rejected_by").list.len().fill_null(0) == 0)
-    ranked = rows.with_columns(chosen=chosen).sort(["chosen", "absolute_gap", "symbol"], descending=[True, True, False]).head(most)
+    ranked = (
+        rows.with_columns(chosen=chosen)
+        .sort(["chosen", "absolute_gap", "symbol"], descending=[True, True, False])
+        .head(most)
+    )
     selected = candidates.filter(chosen).height
     as_of = f" by {candidates['as_of'][0]:%H:%M} UTC" if "as_of" in candidates.columns else ""
-    figure, (axes,) = canvas(heading, f"{candidates.height} symbols looked at{as_of}, {selected} selected; {ranked.height} shown", 0.33 * ranked.height + 0.9)
+    figure, (axes,) = canvas(
+        heading,
+        f"{candidates.height} symbols looked at{as_of}, {selected} selected; {ranked.height} shown",
+        0.33 * ranked.height + 0.9,
+    )
     places = np.arange(ranked.height)[::-1]
     gaps = ranked["gap"].to_numpy()
     marks = ranked["chosen"].to_list()
@@ -90,10 +160,19 @@ def scanner_table(candidates: pl.DataFrame, title: str | None = None, most: int 
         tick.set_fontweight("bold" if mark else "normal")
     axes.set_ylim(-0.7, ranked.height - 0.3)
     reach = max(float(np.abs(gaps).max()), 1e-4)
-    axes.set_xlim(min(0.0, float(gaps.min())) - 0.04 * reach, max(0.0, float(gaps.max())) + 0.04 * reach)
+    axes.set_xlim(
+        min(0.0, float(gaps.min())) - 0.04 * reach, max(0.0, float(gaps.max())) + 0.04 * reach
+    )
     for place, row in zip(places, ranked.iter_rows(named=True), strict=True):
         text = _scan_note(row, Instruments() if instruments is None else instruments)
-        label(axes, max(0.0, row["gap"]), place, text, INK if row["chosen"] else MUTED, fontweight="normal")
+        label(
+            axes,
+            max(0.0, row["gap"]),
+            place,
+            text,
+            INK if row["chosen"] else MUTED,
+            fontweight="normal",
+        )
     axes.set_xlabel("gap from the previous close")
     percent_axis(axes.xaxis)
     style_x_grid(axes)
@@ -101,7 +180,12 @@ def scanner_table(candidates: pl.DataFrame, title: str | None = None, most: int 
 
 
 def _scan_note(row: dict[str, object], instruments: Instruments) -> str:
-    gap, price, volume, relative = row["gap"], row.get("price"), row.get("premarket_volume"), row.get("relative_volume")
+    gap, price, volume, relative = (
+        row["gap"],
+        row.get("price"),
+        row.get("premarket_volume"),
+        row.get("relative_volume"),
+    )
     assert isinstance(gap, float)
     parts = [percent(gap)]
     if isinstance(price, float):

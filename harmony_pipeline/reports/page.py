@@ -1,7 +1,8 @@
 """HTML pages from the templates beside this file, and the formats that their cells use.
 
-Jinja2 escapes every text that comes from data. A page needs nothing but itself: styles and pictures are inside, there is no network and no
-script. It is readable on a phone: one column, and tables scroll inside their own frame.
+Jinja2 escapes every text that comes from data. A page needs nothing but itself: styles and pictures
+are inside, there is no network and no script. It is readable on a phone: one column, and tables
+scroll inside their own frame.
 """
 
 import math
@@ -20,7 +21,9 @@ DASH = "–"
 
 
 def render(template: str, **values: object) -> str:
-    """The page that `template` makes of `values`. A value that the template names and nobody gave is an error; None is a dash."""
+    """The page that `template` makes of `values`. A value that the template names and nobody gave
+    is an error; None is a dash.
+    """
     return _environment().get_template(template).render(values)
 
 
@@ -60,7 +63,9 @@ def format_value(value: object) -> object:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its name in the rows, what stands above it, how a cell is written, and its class in the stylesheet."""
+    """A column of a table: its name in the rows, what stands above it, how a cell is written, and
+    its class in the stylesheet.
+    """
 
     name: str
     heading: str
@@ -77,11 +82,17 @@ def pass_fail(passed: bool | None) -> Markup | None:
     """Passed or failed, in words as well as in colour."""
     if passed is None:
         return None
-    return Markup('<span class="good">✓ passed</span>') if passed else Markup('<span class="bad">✗ failed</span>')
+    return (
+        Markup('<span class="good">✓ passed</span>')
+        if passed
+        else Markup('<span class="bad">✗ failed</span>')
+    )
 
 
 def _finite(pattern: str) -> Callable[[float | None], str]:
-    return lambda value: DASH if value is None or not math.isfinite(value) else pattern.format(value)
+    return lambda value: (
+        DASH if value is None or not math.isfinite(value) else pattern.format(value)
+    )
 
 
 def fraction(decimals: int = 1) -> Callable[[float | None], str]:

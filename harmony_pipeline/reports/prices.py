@@ -22,7 +22,10 @@ def price_text(of: Instrument, price: float | None) -> str | None:
     if price is None or not math.isfinite(price):
         return None
     decimals = of.decimals(price)
-    exact = abs(round(price, decimals) - price) <= 1e-9 * max(1.0, abs(price)) * 10.0**-decimals + abs(price) * 1e-12
+    exact = (
+        abs(round(price, decimals) - price)
+        <= 1e-9 * max(1.0, abs(price)) * 10.0**-decimals + abs(price) * 1e-12
+    )
     return f"{price:,.{decimals if exact else decimals + 1}f}"
 
 
@@ -36,7 +39,11 @@ def quantity_text(of: Instrument, quantity: float | None) -> str | None:
 
 def money_text(of: Instrument, amount: float | None) -> str | None:
     """A fee or a cost in the instrument's currency."""
-    return None if amount is None or not math.isfinite(amount) else f"{amount:,.{decimals_of(of.fee_unit)}f}"
+    return (
+        None
+        if amount is None or not math.isfinite(amount)
+        else f"{amount:,.{decimals_of(of.fee_unit)}f}"
+    )
 
 
 def with_texts(

@@ -1,8 +1,8 @@
 """Small pictures as SVG text of a few hundred bytes: one line, or one row of bars.
 
 The Dagster UI shows a Markdown value below 1,000 characters at once and hides a longer one behind a
-link. A sketch as a data URI stays below that bound, so each partition has a picture at a glance; the
-large pictures stay PNGs (`figures.py`).
+link. A sketch as a data URI stays below that bound, so each partition has a picture at a glance;
+the large pictures stay PNGs (`figures.py`).
 """
 
 import math
@@ -21,7 +21,9 @@ def line(values: Sequence[float | None]) -> bytes:
         return bars(known)
     heights = _heights(known)
     step = WIDTH // (len(known) - 1)
-    path = f"M0 {HEIGHT - heights[0]}l" + " ".join(f"{step} {before - after}" for before, after in pairwise(heights))
+    path = f"M0 {HEIGHT - heights[0]}l" + " ".join(
+        f"{step} {before - after}" for before, after in pairwise(heights)
+    )
     return _svg(f'<path d="{path}" fill="none" stroke="{_LINE}"/>')
 
 
@@ -32,16 +34,29 @@ def bars(values: Sequence[float | None], marked: int | None = None) -> bytes:
     sizes = [max(known[first:end]) for first, end in groups]
     largest = max(sizes, default=0.0)
     width = max(1, WIDTH // max(1, len(sizes)))
-    columns = [(place, round(HEIGHT * size / largest)) for place, size in enumerate(sizes) if size > 0.0]
-    chosen = next((at for at, (first, end) in enumerate(groups) if marked is not None and first <= marked < end), -1)
+    columns = [
+        (place, round(HEIGHT * size / largest)) for place, size in enumerate(sizes) if size > 0.0
+    ]
+    chosen = next(
+        (
+            at
+            for at, (first, end) in enumerate(groups)
+            if marked is not None and first <= marked < end
+        ),
+        -1,
+    )
     drawn = _columns([column for column in columns if column[0] != chosen], width, _BARS)
-    return _svg(drawn + _columns([column for column in columns if column[0] == chosen], width, _MARKED))
+    return _svg(
+        drawn + _columns([column for column in columns if column[0] == chosen], width, _MARKED)
+    )
 
 
 def _columns(columns: Sequence[tuple[int, int]], width: int, colour: str) -> str:
     if not columns:
         return ""
-    path = "".join(f"M{place * width + width // 2} {HEIGHT}v-{max(1, height)}" for place, height in columns)
+    path = "".join(
+        f"M{place * width + width // 2} {HEIGHT}v-{max(1, height)}" for place, height in columns
+    )
     return f'<path d="{path}" stroke="{colour}" stroke-width="{max(1, width - 1)}"/>'
 
 

@@ -1,8 +1,9 @@
 """How every picture looks: one canvas, one palette, one way to write numbers and dates.
 
-The palette is Okabe & Ito's (2008), made so that people with any of the common colour blindnesses can tell its colours apart; gain and loss
-are blue and vermilion for the same reason, never green and red. Pictures are drawn with matplotlib's Figure alone, without pyplot and its
-global state, and come back as PNG bytes: same data, same bytes.
+The palette is Okabe & Ito's (2008), made so that people with any of the common colour blindnesses
+can tell its colours apart; gain and loss are blue and vermilion for the same reason, never green
+and red. Pictures are drawn with matplotlib's Figure alone, without pyplot and its global state, and
+come back as PNG bytes: same data, same bytes.
 """
 
 import base64
@@ -14,17 +15,29 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
+BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+)
 ACCENT, GAIN, LOSS = BLUE, BLUE, VERMILION
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 INK, MUTED, FAINT, GRID, PAPER = "#1f2933", "#667380", "#b8c0c8", "#e6e9ec", "#ffffff"
 
-WIDTH, DPI = 7.0, 170  # inches; 1190 pixels, and letters that can still be read at the width of a phone
+# inches; 1190 pixels, and letters that can still be read at the width of a phone
+WIDTH, DPI = 7.0, 170
 _TITLE, _SUBTITLE = 0.40, 0.27  # inches that the header takes
 
 
-def canvas(title: str, subtitle: str = "", height: float = 4.0, ratios: Sequence[float] = (1.0,)) -> tuple[Any, list[Any]]:
-    """A figure with its header, and one styled axes a row; `height` in inches without the header, `ratios` the rows' shares of it."""
+def canvas(
+    title: str, subtitle: str = "", height: float = 4.0, ratios: Sequence[float] = (1.0,)
+) -> tuple[Any, list[Any]]:
+    """A figure with its header, and one styled axes a row; `height` in inches without the header,
+    `ratios` the rows' shares of it.
+    """
     from matplotlib.figure import Figure
 
     header = 0.10 + _TITLE + (_SUBTITLE if subtitle else 0.0)
@@ -32,9 +45,26 @@ def canvas(title: str, subtitle: str = "", height: float = 4.0, ratios: Sequence
     figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER, layout="constrained")
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0.005, 0.0, 0.99, 1.0 - header / total), w_pad=0.08, h_pad=0.06)
-    figure.text(0.018, 1.0 - 0.16 / total, _plain(shortened(title, 60)), fontsize=13.5, fontweight="bold", color=INK, va="top", ha="left")
+    figure.text(
+        0.018,
+        1.0 - 0.16 / total,
+        _plain(shortened(title, 60)),
+        fontsize=13.5,
+        fontweight="bold",
+        color=INK,
+        va="top",
+        ha="left",
+    )
     if subtitle:
-        figure.text(0.018, 1.0 - (0.13 + _TITLE) / total, _plain(shortened(subtitle, 100)), fontsize=9.5, color=MUTED, va="top", ha="left")
+        figure.text(
+            0.018,
+            1.0 - (0.13 + _TITLE) / total,
+            _plain(shortened(subtitle, 100)),
+            fontsize=9.5,
+            color=MUTED,
+            va="top",
+            ha="left",
+        )
     grid = figure.add_gridspec(len(ratios), 1, height_ratios=list(ratios))
     rows = [figure.add_subplot(grid[i, 0]) for i in range(len(ratios))]
     for axes in rows:
@@ -68,7 +98,16 @@ def empty_figure(title: str, message: str) -> bytes:
     """A picture that says why there is none."""
     figure, (axes,) = canvas(title, height=1.5)
     axes.set_axis_off()
-    axes.text(0.5, 0.55, _plain(message), ha="center", va="center", fontsize=11.5, color=MUTED, transform=axes.transAxes)
+    axes.text(
+        0.5,
+        0.55,
+        _plain(message),
+        ha="center",
+        va="center",
+        fontsize=11.5,
+        color=MUTED,
+        transform=axes.transAxes,
+    )
     return png(figure)
 
 
@@ -86,12 +125,21 @@ def data_uri(picture: bytes) -> str:
 
 def label(axes: Any, x: Any, y: float, text: str, color: str, **changes: Any) -> None:
     """Write directly beside what is meant, instead of a legend."""
-    chosen: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "ha": "left", "fontsize": 9, "fontweight": "bold"}
+    chosen: dict[str, Any] = {
+        "xytext": (5, 0),
+        "textcoords": "offset points",
+        "va": "center",
+        "ha": "left",
+        "fontsize": 9,
+        "fontweight": "bold",
+    }
     axes.annotate(_plain(text), (x, y), color=color, annotation_clip=False, **{**chosen, **changes})
 
 
 def labels_apart(values: Sequence[float], gap: float) -> list[float]:
-    """Heights of labels in the order given, moved so that none is nearer to the next than `gap`, their middle kept."""
+    """Heights of labels in the order given, moved so that none is nearer to the next than `gap`,
+    their middle kept.
+    """
     order = sorted(range(len(values)), key=lambda i: values[i])
     placed = [values[i] for i in order]
     for k in range(1, len(placed)):
@@ -107,7 +155,9 @@ def percent_axis(axis: Any) -> None:
     """Fractions written as percent, each with no more decimals than it has: 30%, 0.5%."""
     from matplotlib.ticker import FuncFormatter
 
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{round(value * 100.0, 6) + 0.0:g}%"))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _place: f"{round(value * 100.0, 6) + 0.0:g}%")
+    )
 
 
 def money_axis(axis: Any) -> None:
@@ -128,7 +178,11 @@ def date_axis(axis: Any) -> None:
 
 def instants(times: pl.Series) -> NDArray[np.datetime64]:
     """UTC times as numpy knows them."""
-    return np.asarray(times.dt.replace_time_zone(None).to_numpy()) if isinstance(times.dtype, pl.Datetime) else np.asarray(times.to_numpy())
+    return (
+        np.asarray(times.dt.replace_time_zone(None).to_numpy())
+        if isinstance(times.dtype, pl.Datetime)
+        else np.asarray(times.to_numpy())
+    )
 
 
 def money(value: float) -> str:

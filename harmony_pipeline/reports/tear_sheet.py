@@ -1,7 +1,7 @@
 """One strategy on one page: what it earned, what it risked, and why to doubt it.
 
-Pure: frames and a few numbers in, a self-contained HTML document out; the same input gives the same bytes, so nothing of the clock is in it.
-Every part is left out when there is nothing to put in it.
+Pure: frames and a few numbers in, a self-contained HTML document out; the same input gives the same
+bytes, so nothing of the clock is in it. Every part is left out when there is nothing to put in it.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,31 @@ _MEANINGS = (
 )
 _OVERFITTING = (
     ("n_trials", "Configurations tried", fixed(0), "every one counts against the result"),
-    ("psr", "Probabilistic Sharpe ratio", fixed(3), "probability that the true Sharpe ratio is above zero"),
-    ("dsr", "Deflated Sharpe ratio", fixed(3), "the same, above the best that so many worthless trials would show"),
-    ("pbo", "Probability of overfitting", fixed(3), "how often the best in sample was below the median out of sample"),
+    (
+        "psr",
+        "Probabilistic Sharpe ratio",
+        fixed(3),
+        "probability that the true Sharpe ratio is above zero",
+    ),
+    (
+        "dsr",
+        "Deflated Sharpe ratio",
+        fixed(3),
+        "the same, above the best that so many worthless trials would show",
+    ),
+    (
+        "pbo",
+        "Probability of overfitting",
+        fixed(3),
+        "how often the best in sample was below the median out of sample",
+    ),
     ("spa_pvalue", "SPA p-value", fixed(3), "of no trial being better than doing nothing"),
-    ("min_track_record", "Minimum track record", fixed(0), "days needed before the Sharpe ratio is believable at 95%"),
+    (
+        "min_track_record",
+        "Minimum track record",
+        fixed(0),
+        "days needed before the Sharpe ratio is believable at 95%",
+    ),
 )
 _SCENARIOS = {
     "none": "as it was",
@@ -57,11 +77,13 @@ _SCENARIOS = {
 
 @dataclass(frozen=True)
 class TearSheet:
-    """What the page is made of. Tables as in schemas, of this strategy; empty or None: that part is left out.
+    """What the page is made of. Tables as in schemas, of this strategy; empty or None: that part is
+    left out.
 
-    backtest: one row of BACKTESTS. sharpe_interval: 95 % bounds, annualised. promotions may hold earlier decisions, the latest is shown.
-    monte_carlo: MONTE_CARLO; fan and sensitivity: robustness.MonteCarlo.fan and Stability.table; benchmark: frame[timestamp, value].
-    trade_page: address of the page that shows trades on their candles.
+    backtest: one row of BACKTESTS. sharpe_interval: 95 % bounds, annualised. promotions may hold
+    earlier decisions, the latest is shown. monte_carlo: MONTE_CARLO; fan and sensitivity:
+    robustness.MonteCarlo.fan and Stability.table; benchmark: frame[timestamp, value]. trade_page:
+    address of the page that shows trades on their candles.
     """
 
     strategy: str
@@ -89,11 +111,17 @@ def tear_sheet(inputs: TearSheet) -> str:
         run=dict.fromkeys(schemas.BACKTESTS.dtypes) | dict(inputs.backtest),
         headline=_headline(inputs),
         equity=figures.equity_curve(inputs.equity, "Equity after costs", inputs.benchmark),
-        gate=inputs.promotions.filter(pl.col("decided_at") == pl.col("decided_at").max()).to_dicts(),
+        gate=inputs.promotions.filter(
+            pl.col("decided_at") == pl.col("decided_at").max()
+        ).to_dicts(),
         metrics=_metrics(inputs),
         **_monte_carlo(inputs),
         overfitting=_overfitting(inputs.overfitting),
-        sensitivity=None if inputs.sensitivity is None or inputs.sensitivity.is_empty() else figures.sensitivity_heatmap(inputs.sensitivity),
+        sensitivity=(
+            None
+            if inputs.sensitivity is None or inputs.sensitivity.is_empty()
+            else figures.sensitivity_heatmap(inputs.sensitivity)
+        ),
         regimes=figures.regime_bars(inputs.regimes) if inputs.regimes.height else None,
         folds=inputs.folds.sort("period", "horizon").to_dicts(),
         fold_timeline=figures.fold_timeline(inputs.folds) if inputs.folds.height else None,
@@ -110,9 +138,21 @@ def interval_text(interval: tuple[float | None, float | None]) -> str:
 def _headline(inputs: TearSheet) -> list[tuple[str, str, str]]:
     run = inputs.backtest
     return [
-        ("Total return", fraction(1)(run.get("total_return")), f"{fraction(1)(run.get('annual_return'))} a year"),
-        ("Sharpe ratio", fixed(2)(run.get("sharpe")), interval_text(inputs.sharpe_interval) or "annualised"),
-        ("Deepest drawdown", fraction(1)(run.get("max_drawdown")), f"Calmar {fixed(2)(run.get('calmar'))}"),
+        (
+            "Total return",
+            fraction(1)(run.get("total_return")),
+            f"{fraction(1)(run.get('annual_return'))} a year",
+        ),
+        (
+            "Sharpe ratio",
+            fixed(2)(run.get("sharpe")),
+            interval_text(inputs.sharpe_interval) or "annualised",
+        ),
+        (
+            "Deepest drawdown",
+            fraction(1)(run.get("max_drawdown")),
+            f"Calmar {fixed(2)(run.get('calmar'))}",
+        ),
         ("Trades", fixed(0)(run.get("trades")), f"{share(0)(run.get('win_rate'))} won"),
     ]
 
@@ -122,7 +162,13 @@ def _metrics(inputs: TearSheet) -> list[dict[str, str]]:
     for name, heading, write, meaning in _MEANINGS:
         if name in inputs.backtest:
             aside = interval_text(inputs.sharpe_interval) if name == "sharpe" else ""
-            rows.append({"name": heading, "value": write(inputs.backtest[name]), "meaning": f"{meaning}; {aside}" if aside else meaning})
+            rows.append(
+                {
+                    "name": heading,
+                    "value": write(inputs.backtest[name]),
+                    "meaning": f"{meaning}; {aside}" if aside else meaning,
+                }
+            )
     return rows
 
 
@@ -151,11 +197,24 @@ def _monte_carlo(inputs: TearSheet) -> dict[str, object]:
             drawdown=pl.col("max_drawdown").quantile(0.05, "linear"),
             losing=(growth < 0.0).mean(),
         )
-        .sort(pl.col("scenario").replace_strict({name: i for i, name in enumerate(_SCENARIOS)}, default=len(_SCENARIOS), return_dtype=pl.Int64))
+        .sort(
+            pl.col("scenario").replace_strict(
+                {name: i for i, name in enumerate(_SCENARIOS)},
+                default=len(_SCENARIOS),
+                return_dtype=pl.Int64,
+            )
+        )
     )
     return {
-        "scenarios": [row | {"scenario": _SCENARIOS.get(row["scenario"], humanize(row["scenario"]))} for row in scenarios.to_dicts()],
-        "fan": figures.monte_carlo_fan(inputs.fan, "Stressed paths") if inputs.fan is not None else None,
+        "scenarios": [
+            row | {"scenario": _SCENARIOS.get(row["scenario"], humanize(row["scenario"]))}
+            for row in scenarios.to_dicts()
+        ],
+        "fan": (
+            figures.monte_carlo_fan(inputs.fan, "Stressed paths")
+            if inputs.fan is not None
+            else None
+        ),
         "outcomes": figures.monte_carlo_outcomes(paths, cash),
     }
 
@@ -166,6 +225,11 @@ def _trades(trades: pl.DataFrame, most: int = 8) -> dict[str, object]:
         "closed": closed.height,
         "still_open": trades.height - closed.height,
         "trade_returns": figures.trade_return_histogram(closed) if closed.height else None,
-        "gains": closed.filter(pl.col("pnl") > 0.0).sort(["pnl", "trade_id"], descending=[True, False]).head(most).to_dicts(),
+        "gains": (
+            closed.filter(pl.col("pnl") > 0.0)
+            .sort(["pnl", "trade_id"], descending=[True, False])
+            .head(most)
+            .to_dicts()
+        ),
         "losses": closed.filter(pl.col("pnl") < 0.0).sort("pnl", "trade_id").head(most).to_dicts(),
     }

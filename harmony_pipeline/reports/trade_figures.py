@@ -1,7 +1,8 @@
 """The picture of one trade on its candles: signal, entry, barriers, exit.
 
-Bars stand side by side, so the hours in which nothing trades take no room; a faint line marks the beginning of each
-session. Prices are written with the instrument's decimals, times on the exchange's clock.
+Bars stand side by side, so the hours in which nothing trades take no room; a faint line marks the
+beginning of each session. Prices are written with the instrument's decimals, times on the
+exchange's clock.
 """
 
 from collections.abc import Sequence
@@ -51,42 +52,68 @@ def headline(view: TradeView) -> str:
     trade = view.trade
     if trade["exit_timestamp"] is None:
         return f"{trade['symbol']} {trade['side']}, still open"
-    return f"{trade['symbol']} {trade['side']}, closed by {(trade['exit_reason'] or 'signal').replace('_', ' ')}: {percent(trade['return'], 2)}"
+    return (
+        f"{trade['symbol']} {trade['side']}, closed by"
+        f" {(trade['exit_reason'] or 'signal').replace('_', ' ')}: {percent(trade['return'], 2)}"
+    )
 
 
 def subtitle(view: TradeView) -> str:
     """When it was entered and left, on whose clock."""
     trade = view.trade
     until = "" if trade["exit_timestamp"] is None else f" to {view.moment(trade['exit_timestamp'])}"
-    return f"{view.timeframe} bars, {view.moment(trade['entry_timestamp'])}{until}, {clock_of(view)}"
+    return (
+        f"{view.timeframe} bars, {view.moment(trade['entry_timestamp'])}{until}, {clock_of(view)}"
+    )
 
 
 def clock_of(view: TradeView) -> str:
     """What the times of a view are: `clock of America/New_York`, or `session dates`."""
-    return "session dates" if view.moment(view.bars["timestamp"][0]).count(":") == 0 else f"clock of {view.zone}"
+    return (
+        "session dates"
+        if view.moment(view.bars["timestamp"][0]).count(":") == 0
+        else f"clock of {view.zone}"
+    )
 
 
 def _candles(axes: Any, view: TradeView) -> None:
-    opened, high, low, close = (view.bars[name].to_numpy() for name in ("open", "high", "low", "close"))
+    opened, high, low, close = (
+        view.bars[name].to_numpy() for name in ("open", "high", "low", "close")
+    )
     places = np.arange(view.bars.height)
     thin = 0.6 if view.bars.height > 90 else 0.9
     axes.vlines(places, low, high, color=MUTED, linewidth=thin, zorder=2)
     bottom, size = np.minimum(opened, close), np.abs(close - opened)
     faces = [PAPER if up else FAINT for up in close >= opened]
-    axes.bar(places, size, bottom=bottom, width=0.66, color=faces, edgecolor=MUTED, linewidth=thin, zorder=3)
+    axes.bar(
+        places,
+        size,
+        bottom=bottom,
+        width=0.66,
+        color=faces,
+        edgecolor=MUTED,
+        linewidth=thin,
+        zorder=3,
+    )
     flat = size == 0.0
-    axes.hlines(close[flat], places[flat] - 0.33, places[flat] + 0.33, color=MUTED, linewidth=thin, zorder=3)
+    axes.hlines(
+        close[flat], places[flat] - 0.33, places[flat] + 0.33, color=MUTED, linewidth=thin, zorder=3
+    )
 
 
 def _sessions(axes: Any, view: TradeView) -> None:
-    """A line at the first bar of each session, where a session has several; the break in a long trade."""
+    """A line at the first bar of each session, where a session has several; the break in a long
+    trade.
+    """
     dates = view.bars["session_date"]
     begins = [at for at in range(1, view.bars.height) if dates[at] != dates[at - 1]]
     if len(begins) <= view.bars.height / 3:
         for at in begins:
             axes.axvline(at - 0.5, color=GRID, linewidth=0.9, zorder=0)
     for step in view.of_kind("signal"):
-        axes.axvspan(step.place - 0.5, step.place + 0.5, color=SKY, alpha=0.28, linewidth=0, zorder=1)
+        axes.axvspan(
+            step.place - 0.5, step.place + 0.5, color=SKY, alpha=0.28, linewidth=0, zorder=1
+        )
         _at_the_top(axes, step.place, "signal", ACCENT)
     for step in view.of_kind("factor"):
         axes.axvline(step.place - 0.5, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
@@ -95,12 +122,23 @@ def _sessions(axes: Any, view: TradeView) -> None:
         _at_the_top(axes, view.limit + 0.5, "time limit", MUTED)
     if view.skipped is not None:
         axes.axvspan(view.skipped[0] - 0.75, view.skipped[0] - 0.25, color=PAPER, zorder=5)
-        axes.axvline(view.skipped[0] - 0.5, color=INK, linewidth=1.1, linestyle=(0, (1, 1.5)), zorder=6)
+        axes.axvline(
+            view.skipped[0] - 0.5, color=INK, linewidth=1.1, linestyle=(0, (1, 1.5)), zorder=6
+        )
         _at_the_top(axes, view.skipped[0] - 0.5, f"{view.skipped[1]:,} bars left out", INK)
 
 
 def _at_the_top(axes: Any, place: float, text: str, color: str) -> None:
-    axes.annotate(text, (place, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8, color=color)
+    axes.annotate(
+        text,
+        (place, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        color=color,
+    )
 
 
 def _barriers(axes: Any, view: TradeView) -> list[tuple[float, str, str]]:
@@ -119,7 +157,9 @@ def _barriers(axes: Any, view: TradeView) -> list[tuple[float, str, str]]:
 
 
 def _level_stretches(course: Sequence[tuple[int, float]]) -> list[tuple[float, tuple[int, int]]]:
-    """Each level with the first and the last place of its stretch: a split or dividend begins another."""
+    """Each level with the first and the last place of its stretch: a split or dividend begins
+    another.
+    """
     stretches = [list(places) for _level, places in groupby(course, key=lambda step: step[1])]
     return [(steps[0][1], (steps[0][0], steps[-1][0])) for steps in stretches]
 
@@ -152,10 +192,14 @@ def _axes(axes: Any, view: TradeView) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.{view.decimals}f}"))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _place: f"{value:,.{view.decimals}f}")
+    )
     axes.set_ylabel(f"price, {view.instrument.currency}" if view.instrument.currency else "price")
     places = range(0, count, max(1, -(-count // _TICKS)))
-    axes.set_xticks(list(places), [view.moment(view.bars["timestamp"][at]).replace(" ", "\n") for at in places])
+    axes.set_xticks(
+        list(places), [view.moment(view.bars["timestamp"][at]).replace(" ", "\n") for at in places]
+    )
 
 
 def _label_apart(axes: Any, view: TradeView, labels: list[tuple[float, str, str]]) -> None:

@@ -1,4 +1,6 @@
-"""A handful of trades of one strategy on their candles, chosen by a stated rule: one self-contained page."""
+"""A handful of trades of one strategy on their candles, chosen by a stated rule: one self-contained
+page.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +11,21 @@ from harmony_pipeline.reports.page import fraction, humanize, render
 from harmony_pipeline.reports.trade_figures import clock_of, headline, trade_on_candles
 from harmony_pipeline.reports.trade_views import CHOICE, TradeView
 
-_NAMES = {"signal": "signal", "entry": "entry filled", "exit": "exit filled", "payment": "paid out", "factor": "price factor"}
+_NAMES = {
+    "signal": "signal",
+    "entry": "entry filled",
+    "exit": "exit filled",
+    "payment": "paid out",
+    "factor": "price factor",
+}
 
 
-def trade_page(strategy: str, backtest_id: str, views: Sequence[TradeView], tear_sheet: str | None = None) -> str:
-    """The page as one string; `tear_sheet` is the address of the strategy's tear sheet relative to it."""
+def trade_page(
+    strategy: str, backtest_id: str, views: Sequence[TradeView], tear_sheet: str | None = None
+) -> str:
+    """The page as one string; `tear_sheet` is the address of the strategy's tear sheet relative to
+    it.
+    """
     return render(
         "trade_page.html.j2",
         strategy=strategy,
@@ -22,7 +34,13 @@ def trade_page(strategy: str, backtest_id: str, views: Sequence[TradeView], tear
         clocks=list(dict.fromkeys(clock_of(view) for view in views)),
         tear_sheet=tear_sheet,
         trades=[
-            {"title": _title(view), "picture": trade_on_candles(view), "headline": headline(view), "rows": _rows(view), "result": _result(view)}
+            {
+                "title": _title(view),
+                "picture": trade_on_candles(view),
+                "headline": headline(view),
+                "rows": _rows(view),
+                "result": _result(view),
+            }
             for view in views
         ],
     )
@@ -73,16 +91,26 @@ def _result(view: TradeView) -> str:
     trade, currency = view.trade, view.instrument.currency or "currency"
     if trade["exit_timestamp"] is None:
         return f"Still open. Fees so far {view.money(trade['fees'])} {currency}."
-    terms = "" if view.instrument.multiplier == 1.0 else f" One contract is worth {view.instrument.multiplier:g} times its price."
+    terms = (
+        ""
+        if view.instrument.multiplier == 1.0
+        else f" One contract is worth {view.instrument.multiplier:g} times its price."
+    )
     return (
-        f"Result {view.money(trade['pnl'])} {currency} after fees of {view.money(trade['fees'])} and {view.money(trade['slippage'])} of slippage within "
-        f"the prices; {fraction(2)(trade['return'])} of the entry's value.{terms} {_tick(view.instrument)} ({view.instrument.origin})."
+        f"Result {view.money(trade['pnl'])} {currency} after fees of {view.money(trade['fees'])}"
+        f" and {view.money(trade['slippage'])} of slippage within the prices;"
+        f" {fraction(2)(trade['return'])} of the entry's value.{terms} {_tick(view.instrument)}"
+        f" ({view.instrument.origin})."
     )
 
 
 def _tick(of: Instrument) -> str:
     """`Tick 0.01, 0.0001 below 1.00`."""
-    small = "" if of.small_tick_size is None else f", {_decimal(of.small_tick_size)} below {of.small_tick_below:.2f}"
+    small = (
+        ""
+        if of.small_tick_size is None
+        else f", {_decimal(of.small_tick_size)} below {of.small_tick_below:.2f}"
+    )
     return f"Tick {_decimal(of.tick_size)}{small}"
 
 

@@ -1,7 +1,9 @@
-"""One round trip as it lies on its candles: which trades are shown, and every price, level and moment of each.
+"""One round trip as it lies on its candles: which trades are shown, and every price, level and
+moment of each.
 
-Pure: tables in, records out; `trade_figures.py` draws them and `trade_page.py` puts them on a page. Prices are raw.
-A barrier is set at the entry and moves with splits and dividends by the same arithmetic as in the simulator.
+Pure: tables in, records out; `trade_figures.py` draws them and `trade_page.py` puts them on a page.
+Prices are raw. A barrier is set at the entry and moves with splits and dividends by the same
+arithmetic as in the simulator.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +21,8 @@ from harmony_pipeline.reports.page import DASH
 from harmony_pipeline.reports.prices import money_text, price_text, quantity_text
 
 CHOICE = (
-    "Shown are the best, the worst and the median trade by return, the one entered last, and the last one closed for each reason. "
-    "A trade that is several of these is shown once."
+    "Shown are the best, the worst and the median trade by return, the one entered last, and the"
+    " last one closed for each reason. A trade that is several of these is shown once."
 )
 _BEFORE, _AFTER = 12, 8  # bars shown around a trade
 _MOST = 150  # bars shown of one trade; of a longer one its beginning and its end
@@ -28,7 +30,9 @@ _MOST = 150  # bars shown of one trade; of a longer one its beginning and its en
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happened: `place` is that of its bar in the view, `price` raw, in the prices of that moment."""
+    """Something that happened: `place` is that of its bar in the view, `price` raw, in the prices
+    of that moment.
+    """
 
     kind: str
     timestamp: datetime
@@ -43,9 +47,10 @@ class Step:
 class TradeView:
     """A trade with the bars around it.
 
-    bars: timestamp, open, high, low, close, adjustment_factor, session_date, one row a candle. steps: in order of time.
-    upper, lower: (place, level) of every bar at which the barrier was watched. limit: place of the last bar that the horizon leaves, the vertical barrier.
-    skipped: (place of the first bar after the gap, bars left out).
+    bars: timestamp, open, high, low, close, adjustment_factor, session_date, one row a candle.
+    steps: in order of time. upper, lower: (place, level) of every bar at which the barrier was
+    watched. limit: place of the last bar that the horizon leaves, the vertical barrier. skipped:
+    (place of the first bar after the gap, bars left out).
     """
 
     trade: Mapping[str, Any]
@@ -88,7 +93,9 @@ class TradeView:
 
 
 def exchange_time(stamp: datetime, zone: str, timeframe: str) -> str:
-    """`2024-03-05 15:30` on the clock of `zone`; only the date for daily and weekly bars, which are stamped midnight UTC."""
+    """`2024-03-05 15:30` on the clock of `zone`; only the date for daily and weekly bars, which are
+    stamped midnight UTC.
+    """
     if timeframe in LONG_TIMEFRAMES:
         return f"{stamp:%Y-%m-%d}"
     return f"{stamp.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
@@ -110,7 +117,12 @@ def chosen_trades(trades: pl.DataFrame) -> list[tuple[dict[str, Any], tuple[str,
     found.append(("latest", last))
     by_time = closed.sort("exit_timestamp", "trade_id")
     for reason in sorted(closed["exit_reason"].drop_nulls().unique().to_list()):
-        found.append((f"latest by {reason.replace('_', ' ')}", by_time.filter(pl.col("exit_reason") == reason).row(-1, named=True)))
+        found.append(
+            (
+                f"latest by {reason.replace('_', ' ')}",
+                by_time.filter(pl.col("exit_reason") == reason).row(-1, named=True),
+            )
+        )
     chosen: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {}
     for why, trade in found:
         known = chosen.get(trade["trade_id"])
@@ -131,63 +143,147 @@ def trade_view(
 ) -> TradeView | None:
     """The view of one trade; None when none of its bars is there.
 
-    bars: schemas.BARS of the symbols that the trade was held under, also beyond the trade; extended hours are left out. orders and fills:
-    those of its backtest. horizon: bars that the vertical barrier leaves; none for a strategy without barriers.
+    bars: schemas.BARS of the symbols that the trade was held under, also beyond the trade; extended
+    hours are left out. orders and fills: those of its backtest. horizon: bars that the vertical
+    barrier leaves; none for a strategy without barriers.
     """
-    mine = orders.filter((pl.col("order_id") == f"{trade['trade_id']}-entry") | (pl.col("parent_id") == f"{trade['trade_id']}-entry"))
-    regular = bars.filter(pl.col("session") == "regular").sort("timestamp", "symbol").unique("timestamp", keep="first", maintain_order=True)
+    mine = orders.filter(
+        (pl.col("order_id") == f"{trade['trade_id']}-entry")
+        | (pl.col("parent_id") == f"{trade['trade_id']}-entry")
+    )
+    regular = (
+        bars.filter(pl.col("session") == "regular")
+        .sort("timestamp", "symbol")
+        .unique("timestamp", keep="first", maintain_order=True)
+    )
     if regular.is_empty() or trade["entry_timestamp"] > regular["timestamp"][-1]:
         return None
     entry_order = mine.filter(pl.col("parent_id").is_null()).head(1).to_dicts()
     signal = entry_order[0]["signal_timestamp"] if entry_order else None
     shown, skipped = _window(regular, signal or trade["entry_timestamp"], trade["exit_timestamp"])
     dated = calendar.with_session(shown.select("timestamp"), timeframe)["session_date"]
-    candles = shown.select("timestamp", "open", "high", "low", "close", "adjustment_factor").with_columns(session_date=dated)
-    steps = _steps(trade, signal, candles, mine, fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list())))
+    candles = shown.select(
+        "timestamp", "open", "high", "low", "close", "adjustment_factor"
+    ).with_columns(session_date=dated)
+    steps = _steps(
+        trade,
+        signal,
+        candles,
+        mine,
+        fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list())),
+    )
     limit = _limit(trade, candles, horizon) if horizon and skipped is None else None
     upper, lower = _levels(trade, candles, mine, limit)
     limit = limit if upper or lower else None
-    return TradeView(trade, tuple(why), candles, steps, upper, lower, instrument, calendar.zone, timeframe, limit, skipped)
+    return TradeView(
+        trade,
+        tuple(why),
+        candles,
+        steps,
+        upper,
+        lower,
+        instrument,
+        calendar.zone,
+        timeframe,
+        limit,
+        skipped,
+    )
 
 
 def _limit(trade: Mapping[str, Any], bars: pl.DataFrame, horizon: int) -> int | None:
-    """Place of the last bar of the horizon, counted from the entry's bar; None when it is not shown."""
+    """Place of the last bar of the horizon, counted from the entry's bar; None when it is not
+    shown.
+    """
     place = int(bars["timestamp"].search_sorted(trade["entry_timestamp"])) + horizon - 1
     return place if place < bars.height else None
 
 
-def _window(bars: pl.DataFrame, first: datetime, last: datetime | None) -> tuple[pl.DataFrame, tuple[int, int] | None]:
-    """The bars from a little before `first` to a little after `last`, the middle of a long trade left out."""
+def _window(
+    bars: pl.DataFrame, first: datetime, last: datetime | None
+) -> tuple[pl.DataFrame, tuple[int, int] | None]:
+    """The bars from a little before `first` to a little after `last`, the middle of a long trade
+    left out.
+    """
     times = bars["timestamp"]
     start = max(0, int(times.search_sorted(first)) - _BEFORE)
-    stop = bars.height if last is None else min(bars.height, int(times.search_sorted(last)) + 1 + _AFTER)
+    stop = (
+        bars.height
+        if last is None
+        else min(bars.height, int(times.search_sorted(last)) + 1 + _AFTER)
+    )
     if stop - start <= _MOST:
         return bars[start:stop], None
     half = _MOST // 2
-    return pl.concat([bars[start : start + half], bars[stop - half : stop]]), (half, stop - start - 2 * half)
+    return pl.concat([bars[start : start + half], bars[stop - half : stop]]), (
+        half,
+        stop - start - 2 * half,
+    )
 
 
-def _steps(trade: Mapping[str, Any], signal: datetime | None, bars: pl.DataFrame, orders: pl.DataFrame, fills: pl.DataFrame) -> tuple[Step, ...]:
+def _steps(
+    trade: Mapping[str, Any],
+    signal: datetime | None,
+    bars: pl.DataFrame,
+    orders: pl.DataFrame,
+    fills: pl.DataFrame,
+) -> tuple[Step, ...]:
     def place(moment: datetime) -> int:
         return min(int(bars["timestamp"].search_sorted(moment)), bars.height - 1)
 
     entry = f"{trade['trade_id']}-entry"
-    found = [] if signal is None else [Step("signal", signal, place(signal), bars["close"][place(signal)])]
+    found = (
+        []
+        if signal is None
+        else [Step("signal", signal, place(signal), bars["close"][place(signal)])]
+    )
     reasons = dict(orders.select("order_id", "reason").iter_rows())
     for fill in fills.sort("timestamp", "fill_id").iter_rows(named=True):
         kind = "entry" if fill["order_id"] == entry else "exit"
         note = reasons.get(fill["order_id"]) or ""
-        found.append(Step(kind, fill["timestamp"], place(fill["timestamp"]), fill["price"], fill["quantity"], fill["fee"], note))
+        found.append(
+            Step(
+                kind,
+                fill["timestamp"],
+                place(fill["timestamp"]),
+                fill["price"],
+                fill["quantity"],
+                fill["fee"],
+                note,
+            )
+        )
     if trade["exit_timestamp"] is not None and not any(step.kind == "exit" for step in found):
         # A delisting or cash in lieu pays a position out without an order.
         moment = trade["exit_timestamp"]
-        found.append(Step("payment", moment, place(moment), trade["exit_price"], trade["quantity"], 0.0, trade["exit_reason"] or ""))
+        found.append(
+            Step(
+                "payment",
+                moment,
+                place(moment),
+                trade["exit_price"],
+                trade["quantity"],
+                0.0,
+                trade["exit_reason"] or "",
+            )
+        )
     factor = bars["adjustment_factor"].to_list()
     inside = [
-        at for at in range(place(trade["entry_timestamp"]) + 1, 1 + place(trade["exit_timestamp"] or bars["timestamp"][-1])) if factor[at] != factor[at - 1]
+        at
+        for at in range(
+            place(trade["entry_timestamp"]) + 1,
+            1 + place(trade["exit_timestamp"] or bars["timestamp"][-1]),
+        )
+        if factor[at] != factor[at - 1]
     ]
     found += [
-        Step("factor", bars["timestamp"][at], at, note=f"split or dividend: the factor of the prices is {factor[at] / factor[at - 1]:.6g} times as large")
+        Step(
+            "factor",
+            bars["timestamp"][at],
+            at,
+            note=(
+                f"split or dividend: the factor of the prices is {factor[at] / factor[at - 1]:.6g}"
+                " times as large"
+            ),
+        )
         for at in inside
     ]
     return tuple(sorted(found, key=lambda step: step.timestamp))
@@ -196,7 +292,9 @@ def _steps(trade: Mapping[str, Any], signal: datetime | None, bars: pl.DataFrame
 def _levels(
     trade: Mapping[str, Any], bars: pl.DataFrame, orders: pl.DataFrame, limit: int | None
 ) -> tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]:
-    """Upper and lower barrier at every bar from the entry to the exit or the limit, in the raw prices of that bar; empty for a strategy without barriers."""
+    """Upper and lower barrier at every bar from the entry to the exit or the limit, in the raw
+    prices of that bar; empty for a strategy without barriers.
+    """
     from harmony_pipeline.portfolio.exit_rules import level_now
 
     legs = orders.filter(pl.col("parent_id").is_not_null()).sort("timestamp", "order_id")
@@ -205,11 +303,21 @@ def _levels(
     last = trade["exit_timestamp"]
     held = [
         (place, factor)
-        for place, (moment, factor) in enumerate(bars.select("timestamp", "adjustment_factor").iter_rows())
-        if trade["entry_timestamp"] <= moment and (last is None or moment <= last) and (limit is None or place <= limit)
+        for place, (moment, factor) in enumerate(
+            bars.select("timestamp", "adjustment_factor").iter_rows()
+        )
+        if trade["entry_timestamp"] <= moment
+        and (last is None or moment <= last)
+        and (limit is None or place <= limit)
     ]
 
     def course(levels: pl.Series) -> tuple[tuple[int, float], ...]:
-        return tuple((place, float(level_now(levels[0], held[0][1], factor))) for place, factor in held) if levels.len() and held else ()
+        return (
+            tuple(
+                (place, float(level_now(levels[0], held[0][1], factor))) for place, factor in held
+            )
+            if levels.len() and held
+            else ()
+        )
 
     return course(upper), course(lower)

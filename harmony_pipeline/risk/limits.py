@@ -1,8 +1,10 @@
 """The one gate that every entry passes; no strategy, model or driver can go around it.
 
-After a permitted entry no limit is exceeded, whichever of the working orders fill: gross and net are judged on the worst outcome. Limits are
-fractions of the equity at the last marks; positions count at their last price, working entries at their decision price. An input that
-is not a sound number is refused, and in doubt the answer is 0 shares. Exits never pass here: getting smaller is always allowed.
+After a permitted entry no limit is exceeded, whichever of the working orders fill: gross and net
+are judged on the worst outcome. Limits are fractions of the equity at the last marks; positions
+count at their last price, working entries at their decision price. An input that is not a sound
+number is refused, and in doubt the answer is 0 shares. Exits never pass here: getting smaller is
+always allowed.
 """
 
 import math
@@ -50,9 +52,11 @@ def permitted_entry(
     own_highest: int,
     own_counted: int,
 ) -> tuple[float, int]:
-    """(shares, reason): how much may be entered at `price`; 0 shares comes with the index of the refusing limit's name in REASON_NAMES.
+    """(shares, reason): how much may be entered at `price`; 0 shares comes with the index of the
+    refusing limit's name in REASON_NAMES.
 
-    `own_*`: what this symbol contributes to the account's sums now (a position that is being closed, on a reversal); the entry can only come in its stead.
+    `own_*`: what this symbol contributes to the account's sums now (a position that is being
+    closed, on a reversal); the entry can only come in its stead.
     """
     blocked = _blocked(rules, account, side, price, strength, volatility, probability, own_counted)
     if blocked != NO_REASON:
@@ -66,11 +70,14 @@ def permitted_entry(
     unlimited = floor_to_lot(size / unit, rules["lot_size"])
     room, limit = _room(rules, account, side, own_gross, own_lowest, own_highest)
     quantity, reason = unlimited, NO_REASON
-    # A price that stood still leaves a volatility of next to nothing, which wants more than integers of money hold.
+    # A price that stood still leaves a volatility of next to nothing, which wants more than
+    # integers of money hold.
     if unit * quantity * MONEY > _MOST or room < notional(unit, quantity):
         quantity, reason = max(0.0, floor_to_lot(room / MONEY / unit, rules["lot_size"])), limit
         if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
-            quantity = floor_to_lot(quantity - max(rules["lot_size"], quantity * _EDGE), rules["lot_size"])
+            quantity = floor_to_lot(
+                quantity - max(rules["lot_size"], quantity * _EDGE), rules["lot_size"]
+            )
     too_small = _too_small(rules, unit, unlimited)
     if too_small != NO_REASON:
         return 0.0, too_small
@@ -92,14 +99,32 @@ def _too_small(rules: Record, unit: float, quantity: float) -> int:
 
 
 @kernel
-def _blocked(rules: Record, account: Record, side: int, price: float, strength: float, volatility: float, probability: float, own_counted: int) -> int:
+def _blocked(
+    rules: Record,
+    account: Record,
+    side: int,
+    price: float,
+    strength: float,
+    volatility: float,
+    probability: float,
+    own_counted: int,
+) -> int:
     """The rule that forbids any entry now, or NO_REASON."""
     if account["halted"] == 1:
         return MAX_DRAWDOWN
     if account["entries_stopped"] == 1:
         return MAX_DAILY_LOSS
-    sound = side in (1, -1) and 0.0 < price < math.inf and 0.0 < volatility < math.inf and 0.0 < strength <= 1.0
-    if not sound or not (math.isnan(probability) or 0.0 <= probability <= 1.0) or account["equity"] <= 0:
+    sound = (
+        side in (1, -1)
+        and 0.0 < price < math.inf
+        and 0.0 < volatility < math.inf
+        and 0.0 < strength <= 1.0
+    )
+    if (
+        not sound
+        or not (math.isnan(probability) or 0.0 <= probability <= 1.0)
+        or account["equity"] <= 0
+    ):
         return BAD_INPUT
     if side < 0 and rules["allow_short"] == 0:
         return ALLOW_SHORT
@@ -113,8 +138,12 @@ def _blocked(rules: Record, account: Record, side: int, price: float, strength: 
 
 
 @kernel
-def _room(rules: Record, account: Record, side: int, own_gross: int, own_lowest: int, own_highest: int) -> tuple[int, int]:
-    """(money units, limit): the value that the tightest limit still allows, and which one that is. May be negative."""
+def _room(
+    rules: Record, account: Record, side: int, own_gross: int, own_lowest: int, own_highest: int
+) -> tuple[int, int]:
+    """(money units, limit): the value that the tightest limit still allows, and which one that is.
+    May be negative.
+    """
     equity = float(account["equity"])
     room, limit = _units(rules["max_position"] * equity), MAX_POSITION
     gross = _units(rules["max_gross_exposure"] * equity) - (account["gross"] - own_gross)
@@ -122,7 +151,11 @@ def _room(rules: Record, account: Record, side: int, own_gross: int, own_lowest:
         room, limit = gross, MAX_GROSS_EXPOSURE
     bound = _units(rules["max_net_exposure"] * equity)
     # The other symbols' worst outcome, in the direction in which this entry would add to it.
-    net = bound - (account["highest"] - own_highest) if side > 0 else bound + (account["lowest"] - own_lowest)
+    net = (
+        bound - (account["highest"] - own_highest)
+        if side > 0
+        else bound + (account["lowest"] - own_lowest)
+    )
     if net < room:
         room, limit = net, MAX_NET_EXPOSURE
     return room, limit

@@ -56,7 +56,12 @@ class Scenario:
         """The method that orders the trades."""
         if self.stream == 0:
             return "none"
-        return {IN_ORDER: "in_order", RESAMPLED: "bootstrap", BLOCKS: "stationary_bootstrap", SHUFFLED: "shuffle"}[self.order]
+        return {
+            IN_ORDER: "in_order",
+            RESAMPLED: "bootstrap",
+            BLOCKS: "stationary_bootstrap",
+            SHUFFLED: "shuffle",
+        }[self.order]
 
 
 BASELINE = Scenario("none", 0, IN_ORDER)
@@ -100,14 +105,20 @@ class MonteCarlo:
 
         None when there is no such row.
         """
-        found = self.quantiles.filter((pl.col("scenario") == scenario) & (pl.col("measure") == measure))[name].to_list()
+        found = self.quantiles.filter(
+            (pl.col("scenario") == scenario) & (pl.col("measure") == measure)
+        )[name].to_list()
         return float(found[0]) if found else None
 
     def summary(self) -> dict[str, float | int | None]:
         """The main results. Drawdowns are negative, so their worst 5 % is p05."""
         final = self.table.filter(pl.col("scenario") == "none")["final_equity"]
         stressed = self.table.filter(pl.col("scenario") == "stressed")["final_equity"]
-        losing = float((stressed < self.initial_cash).cast(pl.Float64).mean() or 0.0) if stressed.len() else None  # type: ignore[arg-type]
+        losing = (
+            float((stressed < self.initial_cash).cast(pl.Float64).mean() or 0.0)  # type: ignore[arg-type]
+            if stressed.len()
+            else None
+        )
         return {
             "trades": self.trades,
             "paths": self.table.height,
@@ -122,14 +133,19 @@ class MonteCarlo:
         }
 
 
-def simulate(trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSettings, backtest_id: str) -> MonteCarlo:
+def simulate(
+    trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSettings, backtest_id: str
+) -> MonteCarlo:
     """Every scenario over the closed rows of `trades` (schemas.TRADES; open ones are left out).
 
     Raises DataError when the cash is not positive or a closed trade has no finite pnl or entry
     value. Without a closed trade the result holds only the path `none`.
     """
     if not initial_cash > 0.0:
-        raise DataError(f"backtest {backtest_id}: initial_cash is {initial_cash}, expected more than 0: set backtest.initial_cash")
+        raise DataError(
+            f"backtest {backtest_id}: initial_cash is {initial_cash}, expected more than 0: set"
+            " backtest.initial_cash"
+        )
     sample = trade_returns(trades, initial_cash)
     count = sample.returns.size
     stops = fan_stops(count)
@@ -139,11 +155,19 @@ def simulate(trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSett
     bands = [_quantiles(BASELINE, sample.curve[-1:], deepest, initial_cash)]
     fans = [_fan(BASELINE, sample.curve[stops][None, :], stops)]
     for scenario in SCENARIOS if count else ():
-        final, drawdown, curves = run_scenario(sample, scenario, settings, settings.paths, stops=stops)
+        final, drawdown, curves = run_scenario(
+            sample, scenario, settings, settings.paths, stops=stops
+        )
         rows.append(_rows(backtest_id, scenario, settings, final * initial_cash, drawdown))
         bands.append(_quantiles(scenario, final * initial_cash, drawdown, initial_cash))
         fans.append(_fan(scenario, curves * initial_cash, stops))
-    return MonteCarlo(schemas.MONTE_CARLO.conform(pl.concat(rows)), pl.concat(bands), pl.concat(fans), initial_cash, count)
+    return MonteCarlo(
+        schemas.MONTE_CARLO.conform(pl.concat(rows)),
+        pl.concat(bands),
+        pl.concat(fans),
+        initial_cash,
+        count,
+    )
 
 
 def trade_returns(trades: pl.DataFrame, initial_cash: float) -> TradeReturns:
@@ -152,22 +176,34 @@ def trade_returns(trades: pl.DataFrame, initial_cash: float) -> TradeReturns:
     Once the account is empty (equity before a trade <= 0) a fraction of it has no meaning. Such
     trades use the starting cash.
     """
-    closed = trades.filter(pl.col("exit_timestamp").is_not_null()).sort("exit_timestamp", "symbol", "entry_timestamp", "trade_id")
+    closed = trades.filter(pl.col("exit_timestamp").is_not_null()).sort(
+        "exit_timestamp", "symbol", "entry_timestamp", "trade_id"
+    )
     value = (pl.col("quantity") * pl.col("entry_price")).abs()
     broken = closed.filter(~(pl.col("pnl").is_finite() & value.is_finite()).fill_null(value=False))
     if broken.height:
         row = broken.row(0, named=True)
         found = f"pnl {row['pnl']} and entry_price {row['entry_price']}"
-        raise DataError(f"trades: trade {row['trade_id']} is closed but has {found}, expected finite numbers: run its backtest again")
+        raise DataError(
+            f"trades: trade {row['trade_id']} is closed but has {found}, expected finite numbers:"
+            " run its backtest again"
+        )
     pnl = closed["pnl"].to_numpy().astype(np.float64)
     curve = initial_cash + np.concatenate(([0.0], np.cumsum(pnl)))
     before = np.where(curve[:-1] > 0.0, curve[:-1], initial_cash)
     values = closed.select(value.alias("value"))["value"].to_numpy().astype(np.float64)
-    return TradeReturns(np.ascontiguousarray(pnl / before), np.ascontiguousarray(values / before), curve)
+    return TradeReturns(
+        np.ascontiguousarray(pnl / before), np.ascontiguousarray(values / before), curve
+    )
 
 
 def run_scenario(
-    sample: TradeReturns, scenario: Scenario, settings: MonteCarloSettings, paths: int, first_path: int = 0, stops: IntArray | None = None
+    sample: TradeReturns,
+    scenario: Scenario,
+    settings: MonteCarloSettings,
+    paths: int,
+    first_path: int = 0,
+    stops: IntArray | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Paths `first_path` to `first_path + paths` of one scenario: final [paths], drawdown [paths],
     curves [recorded, stops]; start 1.0.
@@ -179,7 +215,11 @@ def run_scenario(
     worst = float(returns.min()) if returns.size else 0.0
     if worst >= 0.0:  # no trade lost: the largest move, as a loss
         worst = -float(np.abs(returns).max()) if returns.size else 0.0
-    costs = sample.values * (2.0 * settings.slippage_bps / 1e4) if scenario.slips else np.zeros(returns.size)
+    costs = (
+        sample.values * (2.0 * settings.slippage_bps / 1e4)
+        if scenario.slips
+        else np.zeros(returns.size)
+    )
     run_paths(
         returns,
         costs,
@@ -205,8 +245,16 @@ def fan_stops(trades: int) -> IntArray:
     return np.rint(steps).astype(np.int64)
 
 
-def _rows(backtest_id: str, scenario: Scenario, settings: MonteCarloSettings, final: FloatArray, drawdown: FloatArray) -> pl.DataFrame:
-    return pl.DataFrame({"path": np.arange(final.size), "final_equity": final, "max_drawdown": drawdown}).with_columns(
+def _rows(
+    backtest_id: str,
+    scenario: Scenario,
+    settings: MonteCarloSettings,
+    final: FloatArray,
+    drawdown: FloatArray,
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"path": np.arange(final.size), "final_equity": final, "max_drawdown": drawdown}
+    ).with_columns(
         backtest_id=pl.lit(backtest_id),
         scenario=pl.lit(scenario.name),
         method=pl.lit(scenario.method),
@@ -217,13 +265,31 @@ def _rows(backtest_id: str, scenario: Scenario, settings: MonteCarloSettings, fi
     )
 
 
-def _quantiles(scenario: Scenario, final: FloatArray, drawdown: FloatArray, initial_cash: float) -> pl.DataFrame:
-    measures = {"final_equity": final, "total_return": final / initial_cash - 1.0, "max_drawdown": drawdown}
-    taken = np.array([np.quantile(values, list(QUANTILES.values())) for values in measures.values()])
-    ids = {"scenario": [scenario.name] * len(measures), "measure": list(measures), "paths": [final.size] * len(measures)}
+def _quantiles(
+    scenario: Scenario, final: FloatArray, drawdown: FloatArray, initial_cash: float
+) -> pl.DataFrame:
+    measures = {
+        "final_equity": final,
+        "total_return": final / initial_cash - 1.0,
+        "max_drawdown": drawdown,
+    }
+    taken = np.array(
+        [np.quantile(values, list(QUANTILES.values())) for values in measures.values()]
+    )
+    ids = {
+        "scenario": [scenario.name] * len(measures),
+        "measure": list(measures),
+        "paths": [final.size] * len(measures),
+    }
     return pl.DataFrame({**ids, **{key: taken[:, i] for i, key in enumerate(QUANTILES)}})
 
 
 def _fan(scenario: Scenario, curves: FloatArray, stops: IntArray) -> pl.DataFrame:
     taken = np.quantile(curves, list(QUANTILES.values()), axis=0)
-    return pl.DataFrame({"scenario": [scenario.name] * stops.size, "trade": stops, **{key: taken[i] for i, key in enumerate(QUANTILES)}})
+    return pl.DataFrame(
+        {
+            "scenario": [scenario.name] * stops.size,
+            "trade": stops,
+            **{key: taken[i] for i, key in enumerate(QUANTILES)},
+        }
+    )

@@ -83,13 +83,17 @@ def expected_maximum_sharpe(trial_variance: float, trials: int) -> float:
     False Strategy theorem (2014, eq. 1).
     """
     if trials < 2:
-        raise ValueError(f"the maximum of {trials} trial(s) has no expectation; at least 2 are needed")
+        raise ValueError(
+            f"the maximum of {trials} trial(s) has no expectation; at least 2 are needed"
+        )
     first = _normal_quantile(1.0 - 1.0 / trials)
     second = _normal_quantile(1.0 - 1.0 / (trials * math.e))
     return math.sqrt(trial_variance) * ((1.0 - EULER_GAMMA) * first + EULER_GAMMA * second)
 
 
-def deflated_sharpe(sample: Moments, trial_sharpes: FloatArray, trials: int | None = None) -> float | None:
+def deflated_sharpe(
+    sample: Moments, trial_sharpes: FloatArray, trials: int | None = None
+) -> float | None:
     """PSR against the expected maximum of all trials.
 
     None with fewer than two trials or when their Sharpe ratios do not differ. trials: the number of
@@ -106,7 +110,9 @@ def deflated_sharpe(sample: Moments, trial_sharpes: FloatArray, trials: int | No
     return probabilistic_sharpe(sample, expected_maximum_sharpe(variance, trials or sharpes.size))
 
 
-def minimum_track_record(sample: Moments, benchmark_sharpe: float = 0.0, confidence: float = 0.95) -> float | None:
+def minimum_track_record(
+    sample: Moments, benchmark_sharpe: float = 0.0, confidence: float = 0.95
+) -> float | None:
     """Observations needed before PSR reaches `confidence` (2012, eq. 11).
 
     None when the Sharpe ratio does not beat the benchmark.
@@ -115,7 +121,9 @@ def minimum_track_record(sample: Moments, benchmark_sharpe: float = 0.0, confide
     if math.isnan(error) or sample.sharpe <= benchmark_sharpe:
         return None
     z = _normal_quantile(confidence)
-    return 1.0 + error**2 * (sample.observations - 1) * (z / (sample.sharpe - benchmark_sharpe)) ** 2
+    return (
+        1.0 + error**2 * (sample.observations - 1) * (z / (sample.sharpe - benchmark_sharpe)) ** 2
+    )
 
 
 @dataclass(frozen=True)
@@ -143,21 +151,40 @@ def backtest_overfitting(matrix: FloatArray, splits: int) -> CrossValidation | N
     """
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2:
-        raise DataError(f"CSCV takes a matrix [observations, trials], found {values.ndim} dimension(s)")
+        raise DataError(
+            f"CSCV takes a matrix [observations, trials], found {values.ndim} dimension(s)"
+        )
     if splits < 2 or splits % 2:
-        raise DataError(f"CSCV needs an even number of splits, found {splits}: set robustness overfitting.splits to 10 or 16")
+        raise DataError(
+            f"CSCV needs an even number of splits, found {splits}: set robustness"
+            " overfitting.splits to 10 or 16"
+        )
     if not np.isfinite(values).all():
-        raise DataError("CSCV takes finite returns of trials over the same days: drop the days that a trial lacks")
+        raise DataError(
+            "CSCV takes finite returns of trials over the same days: drop the days that a trial"
+            " lacks"
+        )
     rows, trials = values.shape
     if trials < 2 or rows < 2 * splits:
         return None
-    if trials > rows:  # the classic silent mistake: transposed input gives a number, and it is wrong
-        raise DataError(f"CSCV takes [observations, trials], found {rows} rows by {trials} columns: transpose it, or give more days than trials")
+    # the classic silent mistake: transposed input gives a number, and it is wrong
+    if trials > rows:
+        raise DataError(
+            f"CSCV takes [observations, trials], found {rows} rows by {trials} columns: transpose"
+            " it, or give more days than trials"
+        )
     length = rows // splits
-    blocks = (values - values.mean(axis=0))[rows - length * splits :].reshape(splits, length, trials)
+    blocks = (values - values.mean(axis=0))[rows - length * splits :].reshape(
+        splits, length, trials
+    )
     sums, squares = blocks.sum(axis=1), (blocks**2).sum(axis=1)
     halves = _halves(splits)
-    logits = np.concatenate([_logits(halves[i : i + _CHUNK], sums, squares, values.mean(axis=0), length) for i in range(0, len(halves), _CHUNK)])
+    logits = np.concatenate(
+        [
+            _logits(halves[i : i + _CHUNK], sums, squares, values.mean(axis=0), length)
+            for i in range(0, len(halves), _CHUNK)
+        ]
+    )
     pbo = float(np.mean((logits < 0.0) + 0.5 * (logits == 0.0)))
     return CrossValidation(pbo, logits, splits)
 
@@ -170,7 +197,9 @@ def _halves(splits: int) -> BoolArray:
     return mask
 
 
-def _logits(inside: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int) -> FloatArray:
+def _logits(
+    inside: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int
+) -> FloatArray:
     sample = _sharpes(inside, sums, squares, means, length)
     test = _sharpes(~inside, sums, squares, means, length)
     best = np.argmax(sample, axis=1)
@@ -181,7 +210,9 @@ def _logits(inside: BoolArray, sums: FloatArray, squares: FloatArray, means: Flo
     return np.asarray(np.log(relative / (1.0 - relative)))
 
 
-def _sharpes(chosen: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int) -> FloatArray:
+def _sharpes(
+    chosen: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int
+) -> FloatArray:
     """[combinations, trials] Sharpe ratio over the chosen blocks; 0 without variance.
 
     It is computed from block sums of the centred returns.
@@ -212,7 +243,15 @@ def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
         return None
     block = math.isqrt(values.shape[0])
     studentized = values / long_run_deviations(values, block)
-    test = SPA(np.zeros(values.shape[0]), -studentized, block_size=block, reps=reps, bootstrap="stationary", studentize=False, seed=seed)
+    test = SPA(
+        np.zeros(values.shape[0]),
+        -studentized,
+        block_size=block,
+        reps=reps,
+        bootstrap="stationary",
+        studentize=False,
+        seed=seed,
+    )
     test.compute()
     return float(test.pvalues["consistent"])
 
@@ -232,11 +271,19 @@ def long_run_deviations(matrix: FloatArray, block: int) -> FloatArray:
     lag, stay = np.arange(1, rows) / rows, 1.0 - 1.0 / block
     weights = (1.0 - lag) * stay ** np.arange(1, rows) + lag * stay ** np.arange(rows - 1, 0, -1)
     variances = covariances[0] + 2.0 * weights @ covariances[1:]
-    deviations: FloatArray = np.sqrt(np.where(variances > 1e-6 * covariances[0], variances, covariances[0]))
+    deviations: FloatArray = np.sqrt(
+        np.where(variances > 1e-6 * covariances[0], variances, covariances[0])
+    )
     return deviations
 
 
-def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, trial_returns: pl.DataFrame, settings: OverfittingSettings) -> pl.DataFrame:
+def overfitting_row(
+    strategy: str,
+    returns: pl.DataFrame,
+    trials: pl.DataFrame,
+    trial_returns: pl.DataFrame,
+    settings: OverfittingSettings,
+) -> pl.DataFrame:
     """One row of schemas.OVERFITTING.
 
     returns: frame[timestamp, return], daily, of the chosen configuration. trials, trial_returns:
@@ -249,12 +296,22 @@ def overfitting_row(strategy: str, returns: pl.DataFrame, trials: pl.DataFrame, 
     own = latest_trials(trials.filter(pl.col("strategy") == strategy))
     sample = moments(_as_array(returns.sort("timestamp"), "return"))
     matrix = returns_matrix(own["trial_id"].to_list(), trial_returns)
-    cscv = backtest_overfitting(matrix, settings.splits) if matrix.shape[1] <= matrix.shape[0] else None
+    cscv = (
+        backtest_overfitting(matrix, settings.splits)
+        if matrix.shape[1] <= matrix.shape[0]
+        else None
+    )
     row: dict[str, Any] = {
         "strategy": strategy,
         "n_trials": own.height,
         "psr": probabilistic_sharpe(sample) if sample else None,
-        "dsr": deflated_sharpe(sample, _daily_sharpes(own["trial_id"].to_list(), trial_returns), own.height) if sample else None,
+        "dsr": (
+            deflated_sharpe(
+                sample, _daily_sharpes(own["trial_id"].to_list(), trial_returns), own.height
+            )
+            if sample
+            else None
+        ),
         "pbo": cscv.pbo if cscv else None,
         "splits": settings.splits,
         "spa_pvalue": superior_ability(matrix, settings.bootstrap_reps, settings.seed),
@@ -267,7 +324,9 @@ def latest_trials(trials: pl.DataFrame) -> pl.DataFrame:
     """One row a configuration (strategy and parameters): the latest evaluation, in the order of
     trial_id.
     """
-    newest = trials.sort("evaluated_at", "trial_id").unique(["strategy", "parameters"], keep="last", maintain_order=True)
+    newest = trials.sort("evaluated_at", "trial_id").unique(
+        ["strategy", "parameters"], keep="last", maintain_order=True
+    )
     return newest.sort("trial_id")
 
 
@@ -280,14 +339,23 @@ def returns_matrix(trial_ids: list[str], trial_returns: pl.DataFrame) -> FloatAr
     present = set(own["trial_id"].unique().to_list())
     if not present:
         return np.empty((0, 0))
-    wide = own.pivot(on="trial_id", index="timestamp", values="return", aggregate_function="first").drop_nulls().sort("timestamp")
-    return np.ascontiguousarray(wide.select([name for name in trial_ids if name in present]).to_numpy().astype(np.float64))
+    wide = (
+        own.pivot(on="trial_id", index="timestamp", values="return", aggregate_function="first")
+        .drop_nulls()
+        .sort("timestamp")
+    )
+    return np.ascontiguousarray(
+        wide.select([name for name in trial_ids if name in present]).to_numpy().astype(np.float64)
+    )
 
 
 def _daily_sharpes(trial_ids: list[str], trial_returns: pl.DataFrame) -> FloatArray:
     """Sharpe ratio per day of every trial that has one."""
     own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids)).sort("trial_id", "timestamp")
-    found = [moments(_as_array(rows, "return")) for rows in own.partition_by("trial_id", maintain_order=True)]
+    found = [
+        moments(_as_array(rows, "return"))
+        for rows in own.partition_by("trial_id", maintain_order=True)
+    ]
     return np.array([sample.sharpe for sample in found if sample is not None])
 
 

@@ -118,7 +118,9 @@ def run_paths(
                     at = np.int64(k)
                 change = returns[at]
                 if costly:
-                    change -= costs[at] * (2.0 * _TO_UNIT * np.float64(draw(key, counter + _ONE + _ONE) >> _HALF))
+                    change -= costs[at] * (
+                        2.0 * _TO_UNIT * np.float64(draw(key, counter + _ONE + _ONE) >> _HALF)
+                    )
                 if has_shocks:
                     bits = draw(key, counter + _ONE)
                     if (bits & _LOW) < anomaly:

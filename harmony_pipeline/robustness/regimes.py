@@ -22,11 +22,21 @@ def known_regimes(daily: pl.DataFrame, regimes: pl.DataFrame) -> pl.DataFrame:
     UNKNOWN.
     """
     before = regimes.select("known_at", "trend", "volatility").sort("known_at", maintain_order=True)
-    joined = daily.sort("timestamp").join_asof(before, left_on="timestamp", right_on="known_at", strategy="backward", check_sortedness=False)
-    return joined.with_columns(pl.col("trend", "volatility").fill_null(UNKNOWN)).drop("known_at", strict=False)
+    joined = daily.sort("timestamp").join_asof(
+        before,
+        left_on="timestamp",
+        right_on="known_at",
+        strategy="backward",
+        check_sortedness=False,
+    )
+    return joined.with_columns(pl.col("trend", "volatility").fill_null(UNKNOWN)).drop(
+        "known_at", strict=False
+    )
 
 
-def regime_stability(daily_returns: pl.DataFrame, regimes: pl.DataFrame, strategy: str, sessions_per_year: int = 252) -> pl.DataFrame:
+def regime_stability(
+    daily_returns: pl.DataFrame, regimes: pl.DataFrame, strategy: str, sessions_per_year: int = 252
+) -> pl.DataFrame:
     """schemas.REGIME_STABILITY: days, compounded return and annualised Sharpe ratio (ddof 1) by
     regime.
 

@@ -58,11 +58,19 @@ def trial_id(strategy: str, parameters: Mapping[str, Any], data_hash: str) -> st
     """The id of a configuration on given data, independent of place, time and order of its
     parameters.
     """
-    text = json.dumps([strategy, parameters, data_hash], sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(
+        [strategy, parameters, data_hash], sort_keys=True, separators=(",", ":"), default=str
+    )
     return short_hash(text, 10)
 
 
-def evaluate_grid(strategy: str, base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], evaluate: Evaluate, evaluated_at: datetime) -> list[Trial]:
+def evaluate_grid(
+    strategy: str,
+    base: Mapping[str, Any],
+    grid: Mapping[str, Sequence[Any]],
+    evaluate: Evaluate,
+    evaluated_at: datetime,
+) -> list[Trial]:
     """Evaluate `base` overridden by every combination of the grid, each distinct configuration
     once, in the order of the grid.
     """
@@ -104,7 +112,11 @@ def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) 
         )
         returns.append(daily.with_columns(trial_id=pl.lit(key)))
     table = pl.DataFrame(rows, schema=schemas.TRIALS.dtypes)
-    series = pl.concat([schemas.TRIAL_RETURNS.conform(frame) for frame in returns]) if returns else schemas.TRIAL_RETURNS.empty()
+    series = (
+        pl.concat([schemas.TRIAL_RETURNS.conform(frame) for frame in returns])
+        if returns
+        else schemas.TRIAL_RETURNS.empty()
+    )
     return TrialRows(schemas.TRIALS.conform(table), schemas.TRIAL_RETURNS.conform(series))
 
 
@@ -115,12 +127,22 @@ def merge_trials(before: TrialRows, after: TrialRows, sessions_per_year: int) ->
     The statistics of every row are computed again from its returns. That corrects a lake with
     Sharpe ratios in another unit.
     """
-    trials = pl.concat([before.trials, after.trials]).unique("trial_id", keep="first", maintain_order=True)
+    trials = pl.concat([before.trials, after.trials]).unique(
+        "trial_id", keep="first", maintain_order=True
+    )
     fresh = after.returns.filter(~pl.col("trial_id").is_in(before.trials["trial_id"].to_list()))
     returns = schemas.TRIAL_RETURNS.conform(pl.concat([before.returns, fresh]))
-    daily = {str(key[0]): rows for key, rows in returns.partition_by("trial_id", as_dict=True, maintain_order=True).items()}
-    measured = [_statistics(daily.get(key, returns.clear()), sessions_per_year) for key in trials["trial_id"].to_list()]
-    statistics = pl.DataFrame(measured, schema={name: schemas.TRIALS.dtypes[name] for name in _STATISTICS})
+    daily = {
+        str(key[0]): rows
+        for key, rows in returns.partition_by("trial_id", as_dict=True, maintain_order=True).items()
+    }
+    measured = [
+        _statistics(daily.get(key, returns.clear()), sessions_per_year)
+        for key in trials["trial_id"].to_list()
+    ]
+    statistics = pl.DataFrame(
+        measured, schema={name: schemas.TRIALS.dtypes[name] for name in _STATISTICS}
+    )
     return TrialRows(schemas.TRIALS.conform(trials.with_columns(statistics.get_columns())), returns)
 
 
@@ -152,9 +174,17 @@ class Stability:
         """The best configuration, its neighbours' mean, and the share of configurations with a
         positive Sharpe.
         """
-        known = self.table.drop_nulls("sharpe").sort(["sharpe", "trial_id"], descending=[True, False])
+        known = self.table.drop_nulls("sharpe").sort(
+            ["sharpe", "trial_id"], descending=[True, False]
+        )
         if known.is_empty():
-            return {"trials": self.table.height, "best_sharpe": None, "best_neighbour_sharpe": None, "positive_fraction": None, "best_parameters": None}
+            return {
+                "trials": self.table.height,
+                "best_sharpe": None,
+                "best_neighbour_sharpe": None,
+                "positive_fraction": None,
+                "best_parameters": None,
+            }
         best = known.row(0, named=True)
         return {
             "trials": self.table.height,
@@ -174,13 +204,24 @@ def stability(trials: pl.DataFrame) -> Stability:
     """
     trials = latest_trials(trials)
     parsed: list[Parameters] = [json.loads(text) for text in trials["parameters"].to_list()]
-    names = tuple(name for name in sorted({key for one in parsed for key in one}) if _varies([one.get(name) for one in parsed]))
-    places = {name: {value: i for i, value in enumerate(_sort_values([one.get(name) for one in parsed]))} for name in names}
+    names = tuple(
+        name
+        for name in sorted({key for one in parsed for key in one})
+        if _varies([one.get(name) for one in parsed])
+    )
+    places = {
+        name: {value: i for i, value in enumerate(_sort_values([one.get(name) for one in parsed]))}
+        for name in names
+    }
     spots = [tuple(places[name][one.get(name)] for name in names) for one in parsed]
     sharpes: list[float | None] = trials["sharpe"].to_list()
     rows = []
     for i, spot in enumerate(spots):
-        near = [sharpes[j] for j, other in enumerate(spots) if sum(abs(a - b) for a, b in zip(spot, other, strict=True)) == 1]
+        near = [
+            sharpes[j]
+            for j, other in enumerate(spots)
+            if sum(abs(a - b) for a, b in zip(spot, other, strict=True)) == 1
+        ]
         known = [value for value in near if value is not None]
         mean = sum(known) / len(known) if known else None
         own = sharpes[i]
@@ -194,15 +235,35 @@ def stability(trials: pl.DataFrame) -> Stability:
                 "drop": own - mean if own is not None and mean is not None else None,
             }
         )
-    types = {"trial_id": pl.String(), "sharpe": pl.Float64(), "neighbours": pl.Int64(), "neighbour_sharpe": pl.Float64(), "drop": pl.Float64()}
-    table = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None, strict=False) if rows else pl.DataFrame(schema=types)
+    types = {
+        "trial_id": pl.String(),
+        "sharpe": pl.Float64(),
+        "neighbours": pl.Int64(),
+        "neighbour_sharpe": pl.Float64(),
+        "drop": pl.Float64(),
+    }
+    table = (
+        pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None, strict=False)
+        if rows
+        else pl.DataFrame(schema=types)
+    )
     return Stability(table.sort(*names, "trial_id"), names)
 
 
 def _varies(values: list[Any]) -> bool:
-    return all(value is None or isinstance(value, str | int | float) for value in values) and len(set(values)) > 1
+    return (
+        all(value is None or isinstance(value, str | int | float) for value in values)
+        and len(set(values)) > 1
+    )
 
 
 def _sort_values(values: list[Any]) -> list[Any]:
     """Distinct values in their natural order, a missing one first, numbers before text."""
-    return sorted(set(values), key=lambda value: (value is not None, isinstance(value, str), value if value is not None else 0))
+    return sorted(
+        set(values),
+        key=lambda value: (
+            value is not None,
+            isinstance(value, str),
+            value if value is not None else 0,
+        ),
+    )

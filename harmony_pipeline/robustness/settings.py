@@ -10,16 +10,28 @@ class MonteCarloSettings(FrozenSettings):
 
     seed: int = 2024
     paths: int = Field(2000, ge=10)
-    block: int = Field(10, ge=1, description="mean block length of the stationary bootstrap, in trades")
+    block: int = Field(
+        10, ge=1, description="mean block length of the stationary bootstrap, in trades"
+    )
     miss_probability: float = Field(0.10, ge=0.0, le=1.0)
     slippage_bps: float = Field(2.0, ge=0.0, description="extra cost a side")
-    anomaly_probability: float = Field(0.002, ge=0.0, le=1.0, description="chance that a trade meets a shock of anomaly_size times its worst loss")
+    anomaly_probability: float = Field(
+        0.002,
+        ge=0.0,
+        le=1.0,
+        description="chance that a trade meets a shock of anomaly_size times its worst loss",
+    )
     anomaly_size: float = Field(2.0, ge=0.0)
 
 
 class OverfittingSettings(FrozenSettings):
     """Settings of PSR, DSR, PBO by CSCV, and SPA."""
 
-    splits: int = Field(10, ge=2, le=20, description="even; blocks of the combinatorially symmetric cross-validation")
+    splits: int = Field(
+        10,
+        ge=2,
+        le=20,
+        description="even; blocks of the combinatorially symmetric cross-validation",
+    )
     bootstrap_reps: int = Field(500, ge=50)
     seed: int = 5

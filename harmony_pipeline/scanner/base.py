@@ -49,7 +49,14 @@ class Scanner(ABC):
         score is Float64, null when unknown. rejected_by is a list of rule names.
         """
 
-    def scan(self, summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, days: Sequence[date], calendar: Calendar) -> ScanResult:
+    def scan(
+        self,
+        summary: pl.DataFrame,
+        universe: pl.DataFrame,
+        actions: pl.DataFrame,
+        days: Sequence[date],
+        calendar: Calendar,
+    ) -> ScanResult:
         """Measure every symbol on these days, judge, and rank what passed."""
         measures = measure(summary, universe, actions, days, calendar, self.settings.as_of)
         verdicts = self.judge(measures)
@@ -58,7 +65,9 @@ class Scanner(ABC):
 
     def update(self, inputs: ScanInputs) -> ScanResult:
         """Scan one morning and make its selections the active symbols."""
-        result = self.scan(inputs.summary, inputs.universe, inputs.actions, [inputs.day], inputs.calendar)
+        result = self.scan(
+            inputs.summary, inputs.universe, inputs.actions, [inputs.day], inputs.calendar
+        )
         self._active = tuple(result.selections["symbol"])
         return result
 

@@ -17,7 +17,10 @@ class FixedList(Scanner):
 
     def __init__(self, settings: ScannerSettings) -> None:
         if not settings.symbols:
-            raise ConfigError("scanner.symbols is empty, but scanner.use is the fixed list: name the symbols to watch")
+            raise ConfigError(
+                "scanner.symbols is empty, but scanner.use is the fixed list: name the symbols to"
+                " watch"
+            )
         super().__init__(settings)
 
     def judge(self, measures: pl.DataFrame) -> pl.DataFrame:
@@ -26,14 +29,32 @@ class FixedList(Scanner):
         """
         chosen = list(dict.fromkeys(self.settings.symbols))
         order = pl.DataFrame(
-            {"symbol": chosen, "score": [float(len(chosen) - place) for place in range(len(chosen))]}, schema={"symbol": pl.String, "score": pl.Float64}
+            {
+                "symbol": chosen,
+                "score": [float(len(chosen) - place) for place in range(len(chosen))],
+            },
+            schema={"symbol": pl.String, "score": pl.Float64},
         )
         days = measures.select("date", "as_of").unique(maintain_order=True)
         pairs = days.join(order.select("symbol"), how="cross")
         absent = pairs.join(measures, on=["date", "symbol"], how="anti").with_columns(
-            premarket_volume=pl.lit(0.0), history_sessions=pl.lit(0, pl.Int64), premarket_bars=pl.lit(0).cast(measures.schema["premarket_bars"])
+            premarket_volume=pl.lit(0.0),
+            history_sessions=pl.lit(0, pl.Int64),
+            premarket_bars=pl.lit(0).cast(measures.schema["premarket_bars"]),
         )
-        everyone = pl.concat([measures.with_columns(known=pl.lit(value=True)), absent.with_columns(known=pl.lit(value=False))], how="diagonal")
-        scored = everyone.join(order, on="symbol", how="left", maintain_order="left").sort("date", "symbol", maintain_order=True)
-        checks = {"not_listed": not_listed(), "not_in_list": pl.col("score").is_null(), "unknown_symbol": ~pl.col("known")}
+        everyone = pl.concat(
+            [
+                measures.with_columns(known=pl.lit(value=True)),
+                absent.with_columns(known=pl.lit(value=False)),
+            ],
+            how="diagonal",
+        )
+        scored = everyone.join(order, on="symbol", how="left", maintain_order="left").sort(
+            "date", "symbol", maintain_order=True
+        )
+        checks = {
+            "not_listed": not_listed(),
+            "not_in_list": pl.col("score").is_null(),
+            "unknown_symbol": ~pl.col("known"),
+        }
         return scored.with_columns(rejections(checks)).drop("known")

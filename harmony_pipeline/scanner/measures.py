@@ -23,11 +23,19 @@ from harmony_pipeline.market.adjustments import shares_on, split_ratios
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import TIME
 
-LOOKBACK_SESSIONS = 30  # a symbol without a row for so long is dropped, unless it is in the universe
+# a symbol without a row for so long is dropped, unless it is in the universe
+LOOKBACK_SESSIONS = 30
 VOLUME_SESSIONS = 20  # what today's premarket volume is compared with
 
 
-def measure(summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, days: Sequence[date], calendar: Calendar, as_of: str) -> pl.DataFrame:
+def measure(
+    summary: pl.DataFrame,
+    universe: pl.DataFrame,
+    actions: pl.DataFrame,
+    days: Sequence[date],
+    calendar: Calendar,
+    as_of: str,
+) -> pl.DataFrame:
     """One row a day and symbol, sorted.
 
     Columns: those of SCAN_CANDIDATES up to history_sessions, and premarket_bars, listed and
@@ -43,7 +51,10 @@ def measure(summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame
     measured = _with_previous_close(measured, summary, ratios)
     measured = _with_listing(measured, universe)
     recent = pl.col("last_row") >= pl.col("oldest")
-    opened_early, known_by_universe = pl.col("premarket_bars") > 0, pl.col("known_since").is_not_null()
+    opened_early, known_by_universe = (
+        pl.col("premarket_bars") > 0,
+        pl.col("known_since").is_not_null(),
+    )
     measured = measured.filter(recent.fill_null(value=False) | opened_early | known_by_universe)
     gap = pl.col("premarket_last") / pl.col("previous_close") - 1.0
     return measured.select(
@@ -55,7 +66,9 @@ def measure(summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame
         gap.alias("gap"),
         gap.abs().alias("absolute_gap"),
         "premarket_volume",
-        pl.when(pl.col("usual_volume") > 0.0).then(pl.col("premarket_volume") / pl.col("usual_volume")).alias("relative_volume"),
+        pl.when(pl.col("usual_volume") > 0.0)
+        .then(pl.col("premarket_volume") / pl.col("usual_volume"))
+        .alias("relative_volume"),
         "dollar_volume",
         "float",
         "sector",
@@ -74,26 +87,46 @@ def scan_instant(day: date, as_of: str, zone: str) -> datetime:
 def _check(summary: pl.DataFrame, days: Sequence[date], calendar: Calendar, as_of: str) -> None:
     strange = [day for day in days if not calendar.is_session(day)]
     if strange:
-        raise DataError(f"{strange[0]} is no session of {calendar.name}: there is nothing to scan, choose a trading day")
+        raise DataError(
+            f"{strange[0]} is no session of {calendar.name}: there is nothing to scan, choose a"
+            " trading day"
+        )
     known = summary.lazy().filter(pl.col("date") <= max(days, default=date.min))
-    made_for = known.select(pl.col("scan_time").dt.convert_time_zone(calendar.zone).dt.strftime("%H:%M").alias("clock"), "date")
+    made_for = known.select(
+        pl.col("scan_time").dt.convert_time_zone(calendar.zone).dt.strftime("%H:%M").alias("clock"),
+        "date",
+    )
     other = made_for.filter(pl.col("clock") != as_of).head(1).collect(engine="in-memory")
     if other.height:
         clock, day = other.row(0)
         raise NotReady(
-            f"daily_summary of {day} holds what was known at {clock}, and scanner.as_of is {as_of}: materialise daily_summary again, or scan as of {clock}"
+            f"daily_summary of {day} holds what was known at {clock}, and scanner.as_of is {as_of}:"
+            f" materialise daily_summary again, or scan as of {clock}"
         )
 
 
-def _grid(summary: pl.DataFrame, universe: pl.DataFrame, days: Sequence[date], calendar: Calendar, as_of: str) -> pl.DataFrame:
+def _grid(
+    summary: pl.DataFrame,
+    universe: pl.DataFrame,
+    days: Sequence[date],
+    calendar: Calendar,
+    as_of: str,
+) -> pl.DataFrame:
     """Every day with every known symbol. Symbols unknown on a day are dropped after the join with
     their past.
     """
     distinct_days = sorted(set(days))
     known = calendar.table["date"]
-    oldest = [known[max(0, int(known.search_sorted(day, side="left")) - LOOKBACK_SESSIONS)] for day in distinct_days]
+    oldest = [
+        known[max(0, int(known.search_sorted(day, side="left")) - LOOKBACK_SESSIONS)]
+        for day in distinct_days
+    ]
     frame = pl.DataFrame(
-        {"date": distinct_days, "oldest": oldest, "as_of": [scan_instant(day, as_of, calendar.zone) for day in distinct_days]},
+        {
+            "date": distinct_days,
+            "oldest": oldest,
+            "as_of": [scan_instant(day, as_of, calendar.zone) for day in distinct_days],
+        },
         schema={"date": pl.Date(), "oldest": pl.Date(), "as_of": TIME},
     )
     symbols = pl.concat([summary["symbol"], universe["symbol"]]).unique().sort()
@@ -120,25 +153,43 @@ def _with_volumes(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.DataFram
     on where the table begins.
     """
     past = summary.select("symbol", last_row="date", volume="premarket_volume")
-    past = past.with_columns(volume=pl.col("volume") / shares_on(past, "last_row", ratios, include_same_day=True))
-    each = [pl.col("volume").shift(back).over("symbol").alias(f"back_{back}") for back in range(VOLUME_SESSIONS)]
-    past = past.with_columns(each, history_sessions=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("symbol"))
+    past = past.with_columns(
+        volume=pl.col("volume") / shares_on(past, "last_row", ratios, include_same_day=True)
+    )
+    each = [
+        pl.col("volume").shift(back).over("symbol").alias(f"back_{back}")
+        for back in range(VOLUME_SESSIONS)
+    ]
+    past = past.with_columns(
+        each, history_sessions=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("symbol")
+    )
     counted = pl.min_horizontal(pl.col("history_sessions"), VOLUME_SESSIONS)
-    # Added one after the other: `sum_horizontal` adds columns in an order that depends on its threads.
+    # Added one after the other: `sum_horizontal` adds columns in an order that depends on its
+    # threads.
     total = reduce(add, (pl.col(f"back_{back}").fill_null(0.0) for back in range(VOLUME_SESSIONS)))
     past = past.select("symbol", "last_row", "history_sessions", usual_volume=total / counted)
     found = _before(grid, past, "last_row").with_columns(pl.col("history_sessions").fill_null(0))
-    return found.with_columns(usual_volume=pl.col("usual_volume") * shares_on(found, "date", ratios, include_same_day=True))
+    return found.with_columns(
+        usual_volume=pl.col("usual_volume")
+        * shares_on(found, "date", ratios, include_same_day=True)
+    )
 
 
-def _with_previous_close(grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.DataFrame) -> pl.DataFrame:
+def _with_previous_close(
+    grid: pl.DataFrame, summary: pl.DataFrame, ratios: pl.DataFrame
+) -> pl.DataFrame:
     """previous_close of the last session that has one, in today's shares, and that session's
     dollar_volume.
     """
     closes = summary.filter(pl.col("close").is_not_null()).select(
-        "symbol", close_date="date", previous_close="close", dollar_volume=pl.col("close") * pl.col("volume")
+        "symbol",
+        close_date="date",
+        previous_close="close",
+        dollar_volume=pl.col("close") * pl.col("volume"),
     )
-    closes = closes.with_columns(shares=shares_on(closes, "close_date", ratios, include_same_day=True))
+    closes = closes.with_columns(
+        shares=shares_on(closes, "close_date", ratios, include_same_day=True)
+    )
     found = _before(grid, closes, "close_date")
     split = shares_on(found, "date", ratios, include_same_day=True) / pl.col("shares")
     return found.with_columns(previous_close=pl.col("previous_close") / split)

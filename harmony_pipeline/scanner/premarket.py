@@ -11,7 +11,17 @@ from harmony_pipeline.scanner.base import Scanner
 from harmony_pipeline.scanner.rules import broken_rules
 from harmony_pipeline.scanner.settings import ScannerSettings
 
-RANKS = ("absolute_gap", "gap", "premarket_volume", "relative_volume", "dollar_volume", "price", "previous_close", "float", "history_sessions")
+RANKS = (
+    "absolute_gap",
+    "gap",
+    "premarket_volume",
+    "relative_volume",
+    "dollar_volume",
+    "price",
+    "previous_close",
+    "float",
+    "history_sessions",
+)
 
 
 class PremarketScanner(Scanner):
@@ -22,7 +32,10 @@ class PremarketScanner(Scanner):
 
     def __init__(self, settings: ScannerSettings) -> None:
         if settings.rank_by not in RANKS:
-            raise ConfigError(f"scanner.rank_by is '{settings.rank_by}', which is no measure: use one of {', '.join(RANKS)}")
+            raise ConfigError(
+                f"scanner.rank_by is '{settings.rank_by}', which is no measure: use one of"
+                f" {', '.join(RANKS)}"
+            )
         super().__init__(settings)
 
     def judge(self, measures: pl.DataFrame) -> pl.DataFrame:

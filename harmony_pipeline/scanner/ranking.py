@@ -24,7 +24,9 @@ class ScanResult:
 
     def of(self, day: date) -> "ScanResult":
         """The result of one day."""
-        return ScanResult(*(table.filter(pl.col("date") == day) for table in (self.candidates, self.selections)))
+        return ScanResult(
+            *(table.filter(pl.col("date") == day) for table in (self.candidates, self.selections))
+        )
 
 
 def refuse_lost_rows(scanner: str, measures: pl.DataFrame, verdicts: pl.DataFrame) -> None:
@@ -33,7 +35,10 @@ def refuse_lost_rows(scanner: str, measures: pl.DataFrame, verdicts: pl.DataFram
         return
     lost = measures.select("date", "symbol").join(verdicts, on=["date", "symbol"], how="anti")
     if lost.height or verdicts.select("date", "symbol").is_duplicated().any():
-        raise DataError(f"{scanner}.judge must return each candidate once, and lost or doubled some: reject by rejected_by, do not filter")
+        raise DataError(
+            f"{scanner}.judge must return each candidate once, and lost or doubled some: reject by"
+            " rejected_by, do not filter"
+        )
 
 
 def rank_candidates(verdicts: pl.DataFrame, most: int) -> ScanResult:
@@ -42,10 +47,18 @@ def rank_candidates(verdicts: pl.DataFrame, most: int) -> ScanResult:
     An unknown score is the reason `rank_by`, a rank beyond `most` the reason `rank_limit`.
     """
     score = pl.when(pl.col("score").is_finite()).then("score").alias("score")
-    rows = verdicts.with_columns(score).sort("date", "symbol", maintain_order=True).with_row_index("row")
-    unbroken = rows.filter(pl.col("rejected_by").list.len() == 0).select("row", "date", "score", "symbol")
+    rows = (
+        verdicts.with_columns(score)
+        .sort("date", "symbol", maintain_order=True)
+        .with_row_index("row")
+    )
+    unbroken = rows.filter(pl.col("rejected_by").list.len() == 0).select(
+        "row", "date", "score", "symbol"
+    )
     unknown = unbroken.filter(pl.col("score").is_null())
-    ranked = unbroken.filter(pl.col("score").is_not_null()).sort(["date", "score", "symbol"], descending=[False, True, False])
+    ranked = unbroken.filter(pl.col("score").is_not_null()).sort(
+        ["date", "score", "symbol"], descending=[False, True, False]
+    )
     ranked = ranked.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("date"))
     beyond, chosen = ranked.filter(pl.col("rank") > most), ranked.filter(pl.col("rank") <= most)
     # Few rows pass every filter, so only these are ranked and can have one more reason.
@@ -59,4 +72,9 @@ def _add_reason(rows: pl.DataFrame, which: pl.Series, reason: str) -> pl.DataFra
     """`rows` with `reason` as the only reason of the rows at positions `which`."""
     if not len(which):
         return rows
-    return rows.with_columns(pl.when(pl.col("row").is_in(which.implode())).then(pl.lit([reason])).otherwise("rejected_by").alias("rejected_by"))
+    return rows.with_columns(
+        pl.when(pl.col("row").is_in(which.implode()))
+        .then(pl.lit([reason]))
+        .otherwise("rejected_by")
+        .alias("rejected_by")
+    )

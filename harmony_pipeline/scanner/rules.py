@@ -45,7 +45,9 @@ def broken_rules(settings: ScannerSettings) -> pl.Expr:
         bound = bounds[name]
         if bound is not None:
             value = pl.col(limit.measure)
-            checks[name] = ~((value >= bound) if limit.at_least else (value <= bound)).fill_null(value=False)
+            checks[name] = ~((value >= bound) if limit.at_least else (value <= bound)).fill_null(
+                value=False
+            )
     return rejections({rule: checks[rule] for rule in RULES if rule in checks})
 
 
@@ -65,7 +67,17 @@ def rejections(checks: Mapping[str, pl.Expr]) -> pl.Expr:
     """
     names = list(checks)
     if len(names) > _MOST_PREPARED:
-        return pl.concat_list(pl.when(check).then(pl.lit(name)) for name, check in checks.items()).list.drop_nulls().alias("rejected_by")
-    number = pl.sum_horizontal(check.fill_null(value=False).cast(pl.UInt32) * (1 << at) for at, check in enumerate(checks.values()))
-    lists = [[name for at, name in enumerate(names) if which >> at & 1] for which in range(1 << len(names))]
+        return (
+            pl.concat_list(pl.when(check).then(pl.lit(name)) for name, check in checks.items())
+            .list.drop_nulls()
+            .alias("rejected_by")
+        )
+    number = pl.sum_horizontal(
+        check.fill_null(value=False).cast(pl.UInt32) * (1 << at)
+        for at, check in enumerate(checks.values())
+    )
+    lists = [
+        [name for at, name in enumerate(names) if which >> at & 1]
+        for which in range(1 << len(names))
+    ]
     return pl.lit(pl.Series(lists, dtype=pl.List(pl.String))).gather(number).alias("rejected_by")

@@ -15,7 +15,14 @@ from harmony_pipeline.scanner.registry import build_scanner
 from harmony_pipeline.scanner.settings import ScannerSettings
 
 
-def scan(summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, day: date, settings: ScannerSettings, calendar: Calendar) -> ScanResult:
+def scan(
+    summary: pl.DataFrame,
+    universe: pl.DataFrame,
+    actions: pl.DataFrame,
+    day: date,
+    settings: ScannerSettings,
+    calendar: Calendar,
+) -> ScanResult:
     """The scan of one session.
 
     Raises DataError when `day` is no session, and NotReady when `summary` was made for another scan
@@ -25,7 +32,12 @@ def scan(summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, d
 
 
 def scan_days(
-    summary: pl.DataFrame, universe: pl.DataFrame, actions: pl.DataFrame, days: Sequence[date], settings: ScannerSettings, calendar: Calendar
+    summary: pl.DataFrame,
+    universe: pl.DataFrame,
+    actions: pl.DataFrame,
+    days: Sequence[date],
+    settings: ScannerSettings,
+    calendar: Calendar,
 ) -> ScanResult:
     """The scans of many sessions at once, by the scanner that `settings.use` names.
 

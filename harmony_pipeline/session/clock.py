@@ -12,7 +12,9 @@ class Clock(Protocol):
 
 
 class ReplayClock:
-    """Stands still until the stream moves it: a replay then knows exactly what a live session would have known."""
+    """Stands still until the stream moves it: a replay then knows exactly what a live session would
+    have known.
+    """
 
     def __init__(self, start: datetime) -> None:
         self._now = start

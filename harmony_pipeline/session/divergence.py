@@ -1,7 +1,9 @@
-"""Live session against the backtest of the same day: every order, every fill, every equity row, field by field.
+"""Live session against the backtest of the same day: every order, every fill, every equity row,
+field by field.
 
-Equal means equal. Numbers are compared as they are stored, bit for bit; there is no tolerance. Orders are matched by order_id, which the backtest of
-a day writes as the session's account does, fills by order and bar, equity by bar.
+Equal means equal. Numbers are compared as they are stored, bit for bit; there is no tolerance.
+Orders are matched by order_id, which the backtest of a day writes as the session's account does,
+fills by order and bar, equity by bar.
 """
 
 import json
@@ -17,7 +19,19 @@ from harmony_pipeline.schemas import DIVERGENCE
 from harmony_pipeline.session.ledger_rows import public_reason, public_status
 from harmony_pipeline.session.result import SessionResult
 
-ORDER_FIELDS = ("parent_id", "side", "quantity", "kind", "limit_price", "stop_price", "time_in_force", "signal_timestamp", "status", "reason", "model_id")
+ORDER_FIELDS = (
+    "parent_id",
+    "side",
+    "quantity",
+    "kind",
+    "limit_price",
+    "stop_price",
+    "time_in_force",
+    "signal_timestamp",
+    "status",
+    "reason",
+    "model_id",
+)
 FILL_FIELDS = ("side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity")
 EQUITY_FIELDS = ("equity", "cash", "gross_exposure", "net_exposure", "drawdown")
 _NO_SYMBOL = ""  # of equity rows
@@ -41,64 +55,110 @@ class Divergence:
         numbers: dict[str, Any] = {"equal": self.equal}
         for kind in ("order", "fill", "equity"):
             rows = self.table.filter(pl.col("kind") == kind)
-            numbers[f"{kind}s_compared"], numbers[f"{kind}s_different"] = rows.height, int((~rows["equal"]).sum())
+            numbers[f"{kind}s_compared"], numbers[f"{kind}s_different"] = (
+                rows.height,
+                int((~rows["equal"]).sum()),
+            )
         different = self.table.filter(~pl.col("equal")).sort("timestamp", "symbol", "kind", "key")
         if different.height:
             first = different.row(0, named=True)
-            numbers["first_difference"] = f"{first['kind']} {first['key']}: live {first['live'] or 'absent'}, backtest {first['backtest'] or 'absent'}"
+            numbers["first_difference"] = (
+                f"{first['kind']} {first['key']}: live {first['live'] or 'absent'}, backtest"
+                f" {first['backtest'] or 'absent'}"
+            )
         return numbers
 
 
 def compare(session: SessionResult, backtest: BacktestResult) -> Divergence:
-    """Both sides of one day. The status of a session's order is the one at that session's end, since the backtest ends there too."""
+    """Both sides of one day. The status of a session's order is the one at that session's end,
+    since the backtest ends there too.
+    """
     statuses = session.closing_statuses
-    orders = session.orders.with_columns(status=pl.col("client_order_id").replace_strict(statuses, default=pl.col("status"), return_dtype=pl.String))
+    orders = session.orders.with_columns(
+        status=pl.col("client_order_id").replace_strict(
+            statuses, default=pl.col("status"), return_dtype=pl.String
+        )
+    )
     sides = {
         "order": (_carried(session) | _orders(orders), _orders(backtest.orders)),
         "fill": (_fills(session.fills), _fills(backtest.fills)),
         "equity": (_equity(session.equity), _equity(backtest.equity)),
     }
-    rows = [row for kind, (live, tested) in sides.items() for row in _matched(session.session_id, session.date, kind, live, tested)]
-    return Divergence(session.session_id, DIVERGENCE.conform(pl.DataFrame(rows, schema=DIVERGENCE.dtypes, orient="row")))
+    rows = [
+        row
+        for kind, (live, tested) in sides.items()
+        for row in _matched(session.session_id, session.date, kind, live, tested)
+    ]
+    return Divergence(
+        session.session_id,
+        DIVERGENCE.conform(pl.DataFrame(rows, schema=DIVERGENCE.dtypes, orient="row")),
+    )
 
 
 def _carried(session: SessionResult) -> dict[str, Row]:
-    """Orders of earlier sessions that still worked: the backtest shows them again, as they now stand."""
+    """Orders of earlier sessions that still worked: the backtest shows them again, as they now
+    stand.
+    """
     rows: dict[str, Row] = {}
     for order in session.carried:
-        fields = {name: getattr(order.terms, name) for name in ORDER_FIELDS if name != "status"} | {"reason": public_reason(order)}
+        fields = {name: getattr(order.terms, name) for name in ORDER_FIELDS if name != "status"} | {
+            "reason": public_reason(order)
+        }
         rows[order.terms.order_id] = (
             order.terms.symbol,
             order.terms.decided_at,
-            {name: public_status(order) if name == "status" else fields[name] for name in ORDER_FIELDS},
+            {
+                name: public_status(order) if name == "status" else fields[name]
+                for name in ORDER_FIELDS
+            },
         )
     return rows
 
 
 def _orders(frame: pl.DataFrame) -> dict[str, Row]:
-    return {row["order_id"]: (row["symbol"], row["timestamp"], {name: row[name] for name in ORDER_FIELDS}) for row in frame.iter_rows(named=True)}
+    return {
+        row["order_id"]: (
+            row["symbol"],
+            row["timestamp"],
+            {name: row[name] for name in ORDER_FIELDS},
+        )
+        for row in frame.iter_rows(named=True)
+    }
 
 
 def _fills(frame: pl.DataFrame) -> dict[str, Row]:
     return {
-        f"{row['order_id']}@{row['timestamp']:%Y%m%dT%H%M%S}": (row["symbol"], row["timestamp"], {name: row[name] for name in FILL_FIELDS})
+        f"{row['order_id']}@{row['timestamp']:%Y%m%dT%H%M%S}": (
+            row["symbol"],
+            row["timestamp"],
+            {name: row[name] for name in FILL_FIELDS},
+        )
         for row in frame.iter_rows(named=True)
     }
 
 
 def _equity(frame: pl.DataFrame) -> dict[str, Row]:
     return {
-        f"{row['timestamp']:%Y%m%dT%H%M%S}": (_NO_SYMBOL, row["timestamp"], {name: row[name] for name in EQUITY_FIELDS}) for row in frame.iter_rows(named=True)
+        f"{row['timestamp']:%Y%m%dT%H%M%S}": (
+            _NO_SYMBOL,
+            row["timestamp"],
+            {name: row[name] for name in EQUITY_FIELDS},
+        )
+        for row in frame.iter_rows(named=True)
     }
 
 
-def _matched(session_id: str, day: date, kind: str, live: Mapping[str, Row], tested: Mapping[str, Row]) -> list[tuple[Any, ...]]:
+def _matched(
+    session_id: str, day: date, kind: str, live: Mapping[str, Row], tested: Mapping[str, Row]
+) -> list[tuple[Any, ...]]:
     rows = []
     for key in sorted({*live, *tested}):
         here, there = live.get(key), tested.get(key)
         symbol, timestamp, _ = here or there  # type: ignore[misc]
         same = here is not None and there is not None and here == there
-        rows.append((session_id, day, kind, key, symbol, timestamp, _text(here), _text(there), same))
+        rows.append(
+            (session_id, day, kind, key, symbol, timestamp, _text(here), _text(there), same)
+        )
     return rows
 
 

@@ -1,4 +1,5 @@
-"""The journal of a session that was interrupted at a real broker: its events after the last snapshot.
+"""The journal of a session that was interrupted at a real broker: its events after the last
+snapshot.
 
 A restart replays them through the order manager: the bars of the day are processed again, and while
 the journal lasts the gateway takes every answer from it. Events come back at the points at which

@@ -8,7 +8,13 @@ import msgspec
 
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
-from harmony_pipeline.portfolio.kernel_types import DELISTED, MAX_PARTICIPATION, NO_VOLUME, REASON_NAMES, RENAMED
+from harmony_pipeline.portfolio.kernel_types import (
+    DELISTED,
+    MAX_PARTICIPATION,
+    NO_VOLUME,
+    REASON_NAMES,
+    RENAMED,
+)
 
 ENDED_REASONS = frozenset(REASON_NAMES[reason] for reason in (DELISTED, RENAMED))
 UNFILLED_REASONS = frozenset(REASON_NAMES[reason] for reason in (NO_VOLUME, MAX_PARTICIPATION))
@@ -17,7 +23,9 @@ RUNNING, COMPLETED, STOPPED, KILLED = "running", "completed", "stopped", "killed
 
 @dataclass(frozen=True)
 class SessionRow:
-    """One session as the ledger knows it; `account` is the book it trades, which chains sessions from day to day."""
+    """One session as the ledger knows it; `account` is the book it trades, which chains sessions
+    from day to day.
+    """
 
     session_id: str
     date: date
@@ -32,7 +40,9 @@ class SessionRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything a restart needs, as of the end of one processed moment: `at` (bar start), `sequence` (last event that it includes)."""
+    """Everything a restart needs, as of the end of one processed moment: `at` (bar start),
+    `sequence` (last event that it includes).
+    """
 
     session_id: str
     at: datetime | None
@@ -42,7 +52,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Execution:
-    """One fill with what it cost; fee in 1/10000 of the currency. `execution_id` is unique over all sessions."""
+    """One fill with what it cost; fee in 1/10000 of the currency. `execution_id` is unique over all
+    sessions.
+    """
 
     execution_id: str
     fill_id: str
@@ -60,7 +72,9 @@ class Execution:
 
 
 def order_columns(order: Order) -> dict[str, Any]:
-    """An order as the columns of the ledger's `orders`, but for the session; `state` is all of it."""
+    """An order as the columns of the ledger's `orders`, but for the session; `state` is all of
+    it.
+    """
     terms = order.terms
     return {
         "client_order_id": order.client_order_id,
@@ -85,16 +99,24 @@ def order_columns(order: Order) -> dict[str, Any]:
 
 
 def public_reason(order: Order) -> str | None:
-    """Why the order was placed; where nothing of it could fill, why not; where its symbol ended, that."""
+    """Why the order was placed; where nothing of it could fill, why not; where its symbol ended,
+    that.
+    """
     if order.status is Status.CANCELED and order.reason in ENDED_REASONS:
         return order.reason
-    if order.status is Status.EXPIRED and order.filled_quantity == 0 and order.reason in UNFILLED_REASONS:
+    if (
+        order.status is Status.EXPIRED
+        and order.filled_quantity == 0
+        and order.reason in UNFILLED_REASONS
+    ):
         return order.reason
     return order.terms.reason if order.terms.reason is not None else order.reason
 
 
 def public_status(order: Order) -> str:
-    """The status in the words of the `orders` table: open, filled, partially_filled, canceled, rejected, refused."""
+    """The status in the words of the `orders` table: open, filled, partially_filled, canceled,
+    rejected, refused.
+    """
     if order.is_open:
         return "partially_filled" if order.filled_quantity > 0 else "open"
     if order.status in (Status.CANCELED, Status.EXPIRED, Status.REPLACED):

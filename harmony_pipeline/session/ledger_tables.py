@@ -1,7 +1,8 @@
 """The ledger's own tables and how the public ones are read from them.
 
-Money columns are whole numbers of 1/10000 of the currency (`fee`, `equity`, `cash`, `gross_exposure`, `net_exposure`), divided on the way out by
-10000.0, which gives the nearest double, as it does in the backtest. Times are microseconds since 1970 UTC. `orders.state` is the
+Money columns are whole numbers of 1/10000 of the currency (`fee`, `equity`, `cash`,
+`gross_exposure`, `net_exposure`), divided on the way out by 10000.0, which gives the nearest
+double, as it does in the backtest. Times are microseconds since 1970 UTC. `orders.state` is the
 order as the lifecycle left it; the other columns of that table are its public face.
 """
 
@@ -49,16 +50,33 @@ SCHEMA = (
         session_id text primary key references sessions, at integer, sequence integer not null, body blob not null) strict""",
 )
 
-_FROM = "join sessions s using (session_id) where (:date is null or s.date = :date) and (:session is null or s.session_id = :session)"
+_FROM = (
+    "join sessions s using (session_id) where (:date is null or s.date = :date) and (:session is"
+    " null or s.session_id = :session)"
+)
 SELECTS = {
-    "session_orders": "select s.session_id, s.date, client_order_id, order_id, parent_id, symbol, signal_timestamp, timestamp, side, quantity, kind, "
-    f"limit_price, stop_price, time_in_force, status, o.reason, o.model_id from orders o {_FROM}",
-    "session_fills": "select s.session_id, s.date, client_order_id, fill_id, order_id, symbol, timestamp, side, quantity, price, reference_price, "
-    f"fee / 10000.0, slippage, liquidity from fills f {_FROM}",
-    "session_positions": f"select s.session_id, s.date, symbol, quantity, entry_price, last_price, stop_price, take_profit_price from positions p {_FROM}",
-    "session_equity": "select s.session_id, s.date, timestamp, equity / 10000.0, cash / 10000.0, gross_exposure / 10000.0, net_exposure / 10000.0, "
-    f"drawdown from equity e {_FROM}",
-    "session_events": f"select s.session_id, s.date, e.sequence, kind, timestamp, known_at, client_order_id, symbol, detail from events e {_FROM}",
+    "session_orders": (
+        "select s.session_id, s.date, client_order_id, order_id, parent_id, symbol,"
+        " signal_timestamp, timestamp, side, quantity, kind, limit_price, stop_price,"
+        f" time_in_force, status, o.reason, o.model_id from orders o {_FROM}"
+    ),
+    "session_fills": (
+        "select s.session_id, s.date, client_order_id, fill_id, order_id, symbol, timestamp, side,"
+        " quantity, price, reference_price, fee / 10000.0, slippage, liquidity from fills f"
+        f" {_FROM}"
+    ),
+    "session_positions": (
+        "select s.session_id, s.date, symbol, quantity, entry_price, last_price, stop_price,"
+        f" take_profit_price from positions p {_FROM}"
+    ),
+    "session_equity": (
+        "select s.session_id, s.date, timestamp, equity / 10000.0, cash / 10000.0, gross_exposure"
+        f" / 10000.0, net_exposure / 10000.0, drawdown from equity e {_FROM}"
+    ),
+    "session_events": (
+        "select s.session_id, s.date, e.sequence, kind, timestamp, known_at, client_order_id,"
+        f" symbol, detail from events e {_FROM}"
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """The session's portfolio: the kernels of `portfolio/`, called with events instead of records.
 
-Facts become REPORT records and intents become `OrderRequest`s. Every rule between them is a function
-that the backtest calls, too.
+Facts become REPORT records and intents become `OrderRequest`s. Every rule between them is a
+function that the backtest calls, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,7 +76,9 @@ _EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """One request of the portfolio: place an order, record one as refused, or cancel the working order of a role."""
+    """One request of the portfolio: place an order, record one as refused, or cancel the working
+    order of a role.
+    """
 
     kind: int  # OPEN, REFUSED or CANCELED of portfolio/kernel_types.py
     symbol: str
@@ -101,7 +103,9 @@ class LivePortfolio:
         self._report = records(1, REPORT)
         self._applied = records(1, APPLIED)
         self._endings = records(2, ENDING)
-        self._actions = packed_actions(actions_by_new_symbol(plan.actions, plan.due_lives), self.symbols)
+        self._actions = packed_actions(
+            actions_by_new_symbol(plan.actions, plan.due_lives), self.symbols
+        )
         self._next_action = first_actions(self._actions, len(self.symbols))
         self._lives = packed_lives(plan.due_lives, self.symbols)
         self.trades: list[dict[str, Any]] = []
@@ -116,19 +120,42 @@ class LivePortfolio:
         """The ACCOUNT record."""
         return self.portfolio.account[0]
 
-    # --- bars ---------------------------------------------------------------------------------------------------------
+    # --- bars -------------------------------------------------------------------------------------
 
     def bar_records(self, bars: Sequence[SessionBar]) -> Records:
         """BAR records of regular bars in symbol order, without signals yet."""
         table = records(len(bars), BAR)
-        for row, bar in zip(table, sorted(bars, key=lambda bar: self.index[bar.symbol]), strict=True):
-            row["at"], row["end"], row["date"] = micros(bar.start), micros(bar.end), bar.session_date.toordinal() - _EPOCH_DAY
-            row["open"], row["high"], row["low"], row["close"] = bar.open, bar.high, bar.low, bar.close
-            row["volume"], row["factor"], row["symbol"] = bar.volume, bar.factor, self.index[bar.symbol]
+        for row, bar in zip(
+            table, sorted(bars, key=lambda bar: self.index[bar.symbol]), strict=True
+        ):
+            row["at"], row["end"], row["date"] = (
+                micros(bar.start),
+                micros(bar.end),
+                bar.session_date.toordinal() - _EPOCH_DAY,
+            )
+            row["open"], row["high"], row["low"], row["close"] = (
+                bar.open,
+                bar.high,
+                bar.low,
+                bar.close,
+            )
+            row["volume"], row["factor"], row["symbol"] = (
+                bar.volume,
+                bar.factor,
+                self.index[bar.symbol],
+            )
             row["signal"], row["model"], row["probability"] = NO_SIGNAL, NO_MODEL, np.nan
         return table
 
-    def put_signal(self, row: Record, side: int | None, strength: float, volatility: float, probability: float, model_id: str | None) -> None:
+    def put_signal(
+        self,
+        row: Record,
+        side: int | None,
+        strength: float,
+        volatility: float,
+        probability: float,
+        model_id: str | None,
+    ) -> None:
         """Write the strategy's signal into a BAR record."""
         row["signal"] = NO_SIGNAL if side is None else side
         row["strength"], row["volatility"], row["probability"] = strength, volatility, probability
@@ -141,7 +168,9 @@ class LivePortfolio:
         return begins
 
     def see_factors(self, bars: Sequence[SessionBar]) -> None:
-        """Remember the adjustment factor of each symbol's newest bar, extended hours too: fills that come now happened at it."""
+        """Remember the adjustment factor of each symbol's newest bar, extended hours too: fills
+        that come now happened at it.
+        """
         for bar in bars:
             self._factor[self.index[bar.symbol]] = bar.factor
 
@@ -154,15 +183,21 @@ class LivePortfolio:
         """The inverse of `factors`."""
         self._factor[:] = [saved[symbol] for symbol in self.symbols]
 
-    # --- corporate actions ----------------------------------------------------------------------------
+    # --- corporate actions ------------------------------------------------------------------------
 
     def due_actions(self, symbol: int, until: int) -> Iterator[Record]:
-        """ACTION records that have come due for the symbol by the date `until`, each applied before the next is asked for."""
-        while (k := next_due(self._actions, self._next_action, self.positions[symbol], symbol, until)) >= 0:
+        """ACTION records that have come due for the symbol by the date `until`, each applied before
+        the next is asked for.
+        """
+        while (
+            k := next_due(self._actions, self._next_action, self.positions[symbol], symbol, until)
+        ) >= 0:
             yield self._actions[k]
 
     def apply_action(self, action: Record, price: float, at: int) -> Record:
-        """Apply an action before the day's first trade, at `price`; returns what it did (APPLIED)."""
+        """Apply an action before the day's first trade, at `price`; returns what it did
+        (APPLIED).
+        """
         return self._apply(apply_action, action, price, at)
 
     def apply_unseen_action(self, action: Record, at: int) -> Record:
@@ -172,7 +207,9 @@ class LivePortfolio:
     def _apply(self, kernel: Callable[..., int], action: Record, *more: float) -> Record:
         symbol = action["symbol"]
         position, rules, applied = self.positions[symbol], self._rules[symbol], self._applied[0]
-        self._keep_trades(kernel(position, self.account, rules, action, *more, applied, self._trades, 0))
+        self._keep_trades(
+            kernel(position, self.account, rules, action, *more, applied, self._trades, 0)
+        )
         return applied
 
     def dividend_share(self, action: Record) -> float:
@@ -184,7 +221,9 @@ class LivePortfolio:
         return float(self.positions[symbol]["last_price"])
 
     def endings(self, date: int) -> Iterator[Record]:
-        """ENDING records of securities that ended since the last session, each settled before the next is asked for."""
+        """ENDING records of securities that ended since the last session, each settled before the
+        next is asked for.
+        """
         for life in self._lives:
             yield from self._endings[: endings_of(self.positions, life, self._endings)].copy()
         for symbol, position in enumerate(self.positions):
@@ -194,11 +233,15 @@ class LivePortfolio:
     def cancel_working(self, ending: Record, at: int) -> list[OrderRequest]:
         """Cancel whatever works for the ending's symbol."""
         symbol = ending["symbol"]
-        return self._requests(cancel_working(self.positions[symbol], symbol, ending["canceled"], at, self._intents, 0))
+        return self._requests(
+            cancel_working(self.positions[symbol], symbol, ending["canceled"], at, self._intents, 0)
+        )
 
     def working(self, symbol: int) -> tuple[int, int]:
         """Whether an exit and whether a bracket works for the symbol."""
-        return int(self.positions[symbol]["exit_working"]), int(self.positions[symbol]["legs_working"])
+        return int(self.positions[symbol]["exit_working"]), int(
+            self.positions[symbol]["legs_working"]
+        )
 
     def has_levels(self, symbol: int) -> bool:
         """Whether a bracket should protect what is held, whether or not one works."""
@@ -210,10 +253,26 @@ class LivePortfolio:
         """Signed shares."""
         return float(self.positions[symbol]["quantity"])
 
-    def settle_ending(self, ending: Record, at: int, worked: tuple[int, int]) -> tuple[Record, list[OrderRequest]]:
-        """Pay out what is held, or hold it under the new symbol: what was done (APPLIED), and what to send."""
+    def settle_ending(
+        self, ending: Record, at: int, worked: tuple[int, int]
+    ) -> tuple[Record, list[OrderRequest]]:
+        """Pay out what is held, or hold it under the new symbol: what was done (APPLIED), and what
+        to send.
+        """
         applied = self._applied[0]
-        count, closed = settle_ending(self.positions, self.account, self._rules, ending, at, *worked, applied, self._intents, 0, self._trades, 0)
+        count, closed = settle_ending(
+            self.positions,
+            self.account,
+            self._rules,
+            ending,
+            at,
+            *worked,
+            applied,
+            self._intents,
+            0,
+            self._trades,
+            0,
+        )
         self._keep_trades(closed)
         return applied, self._requests(count)
 
@@ -232,21 +291,29 @@ class LivePortfolio:
         account = self.account
         tripped = []
         if account["entries_stopped"] and not before[0]:
-            tripped.append(("max_daily_loss", float(account["equity"] / account["day_equity"] - 1.0)))
+            tripped.append(
+                ("max_daily_loss", float(account["equity"] / account["day_equity"] - 1.0))
+            )
         if account["halted"] and not before[1]:
             tripped.append(("max_drawdown", float(account["equity"] / account["peak"] - 1.0)))
         return tripped
 
     def decide(self, bars: Records) -> list[OrderRequest]:
-        """Decide at the end of these bars; requests come in the order in which they must be sent."""
-        return self._requests(decide(self.positions, self.account, self._rules, bars, 0, len(bars), self._intents, 0))
+        """Decide at the end of these bars; requests come in the order in which they must be
+        sent.
+        """
+        return self._requests(
+            decide(self.positions, self.account, self._rules, bars, 0, len(bars), self._intents, 0)
+        )
 
     def flatten(self, at: int, end: int) -> list[OrderRequest]:
         """Close whatever is held and not being closed yet."""
         count = 0
         for symbol, position in enumerate(self.positions):
             if position["quantity"] != 0.0 and position["exit_working"] == 0:
-                count = close_position(position, self.account, symbol, BY_FLATTEN, at, end, self._intents, count)
+                count = close_position(
+                    position, self.account, symbol, BY_FLATTEN, at, end, self._intents, count
+                )
         return self._requests(count)
 
     def distrust(self, symbol: str) -> None:
@@ -255,38 +322,74 @@ class LivePortfolio:
         if position["quantity"] != 0.0 and position["exit_reason"] == 0:
             position["exit_reason"] = BY_UNPROTECTED
 
-    # --- orders -------------------------------------------------------------------------------------------------------
+    # --- orders -----------------------------------------------------------------------------------
 
     def apply_fact(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:
         """Apply what became of an order; returns the bracket of an entry that is done."""
         report = self._as_report(fact, before, after)
         if report is None:
             return []
-        count, closed = apply_report(self.positions, self.account, self._rules[report["symbol"]], report, self._intents, 0, self._trades, 0)
+        count, closed = apply_report(
+            self.positions,
+            self.account,
+            self._rules[report["symbol"]],
+            report,
+            self._intents,
+            0,
+            self._trades,
+            0,
+        )
         self._keep_trades(closed)
         return self._requests(count)
 
     def _as_report(self, fact: AnyOrderFact, before: Order, after: Order) -> Record | None:
         """The REPORT of a fact that concerns the portfolio, else None.
 
-        An order that ended is closed once everything that it executed was seen; an execution that comes after that closes it again, which is harmless.
+        An order that ended is closed once everything that it executed was seen; an execution that
+        comes after that closes it again, which is harmless.
         """
-        kinds = {ev.OrderCanceled: CANCEL, ev.OrderReplaced: CANCEL, ev.OrderExpired: EXPIRE, ev.OrderRejected: REJECT, ev.OrderRefused: REJECT}
+        kinds = {
+            ev.OrderCanceled: CANCEL,
+            ev.OrderReplaced: CANCEL,
+            ev.OrderExpired: EXPIRE,
+            ev.OrderRejected: REJECT,
+            ev.OrderRefused: REJECT,
+        }
         kind = FILL if isinstance(fact, ev.OrderPartiallyFilled) else kinds.get(type(fact))
         if kind is None or (kind != FILL and not before.is_open):
             return None
         terms, report = after.terms, self._report[0]
         symbol = self.index[terms.symbol]
         self._report[:] = np.zeros(1, REPORT)
-        report["kind"], report["symbol"], report["role"] = kind, symbol, ROLE_NAMES.index(terms.role)
+        report["kind"], report["symbol"], report["role"] = (
+            kind,
+            symbol,
+            ROLE_NAMES.index(terms.role),
+        )
         report["side"] = 1 if terms.side == "buy" else -1
-        report["at"], report["decided_at"], report["number"] = micros(fact.happened_at), micros(terms.decided_at), len(after.executions)
+        report["at"], report["decided_at"], report["number"] = (
+            micros(fact.happened_at),
+            micros(terms.decided_at),
+            len(after.executions),
+        )
         complete = after.seen_quantity >= after.filled_quantity - 1e-9
-        report["closed"] = int(not after.is_open and complete and after.status is not Status.REPLACED)
+        report["closed"] = int(
+            not after.is_open and complete and after.status is not Status.REPLACED
+        )
         if isinstance(fact, ev.OrderPartiallyFilled):
-            report["quantity"], report["price"], report["factor"] = fact.quantity, fact.price, self._factor[symbol]
-            report["reference"] = fact.price if fact.reference_price is None else fact.reference_price
-            report["fee"], report["slippage"], report["maker"] = money(fact.fee), fact.slippage, int(fact.liquidity == "maker")
+            report["quantity"], report["price"], report["factor"] = (
+                fact.quantity,
+                fact.price,
+                self._factor[symbol],
+            )
+            report["reference"] = (
+                fact.price if fact.reference_price is None else fact.reference_price
+            )
+            report["fee"], report["slippage"], report["maker"] = (
+                money(fact.fee),
+                fact.slippage,
+                int(fact.liquidity == "maker"),
+            )
         return report
 
     def _requests(self, count: int) -> list[OrderRequest]:
@@ -303,11 +406,17 @@ class LivePortfolio:
     def _request(self, intent: Record) -> OrderRequest:
         symbol, role = self.symbols[intent["symbol"]], int(intent["role"])
         if intent["status"] == CANCELED:
-            return OrderRequest(CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None)
-        terms = order_terms(intent, float(intent["quantity"]), self.symbols, self.portfolio.models, self._plan)
-        return OrderRequest(REFUSED if intent["status"] == REFUSED else ORDER_OPEN, symbol, ROLE_NAMES[role], terms)
+            return OrderRequest(
+                CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None
+            )
+        terms = order_terms(
+            intent, float(intent["quantity"]), self.symbols, self.portfolio.models, self._plan
+        )
+        return OrderRequest(
+            REFUSED if intent["status"] == REFUSED else ORDER_OPEN, symbol, ROLE_NAMES[role], terms
+        )
 
-    # --- what is kept -------------------------------------------------------------------------------------------------
+    # --- what is kept -----------------------------------------------------------------------------
 
     def equity_row(self) -> dict[str, Any]:
         """The account at this moment, in money units."""
@@ -322,7 +431,9 @@ class LivePortfolio:
         }
 
     def position_rows(self) -> list[dict[str, Any]]:
-        """What is held: the columns of `session_positions`; levels as raw prices of the entry bar."""
+        """What is held: the columns of `session_positions`; levels as raw prices of the entry
+        bar.
+        """
         rows = []
         for symbol, position in zip(self.symbols, self.positions, strict=True):
             if position["quantity"] != 0.0:
@@ -341,7 +452,11 @@ class LivePortfolio:
 
     def shares(self) -> Mapping[str, float]:
         """Signed shares of every position."""
-        return {symbol: float(position["quantity"]) for symbol, position in zip(self.symbols, self.positions, strict=True) if position["quantity"] != 0.0}
+        return {
+            symbol: float(position["quantity"])
+            for symbol, position in zip(self.symbols, self.positions, strict=True)
+            if position["quantity"] != 0.0
+        }
 
     def _keep_trades(self, count: int) -> None:
         for trade in self._trades[:count]:
@@ -367,9 +482,15 @@ def money(amount: float) -> int:
     return round(amount * MONEY)
 
 
-def order_terms(order: Record, quantity: float, symbols: Sequence[str], models: Sequence[str], plan: SessionPlan) -> OrderTerms:
+def order_terms(
+    order: Record, quantity: float, symbols: Sequence[str], models: Sequence[str], plan: SessionPlan
+) -> OrderTerms:
     """An ORDER record (an intent, or an order at work) under its names in the plan's session."""
-    role, symbol, opened_as = int(order["role"]), symbols[order["symbol"]], symbols[order["entry_symbol"]]
+    role, symbol, opened_as = (
+        int(order["role"]),
+        symbols[order["symbol"]],
+        symbols[order["entry_symbol"]],
+    )
     role_name, is_leg = ROLE_NAMES[role], role in (STOP, TAKE)
     decided_at, entry_at = moment(order["decided_at"]), moment(order["entry_at"])
     name = intent_name(symbol, decided_at, role_name)
@@ -384,7 +505,11 @@ def order_terms(order: Record, quantity: float, symbols: Sequence[str], models: 
         limit_price=float(order["level"]) if role == TAKE else None,
         stop_price=float(order["level"]) if role == STOP else None,
         time_in_force=TIMES_IN_FORCE[role],  # type: ignore[arg-type]
-        parent_id=None if role == ENTRY else order_id(plan.account, intent_name(opened_as, entry_at, "entry")),
+        parent_id=(
+            None
+            if role == ENTRY
+            else order_id(plan.account, intent_name(opened_as, entry_at, "entry"))
+        ),
         signal_timestamp=moment(order["signal_at"]),
         decided_at=decided_at,
         reason=REASON_NAMES[order["reason"]] or None,

@@ -1,7 +1,8 @@
 """From a batch of finished bars to what is wanted now: features, side, strength, probability.
 
-For the same bars these are, bit for bit, the signals that research makes of whole days: the same feature kernels, the same strategy object, the same
-inputs in front of the same model. The frames here have one row a bar of the batch; a strategy cannot tell them from years.
+For the same bars these are, bit for bit, the signals that research makes of whole days: the same
+feature kernels, the same strategy object, the same inputs in front of the same model. The frames
+here have one row a bar of the batch; a strategy cannot tell them from years.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,13 @@ from harmony_pipeline.session.stream import Batch, SessionBar
 from harmony_pipeline.strategies.base import Bar, Enter, StateMachine, Stepwise
 from harmony_pipeline.strategies.meta import with_probabilities
 
-PREDICTION_COLUMNS: dict[str, Any] = {"symbol": TEXT, "timestamp": TIME, "probability": REAL, "model_id": TEXT, "reason": TEXT}
+PREDICTION_COLUMNS: dict[str, Any] = {
+    "symbol": TEXT,
+    "timestamp": TIME,
+    "probability": REAL,
+    "model_id": TEXT,
+    "reason": TEXT,
+}
 SIGNAL_COLUMNS: dict[str, Any] = {
     "symbol": TEXT,
     "timestamp": TIME,
@@ -39,84 +46,164 @@ class LiveSignals:
     def __init__(self, plan: SessionPlan) -> None:
         if plan.uses_model and plan.model is None:
             raise NotReady(
-                f"strategy {plan.strategy_name} trades with a model and none is promoted: run `harmony run`, "
-                "and see the table `promotions` for the gate's reasons"
+                f"strategy {plan.strategy_name} trades with a model and none is promoted: run"
+                " `harmony run`, and see the table `promotions` for the gate's reasons"
             )
         self._plan = plan
         self._features = LiveFeatures(plan.feature_set, plan.feature_states)
-        self._machine: StateMachine | None = plan.strategy.machine() if isinstance(plan.strategy, Stepwise) else None
+        self._machine: StateMachine | None = (
+            plan.strategy.machine() if isinstance(plan.strategy, Stepwise) else None
+        )
         self._holding: dict[str, tuple[int, float]] = {}
 
     def update(self, batch: Batch) -> dict[str, dict[str, Any]]:
-        """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id, reason; absent where the strategy has none (not warm)."""
+        """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id,
+        reason; absent where the strategy has none (not warm).
+        """
         rows = [self._fold(bar) for bar in batch.bars]
         frame = feature_frame(batch.bars, np.array(rows), self._plan.feature_set.names)
-        primary = self._plan.strategy.signals(frame) if self._machine is None else self._told(batch.bars, frame)
+        primary = (
+            self._plan.strategy.signals(frame)
+            if self._machine is None
+            else self._told(batch.bars, frame)
+        )
         signals = complete_signals(self._plan, primary, frame)
         return {row["symbol"]: row for row in signals.iter_rows(named=True)}
 
     def _fold(self, bar: SessionBar) -> Any:
         return self._features.update(
-            bar.symbol, bar.start, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.session_date, bar.session == "regular", bar.factor
+            bar.symbol,
+            bar.start,
+            bar.open,
+            bar.high,
+            bar.low,
+            bar.close,
+            bar.volume,
+            bar.session_date,
+            bar.session == "regular",
+            bar.factor,
         )
 
     def _told(self, bars: tuple[SessionBar, ...], frame: pl.DataFrame) -> pl.DataFrame:
-        """The machine hears each bar whose features are known; a row's side is what it then holds (as `strategies.base.hold`, kept over the day)."""
+        """The machine hears each bar whose features are known; a row's side is what it then holds
+        (as `strategies.base.hold`, kept over the day).
+        """
         assert self._machine is not None
         needed = self._plan.strategy.required_features()
         held = []
-        for bar, values in zip(bars, frame.select(needed).iter_rows() if needed else [()] * len(bars), strict=True):
+        for bar, values in zip(
+            bars, frame.select(needed).iter_rows() if needed else [()] * len(bars), strict=True
+        ):
             if all(value is not None and np.isfinite(value) for value in values):
-                told = Bar(bar.symbol, bar.start, bar.session, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.factor, tuple(values))
+                told = Bar(
+                    bar.symbol,
+                    bar.start,
+                    bar.session,
+                    bar.open,
+                    bar.high,
+                    bar.low,
+                    bar.close,
+                    bar.volume,
+                    bar.factor,
+                    tuple(values),
+                )
                 for intent in self._machine.on_bar(told):
-                    self._holding[intent.symbol] = (intent.side, intent.strength) if isinstance(intent, Enter) else (0, 0.0)
+                    self._holding[intent.symbol] = (
+                        (intent.side, intent.strength) if isinstance(intent, Enter) else (0, 0.0)
+                    )
                 held.append((bar.symbol, bar.start, *self._holding.get(bar.symbol, (0, 0.0))))
-        return pl.DataFrame(held, schema={name: SIGNAL_COLUMNS[name] for name in ("symbol", "timestamp", "side", "strength")}, orient="row")
+        return pl.DataFrame(
+            held,
+            schema={
+                name: SIGNAL_COLUMNS[name] for name in ("symbol", "timestamp", "side", "strength")
+            },
+            orient="row",
+        )
 
 
-def feature_frame(bars: tuple[SessionBar, ...], values: Any, names: tuple[str, ...]) -> pl.DataFrame:
+def feature_frame(
+    bars: tuple[SessionBar, ...], values: Any, names: tuple[str, ...]
+) -> pl.DataFrame:
     """The features table of some bars; null where not warm, as it is in the lake."""
-    columns = [pl.Series(name, values[:, place] if len(bars) else [], dtype=REAL, nan_to_null=True) for place, name in enumerate(names)]
+    columns = [
+        pl.Series(name, values[:, place] if len(bars) else [], dtype=REAL, nan_to_null=True)
+        for place, name in enumerate(names)
+    ]
     return pl.DataFrame(
-        [pl.Series("symbol", [bar.symbol for bar in bars], dtype=TEXT), pl.Series("timestamp", [bar.start for bar in bars], dtype=TIME), *columns]
+        [
+            pl.Series("symbol", [bar.symbol for bar in bars], dtype=TEXT),
+            pl.Series("timestamp", [bar.start for bar in bars], dtype=TIME),
+            *columns,
+        ]
     )
 
 
-def complete_signals(plan: SessionPlan, primary: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
-    """SIGNAL_COLUMNS from primary signals: with their volatility and, where a model filters, its probability and its yes or no.
+def complete_signals(
+    plan: SessionPlan, primary: pl.DataFrame, features: pl.DataFrame
+) -> pl.DataFrame:
+    """SIGNAL_COLUMNS from primary signals: with their volatility and, where a model filters, its
+    probability and its yes or no.
 
     Used for one batch by the session and for a whole day by its backtest.
     """
     if plan.rules.barriers:
-        primary = primary.filter(pl.col("side") != 0)  # the other rows say nothing to a strategy that only enters
+        # the other rows say nothing to a strategy that only enters
+        primary = primary.filter(pl.col("side") != 0)
     scale = features.select("symbol", "timestamp", volatility=SCALE)
     signals = primary.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
     if plan.uses_model and plan.model is not None:
-        signals = with_probabilities(signals, predictions(plan.model, signals, features, plan.regimes), _threshold(plan))
+        signals = with_probabilities(
+            signals, predictions(plan.model, signals, features, plan.regimes), _threshold(plan)
+        )
     else:
-        signals = signals.with_columns(probability=pl.lit(None, dtype=REAL), model_id=pl.lit(None, dtype=TEXT), reason=pl.lit(None, dtype=TEXT))
+        signals = signals.with_columns(
+            probability=pl.lit(None, dtype=REAL),
+            model_id=pl.lit(None, dtype=TEXT),
+            reason=pl.lit(None, dtype=TEXT),
+        )
     return signals.select(pl.col(name).cast(dtype) for name, dtype in SIGNAL_COLUMNS.items())
 
 
-def predictions(model: TrainedModel, signals: pl.DataFrame, features: pl.DataFrame, regimes: pl.DataFrame | None) -> pl.DataFrame:
-    """PREDICTION_COLUMNS for the signals that take a side; each row's answer depends on that row alone.
+def predictions(
+    model: TrainedModel, signals: pl.DataFrame, features: pl.DataFrame, regimes: pl.DataFrame | None
+) -> pl.DataFrame:
+    """PREDICTION_COLUMNS for the signals that take a side; each row's answer depends on that row
+    alone.
 
     Where the model cannot answer there is no probability, and a reason.
     """
     inputs = model.inputs
     if inputs is None:
-        raise NotReady(f"{model.model_id} was not trained on features, so a session cannot make its inputs: train one with: harmony backfill model")
+        raise NotReady(
+            f"{model.model_id} was not trained on features, so a session cannot make its inputs:"
+            " train one with: harmony backfill model"
+        )
     taken = signals.filter(pl.col("side") != 0)
     if taken.is_empty():
         return pl.DataFrame(schema=PREDICTION_COLUMNS)
     rows = taken.join(features, on=["symbol", "timestamp"], how="left", maintain_order="left")
-    matrix = rows.select(pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in inputs.feature_columns).to_numpy().reshape(rows.height, -1)
+    matrix = (
+        rows.select(
+            pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in inputs.feature_columns
+        )
+        .to_numpy()
+        .reshape(rows.height, -1)
+    )
     regime = None
     if inputs.regimes and regimes is not None:
         regime = regimes_at(regimes, rows["timestamp"])
     X = inputs.matrix(matrix, rows["side"].cast(pl.Float64).to_numpy(), regime)
-    probability, reason = pl.Series(model.predict(X), dtype=REAL, nan_to_null=True), pl.Series(model.refusals(X), dtype=TEXT)
-    return rows.select("symbol", "timestamp", probability=probability, model_id=pl.lit(model.model_id, TEXT), reason=reason)
+    probability, reason = (
+        pl.Series(model.predict(X), dtype=REAL, nan_to_null=True),
+        pl.Series(model.refusals(X), dtype=TEXT),
+    )
+    return rows.select(
+        "symbol",
+        "timestamp",
+        probability=probability,
+        model_id=pl.lit(model.model_id, TEXT),
+        reason=reason,
+    )
 
 
 def _threshold(plan: SessionPlan) -> float:
@@ -124,11 +211,18 @@ def _threshold(plan: SessionPlan) -> float:
     return float(plan.threshold if own is None else own)
 
 
-def wanted(signals: Mapping[str, dict[str, Any]], symbol: str) -> tuple[int | None, float, float, float, str | None]:
-    """(side, strength, volatility, probability, model_id) of one symbol's bar; side None: no signal row; NaN where unknown."""
+def wanted(
+    signals: Mapping[str, dict[str, Any]], symbol: str
+) -> tuple[int | None, float, float, float, str | None]:
+    """(side, strength, volatility, probability, model_id) of one symbol's bar; side None: no signal
+    row; NaN where unknown.
+    """
     row = signals.get(symbol)
     if row is None:
         return None, np.nan, np.nan, np.nan, None
-    numbers = (np.nan if row[name] is None else float(row[name]) for name in ("strength", "volatility", "probability"))
+    numbers = (
+        np.nan if row[name] is None else float(row[name])
+        for name in ("strength", "volatility", "probability")
+    )
     strength, volatility, probability = numbers
     return int(row["side"]), strength, volatility, probability, row["model_id"]

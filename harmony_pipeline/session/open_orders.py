@@ -1,7 +1,8 @@
-"""Orders that already work when a session opens: those of the session before, or of a state that came from elsewhere.
+"""Orders that already work when a session opens: those of the session before, or of a state that
+came from elsewhere.
 
-An order keeps its client order id for life. What the ledger knows goes on under the name it was placed with; only an order that no ledger knows (of
-a backtest's state) gets a name in this session.
+An order keeps its client order id for life. What the ledger knows goes on under the name it was
+placed with; only an order that no ledger knows (of a backtest's state) gets a name in this session.
 """
 
 import msgspec
@@ -15,8 +16,12 @@ from harmony_pipeline.session.plan import SessionPlan
 
 
 def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], Order]:
-    """The orders of the plan's opening state that work: (symbol, role) -> order, under the name that the ledger knows or, if it knows none, a new one."""
-    known: dict[tuple[str, str], Order] = {(order.terms.symbol, order.terms.role): order for order in ledger.open_orders(plan.account)}
+    """The orders of the plan's opening state that work: (symbol, role) -> order, under the name
+    that the ledger knows or, if it knows none, a new one.
+    """
+    known: dict[tuple[str, str], Order] = {
+        (order.terms.symbol, order.terms.role): order for order in ledger.open_orders(plan.account)
+    }
     carried: dict[tuple[str, str], Order] = {}
     for index, symbol in enumerate(plan.opening.symbols):
         for role, name in enumerate(ROLE_NAMES):
@@ -24,15 +29,28 @@ def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], O
             if slot["status"] == ORDER_OPEN:
                 found = known.get((symbol, name))
                 fits = found is not None and micros(found.terms.decided_at) == slot["decided_at"]
-                carried[symbol, name] = found if found is not None and fits else _adopted(plan, slot)
+                carried[symbol, name] = (
+                    found if found is not None and fits else _adopted(plan, slot)
+                )
     return carried
 
 
 def _adopted(plan: SessionPlan, slot: Record) -> Order:
-    """A working order of an opening state that came from elsewhere (a backtest), named in this session."""
+    """A working order of an opening state that came from elsewhere (a backtest), named in this
+    session.
+    """
     filled = float(slot["quantity"] - slot["remaining"]) if slot["fills"] else 0.0
-    terms = order_terms(slot, filled + float(slot["remaining"]), plan.opening.symbols, plan.opening.portfolio.models, plan)
+    terms = order_terms(
+        slot,
+        filled + float(slot["remaining"]),
+        plan.opening.symbols,
+        plan.opening.portfolio.models,
+        plan,
+    )
     status = Status.PARTIALLY_FILLED if filled else Status.ACCEPTED
     return msgspec.structs.replace(
-        Order(terms, status), filled_quantity=filled, seen_quantity=filled, executions=tuple(f"earlier-{n}" for n in range(int(slot["fills"])))
+        Order(terms, status),
+        filled_quantity=filled,
+        seen_quantity=filled,
+        executions=tuple(f"earlier-{n}" for n in range(int(slot["fills"]))),
     )

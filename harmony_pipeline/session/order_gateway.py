@@ -40,9 +40,13 @@ from harmony_pipeline.session.order_manager import (
 
 
 class OrderGateway:
-    """The one place where orders leave a session and where the broker's news comes in. One thread."""
+    """The one place where orders leave a session and where the broker's news comes in. One
+    thread.
+    """
 
-    def __init__(self, session_id: str, ledger: Ledger, broker: Broker, manager: OrderManager, clock: Clock) -> None:
+    def __init__(
+        self, session_id: str, ledger: Ledger, broker: Broker, manager: OrderManager, clock: Clock
+    ) -> None:
         self._session_id = session_id
         self._ledger = ledger
         self._broker = broker
@@ -51,7 +55,8 @@ class OrderGateway:
         self._journal = Journal()
         self._news: deque[AnyOrderFact] = deque()
         self.manager = manager
-        self.moment: datetime | None = None  # end of the batch in hand: the time of an exchange driven by bars
+        # end of the batch in hand: the time of an exchange driven by bars
+        self.moment: datetime | None = None
 
     @property
     def risk_state(self) -> RiskState:
@@ -65,7 +70,9 @@ class OrderGateway:
         self.hear()
 
     def send(self, requests: Iterable[OrderRequest]) -> None:
-        """Carry out what the portfolio decided; what the broker answers is heard after each request."""
+        """Carry out what the portfolio decided; what the broker answers is heard after each
+        request.
+        """
         for request in requests:
             self.handle(request)
             self.hear()
@@ -86,14 +93,20 @@ class OrderGateway:
             self._news.extend([] if self._journal else self._broker.updates())
             fact = self._journal.report() or (self._news.popleft() if self._news else None)
             if fact is not None:
-                known = None if fact.client_order_id in self.manager.orders else self._ledger.order(fact.client_order_id)
+                known = (
+                    None
+                    if fact.client_order_id in self.manager.orders
+                    else self._ledger.order(fact.client_order_id)
+                )
                 self.handle(OrderReported(fact, known))
                 self._journal.skip(fact)
             elif not self.handle(NewsEnded()):
                 return
 
     def handle(self, event: OrderEvent) -> bool:
-        """Step the manager and perform its actions, each answer before the next action. Whether there were any."""
+        """Step the manager and perform its actions, each answer before the next action. Whether
+        there were any.
+        """
         actions = self.manager.step(event, self.now(), self._broker.is_streaming())
         for action in actions:
             for answer in self._perform(action):
@@ -108,7 +121,7 @@ class OrderGateway:
         """The present, as the exchange knows it."""
         return self.moment if self._in_process and self.moment is not None else self._clock.now()
 
-    # --- actions --------------------------------------------------------------------------------------
+    # --- actions ----------------------------------------------------------------------------------
 
     def _perform(self, action: Action) -> list[OrderEvent]:
         match action:
@@ -118,7 +131,9 @@ class OrderGateway:
                         self._write(entry)
                 return [IntentsKept(intents)] if intents else []
             case Submit():
-                facts = self._journal.answers(action.orders) if self._journal else self._submit(action)
+                facts = (
+                    self._journal.answers(action.orders) if self._journal else self._submit(action)
+                )
                 return [OrderReported(fact) for fact in facts]
             case Cancel():
                 return [] if self._journal and not action.repeated else self._cancel(action)
@@ -131,7 +146,9 @@ class OrderGateway:
             if self._journal.expects(entry.event):
                 return
             self._break_journal(entry.event)
-        self._ledger.record(self._session_id, entry.key, entry.event, entry.happened_at, entry.known_at)
+        self._ledger.record(
+            self._session_id, entry.key, entry.event, entry.happened_at, entry.known_at
+        )
         if entry.order is not None:
             self._ledger.put_order(self._session_id, entry.order)
         if entry.execution is not None:
@@ -142,9 +159,15 @@ class OrderGateway:
         try:
             self._broker.submit(action.command)
         except BrokerRejected as error:
-            return [ev.OrderRejected(**fact_head(terms, now), reason=str(error)) for terms in action.orders]
+            return [
+                ev.OrderRejected(**fact_head(terms, now), reason=str(error))
+                for terms in action.orders
+            ]
         except BrokerUnavailable as error:
-            return [ev.OrderOutcomeUnknown(**fact_head(terms, now), reason=str(error)) for terms in action.orders]
+            return [
+                ev.OrderOutcomeUnknown(**fact_head(terms, now), reason=str(error))
+                for terms in action.orders
+            ]
         return [ev.OrderSubmitted(**fact_head(terms, now)) for terms in action.orders]
 
     def _cancel(self, action: Cancel) -> list[OrderEvent]:
@@ -155,7 +178,11 @@ class OrderGateway:
             return [CancelUnanswered(name)]
         except BrokerRejected as error:
             terms = self.manager.orders[name].terms
-            return [OrderReported(ev.OrderCancelRejected(**fact_head(terms, self.now()), reason=str(error)))]
+            return [
+                OrderReported(
+                    ev.OrderCancelRejected(**fact_head(terms, self.now()), reason=str(error))
+                )
+            ]
         return []
 
     def _look_up(self, name: str) -> OrderLookedUp:
@@ -167,7 +194,8 @@ class OrderGateway:
     def _break_journal(self, event: Event) -> None:
         rest = self._journal.abandon()
         sentence = (
-            f"after the restart '{ev.kind_of(event)}' of {subject(event)} came where "
-            f"'{ev.kind_of(rest[0])}' of {subject(rest[0])} had been: were bars or settings changed?"
+            f"after the restart '{ev.kind_of(event)}' of {subject(event)} came where"
+            f" '{ev.kind_of(rest[0])}' of {subject(rest[0])} had been: were bars or settings"
+            " changed?"
         )
         self.handle(JournalBroken(sentence, tuple(rest)))

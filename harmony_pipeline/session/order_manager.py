@@ -40,7 +40,7 @@ from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest,
 
 _LEGS = ("stop", "take")
 
-# --- events: what the machine is told ---------------------------------------------------------------
+# --- events: what the machine is told -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ OrderEvent = (
     | JournalBroken
 )
 
-# --- actions: what the machine asks for -------------------------------------------------------------
+# --- actions: what the machine asks for -----------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -198,9 +198,13 @@ Action = Write | Submit | Cancel | LookUp
 
 
 class OrderManager:
-    """Orders of one session. `in_process`: the exchange lives in this process and is driven by bars."""
+    """Orders of one session. `in_process`: the exchange lives in this process and is driven by
+    bars.
+    """
 
-    def __init__(self, portfolio: LivePortfolio, *, in_process: bool, stale_after: timedelta) -> None:
+    def __init__(
+        self, portfolio: LivePortfolio, *, in_process: bool, stale_after: timedelta
+    ) -> None:
         self._portfolio = portfolio
         self._in_process = in_process
         self._stale_after = stale_after
@@ -246,7 +250,9 @@ class OrderManager:
                 self._note(event)
         return self._actions
 
-    def _note(self, event: StreamsJudged | Flattening | BooksCompared | Restarted | JournalBroken) -> None:
+    def _note(
+        self, event: StreamsJudged | Flattening | BooksCompared | Restarted | JournalBroken
+    ) -> None:
         """Take an event that is about no single order."""
         match event:
             case StreamsJudged(state, reason):
@@ -261,7 +267,7 @@ class OrderManager:
             case JournalBroken():
                 self._believe(event)
 
-    # --- risk state -----------------------------------------------------------------------------------
+    # --- risk state -------------------------------------------------------------------------------
 
     def risk_state(self, is_streaming: bool) -> RiskState:
         """The strictest of what streams, books and broker allow."""
@@ -287,19 +293,24 @@ class OrderManager:
         """Halt until a person or a later comparison settles the books."""
         if sentence not in self.differences:
             self.differences.append(sentence)
-            self._write_differences(f"dispute:{len(self.differences)}:{micros(self._now)}", (sentence,))
+            self._write_differences(
+                f"dispute:{len(self.differences)}:{micros(self._now)}", (sentence,)
+            )
 
     def _write_differences(self, key: str, differences: tuple[str, ...]) -> None:
         now = self._now
         fact = ev.BooksReconciled(happened_at=now, known_at=now, differences=differences)
         self._actions.append(Write((Entry(key, fact, now, now),)))
 
-    # --- requests of the portfolio --------------------------------------------------------------------
+    # --- requests of the portfolio ----------------------------------------------------------------
 
     def _request(self, request: OrderRequest) -> None:
         if request.terms is None or request.kind == CANCELED:
             for order in list(self.orders.values()):
-                if order.is_open and (order.terms.symbol, order.terms.role) == (request.symbol, request.role):
+                if order.is_open and (order.terms.symbol, order.terms.role) == (
+                    request.symbol,
+                    request.role,
+                ):
                     self._cancel(order, request.reason)
         elif request.kind == REFUSED:
             self._refuse(request.terms, request.terms.reason or "", tell=False)
@@ -316,7 +327,13 @@ class OrderManager:
         entries = []
         for terms in both:
             name, decided = terms.client_order_id, terms.decided_at
-            fact = ev.OrderIntended(happened_at=decided, known_at=self._now, client_order_id=name, symbol=terms.symbol, order=terms)
+            fact = ev.OrderIntended(
+                happened_at=decided,
+                known_at=self._now,
+                client_order_id=name,
+                symbol=terms.symbol,
+                order=terms,
+            )
             self.orders[name] = start(fact)
             self._unconfirmed.add(name)
             entries.append(Entry(f"intent:{name}", fact, decided, self._now, self.orders[name]))
@@ -336,13 +353,20 @@ class OrderManager:
         """Write an order that our own limits stopped. `tell`: the portfolio counts on it."""
         named = msgspec.structs.replace(terms, reason=reason)
         name, decided = terms.client_order_id, terms.decided_at
-        fact = ev.OrderRefused(happened_at=decided, known_at=self._now, client_order_id=name, symbol=terms.symbol, order=named, reason=reason)
+        fact = ev.OrderRefused(
+            happened_at=decided,
+            known_at=self._now,
+            client_order_id=name,
+            symbol=terms.symbol,
+            order=named,
+            reason=reason,
+        )
         after = start(fact)
         self._actions.append(Write((Entry(f"refused:{name}", fact, decided, self._now, after),)))
         if tell:
             self._answer(fact, Order(named), after)
 
-    # --- sending --------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------
 
     def _send_or_wait(self, both: tuple[OrderTerms, ...]) -> None:
         self._unconfirmed -= {terms.client_order_id for terms in both}
@@ -378,9 +402,14 @@ class OrderManager:
             self._take(ev.OrderCanceled(**fact_head(terms, self._now), reason=reason))
 
     def _is_blocked(self, terms: OrderTerms) -> bool:
-        """A real broker lets legs hold their shares until their cancel is confirmed, and knows nothing of reversals."""
+        """A real broker lets legs hold their shares until their cancel is confirmed, and knows
+        nothing of reversals.
+        """
         ahead = _LEGS if terms.role == "exit" else ("exit",) if terms.after_exit else ()
-        return any(order.is_open and order.terms.symbol == terms.symbol and order.terms.role in ahead for order in self.orders.values())
+        return any(
+            order.is_open and order.terms.symbol == terms.symbol and order.terms.role in ahead
+            for order in self.orders.values()
+        )
 
     def _release(self) -> None:
         """Send what waited and is free to go; end what has lost its purpose."""
@@ -409,13 +438,17 @@ class OrderManager:
                 self._actions.append(Cancel(CancelOrder(name), repeated=True))
 
     def _resolve(self, answer: OrderLookedUp) -> None:
-        """Go on with an order that was looked up because it is late, or because its outcome is unknown."""
+        """Go on with an order that was looked up because it is late, or because its outcome is
+        unknown.
+        """
         name = answer.client_order_id
         late = self._late.pop(name, None)
         terms = self.orders[name].terms
         if late is not None and answer.error is not None:
             for each in late:
-                self._take(ev.OrderOutcomeUnknown(**fact_head(each, self._now), reason=answer.error))
+                self._take(
+                    ev.OrderOutcomeUnknown(**fact_head(each, self._now), reason=answer.error)
+                )
         elif late is not None and answer.found is None:
             self._end_unsent(late, "its moment has passed")
         elif late is not None:  # the broker has it: it is not sent again
@@ -429,7 +462,7 @@ class OrderManager:
             head = fact_head(terms, self._now)
             self._take(ev.OrderSubmitted(**head, broker_order_id=answer.found.broker_order_id))
 
-    # --- canceling ------------------------------------------------------------------------------------
+    # --- canceling --------------------------------------------------------------------------------
 
     def _cancel(self, order: Order, reason: str | None) -> None:
         """Take an order back; one that never left is ended."""
@@ -441,20 +474,24 @@ class OrderManager:
         self._actions.append(Cancel(CancelOrder(order.client_order_id, reason)))
 
     def _cancel_all(self, reason: str) -> None:
-        """Positions whose bracket is taken away are closed at the next decision, today or in the next session."""
+        """Positions whose bracket is taken away are closed at the next decision, today or in the
+        next session.
+        """
         for order in self.working():
             self._cancel(order, reason)
             if order.terms.role in _LEGS:
                 self._portfolio.distrust(order.terms.symbol)
 
-    # --- facts ----------------------------------------------------------------------------------------
+    # --- facts ------------------------------------------------------------------------------------
 
     def _take(self, fact: AnyOrderFact, known: Order | None = None) -> None:
         """Check a fact against the order's lifecycle, write it, and tell the portfolio."""
         name = fact.client_order_id
         before = self.orders.get(name) or known
         if before is None:
-            self._dispute(f"the broker reports order {name} ({fact.symbol}), which was never placed here")
+            self._dispute(
+                f"the broker reports order {name} ({fact.symbol}), which was never placed here"
+            )
             return
         try:
             after = apply(before, fact)
@@ -473,16 +510,21 @@ class OrderManager:
         for request in self._portfolio.apply_fact(fact, before, after):
             self._request(request)
 
-    # --- restart --------------------------------------------------------------------------------------
+    # --- restart ----------------------------------------------------------------------------------
 
     def _remember(self, past: Iterable[Event]) -> None:
-        """Note what the process before this one did with each order, so that it is done again likewise."""
+        """Note what the process before this one did with each order, so that it is done again
+        likewise.
+        """
         for event in past:
             if isinstance(event, ev.OrderRefused):
                 self._refused_before[event.client_order_id] = event.reason
             elif isinstance(event, ev.OrderIntended):
                 self._intended_before.add(event.client_order_id)
-            elif isinstance(event, ev.OrderSubmitted | ev.OrderOutcomeUnknown | ev.OrderRejected | ev.OrderCanceled):
+            elif isinstance(
+                event,
+                ev.OrderSubmitted | ev.OrderOutcomeUnknown | ev.OrderRejected | ev.OrderCanceled,
+            ):
                 self._answered_before.add(event.client_order_id)
 
     def _believe(self, broken: JournalBroken) -> None:
@@ -500,9 +542,11 @@ class OrderManager:
             # Perhaps sent: it is looked up once trading goes on.
             if order.status is Status.INTENDED and name not in {*self.waiting, *self._unconfirmed}:
                 reason = "it is not known whether it was sent before the restart"
-                self._take(ev.OrderOutcomeUnknown(**fact_head(order.terms, self._now), reason=reason))
+                self._take(
+                    ev.OrderOutcomeUnknown(**fact_head(order.terms, self._now), reason=reason)
+                )
 
-    # --- what is kept ---------------------------------------------------------------------------------
+    # --- what is kept -----------------------------------------------------------------------------
 
     def adopt(self, orders: Iterable[Order]) -> None:
         """Take over orders that worked before the session began."""
@@ -512,11 +556,15 @@ class OrderManager:
     def working(self) -> list[Order]:
         """Orders that may still trade, by symbol and role."""
         working = (order for order in self.orders.values() if order.is_open)
-        return sorted(working, key=lambda order: (order.terms.symbol, ROLE_NAMES.index(order.terms.role)))
+        return sorted(
+            working, key=lambda order: (order.terms.symbol, ROLE_NAMES.index(order.terms.role))
+        )
 
     def forget_ended(self) -> None:
         """Drop orders that can never trade again; the ledger has them."""
-        self.carried.update({name: self.orders[name] for name in self.carried if name in self.orders})
+        self.carried.update(
+            {name: self.orders[name] for name in self.carried if name in self.orders}
+        )
         self.orders = {name: order for name, order in self.orders.items() if order.is_open}
 
     def checkpoint(self) -> dict[str, Any]:
@@ -532,8 +580,12 @@ class OrderManager:
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """The inverse of `checkpoint`."""
-        self.orders = {order.client_order_id: order for order in msgspec.convert(saved["orders"], list[Order])}
-        self.carried = {order.client_order_id: order for order in msgspec.convert(saved["carried"], list[Order])}
+        self.orders = {
+            order.client_order_id: order for order in msgspec.convert(saved["orders"], list[Order])
+        }
+        self.carried = {
+            order.client_order_id: order for order in msgspec.convert(saved["carried"], list[Order])
+        }
         self.waiting, self.cancel_again = list(saved["waiting"]), list(saved["cancel_again"])
         self.differences, self.closing = list(saved["differences"]), bool(saved["closing"])
 

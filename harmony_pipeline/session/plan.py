@@ -1,4 +1,6 @@
-"""Everything a session is pinned to before it starts. It never changes while the session lives, and a restart must bring the same one."""
+"""Everything a session is pinned to before it starts. It never changes while the session lives, and
+a restart must bring the same one.
+"""
 
 import json
 from collections.abc import Mapping
@@ -31,11 +33,14 @@ _LONGEST_CLIENT_ORDER_ID = 128  # Alpaca's limit
 class SessionPlan:
     """One trading day of one account.
 
-    symbols: what is traded; symbols that are held or have a working order belong to it whether or not they were chosen today. opening: portfolio and
-    working orders at the start; feature_states: kernel states after each symbol's last bar before the day. actions: CORPORATE_ACTIONS, those after a
-    position's last bar are applied. lives: events of market/lives.py that name one of the symbols, those behind the opening too. model: the pinned one, needed when `uses_model`; a candidate is taken when its probability reaches `threshold`.
-    regimes: REGIMES known before the day. factors: adjustment factor of each symbol as the day begins; needed at a real broker only, whose first
-    fills may come before the first bar.
+    symbols: what is traded; symbols that are held or have a working order belong to it whether or
+    not they were chosen today. opening: portfolio and working orders at the start; feature_states:
+    kernel states after each symbol's last bar before the day. actions: CORPORATE_ACTIONS, those
+    after a position's last bar are applied. lives: events of market/lives.py that name one of the
+    symbols, those behind the opening too. model: the pinned one, needed when `uses_model`; a
+    candidate is taken when its probability reaches `threshold`. regimes: REGIMES known before the
+    day. factors: adjustment factor of each symbol as the day begins; needed at a real broker only,
+    whose first fills may come before the first bar.
     """
 
     date: date
@@ -61,11 +66,19 @@ class SessionPlan:
 
     def __post_init__(self) -> None:
         known = set(self.feature_set.names)
-        missing = [name for name in (*self.strategy.required_features(), SCALE) if name not in known]
+        missing = [
+            name for name in (*self.strategy.required_features(), SCALE) if name not in known
+        ]
         if missing:
-            raise DataError(f"the session's feature set lacks {', '.join(missing)}, which strategy {self.strategy_name} needs: add them to features.names")
+            raise DataError(
+                f"the session's feature set lacks {', '.join(missing)}, which strategy"
+                f" {self.strategy_name} needs: add them to features.names"
+            )
         if tuple(self.symbols) != self.opening.symbols:
-            raise DataError("the plan's symbols are not those of its opening state, in order: build plans with session.replay.plan_day")
+            raise DataError(
+                "the plan's symbols are not those of its opening state, in order: build plans with"
+                " session.replay.plan_day"
+            )
 
     @cached_property
     def hash(self) -> str:
@@ -77,7 +90,10 @@ class SessionPlan:
             "strategy": [self.strategy_name, _described(self.strategy)],
             "rules": asdict(self.rules.only(self.symbols)),
             "features": self.feature_set.hash,
-            "states": {symbol: [state.timestamp.isoformat(), short_hash(state.vector.tobytes(), 8)] for symbol, state in sorted(self.feature_states.items())},
+            "states": {
+                symbol: [state.timestamp.isoformat(), short_hash(state.vector.tobytes(), 8)]
+                for symbol, state in sorted(self.feature_states.items())
+            },
             "opening": self.opening.to_dict(),
             "calendar": [self.calendar.name, self.timeframe],
             "actions": self.actions.sort(self.actions.columns).rows(),
@@ -97,7 +113,9 @@ class SessionPlan:
 
     @property
     def session_id(self) -> str:
-        """`2024-03-05-meta_labelled-1f3a9c0e`: a pure function of the plan, so the same plan is the same session."""
+        """`2024-03-05-meta_labelled-1f3a9c0e`: a pure function of the plan, so the same plan is the
+        same session.
+        """
         return f"{self.date.isoformat()}-{self.strategy_name}-{self.hash[:8]}"
 
     @property
@@ -112,18 +130,31 @@ class SessionPlan:
 
     @property
     def flatten_from(self) -> datetime | None:
-        """Bars that end then or later decide to close everything, in time for the day's last open; None: positions stay overnight."""
-        if not self.flatten_at_close or self.timeframe in LONG_TIMEFRAMES:  # a day's bar has no later open on the same day
+        """Bars that end then or later decide to close everything, in time for the day's last open;
+        None: positions stay overnight.
+        """
+        # a day's bar has no later open on the same day
+        if not self.flatten_at_close or self.timeframe in LONG_TIMEFRAMES:
             return None
         return self.calendar.session_close(self.date) - self.bar
 
     def row(self) -> SessionRow:
         """The session as the ledger opens it."""
-        return SessionRow(self.session_id, self.date, self.account, self.strategy_name, self.model_id, self.hash, previous_session_id=self.previous_session_id)
+        return SessionRow(
+            self.session_id,
+            self.date,
+            self.account,
+            self.strategy_name,
+            self.model_id,
+            self.hash,
+            previous_session_id=self.previous_session_id,
+        )
 
 
 def client_order_id(session_id: str, intent: str) -> str:
-    """Name of an intent at the broker: a pure function of session and intent, short enough for any broker."""
+    """Name of an intent at the broker: a pure function of session and intent, short enough for any
+    broker.
+    """
     plain = f"{session_id}-{intent}"
     if len(plain) <= _LONGEST_CLIENT_ORDER_ID:
         return plain
@@ -136,8 +167,14 @@ def _described(strategy: Strategy) -> str:
     if hasattr(chosen, "model_dump"):
         parameters = chosen.model_dump(mode="json")
     else:
-        parameters = {name: value for name, value in vars(chosen).items() if isinstance(value, str | int | float | bool | tuple | None)}
-    return json.dumps([f"{type(built).__module__}:{type(built).__qualname__}", parameters], sort_keys=True)
+        parameters = {
+            name: value
+            for name, value in vars(chosen).items()
+            if isinstance(value, str | int | float | bool | tuple | None)
+        }
+    return json.dumps(
+        [f"{type(built).__module__}:{type(built).__qualname__}", parameters], sort_keys=True
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,9 @@
 """Who carries a session and how it is stopped: lock, heartbeat, kill switch, signals.
 
-One process per state folder trades. The lock is an operating-system lock on an open file, so it ends with its process, however that dies;
-the pid inside is for people and for telling a stale file from a live one. The kill switch is a file: anything that can make a file can stop trading,
-and its text is the reason.
+One process per state folder trades. The lock is an operating-system lock on an open file, so it
+ends with its process, however that dies; the pid inside is for people and for telling a stale file
+from a live one. The kill switch is a file: anything that can make a file can stop trading, and its
+text is the reason.
 """
 
 import json
@@ -29,13 +30,15 @@ class SessionRunning(HarmonyError):
 
 @contextmanager
 def session_lock(state: Path, session_id: str) -> Iterator[None]:
-    """Hold the folder's lock. Raises SessionRunning, naming the process that has it. A lock file left by a dead process is simply taken over."""
+    """Hold the folder's lock. Raises SessionRunning, naming the process that has it. A lock file
+    left by a dead process is simply taken over.
+    """
 
     def refusal(_holder: str) -> SessionRunning:
         holder = read_lock(state) or {}
         return SessionRunning(
-            f"a session runs in {state} already: {holder.get('session_id', 'unknown')}, process {holder.get('pid', 'unknown')}; "
-            f"wait for it, or stop it with `touch {state / KILL}`"
+            f"a session runs in {state} already: {holder.get('session_id', 'unknown')}, process"
+            f" {holder.get('pid', 'unknown')}; wait for it, or stop it with `touch {state / KILL}`"
         )
 
     with file_lock(state / LOCK, refusal, session_id=session_id):
@@ -57,15 +60,25 @@ def is_running(state: Path) -> bool:
 
 
 def write_heartbeat(state: Path, session_id: str, at: datetime, **numbers: Any) -> None:
-    """Say that the session is alive, and where it stands; replaced as a whole, so a reader never sees half of it."""
-    facts = {"session_id": session_id, "pid": os.getpid(), "at": at.isoformat(), "written_at": datetime.now(UTC).isoformat(), **numbers}
+    """Say that the session is alive, and where it stands; replaced as a whole, so a reader never
+    sees half of it.
+    """
+    facts = {
+        "session_id": session_id,
+        "pid": os.getpid(),
+        "at": at.isoformat(),
+        "written_at": datetime.now(UTC).isoformat(),
+        **numbers,
+    }
     write_text(state / HEARTBEAT, json.dumps(facts, default=str), durable=False)
 
 
 def kill_reason(state: Path) -> str | None:
     """Text of the kill switch, None while it is off."""
     try:
-        return (state / KILL).read_text(encoding="utf-8", errors="replace").strip() or f"the file {KILL} was made"
+        return (state / KILL).read_text(
+            encoding="utf-8", errors="replace"
+        ).strip() or f"the file {KILL} was made"
     except FileNotFoundError:
         return None
     except OSError as error:  # a switch that cannot be read is a switch that is pulled
@@ -92,7 +105,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(request: StopRequest) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a graceful stop while the block runs. Outside the main thread, where signals cannot be caught, nothing changes."""
+    """SIGTERM and SIGINT ask for a graceful stop while the block runs. Outside the main thread,
+    where signals cannot be caught, nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,6 @@
-"""The process of a session as its supervisor sees it: started once, watched until it ends, stopped in order."""
+"""The process of a session as its supervisor sees it: started once, watched until it ends, stopped
+in order.
+"""
 
 import os
 import subprocess
@@ -15,17 +17,20 @@ _STOP_SECONDS = 30.0
 
 
 def run_session_process(state: Path, day: date, command: Sequence[str]) -> None:
-    """Run `command`, the session of `day`, until it ends; wait first for one that runs in this state folder already.
+    """Run `command`, the session of `day`, until it ends; wait first for one that runs in this
+    state folder already.
 
-    The process outlives the death of its supervisor. Terminating the supervisor stops the session in
-    order. Raises HarmonyError, with the last line of the session's log, when it fails.
+    The process outlives the death of its supervisor. Terminating the supervisor stops the session
+    in order. Raises HarmonyError, with the last line of the session's log, when it fails.
     """
     while is_running(state):
         time.sleep(_POLL_SECONDS)
     log = state / "sessions" / f"{day}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, cwd=os.getcwd())
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, cwd=os.getcwd()
+        )
     try:
         while process.poll() is None:
             time.sleep(_POLL_SECONDS)
@@ -35,4 +40,7 @@ def run_session_process(state: Path, day: date, command: Sequence[str]) -> None:
         raise
     if process.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise HarmonyError(f"the session of {day} ended with code {process.returncode}: {' '.join(last)} (log: sessions/{log.name} in the state folder)")
+        raise HarmonyError(
+            f"the session of {day} ended with code {process.returncode}: {' '.join(last)} (log:"
+            f" sessions/{log.name} in the state folder)"
+        )

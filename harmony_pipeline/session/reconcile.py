@@ -1,7 +1,7 @@
 """Ledger against broker: whether both know the same orders, shares and money.
 
-The broker is believed, and nothing is corrected here. Each difference is a sentence that a person can act on; a session that has any does
-not trade on.
+The broker is believed, and nothing is corrected here. Each difference is a sentence that a person
+can act on; a session that has any does not trade on.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,29 +46,58 @@ class Reconciliation:
 
     def table(self) -> pl.DataFrame:
         """One row a difference: session_id, kind, key, ledger, broker, sentence."""
-        schema = dict.fromkeys(("session_id", "kind", "key", "ledger", "broker", "sentence"), pl.String)
-        return pl.DataFrame([(self.session_id, *vars(found).values()) for found in self.differences], schema=schema, orient="row")
+        schema = dict.fromkeys(
+            ("session_id", "kind", "key", "ledger", "broker", "sentence"), pl.String
+        )
+        return pl.DataFrame(
+            [(self.session_id, *vars(found).values()) for found in self.differences],
+            schema=schema,
+            orient="row",
+        )
 
     def summary(self) -> dict[str, object]:
         """Counts, and the sentences."""
-        return {"agrees": self.agrees, "orders": self.orders, "positions": self.positions, "differences": [found.sentence for found in self.differences]}
+        return {
+            "agrees": self.agrees,
+            "orders": self.orders,
+            "positions": self.positions,
+            "differences": [found.sentence for found in self.differences],
+        }
 
 
 def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation:
-    """Compare the books that the session closed with (or stands with, while it runs) with the broker's own."""
+    """Compare the books that the session closed with (or stands with, while it runs) with the
+    broker's own.
+    """
     session = read_session(ledger, session_id)
-    differences = [*_orders(session.working, broker), *_positions(_shares_of(session), broker), *_cash(session, broker)]
-    return Reconciliation(session_id, len(session.working), len(_shares_of(session)), tuple(differences))
+    differences = [
+        *_orders(session.working, broker),
+        *_positions(_shares_of(session), broker),
+        *_cash(session, broker),
+    ]
+    return Reconciliation(
+        session_id, len(session.working), len(_shares_of(session)), tuple(differences)
+    )
 
 
-def books_differ(shares: Mapping[str, float], working: Iterable[Order], broker: Broker) -> tuple[str, ...]:
-    """Sentences about orders and positions on which a session's opening books and the broker disagree."""
-    return tuple(found.sentence for found in (*_orders(working, broker), *_positions(shares, broker)))
+def books_differ(
+    shares: Mapping[str, float], working: Iterable[Order], broker: Broker
+) -> tuple[str, ...]:
+    """Sentences about orders and positions on which a session's opening books and the broker
+    disagree.
+    """
+    return tuple(
+        found.sentence for found in (*_orders(working, broker), *_positions(shares, broker))
+    )
 
 
 def _shares_of(session: SessionResult) -> dict[str, float]:
     portfolio = session.closing.portfolio
-    return {symbol: float(position["quantity"]) for symbol, position in zip(portfolio.symbols, portfolio.positions, strict=True) if position["quantity"] != 0.0}
+    return {
+        symbol: float(position["quantity"])
+        for symbol, position in zip(portfolio.symbols, portfolio.positions, strict=True)
+        if position["quantity"] != 0.0
+    }
 
 
 def _orders(working: Iterable[Order], broker: Broker) -> list[Difference]:
@@ -80,7 +109,15 @@ def _orders(working: Iterable[Order], broker: Broker) -> list[Difference]:
         if there is None and here is not None:
             known = broker.order(name)
             word = f"{known.status} with {known.filled_quantity:g} filled" if known else "unknown"
-            found.append(Difference("order", name, str(here.status), word, f"order {name}: open in the ledger, {word} at the broker"))
+            found.append(
+                Difference(
+                    "order",
+                    name,
+                    str(here.status),
+                    word,
+                    f"order {name}: open in the ledger, {word} at the broker",
+                )
+            )
         elif here is None and there is not None:
             found.append(
                 Difference(
@@ -88,12 +125,28 @@ def _orders(working: Iterable[Order], broker: Broker) -> list[Difference]:
                     name,
                     "absent or ended",
                     str(there.status),
-                    f"order {name} ({there.side} {there.quantity:g} {there.symbol}): working at the broker, not open in the ledger",
+                    f"order {name} ({there.side} {there.quantity:g} {there.symbol}): working at the"
+                    " broker, not open in the ledger",
                 )
             )
-        elif here is not None and there is not None and abs(here.filled_quantity - there.filled_quantity) > _SHARES:
-            sentence = f"order {name}: ledger has {here.filled_quantity:g} shares filled, the broker {there.filled_quantity:g}"
-            found.append(Difference("order", name, f"{here.filled_quantity:g}", f"{there.filled_quantity:g}", sentence))
+        elif (
+            here is not None
+            and there is not None
+            and abs(here.filled_quantity - there.filled_quantity) > _SHARES
+        ):
+            sentence = (
+                f"order {name}: ledger has {here.filled_quantity:g} shares filled, the broker"
+                f" {there.filled_quantity:g}"
+            )
+            found.append(
+                Difference(
+                    "order",
+                    name,
+                    f"{here.filled_quantity:g}",
+                    f"{there.filled_quantity:g}",
+                    sentence,
+                )
+            )
     return found
 
 
@@ -105,7 +158,8 @@ def _positions(ours: Mapping[str, float], broker: Broker) -> list[Difference]:
             symbol,
             f"{ours.get(symbol, 0.0):g}",
             f"{theirs.get(symbol, 0.0):g}",
-            f"{symbol}: ledger {ours.get(symbol, 0.0):g}, broker {theirs.get(symbol, 0.0):g} shares",
+            f"{symbol}: ledger {ours.get(symbol, 0.0):g}, broker {theirs.get(symbol, 0.0):g}"
+            " shares",
         )
         for symbol in sorted({*ours, *theirs})
         if abs(ours.get(symbol, 0.0) - theirs.get(symbol, 0.0)) > _SHARES
@@ -117,4 +171,12 @@ def _cash(session: SessionResult, broker: Broker) -> list[Difference]:
     ours = int(session.closing.portfolio.account[0]["cash"]) / MONEY
     if theirs is None or abs(ours - theirs) < _CENT:
         return []
-    return [Difference("cash", "cash", f"{ours:.2f}", f"{theirs:.2f}", f"cash: ledger {ours:.2f}, broker {theirs:.2f}")]
+    return [
+        Difference(
+            "cash",
+            "cash",
+            f"{ours:.2f}",
+            f"{theirs:.2f}",
+            f"cash: ledger {ours:.2f}, broker {theirs:.2f}",
+        )
+    ]

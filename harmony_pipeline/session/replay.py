@@ -1,8 +1,9 @@
 """A trading day put together from frames, replayed or traded: where plans are made.
 
-A session opens with what the one before it closed with: cash, positions with their brackets and bars held, working orders. Without one before, with
-the initial cash and nothing else. A symbol that is held or has a working order stays in the session until it is flat, chosen today or not; so does the
-one that it becomes today.
+A session opens with what the one before it closed with: cash, positions with their brackets and
+bars held, working orders. Without one before, with the initial cash and nothing else. A symbol that
+is held or has a working order stays in the session until it is flat, chosen today or not; so does
+the one that it becomes today.
 
 >>> opening = opening_of(ledger, "paper", day, rules.initial_cash)
 >>> symbols = opening.symbols(watched)                     # load the day's bars of these
@@ -46,7 +47,9 @@ from harmony_pipeline.strategies.base import Strategy, signals_of
 
 @dataclass(frozen=True)
 class Opening:
-    """What a day starts with, cut down to the symbols that matter: those held and those with a working order."""
+    """What a day starts with, cut down to the symbols that matter: those held and those with a
+    working order.
+    """
 
     account: str
     state: TradingState
@@ -63,18 +66,27 @@ class Opening:
 
 
 def opening_of(ledger: Ledger, account: str, day: date, initial_cash: float) -> Opening:
-    """The closing state of the account's latest session before `day`. Raises DataError when that one never ended."""
+    """The closing state of the account's latest session before `day`. Raises DataError when that
+    one never ended.
+    """
     previous = ledger.previous_session(account, day)
     if previous is None:
         return Opening(account, TradingState.opening([], initial_cash), None)
     snapshot = ledger.snapshot(previous.session_id)
     if snapshot is None:
-        raise DataError(f"session {previous.session_id} has no closing state, so {day} cannot open: run it again")
-    return Opening(account, restricted(TradingState.from_dict(snapshot.body["trading"])), previous.session_id)
+        raise DataError(
+            f"session {previous.session_id} has no closing state, so {day} cannot open: run it"
+            " again"
+        )
+    return Opening(
+        account, restricted(TradingState.from_dict(snapshot.body["trading"])), previous.session_id
+    )
 
 
 def restricted(state: TradingState) -> TradingState:
-    """A state of its own with only the symbols that are held or have a working order, so that states do not grow with every symbol ever watched."""
+    """A state of its own with only the symbols that are held or have a working order, so that
+    states do not grow with every symbol ever watched.
+    """
     state = state.pruned()
     busy = (
         (state.portfolio.positions["quantity"] != 0.0)
@@ -105,7 +117,8 @@ def plan_day(
     factors: Mapping[str, float] | None = None,
     flatten_at_close: bool = False,
 ) -> SessionPlan:
-    """The plan of one day. `feature_states` may name more symbols than are needed; `actions` and `lives` may reach back as far as they like.
+    """The plan of one day. `feature_states` may name more symbols than are needed; `actions` and
+    `lives` may reach back as far as they like.
 
     Raises DataError when `day` is no session, or a feature state lies inside it.
     """
@@ -114,12 +127,27 @@ def plan_day(
     due = relevant_events(events.filter(pl.col("date") > since), chosen, day)
     symbols = tuple(sorted({*chosen, *symbols_of(due)}))
     behind = events.filter(pl.col("date") <= since)
-    named = pl.col("symbol").is_in(list(symbols)) | pl.col("successor").is_in(list(symbols)).fill_null(value=False)
+    named = pl.col("symbol").is_in(list(symbols)) | pl.col("successor").is_in(
+        list(symbols)
+    ).fill_null(value=False)
     states = states_by_symbol(feature_states, feature_set)
-    first = calendar.schedule(day, calendar.next_session(day))["pre_open"][0] if calendar.is_session(day) else calendar.session_open(day)
-    late = [symbol for symbol in symbols if symbol in states and timeframe not in LONG_TIMEFRAMES and states[symbol].timestamp >= first]
+    first = (
+        calendar.schedule(day, calendar.next_session(day))["pre_open"][0]
+        if calendar.is_session(day)
+        else calendar.session_open(day)
+    )
+    late = [
+        symbol
+        for symbol in symbols
+        if symbol in states
+        and timeframe not in LONG_TIMEFRAMES
+        and states[symbol].timestamp >= first
+    ]
     if late:
-        raise DataError(f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session of {day}: use states_before(day)")
+        raise DataError(
+            f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session"
+            f" of {day}: use states_before(day)"
+        )
     state = opening.state.extended(symbols, [model.model_id] if model is not None else [])
     state.mark_ended(behind)
     return SessionPlan(
@@ -146,31 +174,55 @@ def plan_day(
     )
 
 
-def states_before(start: datetime, bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str) -> dict[str, State]:
-    """Feature states after each symbol's last bar before `start`, continued from `states` over `bars` (sorted as the BARS table; later ones are ignored)."""
+def states_before(
+    start: datetime,
+    bars: pl.DataFrame,
+    feature_set: FeatureSet,
+    states: States,
+    calendar: Calendar,
+    timeframe: str,
+) -> dict[str, State]:
+    """Feature states after each symbol's last bar before `start`, continued from `states` over
+    `bars` (sorted as the BARS table; later ones are ignored).
+    """
     known = states_by_symbol(states, feature_set)
     # One join, since a condition a symbol would look at every row once for each symbol.
     saved = pl.DataFrame(
         {"symbol": list(known), "saved_at": [state.timestamp for state in known.values()]},
         schema={"symbol": pl.String(), "saved_at": bars.schema["timestamp"]},
     )
-    before = bars.filter(pl.col("timestamp") < start).join(saved, on="symbol", how="left", maintain_order="left")
-    needed = before.filter(pl.col("saved_at").is_null() | (pl.col("timestamp") > pl.col("saved_at"))).drop("saved_at")
-    return states_by_symbol(compute_features(needed, feature_set, known, calendar, timeframe).states, feature_set)
+    before = bars.filter(pl.col("timestamp") < start).join(
+        saved, on="symbol", how="left", maintain_order="left"
+    )
+    needed = before.filter(
+        pl.col("saved_at").is_null() | (pl.col("timestamp") > pl.col("saved_at"))
+    ).drop("saved_at")
+    return states_by_symbol(
+        compute_features(needed, feature_set, known, calendar, timeframe).states, feature_set
+    )
 
 
 def day_bars(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
-    """The plan's part of a BARS frame: its symbols, its session date, with session_date and bar_end, sorted by symbol and time."""
+    """The plan's part of a BARS frame: its symbols, its session date, with session_date and
+    bar_end, sorted by symbol and time.
+    """
     mine = bars.filter(pl.col("symbol").is_in(list(plan.symbols)))
     if "bar_end" not in mine.columns:
         mine = plan.calendar.with_session(mine, plan.timeframe)
-    return mine.filter((pl.col("session_date") == plan.date) & pl.col("session").is_not_null()).sort("symbol", "timestamp", maintain_order=True)
+    return mine.filter(
+        (pl.col("session_date") == plan.date) & pl.col("session").is_not_null()
+    ).sort("symbol", "timestamp", maintain_order=True)
 
 
 def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
-    """The simulated exchange as the plan opens it: its working orders under the names that the ledger knows, its books from the opening portfolio."""
+    """The simulated exchange as the plan opens it: its working orders under the names that the
+    ledger knows, its books from the opening portfolio.
+    """
     opening = plan.opening
-    shares = {symbol: float(position["quantity"]) for symbol, position in zip(opening.symbols, opening.portfolio.positions, strict=True)}
+    shares = {
+        symbol: float(position["quantity"])
+        for symbol, position in zip(opening.symbols, opening.portfolio.positions, strict=True)
+    }
     return SimulatedBroker(
         opening.exchange,
         plan.rules.records(opening.symbols, plan.date),
@@ -182,34 +234,61 @@ def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
 
 
 def broker_as_left(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
-    """The simulated broker of a session as that session left it, with books of its own. Raises NotReady before the session has begun."""
+    """The simulated broker of a session as that session left it, with books of its own. Raises
+    NotReady before the session has begun.
+    """
     saved = ledger.snapshot(plan.session_id)
     if saved is None or saved.body["exchange"] is None:
-        raise NotReady(f"session {plan.session_id} has left no simulated exchange behind: run it first")
+        raise NotReady(
+            f"session {plan.session_id} has left no simulated exchange behind: run it first"
+        )
     broker = simulated_broker(plan, ledger)
     broker.restore(saved.body["exchange"])
     return broker
 
 
-def replay_day(plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger, supervision: Supervision | None = None) -> SessionResult:
+def replay_day(
+    plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger, supervision: Supervision | None = None
+) -> SessionResult:
     """Run the plan over the day's bars at full speed against the simulated exchange."""
     frame = day_bars(plan, bars)
     if frame.is_empty():
-        raise DataError(f"there are no bars of {', '.join(plan.symbols) or 'any symbol'} on {plan.date}: ingest that day first")
+        raise DataError(
+            f"there are no bars of {', '.join(plan.symbols) or 'any symbol'} on {plan.date}: ingest"
+            " that day first"
+        )
     clock = ReplayClock(frame["timestamp"].min())  # type: ignore[arg-type]
     with ledger.reproducible():
-        return run_session(plan, ledger, simulated_broker(plan, ledger), ReplayStream(frame, clock), clock, supervision)
+        return run_session(
+            plan,
+            ledger,
+            simulated_broker(plan, ledger),
+            ReplayStream(frame, clock),
+            clock,
+            supervision,
+        )
 
 
-def trade_day(plan: SessionPlan, ledger: Ledger, broker: Broker, stream: BarStream, clock: Clock, supervision: Supervision) -> SessionResult:
-    """Run the plan over a live stream, supervised: lock, heartbeat, kill switch, signals, freshness."""
+def trade_day(
+    plan: SessionPlan,
+    ledger: Ledger,
+    broker: Broker,
+    stream: BarStream,
+    clock: Clock,
+    supervision: Supervision,
+) -> SessionResult:
+    """Run the plan over a live stream, supervised: lock, heartbeat, kill switch, signals,
+    freshness.
+    """
     return run_session(plan, ledger, broker, stream, clock, supervision)
 
 
 def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
     """The signals that research makes of the whole day at once, from the plan's feature states."""
     frame = day_bars(plan, bars)
-    features = compute_features(frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe).table
+    features = compute_features(
+        frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
+    ).table
     primary = signals_of(plan.strategy, features, lambda: frame)
     return complete_signals(plan, primary, features)
 
@@ -218,5 +297,18 @@ def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
     """The backtest of the plan's day from the same opening state: what the session is judged by."""
     frame = day_bars(plan, bars)
     regular = frame.filter(pl.col("session") == "regular")
-    options: dict[str, Any] = {"state": plan.opening, "lives": plan.lives, "backtest_id": f"{plan.session_id}-backtest", "book": plan.account}
-    return run_backtest(regular, day_signals(plan, frame), plan.actions, plan.rules, plan.calendar, plan.timeframe, **options)
+    options: dict[str, Any] = {
+        "state": plan.opening,
+        "lives": plan.lives,
+        "backtest_id": f"{plan.session_id}-backtest",
+        "book": plan.account,
+    }
+    return run_backtest(
+        regular,
+        day_signals(plan, frame),
+        plan.actions,
+        plan.rules,
+        plan.calendar,
+        plan.timeframe,
+        **options,
+    )

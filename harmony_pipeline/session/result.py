@@ -13,24 +13,34 @@ from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import REAL, TEXT, TIME, WHOLE
 from harmony_pipeline.session.ledger import Ledger
 
-TABLES = ("session_orders", "session_fills", "session_positions", "session_equity", "session_events")
+TABLES = (
+    "session_orders",
+    "session_fills",
+    "session_positions",
+    "session_equity",
+    "session_events",
+)
 TRADE_COLUMNS: dict[str, Any] = {
-    "symbol": TEXT, "side": TEXT, "quantity": REAL, "entry_timestamp": WHOLE, "entry_price": REAL, "exit_timestamp": WHOLE, "exit_price": REAL,
+    "symbol": TEXT, "side": TEXT, "quantity": REAL, "entry_timestamp": WHOLE, "entry_price": REAL,
+    "exit_timestamp": WHOLE, "exit_price": REAL,
     "exit_reason": TEXT, "fees": REAL, "pnl": REAL, "entry_value": REAL,
 }  # fmt: skip
 _NOTABLE = (
-    "session_started", "session_ended", "risk_state_changed", "stream_stale", "stream_recovered", "breaker_tripped", "kill_switch_pulled",
-    "books_reconciled", "corporate_action_applied", "candidate_refused", "rejected", "outcome_unknown",
+    "session_started", "session_ended", "risk_state_changed", "stream_stale", "stream_recovered",
+    "breaker_tripped", "kill_switch_pulled",
+    "books_reconciled", "corporate_action_applied", "candidate_refused", "rejected",
+    "outcome_unknown",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SessionResult:
-    """One session, read from the ledger. tables: the five `session_*` frames of this session. trades: round trips that it closed. closing: what the
-    next session opens with.
+    """One session, read from the ledger. tables: the five `session_*` frames of this session.
+    trades: round trips that it closed. closing: what the next session opens with.
 
-    closing_statuses: client order id -> status when the session ended. carried: orders of earlier sessions that worked when it began, as they stood
-    when it ended. working: every order that worked when it ended.
+    closing_statuses: client order id -> status when the session ended. carried: orders of earlier
+    sessions that worked when it began, as they stood when it ended. working: every order that
+    worked when it ended.
     """
 
     session_id: str
@@ -80,13 +90,20 @@ class SessionResult:
         }
 
     def report(self) -> dict[str, Any]:
-        """What a page about the day shows: `summary`, and frames `refusals`, `activity`, `trades`, `positions`, `equity`, `notable`.
+        """What a page about the day shows: `summary`, and frames `refusals`, `activity`, `trades`,
+        `positions`, `equity`, `notable`.
 
         `notable` are the events that a person should see.
         """
-        refusals = self.orders.filter(pl.col("status") == "refused").group_by("reason").len("orders").sort("orders", "reason", descending=[True, False])
+        refusals = (
+            self.orders.filter(pl.col("status") == "refused")
+            .group_by("reason")
+            .len("orders")
+            .sort("orders", "reason", descending=[True, False])
+        )
         activity = self.fills.group_by("symbol").agg(
-            fills=pl.len(), bought=(pl.col("quantity").filter(pl.col("side") == "buy")).sum(), sold=(pl.col("quantity").filter(pl.col("side") == "sell")).sum(),
+            fills=pl.len(), bought=(pl.col("quantity").filter(pl.col("side") == "buy")).sum(),
+            sold=(pl.col("quantity").filter(pl.col("side") == "sell")).sum(),
             value=(pl.col("price") * pl.col("quantity")).sum(), fees=pl.col("fee").sum(),
         ).sort("symbol")  # fmt: skip
         events = self.tables["session_events"]
@@ -102,17 +119,37 @@ class SessionResult:
 
 
 def read_session(ledger: Ledger, session_id: str) -> SessionResult:
-    """The session as it stands in the ledger. Raises DataError when there is none, NotReady when it never got to its first snapshot."""
+    """The session as it stands in the ledger. Raises DataError when there is none, NotReady when it
+    never got to its first snapshot.
+    """
     row = ledger.session(session_id)
     if row is None:
-        raise DataError(f'there is no session {session_id} in {ledger.path}; `harmony sql "select distinct session_id from session_events"` lists them')
+        raise DataError(
+            f'there is no session {session_id} in {ledger.path}; `harmony sql "select distinct'
+            ' session_id from session_events"` lists them'
+        )
     snapshot = ledger.snapshot(session_id)
     if snapshot is None:
         raise NotReady(f"session {session_id} has not begun yet")
-    trades = pl.DataFrame(snapshot.body["trades"], schema=TRADE_COLUMNS).with_columns(pl.col("entry_timestamp", "exit_timestamp").cast(TIME))
+    trades = pl.DataFrame(snapshot.body["trades"], schema=TRADE_COLUMNS).with_columns(
+        pl.col("entry_timestamp", "exit_timestamp").cast(TIME)
+    )
     tables = {name: ledger.table(name, session_id=session_id) for name in TABLES}
-    carried, working = (tuple(msgspec.convert(order, Order) for order in snapshot.body["desk"][name]) for name in ("carried", "orders"))
+    carried, working = (
+        tuple(msgspec.convert(order, Order) for order in snapshot.body["desk"][name])
+        for name in ("carried", "orders")
+    )
     closing = TradingState.from_dict(snapshot.body["trading"])
     return SessionResult(
-        session_id, row.date, row.account, row.state, row.reason, tables, trades, closing, ledger.closing_statuses(session_id), carried, working
+        session_id,
+        row.date,
+        row.account,
+        row.state,
+        row.reason,
+        tables,
+        trades,
+        closing,
+        ledger.closing_statuses(session_id),
+        carried,
+        working,
     )

@@ -4,8 +4,9 @@
     stopped     SIGTERM, SIGINT or a stop request; orders go on working, the same plan continues it
     killed      the kill switch: open orders were canceled, nothing more is sent today
 
-A process that dies leaves the session `running` in the ledger; running it again with the same plan continues at the first moment that was not
-finished. A session that has ended is not run twice: asked again, its result is read.
+A process that dies leaves the session `running` in the ledger; running it again with the same plan
+continues at the first moment that was not finished. A session that has ended is not run twice:
+asked again, its result is read.
 """
 
 import contextlib
@@ -24,7 +25,14 @@ from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshne
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import COMPLETED, KILLED, RUNNING, STOPPED
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.process_control import KILL, StopRequest, kill_reason, session_lock, stop_on_signals, write_heartbeat
+from harmony_pipeline.session.process_control import (
+    KILL,
+    StopRequest,
+    kill_reason,
+    session_lock,
+    stop_on_signals,
+    write_heartbeat,
+)
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
 from harmony_pipeline.session.stream import BarStream, Batch
@@ -35,7 +43,9 @@ _CANCEL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Supervision:
-    """How a session is watched. state: folder of lock, heartbeat and kill switch; None: it is not watched (tests). is_live: streams may go stale."""
+    """How a session is watched. state: folder of lock, heartbeat and kill switch; None: it is not
+    watched (tests). is_live: streams may go stale.
+    """
 
     state: Path | None = None
     heartbeat_seconds: float = 5.0
@@ -44,13 +54,30 @@ class Supervision:
     stop: StopRequest = field(default_factory=StopRequest)
 
     @staticmethod
-    def of(state: Path, settings: SessionSettings, is_live: bool, stop: StopRequest | None = None) -> "Supervision":
+    def of(
+        state: Path, settings: SessionSettings, is_live: bool, stop: StopRequest | None = None
+    ) -> "Supervision":
         """As the settings want it."""
-        return Supervision(state, settings.heartbeat_seconds, settings.stale_after_seconds, is_live, stop or StopRequest())
+        return Supervision(
+            state,
+            settings.heartbeat_seconds,
+            settings.stale_after_seconds,
+            is_live,
+            stop or StopRequest(),
+        )
 
 
-def run_session(plan: SessionPlan, ledger: Ledger, broker: Broker, stream: BarStream, clock: Clock, supervision: Supervision | None = None) -> SessionResult:
-    """Run, or continue, the plan's session. Raises SessionRunning when another process trades here, NotReady while the kill switch is on."""
+def run_session(
+    plan: SessionPlan,
+    ledger: Ledger,
+    broker: Broker,
+    stream: BarStream,
+    clock: Clock,
+    supervision: Supervision | None = None,
+) -> SessionResult:
+    """Run, or continue, the plan's session. Raises SessionRunning when another process trades here,
+    NotReady while the kill switch is on.
+    """
     watch = supervision or Supervision()
     with _guarded(plan, watch):
         _replace_unfinished(plan, ledger, broker)
@@ -70,23 +97,29 @@ def run_session(plan: SessionPlan, ledger: Ledger, broker: Broker, stream: BarSt
             loop.last_words()
             outcome = state
         finally:
-            with contextlib.suppress(Exception):  # the reason that we are leaving is the one to be seen
+            # the reason that we are leaving is the one to be seen
+            with contextlib.suppress(Exception):
                 ledger.heartbeat(plan.session_id, run, clock.now(), outcome)
             broker.close()
         return read_session(ledger, plan.session_id)
 
 
 def _replace_unfinished(plan: SessionPlan, ledger: Ledger, broker: Broker) -> None:
-    """A day begun under another plan cannot go on under this one. An exchange in a process left nothing behind; a real broker did."""
+    """A day begun under another plan cannot go on under this one. An exchange in a process left
+    nothing behind; a real broker did.
+    """
     for row in ledger.sessions(plan.account, plan.date):
         if row.session_id != plan.session_id and row.state == RUNNING:
             if not isinstance(broker, BarDriven):
                 raise DataError(
-                    f"session {row.session_id} of {plan.date} is unfinished and its orders may be at the broker, "
-                    "but settings, model or data have changed since: "
-                    f"restore them and run it again, or stop the day with the kill switch under the old settings"
+                    f"session {row.session_id} of {plan.date} is unfinished and its orders may be"
+                    " at the broker, but settings, model or data have changed since: restore them"
+                    " and run it again, or stop the day with the kill switch under the old"
+                    " settings"
                 )
-            ledger.end_session(row.session_id, STOPPED, f"replaced by {plan.session_id}: its plan had changed")
+            ledger.end_session(
+                row.session_id, STOPPED, f"replaced by {plan.session_id}: its plan had changed"
+            )
 
 
 @contextmanager
@@ -97,23 +130,34 @@ def _guarded(plan: SessionPlan, watch: Supervision) -> Iterator[None]:
     with session_lock(watch.state, plan.session_id), stop_on_signals(watch.stop):
         pulled = kill_reason(watch.state)
         if pulled is not None:
-            raise NotReady(f"the kill switch is on ({pulled}): remove {watch.state / KILL} when trading may go on")
+            raise NotReady(
+                f"the kill switch is on ({pulled}): remove {watch.state / KILL} when trading may"
+                " go on"
+            )
         yield
 
 
 class _Loop:
     """The moments of one process's part of a session."""
 
-    def __init__(self, trader: Trader, clock: Clock, watch: Supervision, ledger: Ledger, run: int) -> None:
+    def __init__(
+        self, trader: Trader, clock: Clock, watch: Supervision, ledger: Ledger, run: int
+    ) -> None:
         self._trader = trader
         self._clock = clock
         self._watch = watch
         self._ledger = ledger
         self._run = run
         plan = trader.plan
-        self._open, self._close = plan.calendar.session_open(plan.date), plan.calendar.session_close(plan.date)
-        self._freshness = Freshness.of(plan.bar, watch.stale_after_seconds).expect_from(max(self._open, clock.now()))
-        self._beat_at = -math.inf  # by the machine's own clock: a replayed hour is no reason to write
+        self._open, self._close = (
+            plan.calendar.session_open(plan.date),
+            plan.calendar.session_close(plan.date),
+        )
+        self._freshness = Freshness.of(plan.bar, watch.stale_after_seconds).expect_from(
+            max(self._open, clock.now())
+        )
+        # by the machine's own clock: a replayed hour is no reason to write
+        self._beat_at = -math.inf
 
     def carry(self, stream: BarStream) -> tuple[str, str | None]:
         """Live through the stream; (state, reason) of the end."""
@@ -148,14 +192,18 @@ class _Loop:
         return None
 
     def _await_cancels(self) -> None:
-        """Give a real broker some seconds to confirm; what it does not confirm is open in the ledger, and reconciliation will say so."""
+        """Give a real broker some seconds to confirm; what it does not confirm is open in the
+        ledger, and reconciliation will say so.
+        """
         until = time.monotonic() + _CANCEL_SECONDS
         while self._watch.is_live and self._trader.manager.working() and time.monotonic() < until:
             time.sleep(_CANCEL_SECONDS / 20)
             self._trader.poll()
 
     def _judge(self) -> None:
-        """Let the streams' silence decide what may leave; only while the exchange is open, and only when time is real."""
+        """Let the streams' silence decide what may leave; only while the exchange is open, and only
+        when time is real.
+        """
         now = self._clock.now()
         if not self._watch.is_live or not self._open <= now <= self._close:
             return

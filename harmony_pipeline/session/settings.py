@@ -15,5 +15,9 @@ class SessionSettings(FrozenSettings):
     watch: Literal["scanner", "universe"] = Field("scanner", description="which symbols are traded")
     replay_days: int = Field(5, ge=0, description="latest days that `harmony run` replays")
     heartbeat_seconds: float = Field(5.0, gt=0.0)
-    stale_after_seconds: float = Field(90.0, gt=0.0, description="a stream older than this is stale: REDUCING, then HALTED")
-    flatten_at_close: bool = Field(False, description="close every position before the session ends")
+    stale_after_seconds: float = Field(
+        90.0, gt=0.0, description="a stream older than this is stale: REDUCING, then HALTED"
+    )
+    flatten_at_close: bool = Field(
+        False, description="close every position before the session ends"
+    )

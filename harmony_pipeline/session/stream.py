@@ -1,11 +1,14 @@
 """Bars as a session hears them: whole moments, in time order.
 
-A bar is known at its end and never before, and a strategy decides once per moment, after every symbol's bar of that moment. So bars come
-as a `Batch`: all that start at one time, delivered when that time is over. Symbols without a trade are simply absent. A bar that comes after
-its batch has left is late; it is counted and never traded on, since the backtest could not have seen the decision that it would change.
+A bar is known at its end and never before, and a strategy decides once per moment, after every
+symbol's bar of that moment. So bars come as a `Batch`: all that start at one time, delivered when
+that time is over. Symbols without a trade are simply absent. A bar that comes after its batch has
+left is late; it is counted and never traded on, since the backtest could not have seen the decision
+that it would change.
 
-A stream always begins with the first bar of the day. A session that restarts is told the past again at once and skips what it has done; features and
-strategies are folded anew from it, so nothing of them needs saving.
+A stream always begins with the first bar of the day. A session that restarts is told the past again
+at once and skips what it has done; features and strategies are folded anew from it, so nothing of
+them needs saving.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +21,19 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.session.clock import ReplayClock
 
-COLUMNS = ("symbol", "timestamp", "bar_end", "session_date", "session", "open", "high", "low", "close", "volume", "adjustment_factor")
+COLUMNS = (
+    "symbol",
+    "timestamp",
+    "bar_end",
+    "session_date",
+    "session",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "adjustment_factor",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Quiet:
-    """Nothing new; time has moved on to `now`. Lets a session beat its heart, hear its broker and judge its streams."""
+    """Nothing new; time has moved on to `now`. Lets a session beat its heart, hear its broker and
+    judge its streams.
+    """
 
     now: datetime
 
@@ -57,8 +74,9 @@ class Quiet:
 class BarStream(Protocol):
     """Bars of one trading day.
 
-    Obligations: batches come strictly by `start`, each after its `end`; between batches a `Quiet` at least every few seconds of real time; the iterator ends
-    with the day. Only DataError and BrokerUnavailable may leave it.
+    Obligations: batches come strictly by `start`, each after its `end`; between batches a `Quiet`
+    at least every few seconds of real time; the iterator ends with the day. Only DataError and
+    BrokerUnavailable may leave it.
     """
 
     def moments(self) -> Iterator[Batch | Quiet]:
@@ -66,16 +84,25 @@ class BarStream(Protocol):
 
 
 class ReplayStream:
-    """The bars of one day from a frame, at full speed; `clock` is moved to the end of each batch before it is given out.
+    """The bars of one day from a frame, at full speed; `clock` is moved to the end of each batch
+    before it is given out.
 
-    frame: columns COLUMNS (`Calendar.with_session` makes the session columns); rows outside every session are left out.
+    frame: columns COLUMNS (`Calendar.with_session` makes the session columns); rows outside every
+    session are left out.
     """
 
     def __init__(self, frame: pl.DataFrame, clock: ReplayClock) -> None:
         missing = [name for name in COLUMNS if name not in frame.columns]
         if missing:
-            raise DataError(f"bars to replay lack the column(s) {', '.join(missing)}: pass them through Calendar.with_session")
-        self._frame = frame.select(COLUMNS).filter(pl.col("session").is_not_null()).sort("timestamp", "symbol", maintain_order=True)
+            raise DataError(
+                f"bars to replay lack the column(s) {', '.join(missing)}: pass them through"
+                " Calendar.with_session"
+            )
+        self._frame = (
+            frame.select(COLUMNS)
+            .filter(pl.col("session").is_not_null())
+            .sort("timestamp", "symbol", maintain_order=True)
+        )
         self._clock = clock
 
     def moments(self) -> Iterator[Batch]:
@@ -100,5 +127,8 @@ def batches(bars: Iterable[SessionBar]) -> Iterator[Batch]:
 def _batch(bars: list[SessionBar]) -> Batch:
     symbols = [bar.symbol for bar in bars]
     if symbols != sorted(set(symbols)):
-        raise DataError(f"bars at {bars[0].start} are not one per symbol in order of symbol: {', '.join(symbols)}")
+        raise DataError(
+            f"bars at {bars[0].start} are not one per symbol in order of symbol:"
+            f" {', '.join(symbols)}"
+        )
     return Batch(bars[0].start, max(bar.end for bar in bars), tuple(bars))

@@ -1,11 +1,14 @@
-"""The strategy manager: processes each batch of finished bars in the order of portfolio/decisions.py's protocol.
+"""The strategy manager: processes each batch of finished bars in the order of
+portfolio/decisions.py's protocol.
 
-Replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities, to the cent, as `run_backtest` of that
-day from the same opening state. Both run the same compiled functions in the same order; there is no second definition of anything here.
+Replayed against the simulated exchange, a day gives the same orders, fills, prices and quantities,
+to the cent, as `run_backtest` of that day from the same opening state. Both run the same compiled
+functions in the same order; there is no second definition of anything here.
 
-    begin      once a session: securities that ended since the last one (portfolio/corporate_actions.py)
-    settle     corporate actions, orders at the open, brackets in the range: the exchange's news, symbol by symbol (a real broker's news all at once)
-    mark       positions at the close, breakers, the equity row
+    begin      once a session: securities that ended since the last one
+    (portfolio/corporate_actions.py) settle     corporate actions, orders at the open, brackets in
+    the range: the exchange's news, symbol by symbol (a real broker's news all at once) mark
+    positions at the close, breakers, the equity row
     decide     features, signal, probability, then exits and entries through the one gate
     snapshot   everything a restart needs
 """
@@ -20,7 +23,16 @@ from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import SessionFact, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Order
-from harmony_pipeline.portfolio.kernel_types import APPLIED_NAMES, BAR, CHANGE, MONEY, SPLIT, Record, Records, records
+from harmony_pipeline.portfolio.kernel_types import (
+    APPLIED_NAMES,
+    BAR,
+    CHANGE,
+    MONEY,
+    SPLIT,
+    Record,
+    Records,
+    records,
+)
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.ledger import Ledger
@@ -29,7 +41,12 @@ from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.live_signals import LiveSignals, wanted
 from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.order_gateway import OrderGateway
-from harmony_pipeline.session.order_manager import BooksCompared, Flattening, OrderManager, StreamsJudged
+from harmony_pipeline.session.order_manager import (
+    BooksCompared,
+    Flattening,
+    OrderManager,
+    StreamsJudged,
+)
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.stream import Batch
@@ -38,7 +55,9 @@ REGULAR = "regular"
 
 
 class Trader:
-    """One session over one ledger and one broker. Call `begin` once, then `process` for every batch of the day from its first bar, then `end`."""
+    """One session over one ledger and one broker. Call `begin` once, then `process` for every batch
+    of the day from its first bar, then `end`.
+    """
 
     def __init__(self, plan: SessionPlan, ledger: Ledger, broker: Broker, clock: Clock) -> None:
         self.plan = plan
@@ -56,7 +75,7 @@ class Trader:
         """The plan's."""
         return self.plan.session_id
 
-    # --- start and end --------------------------------------------------------------------------------------------------
+    # --- start and end ----------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Continue where the ledger says the session stands, or start it."""
@@ -65,16 +84,22 @@ class Trader:
             self._start()
             return
         self.cursor = saved.at
-        self.portfolio = LivePortfolio(self.plan, TradingState.from_dict(saved.body["trading"]).portfolio)
+        self.portfolio = LivePortfolio(
+            self.plan, TradingState.from_dict(saved.body["trading"]).portfolio
+        )
         self.portfolio.trades = list(saved.body["trades"])
         self.portfolio.restore_factors(saved.body["factors"])
         self.gateway = self._make_gateway()
         self.manager.restore(saved.body["desk"])
-        self.gateway.moment = moment(saved.body["moment"]) if saved.body["moment"] is not None else None
+        self.gateway.moment = (
+            moment(saved.body["moment"]) if saved.body["moment"] is not None else None
+        )
         if self._exchange is not None:
             self._exchange.restore(saved.body["exchange"])
         else:
-            self.gateway.recover(event for _, event in self.ledger.events(self.session_id, after=saved.sequence))
+            self.gateway.recover(
+                event for _, event in self.ledger.events(self.session_id, after=saved.sequence)
+            )
 
     def _make_gateway(self) -> OrderGateway:
         in_process = isinstance(self.broker, BarDriven)
@@ -87,7 +112,9 @@ class Trader:
         return self.gateway.manager
 
     def _start(self) -> None:
-        """Write the plan and the orders that it takes over from the session before, then the first snapshot: all or nothing."""
+        """Write the plan and the orders that it takes over from the session before, then the first
+        snapshot: all or nothing.
+        """
         now = self.clock.now()
         plan = self.plan
         carried = carried_orders(plan, self.ledger)
@@ -95,8 +122,10 @@ class Trader:
         found = books_differ(shares, known, self.broker) if self._exchange is None else ()
         with self.ledger.transaction():
             started = ev.SessionStarted(
-                happened_at=now, known_at=now, session_id=self.session_id, strategy=plan.strategy_name, model_id=plan.model_id,
-                symbols=plan.symbols, plan_hash=plan.hash, previous_session_id=plan.previous_session_id,
+                happened_at=now, known_at=now, session_id=self.session_id,
+                strategy=plan.strategy_name, model_id=plan.model_id,
+                symbols=plan.symbols, plan_hash=plan.hash,
+                previous_session_id=plan.previous_session_id,
             )  # fmt: skip
             self.gateway.record("session_started", started, now, now)
             for order in carried.values():
@@ -113,23 +142,32 @@ class Trader:
         with self.ledger.transaction():
             self._record(
                 f"session_ended:{state}:{micros(now)}",
-                ev.SessionEnded(happened_at=now, known_at=now, session_id=self.session_id, outcome=state, reason=reason),
+                ev.SessionEnded(
+                    happened_at=now,
+                    known_at=now,
+                    session_id=self.session_id,
+                    outcome=state,
+                    reason=reason,
+                ),
                 now,
             )
             self.ledger.put_positions(self.session_id, self.portfolio.position_rows())
             self._snapshot()
             self.ledger.end_session(self.session_id, state, reason)
 
-    # --- a batch --------------------------------------------------------------------------------------------------------
+    # --- a batch ----------------------------------------------------------------------------------
 
     def process(self, batch: Batch) -> bool:
-        """Do everything that the end of these bars calls for; False when it was done before a restart."""
+        """Do everything that the end of these bars calls for; False when it was done before a
+        restart.
+        """
         done = self.cursor is not None and batch.start <= self.cursor
-        signals = self._signals.update(batch)  # the past, too: features and strategy are folded anew after a restart
+        # the past, too: features and strategy are folded anew after a restart
+        signals = self._signals.update(batch)
         if done:
             return False
-        # An exchange in this process dies with it, so a moment is one transaction: whole or not at all. A real broker lives on, so there each
-        # step is on disk before the next.
+        # An exchange in this process dies with it, so a moment is one transaction: whole or not at
+        # all. A real broker lives on, so there each step is on disk before the next.
         with self.ledger.transaction() if self._exchange is not None else nullcontext():
             self._live_through(batch, signals)
         return True
@@ -137,10 +175,19 @@ class Trader:
     def _live_through(self, batch: Batch, signals: Mapping[str, dict[str, Any]]) -> None:
         self.gateway.moment = batch.end
         self.portfolio.see_factors(batch.bars)
-        regular = [bar for bar in batch.bars if bar.session == REGULAR and bar.session_date == self.plan.date]
+        regular = [
+            bar
+            for bar in batch.bars
+            if bar.session == REGULAR and bar.session_date == self.plan.date
+        ]
         self._record(
             f"bars:{micros(batch.start)}",
-            ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(regular)),
+            ev.BarsReceived(
+                happened_at=batch.start,
+                known_at=batch.end,
+                bars=len(batch.bars),
+                regular_bars=len(regular),
+            ),
             batch.end,
         )
         self._record_refusals(signals, batch)
@@ -158,13 +205,20 @@ class Trader:
         """Write down the candidates that the model could not answer about: they are not traded."""
         for symbol, row in signals.items():
             if row["reason"] is not None:
-                fact = ev.CandidateRefused(happened_at=batch.start, known_at=batch.end, symbol=symbol, model_id=row["model_id"], reason=row["reason"])
+                fact = ev.CandidateRefused(
+                    happened_at=batch.start,
+                    known_at=batch.end,
+                    symbol=symbol,
+                    model_id=row["model_id"],
+                    reason=row["reason"],
+                )
                 self._record(f"candidate:{symbol}:{micros(batch.start)}", fact, batch.end)
 
     def _trade(self, bars: Records, batch: Batch) -> None:
         begins = self.portfolio.open_session(int(bars[0]["date"]))
         if self._exchange is None:
-            self.gateway.hear()  # a real broker's fills have happened already; what they change comes before the marks
+            # a real broker's fills have happened already; what they change comes before the marks
+            self.gateway.hear()
         if begins:
             self._settle_endings(batch, int(bars[0]["date"]))
         for row in bars:
@@ -178,7 +232,9 @@ class Trader:
         for breaker, measure in self.portfolio.check_breakers():
             self._record(
                 f"breaker:{breaker}:{micros(batch.start)}",
-                ev.BreakerTripped(happened_at=batch.end, known_at=batch.end, breaker=breaker, measure=measure),
+                ev.BreakerTripped(
+                    happened_at=batch.end, known_at=batch.end, breaker=breaker, measure=measure
+                ),
                 batch.end,
             )
         self.ledger.put_equity(self.session_id, batch.start, **self.portfolio.equity_row())
@@ -192,7 +248,7 @@ class Trader:
         if closing:
             self.gateway.send(self.portfolio.flatten(micros(batch.start), micros(batch.end)))
 
-    # --- corporate actions ----------------------------------------------------------------------------
+    # --- corporate actions ------------------------------------------------------------------------
 
     def _settle_endings(self, batch: Batch, date: int) -> None:
         """Settle what is held in securities that ended since the last session."""
@@ -200,7 +256,8 @@ class Trader:
             symbol, at = int(ending["symbol"]), self._ended_at(batch)
             exit_worked, legs_worked = self.portfolio.working(symbol)
             if self._exchange is None and self.portfolio.has_levels(symbol):
-                legs_worked = 1  # a broker outside takes the bracket of the old symbol off by itself
+                # a broker outside takes the bracket of the old symbol off by itself
+                legs_worked = 1
             self.gateway.send(self.portfolio.cancel_working(ending, at))
             self._apply_actions(symbol, int(ending["until"]), batch, None)
             if self.portfolio.held(symbol) == 0.0:
@@ -215,7 +272,9 @@ class Trader:
         self.portfolio.sum_equity()
 
     def _apply_actions(self, symbol: int, until: int, batch: Batch, row: Record | None) -> None:
-        """Apply the symbol's splits and dividends up to a date, before the bar `row`; None: it has had no bar since, and none of its orders works."""
+        """Apply the symbol's splits and dividends up to a date, before the bar `row`; None: it has
+        had no bar since, and none of its orders works.
+        """
         for action in self.portfolio.due_actions(symbol, until):
             if row is None and self.portfolio.held(symbol) == 0.0:
                 continue
@@ -226,14 +285,20 @@ class Trader:
             else:
                 applied = self.portfolio.apply_action(action, row["open"], row["at"])
             if applied["before"] != 0.0:
-                self._record_applied(applied, batch.end if row is None else moment(row["end"]), batch)
+                self._record_applied(
+                    applied, batch.end if row is None else moment(row["end"]), batch
+                )
 
     def _tell_exchange(self, action: Record, batch: Batch, row: Record | None) -> None:
-        """The exchange's part: its working orders, and the shares and cash that it counts itself."""
+        """The exchange's part: its working orders, and the shares and cash that it counts
+        itself.
+        """
         assert self._exchange is not None
         symbol, value = int(action["symbol"]), float(action["value"])
         if action["kind"] == SPLIT:
-            self._exchange.split(value, self._split_bar(symbol, value, batch) if row is None else row)
+            self._exchange.split(
+                value, self._split_bar(symbol, value, batch) if row is None else row
+            )
             self.gateway.hear()
         else:
             self._exchange.dividend(symbol, value, self.portfolio.dividend_share(action))
@@ -263,11 +328,17 @@ class Trader:
         self._record(f"{kind}:{name}:{int(applied['date'])}", fact, batch.start)
 
     def _ended_at(self, batch: Batch) -> int:
-        """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be told in the past."""
+        """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be
+        told in the past.
+        """
         return micros(batch.start if self._exchange is not None else batch.end)
 
-    def _after_lives(self, carried: Mapping[tuple[str, str], Order]) -> tuple[dict[str, float], list[Order]]:
-        """What a broker outside holds by now: shares under their new symbols, and the orders of symbols that have not ended."""
+    def _after_lives(
+        self, carried: Mapping[tuple[str, str], Order]
+    ) -> tuple[dict[str, float], list[Order]]:
+        """What a broker outside holds by now: shares under their new symbols, and the orders of
+        symbols that have not ended.
+        """
         shares, ended = dict(self.portfolio.shares()), set()
         for _, kind, symbol, successor, _ in self.plan.due_lives.iter_rows():
             ended |= {symbol} if successor is None else {symbol, successor}
@@ -277,10 +348,12 @@ class Trader:
                 shares |= {successor: held} if held else {}
         return shares, [order for order in carried.values() if order.terms.symbol not in ended]
 
-    # --- between batches ------------------------------------------------------------------------------------------------
+    # --- between batches --------------------------------------------------------------------------
 
     def poll(self) -> None:
-        """Take in the broker's news and settle what is unclear; called every few seconds. With an exchange in this process nothing can have happened."""
+        """Take in the broker's news and settle what is unclear; called every few seconds. With an
+        exchange in this process nothing can have happened.
+        """
         if self._exchange is None:
             before = self.ledger.sequence(self.session_id)
             self.gateway.settle()
@@ -290,7 +363,11 @@ class Trader:
     def kill(self, reason: str) -> None:
         """No new order from now on; every working one is canceled."""
         now = self.gateway.moment or self.clock.now()
-        self._record(f"kill:{micros(now)}", ev.KillSwitchPulled(happened_at=now, known_at=now, reason=reason), now)
+        self._record(
+            f"kill:{micros(now)}",
+            ev.KillSwitchPulled(happened_at=now, known_at=now, reason=reason),
+            now,
+        )
         self.set_freshness("HALTED", "kill switch")
         self.gateway.cancel_all("kill switch")
 
@@ -298,7 +375,13 @@ class Trader:
         """Set what the streams allow from now on; a change is written down."""
         if state != self.manager.streams:
             now = self.clock.now()
-            fact = ev.RiskStateChanged(happened_at=now, known_at=now, previous=self.manager.streams, current=state, reason=reason)
+            fact = ev.RiskStateChanged(
+                happened_at=now,
+                known_at=now,
+                previous=self.manager.streams,
+                current=state,
+                reason=reason,
+            )
             self._record(f"risk:{state}:{micros(now)}", fact, now)
             self.gateway.handle(StreamsJudged(state, reason))
 
@@ -306,14 +389,20 @@ class Trader:
         """Write any other fact of the session down."""
         self._record(key, fact, at)
 
-    # --- inside ---------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     def _record(self, key: str, event: SessionFact, known_at: datetime) -> None:
         self.gateway.record(key, event, event.happened_at, known_at)
 
     def trading_state(self) -> TradingState:
-        """Portfolio and working orders now. Orders at a real broker are the broker's own and are not part of it."""
-        exchange = self._exchange.exchange if self._exchange is not None else ExchangeState.empty(self.portfolio.symbols)
+        """Portfolio and working orders now. Orders at a real broker are the broker's own and are
+        not part of it.
+        """
+        exchange = (
+            self._exchange.exchange
+            if self._exchange is not None
+            else ExchangeState.empty(self.portfolio.symbols)
+        )
         return TradingState(self.portfolio.portfolio, exchange)
 
     def _snapshot(self) -> None:
@@ -326,4 +415,6 @@ class Trader:
             "factors": self.portfolio.factors,
             "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
         }
-        self.ledger.save_snapshot(Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body))
+        self.ledger.save_snapshot(
+            Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body)
+        )

@@ -1,7 +1,8 @@
 """Backtests of every strategy, their comparison, the sensitivity to parameters, and the tear sheet.
 
-One path for all: the strategy's primary signals, filtered by out-of-sample probabilities where it uses a model, through the
-portfolio simulator. A grid point is the same path with other parameters, and counts as a trial.
+One path for all: the strategy's primary signals, filtered by out-of-sample probabilities where it
+uses a model, through the portfolio simulator. A grid point is the same path with other parameters,
+and counts as a trial.
 """
 
 import json
@@ -19,8 +20,21 @@ from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
-from harmony_pipeline.reports.figures import equity_comparison, equity_curve, sensitivity_heatmap, trade_on_candles, trade_return_histogram
-from harmony_pipeline.robustness.sensitivity import TrialRows, combinations, evaluate_grid, merge_trials, stability, trial_rows
+from harmony_pipeline.reports.figures import (
+    equity_comparison,
+    equity_curve,
+    sensitivity_heatmap,
+    trade_on_candles,
+    trade_return_histogram,
+)
+from harmony_pipeline.robustness.sensitivity import (
+    TrialRows,
+    combinations,
+    evaluate_grid,
+    merge_trials,
+    stability,
+    trial_rows,
+)
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import last_day, lives_of
@@ -42,26 +56,61 @@ def trading_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
     settings = pipeline.settings
     chosen = settings.strategies[strategy]
     if chosen.uses_model and chosen.horizon_bars is None:
-        chosen = chosen.model_copy(update={"horizon_bars": settings.trade_horizon})  # the bet lasts as long as the forecast
-    return TradingRules.of(settings.risk, settings.costs, settings.execution_noise, settings.labels, chosen, settings.backtest, pipeline.instruments)
+        # the bet lasts as long as the forecast
+        chosen = chosen.model_copy(update={"horizon_bars": settings.trade_horizon})
+    return TradingRules.of(
+        settings.risk,
+        settings.costs,
+        settings.execution_noise,
+        settings.labels,
+        chosen,
+        settings.backtest,
+        pipeline.instruments,
+    )
 
 
-def strategy_signals(pipeline: PipelineContext, strategy: str, overrides: Mapping[str, Any] | None = None) -> pl.DataFrame:
-    """symbol, timestamp, side, strength, volatility, probability, model_id: what the simulator and the session act on."""
+def strategy_signals(
+    pipeline: PipelineContext, strategy: str, overrides: Mapping[str, Any] | None = None
+) -> pl.DataFrame:
+    """symbol, timestamp, side, strength, volatility, probability, model_id: what the simulator and
+    the session act on.
+    """
     chosen = pipeline.settings.strategies[strategy]
     built = build_strategy(chosen, overrides)
     if set(overrides or {}) - {MODEL_THRESHOLD}:
-        primary = signals_of(built, _features_for(pipeline, built.required_features()), lambda: pipeline.lake.read("bars"))
+        primary = signals_of(
+            built,
+            _features_for(pipeline, built.required_features()),
+            lambda: pipeline.lake.read("bars"),
+        )
     else:
-        primary = pipeline.lake.scan("signals").filter(pl.col("strategy") == strategy).drop("strategy").collect(engine="in-memory")
+        primary = (
+            pipeline.lake.scan("signals")
+            .filter(pl.col("strategy") == strategy)
+            .drop("strategy")
+            .collect(engine="in-memory")
+        )
     if chosen.exits == "barriers":
-        primary = primary.filter(pl.col("side") != 0)  # the other rows say nothing to a strategy that only enters
-    scale = pipeline.lake.scan("features").select("symbol", "timestamp", volatility="volatility_20").collect(engine="in-memory")
+        # the other rows say nothing to a strategy that only enters
+        primary = primary.filter(pl.col("side") != 0)
+    scale = (
+        pipeline.lake.scan("features")
+        .select("symbol", "timestamp", volatility="volatility_20")
+        .collect(engine="in-memory")
+    )
     signals = primary.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
     if not chosen.uses_model:
-        return signals.with_columns(probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)).sort("symbol", "timestamp")
-    known = pipeline.lake.scan("predictions").filter(pl.col("horizon") == pipeline.settings.trade_horizon).collect(engine="in-memory")
-    return with_probabilities(signals, known, model_threshold(pipeline, built)).sort("symbol", "timestamp")
+        return signals.with_columns(
+            probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)
+        ).sort("symbol", "timestamp")
+    known = (
+        pipeline.lake.scan("predictions")
+        .filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+        .collect(engine="in-memory")
+    )
+    return with_probabilities(signals, known, model_threshold(pipeline, built)).sort(
+        "symbol", "timestamp"
+    )
 
 
 def model_threshold(pipeline: PipelineContext, strategy: object) -> float:
@@ -73,12 +122,27 @@ def model_threshold(pipeline: PipelineContext, strategy: object) -> float:
 def _features_for(pipeline: PipelineContext, names: Sequence[str]) -> pl.DataFrame:
     """Those features on every bar: from the lake where it has them, else computed now."""
     if set(names) <= set(pipeline.feature_set.names):
-        return pipeline.lake.scan("features").select("symbol", "timestamp", *dict.fromkeys(names)).collect(engine="in-memory").sort("symbol", "timestamp")
-    feature_set = FeatureSet.of(tuple(dict.fromkeys((*names, "volatility_20"))), cusum_threshold=pipeline.settings.features.cusum_threshold)
-    return compute_features(pipeline.lake.read("bars"), feature_set, None, pipeline.calendar, pipeline.timeframe).table
+        return (
+            pipeline.lake.scan("features")
+            .select("symbol", "timestamp", *dict.fromkeys(names))
+            .collect(engine="in-memory")
+            .sort("symbol", "timestamp")
+        )
+    feature_set = FeatureSet.of(
+        tuple(dict.fromkeys((*names, "volatility_20"))),
+        cusum_threshold=pipeline.settings.features.cusum_threshold,
+    )
+    return compute_features(
+        pipeline.lake.read("bars"), feature_set, None, pipeline.calendar, pipeline.timeframe
+    ).table
 
 
-def simulated(pipeline: PipelineContext, strategy: str, overrides: Mapping[str, Any] | None = None, bars: pl.DataFrame | None = None) -> BacktestResult:
+def simulated(
+    pipeline: PipelineContext,
+    strategy: str,
+    overrides: Mapping[str, Any] | None = None,
+    bars: pl.DataFrame | None = None,
+) -> BacktestResult:
     """Run one strategy over the lake, with its own parameters or other ones."""
     chosen = pipeline.settings.strategies[strategy]
     signals = strategy_signals(pipeline, strategy, overrides)
@@ -87,20 +151,29 @@ def simulated(pipeline: PipelineContext, strategy: str, overrides: Mapping[str, 
         regular = regular.filter(pl.col("timestamp") >= _first_prediction(pipeline))
     parameters = {**chosen.parameters, **(overrides or {})}
     return run_backtest(
-        regular, signals, pipeline.lake.read("corporate_actions"), trading_rules(pipeline, strategy), pipeline.calendar, pipeline.timeframe,
-        backtest_id=backtest_id(pipeline, strategy, parameters), strategy=strategy, parameters=parameters,
+        regular, signals, pipeline.lake.read("corporate_actions"),
+        trading_rules(pipeline, strategy), pipeline.calendar, pipeline.timeframe,
+        backtest_id=backtest_id(pipeline, strategy, parameters), strategy=strategy,
+        parameters=parameters,
         lives=lives_of(pipeline), until=last_day(pipeline),
     )  # fmt: skip
 
 
 def regular_bars(pipeline: PipelineContext) -> pl.DataFrame:
     """Bars that can be traded on, sorted by symbol and time."""
-    return pipeline.lake.scan("bars").filter(pl.col("session") == "regular").collect(engine="in-memory").sort("symbol", "timestamp")
+    return (
+        pipeline.lake.scan("bars")
+        .filter(pl.col("session") == "regular")
+        .collect(engine="in-memory")
+        .sort("symbol", "timestamp")
+    )
 
 
 def _first_prediction(pipeline: PipelineContext) -> datetime:
     """Start of the first period with a model: before it a model strategy did not exist."""
-    folds = pipeline.lake.read("folds").filter((pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("model_id").is_not_null())
+    folds = pipeline.lake.read("folds").filter(
+        (pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("model_id").is_not_null()
+    )
     if folds.is_empty():
         return pipeline.retraining_periods()[-1].end
     start = folds["test_start"].min()
@@ -121,11 +194,18 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
         chosen.exits,
         lives_of(pipeline).rows(),
     ]
-    return f"{strategy}-{pipeline.fingerprint(dict(parameters), pipeline.lake.content_hashes('bars'), pipeline.instruments.unusual(), pipeline.lake.content_hashes('predictions') if chosen.uses_model else {}, *inputs)}"
+    bars = pipeline.lake.content_hashes("bars")
+    predictions = pipeline.lake.content_hashes("predictions") if chosen.uses_model else {}
+    unusual = pipeline.instruments.unusual()
+    return (
+        f"{strategy}-{pipeline.fingerprint(dict(parameters), bars, unusual, predictions, *inputs)}"
+    )
 
 
 def backtest(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
-    """Orders, fills, trades and equity of each strategy's whole portfolio, with costs and limits; its configuration counts as a trial."""
+    """Orders, fills, trades and equity of each strategy's whole portfolio, with costs and limits;
+    its configuration counts as a trial.
+    """
     parts: dict[str, StageResult] = {}
     bars: pl.DataFrame | None = None
     for number, name in enumerate(strategies, start=1):
@@ -147,14 +227,27 @@ def backtest(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResul
 def _backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
     """Everything that a backtest of this strategy reads, its rules and its code."""
     lake, chosen = pipeline.lake, pipeline.settings.strategies[strategy]
-    names = ["bars", "signals", "features", "corporate_actions", *(["predictions", "folds"] if chosen.uses_model else [])]
+    names = [
+        "bars",
+        "signals",
+        "features",
+        "corporate_actions",
+        *(["predictions", "folds"] if chosen.uses_model else []),
+    ]
     tables = {name: lake.partitions(name) for name in names}
-    own = (pipeline.settings.trade_horizon, source_of(chosen.use), pipeline.instruments.unusual(), lives_of(pipeline).rows())
+    own = (
+        pipeline.settings.trade_horizon,
+        source_of(chosen.use),
+        pipeline.instruments.unusual(),
+        lives_of(pipeline).rows(),
+    )
     return pipeline.made_from(tables, trading_rules_text(pipeline, strategy), *own)
 
 
 def nothing_to_trade(pipeline: PipelineContext, strategy: str) -> str:
-    """Why a backtest of this strategy could not trade at all, with the command that helps; empty when it could."""
+    """Why a backtest of this strategy could not trade at all, with the command that helps; empty
+    when it could.
+    """
     lake = pipeline.lake
     if not _any_row(lake.scan("bars").filter(pl.col("session") == "regular")):
         return NO_REGULAR_BARS if _any_row(lake.scan("bars")) else NO_BARS
@@ -165,9 +258,15 @@ def nothing_to_trade(pipeline: PipelineContext, strategy: str) -> str:
         return _no_side(pipeline, strategy)
     if not pipeline.settings.strategies[strategy].uses_model:
         return ""
-    if not _any_row(lake.scan("predictions").filter(pl.col("horizon") == pipeline.settings.trade_horizon)):
+    if not _any_row(
+        lake.scan("predictions").filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+    ):
         why = why_no_model(pipeline)
-        return f"no model: {why}" if why else "there are no predictions yet; make them with: harmony backfill retrain"
+        return (
+            f"no model: {why}"
+            if why
+            else "there are no predictions yet; make them with: harmony backfill retrain"
+        )
     if not _any_row(taken.filter(pl.col("timestamp") >= _first_prediction(pipeline))):
         return f"{strategy} takes no side since the first model"
     return ""
@@ -177,19 +276,31 @@ def _no_side(pipeline: PipelineContext, strategy: str) -> str:
     if not _any_row(pipeline.lake.scan("signals").filter(pl.col("strategy") == strategy)):
         needed = build_strategy(pipeline.settings.strategies[strategy]).required_features()
         if needed and set(needed) <= set(pipeline.lake.scan("features").collect_schema().names()):
-            known = pipeline.lake.scan("features").filter(pl.all_horizontal(pl.col(*needed).is_not_null()))
+            known = pipeline.lake.scan("features").filter(
+                pl.all_horizontal(pl.col(*needed).is_not_null())
+            )
             if not _any_row(known):
                 return TOO_FEW_BARS
-        return f"there are no signals of {strategy}: it was added since; make them with: harmony backfill research"
-    return f"{strategy} takes a side on no bar: the history is too short for it, or its parameters are too strict"
+        return (
+            f"there are no signals of {strategy}: it was added since; make them with: harmony"
+            " backfill research"
+        )
+    return (
+        f"{strategy} takes a side on no bar: the history is too short for it, or its parameters are"
+        " too strict"
+    )
 
 
 def _any_row(rows: pl.LazyFrame) -> bool:
     return not rows.head(1).collect(engine="in-memory").is_empty()
 
 
-def _without_backtest(pipeline: PipelineContext, strategy: str, made_from: dict[str, str], why: str) -> StageResult:
-    """Empty tables, so that no result of other inputs stays behind; a strategy that never had any gets none."""
+def _without_backtest(
+    pipeline: PipelineContext, strategy: str, made_from: dict[str, str], why: str
+) -> StageResult:
+    """Empty tables, so that no result of other inputs stays behind; a strategy that never had any
+    gets none.
+    """
     for table in BACKTEST_TABLES:
         if pipeline.lake.has(table, strategy):
             pipeline.lake.write(table, strategy, pipeline.lake.tables[table].empty(), made_from)
@@ -197,14 +308,35 @@ def _without_backtest(pipeline: PipelineContext, strategy: str, made_from: dict[
 
 
 def _backtest_made_before(pipeline: PipelineContext, strategy: str, since: datetime) -> StageResult:
-    manifests = {table: pipeline.lake.manifest(table, strategy) or {} for table in BACKTEST_TABLES[:-1]}
+    manifests = {
+        table: pipeline.lake.manifest(table, strategy) or {} for table in BACKTEST_TABLES[:-1]
+    }
     row = pipeline.lake.read("backtests", [strategy]).drop("parameters")
-    return StageResult(rows={table: int(made["rows"]) for table, made in manifests.items()}, preview=row, unchanged_since=since)
+    return StageResult(
+        rows={table: int(made["rows"]) for table, made in manifests.items()},
+        preview=row,
+        unchanged_since=since,
+    )
 
 
-def _backtested(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, made_from: dict[str, str]) -> StageResult:
+def _backtested(
+    pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, made_from: dict[str, str]
+) -> StageResult:
     result = simulated(pipeline, strategy, bars=bars)
-    frames = dict(zip(BACKTEST_TABLES, (result.orders, result.fills, result.trades, result.position_actions, result.equity, result.row), strict=True))
+    frames = dict(
+        zip(
+            BACKTEST_TABLES,
+            (
+                result.orders,
+                result.fills,
+                result.trades,
+                result.position_actions,
+                result.equity,
+                result.row,
+            ),
+            strict=True,
+        )
+    )
     for table, frame in frames.items():
         pipeline.lake.write(table, strategy, frame, made_from)
     _count_trial(pipeline, strategy, result)
@@ -212,10 +344,14 @@ def _backtested(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, ma
         rows={table: frame.height for table, frame in frames.items() if table != "backtests"},
         preview=result.row.drop("parameters"),
         pictures={
-            "equity at a glance": sketches.line(_daily(pipeline, result.equity)["return"].fill_null(0.0).cum_sum().to_list()),
+            "equity at a glance": sketches.line(
+                _daily(pipeline, result.equity)["return"].fill_null(0.0).cum_sum().to_list()
+            ),
             "equity": equity_curve(result.equity, f"{strategy}: equity after costs"),
             "trades": trade_return_histogram(result.trades),
-            "the trade closed last": trade_on_candles(latest_closed(pipeline, result, trading_rules(pipeline, strategy).horizon)),
+            "the trade closed last": trade_on_candles(
+                latest_closed(pipeline, result, trading_rules(pipeline, strategy).horizon)
+            ),
         },
         facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),
         notes=[*_why_no_trades(result), *result.notes],
@@ -228,8 +364,15 @@ def _why_no_trades(result: BacktestResult) -> list[str]:
         return []
     if not result.orders.height:
         return ["no trade: no signal became an order"]
-    reasons = result.orders.group_by("status", "reason").len().sort("len", "status", "reason", descending=[True, False, False])
-    told = ", ".join(f"{count} {status}" + (f" ({reason})" if reason else "") for status, reason, count in reasons.iter_rows())
+    reasons = (
+        result.orders.group_by("status", "reason")
+        .len()
+        .sort("len", "status", "reason", descending=[True, False, False])
+    )
+    told = ", ".join(
+        f"{count} {status}" + (f" ({reason})" if reason else "")
+        for status, reason, count in reasons.iter_rows()
+    )
     return [f"no trade: of {result.orders.height} orders none filled: {told}"]
 
 
@@ -251,16 +394,29 @@ def trading_rules_text(pipeline: PipelineContext, strategy: str) -> dict[str, An
 def _count_trial(pipeline: PipelineContext, strategy: str, result: BacktestResult) -> None:
     parameters = json.loads(result.row["parameters"][0])
     returns = _daily(pipeline, result.equity)
-    _keep_trials(pipeline, strategy, evaluate_grid(strategy, parameters, {}, lambda _chosen: returns, datetime.now(UTC)))
+    _keep_trials(
+        pipeline,
+        strategy,
+        evaluate_grid(strategy, parameters, {}, lambda _chosen: returns, datetime.now(UTC)),
+    )
 
 
-def _keep_trials(pipeline: PipelineContext, strategy: str, trials: list[Any], grid: str | None = None) -> pl.DataFrame:
-    """Add trials to those ever made; the same configuration on the same bars is the same trial. `grid` names an evaluated grid with all its inputs."""
+def _keep_trials(
+    pipeline: PipelineContext, strategy: str, trials: list[Any], grid: str | None = None
+) -> pl.DataFrame:
+    """Add trials to those ever made; the same configuration on the same bars is the same trial.
+    `grid` names an evaluated grid with all its inputs.
+    """
     data_hash = pipeline.fingerprint(pipeline.lake.content_hashes("bars"))
-    before = TrialRows(pipeline.lake.read("trials", [strategy]), pipeline.lake.read("trial_returns", [strategy]))
+    before = TrialRows(
+        pipeline.lake.read("trials", [strategy]), pipeline.lake.read("trial_returns", [strategy])
+    )
     year = pipeline.calendar.for_timeframe(pipeline.timeframe).sessions_per_year
     merged = merge_trials(before, trial_rows(trials, data_hash, year), year)
-    made_from = {"bars": data_hash, "grid": _evaluated_grid(pipeline, strategy) if grid is None else grid}
+    made_from = {
+        "bars": data_hash,
+        "grid": _evaluated_grid(pipeline, strategy) if grid is None else grid,
+    }
     pipeline.lake.write("trials", strategy, merged.trials, made_from)
     pipeline.lake.write("trial_returns", strategy, merged.returns, made_from)
     return merged.trials
@@ -268,7 +424,9 @@ def _keep_trials(pipeline: PipelineContext, strategy: str, trials: list[Any], gr
 
 def _evaluated_grid(pipeline: PipelineContext, strategy: str) -> str:
     """Which grid was evaluated last, with all its inputs; empty when none was."""
-    return str((pipeline.lake.manifest("trials", strategy) or {}).get("made_from", {}).get("grid", ""))
+    return str(
+        (pipeline.lake.manifest("trials", strategy) or {}).get("made_from", {}).get("grid", "")
+    )
 
 
 def parameter_sensitivity(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
@@ -293,17 +451,29 @@ def parameter_sensitivity(pipeline: PipelineContext, strategies: Sequence[str]) 
 def _grid_made_before(pipeline: PipelineContext, strategy: str) -> StageResult:
     manifest = pipeline.lake.manifest("trials", strategy) or {}
     since = datetime.fromisoformat(manifest["written_at"])
-    return StageResult(rows={"trials": int(manifest["rows"])}, preview=pipeline.lake.read("trials", [strategy]), unchanged_since=since)
+    return StageResult(
+        rows={"trials": int(manifest["rows"])},
+        preview=pipeline.lake.read("trials", [strategy]),
+        unchanged_since=since,
+    )
 
 
-def _grid_evaluated(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, grid: str) -> StageResult:
+def _grid_evaluated(
+    pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, grid: str
+) -> StageResult:
     chosen = pipeline.settings.strategies[strategy]
 
     def evaluate(parameters: Mapping[str, Any]) -> pl.DataFrame:
-        changed = {key: value for key, value in parameters.items() if chosen.parameters.get(key) != value}
+        changed = {
+            key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
+        }
         return _daily(pipeline, simulated(pipeline, strategy, changed, bars=bars).equity)
 
-    tried = evaluate_grid(strategy, chosen.parameters, chosen.grid, evaluate, datetime.now(UTC)) if chosen.grid else []
+    tried = (
+        evaluate_grid(strategy, chosen.parameters, chosen.grid, evaluate, datetime.now(UTC))
+        if chosen.grid
+        else []
+    )
     trials = _keep_trials(pipeline, strategy, tried, grid)
     found = stability(trials)
     return StageResult(
@@ -311,9 +481,16 @@ def _grid_evaluated(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame
         preview=trials,
         pictures={
             "Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list()),
-            "sensitivity": sensitivity_heatmap(found.table, f"{strategy}: annualised Sharpe ratio by parameters"),
+            "sensitivity": sensitivity_heatmap(
+                found.table, f"{strategy}: annualised Sharpe ratio by parameters"
+            ),
         },
-        notes=[f"{len(combinations(chosen.grid)) if chosen.grid else 0} combinations, {trials.height} trials ever; {found.summary()}"],
+        notes=[
+            (
+                f"{len(combinations(chosen.grid)) if chosen.grid else 0} combinations,"
+                f" {trials.height} trials ever; {found.summary()}"
+            )
+        ],
     )
 
 
@@ -332,15 +509,23 @@ def found_backtest(pipeline: PipelineContext, strategy: str) -> dict[str, Any] |
 
 
 def backtested(pipeline: PipelineContext) -> str | None:
-    """A strategy with a backtest: the one that sessions trade, else the first other; None without any."""
-    names = dict.fromkeys([pipeline.settings.session.strategy, *pipeline.settings.active_strategies])
+    """A strategy with a backtest: the one that sessions trade, else the first other; None without
+    any.
+    """
+    names = dict.fromkeys(
+        [pipeline.settings.session.strategy, *pipeline.settings.active_strategies]
+    )
     return next((name for name in names if found_backtest(pipeline, name) is not None), None)
 
 
 def no_backtest(pipeline: PipelineContext, strategy: str) -> str:
     """Why there is no backtest of this strategy, with the command that helps."""
     why = nothing_to_trade(pipeline, strategy)
-    return f"no backtest of {strategy}: {why}" if why else f"no backtest of {strategy} yet; make one with: harmony backtest {strategy}"
+    return (
+        f"no backtest of {strategy}: {why}"
+        if why
+        else f"no backtest of {strategy} yet; make one with: harmony backtest {strategy}"
+    )
 
 
 def daily_returns_of(pipeline: PipelineContext, strategy: str) -> pl.DataFrame:
@@ -349,7 +534,9 @@ def daily_returns_of(pipeline: PipelineContext, strategy: str) -> pl.DataFrame:
 
 
 def _daily(pipeline: PipelineContext, equity: pl.DataFrame) -> pl.DataFrame:
-    return daily_returns(equity, pipeline.calendar, pipeline.settings.backtest.initial_cash, pipeline.timeframe)
+    return daily_returns(
+        equity, pipeline.calendar, pipeline.settings.backtest.initial_cash, pipeline.timeframe
+    )
 
 
 def strategy_comparison(pipeline: PipelineContext) -> StageResult:
@@ -362,21 +549,47 @@ def strategy_comparison(pipeline: PipelineContext) -> StageResult:
             reasons.append(nothing_to_trade(pipeline, name) or notes[-1])
             continue
         low, high = sharpe_of(pipeline, name)[1:]
-        kept = ("annual_return", "annual_volatility", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor", "turnover", "fees", "slippage")
-        rows.append({"strategy": name, **{key: run[key] for key in kept}, "sharpe_low": low, "sharpe_high": high})
+        kept = (
+            "annual_return",
+            "annual_volatility",
+            "sharpe",
+            "max_drawdown",
+            "trades",
+            "win_rate",
+            "profit_factor",
+            "turnover",
+            "fees",
+            "slippage",
+        )
+        rows.append(
+            {
+                "strategy": name,
+                **{key: run[key] for key in kept},
+                "sharpe_low": low,
+                "sharpe_high": high,
+            }
+        )
     if not rows:
         return StageResult(rows={"strategies": 0}, nothing="; ".join(dict.fromkeys(reasons)))
-    table = pl.DataFrame(rows, infer_schema_length=None).sort("sharpe", "strategy", descending=[True, False], nulls_last=True)
+    table = pl.DataFrame(rows, infer_schema_length=None).sort(
+        "sharpe", "strategy", descending=[True, False], nulls_last=True
+    )
     curves = {row["strategy"]: pipeline.lake.read("equity", [row["strategy"]]) for row in rows}
     pictures = {
         "Sharpe ratios in this order": sketches.bars(table["sharpe"].fill_null(0.0).to_list()),
         "strategies compared": equity_comparison(curves),
     }
-    return StageResult(rows={"strategies": table.height}, preview=table, pictures=pictures, notes=notes)
+    return StageResult(
+        rows={"strategies": table.height}, preview=table, pictures=pictures, notes=notes
+    )
 
 
-def sharpe_of(pipeline: PipelineContext, strategy: str) -> tuple[float | None, float | None, float | None]:
+def sharpe_of(
+    pipeline: PipelineContext, strategy: str
+) -> tuple[float | None, float | None, float | None]:
     """Annualised Sharpe ratio of the backtest with its 95 % interval."""
     returns = daily_returns_of(pipeline, strategy)["return"].drop_nulls().to_numpy()
-    interval = sharpe_interval(returns, 0.95, pipeline.calendar.for_timeframe(pipeline.timeframe).sessions_per_year)
+    interval = sharpe_interval(
+        returns, 0.95, pipeline.calendar.for_timeframe(pipeline.timeframe).sessions_per_year
+    )
     return latest_backtest(pipeline, strategy)["sharpe"], interval[0], interval[1]

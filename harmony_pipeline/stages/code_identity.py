@@ -38,7 +38,8 @@ def library_versions() -> str:
 
 
 def source_of(*import_paths: str | None) -> str:
-    """A hash of the source behind import paths like `my_rules:Breakout`, as far as it is the user's own.
+    """A hash of the source behind import paths like `my_rules:Breakout`, as far as it is the user's
+    own.
 
     A module counts with all modules of its package, or of its folder when it has no package: a
     strategy may import its neighbours. Empty for what this library brings itself.
@@ -54,7 +55,9 @@ def _files_behind(import_path: str) -> list[Path]:
     if (":" not in import_path and "." not in import_path) or root in (_OWN_PACKAGE, "builtins"):
         return []
     try:
-        found = sys.modules[root].__spec__ if root in sys.modules else importlib.util.find_spec(root)
+        found = (
+            sys.modules[root].__spec__ if root in sys.modules else importlib.util.find_spec(root)
+        )
     except (ImportError, ValueError):
         return []
     if found is None:

@@ -1,4 +1,6 @@
-"""`PipelineContext`: the settings, the lake and the clock they imply, handed to every stage together."""
+"""`PipelineContext`: the settings, the lake and the clock they imply, handed to every stage
+together.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,13 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import grids_differ
 from harmony_pipeline.market.instrument_defaults import apply_terms, default_terms
 from harmony_pipeline.market.instruments import Instruments
-from harmony_pipeline.market.periods import DayCut, Period, period_from_key, period_of, periods_between
+from harmony_pipeline.market.periods import (
+    DayCut,
+    Period,
+    period_from_key,
+    period_of,
+    periods_between,
+)
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.registry import build_source
@@ -53,7 +61,9 @@ class PipelineContext:
 
     @cached_property
     def lake(self) -> Lake:
-        """The lake, with the features table that the settings ask for; under `as_of` as it was known then, and what is made goes beside it."""
+        """The lake, with the features table that the settings ask for; under `as_of` as it was
+        known then, and what is made goes beside it.
+        """
         settings, tables = self.settings, {"features": features_table(self.feature_set.names)}
         return Lake(
             settings.lake_root,
@@ -71,7 +81,9 @@ class PipelineContext:
 
     @cached_property
     def calendar(self) -> Calendar:
-        """The exchange's calendar with the grid of this market's bars: that of the settings, else the one that the lake remembers."""
+        """The exchange's calendar with the grid of this market's bars: that of the settings, else
+        the one that the lake remembers.
+        """
         chosen = self.settings.market.grid
         if chosen != AUTO:
             return self.exchange.on_grid(BarGrid.of(chosen))
@@ -93,20 +105,28 @@ class PipelineContext:
     @cached_property
     def registry(self) -> ModelRegistry:
         """Trained models and the promoted pointer."""
-        behind = None if self.settings.as_of is None else self.settings.present_state_root / "models"
+        behind = (
+            None if self.settings.as_of is None else self.settings.present_state_root / "models"
+        )
         return ModelRegistry(self.settings.state_root / "models", behind, self.settings.as_of)
 
     @cached_property
     def feature_set(self) -> FeatureSet:
         """Chosen features and those that active strategies need."""
-        needed = [name for strategy in self.settings.active_strategies.values() for name in build_strategy(strategy).required_features()]
+        needed = [
+            name
+            for strategy in self.settings.active_strategies.values()
+            for name in build_strategy(strategy).required_features()
+        ]
         names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))
         names.pop("cusum_event", None)  # always there
         return FeatureSet.of(tuple(names), cusum_threshold=self.settings.features.cusum_threshold)
 
     @property
     def instruments(self) -> Instruments:
-        """The terms that symbols are traded by, as the lake knows them; a symbol it does not know has the defaults of the market."""
+        """The terms that symbols are traded by, as the lake knows them; a symbol it does not know
+        has the defaults of the market.
+        """
         market = self.settings.market
         default = apply_terms(default_terms("", market)[0], market.instruments.defaults, "settings")
         return Instruments.of_table(self.lake.read("instruments"), default)
@@ -118,12 +138,16 @@ class PipelineContext:
 
     @property
     def zone(self) -> str:
-        """The zone whose days cut periods: the exchange's, but UTC for daily and weekly bars, which are stamped midnight UTC."""
+        """The zone whose days cut periods: the exchange's, but UTC for daily and weekly bars, which
+        are stamped midnight UTC.
+        """
         return self.day_cut.zone
 
     @property
     def day_cut(self) -> DayCut:
-        """When the trading day of a date begins: midnight, or the evening before where sessions start then."""
+        """When the trading day of a date begins: midnight, or the evening before where sessions
+        start then.
+        """
         return DayCut.of(self.exchange, self.timeframe)
 
     @property
@@ -147,11 +171,21 @@ class PipelineContext:
 
     def trading_periods(self) -> list[Period]:
         """Every trading period, oldest first."""
-        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.trading_period, self.day_cut)
+        return periods_between(
+            self.settings.market.start,
+            self.end_date,
+            self.settings.market.partitions.trading_period,
+            self.day_cut,
+        )
 
     def retraining_periods(self) -> list[Period]:
         """Every retraining period, oldest first."""
-        return periods_between(self.settings.market.start, self.end_date, self.settings.market.partitions.retraining_period, self.day_cut)
+        return periods_between(
+            self.settings.market.start,
+            self.end_date,
+            self.settings.market.partitions.retraining_period,
+            self.day_cut,
+        )
 
     def trading_period(self, key: str) -> Period:
         """The trading period named `key`."""
@@ -160,7 +194,8 @@ class PipelineContext:
             return period_from_key(key, size, self.day_cut)
         except ConfigError:
             raise ConfigError(
-                f"'{key}' is no {size}: if it is a partition of this lake, set market.partitions.trading_period to the size that the lake was made with"
+                f"'{key}' is no {size}: if it is a partition of this lake, set"
+                " market.partitions.trading_period to the size that the lake was made with"
             ) from None
 
     def retraining_period(self, key: str) -> Period:
@@ -173,7 +208,11 @@ class PipelineContext:
 
     def overlapping(self, start: datetime, end: datetime) -> list[str]:
         """Keys of the trading periods that hold any moment of `start <= t < end`."""
-        return [period.key for period in self.trading_periods() if period.start < end and period.end > start]
+        return [
+            period.key
+            for period in self.trading_periods()
+            if period.start < end and period.end > start
+        ]
 
     def sessions(self) -> list[date]:
         """Every trading day of this market, oldest first."""
@@ -182,35 +221,63 @@ class PipelineContext:
     def strategy(self, name: str) -> str:
         """`name` when it is an active strategy; ConfigError with the valid ones otherwise."""
         if name not in self.settings.active_strategies:
-            raise ConfigError(unknown_name("active strategy", name, self.settings.active_strategies))
+            raise ConfigError(
+                unknown_name("active strategy", name, self.settings.active_strategies)
+            )
         return name
 
     def fingerprint(self, *parts: object) -> str:
         """Short hash of settings or hashes that something was made from."""
-        text = json.dumps([part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts], sort_keys=True, default=str)
+        text = json.dumps(
+            [
+                part.model_dump(mode="json") if hasattr(part, "model_dump") else part
+                for part in parts
+            ],
+            sort_keys=True,
+            default=str,
+        )
         return short_hash(text, 8)
 
-    def made_from(self, tables: Mapping[str, Sequence[str] | Mapping[str, str]], *parts: object) -> dict[str, str]:
-        """What a partition is made from: content hashes of its inputs, a hash of the settings that shaped it, the libraries that computed it.
+    def made_from(
+        self, tables: Mapping[str, Sequence[str] | Mapping[str, str]], *parts: object
+    ) -> dict[str, str]:
+        """What a partition is made from: content hashes of its inputs, a hash of the settings that
+        shaped it, the libraries that computed it.
 
-        An input is a list of partition keys, or their content hashes where a caller that asks for many partitions has read them once.
-        Raises NotReady when an input failed a blocking check and stands refused (stages/verdicts.py).
+        An input is a list of partition keys, or their content hashes where a caller that asks for
+        many partitions has read them once. Raises NotReady when an input failed a blocking check
+        and stands refused (stages/verdicts.py).
         """
         require_sound(self, {name: list(keys) for name, keys in tables.items()})
-        hashes = {name: keys if isinstance(keys, Mapping) else self.lake.content_hashes(name, list(keys)) for name, keys in tables.items()}
+        hashes = {
+            name: keys if isinstance(keys, Mapping) else self.lake.content_hashes(name, list(keys))
+            for name, keys in tables.items()
+        }
         inputs = {name: self.fingerprint(found) for name, found in hashes.items()}
         market = self.settings.market
-        settings = self.fingerprint(market.calendar, market.timeframe, market.partitions, self.calendar.grid.text, *parts)
+        settings = self.fingerprint(
+            market.calendar, market.timeframe, market.partitions, self.calendar.grid.text, *parts
+        )
         return {**inputs, "settings": settings, "libraries": library_versions()}
 
     def hashes_until(self, table: str, ends: Sequence[datetime]) -> list[dict[str, str]]:
-        """Content hashes of the trading periods that begin before each of `ends`; every partition is looked at once."""
+        """Content hashes of the trading periods that begin before each of `ends`; every partition
+        is looked at once.
+        """
         known = self.lake.content_hashes(table)
         starts = {period.key: period.start for period in self.trading_periods()}
-        return [{key: value for key, value in known.items() if key in starts and starts[key] < end} for end in ends]
+        return [
+            {key: value for key, value in known.items() if key in starts and starts[key] < end}
+            for end in ends
+        ]
 
 
 def refuse_the_past(pipeline: PipelineContext) -> None:
-    """Raises ConfigError under --as-of: what was not known then cannot be fetched now, and nobody trades there."""
+    """Raises ConfigError under --as-of: what was not known then cannot be fetched now, and nobody
+    trades there.
+    """
     if pipeline.settings.as_of is not None:
-        raise ConfigError("--as-of shows the lake as it was known then: nothing can be fetched or traded in the past, leave --as-of out for that")
+        raise ConfigError(
+            "--as-of shows the lake as it was known then: nothing can be fetched or traded in the"
+            " past, leave --as-of out for that"
+        )

@@ -1,4 +1,6 @@
-"""The stage that says which bars are absent and what they probably are; see `market/gaps.py` for the judgement."""
+"""The stage that says which bars are absent and what they probably are; see `market/gaps.py` for
+the judgement.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -22,24 +24,54 @@ LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
 
 
 def gaps(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """Regular bars that the calendar expects and the lake lacks, with what they probably are, judged with the sessions before them."""
-    traded = pipeline.lake.scan("daily_summary").select("symbol", "date").filter(pl.col("date") < periods[-1].end_date).collect(engine="in-memory")
+    """Regular bars that the calendar expects and the lake lacks, with what they probably are,
+    judged with the sessions before them.
+    """
+    traded = (
+        pipeline.lake.scan("daily_summary")
+        .select("symbol", "date")
+        .filter(pl.col("date") < periods[-1].end_date)
+        .collect(engine="in-memory")
+    )
     listings = pipeline.lake.read("listings")
     counts: dict[str, dict[str, int]] = {}
     kinds: dict[str, int] = {}
     longest: list[pl.DataFrame] = []
     for period in periods:
-        first, end = max(period.first_date, pipeline.settings.market.start), min(period.end_date, pipeline.end_date)
+        first, end = (
+            max(period.first_date, pipeline.settings.market.start),
+            min(period.end_date, pipeline.end_date),
+        )
         slots = find_slots(
-            pipeline.calendar, pipeline.timeframe, first, end, pipeline.settings.market.gaps.lookback_sessions, pipeline.settings.as_of or datetime.now(UTC)
+            pipeline.calendar,
+            pipeline.timeframe,
+            first,
+            end,
+            pipeline.settings.market.gaps.lookback_sessions,
+            pipeline.settings.as_of or datetime.now(UTC),
         )
         lives = expected_lives(
-            traded, listings, pipeline.settings.market.symbols, period, pipeline.calendar, pipeline.settings.market.gaps.forget_after_sessions
+            traded,
+            listings,
+            pipeline.settings.market.symbols,
+            period,
+            pipeline.calendar,
+            pipeline.settings.market.gaps.forget_after_sessions,
         )
-        found = find_gaps(_batches(pipeline, slots, period), slots, lives, pipeline.settings.market.gaps, every_bar=writes_every_bar(pipeline))
+        found = find_gaps(
+            _batches(pipeline, slots, period),
+            slots,
+            lives,
+            pipeline.settings.market.gaps,
+            every_bar=writes_every_bar(pipeline),
+        )
         found = mark_refused_bars(found, pipeline.lake.read("quarantine", [period.key]))
         made_from = pipeline.made_from(
-            {"quarantine": [period.key], "bars": _keys(pipeline, slots, period), "listings": pipeline.lake.partitions("listings")},
+            {
+                "quarantine": [period.key],
+                "bars": _keys(pipeline, slots, period),
+                "listings": pipeline.lake.partitions("listings"),
+            },
             pipeline.settings.market.gaps,
         )
         pipeline.lake.write("gaps", period.key, found, made_from)
@@ -56,41 +88,77 @@ def gaps(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
 
 
 def filled_bars(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
-    """Bars of `periods` with the column `filled`, absent ones filled as `market.gaps.fill` says (not at all by default). For studies; never written."""
+    """Bars of `periods` with the column `filled`, absent ones filled as `market.gaps.fill` says
+    (not at all by default). For studies; never written.
+    """
     keys = [period.key for period in periods]
-    slots = find_slots(pipeline.calendar, pipeline.timeframe, periods[0].first_date, periods[-1].end_date)
-    before = [period.key for period in pipeline.trading_periods() if period.end <= periods[0].start][-1:]  # the last close before the first gap
+    slots = find_slots(
+        pipeline.calendar, pipeline.timeframe, periods[0].first_date, periods[-1].end_date
+    )
+    # the last close before the first gap
+    before = [
+        period.key for period in pipeline.trading_periods() if period.end <= periods[0].start
+    ][-1:]
     bars = pipeline.lake.read("bars", [*before, *keys])
-    filled = fill_forward(bars, pipeline.lake.read("gaps", keys), slots, pipeline.settings.market.gaps.fill)
+    filled = fill_forward(
+        bars, pipeline.lake.read("gaps", keys), slots, pipeline.settings.market.gaps.fill
+    )
     return filled.filter(pl.col("timestamp") >= periods[0].start)
 
 
 def writes_every_bar(pipeline: PipelineContext) -> bool:
-    """Whether an absent bar cannot mean that nothing traded: as the settings say, else the source, else by the bar size."""
+    """Whether an absent bar cannot mean that nothing traded: as the settings say, else the source,
+    else by the bar size.
+    """
     chosen = pipeline.settings.market.gaps.every_bar
     if chosen is not None:
         return chosen
     return pipeline.timeframe in LONG_TIMEFRAMES or pipeline.source.capabilities.reports_every_bar
 
 
-def expected_lives(traded: pl.DataFrame, listings: pl.DataFrame, chosen: Sequence[str], period: Period, calendar: Calendar, forget: int) -> pl.DataFrame:
-    """When each symbol is expected to trade, as known by the end of `period`: symbol, first, end (exclusive; null: still listed).
+def expected_lives(
+    traded: pl.DataFrame,
+    listings: pl.DataFrame,
+    chosen: Sequence[str],
+    period: Period,
+    calendar: Calendar,
+    forget: int,
+) -> pl.DataFrame:
+    """When each symbol is expected to trade, as known by the end of `period`: symbol, first, end
+    (exclusive; null: still listed).
 
-    A symbol counts from its listing to its delisting where listings know it, else from its first bar (`traded`: symbol, date) until it
-    had none for `forget` sessions. Symbols that the settings name count from the market's start. Of the listings only symbols that
-    ever had a bar are expected, since a source need not have everyone; a listing of unknown beginning counts from the first bar.
+    A symbol counts from its listing to its delisting where listings know it, else from its first
+    bar (`traded`: symbol, date) until it had none for `forget` sessions. Symbols that the settings
+    name count from the market's start. Of the listings only symbols that ever had a bar are
+    expected, since a source need not have everyone; a listing of unknown beginning counts from the
+    first bar.
     """
     known = traded.filter(pl.col("date") < period.end_date)
-    before, within = (known.filter((pl.col("date") < period.first_date) == earlier).group_by("symbol") for earlier in (True, False))
+    before, within = (
+        known.filter((pl.col("date") < period.first_date) == earlier).group_by("symbol")
+        for earlier in (True, False)
+    )
     seen = before.agg(first=pl.col("date").min(), last=pl.col("date").max()).sort("symbol")
     seen = seen.with_columns(end=_sessions_later(seen["last"], forget, calendar)).drop("last")
-    fresh = within.agg(first=pl.col("date").min()).sort("symbol").with_columns(end=pl.lit(None, pl.Date()))
-    named = pl.DataFrame({"symbol": list(chosen)}, schema={"symbol": pl.String()}).with_columns(first=pl.lit(date.min), end=pl.lit(None, pl.Date()))
+    fresh = (
+        within.agg(first=pl.col("date").min())
+        .sort("symbol")
+        .with_columns(end=pl.lit(None, pl.Date()))
+    )
+    named = pl.DataFrame({"symbol": list(chosen)}, schema={"symbol": pl.String()}).with_columns(
+        first=pl.lit(date.min), end=pl.lit(None, pl.Date())
+    )
     guessed = pl.concat([part.cast(LIVES) for part in (seen, fresh, named)])  # type: ignore[arg-type]
     earliest = guessed.group_by("symbol").agg(earliest=pl.col("first").min())
-    stated = known_on(listings, period.end_date - timedelta(days=1)).join(earliest, on="symbol", how="inner", maintain_order="left")
-    stated = stated.select("symbol", first=pl.coalesce("valid_from", "earliest"), end="valid_to").unique(maintain_order=True)
-    return pl.concat([guessed.join(stated, on="symbol", how="anti"), stated.cast(LIVES)]).sort("symbol", "first")  # type: ignore[arg-type]
+    stated = known_on(listings, period.end_date - timedelta(days=1)).join(
+        earliest, on="symbol", how="inner", maintain_order="left"
+    )
+    stated = stated.select(
+        "symbol", first=pl.coalesce("valid_from", "earliest"), end="valid_to"
+    ).unique(maintain_order=True)
+    return pl.concat([guessed.join(stated, on="symbol", how="anti"), stated.cast(LIVES)]).sort(  # type: ignore[arg-type]
+        "symbol", "first"
+    )
 
 
 def _sessions_later(days: pl.Series, count: int, calendar: Calendar) -> pl.Series:
@@ -107,18 +175,32 @@ def _keys(pipeline: PipelineContext, slots: Slots, period: Period) -> list[str]:
 
 
 def _batches(pipeline: PipelineContext, slots: Slots, period: Period) -> Iterator[pl.DataFrame]:
-    """Bars of whole symbols, a bounded number of them at a time; row groups of other symbols are skipped by their statistics."""
+    """Bars of whole symbols, a bounded number of them at a time; row groups of other symbols are
+    skipped by their statistics.
+    """
     keys = [key for key in _keys(pipeline, slots, period) if pipeline.lake.has("bars", key)]
     if not keys or not len(slots.stamp):
         return
     start = pl.Series([slots.stamp[0]]).cast(TIME)[0]
-    bars = pipeline.lake.scan("bars", keys).filter(pl.col("timestamp") >= start, pl.col("timestamp") < period.end).select(_NEEDED)
+    bars = (
+        pipeline.lake.scan("bars", keys)
+        .filter(pl.col("timestamp") >= start, pl.col("timestamp") < period.end)
+        .select(_NEEDED)
+    )
     rows = sum((pipeline.lake.manifest("bars", key) or {}).get("rows", 0) for key in keys)
     if rows <= _BATCH_ROWS:
         yield bars.collect(engine="in-memory").sort("symbol", "timestamp")
         return
-    symbols = pipeline.lake.scan("bars", keys).select(pl.col("symbol").unique().sort()).collect()["symbol"]
+    symbols = (
+        pipeline.lake.scan("bars", keys)
+        .select(pl.col("symbol").unique().sort())
+        .collect()["symbol"]
+    )
     each = max(1, len(symbols) * _BATCH_ROWS // rows)
     for at in range(0, len(symbols), each):
         part = symbols[at : at + each]
-        yield bars.filter(pl.col("symbol").is_between(pl.lit(part[0]), pl.lit(part[-1]))).collect(engine="in-memory").sort("symbol", "timestamp")
+        yield (
+            bars.filter(pl.col("symbol").is_between(pl.lit(part[0]), pl.lit(part[-1])))
+            .collect(engine="in-memory")
+            .sort("symbol", "timestamp")
+        )

@@ -28,15 +28,31 @@ _NOT_TERMS = ("symbol", "valid_from", "since_ever")
 
 
 def instruments(pipeline: PipelineContext) -> StageResult:
-    """Tick, lot, multiplier and the other terms that each symbol with bars is traded by, from when on, and where they come from."""
+    """Tick, lot, multiplier and the other terms that each symbol with bars is traded by, from when
+    on, and where they come from.
+    """
     refuse_the_past(pipeline)
-    symbols = sorted(pipeline.lake.scan("daily_summary").select("symbol").unique().collect(engine="in-memory")["symbol"].to_list())
+    symbols = sorted(
+        pipeline.lake.scan("daily_summary")
+        .select("symbol")
+        .unique()
+        .collect(engine="in-memory")["symbol"]
+        .to_list()
+    )
     defaults = {symbol: default_terms(symbol, pipeline.settings.market) for symbol in symbols}
     told = _told(pipeline, symbols)
-    settled = {symbol for symbol in symbols if _tick_is_set(pipeline, symbol) or "tick_size" in told.get(symbol, {})}
+    settled = {
+        symbol
+        for symbol in symbols
+        if _tick_is_set(pipeline, symbol) or "tick_size" in told.get(symbol, {})
+    }
     steps = _steps(
         pipeline,
-        [symbol for symbol, (_, from_data) in defaults.items() if from_data and symbol not in settled],
+        [
+            symbol
+            for symbol, (_, from_data) in defaults.items()
+            if from_data and symbol not in settled
+        ],
     )
     before = Instruments.of_table(pipeline.lake.read("instruments"))
     rows: list[Instrument] = []
@@ -55,7 +71,13 @@ def instruments(pipeline: PipelineContext) -> StageResult:
     return StageResult(
         rows={"instruments": table.height},
         facts={
-            f"{kind} instruments": number for kind, number in table.group_by("asset_class").agg(pl.col("symbol").n_unique()).sort("asset_class").iter_rows()
+            f"{kind} instruments": number
+            for kind, number in (
+                table.group_by("asset_class")
+                .agg(pl.col("symbol").n_unique())
+                .sort("asset_class")
+                .iter_rows()
+            )
         },
         preview=table.tail(8),
         notes=_notes(table),
@@ -65,13 +87,19 @@ def instruments(pipeline: PipelineContext) -> StageResult:
 
 def _tick_is_set(pipeline: PipelineContext, symbol: str) -> bool:
     chosen = pipeline.settings.market.instruments
-    return chosen.defaults.tick_size is not None or (symbol in chosen.symbols and chosen.symbols[symbol].tick_size is not None)
+    return chosen.defaults.tick_size is not None or (
+        symbol in chosen.symbols and chosen.symbols[symbol].tick_size is not None
+    )
 
 
 def _with_settings(pipeline: PipelineContext, row: Instrument) -> Instrument:
     chosen = pipeline.settings.market.instruments
     row = apply_terms(row, chosen.defaults, "settings")
-    return apply_terms(row, chosen.symbols[row.symbol], "settings of the symbol") if row.symbol in chosen.symbols else row
+    return (
+        apply_terms(row, chosen.symbols[row.symbol], "settings of the symbol")
+        if row.symbol in chosen.symbols
+        else row
+    )
 
 
 def _told(pipeline: PipelineContext, symbols: list[str]) -> dict[str, dict[str, Any]]:
@@ -79,10 +107,15 @@ def _told(pipeline: PipelineContext, symbols: list[str]) -> dict[str, dict[str, 
     if not pipeline.source.capabilities.instruments:
         return {}
     rows = pipeline.source.instruments().filter(pl.col("symbol").is_in(symbols))
-    return {row["symbol"]: {name: value for name, value in row.items() if value is not None} for row in rows.iter_rows(named=True)}
+    return {
+        row["symbol"]: {name: value for name, value in row.items() if value is not None}
+        for row in rows.iter_rows(named=True)
+    }
 
 
-def _with_told(found: list[Instrument], told: dict[str, Any], source: str, before: list[Instrument]) -> list[Instrument]:
+def _with_told(
+    found: list[Instrument], told: dict[str, Any], source: str, before: list[Instrument]
+) -> list[Instrument]:
     """The rows with what the source says.
 
     It holds for all time when it may stand for the past and the source never said otherwise;
@@ -100,7 +133,9 @@ def _with_told(found: list[Instrument], told: dict[str, Any], source: str, befor
     return [*before[: before.index(earlier[-1]) + 1], replace(now[-1], valid_from=today)]
 
 
-def _steps(pipeline: PipelineContext, symbols: list[str]) -> dict[str, list[tuple[date, Fraction, bool]]]:
+def _steps(
+    pipeline: PipelineContext, symbols: list[str]
+) -> dict[str, list[tuple[date, Fraction, bool]]]:
     """By symbol: (first day on which it is known, step, whether many prices show it).
 
     A later step is finer. Bars are read period by period.
@@ -110,8 +145,16 @@ def _steps(pipeline: PipelineContext, symbols: list[str]) -> dict[str, list[tupl
         return found
     have = set(pipeline.lake.partitions("bars"))
     for period in (each for each in pipeline.trading_periods() if each.key in have):
-        rows = pipeline.lake.scan("bars", [period.key]).filter(pl.col("symbol").is_in(symbols)).select("symbol", *PRICES)
-        bars = rows.group_by("symbol", maintain_order=True).head(_ROWS_A_PERIOD).collect(engine="in-memory")
+        rows = (
+            pipeline.lake.scan("bars", [period.key])
+            .filter(pl.col("symbol").is_in(symbols))
+            .select("symbol", *PRICES)
+        )
+        bars = (
+            rows.group_by("symbol", maintain_order=True)
+            .head(_ROWS_A_PERIOD)
+            .collect(engine="in-memory")
+        )
         for symbol, prices, step in price_steps(bars).iter_rows():
             mine = found.setdefault(symbol, [])
             shown = tick_fraction(step)
@@ -130,7 +173,9 @@ def _common(one: Fraction, other: Fraction) -> Fraction:
     )
 
 
-def _with_steps(terms: Instrument, steps: Iterable[tuple[date, Fraction, bool]]) -> Iterator[Instrument]:
+def _with_steps(
+    terms: Instrument, steps: Iterable[tuple[date, Fraction, bool]]
+) -> Iterator[Instrument]:
     """The terms with the steps that the data show.
 
     Of shares, few prices never make the tick coarser than the exchange's own.
@@ -157,7 +202,10 @@ def _without_repeats(rows: Iterable[Instrument]) -> list[Instrument]:
     """Rows that change something."""
     kept: list[Instrument] = []
     for row in rows:
-        if not kept or replace(row, valid_from=kept[-1].valid_from, origin=kept[-1].origin) != kept[-1]:
+        if (
+            not kept
+            or replace(row, valid_from=kept[-1].valid_from, origin=kept[-1].origin) != kept[-1]
+        ):
             kept.append(row)
     return kept
 
@@ -166,4 +214,9 @@ def _notes(table: pl.DataFrame) -> list[str]:
     currencies = sorted(table["currency"].drop_nulls().unique().to_list())
     if len(currencies) < 2:
         return []
-    return [f"the symbols are priced in {', '.join(currencies)}: an account adds their money as it is, so give each currency a market of its own"]
+    return [
+        (
+            f"the symbols are priced in {', '.join(currencies)}: an account adds their money as it"
+            " is, so give each currency a market of its own"
+        )
+    ]

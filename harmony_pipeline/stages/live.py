@@ -1,7 +1,8 @@
 """The paper session of a trading day, and what follows it: reconciliation, divergence, report.
 
-Dagster decides *that* a session runs; the session is a process of its own that survives a restart of the daemon. The
-run supervises it: when the run is terminated, the session is told to stop and ends in order.
+Dagster decides *that* a session runs; the session is a process of its own that survives a restart
+of the daemon. The run supervises it: when the run is terminated, the session is told to stop and
+ends in order.
 """
 
 import sys
@@ -36,28 +37,39 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.reasons import NO_SESSION
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.session_export import export, session_inputs, sessions_of
-from harmony_pipeline.stages.session_plans import PAPER, day_start, open_ledger, plan_of, replay_account
+from harmony_pipeline.stages.session_plans import (
+    PAPER,
+    day_start,
+    open_ledger,
+    plan_of,
+    replay_account,
+)
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 _BEFORE_OPEN = timedelta(minutes=30)
 _NO_ROWS = {"session_orders": 0, "session_fills": 0}
-_SESSION_MARK = "session_equity"  # the table whose manifest says what a day's sessions were made from
+# the table whose manifest says what a day's sessions were made from
+_SESSION_MARK = "session_equity"
 
 
 @dataclass(frozen=True)
 class LiveConnection:
-    """What a broker's factory hands to the session: the seam for a real venue. `session.broker = "module:factory"`, called as factory(settings, plan)."""
+    """What a broker's factory hands to the session: the seam for a real venue. `session.broker =
+    "module:factory"`, called as factory(settings, plan).
+    """
 
     broker: Broker
     stream: BarStream
     clock: Clock
 
 
-def paper_session(pipeline: PipelineContext, days: Sequence[date], *, require_promoted: bool, own_process: bool) -> StageResult:
+def paper_session(
+    pipeline: PipelineContext, days: Sequence[date], *, require_promoted: bool, own_process: bool
+) -> StageResult:
     """The session of each day, oldest first, with its ledger's tables put into the lake.
 
-    A replay whose inputs, settings and code are unchanged is left as it is, unless one before it ran
-    again: it opens with what that one closed with.
+    A replay whose inputs, settings and code are unchanged is left as it is, unless one before it
+    ran again: it opens with what that one closed with.
     """
     parts: dict[str, StageResult] = {}
     ran = False
@@ -65,9 +77,15 @@ def paper_session(pipeline: PipelineContext, days: Sequence[date], *, require_pr
         replayed = not own_process and not require_promoted
         since = _replayed_since(pipeline, day) if replayed and not ran else None
         if since is None:
-            why = _session_run(pipeline, day, require_promoted=require_promoted, own_process=own_process)
+            why = _session_run(
+                pipeline, day, require_promoted=require_promoted, own_process=own_process
+            )
             ran = ran or not why
-            parts[day.isoformat()] = StageResult(rows=_NO_ROWS, nothing=why) if why else _shown_session(pipeline, day, None)
+            parts[day.isoformat()] = (
+                StageResult(rows=_NO_ROWS, nothing=why)
+                if why
+                else _shown_session(pipeline, day, None)
+            )
         else:
             parts[day.isoformat()] = _shown_session(pipeline, day, since)
         pipeline.progress("sessions", number, len(days))
@@ -75,8 +93,12 @@ def paper_session(pipeline: PipelineContext, days: Sequence[date], *, require_pr
     return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
 
 
-def _session_run(pipeline: PipelineContext, day: date, *, require_promoted: bool, own_process: bool) -> str:
-    """Run one session; returns why there was none to run. Whoever asks for a promoted model gets the error instead."""
+def _session_run(
+    pipeline: PipelineContext, day: date, *, require_promoted: bool, own_process: bool
+) -> str:
+    """Run one session; returns why there was none to run. Whoever asks for a promoted model gets
+    the error instead.
+    """
     try:
         if own_process:
             _in_own_process(pipeline, day)
@@ -86,7 +108,9 @@ def _session_run(pipeline: PipelineContext, day: date, *, require_promoted: bool
         if require_promoted:
             raise
         return str(error).removeprefix(f"{day} cannot be replayed: ")
-    return "" if _session_of(pipeline, day) is not None else "nothing was watched, so no session ran"
+    return (
+        "" if _session_of(pipeline, day) is not None else "nothing was watched, so no session ran"
+    )
 
 
 def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None) -> StageResult:
@@ -105,16 +129,27 @@ def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None)
 
 
 def _replayed_since(pipeline: PipelineContext, day: date) -> datetime | None:
-    """When this day was replayed from just these inputs; None when it was not, or its books are gone."""
+    """When this day was replayed from just these inputs; None when it was not, or its books are
+    gone.
+    """
     with open_ledger(pipeline) as ledger:
         rows = sessions_of(pipeline, ledger, day)
     if not any(row.account == replay_account(pipeline) for row in rows):
         return None
-    return unchanged_since(pipeline, (_SESSION_MARK,), day.isoformat(), session_inputs(pipeline, day, [row.session_id for row in rows]))
+    return unchanged_since(
+        pipeline,
+        (_SESSION_MARK,),
+        day.isoformat(),
+        session_inputs(pipeline, day, [row.session_id for row in rows]),
+    )
 
 
-def run_session_here(pipeline: PipelineContext, day: str, *, require_promoted: bool) -> SessionResult | None:
-    """One session in this process, supervised by lock, heartbeat and kill switch; None when there is nothing to watch."""
+def run_session_here(
+    pipeline: PipelineContext, day: str, *, require_promoted: bool
+) -> SessionResult | None:
+    """One session in this process, supervised by lock, heartbeat and kill switch; None when there
+    is nothing to watch.
+    """
     when = date.fromisoformat(day)
     account = PAPER if require_promoted else replay_account(pipeline)
     with open_ledger(pipeline) as ledger:
@@ -123,11 +158,17 @@ def run_session_here(pipeline: PipelineContext, day: str, *, require_promoted: b
             return None
         if bars.is_empty() and pipeline.settings.session.broker == "simulated":
             raise NotReady(
-                f"{day} cannot be replayed: the lake has no bar of {', '.join(plan.symbols)} on that day (a holiday that the calendar does not know?)"
+                f"{day} cannot be replayed: the lake has no bar of {', '.join(plan.symbols)} on"
+                " that day (a holiday that the calendar does not know?)"
             )
         with log_context(session=plan.session_id, day=day):
             state = pipeline.settings.present_state_root
-            log(state, "session started", broker=pipeline.settings.session.broker, symbols=len(plan.symbols))
+            log(
+                state,
+                "session started",
+                broker=pipeline.settings.session.broker,
+                symbols=len(plan.symbols),
+            )
             result = _run(pipeline, plan, bars, ledger)
             export(pipeline, ledger, when)
             counts = {"orders": result.orders.height, "fills": result.fills.height}
@@ -135,12 +176,23 @@ def run_session_here(pipeline: PipelineContext, day: str, *, require_promoted: b
     return result
 
 
-def _run(pipeline: PipelineContext, plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger) -> SessionResult:
+def _run(
+    pipeline: PipelineContext, plan: SessionPlan, bars: pl.DataFrame, ledger: Ledger
+) -> SessionResult:
     settings = pipeline.settings
     if settings.session.broker == "simulated":
-        return replay_day(plan, bars, ledger, Supervision.of(settings.state_root, settings.session, is_live=False))
+        return replay_day(
+            plan, bars, ledger, Supervision.of(settings.state_root, settings.session, is_live=False)
+        )
     connection = _factory(settings.session.broker)(settings, plan)
-    return trade_day(plan, ledger, connection.broker, connection.stream, connection.clock, Supervision.of(settings.state_root, settings.session, is_live=True))
+    return trade_day(
+        plan,
+        ledger,
+        connection.broker,
+        connection.stream,
+        connection.clock,
+        Supervision.of(settings.state_root, settings.session, is_live=True),
+    )
 
 
 def _factory(path: str) -> Callable[..., LiveConnection]:
@@ -152,7 +204,13 @@ def _in_own_process(pipeline: PipelineContext, day: date) -> None:
     """The session as a process of its own, watched until it ends."""
     settings = pipeline.settings
     file = settings.file.resolve()
-    command = [sys.executable, "-m", "harmony_pipeline.cli.session_process", str(file) if file.exists() else "", day.isoformat()]
+    command = [
+        sys.executable,
+        "-m",
+        "harmony_pipeline.cli.session_process",
+        str(file) if file.exists() else "",
+        day.isoformat(),
+    ]
     run_session_process(settings.state_root, day, command)
 
 
@@ -174,7 +232,9 @@ def reconciliation(pipeline: PipelineContext, days: Sequence[date]) -> StageResu
         parts = {day.isoformat(): _reconciled(pipeline, ledger, day) for day in days}
     previews = [part.preview for part in parts.values() if part.preview is not None]
     agree = all(part.facts.get("books agree", True) for part in parts.values())
-    return StageResult.of(parts, facts={"books agree": agree}, preview=pl.concat(previews) if previews else None)
+    return StageResult.of(
+        parts, facts={"books agree": agree}, preview=pl.concat(previews) if previews else None
+    )
 
 
 def _reconciled(pipeline: PipelineContext, ledger: Ledger, day: date) -> StageResult:
@@ -183,7 +243,11 @@ def _reconciled(pipeline: PipelineContext, ledger: Ledger, day: date) -> StageRe
         return StageResult(rows={"differences": 0}, nothing=NO_SESSION)
     plan, _bars = plan_of(pipeline, ledger, day, row.account)
     simulated = pipeline.settings.session.broker == "simulated"
-    broker = broker_as_left(plan, ledger) if simulated else _factory(pipeline.settings.session.broker)(pipeline.settings, plan).broker
+    broker = (
+        broker_as_left(plan, ledger)
+        if simulated
+        else _factory(pipeline.settings.session.broker)(pipeline.settings, plan).broker
+    )
     found = reconcile(ledger, row.session_id, broker)
     table = found.table()
     orders = ledger.table("session_orders", session_id=row.session_id).height
@@ -191,18 +255,28 @@ def _reconciled(pipeline: PipelineContext, ledger: Ledger, day: date) -> StageRe
         rows={"differences": table.height},
         facts={"books agree": found.agrees},
         preview=table,
-        pictures={"orders of the session, and differences": sketches.bars([orders, table.height], marked=1)},
+        pictures={
+            "orders of the session, and differences": sketches.bars(
+                [orders, table.height], marked=1
+            )
+        },
         notes=[difference.sentence for difference in found.differences],
     )
 
 
 def divergence(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
-    """Every order, fill and equity row of the session against the backtest of the same day from the same books."""
+    """Every order, fill and equity row of the session against the backtest of the same day from the
+    same books.
+    """
     parts: dict[str, StageResult] = {}
     with open_ledger(pipeline) as ledger:
         for day in days:
             row = _session_row(pipeline, ledger, day)
-            parts[day.isoformat()] = _compared(pipeline, ledger, row) if row else StageResult(rows={"divergence": 0}, nothing=NO_SESSION)
+            parts[day.isoformat()] = (
+                _compared(pipeline, ledger, row)
+                if row
+                else StageResult(rows={"divergence": 0}, nothing=NO_SESSION)
+            )
     words = {key: part.notes[0] for key, part in parts.items() if part.notes}
     return StageResult.of(parts, facts=words)
 
@@ -228,7 +302,9 @@ def _compared(pipeline: PipelineContext, ledger: Ledger, row: SessionRow) -> Sta
         rows={"divergence": table.height},
         facts={"rows that differ": unequal},
         preview=table.filter(~pl.col("equal")).head(8),
-        pictures={"rows compared, and those that differ": sketches.bars([table.height, unequal], marked=1)},
+        pictures={
+            "rows compared, and those that differ": sketches.bars([table.height, unequal], marked=1)
+        },
         notes=["none" if not unequal else shown],
         unchanged_since=since,
     )
@@ -246,8 +322,14 @@ def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
     tables = dict.fromkeys((*TABLES, "divergence"), key)
     mark = f"<!-- made from {pipeline.fingerprint(pipeline.made_from(tables), code_version())} -->"
     rows, notes = {"reports": 1}, [f"reports/{path.name} in the state folder"]
-    if not pipeline.again and path.exists() and path.read_text(encoding="utf-8").rstrip().endswith(mark):
-        return StageResult(rows, notes=notes, unchanged_since=datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    if (
+        not pipeline.again
+        and path.exists()
+        and path.read_text(encoding="utf-8").rstrip().endswith(mark)
+    ):
+        return StageResult(
+            rows, notes=notes, unchanged_since=datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        )
     session = _session_of(pipeline, day)
     if session is None:
         return StageResult(rows={"reports": 0}, nothing=NO_SESSION)
@@ -259,13 +341,19 @@ def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
         positions=session.tables["session_positions"],
         equity=session.tables["session_equity"],
         events=session.tables["session_events"],
-        divergence=pipeline.lake.read("divergence", key) if pipeline.lake.has("divergence", key[0]) else None,
+        divergence=(
+            pipeline.lake.read("divergence", key)
+            if pipeline.lake.has("divergence", key[0])
+            else None
+        ),
         instruments=pipeline.instruments,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f"{page_of(inputs)}\n{mark}\n")
     pictures = {"equity at a glance": sketches.line(session.equity["equity"].to_list())}
-    return StageResult(rows, preview=pl.DataFrame([session.summary()]), pictures=pictures, notes=notes)
+    return StageResult(
+        rows, preview=pl.DataFrame([session.summary()]), pictures=pictures, notes=notes
+    )
 
 
 def session_due(pipeline: PipelineContext, now: datetime) -> date | str:
@@ -279,7 +367,9 @@ def session_due(pipeline: PipelineContext, now: datetime) -> date | str:
     if not scanned:
         return "no trading day was scanned yet"
     day = date.fromisoformat(scanned[-1])
-    if pipeline.settings.market.end is None and not pipeline.calendar.session_open(day) - _BEFORE_OPEN <= now <= pipeline.calendar.session_close(day):
+    if pipeline.settings.market.end is None and not pipeline.calendar.session_open(
+        day
+    ) - _BEFORE_OPEN <= now <= pipeline.calendar.session_close(day):
         return f"the session of {day} is not under way"
     with open_ledger(pipeline) as ledger:
         ended = [row for row in ledger.sessions(PAPER, day) if row.state != RUNNING]
@@ -287,7 +377,9 @@ def session_due(pipeline: PipelineContext, now: datetime) -> date | str:
 
 
 def replayed_days(pipeline: PipelineContext) -> list[date]:
-    """Days whose sessions, of these settings and bars or of the paper account, were compared with their backtests."""
+    """Days whose sessions, of these settings and bars or of the paper account, were compared with
+    their backtests.
+    """
     days = [date.fromisoformat(key) for key in pipeline.lake.partitions("divergence")]
     if not days:
         return []
@@ -301,7 +393,9 @@ def session_row(pipeline: PipelineContext, day: str) -> dict[str, str]:
     if session is None:
         raise NotReady(f"no session of {day} yet; run it with: harmony replay --date {day}")
     numbers = session.summary()
-    compared = pipeline.lake.read("divergence", [day]).filter(pl.col("session_id") == session.session_id)
+    compared = pipeline.lake.read("divergence", [day]).filter(
+        pl.col("session_id") == session.session_id
+    )
     unequal = compared.filter(~pl.col("equal")).height
     models = session.orders["model_id"].drop_nulls().unique().to_list()
     return {
@@ -311,9 +405,13 @@ def session_row(pipeline: PipelineContext, day: str) -> dict[str, str]:
         "fills": str(numbers["fills"]),
         "refused": str(numbers["refused"]),
         "equity": "-" if numbers["equity"] is None else f"{numbers['equity']:,.2f}",
-        "divergence": "not compared"
-        if compared.is_empty()
-        else f"none in {compared.height} rows"
-        if not unequal
-        else f"{unequal} of {compared.height} rows differ",
+        "divergence": (
+            "not compared"
+            if compared.is_empty()
+            else (
+                f"none in {compared.height} rows"
+                if not unequal
+                else f"{unequal} of {compared.height} rows differ"
+            )
+        ),
     }

@@ -64,14 +64,18 @@ def _record(pipeline: PipelineContext, known: pl.DataFrame, grid: BarGrid, evide
     others = known.filter(pl.col("timeframe") != pipeline.timeframe)
     whole = pl.concat([others.select(mine.columns), mine]).sort("timeframe")
     if not whole.equals(known.select(mine.columns).sort("timeframe")):
-        pipeline.lake.write("bar_grid", ALL, whole, {"timeframe": pipeline.timeframe, "grid": grid.text})
+        pipeline.lake.write(
+            "bar_grid", ALL, whole, {"timeframe": pipeline.timeframe, "grid": grid.text}
+        )
     pipeline.forget_grid()
 
 
 def _first_stamps(pipeline: PipelineContext) -> pl.Series | None:
     """Distinct stamps of the earliest partition that has rows of this timeframe."""
     for key in pipeline.lake.partitions("raw_bars"):
-        rows = pipeline.lake.scan("raw_bars", [key]).filter(pl.col("timeframe") == pipeline.timeframe)
+        rows = pipeline.lake.scan("raw_bars", [key]).filter(
+            pl.col("timeframe") == pipeline.timeframe
+        )
         sample = latest_versions(rows.head(_SAMPLE_ROWS).collect(engine="in-memory"))
         stamps = sample.filter(pl.col("defect").ne_missing(WITHDRAWN))["timestamp"]
         if len(stamps):

@@ -1,4 +1,6 @@
-"""Walk-forward: one model a retraining period and horizon, trained on what was settled before the period, predicting inside it."""
+"""Walk-forward: one model a retraining period and horizon, trained on what was settled before the
+period, predicting inside it.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,52 +21,113 @@ from harmony_pipeline.stages.unchanged import unchanged_since
 
 
 def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """The models of each retraining period, trained on outcomes known before it began, purged and embargoed."""
+    """The models of each retraining period, trained on outcomes known before it began, purged and
+    embargoed.
+    """
     made_from = _train_inputs(pipeline, periods)
-    since = {period.key: _trained_since(pipeline, period, made_from[period.key]) for period in periods}
+    since = {
+        period.key: _trained_since(pipeline, period, made_from[period.key]) for period in periods
+    }
     due = [period for period in periods if since[period.key] is None]
     horizons = pipeline.settings.labels.horizons_bars
-    samples = {horizon: samples_until(pipeline, due[-1].end, horizon) for horizon in horizons} if due else {}
+    samples = (
+        {horizon: samples_until(pipeline, due[-1].end, horizon) for horizon in horizons}
+        if due
+        else {}
+    )
     notes: dict[str, list[str]] = {period.key: [] for period in periods}
     importance: dict[str, float] = {}
     for number, period in enumerate(periods, start=1):
         if since[period.key] is None:
-            importance = _train_period(pipeline, period, samples, made_from[period.key], notes[period.key]) or importance
+            importance = (
+                _train_period(pipeline, period, samples, made_from[period.key], notes[period.key])
+                or importance
+            )
         pipeline.progress("models", number, len(periods))
     keys = [period.key for period in periods]
     models, folds = pipeline.lake.read("models", keys), pipeline.lake.read("folds", keys)
-    parts = {key: _shown_model(pipeline, key, models, folds, notes[key], since[key]) for key in keys}
+    parts = {
+        key: _shown_model(pipeline, key, models, folds, notes[key], since[key]) for key in keys
+    }
     trained = any(part.rows["models"] for part in parts.values())
-    pictures = {"walk-forward": fold_timeline(folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon))} if due else {}
+    pictures = (
+        {
+            "walk-forward": fold_timeline(
+                folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+            )
+        }
+        if due
+        else {}
+    )
     if importance:
-        pictures["feature importance"] = feature_importance(list(importance), list(importance.values()))
+        pictures["feature importance"] = feature_importance(
+            list(importance), list(importance.values())
+        )
     newest = parts[periods[-1].key].facts
-    return StageResult.of(parts, facts=newest, preview=folds.tail(10), pictures=pictures, nothing="" if trained else f"no model: {why_no_model(pipeline)}")
+    return StageResult.of(
+        parts,
+        facts=newest,
+        preview=folds.tail(10),
+        pictures=pictures,
+        nothing="" if trained else f"no model: {why_no_model(pipeline)}",
+    )
 
 
-def _train_inputs(pipeline: PipelineContext, periods: Sequence[Period]) -> dict[str, dict[str, str]]:
+def _train_inputs(
+    pipeline: PipelineContext, periods: Sequence[Period]
+) -> dict[str, dict[str, str]]:
     """By period, everything before its end: events inside it are counted in its fold."""
     ends = [period.end for period in periods]
     tables = {name: pipeline.hashes_until(name, ends) for name in ("labels", "features", "regimes")}
     settings = pipeline.settings
-    parts = (settings.model, settings.labels.horizons_bars, model_columns(pipeline), source_of(settings.model.forecaster))
-    return {period.key: pipeline.made_from({name: hashes[at] for name, hashes in tables.items()}, *parts) for at, period in enumerate(periods)}
+    parts = (
+        settings.model,
+        settings.labels.horizons_bars,
+        model_columns(pipeline),
+        source_of(settings.model.forecaster),
+    )
+    return {
+        period.key: pipeline.made_from(
+            {name: hashes[at] for name, hashes in tables.items()}, *parts
+        )
+        for at, period in enumerate(periods)
+    }
 
 
-def _trained_since(pipeline: PipelineContext, period: Period, made_from: dict[str, str]) -> datetime | None:
-    """When the period was trained on just these inputs; None when the registry lacks one of its models."""
+def _trained_since(
+    pipeline: PipelineContext, period: Period, made_from: dict[str, str]
+) -> datetime | None:
+    """When the period was trained on just these inputs; None when the registry lacks one of its
+    models.
+    """
     since = unchanged_since(pipeline, ("models", "folds"), period.key, made_from)
-    if since is None or not all(map(pipeline.registry.has, pipeline.lake.read("models", [period.key])["model_id"])):
+    if since is None or not all(
+        map(pipeline.registry.has, pipeline.lake.read("models", [period.key])["model_id"])
+    ):
         return None
     return since
 
 
 def _train_period(
-    pipeline: PipelineContext, period: Period, samples: dict[int, Samples], made_from: dict[str, str], notes: list[str]
+    pipeline: PipelineContext,
+    period: Period,
+    samples: dict[int, Samples],
+    made_from: dict[str, str],
+    notes: list[str],
 ) -> dict[str, float] | None:
-    """Train one model a horizon and write the period's rows; returns the importances of the traded horizon's model."""
+    """Train one model a horizon and write the period's rows; returns the importances of the traded
+    horizon's model.
+    """
     fitted = {
-        horizon: train_period(rows, period, horizon, pipeline.timeframe, pipeline.settings.model, pipeline.feature_set.hash, code_version=code_version())
+        horizon: train_period(
+            rows,
+            period,
+            horizon,
+            pipeline.timeframe,
+            pipeline.settings.model,
+            pipeline.feature_set.hash,
+            code_version=code_version(),
+        )
         for horizon, rows in samples.items()
     }
     importance = None
@@ -75,23 +138,44 @@ def _train_period(
         pipeline.registry.save(fold.model)
         if horizon == pipeline.settings.trade_horizon:
             importance = fold.model.model.importance()
-    pipeline.lake.write("models", period.key, pl.concat([fold.model_row for fold in fitted.values()]), made_from)
-    pipeline.lake.write("folds", period.key, pl.concat([fold.fold_row for fold in fitted.values()]), made_from)
+    pipeline.lake.write(
+        "models", period.key, pl.concat([fold.model_row for fold in fitted.values()]), made_from
+    )
+    pipeline.lake.write(
+        "folds", period.key, pl.concat([fold.fold_row for fold in fitted.values()]), made_from
+    )
     return importance
 
 
-def _shown_model(pipeline: PipelineContext, key: str, models: pl.DataFrame, folds: pl.DataFrame, notes: list[str], since: datetime | None) -> StageResult:
+def _shown_model(
+    pipeline: PipelineContext,
+    key: str,
+    models: pl.DataFrame,
+    folds: pl.DataFrame,
+    notes: list[str],
+    since: datetime | None,
+) -> StageResult:
     """One period of `models` and `folds`, which hold all periods of the run."""
     own, own_folds = models.filter(pl.col("period") == key), folds.filter(pl.col("period") == key)
     traded = folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon).sort("test_start")
     fold = traded.filter(pl.col("period") == key)
-    counts: dict[str, Fact] = {"labels to train on": int(fold["train_rows"].sum()), "labels purged": int(fold["purged_rows"].sum())}
-    names: dict[str, Fact] = {f"model of horizon {horizon}": name for horizon, name in own.sort("horizon").select("horizon", "model_id").iter_rows()}
+    counts: dict[str, Fact] = {
+        "labels to train on": int(fold["train_rows"].sum()),
+        "labels purged": int(fold["purged_rows"].sum()),
+    }
+    names: dict[str, Fact] = {
+        f"model of horizon {horizon}": name
+        for horizon, name in own.sort("horizon").select("horizon", "model_id").iter_rows()
+    }
     return StageResult(
         rows={"models": own.height, "folds": own_folds.height},
         facts=counts | names,
         preview=own_folds,
-        pictures={"labels to train on, by period": sketches.bars(traded["train_rows"].to_list(), marked=traded["period"].to_list().index(key))},
+        pictures={
+            "labels to train on, by period": sketches.bars(
+                traded["train_rows"].to_list(), marked=traded["period"].to_list().index(key)
+            )
+        },
         notes=notes,
         nothing="" if own.height else _too_little(pipeline, key, fold),
         unchanged_since=since,
@@ -102,32 +186,57 @@ def _too_little(pipeline: PipelineContext, key: str, fold: pl.DataFrame) -> str:
     found = int(fold["train_rows"].sum())
     needed = pipeline.settings.model.minimum_train_rows
     if found < needed:
-        return f"too little history before {key}: a model needs {needed} settled labels, there are {found}"
-    return f"the {found} settled labels before {key} cannot be fitted: too few before the calibration part, or one outcome only"
+        return (
+            f"too little history before {key}: a model needs {needed} settled labels, there are"
+            f" {found}"
+        )
+    return (
+        f"the {found} settled labels before {key} cannot be fitted: too few before the calibration"
+        " part, or one outcome only"
+    )
 
 
 def why_no_model(pipeline: PipelineContext) -> str:
-    """Why no retraining period has a model of the traded horizon, and from when on one would be possible; empty when there is one."""
+    """Why no retraining period has a model of the traded horizon, and from when on one would be
+    possible; empty when there is one.
+    """
     horizon, needed = pipeline.settings.trade_horizon, pipeline.settings.model.minimum_train_rows
     models = pipeline.lake.read("models").filter(pl.col("horizon") == horizon)
     if models.height:
         return ""
     if not pipeline.lake.partitions("labels"):
         return "there are no labels yet; make them with: harmony backfill research"
-    labels = pipeline.lake.scan("labels").filter((pl.col("horizon") == horizon) & pl.col("label").is_not_null())
+    labels = pipeline.lake.scan("labels").filter(
+        (pl.col("horizon") == horizon) & pl.col("label").is_not_null()
+    )
     settled = labels.select("end_timestamp").collect(engine="in-memory")["end_timestamp"].sort()
     if not pipeline.lake.partitions("folds") and len(settled) >= needed:
-        return "no retraining period was trained yet; make the models with: harmony backfill retrain"
-    cure = "; sooner with more symbols, older bars or a lower model.minimum_train_rows" if len(settled) < needed else ""
+        return (
+            "no retraining period was trained yet; make the models with: harmony backfill retrain"
+        )
+    cure = (
+        "; sooner with more symbols, older bars or a lower model.minimum_train_rows"
+        if len(settled) < needed
+        else ""
+    )
     place = " but too few of them before any retraining period" if len(settled) >= needed else ""
-    return f"too little history (needs {needed} settled labels, has {len(settled)}{place}; {_first_possible(pipeline, settled, needed)}{cure})"
+    return (
+        f"too little history (needs {needed} settled labels, has {len(settled)}{place};"
+        f" {_first_possible(pipeline, settled, needed)}{cure})"
+    )
 
 
 def _first_possible(pipeline: PipelineContext, settled: pl.Series, needed: int) -> str:
-    """When the first model can be trained: after the label that fills the number, at the pace so far where it is still to come."""
+    """When the first model can be trained: after the label that fills the number, at the pace so
+    far where it is still to come.
+    """
     if len(settled) < 2 or settled[-1] == settled[0]:
         return "no date can be told from so few"
-    enough = settled[needed - 1] if len(settled) >= needed else settled[0] + (settled[-1] - settled[0]) * ((needed - 1) / (len(settled) - 1))
+    enough = (
+        settled[needed - 1]
+        if len(settled) >= needed
+        else settled[0] + (settled[-1] - settled[0]) * ((needed - 1) / (len(settled) - 1))
+    )
     moment = enough + embargo_of(pipeline.settings.model, pipeline.timeframe)
     size = pipeline.settings.market.partitions.retraining_period
     begun = period_of(moment.astimezone(ZoneInfo(pipeline.zone)).date(), size, pipeline.zone)
@@ -137,40 +246,74 @@ def _first_possible(pipeline: PipelineContext, settled: pl.Series, needed: int) 
 
 
 def predictions(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """Out-of-sample probabilities of every event inside each period, by the model trained before it."""
+    """Out-of-sample probabilities of every event inside each period, by the model trained before
+    it.
+    """
     made_from = _predict_inputs(pipeline, periods)
-    since = {period.key: unchanged_since(pipeline, ("predictions",), period.key, made_from[period.key]) for period in periods}
+    since = {
+        period.key: unchanged_since(pipeline, ("predictions",), period.key, made_from[period.key])
+        for period in periods
+    }
     due = [period for period in periods if since[period.key] is None]
     horizons = pipeline.settings.labels.horizons_bars
-    samples = {horizon: samples_until(pipeline, due[-1].end, horizon, start=due[0].start) for horizon in horizons} if due else {}
+    samples = (
+        {
+            horizon: samples_until(pipeline, due[-1].end, horizon, start=due[0].start)
+            for horizon in horizons
+        }
+        if due
+        else {}
+    )
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        ids = list(pipeline.lake.read("models", [period.key]).select("horizon", "model_id").iter_rows())
+        ids = list(
+            pipeline.lake.read("models", [period.key]).select("horizon", "model_id").iter_rows()
+        )
         if since[period.key] is None:
-            frames = [predict_period(pipeline.registry.load(model_id), samples[horizon], period) for horizon, model_id in ids if horizon in samples]
+            frames = [
+                predict_period(pipeline.registry.load(model_id), samples[horizon], period)
+                for horizon, model_id in ids
+                if horizon in samples
+            ]
             table = pl.concat(frames) if frames else pipeline.lake.tables["predictions"].empty()
             pipeline.lake.write("predictions", period.key, table, made_from[period.key])
         else:
             table = pipeline.lake.read("predictions", [period.key])
-        why = "" if table.height else "no signal takes a side in this period" if ids else f"no model of {period.key}"
+        why = (
+            ""
+            if table.height
+            else "no signal takes a side in this period"
+            if ids
+            else f"no model of {period.key}"
+        )
         parts[period.key] = _shown_predictions(pipeline, table, why, since[period.key])
         pipeline.progress("predictions", number, len(periods))
     why_none = why_no_model(pipeline)
     return StageResult.of(parts, nothing=f"no model: {why_none}" if why_none else "")
 
 
-def _predict_inputs(pipeline: PipelineContext, periods: Sequence[Period]) -> dict[str, dict[str, str]]:
+def _predict_inputs(
+    pipeline: PipelineContext, periods: Sequence[Period]
+) -> dict[str, dict[str, str]]:
     regimes = pipeline.hashes_until("regimes", [period.end for period in periods])
     settings = pipeline.settings
-    parts = (settings.labels.horizons_bars, model_columns(pipeline), source_of(settings.model.forecaster))
+    parts = (
+        settings.labels.horizons_bars,
+        model_columns(pipeline),
+        source_of(settings.model.forecaster),
+    )
     inputs = {}
     for period, known in zip(periods, regimes, strict=True):
         keys = pipeline.overlapping(period.start, period.end)
-        inputs[period.key] = pipeline.made_from({"models": [period.key], "features": keys, "labels": keys, "regimes": known}, *parts)
+        inputs[period.key] = pipeline.made_from(
+            {"models": [period.key], "features": keys, "labels": keys, "regimes": known}, *parts
+        )
     return inputs
 
 
-def _shown_predictions(pipeline: PipelineContext, table: pl.DataFrame, why: str, since: datetime | None) -> StageResult:
+def _shown_predictions(
+    pipeline: PipelineContext, table: pl.DataFrame, why: str, since: datetime | None
+) -> StageResult:
     traded = table.filter(pl.col("horizon") == pipeline.settings.trade_horizon)["probability"]
     tenths = [int(((traded >= at / 20) & (traded < (at + 1) / 20)).sum()) for at in range(20)]
     return StageResult(
@@ -182,15 +325,32 @@ def _shown_predictions(pipeline: PipelineContext, table: pl.DataFrame, why: str,
     )
 
 
-def samples_until(pipeline: PipelineContext, end: datetime, horizon: int, start: datetime | None = None) -> Samples:
-    """Events of one horizon before `end` (and from `start` on), each with the features of its own bar."""
+def samples_until(
+    pipeline: PipelineContext, end: datetime, horizon: int, start: datetime | None = None
+) -> Samples:
+    """Events of one horizon before `end` (and from `start` on), each with the features of its own
+    bar.
+    """
     keys = pipeline.overlapping(start or pipeline.trading_periods()[0].start, end)
-    events = pipeline.lake.scan("labels", keys).filter((pl.col("horizon") == horizon) & (pl.col("timestamp") < end)).collect(engine="in-memory")
+    events = (
+        pipeline.lake.scan("labels", keys)
+        .filter((pl.col("horizon") == horizon) & (pl.col("timestamp") < end))
+        .collect(engine="in-memory")
+    )
     wanted = events.lazy().select("symbol", "timestamp")
-    known = pipeline.lake.scan("features", keys).join(wanted, on=["symbol", "timestamp"], how="semi").collect(engine="in-memory").sort("symbol", "timestamp")
-    return build_samples(known, events, pipeline.lake.read("regimes"), model_columns(pipeline), horizon)
+    known = (
+        pipeline.lake.scan("features", keys)
+        .join(wanted, on=["symbol", "timestamp"], how="semi")
+        .collect(engine="in-memory")
+        .sort("symbol", "timestamp")
+    )
+    return build_samples(
+        known, events, pipeline.lake.read("regimes"), model_columns(pipeline), horizon
+    )
 
 
 def model_columns(pipeline: PipelineContext) -> tuple[str, ...]:
-    """Feature columns that models see: the chosen set and cusum_event, without what only primary signals need."""
+    """Feature columns that models see: the chosen set and cusum_event, without what only primary
+    signals need.
+    """
     return (*pipeline.settings.features.names, "cusum_event")

@@ -1,7 +1,8 @@
 """The gate: the newest model's evidence against the written rules.
 
-A decision is written to `promotions` before the pointer of the registry moves. A process that dies in between leaves a written decision and the former champion;
-the next one decides the same, finds it written, and moves the pointer. A decision that the newest one already says is not written again.
+A decision is written to `promotions` before the pointer of the registry moves. A process that dies
+in between leaves a written decision and the former champion; the next one decides the same, finds
+it written, and moves the pointer. A decision that the newest one already says is not written again.
 """
 
 from datetime import UTC, datetime
@@ -14,7 +15,12 @@ from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.gate import Evidence, decide
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import reliability_curve
-from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, no_backtest, nothing_to_trade
+from harmony_pipeline.stages.backtests import (
+    found_backtest,
+    latest_backtest,
+    no_backtest,
+    nothing_to_trade,
+)
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.models import why_no_model
@@ -23,11 +29,17 @@ from harmony_pipeline.stages.unchanged import unchanged_since
 
 
 def promoted_model(pipeline: PipelineContext) -> StageResult:
-    """The decision on the newest model of the traded horizon, rule by rule, and the previous champion. Every decision is kept, each once."""
+    """The decision on the newest model of the traded horizon, rule by rule, and the previous
+    champion. Every decision is kept, each once.
+    """
     strategy = pipeline.settings.session.strategy
     candidate = newest_model(pipeline)
     if candidate is None:
-        return StageResult(rows={"promotions": 0}, facts={"promoted": False}, nothing=f"no model: {why_no_model(pipeline)}")
+        return StageResult(
+            rows={"promotions": 0},
+            facts={"promoted": False},
+            nothing=f"no model: {why_no_model(pipeline)}",
+        )
     if found_backtest(pipeline, strategy) is None:
         return StageResult(
             rows={"promotions": 0},
@@ -44,7 +56,9 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
     now = datetime.now(UTC)
     decision = decide(evidence(pipeline, scores), pipeline.settings.gate, candidate, previous, now)
     is_new = not is_newest(history, decision.rules)
-    pipeline.lake.write("promotions", ALL, pl.concat([history, decision.rules]) if is_new else history, made_from)
+    pipeline.lake.write(
+        "promotions", ALL, pl.concat([history, decision.rules]) if is_new else history, made_from
+    )
     if decision.promoted:
         pipeline.registry.promote(candidate, now if is_new else history["decided_at"][-1])
     return StageResult(
@@ -55,19 +69,34 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
             "rules passed": sketches.bars(decision.rules["passed"].cast(pl.Float64).to_list()),
             "reliability": reliability_curve(pl.DataFrame(scores["reliability"])),
         },
-        notes=decision.reasons if is_new else [f"the same decision as on {history['decided_at'][-1]:%Y-%m-%d %H:%M} UTC", *decision.reasons],
+        notes=(
+            decision.reasons
+            if is_new
+            else [
+                f"the same decision as on {history['decided_at'][-1]:%Y-%m-%d %H:%M} UTC",
+                *decision.reasons,
+            ]
+        ),
     )
 
 
 def _inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
     """What the gate's evidence is made from."""
-    tables: dict[str, list[str]] = {name: pipeline.lake.partitions(name) for name in ("models", "predictions", "labels")}
+    tables: dict[str, list[str]] = {
+        name: pipeline.lake.partitions(name) for name in ("models", "predictions", "labels")
+    }
     tables |= {name: [strategy] for name in ("backtests", "trades", "overfitting", "monte_carlo")}
-    return pipeline.made_from(tables, pipeline.settings.gate, strategy, pipeline.settings.trade_horizon)
+    return pipeline.made_from(
+        tables, pipeline.settings.gate, strategy, pipeline.settings.trade_horizon
+    )
 
 
-def _decided_since(pipeline: PipelineContext, candidate: str, made_from: dict[str, str]) -> datetime | None:
-    """When just this evidence was judged; None when it was not, or when the pointer did not follow the decision."""
+def _decided_since(
+    pipeline: PipelineContext, candidate: str, made_from: dict[str, str]
+) -> datetime | None:
+    """When just this evidence was judged; None when it was not, or when the pointer did not follow
+    the decision.
+    """
     since = unchanged_since(pipeline, ("promotions",), ALL, made_from)
     latest = _latest_rules(pipeline)
     promoted = latest.height > 0 and bool(latest["promoted"][0])
@@ -91,43 +120,69 @@ def _latest_rules(pipeline: PipelineContext) -> pl.DataFrame:
 
 
 def champion_before(history: pl.DataFrame, candidate: str, champion: str | None) -> str | None:
-    """The model that traded before `candidate`: the champion, or the one that the candidate followed when it is the champion itself."""
+    """The model that traded before `candidate`: the champion, or the one that the candidate
+    followed when it is the champion itself.
+    """
     if champion != candidate:
         return champion
-    followed = history.filter(pl.col("promoted") & (pl.col("model_id") == candidate)).sort("decided_at")["previous_model_id"]
+    followed = history.filter(pl.col("promoted") & (pl.col("model_id") == candidate)).sort(
+        "decided_at"
+    )["previous_model_id"]
     return followed[-1] if followed.len() else None
 
 
 def is_newest(history: pl.DataFrame, rules: pl.DataFrame) -> bool:
-    """Whether the newest decision says just this: the same model, champion, rules, thresholds and measures."""
+    """Whether the newest decision says just this: the same model, champion, rules, thresholds and
+    measures.
+    """
     newest = history.filter(pl.col("decided_at") == pl.col("decided_at").max())
     return newest.drop("decided_at").sort("rule").equals(rules.drop("decided_at").sort("rule"))
 
 
 def newest_model(pipeline: PipelineContext) -> str | None:
     """Model of the traded horizon in the latest retraining period that has one."""
-    models = pipeline.lake.read("models").filter(pl.col("horizon") == pipeline.settings.trade_horizon).sort("period")
+    models = (
+        pipeline.lake.read("models")
+        .filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+        .sort("period")
+    )
     return str(models["model_id"][-1]) if models.height else None
 
 
 def out_of_sample_scores(pipeline: PipelineContext) -> dict[str, Any]:
     """How the traded horizon's forecasts did, where nobody had seen the outcome."""
     predictions = (
-        pipeline.lake.scan("predictions").filter(pl.col("horizon") == pipeline.settings.trade_horizon).collect(engine="in-memory").sort("symbol", "timestamp")
+        pipeline.lake.scan("predictions")
+        .filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+        .collect(engine="in-memory")
+        .sort("symbol", "timestamp")
     )
     return evaluate(predictions, pipeline.lake.read("labels"), pipeline.zone)
 
 
 def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
-    """Everything the gate asks about, measured out of sample; what could not be measured is None."""
+    """Everything the gate asks about, measured out of sample; what could not be measured is
+    None.
+    """
     strategy = pipeline.settings.session.strategy
     run = latest_backtest(pipeline, strategy)
     statistics = pipeline.lake.read("overfitting", [strategy])
     if statistics.is_empty():
-        raise NotReady(f"no overfitting statistics of {strategy} yet; make them with: harmony backtest {strategy}")
+        raise NotReady(
+            f"no overfitting statistics of {strategy} yet; make them with: harmony backtest"
+            f" {strategy}"
+        )
     row = statistics.row(0, named=True)
-    stressed = pipeline.lake.read("monte_carlo", [strategy]).filter(pl.col("scenario") == "stressed")
-    closed = pipeline.lake.scan("trades", [strategy]).filter(pl.col("exit_timestamp").is_not_null()).select(pl.len()).collect().item()
+    stressed = pipeline.lake.read("monte_carlo", [strategy]).filter(
+        pl.col("scenario") == "stressed"
+    )
+    closed = (
+        pipeline.lake.scan("trades", [strategy])
+        .filter(pl.col("exit_timestamp").is_not_null())
+        .select(pl.len())
+        .collect()
+        .item()
+    )
     return Evidence(
         trades=int(closed),
         periods=scores["periods"],
@@ -137,10 +192,16 @@ def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
         brier_ratio=scores.get("brier_ratio"),
         forecast_pvalue=scores.get("p_value"),
         calibration_error=scores.get("calibration_error"),
-        monte_carlo_p05_return=_quantile(stressed, pl.col("final_equity") / run["initial_cash"] - 1.0, 0.05),
+        monte_carlo_p05_return=_quantile(
+            stressed, pl.col("final_equity") / run["initial_cash"] - 1.0, 0.05
+        ),
         drawdown_p95=_quantile(stressed, -pl.col("max_drawdown"), 0.95),
     )
 
 
 def _quantile(paths: pl.DataFrame, measure: pl.Expr, level: float) -> float | None:
-    return None if paths.is_empty() else float(paths.select(measure.quantile(level, interpolation="linear")).item())
+    return (
+        None
+        if paths.is_empty()
+        else float(paths.select(measure.quantile(level, interpolation="linear")).item())
+    )

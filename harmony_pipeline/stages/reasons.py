@@ -3,5 +3,8 @@
 NO_BARS = "there are no bars yet; bring some with: harmony ingest"
 TOO_FEW_BARS = "the features are all known on no bar: they need more bars than there are"
 NO_BARS_HERE = "no bars in this period"
-NO_REGULAR_BARS = "no bar lies in the regular session, and only those are traded; see market.calendar and market.files.timezone"
+NO_REGULAR_BARS = (
+    "no bar lies in the regular session, and only those are traded; see market.calendar and"
+    " market.files.timezone"
+)
 NO_SESSION = "no session ran on this day"

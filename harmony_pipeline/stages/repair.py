@@ -1,4 +1,6 @@
-"""Fetch absent bars again, keep what came as new raw rows, rebuild the periods, and say what the source does not have either."""
+"""Fetch absent bars again, keep what came as new raw rows, rebuild the periods, and say what the
+source does not have either.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,30 +51,64 @@ class Repaired:
         if not total:
             return ["nothing to repair: no bar is missing, halted or in doubt"]
         lines = [
-            f"asked the source {self.requests} times for {total} absent bars of {self.before['symbol'].n_unique()} symbols, received {self.received} rows, {self.added} of them new"
+            (
+                f"asked the source {self.requests} times for {total} absent bars of"
+                f" {self.before['symbol'].n_unique()} symbols, received {self.received} rows,"
+                f" {self.added} of them new"
+            )
         ]
-        lines.append(f"mended {self.mended} of {total} bars" + (f"; rebuilt {', '.join(self.periods)}" if self.periods else ""))
-        left = self._still_there.group_by("symbol").agg(pl.col("bars").sum(), pl.len().alias("runs")).sort("bars", "symbol", descending=[True, False])
+        lines.append(
+            f"mended {self.mended} of {total} bars"
+            + (f"; rebuilt {', '.join(self.periods)}" if self.periods else "")
+        )
+        left = (
+            self._still_there.group_by("symbol")
+            .agg(pl.col("bars").sum(), pl.len().alias("runs"))
+            .sort("bars", "symbol", descending=[True, False])
+        )
         for symbol, bars, runs in left.head(10).iter_rows():
             lines.append(f"the source does not have {bars} bars of {symbol} either ({runs} runs)")
         if left.height > 10:
-            lines.append(f"nor those of {left.height - 10} more symbols: harmony sql gaps_by_symbol")
+            lines.append(
+                f"nor those of {left.height - 10} more symbols: harmony sql gaps_by_symbol"
+            )
         return lines
 
 
-def repair(pipeline: PipelineContext, first: date | None = None, last: date | None = None) -> Repaired:
-    """Ask the source again for the doubtful gaps of sessions `first` to `last` (both included; default: all)."""
+def repair(
+    pipeline: PipelineContext, first: date | None = None, last: date | None = None
+) -> Repaired:
+    """Ask the source again for the doubtful gaps of sessions `first` to `last` (both included;
+    default: all).
+    """
     refuse_the_past(pipeline)
-    periods = [period for period in pipeline.trading_periods() if (last is None or period.first_date <= last) and (first is None or period.end_date > first)]
+    periods = [
+        period
+        for period in pipeline.trading_periods()
+        if (last is None or period.first_date <= last)
+        and (first is None or period.end_date > first)
+    ]
     before = _doubtful(pipeline, periods, first, last)
     sessions = pipeline.calendar.sessions(pipeline.settings.market.start, pipeline.end_date)
-    asked = [piece for request in repair_requests(_with_extended_hours(pipeline, before), pipeline.bar, sessions) for piece in _pieces(pipeline, request)]
+    asked = [
+        piece
+        for request in repair_requests(
+            _with_extended_hours(pipeline, before), pipeline.bar, sessions
+        )
+        for piece in _pieces(pipeline, request)
+    ]
     now = datetime.now(UTC)
     received, added, changed = 0, 0, []
     cache = (
-        DownloadCache(pipeline.settings.state_root / "inbox", pipeline.source, pipeline.timeframe) if pipeline.source.capabilities.remote and asked else None
+        DownloadCache(pipeline.settings.state_root / "inbox", pipeline.source, pipeline.timeframe)
+        if pipeline.source.capabilities.remote and asked
+        else None
     )
-    files = cache.fetch(asked, lambda done, total: pipeline.progress("repair", done, total)).files if cache else []
+    files = (
+        cache.fetch(asked, lambda done, total: pipeline.progress("repair", done, total)).files
+        if cache
+        else []
+    )
     for period in periods:
         answers = _from_files(files, period) if cache else _asked(pipeline, asked, period)
         if answers.is_empty():
@@ -84,38 +120,67 @@ def repair(pipeline: PipelineContext, first: date | None = None, last: date | No
     if cache:
         cache.forget(files)
     _rebuild(pipeline, changed)
-    return Repaired(len(asked), received, added, before, _doubtful(pipeline, periods, first, last), [period.key for period in changed])
+    return Repaired(
+        len(asked),
+        received,
+        added,
+        before,
+        _doubtful(pipeline, periods, first, last),
+        [period.key for period in changed],
+    )
 
 
-def _doubtful(pipeline: PipelineContext, periods: Sequence[Period], first: date | None, last: date | None) -> pl.DataFrame:
-    found = pipeline.lake.read("gaps", [period.key for period in periods]).filter(pl.col("kind").is_in(DOUBTFUL))
+def _doubtful(
+    pipeline: PipelineContext, periods: Sequence[Period], first: date | None, last: date | None
+) -> pl.DataFrame:
+    found = pipeline.lake.read("gaps", [period.key for period in periods]).filter(
+        pl.col("kind").is_in(DOUBTFUL)
+    )
     return found.filter(pl.col("date").is_between(first or date.min, last or date.max))
 
 
 def _with_extended_hours(pipeline: PipelineContext, found: pl.DataFrame) -> pl.DataFrame:
-    """Runs that touch the open or the close reach into extended hours, where they are kept: whoever lost these bars may have lost those beside them."""
+    """Runs that touch the open or the close reach into extended hours, where they are kept: whoever
+    lost these bars may have lost those beside them.
+    """
     if not pipeline.settings.market.extended_hours or pipeline.timeframe in LONG_TIMEFRAMES:
         return found
     schedule = pipeline.calendar.table.select("date", "pre_open", "open", "close", "post_close")
-    early, late = pl.col("first_missing") <= pl.col("open"), pl.col("last_missing") + pipeline.bar >= pl.col("close")
+    early, late = (
+        pl.col("first_missing") <= pl.col("open"),
+        pl.col("last_missing") + pipeline.bar >= pl.col("close"),
+    )
     return (
         found.join(schedule, on="date", how="left", maintain_order="left")
         .with_columns(
-            first_missing=pl.when(early).then(pl.min_horizontal("first_missing", "pre_open")).otherwise("first_missing"),
-            last_missing=pl.when(late).then(pl.max_horizontal("last_missing", pl.col("post_close") - pipeline.bar)).otherwise("last_missing"),
+            first_missing=pl.when(early)
+            .then(pl.min_horizontal("first_missing", "pre_open"))
+            .otherwise("first_missing"),
+            last_missing=pl.when(late)
+            .then(pl.max_horizontal("last_missing", pl.col("post_close") - pipeline.bar))
+            .otherwise("last_missing"),
         )
         .select(found.columns)
     )
 
 
 def _pieces(pipeline: PipelineContext, request: Request) -> list[Request]:
-    """The questions that this source is asked in: it knows how many symbols and days an answer holds."""
-    return pipeline.source.requests(None if request.symbols is None else list(request.symbols), request.start, request.end, pipeline.timeframe)
+    """The questions that this source is asked in: it knows how many symbols and days an answer
+    holds.
+    """
+    return pipeline.source.requests(
+        None if request.symbols is None else list(request.symbols),
+        request.start,
+        request.end,
+        pipeline.timeframe,
+    )
 
 
 def _from_files(files: Sequence[Path], period: Period) -> pl.DataFrame:
     """A period's rows of the answers on disk, so that memory holds one period's."""
-    rows = pl.scan_parquet(list(files)).filter(pl.col("timestamp").is_between(period.start, period.end, closed="left"))
+    rows = pl.scan_parquet(list(files)).filter(
+        pl.col("timestamp").is_between(period.start, period.end, closed="left")
+    )
     return rows.collect(engine="in-memory").sort(SOURCE_BAR_ORDER)
 
 
@@ -125,12 +190,21 @@ def _asked(pipeline: PipelineContext, requests: Sequence[Request], period: Perio
     for request in requests:
         start, end = max(request.start, period.start), min(request.end, period.end)
         if start < end:
-            frames.append(pipeline.source.bars(None if request.symbols is None else list(request.symbols), start, end, pipeline.timeframe))
+            frames.append(
+                pipeline.source.bars(
+                    None if request.symbols is None else list(request.symbols),
+                    start,
+                    end,
+                    pipeline.timeframe,
+                )
+            )
     return pl.concat(frames).sort(SOURCE_BAR_ORDER)
 
 
 def _rebuild(pipeline: PipelineContext, changed: Sequence[Period]) -> None:
-    """Bars and what is made of them, for each stretch of changed periods; gaps of the period after it too, whose habits begin before it."""
+    """Bars and what is made of them, for each stretch of changed periods; gaps of the period after
+    it too, whose habits begin before it.
+    """
     everything = pipeline.trading_periods()
     place = {period.key: at for at, period in enumerate(everything)}
     for _, group in groupby(enumerate(changed), key=lambda each: place[each[1].key] - each[0]):
@@ -138,4 +212,7 @@ def _rebuild(pipeline: PipelineContext, changed: Sequence[Period]) -> None:
         market.bars(pipeline, stretch)
         market.daily_summary(pipeline, stretch)
         behind = everything[place[stretch[-1].key] + 1 : place[stretch[-1].key] + 2]
-        absent.gaps(pipeline, [*stretch, *(period for period in behind if pipeline.lake.has("bars", period.key))])
+        absent.gaps(
+            pipeline,
+            [*stretch, *(period for period in behind if pipeline.lake.has("bars", period.key))],
+        )

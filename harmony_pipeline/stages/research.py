@@ -1,8 +1,9 @@
 """Features with kernel state, regimes, signals and labels, period by period.
 
-A period's features continue from the nearest earlier kernel state that is still valid; a period's labels look as far ahead
-as its outcomes need and no label is written before it is settled. Materialising a period again after later bars arrived
-settles what was open. A period whose inputs, settings and code are unchanged is left as it is.
+A period's features continue from the nearest earlier kernel state that is still valid; a period's
+labels look as far ahead as its outcomes need and no label is written before it is settled.
+Materialising a period again after later bars arrived settles what was open. A period whose inputs,
+settings and code are unchanged is left as it is.
 """
 
 from collections.abc import Sequence
@@ -31,24 +32,42 @@ from harmony_pipeline.strategies.registry import build_strategy
 
 
 def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """One column a feature, folded over time; the kernel state after the period's last bar is saved beside it.
+    """One column a feature, folded over time; the kernel state after the period's last bar is saved
+    beside it.
 
     Earlier periods whose features are absent or stale are made as well: the fold passes over their
     bars in any case.
     """
     order = [period.key for period in pipeline.trading_periods()]
-    chains = chains_of(pipeline.lake, order, pipeline.feature_set, pipeline.calendar, pipeline.timeframe, libraries=library_versions())
-    keys = [*_earlier_without_features(pipeline, chains, periods[0].key), *(period.key for period in periods)]
+    chains = chains_of(
+        pipeline.lake,
+        order,
+        pipeline.feature_set,
+        pipeline.calendar,
+        pipeline.timeframe,
+        libraries=library_versions(),
+    )
+    keys = [
+        *_earlier_without_features(pipeline, chains, periods[0].key),
+        *(period.key for period in periods),
+    ]
     require_sound(pipeline, {"bars": keys})
     parts: dict[str, StageResult] = {}
     for number, key in enumerate(keys, start=1):
         parts[key] = _features_of(pipeline, key, order, chains[key])
         pipeline.progress("features", number, len(keys))
-    facts: dict[str, Fact] = {"feature columns": len(pipeline.feature_set.names), "feature set": pipeline.feature_set.hash}
-    return StageResult.of(parts, facts=facts, nothing="" if latest_period_with_bars(pipeline) else NO_BARS)
+    facts: dict[str, Fact] = {
+        "feature columns": len(pipeline.feature_set.names),
+        "feature set": pipeline.feature_set.hash,
+    }
+    return StageResult.of(
+        parts, facts=facts, nothing="" if latest_period_with_bars(pipeline) else NO_BARS
+    )
 
 
-def _earlier_without_features(pipeline: PipelineContext, chains: dict[str, str], first: str) -> list[str]:
+def _earlier_without_features(
+    pipeline: PipelineContext, chains: dict[str, str], first: str
+) -> list[str]:
     """Periods with bars before `first` since the newest whose saved state still holds."""
     missing: list[str] = []
     for key in reversed([key for key in chains if key < first and pipeline.lake.has("bars", key)]):
@@ -59,7 +78,9 @@ def _earlier_without_features(pipeline: PipelineContext, chains: dict[str, str],
 
 
 def _feature_chain(pipeline: PipelineContext, key: str) -> str:
-    return str((pipeline.lake.manifest("feature_state", key) or {}).get("made_from", {}).get("chain", ""))
+    return str(
+        (pipeline.lake.manifest("feature_state", key) or {}).get("made_from", {}).get("chain", "")
+    )
 
 
 def _features_of(pipeline: PipelineContext, key: str, order: list[str], chain: str) -> StageResult:
@@ -70,16 +91,27 @@ def _features_of(pipeline: PipelineContext, key: str, order: list[str], chain: s
         if since:
             return StageResult(rows={"features": int(manifest["rows"])}, unchanged_since=since)
     result = update_features(
-        pipeline.lake, key, order, pipeline.feature_set, pipeline.calendar, pipeline.timeframe, libraries=library_versions(), again=pipeline.again
+        pipeline.lake,
+        key,
+        order,
+        pipeline.feature_set,
+        pipeline.calendar,
+        pipeline.timeframe,
+        libraries=library_versions(),
+        again=pipeline.again,
     )
     made_from = {**result.made_from, "libraries": library_versions()}
     pipeline.lake.write("features", key, result.table, made_from)
     pipeline.lake.write("feature_state", key, result.states, made_from)
-    by_day = result.table.group_by(pl.col("timestamp").dt.date().alias("day")).agg(pl.col("volatility_20").mean())
+    by_day = result.table.group_by(pl.col("timestamp").dt.date().alias("day")).agg(
+        pl.col("volatility_20").mean()
+    )
     return StageResult(
         rows={"features": result.table.height},
         preview=result.table.tail(5),
-        pictures={"volatility by day": sketches.line(by_day.sort("day")["volatility_20"].to_list())},
+        pictures={
+            "volatility by day": sketches.line(by_day.sort("day")["volatility_20"].to_list())
+        },
         nothing="" if result.table.height else NO_BARS_HERE,
     )
 
@@ -89,12 +121,20 @@ def regimes(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult
     begin = pipeline.trading_periods()[0].start
     settings = (pipeline.settings.regimes, pipeline.settings.market.benchmark)
     known = pipeline.hashes_until("daily_summary", [period.end for period in periods])
-    made_from = {period.key: pipeline.made_from({"daily_summary": hashes}, *settings) for period, hashes in zip(periods, known, strict=True)}
+    made_from = {
+        period.key: pipeline.made_from({"daily_summary": hashes}, *settings)
+        for period, hashes in zip(periods, known, strict=True)
+    }
     since = {key: unchanged_since(pipeline, ("regimes",), key, made_from[key]) for key in made_from}
     table = pl.DataFrame()
     if not all(since.values()):
         summary = pipeline.lake.read("daily_summary", pipeline.overlapping(begin, periods[-1].end))
-        table = compute_regimes(summary, pipeline.calendar.for_timeframe(pipeline.timeframe), pipeline.settings.regimes, pipeline.settings.market.benchmark)
+        table = compute_regimes(
+            summary,
+            pipeline.calendar.for_timeframe(pipeline.timeframe),
+            pipeline.settings.regimes,
+            pipeline.settings.market.benchmark,
+        )
     parts: dict[str, StageResult] = {}
     for period in periods:
         made_before = since[period.key]
@@ -116,8 +156,16 @@ def regimes(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult
 
 
 def _days_by_regime(rows: pl.DataFrame) -> dict[str, Fact]:
-    counted = rows.filter(pl.col("trend").is_not_null()).group_by("trend", "volatility").len().sort("trend", "volatility")
-    return {f"days {trend} {volatility or 'unknown'}": int(days) for trend, volatility, days in counted.iter_rows()}
+    counted = (
+        rows.filter(pl.col("trend").is_not_null())
+        .group_by("trend", "volatility")
+        .len()
+        .sort("trend", "volatility")
+    )
+    return {
+        f"days {trend} {volatility or 'unknown'}": int(days)
+        for trend, volatility, days in counted.iter_rows()
+    }
 
 
 def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
@@ -127,7 +175,9 @@ def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult
     code = source_of(*(strategy.use for _name, strategy in active))
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        made_from = pipeline.made_from({"features": [period.key], "bars": [period.key]}, dict(active), code)
+        made_from = pipeline.made_from(
+            {"features": [period.key], "bars": [period.key]}, dict(active), code
+        )
         since = unchanged_since(pipeline, ("signals",), period.key, made_from)
         if since is None:
             table = _signals_of(pipeline, strategies, period)
@@ -139,7 +189,9 @@ def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult
     return StageResult.of(parts)
 
 
-def _signals_of(pipeline: PipelineContext, strategies: dict[str, Strategy], period: Period) -> pl.DataFrame:
+def _signals_of(
+    pipeline: PipelineContext, strategies: dict[str, Strategy], period: Period
+) -> pl.DataFrame:
     known = pipeline.lake.read("features", [period.key])
     frames = [
         signals_of(strategy, known, partial(pipeline.lake.read, "bars", [period.key])).select(
@@ -150,7 +202,9 @@ def _signals_of(pipeline: PipelineContext, strategies: dict[str, Strategy], peri
     return pl.concat(frames)
 
 
-def _shown_signals(table: pl.DataFrame, strategies: Sequence[str], since: datetime | None) -> StageResult:
+def _shown_signals(
+    table: pl.DataFrame, strategies: Sequence[str], since: datetime | None
+) -> StageResult:
     taken = table.filter(pl.col("side") != 0)
     by_strategy = dict(taken.group_by("strategy").len().iter_rows())
     by_day = taken.group_by(pl.col("timestamp").dt.date().alias("day")).len().sort("day")
@@ -159,19 +213,30 @@ def _shown_signals(table: pl.DataFrame, strategies: Sequence[str], since: dateti
         facts={f"{name} takes a side on": int(by_strategy.get(name, 0)) for name in strategies},
         preview=taken.tail(5),
         pictures={"sides taken by day": sketches.bars(by_day["len"].to_list())},
-        nothing="" if table.height else "no strategy has all its features on a bar of this period: they need more bars before it",
+        nothing=(
+            ""
+            if table.height
+            else (
+                "no strategy has all its features on a bar of this period: they need more bars"
+                " before it"
+            )
+        ),
         unchanged_since=since,
     )
 
 
 def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """Triple-barrier outcome of every event of the traded strategy, each known at its own `end_timestamp`."""
+    """Triple-barrier outcome of every event of the traded strategy, each known at its own
+    `end_timestamp`.
+    """
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
         since = _labels_unchanged_since(pipeline, period)
         if since is None:
             table, reach = _labels_of(pipeline, period)
-            pipeline.lake.write("labels", period.key, table, _labels_made_from(pipeline, period, reach))
+            pipeline.lake.write(
+                "labels", period.key, table, _labels_made_from(pipeline, period, reach)
+            )
         else:
             table = pipeline.lake.read("labels", [period.key])
         parts[period.key] = _shown_labels(table, since)
@@ -180,14 +245,23 @@ def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
 
 
 def _labels_made_from(pipeline: PipelineContext, period: Period, reach: str) -> dict[str, str]:
-    """Inputs from the margin before the period up to the period `reach`; the end of the market counts where it was reached."""
+    """Inputs from the margin before the period up to the period `reach`; the end of the market
+    counts where it was reached.
+    """
     last = pipeline.trading_periods()[-1].key
     begun = pipeline.overlapping(period.start - _margin(pipeline), period.end)[0]
     keys = [one.key for one in pipeline.trading_periods() if begun <= one.key <= reach]
     tables = {"bars": keys, "signals": keys, "features": keys}
     settings = pipeline.settings
     strategy = settings.strategies[settings.session.strategy]
-    made_from = pipeline.made_from(tables, settings.labels, settings.session.strategy, strategy, pipeline.instruments.unusual(), lives_of(pipeline).rows())
+    made_from = pipeline.made_from(
+        tables,
+        settings.labels,
+        settings.session.strategy,
+        strategy,
+        pipeline.instruments.unusual(),
+        lives_of(pipeline).rows(),
+    )
     return {**made_from, "reach": reach, "last_period": last if reach == last else ""}
 
 
@@ -195,12 +269,18 @@ def _labels_unchanged_since(pipeline: PipelineContext, period: Period) -> dateti
     before = (pipeline.lake.manifest("labels", period.key) or {}).get("made_from", {})
     if "reach" not in before:
         return None
-    return unchanged_since(pipeline, ("labels",), period.key, _labels_made_from(pipeline, period, before["reach"]))
+    return unchanged_since(
+        pipeline, ("labels",), period.key, _labels_made_from(pipeline, period, before["reach"])
+    )
 
 
 def _shown_labels(table: pl.DataFrame, since: datetime | None) -> StageResult:
     touched = table.group_by("touched").len().sort("touched")
-    by_day = table.group_by(pl.col("timestamp").dt.date().alias("day")).agg(pl.col("label").mean()).sort("day")
+    by_day = (
+        table.group_by(pl.col("timestamp").dt.date().alias("day"))
+        .agg(pl.col("label").mean())
+        .sort("day")
+    )
     return StageResult(
         rows={"labels": table.height},
         facts={kind or "unresolved": int(rows) for kind, rows in touched.iter_rows()},
@@ -212,7 +292,9 @@ def _shown_labels(table: pl.DataFrame, since: datetime | None) -> StageResult:
 
 
 def _labels_of(pipeline: PipelineContext, period: Period) -> tuple[pl.DataFrame, str]:
-    """Labels of one period, from bars that reach far enough on both sides, wider when an outcome needs it; and the last period that was read."""
+    """Labels of one period, from bars that reach far enough on both sides, wider when an outcome
+    needs it; and the last period that was read.
+    """
     end_of_lake = pipeline.trading_periods()[-1].end
     margin = _margin(pipeline)
     while True:
@@ -221,7 +303,8 @@ def _labels_of(pipeline: PipelineContext, period: Period) -> tuple[pl.DataFrame,
         events = label_events(pipeline, keys)
         bars = pipeline.lake.read("bars", keys)
         table = triple_barrier(
-            bars, events, pipeline.settings.labels, pipeline.calendar, pipeline.timeframe, keep_from=period.start, keep_until=period.end,
+            bars, events, pipeline.settings.labels, pipeline.calendar, pipeline.timeframe,
+            keep_from=period.start, keep_until=period.end,
             instruments=pipeline.instruments, securities_begin=securities_begin(lives_of(pipeline)),
         ).table  # fmt: skip
         if end >= end_of_lake or not table["end_timestamp"].null_count():
@@ -230,18 +313,30 @@ def _labels_of(pipeline: PipelineContext, period: Period) -> tuple[pl.DataFrame,
 
 
 def label_events(pipeline: PipelineContext, keys: Sequence[str]) -> pl.DataFrame:
-    """Events of the traded strategy in those trading periods: regular bars where it takes a side."""
+    """Events of the traded strategy in those trading periods: regular bars where it takes a
+    side.
+    """
     chosen = (
         pipeline.lake.scan("signals", keys)
         .filter((pl.col("strategy") == pipeline.settings.session.strategy) & (pl.col("side") != 0))
         .collect(engine="in-memory")
     )
-    scale = pipeline.lake.scan("features", keys).select("symbol", "timestamp", "volatility_20").collect(engine="in-memory")
+    scale = (
+        pipeline.lake.scan("features", keys)
+        .select("symbol", "timestamp", "volatility_20")
+        .collect(engine="in-memory")
+    )
     return events_from_signals(chosen, scale)
 
 
 def _margin(pipeline: PipelineContext) -> timedelta:
-    """Calendar time that surely holds the longest horizon's bars: sessions with weekends, holidays and missing bars."""
-    sessions = max(pipeline.settings.labels.horizons_bars) / pipeline.calendar.bars_per_session(pipeline.timeframe) + 2
+    """Calendar time that surely holds the longest horizon's bars: sessions with weekends, holidays
+    and missing bars.
+    """
+    sessions = (
+        max(pipeline.settings.labels.horizons_bars)
+        / pipeline.calendar.bars_per_session(pipeline.timeframe)
+        + 2
+    )
     days_each = 7 if pipeline.timeframe == "1Week" else 1
     return timedelta(days=(2 * sessions + 5) * days_each)

@@ -55,13 +55,17 @@ class StageResult:
             notes=[*(f"{key}: {note}" for key, one in parts.items() for note in one.notes), *notes],
             partitions={key: dict(one.rows) for key, one in parts.items()},
             nothing=nothing or _common_reason(each),
-            unchanged_since=max((date for date in dates if date), default=None) if all(dates) else None,
+            unchanged_since=(
+                max((date for date in dates if date), default=None) if all(dates) else None
+            ),
             parts=dict(parts),
         )
 
     def part(self, key: str) -> "StageResult":
         """The result of one partition; its counts alone where the stage told no more of it."""
-        return self.parts.get(key) or StageResult(rows=self.partitions.get(key, {}), nothing=self.nothing)
+        return self.parts.get(key) or StageResult(
+            rows=self.partitions.get(key, {}), nothing=self.nothing
+        )
 
     def sentence(self) -> str:
         """What was made, or why nothing was, in one line."""
@@ -71,7 +75,9 @@ class StageResult:
         if self.unchanged_since is not None:
             return f"unchanged since {self.unchanged_since:%Y-%m-%d %H:%M} UTC ({counts})"
         unchanged = sum(one.unchanged_since is not None for one in self.parts.values())
-        return counts + (f" ({unchanged} of {len(self.parts)} partitions unchanged)" if unchanged else "")
+        return counts + (
+            f" ({unchanged} of {len(self.parts)} partitions unchanged)" if unchanged else ""
+        )
 
 
 def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
@@ -81,7 +87,9 @@ def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 def _added(facts: Sequence[Mapping[str, Fact]]) -> dict[str, Fact]:
     """Counts added up; a fact that is no count is left to its own partition."""
-    names = dict.fromkeys(name for one in facts for name, value in one.items() if type(value) is int)
+    names = dict.fromkeys(
+        name for one in facts for name, value in one.items() if type(value) is int
+    )
     found: dict[str, Fact] = {}
     for name in names:
         values = [one[name] for one in facts if name in one]
@@ -95,7 +103,9 @@ def _last_preview(parts: Sequence[StageResult]) -> pl.DataFrame | None:
 
 
 def _common_reason(parts: Sequence[StageResult]) -> str:
-    """The reasons of parts that all made nothing, each once; empty when one of them made something."""
+    """The reasons of parts that all made nothing, each once; empty when one of them made
+    something.
+    """
     if not parts or not all(one.nothing for one in parts):
         return ""
     return "; ".join(dict.fromkeys(one.nothing for one in parts))

@@ -24,34 +24,60 @@ def scan(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
     if not days:
         return StageResult(rows=dict.fromkeys(SCAN_TABLES, 0), nothing=NO_BARS)
     made_from = _inputs(pipeline, days)
-    since = {day: unchanged_since(pipeline, SCAN_TABLES, day.isoformat(), made_from[day]) for day in days}
+    since = {
+        day: unchanged_since(pipeline, SCAN_TABLES, day.isoformat(), made_from[day]) for day in days
+    }
     due = [day for day in days if since[day] is None]
     found = _scanned(pipeline, due) if due else None
     parts: dict[str, StageResult] = {}
     for number, day in enumerate(days, start=1):
         if found is not None and since[day] is None:
             for table, rows in zip(SCAN_TABLES, (found.candidates, found.selections), strict=True):
-                pipeline.lake.write(table, day.isoformat(), rows.filter(pl.col("date") == day), made_from[day])
+                pipeline.lake.write(
+                    table, day.isoformat(), rows.filter(pl.col("date") == day), made_from[day]
+                )
         parts[day.isoformat()] = _shown(pipeline, day, since[day])
         pipeline.progress("scan", number, len(days))
     pictures = (
-        {f"scan of {due[-1]}": scanner_table(pipeline.lake.read("scan_candidates", [due[-1].isoformat()]), instruments=pipeline.instruments)} if due else {}
+        {
+            f"scan of {due[-1]}": scanner_table(
+                pipeline.lake.read("scan_candidates", [due[-1].isoformat()]),
+                instruments=pipeline.instruments,
+            )
+        }
+        if due
+        else {}
     )
     return StageResult.of(parts, pictures=pictures)
 
 
 def _scanned(pipeline: PipelineContext, days: Sequence[date]) -> ScanResult:
-    summary = pipeline.lake.scan("daily_summary").filter(pl.col("date") <= days[-1]).collect(engine="in-memory").sort("symbol", "date")
+    summary = (
+        pipeline.lake.scan("daily_summary")
+        .filter(pl.col("date") <= days[-1])
+        .collect(engine="in-memory")
+        .sort("symbol", "date")
+    )
     universe, actions = pipeline.lake.read("universe"), pipeline.lake.read("corporate_actions")
-    return scan_days(summary, universe, actions, list(days), pipeline.settings.scanner, pipeline.calendar)
+    return scan_days(
+        summary, universe, actions, list(days), pipeline.settings.scanner, pipeline.calendar
+    )
 
 
 def _inputs(pipeline: PipelineContext, days: Sequence[date]) -> dict[date, dict[str, str]]:
     """By day, every summary up to its period, and what the scanner is."""
-    known = pipeline.hashes_until("daily_summary", [pipeline.trading_day_start(day + timedelta(days=1)) for day in days])
-    reference = {name: pipeline.lake.content_hashes(name, [ALL]) for name in ("universe", "corporate_actions")}
+    known = pipeline.hashes_until(
+        "daily_summary", [pipeline.trading_day_start(day + timedelta(days=1)) for day in days]
+    )
+    reference = {
+        name: pipeline.lake.content_hashes(name, [ALL])
+        for name in ("universe", "corporate_actions")
+    }
     parts = (pipeline.settings.scanner, source_of(pipeline.settings.scanner.use))
-    return {day: pipeline.made_from({"daily_summary": hashes, **reference}, *parts) for day, hashes in zip(days, known, strict=True)}
+    return {
+        day: pipeline.made_from({"daily_summary": hashes, **reference}, *parts)
+        for day, hashes in zip(days, known, strict=True)
+    }
 
 
 def _shown(pipeline: PipelineContext, day: date, since: datetime | None) -> StageResult:
@@ -59,7 +85,11 @@ def _shown(pipeline: PipelineContext, day: date, since: datetime | None) -> Stag
     return StageResult(
         rows={"scan_candidates": candidates.height, "scan_selections": selections.height},
         preview=selections,
-        pictures={"gaps, largest first": sketches.bars(candidates["gap"].abs().drop_nulls().sort(descending=True).to_list())},
+        pictures={
+            "gaps, largest first": sketches.bars(
+                candidates["gap"].abs().drop_nulls().sort(descending=True).to_list()
+            )
+        },
         nothing="" if candidates.height else f"no symbol is known before the open of {day}",
         notes=[] if selections.height or not candidates.height else [_why_none(candidates)],
         unchanged_since=since,
@@ -67,5 +97,12 @@ def _shown(pipeline: PipelineContext, day: date, since: datetime | None) -> Stag
 
 
 def _why_none(candidates: pl.DataFrame) -> str:
-    reasons = candidates.explode("rejected_by").group_by("rejected_by").len().sort("len", "rejected_by", descending=[True, False])
-    return "nothing was picked: " + ", ".join(f"{rule} {count}" for rule, count in reasons.head(4).iter_rows())
+    reasons = (
+        candidates.explode("rejected_by")
+        .group_by("rejected_by")
+        .len()
+        .sort("len", "rejected_by", descending=[True, False])
+    )
+    return "nothing was picked: " + ", ".join(
+        f"{rule} {count}" for rule, count in reasons.head(4).iter_rows()
+    )

@@ -1,4 +1,5 @@
-"""The ledger's tables in the lake, where SQL sees them: each day's sessions in that day's partition.
+"""The ledger's tables in the lake, where SQL sees them: each day's sessions in that day's
+partition.
 
 The ledger is the original. An order that stayed open when its session ended is finished by a later
 one: the partition of the day on which it was placed then takes the status that the ledger has.
@@ -31,11 +32,16 @@ def export(pipeline: PipelineContext, ledger: Ledger, day: date) -> None:
     refresh_open_orders(pipeline, ledger)
 
 
-def session_inputs(pipeline: PipelineContext, day: date, session_ids: Sequence[str]) -> dict[str, str]:
-    """What the sessions of a day were made from; the replay's account stands for bars, models and settings."""
+def session_inputs(
+    pipeline: PipelineContext, day: date, session_ids: Sequence[str]
+) -> dict[str, str]:
+    """What the sessions of a day were made from; the replay's account stands for bars, models and
+    settings.
+    """
     begin = day_start(pipeline, day)
     states = [period.key for period in pipeline.trading_periods() if period.end <= begin][-1:]
-    before = [pipeline.calendar.previous_session(day).isoformat()]  # its books are what the session opens with
+    # its books are what the session opens with
+    before = [pipeline.calendar.previous_session(day).isoformat()]
     tables = {
         "scan_selections": [day.isoformat()],
         "feature_state": states,
@@ -43,8 +49,14 @@ def session_inputs(pipeline: PipelineContext, day: date, session_ids: Sequence[s
         "session_equity": before,
         "session_positions": before,
     }
-    code = source_of(pipeline.settings.strategies[pipeline.settings.session.strategy].use, pipeline.settings.session.broker)
-    return {**pipeline.made_from(tables, replay_account(pipeline), code), "sessions": ",".join(session_ids)}
+    code = source_of(
+        pipeline.settings.strategies[pipeline.settings.session.strategy].use,
+        pipeline.settings.session.broker,
+    )
+    return {
+        **pipeline.made_from(tables, replay_account(pipeline), code),
+        "sessions": ",".join(session_ids),
+    }
 
 
 def sessions_of(pipeline: PipelineContext, ledger: Ledger, day: date) -> list[SessionRow]:
@@ -60,7 +72,12 @@ def refresh_open_orders(pipeline: PipelineContext, ledger: Ledger) -> list[str]:
     All days are looked at, so what a killed process left undone is done by the next export.
     """
     shown = pipeline.lake.scan(ORDERS).filter(pl.col("status").is_in(list(_MAY_CHANGE)))
-    rows = shown.select("date", "session_id").unique().sort("date", "session_id").collect(engine="in-memory")
+    rows = (
+        shown.select("date", "session_id")
+        .unique()
+        .sort("date", "session_id")
+        .collect(engine="in-memory")
+    )
     changed = []
     for day, sessions in rows.group_by("date", maintain_order=True).agg("session_id").iter_rows():
         now = pl.concat([ledger.table(ORDERS, session_id=one) for one in sessions])
@@ -69,14 +86,26 @@ def refresh_open_orders(pipeline: PipelineContext, ledger: Ledger) -> list[str]:
         after = _with_present_status(before, now)
         if not after.equals(before):
             made_from = (pipeline.lake.manifest(ORDERS, partition) or {}).get("made_from", {})
-            pipeline.lake.update(ORDERS, partition, lambda kept, now=now: _with_present_status(kept, now), made_from)  # type: ignore[misc]
+            pipeline.lake.update(
+                ORDERS,
+                partition,
+                lambda kept, now=now: _with_present_status(kept, now),
+                made_from,  # type: ignore[misc]
+            )
             changed.append(partition)
     return changed
 
 
 def _with_present_status(orders: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
     """`orders` with status and reason of the ledger; one that the ledger does not know stays."""
-    present = now.select("client_order_id", *(pl.col(name).alias(f"{name}_now") for name in _CHANGING), known=pl.lit(value=True))
+    present = now.select(
+        "client_order_id",
+        *(pl.col(name).alias(f"{name}_now") for name in _CHANGING),
+        known=pl.lit(value=True),
+    )
     joined = orders.join(present, on="client_order_id", how="left", maintain_order="left")
-    changes = [pl.when(pl.col("known")).then(f"{name}_now").otherwise(name).alias(name) for name in _CHANGING]
+    changes = [
+        pl.when(pl.col("known")).then(f"{name}_now").otherwise(name).alias(name)
+        for name in _CHANGING
+    ]
     return joined.with_columns(changes).select(orders.columns)

@@ -1,8 +1,10 @@
-"""From the lake to the plan of a trading day: which symbols, which model, which states, which books.
+"""From the lake to the plan of a trading day: which symbols, which model, which states, which
+books.
 
-Two kinds of account. `paper` is the one that the sensor and `harmony trade` run: it needs a promoted model and its books chain
-from session to session. Replays have an account of their own for each combination of data and settings, so that a replay
-is a pure function of both; a replay opens with the books of the day before if that day was replayed, else with cash.
+Two kinds of account. `paper` is the one that the sensor and `harmony trade` run: it needs a
+promoted model and its books chain from session to session. Replays have an account of their own for
+each combination of data and settings, so that a replay is a pure function of both; a replay opens
+with the books of the day before if that day was replayed, else with cash.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -41,15 +43,23 @@ def open_ledger(pipeline: PipelineContext) -> Ledger:
 
 def replay_account(pipeline: PipelineContext) -> str:
     """One account for each combination of bars, models, ends of listings and settings."""
-    settings = pipeline.settings.model_dump(mode="json", exclude={"paths", "monte_carlo", "overfitting", "gate"})
-    settings["luck"] = settings.pop("execution_noise")  # accounts keep the names that they have in ledgers
+    settings = pipeline.settings.model_dump(
+        mode="json", exclude={"paths", "monte_carlo", "overfitting", "gate"}
+    )
+    # accounts keep the names that they have in ledgers
+    settings["luck"] = settings.pop("execution_noise")
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
     lives = lives_of(pipeline).rows()
-    return f"replay-{pipeline.fingerprint(settings, bars, pipeline.instruments.unusual(), models, lives)}"
+    unusual = pipeline.instruments.unusual()
+    return f"replay-{pipeline.fingerprint(settings, bars, unusual, models, lives)}"
 
 
-def plan_of(pipeline: PipelineContext, ledger: Ledger, day: date, account: str) -> tuple[SessionPlan, pl.DataFrame]:
-    """The plan of `day` for `account`, and the day's bars of every symbol that it needs. Raises NotReady with the command that helps."""
+def plan_of(
+    pipeline: PipelineContext, ledger: Ledger, day: date, account: str
+) -> tuple[SessionPlan, pl.DataFrame]:
+    """The plan of `day` for `account`, and the day's bars of every symbol that it needs. Raises
+    NotReady with the command that helps.
+    """
     settings = pipeline.settings
     require_sound(pipeline, {"bars": _periods_behind(pipeline, day)})
     name = settings.session.strategy
@@ -73,16 +83,24 @@ def plan_of(pipeline: PipelineContext, ledger: Ledger, day: date, account: str) 
         uses_model=chosen.uses_model,
         model=_model(pipeline, day, account) if chosen.uses_model else None,
         threshold=model_threshold(pipeline, strategy),
-        regimes=pipeline.lake.read("regimes").filter(pl.col("known_at") <= pipeline.calendar.session_open(day)),
+        regimes=pipeline.lake.read("regimes").filter(
+            pl.col("known_at") <= pipeline.calendar.session_open(day)
+        ),
         flatten_at_close=settings.session.flatten_at_close,
     )
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
 
 
 def _periods_behind(pipeline: PipelineContext, day: date) -> list[str]:
-    """Trading periods whose bars a session of `day` sees: its own, and the one whose saved state it continues."""
+    """Trading periods whose bars a session of `day` sees: its own, and the one whose saved state it
+    continues.
+    """
     start = day_start(pipeline, day)
-    keys = [period.key for period in pipeline.trading_periods() if period.start <= start + timedelta(days=1)]
+    keys = [
+        period.key
+        for period in pipeline.trading_periods()
+        if period.start <= start + timedelta(days=1)
+    ]
     return keys[-2:]
 
 
@@ -98,8 +116,14 @@ def watched(pipeline: PipelineContext, day: date) -> list[str]:
 def bars_of(pipeline: PipelineContext, day: date) -> pl.DataFrame:
     """Every bar of one session, extended hours included, with session_date and bar_end."""
     begin = day_start(pipeline, day)
-    rows = pipeline.lake.scan("bars", pipeline.overlapping(begin, begin + timedelta(days=1))).collect(engine="in-memory")
-    return pipeline.calendar.with_session(rows, pipeline.timeframe).filter(pl.col("session_date") == day).sort("symbol", "timestamp")
+    rows = pipeline.lake.scan(
+        "bars", pipeline.overlapping(begin, begin + timedelta(days=1))
+    ).collect(engine="in-memory")
+    return (
+        pipeline.calendar.with_session(rows, pipeline.timeframe)
+        .filter(pl.col("session_date") == day)
+        .sort("symbol", "timestamp")
+    )
 
 
 def day_start(pipeline: PipelineContext, day: date) -> datetime:
@@ -111,45 +135,78 @@ def day_start(pipeline: PipelineContext, day: date) -> datetime:
     return begin
 
 
-def _opening(pipeline: PipelineContext, ledger: Ledger, account: str, day: date, initial_cash: float) -> Opening:
+def _opening(
+    pipeline: PipelineContext, ledger: Ledger, account: str, day: date, initial_cash: float
+) -> Opening:
     previous = ledger.previous_session(account, day)
-    if account != PAPER and (previous is None or previous.date != pipeline.calendar.previous_session(day)):
+    if account != PAPER and (
+        previous is None or previous.date != pipeline.calendar.previous_session(day)
+    ):
         return Opening(account, TradingState.opening([], initial_cash), None)
     return opening_of(ledger, account, day, initial_cash)
 
 
 def _model(pipeline: PipelineContext, day: date, account: str) -> TrainedModel:
-    """The promoted model for the paper account; for a replay the one whose retraining period holds the day, which never saw it."""
+    """The promoted model for the paper account; for a replay the one whose retraining period holds
+    the day, which never saw it.
+    """
     if account == PAPER:
         model = pipeline.registry.load_promoted()
         period = pipeline.retraining_period(model.card.period)
         if period.first_date > day:
-            raise NotReady(f"the promoted model {model.model_id} was trained on bars after {day}; trade a day from {period.first_date} on")
+            raise NotReady(
+                f"the promoted model {model.model_id} was trained on bars after {day}; trade a day"
+                f" from {period.first_date} on"
+            )
         return model
     period = pipeline.retraining_period_of(day)
-    rows = pipeline.lake.read("models", [period.key]).filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+    rows = pipeline.lake.read("models", [period.key]).filter(
+        pl.col("horizon") == pipeline.settings.trade_horizon
+    )
     if rows.is_empty():
         raise NotReady(f"{day} cannot be replayed: {_no_model_of(pipeline, period.key)}")
     return pipeline.registry.load(rows["model_id"][0])
 
 
 def _no_model_of(pipeline: PipelineContext, key: str) -> str:
-    """Why a retraining period has no model: it was not trained yet, or training had too little to learn from."""
-    folds = pipeline.lake.read("folds", [key]).filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+    """Why a retraining period has no model: it was not trained yet, or training had too little to
+    learn from.
+    """
+    folds = pipeline.lake.read("folds", [key]).filter(
+        pl.col("horizon") == pipeline.settings.trade_horizon
+    )
     if folds.is_empty():
-        return f"retraining period {key} has no model yet; train it with: harmony backfill model --from {key} --to {key}"
+        return (
+            f"retraining period {key} has no model yet; train it with: harmony backfill model"
+            f" --from {key} --to {key}"
+        )
     needed = pipeline.settings.model.minimum_train_rows
-    return f"no model of retraining period {key}: too little history before it ({folds['train_rows'][0]} settled labels; model.minimum_train_rows is {needed})"
+    return (
+        f"no model of retraining period {key}: too little history before it"
+        f" ({folds['train_rows'][0]} settled labels; model.minimum_train_rows is {needed})"
+    )
 
 
 def _states(pipeline: PipelineContext, day: date) -> dict[str, State]:
-    """Kernel states after each symbol's last bar before `day`: those saved with the period before, folded on over this period's bars."""
+    """Kernel states after each symbol's last bar before `day`: those saved with the period before,
+    folded on over this period's bars.
+    """
     start = day_start(pipeline, day)
     period = next(found for found in pipeline.trading_periods() if found.start <= start < found.end)
     earlier = [found.key for found in pipeline.trading_periods() if found.end <= period.start]
     saved = None
     if earlier:
         if not pipeline.lake.has("feature_state", earlier[-1]):
-            raise NotReady(f"features of {earlier[-1]} have no saved state; make it with: harmony backfill features --from {earlier[-1]} --to {earlier[-1]}")
+            raise NotReady(
+                f"features of {earlier[-1]} have no saved state; make it with: harmony backfill"
+                f" features --from {earlier[-1]} --to {earlier[-1]}"
+            )
         saved = pipeline.lake.read("feature_state", [earlier[-1]])
-    return states_before(start, pipeline.lake.read("bars", [period.key]), pipeline.feature_set, saved, pipeline.calendar, pipeline.timeframe)
+    return states_before(
+        start,
+        pipeline.lake.read("bars", [period.key]),
+        pipeline.feature_set,
+        saved,
+        pipeline.calendar,
+        pipeline.timeframe,
+    )

@@ -1,4 +1,6 @@
-"""What bars must be: the check that the graph makes of them, and that a verdict makes again when the rows have changed."""
+"""What bars must be: the check that the graph makes of them, and that a verdict makes again when
+the rows have changed.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,17 +15,24 @@ from harmony_pipeline.table_checks import broken_rows
 
 
 def unsound_bars(lake: Lake, keys: Sequence[str], max_fraction: float) -> pl.DataFrame:
-    """Partition, symbol, timestamp and finding of what does not hold; `max_fraction` of the raw rows may be in quarantine."""
+    """Partition, symbol, timestamp and finding of what does not hold; `max_fraction` of the raw
+    rows may be in quarantine.
+    """
     findings = []
     for key in keys:
         bars = lake.read("bars", [key])
-        quarantine = lake.read("quarantine", [key]).filter(~pl.col("rule").is_in(NOT_A_FAULT))  # refused by choice or mended
+        # refused by choice or mended
+        quarantine = lake.read("quarantine", [key]).filter(~pl.col("rule").is_in(NOT_A_FAULT))
         findings.append(_broken_rows(bars, key))
         total = bars.height + quarantine.height
         share = quarantine.height / total if total else 0.0
         if share > max_fraction:
             common = quarantine.group_by("rule").len().sort("len", descending=True)
-            found = f"{share:.1%} of {total} raw rows are in quarantine, most by {common['rule'][0]}; market.quality.max_quarantined_fraction allows {max_fraction:.1%}; e.g. {quarantine['reason'][0]}"
+            found = (
+                f"{share:.1%} of {total} raw rows are in quarantine, most by {common['rule'][0]};"
+                f" market.quality.max_quarantined_fraction allows {max_fraction:.1%}; e.g."
+                f" {quarantine['reason'][0]}"
+            )
             findings.append(_finding(key, None, None, found))
     return pl.concat(findings)
 
@@ -33,11 +42,18 @@ def _broken_rows(bars: pl.DataFrame, key: str) -> pl.DataFrame:
     places = bars.select("symbol", "timestamp", row=pl.int_range(pl.len(), dtype=pl.Int64))
     found = broken_rows(BARS, bars).join(places, on="row", how="left", maintain_order="left")
     text = format_columns("{} {}: expected {}", pl.col("column").fill_null("row"), "found", "check")
-    return found.select(pl.lit(key).alias("partition"), "symbol", "timestamp", text.alias("finding"))
+    return found.select(
+        pl.lit(key).alias("partition"), "symbol", "timestamp", text.alias("finding")
+    )
 
 
 def _finding(key: str, symbol: str | None, timestamp: datetime | None, text: str) -> pl.DataFrame:
     return pl.DataFrame(
         {"partition": [key], "symbol": [symbol], "timestamp": [timestamp], "finding": [text]},
-        schema={"partition": pl.String, "symbol": pl.String, "timestamp": pl.Datetime("us", "UTC"), "finding": pl.String},
+        schema={
+            "partition": pl.String,
+            "symbol": pl.String,
+            "timestamp": pl.Datetime("us", "UTC"),
+            "finding": pl.String,
+        },
     )

@@ -1,4 +1,6 @@
-"""What a stage made, in the log: a line a partition that was made, and a line for all of them with the seconds."""
+"""What a stage made, in the log: a line a partition that was made, and a line for all of them with
+the seconds.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +10,20 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 
 
-def log_stage(pipeline: PipelineContext, asset: str, result: StageResult, keys: Sequence[str]) -> None:
-    """Log `result`, which an asset made for the partitions `keys`; for none where it has no partitions."""
+def log_stage(
+    pipeline: PipelineContext, asset: str, result: StageResult, keys: Sequence[str]
+) -> None:
+    """Log `result`, which an asset made for the partitions `keys`; for none where it has no
+    partitions.
+    """
     state = pipeline.settings.present_state_root
     parts = {key: result.part(key) for key in result.parts or result.partitions}
     made = [key for key, part in parts.items() if part.unchanged_since is None and not part.nothing]
     for key in made if len(keys) > 1 else ():
         log(state, "partition made", asset=asset, partition=key, rows=parts[key].rows)
-    partitions: dict[str, Any] = {"partition": _span(keys), "partitions": len(keys), "made": len(made)} if keys else {}
+    partitions: dict[str, Any] = (
+        {"partition": _span(keys), "partitions": len(keys), "made": len(made)} if keys else {}
+    )
     log(state, "asset made", asset=asset, **partitions, rows=result.rows, outcome=result.sentence())
 
 

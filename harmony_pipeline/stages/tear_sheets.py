@@ -1,4 +1,6 @@
-"""The pages of a strategy in the state folder: its tear sheet, and its trades on their candles beside it."""
+"""The pages of a strategy in the state folder: its tear sheet, and its trades on their candles
+beside it.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from harmony_pipeline.stages.trade_pages import page_path, write_trade_page
 
 
 def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
-    """The strategy on one self-contained page, in the state folder's reports, and its trades on their candles on another beside it."""
+    """The strategy on one self-contained page, in the state folder's reports, and its trades on
+    their candles on another beside it.
+    """
     sharpe = sharpe_of(pipeline, strategy)
     inputs = TearSheet(
         strategy=strategy,
@@ -24,13 +28,24 @@ def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
         trades=pipeline.lake.read("trades", [strategy]),
         monte_carlo=pipeline.lake.read("monte_carlo", [strategy]),
         overfitting=pipeline.lake.read("overfitting", [strategy]),
-        folds=pipeline.lake.read("folds").filter(pl.col("horizon") == pipeline.settings.trade_horizon),
-        promotions=pipeline.lake.read("promotions") if pipeline.settings.strategies[strategy].uses_model else pipeline.lake.tables["promotions"].empty(),
+        folds=pipeline.lake.read("folds").filter(
+            pl.col("horizon") == pipeline.settings.trade_horizon
+        ),
+        promotions=(
+            pipeline.lake.read("promotions")
+            if pipeline.settings.strategies[strategy].uses_model
+            else pipeline.lake.tables["promotions"].empty()
+        ),
         regimes=pipeline.lake.read("regime_stability", [strategy]),
         sensitivity=stability(pipeline.lake.read("trials", [strategy])).table,
     )
     path = page_path(pipeline, strategy).with_name(f"{strategy}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, tear_sheet(inputs))
-    write_trade_page(pipeline, strategy, inputs.backtest["backtest_id"], trading_rules(pipeline, strategy).horizon)
+    write_trade_page(
+        pipeline,
+        strategy,
+        inputs.backtest["backtest_id"],
+        trading_rules(pipeline, strategy).horizon,
+    )
     return path

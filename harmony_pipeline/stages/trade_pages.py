@@ -13,7 +13,8 @@ from harmony_pipeline.reports.trade_page import trade_page
 from harmony_pipeline.reports.trade_views import TradeView, chosen_trades, trade_view
 from harmony_pipeline.stages.context import PipelineContext
 
-_AROUND = timedelta(days=120)  # of bars read around a trade: more than are shown, also of weekly bars
+# of bars read around a trade: more than are shown, also of weekly bars
+_AROUND = timedelta(days=120)
 
 
 def page_path(pipeline: PipelineContext, strategy: str) -> Path:
@@ -21,29 +22,62 @@ def page_path(pipeline: PipelineContext, strategy: str) -> Path:
     return pipeline.settings.state_root / "reports" / f"{strategy}-trades.html"
 
 
-def write_trade_page(pipeline: PipelineContext, strategy: str, backtest_id: str, horizon: int) -> Path:
-    """Write the page beside the tear sheet, and say where it is; `horizon` is that of the strategy's barriers."""
+def write_trade_page(
+    pipeline: PipelineContext, strategy: str, backtest_id: str, horizon: int
+) -> Path:
+    """Write the page beside the tear sheet, and say where it is; `horizon` is that of the
+    strategy's barriers.
+    """
     path = page_path(pipeline, strategy)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, trade_page(strategy, backtest_id, trade_views(pipeline, strategy, horizon), f"{strategy}.html"))
+    write_text(
+        path,
+        trade_page(
+            strategy, backtest_id, trade_views(pipeline, strategy, horizon), f"{strategy}.html"
+        ),
+    )
     return path
 
 
 def trade_views(pipeline: PipelineContext, strategy: str, horizon: int) -> list[TradeView]:
     """The chosen trades of the strategy's backtest."""
-    orders, fills = pipeline.lake.read("orders", [strategy]), pipeline.lake.read("fills", [strategy])
-    found = (_view(pipeline, trade, why, orders, fills, horizon) for trade, why in chosen_trades(pipeline.lake.read("trades", [strategy])))
+    orders, fills = (
+        pipeline.lake.read("orders", [strategy]),
+        pipeline.lake.read("fills", [strategy]),
+    )
+    found = (
+        _view(pipeline, trade, why, orders, fills, horizon)
+        for trade, why in chosen_trades(pipeline.lake.read("trades", [strategy]))
+    )
     return [view for view in found if view is not None]
 
 
-def latest_closed(pipeline: PipelineContext, result: BacktestResult, horizon: int) -> TradeView | None:
+def latest_closed(
+    pipeline: PipelineContext, result: BacktestResult, horizon: int
+) -> TradeView | None:
     """The trade that was closed last, for the picture of a backtest."""
     closed = result.trades.drop_nulls("exit_timestamp").sort("exit_timestamp", "trade_id")
-    return _view(pipeline, closed.row(-1, named=True), ("closed last",), result.orders, result.fills, horizon) if closed.height else None
+    return (
+        _view(
+            pipeline,
+            closed.row(-1, named=True),
+            ("closed last",),
+            result.orders,
+            result.fills,
+            horizon,
+        )
+        if closed.height
+        else None
+    )
 
 
 def _view(
-    pipeline: PipelineContext, trade: Mapping[str, Any], why: tuple[str, ...], orders: pl.DataFrame, fills: pl.DataFrame, horizon: int
+    pipeline: PipelineContext,
+    trade: Mapping[str, Any],
+    why: tuple[str, ...],
+    orders: pl.DataFrame,
+    fills: pl.DataFrame,
+    horizon: int,
 ) -> TradeView | None:
     entry: datetime = trade["entry_timestamp"]
     first, last = entry - _AROUND, (trade["exit_timestamp"] or entry + 20 * _AROUND) + _AROUND
@@ -54,7 +88,9 @@ def _view(
         .collect(engine="in-memory")
     )
     instrument = pipeline.instruments.at(trade["symbol"], entry.date())
-    return trade_view(trade, why, bars, orders, fills, instrument, pipeline.calendar, pipeline.timeframe, horizon)
+    return trade_view(
+        trade, why, bars, orders, fills, instrument, pipeline.calendar, pipeline.timeframe, horizon
+    )
 
 
 def _symbols(trade: Mapping[str, Any], orders: pl.DataFrame) -> list[str]:

@@ -1,4 +1,6 @@
-"""Upkeep of the lake: leftovers removed, history pruned as the settings say, files in bad shape written anew, and a list of what there is."""
+"""Upkeep of the lake: leftovers removed, history pruned as the settings say, files in bad shape
+written anew, and a list of what there is.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +13,17 @@ from harmony_pipeline.stages.result import StageResult
 
 
 def lake_upkeep(pipeline: PipelineContext, now: datetime | None = None) -> StageResult:
-    """Files of healthy size, no leftovers, history as long as the settings say; no table changes. Lists files, sizes and row groups by table."""
+    """Files of healthy size, no leftovers, history as long as the settings say; no table changes.
+    Lists files, sizes and row groups by table.
+    """
     moment = now or datetime.now(UTC)
     keep = pipeline.settings.lake.keep_history_days
     leftovers = upkeep.remove_leftovers(pipeline.lake, moment)
-    pruned = upkeep.prune_history(pipeline.lake, moment - timedelta(days=keep)) if keep is not None else []
+    pruned = (
+        upkeep.prune_history(pipeline.lake, moment - timedelta(days=keep))
+        if keep is not None
+        else []
+    )
     rewritten = upkeep.rewrite_unhealthy(pipeline.lake)
     listed = upkeep.inventory(pipeline.lake)
     facts: dict[str, float | int | str | bool | None] = {
@@ -27,7 +35,9 @@ def lake_upkeep(pipeline: PipelineContext, now: datetime | None = None) -> Stage
         "versions removed": len(pruned),
         "files rewritten": len(rewritten),
     }
-    notes = [f"rewritten: {name}" for name in rewritten] + [f"removed: {name}" for name in (*leftovers, *pruned)]
+    notes = [f"rewritten: {name}" for name in rewritten] + [
+        f"removed: {name}" for name in (*leftovers, *pruned)
+    ]
     rounded = listed.with_columns(pl.col(pl.Float64).round(2))
     rows = {str(name): int(count) for name, count in listed.select("table", "rows").iter_rows()}
     pictures = {"megabytes by table": sketches.bars(listed["megabytes"].to_list())}

@@ -26,7 +26,7 @@ SIGNAL_COLUMNS = {"symbol": TEXT, "timestamp": TIME, "side": pl.Int8(), "strengt
 BAR_COLUMNS = ("session", "open", "high", "low", "close", "volume", "adjustment_factor")
 
 
-# --- columns ----------------------------------------------------------------------------------------------------------
+# --- columns --------------------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -53,9 +53,21 @@ def warm_signals(features: pl.DataFrame, needed: Sequence[str], side: pl.Expr) -
     """
     missing = [name for name in needed if name not in features.columns]
     if missing:
-        raise DataError(f"the features lack {', '.join(missing)}: compute the strategy's required_features, or materialise features again")
-    warm = features.filter(pl.all_horizontal(pl.col(name).is_finite() for name in needed)) if needed else features
-    signals = warm.select("symbol", pl.col("timestamp").cast(TIME), side.cast(pl.Int8).alias("side"), pl.lit(1.0).alias("strength"))
+        raise DataError(
+            f"the features lack {', '.join(missing)}: compute the strategy's required_features, or"
+            " materialise features again"
+        )
+    warm = (
+        features.filter(pl.all_horizontal(pl.col(name).is_finite() for name in needed))
+        if needed
+        else features
+    )
+    signals = warm.select(
+        "symbol",
+        pl.col("timestamp").cast(TIME),
+        side.cast(pl.Int8).alias("side"),
+        pl.lit(1.0).alias("strength"),
+    )
     return signals.sort("symbol", "timestamp", maintain_order=True)
 
 
@@ -71,15 +83,19 @@ def uses_bars(strategy: Strategy) -> bool:
     return isinstance(strategy, _BarReader) and strategy.reads_bars
 
 
-def signals_of(strategy: Strategy, features: pl.DataFrame, bars: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+def signals_of(
+    strategy: Strategy, features: pl.DataFrame, bars: Callable[[], pl.DataFrame]
+) -> pl.DataFrame:
     """Signals of either kind of strategy. `bars` is called only for a strategy that reads bars."""
     if not uses_bars(strategy):
         return strategy.signals(features)
     known = features.select("symbol", "timestamp", *strategy.required_features())
-    return strategy.signals(bars().join(known, on=["symbol", "timestamp"], how="inner", maintain_order="left"))
+    return strategy.signals(
+        bars().join(known, on=["symbol", "timestamp"], how="inner", maintain_order="left")
+    )
 
 
-# --- state machines ---------------------------------------------------------------------------------------------------
+# --- state machines -------------------------------------------------------------------------------
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
@@ -160,24 +176,48 @@ class Stepwise:
         """
         missing = [name for name in (*BAR_COLUMNS, *self._needed) if name not in features.columns]
         if missing:
-            raise DataError(f"this strategy reads bars and the frame lacks {', '.join(missing)}: make its signals with strategies.base.signals_of")
-        bars = features.select("symbol", "timestamp", *BAR_COLUMNS, *self._needed).sort("timestamp", "symbol", maintain_order=True)
+            raise DataError(
+                f"this strategy reads bars and the frame lacks {', '.join(missing)}: make its"
+                " signals with strategies.base.signals_of"
+            )
+        bars = features.select("symbol", "timestamp", *BAR_COLUMNS, *self._needed).sort(
+            "timestamp", "symbol", maintain_order=True
+        )
         if self._needed:
             bars = bars.filter(pl.all_horizontal(pl.col(name).is_finite() for name in self._needed))
         rows = run_machine(self.machine(), bars)
         columns = {name: [row[place] for row in rows] for place, name in enumerate(SIGNAL_COLUMNS)}
-        return pl.DataFrame(columns, schema=SIGNAL_COLUMNS).sort("symbol", "timestamp", maintain_order=True)
+        return pl.DataFrame(columns, schema=SIGNAL_COLUMNS).sort(
+            "symbol", "timestamp", maintain_order=True
+        )
 
 
-def run_machine(machine: StateMachine, bars: pl.DataFrame) -> list[tuple[str, datetime, int, float]]:
+def run_machine(
+    machine: StateMachine, bars: pl.DataFrame
+) -> list[tuple[str, datetime, int, float]]:
     """(symbol, timestamp, side, strength) after each bar. It is a loop, since a machine receives
     one bar at a time.
     """
     holding: dict[str, tuple[int, float]] = {}
     rows = []
-    for symbol, timestamp, session, opened, high, low, close, volume, factor, *features in bars.iter_rows():
-        bar = Bar(symbol, timestamp, session, opened, high, low, close, volume, factor, tuple(features))
+    for (
+        symbol,
+        timestamp,
+        session,
+        opened,
+        high,
+        low,
+        close,
+        volume,
+        factor,
+        *features,
+    ) in bars.iter_rows():
+        bar = Bar(
+            symbol, timestamp, session, opened, high, low, close, volume, factor, tuple(features)
+        )
         for intent in machine.on_bar(bar):
-            holding[intent.symbol] = (intent.side, intent.strength) if isinstance(intent, Enter) else (0, 0.0)
+            holding[intent.symbol] = (
+                (intent.side, intent.strength) if isinstance(intent, Enter) else (0, 0.0)
+            )
         rows.append((bar.symbol, bar.timestamp, *holding.get(bar.symbol, (0, 0.0))))
     return rows

@@ -22,4 +22,12 @@ class BollingerReversion(FrozenSettings):
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """1 where z < -entry_z, -1 where z > entry_z, else 0."""
         (z,) = self.required_features()
-        return warm_signals(features, (z,), pl.when(pl.col(z) < -self.entry_z).then(1).when(pl.col(z) > self.entry_z).then(-1).otherwise(0))
+        return warm_signals(
+            features,
+            (z,),
+            pl.when(pl.col(z) < -self.entry_z)
+            .then(1)
+            .when(pl.col(z) > self.entry_z)
+            .then(-1)
+            .otherwise(0),
+        )

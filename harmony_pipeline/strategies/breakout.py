@@ -36,8 +36,13 @@ class OpeningRangeBreakout(FrozenSettings):
     """
 
     range_bars: int = Field(default=2, ge=1, description="regular bars that set the range")
-    last_entry: time = Field(default=time(15, 0), description="exchange time; a bar that starts later opens nothing")
-    exit_at: time = Field(default=time(15, 30), description="exchange time; a bar that starts then or later closes everything")
+    last_entry: time = Field(
+        default=time(15, 0), description="exchange time; a bar that starts later opens nothing"
+    )
+    exit_at: time = Field(
+        default=time(15, 30),
+        description="exchange time; a bar that starts then or later closes everything",
+    )
     zone: str = Field(default="America/New_York", description="the exchange's clock")
     _days: dict[str, OpeningRange] = PrivateAttr(default_factory=dict)
 
@@ -53,7 +58,9 @@ class OpeningRangeBreakout(FrozenSettings):
     @model_validator(mode="after")
     def _check_times(self) -> Self:
         if self.last_entry >= self.exit_at:
-            raise ValueError(f"last_entry ({self.last_entry}) must be before exit_at ({self.exit_at})")
+            raise ValueError(
+                f"last_entry ({self.last_entry}) must be before exit_at ({self.exit_at})"
+            )
         return self
 
     def required_features(self) -> tuple[str, ...]:
@@ -66,12 +73,17 @@ class OpeningRangeBreakout(FrozenSettings):
         day = self._days.get(bar.symbol)
         overnight: Sequence[TradeIntent] = ()
         if day is None or day.day != clock.date():
-            overnight = (Leave(bar.symbol, "new day"),) if day is not None and day.side else ()  # a half-day has no bar at exit_at
+            # a half-day has no bar at exit_at
+            overnight = (Leave(bar.symbol, "new day"),) if day is not None and day.side else ()
             day = self._days[bar.symbol] = OpeningRange(clock.date())
         if bar.session != "regular":
             return overnight
         if day.bars < self.range_bars:
-            day.bars, day.high, day.low = day.bars + 1, max(day.high, bar.high), min(day.low, bar.low)
+            day.bars, day.high, day.low = (
+                day.bars + 1,
+                max(day.high, bar.high),
+                min(day.low, bar.low),
+            )
             return overnight
         return (*overnight, *self._decide(day, bar, clock.time()))
 

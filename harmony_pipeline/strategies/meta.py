@@ -17,7 +17,8 @@ from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.base import warm_signals
 
 EVENT = "cusum_event"
-SCALE = "volatility_20"  # without it an event has no barriers, so it could be neither labelled nor traded
+# without it an event has no barriers, so it could be neither labelled nor traded
+SCALE = "volatility_20"
 
 
 class MetaLabelled(FrozenSettings):
@@ -30,8 +31,15 @@ class MetaLabelled(FrozenSettings):
 
     fast: int = Field(default=5, ge=2, description="bars of the fast average")
     slow: int = Field(default=20, ge=3, description="bars of the slow average")
-    threshold: float | None = Field(default=None, ge=0.0, le=1.0, description="probability below which no trade is taken; none means model.threshold")
-    direction: Literal["event", "trend"] = Field(default="event", description="which side a candidate takes")
+    threshold: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="probability below which no trade is taken; none means model.threshold",
+    )
+    direction: Literal["event", "trend"] = Field(
+        default="event", description="which side a candidate takes"
+    )
 
     @model_validator(mode="after")
     def _check_windows(self) -> Self:
@@ -46,11 +54,17 @@ class MetaLabelled(FrozenSettings):
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """A side on event bars, 0 on all others."""
         needed = self.required_features()
-        side = pl.col(EVENT) if self.direction == "event" else pl.when(pl.col(EVENT) != 0).then(pl.col(needed[0])).otherwise(0.0)
+        side = (
+            pl.col(EVENT)
+            if self.direction == "event"
+            else pl.when(pl.col(EVENT) != 0).then(pl.col(needed[0])).otherwise(0.0)
+        )
         return warm_signals(features, needed, side.sign())
 
 
-def with_probabilities(signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float) -> pl.DataFrame:
+def with_probabilities(
+    signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float
+) -> pl.DataFrame:
     """`signals` with probability and model_id. The side is kept where probability >= threshold,
     else it is 0.
 
@@ -59,13 +73,29 @@ def with_probabilities(signals: pl.DataFrame, predictions: pl.DataFrame, thresho
     probability, model_id, reason if there is one) are of one horizon. Raises DataError when they
     are of several or when one bar has two.
     """
-    horizons = predictions["horizon"].unique().sort().to_list() if "horizon" in predictions.columns else []
+    horizons = (
+        predictions["horizon"].unique().sort().to_list() if "horizon" in predictions.columns else []
+    )
     if len(horizons) > 1:
-        raise DataError(f"predictions of horizons {', '.join(map(str, horizons))} are mixed: filter them to the horizon that trades")
+        raise DataError(
+            f"predictions of horizons {', '.join(map(str, horizons))} are mixed: filter them to the"
+            " horizon that trades"
+        )
     given = [pl.col("reason").cast(TEXT)] if "reason" in predictions.columns else []
-    known = predictions.select("symbol", "timestamp", pl.col("probability").cast(REAL), pl.col("model_id").cast(TEXT), *given)
+    known = predictions.select(
+        "symbol",
+        "timestamp",
+        pl.col("probability").cast(REAL),
+        pl.col("model_id").cast(TEXT),
+        *given,
+    )
     if known.select("symbol", "timestamp").is_duplicated().any():
-        raise DataError("predictions have more than one row for a symbol and timestamp: filter them to one model each")
+        raise DataError(
+            "predictions have more than one row for a symbol and timestamp: filter them to one"
+            " model each"
+        )
     joined = signals.join(known, on=["symbol", "timestamp"], how="left", maintain_order="left")
     taken = (pl.col("probability") >= threshold).fill_null(False)
-    return joined.with_columns(side=pl.when(taken).then("side").otherwise(pl.lit(0, pl.Int8)).cast(pl.Int8))
+    return joined.with_columns(
+        side=pl.when(taken).then("side").otherwise(pl.lit(0, pl.Int8)).cast(pl.Int8)
+    )

@@ -26,7 +26,9 @@ SHIPPED = (
 )
 
 
-def build_strategy(settings: StrategySettings, overrides: Mapping[str, Any] | None = None) -> Strategy:
+def build_strategy(
+    settings: StrategySettings, overrides: Mapping[str, Any] | None = None
+) -> Strategy:
     """The strategy that `settings` names, with its parameters and `overrides` over them.
 
     Raises ConfigError for an import path that leads nowhere, a class that is no strategy, a
@@ -43,10 +45,15 @@ def build_strategy(settings: StrategySettings, overrides: Mapping[str, Any] | No
     try:
         built = make()
     except ValidationError as error:
-        found = "; ".join(_sentence(detail["loc"], detail["msg"], detail.get("input")) for detail in error.errors())
+        found = "; ".join(
+            _sentence(detail["loc"], detail["msg"], detail.get("input"))
+            for detail in error.errors()
+        )
         raise ConfigError(f"strategy {settings.use}: {found}") from None
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"strategy {settings.use} refused its parameters {parameters}: {error}") from None
+        raise ConfigError(
+            f"strategy {settings.use} refused its parameters {parameters}: {error}"
+        ) from None
     strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make)
     return strategy
 
@@ -54,8 +61,15 @@ def build_strategy(settings: StrategySettings, overrides: Mapping[str, Any] | No
 def strategy_class(use: str) -> type[Any]:
     """The class at `module:Class`."""
     kind: Any = import_object(use, "strategies.use", SHIPPED)
-    if not (inspect.isclass(kind) and hasattr(kind, "required_features") and (hasattr(kind, "signals") or hasattr(kind, "on_bar"))):
-        raise ConfigError(f"strategies.use = '{use}': is no strategy: a class needs required_features and either signals or on_bar")
+    if not (
+        inspect.isclass(kind)
+        and hasattr(kind, "required_features")
+        and (hasattr(kind, "signals") or hasattr(kind, "on_bar"))
+    ):
+        raise ConfigError(
+            f"strategies.use = '{use}': is no strategy: a class needs required_features and either"
+            " signals or on_bar"
+        )
     return kind
 
 
@@ -67,7 +81,10 @@ def _refuse_unknown(kind: type[Any], parameters: Mapping[str, Any], use: str) ->
         if name not in accepted:
             near = get_close_matches(name, accepted, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
-            raise ConfigError(f"strategy {use} has no parameter '{name}'; {hint}valid: {', '.join(accepted) or 'none'}")
+            raise ConfigError(
+                f"strategy {use} has no parameter '{name}'; {hint}valid:"
+                f" {', '.join(accepted) or 'none'}"
+            )
 
 
 def _sentence(location: tuple[int | str, ...], message: str, found: Any) -> str:

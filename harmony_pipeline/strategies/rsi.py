@@ -31,4 +31,12 @@ class RsiMomentum(FrozenSettings):
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """1 above `upper`, -1 below `lower`, 0 between and on the limits."""
         (index,) = self.required_features()
-        return warm_signals(features, (index,), pl.when(pl.col(index) > self.upper).then(1).when(pl.col(index) < self.lower).then(-1).otherwise(0))
+        return warm_signals(
+            features,
+            (index,),
+            pl.when(pl.col(index) > self.upper)
+            .then(1)
+            .when(pl.col(index) < self.lower)
+            .then(-1)
+            .otherwise(0),
+        )

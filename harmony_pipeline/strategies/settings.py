@@ -13,12 +13,23 @@ class StrategySettings(FrozenSettings):
     use: str = Field(description="import path module:Class")
     enabled: bool = True
     parameters: dict[str, Any] = Field(default={})
-    grid: dict[str, tuple[Any, ...]] = Field(default={}, description="values tried by parameter_sensitivity; every combination is a counted trial")
-    exits: Literal["signal", "barriers"] = Field(
-        default="signal", description="signal: the position follows the side; barriers: entries only, exits by the triple barriers"
+    grid: dict[str, tuple[Any, ...]] = Field(
+        default={},
+        description="values tried by parameter_sensitivity; every combination is a counted trial",
     )
-    horizon_bars: int | None = Field(default=None, description="horizon of the barriers; none means the longest label horizon")
-    uses_model: bool = Field(default=False, description="filtered and sized by the model's out-of-sample probability")
+    exits: Literal["signal", "barriers"] = Field(
+        default="signal",
+        description=(
+            "signal: the position follows the side; barriers: entries only, exits by the triple"
+            " barriers"
+        ),
+    )
+    horizon_bars: int | None = Field(
+        default=None, description="horizon of the barriers; none means the longest label horizon"
+    )
+    uses_model: bool = Field(
+        default=False, description="filtered and sized by the model's out-of-sample probability"
+    )
 
 
 DEFAULT_STRATEGIES: dict[str, StrategySettings] = {

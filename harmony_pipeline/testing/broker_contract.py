@@ -50,7 +50,8 @@ class BrokerContract:
     def terms(self, name: str = "c-1", **changes: Any) -> OrderTerms:
         """An order for ten shares at the market."""
         usual: dict[str, Any] = {
-            "client_order_id": name, "order_id": f"{self.symbol}-{name}", "symbol": self.symbol, "role": "entry", "side": "buy", "quantity": 10.0,
+            "client_order_id": name, "order_id": f"{self.symbol}-{name}", "symbol": self.symbol,
+            "role": "entry", "side": "buy", "quantity": 10.0,
             "decided_at": DECIDED, "volatility": 0.002, "entry_decided_at": DECIDED,
         }  # fmt: skip
         return OrderTerms(**{**usual, **changes})
@@ -58,16 +59,22 @@ class BrokerContract:
     def legs(self) -> tuple[OrderTerms, OrderTerms]:
         """Stop and profit around the price, for the ten shares."""
         common: dict[str, Any] = {"side": "sell", "time_in_force": "gtc", "entry_bar": DECIDED}
-        stop = self.terms("c-stop", role="stop", kind="stop", stop_price=self.price * 0.98, **common)
-        return stop, self.terms("c-take", role="take", kind="limit", limit_price=self.price * 1.02, **common)
+        stop = self.terms(
+            "c-stop", role="stop", kind="stop", stop_price=self.price * 0.98, **common
+        )
+        return stop, self.terms(
+            "c-take", role="take", kind="limit", limit_price=self.price * 1.02, **common
+        )
 
     def facts_of(self, broker: Broker, name: str) -> list[ev.AnyOrderFact]:
         """New facts of one order since the last call; those of others are dropped."""
         return [fact for fact in broker.updates() if fact.client_order_id == name]
 
-    # --- an order's life ------------------------------------------------------------------------------------------------
+    # --- an order's life --------------------------------------------------------------------------
 
-    def test_an_order_is_accepted_then_filled_and_the_facts_fit_the_lifecycle(self, broker: Broker) -> None:
+    def test_an_order_is_accepted_then_filled_and_the_facts_fit_the_lifecycle(
+        self, broker: Broker
+    ) -> None:
         terms = self.terms()
         broker.submit(SubmitOrder(terms))
         facts = self.facts_of(broker, "c-1")
@@ -80,7 +87,9 @@ class BrokerContract:
         assert (order.status, order.filled_quantity) == (Status.FILLED, 10.0)
         assert order.average_price == pytest.approx(self.price, rel=0.01)
 
-    def test_facts_are_told_in_order_and_known_no_earlier_than_they_happened(self, broker: Broker) -> None:
+    def test_facts_are_told_in_order_and_known_no_earlier_than_they_happened(
+        self, broker: Broker
+    ) -> None:
         broker.submit(SubmitOrder(self.terms()))
         self.let_trade(broker, self.price)
         facts = self.facts_of(broker, "c-1")
@@ -99,7 +108,9 @@ class BrokerContract:
         found = broker.order("c-1")
         assert found is not None
         assert (found.status, found.filled_quantity) == (Status.FILLED, 10.0)
-        assert [(position.symbol, position.quantity) for position in broker.positions()] == [(self.symbol, 10.0)]
+        assert [(position.symbol, position.quantity) for position in broker.positions()] == [
+            (self.symbol, 10.0)
+        ]
 
     def test_a_purchase_costs_cash(self, broker: Broker) -> None:
         if not self.keeps_cash:
@@ -112,7 +123,7 @@ class BrokerContract:
         assert after is not None
         assert before - after == pytest.approx(10.0 * self.price, rel=0.01)
 
-    # --- identity -------------------------------------------------------------------------------------------------------
+    # --- identity ---------------------------------------------------------------------------------
 
     def test_the_same_client_order_id_twice_is_one_order(self, broker: Broker) -> None:
         first = broker.submit(SubmitOrder(self.terms()))
@@ -120,7 +131,8 @@ class BrokerContract:
         assert again.client_order_id == first.client_order_id
         assert len(broker.orders(open_only=False)) == 1
         self.let_trade(broker, self.price)
-        assert broker.submit(SubmitOrder(self.terms())).status is Status.FILLED  # even after it is done
+        # even after it is done
+        assert broker.submit(SubmitOrder(self.terms())).status is Status.FILLED
         assert sum(position.quantity for position in broker.positions()) == 10.0
 
     def test_an_order_that_was_never_placed_is_none(self, broker: Broker) -> None:
@@ -134,7 +146,7 @@ class BrokerContract:
         assert list(broker.orders()) == []
         assert len(broker.orders(open_only=False)) == 1
 
-    # --- cancels and replacements ---------------------------------------------------------------------------------------
+    # --- cancels and replacements -----------------------------------------------------------------
 
     def test_a_canceled_order_never_fills(self, broker: Broker) -> None:
         broker.submit(SubmitOrder(self.terms()))
@@ -169,7 +181,12 @@ class BrokerContract:
         old, new = broker.order("c-1"), broker.order("c-2")
         assert old is not None
         assert new is not None
-        assert (old.status, old.filled_quantity, new.status, new.filled_quantity) == (Status.REPLACED, 0.0, Status.FILLED, 4.0)
+        assert (old.status, old.filled_quantity, new.status, new.filled_quantity) == (
+            Status.REPLACED,
+            0.0,
+            Status.FILLED,
+            4.0,
+        )
 
     def test_to_replace_what_is_filled_is_rejected(self, broker: Broker) -> None:
         broker.submit(SubmitOrder(self.terms()))
@@ -177,10 +194,14 @@ class BrokerContract:
         with pytest.raises(BrokerRejected):
             broker.replace(ReplaceOrder("c-1", "c-2", quantity=4.0))
 
-    # --- brackets -------------------------------------------------------------------------------------------------------
+    # --- brackets ---------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize(("move", "hit", "left"), [(0.97, "c-stop", "c-take"), (1.03, "c-take", "c-stop")])
-    def test_one_leg_of_a_bracket_cancels_the_other(self, broker: Broker, move: float, hit: str, left: str) -> None:
+    @pytest.mark.parametrize(
+        ("move", "hit", "left"), [(0.97, "c-stop", "c-take"), (1.03, "c-take", "c-stop")]
+    )
+    def test_one_leg_of_a_bracket_cancels_the_other(
+        self, broker: Broker, move: float, hit: str, left: str
+    ) -> None:
         broker.submit(SubmitOrder(self.terms()))
         self.let_trade(broker, self.price)
         broker.submit(SubmitOrder(*self.legs()))
@@ -192,10 +213,20 @@ class BrokerContract:
         assert (found.status, other.status) == (Status.FILLED, Status.CANCELED)
         assert list(broker.positions()) == []
 
-    # --- refusals -------------------------------------------------------------------------------------------------------
+    # --- refusals ---------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("fault", [{"symbol": "NO.SUCH"}, {"quantity": 0.0}, {"quantity": -1.0}, {"kind": "limit", "limit_price": None}])
-    def test_what_cannot_be_an_order_is_rejected_and_leaves_nothing(self, broker: Broker, fault: dict[str, Any]) -> None:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"symbol": "NO.SUCH"},
+            {"quantity": 0.0},
+            {"quantity": -1.0},
+            {"kind": "limit", "limit_price": None},
+        ],
+    )
+    def test_what_cannot_be_an_order_is_rejected_and_leaves_nothing(
+        self, broker: Broker, fault: dict[str, Any]
+    ) -> None:
         with pytest.raises(BrokerRejected):
             broker.submit(SubmitOrder(self.terms(**fault)))
         assert broker.order("c-1") is None
@@ -205,6 +236,11 @@ class BrokerContract:
         self.let_trade(broker, self.price)
         stop, take = self.legs()
         with pytest.raises(BrokerRejected):
-            broker.submit(SubmitOrder(stop, self.terms("c-take", role="take", kind="limit", side="sell", limit_price=None)))
+            broker.submit(
+                SubmitOrder(
+                    stop,
+                    self.terms("c-take", role="take", kind="limit", side="sell", limit_price=None),
+                )
+            )
         assert list(broker.orders()) == []
         assert take.client_order_id == "c-take"

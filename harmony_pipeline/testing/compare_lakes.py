@@ -41,7 +41,9 @@ def compare(left: Lake, right: Lake, tables: Sequence[str] = ()) -> Iterator[Com
 def _compare_table(left: Lake, right: Lake, table: str, keys: Sequence[str]) -> Comparison:
     rows, values, differences = 0, 0, list[str]()
     for key in keys:
-        if missing := [name for name, lake in (("first", left), ("second", right)) if not lake.has(table, key)]:
+        if missing := [
+            name for name, lake in (("first", left), ("second", right)) if not lake.has(table, key)
+        ]:
             differences.append(f"{table} {key} is not in the {missing[0]} lake")
             continue
         one, other = (_drop_clock_columns(lake.read(table, [key])) for lake in (left, right))
@@ -65,7 +67,10 @@ def first_difference(one: pl.DataFrame, other: pl.DataFrame) -> str | None:
         differs = one[name].ne_missing(other[name])
         if differs.any():
             row = int(differs.arg_max() or 0)
-            return f"row {row}, {name}: {one[name][row]!r} against {other[name][row]!r} ({differs.sum()} rows differ)"
+            return (
+                f"row {row}, {name}: {one[name][row]!r} against {other[name][row]!r}"
+                f" ({differs.sum()} rows differ)"
+            )
     return None
 
 
@@ -74,17 +79,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare two lakes value for value.")
     parser.add_argument("lake")
     parser.add_argument("other")
-    parser.add_argument("--table", action="append", default=[], help="only this table (may be repeated)")
+    parser.add_argument(
+        "--table", action="append", default=[], help="only this table (may be repeated)"
+    )
     chosen = parser.parse_args(arguments)
     found = list(compare(Lake(chosen.lake), Lake(chosen.other), chosen.table))
     for one in found:
         verdict = "equal" if not one.differences else f"{len(one.differences)} partitions differ"
-        print(f"{one.table:24s} {one.partitions:5d} partitions {one.rows:12,d} rows {one.values:14,d} values: {verdict}")
+        print(
+            f"{one.table:24s} {one.partitions:5d} partitions {one.rows:12,d} rows {one.values:14,d}"
+            f" values: {verdict}"
+        )
         for difference in one.differences[:3]:
             print(f"    {difference}")
     different = sum(len(one.differences) for one in found)
     total = sum(one.values for one in found)
-    print(f"{len(found)} tables, {total:,} values: {'all equal' if not different else f'{different} partitions differ'}")
+    print(
+        f"{len(found)} tables, {total:,} values:"
+        f" {'all equal' if not different else f'{different} partitions differ'}"
+    )
     return 1 if different or not total else 0
 
 

@@ -40,13 +40,18 @@ class Outcomes:
     names: set[str] = field(default_factory=set)
     """`market.source` of what was tested, by the module the source lives in"""
 
-    # --- pytest calls these by name -----------------------------------------------------------------------------------
+    # --- pytest calls these by name ---------------------------------------------------------------
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Keep the tests that come from the contract."""
         items[:] = [
-            item for item in items if isinstance(item, pytest.Function) and item.cls and issubclass(item.cls, SourceContract) and _name(item) in _OBLIGATIONS
+            item
+            for item in items
+            if isinstance(item, pytest.Function)
+            and item.cls
+            and issubclass(item.cls, SourceContract)
+            and _name(item) in _OBLIGATIONS
         ]
 
     @pytest.hookimpl(hookwrapper=True)
@@ -73,9 +78,18 @@ def run(tests: Sequence[str]) -> Outcomes:
     """
     outcomes, output = Outcomes(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        code = pytest.main([*tests, "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly"], plugins=[outcomes])
-    if code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}:
-        raise RuntimeError(f"the tests in {', '.join(tests)} could not be run:\n{output.getvalue()}")
+        code = pytest.main(
+            [*tests, "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly"],
+            plugins=[outcomes],
+        )
+    if code not in {
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    }:
+        raise RuntimeError(
+            f"the tests in {', '.join(tests)} could not be run:\n{output.getvalue()}"
+        )
     return outcomes
 
 
@@ -83,7 +97,11 @@ def table_of(outcomes: Outcomes) -> tuple[Table, list[str]]:
     """The table, and the numbered reasons of its skips."""
     labels = sorted(outcomes.kept, key=lambda label: (outcomes.sources.get(label, ""), label))
     reasons: list[str] = []
-    table = Table("obligation", *(f"{outcomes.sources.get(label, '?')}\n{label.rsplit('.', 1)[1]}" for label in labels), title="SourceContract")
+    table = Table(
+        "obligation",
+        *(f"{outcomes.sources.get(label, '?')}\n{label.rsplit('.', 1)[1]}" for label in labels),
+        title="SourceContract",
+    )
     for name in _OBLIGATIONS:
         cells = [_cell(outcomes.kept[label].get(name, "not run"), reasons) for label in labels]
         table.add_row(name.removeprefix("test_").replace("_", " "), *cells)
@@ -105,7 +123,11 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"[{number}] {reason}", markup=False)
     results = [result for kept in outcomes.kept.values() for result in kept.values()]
     failed, absent = results.count("FAIL"), missing(outcomes)
-    console.print(f"{results.count('pass')} passed, {len(results) - results.count('pass') - failed} skipped with a reason, {failed} failed", markup=False)
+    console.print(
+        f"{results.count('pass')} passed, {len(results) - results.count('pass') - failed} skipped"
+        f" with a reason, {failed} failed",
+        markup=False,
+    )
     if absent:
         console.print(f"no contract test: {', '.join(absent)}", markup=False)
     return 1 if failed or absent else 0

@@ -27,7 +27,15 @@ BARS_A_DAY = 26
 BAR = timedelta(minutes=15)
 
 
-def planted_samples(rows: int, strength: float, seed: int = 1, inputs: int = 6, symbols: int = 4, horizon: int = 8, per_day: int = BARS_A_DAY) -> Samples:
+def planted_samples(
+    rows: int,
+    strength: float,
+    seed: int = 1,
+    inputs: int = 6,
+    symbols: int = 4,
+    horizon: int = 8,
+    per_day: int = BARS_A_DAY,
+) -> Samples:
     """Resolved events on 15-minute bars; log-odds of label 1 = strength * input_0.
 
     Each day has `per_day` bars, each bar `symbols` events. Each event is resolved at the end of the
@@ -37,7 +45,10 @@ def planted_samples(rows: int, strength: float, seed: int = 1, inputs: int = 6, 
     X = generator.normal(size=(rows, inputs))
     label = (generator.random(rows) < sigmoid(strength * X[:, 0])).astype(np.int8)
     bar = np.arange(rows) // symbols
-    opened = [START + timedelta(days=int(day)) + int(place) * BAR for day, place in zip(bar // per_day, bar % per_day, strict=True)]
+    opened = [
+        START + timedelta(days=int(day)) + int(place) * BAR
+        for day, place in zip(bar // per_day, bar % per_day, strict=True)
+    ]
     frame = pl.DataFrame(
         {
             "symbol": [f"S{number:02d}" for number in (np.arange(rows) % symbols).tolist()],
@@ -48,7 +59,10 @@ def planted_samples(rows: int, strength: float, seed: int = 1, inputs: int = 6, 
             "label": label,
             "weight": np.full(rows, 0.5),
         },
-        schema_overrides={"timestamp": pl.Datetime("us", "UTC"), "end_timestamp": pl.Datetime("us", "UTC")},
+        schema_overrides={
+            "timestamp": pl.Datetime("us", "UTC"),
+            "end_timestamp": pl.Datetime("us", "UTC"),
+        },
     )
     return Samples(frame, X, tuple(f"input_{number}" for number in range(inputs)))
 
@@ -105,7 +119,9 @@ class ForecasterContract:
         samples = planted_samples(1200, 0.5)
         model = self.fit(samples)
         together = model.margin(samples.X)
-        assert all(model.margin(samples.X[row : row + 1])[0] == together[row] for row in range(0, 1200, 60))
+        assert all(
+            model.margin(samples.X[row : row + 1])[0] == together[row] for row in range(0, 1200, 60)
+        )
 
     def test_a_planted_signal_is_learned(self) -> None:
         model = self.fit(planted_samples(3000, 1.5))
@@ -122,12 +138,20 @@ class ForecasterContract:
     def test_heavy_samples_outvote_light_ones(self) -> None:
         samples = planted_samples(3000, 1.5)
         liars = np.arange(3000) % 2 == 1  # half the events teach the opposite
-        opposite = pl.Series(np.where(liars, 1 - samples.labels(), samples.labels()).astype(np.int8))
+        opposite = pl.Series(
+            np.where(liars, 1 - samples.labels(), samples.labels()).astype(np.int8)
+        )
         unseen = planted_samples(3000, 1.5, seed=2)
 
         def auc(weight_of_liars: float, weight_of_others: float) -> float:
             weight = pl.Series(np.where(liars, weight_of_liars, weight_of_others))
-            model = self.fit(Samples(samples.frame.with_columns(label=opposite, weight=weight), samples.X, samples.names))
+            model = self.fit(
+                Samples(
+                    samples.frame.with_columns(label=opposite, weight=weight),
+                    samples.X,
+                    samples.names,
+                )
+            )
             return area_under_curve(model.predict(unseen.X), unseen.labels())
 
         assert auc(0.02, 1.0) > 0.65
@@ -151,8 +175,12 @@ class ForecasterContract:
         X[::5, 2] = np.nan  # learned from
         path = f"{self.kind.__module__}:{self.kind.__qualname__}"
         period = period_from_key("2023-02", "month", "UTC")
-        settings = ModelSettings(forecaster=path, parameters=dict(self.parameters), minimum_train_rows=100)
-        trained = train_period(Samples(samples.frame, X, samples.names), period, 8, "15Min", settings, "features").model
+        settings = ModelSettings(
+            forecaster=path, parameters=dict(self.parameters), minimum_train_rows=100
+        )
+        trained = train_period(
+            Samples(samples.frame, X, samples.names), period, 8, "15Min", settings, "features"
+        ).model
         assert trained is not None
         assert trained.card.complete == tuple(name for name in samples.names if name != "input_2")
         holes = np.tile(samples.X[0], (3, 1))
@@ -161,13 +189,19 @@ class ForecasterContract:
         assert np.isfinite(probability[:2]).all()
         assert np.isnan(probability[2])
         assert np.isnan(trained.predict_one(holes[2]))
-        assert trained.refusals(holes) == [None, None, "input_0 missing; training saw no missing value there"]
+        assert trained.refusals(holes) == [
+            None,
+            None,
+            "input_0 missing; training saw no missing value there",
+        ]
         again = type(trained).from_files(trained.files())
         assert (again.model_id, again.card) == (trained.model_id, trained.card)
         assert np.array_equal(again.predict(holes), probability, equal_nan=True)
         frame = samples.frame.filter(pl.col("timestamp") >= period.start).head(3)
         predictions = predict_period(trained, Samples(frame, holes, samples.names), period)
-        assert predictions["probability"].null_count() == predictions["reason"].drop_nulls().len() == 1
+        assert (
+            predictions["probability"].null_count() == predictions["reason"].drop_nulls().len() == 1
+        )
 
     def test_a_constant_input_is_no_error(self) -> None:
         samples = planted_samples(600, 1.0)
@@ -185,12 +219,18 @@ class ForecasterContract:
     def test_what_cannot_teach_is_refused(self) -> None:
         samples = planted_samples(300, 1.0)
         one_outcome = samples.frame.with_columns(label=pl.lit(1, dtype=pl.Int8))
-        unresolved = samples.frame.with_columns(label=pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise(pl.col("label")))
+        unresolved = samples.frame.with_columns(
+            label=pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise(pl.col("label"))
+        )
         for frame in (one_outcome, unresolved):
-            assert "cannot train on" in _refusal(DataError, partial(self.fit, Samples(frame, samples.X, samples.names)))
+            assert "cannot train on" in _refusal(
+                DataError, partial(self.fit, Samples(frame, samples.X, samples.names))
+            )
 
     def test_an_unknown_parameter_is_refused_by_name(self) -> None:
-        assert "no_such_parameter" in _refusal(ConfigError, partial(self.kind, {"no_such_parameter": 1}, 3))
+        assert "no_such_parameter" in _refusal(
+            ConfigError, partial(self.kind, {"no_such_parameter": 1}, 3)
+        )
 
 
 def _refusal(family: type[HarmonyError], action: Callable[[], object]) -> str:

@@ -45,7 +45,11 @@ class Tally:
     def add(self, number: int, outcome: Outcome) -> list[str]:
         """Count one outcome; return its faults that are still to be printed."""
         self.tried += 1
-        self.rows, self.bars, self.peak = self.rows + outcome.rows, self.bars + outcome.bars, max(self.peak, outcome.peak)
+        self.rows, self.bars, self.peak = (
+            self.rows + outcome.rows,
+            self.bars + outcome.bars,
+            max(self.peak, outcome.peak),
+        )
         self.kinds["failed" if outcome.faults else outcome.kind] += 1
         shown_faults = []
         for fault in outcome.faults:
@@ -59,8 +63,9 @@ class Tally:
         """The counts in one line."""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
         return (
-            f"{self.tried:,} inputs ({self.whole:,} through the lake, {self.commands:,} as a command): {kinds or 'none'}; {self.rows:,} rows, "
-            f"{self.bars:,} bars, largest peak of memory {self.peak >> 20} MB, {len(self.faults)} kinds of fault"
+            f"{self.tried:,} inputs ({self.whole:,} through the lake, {self.commands:,} as a"
+            f" command): {kinds or 'none'}; {self.rows:,} rows, {self.bars:,} bars, largest peak of"
+            f" memory {self.peak >> 20} MB, {len(self.faults)} kinds of fault"
         )
 
 
@@ -77,22 +82,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m harmony_pipeline.testing.fuzz_ingest", description="mutated vendor files through the ingest")
+    parser = argparse.ArgumentParser(
+        prog="python -m harmony_pipeline.testing.fuzz_ingest",
+        description="mutated vendor files through the ingest",
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same inputs")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--inputs", type=int, default=None, help="stop after so many inputs")
     parser.add_argument("--workers", type=int, default=1, help="processes beside each other")
-    parser.add_argument("--whole-every", type=int, default=10, help="every so many inputs one goes through the lake, the others are only read")
-    parser.add_argument("--command-every", type=int, default=200, help="every so many inputs one goes through the command as well; 0: none")
-    parser.add_argument("--keep", type=Path, default=Path("fuzz_kept"), help="folder of inputs that failed")
+    parser.add_argument(
+        "--whole-every",
+        type=int,
+        default=10,
+        help="every so many inputs one goes through the lake, the others are only read",
+    )
+    parser.add_argument(
+        "--command-every",
+        type=int,
+        default=200,
+        help="every so many inputs one goes through the command as well; 0: none",
+    )
+    parser.add_argument(
+        "--keep", type=Path, default=Path("fuzz_kept"), help="folder of inputs that failed"
+    )
     parser.add_argument("--replay", default=None, help="a kept input, tried whole")
     return parser.parse_args(arguments)
 
 
 def _replay(path: Path, *, command: bool) -> int:
     trial = Trial.load(path)
-    print(f"input {trial.number} of seed {trial.seed}: {trial.sample.vendor}, {', '.join(trial.done) or 'not mutated'}; {trial.sample.settings()}")
+    print(
+        f"input {trial.number} of seed {trial.seed}: {trial.sample.vendor},"
+        f" {', '.join(trial.done) or 'not mutated'}; {trial.sample.settings()}"
+    )
     for name, data in trial.sample.files.items():
         print(f"--- {name} ({len(data):,} bytes)\n{data[:600]!r}")
     outcome = trial.run(whole=True, command=command)
@@ -102,7 +125,7 @@ def _replay(path: Path, *, command: bool) -> int:
     return int(bool(outcome.faults))
 
 
-# --- workers ----------------------------------------------------------------------------------------------------------
+# --- workers --------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -184,11 +207,15 @@ def _receive_outcome(worker: _Worker, workers: list[_Worker]) -> Outcome | None:
             worker.process.join(10)
     if not worker.process.is_alive():
         workers.remove(worker)
-        return Outcome(kind="died", faults=[f"death: the process ended with code {worker.process.exitcode}"])
+        return Outcome(
+            kind="died", faults=[f"death: the process ended with code {worker.process.exitcode}"]
+        )
     if time.monotonic() - worker.since > worker.timeout_seconds:
         worker.process.kill()
         workers.remove(worker)
-        return Outcome(kind="stood still", faults=[f"hang: no answer in {worker.timeout_seconds:.0f} s"])
+        return Outcome(
+            kind="stood still", faults=[f"hang: no answer in {worker.timeout_seconds:.0f} s"]
+        )
     return None
 
 
@@ -199,7 +226,11 @@ def _count(tally: Tally, number: int, outcome: Outcome, chosen: argparse.Namespa
     if shown_faults:
         trial = Trial.of(chosen.seed, number)
         path = trial.keep(chosen.keep)
-        print(f"\ninput {number} ({trial.sample.vendor}; {', '.join(trial.done)})\n" + "\n".join(shown_faults), flush=True)
+        print(
+            f"\ninput {number} ({trial.sample.vendor}; {', '.join(trial.done)})\n"
+            + "\n".join(shown_faults),
+            flush=True,
+        )
         print(f"replay: python -m harmony_pipeline.testing.fuzz_ingest --replay {path}", flush=True)
 
 

@@ -4,8 +4,8 @@
         @pytest.fixture
         def root(self): ...           # a fresh root: a Path or a URL
 
-Writers and readers are real processes, and they are killed with SIGKILL. `preamble` is run first in each of them; `patience_seconds` is how long a lock may
-outlive a killed holder.
+Writers and readers are real processes, and they are killed with SIGKILL. `preamble` is run first in
+each of them; `patience_seconds` is how long a lock may outlive a killed holder.
 """
 
 import os
@@ -46,8 +46,18 @@ def actions(*values: float) -> pl.DataFrame:
     """Corporate actions, one symbol a value."""
     symbols = [f"S{number:05d}" for number in range(len(values))]
     return pl.DataFrame(
-        {"symbol": symbols, "date": [date(2024, 1, 2)] * len(values), "kind": ["split"] * len(values), "value": list(values)},
-        schema_overrides={"value": pl.Float64, "symbol": pl.String, "date": pl.Date, "kind": pl.String},
+        {
+            "symbol": symbols,
+            "date": [date(2024, 1, 2)] * len(values),
+            "kind": ["split"] * len(values),
+            "value": list(values),
+        },
+        schema_overrides={
+            "value": pl.Float64,
+            "symbol": pl.String,
+            "date": pl.Date,
+            "kind": pl.String,
+        },
     )
 
 
@@ -82,7 +92,9 @@ class LakeContract:
         """A process that runs `body` with `lake` at hand; killed at the end."""
         script = _PROCESS.format(preamble=self.preamble, body=textwrap.dedent(body))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, env=environment) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, env=environment
+        ) as process:
             try:
                 assert process.stdout is not None
                 assert process.stdout.readline() == _READY
@@ -94,10 +106,19 @@ class LakeContract:
         written = lake.write(TABLE, "all", actions(1.0, 2.0).reverse(), {"source": "files"})
         assert lake.read(TABLE).equals(actions(1.0, 2.0))
         assert lake.read("bars").schema == pl.Schema(lake.tables["bars"].dtypes)
-        assert (lake.partitions(TABLE), lake.partitions("bars"), lake.has(TABLE, "all"), lake.has(TABLE, "none")) == (["all"], [], True, False)
+        assert (
+            lake.partitions(TABLE),
+            lake.partitions("bars"),
+            lake.has(TABLE, "all"),
+            lake.has(TABLE, "none"),
+        ) == (["all"], [], True, False)
         manifest = lake.manifest(TABLE, "all")
         assert manifest is not None
-        assert (manifest["rows"], manifest["content_hash"], manifest["made_from"]) == (2, written.content_hash, {"source": "files"})
+        assert (manifest["rows"], manifest["content_hash"], manifest["made_from"]) == (
+            2,
+            written.content_hash,
+            {"source": "files"},
+        )
         assert lake.content_hashes(TABLE) == {"all": content_hash(actions(1.0, 2.0))}
         assert lake.manifest(TABLE, "none") is None
 
@@ -105,27 +126,48 @@ class LakeContract:
         for key in ("a", "b", "c"):
             lake.write(TABLE, key, actions(1.0, 2.0, 3.0))
         rows = lake.scan(TABLE, ["c", "none", "a"])
-        assert rows.filter(pl.col("value") > 1).select("symbol", "value").collect()["value"].to_list() == [2.0, 3.0, 2.0, 3.0]
+        assert rows.filter(pl.col("value") > 1).select("symbol", "value").collect()[
+            "value"
+        ].to_list() == [2.0, 3.0, 2.0, 3.0]
         assert rows.head(4).collect()["value"].to_list() == [1.0, 2.0, 3.0, 1.0]
         assert rows.select(pl.len()).collect().item() == 6
 
-    def test_any_moment_of_the_past_is_answered_as_it_was_in_polars_and_in_sql(self, lake: Lake, clock: _Clock) -> None:
+    def test_any_moment_of_the_past_is_answered_as_it_was_in_polars_and_in_sql(
+        self, lake: Lake, clock: _Clock
+    ) -> None:
         for written in ([1.0], [1.0, 2.0], [1.0, 2.0], [3.0]):
             lake.write(TABLE, "all", actions(*written))
             clock.move()
         lake.update(TABLE, "all", lambda rows: actions(*rows["value"], 9.0))
         with lake.writing(TABLE, "later") as out:
             out.append(actions(5.0))
-        expected: list[tuple[float, list[float]]] = [(-1, []), (0, [1.0]), (1, [1.0, 2.0]), (2.5, [1.0, 2.0]), (3, [3.0]), (4, [3.0, 9.0, 5.0])]
+        expected: list[tuple[float, list[float]]] = [
+            (-1, []),
+            (0, [1.0]),
+            (1, [1.0, 2.0]),
+            (2.5, [1.0, 2.0]),
+            (3, [3.0]),
+            (4, [3.0, 9.0, 5.0]),
+        ]
         for second, values in expected:
             when = START + timedelta(seconds=second)
             past = Lake(lake.root, as_of=when)
             assert past.scan(TABLE).collect()["value"].to_list() == values
-            assert sorted(sql.query(lake, f"from {TABLE}_as_of('{when.isoformat()}')")["value"]) == sorted(values)
+            assert sorted(
+                sql.query(lake, f"from {TABLE}_as_of('{when.isoformat()}')")["value"]
+            ) == sorted(values)
             assert past.has(TABLE, "later") == (second >= 4)
-        assert [version.known_since.second for version in lake.versions(TABLE, "all")] == [0, 1, 3, 4]
+        assert [version.known_since.second for version in lake.versions(TABLE, "all")] == [
+            0,
+            1,
+            3,
+            4,
+        ]
         told = sql.query(lake, f"select * from lake_versions where \"table\" = '{TABLE}'")
-        assert told.group_by("partition").len().sort("partition").rows() == [("all", 4), ("later", 1)]
+        assert told.group_by("partition").len().sort("partition").rows() == [
+            ("all", 4),
+            ("later", 1),
+        ]
         with pytest.raises(ConfigError, match="read-only"):
             Lake(lake.root, as_of=START).write(TABLE, "all", actions(1.0))
 
@@ -137,7 +179,9 @@ class LakeContract:
         assert sql.query(past, f"from {TABLE}").drop("partition").equals(past.read(TABLE))
         assert sql.query(past, "from bars").is_empty()
 
-    def test_what_is_written_into_an_overlay_leaves_the_lake_alone(self, lake: Lake, tmp_path: Path) -> None:
+    def test_what_is_written_into_an_overlay_leaves_the_lake_alone(
+        self, lake: Lake, tmp_path: Path
+    ) -> None:
         lake.write(TABLE, "a", actions(1.0))
         before = lake.store.files("")
         pipeline = Lake(lake.root, as_of=START, overlay=tmp_path / "overlay").open()
@@ -161,30 +205,49 @@ class LakeContract:
             raise RuntimeError("half way")
         assert lake.read(TABLE, ["stream"]).equals(rows)
 
-    def test_upkeep_changes_no_answer_but_for_the_moments_that_were_given_up(self, lake: Lake, clock: _Clock) -> None:
+    def test_upkeep_changes_no_answer_but_for_the_moments_that_were_given_up(
+        self, lake: Lake, clock: _Clock
+    ) -> None:
         for value in (1.0, 2.0, 3.0):
             lake.write(TABLE, "all", actions(value))
             clock.move()
         assert len(upkeep.prune_history(lake, START + timedelta(seconds=1))) == 1
-        assert Lake(lake.root, as_of=START + timedelta(seconds=1)).read(TABLE)["value"].to_list() == [2.0]
+        assert Lake(lake.root, as_of=START + timedelta(seconds=1)).read(TABLE)[
+            "value"
+        ].to_list() == [2.0]
         with pytest.raises(DataError, match="was removed"):
             Lake(lake.root, as_of=START).read(TABLE)
         before = lake.manifest(TABLE, "all") or {}
         with lake.writable().holding(TABLE, "all") as hold:
             lake.writable().rewrite(lake.tables[TABLE], "all", hold)
-        assert {**(lake.manifest(TABLE, "all") or {}), "written_at": ""} == {**before, "written_at": ""}
+        assert {**(lake.manifest(TABLE, "all") or {}), "written_at": ""} == {
+            **before,
+            "written_at": "",
+        }
         assert upkeep.rewrite_unhealthy(lake) == []
         row = upkeep.inventory(lake).row(0, named=True)
-        assert (row["table"], row["partitions"], row["rows"], row["row_groups"], row["versions"]) == (TABLE, 1, 1, 1, 1)
+        assert (
+            row["table"],
+            row["partitions"],
+            row["rows"],
+            row["row_groups"],
+            row["versions"],
+        ) == (TABLE, 1, 1, 1, 1)
 
-    def test_many_processes_that_update_one_partition_lose_nothing(self, lake: Lake, root: Path | str) -> None:
+    def test_many_processes_that_update_one_partition_lose_nothing(
+        self, lake: Lake, root: Path | str
+    ) -> None:
         writers, times = 3, 5
         body = f"""
             for number in range({times}):
                 lake.update(TABLE, "all", lambda rows: actions(*rows["value"], float(os.getpid())))
             print("done", flush=True)
         """
-        with self.process(root, body) as one, self.process(root, body) as two, self.process(root, body) as three:
+        with (
+            self.process(root, body) as one,
+            self.process(root, body) as two,
+            self.process(root, body) as three,
+        ):
             for process in (one, two, three):
                 assert process.stdout is not None
                 assert process.stdout.readline() == b"done\n"
@@ -192,8 +255,12 @@ class LakeContract:
         assert sorted(found.count(value) for value in set(found)) == [times] * writers
         assert len(lake.versions(TABLE, "all")) == writers * times
 
-    def test_readers_never_see_half_nor_nothing_while_writers_replace_and_die(self, lake: Lake, root: Path | str) -> None:
-        """Each version has rows of one value only, and as many as that value says; a writer replaces them for ever and is killed now and then."""
+    def test_readers_never_see_half_nor_nothing_while_writers_replace_and_die(
+        self, lake: Lake, root: Path | str
+    ) -> None:
+        """Each version has rows of one value only, and as many as that value says; a writer
+        replaces them for ever and is killed now and then.
+        """
         body = """
             version = os.getpid()
             while True:
@@ -210,7 +277,10 @@ class LakeContract:
                     rows = lake.read(TABLE)
                     assert rows["value"].n_unique() == 1
                     assert rows.height == rows["value"][0]
-                    told = sql.query(lake, f"select count(*) as n, min(value) as low, max(value) as high from {TABLE}")
+                    told = sql.query(
+                        lake,
+                        f"select count(*) as n, min(value) as low, max(value) as high from {TABLE}",
+                    )
                     assert told.row(0) == (told["low"][0],) * 3
                     seen |= {rows["value"][0], told["low"][0]}
                 process.send_signal(signal.SIGKILL)
@@ -219,7 +289,9 @@ class LakeContract:
             assert manifest["rows"] == lake.read(TABLE).height
         assert len(seen) > 1
 
-    def test_a_killed_holder_frees_the_lock_and_a_living_one_is_named(self, lake: Lake, root: Path | str) -> None:
+    def test_a_killed_holder_frees_the_lock_and_a_living_one_is_named(
+        self, lake: Lake, root: Path | str
+    ) -> None:
         body = """
             def hold(rows):
                 print("holding", flush=True)
@@ -233,19 +305,29 @@ class LakeContract:
             assert process.stdout.readline() == b"holding\n"
             assert lake.store.locked(TABLE, "all")
             impatient = Lake(root, lock_timeout_seconds=0.2)
-            with pytest.raises(DataError, match=rf"{TABLE} all is being written by process {process.pid} on .* since .*waited 0.2 s"):
+            with pytest.raises(
+                DataError,
+                match=(
+                    rf"{TABLE} all is being written by process {process.pid} on .* since .*waited"
+                    r" 0.2 s"
+                ),
+            ):
                 impatient.write(TABLE, "all", actions(2.0))
             impatient.write(TABLE, "other", actions(2.0))  # another partition is nobody's business
             assert lake.read(TABLE, ["all"])["value"].to_list() == [1.0]
             process.send_signal(signal.SIGKILL)
             process.wait()
         began = time.monotonic()
-        Lake(root, lock_timeout_seconds=self.patience_seconds + 10).write(TABLE, "all", actions(3.0))
+        Lake(root, lock_timeout_seconds=self.patience_seconds + 10).write(
+            TABLE, "all", actions(3.0)
+        )
         assert time.monotonic() - began < self.patience_seconds + 5
         assert lake.read(TABLE, ["all"])["value"].to_list() == [3.0]
         assert not lake.store.locked(TABLE, "all")
 
-    def test_a_writer_that_dies_before_or_after_publication_changes_no_other_answer(self, lake: Lake, clock: _Clock, monkeypatch: Any) -> None:
+    def test_a_writer_that_dies_before_or_after_publication_changes_no_other_answer(
+        self, lake: Lake, clock: _Clock, monkeypatch: Any
+    ) -> None:
         publish = type(lake.store).publish
         lake.write(TABLE, "all", actions(1.0))
         for side, present in (("before", 1.0), ("after", 2.0)):
@@ -265,4 +347,7 @@ class LakeContract:
             assert len(lake.versions(TABLE, "all")) == present
         clock.move()
         lake.write(TABLE, "all", actions(3.0))
-        assert [Lake(lake.root, as_of=START + timedelta(seconds=at)).read(TABLE)["value"].item() for at in (0, 1, 2, 3)] == [1.0, 1.0, 2.0, 3.0]
+        assert [
+            Lake(lake.root, as_of=START + timedelta(seconds=at)).read(TABLE)["value"].item()
+            for at in (0, 1, 2, 3)
+        ] == [1.0, 1.0, 2.0, 3.0]

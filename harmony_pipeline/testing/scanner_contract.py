@@ -20,14 +20,30 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.scanner.base import ScanInputs, Scanner
 from harmony_pipeline.scanner.ranking import ScanResult
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, DAILY_SUMMARY, SCAN_CANDIDATES, SCAN_SELECTIONS, UNIVERSE
+from harmony_pipeline.schemas import (
+    CORPORATE_ACTIONS,
+    DAILY_SUMMARY,
+    SCAN_CANDIDATES,
+    SCAN_SELECTIONS,
+    UNIVERSE,
+)
 
 CALENDAR = Calendar.of("XNYS")
 SESSIONS = CALENDAR.sessions(date(2024, 1, 2), date(2024, 3, 14))[:50]
 SYMBOLS = ("AA", "BB", "CC", "DD", "EE", "FF", "GG", "HH")
-LATE, GONE, SPLIT = "DD", "EE", "BB"  # lists on session 20, leaves after session 30, splits 2 for 1 on session 25
+# lists on session 20, leaves after session 30, splits 2 for 1 on session 25
+LATE, GONE, SPLIT = "DD", "EE", "BB"
 # What is known of a scanned day itself; everything else in its row is the future.
-KNOWN_EARLY = ("symbol", "date", "scan_time", "premarket_volume", "premarket_high", "premarket_low", "premarket_last", "premarket_bars")
+KNOWN_EARLY = (
+    "symbol",
+    "date",
+    "scan_time",
+    "premarket_volume",
+    "premarket_high",
+    "premarket_low",
+    "premarket_last",
+    "premarket_bars",
+)
 
 
 def made_up_market(seed: int = 5) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -37,9 +53,15 @@ def made_up_market(seed: int = 5) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFr
     for symbol in SYMBOLS:
         close = 20.0
         for number, day in enumerate(SESSIONS):
-            if (symbol == LATE and number < 20) or (symbol == GONE and number > 30) or generator.random() < 0.03:
+            if (
+                (symbol == LATE and number < 20)
+                or (symbol == GONE and number > 30)
+                or generator.random() < 0.03
+            ):
                 continue
-            close *= (0.5 if symbol == SPLIT and number == 25 else 1.0) * float(np.exp(generator.normal(0.0, 0.03)))
+            close *= (0.5 if symbol == SPLIT and number == 25 else 1.0) * float(
+                np.exp(generator.normal(0.0, 0.03))
+            )
             early = int(generator.random() < 0.8) * int(generator.integers(1, 9))
             rows.append(_row(symbol, day, round(close, 2), early, generator))
     summary = DAILY_SUMMARY.conform(pl.DataFrame(rows))
@@ -56,19 +78,29 @@ def made_up_market(seed: int = 5) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFr
         for place, symbol in enumerate(SYMBOLS)
     ]
     gone = {**listing[SYMBOLS.index(GONE)], "date": SESSIONS[26], "delisted": SESSIONS[31]}
-    universe = UNIVERSE.conform(pl.DataFrame([*listing, gone], schema_overrides={"delisted": pl.Date}))
-    actions = CORPORATE_ACTIONS.conform(pl.DataFrame({"symbol": [SPLIT], "date": [SESSIONS[25]], "kind": ["split"], "value": [2.0]}))
+    universe = UNIVERSE.conform(
+        pl.DataFrame([*listing, gone], schema_overrides={"delisted": pl.Date})
+    )
+    actions = CORPORATE_ACTIONS.conform(
+        pl.DataFrame({"symbol": [SPLIT], "date": [SESSIONS[25]], "kind": ["split"], "value": [2.0]})
+    )
     return summary, universe, actions
 
 
-def _row(symbol: str, day: date, close: float, early: int, generator: np.random.Generator) -> dict[str, Any]:
+def _row(
+    symbol: str, day: date, close: float, early: int, generator: np.random.Generator
+) -> dict[str, Any]:
     last = round(close * float(np.exp(generator.normal(0.0, 0.02))), 2) if early else None
     open_at = datetime.combine(day, datetime.min.time(), UTC)
     return {
-        "symbol": symbol, "date": day, "open": close, "high": close * 1.01, "low": close * 0.99, "close": close, "volume": float(generator.integers(1_000, 900_000)),
-        "bars": 26 + early, "regular_bars": 26, "expected_regular_bars": 26, "last_timestamp": open_at, "adjustment_factor": 1.0,
-        "premarket_volume": float(generator.integers(100, 50_000)) if early else 0.0, "premarket_high": last, "premarket_low": last,
-        "premarket_last": last, "premarket_bars": early, "scan_time": CALENDAR.session_open(day).replace(minute=25), "postmarket_volume": 0.0,
+        "symbol": symbol, "date": day, "open": close, "high": close * 1.01, "low": close * 0.99,
+        "close": close, "volume": float(generator.integers(1_000, 900_000)),
+        "bars": 26 + early, "regular_bars": 26, "expected_regular_bars": 26,
+        "last_timestamp": open_at, "adjustment_factor": 1.0,
+        "premarket_volume": float(generator.integers(100, 50_000)) if early else 0.0,
+        "premarket_high": last, "premarket_low": last,
+        "premarket_last": last, "premarket_bars": early,
+        "scan_time": CALENDAR.session_open(day).replace(minute=25), "postmarket_volume": 0.0,
     }  # fmt: skip
 
 
@@ -102,8 +134,12 @@ class ScannerContract:
 
     def test_selections_are_the_passed_candidates_ranked_by_score_and_symbol(self) -> None:
         found = self._scan(made_up_market()[0], self.days)
-        passed = found.candidates.filter("passed").sort(["date", "score", "symbol"], descending=[False, True, False])
-        assert passed.select("date", "symbol", "score").equals(found.selections.select("date", "symbol", "score"))
+        passed = found.candidates.filter("passed").sort(
+            ["date", "score", "symbol"], descending=[False, True, False]
+        )
+        assert passed.select("date", "symbol", "score").equals(
+            found.selections.select("date", "symbol", "score")
+        )
         for (_,), day in found.selections.group_by("date"):
             assert day["rank"].to_list() == list(range(1, day.height + 1))
             assert day.height <= self.scanner().settings.maximum_selections
@@ -112,13 +148,31 @@ class ScannerContract:
         summary = made_up_market()[0]
         for day in (self.days[0], self.days[17], self.days[-1]):
             from_the_day = pl.col("date") >= day
-            numbers = [name for name, dtype in summary.schema.items() if dtype.is_numeric() and name not in KNOWN_EARLY]
-            early = [name for name, dtype in summary.schema.items() if dtype.is_numeric() and name in KNOWN_EARLY]
+            numbers = [
+                name
+                for name, dtype in summary.schema.items()
+                if dtype.is_numeric() and name not in KNOWN_EARLY
+            ]
+            early = [
+                name
+                for name, dtype in summary.schema.items()
+                if dtype.is_numeric() and name in KNOWN_EARLY
+            ]
             other = summary.with_columns(
-                pl.when(from_the_day).then(pl.col(name) * 3 + 1).otherwise(pl.col(name)).cast(summary.schema[name]) for name in numbers
+                pl.when(from_the_day)
+                .then(pl.col(name) * 3 + 1)
+                .otherwise(pl.col(name))
+                .cast(summary.schema[name])
+                for name in numbers
             )
             later = pl.col("date") > day
-            other = other.with_columns(pl.when(later).then(pl.col(name) * 5 + 2).otherwise(pl.col(name)).cast(summary.schema[name]) for name in early)
+            other = other.with_columns(
+                pl.when(later)
+                .then(pl.col(name) * 5 + 2)
+                .otherwise(pl.col(name))
+                .cast(summary.schema[name])
+                for name in early
+            )
             unseen = (pl.col("date") == day) & (pl.col("premarket_bars") == 0)
             for changed in (other, summary.filter(pl.col("date") <= day), summary.filter(~unseen)):
                 ours, theirs = self._scan(summary, (day,)), self._scan(changed, (day,))
@@ -135,11 +189,21 @@ class ScannerContract:
 
     def test_a_symbol_that_is_not_listed_is_never_selected(self) -> None:
         chosen = self._scan(made_up_market()[0], tuple(SESSIONS)).selections
-        assert chosen.filter((pl.col("symbol") == LATE) & (pl.col("date") < SESSIONS[20])).height == 0
-        assert chosen.filter((pl.col("symbol") == GONE) & (pl.col("date") > SESSIONS[30])).height == 0
+        assert (
+            chosen.filter((pl.col("symbol") == LATE) & (pl.col("date") < SESSIONS[20])).height == 0
+        )
+        assert (
+            chosen.filter((pl.col("symbol") == GONE) & (pl.col("date") > SESSIONS[30])).height == 0
+        )
 
     def test_an_empty_lake_gives_empty_tables_or_known_names_only(self) -> None:
-        found = self.scanner().scan(DAILY_SUMMARY.empty(), UNIVERSE.empty(), CORPORATE_ACTIONS.empty(), [SESSIONS[0]], CALENDAR)
+        found = self.scanner().scan(
+            DAILY_SUMMARY.empty(),
+            UNIVERSE.empty(),
+            CORPORATE_ACTIONS.empty(),
+            [SESSIONS[0]],
+            CALENDAR,
+        )
         assert found.selections.height == 0
 
     def test_update_makes_the_selections_the_active_symbols(self) -> None:

@@ -1,16 +1,17 @@
 """The obligations of `MarketDataSource` as tests: a new source inherits them and supplies facts.
 
     class TestMySource(SourceContract):
-        timeframe, start, end = "1Min", datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 5, tzinfo=UTC)
-        symbols = ("AAPL", "MSFT")
+        timeframe, start, end = "1Min", datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 5,
+        tzinfo=UTC) symbols = ("AAPL", "MSFT")
 
         @pytest.fixture
         def source(self, tmp_path): ...
 
-`start` to `end` must hold bars of every symbol on more than one timestamp. What the source declares in `capabilities` must
-work, and what it does not declare must raise a ConfigError. What its data cannot show is named in `lacks`, with the
-reason: the obligation is then skipped in sight, and one that is neither kept nor excused fails.
-`python -m harmony_pipeline.testing.contract_report` lists all of it.
+`start` to `end` must hold bars of every symbol on more than one timestamp. What the source declares
+in `capabilities` must work, and what it does not declare must raise a ConfigError. What its data
+cannot show is named in `lacks`, with the reason: the obligation is then skipped in sight, and one
+that is neither kept nor excused fails. `python -m harmony_pipeline.testing.contract_report` lists
+all of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,15 @@ from harmony_pipeline.market.sources.base import (
     SOURCE_TRADE_DTYPES,
     MarketDataSource,
 )
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, INSTRUMENTS, LISTINGS, QUOTE_TICKS, TRADE_TICKS, UNIVERSE, Table
+from harmony_pipeline.schemas import (
+    CORPORATE_ACTIONS,
+    INSTRUMENTS,
+    LISTINGS,
+    QUOTE_TICKS,
+    TRADE_TICKS,
+    UNIVERSE,
+    Table,
+)
 
 _STREAMED = 5
 
@@ -46,11 +55,24 @@ class SourceContract:
     tick_end: datetime
     """a range with quotes and trades of `symbols`, where the source has them"""
     lacks: Mapping[str, str] = {}
-    """what this source (or its test data) has not, with the reason: unique rows, corporate actions, universe, quotes, trades"""
+    """what this source (or its test data) has not, with the reason: unique rows, corporate actions,
+    universe, quotes, trades
+    """
     unknown_symbol: str = "NO-SUCH-SYMBOL"
 
-    def _bars(self, source: MarketDataSource, symbols: Sequence[str] | None = None, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
-        return source.bars(self.symbols if symbols is None else symbols, start or self.start, end or self.end, self.timeframe)
+    def _bars(
+        self,
+        source: MarketDataSource,
+        symbols: Sequence[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> pl.DataFrame:
+        return source.bars(
+            self.symbols if symbols is None else symbols,
+            start or self.start,
+            end or self.end,
+            self.timeframe,
+        )
 
     def _methods(self, source: MarketDataSource) -> dict[str, Callable[[], object]]:
         """The methods that a source has to declare, by the name of their flag."""
@@ -72,8 +94,15 @@ class SourceContract:
         if name in self.lacks:
             pytest.skip(self.lacks[name])
 
-    def _assert_ticks(self, ask: Callable[[Sequence[str], datetime, datetime], pl.DataFrame], dtypes: Mapping[str, object], table: Table) -> None:
-        """Exact columns (a text column `defect` may come along), sorted by key, and adjoining reads that make up the whole."""
+    def _assert_ticks(
+        self,
+        ask: Callable[[Sequence[str], datetime, datetime], pl.DataFrame],
+        dtypes: Mapping[str, object],
+        table: Table,
+    ) -> None:
+        """Exact columns (a text column `defect` may come along), sorted by key, and adjoining reads
+        that make up the whole.
+        """
         start, end = self.tick_start, self.tick_end
         whole = ask(self.symbols, start, end)
         assert whole.height
@@ -93,8 +122,15 @@ class SourceContract:
         assert source.identity == source.identity
 
     def test_its_requests_make_up_the_whole(self, source: MarketDataSource) -> None:
-        pieces = [self._bars(source, each.symbols, each.start, each.end) for each in source.requests(self.symbols, self.start, self.end, self.timeframe)]
-        assert_frame_equal(pl.concat(pieces).sort(SOURCE_BAR_ORDER, maintain_order=True), self._bars(source), check_exact=True)
+        pieces = [
+            self._bars(source, each.symbols, each.start, each.end)
+            for each in source.requests(self.symbols, self.start, self.end, self.timeframe)
+        ]
+        assert_frame_equal(
+            pl.concat(pieces).sort(SOURCE_BAR_ORDER, maintain_order=True),
+            self._bars(source),
+            check_exact=True,
+        )
 
     def test_it_has_bars_of_every_symbol(self, source: MarketDataSource) -> None:
         bars = self._bars(source)
@@ -106,7 +142,9 @@ class SourceContract:
 
     def test_what_identifies_a_row_is_never_null(self, source: MarketDataSource) -> None:
         bars = self._bars(source)
-        assert not sum(bars[name].null_count() for name in ("symbol", "timeframe", "timestamp", "source"))
+        assert not sum(
+            bars[name].null_count() for name in ("symbol", "timeframe", "timestamp", "source")
+        )
         assert bars["timeframe"].unique().to_list() == [self.timeframe]
 
     def test_rows_are_sorted(self, source: MarketDataSource) -> None:
@@ -124,7 +162,9 @@ class SourceContract:
         assert inside.min() == first
         assert last not in inside.unique().to_list()
 
-    def test_an_empty_range_gives_no_rows_of_the_right_shape(self, source: MarketDataSource) -> None:
+    def test_an_empty_range_gives_no_rows_of_the_right_shape(
+        self, source: MarketDataSource
+    ) -> None:
         bars = self._bars(source, end=self.start)
         assert bars.height == 0
         assert dict(bars.schema) == SOURCE_BAR_DTYPES
@@ -136,41 +176,61 @@ class SourceContract:
         stamps = self._bars(source)["timestamp"].unique().sort()
         cut = stamps[len(stamps) // 2].astimezone(UTC)
         parts = pl.concat([self._bars(source, end=cut), self._bars(source, start=cut)])
-        assert_frame_equal(parts.sort(SOURCE_BAR_ORDER, maintain_order=True), self._bars(source), check_exact=True)
+        assert_frame_equal(
+            parts.sort(SOURCE_BAR_ORDER, maintain_order=True), self._bars(source), check_exact=True
+        )
 
     def test_one_symbol_is_its_part_of_all(self, source: MarketDataSource) -> None:
         chosen = self.symbols[0]
-        assert_frame_equal(self._bars(source, [chosen]), self._bars(source).filter(pl.col("symbol") == chosen), check_exact=True)
+        assert_frame_equal(
+            self._bars(source, [chosen]),
+            self._bars(source).filter(pl.col("symbol") == chosen),
+            check_exact=True,
+        )
 
     def test_no_symbols_named_means_every_symbol(self, source: MarketDataSource) -> None:
         everything = source.bars(None, self.start, self.end, self.timeframe)
         assert set(self.symbols) <= set(everything["symbol"].unique())
 
-    def test_an_unknown_symbol_gives_no_rows_or_an_error_that_names_it(self, source: MarketDataSource) -> None:
+    def test_an_unknown_symbol_gives_no_rows_or_an_error_that_names_it(
+        self, source: MarketDataSource
+    ) -> None:
         try:
             assert self._bars(source, [self.unknown_symbol]).height == 0
         except HarmonyError as error:
             assert self.unknown_symbol in str(error)
 
-    def test_corporate_actions_and_universe_have_their_columns(self, source: MarketDataSource) -> None:
+    def test_corporate_actions_and_universe_have_their_columns(
+        self, source: MarketDataSource
+    ) -> None:
         assert dict(source.corporate_actions(None).schema) == CORPORATE_ACTIONS.dtypes
         assert dict(source.universe().schema) == UNIVERSE.dtypes
 
-    def test_corporate_actions_are_one_a_symbol_date_and_kind_and_positive(self, source: MarketDataSource) -> None:
+    def test_corporate_actions_are_one_a_symbol_date_and_kind_and_positive(
+        self, source: MarketDataSource
+    ) -> None:
         self._skip_without("corporate actions")
         actions = source.corporate_actions(None)
         _assert_keyed(actions, CORPORATE_ACTIONS)
         assert set(actions["kind"].unique()) <= {"split", "dividend"}
         assert (actions["value"] > 0.0).all()
-        assert_frame_equal(source.corporate_actions(self.symbols), actions.filter(pl.col("symbol").is_in(list(self.symbols))), check_exact=True)
+        assert_frame_equal(
+            source.corporate_actions(self.symbols),
+            actions.filter(pl.col("symbol").is_in(list(self.symbols))),
+            check_exact=True,
+        )
 
-    def test_the_universe_names_a_symbol_once_a_date_and_lists_it_before_it_ends(self, source: MarketDataSource) -> None:
+    def test_the_universe_names_a_symbol_once_a_date_and_lists_it_before_it_ends(
+        self, source: MarketDataSource
+    ) -> None:
         self._skip_without("universe")
         universe = source.universe()
         _assert_keyed(universe, UNIVERSE)
         assert not universe.filter(pl.col("delisted") < pl.col("listed")).height
 
-    def test_what_it_does_not_declare_is_refused_in_one_line(self, source: MarketDataSource) -> None:
+    def test_what_it_does_not_declare_is_refused_in_one_line(
+        self, source: MarketDataSource
+    ) -> None:
         declared = asdict(source.capabilities)
         for name, use in self._methods(source).items():
             if not declared[name]:
@@ -182,7 +242,9 @@ class SourceContract:
         self._skip_undeclared(source, "listings")
         assert dict(source.listings().schema) == LISTINGS.dtypes
 
-    def test_terms_of_instruments_are_one_row_a_symbol_and_say_since_when(self, source: MarketDataSource) -> None:
+    def test_terms_of_instruments_are_one_row_a_symbol_and_say_since_when(
+        self, source: MarketDataSource
+    ) -> None:
         self._skip_undeclared(source, "instruments")
         rows = source.instruments()
         assert set(rows.columns) <= {*INSTRUMENTS.columns, "since_ever"}
@@ -201,14 +263,18 @@ class SourceContract:
     def test_batches_of_whole_symbols_make_up_the_whole(self, source: MarketDataSource) -> None:
         results = list(source.read_batches(self.start, self.end, self.timeframe, 1))
         whole = source.read_bars(None, self.start, self.end, self.timeframe)
-        assert_frame_equal(pl.concat(result.rows for result in results), whole.rows, check_exact=True)
+        assert_frame_equal(
+            pl.concat(result.rows for result in results), whole.rows, check_exact=True
+        )
         symbols = [set(result.rows["symbol"]) for result in results]
         assert sum(map(len, symbols)) == len(set().union(*symbols))
 
     def test_accounts_add_up_to_the_rows(self, source: MarketDataSource) -> None:
         self._skip_undeclared(source, "accounts")
         results = list(source.read_batches(self.start, self.end, self.timeframe, 1))
-        assert sum(account.inside for result in results for account in result.accounts) == sum(result.rows.height for result in results)
+        assert sum(account.inside for result in results for account in result.accounts) == sum(
+            result.rows.height for result in results
+        )
 
     def test_trades_are_half_open_sorted_and_add_up(self, source: MarketDataSource) -> None:
         self._skip_undeclared(source, "trades")
@@ -220,7 +286,9 @@ class SourceContract:
         self._skip_without("quotes")
         self._assert_ticks(source.quotes, SOURCE_QUOTE_DTYPES, QUOTE_TICKS)
 
-    def test_the_stream_goes_forward_one_timestamp_at_a_time(self, source: MarketDataSource) -> None:
+    def test_the_stream_goes_forward_one_timestamp_at_a_time(
+        self, source: MarketDataSource
+    ) -> None:
         self._skip_undeclared(source, "stream")
         frames = list(islice(source.stream(self.symbols), _STREAMED))
         stamps = [frame["timestamp"].unique().to_list() for frame in frames]

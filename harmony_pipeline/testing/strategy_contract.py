@@ -38,14 +38,18 @@ class StrategyContract:
             return generator.uniform(0.001, 0.02, rows)
         return generator.normal(0.0, 2.0, rows)
 
-    # --- made-up rows -------------------------------------------------------------------------------------------------
+    # --- made-up rows -----------------------------------------------------------------------------
 
     def bars(self, seed: int = 1) -> pl.DataFrame:
         """Five New York days of quarter-hours from 08:00 to 17:00, some missing."""
         generator = np.random.default_rng(seed)
         frames = []
         for symbol in _SYMBOLS:
-            stamps = [day + timedelta(hours=13, minutes=15 * quarter) for day in DAYS for quarter in range(36)]
+            stamps = [
+                day + timedelta(hours=13, minutes=15 * quarter)
+                for day in DAYS
+                for quarter in range(36)
+            ]
             hours = np.array([stamp.hour + stamp.minute / 60 for stamp in stamps])
             session = np.where(hours < 14.5, "pre", np.where(hours < 21.0, "regular", "post"))
             close = 50.0 * np.exp(np.cumsum(generator.normal(0.0, 0.004, len(stamps))))
@@ -72,16 +76,28 @@ class StrategyContract:
     def features(self, seed: int = 1) -> pl.DataFrame:
         """The required features on the rows of `bars(seed)`, and one further column."""
         bars, generator = self.bars(seed), np.random.default_rng(seed + 1000)
-        values = {name: self.feature(name, generator, bars.height) for name in self.strategy().required_features()}
+        values = {
+            name: self.feature(name, generator, bars.height)
+            for name in self.strategy().required_features()
+        }
         warm = pl.int_range(pl.len()).over("symbol") >= _WARM_UP
-        columns = [pl.when(warm).then(pl.Series(name, column)).alias(name) for name, column in values.items()]
+        columns = [
+            pl.when(warm).then(pl.Series(name, column)).alias(name)
+            for name, column in values.items()
+        ]
         return bars.select("symbol", "timestamp").with_columns(*columns, unused=pl.lit(1.0))
 
-    def signals(self, features: pl.DataFrame | None = None, bars: pl.DataFrame | None = None) -> pl.DataFrame:
+    def signals(
+        self, features: pl.DataFrame | None = None, bars: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
         """Signals of a fresh strategy."""
-        return signals_of(self.strategy(), self.features() if features is None else features, lambda: self.bars() if bars is None else bars)
+        return signals_of(
+            self.strategy(),
+            self.features() if features is None else features,
+            lambda: self.bars() if bars is None else bars,
+        )
 
-    # --- properties ---------------------------------------------------------------------------------------------------
+    # --- properties -------------------------------------------------------------------------------
 
     def test_signals_have_the_columns_and_the_order_of_the_table(self) -> None:
         found = self.signals()
@@ -94,23 +110,33 @@ class StrategyContract:
         found = self.signals()
         assert set(found["side"].unique().to_list()) <= {-1, 0, 1}
         assert found["strength"].is_between(0.0, 1.0).all()
-        assert (found["side"] != 0).any(), "these rows were made to move it; override `feature` when they cannot"
+        assert (found["side"] != 0).any(), (
+            "these rows were made to move it; override `feature` when they cannot"
+        )
 
     def test_there_is_one_signal_where_all_features_are_known_and_none_elsewhere(self) -> None:
         features = self.features()
         needed = self.strategy().required_features()
         known = features.drop_nulls(needed) if needed else features
-        assert self.signals(features).select("symbol", "timestamp").equals(known.select("symbol", "timestamp"))
+        assert (
+            self.signals(features)
+            .select("symbol", "timestamp")
+            .equals(known.select("symbol", "timestamp"))
+        )
 
     def test_the_same_rows_give_the_same_signals(self) -> None:
         strategy, features, bars = self.strategy(), self.features(), self.bars()
         once = signals_of(strategy, features, lambda: bars)
-        assert once.equals(signals_of(strategy, features, lambda: bars)), "a strategy kept state of its last call"
+        assert once.equals(signals_of(strategy, features, lambda: bars)), (
+            "a strategy kept state of its last call"
+        )
         assert once.equals(self.signals())
 
     def test_the_order_of_the_rows_does_not_matter(self) -> None:
         shuffled = self.features().sample(fraction=1.0, shuffle=True, seed=3)
-        assert self.signals(shuffled, self.bars().sample(fraction=1.0, shuffle=True, seed=4)).equals(self.signals())
+        assert self.signals(
+            shuffled, self.bars().sample(fraction=1.0, shuffle=True, seed=4)
+        ).equals(self.signals())
 
     def test_what_comes_later_moves_no_earlier_signal(self) -> None:
         features, bars, before = self.features(), self.bars(), self.signals()
@@ -118,16 +144,28 @@ class StrategyContract:
         prices = [name for name in BAR_COLUMNS if name != "session"]
         for moment in bars["timestamp"].unique().sort().gather_every(29, offset=7):
             past = pl.col("timestamp") < moment
-            other = features.with_columns(pl.when(past).then(name).otherwise(-3.0 * pl.col(name)).alias(name) for name in numbers)
-            moved = bars.with_columns(pl.when(past).then(name).otherwise(3.0 * pl.col(name)).alias(name) for name in prices)
-            assert self.signals(other, moved).filter(past).equals(before.filter(past)), f"later rows moved signals before {moment}"
-            assert self.signals(features.filter(past), bars.filter(past)).equals(before.filter(past)), "the future may also be absent"
+            other = features.with_columns(
+                pl.when(past).then(name).otherwise(-3.0 * pl.col(name)).alias(name)
+                for name in numbers
+            )
+            moved = bars.with_columns(
+                pl.when(past).then(name).otherwise(3.0 * pl.col(name)).alias(name)
+                for name in prices
+            )
+            assert self.signals(other, moved).filter(past).equals(before.filter(past)), (
+                f"later rows moved signals before {moment}"
+            )
+            assert self.signals(features.filter(past), bars.filter(past)).equals(
+                before.filter(past)
+            ), "the future may also be absent"
 
     def test_a_day_alone_gives_the_signals_it_has_among_others(self) -> None:
         features, bars, whole = self.features(), self.bars(), self.signals()
         for day in DAYS:
             today = (pl.col("timestamp") >= day) & (pl.col("timestamp") < day + timedelta(days=1))
-            assert self.signals(features.filter(today), bars.filter(today)).equals(whole.filter(today))
+            assert self.signals(features.filter(today), bars.filter(today)).equals(
+                whole.filter(today)
+            )
 
     def test_the_required_features_suffice_and_each_is_needed_by_name(self) -> None:
         needed = self.strategy().required_features()

@@ -28,7 +28,12 @@ def tiny_settings(folder: Path, **market: Any) -> Settings:
         "timeframe": "30Min",
         "start": date(2024, 1, 2),
         "end": date(2024, 4, 1),
-        "simulated": {**base.market.simulated.model_dump(), "symbols": 4, "low_float_symbols": 2, "edge_strength": 0.3},
+        "simulated": {
+            **base.market.simulated.model_dump(),
+            "symbols": 4,
+            "low_float_symbols": 2,
+            "edge_strength": 0.3,
+        },
         "partitions": {"trading_period": "month", "retraining_period": "month"},
         **market,
     }
@@ -38,7 +43,13 @@ def tiny_settings(folder: Path, **market: Any) -> Settings:
         "labels": {**base.labels.model_dump(), "horizons_bars": (4, 12)},
         "monte_carlo": {**base.monte_carlo.model_dump(), "paths": 200},
         "overfitting": {**base.overfitting.model_dump(), "bootstrap_reps": 100},
-        "scanner": {**base.scanner.model_dump(), "run_days": 30, "minimum_absolute_gap": 0.0, "minimum_premarket_volume": 0.0, "require_premarket": False},
+        "scanner": {
+            **base.scanner.model_dump(),
+            "run_days": 30,
+            "minimum_absolute_gap": 0.0,
+            "minimum_premarket_volume": 0.0,
+            "require_premarket": False,
+        },
         "file": file,
     }
     return Settings.model_validate(values)

@@ -57,7 +57,9 @@ class Market:
     write: Callable[[pl.DataFrame, Walk], pl.DataFrame]
 
 
-def generate(name: str, folder: Path, first: date | None = None, end: date | None = None) -> list[Path]:
+def generate(
+    name: str, folder: Path, first: date | None = None, end: date | None = None
+) -> list[Path]:
     """Write the files of a market into `folder`/`name`, for `first <= session date < end`; returns
     their paths.
     """
@@ -98,31 +100,53 @@ def simulate_walk(walk: Walk, starts: pl.DataFrame, seed: int) -> pl.DataFrame:
     steps = chance.normal(size=(bars, _STEPS)) * (scale / np.sqrt(_STEPS))[:, None]
     between = np.where(starts["opens"].to_numpy(), chance.normal(0.0, walk.gap, bars), 0.0)
     between[0] = 0.0
-    drift = 0.5 * (scale**2 + np.where(between != 0.0, walk.gap**2, 0.0))  # so that the price itself is a fair game
+    # so that the price itself is a fair game
+    drift = 0.5 * (scale**2 + np.where(between != 0.0, walk.gap**2, 0.0))
     ends = np.log(walk.price) + np.cumsum(steps.sum(axis=1) + between - drift)
     opens = np.concatenate([[np.log(walk.price)], ends[:-1]]) + between
     path = opens[:, None] + np.cumsum(steps, axis=1)
-    prices = np.column_stack([opens, np.maximum(opens, path.max(axis=1)), np.minimum(opens, path.min(axis=1)), path[:, -1]])
+    prices = np.column_stack(
+        [
+            opens,
+            np.maximum(opens, path.max(axis=1)),
+            np.minimum(opens, path.min(axis=1)),
+            path[:, -1],
+        ]
+    )
     tick = tick_fraction(walk.tick)
     ticks = np.maximum(np.rint(np.exp(prices) * tick.denominator / tick.numerator), 1.0)
     priced = ticks * tick.numerator / tick.denominator
     busy = np.exp(chance.normal(0.0, 0.5, bars) + 0.6 * np.abs(steps.sum(axis=1)) / scale - 0.5)
     volume = np.maximum(np.rint(walk.volume * busy / walk.lot), 1.0) * walk.lot
     columns = dict(zip(("open", "high", "low", "close"), priced.T, strict=True))
-    return pl.DataFrame({"timestamp": starts["timestamp"], **{name: np.ascontiguousarray(values) for name, values in columns.items()}, "volume": volume})
+    return pl.DataFrame(
+        {
+            "timestamp": starts["timestamp"],
+            **{name: np.ascontiguousarray(values) for name, values in columns.items()},
+            "volume": volume,
+        }
+    )
 
 
 def _prices(bars: pl.DataFrame, walk: Walk) -> list[pl.Series]:
     """Prices with all decimals of the tick, as vendors write them: 0.00001000, not 1e-05."""
     decimals = decimals_of(walk.tick)
-    return [pl.Series(name, [f"{value:.{decimals}f}" for value in bars[name].to_list()]) for name in ("open", "high", "low", "close")]
+    return [
+        pl.Series(name, [f"{value:.{decimals}f}" for value in bars[name].to_list()])
+        for name in ("open", "high", "low", "close")
+    ]
 
 
 def _kite(bars: pl.DataFrame, walk: Walk) -> pl.DataFrame:
     """Zerodha's historical candles: start of the bar with its offset, `2023-01-02
     09:15:00+05:30`.
     """
-    stamp = pl.col("timestamp").dt.convert_time_zone("Asia/Kolkata").dt.strftime("%Y-%m-%d %H:%M:%S%:z").alias("date")
+    stamp = (
+        pl.col("timestamp")
+        .dt.convert_time_zone("Asia/Kolkata")
+        .dt.strftime("%Y-%m-%d %H:%M:%S%:z")
+        .alias("date")
+    )
     return bars.select(stamp, *_prices(bars, walk), pl.col("volume").cast(pl.Int64))
 
 
@@ -130,7 +154,12 @@ def _tradingview(bars: pl.DataFrame, walk: Walk) -> pl.DataFrame:
     """TradingView's export with ISO times: start of the bar on the exchange's clock,
     `2023-01-02T17:00:00-06:00`.
     """
-    stamp = pl.col("timestamp").dt.convert_time_zone("America/Chicago").dt.strftime("%Y-%m-%dT%H:%M:%S%:z").alias("time")
+    stamp = (
+        pl.col("timestamp")
+        .dt.convert_time_zone("America/Chicago")
+        .dt.strftime("%Y-%m-%dT%H:%M:%S%:z")
+        .alias("time")
+    )
     return bars.select(stamp, *_prices(bars, walk), pl.col("volume").cast(pl.Int64).alias("Volume"))
 
 
@@ -187,11 +216,18 @@ MARKETS: Mapping[str, Market] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Write the requested files and print their paths; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m harmony_pipeline.testing.vendor_files", description="bars of invented prices in vendors' own forms")
+    parser = argparse.ArgumentParser(
+        prog="python -m harmony_pipeline.testing.vendor_files",
+        description="bars of invented prices in vendors' own forms",
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {', '.join(MARKETS)}")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"default: {FOLDER}")
-    parser.add_argument("--first", type=date.fromisoformat, help="first session date, like 2023-01-02")
-    parser.add_argument("--end", type=date.fromisoformat, help="first session date that is left out")
+    parser.add_argument(
+        "--first", type=date.fromisoformat, help="first session date, like 2023-01-02"
+    )
+    parser.add_argument(
+        "--end", type=date.fromisoformat, help="first session date that is left out"
+    )
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in MARKETS]
     if unknown:

@@ -36,7 +36,9 @@ def terms(symbol: str, **changes: object) -> Instrument:
     return Instrument(symbol, **{"small_tick_size": None, "small_tick_below": None, **changes})  # type: ignore[arg-type]
 
 
-EURUSD = Traded(terms("EURUSD", asset_class="fx", tick_size=0.00001, volume="indicative"), 1.0878, 0.0, 0.0006)
+EURUSD = Traded(
+    terms("EURUSD", asset_class="fx", tick_size=0.00001, volume="indicative"), 1.0878, 0.0, 0.0006
+)
 USDJPY = Traded(
     terms(
         "USDJPY",
@@ -50,15 +52,21 @@ USDJPY = Traded(
     0.0,
     0.0006,
 )
-SHIB = Traded(terms("SHIB/USDT", asset_class="crypto", tick_size=1e-8, fee_unit=0.0001), 0.00002345, 2e7, 0.01)
+SHIB = Traded(
+    terms("SHIB/USDT", asset_class="crypto", tick_size=1e-8, fee_unit=0.0001), 0.00002345, 2e7, 0.01
+)
 BTC = Traded(
     terms("BTC/USD", asset_class="crypto", tick_size=0.01, lot_size=1e-8, minimum_notional=10.0),
     61_234.56,
     5e8,
     0.006,
 )
-ES = Traded(terms("ES", asset_class="future", tick_size=0.25, multiplier=50.0), 4790.0, 5000.0, 0.002)
-BOND = Traded(terms("ZB", asset_class="future", tick_size=1 / 32, multiplier=1000.0), 118.03125, 5000.0, 0.002)
+ES = Traded(
+    terms("ES", asset_class="future", tick_size=0.25, multiplier=50.0), 4790.0, 5000.0, 0.002
+)
+BOND = Traded(
+    terms("ZB", asset_class="future", tick_size=1 / 32, multiplier=1000.0), 118.03125, 5000.0, 0.002
+)
 NSE = Traded(terms("RELIANCE", asset_class="equity", tick_size=0.05, currency="INR"), 2904.35)
 TOKYO = Traded(
     terms(
@@ -92,7 +100,9 @@ def stamps(calendar: str, days: int) -> pl.DataFrame:
     sessions = exchange.sessions(FIRST, FIRST + timedelta(days=2 * days + 4))[:days]
     begin, end = exchange.session_open(sessions[0]), exchange.session_close(sessions[-1])
     first = begin.replace(minute=0)
-    hours = pl.DataFrame({"timestamp": pl.datetime_range(first, end, "1h", time_unit="us", eager=True)})
+    hours = pl.DataFrame(
+        {"timestamp": pl.datetime_range(first, end, "1h", time_unit="us", eager=True)}
+    )
     placed = exchange.with_session(hours, TIMEFRAME)
     return placed.filter((pl.col("session") == "regular") & pl.col("session_date").is_in(sessions))
 
@@ -103,9 +113,15 @@ def bars(calendar: str, traded: tuple[Traded, ...], seed: int, days: int = 4) ->
     frames = []
     for one in traded:
         own = np.random.default_rng([seed, *one.terms.symbol.encode()])
-        path = np.log(one.price) + np.cumsum(own.normal(0, one.scale, (hours.height, 4)).ravel() / 2).reshape(-1, 4)
+        path = np.log(one.price) + np.cumsum(
+            own.normal(0, one.scale, (hours.height, 4)).ravel() / 2
+        ).reshape(-1, 4)
         found = np.vectorize(lambda price, own=one: on_tick(own.terms, price))(np.exp(path))
-        volume = np.floor(own.exponential(one.volume, hours.height)) * one.terms.lot_size if one.volume else np.zeros(hours.height)
+        volume = (
+            np.floor(own.exponential(one.volume, hours.height)) * one.terms.lot_size
+            if one.volume
+            else np.zeros(hours.height)
+        )
         volume[own.random(hours.height) < 0.1] = 0.0
         frames.append(
             hours.select("timestamp").with_columns(
@@ -151,9 +167,13 @@ def rules(
 ) -> TradingRules:
     """The trading rule over these instruments; `changes` go to the costs, the risk or the luck."""
     parts = [
-        settings(**{name: value for name, value in changes.items() if name in settings.model_fields})
+        settings(
+            **{name: value for name, value in changes.items() if name in settings.model_fields}
+        )
         for settings in (RiskSettings, CostSettings, ExecutionNoiseSettings)
     ]
     strategy = StrategySettings(use="tests:none", exits=exits, horizon_bars=5)  # type: ignore[arg-type]
     known = Instruments.of(one.terms for one in traded)
-    return TradingRules.of(*parts, LabelSettings(), strategy, BacktestSettings(initial_cash=cash), known)  # type: ignore[arg-type]
+    return TradingRules.of(
+        *parts, LabelSettings(), strategy, BacktestSettings(initial_cash=cash), known
+    )  # type: ignore[arg-type]

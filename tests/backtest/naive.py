@@ -1,6 +1,8 @@
-"""The trading rule in plain Python, from its text and not from the kernels: slow, obvious, and the judge of backtest/loop.py.
+"""The trading rule in plain Python, from its text and not from the kernels: slow, obvious, and the
+judge of backtest/loop.py.
 
-One dict a bar, one object an order, a loop over everything. Nothing of the code under test is imported.
+One dict a bar, one object an order, a loop over everything. Nothing of the code under test is
+imported.
 """
 
 import hashlib
@@ -84,7 +86,9 @@ class Trade:
 
 
 class Naive:
-    """rules: a flat dict of every setting. bars: dicts sorted by (at, symbol). actions: (symbol, date, kind, value). Times in microseconds, money in 1/10000."""
+    """rules: a flat dict of every setting. bars: dicts sorted by (at, symbol). actions: (symbol,
+    date, kind, value). Times in microseconds, money in 1/10000.
+    """
 
     def __init__(self, rules, symbols, cash):
         self.r, self.symbols = rules, sorted(symbols)
@@ -96,10 +100,13 @@ class Naive:
         self.pending = {}  # symbol -> signed money of a working entry at its decision price
         self.factor, self.gone, self.silent = {}, {}, {}
         self.lives, self.actions = [], []
-        self.applied = []  # (moment, symbol, kind, successor, price or ratio, shares before, shares after)
+        # (moment, symbol, kind, successor, price or ratio, shares before, shares after)
+        self.applied = []
 
     def run(self, bars, actions, lives=()):
-        """lives: (date, kind, symbol, successor, cash per share or None), in the order in which they happen."""
+        """lives: (date, kind, symbol, successor, cash per share or None), in the order in which
+        they happen.
+        """
         self.lives, self.actions = list(lives), actions
         start = 0
         while start < len(bars):
@@ -133,16 +140,29 @@ class Naive:
         if not self.halted and self.equity < self.peak * (1 - self.r["max_drawdown"]):
             self.halted = tripped = True
         gross = sum(abs(value) for value in values.values())
-        self.curve.append((bars[0]["at"], self.equity, self.cash, gross, sum(values.values()), self.equity / self.peak - 1))
+        self.curve.append(
+            (
+                bars[0]["at"],
+                self.equity,
+                self.cash,
+                gross,
+                sum(values.values()),
+                self.equity / self.peak - 1,
+            )
+        )
         self.decide(bars, tripped)
 
     def values(self):
-        return {symbol: money(self.last[symbol], trade.held) for symbol, trade in self.trades.items()}
+        return {
+            symbol: money(self.last[symbol], trade.held) for symbol, trade in self.trades.items()
+        }
 
-    # --- the lives of securities --------------------------------------------------------------------------------------
+    # --- the lives of securities ------------------------------------------------------------------
 
     def live(self, at, counted):
-        """The first moment of a session: who ended since the last one, then who has been silent too long."""
+        """The first moment of a session: who ended since the last one, then who has been silent too
+        long.
+        """
         while self.lives and self.lives[0][0] <= self.day:
             day, kind, symbol, successor, value = self.lives.pop(0)
             if kind == "symbol_change":
@@ -150,7 +170,13 @@ class Naive:
                 self.rename(symbol, successor, day, at)
             else:
                 self.gone[symbol] = "delisted" if kind == "delisting" else None
-                self.delist(symbol, value, "delisting", day if kind == "delisting" else day - timedelta(days=1), at)
+                self.delist(
+                    symbol,
+                    value,
+                    "delisting",
+                    day if kind == "delisting" else day - timedelta(days=1),
+                    at,
+                )
         limit = self.r["presume_delisted_after_sessions"]
         for symbol in self.symbols if counted else ():
             if symbol in self.trades or (symbol, "entry") in self.working:
@@ -181,7 +207,11 @@ class Naive:
     def rename(self, old, new, day, at):
         self.delist(new, None, "delisting", day - timedelta(days=1), at)
         exit_order = self.working.get((old, "exit"))
-        legs = {role: self.working[old, role] for role in ("stop", "take") if (old, role) in self.working}
+        legs = {
+            role: self.working[old, role]
+            for role in ("stop", "take")
+            if (old, role) in self.working
+        }
         self.cancel(old, "renamed")
         self.act_unseen(old, day - timedelta(days=1), at)
         trade = self.trades.pop(old, None)
@@ -196,9 +226,20 @@ class Naive:
         for role, leg in legs.items():
             level = leg.level if leg.factor is None else leg.level * (leg.factor / self.factor[old])
             order = Order(
-                f"{BOOK}-{new}-{stamp(at)}-{role}", entry.id, new, role, -trade.side, abs(trade.held), at, entry.signal, entry.volatility, role, entry.model
+                f"{BOOK}-{new}-{stamp(at)}-{role}",
+                entry.id,
+                new,
+                role,
+                -trade.side,
+                abs(trade.held),
+                at,
+                entry.signal,
+                entry.volatility,
+                role,
+                entry.model,
             )
-            order.left, order.level, order.factor = order.quantity, level, None  # the new symbol's first bar tells the factor
+            # the new symbol's first bar tells the factor
+            order.left, order.level, order.factor = order.quantity, level, None
             self.orders.append(order)
             order.shown = level
             self.working[new, role] = order
@@ -247,18 +288,22 @@ class Naive:
             if (symbol, role) in self.working and self.working[symbol, role].factor is None:
                 self.working[symbol, role].level *= 1.0 - self.share(symbol, value)
 
-    # --- corporate actions --------------------------------------------------------------------------------------------
+    # --- corporate actions ------------------------------------------------------------------------
 
     def act(self, bar, actions):
         symbol = bar["symbol"]
-        due = [a for a in actions if a[0] == symbol and self.last_date[symbol] < a[1] <= bar["date"]]
+        due = [
+            a for a in actions if a[0] == symbol and self.last_date[symbol] < a[1] <= bar["date"]
+        ]
         for _, _, kind, value in sorted(due, key=lambda a: (a[1], a[2])):  # dividend before split
             trade = self.trades.get(symbol)
             if kind == "dividend":
                 if trade:
                     self.book(trade, money(value, trade.held))
                     self.lower_levels(symbol, value)
-                    self.applied.append((bar["at"], symbol, kind, None, value, trade.held, trade.held))
+                    self.applied.append(
+                        (bar["at"], symbol, kind, None, value, trade.held, trade.held)
+                    )
                 continue
             for role in ROLE_NUMBER:
                 order = self.working.get((symbol, role))
@@ -302,14 +347,17 @@ class Naive:
         """An order that this bar gave nothing says so."""
         if order.fills == 0 and bar["volume"] == 0:
             order.reason = "no_volume"
-        elif order.fills == 0 and self.lots(max(self.r["max_participation"] * bar["volume"] - taken, 0.0)) == 0:
+        elif (
+            order.fills == 0
+            and self.lots(max(self.r["max_participation"] * bar["volume"] - taken, 0.0)) == 0
+        ):
             order.reason = "max_participation"
 
     def book(self, trade, amount):
         self.cash += amount
         trade.flow += amount
 
-    # --- the exchange -------------------------------------------------------------------------------------------------
+    # --- the exchange -----------------------------------------------------------------------------
 
     def meet_open(self, bar):
         symbol = bar["symbol"]
@@ -330,10 +378,19 @@ class Naive:
 
     def bracket(self, trade):
         r, entry = self.r, trade.entry
-        gain, loss = (max(r[name] * entry.volatility * math.sqrt(r["horizon"]), r["minimum_barrier_bps"] / 1e4) for name in ("profit_take", "stop_loss"))
+        gain, loss = (
+            max(
+                r[name] * entry.volatility * math.sqrt(r["horizon"]), r["minimum_barrier_bps"] / 1e4
+            )
+            for name in ("profit_take", "stop_loss")
+        )
         above, below = (gain, loss) if trade.side > 0 else (loss, gain)
-        upper, lower = barriers(trade.reference, trade.reference * (1 + above), trade.reference * (1 - below))
-        levels = {"stop": lower, "take": upper} if trade.side > 0 else {"stop": upper, "take": lower}
+        upper, lower = barriers(
+            trade.reference, trade.reference * (1 + above), trade.reference * (1 - below)
+        )
+        levels = (
+            {"stop": lower, "take": upper} if trade.side > 0 else {"stop": upper, "take": lower}
+        )
         for role, level in levels.items():
             leg = Order(
                 f"{entry.id[: -len('entry')]}{role}",
@@ -386,17 +443,34 @@ class Naive:
         r = self.r
         most = self.lots(max(r["max_participation"] * bar["volume"] - taken, 0.0))
         quantity = min(order.left, most)
-        if r["partial_fill_probability"] > 0 and luck(r["seed"], order.symbol, bar["at"], order.role, 1) < r["partial_fill_probability"]:
+        if (
+            r["partial_fill_probability"] > 0
+            and luck(r["seed"], order.symbol, bar["at"], order.role, 1)
+            < r["partial_fill_probability"]
+        ):
             quantity = self.lots(quantity * luck(r["seed"], order.symbol, bar["at"], order.role, 2))
         if quantity <= 0:
             return
         raw = reference
         if order.role != "take":
-            move = r["half_spread_bps"] / 1e4 + r["impact_coefficient"] * order.volatility * math.sqrt(quantity / bar["volume"])
-            raw = reference * (1 + order.side * move) if order.side > 0 else reference * max(1 - move, 0)
-        price = math.ceil(raw * tick(raw) - 1e-6) / tick(raw) if order.side > 0 else max(math.floor(raw * tick(raw) + 1e-6) / tick(raw), 0.0001)
+            move = r["half_spread_bps"] / 1e4 + r[
+                "impact_coefficient"
+            ] * order.volatility * math.sqrt(quantity / bar["volume"])
+            raw = (
+                reference * (1 + order.side * move)
+                if order.side > 0
+                else reference * max(1 - move, 0)
+            )
+        price = (
+            math.ceil(raw * tick(raw) - 1e-6) / tick(raw)
+            if order.side > 0
+            else max(math.floor(raw * tick(raw) + 1e-6) / tick(raw), 0.0001)
+        )
         bps = r["fee_bps"] + (r["sell_fee_bps"] if order.side < 0 else 0)
-        fee = math.floor((price * quantity * bps / 1e4 + r["fee_per_share"] * quantity) * 100 + 0.5) * 100
+        fee = (
+            math.floor((price * quantity * bps / 1e4 + r["fee_per_share"] * quantity) * 100 + 0.5)
+            * 100
+        )
         order.left = self.clean(order.left - quantity)
         order.fills += 1
         self.fills.append(
@@ -414,7 +488,9 @@ class Naive:
             )
         )
         if order.role == "entry":
-            trade = self.trades[order.symbol] = Trade(order.symbol, order.side, order, reference, bar["factor"], bar["at"])
+            trade = self.trades[order.symbol] = Trade(
+                order.symbol, order.side, order, reference, bar["factor"], bar["at"]
+            )
             trade.fills_in.append((price, quantity))
         else:
             trade = self.trades[order.symbol]
@@ -443,13 +519,17 @@ class Naive:
         out = sum(quantity for _, quantity in trade.fills_out)
         self.done.append(
             {
-                "id": f"{BOOK}-{trade.entry.symbol}-{stamp(trade.entry.decided)}", "symbol": trade.symbol, "side": trade.side, "quantity": sum(q for _, q in trade.fills_in),
-                "entry_bar": trade.entry_bar, "entry_price": trade.fills_in[0][0], "exit_bar": at, "exit_price": sum(p * q for p, q in trade.fills_out) / out,
-                "reason": trade.wish, "fees": trade.fees, "slippage": trade.slippage, "pnl": trade.flow, "return": trade.flow / entry_value, "model": trade.entry.model,
+                "id": f"{BOOK}-{trade.entry.symbol}-{stamp(trade.entry.decided)}",
+                "symbol": trade.symbol, "side": trade.side,
+                "quantity": sum(q for _, q in trade.fills_in),
+                "entry_bar": trade.entry_bar, "entry_price": trade.fills_in[0][0], "exit_bar": at,
+                "exit_price": sum(p * q for p, q in trade.fills_out) / out,
+                "reason": trade.wish, "fees": trade.fees, "slippage": trade.slippage,
+                "pnl": trade.flow, "return": trade.flow / entry_value, "model": trade.entry.model,
             }
         )  # fmt: skip
 
-    # --- decisions ----------------------------------------------------------------------------------------------------
+    # --- decisions --------------------------------------------------------------------------------
 
     def decide(self, bars, tripped):
         end = bars[0]["end"]
@@ -506,11 +586,25 @@ class Naive:
     def enter(self, bar, leaving):
         symbol, side = bar["symbol"], bar["signal"]
         trade = self.trades.get(symbol)
-        if (symbol, "entry") in self.working or (trade and not (symbol in leaving and trade.wish == "signal")):
+        if (symbol, "entry") in self.working or (
+            trade and not (symbol in leaving and trade.wish == "signal")
+        ):
             return None
-        quantity, reason = (0.0, self.gone[symbol]) if self.gone.get(symbol) else self.size(bar, symbol, side)
+        quantity, reason = (
+            (0.0, self.gone[symbol]) if self.gone.get(symbol) else self.size(bar, symbol, side)
+        )
         order = Order(
-            f"{BOOK}-{symbol}-{stamp(bar['end'])}-entry", None, symbol, "entry", side, quantity, bar["end"], bar["at"], bar["volatility"], reason, bar["model"]
+            f"{BOOK}-{symbol}-{stamp(bar['end'])}-entry",
+            None,
+            symbol,
+            "entry",
+            side,
+            quantity,
+            bar["end"],
+            bar["at"],
+            bar["volatility"],
+            reason,
+            bar["model"],
         )
         order.waits_for_exit = trade is not None
         if quantity == 0:
@@ -528,11 +622,20 @@ class Naive:
             return 0.0, "max_drawdown"
         if self.stopped:
             return 0.0, "max_daily_loss"
-        if not (0 < volatility < math.inf and 0 < strength <= 1 and 0 < price < math.inf and equity > 0 and (p is None or 0 <= p <= 1)):
+        if not (
+            0 < volatility < math.inf
+            and 0 < strength <= 1
+            and 0 < price < math.inf
+            and equity > 0
+            and (p is None or 0 <= p <= 1)
+        ):
             return 0.0, "bad_input"
         if side < 0 and not r["allow_short"]:
             return 0.0, "allow_short"
-        if symbol not in self.trades and len(set(self.trades) | set(self.pending)) >= r["max_open_positions"]:
+        if (
+            symbol not in self.trades
+            and len(set(self.trades) | set(self.pending)) >= r["max_open_positions"]
+        ):
             return 0.0, "max_open_positions"
         unit = volatility * math.sqrt(r["horizon"])
         size = equity * r["target_trade_volatility"] / unit * strength
@@ -551,7 +654,10 @@ class Naive:
         rooms = [
             (math.floor(r["max_position"] * self.equity), "max_position"),
             (math.floor(r["max_gross_exposure"] * self.equity) - gross, "max_gross_exposure"),
-            (math.floor(r["max_net_exposure"] * self.equity) + (low if side < 0 else -high), "max_net_exposure"),
+            (
+                math.floor(r["max_net_exposure"] * self.equity) + (low if side < 0 else -high),
+                "max_net_exposure",
+            ),
         ]
         room, limit = min(rooms, key=lambda pair: pair[0])
         quantity = wanted
@@ -566,7 +672,9 @@ class Naive:
         return 0.0, "minimum_order_value" if wanted > 0 else "lot_size"
 
     def worst(self, excluded):
-        """(gross, lowest net, highest net) of the other symbols, each at the worst that its working orders may make of it."""
+        """(gross, lowest net, highest net) of the other symbols, each at the worst that its working
+        orders may make of it.
+        """
         gross = low = high = 0
         values = self.values()
         for symbol in set(self.trades) | set(self.pending):
@@ -577,7 +685,11 @@ class Naive:
                 outcomes.append(0)
             if symbol in self.pending:
                 outcomes.append(self.pending[symbol])
-            gross, low, high = gross + max(map(abs, outcomes)), low + min(outcomes), high + max(outcomes)
+            gross, low, high = (
+                gross + max(map(abs, outcomes)),
+                low + min(outcomes),
+                high + max(outcomes),
+            )
         return gross, low, high
 
     def submit(self, order):
@@ -586,7 +698,11 @@ class Naive:
         if order.status == "refused":
             return
         r = self.r
-        if r["reject_probability"] > 0 and luck(r["seed"], order.symbol, order.decided, order.role, 0) < r["reject_probability"]:
+        if (
+            r["reject_probability"] > 0
+            and luck(r["seed"], order.symbol, order.decided, order.role, 0)
+            < r["reject_probability"]
+        ):
             self.end(order, canceled=True)
             order.status = "rejected"
         elif order.waits_for_exit and (order.symbol, "exit") not in self.working:

@@ -1,4 +1,6 @@
-"""Laws of the simulator for any instrument and calendar: prices on the tick, quantities on the lot, cash and shares conserved."""
+"""Laws of the simulator for any instrument and calendar: prices on the tick, quantities on the lot,
+cash and shares conserved.
+"""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -30,7 +32,9 @@ from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 
-STEPS = st.tuples(st.sampled_from([1, 2, 5]), st.integers(-8, 1)).map(lambda pair: float(f"{pair[0]}e{pair[1]}"))
+STEPS = st.tuples(st.sampled_from([1, 2, 5]), st.integers(-8, 1)).map(
+    lambda pair: float(f"{pair[0]}e{pair[1]}")
+)
 
 
 @st.composite
@@ -39,22 +43,32 @@ def instruments(draw):
     tick = draw(STEPS)
     price = min(1e6, tick * draw(st.sampled_from([3.0, 40.0, 900.0, 12_345.0, 3e6])))
     found = terms(
-        "ANY", tick_size=tick, lot_size=draw(st.sampled_from([1e-8, 0.001, 0.1, 1.0, 10.0, 1000.0])), multiplier=draw(st.sampled_from([1.0, 1.0, 0.5, 50.0])),
-        minimum_notional=draw(st.sampled_from([0.0, 10.0, 500.0])), fee_unit=draw(st.sampled_from([0.0001, 0.01, 1.0])),
-        shortable=draw(st.booleans()), volume=draw(st.sampled_from(["traded", "traded", "indicative"])),
+        "ANY", tick_size=tick,
+        lot_size=draw(st.sampled_from([1e-8, 0.001, 0.1, 1.0, 10.0, 1000.0])),
+        multiplier=draw(st.sampled_from([1.0, 1.0, 0.5, 50.0])),
+        minimum_notional=draw(st.sampled_from([0.0, 10.0, 500.0])),
+        fee_unit=draw(st.sampled_from([0.0001, 0.01, 1.0])),
+        shortable=draw(st.booleans()),
+        volume=draw(st.sampled_from(["traded", "traded", "indicative"])),
     )  # fmt: skip
     cash = max(1e5, 200.0 * price * found.lot_size * found.multiplier)
-    return Traded(found, price, draw(st.sampled_from([0.0, 300.0, 1e6])), draw(st.sampled_from([0.002, 0.02]))), min(cash, 1e12)
+    return Traded(
+        found, price, draw(st.sampled_from([0.0, 300.0, 1e6])), draw(st.sampled_from([0.002, 0.02]))
+    ), min(cash, 1e12)
 
 
 def simulate(calendar, traded, seed, cash=2_000_000.0, exits="barriers", **changes):
     market = bars(calendar, traded, seed)
-    chosen = rules(traded, exits, cash, **{"sell_fee_bps": 1.0, "minimum_order_value": 0.0, **changes})
+    chosen = rules(
+        traded, exits, cash, **{"sell_fee_bps": 1.0, "minimum_order_value": 0.0, **changes}
+    )
     said = signals(market, seed, traded[0].scale)
     return (
         market,
         chosen,
-        run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of(calendar), TIMEFRAME),
+        run_backtest(
+            market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of(calendar), TIMEFRAME
+        ),
     )
 
 
@@ -72,7 +86,11 @@ def assert_lawful(market, chosen, result, traded, cash):
     )
     for fill in fills.iter_rows(named=True):
         of = known[fill["symbol"]]
-        tick = of.small_tick_size if of.small_tick_size and fill["price"] < of.small_tick_below else of.tick_size
+        tick = (
+            of.small_tick_size
+            if of.small_tick_size and fill["price"] < of.small_tick_below
+            else of.tick_size
+        )
         sign = 1 if fill["side"] == "buy" else -1
         assert is_on(fill["price"], tick)
         assert fill["price"] >= (of.small_tick_size or of.tick_size)
@@ -80,25 +98,41 @@ def assert_lawful(market, chosen, result, traded, cash):
         assert sign * (fill["price"] - fill["reference_price"]) >= -1e-5 * tick
         assert fill["liquidity"] == "taker" or fill["low"] <= fill["price"] <= fill["high"]
         assert of.lot_size < 1e-6 or is_on(fill["quantity"], of.lot_size)
-        assert of.volume == "indicative" or fill["quantity"] <= chosen.costs.max_participation * fill["bar_volume"] * (1 + 1e-9)
+        assert of.volume == "indicative" or fill[
+            "quantity"
+        ] <= chosen.costs.max_participation * fill["bar_volume"] * (1 + 1e-9)
         assert abs(fill["fee"] / of.fee_unit - round(fill["fee"] / of.fee_unit)) < 1e-6
-    entries = result.orders.filter(pl.col("order_id").str.contains("entry") & (pl.col("status") != "refused"))
+    entries = result.orders.filter(
+        pl.col("order_id").str.contains("entry") & (pl.col("status") != "refused")
+    )
     for order in entries.iter_rows(named=True):
         assert order["side"] == "buy" or known[order["symbol"]].shortable
     conserved(market, result, known, cash)
 
 
 def conserved(market, result, known, cash):
-    """Equity is cash and values at every moment, recomputed from the fills alone; money in 1/10000."""
+    """Equity is cash and values at every moment, recomputed from the fills alone; money in
+    1/10000.
+    """
     held, last, left = dict.fromkeys(known, 0.0), {}, round(cash * 10_000)
     by_time = result.fills.partition_by("timestamp", as_dict=True)
     for row in result.equity.sort("timestamp").iter_rows(named=True):
         for fill in by_time.get((row["timestamp"],), pl.DataFrame()).iter_rows(named=True):
             sign, of = (1 if fill["side"] == "buy" else -1), known[fill["symbol"]]
             held[fill["symbol"]] += sign * fill["quantity"]
-            left -= sign * round(fill["price"] * of.multiplier * fill["quantity"] * 10_000) + round(fill["fee"] * 10_000)
-        last |= dict(market.filter(pl.col("timestamp") == row["timestamp"]).select("symbol", "close").iter_rows())
-        value = sum(last[name] * known[name].multiplier * quantity for name, quantity in held.items() if quantity)
+            left -= sign * round(fill["price"] * of.multiplier * fill["quantity"] * 10_000) + round(
+                fill["fee"] * 10_000
+            )
+        last |= dict(
+            market.filter(pl.col("timestamp") == row["timestamp"])
+            .select("symbol", "close")
+            .iter_rows()
+        )
+        value = sum(
+            last[name] * known[name].multiplier * quantity
+            for name, quantity in held.items()
+            if quantity
+        )
         slack = 1e-3 + 1e-13 * (abs(left) / 1e4 + abs(value))
         assert row["cash"] == pytest.approx(left / 10_000, abs=slack)
         assert row["equity"] == pytest.approx(left / 10_000 + value, abs=slack)
@@ -123,7 +157,11 @@ def test_known_markets_trade_lawfully_and_their_labels_have_two_sides(calendar):
     market, chosen, result = simulate(calendar, traded, 7, cash)
     assert result.fills.height > 3
     assert_lawful(market, chosen, result, traded, cash)
-    events = signals(market, 7, traded[0].scale).filter(pl.col("side") != 0).select("symbol", "timestamp", "side", "volatility")
+    events = (
+        signals(market, 7, traded[0].scale)
+        .filter(pl.col("side") != 0)
+        .select("symbol", "timestamp", "side", "volatility")
+    )
     found = triple_barrier(
         market,
         events,
@@ -155,7 +193,12 @@ def test_an_order_says_that_its_bar_had_no_volume_and_where_volume_is_not_known_
 @pytest.mark.parametrize(("price", "tick"), [(1.1e-6, 1e-8), (2.4e-5, 1e-8), (4e-7, 1e-8)])
 @pytest.mark.parametrize("cash", [10_000.0, 5_000_000.0])
 def test_a_coin_far_below_a_cent_fills_however_many_of_its_lots_that_is(price, tick, cash):
-    coin = Traded(terms("COIN", asset_class="crypto", tick_size=tick, lot_size=1e-8, fee_unit=0.0001), price, 1e21, 0.02)
+    coin = Traded(
+        terms("COIN", asset_class="crypto", tick_size=tick, lot_size=1e-8, fee_unit=0.0001),
+        price,
+        1e21,
+        0.02,
+    )
     market, chosen, result = simulate("24/7", (coin,), 11, cash)
     assert result.fills.height > 3
     assert not set(result.orders["reason"]) & {"lot_size", "max_participation"}
@@ -178,12 +221,16 @@ def test_what_cannot_be_sold_short_or_is_too_small_is_refused_by_name():
 
 def test_terms_that_change_in_a_backtest_hold_from_their_day_on():
     day = Calendar.of("XNYS").sessions(FIRST, FIRST.replace(day=30))[2]
-    coarse = replace(US, terms=replace(US.terms, small_tick_size=None, small_tick_below=None, tick_size=0.5))
+    coarse = replace(
+        US, terms=replace(US.terms, small_tick_size=None, small_tick_below=None, tick_size=0.5)
+    )
     market = bars("XNYS", (coarse,), 5)
     said = signals(market, 5, US.scale)
     known = Instruments.of([coarse.terms, replace(coarse.terms, valid_from=day, tick_size=0.01)])
     chosen = replace(rules((coarse,)), instruments=known)
-    fills = run_backtest(market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of("XNYS"), TIMEFRAME).fills
+    fills = run_backtest(
+        market, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of("XNYS"), TIMEFRAME
+    ).fills
     before, after = (
         fills.filter(pl.col("timestamp").dt.date() < day),
         fills.filter(pl.col("timestamp").dt.date() >= day),

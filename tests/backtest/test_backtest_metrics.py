@@ -24,12 +24,21 @@ def equity_of(levels, days=DAYS):
     rows = []
     for day, level in zip(days, levels, strict=False):
         close = CALENDAR.session_close(day)
-        rows += [(close - timedelta(hours=hours), value) for hours, value in ((3, level * 0.999), (2, level * 1.001), (1, level))]
-    frame = pl.DataFrame(rows, schema={"timestamp": pl.Datetime("us", "UTC"), "equity": pl.Float64}, orient="row")
+        rows += [
+            (close - timedelta(hours=hours), value)
+            for hours, value in ((3, level * 0.999), (2, level * 1.001), (1, level))
+        ]
+    frame = pl.DataFrame(
+        rows, schema={"timestamp": pl.Datetime("us", "UTC"), "equity": pl.Float64}, orient="row"
+    )
     peak = frame["equity"].cum_max()
     return EQUITY.conform(
         frame.with_columns(
-            backtest_id=pl.lit("b"), cash=pl.lit(0.0), gross_exposure=pl.col("equity") * 0.4, net_exposure=pl.lit(0.0), drawdown=pl.col("equity") / peak - 1.0
+            backtest_id=pl.lit("b"),
+            cash=pl.lit(0.0),
+            gross_exposure=pl.col("equity") * 0.4,
+            net_exposure=pl.lit(0.0),
+            drawdown=pl.col("equity") / peak - 1.0,
         )
     )
 
@@ -68,13 +77,17 @@ def test_daily_returns_go_from_last_bar_to_last_bar_and_bear_the_session_date():
     equity = equity_of([101.0, 102.0, 99.0])
     found = daily_returns(equity, CALENDAR)
     assert found["timestamp"].to_list() == [datetime(2024, 1, day, tzinfo=UTC) for day in (2, 3, 4)]
-    assert found["return"].to_list() == pytest.approx([101 / (101 * 0.999) - 1, 102 / 101 - 1, 99 / 102 - 1])
+    assert found["return"].to_list() == pytest.approx(
+        [101 / (101 * 0.999) - 1, 102 / 101 - 1, 99 / 102 - 1]
+    )
     assert daily_returns(equity, CALENDAR, initial=100.0)["return"][0] == pytest.approx(0.01)
 
 
 def test_daily_bars_belong_to_the_date_of_their_stamp():
     stamps = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in DAYS[:4]]
-    equity = pl.DataFrame({"timestamp": stamps, "equity": [100.0, 110.0, 99.0, 99.0]}).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
+    equity = pl.DataFrame({"timestamp": stamps, "equity": [100.0, 110.0, 99.0, 99.0]}).with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
+    )
     found = daily_returns(equity, CALENDAR)
     assert found["timestamp"].to_list() == stamps
     assert found["return"].to_list() == pytest.approx([0.0, 0.1, -0.1, 0.0])
@@ -83,9 +96,9 @@ def test_daily_bars_belong_to_the_date_of_their_stamp():
 def test_a_bar_after_midnight_utc_belongs_to_its_session():
     tokyo = Calendar.of("XTKS")
     opening = tokyo.session_open(date(2024, 5, 7))
-    equity = pl.DataFrame({"timestamp": [opening, opening + timedelta(hours=2)], "equity": [100.0, 101.0]}).with_columns(
-        pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
-    )
+    equity = pl.DataFrame(
+        {"timestamp": [opening, opening + timedelta(hours=2)], "equity": [100.0, 101.0]}
+    ).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
     assert daily_returns(equity, tokyo)["timestamp"].to_list() == [datetime(2024, 5, 7, tzinfo=UTC)]
 
 
@@ -95,10 +108,22 @@ def test_round_the_clock_markets_have_365_days():
     stamps = [datetime(2024, 3, day, 23, tzinfo=UTC) for day in range(1, 5)]
     levels = 100.0 * np.cumprod(1.0 + np.array(returns))
     frame = EQUITY.conform(
-        pl.DataFrame({"backtest_id": "b", "timestamp": stamps, "equity": levels, "cash": 0.0, "gross_exposure": 0.0, "net_exposure": 0.0, "drawdown": 0.0})
+        pl.DataFrame(
+            {
+                "backtest_id": "b",
+                "timestamp": stamps,
+                "equity": levels,
+                "cash": 0.0,
+                "gross_exposure": 0.0,
+                "net_exposure": 0.0,
+                "drawdown": 0.0,
+            }
+        )
     )
     found = backtest_metrics(frame, FILLS.empty(), TRADES.empty(), clock, 100.0)
-    assert found["sharpe"] == pytest.approx(np.mean(returns) / np.std(returns, ddof=1) * math.sqrt(365))
+    assert found["sharpe"] == pytest.approx(
+        np.mean(returns) / np.std(returns, ddof=1) * math.sqrt(365)
+    )
 
 
 def test_what_cannot_be_measured_is_null():
@@ -106,7 +131,17 @@ def test_what_cannot_be_measured_is_null():
     one = metrics_of([0.01])
     for found in (flat, one):
         assert [
-            found[name] for name in ("sharpe", "sortino", "annual_volatility", "skew", "kurtosis", "win_rate", "profit_factor", "average_trade_return")
+            found[name]
+            for name in (
+                "sharpe",
+                "sortino",
+                "annual_volatility",
+                "skew",
+                "kurtosis",
+                "win_rate",
+                "profit_factor",
+                "average_trade_return",
+            )
         ] == [None] * 8
     nothing = backtest_metrics(EQUITY.empty(), FILLS.empty(), TRADES.empty(), CALENDAR, 100_000.0)
     assert set(nothing) == set(METRICS)
@@ -129,7 +164,14 @@ def test_trades_fees_slippage_turnover_and_exposure_by_hand():
             slippage=pl.lit(0.0),
         )
     )
-    fills = pl.DataFrame({"price": [10.0, 20.0], "quantity": [100.0, 50.0], "fee": [1.5, 0.25], "slippage": [0.01, 0.02]})
+    fills = pl.DataFrame(
+        {
+            "price": [10.0, 20.0],
+            "quantity": [100.0, 50.0],
+            "fee": [1.5, 0.25],
+            "slippage": [0.01, 0.02],
+        }
+    )
     fills = FILLS.conform(
         fills.with_columns(
             backtest_id=pl.lit("b"),
@@ -144,7 +186,12 @@ def test_trades_fees_slippage_turnover_and_exposure_by_hand():
     )
     equity = equity_of([100_000.0] * 126)
     found = backtest_metrics(equity, fills, trades, CALENDAR, 100_000.0)
-    assert (found["trades"], found["win_rate"], found["profit_factor"], found["average_trade_return"]) == (3.0, 1 / 3, 2.0, pytest.approx(0.005))
+    assert (
+        found["trades"],
+        found["win_rate"],
+        found["profit_factor"],
+        found["average_trade_return"],
+    ) == (3.0, 1 / 3, 2.0, pytest.approx(0.005))
     assert (found["fees"], found["slippage"]) == (1.75, pytest.approx(2.0))
     assert found["turnover"] == pytest.approx(2_000.0 / 100_000.0 * 2)  # half a year
     assert found["exposure"] == found["mean_gross_exposure"] == pytest.approx(0.4)
@@ -154,21 +201,35 @@ def test_trades_fees_slippage_turnover_and_exposure_by_hand():
 @pytest.mark.parametrize(("held", "rows"), [(1, 2), (3, 4), (63, 80), (0, 5), (7, 7)])
 def test_time_in_the_market_counts_bars_and_exposure_weighs_them(held: int, rows: int):
     inside = pl.int_range(pl.len()) < held
-    equity = equity_of([100_000.0] * rows).head(rows).with_columns(equity=pl.lit(100_000.0), gross_exposure=pl.when(inside).then(25_000.0).otherwise(0.0))
+    equity = (
+        equity_of([100_000.0] * rows)
+        .head(rows)
+        .with_columns(
+            equity=pl.lit(100_000.0), gross_exposure=pl.when(inside).then(25_000.0).otherwise(0.0)
+        )
+    )
     found = backtest_metrics(equity, FILLS.empty(), TRADES.empty(), CALENDAR, 100_000.0)
     assert found["time_in_market"] == pytest.approx(held / rows)
     assert found["mean_gross_exposure"] == pytest.approx(0.25 * held / rows)
 
 
-# --- the interval of the Sharpe ratio ---------------------------------------------------------------------------------
+# --- the interval of the Sharpe ratio -------------------------------------------------------------
 
 
 def test_the_interval_is_the_published_formula():
     returns = np.random.default_rng(3).normal(0.001, 0.01, 500)
-    sharpe, skew, kurtosis = np.mean(returns) / np.std(returns, ddof=1), stats.skew(returns), stats.kurtosis(returns, fisher=False)
-    width = 1.959963984540054 * math.sqrt((1 + sharpe**2 / 2 - skew * sharpe + (kurtosis - 3) / 4 * sharpe**2) / 500)
+    sharpe, skew, kurtosis = (
+        np.mean(returns) / np.std(returns, ddof=1),
+        stats.skew(returns),
+        stats.kurtosis(returns, fisher=False),
+    )
+    width = 1.959963984540054 * math.sqrt(
+        (1 + sharpe**2 / 2 - skew * sharpe + (kurtosis - 3) / 4 * sharpe**2) / 500
+    )
     assert sharpe_interval(returns) == pytest.approx((sharpe - width, sharpe + width))
-    assert sharpe_interval(returns, 0.95, 252) == pytest.approx(((sharpe - width) * math.sqrt(252), (sharpe + width) * math.sqrt(252)))
+    assert sharpe_interval(returns, 0.95, 252) == pytest.approx(
+        ((sharpe - width) * math.sqrt(252), (sharpe + width) * math.sqrt(252))
+    )
     low, high = sharpe_interval(returns, 0.5)
     assert sharpe - width < low < sharpe < high < sharpe + width
 

@@ -33,9 +33,19 @@ RULES = st.builds(
             "lot_size": st.sampled_from([1.0, 1.0, 0.001, 10.0]),
         }
     ),
-    luck=st.fixed_dictionaries({"seed": st.integers(-5, 2**40), "reject_probability": PROBABILITY, "partial_fill_probability": PROBABILITY}),
+    luck=st.fixed_dictionaries(
+        {
+            "seed": st.integers(-5, 2**40),
+            "reject_probability": PROBABILITY,
+            "partial_fill_probability": PROBABILITY,
+        }
+    ),
     labels=st.fixed_dictionaries(
-        {"profit_take": st.sampled_from([0.5, 2.0]), "stop_loss": st.sampled_from([0.4, 1.0]), "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0])}
+        {
+            "profit_take": st.sampled_from([0.5, 2.0]),
+            "stop_loss": st.sampled_from([0.4, 1.0]),
+            "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0]),
+        }
     ),
     exits=st.sampled_from(["barriers", "signal"]),
     delisting_recovery=st.sampled_from([1.0, 0.3, 0.0]),
@@ -48,7 +58,8 @@ def assert_twins(market, chosen):
     result, naive = run(market, chosen), run_naive(market, chosen)
     orders = {
         order.id: (
-            order.parent, order.symbol, "buy" if order.side > 0 else "sell", order.quantity, order.status, order.reason, order.model,
+            order.parent, order.symbol, "buy" if order.side > 0 else "sell", order.quantity,
+            order.status, order.reason, order.model,
             *((level if order.role == role else None) for role in ("take", "stop") for level in [order.level if order.shown is None else order.shown]),
             order.signal, order.decided,
         )
@@ -57,16 +68,29 @@ def assert_twins(market, chosen):
     assert len(orders) == len(naive.orders), "an order id came twice"
     found = {
         row["order_id"]: (
-            row["parent_id"], row["symbol"], row["side"], row["quantity"], row["status"], row["reason"], row["model_id"],
-            row["limit_price"], row["stop_price"], micros(row["signal_timestamp"]), micros(row["timestamp"]),
+            row["parent_id"], row["symbol"], row["side"], row["quantity"], row["status"],
+            row["reason"], row["model_id"],
+            row["limit_price"], row["stop_price"], micros(row["signal_timestamp"]),
+            micros(row["timestamp"]),
         )
         for row in result.orders.iter_rows(named=True)
     }  # fmt: skip
     assert found == orders
     fills = {fill[0]: fill[1:] for fill in naive.fills}
     for row in result.fills.iter_rows(named=True):
-        order, at, side, quantity, price, reference, fee, slippage, liquidity = fills.pop(row["fill_id"])
-        expected = (order, at, "buy" if side > 0 else "sell", price, reference, fee / 10000, slippage, liquidity)
+        order, at, side, quantity, price, reference, fee, slippage, liquidity = fills.pop(
+            row["fill_id"]
+        )
+        expected = (
+            order,
+            at,
+            "buy" if side > 0 else "sell",
+            price,
+            reference,
+            fee / 10000,
+            slippage,
+            liquidity,
+        )
         assert (
             row["order_id"],
             micros(row["timestamp"]),
@@ -80,11 +104,20 @@ def assert_twins(market, chosen):
         assert row["quantity"] == pytest.approx(quantity, abs=1e-9)
     assert not fills
     columns = ("equity", "cash", "gross_exposure", "net_exposure")
-    curve = [(at, *(value / 10000 for value in values), drawdown) for at, *values, drawdown in naive.curve]
-    assert [(micros(row["timestamp"]), *(row[name] for name in columns), row["drawdown"]) for row in result.equity.iter_rows(named=True)] == curve
+    curve = [
+        (at, *(value / 10000 for value in values), drawdown)
+        for at, *values, drawdown in naive.curve
+    ]
+    assert [
+        (micros(row["timestamp"]), *(row[name] for name in columns), row["drawdown"])
+        for row in result.equity.iter_rows(named=True)
+    ] == curve
     assert_same_trades(result.trades, naive)
     shown = ("symbol", "kind", "successor", "value", "quantity_before", "quantity_after")
-    applied = [(micros(row["timestamp"]), *(row[name] for name in shown)) for row in result.position_actions.iter_rows(named=True)]
+    applied = [
+        (micros(row["timestamp"]), *(row[name] for name in shown))
+        for row in result.position_actions.iter_rows(named=True)
+    ]
     assert sorted(applied, key=str) == sorted(naive.applied, key=str)
     return result
 
@@ -94,7 +127,12 @@ def assert_same_trades(trades, naive):
     for row in trades.filter(pl.col("pnl").is_not_null()).iter_rows(named=True):
         trade = closed.pop(row["trade_id"])
         assert row["side"] == ("long" if trade["side"] > 0 else "short")
-        assert (micros(row["entry_timestamp"]), micros(row["exit_timestamp"]), row["exit_reason"], row["model_id"]) == (
+        assert (
+            micros(row["entry_timestamp"]),
+            micros(row["exit_timestamp"]),
+            row["exit_reason"],
+            row["model_id"],
+        ) == (
             trade["entry_bar"],
             trade["exit_bar"],
             trade["reason"],
@@ -112,7 +150,11 @@ def assert_same_trades(trades, naive):
     assert not closed
     still_open = trades.filter(pl.col("pnl").is_null())
     assert set(still_open["symbol"]) == set(naive.trades)
-    assert still_open["exit_timestamp"].null_count() == still_open["exit_reason"].null_count() == still_open.height
+    assert (
+        still_open["exit_timestamp"].null_count()
+        == still_open["exit_reason"].null_count()
+        == still_open.height
+    )
 
 
 @settings(max_examples=60)
@@ -137,14 +179,25 @@ def test_the_random_lives_meet_every_outcome():
     reasons, exits, kinds = set(), set(), set()
     for seed in range(16):
         chosen = rules(
-            {"minimum_order_value": 100.0}, {"max_participation": 0.2}, exits="signal" if seed % 3 else "barriers", horizon=8, presume_delisted_after_sessions=1
+            {"minimum_order_value": 100.0},
+            {"max_participation": 0.2},
+            exits="signal" if seed % 3 else "barriers",
+            horizon=8,
+            presume_delisted_after_sessions=1,
         )
-        market = with_lives(random_market(seed, volume=20_000.0, missing=(0.1, 0.6, 0.93)[seed % 3]), seed, events=6)
+        market = with_lives(
+            random_market(seed, volume=20_000.0, missing=(0.1, 0.6, 0.93)[seed % 3]), seed, events=6
+        )
         result = assert_twins(market, chosen)
         reasons |= set(result.orders.select(pl.col("status") + " " + pl.col("reason"))["status"])
         exits |= set(result.trades["exit_reason"].drop_nulls())
         kinds |= set(result.position_actions["kind"])
-    assert {"canceled delisted", "canceled renamed", "refused delisted", "refused renamed"} <= reasons
+    assert {
+        "canceled delisted",
+        "canceled renamed",
+        "refused delisted",
+        "refused renamed",
+    } <= reasons
     assert {"delisting", "presumed_delisted"} <= exits
     assert kinds == {"split", "dividend", "delisting", "symbol_change", "presumed_delisted"}
 
@@ -156,17 +209,36 @@ def test_the_random_markets_meet_every_outcome():
         for exit_kind in ("barriers", "signal"):
             kinds = (
                 {"minimum_order_value": 3_000.0},
-                {"max_daily_loss": 0.004, "max_open_positions": 2, "max_net_exposure": 0.12, "allow_short": seed % 2 == 0},
-                {"max_drawdown": 0.015, "max_daily_loss": 1.0, "max_position": 0.5, "target_trade_volatility": 0.02},
+                {
+                    "max_daily_loss": 0.004,
+                    "max_open_positions": 2,
+                    "max_net_exposure": 0.12,
+                    "allow_short": seed % 2 == 0,
+                },
+                {
+                    "max_drawdown": 0.015,
+                    "max_daily_loss": 1.0,
+                    "max_position": 0.5,
+                    "target_trade_volatility": 0.02,
+                },
                 {"max_gross_exposure": 0.2, "max_net_exposure": 1.0},
             )
-            chosen = rules(kinds[seed % 4], {"max_participation": 0.1}, {"reject_probability": 0.1, "partial_fill_probability": 0.1}, exits=exit_kind)
+            chosen = rules(
+                kinds[seed % 4],
+                {"max_participation": 0.1},
+                {"reject_probability": 0.1, "partial_fill_probability": 0.1},
+                exits=exit_kind,
+            )
             result = assert_twins(random_market(seed, volume=20_000.0), chosen)
             statuses |= set(result.orders["status"])
             reasons |= set(result.orders["reason"])
             exits |= set(result.trades["exit_reason"].drop_nulls())
     assert statuses == {"filled", "partially_filled", "canceled", "rejected", "refused", "open"}
-    assert {"stop", "take", "vertical", "signal", "drawdown_breaker", "cash_in_lieu"} >= exits >= {"stop", "take", "vertical", "signal", "drawdown_breaker"}
+    assert (
+        {"stop", "take", "vertical", "signal", "drawdown_breaker", "cash_in_lieu"}
+        >= exits
+        >= {"stop", "take", "vertical", "signal", "drawdown_breaker"}
+    )
     refusals = {
         "allow_short",
         "max_drawdown",

@@ -1,4 +1,6 @@
-"""Looking back: every table, and a backtest computed again, as they were known before corrections arrived, bit for bit."""
+"""Looking back: every table, and a backtest computed again, as they were known before corrections
+arrived, bit for bit.
+"""
 
 from datetime import UTC, date, datetime
 
@@ -15,7 +17,17 @@ from harmony_pipeline.stages import backtests, ingest, market
 from harmony_pipeline.stages.context import PipelineContext
 
 pytestmark = pytest.mark.slow
-RESEARCHED = ("raw_bars", "bars", "quarantine", "daily_summary", "features", "signals", "labels", "predictions", "folds")
+RESEARCHED = (
+    "raw_bars",
+    "bars",
+    "quarantine",
+    "daily_summary",
+    "features",
+    "signals",
+    "labels",
+    "predictions",
+    "folds",
+)
 
 
 def chain(pipeline: PipelineContext) -> None:
@@ -24,13 +36,25 @@ def chain(pipeline: PipelineContext) -> None:
 
 
 @pytest.fixture(scope="module")
-def corrected(tmp_path_factory: pytest.TempPathFactory) -> tuple[PipelineContext, datetime, dict[str, dict[str, str]]]:
-    """A market whose February was corrected after everything had been made from it; the moment in between, and the hashes of then."""
+def corrected(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[PipelineContext, datetime, dict[str, dict[str, str]]]:
+    """A market whose February was corrected after everything had been made from it; the moment in
+    between, and the hashes of then.
+    """
     pipeline, venue = market_over(tmp_path_factory.mktemp("corrected"), end=date(2024, 4, 1))
     chain(pipeline)
-    then, hashes = datetime.now(UTC), {table: pipeline.lake.content_hashes(table) for table in TABLES}
-    rows = pipeline.lake.read("bars").filter((pl.col("session") == "regular") & (pl.col("timestamp").dt.date() == date(2024, 2, 14)))
-    venue.corrections |= {(symbol, stamp): close * 1.02 for symbol, stamp, close in rows.select("symbol", "timestamp", "close").iter_rows()}
+    then, hashes = (
+        datetime.now(UTC),
+        {table: pipeline.lake.content_hashes(table) for table in TABLES},
+    )
+    rows = pipeline.lake.read("bars").filter(
+        (pl.col("session") == "regular") & (pl.col("timestamp").dt.date() == date(2024, 2, 14))
+    )
+    venue.corrections |= {
+        (symbol, stamp): close * 1.02
+        for symbol, stamp, close in rows.select("symbol", "timestamp", "close").iter_rows()
+    }
     ingest.raw_bars(pipeline, pipeline.trading_periods(), again=True)
     chain(pipeline)
     return pipeline, then, hashes
@@ -44,7 +68,11 @@ def looking_back(pipeline: PipelineContext, then: datetime) -> PipelineContext:
 
 def test_the_correction_went_all_the_way(corrected):
     pipeline, _, hashes = corrected
-    changed = [table for table in (*RESEARCHED, "trades", "equity") if pipeline.lake.content_hashes(table) != hashes[table]]
+    changed = [
+        table
+        for table in (*RESEARCHED, "trades", "equity")
+        if pipeline.lake.content_hashes(table) != hashes[table]
+    ]
     assert {"raw_bars", "bars", "quarantine", "features", "labels", "equity"} <= set(changed)
 
 
@@ -69,7 +97,9 @@ def test_sql_tells_the_same_past(corrected):
         conform = pipeline.lake.tables[table].conform  # a view promises no order
         told = conform(sql.query(past.lake, f"select * exclude (partition) from {table}"))
         assert told.equals(past.lake.read(table)), table
-        assert not told.equals(conform(sql.query(pipeline.lake, f"select * exclude (partition) from {table}"))) or table in (
+        assert not told.equals(
+            conform(sql.query(pipeline.lake, f"select * exclude (partition) from {table}"))
+        ) or table in (
             "folds",
             "predictions",
             "signals",
@@ -84,7 +114,16 @@ def test_the_stages_from_bars_to_backtest_computed_again_give_the_same_bits(corr
     market.bars(past, past.trading_periods())
     market.daily_summary(past, past.trading_periods())
     backtests.backtest(past, list(past.settings.active_strategies))
-    for table in ("bars", "quarantine", "daily_summary", "orders", "fills", "trades", "equity", "backtests"):
+    for table in (
+        "bars",
+        "quarantine",
+        "daily_summary",
+        "orders",
+        "fills",
+        "trades",
+        "equity",
+        "backtests",
+    ):
         assert past.lake.content_hashes(table) == hashes[table], table
     assert {table: pipeline.lake.content_hashes(table) for table in TABLES} == present
 

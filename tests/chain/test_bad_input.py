@@ -1,4 +1,6 @@
-"""A folder with every usual mistake, through the command: each is named with file, row, column and cure, and nothing is lost."""
+"""A folder with every usual mistake, through the command: each is named with file, row, column and
+cure, and nothing is lost.
+"""
 
 from pathlib import Path
 
@@ -11,12 +13,24 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.lake import sql
 
-GOOD = "timestamp,open,high,low,close,volume\n" + "".join(f"2024-01-02T{hour}:00:00Z,10,11,9,10.5,1000\n" for hour in range(15, 21))
+GOOD = "timestamp,open,high,low,close,volume\n" + "".join(
+    f"2024-01-02T{hour}:00:00Z,10,11,9,10.5,1000\n" for hour in range(15, 21)
+)
 MISTAKES = {
-    "AAA.csv": GOOD.replace("2024-01-02T16:00:00Z,10,11,9,10.5,1000", "2024-01-02T16:00:00Z,10,11,9,abc,1000"),  # text in a price
-    "BBB.csv": GOOD.replace("2024-01-02T16:00:00Z,10,11,9", "2024-01-02T16:00:00Z,10,8,9"),  # high below low
-    "CCC.csv": GOOD + "2024-01-02T15:00:00Z,10,11,9,10.5,1000\n2024-01-02T16:00:00Z,10,11,9,10.4,900\n",  # repeated, out of order, contradicting
-    "DDD.csv": GOOD.replace("2024-01-02T17:00:00Z,10,11,9,10.5", "2024-01-02T17:00:00Z,0,11,-9,10.5"),  # zero and negative prices
+    # text in a price
+    "AAA.csv": GOOD.replace(
+        "2024-01-02T16:00:00Z,10,11,9,10.5,1000", "2024-01-02T16:00:00Z,10,11,9,abc,1000"
+    ),
+    # high below low
+    "BBB.csv": GOOD.replace("2024-01-02T16:00:00Z,10,11,9", "2024-01-02T16:00:00Z,10,8,9"),
+    # repeated, out of order, contradicting
+    "CCC.csv": (
+        GOOD + "2024-01-02T15:00:00Z,10,11,9,10.5,1000\n2024-01-02T16:00:00Z,10,11,9,10.4,900\n"
+    ),
+    # zero and negative prices
+    "DDD.csv": GOOD.replace(
+        "2024-01-02T17:00:00Z,10,11,9,10.5", "2024-01-02T17:00:00Z,0,11,-9,10.5"
+    ),
     "EEE.csv": GOOD.replace("2024-01-02T", "2024-01-06T"),  # a Saturday
     "ZZZ.csv": GOOD,  # not in the universe
 }
@@ -29,8 +43,10 @@ def write(folder: Path, files: dict[str, str], extra: str = "") -> Path:
         (data / name).write_text(text)
     file = folder / "mine.toml"
     file.write_text(
-        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ntimeframe = "1Hour"\nstart = 2024-01-02\nend = 2024-02-01\n'
-        f'symbols = ["AAA", "BBB", "CCC", "DDD", "EEE"]\n[market.files]\npaths = ["data"]\n[market.partitions]\ntrading_period = "month"\n[market.quality]\nmax_quarantined_fraction = 1.0\n{extra}'
+        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ntimeframe ='
+        ' "1Hour"\nstart = 2024-01-02\nend = 2024-02-01\nsymbols = ["AAA", "BBB", "CCC", "DDD",'
+        ' "EEE"]\n[market.files]\npaths = ["data"]\n[market.partitions]\ntrading_period ='
+        f' "month"\n[market.quality]\nmax_quarantined_fraction = 1.0\n{extra}'
     )
     return file
 
@@ -44,12 +60,23 @@ def ingested(file: Path) -> Runner:
 def test_a_failed_blocking_check_is_remembered_by_later_runs_until_it_passes(tmp_path):
     file = write(tmp_path, MISTAKES)
     strict = tmp_path / "strict.toml"
-    strict.write_text(file.read_text().replace("max_quarantined_fraction = 1.0", "max_quarantined_fraction = 0.0"))
+    strict.write_text(
+        file.read_text().replace("max_quarantined_fraction = 1.0", "max_quarantined_fraction = 0.0")
+    )
     with pytest.raises(HarmonyError, match="bars_are_sound"):
         ingested(strict)
-    with pytest.raises(HarmonyError, match=r"bars 2024-01 failed the check bars_are_sound .* harmony .*doctor --waive bars_are_sound"):
+    with pytest.raises(
+        HarmonyError,
+        match=(
+            r"bars 2024-01 failed the check bars_are_sound .* harmony .*doctor --waive"
+            r" bars_are_sound"
+        ),
+    ):
         Runner.of(load_settings(strict, {})).materialize(["features"], "2024-01")
-    assert sql.query(Runner.of(load_settings(strict, {})).pipeline.lake, "select period, check_name from verdicts").rows() == [("2024-01", "bars_are_sound")]
+    assert sql.query(
+        Runner.of(load_settings(strict, {})).pipeline.lake,
+        "select period, check_name from verdicts",
+    ).rows() == [("2024-01", "bars_are_sound")]
     lenient = ingested(file)
     assert lenient.pipeline.lake.read("verdicts").is_empty()
     lenient.materialize(["features"], "2024-01")
@@ -66,7 +93,10 @@ def test_every_mistake_is_quarantined_by_name_and_the_accounting_closes(tmp_path
     runner = ingested(write(tmp_path, MISTAKES))
     lake = runner.pipeline.lake
     quarantine = lake.read("quarantine")
-    found = {(symbol, rule): reason for symbol, rule, reason in quarantine.select("symbol", "rule", "reason").iter_rows()}
+    found = {
+        (symbol, rule): reason
+        for symbol, rule, reason in quarantine.select("symbol", "rule", "reason").iter_rows()
+    }
     expected = {
         ("AAA", "unreadable"): ("AAA.csv", "row 3", "close", "abc"),
         ("BBB", "high_below_low"): ("BBB.csv", "row 3", "high", "low"),
@@ -80,13 +110,16 @@ def test_every_mistake_is_quarantined_by_name_and_the_accounting_closes(tmp_path
         for word in words:
             assert word in found[key], (key, found[key])
     assert lake.read("raw_bars").height == lake.read("bars").height + quarantine.height == 6 * 6 + 1
-    assert merged_rows(runner) == 1  # of the two rows of CCC that repeat a bar, one says the same, and is counted only
+    # of the two rows of CCC that repeat a bar, one says the same, and is counted only
+    assert merged_rows(runner) == 1
     assert lake.read("bars").filter(pl.col("symbol") == "CCC").height == 6
 
 
 def test_a_time_zone_mistake_is_recognised_with_its_cure(tmp_path):
     local = "timestamp,open,high,low,close,volume\n" + "".join(
-        f"2024-01-{day:02d} {hour:02d}:00:00,10,11,9,10.5,1000\n" for day in (2, 3, 4, 5) for hour in range(1, 8)
+        f"2024-01-{day:02d} {hour:02d}:00:00,10,11,9,10.5,1000\n"
+        for day in (2, 3, 4, 5)
+        for hour in range(1, 8)
     )
     lake = ingested(write(tmp_path, {"AAA.csv": local})).pipeline.lake
     reasons = lake.read("quarantine").filter(pl.col("rule") == "outside_session")["reason"]
@@ -97,7 +130,10 @@ def test_a_time_zone_mistake_is_recognised_with_its_cure(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("timestamp,open,high,low,volume\n2024-01-02T15:00:00Z,1,1,1,1\n", ("AAA.csv", "close", "market.files.columns")),
+        (
+            "timestamp,open,high,low,volume\n2024-01-02T15:00:00Z,1,1,1,1\n",
+            ("AAA.csv", "close", "market.files.columns"),
+        ),
         ("", ("AAA.csv", "no rows")),
     ],
 )

@@ -1,4 +1,6 @@
-"""A period that is worked on some symbols at a time gives the tables of the period worked on at once, also when it is built again after a correction."""
+"""A period that is worked on some symbols at a time gives the tables of the period worked on at
+once, also when it is built again after a correction.
+"""
 
 from datetime import UTC, date, datetime
 
@@ -13,7 +15,9 @@ TABLES = ("bars", "quarantine", "quality_warnings", "bar_state", "daily_summary"
 
 
 def built(folder, rows, monkeypatch) -> tuple[PipelineContext, list[str]]:
-    """The tables of a small market, built, corrected and built again; and what the second building said of itself."""
+    """The tables of a small market, built, corrected and built again; and what the second building
+    said of itself.
+    """
     monkeypatch.setattr(market, "BATCH_ROWS", rows)
     pipeline = tiny_market(folder, end=date(2024, 4, 1))
     periods = pipeline.trading_periods()
@@ -23,9 +27,13 @@ def built(folder, rows, monkeypatch) -> tuple[PipelineContext, list[str]]:
     market.daily_summary(pipeline, periods)
     raw = pipeline.lake.read("raw_bars", [periods[0].key])
     late = raw.gather_every(97).with_columns(
-        pl.col("close") * 1.001, high=pl.col("high") * 1.01, ingested_at=pl.lit(datetime(2030, 1, 1, tzinfo=UTC)).cast(raw.schema["ingested_at"])
+        pl.col("close") * 1.001,
+        high=pl.col("high") * 1.01,
+        ingested_at=pl.lit(datetime(2030, 1, 1, tzinfo=UTC)).cast(raw.schema["ingested_at"]),
     )
-    broken = raw[3:4].with_columns(low=-1.0, row=pl.lit(7, pl.Int64), ingested_at=late["ingested_at"][:1])
+    broken = raw[3:4].with_columns(
+        low=-1.0, row=pl.lit(7, pl.Int64), ingested_at=late["ingested_at"][:1]
+    )
     pipeline.lake.write("raw_bars", periods[0].key, pl.concat([raw, late, broken]))
     said = market.bars(pipeline, periods)
     market.daily_summary(pipeline, periods)
@@ -56,7 +64,10 @@ def test_a_period_without_raw_rows_hands_the_memory_of_symbols_on(whole, tmp_pat
     ingest.raw_bars(pipeline, [january, march])
     market.corporate_actions(pipeline)
     market.bars(pipeline, [january, february, march])
-    states = {period.key: pipeline.lake.read("bar_state", [period.key]) for period in (january, february, march)}
+    states = {
+        period.key: pipeline.lake.read("bar_state", [period.key])
+        for period in (january, february, march)
+    }
     assert states[february.key].height
     assert states[february.key].equals(states[january.key])
     assert not states[march.key].equals(states[january.key])

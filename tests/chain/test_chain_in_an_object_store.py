@@ -1,4 +1,6 @@
-"""The whole research chain over a lake in an object store gives the lake that a folder would hold."""
+"""The whole research chain over a lake in an object store gives the lake that a folder would
+hold.
+"""
 
 import pytest
 from lake.s3_server import BUCKET, s3_environment
@@ -18,11 +20,18 @@ def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_pat
     run_stages(folder, RETRAIN)
     settings = tiny_market(tmp_path / "remote").settings
     with s3_environment():
-        remote = PipelineContext(settings.model_copy(update={"paths": settings.paths.model_copy(update={"lake": f"s3://{BUCKET}/tiny"})}))
+        remote = PipelineContext(
+            settings.model_copy(
+                update={"paths": settings.paths.model_copy(update={"lake": f"s3://{BUCKET}/tiny"})}
+            )
+        )
         run_stages(remote, RETRAIN)
         run_stages(remote, RETRAIN)
         for table in TABLES:
             assert remote.lake.content_hashes(table) == folder.lake.content_hashes(table), table
-        asked = "select symbol, count(*) as bars, sum(volume) as volume from bars group by symbol order by symbol"
+        asked = (
+            "select symbol, count(*) as bars, sum(volume) as volume from bars group by symbol order"
+            " by symbol"
+        )
         assert sql.query(remote.lake, asked).equals(sql.query(folder.lake, asked))
         assert remote.lake.store.files("_history/bars/partition=2024-01") == []

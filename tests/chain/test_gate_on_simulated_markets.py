@@ -1,4 +1,6 @@
-"""The gate is judged on both markets: where nothing can be predicted it promotes nothing, where an edge is planted it finds it."""
+"""The gate is judged on both markets: where nothing can be predicted it promotes nothing, where an
+edge is planted it finds it.
+"""
 
 from datetime import date
 
@@ -14,9 +16,25 @@ pytestmark = pytest.mark.slow
 
 
 def decided(folder, edge: str, seed: int) -> PipelineContext:
-    simulated = {"seed": seed, "symbols": 16, "low_float_symbols": 0, "edge": edge, "edge_strength": 0.3}
-    settings = tiny_settings(folder, timeframe="15Min", extended_hours=False, start=date(2023, 7, 3), end=date(2024, 3, 1), simulated=simulated)
-    changes = {"model": settings.model.model_copy(update={"minimum_train_rows": 500}), "labels": settings.labels.model_copy(update={"horizons_bars": (8,)})}
+    simulated = {
+        "seed": seed,
+        "symbols": 16,
+        "low_float_symbols": 0,
+        "edge": edge,
+        "edge_strength": 0.3,
+    }
+    settings = tiny_settings(
+        folder,
+        timeframe="15Min",
+        extended_hours=False,
+        start=date(2023, 7, 3),
+        end=date(2024, 3, 1),
+        simulated=simulated,
+    )
+    changes = {
+        "model": settings.model.model_copy(update={"minimum_train_rows": 500}),
+        "labels": settings.labels.model_copy(update={"horizons_bars": (8,)}),
+    }
     pipeline = PipelineContext(settings.model_copy(update=changes))
     run_stages(pipeline, RETRAIN)
     strategy = [pipeline.settings.session.strategy]

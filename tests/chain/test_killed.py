@@ -1,4 +1,6 @@
-"""SIGKILL at chosen moments of a materialisation: the lake opens, and running again completes it to the same tables."""
+"""SIGKILL at chosen moments of a materialisation: the lake opens, and running again completes it to
+the same tables.
+"""
 
 import os
 import signal
@@ -16,7 +18,8 @@ from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
 
-# The process kills itself in the n-th publication of a file, before or after the rename: the two sides of every commit.
+# The process kills itself in the n-th publication of a file, before or after the rename: the two
+# sides of every commit.
 SCRIPT = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
@@ -48,14 +51,26 @@ def whole(tmp_path_factory):
     return pipeline
 
 
-@pytest.mark.parametrize(("moment", "side"), [(3, "before"), (9, "after"), (14, "before"), (25, "after"), (33, "before")])
-def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tmp_path, whole, moment, side):
+@pytest.mark.parametrize(
+    ("moment", "side"), [(3, "before"), (9, "after"), (14, "before"), (25, "after"), (33, "before")]
+)
+def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(
+    tmp_path, whole, moment, side
+):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    died = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), str(moment), side], env=environment, check=False, capture_output=True)
+    died = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(moment), side],
+        env=environment,
+        check=False,
+        capture_output=True,
+    )
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
     pipeline = tiny_market(tmp_path)
     for table in TABLES:
-        assert sql.query(pipeline.lake, f"select count(*) as n from {table}")["n"][0] == pipeline.lake.read(table).height
+        assert (
+            sql.query(pipeline.lake, f"select count(*) as n from {table}")["n"][0]
+            == pipeline.lake.read(table).height
+        )
     run_stages(pipeline, RETRAIN)
     for table in TABLES:
         assert pipeline.lake.content_hashes(table) == whole.lake.content_hashes(table), table

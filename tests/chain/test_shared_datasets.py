@@ -1,4 +1,6 @@
-"""Every recorded dataset imports with at most a column mapping (examples/datasets), its accounting closes, and its known defects are named."""
+"""Every recorded dataset imports with at most a column mapping (examples/datasets), its accounting
+closes, and its known defects are named.
+"""
 
 import os
 from pathlib import Path
@@ -30,7 +32,12 @@ ROWS = {
 
 def imported(name: str, folder: Path, data: Path) -> tuple[PipelineContext, dict[str, object]]:
     """The dataset in a lake of its own, and what the ingest said."""
-    environment = {**os.environ, "HARMONY_DATA": str(data), "HARMONY__PATHS__LAKE": f'"{folder}/lake"', "HARMONY__PATHS__STATE": f'"{folder}/state"'}
+    environment = {
+        **os.environ,
+        "HARMONY_DATA": str(data),
+        "HARMONY__PATHS__LAKE": f'"{folder}/lake"',
+        "HARMONY__PATHS__STATE": f'"{folder}/state"',
+    }
     pipeline = PipelineContext(load_settings(EXAMPLES / f"{name}.toml", environment))
     told = ingest.raw_bars(pipeline, pipeline.trading_periods()).facts
     market.corporate_actions(pipeline)
@@ -38,7 +45,8 @@ def imported(name: str, folder: Path, data: Path) -> tuple[PipelineContext, dict
     return pipeline, told
 
 
-# What DATA.md says is wrong with each, as the report names it: (table, rule, symbol, exchange date).
+# What DATA.md says is wrong with each, as the report names it: (table, rule, symbol, exchange
+# date).
 KNOWN_DEFECTS = {
     "us_equity_hourly": {("quarantine", "bad_print", "IBM", "2002-12-23")},
     "us_equity_daily": {
@@ -62,7 +70,12 @@ def named(pipeline: PipelineContext) -> set[tuple[str, str, str, str]]:
     found: set[tuple[str, str, str, str]] = set()
     for table in ("quarantine", "quality_warnings"):
         day = pl.col("timestamp").dt.convert_time_zone("UTC").dt.date().cast(pl.String)
-        found |= {(table, rule, symbol, on) for rule, symbol, on in pipeline.lake.read(table).select("rule", "symbol", day).iter_rows()}
+        found |= {
+            (table, rule, symbol, on)
+            for rule, symbol, on in (
+                pipeline.lake.read(table).select("rule", "symbol", day).iter_rows()
+            )
+        }
     return found
 
 
@@ -73,7 +86,10 @@ def test_there_is_an_example_for_each():
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_it_imports_and_every_row_is_accounted_for(name, tmp_path, market_data):
     pipeline, told = imported(name, tmp_path, market_data)
-    raw, bars, quarantine = (pipeline.lake.scan(table).select(pl.len()).collect().item() for table in ("raw_bars", "bars", "quarantine"))
+    raw, bars, quarantine = (
+        pipeline.lake.scan(table).select(pl.len()).collect().item()
+        for table in ("raw_bars", "bars", "quarantine")
+    )
     assert told["rows received"] == ROWS[name]
     assert told["rows received"] == bars + quarantine + told["rows known before (merged)"]
     assert raw == bars + quarantine

@@ -1,4 +1,6 @@
-"""Laws of the whole chain, on one small simulated market: no look-ahead, same tables twice, session equals backtest."""
+"""Laws of the whole chain, on one small simulated market: no look-ahead, same tables twice, session
+equals backtest.
+"""
 
 import re
 from datetime import datetime
@@ -13,13 +15,24 @@ from harmony_pipeline.cli.lineage import lineage
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages import backtests, ingest, live, market, models, research, robustness, scanner, tear_sheets
+from harmony_pipeline.stages import (
+    backtests,
+    ingest,
+    live,
+    market,
+    models,
+    research,
+    robustness,
+    scanner,
+    tear_sheets,
+)
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.verification import disturbed
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
-# Nothing went wrong, nothing was fetched from a venue or read from files, and no ticks were asked for: tests/market and tests/ticks fill these.
+# Nothing went wrong, nothing was fetched from a venue or read from files, and no ticks were asked
+# for: tests/market and tests/ticks fill these.
 MAY_BE_EMPTY = {
     "corporate_actions",
     "quarantine",
@@ -46,7 +59,11 @@ def finished(tmp_path_factory) -> PipelineContext:
 
 
 def hashes(pipeline: PipelineContext) -> dict[str, dict[str, str]]:
-    return {table: pipeline.lake.content_hashes(table) for table in TABLES if table not in UNEQUAL_BY_NATURE}
+    return {
+        table: pipeline.lake.content_hashes(table)
+        for table in TABLES
+        if table not in UNEQUAL_BY_NATURE
+    }
 
 
 def test_every_stage_leaves_rows(finished):
@@ -70,7 +87,12 @@ def moment_of(pipeline: PipelineContext) -> datetime:
     """Inside the last retraining period, in the middle of a session."""
     period = pipeline.retraining_periods()[-1]
     stamps = (
-        pipeline.lake.scan("bars", [period.key]).filter(pl.col("session") == "regular").select("timestamp").unique().sort("timestamp").collect()["timestamp"]
+        pipeline.lake.scan("bars", [period.key])
+        .filter(pl.col("session") == "regular")
+        .select("timestamp")
+        .unique()
+        .sort("timestamp")
+        .collect()["timestamp"]
     )
     return stamps[len(stamps) // 2]
 
@@ -90,14 +112,18 @@ def known_before(pipeline: PipelineContext, moment: datetime) -> dict[str, pl.Da
         "scan_candidates": read("scan_candidates").filter(pl.col("date") < day),
         "scan_selections": read("scan_selections").filter(pl.col("date") < day),
         "fills": without_book(read("fills").filter(known), "order_id", "fill_id"),
-        "trades": without_book(read("trades").filter(pl.col("exit_timestamp") + pipeline.bar <= moment), "trade_id"),
+        "trades": without_book(
+            read("trades").filter(pl.col("exit_timestamp") + pipeline.bar <= moment), "trade_id"
+        ),
         "equity": read("equity").filter(known).drop("backtest_id"),
     }
 
 
 def without_book(rows: pl.DataFrame, *ids: str) -> pl.DataFrame:
     """Rows of backtests whose ids say what happened, and not in which backtest."""
-    return rows.with_columns(pl.col(name).str.strip_prefix(pl.col("backtest_id") + "-") for name in ids).drop("backtest_id")
+    return rows.with_columns(
+        pl.col(name).str.strip_prefix(pl.col("backtest_id") + "-") for name in ids
+    ).drop("backtest_id")
 
 
 def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finished, tmp_path):
@@ -108,7 +134,9 @@ def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finishe
     periods = changed.trading_periods()
     ingest.raw_bars(changed, periods)
     for period in periods:
-        changed.lake.write("raw_bars", period.key, disturbed(changed.lake.read("raw_bars", [period.key]), moment))
+        changed.lake.write(
+            "raw_bars", period.key, disturbed(changed.lake.read("raw_bars", [period.key]), moment)
+        )
     market.bars(changed, periods)
     market.daily_summary(changed, periods)
     for stage in (research.features, research.regimes, research.signals, research.labels):
@@ -118,7 +146,9 @@ def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finishe
     strategies = list(changed.settings.active_strategies)
     backtests.backtest(changed, strategies)
     days = market.sessions_with_bars(changed)
-    scanned = [day for day in days if day.isoformat() in finished.lake.partitions("scan_candidates")]
+    scanned = [
+        day for day in days if day.isoformat() in finished.lake.partitions("scan_candidates")
+    ]
     scanner.scan(changed, scanned)
     assert not changed.lake.read("bars").equals(finished.lake.read("bars"))
     ours, theirs = known_before(finished, moment), known_before(changed, moment)
@@ -157,11 +187,18 @@ def test_ids_are_unique_over_the_lake_and_every_exit_has_its_entry(finished):
 
 
 def test_lineage_is_of_the_order_s_own_strategy_and_leads_to_its_model(finished):
-    orders = finished.lake.read("orders").join(finished.lake.read("backtests").select("backtest_id", "strategy"), on="backtest_id")
-    shared = orders.filter(pl.struct("symbol", "timestamp").is_duplicated() & (pl.col("status") == "filled"))
-    assert shared["strategy"].n_unique() > 1  # decisions that several strategies made, whose orders had one name before
+    orders = finished.lake.read("orders").join(
+        finished.lake.read("backtests").select("backtest_id", "strategy"), on="backtest_id"
+    )
+    shared = orders.filter(
+        pl.struct("symbol", "timestamp").is_duplicated() & (pl.col("status") == "filled")
+    )
+    # decisions that several strategies made, whose orders had one name before
+    assert shared["strategy"].n_unique() > 1
     filled = orders.filter(pl.col("status") == "filled")
-    chosen = pl.concat([shared.head(3), filled.unique(["strategy", "kind"], keep="last", maintain_order=True)])
+    chosen = pl.concat(
+        [shared.head(3), filled.unique(["strategy", "kind"], keep="last", maintain_order=True)]
+    )
     for order in chosen.iter_rows(named=True):
         found = lineage(finished, order["order_id"])
         assert found["orders"]["backtest_id"].unique().to_list() == [order["backtest_id"]]
@@ -175,14 +212,18 @@ def test_lineage_is_of_the_order_s_own_strategy_and_leads_to_its_model(finished)
 
 
 def test_the_example_of_the_readme_leads_to_a_model(finished):
-    query = re.search(r'lineage "\$\(.*? sql "(select [^"]*)"', Path("README.md").read_text(encoding="utf-8")).group(1)
+    query = re.search(
+        r'lineage "\$\(.*? sql "(select [^"]*)"', Path("README.md").read_text(encoding="utf-8")
+    ).group(1)
     found = lineage(finished, sql.query(finished.lake, query).item())
     assert found["models"].height == found["predictions"].height == 1
     assert found["orders"].height == 2  # an exit and its entry
 
 
 def test_lineage_of_a_session_s_order_leads_to_its_model(finished):
-    placed = finished.lake.read("session_orders").filter(pl.col("parent_id").is_not_null() & (pl.col("status") == "filled"))
+    placed = finished.lake.read("session_orders").filter(
+        pl.col("parent_id").is_not_null() & (pl.col("status") == "filled")
+    )
     found = lineage(finished, placed["order_id"][0])
     assert found["session_orders"].height == 2
     assert found["models"].height == found["features"].height == 1
@@ -193,9 +234,14 @@ def test_lineage_of_a_session_s_order_leads_to_its_model(finished):
 
 def test_predictions_lie_outside_what_their_model_was_trained_on(finished):
     folds = finished.lake.read("folds").drop_nulls("model_id")
-    joined = finished.lake.read("predictions").join(folds, on=["model_id", "period", "horizon"], how="left", maintain_order="left")
+    joined = finished.lake.read("predictions").join(
+        folds, on=["model_id", "period", "horizon"], how="left", maintain_order="left"
+    )
     assert joined["test_start"].null_count() == 0
-    assert joined.filter((pl.col("timestamp") < pl.col("test_start")) | (pl.col("train_last_end") > pl.col("train_end"))).is_empty()
+    assert joined.filter(
+        (pl.col("timestamp") < pl.col("test_start"))
+        | (pl.col("train_last_end") > pl.col("train_end"))
+    ).is_empty()
 
 
 def test_robustness_and_the_gate_leave_their_evidence(finished):

@@ -1,4 +1,6 @@
-"""Every bad input of the tables beside this file is refused in one line, without a traceback and without a secret."""
+"""Every bad input of the tables beside this file is refused in one line, without a traceback and
+without a secret.
+"""
 
 import os
 import shlex
@@ -10,14 +12,22 @@ import pytest
 from harmony_pipeline.cli.boundary import run_command
 
 TABLES = ("bad_inputs.toml", "bad_settings.toml")
-CASES = [case for table in TABLES for case in tomllib.loads((Path(__file__).parent / table).read_text(encoding="utf-8"))["case"]]
-SETTINGS = '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+CASES = [
+    case
+    for table in TABLES
+    for case in tomllib.loads((Path(__file__).parent / table).read_text(encoding="utf-8"))["case"]
+]
+SETTINGS = (
+    '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+)
 SECRET = "hunter2-is-secret"
 
 
 def prepare(case: dict, folder: Path) -> None:
     if not case.get("bare"):
-        (folder / "mine.toml").write_text(case.get("top", "") + SETTINGS + case.get("settings", ""), encoding="utf-8")
+        (folder / "mine.toml").write_text(
+            case.get("top", "") + SETTINGS + case.get("settings", ""), encoding="utf-8"
+        )
     for name in case.get("folders", []):
         (folder / name).mkdir()
     for name, text in case.get("files", {}).items():
@@ -40,7 +50,11 @@ def test_a_bad_input_is_refused_in_one_line(case, tmp_path, monkeypatch, capfd):
         pytest.skip("nothing is locked for root")
     for name, value in case.get("variables", {}).items():
         monkeypatch.setenv(name, value)
-    code = run_command(shlex.split(case.get("command", "{config} models").replace("{config}", "--config mine.toml")))
+    code = run_command(
+        shlex.split(
+            case.get("command", "{config} models").replace("{config}", "--config mine.toml")
+        )
+    )
     shown = capfd.readouterr()
     lines = shown.err.strip().splitlines()
     assert code == case.get("code", 2), shown

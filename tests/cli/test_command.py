@@ -11,14 +11,31 @@ from harmony_pipeline.cli import app
 from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.errors import HarmonyError
 
-VERBS = ("run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models", "sql", "lineage", "report", "ui", "doctor")
+VERBS = (
+    "run",
+    "ingest",
+    "ticks",
+    "backfill",
+    "scan",
+    "backtest",
+    "trade",
+    "replay",
+    "models",
+    "sql",
+    "lineage",
+    "report",
+    "ui",
+    "doctor",
+)
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.delenv("HARMONY_CONFIG", raising=False)
     file = tmp_path / "other.toml"
-    file.write_text('[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n')
+    file.write_text(
+        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+    )
     yield str(file)
     os.environ.pop("HARMONY_CONFIG", None)
 
@@ -41,10 +58,21 @@ def test_sql_on_an_empty_lake_is_empty_not_an_error(config, view):
     assert json.loads(result.output) == []
 
 
-@pytest.mark.parametrize(("form", "read"), [("csv", pl.read_csv), ("json", pl.read_json), ("parquet", pl.read_parquet)])
+@pytest.mark.parametrize(
+    ("form", "read"), [("csv", pl.read_csv), ("json", pl.read_json), ("parquet", pl.read_parquet)]
+)
 def test_sql_writes_each_format_to_a_file(config, tmp_path, form, read):
     output = tmp_path / "deep" / f"out.{form}"
-    result = harmony("--config", config, "sql", "select 1 as a, 'x' as b", "--format", form, "--output", str(output))
+    result = harmony(
+        "--config",
+        config,
+        "sql",
+        "select 1 as a, 'x' as b",
+        "--format",
+        form,
+        "--output",
+        str(output),
+    )
     assert result.exit_code == 0
     assert read(output).to_dicts() == [{"a": 1, "b": "x"}]
 
@@ -74,7 +102,9 @@ def test_mistakes_are_refused_in_words(config, arguments, expected):
     assert expected in str(result.exception)
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("runn", "run"), ("docter", "doctor"), ("reportt", "report")])
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("runn", "run"), ("docter", "doctor"), ("reportt", "report")]
+)
 def test_a_misspelt_verb_is_told_the_nearest_one_once(typed, meant, capsys):
     assert run_command([typed]) == 2
     assert capsys.readouterr().err.count(f"Did you mean '{meant}'?") == 1
@@ -85,7 +115,11 @@ def test_a_mistake_is_one_line_on_standard_error_and_exit_code_two(tmp_path):
     file.write_text('[market]\ntimefrme = "1Hour"\n')
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(
-        [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), "models"], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), "models"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert result.returncode == 2
     assert result.stdout == ""
@@ -107,8 +141,23 @@ def test_sql_alone_lists_the_named_queries_with_what_they_answer(config):
 
 
 def test_a_named_query_reads_variables(config):
-    assert harmony("--config", config, "sql", "universe_on_a_day", "--set", "day=2024-01-31").exit_code == 0
-    assert harmony("--config", config, "sql", "select getvariable('a') as a", "--set", "a=x y", "--format", "csv").output == "a\nx y\n"
+    assert (
+        harmony("--config", config, "sql", "universe_on_a_day", "--set", "day=2024-01-31").exit_code
+        == 0
+    )
+    assert (
+        harmony(
+            "--config",
+            config,
+            "sql",
+            "select getvariable('a') as a",
+            "--set",
+            "a=x y",
+            "--format",
+            "csv",
+        ).output
+        == "a\nx y\n"
+    )
     refused = harmony("--config", config, "sql", "universe_on_a_day", "--set", "day")
     assert "has no value" in str(refused.exception)
 
@@ -116,8 +165,13 @@ def test_a_named_query_reads_variables(config):
 def test_ingest_says_what_it_received_and_what_a_correction_changed(tmp_path, monkeypatch):
     monkeypatch.delenv("HARMONY_CONFIG", raising=False)
     bars, file = tmp_path / "AAA.csv", tmp_path / "mine.toml"
-    bars.write_text("timestamp,open,high,low,close,volume\n2024-01-02,10,11,9,10.5,100\n2024-01-03,10,11,9,10.6,100\n")
-    market = 'source = "files"\ntimeframe = "1Day"\nstart = 2024-01-02\nend = 2024-02-01\n[market.files]\npaths = ["AAA.csv"]\n'
+    bars.write_text(
+        "timestamp,open,high,low,close,volume\n2024-01-02,10,11,9,10.5,100\n2024-01-03,10,11,9,10.6,100\n"
+    )
+    market = (
+        'source = "files"\ntimeframe = "1Day"\nstart = 2024-01-02\nend ='
+        ' 2024-02-01\n[market.files]\npaths = ["AAA.csv"]\n'
+    )
     file.write_text(f'[paths]\nlake = "lake"\nstate = "state"\n[market]\n{market}')
     first = harmony("--config", str(file), "ingest").output
     assert "2 rows received: 2 new\n" in first

@@ -1,10 +1,14 @@
-"""`harmony doctor` examines what is broken without breaking itself, and tells serious warnings with their cure."""
+"""`harmony doctor` examines what is broken without breaking itself, and tells serious warnings with
+their cure.
+"""
 
 import pytest
 
 from harmony_pipeline.cli.boundary import run_command
 
-SETTINGS = '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+SETTINGS = (
+    '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+)
 
 
 @pytest.fixture
@@ -26,7 +30,9 @@ def market(tmp_path, monkeypatch):
         ("HARMONY__MARKET__SOURCE", "nowhere:Source", "there is no module nowhere"),
     ],
 )
-def test_what_is_broken_is_a_finding_with_its_cure(market, monkeypatch, capfd, variable, value, expected):
+def test_what_is_broken_is_a_finding_with_its_cure(
+    market, monkeypatch, capfd, variable, value, expected
+):
     monkeypatch.setenv(variable, value)
     assert run_command(["--config", "mine.toml", "doctor"]) == 1
     shown = capfd.readouterr()
@@ -42,7 +48,12 @@ def test_an_empty_lake_is_told_with_the_command_as_it_was_typed(market, capfd):
 def test_the_settings_end_with_the_variables_of_the_environment(market, capfd):
     assert run_command(["--config", "mine.toml", "doctor", "--settings"]) == 0
     shown = capfd.readouterr().out
-    for name in ("market.timeframe", "HARMONY_CONFIG", "HARMONY_KERNEL_CACHE", "HARMONY__MARKET__TIMEFRAME=1Hour"):
+    for name in (
+        "market.timeframe",
+        "HARMONY_CONFIG",
+        "HARMONY_KERNEL_CACHE",
+        "HARMONY__MARKET__TIMEFRAME=1Hour",
+    ):
         assert name in shown
 
 
@@ -56,10 +67,14 @@ def test_a_serious_warning_is_no_health_and_findings_are_words(market, capfd):
     days = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08"]
     rows = [
         f"{day},{price},{price + 1},{price - 1},{price + 0.5},{volume}"
-        for day, price, volume in zip(days, (100, 101, 102, 20.2, 20.4), (9, 9, 0, 9, 9), strict=True)
+        for day, price, volume in zip(
+            days, (100, 101, 102, 20.2, 20.4), (9, 9, 0, 9, 9), strict=True
+        )
     ]
     rows.append("2024-01-09,20,19,21,20,9")
-    (market / "AAA.csv").write_text("timestamp,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    (market / "AAA.csv").write_text(
+        "timestamp,open,high,low,close,volume\n" + "\n".join(rows) + "\n"
+    )
     files = 'source = "files"\ntimeframe = "1Day"\n[market.files]\npaths = ["AAA.csv"]\n'
     (market / "mine.toml").write_text(SETTINGS + files)
     pipeline = PipelineContext(load_settings("mine.toml", {}))
@@ -72,7 +87,9 @@ def test_a_serious_warning_is_no_health_and_findings_are_words(market, capfd):
     shown = capfd.readouterr().out
     quarantined = by_rule(pipeline, "quarantine", [period.key for period in periods])
     assert quarantined["rows"].sum() == pipeline.lake.read("quarantine").height > 0
-    assert f"in quarantine: {quarantined['rule'][0]}, 1 row of 1 symbol, first: AAA.csv row 7" in shown
+    assert (
+        f"in quarantine: {quarantined['rule'][0]}, 1 row of 1 symbol, first: AAA.csv row 7" in shown
+    )
     assert "look: harmony" in shown
     warnings = set(pipeline.lake.read("quality_warnings")["rule"])
     if "split_like_jump" in warnings:

@@ -1,4 +1,6 @@
-"""Whatever fails, the command says one line, ends with the right code, and writes the rest into the log."""
+"""Whatever fails, the command says one line, ends with the right code, and writes the rest into the
+log.
+"""
 
 import errno
 import json
@@ -21,7 +23,9 @@ from harmony_pipeline.cli.invocation import VERBS, as_typed, command_line, remem
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.text import printable
 
-SETTINGS = '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+SETTINGS = (
+    '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-03-01\n'
+)
 
 
 @pytest.fixture
@@ -46,25 +50,45 @@ def panic() -> BaseException:
     error = raised(lambda: pl.select(pl.int_range(0, 5, dtype=pl.Int64).reshape((-2, -2))))
     if type(error).__name__ == "PanicException":
         return error
-    return type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})("index out of bounds")
+    return type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})(
+        "index out of bounds"
+    )
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/lake/x"), "no space is left on the disk of /lake/x: free some"),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS), "/lake"), "/lake is on a read-only file system"),
-        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/lake"), "this user may not use /lake"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/lake/x"),
+            "no space is left on the disk of /lake/x: free some",
+        ),
+        (
+            OSError(errno.EROFS, os.strerror(errno.EROFS), "/lake"),
+            "/lake is on a read-only file system",
+        ),
+        (
+            PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/lake"),
+            "this user may not use /lake",
+        ),
         (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), "larger than this process may write"),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "ulimit -n"),
         (OSError("write failed: No space left on device (os error 28)"), "no space is left"),
         (pl.exceptions.ComputeError("No space left on device (os error 28)"), "no space is left"),
-        (duckdb.IOException('IO Error: Could not write file "/x/tmp": No space left on device'), "no space is left on the disk of /x/tmp"),
-        (duckdb.OutOfMemoryException("Out of Memory Error: could not allocate"), "the machine has no memory left"),
+        (
+            duckdb.IOException('IO Error: Could not write file "/x/tmp": No space left on device'),
+            "no space is left on the disk of /x/tmp",
+        ),
+        (
+            duckdb.OutOfMemoryException("Out of Memory Error: could not allocate"),
+            "the machine has no memory left",
+        ),
         (duckdb.IOException("IO Error: something"), "DuckDB refused: IO Error: something"),
         (pl.exceptions.ComputeError("first\nsecond"), "Polars refused: first"),
         (sqlite3.OperationalError("database or disk is full"), "free some disk space"),
-        (sqlite3.OperationalError("attempt to write a readonly database"), "make the state folder writable"),
+        (
+            sqlite3.OperationalError("attempt to write a readonly database"),
+            "make the state folder writable",
+        ),
         (sqlite3.DatabaseError("file is not a database"), "move that file away"),
         (MemoryError(), "the machine has no memory left"),
         (ValueError("open: embedded null byte"), "NUL character"),
@@ -93,11 +117,18 @@ def test_a_wrapper_of_a_library_is_taken_off():
 
 
 def test_a_long_message_is_cut_and_secrets_are_left_out():
-    environment = {"APCA_API_SECRET_KEY": "s3cr3t", "MY_TOKEN": "tok-tok", "SHORT_KEY": "1", "HOME": "/home/me"}
+    environment = {
+        "APCA_API_SECRET_KEY": "s3cr3t",
+        "MY_TOKEN": "tok-tok",
+        "SHORT_KEY": "1",
+        "HOME": "/home/me",
+    }
     line = failures.sentence(DataError("columns " + "x" * 10_000 + " s3cr3t"), environment)
     assert len(line) < 5_000
     assert " characters)" in line
-    said = failures.sentence(OSError("tok-tok at postgresql://me:pass@host/1 with s3cr3t"), environment)
+    said = failures.sentence(
+        OSError("tok-tok at postgresql://me:pass@host/1 with s3cr3t"), environment
+    )
     assert "tok-tok" not in said
     assert "s3cr3t" not in said
     assert "me:pass" not in said
@@ -118,7 +149,9 @@ def test_a_long_message_is_cut_and_secrets_are_left_out():
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_every_end_has_its_exit_code_and_at_most_one_line(market, monkeypatch, capfd, error, code, says):
+def test_every_end_has_its_exit_code_and_at_most_one_line(
+    market, monkeypatch, capfd, error, code, says
+):
     def fail(*_arguments):
         raise error
 
@@ -152,7 +185,12 @@ def test_the_log_holds_the_traceback_and_the_run_but_no_secret(market, monkeypat
 def test_a_full_disk_is_told_and_does_not_stop_questions(market, monkeypatch, capfd):
     from harmony_pipeline.lake.local_store import LocalStore
 
-    assert run_command(["--config", "mine.toml", "sql", "select count(*) as n from bars", "--format", "csv"]) == 0
+    assert (
+        run_command(
+            ["--config", "mine.toml", "sql", "select count(*) as n from bars", "--format", "csv"]
+        )
+        == 0
+    )
     (market / "lake" / "bars" / "partition=_schema" / "bars.parquet").unlink(missing_ok=True)
 
     def full(self, name):
@@ -163,7 +201,12 @@ def test_a_full_disk_is_told_and_does_not_stop_questions(market, monkeypatch, ca
         for file in (market / "lake" / name).rglob("*.parquet"):
             file.unlink()
     capfd.readouterr()
-    assert run_command(["--config", "mine.toml", "sql", "select count(*) as n from bars", "--format", "csv"]) == 0
+    assert (
+        run_command(
+            ["--config", "mine.toml", "sql", "select count(*) as n from bars", "--format", "csv"]
+        )
+        == 0
+    )
     assert capfd.readouterr().out == "n\n0\n"
     assert run_command(["--config", "mine.toml", "backfill", "universe"]) == 1
     shown = capfd.readouterr().err
@@ -178,36 +221,57 @@ def test_a_new_lake_that_cannot_be_written_is_empty_for_questions(market, monkey
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.folder / name))
 
     monkeypatch.setattr(LocalStore, "scratch", read_only)
-    assert run_command(["--config", "mine.toml", "sql", "select symbol, close from bars", "--format", "json"]) == 0
+    assert (
+        run_command(
+            ["--config", "mine.toml", "sql", "select symbol, close from bars", "--format", "json"]
+        )
+        == 0
+    )
     assert capfd.readouterr().out.strip() == "[]"
 
 
-# --- commands in messages ---------------------------------------------------------------------------------------------
+# --- commands in messages -------------------------------------------------------------------------
 
 
 def test_commands_in_messages_carry_the_options_that_were_given(market):
     assert as_typed("make some with: harmony ingest") == "make some with: harmony ingest"
     remember_options("my file.toml", "2025-01-15T00:00Z")
-    assert as_typed("see: harmony sql x") == "see: harmony --config 'my file.toml' --as-of 2025-01-15T00:00Z sql x"
-    assert as_typed("make some with: harmony ingest") == "make some with: harmony --config 'my file.toml' ingest"
-    assert as_typed("`harmony run` or harmony doctor") == (
-        "`harmony --config 'my file.toml' run` or harmony --config 'my file.toml' --as-of 2025-01-15T00:00Z doctor"
+    assert (
+        as_typed("see: harmony sql x")
+        == "see: harmony --config 'my file.toml' --as-of 2025-01-15T00:00Z sql x"
+    )
+    assert (
+        as_typed("make some with: harmony ingest")
+        == "make some with: harmony --config 'my file.toml' ingest"
+    )
+    assert (
+        as_typed("`harmony run` or harmony doctor")
+        == "`harmony --config 'my file.toml' run` or harmony --config 'my file.toml' --as-of"
+        " 2025-01-15T00:00Z doctor"
     )
     assert as_typed(as_typed("harmony sql x")) == as_typed("harmony sql x")
-    assert as_typed("the harmony of runs, .harmony/default, harmony.toml") == "the harmony of runs, .harmony/default, harmony.toml"
+    assert (
+        as_typed("the harmony of runs, .harmony/default, harmony.toml")
+        == "the harmony of runs, .harmony/default, harmony.toml"
+    )
     assert command_line("init") == "harmony init"
 
 
 def test_every_verb_is_known_to_the_advice():
     from harmony_pipeline.cli import app
 
-    assert {command.name or command.callback.__name__ for command in app.registered_commands} == set(VERBS)
+    assert {
+        command.name or command.callback.__name__ for command in app.registered_commands
+    } == set(VERBS)
 
 
 def test_the_advice_of_a_refusal_works_when_typed(market, capfd):
     import shlex
 
-    assert run_command(["--config", "mine.toml", "--as-of", "2030-01-01T00:00Z", "lineage", "nosuch"]) == 1
+    assert (
+        run_command(["--config", "mine.toml", "--as-of", "2030-01-01T00:00Z", "lineage", "nosuch"])
+        == 1
+    )
     said = capfd.readouterr().err.strip()
     assert "with: harmony --config mine.toml --as-of 2030-01-01T00:00Z sql" in said
     typed = shlex.split(said.rsplit("with: ", 1)[1])
@@ -219,16 +283,26 @@ def test_a_refusal_that_names_no_command_is_left_alone():
     assert as_typed(str(NotReady("nothing yet"))) == "nothing yet"
 
 
-# --- as a process -----------------------------------------------------------------------------------------------------
+# --- as a process ---------------------------------------------------------------------------------
 
 
 def process(folder: Path, *arguments: str, code: str = "", **options) -> subprocess.Popen:
     program = ["-c", code] if code else ["-m", "harmony_pipeline.cli"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen([sys.executable, *program, *arguments], cwd=folder, env=environment, text=True, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        [sys.executable, *program, *arguments],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stderr=subprocess.PIPE,
+        **options,
+    )
 
 
-@pytest.mark.parametrize(("number", "code", "says"), [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")])
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+)
 def test_a_signal_ends_a_command_with_one_line(market, number, code, says):
     program = (
         "import time, sys, harmony_pipeline.cli.run_report as s\n"
@@ -236,7 +310,9 @@ def test_a_signal_ends_a_command_with_one_line(market, number, code, says):
         "s.print_models = wait\n"
         "from harmony_pipeline.cli import main; main()"
     )
-    running = process(market, "--config", "mine.toml", "models", code=program, stdout=subprocess.PIPE)
+    running = process(
+        market, "--config", "mine.toml", "models", code=program, stdout=subprocess.PIPE
+    )
     assert running.stdout.readline() == "ready\n"
     time.sleep(0.1)
     running.send_signal(number)
@@ -247,7 +323,16 @@ def test_a_signal_ends_a_command_with_one_line(market, number, code, says):
 
 
 def test_a_reader_that_goes_away_is_no_failure(market):
-    running = process(market, "--config", "mine.toml", "sql", "select range as n from range(200000)", "--format", "csv", stdout=subprocess.PIPE)
+    running = process(
+        market,
+        "--config",
+        "mine.toml",
+        "sql",
+        "select range as n from range(200000)",
+        "--format",
+        "csv",
+        stdout=subprocess.PIPE,
+    )
     assert running.stdout.readline() == "n\n"
     running.stdout.close()
     _out, shown = running.communicate(timeout=60)

@@ -1,11 +1,20 @@
-"""What an ingest remarks on is printed as it is: a setting in brackets is no style, and a file's name moves no cursor."""
+"""What an ingest remarks on is printed as it is: a setting in brackets is no style, and a file's
+name moves no cursor.
+"""
 
 import pytest
 
 from harmony_pipeline.cli.run_report import print_ingest
 
 
-@pytest.mark.parametrize("note", ["- set [market.files] price_scale", "- [/red] AAA.csv was not read", "- [bold]AAA[/bold].csv is empty"])
+@pytest.mark.parametrize(
+    "note",
+    [
+        "- set [market.files] price_scale",
+        "- [/red] AAA.csv was not read",
+        "- [bold]AAA[/bold].csv is empty",
+    ],
+)
 def test_brackets_of_a_note_are_printed(capsys: pytest.CaptureFixture[str], note: str) -> None:
     print_ingest({"rows received": 1, "notes": note}, {})
     assert note in capsys.readouterr().out.splitlines()

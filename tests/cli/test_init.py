@@ -21,7 +21,9 @@ def write(path: Path, stamps: list[str], price: float = 100.0, step: float = 0.0
     rows = []
     for number, stamp in enumerate(stamps):
         low = price + number % 7 * step
-        rows.append(f"{stamp},{low + step:.6f},{low + 3 * step:.6f},{low:.6f},{low + 2 * step:.6f},{1000 + number}")
+        rows.append(
+            f"{stamp},{low + step:.6f},{low + 3 * step:.6f},{low:.6f},{low + 2 * step:.6f},{1000 + number}"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("timestamp,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
 
@@ -32,32 +34,76 @@ def sessions(name: str, first: date, count: int) -> list[date]:
 
 def daily(folder: Path) -> dict:
     for symbol, days in (("SPY", 20), ("AAPL", 12)):
-        write(folder / f"{symbol}.csv", [str(day) for day in sessions("XNYS", date(2024, 1, 2), days)])
-    return {"calendar": "XNYS", "timeframe": "1Day", "start": date(2024, 1, 2), "benchmark": "SPY", "rows": 32}
+        write(
+            folder / f"{symbol}.csv", [str(day) for day in sessions("XNYS", date(2024, 1, 2), days)]
+        )
+    return {
+        "calendar": "XNYS",
+        "timeframe": "1Day",
+        "start": date(2024, 1, 2),
+        "benchmark": "SPY",
+        "rows": 32,
+    }
 
 
 def hourly_on_the_exchanges_clock(folder: Path) -> dict:
-    stamps = [f"{day} {hour:02}:30:00" for day in sessions("XNYS", date(2024, 3, 6), 6) for hour in range(9, 16)]
+    stamps = [
+        f"{day} {hour:02}:30:00"
+        for day in sessions("XNYS", date(2024, 3, 6), 6)
+        for hour in range(9, 16)
+    ]
     write(folder / "ABC.csv", stamps)
-    return {"calendar": "XNYS", "timeframe": "1Hour", "timezone": "America/New_York", "start": date(2024, 3, 6), "rows": 42}
+    return {
+        "calendar": "XNYS",
+        "timeframe": "1Hour",
+        "timezone": "America/New_York",
+        "start": date(2024, 3, 6),
+        "rows": 42,
+    }
 
 
 def half_hours_with_offsets(folder: Path) -> dict:
-    opens = [datetime(day.year, day.month, day.day, 9, 30, tzinfo=NEW_YORK) for day in sessions("XNYS", date(2024, 1, 3), 4)]
-    write(folder / "ABC.csv", [(at + timedelta(minutes=30 * slot)).isoformat() for at in opens for slot in range(13)])
-    return {"calendar": "XNYS", "timeframe": "30Min", "timezone": None, "start": date(2024, 1, 3), "rows": 52}
+    opens = [
+        datetime(day.year, day.month, day.day, 9, 30, tzinfo=NEW_YORK)
+        for day in sessions("XNYS", date(2024, 1, 3), 4)
+    ]
+    write(
+        folder / "ABC.csv",
+        [(at + timedelta(minutes=30 * slot)).isoformat() for at in opens for slot in range(13)],
+    )
+    return {
+        "calendar": "XNYS",
+        "timeframe": "30Min",
+        "timezone": None,
+        "start": date(2024, 1, 3),
+        "rows": 52,
+    }
 
 
 def currencies(folder: Path) -> dict:
     begin = datetime(2024, 1, 7, 22, tzinfo=UTC)
-    write(folder / "EURUSD.csv", [f"{begin + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}" for hour in range(80)], 1.1, 0.0001)
+    write(
+        folder / "EURUSD.csv",
+        [f"{begin + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}" for hour in range(80)],
+        1.1,
+        0.0001,
+    )
     return {"calendar": "FX", "timeframe": "1Hour", "timezone": None, "rows": 80}
 
 
 def coins(folder: Path) -> dict:
     begin = datetime(2024, 1, 5, 20, tzinfo=UTC)
-    write(folder / "XYZUSD.csv", [f"{begin + timedelta(minutes=5 * slot):%Y-%m-%dT%H:%M:%SZ}" for slot in range(80)])
-    return {"calendar": "24/7", "timeframe": "5Min", "timezone": None, "start": date(2024, 1, 5), "rows": 80}
+    write(
+        folder / "XYZUSD.csv",
+        [f"{begin + timedelta(minutes=5 * slot):%Y-%m-%dT%H:%M:%SZ}" for slot in range(80)],
+    )
+    return {
+        "calendar": "24/7",
+        "timeframe": "5Min",
+        "timezone": None,
+        "start": date(2024, 1, 5),
+        "rows": 80,
+    }
 
 
 def coins_by_name(folder: Path) -> dict:
@@ -66,7 +112,14 @@ def coins_by_name(folder: Path) -> dict:
 
 
 def london(folder: Path) -> dict:
-    write(folder / "VOD.L.csv", [f"{day} {hour:02}:00" for day in sessions("XLON", date(2024, 7, 1), 5) for hour in range(8, 16)])
+    write(
+        folder / "VOD.L.csv",
+        [
+            f"{day} {hour:02}:00"
+            for day in sessions("XLON", date(2024, 7, 1), 5)
+            for hour in range(8, 16)
+        ],
+    )
     return {"calendar": "XLON", "timeframe": "1Hour", "timezone": "Europe/London", "rows": 40}
 
 
@@ -76,7 +129,9 @@ def two_bars(folder: Path) -> dict:
 
 
 def futures_days_of_the_evening_before(folder: Path) -> dict:
-    evenings = [f"{day - timedelta(days=1)}T23:00:00Z" for day in sessions("CMES", date(2024, 1, 8), 10)]
+    evenings = [
+        f"{day - timedelta(days=1)}T23:00:00Z" for day in sessions("CMES", date(2024, 1, 8), 10)
+    ]
     write(folder / "ES.csv", evenings, 4800.0, 0.25)
     return {"calendar": "CMES", "timeframe": "1Day", "start": date(2024, 1, 8), "rows": 10}
 
@@ -113,21 +168,30 @@ def test_the_guessed_settings_fit_and_take_every_row(tmp_path, make):
     assert pipeline.lake.read("raw_bars").height == expected["rows"]
     market.bars(pipeline, periods)
     bars = pipeline.lake.read("bars")
-    assert bars.height == expected["rows"], pipeline.lake.read("quarantine").select("rule", "reason").unique()
-    assert pipeline.settings.market.end == pipeline.calendar.with_session(bars, pipeline.timeframe)["session_date"].max() + timedelta(days=1)
+    assert bars.height == expected["rows"], (
+        pipeline.lake.read("quarantine").select("rule", "reason").unique()
+    )
+    assert pipeline.settings.market.end == pipeline.calendar.with_session(bars, pipeline.timeframe)[
+        "session_date"
+    ].max() + timedelta(days=1)
 
 
 def test_the_command_says_what_it_guessed_and_what_it_advises_works(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("HARMONY_CONFIG", "")
     monkeypatch.chdir(tmp_path)
     daily(tmp_path / "my bars")
-    (tmp_path / "my bars" / "corporate_actions.csv").write_text("symbol,date,kind,value\nAAPL,2024-01-05,split,2\n")
+    (tmp_path / "my bars" / "corporate_actions.csv").write_text(
+        "symbol,date,kind,value\nAAPL,2024-01-05,split,2\n"
+    )
     assert run_command(["init", "my bars", "--output", "my own.toml"]) == 0
     said = capfd.readouterr().out
     assert "guessed: 1Day bars, calendar XNYS" in said
     assert "found corporate_actions" in said
     assert "next: harmony --config 'my own.toml' run" in said
-    assert load_settings("my own.toml", {}).market.files.corporate_actions == "my bars/corporate_actions.csv"
+    assert (
+        load_settings("my own.toml", {}).market.files.corporate_actions
+        == "my bars/corporate_actions.csv"
+    )
     assert run_command(["--config", "my own.toml", "ingest"]) == 0
     before = (tmp_path / "my own.toml").read_bytes()
     capfd.readouterr()
@@ -155,14 +219,22 @@ def test_a_project_folder_may_be_its_own_data_folder(tmp_path):
         ("A.csv", "just text\nand more\n", "A.csv", 1),
         (
             "A.csv",
-            "timestamp,open,high,low,close,volume\n" + "".join(f"2024-01-02T{hour:02}:00:00Z,1,1,1,1,1\n" for hour in range(0, 24, 4)),
+            "timestamp,open,high,low,close,volume\n"
+            + "".join(f"2024-01-02T{hour:02}:00:00Z,1,1,1,1,1\n" for hour in range(0, 24, 4)),
             "240 minutes apart",
             1,
         ),
-        ("A$B.csv", "timestamp,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n", "a path with $", 2),
+        (
+            "A$B.csv",
+            "timestamp,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n",
+            "a path with $",
+            2,
+        ),
     ],
 )
-def test_what_holds_no_bars_is_refused_and_nothing_is_written(tmp_path, monkeypatch, capfd, name, content, expected, code):
+def test_what_holds_no_bars_is_refused_and_nothing_is_written(
+    tmp_path, monkeypatch, capfd, name, content, expected, code
+):
     monkeypatch.setenv("HARMONY_CONFIG", "")
     monkeypatch.chdir(tmp_path)
     if content is not None:
@@ -175,7 +247,11 @@ def test_what_holds_no_bars_is_refused_and_nothing_is_written(tmp_path, monkeypa
 
 
 def test_recorded_bars_are_recognised(market_data, tmp_path):
-    expected = {"us_equity_daily": ("XNYS", "1Day"), "fx_hourly": ("FX", "1Hour"), "crypto_minute": ("24/7", "1Min")}
+    expected = {
+        "us_equity_daily": ("XNYS", "1Day"),
+        "fx_hourly": ("FX", "1Hour"),
+        "crypto_minute": ("24/7", "1Min"),
+    }
     for name, (calendar, timeframe) in expected.items():
         found = load_settings(init(market_data / name, tmp_path / f"{name}.toml").file, {}).market
         assert (found.calendar, found.timeframe) == (calendar, timeframe)

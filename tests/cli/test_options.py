@@ -12,9 +12,18 @@ from harmony_pipeline.market.periods import periods_between
 from harmony_pipeline.partition_ranges import DatedPartition, chosen_partitions
 from harmony_pipeline.suggestions import nearest, unknown_name
 
-MONTHS = [DatedPartition(f"2024-0{month}", date(2024, month, 1), date(2024, month + 1, 1)) for month in (1, 2, 3)]
-SESSIONS = [DatedPartition(f"2024-01-{day:02}", date(2024, 1, day), date(2024, 1, day + 1)) for day in (4, 5, 8, 9)]
-QUARTERS = [DatedPartition("2023-01", date(2023, 1, 1), date(2023, 4, 1)), DatedPartition("2023-04", date(2023, 4, 1), date(2023, 7, 1))]
+MONTHS = [
+    DatedPartition(f"2024-0{month}", date(2024, month, 1), date(2024, month + 1, 1))
+    for month in (1, 2, 3)
+]
+SESSIONS = [
+    DatedPartition(f"2024-01-{day:02}", date(2024, 1, day), date(2024, 1, day + 1))
+    for day in (4, 5, 8, 9)
+]
+QUARTERS = [
+    DatedPartition("2023-01", date(2023, 1, 1), date(2023, 4, 1)),
+    DatedPartition("2023-04", date(2023, 4, 1), date(2023, 7, 1)),
+]
 
 
 @pytest.mark.parametrize(
@@ -40,17 +49,37 @@ def test_a_range_is_named_by_keys_or_by_dates(slots, first, last, expected):
 @pytest.mark.parametrize(
     ("slots", "first", "last", "expected"),
     [
-        (MONTHS, "foo", None, "--from 'foo' is neither a partition of bars nor a date: write it like 2024-03"),
+        (
+            MONTHS,
+            "foo",
+            None,
+            "--from 'foo' is neither a partition of bars nor a date: write it like 2024-03",
+        ),
         (MONTHS, None, "2024-13", "--to '2024-13' is neither"),
         (MONTHS, "2024-02-30", None, "neither a partition"),
         (MONTHS, "20240102", None, "neither a partition"),
-        (MONTHS, "2020-01", None, "--from 2020-01 lies before the first partition of bars, 2024-01"),
-        (MONTHS, "2030-01-01", None, "--from 2030-01-01 lies after the last partition of bars, 2024-03"),
+        (
+            MONTHS,
+            "2020-01",
+            None,
+            "--from 2020-01 lies before the first partition of bars, 2024-01",
+        ),
+        (
+            MONTHS,
+            "2030-01-01",
+            None,
+            "--from 2030-01-01 lies after the last partition of bars, 2024-03",
+        ),
         (MONTHS, None, "2030", "--to 2030 lies after the last"),
         (MONTHS, None, "2023-12-31", "--to 2023-12-31 lies before the first"),
         (MONTHS, "2024-03", "2024-01", "--from 2024-03 is after --to 2024-01"),
         (SESSIONS, "2024-01-06", "2024-01-07", "no partition of bars lies between"),
-        ([DatedPartition("meta_labelled"), DatedPartition("breakout")], "meta_labeled", None, "did you mean 'meta_labelled'"),
+        (
+            [DatedPartition("meta_labelled"), DatedPartition("breakout")],
+            "meta_labeled",
+            None,
+            "did you mean 'meta_labelled'",
+        ),
         (MONTHS, "\x1b[31m2024", None, "\\x1b"),
     ],
 )

@@ -1,4 +1,6 @@
-"""A user's own project: modules beside the settings file, one writer at a time, the installed package."""
+"""A user's own project: modules beside the settings file, one writer at a time, the installed
+package.
+"""
 
 import importlib
 import json
@@ -54,7 +56,9 @@ def project(tmp_path, monkeypatch):
     sys.modules.pop("own_rules", None)
 
 
-def test_a_module_beside_the_settings_works_in_the_command_from_any_folder(project, tmp_path, monkeypatch, capfd):
+def test_a_module_beside_the_settings_works_in_the_command_from_any_folder(
+    project, tmp_path, monkeypatch, capfd
+):
     monkeypatch.chdir(tmp_path)
     assert run_command(["--config", "project/mine.toml", "models"]) == 0, capfd.readouterr().err
     assert importlib.import_module("own_rules").__file__ == str(project / "own_rules.py")
@@ -71,14 +75,25 @@ def test_what_is_installed_comes_before_a_module_beside_the_settings(project):
 
 def test_the_code_location_of_the_ui_finds_it_too(project, tmp_path):
     program = (
-        "import json, sys, importlib\n"
-        "defs = importlib.import_module('assets.definitions').defs()\n"
-        "print(json.dumps(sorted(key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys())))\n"
+        "import json, sys, importlib\ndefs ="
+        " importlib.import_module('assets.definitions').defs()\nprint(json.dumps(sorted(key.to_user_string()"
+        " for key in defs.resolve_asset_graph().get_all_asset_keys())))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARMONY_CONFIG": str(project / "mine.toml")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HARMONY_CONFIG": str(project / "mine.toml"),
+    }
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    found = subprocess.run([sys.executable, "-c", program], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert found.returncode == 0, found.stderr
     assert "signals" in json.loads(found.stdout)
 
@@ -89,7 +104,9 @@ def test_a_second_writer_is_refused_at_once_and_readers_go_on(project, monkeypat
         for verb in (["ingest"], ["run"], ["backfill", "bars"], ["replay"]):
             assert run_command(["--config", "mine.toml", *verb]) == 1
             line = capfd.readouterr().err.strip()
-            assert f"is in use by `harmony --config mine.toml run`, process {os.getpid()} on " in line
+            assert (
+                f"is in use by `harmony --config mine.toml run`, process {os.getpid()} on " in line
+            )
             assert "\n" not in line
         assert run_command(["--config", "mine.toml", "sql", "select 1", "--format", "csv"]) == 0
         assert run_command(["--config", "mine.toml", "models"]) == 0
@@ -100,9 +117,15 @@ def test_two_markets_that_share_a_lake_do_not_write_it_together(project):
     first = load_settings(project / "mine.toml", {})
     second = load_settings(project / "mine.toml", {"HARMONY__PATHS__STATE": "other"})
     with run_lock(first, "run"):
-        with pytest.raises(AlreadyRunning, match=r"the lake .*/lake is in use by"), run_lock(second, "ingest"):
+        with (
+            pytest.raises(AlreadyRunning, match=r"the lake .*/lake is in use by"),
+            run_lock(second, "ingest"),
+        ):
             pass
-        third = load_settings(project / "mine.toml", {"HARMONY__PATHS__STATE": "other", "HARMONY__PATHS__LAKE": "other_lake"})
+        third = load_settings(
+            project / "mine.toml",
+            {"HARMONY__PATHS__STATE": "other", "HARMONY__PATHS__LAKE": "other_lake"},
+        )
         with run_lock(third, "ingest"):
             pass
 
@@ -110,19 +133,23 @@ def test_two_markets_that_share_a_lake_do_not_write_it_together(project):
 def test_a_lock_that_a_dead_process_left_is_taken_over(project):
     settings = load_settings(project / "mine.toml", {})
     settings.state_root.mkdir(parents=True)
-    (settings.state_root / "run.lock").write_text('{"pid": 1, "host": "gone", "since": "2020", "verb": "run"}')
+    (settings.state_root / "run.lock").write_text(
+        '{"pid": 1, "host": "gone", "since": "2020", "verb": "run"}'
+    )
     with run_lock(settings, "ingest"):
         assert json.loads((settings.state_root / "run.lock").read_text())["pid"] == os.getpid()
     with run_lock(settings, "ingest"):
         pass
 
 
-# --- the installed package --------------------------------------------------------------------------------------------
+# --- the installed package ------------------------------------------------------------------------
 
 
 def wheel_layout(target: Path) -> None:
     """Lay the files out as the wheel does, by what pyproject.toml says of it."""
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]["wheel"]
     assert wheel["packages"] == ["harmony_pipeline"]
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "harmony_pipeline", target / "harmony_pipeline", ignore=ignored)
@@ -139,19 +166,26 @@ def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, t
     wheel_layout(site)
     assert sorted(path.name for path in site.iterdir()) == ["harmony_pipeline"]
     program = (
-        "import json, sys\n"
-        "from harmony_pipeline.cli.boundary import run_command\n"
-        "assert run_command(['sql', 'gaps_by_symbol', '--format', 'json']) == 0\n"
-        "from harmony_pipeline import layout\n"
-        "import assets.runner\n"
-        "from assets.definitions import defs\n"
-        "import assets, resources, yaml\n"
-        "keys = defs().resolve_asset_graph().get_all_asset_keys()\n"
-        "place = yaml.safe_load(layout.WORKSPACE_FILE.read_text())['load_from'][0]['python_module']\n"
-        "print(json.dumps([assets.__file__, resources.__file__, str(layout.SQL_FOLDER), place['module_name'], len(keys)]))\n"
+        "import json, sys\nfrom harmony_pipeline.cli.boundary import run_command\nassert"
+        " run_command(['sql', 'gaps_by_symbol', '--format', 'json']) == 0\nfrom harmony_pipeline"
+        " import layout\nimport assets.runner\nfrom assets.definitions import defs\nimport assets,"
+        " resources, yaml\nkeys = defs().resolve_asset_graph().get_all_asset_keys()\nplace ="
+        " yaml.safe_load(layout.WORKSPACE_FILE.read_text())['load_from'][0]['python_module']\nprint(json.dumps([assets.__file__,"
+        " resources.__file__, str(layout.SQL_FOLDER), place['module_name'], len(keys)]))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site), "HARMONY_CONFIG": str(project / "mine.toml")}
-    found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(site),
+        "HARMONY_CONFIG": str(project / "mine.toml"),
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert found.returncode == 0, found.stderr
     answer = found.stdout.strip().splitlines()
     assert answer[0] == "[]"
@@ -166,14 +200,25 @@ def test_dagster_loads_the_graph_of_an_installed_package_from_any_folder(project
     site = tmp_path / "site"
     wheel_layout(site)
     program = (
-        "import subprocess, sys\n"
-        "from harmony_pipeline.layout import WORKSPACE_FILE, let_children_import_graph\n"
-        "let_children_import_graph()\n"
-        "command = [sys.executable, '-m', 'dagster', 'definitions', 'validate', '-w', str(WORKSPACE_FILE)]\n"
-        "sys.exit(subprocess.run(command, check=False).returncode)\n"
+        "import subprocess, sys\nfrom harmony_pipeline.layout import WORKSPACE_FILE,"
+        " let_children_import_graph\nlet_children_import_graph()\ncommand = [sys.executable, '-m',"
+        " 'dagster', 'definitions', 'validate', '-w',"
+        " str(WORKSPACE_FILE)]\nsys.exit(subprocess.run(command, check=False).returncode)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site), "HARMONY_CONFIG": str(project / "mine.toml"), "DAGSTER_HOME": str(tmp_path)}
-    found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(site),
+        "HARMONY_CONFIG": str(project / "mine.toml"),
+        "DAGSTER_HOME": str(tmp_path),
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert found.returncode == 0, found.stderr
     assert "Validation successful for code location harmony" in found.stdout + found.stderr
 
@@ -186,4 +231,7 @@ def test_a_run_without_a_settings_file_says_that_its_market_is_simulated(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Runner, "chain", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run_command(["run"]) == 130
-    assert "there is no harmony.toml here, so this runs the embedded simulated market" in capsys.readouterr().err
+    assert (
+        "there is no harmony.toml here, so this runs the embedded simulated market"
+        in capsys.readouterr().err
+    )

@@ -1,4 +1,6 @@
-"""An import path in the settings leads to what it names; one that leads nowhere is refused in the same words by everybody."""
+"""An import path in the settings leads to what it names; one that leads nowhere is refused in the
+same words by everybody.
+"""
 
 import sys
 
@@ -58,7 +60,15 @@ def test_a_path_that_leads_nowhere_is_refused_in_one_line(path, words, tmp_path,
     ids=["strategy", "forecaster", "scanner", "source"],
 )
 def test_every_setting_that_names_a_class_refuses_in_the_same_words(load, setting):
-    with pytest.raises(ConfigError, match=rf"^{setting} = 'nowhere:Thing': there is no module nowhere"):
+    with pytest.raises(
+        ConfigError, match=rf"^{setting} = 'nowhere:Thing': there is no module nowhere"
+    ):
         load("nowhere:Thing")
-    with pytest.raises(ConfigError, match=rf"^{setting} = 'harmony_pipeline.errors:Nothing': harmony_pipeline.errors has no Nothing"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            rf"^{setting} = 'harmony_pipeline.errors:Nothing': harmony_pipeline.errors has no"
+            r" Nothing"
+        ),
+    ):
         load("harmony_pipeline.errors:Nothing")

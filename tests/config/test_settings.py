@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from harmony_pipeline.config import Settings, described, ignored_variables, load_settings, variable_names
+from harmony_pipeline.config import (
+    Settings,
+    described,
+    ignored_variables,
+    load_settings,
+    variable_names,
+)
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.settings_sources import RENAMED
 from harmony_pipeline.stages.session_plans import replay_account
@@ -30,7 +36,10 @@ def test_an_unknown_key_is_refused_by_file_line_name_and_valid_choices(tmp_path)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('[market.partitions]\ntrading_period = "monht"', "'day', 'week', 'month', 'quarter' or 'year'"),
+        (
+            '[market.partitions]\ntrading_period = "monht"',
+            "'day', 'week', 'month', 'quarter' or 'year'",
+        ),
         ("[risk]\nmax_position = -1", "risk.max_position"),
         ("[market]\nstart = 2024-02-01\nend = 2024-01-01", "is not after market.start"),
         ('[session]\nstrategy = "nosuch"', "choose one of moving_average_crossover"),
@@ -56,8 +65,12 @@ def test_the_environment_wins_over_the_file_which_wins_over_defaults(tmp_path):
     text = '[market]\ntimeframe = "1Hour"\n'
     assert settings_from(tmp_path, "").market.timeframe == "15Min"
     assert settings_from(tmp_path, text).market.timeframe == "1Hour"
-    assert settings_from(tmp_path, text, HARMONY__MARKET__TIMEFRAME="1Day").market.timeframe == "1Day"
-    assert settings_from(tmp_path, text, HARMONY__RISK__MAX_POSITION="0.01").risk.max_position == 0.01
+    assert (
+        settings_from(tmp_path, text, HARMONY__MARKET__TIMEFRAME="1Day").market.timeframe == "1Day"
+    )
+    assert (
+        settings_from(tmp_path, text, HARMONY__RISK__MAX_POSITION="0.01").risk.max_position == 0.01
+    )
 
 
 def test_variables_in_text_are_expanded_and_a_missing_one_is_named(tmp_path):
@@ -87,10 +100,20 @@ def test_every_setting_can_be_described(tmp_path):
 def test_an_old_name_is_taken_and_the_new_one_is_told(tmp_path):
     by_file = settings_from(tmp_path, "[luck]\nseed = 5\nreject_probability = 0.25\n")
     assert (by_file.execution_noise.seed, by_file.execution_noise.reject_probability) == (5, 0.25)
-    assert by_file.notes == (f"{tmp_path}/harmony.toml: luck is called execution_noise now: the old name goes with the next release",)
+    assert by_file.notes == (
+        (
+            f"{tmp_path}/harmony.toml: luck is called execution_noise now: the old name goes with"
+            " the next release"
+        ),
+    )
     by_variable = settings_from(tmp_path, "[execution_noise]\nseed = 5\n", HARMONY__LUCK__SEED="7")
     assert by_variable.execution_noise.seed == 7
-    assert by_variable.notes == ("HARMONY__LUCK__SEED is called HARMONY__EXECUTION_NOISE__SEED now: the old name goes with the next release",)
+    assert by_variable.notes == (
+        (
+            "HARMONY__LUCK__SEED is called HARMONY__EXECUTION_NOISE__SEED now: the old name goes"
+            " with the next release"
+        ),
+    )
     assert settings_from(tmp_path, "[execution_noise]\nseed = 5\n").notes == ()
 
 
@@ -105,12 +128,18 @@ def test_the_account_of_a_replay_keeps_its_name(tmp_path):
     assert replay_account(tiny_market(tmp_path)) == "replay-e7e6c36daa43b0ea"
 
 
-@pytest.mark.parametrize(("cash", "taken"), [("1e12", True), ("1000000000000.1", False), ("0.01", True), ("0", False)])
+@pytest.mark.parametrize(
+    ("cash", "taken"), [("1e12", True), ("1000000000000.1", False), ("0.01", True), ("0", False)]
+)
 def test_money_at_the_start_has_bounds(tmp_path, cash, taken):
     if taken:
-        assert settings_from(tmp_path, "", HARMONY__BACKTEST__INITIAL_CASH=cash).backtest.initial_cash == float(cash)
+        assert settings_from(
+            tmp_path, "", HARMONY__BACKTEST__INITIAL_CASH=cash
+        ).backtest.initial_cash == float(cash)
     else:
-        with pytest.raises(ConfigError, match=r"HARMONY__BACKTEST__INITIAL_CASH: backtest\.initial_cash"):
+        with pytest.raises(
+            ConfigError, match=r"HARMONY__BACKTEST__INITIAL_CASH: backtest\.initial_cash"
+        ):
             settings_from(tmp_path, "", HARMONY__BACKTEST__INITIAL_CASH=cash)
 
 
@@ -156,29 +185,55 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 def test_the_examples_are_valid(example):
     settings = load_settings(example, {})
     assert settings.market.source in ("files", "yahoo", "crypto")
-    assert settings.lake_root.parent == settings.state_root.parent == EXAMPLES.parent / ".harmony" / example.stem
+    assert (
+        settings.lake_root.parent
+        == settings.state_root.parent
+        == EXAMPLES.parent / ".harmony" / example.stem
+    )
 
 
 def test_every_market_of_invented_prices_has_an_example():
     for name in MARKETS:
         settings = load_settings(EXAMPLES / f"{name}.toml", {})
-        assert [(settings.folder / path).resolve() for path in settings.market.files.paths] == [EXAMPLES.parent / FOLDER / name]
+        assert [(settings.folder / path).resolve() for path in settings.market.files.paths] == [
+            EXAMPLES.parent / FOLDER / name
+        ]
         assert settings.market.calendar == MARKETS[name].calendar
-        assert (settings.market.start, settings.market.end) == (MARKETS[name].first, MARKETS[name].end)
+        assert (settings.market.start, settings.market.end) == (
+            MARKETS[name].first,
+            MARKETS[name].end,
+        )
 
 
 def test_a_variable_that_means_nothing_is_told_and_a_setting_with_one_underscore_is_refused():
-    known = {"HARMONY_CONFIG": "", "HARMONY_KERNEL_CACHE": "x", "HARMONY__MARKET__TIMEFRAME": "1Hour", "HOME": "/home/me"}
+    known = {
+        "HARMONY_CONFIG": "",
+        "HARMONY_KERNEL_CACHE": "x",
+        "HARMONY__MARKET__TIMEFRAME": "1Hour",
+        "HOME": "/home/me",
+    }
     assert ignored_variables(known) == []
     told = ignored_variables({**known, "HARMONY_CONFG": "x", "HARMONY_LOUD": "1"})
     assert len(told) == 2
     assert "HARMONY_CONFG is not known and was ignored: did you mean HARMONY_CONFIG?" in told[0]
-    for name in ("HARMONY_MARKET_TIMEFRAME", "HARMONY_MARKET__TIMEFRAME", "HARMONY_PATHS_LAKE", "HARMONY_RISK_MAX_POSITION"):
-        with pytest.raises(ConfigError, match=r"sets nothing: write HARMONY__\w+__\w+, with two underscores"):
+    for name in (
+        "HARMONY_MARKET_TIMEFRAME",
+        "HARMONY_MARKET__TIMEFRAME",
+        "HARMONY_PATHS_LAKE",
+        "HARMONY_RISK_MAX_POSITION",
+    ):
+        with pytest.raises(
+            ConfigError, match=r"sets nothing: write HARMONY__\w+__\w+, with two underscores"
+        ):
             ignored_variables({name: "x"})
 
 
 def test_every_setting_has_a_variable_of_its_own(tmp_path):
     names = variable_names()
     assert len(names) == len(set(names)) > 100
-    assert settings_from(tmp_path, "", HARMONY__MARKET__FILES__TIMEZONE="Asia/Tokyo").market.files.timezone == "Asia/Tokyo"
+    assert (
+        settings_from(
+            tmp_path, "", HARMONY__MARKET__FILES__TIMEZONE="Asia/Tokyo"
+        ).market.files.timezone
+        == "Asia/Tokyo"
+    )

@@ -23,19 +23,31 @@ from harmony_pipeline.testing.broker_contract import DECIDED, BrokerContract
 
 def rules(**luck: Any) -> TradingRules:
     return TradingRules.of(
-        RiskSettings(), CostSettings(), ExecutionNoiseSettings(**luck), LabelSettings(), StrategySettings(use="none:None"), BacktestSettings()
+        RiskSettings(),
+        CostSettings(),
+        ExecutionNoiseSettings(**luck),
+        LabelSettings(),
+        StrategySettings(use="none:None"),
+        BacktestSettings(),
     )
 
 
 def broker(**luck: Any) -> SimulatedBroker:
-    return SimulatedBroker(ExchangeState.empty(["AAPL"]), rules(**luck).records(["AAPL"]), cash=100_000_000)
+    return SimulatedBroker(
+        ExchangeState.empty(["AAPL"]), rules(**luck).records(["AAPL"]), cash=100_000_000
+    )
 
 
 def bar(number: int, price: float, volume: float = 1e6, spread: float = 0.0) -> Record:
     """The `number`-th half hour after the decision, flat at `price` but for `spread`."""
     row = records(1, BAR)[0]
     start = DECIDED + timedelta(minutes=30 * number)
-    row["at"], row["end"], row["volume"], row["factor"] = micros(start), micros(start + timedelta(minutes=30)), volume, 1.0
+    row["at"], row["end"], row["volume"], row["factor"] = (
+        micros(start),
+        micros(start + timedelta(minutes=30)),
+        volume,
+        1.0,
+    )
     row["open"], row["close"] = price, price
     row["high"], row["low"] = price + spread, price - spread
     return row
@@ -72,7 +84,11 @@ def test_more_than_the_bar_can_fill_expires_for_an_entry_and_stays_for_an_exit()
     made = broker()
     made.submit(SubmitOrder(MAKE.terms(quantity=100.0)))
     made.match_open(bar(0, 50.0, volume=200.0))  # 5 % of it: ten shares
-    assert [ev.kind_of(fact) for fact in made.updates()] == ["accepted", "partially_filled", "expired"]
+    assert [ev.kind_of(fact) for fact in made.updates()] == [
+        "accepted",
+        "partially_filled",
+        "expired",
+    ]
     made.submit(SubmitOrder(MAKE.terms("c-2", role="exit", side="sell", quantity=10.0)))
     made.match_open(bar(1, 50.0, volume=100.0))
     assert [ev.kind_of(fact) for fact in made.updates()] == ["accepted", "partially_filled"]
@@ -100,7 +116,10 @@ def test_a_split_changes_shares_orders_and_nothing_else() -> None:
     made.split(1.55, bar(1, 32.0))
     assert made.positions()[0].quantity == 15.0  # half a share is paid out
     assert made.account().cash == pytest.approx((cash or 0.0) + 0.5 * 32.0)
-    assert [(fact.client_order_id, ev.kind_of(fact)) for fact in made.updates()] == [("c-stop", "adjusted"), ("c-take", "adjusted")]
+    assert [(fact.client_order_id, ev.kind_of(fact)) for fact in made.updates()] == [
+        ("c-stop", "adjusted"),
+        ("c-take", "adjusted"),
+    ]
     assert [order.quantity for order in made.orders()] == [15.0, 15.0]
 
 

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from harmony_pipeline.execution.costs import fee, notional, taker_price
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
-from harmony_pipeline.market.price_grid import floor_to_lot, round_to_tick, snap_to_lot, tick_down, tick_up
+from harmony_pipeline.market.price_grid import (
+    floor_to_lot,
+    round_to_tick,
+    snap_to_lot,
+    tick_down,
+    tick_up,
+)
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
@@ -21,7 +27,14 @@ PRICES = st.floats(0.001, 5_000.0)
 
 def record(**costs):
     strategy = StrategySettings(use="tests:none")
-    return TradingRules.of(RiskSettings(), CostSettings(**costs), ExecutionNoiseSettings(), LabelSettings(), strategy, BacktestSettings()).records(["AAA"])[0]
+    return TradingRules.of(
+        RiskSettings(),
+        CostSettings(**costs),
+        ExecutionNoiseSettings(),
+        LabelSettings(),
+        strategy,
+        BacktestSettings(),
+    ).records(["AAA"])[0]
 
 
 US = record()
@@ -50,9 +63,14 @@ def test_nothing_is_sold_for_nothing_however_great_the_impact():
 def test_ticks_are_the_nearest_ones_around_a_price(price):
     step = Decimal("0.01") if price >= 1 else Decimal("0.0001")
     exact = Decimal(price)
-    for found, rounding in ((tick_up(US, price), ROUND_CEILING), (tick_down(US, price), ROUND_FLOOR)):
+    for found, rounding in (
+        (tick_up(US, price), ROUND_CEILING),
+        (tick_down(US, price), ROUND_FLOOR),
+    ):
         expected = (exact / step).to_integral_value(rounding) * step
-        assert found == pytest.approx(float(expected), abs=1e-12) or abs(found - price) < 1e-6 * float(step)
+        assert found == pytest.approx(float(expected), abs=1e-12) or abs(
+            found - price
+        ) < 1e-6 * float(step)
     assert tick_down(US, price) <= price + 1e-8
     assert tick_up(US, price) >= price - 1e-8
 
@@ -65,7 +83,9 @@ def test_a_price_on_the_tick_stays_there(cents):
 
 @given(price=PRICES, quantity=st.integers(0, 10**6))
 def test_notional_is_exact_to_the_ten_thousandth(price, quantity):
-    assert notional(price, float(quantity)) == int(Decimal(price * quantity * 10_000.0).to_integral_value(ROUND_HALF_EVEN))
+    assert notional(price, float(quantity)) == int(
+        Decimal(price * quantity * 10_000.0).to_integral_value(ROUND_HALF_EVEN)
+    )
     assert notional(price, -float(quantity)) == -notional(price, float(quantity))
 
 
@@ -87,10 +107,16 @@ def test_fees_are_what_decimal_arithmetic_says(price, quantity, bps):
     exact = value * bps / 10_000
     if abs(exact * 100 % 1 - Decimal("0.5")) < Decimal("1e-6"):
         return  # a tie that binary floats may see on either side
-    assert fee(record(fee_bps=float(bps), sell_fee_bps=0.0), 1, price / 100, float(quantity)) == int(exact.quantize(Decimal("0.01"), ROUND_HALF_UP) * 10_000)
+    assert fee(
+        record(fee_bps=float(bps), sell_fee_bps=0.0), 1, price / 100, float(quantity)
+    ) == int(exact.quantize(Decimal("0.01"), ROUND_HALF_UP) * 10_000)
 
 
-@given(lots=st.integers(0, 10**7), size=st.sampled_from([1.0, 0.1, 0.001, 1e-6, 100.0]), part=st.floats(0.0, 0.999))
+@given(
+    lots=st.integers(0, 10**7),
+    size=st.sampled_from([1.0, 0.1, 0.001, 1e-6, 100.0]),
+    part=st.floats(0.0, 0.999),
+)
 def test_lots_survive_float_error(lots, size, part):
     exact = float(Decimal(str(size)) * lots)
     assert floor_to_lot(exact, size) == exact

@@ -42,23 +42,62 @@ class Floor:
     """An exchange with two symbols; each method returns the reports it caused."""
 
     def __init__(self, luck=None, **costs):
-        parts = (RiskSettings(), CostSettings(**{**FREE, **costs}), ExecutionNoiseSettings(**(luck or {})), LabelSettings())
-        self.rules = TradingRules.of(*parts, StrategySettings(use="tests:none"), BacktestSettings()).records(["AAA"])[0]
+        parts = (
+            RiskSettings(),
+            CostSettings(**{**FREE, **costs}),
+            ExecutionNoiseSettings(**(luck or {})),
+            LabelSettings(),
+        )
+        self.rules = TradingRules.of(
+            *parts, StrategySettings(use="tests:none"), BacktestSettings()
+        ).records(["AAA"])[0]
         self.state = ExchangeState.empty(["AAA", "BBB"])
         self.reports = records(MAX_REPORTS, REPORT)
 
     def said(self, count):
         return [
-            (int(report["kind"]), int(report["role"]), float(report["quantity"]), float(report["price"]), int(report["closed"]))
+            (
+                int(report["kind"]),
+                int(report["role"]),
+                float(report["quantity"]),
+                float(report["price"]),
+                int(report["closed"]),
+            )
             for report in self.reports[:count]
         ]
 
-    def submit(self, role, side, quantity=100.0, status=ORDER_OPEN, level=0.0, decided_at=0, since=0, after_exit=0, volatility=0.01):
+    def submit(
+        self,
+        role,
+        side,
+        quantity=100.0,
+        status=ORDER_OPEN,
+        level=0.0,
+        decided_at=0,
+        since=0,
+        after_exit=0,
+        volatility=0.01,
+    ):
         intent = records(1, ORDER)[0]
-        for name, value in {"role": role, "side": side, "status": status, "quantity": quantity, "remaining": quantity, "level": level, "factor": 1.0}.items():
+        for name, value in {
+            "role": role,
+            "side": side,
+            "status": status,
+            "quantity": quantity,
+            "remaining": quantity,
+            "level": level,
+            "factor": 1.0,
+        }.items():
             intent[name] = value
-        intent["decided_at"], intent["since"], intent["after_exit"], intent["volatility"] = decided_at, since, after_exit, volatility
-        return self.said(exchange.submit(self.state.orders, self.state.keys, self.rules, intent, self.reports, 0))
+        intent["decided_at"], intent["since"], intent["after_exit"], intent["volatility"] = (
+            decided_at,
+            since,
+            after_exit,
+            volatility,
+        )
+        return self.said(
+            exchange.submit(self.state.orders, self.state.keys, self.rules, intent, self.reports, 0)
+        )
 
     def bracket(self, side, quantity, stop, take, since=0):
         self.submit(STOP, -side, quantity, level=stop, since=since)
@@ -71,23 +110,48 @@ class Floor:
         return bar
 
     def open(self, *bar, **more):
-        return self.said(exchange.match_open(self.state.orders, self.state.keys, self.rules, self.bar(*bar, **more), self.reports, 0))
+        return self.said(
+            exchange.match_open(
+                self.state.orders,
+                self.state.keys,
+                self.rules,
+                self.bar(*bar, **more),
+                self.reports,
+                0,
+            )
+        )
 
     def range(self, *bar, **more):
-        return self.said(exchange.match_range(self.state.orders, self.state.keys, self.rules, self.bar(*bar, **more), self.reports, 0))
+        return self.said(
+            exchange.match_range(
+                self.state.orders,
+                self.state.keys,
+                self.rules,
+                self.bar(*bar, **more),
+                self.reports,
+                0,
+            )
+        )
 
     def split(self, ratio):
-        return self.said(exchange.split_orders(self.state.orders, self.rules, 0, ratio, 10, self.reports, 0))
+        return self.said(
+            exchange.split_orders(self.state.orders, self.rules, 0, ratio, 10, self.reports, 0)
+        )
 
     @property
     def working(self):
-        return {int(role) for symbol, role in zip(*np.nonzero(self.state.orders["status"] == ORDER_OPEN), strict=True)}
+        return {
+            int(role)
+            for symbol, role in zip(
+                *np.nonzero(self.state.orders["status"] == ORDER_OPEN), strict=True
+            )
+        }
 
 
 CALM = (50.0, 51.0, 49.0, 50.5)
 
 
-# --- market orders ----------------------------------------------------------------------------------------------------
+# --- market orders --------------------------------------------------------------------------------
 
 
 def test_a_market_order_fills_at_the_open_of_the_first_bar_after_its_decision():
@@ -102,7 +166,10 @@ def test_an_entry_beyond_the_volume_fills_in_part_and_the_rest_expires():
     floor = Floor(max_participation=0.05)
     floor.submit(ENTRY, 1, 100.0)
     said = floor.open(CALM, volume=1_239.0)
-    assert [(kind, role, quantity, closed) for kind, role, quantity, _, closed in said] == [(FILL, ENTRY, 61.0, 0), (EXPIRE, ENTRY, 0.0, 1)]
+    assert [(kind, role, quantity, closed) for kind, role, quantity, _, closed in said] == [
+        (FILL, ENTRY, 61.0, 0),
+        (EXPIRE, ENTRY, 0.0, 1),
+    ]
     assert floor.working == set()
 
 
@@ -125,22 +192,30 @@ def test_a_reversing_entry_fills_after_its_exit_at_the_same_open():
     floor = Floor()
     floor.submit(EXIT, -1, 100.0)
     floor.submit(ENTRY, -1, 80.0, after_exit=1)
-    assert [(kind, role, quantity) for kind, role, quantity, *_ in floor.open(CALM)] == [(FILL, EXIT, 100.0), (FILL, ENTRY, 80.0)]
+    assert [(kind, role, quantity) for kind, role, quantity, *_ in floor.open(CALM)] == [
+        (FILL, EXIT, 100.0),
+        (FILL, ENTRY, 80.0),
+    ]
 
 
 def test_a_reversing_entry_is_canceled_when_its_exit_is_not_done_at_that_open():
     floor = Floor(max_participation=0.05)
     floor.submit(EXIT, -1, 100.0)
     floor.submit(ENTRY, -1, 80.0, after_exit=1)
-    assert [(kind, role) for kind, role, *_ in floor.open(CALM, volume=1_000.0)] == [(FILL, EXIT), (CANCEL, ENTRY)]
+    assert [(kind, role) for kind, role, *_ in floor.open(CALM, volume=1_000.0)] == [
+        (FILL, EXIT),
+        (CANCEL, ENTRY),
+    ]
     assert floor.working == {EXIT}
 
 
 def test_a_reversing_entry_without_a_working_exit_is_canceled_at_once():
-    assert [(kind, role) for kind, role, *_ in Floor().submit(ENTRY, -1, after_exit=1)] == [(CANCEL, ENTRY)]
+    assert [(kind, role) for kind, role, *_ in Floor().submit(ENTRY, -1, after_exit=1)] == [
+        (CANCEL, ENTRY)
+    ]
 
 
-# --- brackets ---------------------------------------------------------------------------------------------------------
+# --- brackets -------------------------------------------------------------------------------------
 
 LONG = {"side": 1, "quantity": 100.0, "stop": 48.0, "take": 53.0}
 SHORT = {"side": -1, "quantity": 100.0, "stop": 52.0, "take": 47.0}
@@ -154,7 +229,8 @@ SHORT = {"side": -1, "quantity": 100.0, "stop": 52.0, "take": 47.0}
         (LONG, (50.0, 53.0, 49.0, 52.0), TAKE, 53.0),
         (LONG, (50.0, 60.0, 40.0, 50.0), STOP, 48.0),  # both inside one bar: the stop wins
         (LONG, (47.0, 54.0, 46.0, 50.0), STOP, 47.0),  # opens beyond the stop: filled there
-        (LONG, (54.5, 55.0, 47.0, 50.0), TAKE, 54.5),  # opens beyond the profit: settled before the low
+        # opens beyond the profit: settled before the low
+        (LONG, (54.5, 55.0, 47.0, 50.0), TAKE, 54.5),
         (SHORT, (50.0, 52.0, 49.0, 51.0), STOP, 52.0),
         (SHORT, (50.0, 51.0, 47.0, 48.0), TAKE, 47.0),
         (SHORT, (50.0, 60.0, 40.0, 50.0), STOP, 52.0),
@@ -177,8 +253,18 @@ def test_a_bracket_meets_a_bar_as_the_trading_rule_says(bracket, prices, leg, pr
 
 
 def test_on_the_entry_bar_the_open_is_the_entry_and_settles_nothing():
-    """50 lies on the take level: on a later bar that open would be the fill; on the entry bar only the low counts, and it reaches the stop."""
-    prices, bracket = (50.0, 50.0, 47.0, 48.0), {"side": 1, "quantity": 100.0, "stop": 48.0, "take": 50.0}
+    """50 lies on the take level: on a later bar that open would be the fill; on the entry bar only
+    the low counts, and it reaches the stop.
+    """
+    prices, bracket = (
+        (50.0, 50.0, 47.0, 48.0),
+        {
+            "side": 1,
+            "quantity": 100.0,
+            "stop": 48.0,
+            "take": 50.0,
+        },
+    )
     later, entry = Floor(), Floor()
     later.bracket(**bracket, since=5)
     entry.bracket(**bracket, since=10)
@@ -204,7 +290,9 @@ def test_levels_move_with_splits_and_dividends():
     assert (said[0][2], said[0][3]) == (200.0, 24.0)
 
 
-@pytest.mark.parametrize(("prices", "leg"), [((50.0, 51.0, 47.0, 48.0), STOP), ((50.0, 54.0, 49.0, 53.0), TAKE)])
+@pytest.mark.parametrize(
+    ("prices", "leg"), [((50.0, 51.0, 47.0, 48.0), STOP), ((50.0, 54.0, 49.0, 53.0), TAKE)]
+)
 def test_a_leg_beyond_the_volume_fills_in_part_and_the_bracket_ends(prices, leg):
     floor = Floor(max_participation=0.1)
     floor.bracket(**LONG)
@@ -215,17 +303,22 @@ def test_a_leg_beyond_the_volume_fills_in_part_and_the_bracket_ends(prices, leg)
         (CANCEL, TAKE if leg == STOP else STOP, 0.0),
     ]
     floor.bracket(**LONG)
-    assert [(kind, role) for kind, role, *_ in floor.range(prices, volume=0.0)] == [(EXPIRE, leg), (CANCEL, TAKE if leg == STOP else STOP)]
+    assert [(kind, role) for kind, role, *_ in floor.range(prices, volume=0.0)] == [
+        (EXPIRE, leg),
+        (CANCEL, TAKE if leg == STOP else STOP),
+    ]
     assert floor.working == set()
 
 
-# --- cancel, refuse, split, chance ------------------------------------------------------------------------------------
+# --- cancel, refuse, split, chance ----------------------------------------------------------------
 
 
 def test_a_cancel_ends_what_works_and_is_silent_otherwise():
     floor = Floor()
     floor.submit(EXIT, -1)
-    assert [(kind, role) for kind, role, *_ in floor.submit(EXIT, 0, status=CANCELED)] == [(CANCEL, EXIT)]
+    assert [(kind, role) for kind, role, *_ in floor.submit(EXIT, 0, status=CANCELED)] == [
+        (CANCEL, EXIT)
+    ]
     assert floor.submit(EXIT, 0, status=CANCELED) == []
     assert floor.open(CALM) == []
 
@@ -288,4 +381,7 @@ def test_the_status_of_an_order_follows_from_its_reports():
     assert status_after(1, FILL, 1) == FILLED
     assert status_after(1, FILL, 0) == PARTIALLY_FILLED
     assert (status_after(0, CANCEL, 1), status_after(0, EXPIRE, 1)) == (CANCELED, CANCELED)
-    assert (status_after(2, CANCEL, 1), status_after(1, EXPIRE, 1)) == (PARTIALLY_FILLED, PARTIALLY_FILLED)
+    assert (status_after(2, CANCEL, 1), status_after(1, EXPIRE, 1)) == (
+        PARTIALLY_FILLED,
+        PARTIALLY_FILLED,
+    )

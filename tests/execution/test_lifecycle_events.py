@@ -51,7 +51,9 @@ def test_events_are_frozen() -> None:
 
 def test_an_unknown_kind_is_an_error_and_not_a_guess() -> None:
     with pytest.raises(msgspec.ValidationError):
-        ev.decode(b'{"kind":"teleported","happened_at":"2024-01-01T00:00:00Z","known_at":"2024-01-01T00:00:00Z"}')
+        ev.decode(
+            b'{"kind":"teleported","happened_at":"2024-01-01T00:00:00Z","known_at":"2024-01-01T00:00:00Z"}'
+        )
 
 
 @settings(max_examples=60, deadline=None)

@@ -29,7 +29,12 @@ def draw(seed=101, key=KEY, time=NOON, kind=0, number=0):
     return uniform(np.uint64(seed), key, time, kind, number)
 
 
-@given(seed=st.integers(0, MASK), time=st.integers(0, 2**62), kind=st.integers(0, 3), number=st.integers(0, 2))
+@given(
+    seed=st.integers(0, MASK),
+    time=st.integers(0, 2**62),
+    kind=st.integers(0, 3),
+    number=st.integers(0, 2),
+)
 def test_the_number_is_the_published_hash_of_its_key(seed, time, kind, number):
     assert draw(seed, KEY, time, kind, number) == by_hand(seed, int(KEY), time, kind, number)
     assert 0.0 <= draw(seed, KEY, time, kind, number) < 1.0
@@ -47,7 +52,13 @@ def test_splitmix_begins_with_its_published_numbers():
 
 
 def test_every_part_of_the_key_matters():
-    others = [draw(seed=102), draw(key=symbol_key("AAPM")), draw(time=NOON + 1), draw(kind=1), draw(number=1)]
+    others = [
+        draw(seed=102),
+        draw(key=symbol_key("AAPM")),
+        draw(time=NOON + 1),
+        draw(kind=1),
+        draw(number=1),
+    ]
     assert len({draw(), *others}) == 6
 
 
@@ -58,12 +69,27 @@ def test_draws_are_uniform_and_independent_along_every_part():
     for sample in (times, symbols, numbers):
         assert stats.kstest(sample, "uniform").pvalue > 0.01
         assert abs(np.corrcoef(sample[:-1], sample[1:])[0, 1]) < 0.05
-    assert abs(np.corrcoef(times, np.array([draw(time=NOON + 900_000_000 * step, number=1) for step in range(4000)]))[0, 1]) < 0.05
+    assert (
+        abs(
+            np.corrcoef(
+                times,
+                np.array([draw(time=NOON + 900_000_000 * step, number=1) for step in range(4000)]),
+            )[0, 1]
+        )
+        < 0.05
+    )
 
 
 def test_a_symbols_key_is_the_same_in_every_process():
-    code = "from harmony_pipeline.execution.random_draws import symbol_key; print(int(symbol_key('BRK.B')))"
+    code = (
+        "from harmony_pipeline.execution.random_draws import symbol_key;"
+        " print(int(symbol_key('BRK.B')))"
+    )
     other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ".", "PYTHONHASHSEED": "77", "PATH": "", "HOME": "/tmp"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ".", "PYTHONHASHSEED": "77", "PATH": "", "HOME": "/tmp"},
     )
     assert int(other.stdout) == int(symbol_key("BRK.B")) == int(symbol_keys(["A", "BRK.B"])[1])

@@ -1,7 +1,9 @@
-"""Every column in its textbook form: plain NumPy and Python over the whole history, no state, no kernel.
+"""Every column in its textbook form: plain NumPy and Python over the whole history, no state, no
+kernel.
 
-Written from the definitions (Wilder 1978, Bollinger, Lopez de Prado 2018, TA-Lib's documentation), to judge the kernels by. Each takes the
-adjusted bars as a dict of arrays and returns one array, NaN where the column is not known yet.
+Written from the definitions (Wilder 1978, Bollinger, Lopez de Prado 2018, TA-Lib's documentation),
+to judge the kernels by. Each takes the adjusted bars as a dict of arrays and returns one array, NaN
+where the column is not known yet.
 """
 
 import math
@@ -106,10 +108,19 @@ def volume_ratio(bars, n):
 
 def rsi(bars, n):
     moves = np.diff(bars["close"], prepend=np.nan)
-    gain, loss = seeded(np.maximum(moves, 0), n, 1 / n, first=1), seeded(np.maximum(-moves, 0), n, 1 / n, first=1)
+    gain, loss = (
+        seeded(np.maximum(moves, 0), n, 1 / n, first=1),
+        seeded(np.maximum(-moves, 0), n, 1 / n, first=1),
+    )
     out = blank(bars)
     for i in range(n, len(out)):
-        out[i] = 50.0 if gain[i] + loss[i] == 0 else 100 - 100 / (1 + gain[i] / loss[i]) if loss[i] > 0 else 100.0
+        out[i] = (
+            50.0
+            if gain[i] + loss[i] == 0
+            else 100 - 100 / (1 + gain[i] / loss[i])
+            if loss[i] > 0
+            else 100.0
+        )
     return out
 
 
@@ -130,7 +141,9 @@ def natr(bars, n):
 
 
 def wilder_sum(values, n):
-    """Wilder's running sum of index 1 on: the first n-1 values added up, then each bar s - s/n + x."""
+    """Wilder's running sum of index 1 on: the first n-1 values added up, then each bar s - s/n +
+    x.
+    """
     out, total = np.full(len(values), np.nan), 0.0
     for i in range(1, len(values)):
         total = total + values[i] if i < n else total - total / n + values[i]
@@ -145,7 +158,9 @@ def adx(bars, n):
     ranges = wilder_sum(true_ranges(bars), n)
     out, seed = blank(bars), []
     for i in range(n, len(out)):
-        plus_di, minus_di = (100 * plus[i] / ranges[i], 100 * minus[i] / ranges[i]) if ranges[i] > 0 else (0.0, 0.0)
+        plus_di, minus_di = (
+            (100 * plus[i] / ranges[i], 100 * minus[i] / ranges[i]) if ranges[i] > 0 else (0.0, 0.0)
+        )
         moving = plus_di + minus_di > 0
         dx = 100 * abs(plus_di - minus_di) / (plus_di + minus_di) if moving else 0.0
         if len(seed) < n:
@@ -177,7 +192,9 @@ def vwap_distance(bars):
         today = np.flatnonzero(bars["day"][: i + 1] == day)
         shares = math.fsum(bars["volume"][today])
         if shares > 0:
-            out[i] = bars["close"][i] / (math.fsum(typical[today] * bars["volume"][today]) / shares) - 1
+            out[i] = (
+                bars["close"][i] / (math.fsum(typical[today] * bars["volume"][today]) / shares) - 1
+            )
     return out
 
 
@@ -191,7 +208,9 @@ def gap(bars):
 
 
 def cusum_event(bars, threshold):
-    """AFML, snippet 2.4, with a threshold of its own for each bar; extended hours move the sums but are no events."""
+    """AFML, snippet 2.4, with a threshold of its own for each bar; extended hours move the sums but
+    are no events.
+    """
     out, scale, up, down = np.zeros(len(bars["close"])), volatility(bars, 20), 0.0, 0.0
     for i, change in enumerate(changes(bars)):
         if np.isnan(change):

@@ -1,4 +1,6 @@
-"""Bars to test features on: gaps, halts without movement, bars without volume, extended hours, splits and dividends."""
+"""Bars to test features on: gaps, halts without movement, bars without volume, extended hours,
+splits and dividends.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -12,8 +14,10 @@ from harmony_pipeline.market.calendars import Calendar
 XNYS = Calendar.of("XNYS")
 ARRAYS = ("open", "high", "low", "close", "volume", "day", "regular")
 EVERY_KIND = (
-    "log_return", "volatility_5", "momentum_3", "roc_1", "sma_4", "ema_6", "sma_ratio_3_8", "ema_ratio_9_4", "macd_3_7_4", "bollinger_z_6",
-    "rsi_5", "atr_4", "natr_3", "adx_4", "range_position_5", "volume_z_4", "volume_ratio_3", "signed_volume_6", "vwap_distance", "gap",
+    "log_return", "volatility_5", "momentum_3", "roc_1", "sma_4", "ema_6", "sma_ratio_3_8",
+    "ema_ratio_9_4", "macd_3_7_4", "bollinger_z_6",
+    "rsi_5", "atr_4", "natr_3", "adx_4", "range_position_5", "volume_z_4", "volume_ratio_3",
+    "signed_volume_6", "vwap_distance", "gap",
 )  # fmt: skip
 SMALL = FeatureSet.of(EVERY_KIND, cusum_threshold=1.0)
 STANDARD = FeatureSet.of(STANDARD_FEATURES)
@@ -27,7 +31,9 @@ def random_arrays(seed, n=240, per_day=26, halts=True):
     if halts and n > 60:
         step[30:60] = 0.0
     close = float(rng.choice([0.003, 1.7, 62.5, 4000.0])) * np.exp(np.cumsum(step))
-    opening = np.concatenate([close[:1], close[:-1]]) * np.exp(np.where(step == 0.0, 0.0, rng.normal(0.0, 0.001, n)))
+    opening = np.concatenate([close[:1], close[:-1]]) * np.exp(
+        np.where(step == 0.0, 0.0, rng.normal(0.0, 0.001, n))
+    )
     width = np.where(step == 0.0, 0.0, np.abs(rng.normal(0.0, 0.002, n)))
     high, low = np.maximum(opening, close) * (1 + width), np.minimum(opening, close) * (1 - width)
     if halts and n > 60:
@@ -35,7 +41,15 @@ def random_arrays(seed, n=240, per_day=26, halts=True):
     volume = rng.integers(0, 5_000, n).astype(float) * (rng.random(n) > 0.2)
     place = np.arange(n)
     regular = (place % per_day >= 3) & (place % per_day < per_day - 2)
-    return {"open": opening, "high": high, "low": low, "close": close, "volume": volume, "day": 19_000 + place // per_day, "regular": regular.astype(np.int8)}
+    return {
+        "open": opening,
+        "high": high,
+        "low": low,
+        "close": close,
+        "volume": volume,
+        "day": 19_000 + place // per_day,
+        "regular": regular.astype(np.int8),
+    }
 
 
 def in_order(arrays, start=0, end=None):
@@ -48,8 +62,17 @@ def folded(feature_set, arrays):
     return dict(zip(feature_set.names, values.T, strict=True))
 
 
-def random_bars(seed, symbols=("AA", "BRK", "C"), first=date(2024, 2, 26), last=date(2024, 3, 16), missing=0.15, actions=True):
-    """A frame like `bars`: 15Min bars of XNYS with extended hours, over the change of clocks on 10 March."""
+def random_bars(
+    seed,
+    symbols=("AA", "BRK", "C"),
+    first=date(2024, 2, 26),
+    last=date(2024, 3, 16),
+    missing=0.15,
+    actions=True,
+):
+    """A frame like `bars`: 15Min bars of XNYS with extended hours, over the change of clocks on 10
+    March.
+    """
     rng = np.random.default_rng(seed)
     frames = []
     for number, symbol in enumerate(symbols):
@@ -57,7 +80,9 @@ def random_bars(seed, symbols=("AA", "BRK", "C"), first=date(2024, 2, 26), last=
         for _, _, opens, closes, _ in XNYS.schedule(first, last).iter_rows():
             for quarter in range(-4, 30):
                 stamps.append(opens + quarter * timedelta(minutes=15))
-                sessions.append("pre" if quarter < 0 else "regular" if stamps[-1] < closes else "post")
+                sessions.append(
+                    "pre" if quarter < 0 else "regular" if stamps[-1] < closes else "post"
+                )
         kept = np.flatnonzero(rng.random(len(stamps)) >= missing)
         arrays = random_arrays(seed * 31 + number, len(kept))
         factor = np.ones(len(kept))
@@ -81,7 +106,11 @@ def random_bars(seed, symbols=("AA", "BRK", "C"), first=date(2024, 2, 26), last=
                     "vwap": [None] * len(kept),
                     "adjustment_factor": factor,
                 },
-                schema_overrides={"timestamp": pl.Datetime("us", "UTC"), "trade_count": pl.Float64, "vwap": pl.Float64},
+                schema_overrides={
+                    "timestamp": pl.Datetime("us", "UTC"),
+                    "trade_count": pl.Float64,
+                    "vwap": pl.Float64,
+                },
             )
         )
     return pl.concat(frames)

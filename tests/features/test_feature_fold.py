@@ -1,4 +1,6 @@
-"""The first law: however the bars are cut, and through whatever the state is saved, the bits are the same."""
+"""The first law: however the bars are cut, and through whatever the state is saved, the bits are
+the same.
+"""
 
 import pickle
 
@@ -50,8 +52,14 @@ def test_one_bar_at_a_time_gives_the_same_bits():
 @pytest.mark.parametrize("feature_set", [SMALL, STANDARD])
 def test_a_state_survives_parquet_and_pickle_to_the_last_bit(feature_set, tmp_path):
     def through_parquet(vector):
-        state_frame({"A": State(at("2024-03-01"), vector)}, feature_set).write_parquet(tmp_path / "state.parquet")
-        return pickle.loads(pickle.dumps(states_from_frame(pl.read_parquet(tmp_path / "state.parquet"), feature_set)["A"])).vector
+        state_frame({"A": State(at("2024-03-01"), vector)}, feature_set).write_parquet(
+            tmp_path / "state.parquet"
+        )
+        return pickle.loads(
+            pickle.dumps(
+                states_from_frame(pl.read_parquet(tmp_path / "state.parquet"), feature_set)["A"]
+            )
+        ).vector
 
     arrays = random_arrays(12, BARS)
     _, whole = feature_set.fold(feature_set.initial_state(), in_order(arrays))
@@ -63,7 +71,11 @@ def test_a_fold_leaves_the_given_state_alone():
     arrays = random_arrays(1, 50)
     state, _ = SMALL.fold(SMALL.initial_state(), in_order(arrays))
     before = state.copy()
-    assert np.array_equal(SMALL.fold(state, in_order(arrays))[1], SMALL.fold(state, in_order(arrays))[1], equal_nan=True)
+    assert np.array_equal(
+        SMALL.fold(state, in_order(arrays))[1],
+        SMALL.fold(state, in_order(arrays))[1],
+        equal_nan=True,
+    )
     assert np.array_equal(before, state)
 
 
@@ -85,7 +97,10 @@ def test_a_column_does_not_depend_on_its_neighbours():
     _, together = SMALL.fold(SMALL.initial_state(), in_order(arrays))
     for place, name in enumerate(EVERY_KIND):
         alone = FeatureSet.of([name])
-        assert np.array_equal(bits(alone.fold(alone.initial_state(), in_order(arrays))[1][:, 0]), bits(together[:, place])), name
+        assert np.array_equal(
+            bits(alone.fold(alone.initial_state(), in_order(arrays))[1][:, 0]),
+            bits(together[:, place]),
+        ), name
 
 
 @pytest.mark.parametrize("place", range(len(SMALL.columns)), ids=SMALL.names)
@@ -93,7 +108,9 @@ def test_the_compiled_kernel_and_the_plain_function_agree(place):
     column, matrix = SMALL.columns[place], bar_matrix(in_order(random_arrays(14, 80)))
     fill_log_returns_kernel()(matrix, np.zeros(1))
     compiled, plain = np.empty(80), np.empty(80)
-    compiled_state, plain_state = (np.zeros(column.state.stop - column.state.start) for _ in range(2))
+    compiled_state, plain_state = (
+        np.zeros(column.state.stop - column.state.start) for _ in range(2)
+    )
     column.kernel(matrix, compiled_state, column.parameter_array, compiled)
     column.kernel.py_func(matrix, plain_state, column.parameter_array, plain)
     np.testing.assert_allclose(compiled, plain, rtol=1e-14, atol=1e-300)
@@ -102,7 +119,9 @@ def test_the_compiled_kernel_and_the_plain_function_agree(place):
 
 def test_states_of_another_feature_set_are_refused_by_name():
     frame = state_frame({"A": State(at("2024-03-01"), SMALL.initial_state())}, SMALL)
-    with pytest.raises(DataError, match=f"A belongs to feature set {SMALL.hash}.*compute the features"):
+    with pytest.raises(
+        DataError, match=f"A belongs to feature set {SMALL.hash}.*compute the features"
+    ):
         states_by_symbol(frame, STANDARD)
     with pytest.raises(DataError, match="this feature set keeps"):
         states_by_symbol({"A": State(at("2024-03-01"), np.zeros(3))}, STANDARD)

@@ -15,13 +15,25 @@ GOLDEN = Path(__file__).with_name("golden_values.json")
 
 
 def test_columns_keep_their_order_with_the_event_filter_last():
-    assert FeatureSet.of(["rsi_14", "gap", "atr_3"]).names == ("rsi_14", "gap", "atr_3", "cusum_event")
-    assert FeatureSet.of(["gap", "cusum_event", "rsi_14", "gap"]).names == ("gap", "rsi_14", "cusum_event")
+    assert FeatureSet.of(["rsi_14", "gap", "atr_3"]).names == (
+        "rsi_14",
+        "gap",
+        "atr_3",
+        "cusum_event",
+    )
+    assert FeatureSet.of(["gap", "cusum_event", "rsi_14", "gap"]).names == (
+        "gap",
+        "rsi_14",
+        "cusum_event",
+    )
     assert FeatureSet.of(()).names == ("cusum_event",)
 
 
 def test_the_default_settings_name_features_that_exist():
-    assert FeatureSet.of(FeatureSettings().names, FeatureSettings().cusum_threshold).names[:-1] == FeatureSettings().names
+    assert (
+        FeatureSet.of(FeatureSettings().names, FeatureSettings().cusum_threshold).names[:-1]
+        == FeatureSettings().names
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +73,13 @@ def test_every_pattern_is_a_name_that_can_be_written():
 def test_the_hash_sees_names_order_parameters_and_versions():
     hashes = {
         FeatureSet.of(names, threshold).hash
-        for names, threshold in ((["rsi_14", "gap"], 1.5), (["gap", "rsi_14"], 1.5), (["rsi_15", "gap"], 1.5), (["rsi_14"], 1.5), (["rsi_14", "gap"], 1.6))
+        for names, threshold in (
+            (["rsi_14", "gap"], 1.5),
+            (["gap", "rsi_14"], 1.5),
+            (["rsi_15", "gap"], 1.5),
+            (["rsi_14"], 1.5),
+            (["rsi_14", "gap"], 1.6),
+        )
     }
     assert len(hashes) == 5
     assert FeatureSet.of(("rsi_14", "gap")).hash == FeatureSet.of(["rsi_14", "gap"], 1.5).hash
@@ -73,12 +91,20 @@ def test_states_have_the_size_that_the_set_says_and_begin_with_nothing():
 
 
 def test_a_definition_that_changes_its_values_must_raise_its_version():
-    """golden_values.json holds three values of every column; rewrite it only together with a higher version in the catalog."""
+    """golden_values.json holds three values of every column; rewrite it only together with a higher
+    version in the catalog.
+    """
     golden, values = json.loads(GOLDEN.read_text()), folded(SMALL, random_arrays(2024))
     versions = {name: parse_name(name)[0].version for name in EVERY_KIND}
     assert set(golden) == set(EVERY_KIND)
     for name in EVERY_KIND:
-        assert golden[name]["version"] == versions[name], f"{name}: write the new version into {GOLDEN.name}"
+        assert golden[name]["version"] == versions[name], (
+            f"{name}: write the new version into {GOLDEN.name}"
+        )
         np.testing.assert_allclose(
-            values[name][[40, 120, 239]], golden[name]["values"], rtol=1e-9, atol=1e-12, err_msg=f"{name} has new values: raise its version in catalog.py"
+            values[name][[40, 120, 239]],
+            golden[name]["values"],
+            rtol=1e-9,
+            atol=1e-12,
+            err_msg=f"{name} has new values: raise its version in catalog.py",
         )

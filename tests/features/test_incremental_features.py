@@ -1,4 +1,6 @@
-"""Periods, days and bars continued from saved states: the lake ends up with the bits of one run over everything."""
+"""Periods, days and bars continued from saved states: the lake ends up with the bits of one run
+over everything.
+"""
 
 from datetime import timedelta
 
@@ -21,7 +23,9 @@ WHOLE = random_bars(21)
 
 
 class Market:
-    """A lake whose bars arrive and are corrected, and the run that keeps its features up to date."""
+    """A lake whose bars arrive and are corrected, and the run that keeps its features up to
+    date.
+    """
 
     def __init__(self, root, feature_set=SMALL):
         self.lake = Lake(root, {"features": features_table(feature_set.names)}).open()
@@ -31,7 +35,10 @@ class Market:
         """Make the lake's bars equal to `bars`, rewriting only the periods that changed."""
         for key, start, end in zip(KEYS, STARTS, STARTS[1:], strict=False):
             rows = bars.filter(pl.col("timestamp").is_between(start, end, closed="left"))
-            if rows.height and not (self.lake.has("bars", key) and self.lake.read("bars", [key]).equals(self.lake.tables["bars"].conform(rows))):
+            if rows.height and not (
+                self.lake.has("bars", key)
+                and self.lake.read("bars", [key]).equals(self.lake.tables["bars"].conform(rows))
+            ):
                 self.lake.write("bars", key, rows)
         return self
 
@@ -76,7 +83,9 @@ def test_grown_day_by_day_is_the_whole_and_computes_every_bar_once(market):
     computed = 0
     for day in days:
         market.receive(WHOLE.filter(pl.col("timestamp") < day))
-        computed += market.update([key for key, start in zip(KEYS, STARTS, strict=False) if start < day][-1]).computed_bars
+        computed += market.update(
+            [key for key, start in zip(KEYS, STARTS, strict=False) if start < day][-1]
+        ).computed_bars
     assert_whole(market, WHOLE)
     assert computed == WHOLE.height
 
@@ -86,7 +95,10 @@ def test_grown_bar_by_bar_is_the_whole(market):
     market.receive(WHOLE.filter(pl.col("timestamp") <= moments[-16])).update_all()
     for moment in moments[-15:]:
         result = market.receive(WHOLE.filter(pl.col("timestamp") <= moment)).update("w4")
-        assert (result.continued_from, result.computed_bars) == ("w4", WHOLE.filter(pl.col("timestamp") == moment).height)
+        assert (result.continued_from, result.computed_bars) == (
+            "w4",
+            WHOLE.filter(pl.col("timestamp") == moment).height,
+        )
     assert_whole(market, WHOLE)
 
 
@@ -105,24 +117,33 @@ def test_random_growth_and_corrections_always_end_as_the_whole(data, tmp_path_fa
 
 def corrected(bars, row):
     return bars.with_columns(
-        pl.when(pl.int_range(pl.len()) == row).then(pl.col(name) * 1.01).otherwise(pl.col(name)).alias(name) for name in ("open", "high", "low", "close")
+        pl.when(pl.int_range(pl.len()) == row)
+        .then(pl.col(name) * 1.01)
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in ("open", "high", "low", "close")
     )
 
 
 def test_a_correction_in_an_earlier_period_makes_later_ones_fold_again(market):
     market.receive(WHOLE).update_all()
-    fixed = corrected(WHOLE, WHOLE.with_row_index().filter(pl.col("timestamp") > STARTS[1])["index"][0])
+    fixed = corrected(
+        WHOLE, WHOLE.with_row_index().filter(pl.col("timestamp") > STARTS[1])["index"][0]
+    )
     market.receive(fixed)
     last = market.update("w4")
     assert last.continued_from == "w1"  # the last state that was saved before the correction
     assert last.table.equals(in_one_go(fixed).table.filter(pl.col("timestamp") >= STARTS[3]))
-    assert [market.update(key).continued_from for key in KEYS] == ["w1", "w1", "w2", "w4"]  # w1 and w4 still hold, w2 and w3 are folded again
+    # w1 and w4 still hold, w2 and w3 are folded again
+    assert [market.update(key).continued_from for key in KEYS] == ["w1", "w1", "w2", "w4"]
     assert_whole(market, fixed)
 
 
 def test_a_correction_inside_the_running_period_makes_it_fold_again_from_the_period_before(market):
     market.receive(WHOLE.filter(pl.col("timestamp") < at("2024-03-15"))).update_all()
-    fixed = corrected(WHOLE, WHOLE.with_row_index().filter(pl.col("timestamp") > STARTS[3])["index"][0])
+    fixed = corrected(
+        WHOLE, WHOLE.with_row_index().filter(pl.col("timestamp") > STARTS[3])["index"][0]
+    )
     assert market.receive(fixed).update("w4").continued_from == "w3"
     assert_whole(market, fixed)
 
@@ -168,12 +189,19 @@ def test_states_of_another_feature_set_are_not_continued(market):
 
 def test_another_threshold_of_the_event_filter_is_another_feature_set(market):
     market.receive(WHOLE).update_all()
-    assert Market(market.lake.root, FeatureSet.of(SMALL.names, cusum_threshold=2.0)).update("w3").continued_from == ""
+    assert (
+        Market(market.lake.root, FeatureSet.of(SMALL.names, cusum_threshold=2.0))
+        .update("w3")
+        .continued_from
+        == ""
+    )
 
 
 def test_states_and_features_of_other_libraries_are_not_continued(market):
     def made(key, libraries, again=False):
-        result = update_features(market.lake, key, KEYS, SMALL, XNYS, "15Min", libraries=libraries, again=again)
+        result = update_features(
+            market.lake, key, KEYS, SMALL, XNYS, "15Min", libraries=libraries, again=again
+        )
         market.lake.write("features", key, result.table, result.made_from)
         market.lake.write("feature_state", key, result.states, result.made_from)
         return result
@@ -184,9 +212,15 @@ def test_states_and_features_of_other_libraries_are_not_continued(market):
     assert (made("w4", "numba 1").continued_from, made("w4", "numba 1").computed_bars) == ("w4", 0)
     assert made("w1", "numba 2").computed_bars > 0
     assert made("w4", "numba 2").continued_from == "w1"
-    # Features that were spoiled on the disk come right when they are made again, by the state of the period before.
+    # Features that were spoiled on the disk come right when they are made again, by the state of
+    # the period before.
     manifest = market.lake.manifest("features", "w4")["made_from"]
-    market.lake.write("features", "w4", market.lake.read("features", ["w4"]).with_columns(log_return=0.5), manifest)
+    market.lake.write(
+        "features",
+        "w4",
+        market.lake.read("features", ["w4"]).with_columns(log_return=0.5),
+        manifest,
+    )
     assert made("w4", "numba 2").computed_bars == 0
     healed = made("w4", "numba 2", again=True)
     assert healed.computed_bars > 0
@@ -208,9 +242,24 @@ def test_a_period_that_is_not_of_this_market_is_refused(market):
 
 
 def test_the_hash_of_bars_sees_rows_and_not_how_the_frame_came_about(tmp_path):
-    sliced = pl.concat([WHOLE.tail(5), WHOLE]).sample(fraction=1.0, shuffle=True, seed=1).unique().sort("symbol", "timestamp")
+    sliced = (
+        pl.concat([WHOLE.tail(5), WHOLE])
+        .sample(fraction=1.0, shuffle=True, seed=1)
+        .unique()
+        .sort("symbol", "timestamp")
+    )
     WHOLE.write_parquet(tmp_path / "bars.parquet")
-    assert bars_hash(sliced) == bars_hash(WHOLE) == bars_hash(pl.read_parquet(tmp_path / "bars.parquet"))
-    for name, value in (("symbol", pl.lit("AB")), ("session", pl.lit("post")), ("volume", pl.col("volume") + 1), ("adjustment_factor", pl.col("close"))):
+    assert (
+        bars_hash(sliced)
+        == bars_hash(WHOLE)
+        == bars_hash(pl.read_parquet(tmp_path / "bars.parquet"))
+    )
+    for name, value in (
+        ("symbol", pl.lit("AB")),
+        ("session", pl.lit("post")),
+        ("volume", pl.col("volume") + 1),
+        ("adjustment_factor", pl.col("close")),
+    ):
         assert bars_hash(WHOLE.with_columns(value.alias(name))) != bars_hash(WHOLE), name
-    assert bars_hash(WHOLE.with_columns(vwap=pl.lit(1.0))) == bars_hash(WHOLE)  # no feature reads it
+    # no feature reads it
+    assert bars_hash(WHOLE.with_columns(vwap=pl.lit(1.0))) == bars_hash(WHOLE)

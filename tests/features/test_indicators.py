@@ -1,4 +1,6 @@
-"""Each indicator against its textbook definition and against TA-Lib, and the laws that its values keep."""
+"""Each indicator against its textbook definition and against TA-Lib, and the laws that its values
+keep.
+"""
 
 import numpy as np
 import pytest
@@ -10,11 +12,15 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.features.catalog import INDICATORS, FeatureSet, parse_name
 
-SCALE_FREE = [name for name in EVERY_KIND if parse_name(name)[0].kind not in ("sma", "ema", "macd", "atr")]
+SCALE_FREE = [
+    name for name in EVERY_KIND if parse_name(name)[0].kind not in ("sma", "ema", "macd", "atr")
+]
 
 
 def test_every_kind_of_indicator_is_tested():
-    assert {parse_name(name)[0].kind for name in EVERY_KIND} == {indicator.kind for indicator in INDICATORS}
+    assert {parse_name(name)[0].kind for name in EVERY_KIND} == {
+        indicator.kind for indicator in INDICATORS
+    }
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -23,7 +29,9 @@ def test_every_column_is_its_textbook_definition(name, seed):
     arrays = random_arrays(seed)
     indicator, numbers = parse_name(name)
     expected = getattr(definitions, indicator.kind)(arrays, *numbers)
-    np.testing.assert_allclose(folded(SMALL, arrays)[name], expected, rtol=1e-9, atol=1e-11 * arrays["close"].max())
+    np.testing.assert_allclose(
+        folded(SMALL, arrays)[name], expected, rtol=1e-9, atol=1e-11 * arrays["close"].max()
+    )
 
 
 @pytest.mark.parametrize("threshold", [0.3, 1.0, 2.5])
@@ -39,7 +47,15 @@ def test_cusum_events_are_those_of_the_book(threshold):
 def test_wilder_and_the_averages_agree_with_ta_lib(length):
     arrays = random_arrays(8, n=2_000, halts=False)
     high, low, close = arrays["high"], arrays["low"], arrays["close"]
-    ours = folded(FeatureSet.of([f"{kind}_{length}" for kind in ("rsi", "adx", "atr", "natr", "ema", "sma", "roc", "volatility")]), arrays)
+    ours = folded(
+        FeatureSet.of(
+            [
+                f"{kind}_{length}"
+                for kind in ("rsi", "adx", "atr", "natr", "ema", "sma", "roc", "volatility")
+            ]
+        ),
+        arrays,
+    )
     theirs = {
         "rsi": talib.RSI(close, length),
         "adx": talib.ADX(high, low, close, length),
@@ -50,20 +66,32 @@ def test_wilder_and_the_averages_agree_with_ta_lib(length):
         "roc": talib.ROCP(close, length),
     }
     for kind, expected in theirs.items():
-        np.testing.assert_allclose(ours[f"{kind}_{length}"], expected, rtol=1e-9, atol=1e-12, err_msg=kind)
+        np.testing.assert_allclose(
+            ours[f"{kind}_{length}"], expected, rtol=1e-9, atol=1e-12, err_msg=kind
+        )
 
 
 @pytest.mark.parametrize(("fast", "slow", "signal"), [(12, 26, 9), (3, 10, 16), (5, 6, 2)])
 def test_macd_is_the_histogram_of_ta_lib(fast, slow, signal):
     arrays = random_arrays(9, n=600)
     expected = talib.MACD(arrays["close"], fast, slow, signal)[2]
-    np.testing.assert_allclose(folded(FeatureSet.of([f"macd_{fast}_{slow}_{signal}"]), arrays)[f"macd_{fast}_{slow}_{signal}"], expected, atol=1e-9)
+    np.testing.assert_allclose(
+        folded(FeatureSet.of([f"macd_{fast}_{slow}_{signal}"]), arrays)[
+            f"macd_{fast}_{slow}_{signal}"
+        ],
+        expected,
+        atol=1e-9,
+    )
 
 
 def test_the_range_position_is_lanes_fast_k():
     arrays = random_arrays(10, halts=False)
     fast_k, _ = talib.STOCHF(arrays["high"], arrays["low"], arrays["close"], 14, 1)
-    np.testing.assert_allclose(folded(FeatureSet.of(["range_position_14"]), arrays)["range_position_14"], fast_k / 100, atol=1e-12)
+    np.testing.assert_allclose(
+        folded(FeatureSet.of(["range_position_14"]), arrays)["range_position_14"],
+        fast_k / 100,
+        atol=1e-12,
+    )
 
 
 def test_columns_become_known_on_the_bar_that_their_definition_says():
@@ -93,8 +121,23 @@ def test_a_market_that_stands_still_gives_neutral_values():
     for name in ("open", "high", "low", "close"):
         flat[name][:] = 0.1 + 0.2  # no short binary fraction
     flat["volume"][:] = 1e9 / 3
-    last = {name: values[-1] for name, values in folded(FeatureSet.of((*EVERY_KIND, "volatility_20", "sma_ratio_10_40")), flat).items()}
-    for name in ("volatility_20", "bollinger_z_6", "volume_z_4", "sma_ratio_10_40", "ema_ratio_9_4", "signed_volume_6", "atr_4", "adx_4", "cusum_event"):
+    last = {
+        name: values[-1]
+        for name, values in folded(
+            FeatureSet.of((*EVERY_KIND, "volatility_20", "sma_ratio_10_40")), flat
+        ).items()
+    }
+    for name in (
+        "volatility_20",
+        "bollinger_z_6",
+        "volume_z_4",
+        "sma_ratio_10_40",
+        "ema_ratio_9_4",
+        "signed_volume_6",
+        "atr_4",
+        "adx_4",
+        "cusum_event",
+    ):
         assert last[name] == 0.0, name
     assert (last["rsi_5"], last["range_position_5"], last["volume_ratio_3"]) == (50.0, 0.5, 1.0)
     assert abs(last["vwap_distance"]) < 1e-12
@@ -102,7 +145,8 @@ def test_a_market_that_stands_still_gives_neutral_values():
 
 def test_a_tie_of_two_averages_is_exactly_zero():
     arrays = random_arrays(15, halts=False)
-    arrays["close"] = np.tile([0.1, 0.7, 1.3, 0.2, 0.9, 3.3], 40)  # any whole number of rounds has the same mean
+    # any whole number of rounds has the same mean
+    arrays["close"] = np.tile([0.1, 0.7, 1.3, 0.2, 0.9, 3.3], 40)
     ratio = folded(FeatureSet.of(["sma_ratio_6_18"]), arrays)["sma_ratio_6_18"]
     assert (ratio[17:] == 0.0).all()
 
@@ -128,7 +172,10 @@ def test_one_huge_value_leaves_no_trace_once_it_has_left_the_window():
 @settings(max_examples=10)
 def test_another_currency_unit_changes_no_scale_free_column(seed, exponent):
     arrays = random_arrays(seed)
-    scaled = {**arrays, **{name: arrays[name] * 2.0**exponent for name in ("open", "high", "low", "close")}}
+    scaled = {
+        **arrays,
+        **{name: arrays[name] * 2.0**exponent for name in ("open", "high", "low", "close")},
+    }
     before, after = folded(SMALL, arrays), folded(SMALL, scaled)
     for name in (*SCALE_FREE, "cusum_event"):
         assert np.array_equal(before[name], after[name], equal_nan=True), name
@@ -140,7 +187,13 @@ def test_another_currency_unit_changes_no_scale_free_column(seed, exponent):
 @settings(max_examples=10)
 def test_bounded_columns_stay_within_their_bounds(seed):
     values = folded(SMALL, random_arrays(seed))
-    for name, low, high in (("rsi_5", 0, 100), ("adx_4", 0, 100), ("range_position_5", 0, 1), ("signed_volume_6", -1, 1), ("cusum_event", -1, 1)):
+    for name, low, high in (
+        ("rsi_5", 0, 100),
+        ("adx_4", 0, 100),
+        ("range_position_5", 0, 1),
+        ("signed_volume_6", -1, 1),
+        ("cusum_event", -1, 1),
+    ):
         known = values[name][~np.isnan(values[name])]
         assert known.size, name
         assert known.min() >= low, name

@@ -12,7 +12,9 @@ from harmony_pipeline.testing.tiny import tiny_settings
 
 
 def test_the_graph_has_the_golden_shape():
-    assert graph_text() == GOLDEN.read_text(), "the graph changed: if that was intended, run `make golden`"
+    assert graph_text() == GOLDEN.read_text(), (
+        "the graph changed: if that was intended, run `make golden`"
+    )
 
 
 def test_the_graph_loads_without_a_warning(tmp_path):
@@ -28,7 +30,11 @@ def test_an_open_market_has_a_running_period(tmp_path):
 
     settings = tiny_settings(tmp_path, end=None)
     definitions = build_definitions(settings)
-    keys = definitions.resolve_asset_graph().get(dg.AssetKey("bars")).partitions_def.get_partition_keys()
+    keys = (
+        definitions.resolve_asset_graph()
+        .get(dg.AssetKey("bars"))
+        .partitions_def.get_partition_keys()
+    )
     assert keys[-1] == datetime.now(UTC).strftime("%Y-%m")
 
 
@@ -59,11 +65,19 @@ def test_a_backfill_of_three_periods_is_one_run_and_shows_as_materialised(tmp_pa
     assert len(runner.instance.get_runs()) == 1
     for asset in assets:
         shown = runner.instance.get_materialized_partitions(dg.AssetKey(asset))
-        assert shown == set(keys) or asset in ("corporate_actions", "universe", "listings", "instruments")
+        assert shown == set(keys) or asset in (
+            "corporate_actions",
+            "universe",
+            "listings",
+            "instruments",
+        )
     checks = runner.definitions.resolve_asset_graph().get(dg.AssetKey("bars")).check_keys
     assert len(checks) >= 3
 
 
 def test_settings_reach_the_definitions(tmp_path):
     assert load_settings(None, {}).market.source == "simulated"
-    assert build_definitions(tiny_settings(tmp_path)).resources["pipeline"].settings.market.timeframe == "30Min"
+    assert (
+        build_definitions(tiny_settings(tmp_path)).resources["pipeline"].settings.market.timeframe
+        == "30Min"
+    )

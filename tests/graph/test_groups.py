@@ -1,4 +1,6 @@
-"""The one list of assets: what Dagster knows, what runs without it, and the order that both share."""
+"""The one list of assets: what Dagster knows, what runs without it, and the order that both
+share.
+"""
 
 import inspect
 
@@ -12,8 +14,14 @@ from harmony_pipeline.testing.tiny import tiny_market, tiny_settings
 
 def test_dagster_has_these_assets_and_jobs_and_no_other(tmp_path):
     definitions = build_definitions(tiny_settings(tmp_path))
-    assert {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()} == set(ASSETS)
-    jobs = {job.name for job in definitions.get_repository_def().get_all_jobs() if not job.name.startswith("__")}
+    assert {
+        key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()
+    } == set(ASSETS)
+    jobs = {
+        job.name
+        for job in definitions.get_repository_def().get_all_jobs()
+        if not job.name.startswith("__")
+    }
     assert jobs == set(JOBS)
 
 

@@ -1,4 +1,6 @@
-"""SIGKILL of a whole `harmony` process in the middle of a run: the next one starts at once and completes the work."""
+"""SIGKILL of a whole `harmony` process in the middle of a run: the next one starts at once and
+completes the work.
+"""
 
 import os
 import signal
@@ -12,13 +14,19 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.stages.context import PipelineContext
 
 pytestmark = pytest.mark.slow
-TOML = '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend = 2024-04-01\n[market.simulated]\nsymbols = 4\nlow_float_symbols = 2\n'
+TOML = (
+    '[paths]\nlake = "lake"\nstate = "state"\n[market]\nstart = 2024-01-02\nend ='
+    " 2024-04-01\n[market.simulated]\nsymbols = 4\nlow_float_symbols = 2\n"
+)
 
 
 def harmony(file, *arguments, **options):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
-        [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), *arguments], env=environment, stdout=subprocess.DEVNULL, **options
+        [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(file), *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        **options,
     )
 
 

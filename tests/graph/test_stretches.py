@@ -18,4 +18,6 @@ KEYS = [f"2018-04-{day:02}" for day in range(1, 11)]
 )
 def test_days_without_bars_between_them_are_left_alone(days, expected):
     chosen = [KEYS[day - 1] for day in days]
-    assert stretches(chosen, KEYS) == [(KEYS[first - 1], KEYS[last - 1]) for first, last in expected]
+    assert stretches(chosen, KEYS) == [
+        (KEYS[first - 1], KEYS[last - 1]) for first, last in expected
+    ]

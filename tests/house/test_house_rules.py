@@ -1,4 +1,6 @@
-"""The rules of the house beside `make lint` and `make types`: every package and module says what it is, and the lock names no host."""
+"""The rules of the house beside `make lint` and `make types`: every package and module says what it
+is, and the lock names no host.
+"""
 
 import ast
 from pathlib import Path
@@ -21,7 +23,11 @@ def test_every_module_opens_with_what_it_is():
 
 def test_no_asset_module_hides_its_annotations_from_dagster():
     for path in (ROOT / "assets").glob("*.py"):
-        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        imports = [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom)
+        ]
         assert all(node.module != "__future__" for node in imports), path
 
 

@@ -116,7 +116,9 @@ def test_an_edited_constant_is_used_by_the_next_process(tmp_path: Path) -> None:
         chosen = {"PYTHONPATH": str(tmp_path), "HARMONY_KERNEL_CACHE": str(tmp_path / "cache")}
         environment = {**os.environ, **chosen, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
     assert notional() == "60000"

@@ -7,10 +7,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 REASONS = {
-    "cli/boundary.py": "a replaced standard stream may lack reconfigure, and errors of several libraries come here",
+    "cli/boundary.py": (
+        "a replaced standard stream may lack reconfigure, and errors of several libraries come here"
+    ),
     "execution/lifecycle.py": "events are a union, and some have the field",
     "failures.py": "Dagster wraps our errors, and the library does not import Dagster",
-    "kernel_hash.py": "numba's dispatchers and named tuples of a user's module are told by their attributes",
+    "kernel_hash.py": (
+        "numba's dispatchers and named tuples of a user's module are told by their attributes"
+    ),
     "session/event_replay.py": "events are a union, and some have the field",
     "session/ledger.py": "events are a union, and some have the field",
     "session/live_signals.py": "a user's own strategy may have a threshold",
@@ -39,13 +43,21 @@ def probes(tree: ast.Module) -> list[int]:
 
 def test_nothing_is_probed_without_a_reason():
     package = ROOT / "harmony_pipeline"
-    found = {path.relative_to(package).as_posix(): probes(ast.parse(path.read_text())) for path in sorted(package.rglob("*.py"))}
+    found = {
+        path.relative_to(package).as_posix(): probes(ast.parse(path.read_text()))
+        for path in sorted(package.rglob("*.py"))
+    }
     assert {name: lines for name, lines in found.items() if lines and name not in REASONS} == {}
 
 
 @pytest.mark.parametrize(
     ("line", "found"),
-    [("getattr(source, 'notes', [])", [1]), ("hasattr(source, 'batches')", [1]), ("getattr(settings, name)", []), ("source.capabilities.quotes", [])],
+    [
+        ("getattr(source, 'notes', [])", [1]),
+        ("hasattr(source, 'batches')", [1]),
+        ("getattr(settings, name)", []),
+        ("source.capabilities.quotes", []),
+    ],
 )
 def test_a_probe_is_noticed(line, found):
     assert probes(ast.parse(line)) == found

@@ -1,4 +1,6 @@
-"""The trading rule once more, in plain loops over dictionaries: slow, obvious, and without a line of the library's."""
+"""The trading rule once more, in plain loops over dictionaries: slow, obvious, and without a line
+of the library's.
+"""
 
 import math
 
@@ -16,7 +18,9 @@ MINUTE = 60_000_000
 
 
 def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bps):
-    """Outcome of an event on bar `at` of one symbol's regular bars `own` (dicts with t, end, open, high, low, factor)."""
+    """Outcome of an event on bar `at` of one symbol's regular bars `own` (dicts with t, end, open,
+    high, low, factor).
+    """
     found = dict.fromkeys(("entry", "end", "entry_price", "upper", "lower", "touched", "return"))
     if at + 1 >= len(own):
         return found
@@ -32,7 +36,9 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
 
     def settle(position, touched, exit_price):
         growth = exit_price * own[position]["factor"] / (price * entry["factor"]) - 1
-        found.update({"end": position, "touched": touched, "return": growth if side == 1 else -growth})
+        found.update(
+            {"end": position, "touched": touched, "return": growth if side == 1 else -growth}
+        )
         return found
 
     for number in range(1, horizon + 1):
@@ -40,7 +46,10 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
         if position >= len(own):
             return found
         bar = own[position]
-        up, down = upper * (entry["factor"] / bar["factor"]), lower * (entry["factor"] / bar["factor"])
+        up, down = (
+            upper * (entry["factor"] / bar["factor"]),
+            lower * (entry["factor"] / bar["factor"]),
+        )
         if number > 1 and bar["open"] >= up:
             return settle(position, "upper", bar["open"])
         if number > 1 and bar["open"] <= down:
@@ -57,8 +66,16 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
 
 
 def uniqueness(labels, bars):
-    """Mean over each life of 1 / (labels alive), from a full labels x bars matrix. `labels` are (entry, end) positions, None = none."""
-    alive = [[entry is not None and entry <= bar <= (bars - 1 if end is None else end) for bar in range(bars)] for entry, end in labels]
+    """Mean over each life of 1 / (labels alive), from a full labels x bars matrix. `labels` are
+    (entry, end) positions, None = none.
+    """
+    alive = [
+        [
+            entry is not None and entry <= bar <= (bars - 1 if end is None else end)
+            for bar in range(bars)
+        ]
+        for entry, end in labels
+    ]
     counts = [sum(row[bar] for row in alive) for bar in range(bars)]
     weights = []
     for (_, end), row in zip(labels, alive, strict=True):

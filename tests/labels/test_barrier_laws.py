@@ -1,4 +1,6 @@
-"""Over random nasty markets: equal to the naive twin, blind to the future, the same however time is cut."""
+"""Over random nasty markets: equal to the naive twin, blind to the future, the same however time is
+cut.
+"""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -21,7 +23,9 @@ FEW = settings(max_examples=25, deadline=None)
 
 
 def labelled(bars, events, horizons=(8, 32), **keep):
-    chosen = LabelSettings(horizons_bars=horizons, profit_take=1.5, stop_loss=1.0, minimum_barrier_bps=15.0)
+    chosen = LabelSettings(
+        horizons_bars=horizons, profit_take=1.5, stop_loss=1.0, minimum_barrier_bps=15.0
+    )
     return triple_barrier(bars, events, chosen, XNYS, "15Min", **keep).table
 
 
@@ -34,23 +38,50 @@ def naive_table(bars, events, horizon):
     """Rows like the table's, from the plain loops."""
     rows = []
     for symbol in sorted(set(events["symbol"])):
-        mine = bars.filter((pl.col("symbol") == symbol) & (pl.col("session") == "regular")).with_columns(pl.col("timestamp").to_physical())
+        mine = bars.filter(
+            (pl.col("symbol") == symbol) & (pl.col("session") == "regular")
+        ).with_columns(pl.col("timestamp").to_physical())
         own = [
-            {"t": b["timestamp"], "end": bar_end(b["timestamp"]), "factor": b["adjustment_factor"], **{k: b[k] for k in ("open", "high", "low")}}
+            {
+                "t": b["timestamp"],
+                "end": bar_end(b["timestamp"]),
+                "factor": b["adjustment_factor"],
+                **{k: b[k] for k in ("open", "high", "low")},
+            }
             for b in mine.iter_rows(named=True)
         ]
         place = {bar["t"]: i for i, bar in enumerate(own)}
         wanted = [
             e
-            for e in events.filter(pl.col("symbol") == symbol).with_columns(pl.col("timestamp").to_physical()).iter_rows(named=True)
+            for e in (
+                events.filter(pl.col("symbol") == symbol)
+                .with_columns(pl.col("timestamp").to_physical())
+                .iter_rows(named=True)
+            )
             if e["timestamp"] in place
         ]
-        found = [label(own, place[e["timestamp"]], e["side"], e["volatility"], horizon, 1.5, 1.0, 15.0) for e in wanted]
+        found = [
+            label(own, place[e["timestamp"]], e["side"], e["volatility"], horizon, 1.5, 1.0, 15.0)
+            for e in wanted
+        ]
         weights = uniqueness([(f["entry"], f["end"]) for f in found], len(own))
         for e, f, weight in zip(wanted, found, weights, strict=True):
-            entry, end = (own[f[name]] if f[name] is not None else None for name in ("entry", "end"))
+            entry, end = (
+                own[f[name]] if f[name] is not None else None for name in ("entry", "end")
+            )
             rows.append(
-                (symbol, e["timestamp"], entry and entry["t"], f["entry_price"], f["upper"], f["lower"], end and end["end"], f["touched"], f["return"], weight)
+                (
+                    symbol,
+                    e["timestamp"],
+                    entry and entry["t"],
+                    f["entry_price"],
+                    f["upper"],
+                    f["lower"],
+                    end and end["end"],
+                    f["touched"],
+                    f["return"],
+                    weight,
+                )
             )
     return rows
 
@@ -67,14 +98,27 @@ def test_the_fast_labels_equal_the_naive_ones(seed, horizons, missing, swing, de
     bars = random_bars(seed, missing=missing, swing=swing)
     events = random_events(seed, bars, density)
     table = labelled(bars, events, horizons)
-    exact = ["symbol", "timestamp", "entry_timestamp", "entry_price", "upper_barrier", "lower_barrier", "end_timestamp", "touched"]
+    exact = [
+        "symbol",
+        "timestamp",
+        "entry_timestamp",
+        "entry_price",
+        "upper_barrier",
+        "lower_barrier",
+        "end_timestamp",
+        "touched",
+    ]
     for horizon in horizons:
-        rows = table.filter(pl.col("horizon") == horizon).with_columns(pl.col("timestamp", "entry_timestamp", "end_timestamp").to_physical())
+        rows = table.filter(pl.col("horizon") == horizon).with_columns(
+            pl.col("timestamp", "entry_timestamp", "end_timestamp").to_physical()
+        )
         expected = naive_table(bars, events, horizon)
         assert rows.select(exact).rows() == [row[:8] for row in expected]
         assert rows["return"].to_list() == pytest.approx([row[8] for row in expected], abs=1e-12)
         assert rows["weight"].to_list() == pytest.approx([row[9] for row in expected], abs=1e-11)
-        assert rows["label"].to_list() == [None if row[8] is None else int(row[8] > 0) for row in expected]
+        assert rows["label"].to_list() == [
+            None if row[8] is None else int(row[8] > 0) for row in expected
+        ]
 
 
 @FEW
@@ -86,23 +130,36 @@ def test_bars_and_events_after_a_moment_change_no_label_that_ended_by_then(seed,
     other = random_bars(seed + 1).with_columns(pl.col("open", "high", "low", "close") * 3.0)
     ended = pl.col("timestamp") < moment
     changed = pl.concat([bars.filter(ended), other.filter(~ended)]).sort("symbol", "timestamp")
-    changed_events = pl.concat([events.filter(ended), random_events(seed + 2, other.filter(~ended))]).sort("symbol", "timestamp")
+    changed_events = pl.concat(
+        [events.filter(ended), random_events(seed + 2, other.filter(~ended))]
+    ).sort("symbol", "timestamp")
     known = pl.col("end_timestamp") <= moment
     before = labelled(bars, events, horizons).filter(known)
     assert before.equals(labelled(changed, changed_events, horizons).filter(known))
-    assert before.equals(labelled(bars.filter(ended), events.filter(ended), horizons).filter(known)), "the future may also be absent"
+    assert before.equals(
+        labelled(bars.filter(ended), events.filter(ended), horizons).filter(known)
+    ), "the future may also be absent"
 
 
 @FEW
-@given(seed=SEEDS, horizons=st.sampled_from([(1,), (8,), (3, 12)]), missing=st.sampled_from([0.0, 0.1]))
+@given(
+    seed=SEEDS, horizons=st.sampled_from([(1,), (8,), (3, 12)]), missing=st.sampled_from([0.0, 0.1])
+)
 def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing):
     bars = random_bars(seed, missing=missing)
     events = random_events(seed, bars, 0.8)
     starts = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (*SESSIONS, "2024-07-10")]
     pieces = []
-    for number, (start, end) in enumerate(pairwise(starts)):  # a half-day has 14 bars, enough context for 12
-        near = (pl.col("timestamp") >= starts[max(number - 2, 0)]) & (pl.col("timestamp") < starts[min(number + 3, len(starts) - 1)])
-        pieces.append(labelled(bars.filter(near), events.filter(near), horizons, keep_from=start, keep_until=end))
+    # a half-day has 14 bars, enough context for 12
+    for number, (start, end) in enumerate(pairwise(starts)):
+        near = (pl.col("timestamp") >= starts[max(number - 2, 0)]) & (
+            pl.col("timestamp") < starts[min(number + 3, len(starts) - 1)]
+        )
+        pieces.append(
+            labelled(
+                bars.filter(near), events.filter(near), horizons, keep_from=start, keep_until=end
+            )
+        )
     whole = labelled(bars, events, horizons)
     assert pl.concat(pieces).sort("horizon", "symbol", "timestamp").equals(whole)
 
@@ -110,7 +167,10 @@ def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing):
 def test_rows_in_any_order_give_the_same_table():
     bars = random_bars(5)
     events = random_events(5, bars)
-    assert labelled(bars.sample(fraction=1.0, shuffle=True, seed=1), events.sample(fraction=1.0, shuffle=True, seed=2)).equals(labelled(bars, events))
+    assert labelled(
+        bars.sample(fraction=1.0, shuffle=True, seed=1),
+        events.sample(fraction=1.0, shuffle=True, seed=2),
+    ).equals(labelled(bars, events))
 
 
 def test_one_symbol_alone_gets_the_labels_it_has_among_others():

@@ -10,13 +10,31 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.price_grid import round_to_tick
-from harmony_pipeline.portfolio.exit_rules import NOTHING, STOP, TAKE, barrier_levels, exit_at_bar, level_now, trade_return
+from harmony_pipeline.portfolio.exit_rules import (
+    NOTHING,
+    STOP,
+    TAKE,
+    barrier_levels,
+    exit_at_bar,
+    level_now,
+    trade_return,
+)
 
 US = Instruments().grids(["AAA"], date.max)[0]
 PRICES = st.floats(0.01, 5000.0)
 
 
-@pytest.mark.parametrize(("price", "expected"), [(10.005, 10.01), (10.004, 10.0), (1.0, 1.0), (0.99994, 0.9999), (0.12345, 0.1235), (250.125, 250.13)])
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        (10.005, 10.01),
+        (10.004, 10.0),
+        (1.0, 1.0),
+        (0.99994, 0.9999),
+        (0.12345, 0.1235),
+        (250.125, 250.13),
+    ],
+)
 def test_prices_round_to_the_tick_halves_up(price, expected):
     assert round_to_tick(US, price) == expected
 
@@ -30,9 +48,18 @@ def test_rounding_is_idempotent_and_near(price):
 
 
 @settings(max_examples=100, deadline=None)
-@given(side=st.sampled_from([-1, 1]), price=PRICES, volatility=st.floats(0, 0.2), horizon=st.integers(1, 500))
-def test_a_short_s_barriers_are_a_long_s_with_the_multiples_swapped(side, price, volatility, horizon):
-    assert barrier_levels(US, side, price, volatility, horizon, 2.0, 1.0, 15.0) == barrier_levels(US, -side, price, volatility, horizon, 1.0, 2.0, 15.0)
+@given(
+    side=st.sampled_from([-1, 1]),
+    price=PRICES,
+    volatility=st.floats(0, 0.2),
+    horizon=st.integers(1, 500),
+)
+def test_a_short_s_barriers_are_a_long_s_with_the_multiples_swapped(
+    side, price, volatility, horizon
+):
+    assert barrier_levels(US, side, price, volatility, horizon, 2.0, 1.0, 15.0) == barrier_levels(
+        US, -side, price, volatility, horizon, 1.0, 2.0, 15.0
+    )
 
 
 @pytest.mark.parametrize(

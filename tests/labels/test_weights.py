@@ -9,7 +9,9 @@ from labels.naive import uniqueness
 from harmony_pipeline.labels.weights import average_uniqueness
 
 BARS = 40
-LIVES = st.lists(st.tuples(st.integers(0, BARS - 1), st.integers(0, 15), st.booleans()), max_size=60)
+LIVES = st.lists(
+    st.tuples(st.integers(0, BARS - 1), st.integers(0, 15), st.booleans()), max_size=60
+)
 
 
 def weights(labels, bars=BARS):
@@ -40,7 +42,10 @@ def test_an_event_that_was_never_entered_takes_no_room():
 @settings(max_examples=100, deadline=None)
 @given(lives=LIVES)
 def test_weights_equal_the_matrix_definition(lives):
-    labels = [(start, None if still_open or start + length >= BARS else start + length) for start, length, still_open in lives]
+    labels = [
+        (start, None if still_open or start + length >= BARS else start + length)
+        for start, length, still_open in lives
+    ]
     expected = [np.nan if w is None else w for w in uniqueness(labels, BARS)]
     assert weights(labels).tolist() == pytest.approx(expected, abs=1e-11, nan_ok=True)
 
@@ -50,7 +55,9 @@ def test_weights_equal_the_matrix_definition(lives):
 def test_settled_labels_share_out_every_bar_they_cover(lives):
     labels = [(start, min(start + length, BARS - 1)) for start, length, _ in lives]
     covered = {bar for start, end in labels for bar in range(start, end + 1)}
-    shared = sum(w * (end - start + 1) for w, (start, end) in zip(weights(labels), labels, strict=True))
+    shared = sum(
+        w * (end - start + 1) for w, (start, end) in zip(weights(labels), labels, strict=True)
+    )
     assert shared == pytest.approx(len(covered), abs=1e-9)
 
 
@@ -60,4 +67,7 @@ def test_where_the_array_starts_changes_no_bit(lives, earlier):
     labels = [(start, min(start + length, BARS - 1)) for start, length, _ in lives]
     busy_past = [(start, start + 2) for start in range(0, earlier, 2) if start + 2 < earlier]
     later = [(start + earlier, end + earlier) for start, end in labels]
-    assert weights([*busy_past, *later], BARS + earlier)[len(busy_past) :].tolist() == weights(labels).tolist()
+    assert (
+        weights([*busy_past, *later], BARS + earlier)[len(busy_past) :].tolist()
+        == weights(labels).tolist()
+    )

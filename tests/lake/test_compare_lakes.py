@@ -21,7 +21,9 @@ def lake_of(folder: Path, rows: pl.DataFrame) -> Path:
     return folder
 
 
-def test_equal_values_are_equal_whenever_they_were_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_values_are_equal_whenever_they_were_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = rows_of_three()
     later = rows.with_columns(pl.col("ingested_at") + pl.duration(days=1))
     one, other = lake_of(tmp_path / "one", rows), lake_of(tmp_path / "other", later)
@@ -32,11 +34,16 @@ def test_equal_values_are_equal_whenever_they_were_written(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda rows: rows.with_columns(close=pl.col("close").shift(1, fill_value=1.0)), ", close: "),
+        (
+            lambda rows: rows.with_columns(close=pl.col("close").shift(1, fill_value=1.0)),
+            ", close: ",
+        ),
         (lambda rows: rows.head(rows.height - 1), "rows against"),
     ],
 )
-def test_a_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], change, said: str) -> None:
+def test_a_difference_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change, said: str
+) -> None:
     rows = rows_of_three()
     one, other = lake_of(tmp_path / "one", rows), lake_of(tmp_path / "other", change(rows))
     assert main([str(one), str(other), "--table", "raw_bars"]) == 1
@@ -44,7 +51,9 @@ def test_a_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert said in out
 
 
-def test_a_partition_that_one_lake_lacks_and_empty_lakes_are_no_equality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_partition_that_one_lake_lacks_and_empty_lakes_are_no_equality(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, empty = lake_of(tmp_path / "one", rows_of_three()), tmp_path / "empty"
     Lake(empty).open()
     assert main([str(one), str(empty)]) == 1

@@ -1,4 +1,6 @@
-"""Only what the lake wrote is read, by Harmony and by any DuckDB client; what lies beside it is named."""
+"""Only what the lake wrote is read, by Harmony and by any DuckDB client; what lies beside it is
+named.
+"""
 
 import shutil
 
@@ -46,7 +48,10 @@ def test_foreign_files_are_read_by_nobody_and_named(lake, foreign):
         put(lake, name, foreign)
     assert lake.partitions("bars") == ["2024-01"]
     assert lake.read("bars").equals(BARS)
-    assert sql.query(lake, "select count(*) as n, count(symbol) as named from bars").row(0) == (10, 10)
+    assert sql.query(lake, "select count(*) as n, count(symbol) as named from bars").row(0) == (
+        10,
+        10,
+    )
     assert sql.query(lake, "select count(*) as n from bars_as_of(now())").item() == 10
     with duckdb.connect() as client:
         client.execute(sql.views_script(lake, ["bars"]))

@@ -1,4 +1,6 @@
-"""Nothing that was ever known is lost: the lake as of any moment is the lake that a reader saw then."""
+"""Nothing that was ever known is lost: the lake as of any moment is the lake that a reader saw
+then.
+"""
 
 import tempfile
 from datetime import datetime, timedelta
@@ -33,7 +35,9 @@ def past(lake: Lake, moment: datetime, **options) -> Lake:
 
 
 class Past(RuleBasedStateMachine):
-    """Random writes, updates and streams against a list of what was there after each; any moment is then asked for."""
+    """Random writes, updates and streams against a list of what was there after each; any moment is
+    then asked for.
+    """
 
     keys = st.sampled_from(("a", "b"))
     values = st.lists(st.sampled_from((1.0, 2.0, 3.0)), max_size=3)
@@ -87,9 +91,13 @@ class Past(RuleBasedStateMachine):
             assert lake.has(TABLE, key) == (values is not None)
             assert lake.read(TABLE, [key])["value"].to_list() == (values or [])
             manifest = lake.manifest(TABLE, key)
-            assert (None if manifest is None else manifest["rows"]) == (None if values is None else len(values))
+            assert (None if manifest is None else manifest["rows"]) == (
+                None if values is None else len(values)
+            )
             if values is not None:
-                assert lake.content_hashes(TABLE, [key])[key] == content_hash(lake.tables[TABLE].conform(actions(*values)))
+                assert lake.content_hashes(TABLE, [key])[key] == content_hash(
+                    lake.tables[TABLE].conform(actions(*values))
+                )
 
 
 Past.TestCase.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
@@ -107,7 +115,10 @@ def test_equal_rows_are_not_written_again_and_stay_known_since_they_first_were(l
     manifest = lake.manifest(TABLE, "all")
     assert not renewed.changed
     assert manifest["made_from"] == {"source": "alpaca"}
-    assert (manifest["known_since"], manifest["written_at"]) == ("2025-01-01T00:00:00.000000+00:00", "2025-01-01T00:00:01.000000+00:00")
+    assert (manifest["known_since"], manifest["written_at"]) == (
+        "2025-01-01T00:00:00.000000+00:00",
+        "2025-01-01T00:00:01.000000+00:00",
+    )
     assert len(lake.versions(TABLE, "all")) == 1
 
 
@@ -117,7 +128,12 @@ def test_a_correction_keeps_its_predecessor_as_a_link_not_a_copy(lake, clock):
     clock.move()
     lake.write(TABLE, "all", actions(2.0))
     old, new = lake.versions(TABLE, "all")
-    assert (old.known_since, old.known_until, new.known_since, new.known_until) == (START, START + timedelta(seconds=1), START + timedelta(seconds=1), None)
+    assert (old.known_since, old.known_until, new.known_since, new.known_until) == (
+        START,
+        START + timedelta(seconds=1),
+        START + timedelta(seconds=1),
+        None,
+    )
     assert (lake.root / old.name).stat().st_ino == file
     assert new.name == present_name(TABLE, "all")
 
@@ -125,7 +141,10 @@ def test_a_correction_keeps_its_predecessor_as_a_link_not_a_copy(lake, clock):
 def test_versions_made_within_one_tick_of_the_clock_are_told_apart(lake):
     for value in (1.0, 2.0, 3.0):
         lake.write(TABLE, "all", actions(value))
-    assert [past(lake, version.known_since).read(TABLE)["value"].item() for version in lake.versions(TABLE, "all")] == [1.0, 2.0, 3.0]
+    assert [
+        past(lake, version.known_since).read(TABLE)["value"].item()
+        for version in lake.versions(TABLE, "all")
+    ] == [1.0, 2.0, 3.0]
 
 
 def test_a_table_that_tells_its_past_by_rows_keeps_no_files_while_it_grows(lake, clock):
@@ -133,11 +152,17 @@ def test_a_table_that_tells_its_past_by_rows_keeps_no_files_while_it_grows(lake,
     lake.write("raw_bars", "2024-01", first)
     later = clock.move(60)
     corrected = raw_rows({("A", 1): 11.5, ("B", 0): 20.0}, later)
-    lake.update("raw_bars", "2024-01", lambda rows: pl.concat([rows, lake.tables["raw_bars"].conform(corrected)]))
+    lake.update(
+        "raw_bars",
+        "2024-01",
+        lambda rows: pl.concat([rows, lake.tables["raw_bars"].conform(corrected)]),
+    )
     assert len(lake.versions("raw_bars", "2024-01")) == 1
     then = past(lake, later - timedelta(seconds=1))
     assert then.read("raw_bars").equals(lake.tables["raw_bars"].conform(first))
-    assert then.content_hashes("raw_bars") == {"2024-01": content_hash(lake.tables["raw_bars"].conform(first))}
+    assert then.content_hashes("raw_bars") == {
+        "2024-01": content_hash(lake.tables["raw_bars"].conform(first))
+    }
     assert then.manifest("raw_bars", "2024-01")["rows"] == 2
     assert pl.concat(list(then.batches("raw_bars", "2024-01", 1))).equals(then.read("raw_bars"))
     assert past(lake, later).read("raw_bars").height == 4
@@ -152,7 +177,9 @@ def test_rows_taken_away_from_such_a_table_are_kept_after_all(lake, clock):
     assert past(lake, later - timedelta(seconds=1)).read("raw_bars").height == 2
 
 
-def test_rows_learned_before_their_partition_was_written_are_known_from_when_they_were_learned(lake, clock):
+def test_rows_learned_before_their_partition_was_written_are_known_from_when_they_were_learned(
+    lake, clock
+):
     clock.move(86_400)
     lake.write("raw_bars", "2024-01", raw_rows({("A", 0): 10.0}, START))
     assert past(lake, START).read("raw_bars").height == 1
@@ -195,7 +222,9 @@ def test_work_in_the_past_goes_to_the_overlay_and_leaves_the_lake_alone(lake, cl
 
 
 @pytest.mark.parametrize("side", ["kept", "published"])
-def test_a_writer_that_dies_between_history_and_replacement_changes_no_answer(lake, clock, monkeypatch, side):
+def test_a_writer_that_dies_between_history_and_replacement_changes_no_answer(
+    lake, clock, monkeypatch, side
+):
     from harmony_pipeline.lake.local_store import LocalStore
 
     lake.write(TABLE, "all", actions(1.0))
@@ -214,11 +243,19 @@ def test_a_writer_that_dies_between_history_and_replacement_changes_no_answer(la
     present = {"kept": 1.0, "published": 2.0}[side]
     assert lake.read(TABLE)["value"].to_list() == [present]
     assert past(lake, START).read(TABLE)["value"].to_list() == [1.0]
-    assert sql.query(lake, f"from {TABLE}_as_of('2025-01-01T00:00:00Z')")["value"].to_list() == [1.0]
-    assert len(lake.versions(TABLE, "all")) == sql.query(lake, "from lake_versions").height == int(present)
+    assert sql.query(lake, f"from {TABLE}_as_of('2025-01-01T00:00:00Z')")["value"].to_list() == [
+        1.0
+    ]
+    assert (
+        len(lake.versions(TABLE, "all"))
+        == sql.query(lake, "from lake_versions").height
+        == int(present)
+    )
     clock.move()
     lake.write(TABLE, "all", actions(3.0))
-    assert [past(lake, START + timedelta(seconds=at)).read(TABLE)["value"].item() for at in (0, 1, 2)] == [1.0, present, 3.0]
+    assert [
+        past(lake, START + timedelta(seconds=at)).read(TABLE)["value"].item() for at in (0, 1, 2)
+    ] == [1.0, present, 3.0]
 
 
 def test_a_stream_that_fails_publishes_nothing_and_leaves_nothing(lake):
@@ -227,11 +264,18 @@ def test_a_stream_that_fails_publishes_nothing_and_leaves_nothing(lake):
         out.append(actions(5.0))
         raise RuntimeError("half way")
     assert lake.read(TABLE)["value"].to_list() == [1.0]
-    assert [file.name for file in lake.store.files(TABLE, hidden=True) if file.name.rsplit("/", 1)[1].startswith(".")] == []
+    assert [
+        file.name
+        for file in lake.store.files(TABLE, hidden=True)
+        if file.name.rsplit("/", 1)[1].startswith(".")
+    ] == []
 
 
 def test_batches_out_of_key_order_are_refused(lake):
-    with pytest.raises(DataError, match="append batches in key order"), lake.writing(TABLE, "all") as out:
+    with (
+        pytest.raises(DataError, match="append batches in key order"),
+        lake.writing(TABLE, "all") as out,
+    ):
         out.append(actions(1.0, 2.0))
         out.append(actions(3.0))
     assert not lake.has(TABLE, "all")

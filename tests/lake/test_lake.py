@@ -15,7 +15,12 @@ from harmony_pipeline.schemas import TABLES, features_table
 
 def actions(*values: float) -> pl.DataFrame:
     return pl.DataFrame(
-        {"symbol": [f"S{i}" for i in range(len(values))], "date": [date(2024, 1, 2)] * len(values), "kind": ["split"] * len(values), "value": list(values)}
+        {
+            "symbol": [f"S{i}" for i in range(len(values))],
+            "date": [date(2024, 1, 2)] * len(values),
+            "kind": ["split"] * len(values),
+            "value": list(values),
+        }
     )
 
 
@@ -64,7 +69,9 @@ def test_a_changed_feature_set_makes_a_new_empty_schema(tmp_path):
 
 
 def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_partition(tmp_path):
-    """A process rewrites one partition for ever and is killed many times: the file is always whole and one of the versions."""
+    """A process rewrites one partition for ever and is killed many times: the file is always whole
+    and one of the versions.
+    """
     script = textwrap.dedent(f"""
         import polars as pl
         from datetime import date
@@ -81,7 +88,11 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_partition(tmp_p
     lake = Lake(tmp_path).open()
     lake.write("corporate_actions", "all", actions(0.0))
     for attempt in range(4):
-        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        ) as process:
             assert process.stdout.readline() == b"ready\n"
             time.sleep(0.05 + 0.037 * attempt)
             process.send_signal(signal.SIGKILL)

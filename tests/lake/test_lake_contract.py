@@ -25,7 +25,9 @@ class TestFolder(LakeContract):
 
 @pytest.mark.network
 class TestObjectStore(LakeContract):
-    preamble = f"import harmony_pipeline.lake.leases as leases; leases.LEASE_SECONDS = {LEASE_SECONDS}"
+    preamble = (
+        f"import harmony_pipeline.lake.leases as leases; leases.LEASE_SECONDS = {LEASE_SECONDS}"
+    )
     patience_seconds = LEASE_SECONDS
 
     @pytest.fixture

@@ -1,4 +1,6 @@
-"""What is particular to an object store: fences, footers by one request, clear words when it cannot be reached."""
+"""What is particular to an object store: fences, footers by one request, clear words when it cannot
+be reached.
+"""
 
 import itertools
 import sys
@@ -34,8 +36,12 @@ def lake(endpoint):
 
 
 @pytest.mark.parametrize("notices", [True, False])
-def test_a_writer_whose_lease_ended_cannot_publish_and_does_its_update_again(lake, monkeypatch, notices):
-    """It was suspended while it held the lock; whether its own check notices or only the fence stops it, no row of the other writer is lost."""
+def test_a_writer_whose_lease_ended_cannot_publish_and_does_its_update_again(
+    lake, monkeypatch, notices
+):
+    """It was suspended while it held the lock; whether its own check notices or only the fence
+    stops it, no row of the other writer is lost.
+    """
     lake.write(TABLE, "all", actions(1.0))
     calls = []
 
@@ -67,7 +73,12 @@ def test_a_fenced_stream_says_that_nothing_was_published(lake, monkeypatch):
         store.publish(_file(store, actions(7.0)), name, None)
 
     monkeypatch.setattr(type(lake.store), "keep", overtaken)
-    with pytest.raises(Superseded, match="written by somebody else meanwhile; nothing was published"), lake.writing(TABLE, "all") as out:
+    with (
+        pytest.raises(
+            Superseded, match="written by somebody else meanwhile; nothing was published"
+        ),
+        lake.writing(TABLE, "all") as out,
+    ):
         out.append(actions(2.0))
     assert lake.read(TABLE)["value"].to_list() == [7.0]
 
@@ -93,14 +104,20 @@ def test_the_lease_is_renewed_while_its_holder_works(lake, monkeypatch):
 
 
 def test_a_refused_put_that_had_succeeded_is_a_success(lake, monkeypatch):
-    """The answer of a conditional put is lost, the client asks again, and is refused by what it put itself."""
+    """The answer of a conditional put is lost, the client asks again, and is refused by what it put
+    itself.
+    """
     import obstore
 
     put = obstore.put
 
     def twice(store, name, file, **options):
         answer = put(store, name, file, **options)
-        return put(store, name, file, **options) if isinstance(options.get("mode"), (str, dict)) else answer
+        return (
+            put(store, name, file, **options)
+            if isinstance(options.get("mode"), (str, dict))
+            else answer
+        )
 
     monkeypatch.setattr(obstore, "put", twice)
     lake.write(TABLE, "all", actions(1.0))
@@ -118,16 +135,26 @@ def test_footers_longer_than_one_request_and_scans_of_many_objects(lake, monkeyp
     assert pl.concat(list(lake.batches("bars", "wide", 100))).equals(bars)
     for number in range(20):
         lake.write(TABLE, f"{number:02d}", actions(float(number)))
-    assert lake.scan(TABLE).select("value").collect()["value"].to_list() == [float(number) for number in range(20)]
-    assert lake.scan(TABLE).filter(pl.col("value") > 17).collect()["value"].to_list() == [18.0, 19.0]
+    assert lake.scan(TABLE).select("value").collect()["value"].to_list() == [
+        float(number) for number in range(20)
+    ]
+    assert lake.scan(TABLE).filter(pl.col("value") > 17).collect()["value"].to_list() == [
+        18.0,
+        19.0,
+    ]
     assert lake.scan(TABLE).head(18).collect().height == 18
-    told = sql.query(lake, "select count(*) as n, sum(value) as total from corporate_actions where partition >= '18'")
+    told = sql.query(
+        lake,
+        "select count(*) as n, sum(value) as total from corporate_actions where partition >= '18'",
+    )
     assert told.row(0) == (2, 37.0)
 
 
 def test_the_settings_take_a_url_and_the_doctor_says_whether_it_answers(endpoint, tmp_path, capsys):
     file = tmp_path / "harmony.toml"
-    file.write_text(f'[paths]\nlake = "s3://{BUCKET}/mine"\nstate = "state"\n[lake]\nendpoint = "{endpoint}"\n')
+    file.write_text(
+        f'[paths]\nlake = "s3://{BUCKET}/mine"\nstate = "state"\n[lake]\nendpoint = "{endpoint}"\n'
+    )
     settings = load_settings(file, {})
     assert settings.lake_root == f"s3://{BUCKET}/mine"
     doctor.examine(settings)

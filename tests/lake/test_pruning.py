@@ -1,4 +1,6 @@
-"""A question about one symbol, one hour or one partition reads little: told by what the engines say they read."""
+"""A question about one symbol, one hour or one partition reads little: told by what the engines say
+they read.
+"""
 
 import re
 
@@ -19,7 +21,13 @@ def lake(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "ROW_GROUP_ROWS", MINUTES)  # a group a symbol
         for number, key in enumerate(("2024-01", "2024-02", "2024-03")):
-            lake.write("bars", key, many_bars(symbols=10, minutes=MINUTES).with_columns(pl.col("timestamp").dt.offset_by(f"{number}mo")))
+            lake.write(
+                "bars",
+                key,
+                many_bars(symbols=10, minutes=MINUTES).with_columns(
+                    pl.col("timestamp").dt.offset_by(f"{number}mo")
+                ),
+            )
     return lake
 
 
@@ -40,7 +48,11 @@ def test_a_symbol_reads_its_own_row_groups(lake, source):
 
 
 def test_a_time_reads_the_files_that_hold_it(lake):
-    scanned, _there = groups(plan(lake, "select * from bars where timestamp >= '2024-03-01' and timestamp < '2024-04-01'"))
+    scanned, _there = groups(
+        plan(
+            lake, "select * from bars where timestamp >= '2024-03-01' and timestamp < '2024-04-01'"
+        )
+    )
     assert scanned == 10
 
 
@@ -52,7 +64,9 @@ def test_a_partition_opens_its_own_file(lake, source):
 
 
 def test_polars_does_not_touch_the_other_row_groups(lake, tmp_path):
-    """The bytes of all other groups are destroyed: the symbol can still be read, the rest cannot."""
+    """The bytes of all other groups are destroyed: the symbol can still be read, the rest
+    cannot.
+    """
     from pyarrow.parquet import ParquetFile
 
     copy = Lake(tmp_path)
@@ -67,6 +81,11 @@ def test_polars_does_not_touch_the_other_row_groups(lake, tmp_path):
                 file.seek(column.dictionary_page_offset or column.data_page_offset)
                 file.write(bytes(column.total_compressed_size))
     wanted = pl.col("symbol") == "S00004"
-    assert copy.scan("bars").filter(wanted).collect().equals(lake.read("bars", ["2024-01"]).filter(wanted))
+    assert (
+        copy.scan("bars")
+        .filter(wanted)
+        .collect()
+        .equals(lake.read("bars", ["2024-01"]).filter(wanted))
+    )
     with pytest.raises(DataError, match=r"partition=k/bars\.parquet cannot be read"):
         copy.read("bars")

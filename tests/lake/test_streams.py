@@ -1,4 +1,6 @@
-"""Rows that come and go in batches are the rows of a single write, and memory holds a few batches only."""
+"""Rows that come and go in batches are the rows of a single write, and memory holds a few batches
+only.
+"""
 
 from itertools import pairwise
 
@@ -45,10 +47,13 @@ def test_batches_hold_whole_symbols_in_order_and_lose_nothing(tmp_path_factory, 
         lake.write("bars", "k", BARS)
     batches = list(lake.batches("bars", "k", rows))
     assert pl.concat(batches).equals(BARS)
-    assert pl.concat(list(lake.batches("bars", "k", rows, ["close", "timestamp"]))).equals(BARS.select("close", "timestamp"))
+    assert pl.concat(list(lake.batches("bars", "k", rows, ["close", "timestamp"]))).equals(
+        BARS.select("close", "timestamp")
+    )
     symbols = [name for batch in batches for name in batch["symbol"].unique(maintain_order=True)]
     assert len(symbols) == len(set(symbols))
-    assert all(batch.height + 40 >= rows for batch in batches[:-1])  # the symbol that was cut off would have filled it
+    # the symbol that was cut off would have filled it
+    assert all(batch.height + 40 >= rows for batch in batches[:-1])
     assert all(batch.height < 2 * rows + group_rows + 40 for batch in batches)
 
 
@@ -77,7 +82,9 @@ def test_more_partitions_than_a_process_may_open_are_scanned_in_order(tmp_path):
         first = lake.scan("bars").head(3).collect()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert rows["symbol"].unique(maintain_order=True).to_list() == [f"S{key.zfill(5)}" for key in keys]
+    assert rows["symbol"].unique(maintain_order=True).to_list() == [
+        f"S{key.zfill(5)}" for key in keys
+    ]
     assert few.height == 2
     assert first["symbol"].to_list() == ["S00000", "S00000", "S00001"]
 
@@ -87,11 +94,21 @@ def test_from_the_first_line_of_an_update_on_nobody_else_writes_the_partition(tm
     lake.write("corporate_actions", "all", lake.tables["corporate_actions"].empty())
     with lake.updating("corporate_actions", "all") as out:
         with pytest.raises(DataError, match="is being written by"):
-            other.write("corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "differently"})
+            other.write(
+                "corporate_actions",
+                "all",
+                lake.tables["corporate_actions"].empty(),
+                {"made": "differently"},
+            )
         for frame in lake.batches("corporate_actions", "all"):
             out.append(frame)
     assert out.written is not None
-    other.write("corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "differently"})
+    other.write(
+        "corporate_actions",
+        "all",
+        lake.tables["corporate_actions"].empty(),
+        {"made": "differently"},
+    )
     assert other.manifest("corporate_actions", "all")["made_from"] == {"made": "differently"}
 
 
@@ -99,10 +116,15 @@ def test_an_update_that_fails_changes_nothing_and_lets_go(tmp_path):
     lake = Lake(tmp_path, lock_timeout_seconds=0.05).open()
     lake.write("corporate_actions", "all", lake.tables["corporate_actions"].empty())
     before = lake.manifest("corporate_actions", "all")
-    with pytest.raises(RuntimeError, match="stop"), lake.updating("corporate_actions", "all", {"made": "never"}):
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        lake.updating("corporate_actions", "all", {"made": "never"}),
+    ):
         raise RuntimeError("stop")
     assert lake.manifest("corporate_actions", "all") == before
-    lake.write("corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "again"})
+    lake.write(
+        "corporate_actions", "all", lake.tables["corporate_actions"].empty(), {"made": "again"}
+    )
 
 
 def test_streamed_times_are_stored_as_differences_that_every_reader_reads(tmp_path):
@@ -111,10 +133,16 @@ def test_streamed_times_are_stored_as_differences_that_every_reader_reads(tmp_pa
         out.append(BARS)
     file = lake.path("bars", "2024-01")
     stored = pq.ParquetFile(file).metadata.row_group(0)
-    encodings = {stored.column(at).path_in_schema: stored.column(at).encodings for at in range(stored.num_columns)}
+    encodings = {
+        stored.column(at).path_in_schema: stored.column(at).encodings
+        for at in range(stored.num_columns)
+    }
     assert "DELTA_BINARY_PACKED" in encodings["timestamp"]
     assert "RLE_DICTIONARY" in encodings["symbol"]
     assert stored.column(2).statistics.has_min_max
     assert pl.read_parquet(file).equals(BARS)
-    rows = duckdb.sql(f"select symbol, epoch_us(timestamp) as t, close from read_parquet('{file}', hive_partitioning = false) order by all").pl()
+    rows = duckdb.sql(
+        f"select symbol, epoch_us(timestamp) as t, close from read_parquet('{file}',"
+        " hive_partitioning = false) order by all"
+    ).pl()
     assert rows["t"].to_list() == BARS["timestamp"].to_physical().to_list()

@@ -1,4 +1,6 @@
-"""The daily summary in plain words: group by symbol and session, then one expression a column. What the compiled pass must agree with."""
+"""The daily summary in plain words: group by symbol and session, then one expression a column. What
+the compiled pass must agree with.
+"""
 
 from datetime import time
 
@@ -8,10 +10,18 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
 
 
-def naive_summary(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time: str) -> pl.DataFrame:
-    rows = calendar.with_session(bars.drop("session").sort("symbol", "timestamp", maintain_order=True), timeframe).drop_nulls("session_date")
+def naive_summary(
+    bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_time: str
+) -> pl.DataFrame:
+    rows = calendar.with_session(
+        bars.drop("session").sort("symbol", "timestamp", maintain_order=True), timeframe
+    ).drop_nulls("session_date")
     wall = pl.col("session_date").dt.combine(pl.lit(time.fromisoformat(scan_time)), time_unit="us")
-    at = wall.dt.replace_time_zone(calendar.zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC").cast(TIME)
+    at = (
+        wall.dt.replace_time_zone(calendar.zone, ambiguous="earliest", non_existent="null")
+        .dt.convert_time_zone("UTC")
+        .cast(TIME)
+    )
     regular, post = pl.col("session") == "regular", pl.col("session") == "post"
     known = (pl.col("session") == "pre") & (pl.col("bar_end") <= pl.col("scan_time"))
     days = (
@@ -36,4 +46,6 @@ def naive_summary(bars: pl.DataFrame, calendar: Calendar, timeframe: str, scan_t
             pl.col("volume").filter(post).sum().alias("postmarket_volume"),
         )
     )
-    return DAILY_SUMMARY.conform(days.join(calendar.expected_bars(timeframe), on="date", how="left", maintain_order="left"))
+    return DAILY_SUMMARY.conform(
+        days.join(calendar.expected_bars(timeframe), on="date", how="left", maintain_order="left")
+    )

@@ -17,11 +17,17 @@ def valid(price, rounding):
 
 def nearest(price):
     """Halves up, in the float arithmetic that a tie needs."""
-    return math.floor(price * 100 + 0.5) / 100 if price >= 1 else math.floor(price * 10000 + 0.5) / 10000
+    return (
+        math.floor(price * 100 + 0.5) / 100
+        if price >= 1
+        else math.floor(price * 10000 + 0.5) / 10000
+    )
 
 
 def barriers(entry, up, down):
-    """(upper, lower): the nearest valid prices to `up` and `down`, but each at least one tick from the entry; lower 0 where there is none."""
+    """(upper, lower): the nearest valid prices to `up` and `down`, but each at least one tick from
+    the entry; lower 0 where there is none.
+    """
     exact = Decimal(repr(entry))
     above = valid(valid(exact, ROUND_CEILING) + step(exact), ROUND_CEILING)
     below = valid(exact, ROUND_FLOOR) - step(exact)

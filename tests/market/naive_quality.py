@@ -1,7 +1,8 @@
-"""The quality rules in plain words, one row after the other: the slow twin that the compiled judge must agree with.
+"""The quality rules in plain words, one row after the other: the slow twin that the compiled judge
+must agree with.
 
-It shares no code with `market/rules` but the calendar, which has tests of its own. One `Memory` a symbol, lists instead of rings, medians by
-sorting, versions by comparing tuples.
+It shares no code with `market/rules` but the calendar, which has tests of its own. One `Memory` a
+symbol, lists instead of rings, medians by sorting, versions by comparing tuples.
 """
 
 import math
@@ -20,8 +21,10 @@ from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
 VALUES = ("volume", "trade_count", "vwap", "close", "open", "high", "low")
 SPLITS = (1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
 DEFAULTS = {
-    "misaligned_timestamp": "quarantine", "zero_volume": "warn", "bad_print": "quarantine", "wrong_scale": "quarantine", "ticker_reuse": "warn", "wrong_unit": "warn",
-    "split_like_jump": "warn", "outlier": "warn", "volume_spike": "warn", "stale_repeat": "warn", "frozen_prices": "warn", "spike_reversal": "warn", "changed_unit": "warn",
+    "misaligned_timestamp": "quarantine", "zero_volume": "warn", "bad_print": "quarantine",
+    "wrong_scale": "quarantine", "ticker_reuse": "warn", "wrong_unit": "warn",
+    "split_like_jump": "warn", "outlier": "warn", "volume_spike": "warn", "stale_repeat": "warn",
+    "frozen_prices": "warn", "spike_reversal": "warn", "changed_unit": "warn",
 }  # fmt: skip
 PAST = [name for name in DEFAULTS if name != "misaligned_timestamp"]
 
@@ -41,20 +44,25 @@ class Memory:
     values: tuple[float, ...] = ()
     run: int = 0
     frozen: int = 0  # bars in a row with the last four prices
-    scale: tuple[float, int] | None = None  # the last close that was refused for its scale, and how many were in a row
+    # the last close that was refused for its scale, and how many were in a row
+    scale: tuple[float, int] | None = None
     bars: int = 0
     idle: int = 0
     returns: list[float] = field(default_factory=list)
-    largest: list[float] = field(default_factory=list)  # volume of a bar, one number a finished session
+    # volume of a bar, one number a finished session
+    largest: list[float] = field(default_factory=list)
     session: date | None = None
     session_volume: float = 0.0
     spike: tuple[float, float] | None = None  # close before it, its close
-    unit: tuple[float, float, int] | None = None  # price before it, power of ten, bars it has lasted
+    # price before it, power of ten, bars it has lasted
+    unit: tuple[float, float, int] | None = None
 
 
 @dataclass
 class Answer:
-    """Verdict by place of the row in `raw`, factor by place of the kept ones, warnings as (place, rule)."""
+    """Verdict by place of the row in `raw`, factor by place of the kept ones, warnings as (place,
+    rule).
+    """
 
     verdicts: dict[int, str] = field(default_factory=dict)
     factors: dict[int, float] = field(default_factory=dict)
@@ -64,15 +72,30 @@ class Answer:
 class Naive:
     """Judges raw rows; its memories stay, so that it can be asked again for the time after."""
 
-    def __init__(self, actions: pl.DataFrame, calendar: Calendar, timeframe: str, settings: MarketSettings) -> None:
-        self.actions = sorted(actions.rows(named=True), key=lambda one: (one["symbol"], one["date"], one["kind"], one["value"]))
-        self.calendar, self.timeframe, self.settings, self.quality = calendar, timeframe, settings, settings.quality
+    def __init__(
+        self, actions: pl.DataFrame, calendar: Calendar, timeframe: str, settings: MarketSettings
+    ) -> None:
+        self.actions = sorted(
+            actions.rows(named=True),
+            key=lambda one: (one["symbol"], one["date"], one["kind"], one["value"]),
+        )
+        self.calendar, self.timeframe, self.settings, self.quality = (
+            calendar,
+            timeframe,
+            settings,
+            settings.quality,
+        )
         self.places = {day: place for place, day in enumerate(calendar.table["date"].to_list())}
         self.memories: dict[str, Memory] = {}
 
     def judge(self, raw: pl.DataFrame) -> Answer:
         answer = Answer()
-        rows = self.calendar.with_session(raw, self.timeframe).with_row_index("index").sort("symbol", "timestamp").rows(named=True)
+        rows = (
+            self.calendar.with_session(raw, self.timeframe)
+            .with_row_index("index")
+            .sort("symbol", "timestamp")
+            .rows(named=True)
+        )
         groups: dict[tuple[str, datetime], list[Row]] = {}
         for row in rows:
             groups.setdefault((row["symbol"], row["timestamp"]), []).append(row)
@@ -83,12 +106,21 @@ class Naive:
     def severity(self, rule: str, row: Row) -> str:
         clock = ZoneInfo("UTC" if self.timeframe == "1Day" else self.calendar.zone)
         day = row["timestamp"].astimezone(clock).date()
-        if any(one.symbol == row["symbol"] and one.rule == rule and one.first <= day < one.end for one in self.quality.allow):
+        if any(
+            one.symbol == row["symbol"] and one.rule == rule and one.first <= day < one.end
+            for one in self.quality.allow
+        ):
             return "off"
-        default = "quarantine" if rule == "zero_volume" and not self.quality.allow_zero_volume else DEFAULTS[rule]
-        return self.quality.symbols.get(row["symbol"], {}).get(rule, self.quality.rules.get(rule, default))
+        default = (
+            "quarantine"
+            if rule == "zero_volume" and not self.quality.allow_zero_volume
+            else DEFAULTS[rule]
+        )
+        return self.quality.symbols.get(row["symbol"], {}).get(
+            rule, self.quality.rules.get(rule, default)
+        )
 
-    # --- versions -----------------------------------------------------------------------------------------------------
+    # --- versions ---------------------------------------------------------------------------------
 
     def versions(self, memory: Memory, rows: list[Row], answer: Answer) -> None:
         waiting = []
@@ -102,13 +134,23 @@ class Naive:
                 answer.verdicts[row["index"]] = own
             else:
                 waiting.append(row)
-        waiting.sort(key=lambda row: (row["ingested_at"], *(_low(row[name]) for name in VALUES), row["origin"] or "", row["row"] or 0), reverse=True)
+        waiting.sort(
+            key=lambda row: (
+                row["ingested_at"],
+                *(_low(row[name]) for name in VALUES),
+                row["origin"] or "",
+                row["row"] or 0,
+            ),
+            reverse=True,
+        )
         kept = scaled = None
         while waiting and kept is None:
             row = waiting.pop(0)
             self.act(memory, row)
             broken = self.past(memory, row)
-            refusing = [rule for rule in PAST if rule in broken and self.severity(rule, row) == "quarantine"]
+            refusing = [
+                rule for rule in PAST if rule in broken and self.severity(rule, row) == "quarantine"
+            ]
             if refusing:
                 answer.verdicts[row["index"]] = refusing[0]
                 scaled = scaled or (row if "wrong_scale" in refusing else None)
@@ -119,12 +161,19 @@ class Naive:
                 broken |= self.remember(memory, row, reused="ticker_reuse" in broken)
                 if not self.aligned(row):
                     broken.add("misaligned_timestamp")
-                answer.warnings += [(row["index"], rule) for rule in broken if self.severity(rule, row) != "off"]
+                answer.warnings += [
+                    (row["index"], rule) for rule in broken if self.severity(rule, row) != "off"
+                ]
             for other in list(waiting):
                 if _same(other, row):
                     answer.verdicts[other["index"]] = "duplicate"
                     waiting.remove(other)
-        if kept is None and scaled is not None and memory.values and _apart(scaled["close"], memory.values[3], 5):
+        if (
+            kept is None
+            and scaled is not None
+            and memory.values
+            and _apart(scaled["close"], memory.values[3], 5)
+        ):
             again = memory.scale is not None and not _apart(scaled["close"], memory.scale[0], 2)
             memory.scale = (scaled["close"], memory.scale[1] + 1 if again else 1)
         if kept is not None:
@@ -134,7 +183,7 @@ class Naive:
                 elif row["index"] not in answer.verdicts:
                     answer.verdicts[row["index"]] = "conflicting_duplicate"
 
-    # --- a row alone --------------------------------------------------------------------------------------------------
+    # --- a row alone ------------------------------------------------------------------------------
 
     def own(self, row: Row) -> str | None:
         prices = [row[name] for name in ("open", "high", "low", "close")]
@@ -169,18 +218,26 @@ class Naive:
         return None
 
     def aligned(self, row: Row) -> bool:
-        local = row["timestamp"].astimezone(ZoneInfo("UTC" if self.timeframe == "1Day" else self.calendar.zone))
-        since_midnight = local.replace(tzinfo=None) - datetime.combine(local.date(), datetime.min.time())
+        local = row["timestamp"].astimezone(
+            ZoneInfo("UTC" if self.timeframe == "1Day" else self.calendar.zone)
+        )
+        since_midnight = local.replace(tzinfo=None) - datetime.combine(
+            local.date(), datetime.min.time()
+        )
         return since_midnight % timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe]) == timedelta()
 
-    # --- a row and what came before -----------------------------------------------------------------------------------
+    # --- a row and what came before ---------------------------------------------------------------
 
     def act(self, memory: Memory, row: Row) -> None:
         """Apply the actions that are due; those on or before the first bar do not count."""
         today = row["session_date"]
         if memory.last_date is None:
             return
-        due = [one for one in self.actions if one["symbol"] == row["symbol"] and memory.last_date < one["date"] <= today]
+        due = [
+            one
+            for one in self.actions
+            if one["symbol"] == row["symbol"] and memory.last_date < one["date"] <= today
+        ]
         for day in sorted({one["date"] for one in due}):
             multiplier, splits = 1.0, 1.0
             for one in (one for one in due if one["date"] == day and one["value"] > 0):
@@ -197,10 +254,14 @@ class Naive:
             memory.spike = memory.spike and (memory.spike[0] / splits, memory.spike[1] / splits)
             memory.scale = memory.scale and (memory.scale[0] / splits, memory.scale[1])
             memory.unit = memory.unit and (memory.unit[0] / splits, *memory.unit[1:])
-        memory.last_date = max(memory.last_date, *(one["date"] for one in due)) if due else memory.last_date
+        memory.last_date = (
+            max(memory.last_date, *(one["date"] for one in due)) if due else memory.last_date
+        )
 
     def past(self, memory: Memory, row: Row) -> set[str]:
-        """Rules that the row breaks, whatever their severity, but not those that are off: what is off is not looked at."""
+        """Rules that the row breaks, whatever their severity, but not those that are off: what is
+        off is not looked at.
+        """
         broken, quality = set(), self.quality
         if memory.close is not None and self.bad_print(memory, row):
             broken.add("bad_print")
@@ -210,9 +271,14 @@ class Naive:
             broken.add("zero_volume")
         run = memory.run + 1 if memory.values == _five(row) else 1
         frozen = memory.frozen + 1 if memory.values[:4] == _five(row)[:4] else 1
-        if run >= (quality.stale_bars if row["high"] > row["low"] else quality.stale_flat_bars) and self.severity("stale_repeat", row) != "off":
+        if (
+            run >= (quality.stale_bars if row["high"] > row["low"] else quality.stale_flat_bars)
+            and self.severity("stale_repeat", row) != "off"
+        ):
             broken.add("stale_repeat")
-        elif frozen >= (quality.frozen_bars if row["high"] > row["low"] else quality.frozen_flat_bars):
+        elif frozen >= (
+            quality.frozen_bars if row["high"] > row["low"] else quality.frozen_flat_bars
+        ):
             broken.add("frozen_prices")
         if row["session"] == "regular" and memory.close is not None:
             jump = self.jump(memory, row)
@@ -226,11 +292,19 @@ class Naive:
                 base, close = memory.spike
                 if abs(math.log(row["close"] / base)) <= 0.25 * abs(math.log(close / base)):
                     broken.add("spike_reversal")
-            if len(memory.largest) >= 5 and row["volume"] >= quality.volume_spike_ratio * max(memory.largest):
+            if len(memory.largest) >= 5 and row["volume"] >= quality.volume_spike_ratio * max(
+                memory.largest
+            ):
                 logs = [math.log(volume) for volume in memory.largest]
-                if (math.log(row["volume"]) - median(logs)) / max(_deviation(logs), 0.25) >= quality.volume_spike_z:
+                if (math.log(row["volume"]) - median(logs)) / max(
+                    _deviation(logs), 0.25
+                ) >= quality.volume_spike_z:
                     broken.add("volume_spike")
-            if memory.unit and memory.unit[2] + 1 == quality.unit_bars and _stays(memory.unit, row["close"]):
+            if (
+                memory.unit
+                and memory.unit[2] + 1 == quality.unit_bars
+                and _stays(memory.unit, row["close"])
+            ):
                 broken.add("changed_unit")
         return {rule for rule in broken if self.severity(rule, row) != "off"}
 
@@ -239,7 +313,10 @@ class Naive:
         references = (memory.close, memory.close / memory.splits)
 
         def far(price: float, upward: float) -> bool:
-            return all(price / one > 1 + upward * limit or price / one < 1 - limit for one in (*references, close))
+            return all(
+                price / one > 1 + upward * limit or price / one < 1 - limit
+                for one in (*references, close)
+            )
 
         agrees = any(abs(close / one - 1) <= limit * 0.25 for one in references)
         return agrees and (far(row["open"], 1.0) or far(row["high"], 1.5) or far(row["low"], 1.0))
@@ -249,24 +326,43 @@ class Naive:
         if not _apart(opening, close, 2):
             for price in (high, low):
                 lonely = _apart(price, opening, 5) and _apart(price, close, 5)
-                if lonely and (_power_of_ten(price / close, 1.25) or _power_of_ten(price / opening, 1.25)):
+                if lonely and (
+                    _power_of_ten(price / close, 1.25) or _power_of_ten(price / opening, 1.25)
+                ):
                     return True
         if not memory.values:
             return False
         near, now = memory.values[3], memory.values[3] / memory.splits
         if not _apart(close, near, 2) or not _apart(close, now, 2):
-            return bool(_power_of_ten(opening / close, 1.25)) and _apart(opening, near, 5) and _apart(opening, now, 5)
+            return (
+                bool(_power_of_ten(opening / close, 1.25))
+                and _apart(opening, near, 5)
+                and _apart(opening, now, 5)
+            )
         scale = _power_of_ten(close / now, 1.25)
-        return bool(scale) and _apart(close, near, 5) and not self.level_is_known(memory, row, scale) and not self.volume_explains(memory, row, scale)
+        return (
+            bool(scale)
+            and _apart(close, near, 5)
+            and not self.level_is_known(memory, row, scale)
+            and not self.volume_explains(memory, row, scale)
+        )
 
     def level_is_known(self, memory: Memory, row: Row, scale: float) -> bool:
-        if memory.scale and memory.scale[1] >= self.quality.scale_bars and not _apart(row["close"], memory.scale[0], 2):
+        if (
+            memory.scale
+            and memory.scale[1] >= self.quality.scale_bars
+            and not _apart(row["close"], memory.scale[0], 2)
+        ):
             return True
         if memory.close is None:
             return True
         taken_back = memory.unit is not None and scale * memory.unit[1] == 1
         absent = self.places[row["session_date"]] - memory.place - 1
-        return taken_back or absent >= self.quality.reuse_sessions or not _apart(row["close"], memory.close / memory.splits, 5)
+        return (
+            taken_back
+            or absent >= self.quality.reuse_sessions
+            or not _apart(row["close"], memory.close / memory.splits, 5)
+        )
 
     def volume_explains(self, memory: Memory, row: Row, scale: float) -> bool:
         usual = median(memory.largest) if memory.largest else memory.session_volume
@@ -278,24 +374,46 @@ class Naive:
         largest = max(memory.largest) if len(memory.largest) >= 5 else 0.0
         if ratio >= 3 and row["volume"] >= 3 * largest:
             return True
-        return row["session"] == "regular" and memory.close_date != row["session_date"] and ratio <= 1 / math.sqrt(scale)
+        return (
+            row["session"] == "regular"
+            and memory.close_date != row["session_date"]
+            and ratio <= 1 / math.sqrt(scale)
+        )
 
     def jump(self, memory: Memory, row: Row) -> str | None:
         quality, previous = self.quality, memory.close / memory.splits
         ratio = row["open"] / previous
         absent = self.places[row["session_date"]] - memory.place - 1
         elsewhere = ratio >= quality.reuse_price_factor or ratio * quality.reuse_price_factor <= 1
-        if (absent >= quality.reuse_sessions and elsewhere) or absent >= quality.reuse_sessions_alone:
+        if (
+            absent >= quality.reuse_sessions and elsewhere
+        ) or absent >= quality.reuse_sessions_alone:
             return "ticker_reuse"
         unit = _power_of_ten(ratio, 1.25)
         taken_back = memory.unit is not None and unit * memory.unit[1] == 1
-        if not taken_back and unit in {100, 1000, 0.01, 0.001} and _power_of_ten(row["close"] / previous, 1.25) == unit:
+        if (
+            not taken_back
+            and unit in {100, 1000, 0.01, 0.001}
+            and _power_of_ten(row["close"] / previous, 1.25) == unit
+        ):
             return "wrong_unit"
         if row["vwap"] and row["vwap"] > 0 and _power_of_ten(row["vwap"] / row["close"], 1.25):
             return "wrong_unit"
-        near = any(abs(ratio * one - 1) <= quality.split_tolerance or abs(ratio / one - 1) <= quality.split_tolerance for one in SPLITS)
-        if memory.close_date != row["session_date"] and near and math.log(row["high"] / row["low"]) <= quality.split_calm:
-            before = max(memory.largest) * memory.close / memory.splits if len(memory.largest) >= 5 else 0.0
+        near = any(
+            abs(ratio * one - 1) <= quality.split_tolerance
+            or abs(ratio / one - 1) <= quality.split_tolerance
+            for one in SPLITS
+        )
+        if (
+            memory.close_date != row["session_date"]
+            and near
+            and math.log(row["high"] / row["low"]) <= quality.split_calm
+        ):
+            before = (
+                max(memory.largest) * memory.close / memory.splits
+                if len(memory.largest) >= 5
+                else 0.0
+            )
             if before == 0 or row["volume"] * row["open"] <= quality.split_turnover * before:
                 return "split_like_jump"
         return None
@@ -308,7 +426,11 @@ class Naive:
     def is_outlier(self, memory: Memory, row: Row, moved: float) -> bool:
         if abs(moved) < self.quality.outlier_return or len(memory.returns) < 30:
             return False
-        sessions = max(self.places[row["session_date"]] - memory.place, 1) if self.timeframe == "1Day" else 1
+        sessions = (
+            max(self.places[row["session_date"]] - memory.place, 1)
+            if self.timeframe == "1Day"
+            else 1
+        )
         far = (moved - median(memory.returns)) / max(_deviation(memory.returns), 1e-6)
         return abs(far / math.sqrt(sessions)) >= self.quality.outlier_z
 
@@ -323,12 +445,21 @@ class Naive:
                 previous = memory.close / memory.splits
                 unit = 0 if reused else _power_of_ten(row["open"] / previous, 1.25)
                 if unit and _power_of_ten(row["close"] / previous, 1.25) == unit:
-                    memory.unit = None if memory.unit and unit * memory.unit[1] == 1 else (previous, unit, 1)
+                    memory.unit = (
+                        None if memory.unit and unit * memory.unit[1] == 1 else (previous, unit, 1)
+                    )
                 elif memory.unit:
-                    lasting = _stays(memory.unit, row["close"]) and memory.unit[2] < self.quality.unit_bars
+                    lasting = (
+                        _stays(memory.unit, row["close"])
+                        and memory.unit[2] < self.quality.unit_bars
+                    )
                     memory.unit = (*memory.unit[:2], memory.unit[2] + 1) if lasting else None
                 moved = self.log_return(memory, row)
-                base = row["open"] if self.timeframe != "1Day" and memory.close_date != row["session_date"] else previous
+                base = (
+                    row["open"]
+                    if self.timeframe != "1Day" and memory.close_date != row["session_date"]
+                    else previous
+                )
                 memory.spike = (base, row["close"]) if self.is_outlier(memory, row, moved) else None
                 memory.returns = [*memory.returns, moved][-60:]
             if memory.session != row["session_date"]:
@@ -351,7 +482,9 @@ def _low(value: float | None) -> float:
 
 
 def _same(left: Row, right: Row) -> bool:
-    return left["ingested_at"] == right["ingested_at"] and all(_low(left[name]) == _low(right[name]) for name in VALUES)
+    return left["ingested_at"] == right["ingested_at"] and all(
+        _low(left[name]) == _low(right[name]) for name in VALUES
+    )
 
 
 def _five(row: Row) -> tuple[float, ...]:
@@ -368,7 +501,14 @@ def _deviation(values: list[float]) -> float:
 
 
 def _power_of_ten(ratio: float, within: float) -> float:
-    return next((power for power in (10, 100, 1000, 0.1, 0.01, 0.001) if power / within <= ratio <= power * within), 0)
+    return next(
+        (
+            power
+            for power in (10, 100, 1000, 0.1, 0.01, 0.001)
+            if power / within <= ratio <= power * within
+        ),
+        0,
+    )
 
 
 def _stays(unit: tuple[float, float, int], close: float) -> bool:

@@ -9,14 +9,23 @@ from harmony_pipeline.schemas import CORPORATE_ACTIONS, RAW_BARS, TIME
 
 LEARNED = datetime(2024, 6, 1, tzinfo=UTC)
 NO_ACTIONS = CORPORATE_ACTIONS.empty()
-NOTHING_BEFORE = pl.DataFrame(schema={"symbol": pl.String(), "close": pl.Float64(), "adjustment_factor": pl.Float64(), "timestamp": TIME})
+NOTHING_BEFORE = pl.DataFrame(
+    schema={
+        "symbol": pl.String(),
+        "close": pl.Float64(),
+        "adjustment_factor": pl.Float64(),
+        "timestamp": TIME,
+    }
+)
 
 
 def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)  # type: ignore[misc, arg-type]
 
 
-def bar(timestamp: datetime, close: float = 100.0, symbol: str = "AAA", **other: Any) -> dict[str, Any]:
+def bar(
+    timestamp: datetime, close: float = 100.0, symbol: str = "AAA", **other: Any
+) -> dict[str, Any]:
     """One sound raw row; give other values by name."""
     row: dict[str, Any] = {
         "symbol": symbol,
@@ -36,17 +45,32 @@ def bar(timestamp: datetime, close: float = 100.0, symbol: str = "AAA", **other:
 
 
 def raw(*rows: dict[str, Any]) -> pl.DataFrame:
-    return RAW_BARS.conform(pl.DataFrame(list(rows), infer_schema_length=None).cast({"timestamp": TIME, "ingested_at": TIME}))
+    return RAW_BARS.conform(
+        pl.DataFrame(list(rows), infer_schema_length=None).cast(
+            {"timestamp": TIME, "ingested_at": TIME}
+        )
+    )
 
 
 def daily(closes: dict[date, float], symbol: str = "AAA") -> pl.DataFrame:
     return raw(
-        *(bar(datetime(day.year, day.month, day.day, tzinfo=UTC), close, symbol, timeframe="1Day", row=at) for at, (day, close) in enumerate(closes.items(), 2))
+        *(
+            bar(
+                datetime(day.year, day.month, day.day, tzinfo=UTC),
+                close,
+                symbol,
+                timeframe="1Day",
+                row=at,
+            )
+            for at, (day, close) in enumerate(closes.items(), 2)
+        )
     )
 
 
 def actions(*rows: tuple[str, date, str, float]) -> pl.DataFrame:
-    return CORPORATE_ACTIONS.conform(pl.DataFrame(rows, schema=["symbol", "date", "kind", "value"], orient="row"))
+    return CORPORATE_ACTIONS.conform(
+        pl.DataFrame(rows, schema=["symbol", "date", "kind", "value"], orient="row")
+    )
 
 
 def quarter_hours(first: datetime, count: int) -> list[datetime]:

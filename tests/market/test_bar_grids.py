@@ -1,4 +1,6 @@
-"""Bars on the clock and bars from the open: every part that counts bars follows the grid of the market."""
+"""Bars on the clock and bars from the open: every part that counts bars follows the grid of the
+market.
+"""
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -33,11 +35,13 @@ def times(zone: str, stamps: pl.Series) -> list[str]:
     return stamps.dt.convert_time_zone(zone).dt.strftime("%H:%M").to_list()
 
 
-# --- laws -------------------------------------------------------------------------------------------------------------
+# --- laws -----------------------------------------------------------------------------------------
 
 
 @given(st.sampled_from(CALENDARS), st.sampled_from(SIZES), grids, days)
-def test_slots_are_the_regular_bars_and_as_many_as_are_expected(name: str, size: str, grid: BarGrid, day: date) -> None:
+def test_slots_are_the_regular_bars_and_as_many_as_are_expected(
+    name: str, size: str, grid: BarGrid, day: date
+) -> None:
     calendar = Calendar.of(name, grid)
     found = find_slots(calendar, size, day, day + timedelta(days=4))
     stamps = pl.Series("timestamp", found.stamp).cast(TIME)
@@ -46,12 +50,16 @@ def test_slots_are_the_regular_bars_and_as_many_as_are_expected(name: str, size:
     assert (placed["session"] == "regular").all()
     assert found.dates.gather(found.session).equals(placed["session_date"])
     counts = placed.group_by("session_date", maintain_order=True).len()
-    expected = calendar.expected_bars(size).filter(pl.col("date").is_in(counts["session_date"].implode()))
+    expected = calendar.expected_bars(size).filter(
+        pl.col("date").is_in(counts["session_date"].implode())
+    )
     assert counts["len"].to_list() == expected["expected_regular_bars"].to_list()
 
 
 @given(st.sampled_from(CALENDARS), st.sampled_from(SIZES[2:]), st.integers(0, 3 * 1440), grids)
-def test_a_slot_lies_in_one_stretch_and_holds_its_instant(name: str, size: str, minute: int, grid: BarGrid) -> None:
+def test_a_slot_lies_in_one_stretch_and_holds_its_instant(
+    name: str, size: str, minute: int, grid: BarGrid
+) -> None:
     calendar = Calendar.of(name, grid)
     length = {"15Min": 15, "30Min": 30, "1Hour": 60}[size]
     moment = utc(2024, 3, 8) + timedelta(minutes=minute)  # over the change of clocks in New York
@@ -67,20 +75,27 @@ def test_a_slot_lies_in_one_stretch_and_holds_its_instant(name: str, size: str, 
 
 
 @given(st.sampled_from(CALENDARS), st.sampled_from(SIZES), st.integers(0, 5 * 1440), grids)
-def test_the_compiled_twin_places_each_bar_as_the_calendar_does(name: str, size: str, minute: int, grid: BarGrid) -> None:
+def test_the_compiled_twin_places_each_bar_as_the_calendar_does(
+    name: str, size: str, minute: int, grid: BarGrid
+) -> None:
     calendar = Calendar.of(name, grid)
     length = {"1Min": 1, "5Min": 5, "15Min": 15, "30Min": 30, "1Hour": 60}[size]
     moment = utc(2023, 11, 3) + timedelta(minutes=minute)
     stamp, matrix = int(moment.timestamp()) * 1_000_000, sessions_of(calendar)
     at = first_session(matrix, stamp, length)
     part = PARTS[part_of(matrix, at, stamp, length)]
-    assert part == calendar.with_session(pl.DataFrame({"timestamp": [moment]}, schema={"timestamp": TIME}), size)["session"][0]
+    assert (
+        part
+        == calendar.with_session(
+            pl.DataFrame({"timestamp": [moment]}, schema={"timestamp": TIME}), size
+        )["session"][0]
+    )
     inside = slots(pl.Series([moment], dtype=TIME), length, calendar).row(0, named=True)
     if inside["session"] is not None and name != "24/7":
         assert on_grid(matrix, at, stamp, length) == (inside["slot"] == moment)
 
 
-# --- calendars --------------------------------------------------------------------------------------------------------
+# --- calendars ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -88,7 +103,12 @@ def test_the_compiled_twin_places_each_bar_as_the_calendar_does(name: str, size:
     [
         ("XNYS", "1Hour", date(2024, 3, 11), "09:30 10:30 11:30 12:30 13:30 14:30 15:30"),
         ("XNYS", "1Hour", date(2024, 7, 3), "09:30 10:30 11:30 12:30"),
-        ("XBOM", "30Min", date(2024, 1, 3), "09:15 09:45 10:15 10:45 11:15 11:45 12:15 12:45 13:15 13:45 14:15 14:45 15:15"),
+        (
+            "XBOM",
+            "30Min",
+            date(2024, 1, 3),
+            "09:15 09:45 10:15 10:45 11:15 11:45 12:15 12:45 13:15 13:45 14:15 14:45 15:15",
+        ),
         ("XBOM", "1Hour", date(2024, 1, 3), "09:15 10:15 11:15 12:15 13:15 14:15 15:15"),
         ("XTKS", "1Hour", date(2024, 1, 4), "09:00 10:00 11:00 12:30 13:30 14:30"),
         ("XSHG", "1Hour", date(2024, 1, 3), "09:30 10:30 13:00 14:00"),
@@ -100,19 +120,44 @@ def test_a_day_from_the_open(name: str, size: str, day: date, starts: str) -> No
     found = find_slots(calendar, size, day, day + timedelta(days=1))
     assert times(calendar.zone, pl.Series(found.stamp).cast(TIME)) == starts.split()
     assert grids_differ(Calendar.of(name), size)
-    ends = calendar.with_session(pl.DataFrame({"timestamp": pl.Series(found.stamp).cast(TIME)}), size)["bar_end"]
+    ends = calendar.with_session(
+        pl.DataFrame({"timestamp": pl.Series(found.stamp).cast(TIME)}), size
+    )["bar_end"]
     assert ends[-1] == calendar.session_close(day)
 
 
 def test_extended_hours_have_grids_of_their_own() -> None:
     calendar, day = Calendar.of("XNYS", SESSION), date(2024, 1, 3)
-    stamps = [stamp for clock in ("04:00", "09:00", "09:30", "15:30", "16:00", "19:00") for stamp in local("America/New_York", day, clock)]
-    placed = calendar.with_session(pl.DataFrame({"timestamp": stamps}, schema={"timestamp": TIME}), "1Hour")
+    stamps = [
+        stamp
+        for clock in ("04:00", "09:00", "09:30", "15:30", "16:00", "19:00")
+        for stamp in local("America/New_York", day, clock)
+    ]
+    placed = calendar.with_session(
+        pl.DataFrame({"timestamp": stamps}, schema={"timestamp": TIME}), "1Hour"
+    )
     assert placed["session"].to_list() == ["pre", "pre", "regular", "regular", "post", "post"]
-    assert times("America/New_York", placed["bar_end"]) == ["05:00", "09:30", "10:30", "16:00", "17:00", "20:00"]
+    assert times("America/New_York", placed["bar_end"]) == [
+        "05:00",
+        "09:30",
+        "10:30",
+        "16:00",
+        "17:00",
+        "20:00",
+    ]
 
 
-@pytest.mark.parametrize(("name", "size"), [("XNYS", "30Min"), ("XNYS", "1Min"), ("24/7", "1Hour"), ("CMES", "1Hour"), ("FX", "1Hour"), ("XBOM", "15Min")])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("XNYS", "30Min"),
+        ("XNYS", "1Min"),
+        ("24/7", "1Hour"),
+        ("CMES", "1Hour"),
+        ("FX", "1Hour"),
+        ("XBOM", "15Min"),
+    ],
+)
 def test_where_both_grids_are_one_nothing_is_asked(name: str, size: str) -> None:
     assert not grids_differ(Calendar.of(name), size)
 
@@ -123,16 +168,36 @@ def test_a_grid_that_is_none_is_refused(value: str) -> None:
         BarGrid.of(value)
 
 
-# --- detection --------------------------------------------------------------------------------------------------------
+# --- detection ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "size", "stamps", "grid"),
     [
-        ("XNYS", "1Hour", every("America/New_York", date(2024, 1, 3), "09:30", "15:30", 60), "session"),
-        ("XNYS", "1Hour", every("America/New_York", date(2024, 1, 3), "09:30", "10:30", 60), "session"),
-        ("XNYS", "1Hour", every("America/New_York", date(2024, 1, 3), "09:00", "15:00", 60), "clock"),
-        ("XNYS", "1Hour", every("America/New_York", date(2024, 1, 3), "04:00", "08:00", 60), "clock"),
+        (
+            "XNYS",
+            "1Hour",
+            every("America/New_York", date(2024, 1, 3), "09:30", "15:30", 60),
+            "session",
+        ),
+        (
+            "XNYS",
+            "1Hour",
+            every("America/New_York", date(2024, 1, 3), "09:30", "10:30", 60),
+            "session",
+        ),
+        (
+            "XNYS",
+            "1Hour",
+            every("America/New_York", date(2024, 1, 3), "09:00", "15:00", 60),
+            "clock",
+        ),
+        (
+            "XNYS",
+            "1Hour",
+            every("America/New_York", date(2024, 1, 3), "04:00", "08:00", 60),
+            "clock",
+        ),
         ("XBOM", "30Min", every("Asia/Kolkata", date(2024, 1, 3), "09:15", "15:15", 30), "session"),
         ("XBOM", "30Min", every("Asia/Kolkata", date(2024, 1, 3), "09:00", "15:00", 30), "clock"),
         ("XNYS", "1Hour", every("America/New_York", date(2024, 1, 3), "09:45", "14:45", 60), "45"),
@@ -145,14 +210,21 @@ def test_the_stamps_tell_the_grid(name: str, size: str, stamps: list[datetime], 
 
 
 def test_stamps_outside_every_session_tell_nothing() -> None:
-    assert detect_grid(pl.Series([utc(2024, 1, 6, 15, 30)], dtype=TIME), Calendar.of("XNYS"), "1Hour") is None
+    assert (
+        detect_grid(pl.Series([utc(2024, 1, 6, 15, 30)], dtype=TIME), Calendar.of("XNYS"), "1Hour")
+        is None
+    )
 
 
-# --- a market from files ----------------------------------------------------------------------------------------------
+# --- a market from files --------------------------------------------------------------------------
 
 
 def hours(first: str, last: str, days_: tuple[int, ...] = (7, 8, 11, 12)) -> list[datetime]:
-    return [stamp for day in days_ for stamp in every("America/New_York", date(2024, 3, day), first, last, 60)]
+    return [
+        stamp
+        for day in days_
+        for stamp in every("America/New_York", date(2024, 3, day), first, last, 60)
+    ]
 
 
 NYSE = 'calendar = "XNYS"\ntimeframe = "1Hour"\nstart = 2024-03-01\nend = 2024-04-01'
@@ -167,9 +239,18 @@ def test_hours_from_the_open_are_bars_and_everything_counts_them_so(tmp_path: Pa
     assert market.rows("select distinct bars, expected_regular_bars from daily_summary") == [(7, 7)]
     assert market.rows("select grid from bar_grid") == [("session",)]
     made = market.rows("select volume, slot_end from bars_at('2Hour') order by timestamp limit 4")
-    twin = resample(market.pipeline.lake.scan("bars"), "2Hour", market.pipeline.calendar).select("volume", "known_at").collect().head(4).rows()
+    twin = (
+        resample(market.pipeline.lake.scan("bars"), "2Hour", market.pipeline.calendar)
+        .select("volume", "known_at")
+        .collect()
+        .head(4)
+        .rows()
+    )
     assert made == twin
-    assert market.rows("select count(*), min(volume) from bars_at('1Day')")[0] == (4, float(sum(1000 + at for at in range(7))))
+    assert market.rows("select count(*), min(volume) from bars_at('1Day')")[0] == (
+        4,
+        float(sum(1000 + at for at in range(7))),
+    )
 
 
 def test_the_grid_of_the_first_bars_stays_and_others_are_told_what_to_do(tmp_path: Path) -> None:
@@ -185,26 +266,42 @@ def test_the_grid_of_the_first_bars_stays_and_others_are_told_what_to_do(tmp_pat
 
 
 def test_half_hours_of_mumbai(tmp_path: Path) -> None:
-    stamps = [stamp for day in (1, 2, 3) for stamp in every("Asia/Kolkata", date(2024, 1, day), "09:15", "15:15", 30)]
+    stamps = [
+        stamp
+        for day in (1, 2, 3)
+        for stamp in every("Asia/Kolkata", date(2024, 1, day), "09:15", "15:15", 30)
+    ]
     write(tmp_path / "data" / "INFY.csv", iso(stamps))
-    market = ingested(tmp_path, 'calendar = "XBOM"\ntimeframe = "30Min"\nstart = 2024-01-01\nend = 2024-02-01')
+    market = ingested(
+        tmp_path, 'calendar = "XBOM"\ntimeframe = "30Min"\nstart = 2024-01-01\nend = 2024-02-01'
+    )
     assert (market.bars.height, market.refused.height) == (39, 0)
-    assert market.rows("select distinct regular_bars, expected_regular_bars from daily_summary") == [(13, 13)]
+    assert market.rows(
+        "select distinct regular_bars, expected_regular_bars from daily_summary"
+    ) == [(13, 13)]
     ends = market.pipeline.calendar.with_session(market.bars, "30Min")["bar_end"]
     assert times("Asia/Kolkata", ends)[12] == "15:30"
     made = market.rows("select timestamp, volume from bars_at('1Hour') order by timestamp")
     assert len(made) == 21
-    assert times("Asia/Kolkata", pl.Series([at for at, _ in made], dtype=TIME))[:2] == ["09:15", "10:15"]
+    assert times("Asia/Kolkata", pl.Series([at for at, _ in made], dtype=TIME))[:2] == [
+        "09:15",
+        "10:15",
+    ]
 
 
-# --- settings ---------------------------------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("timeframe", "size"), [("1Min", "month"), ("30Min", "month"), ("1Hour", "year"), ("1Day", "year"), ("1Week", "year")])
+@pytest.mark.parametrize(
+    ("timeframe", "size"),
+    [("1Min", "month"), ("30Min", "month"), ("1Hour", "year"), ("1Day", "year"), ("1Week", "year")],
+)
 def test_partitions_fit_the_length_of_the_bars_unless_told(timeframe: str, size: str) -> None:
     market = MarketSettings(timeframe=timeframe, source="files")
     assert market.partitions.trading_period == size
-    told = MarketSettings(timeframe=timeframe, source="files", partitions={"trading_period": "quarter"})
+    told = MarketSettings(
+        timeframe=timeframe, source="files", partitions={"trading_period": "quarter"}
+    )
     assert told.partitions.trading_period == "quarter"
 
 

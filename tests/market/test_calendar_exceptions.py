@@ -59,7 +59,9 @@ def test_extended_hours_follow_an_early_close() -> None:
 
 def test_no_other_session_and_no_other_exchange_is_touched() -> None:
     table = Calendar.of("XNYS").table.select("date", "open", "close")
-    named = pl.any_horizontal(pl.col("date").is_between(each.first, each.last) for each in EXCEPTIONS)
+    named = pl.any_horizontal(
+        pl.col("date").is_between(each.first, each.last) for each in EXCEPTIONS
+    )
     again = with_exceptions(table, "XNYS", NYSE.zone)
     assert again.equals(table)  # the hours are there once, whoever applies them again
     odd = pl.col("open").dt.convert_time_zone(NYSE.zone).dt.time() != pl.time(9, 30)
@@ -101,20 +103,32 @@ def test_every_exception_is_a_session_with_a_reason_and_a_source() -> None:
 )
 def test_bombay_trades_for_an_hour_at_diwali(day: str, opened: str, closed: str) -> None:
     bombay, session = Calendar.of("XBOM"), date.fromisoformat(day)
-    clock = [at.astimezone(ZoneInfo("Asia/Kolkata")) for at in (bombay.session_open(session), bombay.session_close(session))]
+    clock = [
+        at.astimezone(ZoneInfo("Asia/Kolkata"))
+        for at in (bombay.session_open(session), bombay.session_close(session))
+    ]
     assert [f"{at:%F %H:%M}" for at in clock] == [f"{day} {opened}", f"{day} {closed}"]
 
 
 def test_a_bar_of_the_hour_of_diwali_belongs_to_its_session() -> None:
     bombay = Calendar.of("XBOM")
-    stamps = [datetime(2023, 11, 12, hour, minute, tzinfo=ZoneInfo("UTC")) for hour, minute in ((12, 30), (12, 45), (13, 44), (13, 45))]
+    stamps = [
+        datetime(2023, 11, 12, hour, minute, tzinfo=ZoneInfo("UTC"))
+        for hour, minute in ((12, 30), (12, 45), (13, 44), (13, 45))
+    ]
     placed = bombay.with_session(pl.DataFrame({"timestamp": stamps}), "1Min")
     assert placed["session"].to_list() == [None, "regular", "regular", None]
 
 
 def test_hong_kong_did_not_trade_through_typhoon_and_rain() -> None:
     hong_kong = Calendar.of("XHKG")
-    assert [hong_kong.is_session(date(2023, 9, day)) for day in (1, 4, 7, 8, 11)] == [False, True, True, False, True]
+    assert [hong_kong.is_session(date(2023, 9, day)) for day in (1, 4, 7, 8, 11)] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_every_calendar_stays_in_order_and_without_repeats() -> None:

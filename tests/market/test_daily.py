@@ -43,18 +43,27 @@ ROWS = raw(
 def test_a_day_in_one_row() -> None:
     day = summarise(bars(ROWS), NYSE, "15Min", "09:25").row(0, named=True)
     assert day == {
-        "symbol": "AAA", "date": date(2024, 1, 2), "open": 13.0, "high": 15.0, "low": 11.0, "close": 14.5, "volume": 3000.0, "bars": 6, "regular_bars": 2,
-        "expected_regular_bars": 26, "last_timestamp": utc(2024, 1, 2, 21), "adjustment_factor": 1.0, "premarket_volume": 150.0, "premarket_high": 12.0,
-        "premarket_low": 8.5, "premarket_last": 9.5, "premarket_bars": 2, "scan_time": utc(2024, 1, 2, 14, 25), "postmarket_volume": 5.0,
+        "symbol": "AAA", "date": date(2024, 1, 2), "open": 13.0, "high": 15.0, "low": 11.0,
+        "close": 14.5, "volume": 3000.0, "bars": 6, "regular_bars": 2,
+        "expected_regular_bars": 26, "last_timestamp": utc(2024, 1, 2, 21),
+        "adjustment_factor": 1.0, "premarket_volume": 150.0, "premarket_high": 12.0,
+        "premarket_low": 8.5, "premarket_last": 9.5, "premarket_bars": 2,
+        "scan_time": utc(2024, 1, 2, 14, 25), "postmarket_volume": 5.0,
     }  # fmt: skip
 
 
 def test_premarket_columns_do_not_move_when_later_bars_do() -> None:
     known = [name for name in DAILY_SUMMARY.columns if name.startswith("premarket")]
     later_changed = bars(ROWS).with_columns(
-        pl.when(pl.col("timestamp") >= utc(2024, 1, 2, 14, 15)).then(pl.col(name) * 3).otherwise(name) for name in ("high", "low", "close", "volume")
+        pl.when(pl.col("timestamp") >= utc(2024, 1, 2, 14, 15))
+        .then(pl.col(name) * 3)
+        .otherwise(name)
+        for name in ("high", "low", "close", "volume")
     )
-    assert_frame_equal(summarise(later_changed, NYSE, "15Min", "09:25").select(known), summarise(bars(ROWS), NYSE, "15Min", "09:25").select(known))
+    assert_frame_equal(
+        summarise(later_changed, NYSE, "15Min", "09:25").select(known),
+        summarise(bars(ROWS), NYSE, "15Min", "09:25").select(known),
+    )
 
 
 def test_the_scan_time_follows_daylight_saving() -> None:
@@ -64,12 +73,23 @@ def test_the_scan_time_follows_daylight_saving() -> None:
 
 def test_a_day_without_regular_or_premarket_bars_has_nulls_there() -> None:
     day = summarise(bars(ROWS).tail(1), NYSE, "15Min", "09:25").row(0, named=True)
-    assert (day["open"], day["close"], day["volume"], day["premarket_last"], day["premarket_volume"], day["bars"]) == (None, None, 0.0, None, 0.0, 1)
+    assert (
+        day["open"],
+        day["close"],
+        day["volume"],
+        day["premarket_last"],
+        day["premarket_volume"],
+        day["bars"],
+    ) == (None, None, 0.0, None, 0.0, 1)
 
 
 def test_daily_bars_summarise_to_themselves() -> None:
-    table = summarise(bars(daily({date(2024, 7, 2): 10.0, date(2024, 7, 3): 11.0}), "1Day"), NYSE, "1Day", "09:25")
-    assert table.select("date", "close", "volume", "regular_bars", "expected_regular_bars").rows() == [
+    table = summarise(
+        bars(daily({date(2024, 7, 2): 10.0, date(2024, 7, 3): 11.0}), "1Day"), NYSE, "1Day", "09:25"
+    )
+    assert table.select(
+        "date", "close", "volume", "regular_bars", "expected_regular_bars"
+    ).rows() == [
         (date(2024, 7, 2), 10.0, 1000.0, 1, 1),
         (date(2024, 7, 3), 11.0, 1000.0, 1, 1),
     ]
@@ -81,7 +101,9 @@ def test_half_days_expect_fewer_bars() -> None:
 
 
 def test_no_bars_give_an_empty_table() -> None:
-    assert dict(summarise(bars(ROWS).clear(), NYSE, "15Min", "09:25").schema) == DAILY_SUMMARY.dtypes
+    assert (
+        dict(summarise(bars(ROWS).clear(), NYSE, "15Min", "09:25").schema) == DAILY_SUMMARY.dtypes
+    )
 
 
 def test_a_scan_time_that_is_none_is_refused() -> None:
@@ -90,12 +112,31 @@ def test_a_scan_time_that_is_none_is_refused() -> None:
 
 
 def random_bars(seed: int, timeframe: str, rows: int) -> pl.DataFrame:
-    """Bars on the grid, some outside every session, over days with a half-day, holidays, both changes of the clock; whole shares, so that sums are exact."""
-    rng, minutes = np.random.default_rng(seed), {"1Min": 1, "15Min": 15, "1Hour": 60, "1Day": 1440}[timeframe]
-    begin = int(rng.choice([utc(2024, 3, 7), utc(2024, 7, 1), utc(2024, 10, 31), utc(2024, 11, 27)]).timestamp()) // 60
+    """Bars on the grid, some outside every session, over days with a half-day, holidays, both
+    changes of the clock; whole shares, so that sums are exact.
+    """
+    rng, minutes = (
+        np.random.default_rng(seed),
+        {"1Min": 1, "15Min": 15, "1Hour": 60, "1Day": 1440}[timeframe],
+    )
+    begin = (
+        int(
+            rng.choice(
+                [utc(2024, 3, 7), utc(2024, 7, 1), utc(2024, 10, 31), utc(2024, 11, 27)]
+            ).timestamp()
+        )
+        // 60
+    )
     stamps = (begin + rng.integers(0, 9 * 1440 // minutes, rows) * minutes) * 60_000_000
     price = np.round(rng.uniform(1.0, 100.0, (4, rows)), 2)
-    frame = pl.DataFrame({"symbol": rng.choice(["A", "BB", "A SYMBOL WITH A LONG NAME", "A SYMBOL WITH A LONGER NAME"], rows), "timestamp": stamps})
+    frame = pl.DataFrame(
+        {
+            "symbol": rng.choice(
+                ["A", "BB", "A SYMBOL WITH A LONG NAME", "A SYMBOL WITH A LONGER NAME"], rows
+            ),
+            "timestamp": stamps,
+        }
+    )
     frame = frame.with_columns(
         pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
         timeframe=pl.lit(timeframe),
@@ -115,19 +156,26 @@ def random_bars(seed: int, timeframe: str, rows: int) -> pl.DataFrame:
     clock=st.sampled_from(["04:00", "09:25", "09:30", "23:00", "02:30"]),
     rows=st.integers(1, 400),
 )
-def test_one_pass_gives_what_grouping_gives_in_any_order_and_symbol_by_symbol(seed: int, exchange: str, timeframe: str, clock: str, rows: int) -> None:
+def test_one_pass_gives_what_grouping_gives_in_any_order_and_symbol_by_symbol(
+    seed: int, exchange: str, timeframe: str, clock: str, rows: int
+) -> None:
     table, calendar = random_bars(seed, timeframe, rows), Calendar.of(exchange)
     expected = naive_summary(table, calendar, timeframe, clock)
     assert_frame_equal(summarise(table, calendar, timeframe, clock), expected, check_exact=True)
     shuffled = table.sample(fraction=1.0, shuffle=True, seed=seed % 1_000)
     assert_frame_equal(summarise(shuffled, calendar, timeframe, clock), expected, check_exact=True)
-    apart = [summarise(one, calendar, timeframe, clock) for one in table.partition_by("symbol", maintain_order=True)]
+    apart = [
+        summarise(one, calendar, timeframe, clock)
+        for one in table.partition_by("symbol", maintain_order=True)
+    ]
     assert_frame_equal(pl.concat(apart), expected, check_exact=True)
 
 
 def test_fractional_volumes_are_summed_in_the_order_of_time() -> None:
     volumes = [0.1, 0.2, 0.3, 1e16, -1.0]
-    table = bars(raw(*(bar(utc(2024, 1, 2, 15) + timedelta(minutes=15 * at), 10.0) for at in range(5)))).with_columns(volume=pl.Series(volumes))
+    table = bars(
+        raw(*(bar(utc(2024, 1, 2, 15) + timedelta(minutes=15 * at), 10.0) for at in range(5)))
+    ).with_columns(volume=pl.Series(volumes))
     total = 0.0
     for volume in volumes:
         total += volume

@@ -1,4 +1,6 @@
-"""Reading files some symbols at a time gives the rows of reading them whole, each once, whatever lies in them and in which order."""
+"""Reading files some symbols at a time gives the rows of reading them whole, each once, whatever
+lies in them and in which order.
+"""
 
 import os
 import tempfile
@@ -28,7 +30,9 @@ def source(folder: Path) -> FileSource:
 def vendor_rows(seed: int, rows: int, *, stamps_as_text: bool, sort: bool) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     begin = int(datetime(2024, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000
-    stamp = pl.Series(begin + rng.integers(0, 9 * 1440, rows) * 60_000_000).cast(pl.Datetime("us", "UTC"))
+    stamp = pl.Series(begin + rng.integers(0, 9 * 1440, rows) * 60_000_000).cast(
+        pl.Datetime("us", "UTC")
+    )
     frame = pl.DataFrame(
         {
             "timestamp": stamp,
@@ -42,31 +46,48 @@ def vendor_rows(seed: int, rows: int, *, stamps_as_text: bool, sort: bool) -> pl
         frame = frame.sort("symbol", "timestamp")
     if stamps_as_text:
         text = pl.col("timestamp").dt.strftime("%Y-%m-%d %H:%M:%S")
-        frame = frame.with_columns(timestamp=pl.when(pl.int_range(pl.len()) % 5 == 3).then(pl.lit("no time")).otherwise(text))
+        frame = frame.with_columns(
+            timestamp=pl.when(pl.int_range(pl.len()) % 5 == 3)
+            .then(pl.lit("no time"))
+            .otherwise(text)
+        )
     return frame
 
 
 @settings(deadline=None, max_examples=40)
 @given(
-    files=st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 60), st.booleans(), st.booleans()), min_size=1, max_size=3),
+    files=st.lists(
+        st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 60), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=3,
+    ),
     rows=st.integers(1, 50),
 )
-def test_batches_are_the_whole_cut_between_symbols(files: list[tuple[int, int, bool, bool]], rows: int) -> None:
+def test_batches_are_the_whole_cut_between_symbols(
+    files: list[tuple[int, int, bool, bool]], rows: int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, (seed, height, as_text, sort) in enumerate(files):
-            vendor_rows(seed, height, stamps_as_text=as_text and height > 5, sort=sort).write_parquet(Path(folder) / f"{number}.parquet", row_group_size=16)
+            vendor_rows(
+                seed, height, stamps_as_text=as_text and height > 5, sort=sort
+            ).write_parquet(Path(folder) / f"{number}.parquet", row_group_size=16)
         whole = source(Path(folder)).bars(None, START, END, "1Min")
         asked = source(Path(folder))
         batches = [answer.rows for answer in asked.read_batches(START, END, "1Min", rows)]
         assert_frame_equal(pl.concat(batches), whole)
-        assert_frame_equal(pl.concat(answer.rows for answer in asked.read_batches(START, END, "1Min", rows)), whole)  # from what was remembered
+        # from what was remembered
+        assert_frame_equal(
+            pl.concat(answer.rows for answer in asked.read_batches(START, END, "1Min", rows)), whole
+        )
     symbols = [set(batch["symbol"]) for batch in batches]
     assert sum(map(len, symbols)) == len(set().union(*symbols))
     assert all(batch.height >= rows for batch in batches[:-1])
 
 
 def test_text_comes_as_one_batch(tmp_path: Path) -> None:
-    vendor_rows(1, 50, stamps_as_text=False, sort=True).with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_csv(tmp_path / "one.csv")
+    vendor_rows(1, 50, stamps_as_text=False, sort=True).with_columns(
+        pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    ).write_csv(tmp_path / "one.csv")
     batches = [answer.rows for answer in source(tmp_path).read_batches(START, END, "1Min", 5)]
     assert len(batches) == 1
     assert_frame_equal(batches[0], source(tmp_path).bars(None, START, END, "1Min"))
@@ -75,8 +96,12 @@ def test_text_comes_as_one_batch(tmp_path: Path) -> None:
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     reader = source(tmp_path)
     for seed in (1, 2):
-        vendor_rows(seed, 40 + seed, stamps_as_text=False, sort=False).write_parquet(tmp_path / "one.parquet")
-        assert_frame_equal(reader.bars(None, START, END, "1Min"), source(tmp_path).bars(None, START, END, "1Min"))
+        vendor_rows(seed, 40 + seed, stamps_as_text=False, sort=False).write_parquet(
+            tmp_path / "one.parquet"
+        )
+        assert_frame_equal(
+            reader.bars(None, START, END, "1Min"), source(tmp_path).bars(None, START, END, "1Min")
+        )
 
 
 def test_groups_hold_whole_names_in_order() -> None:
@@ -86,11 +111,14 @@ def test_groups_hold_whole_names_in_order() -> None:
 
 def test_files_of_other_times_are_not_opened_again(tmp_path: Path) -> None:
     for number in range(3):
-        rows = vendor_rows(number, 40, stamps_as_text=False, sort=True).with_columns(pl.col("timestamp") + timedelta(days=30 * number))
+        rows = vendor_rows(number, 40, stamps_as_text=False, sort=True).with_columns(
+            pl.col("timestamp") + timedelta(days=30 * number)
+        )
         rows.write_parquet(tmp_path / f"{number}.parquet")
     reader = source(tmp_path)
     first = [answer.rows for answer in reader.read_batches(START, END, "1Min", 5)]
-    for number in (1, 2):  # the same size and time, so that only opening them would show that they are broken
+    # the same size and time, so that only opening them would show that they are broken
+    for number in (1, 2):
         path = tmp_path / f"{number}.parquet"
         before = path.stat()
         path.write_bytes(b"x" * before.st_size)

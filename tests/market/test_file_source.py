@@ -1,4 +1,6 @@
-"""Files in every usual shape give the same bars; files in an unusual shape are refused, or reported, in a sentence."""
+"""Files in every usual shape give the same bars; files in an unusual shape are refused, or
+reported, in a sentence.
+"""
 
 import gzip
 import zipfile
@@ -12,19 +14,24 @@ from market.raw_rows import utc
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource, SourceCapabilities
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_DTYPES,
+    MarketDataSource,
+    SourceCapabilities,
+)
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.testing.source_contract import SourceContract
 
-# --- the contract, over every packing ---------------------------------------------------------------------------------
+# --- the contract, over every packing -------------------------------------------------------------
 
 
 class FilesContract(SourceContract):
     timeframe, start, end = "1Min", utc(2024, 1, 2), utc(2024, 1, 3)
     symbols = ("AAA", "BBB")
     lacks = dict.fromkeys(
-        ("corporate actions", "universe", "quotes", "trades"), "this packing holds bars alone; files of the other kinds have tests of their own"
+        ("corporate actions", "universe", "quotes", "trades"),
+        "this packing holds bars alone; files of the other kinds have tests of their own",
     )
 
 
@@ -40,7 +47,9 @@ class TestGzippedCsv(FilesContract):
     @pytest.fixture
     def source(self, tmp_path: Path) -> MarketDataSource:
         for symbol in self.symbols:
-            (tmp_path / f"{symbol}.csv.gz").write_bytes(gzip.compress("\n".join([HEADER, *ROWS]).encode()))
+            (tmp_path / f"{symbol}.csv.gz").write_bytes(
+                gzip.compress("\n".join([HEADER, *ROWS]).encode())
+            )
         return source(tmp_path, "*.csv.gz")
 
 
@@ -57,13 +66,15 @@ class TestOneParquetFileOfManySymbols(FilesContract):
     @pytest.fixture
     def source(self, tmp_path: Path) -> MarketDataSource:
         write(tmp_path / "AAA.csv", HEADER, *ROWS)
-        one = read(tmp_path, "AAA.csv").select("timestamp", "open", "high", "low", "close", "volume")
+        one = read(tmp_path, "AAA.csv").select(
+            "timestamp", "open", "high", "low", "close", "volume"
+        )
         both = pl.concat([one.with_columns(ticker=pl.lit(symbol)) for symbol in self.symbols])
         both.write_parquet(tmp_path / "bars.parquet")
         return source(tmp_path, "bars.parquet")
 
 
-# --- spellings --------------------------------------------------------------------------------------------------------
+# --- spellings ------------------------------------------------------------------------------------
 
 
 def values(frame: pl.DataFrame) -> list[tuple[object, ...]]:
@@ -87,29 +98,49 @@ def test_vendors_spellings_are_understood(tmp_path: Path, header: str) -> None:
 
 
 def test_adjusted_closes_are_ignored_and_counts_and_vwaps_are_read(tmp_path: Path) -> None:
-    write(tmp_path / "AAA.csv", "Date,Adj Close,Open,High,Low,Close,Volume,n,vw", "2024-01-02,1,10,11,9,10.5,100,7,10.2")
+    write(
+        tmp_path / "AAA.csv",
+        "Date,Adj Close,Open,High,Low,Close,Volume,n,vw",
+        "2024-01-02,1,10,11,9,10.5,100,7,10.2",
+    )
     row = read(tmp_path, timeframe="1Day").row(0, named=True)
     assert (row["close"], row["trade_count"], row["vwap"]) == (10.5, 7.0, 10.2)
 
 
 def test_names_in_the_settings_win(tmp_path: Path) -> None:
-    write(tmp_path / "AAA.csv", "when,open,high,low,close,last_price,volume", "2024-01-02T14:30:00Z,10,11,9,10.5,10.75,100")
+    write(
+        tmp_path / "AAA.csv",
+        "when,open,high,low,close,last_price,volume",
+        "2024-01-02T14:30:00Z,10,11,9,10.5,10.75,100",
+    )
     frame = read(tmp_path, columns={"timestamp": "when", "close": "last_price"})
     assert frame["close"].to_list() == [10.75]
 
 
 def test_date_and_time_in_two_columns_make_one_stamp(tmp_path: Path) -> None:
-    write(tmp_path / "AAA.csv", "Date,Time,Open,High,Low,Close,Volume", "2024-01-02,09:30:00,10,11,9,10.5,100", "20240102,09:31,10,11,9,10.5,100")
-    assert read(tmp_path, timezone="America/New_York")["timestamp"].to_list() == [utc(2024, 1, 2, 14, 30), utc(2024, 1, 2, 14, 31)]
+    write(
+        tmp_path / "AAA.csv",
+        "Date,Time,Open,High,Low,Close,Volume",
+        "2024-01-02,09:30:00,10,11,9,10.5,100",
+        "20240102,09:31,10,11,9,10.5,100",
+    )
+    assert read(tmp_path, timezone="America/New_York")["timestamp"].to_list() == [
+        utc(2024, 1, 2, 14, 30),
+        utc(2024, 1, 2, 14, 31),
+    ]
 
 
-def test_semicolons_quotes_byte_order_marks_and_windows_lines_are_understood(tmp_path: Path) -> None:
+def test_semicolons_quotes_byte_order_marks_and_windows_lines_are_understood(
+    tmp_path: Path,
+) -> None:
     text = '\ufeff"Symbol";"Date";"Open";"High";"Low";"Close";"Volume"\r\n"AAA";"2024-01-02T14:30:00Z";"10";"11";"9";"10.5";"100"\r\n'
     (tmp_path / "x.csv").write_bytes(text.encode())
-    assert values(read(tmp_path)) == [("AAA", utc(2024, 1, 2, 14, 30), 10.0, 11.0, 9.0, 10.5, 100.0)]
+    assert values(read(tmp_path)) == [
+        ("AAA", utc(2024, 1, 2, 14, 30), 10.0, 11.0, 9.0, 10.5, 100.0)
+    ]
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,12 +151,16 @@ def test_semicolons_quotes_byte_order_marks_and_windows_lines_are_understood(tmp
         (("10/3/2022 9:30", "10/13/2022 16:00"), [utc(2022, 10, 3, 9, 30), utc(2022, 10, 13, 16)]),
     ],
 )
-def test_a_day_beyond_twelve_settles_the_order_of_day_and_month_for_its_whole_file(tmp_path: Path, stamps: tuple[str, ...], expected: list[object]) -> None:
+def test_a_day_beyond_twelve_settles_the_order_of_day_and_month_for_its_whole_file(
+    tmp_path: Path, stamps: tuple[str, ...], expected: list[object]
+) -> None:
     write(tmp_path / "AAA.csv", HEADER, *(f"{stamp},10,11,9,10,1" for stamp in stamps))
     assert read(tmp_path)["timestamp"].to_list() == expected
 
 
-def test_a_file_that_contradicts_itself_about_day_and_month_is_not_guessed_at(tmp_path: Path) -> None:
+def test_a_file_that_contradicts_itself_about_day_and_month_is_not_guessed_at(
+    tmp_path: Path,
+) -> None:
     write(tmp_path / "AAA.csv", HEADER, "10/13/2022,10,11,9,10,1", "13/10/2022,10,11,9,10,1")
     with pytest.raises(DataError, match="holds no readable time"):
         read(tmp_path)
@@ -134,29 +169,48 @@ def test_a_file_that_contradicts_itself_about_day_and_month_is_not_guessed_at(tm
 @pytest.mark.parametrize(
     "cell",
     [
-        "2024-07-02T13:30:00Z", "2024-07-02 13:30:00+00:00", "2024-07-02T09:30:00-04:00", "2024-07-02T09:30:00-0400",
+        "2024-07-02T13:30:00Z", "2024-07-02 13:30:00+00:00", "2024-07-02T09:30:00-04:00",
+        "2024-07-02T09:30:00-0400",
         "2024-07-02 09:30", "2024-07-02 09:30:00.000",
-        "2024/07/02 09:30:00", "20240702 09:30:00", "20240702093000", "1719927000", "1719927000000", "1719927000000000", "1719927000000000000", "1719927000.0",
+        "2024/07/02 09:30:00", "20240702 09:30:00", "20240702093000", "1719927000", "1719927000000",
+        "1719927000000000", "1719927000000000000", "1719927000.0",
         "2024-07-02 13:30:00 UTC", " 2024-07-02T19:00:00+05:30 ",
     ],
 )  # fmt: skip
 def test_one_instant_in_many_spellings(tmp_path: Path, cell: str) -> None:
     write(tmp_path / "AAA.csv", HEADER, f"{cell},10,11,9,10,1")
-    assert read(tmp_path, timezone="America/New_York")["timestamp"].to_list() == [utc(2024, 7, 2, 13, 30)]
+    assert read(tmp_path, timezone="America/New_York")["timestamp"].to_list() == [
+        utc(2024, 7, 2, 13, 30)
+    ]
 
 
 def test_epochs_of_the_last_century_are_understood(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, "883751400,10,11,9,10,1", "883751460000,10,11,9,10,1")
-    assert read(tmp_path)["timestamp"].to_list() == [utc(1998, 1, 2, 14, 30), utc(1998, 1, 2, 14, 31)]
+    assert read(tmp_path)["timestamp"].to_list() == [
+        utc(1998, 1, 2, 14, 30),
+        utc(1998, 1, 2, 14, 31),
+    ]
 
 
 def test_naive_stamps_follow_daylight_saving(tmp_path: Path) -> None:
-    write(tmp_path / "AAA.csv", HEADER, *(f"{stamp},10,11,9,10,1" for stamp in ("2024-03-08 09:30", "2024-03-11 09:30")))
-    assert read(tmp_path, timezone="America/New_York")["timestamp"].to_list() == [utc(2024, 3, 8, 14, 30), utc(2024, 3, 11, 13, 30)]
+    write(
+        tmp_path / "AAA.csv",
+        HEADER,
+        *(f"{stamp},10,11,9,10,1" for stamp in ("2024-03-08 09:30", "2024-03-11 09:30")),
+    )
+    assert read(tmp_path, timezone="America/New_York")["timestamp"].to_list() == [
+        utc(2024, 3, 8, 14, 30),
+        utc(2024, 3, 11, 13, 30),
+    ]
 
 
 def test_an_hour_that_does_not_exist_cannot_be_read(tmp_path: Path) -> None:
-    write(tmp_path / "AAA.csv", HEADER, "2024-03-10 01:59,10,11,9,10,1", "2024-03-10 02:30,10,11,9,10,1")
+    write(
+        tmp_path / "AAA.csv",
+        HEADER,
+        "2024-03-10 01:59,10,11,9,10,1",
+        "2024-03-10 02:30,10,11,9,10,1",
+    )
     late = read(tmp_path, timezone="America/New_York").row(1, named=True)
     assert late["timestamp"] == utc(2024, 3, 10, 6, 59)
     assert "timestamp is '2024-03-10 02:30', expected a time" in late["defect"]
@@ -164,10 +218,20 @@ def test_an_hour_that_does_not_exist_cannot_be_read(tmp_path: Path) -> None:
 
 def test_day_and_month_are_not_guessed_and_a_format_settles_it(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, "03/04/2024 09:30,10,11,9,10,1")
-    with pytest.raises(DataError, match=r"AAA\.csv column 'timestamp' holds no readable time .*'03/04/2024 09:30'.*timestamp_format"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"AAA\.csv column 'timestamp' holds no readable time .*'03/04/2024"
+            r" 09:30'.*timestamp_format"
+        ),
+    ):
         read(tmp_path)
-    assert read(tmp_path, timestamp_format="%d/%m/%Y %H:%M")["timestamp"].to_list() == [utc(2024, 4, 3, 9, 30)]
-    assert read(tmp_path, timestamp_format="%m/%d/%Y %H:%M")["timestamp"].to_list() == [utc(2024, 3, 4, 9, 30)]
+    assert read(tmp_path, timestamp_format="%d/%m/%Y %H:%M")["timestamp"].to_list() == [
+        utc(2024, 4, 3, 9, 30)
+    ]
+    assert read(tmp_path, timestamp_format="%m/%d/%Y %H:%M")["timestamp"].to_list() == [
+        utc(2024, 3, 4, 9, 30)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -188,40 +252,79 @@ def test_a_daily_bar_stands_at_midnight_utc_of_its_session(tmp_path: Path, cell:
     assert read(tmp_path, timeframe="1Day")["timestamp"].to_list() == [utc(2024, 7, 2)]
 
 
-@pytest.mark.parametrize("dtype", [pl.Datetime("ns"), pl.Datetime("ms", "UTC"), pl.Datetime("us", "America/New_York"), pl.Int64(), pl.String()])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pl.Datetime("ns"),
+        pl.Datetime("ms", "UTC"),
+        pl.Datetime("us", "America/New_York"),
+        pl.Int64(),
+        pl.String(),
+    ],
+)
 def test_parquet_stamps_of_every_type(tmp_path: Path, dtype: pl.DataType) -> None:
     stamp = pl.Series("timestamp", [utc(2024, 7, 2, 13, 30)])
     typed = {
         "Int64": lambda: stamp.dt.epoch("ms"),
         "String": lambda: stamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "Datetime": lambda: (
-            stamp.dt.convert_time_zone(getattr(dtype, "time_zone", None) or "UTC").dt.replace_time_zone(getattr(dtype, "time_zone", None)).cast(dtype)
+            stamp.dt.convert_time_zone(getattr(dtype, "time_zone", None) or "UTC")
+            .dt.replace_time_zone(getattr(dtype, "time_zone", None))
+            .cast(dtype)
         ),
     }[dtype.base_type().__name__]()
-    pl.DataFrame({"timestamp": typed, "open": [10], "high": [11.0], "low": [9.0], "close": [10.0], "volume": [1]}).write_parquet(tmp_path / "AAA.parquet")
+    pl.DataFrame(
+        {
+            "timestamp": typed,
+            "open": [10],
+            "high": [11.0],
+            "low": [9.0],
+            "close": [10.0],
+            "volume": [1],
+        }
+    ).write_parquet(tmp_path / "AAA.parquet")
     assert values(read(tmp_path)) == [("AAA", utc(2024, 7, 2, 13, 30), 10.0, 11.0, 9.0, 10.0, 1.0)]
 
 
 def test_parquet_nan_is_no_value_and_infinity_is_a_defect(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"timestamp": [utc(2024, 7, 2, 13, 30)], "open": [float("nan")], "high": [float("inf")], "low": [9.0], "close": [10.0], "volume": [1]})
+    frame = pl.DataFrame(
+        {
+            "timestamp": [utc(2024, 7, 2, 13, 30)],
+            "open": [float("nan")],
+            "high": [float("inf")],
+            "low": [9.0],
+            "close": [10.0],
+            "volume": [1],
+        }
+    )
     frame.write_parquet(tmp_path / "AAA.parquet")
     row = read(tmp_path).row(0, named=True)
     assert (row["open"], row["high"], row["row"]) == (None, None, 1)
     assert row["defect"] == "high is 'inf', expected a number: correct the cell"
 
 
-# --- nothing is lost --------------------------------------------------------------------------------------------------
+# --- nothing is lost ------------------------------------------------------------------------------
 
 
 def test_text_in_a_price_is_quoted_with_its_column_and_line(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, ROWS[0], "2024-01-02T14:31:00Z,10.5,12,10,abc,x7")
     row = read(tmp_path).row(1, named=True)
     assert (row["close"], row["volume"], row["origin"], row["row"]) == (None, None, "AAA.csv", 3)
-    assert row["defect"] == "close is 'abc', expected a number: correct the cell; volume is 'x7', expected a number: correct the cell"
+    assert (
+        row["defect"]
+        == "close is 'abc', expected a number: correct the cell; volume is 'x7', expected a number:"
+        " correct the cell"
+    )
 
 
 def test_an_empty_cell_is_null_without_a_defect(tmp_path: Path) -> None:
-    write(tmp_path / "AAA.csv", HEADER, "2024-01-02T14:30:00Z,10,11,9,,100", "2024-01-02T14:31:00Z,10,11,9,NaN,100", "2024-01-02T14:32:00Z,10,11,9")
+    write(
+        tmp_path / "AAA.csv",
+        HEADER,
+        "2024-01-02T14:30:00Z,10,11,9,,100",
+        "2024-01-02T14:31:00Z,10,11,9,NaN,100",
+        "2024-01-02T14:32:00Z,10,11,9",
+    )
     frame = read(tmp_path)
     assert frame["close"].to_list() == [None, None, None]
     assert frame["defect"].to_list() == [None, None, None]
@@ -231,20 +334,35 @@ def test_a_row_without_a_readable_time_takes_its_neighbours(tmp_path: Path) -> N
     write(tmp_path / "AAA.csv", HEADER, "soon,1,1,1,1,1", ROWS[0], "later,2,2,2,2,2", ROWS[2])
     frame = read(tmp_path).sort("row")
     assert frame["timestamp"].to_list() == [utc(2024, 1, 2, 14, 30)] * 3 + [utc(2024, 1, 2, 14, 32)]
-    assert ["soon" in (text or "") or "later" in (text or "") for text in frame["defect"]] == [True, False, True, False]
+    assert ["soon" in (text or "") or "later" in (text or "") for text in frame["defect"]] == [
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_lines_are_numbered_through_blank_lines_and_quoted_line_breaks(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, ROWS[0], "", ROWS[1], ",,,,,", ROWS[2])
     assert read(tmp_path)["row"].to_list() == [2, 4, 6]
-    write(tmp_path / "BBB.csv", "", f"{HEADER},note", f'{ROWS[0]},"two\nlines"', f"{ROWS[1]},", f"{ROWS[2]},x")
+    write(
+        tmp_path / "BBB.csv",
+        "",
+        f"{HEADER},note",
+        f'{ROWS[0]},"two\nlines"',
+        f"{ROWS[1]},",
+        f"{ROWS[2]},x",
+    )
     assert read(tmp_path, "BBB.csv")["row"].to_list() == [3, 5, 6]
 
 
 def test_a_line_with_too_many_fields_is_kept_and_marked(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, ROWS[0], "2024-01-02T14:31:00Z,1,050,12,10,11,200")
     frame = read(tmp_path)
-    assert frame["defect"].to_list() == [None, "the line has 7 fields, expected 6: quote a value that holds the separator ','"]
+    assert frame["defect"].to_list() == [
+        None,
+        "the line has 7 fields, expected 6: quote a value that holds the separator ','",
+    ]
 
 
 def test_an_empty_symbol_cell_is_reported_whatever_symbols_are_asked_for(tmp_path: Path) -> None:
@@ -254,12 +372,20 @@ def test_an_empty_symbol_cell_is_reported_whatever_symbols_are_asked_for(tmp_pat
     assert frame["defect"][0] == "symbol is empty, expected a symbol: fill the cell"
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 def test_a_missing_column_names_the_file_the_columns_and_the_setting(tmp_path: Path) -> None:
-    write(tmp_path / "AAA.csv", "timestamp,open,high,low,volume", "2024-01-02T14:30:00Z,10,11,9,100")
-    with pytest.raises(DataError, match=r"AAA\.csv has no column 'close'; its columns are 'timestamp', 'open'.*\[market\.files\.columns\]: close = "):
+    write(
+        tmp_path / "AAA.csv", "timestamp,open,high,low,volume", "2024-01-02T14:30:00Z,10,11,9,100"
+    )
+    with pytest.raises(
+        DataError,
+        match=(
+            r"AAA\.csv has no column 'close'; its columns are 'timestamp',"
+            r" 'open'.*\[market\.files\.columns\]: close = "
+        ),
+    ):
         read(tmp_path)
 
 
@@ -292,11 +418,19 @@ def test_an_empty_file_among_others_is_noted(tmp_path: Path) -> None:
     for _ in range(2):  # the second call reads from memory and must say the same
         answer = files.read_bars(None, ALWAYS, FOREVER, "1Min")
         assert answer.rows.height == 3
-        assert [note.split(":")[0] for note in answer.notes] == ["BBB.csv is empty (only a header)", "CCC.csv is empty (no text at all)"]
+        assert [note.split(":")[0] for note in answer.notes] == [
+            "BBB.csv is empty (only a header)",
+            "CCC.csv is empty (no text at all)",
+        ]
 
 
 def test_an_empty_parquet_file_is_refused_or_noted(tmp_path: Path) -> None:
-    empty = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64())})
+    empty = pl.DataFrame(
+        schema={
+            "timestamp": pl.Datetime("us", "UTC"),
+            **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64()),
+        }
+    )
     empty.write_parquet(tmp_path / "AAA.parquet")
     with pytest.raises(DataError, match=r"AAA\.parquet has no rows"):
         read(tmp_path)
@@ -306,7 +440,12 @@ def test_an_empty_parquet_file_is_refused_or_noted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("nowhere.csv", "which does not exist"), ("*.feather", "matches no file"), ("notes.docx", r"unknown type '\.docx'"), ("leer", "holds no file of bars")],
+    [
+        ("nowhere.csv", "which does not exist"),
+        ("*.feather", "matches no file"),
+        ("notes.docx", r"unknown type '\.docx'"),
+        ("leer", "holds no file of bars"),
+    ],
 )
 def test_a_path_that_leads_to_no_bars_is_refused(tmp_path: Path, path: str, message: str) -> None:
     write(tmp_path / "notes.docx", "x")
@@ -329,12 +468,18 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
 
 def test_a_file_name_without_a_symbol_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "Spy_daily.csv", HEADER, *ROWS)
-    with pytest.raises(DataError, match=r"Spy_daily\.csv has no column of symbols.*its name 'Spy_daily' is no symbol"):
+    with pytest.raises(
+        DataError,
+        match=r"Spy_daily\.csv has no column of symbols.*its name 'Spy_daily' is no symbol",
+    ):
         read(tmp_path)
     write(tmp_path / "days" / "2024-01-02.csv", HEADER, *ROWS)
     with pytest.raises(DataError, match=r"its name '2024-01-02' is no symbol"):
         read(tmp_path, "days")
-    assert read(tmp_path, "Spy_daily.csv", symbol_from_filename="^([A-Za-z]+)_")["symbol"].to_list() == ["Spy"] * 3
+    assert (
+        read(tmp_path, "Spy_daily.csv", symbol_from_filename="^([A-Za-z]+)_")["symbol"].to_list()
+        == ["Spy"] * 3
+    )
 
 
 def test_an_unknown_time_zone_or_timeframe_is_refused(tmp_path: Path) -> None:
@@ -345,13 +490,19 @@ def test_an_unknown_time_zone_or_timeframe_is_refused(tmp_path: Path) -> None:
         read(tmp_path, timeframe="2Min")
 
 
-# --- which files ------------------------------------------------------------------------------------------------------
+# --- which files ----------------------------------------------------------------------------------
 
 
-def test_variables_in_paths_are_expanded_and_undefined_ones_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_in_paths_are_expanded_and_undefined_ones_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "deep" / "AAA.csv", HEADER, *ROWS)
     monkeypatch.setenv("BARS_ARE_HERE", str(tmp_path / "deep"))
-    assert read(Path("/"), "$BARS_ARE_HERE").height == read(Path("/"), "${BARS_ARE_HERE}/*.csv").height == 3
+    assert (
+        read(Path("/"), "$BARS_ARE_HERE").height
+        == read(Path("/"), "${BARS_ARE_HERE}/*.csv").height
+        == 3
+    )
     with pytest.raises(ConfigError, match="NOT_SET_ANYWHERE is not set"):
         read(tmp_path, "$NOT_SET_ANYWHERE/bars")
 
@@ -361,7 +512,10 @@ def test_origins_are_relative_so_that_two_machines_agree(tmp_path: Path) -> None
     write(tmp_path / "here" / "b" / "AAA.csv", HEADER, ROWS[1])
     assert read(tmp_path, "here")["origin"].to_list() == ["a/AAA.csv", "b/AAA.csv"]
     assert read(tmp_path, "here/a/AAA.csv")["origin"].to_list() == ["AAA.csv"]
-    assert read(tmp_path, "here/a/AAA.csv", "here/b/AAA.csv")["origin"].to_list() == ["a/AAA.csv", "b/AAA.csv"]
+    assert read(tmp_path, "here/a/AAA.csv", "here/b/AAA.csv")["origin"].to_list() == [
+        "a/AAA.csv",
+        "b/AAA.csv",
+    ]
 
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
@@ -371,12 +525,21 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
 
 def test_files_of_actions_and_universe_are_not_read_as_bars(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, *ROWS)
-    write(tmp_path / "corporate_actions.csv", "symbol,date,kind,value", "AAA,2024-01-03,split,2", "BBB,2024-01-03,dividend,0.5")
-    write(tmp_path / "universe.csv", "date,symbol,listed,float", "2024-01-02,AAA,1999-01-04,1000000")
+    write(
+        tmp_path / "corporate_actions.csv",
+        "symbol,date,kind,value",
+        "AAA,2024-01-03,split,2",
+        "BBB,2024-01-03,dividend,0.5",
+    )
+    write(
+        tmp_path / "universe.csv", "date,symbol,listed,float", "2024-01-02,AAA,1999-01-04,1000000"
+    )
     files = source(tmp_path, corporate_actions="corporate_actions.csv", universe="universe.csv")
     assert files.bars(None, ALWAYS, FOREVER, "1Min").height == 3
     assert files.corporate_actions(["AAA"]).rows() == [("AAA", date(2024, 1, 3), "split", 2.0)]
-    assert files.universe().select("date", "symbol", "listed", "float").rows() == [(date(2024, 1, 2), "AAA", date(1999, 1, 4), 1e6)]
+    assert files.universe().select("date", "symbol", "listed", "float").rows() == [
+        (date(2024, 1, 2), "AAA", date(1999, 1, 4), 1e6)
+    ]
     with pytest.raises(DataError, match=r"name it in market\.files\.corporate_actions"):
         read(tmp_path)
 
@@ -387,7 +550,10 @@ def test_files_of_actions_and_universe_are_not_read_as_bars(tmp_path: Path) -> N
         ("AAA,2024-01-03,split,abc", "row 3: value is 'abc', expected a number above 0"),
         ("AAA,2024-01-03,split,-2", "row 3: value is '-2'"),
         ("AAA,soon,split,2", "row 3: date is 'soon', expected an ex-date"),
-        ("AAA,2024-01-03,spinoff,2", "row 3: kind is 'spinoff', expected split, dividend, symbol_change or delisting"),
+        (
+            "AAA,2024-01-03,spinoff,2",
+            "row 3: kind is 'spinoff', expected split, dividend, symbol_change or delisting",
+        ),
         (",2024-01-03,split,2", "row 3: symbol is empty"),
     ],
 )
@@ -398,12 +564,21 @@ def test_a_bad_corporate_action_refuses_its_file(tmp_path: Path, line: str, mess
 
 
 def test_two_dividends_of_one_day_add_up_and_a_repeated_row_counts_once(tmp_path: Path) -> None:
-    write(tmp_path / "actions.csv", "symbol,date,kind,value", *["AAA,2024-01-03,dividend,0.5"] * 2, "AAA,2024-01-03,Dividend,2.0")
-    assert source(tmp_path, corporate_actions="actions.csv").corporate_actions(None)["value"].to_list() == [2.5]
+    write(
+        tmp_path / "actions.csv",
+        "symbol,date,kind,value",
+        *["AAA,2024-01-03,dividend,0.5"] * 2,
+        "AAA,2024-01-03,Dividend,2.0",
+    )
+    assert source(tmp_path, corporate_actions="actions.csv").corporate_actions(None)[
+        "value"
+    ].to_list() == [2.5]
 
 
 def test_missing_reference_files_and_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"market\.files\.universe is 'universe\.csv', which does not exist"):
+    with pytest.raises(
+        DataError, match=r"market\.files\.universe is 'universe\.csv', which does not exist"
+    ):
         source(tmp_path, universe="universe.csv").universe()
     write(tmp_path / "actions.csv", "symbol,date,value", "AAA,2024-01-03,2")
     with pytest.raises(DataError, match=r"actions\.csv has no column 'kind'"):
@@ -425,7 +600,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert files.bars(None, ALWAYS, FOREVER, "1Min").height == 4
 
 
-# --- the registry -----------------------------------------------------------------------------------------------------
+# --- the registry ---------------------------------------------------------------------------------
 
 
 class Handmade(FileSource):
@@ -434,10 +609,14 @@ class Handmade(FileSource):
 
 
 def test_sources_are_built_by_name_or_import_path(tmp_path: Path) -> None:
-    files = build_source(MarketSettings(source="files", files=FileSourceSettings(paths=("x.csv",))), tmp_path)
+    files = build_source(
+        MarketSettings(source="files", files=FileSourceSettings(paths=("x.csv",))), tmp_path
+    )
     assert isinstance(files, FileSource)
     assert files.base == tmp_path
-    assert isinstance(build_source(MarketSettings(source=f"{__name__}:Handmade"), tmp_path), Handmade)
+    assert isinstance(
+        build_source(MarketSettings(source=f"{__name__}:Handmade"), tmp_path), Handmade
+    )
 
 
 class NoSource:
@@ -450,9 +629,17 @@ class HalfSource(MarketDataSource):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("NoSource", r"no MarketDataSource: inherit .*MarketDataSource and declare in `capabilities`"), ("HalfSource", "has no bars: define it")],
+    [
+        (
+            "NoSource",
+            r"no MarketDataSource: inherit .*MarketDataSource and declare in `capabilities`",
+        ),
+        ("HalfSource", "has no bars: define it"),
+    ],
 )
-def test_an_own_source_that_is_none_or_lacks_a_method_is_told_what_to_do(tmp_path: Path, name: str, said: str) -> None:
+def test_an_own_source_that_is_none_or_lacks_a_method_is_told_what_to_do(
+    tmp_path: Path, name: str, said: str
+) -> None:
     with pytest.raises(ConfigError, match=said):
         build_source(MarketSettings(source=f"{__name__}:{name}"), tmp_path)
 
@@ -468,17 +655,29 @@ class OwnSource(MarketDataSource):
         return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
 
 
-def test_an_own_source_without_declarations_is_remote_and_can_do_nothing_else(tmp_path: Path) -> None:
+def test_an_own_source_without_declarations_is_remote_and_can_do_nothing_else(
+    tmp_path: Path,
+) -> None:
     own = build_source(MarketSettings(source=f"{__name__}:OwnSource"), tmp_path)
     assert own.capabilities == SourceCapabilities()
     assert own.capabilities.remote
     assert own.identity == "own"
     assert own.universe().is_empty()
-    with pytest.raises(ConfigError, match=r"market\.source own has no trades: choose a source that has"):
+    with pytest.raises(
+        ConfigError, match=r"market\.source own has no trades: choose a source that has"
+    ):
         own.trades(None, ALWAYS, FOREVER)
 
 
-@pytest.mark.parametrize("name", ["postgres", "no.such.module:Source", "harmony_pipeline.market.calendars:Nothing", f"{__name__}:NoSource"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "postgres",
+        "no.such.module:Source",
+        "harmony_pipeline.market.calendars:Nothing",
+        f"{__name__}:NoSource",
+    ],
+)
 def test_a_source_that_leads_nowhere_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         build_source(MarketSettings(source=name), tmp_path)
@@ -487,6 +686,9 @@ def test_a_source_that_leads_nowhere_is_refused(tmp_path: Path, name: str) -> No
 def test_start_of_the_stream_is_the_oldest_bar_of_all_files(tmp_path: Path) -> None:
     write(tmp_path / "AAA.csv", HEADER, *ROWS[1:])
     write(tmp_path / "BBB.csv", HEADER, *ROWS[:2])
-    stream = [(frame["timestamp"][0], frame["symbol"].to_list()) for frame in source(tmp_path).stream(None)]
+    stream = [
+        (frame["timestamp"][0], frame["symbol"].to_list())
+        for frame in source(tmp_path).stream(None)
+    ]
     minute = [datetime(2024, 1, 2, 14, 30 + at, tzinfo=UTC) for at in range(3)]
     assert stream == [(minute[0], ["BBB"]), (minute[1], ["AAA", "BBB"]), (minute[2], ["AAA"])]

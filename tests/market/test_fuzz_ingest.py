@@ -1,4 +1,6 @@
-"""The fuzz command judges what it should: sound files of every vendor pass, numbered inputs repeat, and planted faults are found."""
+"""The fuzz command judges what it should: sound files of every vendor pass, numbered inputs repeat,
+and planted faults are found.
+"""
 
 import random
 from dataclasses import replace
@@ -52,7 +54,9 @@ def test_an_input_follows_from_its_seed_and_number_and_survives_being_kept(tmp_p
 def test_every_mutation_changes_something():
     samples = [make(random.Random(1), 10) for make in (*VENDORS.values(), *OTHERS.values())]
     for name, (_, mutate) in MUTATIONS.items():
-        assert any(mutate(random.Random(seed), sample) != sample for seed, sample in enumerate(samples)), name
+        assert any(
+            mutate(random.Random(seed), sample) != sample for seed, sample in enumerate(samples)
+        ), name
 
 
 def sound(name: str = "yahoo") -> Sample:
@@ -93,15 +97,27 @@ def test_a_planted_fault_of_reading_is_found(tmp_path, monkeypatch, change, word
 
 
 def test_a_lake_that_is_poisoned_by_the_mutated_file_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "SourceCapabilities", lambda **declared: SourceCapabilities(**{**declared, "complete": False}))  # nothing is withdrawn
+    # nothing is withdrawn
+    monkeypatch.setattr(
+        files,
+        "SourceCapabilities",
+        lambda **declared: SourceCapabilities(**{**declared, "complete": False}),
+    )
     sample = sound("firstrate")
-    later = sample.with_files({name: data.replace(b" 09:3", b" 09:4") for name, data in sample.files.items()})
-    assert any(fault.startswith("poisoned: bars has 20 rows") for fault in judge(later, sample, tmp_path, whole=True).faults)
+    later = sample.with_files(
+        {name: data.replace(b" 09:3", b" 09:4") for name, data in sample.files.items()}
+    )
+    assert any(
+        fault.startswith("poisoned: bars has 20 rows")
+        for fault in judge(later, sample, tmp_path, whole=True).faults
+    )
 
 
 def test_rows_that_the_source_does_not_count_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(oracle, "countable_rows", lambda _sample: {"AAPL.csv": 11})
-    assert judge(sound(), sound(), tmp_path, whole=False).faults == ["rows: AAPL.csv has 11 rows and 10 were read"]
+    assert judge(sound(), sound(), tmp_path, whole=False).faults == [
+        "rows: AAPL.csv has 11 rows and 10 were read"
+    ]
 
 
 def test_memory_above_the_bound_is_found(tmp_path, monkeypatch):
@@ -110,7 +126,20 @@ def test_memory_above_the_bound_is_found(tmp_path, monkeypatch):
 
 
 def test_the_command_tries_inputs_in_a_worker_keeps_what_fails_and_replays_it(tmp_path, capsys):
-    options = ["--inputs", "3", "--seconds", "300", "--seed", "4", "--first", "1", "--command-every", "0", "--keep", str(tmp_path / "kept")]
+    options = [
+        "--inputs",
+        "3",
+        "--seconds",
+        "300",
+        "--seed",
+        "4",
+        "--first",
+        "1",
+        "--command-every",
+        "0",
+        "--keep",
+        str(tmp_path / "kept"),
+    ]
     assert fuzz_ingest.main(options) == 0
     assert "3 inputs (0 through the lake, 0 as a command)" in capsys.readouterr().out
     kept = Trial.of(4, 1).keep(Path(tmp_path))

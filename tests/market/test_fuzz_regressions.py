@@ -28,11 +28,21 @@ def test_a_pattern_that_cannot_be_used_is_one_line(tmp_path, pattern):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-@pytest.mark.parametrize("columns", [{"open": "close"}, {"open": "close", "high": "close", "low": "close"}, {"volume": "close"}, {"vwap": "close"}])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"open": "close"},
+        {"open": "close", "high": "close", "low": "close"},
+        {"volume": "close"},
+        {"vwap": "close"},
+    ],
+)
 def test_one_column_of_a_file_may_serve_as_several_of_ours(tmp_path, kind, columns):
     write(tmp_path / "AAA.csv", *TEXT.splitlines())
     if kind == "parquet":
-        pl.read_csv(tmp_path / "AAA.csv").with_columns(pl.col("open", "high", "low", "close", "volume").cast(pl.Int64)).write_parquet(tmp_path / "AAA.parquet")
+        pl.read_csv(tmp_path / "AAA.csv").with_columns(
+            pl.col("open", "high", "low", "close", "volume").cast(pl.Int64)
+        ).write_parquet(tmp_path / "AAA.parquet")
         (tmp_path / "AAA.csv").unlink()
     found = read(tmp_path, columns=columns)
     for ours in columns:
@@ -52,16 +62,36 @@ def test_blank_lines_at_the_end_of_a_file_are_no_rows_and_cost_no_memory(tmp_pat
 @pytest.mark.parametrize("blank", [2, 3_000_000])
 def test_rows_behind_many_blank_lines_are_told(tmp_path, blank):
     """However many lines are taken out, the sentence about a later row is whole."""
-    (tmp_path / "AAA.csv").write_text("\n".join([HEADER, ROWS[0], "\n" * blank, ROWS[1], "yesterday,1,1,1,1,1"]))
+    (tmp_path / "AAA.csv").write_text(
+        "\n".join([HEADER, ROWS[0], "\n" * blank, ROWS[1], "yesterday,1,1,1,1,1"])
+    )
     found = read(tmp_path).sort("row")
     assert found["row"].to_list() == [2, blank + 4, blank + 5]
-    assert found["defect"].drop_nulls().to_list()[0].startswith("timestamp is 'yesterday', expected a time")
+    assert (
+        found["defect"]
+        .drop_nulls()
+        .to_list()[0]
+        .startswith("timestamp is 'yesterday', expected a time")
+    )
 
 
-@pytest.mark.parametrize("keep", [[False, False, True, True], [True, False, True, False], [True] * 4, [False] * 4])
-@pytest.mark.parametrize(("template", "parts"), [("{}", ("a",)), ("{} is {}!", ("a", pl.col("b") + 1)), ("x{}", (pl.col("b"),)), ("{}{}", (pl.lit("q"), "a"))])
+@pytest.mark.parametrize(
+    "keep", [[False, False, True, True], [True, False, True, False], [True] * 4, [False] * 4]
+)
+@pytest.mark.parametrize(
+    ("template", "parts"),
+    [
+        ("{}", ("a",)),
+        ("{} is {}!", ("a", pl.col("b") + 1)),
+        ("x{}", (pl.col("b"),)),
+        ("{}{}", (pl.lit("q"), "a")),
+    ],
+)
 def test_sentences_over_empty_chunks_are_those_of_polars_over_whole_ones(keep, template, parts):
-    halves = [pl.DataFrame({"a": ["p", None], "b": [1.5, 2.0]}), pl.DataFrame({"a": ["r", "s"], "b": [float("nan"), 1e20]})]
+    halves = [
+        pl.DataFrame({"a": ["p", None], "b": [1.5, 2.0]}),
+        pl.DataFrame({"a": ["r", "s"], "b": [float("nan"), 1e20]}),
+    ]
     frame = pl.concat(halves, rechunk=False).filter(pl.Series(keep))
     expected = frame.rechunk().select(pl.format(template, *parts))
     assert frame.select(format_columns(template, *parts)).equals(expected)
@@ -69,5 +99,9 @@ def test_sentences_over_empty_chunks_are_those_of_polars_over_whole_ones(keep, t
 
 def test_nothing_uses_the_format_of_polars():
     package = Path(harmony_pipeline.__file__).parent
-    users = [path.name for path in package.rglob("*.py") if "pl.format(" in path.read_text(encoding="utf-8")]
+    users = [
+        path.name
+        for path in package.rglob("*.py")
+        if "pl.format(" in path.read_text(encoding="utf-8")
+    ]
     assert users == []

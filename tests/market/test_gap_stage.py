@@ -41,7 +41,11 @@ def pipeline(tmp_path_factory):
 
 def test_present_and_absent_bars_are_what_the_calendar_expects(pipeline):
     found = sql.query(pipeline.lake, sql.named_query("gaps_by_symbol"))
-    counted = sql.query(pipeline.lake, "select symbol, sum(expected_regular_bars) as expected, sum(regular_bars) as present from daily_summary group by symbol")
+    counted = sql.query(
+        pipeline.lake,
+        "select symbol, sum(expected_regular_bars) as expected, sum(regular_bars) as present from"
+        " daily_summary group by symbol",
+    )
     joined = found.join(counted, on="symbol", suffix="_counted")
     assert joined.height == 6
     assert joined["expected"].to_list() == joined["expected_counted"].to_list()
@@ -58,11 +62,25 @@ def test_periods_made_one_by_one_have_the_gaps_of_one_run(pipeline):
 def test_a_bar_taken_away_is_found_again(pipeline):
     key = pipeline.trading_periods()[-1].key
     bars, before = pipeline.lake.read("bars", [key]), pipeline.lake.read("gaps", [key])
-    lost = bars.filter(pl.col("session") == "regular").sort("volume", descending=True).row(0, named=True)
-    pipeline.lake.write("bars", key, bars.filter((pl.col("symbol") != lost["symbol"]) | (pl.col("timestamp") != lost["timestamp"])))
+    lost = (
+        bars.filter(pl.col("session") == "regular")
+        .sort("volume", descending=True)
+        .row(0, named=True)
+    )
+    pipeline.lake.write(
+        "bars",
+        key,
+        bars.filter(
+            (pl.col("symbol") != lost["symbol"]) | (pl.col("timestamp") != lost["timestamp"])
+        ),
+    )
     stage.gaps(pipeline, [pipeline.trading_period(key)])
-    fresh = pipeline.lake.read("gaps", [key]).join(before, on=["symbol", "first_missing"], how="anti")
-    assert fresh.select("symbol", "first_missing", "bars").rows() == [(lost["symbol"], lost["timestamp"], 1)]
+    fresh = pipeline.lake.read("gaps", [key]).join(
+        before, on=["symbol", "first_missing"], how="anti"
+    )
+    assert fresh.select("symbol", "first_missing", "bars").rows() == [
+        (lost["symbol"], lost["timestamp"], 1)
+    ]
     pipeline.lake.write("bars", key, bars)
     stage.gaps(pipeline, [pipeline.trading_period(key)])
     assert pipeline.lake.read("gaps", [key]).equals(before)
@@ -77,27 +95,47 @@ def test_large_markets_are_read_in_batches_of_whole_symbols(pipeline, monkeypatc
 
 def lives(traded, universe=(), chosen=(), forget=10):
     days = pl.DataFrame(traded, schema={"symbol": pl.String(), "date": pl.Date()}, orient="row")
-    listing = UNIVERSE.conform(pl.DataFrame(list(universe), schema_overrides=UNIVERSE.dtypes)) if universe else UNIVERSE.empty()
-    return stage.expected_lives(days, listings_from_universe(listing, "test"), chosen, FEBRUARY, NYSE, forget).rows()
+    listing = (
+        UNIVERSE.conform(pl.DataFrame(list(universe), schema_overrides=UNIVERSE.dtypes))
+        if universe
+        else UNIVERSE.empty()
+    )
+    return stage.expected_lives(
+        days, listings_from_universe(listing, "test"), chosen, FEBRUARY, NYSE, forget
+    ).rows()
 
 
 def test_a_symbol_is_expected_from_its_first_bar_until_it_was_silent_for_long():
     assert lives([("A", date(2024, 1, 4)), ("A", date(2024, 1, 8))]) == [
         ("A", date(2024, 1, 4), date(2024, 1, 24))
     ]  # ten sessions are given to it; the 15th is a holiday
-    assert lives([("A", date(2024, 1, 8)), ("A", date(2024, 2, 20))])[1:] == [("A", date(2024, 2, 20), None)]
+    assert lives([("A", date(2024, 1, 8)), ("A", date(2024, 2, 20))])[1:] == [
+        ("A", date(2024, 2, 20), None)
+    ]
 
 
 def test_bars_of_later_periods_say_nothing_about_this_one():
-    assert lives([("A", date(2024, 1, 8)), ("A", date(2024, 3, 4)), ("LATER", date(2024, 3, 1))]) == lives([("A", date(2024, 1, 8))])
+    assert lives(
+        [("A", date(2024, 1, 8)), ("A", date(2024, 3, 4)), ("LATER", date(2024, 3, 1))]
+    ) == lives([("A", date(2024, 1, 8))])
 
 
 def test_listings_that_are_known_by_then_decide_for_symbols_that_ever_traded():
     rows = [
         {"date": date(2024, 1, 2), "symbol": "A", "listed": date(2023, 5, 1)},
-        {"date": date(2024, 2, 5), "symbol": "A", "listed": date(2023, 5, 1), "delisted": date(2024, 2, 12)},
+        {
+            "date": date(2024, 2, 5),
+            "symbol": "A",
+            "listed": date(2023, 5, 1),
+            "delisted": date(2024, 2, 12),
+        },
         {"date": date(2024, 1, 2), "symbol": "B", "listed": date(2023, 5, 1)},
-        {"date": date(2024, 3, 5), "symbol": "B", "listed": date(2023, 5, 1), "delisted": date(2024, 2, 12)},
+        {
+            "date": date(2024, 3, 5),
+            "symbol": "B",
+            "listed": date(2023, 5, 1),
+            "delisted": date(2024, 2, 12),
+        },
         {"date": date(2024, 1, 2), "symbol": "UNSEEN", "listed": date(2023, 5, 1)},
     ]
     assert lives([("A", date(2024, 1, 8)), ("B", date(2024, 1, 8))], rows) == [
@@ -116,11 +154,17 @@ def test_symbols_that_the_settings_name_are_expected_from_the_start():
         ('source = "simulated"', False),
         ('source = "simulated"\ntimeframe = "1Day"', True),
         ('source = "simulated"\n[market.gaps]\nevery_bar = true', True),
-        ('source = "crypto"\ncalendar = "24/7"', True),  # Binance: a minute without a trade has a candle of volume 0
+        # Binance: a minute without a trade has a candle of volume 0
+        ('source = "crypto"\ncalendar = "24/7"', True),
         ('source = "crypto"\ncalendar = "24/7"\n[market.crypto]\nexchange = "kraken"', False),
         ('source = "crypto"\ncalendar = "24/7"\n[market.gaps]\nevery_bar = false', False),
     ],
 )
-def test_whether_silence_can_be_told_from_loss_is_asked_of_settings_source_and_bar_size(tmp_path, market, expected):
+def test_whether_silence_can_be_told_from_loss_is_asked_of_settings_source_and_bar_size(
+    tmp_path, market, expected
+):
     (tmp_path / "harmony.toml").write_text(f"[market]\n{market}\n")
-    assert stage.writes_every_bar(PipelineContext(load_settings(tmp_path / "harmony.toml", {}))) is expected
+    assert (
+        stage.writes_every_bar(PipelineContext(load_settings(tmp_path / "harmony.toml", {})))
+        is expected
+    )

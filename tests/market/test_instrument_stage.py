@@ -1,4 +1,6 @@
-"""The table `instruments` of small lakes: what the data show period by period, what a source tells, what settings decide."""
+"""The table `instruments` of small lakes: what the data show period by period, what a source tells,
+what settings decide.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -11,7 +13,11 @@ from market.venues.coins import minute_candles
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.settings import CryptoSettings, MarketSettings
 from harmony_pipeline.market.sources.alpaca import translate
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource, SourceCapabilities
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_DTYPES,
+    MarketDataSource,
+    SourceCapabilities,
+)
 from harmony_pipeline.market.sources.crypto import CryptoSource
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages.context import PipelineContext
@@ -38,7 +44,9 @@ class Told(MarketDataSource):
 
 
 def lake_of(folder, calendar, prices, settings="", source=None):
-    """A pipeline context whose lake holds hourly bars of 2024: {symbol: [prices of January, of February, ...]}."""
+    """A pipeline context whose lake holds hourly bars of 2024: {symbol: [prices of January, of
+    February, ...]}.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "harmony.toml").write_text(
         f"""[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ncalendar = "{calendar}"\ntimeframe = "1Hour"
@@ -50,8 +58,10 @@ start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "mon
     for number, period in enumerate(pipeline.trading_periods()):
         rows = [
             {
-                "symbol": symbol, "timeframe": "1Hour", "timestamp": period.start + timedelta(hours=10 + at), "session": "regular",
-                **dict.fromkeys(("open", "high", "low", "close"), float(price)), "volume": 10.0, "adjustment_factor": 1.0,
+                "symbol": symbol, "timeframe": "1Hour",
+                "timestamp": period.start + timedelta(hours=10 + at), "session": "regular",
+                **dict.fromkeys(("open", "high", "low", "close"), float(price)), "volume": 10.0,
+                "adjustment_factor": 1.0,
             }
             for symbol, months in prices.items()
             for at, price in enumerate(months[number] if number < len(months) else [])
@@ -63,8 +73,10 @@ start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "mon
         )
         days = [
             {
-                "symbol": symbol, "date": period.first_date, "volume": 1.0, "bars": 1, "regular_bars": 1, "expected_regular_bars": 1,
-                "last_timestamp": period.start, "adjustment_factor": 1.0, "premarket_volume": 0.0, "premarket_bars": 0, "scan_time": period.start,
+                "symbol": symbol, "date": period.first_date, "volume": 1.0, "bars": 1,
+                "regular_bars": 1, "expected_regular_bars": 1,
+                "last_timestamp": period.start, "adjustment_factor": 1.0, "premarket_volume": 0.0,
+                "premarket_bars": 0, "scan_time": period.start,
                 "postmarket_volume": 0.0,
             }
             for symbol in sorted({row["symbol"] for row in rows})
@@ -72,14 +84,20 @@ start = 2024-01-01\nend = 2024-04-01\n[market.partitions]\ntrading_period = "mon
         pipeline.lake.write(
             "daily_summary",
             period.key,
-            TABLES["daily_summary"].conform(pl.DataFrame(days)) if days else TABLES["daily_summary"].empty(),
+            (
+                TABLES["daily_summary"].conform(pl.DataFrame(days))
+                if days
+                else TABLES["daily_summary"].empty()
+            ),
         )
     instruments(pipeline)
     return pipeline
 
 
 def walk(step, price, count=200):
-    return (np.round(price / step + np.cumsum(np.random.default_rng(3).integers(-9, 10, count))) * step).round(10)
+    return (
+        np.round(price / step + np.cumsum(np.random.default_rng(3).integers(-9, 10, count))) * step
+    ).round(10)
 
 
 def test_a_finer_step_holds_from_the_period_after_the_one_that_showed_it(tmp_path):
@@ -131,7 +149,9 @@ def test_currencies_need_no_data_and_two_of_them_are_told(tmp_path):
         "FX",
         {"EURUSD": [[1.1, 1.2]], "USDJPY": [[150.0, 151.0]], "XAUUSD": [walk(0.01, 2050.0)]},
     )
-    assert [pipeline.instruments.at(symbol).tick_size for symbol in ("EURUSD", "USDJPY", "XAUUSD")] == [
+    assert [
+        pipeline.instruments.at(symbol).tick_size for symbol in ("EURUSD", "USDJPY", "XAUUSD")
+    ] == [
         0.00001,
         0.001,
         0.01,
@@ -140,7 +160,10 @@ def test_currencies_need_no_data_and_two_of_them_are_told(tmp_path):
 
 
 def test_settings_go_before_data_and_source(tmp_path):
-    chosen = '[market.instruments.defaults]\nshortable = false\n[market.instruments.symbols."COIN"]\ntick_size = 0.001\nlot_size = 0.1\n'
+    chosen = (
+        "[market.instruments.defaults]\nshortable ="
+        ' false\n[market.instruments.symbols."COIN"]\ntick_size = 0.001\nlot_size = 0.1\n'
+    )
     told = Told(
         COIN={
             "valid_from": NOW.date(),
@@ -149,7 +172,9 @@ def test_settings_go_before_data_and_source(tmp_path):
             "minimum_notional": 5.0,
         }
     )
-    pipeline = lake_of(tmp_path, "24/7", {"COIN": [walk(0.1, 30.0)], "OTHER": [walk(0.1, 30.0)]}, chosen, told)
+    pipeline = lake_of(
+        tmp_path, "24/7", {"COIN": [walk(0.1, 30.0)], "OTHER": [walk(0.1, 30.0)]}, chosen, told
+    )
     coin, other = pipeline.instruments.at("COIN"), pipeline.instruments.at("OTHER")
     assert (coin.tick_size, coin.lot_size, coin.minimum_notional, coin.shortable) == (
         0.001,
@@ -158,7 +183,11 @@ def test_settings_go_before_data_and_source(tmp_path):
         False,
     )
     assert (other.tick_size, other.shortable) == (0.1, False)
-    assert coin.origin == "default crypto; tick_size, minimum_notional: venue; shortable: settings; tick_size, lot_size: settings of the symbol"
+    assert (
+        coin.origin
+        == "default crypto; tick_size, minimum_notional: venue; shortable: settings; tick_size,"
+        " lot_size: settings of the symbol"
+    )
 
 
 def test_what_a_source_says_later_holds_from_the_day_it_says_it(tmp_path):
@@ -167,13 +196,17 @@ def test_what_a_source_says_later_holds_from_the_day_it_says_it(tmp_path):
     assert [row.valid_from for row in pipeline.instruments.rows] == [date(1900, 1, 1)]
     instruments(pipeline)
     assert len(pipeline.instruments.rows) == 1  # nothing new
-    pipeline.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 5), "tick_size": 0.001})
+    pipeline.__dict__["source"] = Told(
+        COIN={**first, "valid_from": date(2024, 3, 5), "tick_size": 0.001}
+    )
     instruments(pipeline)
     assert [(row.valid_from, row.tick_size) for row in pipeline.instruments.rows] == [
         (date(1900, 1, 1), 0.01),
         (date(2024, 3, 5), 0.001),
     ]
-    pipeline.__dict__["source"] = Told(COIN={**first, "valid_from": date(2024, 3, 9), "tick_size": 0.001})
+    pipeline.__dict__["source"] = Told(
+        COIN={**first, "valid_from": date(2024, 3, 9), "tick_size": 0.001}
+    )
     instruments(pipeline)
     assert len(pipeline.instruments.rows) == 2
 
@@ -219,16 +252,25 @@ def test_alpaca_states_steps_of_coins():
 @pytest.mark.slow
 def test_a_crypto_exchange_tells_its_steps_over_the_network():
     hours = Hours(NOW)
-    with BinanceServer([Pair("BTC", "USDT", {"1m": minute_candles(NOW - timedelta(hours=1), 5)})], hours.now) as server:
-        market = MarketSettings(calendar="24/7", crypto=CryptoSettings(base_url=server.url, rate_limit_seconds=0.0))
+    with BinanceServer(
+        [Pair("BTC", "USDT", {"1m": minute_candles(NOW - timedelta(hours=1), 5)})], hours.now
+    ) as server:
+        market = MarketSettings(
+            calendar="24/7", crypto=CryptoSettings(base_url=server.url, rate_limit_seconds=0.0)
+        )
         rows = CryptoSource(market, hours.retry(), hours.now, hours.sleep).instruments()
-    assert rows.filter(pl.col("symbol") == "BTC/USDT").select("tick_size", "lot_size", "currency", "valid_from").row(0) == (1e-8, 1e-8, "USDT", NOW.date())
+    assert rows.filter(pl.col("symbol") == "BTC/USDT").select(
+        "tick_size", "lot_size", "currency", "valid_from"
+    ).row(0) == (1e-8, 1e-8, "USDT", NOW.date())
     assert {"BTC/USDT", "BTCUSDT"} == set(rows["symbol"])
 
 
 def test_a_lake_without_the_table_trades_by_the_defaults_of_its_market(tmp_path):
     pipeline = lake_of(tmp_path, "FX", {})
-    assert (pipeline.instruments.at("EURUSD").tick_size, pipeline.instruments.at("EURUSD").volume) == (
+    assert (
+        pipeline.instruments.at("EURUSD").tick_size,
+        pipeline.instruments.at("EURUSD").volume,
+    ) == (
         0.00001,
         "indicative",
     )

@@ -1,4 +1,6 @@
-"""The terms of what is traded: inferred by market, told by the source, read from the data, decided by settings."""
+"""The terms of what is traded: inferred by market, told by the source, read from the data, decided
+by settings.
+"""
 
 from datetime import date
 from fractions import Fraction
@@ -28,7 +30,8 @@ def terms(symbol, **market):
 
 @pytest.mark.parametrize(
     ("symbol", "market", "expected"),
-    [  # asset class, currency, tick, lot, multiplier, fee unit, volume, whether the data say the tick
+    # asset class, currency, tick, lot, multiplier, fee unit, volume, whether the data say the tick
+    [
         ("AAPL", {}, ("us_equity", "USD", 0.01, 1.0, 1.0, 0.01, "traded", False)),
         (
             "BRK.B",
@@ -101,11 +104,16 @@ def test_the_root_of_a_future_however_it_is_written(symbol, root):
 
 
 def bars(symbol, prices):
-    return pl.DataFrame({"symbol": symbol, **dict.fromkeys(("open", "high", "low", "close"), prices)})
+    return pl.DataFrame(
+        {"symbol": symbol, **dict.fromkeys(("open", "high", "low", "close"), prices)}
+    )
 
 
 def walk(step, price, count, seed=1):
-    return np.round(price / step + np.cumsum(np.random.default_rng(seed).integers(-9, 10, count))) * step
+    return (
+        np.round(price / step + np.cumsum(np.random.default_rng(seed).integers(-9, 10, count)))
+        * step
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +140,8 @@ def test_the_step_is_read_from_the_prices(step, price, count, single):
 
 
 def test_a_few_prices_say_little_and_a_bad_print_says_nothing():
-    assert price_steps(bars("A", [101.0, 102.0]))["step"].to_list() == [0.01]  # whole dollars by chance
+    # whole dollars by chance
+    assert price_steps(bars("A", [101.0, 102.0]))["step"].to_list() == [0.01]
     assert price_steps(bars("A", [0.00001234, 0.0000124]))["step"].to_list() == [1e-8]
     assert price_steps(bars("A", [*walk(0.01, 50.0, 999), 50.12345]))["step"].to_list() == [0.01]
     assert price_steps(bars("A", walk(0.01, 50.0, 200) * 1.0473829))["step"].to_list() in (
@@ -166,21 +175,34 @@ def test_terms_change_from_a_date_on_and_the_first_hold_before_it():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"tick_size": 0.05}, {"lot_size": 100.0}, {"multiplier": 50.0}, {"shortable": False}, {"volume": "indicative"}],
+    [
+        {"tick_size": 0.05},
+        {"lot_size": 100.0},
+        {"multiplier": 50.0},
+        {"shortable": False},
+        {"volume": "indicative"},
+    ],
 )
 def test_what_results_depend_on_changes_with_the_terms_of_all_symbols_alike(changed):
     plain = Instruments.of([Instrument("A"), Instrument("B")])
-    other = Instruments.of([Instrument(name, **changed) for name in ("A", "B")], Instrument("", **changed))
+    other = Instruments.of(
+        [Instrument(name, **changed) for name in ("A", "B")], Instrument("", **changed)
+    )
     assert other.unusual() != plain.unusual()
     assert Instruments.of([*plain.rows, Instrument("C")]).unusual() == plain.unusual()
 
 
 def test_settings_have_the_last_word():
-    changed = apply_terms(Instrument("A"), InstrumentTerms(tick_size=0.05, lot_size=10.0), "settings")
+    changed = apply_terms(
+        Instrument("A"), InstrumentTerms(tick_size=0.05, lot_size=10.0), "settings"
+    )
     assert (changed.tick_size, changed.small_tick_size, changed.lot_size) == (0.05, None, 10.0)
     assert changed.origin.endswith("tick_size, lot_size: settings")
     assert apply_terms(Instrument("A"), InstrumentTerms(), "settings") == Instrument("A")
-    assert apply_terms(Instrument("A"), InstrumentTerms(shortable=False), "settings").shortable is False
+    assert (
+        apply_terms(Instrument("A"), InstrumentTerms(shortable=False), "settings").shortable
+        is False
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +215,10 @@ def test_settings_have_the_last_word():
         ("[market.instruments.symbols.'BTC/USD']\nlot_size = -1.0", "lot_size"),
         ("[market.instruments.symbols.A]\nsmall_tick_size = 0.0001", "belong together"),
         (
-            "[market.instruments.symbols.A]\ntick_size = 0.05\nsmall_tick_size = 0.01\nsmall_tick_below = 1.02",
+            (
+                "[market.instruments.symbols.A]\ntick_size = 0.05\nsmall_tick_size ="
+                " 0.01\nsmall_tick_below = 1.02"
+            ),
             "no price on both ticks",
         ),
     ],
@@ -218,8 +243,18 @@ def test_the_first_day_of_all_is_before_every_market():
 
 def test_the_page_shows_every_future_as_it_is_known():
     page = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|") and line.count("|") == 10]
-    shown = {root.strip(): (cells_of[at + 1], cells_of[at + 2]) for cells_of in cells[2:] for at in (0, 3, 6) for root in cells_of[at].split(",") if root}
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line.startswith("|") and line.count("|") == 10
+    ]
+    shown = {
+        root.strip(): (cells_of[at + 1], cells_of[at + 2])
+        for cells_of in cells[2:]
+        for at in (0, 3, 6)
+        for root in cells_of[at].split(",")
+        if root
+    }
     assert shown.keys() == FUTURES.keys()
     for root, (tick, point) in shown.items():
         assert float(Fraction(tick)) == FUTURES[root].tick, root

@@ -1,4 +1,6 @@
-"""Ticks and lots of any instrument, judged in exact arithmetic: ticks 1e-8 to 100, lots 1e-8 to 1000, prices 1e-7 to 1e6."""
+"""Ticks and lots of any instrument, judged in exact arithmetic: ticks 1e-8 to 100, lots 1e-8 to
+1000, prices 1e-7 to 1e6.
+"""
 
 import math
 from dataclasses import replace
@@ -63,7 +65,9 @@ def test_a_rounded_price_is_the_double_nearest_to_whole_ticks(tick, price):
     assert -doubt <= Fraction(up) / exact - ticks < 1 + doubt
     assert -doubt <= ticks - Fraction(down) / exact < 1 + doubt
     for found in (nearest, up, down):  # what is on the tick stays there
-        assert round_to_tick(rules, found) == tick_up(rules, found) == tick_down(rules, found) == found
+        assert (
+            round_to_tick(rules, found) == tick_up(rules, found) == tick_down(rules, found) == found
+        )
 
 
 @settings(max_examples=400, deadline=None)
@@ -82,10 +86,13 @@ def test_the_prices_a_tick_away_are_that_far_and_no_further_than_needed(tick, pr
 
 @settings(max_examples=500, deadline=None)
 @given(
-    tick=TICKS, price=PRICES, side=st.sampled_from([-1, 1]), volatility=st.floats(0.0, 0.5), horizon=st.integers(1, 300),
+    tick=TICKS, price=PRICES, side=st.sampled_from([-1, 1]), volatility=st.floats(0.0, 0.5),
+    horizon=st.integers(1, 300),
     multiples=st.tuples(st.floats(0.1, 20.0), st.floats(0.1, 20.0)),
 )  # fmt: skip
-def test_no_barrier_is_on_the_wrong_side_of_its_entry(tick, price, side, volatility, horizon, multiples):
+def test_no_barrier_is_on_the_wrong_side_of_its_entry(
+    tick, price, side, volatility, horizon, multiples
+):
     rules = grid(tick)
     for entry in (price, max(round_to_tick(rules, price), tick)):
         upper, lower = barrier_levels(rules, side, entry, volatility, horizon, *multiples, 15.0)
@@ -141,7 +148,8 @@ def test_below_one_tick_there_is_no_price():
     assert tick_down(rules, 0.009) == 0.0
     assert least_price(rules) == 0.01
     assert barrier_levels(rules, 1, 0.01, 0.1, 4, 2.0, 1.0, 15.0)[1] == 0.0  # nothing reaches it
-    assert barrier_levels(rules, 1, 0.03, 0.9, 4, 2.0, 1.0, 15.0)[1] == 0.01  # the profit of a short far below zero
+    # the profit of a short far below zero
+    assert barrier_levels(rules, 1, 0.03, 0.9, 4, 2.0, 1.0, 15.0)[1] == 0.01
 
 
 @settings(max_examples=400, deadline=None)

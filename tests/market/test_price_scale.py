@@ -1,4 +1,6 @@
-"""Prices that are no prices: out of all bounds, or ten, a hundred or a thousand times those beside them for a bar; and the real moves that must stay bars."""
+"""Prices that are no prices: out of all bounds, or ten, a hundred or a thousand times those beside
+them for a bar; and the real moves that must stay bars.
+"""
 
 from datetime import date, timedelta
 from typing import Any
@@ -16,10 +18,15 @@ Rows = list[dict[str, Any]]
 
 
 def market(code: str, timeframe: str, count: int, price: float, volume: float) -> Rows:
-    """Sound rows at the first `count` places of a market's grid in 2024, whose volumes vary by a factor of three."""
+    """Sound rows at the first `count` places of a market's grid in 2024, whose volumes vary by a
+    factor of three.
+    """
     calendar = Calendar.of(code)
     if timeframe == "1Day":
-        stamps = [utc(day.year, day.month, day.day) for day in calendar.sessions(date(2024, 1, 2), date(2024, 12, 31))]
+        stamps = [
+            utc(day.year, day.month, day.day)
+            for day in calendar.sessions(date(2024, 1, 2), date(2024, 12, 31))
+        ]
     else:
         step = timedelta(minutes={"1Min": 1, "1Hour": 60}[timeframe])
         opens = calendar.schedule(date(2024, 1, 2), date(2024, 2, 1)).select("open", "close").rows()
@@ -29,7 +36,11 @@ def market(code: str, timeframe: str, count: int, price: float, volume: float) -
     for at, stamp in enumerate(stamps[:count]):
         close = price * WAVE[at % 8]
         shape = {"open": price * WAVE[(at + 3) % 8], "high": price * 1.03, "low": price * 0.97}
-        rows.append(bar(stamp, close, timeframe=timeframe, volume=volume * (1 + at % 3), row=at + 2, **shape))
+        rows.append(
+            bar(
+                stamp, close, timeframe=timeframe, volume=volume * (1 + at % 3), row=at + 2, **shape
+            )
+        )
     return rows
 
 
@@ -43,18 +54,25 @@ MARKETS = [
 ]
 
 
-def judged(rows: Rows, code: str = "XNYS", acts: pl.DataFrame = NO_ACTIONS, **quality: Any) -> Validated:
+def judged(
+    rows: Rows, code: str = "XNYS", acts: pl.DataFrame = NO_ACTIONS, **quality: Any
+) -> Validated:
     timeframe = rows[0]["timeframe"]
     settings = MarketSettings(calendar=code, timeframe=timeframe, quality=quality)
     return validate(raw(*rows), NOTHING_BEFORE, acts, Calendar.of(code), timeframe, settings)
 
 
 def refused(found: Validated) -> list[tuple[int, str]]:
-    return [(row - 2, rule) for row, rule in found.quarantine.sort("row").select("row", "rule").rows()]
+    return [
+        (row - 2, rule) for row, rule in found.quarantine.sort("row").select("row", "rule").rows()
+    ]
 
 
 def scaled(rows: Rows, at: int, factor: float, *names: str) -> Rows:
-    return [row | ({name: row[name] * factor for name in names} if place == at else {}) for place, row in enumerate(rows)]
+    return [
+        row | ({name: row[name] * factor for name in names} if place == at else {})
+        for place, row in enumerate(rows)
+    ]
 
 
 ALL = ("open", "high", "low", "close")
@@ -62,7 +80,9 @@ ALL = ("open", "high", "low", "close")
 
 @pytest.mark.parametrize(("code", "timeframe", "count", "price", "volume"), MARKETS)
 @pytest.mark.parametrize("factor", [100.0, 0.1, 0.01, 1000.0])
-def test_a_bar_on_another_scale_that_comes_back_is_refused_and_its_neighbours_stay(code, timeframe, count, price, volume, factor):
+def test_a_bar_on_another_scale_that_comes_back_is_refused_and_its_neighbours_stay(
+    code, timeframe, count, price, volume, factor
+):
     rows = market(code, timeframe, count, price, volume)
     for at in (1, count // 2, count - 2):
         found = judged(scaled(rows, at, factor, *ALL), code)
@@ -74,9 +94,18 @@ def test_a_bar_on_another_scale_that_comes_back_is_refused_and_its_neighbours_st
 
 @pytest.mark.parametrize(("code", "timeframe", "count", "price", "volume"), MARKETS)
 @pytest.mark.parametrize(
-    ("names", "factor"), [(("high",), 100.0), (("low",), 0.1), (("open", "high"), 100.0), (("open", "low"), 0.01), (("close", "high"), 100.0)]
+    ("names", "factor"),
+    [
+        (("high",), 100.0),
+        (("low",), 0.1),
+        (("open", "high"), 100.0),
+        (("open", "low"), 0.01),
+        (("close", "high"), 100.0),
+    ],
 )
-def test_one_price_of_a_bar_on_another_scale_is_refused(code, timeframe, count, price, volume, names, factor):
+def test_one_price_of_a_bar_on_another_scale_is_refused(
+    code, timeframe, count, price, volume, names, factor
+):
     rows = market(code, timeframe, count, price, volume)
     at = count // 2
     found = judged(scaled(rows, at, factor, *names), code)
@@ -86,48 +115,75 @@ def test_one_price_of_a_bar_on_another_scale_is_refused(code, timeframe, count, 
 
 @pytest.mark.parametrize("names", [("high",), ("low",)])
 def test_a_first_bar_is_judged_by_its_own_prices(names):
-    rows = scaled(market("XNYS", "1Day", 10, 50.0, 1e5), 0, 100.0 if names == ("high",) else 0.01, *names)
+    rows = scaled(
+        market("XNYS", "1Day", 10, 50.0, 1e5), 0, 100.0 if names == ("high",) else 0.01, *names
+    )
     assert refused(judged(rows)) == [(0, "wrong_scale")]
 
 
 def test_a_level_that_lasts_is_taken_for_real_after_three_bars():
     rows = market("XNYS", "1Min", 60, 50.0, 900.0)
-    rows = [row | {name: row[name] * 100.0 for name in ALL} if at >= 30 else row for at, row in enumerate(rows)]
+    rows = [
+        row | {name: row[name] * 100.0 for name in ALL} if at >= 30 else row
+        for at, row in enumerate(rows)
+    ]
     assert refused(judged(rows)) == [(at, "wrong_scale") for at in (30, 31, 32)]
     assert refused(judged(rows, scale_bars=1)) == [(30, "wrong_scale")]
     assert refused(judged(rows, rules={"wrong_scale": "warn"})) == []
     back = [*rows[:40], *market("XNYS", "1Min", 60, 50.0, 900.0)[40:]]
-    assert refused(judged(back)) == [(at, "wrong_scale") for at in (30, 31, 32)]  # what comes back is known
+    # what comes back is known
+    assert refused(judged(back)) == [(at, "wrong_scale") for at in (30, 31, 32)]
 
 
 @pytest.mark.parametrize(("ratio", "days"), [(10.0, 30), (0.1, 30), (100.0, 12), (0.01, 12)])
 def test_a_split_that_nobody_told_stays_since_its_volume_moves_the_other_way(ratio, days):
     rows = market("XNYS", "1Day", 40, 50.0, 1e6)
-    rows = [row | {name: row[name] * ratio for name in ALL} | {"volume": row["volume"] / ratio} if at >= days else row for at, row in enumerate(rows)]
+    rows = [
+        (
+            row | {name: row[name] * ratio for name in ALL} | {"volume": row["volume"] / ratio}
+            if at >= days
+            else row
+        )
+        for at, row in enumerate(rows)
+    ]
     assert refused(judged(rows)) == []
 
 
 @pytest.mark.parametrize("ratio", [10.0, 0.1, 0.01])
 def test_the_row_of_a_split_explains_it_whatever_the_volume(ratio):
     rows = market("XNYS", "1Day", 40, 50.0, 1e6)
-    rows = [row | {name: row[name] / ratio for name in ALL} if at >= 20 else row for at, row in enumerate(rows)]
+    rows = [
+        row | {name: row[name] / ratio for name in ALL} if at >= 20 else row
+        for at, row in enumerate(rows)
+    ]
     split = actions(("AAA", rows[20]["timestamp"].date(), "split", ratio))
     assert refused(judged(rows, acts=split)) == []
-    adjusted = market("XNYS", "1Day", 40, 50.0, 1e6)  # prices that were adjusted before: the row of the split is wrong, the bars are not
+    # prices that were adjusted before: the row of the split is wrong, the bars are not
+    adjusted = market("XNYS", "1Day", 40, 50.0, 1e6)
     assert refused(judged(adjusted, acts=split)) == []
 
 
 @pytest.mark.parametrize(("factor", "volume"), [(0.1, 20.0), (0.09, 60.0), (9.5, 40.0)])
 def test_news_stay_bars(factor, volume):
     rows = market("XNYS", "1Day", 40, 50.0, 1e6)
-    rows = [row | {name: row[name] * factor for name in ALL} | {"volume": row["volume"] * volume} if at >= 20 else row for at, row in enumerate(rows)]
+    rows = [
+        (
+            row | {name: row[name] * factor for name in ALL} | {"volume": row["volume"] * volume}
+            if at >= 20
+            else row
+        )
+        for at, row in enumerate(rows)
+    ]
     assert refused(judged(rows)) == []
 
 
 @pytest.mark.parametrize("factor", [3.0, 4.0, 0.25, 0.35, 2.0])
 def test_a_move_that_is_no_power_of_ten_stays(factor):
     rows = market("XNYS", "1Day", 40, 3.0, 1e6)
-    rows = [row | {name: row[name] * factor for name in ALL} if at >= 20 else row for at, row in enumerate(rows)]
+    rows = [
+        row | {name: row[name] * factor for name in ALL} if at >= 20 else row
+        for at, row in enumerate(rows)
+    ]
     assert refused(judged(rows)) == []
 
 
@@ -136,12 +192,19 @@ def test_a_climb_before_hours_is_no_glitch_at_the_open():
     day, close = utc(2024, 1, 3, 12), 1.0
     for at in range(24):  # from 1 to 11 in steps of a tenth
         close *= 1.105
-        rows.append(bar(day + timedelta(minutes=at), close, timeframe="1Min", volume=9e5, row=len(rows) + 2))
-    rows += [row | {name: row[name] * close for name in ALL} | {"timestamp": row["timestamp"] + timedelta(days=1), "row": row["row"] + 60} for row in rows[:30]]
+        rows.append(
+            bar(day + timedelta(minutes=at), close, timeframe="1Min", volume=9e5, row=len(rows) + 2)
+        )
+    rows += [
+        row
+        | {name: row[name] * close for name in ALL}
+        | {"timestamp": row["timestamp"] + timedelta(days=1), "row": row["row"] + 60}
+        for row in rows[:30]
+    ]
     assert refused(judged(rows)) == []
 
 
-# --- bounds -----------------------------------------------------------------------------------------------------------
+# --- bounds ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("price", [1e308, 5e-324, 1e-9, 2e12, 1e-300])
@@ -176,14 +239,20 @@ def test_a_volume_beyond_all_bounds_is_none():
     assert refused(judged(rows)) == [(7, "volume_out_of_bounds")]
 
 
-# --- frozen prices ----------------------------------------------------------------------------------------------------
+# --- frozen prices --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("flat", [True, False])
-@pytest.mark.parametrize(("code", "timeframe"), [("XNYS", "1Day"), ("XNYS", "1Min"), ("24/7", "1Hour")])
+@pytest.mark.parametrize(
+    ("code", "timeframe"), [("XNYS", "1Day"), ("XNYS", "1Min"), ("24/7", "1Hour")]
+)
 def test_prices_that_stand_still_while_the_volume_moves_are_told(code, timeframe, flat):
     rows = market(code, timeframe, 60, 50.0, 1e5)
-    still = dict.fromkeys(ALL, 50.0) if flat else {"open": 50.0, "high": 51.0, "low": 49.0, "close": 50.5}
+    still = (
+        dict.fromkeys(ALL, 50.0)
+        if flat
+        else {"open": 50.0, "high": 51.0, "low": 49.0, "close": 50.5}
+    )
     rows = [row | (still if 10 <= at < 45 else {}) for at, row in enumerate(rows)]
     found = judged(rows, code)
     assert refused(found) == []
@@ -194,27 +263,41 @@ def test_prices_that_stand_still_while_the_volume_moves_are_told(code, timeframe
 
 def test_quiet_minutes_at_one_price_are_not_told():
     rows = market("XNYS", "1Min", 60, 10.01, 300.0)
-    rows = [row | (dict.fromkeys(ALL, 10.01) if 10 <= at < 35 else {}) for at, row in enumerate(rows)]
+    rows = [
+        row | (dict.fromkeys(ALL, 10.01) if 10 <= at < 35 else {}) for at, row in enumerate(rows)
+    ]
     assert judged(rows).warnings.is_empty()
 
 
-# --- corporate actions ------------------------------------------------------------------------------------------------
+# --- corporate actions ----------------------------------------------------------------------------
 
 
 def test_a_dividend_that_cannot_be_applied_is_listed_at_the_bar_where_it_was_due():
     rows = market("XNYS", "1Day", 20, 50.0, 1e5)
     due = rows[10]["timestamp"].date()
-    found = judged(rows, acts=actions(("AAA", due, "dividend", 5000.0), ("AAA", rows[15]["timestamp"].date(), "split", -1.0)))
+    found = judged(
+        rows,
+        acts=actions(
+            ("AAA", due, "dividend", 5000.0), ("AAA", rows[15]["timestamp"].date(), "split", -1.0)
+        ),
+    )
     told = found.warnings.filter(pl.col("rule") == "action_not_applied")
     assert told["timestamp"].to_list() == [rows[10]["timestamp"], rows[15]["timestamp"]]
-    assert told["reason"][0].startswith(f"dividend of AAA on {due} (5000.0) is not applied: it is not below the previous close")
+    assert told["reason"][0].startswith(
+        f"dividend of AAA on {due} (5000.0) is not applied: it is not below the previous close"
+    )
     assert told["reason"].to_list() == found.counts["notes"]
-    assert judged(rows, acts=actions(("AAA", due, "dividend", 5000.0)), rules={"action_not_applied": "off"}).warnings.is_empty()
+    assert judged(
+        rows, acts=actions(("AAA", due, "dividend", 5000.0)), rules={"action_not_applied": "off"}
+    ).warnings.is_empty()
 
 
 def test_learned_again_soundly_a_glitch_is_mended():
     rows = scaled(market("XNYS", "1Day", 12, 50.0, 1e5), 6, 100.0, *ALL)
-    mended = market("XNYS", "1Day", 12, 50.0, 1e5)[6] | {"ingested_at": LEARNED + timedelta(days=1), "row": 99}
+    mended = market("XNYS", "1Day", 12, 50.0, 1e5)[6] | {
+        "ingested_at": LEARNED + timedelta(days=1),
+        "row": 99,
+    }
     found = judged([*rows, mended])
     assert found.quarantine["rule"].to_list() == ["superseded"]
     assert found.bars.height == 12

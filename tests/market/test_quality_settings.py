@@ -1,4 +1,6 @@
-"""Severities and allowances: chosen by rule, by symbol, for a while; refused by name when they make no sense."""
+"""Severities and allowances: chosen by rule, by symbol, for a while; refused by name when they make
+no sense.
+"""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -36,13 +38,24 @@ def quality(tmp_path: Path, text: str) -> QualitySettings:
 
 
 def judged(**chosen: Any) -> Validated:
-    return validate(MISPRINTED, NOTHING_BEFORE, NO_ACTIONS, NYSE, "15Min", MarketSettings(quality=QualitySettings(**chosen)))
+    return validate(
+        MISPRINTED,
+        NOTHING_BEFORE,
+        NO_ACTIONS,
+        NYSE,
+        "15Min",
+        MarketSettings(quality=QualitySettings(**chosen)),
+    )
 
 
 def test_a_rule_quarantines_warns_or_is_off() -> None:
     assert judged().counts["rules"] == {"bad_print": 4}
     warned = judged(rules={"bad_print": "warn"})
-    assert (warned.counts["rules"], warned.counts["warnings"], warned.bars.height) == ({}, {"bad_print": 4}, 6)
+    assert (warned.counts["rules"], warned.counts["warnings"], warned.bars.height) == (
+        {},
+        {"bad_print": 4},
+        6,
+    )
     assert "high is 300.0, more than 60%" in warned.warnings["reason"][0]
     assert judged(rules={"bad_print": "off"}).counts["warnings"] == {}
 
@@ -53,10 +66,14 @@ def test_a_symbol_can_have_its_own_severity() -> None:
 
 
 def test_an_allowance_lets_a_rule_pass_from_a_date_to_another(tmp_path: Path) -> None:
-    text = '[[market.quality.allow]]\nsymbol = "AAA"\nrule = "bad_print"\nfrom = 2024-01-03\nto = 2024-01-04\nwhy = "looked at it: a real auction"\n'
+    text = (
+        '[[market.quality.allow]]\nsymbol = "AAA"\nrule = "bad_print"\nfrom = 2024-01-03\nto ='
+        ' 2024-01-04\nwhy = "looked at it: a real auction"\n'
+    )
     allowed = judged(allow=quality(tmp_path, text).allow)
     assert allowed.quarantine.select("symbol", "timestamp").rows() == [
-        ("AAA", OPEN + timedelta(days=2)), ("BBB", OPEN + timedelta(days=1)), ("BBB", OPEN + timedelta(days=2)),
+        ("AAA", OPEN + timedelta(days=2)), ("BBB", OPEN + timedelta(days=1)),
+        ("BBB", OPEN + timedelta(days=2)),
     ]  # fmt: skip
 
 
@@ -73,13 +90,20 @@ def test_an_allowance_lets_a_rule_pass_from_a_date_to_another(tmp_path: Path) ->
         ('[[market.quality.allow]]\nsymbol = "A"\nrule = "outlier"\nfrom = 2024-01-03\nto = 2024-01-04', "market.quality.allow.0.why"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_refused_by_name_with_what_does(tmp_path: Path, text: str, said: str) -> None:
+def test_what_makes_no_sense_is_refused_by_name_with_what_does(
+    tmp_path: Path, text: str, said: str
+) -> None:
     with pytest.raises(ConfigError, match=said):
         quality(tmp_path, text)
 
 
 def test_the_doctor_shows_what_was_chosen(tmp_path: Path) -> None:
-    shown = {key: str(value) for key, value, _ in described(load_settings(_file(tmp_path, '[market.quality.rules]\noutlier = "off"'), {}))}
+    shown = {
+        key: str(value)
+        for key, value, _ in described(
+            load_settings(_file(tmp_path, '[market.quality.rules]\noutlier = "off"'), {})
+        )
+    }
     assert shown["market.quality.rules"] == "{'outlier': 'off'}"
     assert "market.quality.symbols" in shown
     assert "market.quality.allow" in shown
@@ -97,7 +121,9 @@ def test_every_rule_is_explained_in_the_docs() -> None:
 
 
 def test_a_late_rule_can_only_warn() -> None:
-    assert all("quarantine" not in rule.choices for rule in RULES if rule.family in {"late", "source"})
+    assert all(
+        "quarantine" not in rule.choices for rule in RULES if rule.family in {"late", "source"}
+    )
     assert set(CHOOSABLE) == {rule.name for rule in RULES if rule.choices}
 
 
@@ -105,6 +131,21 @@ def test_allowed_dates_are_exchange_dates(tmp_path: Path) -> None:
     """The last quarter hour of after-hours trading is the next day in UTC."""
     evening = utc(2024, 1, 4, 0, 45)
     rows = raw(bar(OPEN), bar(evening, high=300.0))
-    text = f'[[market.quality.allow]]\nsymbol = "AAA"\nrule = "bad_print"\nfrom = 2024-01-03\nto = {date(2024, 1, 4)}\nwhy = "seen on the tape"\n'
-    assert validate(rows, NOTHING_BEFORE, NO_ACTIONS, NYSE, "15Min", MarketSettings()).bars.height == 1
-    assert validate(rows, NOTHING_BEFORE, NO_ACTIONS, NYSE, "15Min", MarketSettings(quality=quality(tmp_path, text))).bars.height == 2
+    text = (
+        '[[market.quality.allow]]\nsymbol = "AAA"\nrule = "bad_print"\nfrom = 2024-01-03\nto ='
+        f' {date(2024, 1, 4)}\nwhy = "seen on the tape"\n'
+    )
+    assert (
+        validate(rows, NOTHING_BEFORE, NO_ACTIONS, NYSE, "15Min", MarketSettings()).bars.height == 1
+    )
+    assert (
+        validate(
+            rows,
+            NOTHING_BEFORE,
+            NO_ACTIONS,
+            NYSE,
+            "15Min",
+            MarketSettings(quality=quality(tmp_path, text)),
+        ).bars.height
+        == 2
+    )

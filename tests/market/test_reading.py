@@ -21,18 +21,32 @@ HOURS = 24 * 120
 
 def bars() -> pl.DataFrame:
     rows = pl.DataFrame({"symbol": NAMES}).join(
-        pl.datetime_range(FIRST, FIRST + timedelta(hours=HOURS), "11h", time_unit="us", eager=True).alias("timestamp").to_frame(), how="cross"
+        pl.datetime_range(FIRST, FIRST + timedelta(hours=HOURS), "11h", time_unit="us", eager=True)
+        .alias("timestamp")
+        .to_frame(),
+        how="cross",
     )
     price = pl.int_range(1, pl.len() + 1).cast(pl.Float64)
-    constant = {"timeframe": pl.lit("1Hour"), "session": pl.lit("regular"), "adjustment_factor": 1.0, "volume": 1.0}
-    return BARS.conform(rows.with_columns(open=price, high=price, low=price, close=price, **constant))
+    constant = {
+        "timeframe": pl.lit("1Hour"),
+        "session": pl.lit("regular"),
+        "adjustment_factor": 1.0,
+        "volume": 1.0,
+    }
+    return BARS.conform(
+        rows.with_columns(open=price, high=price, low=price, close=price, **constant)
+    )
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake, rows = Lake(Path(tmp_path_factory.mktemp("lake"))).open(), bars()
     for month in periods_between(date(2024, 1, 1), date(2024, 6, 1), "month", "America/New_York"):
-        lake.write("bars", month.key, rows.filter(pl.col("timestamp").is_between(month.start, month.end, closed="left")))
+        lake.write(
+            "bars",
+            month.key,
+            rows.filter(pl.col("timestamp").is_between(month.start, month.end, closed="left")),
+        )
     return lake
 
 
@@ -41,8 +55,13 @@ days = moments.map(lambda start: (start, start + timedelta(days=1)))
 
 
 @settings(deadline=None, max_examples=60)
-@given(symbols=st.none() | st.lists(st.sampled_from([*NAMES, "ZZZ", "A"]), max_size=12), span=st.tuples(st.none() | moments, st.none() | moments) | days)
-def test_a_read_is_the_whole_table_filtered(lake: Lake, symbols: list[str] | None, span: tuple[datetime | None, datetime | None]) -> None:
+@given(
+    symbols=st.none() | st.lists(st.sampled_from([*NAMES, "ZZZ", "A"]), max_size=12),
+    span=st.tuples(st.none() | moments, st.none() | moments) | days,
+)
+def test_a_read_is_the_whole_table_filtered(
+    lake: Lake, symbols: list[str] | None, span: tuple[datetime | None, datetime | None]
+) -> None:
     start, end = span
     whole = lake.read("bars")
     if symbols is not None:
@@ -52,13 +71,17 @@ def test_a_read_is_the_whole_table_filtered(lake: Lake, symbols: list[str] | Non
     if end is not None:
         whole = whole.filter(pl.col("timestamp") < end)
     assert_frame_equal(read_bars(lake, symbols, start, end), whole)
-    assert_frame_equal(read_bars(lake, symbols, start, end, ["close", "symbol"]), whole.select("close", "symbol"))
+    assert_frame_equal(
+        read_bars(lake, symbols, start, end, ["close", "symbol"]), whole.select("close", "symbol")
+    )
 
 
 def test_a_day_opens_one_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, scan = [], lake.scan
     monkeypatch.setattr(lake, "scan", lambda table, keys: opened.extend(keys) or scan(table, keys))
-    assert read_bars(lake, ["S01"], datetime(2024, 3, 12, 9, tzinfo=UTC), datetime(2024, 3, 13, 1, tzinfo=UTC)).height
+    assert read_bars(
+        lake, ["S01"], datetime(2024, 3, 12, 9, tzinfo=UTC), datetime(2024, 3, 13, 1, tzinfo=UTC)
+    ).height
     assert opened == ["2024-03"]
 
 
@@ -70,7 +93,9 @@ def test_a_day_opens_one_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
     hour=st.integers(0, 400 * 24),
     length=st.integers(1, 2_000),
 )
-def test_no_partition_that_overlaps_is_skipped_and_hardly_one_too_many_is_taken(size: str, zone: str, begin: date, days: int, hour: int, length: int) -> None:
+def test_no_partition_that_overlaps_is_skipped_and_hardly_one_too_many_is_taken(
+    size: str, zone: str, begin: date, days: int, hour: int, length: int
+) -> None:
     periods = periods_between(begin, begin + timedelta(days=days), size, zone)
     start = periods[0].start + timedelta(hours=hour)
     end = start + timedelta(hours=length)
@@ -78,7 +103,9 @@ def test_no_partition_that_overlaps_is_skipped_and_hardly_one_too_many_is_taken(
     taken = overlapping_keys([period.key for period in periods], start, end)
     assert set(must) <= set(taken)
     near = timedelta(days=3)
-    might = {period.key for period in periods if period.start < end + near and period.end > start - near}
+    might = {
+        period.key for period in periods if period.start < end + near and period.end > start - near
+    }
     assert set(taken) <= might | {periods[-1].key}  # nothing tells where the last period ends
 
 

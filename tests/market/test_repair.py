@@ -34,17 +34,35 @@ LIBRARY = Path(__file__).resolve().parents[2] / "harmony_pipeline"
 
 def found(slots: Slots, masks: dict[str, np.ndarray]) -> pl.DataFrame:
     bars = pl.concat([market_bars(slots, name, mask) for name, mask in sorted(masks.items())])
-    lives = pl.DataFrame([(name, date.min, None) for name in masks], schema={"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}, orient="row")
-    return find_gaps([bars.select("symbol", "timestamp", "volume", "trade_count")], slots, lives, GapSettings())
+    lives = pl.DataFrame(
+        [(name, date.min, None) for name in masks],
+        schema={"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()},
+        orient="row",
+    )
+    return find_gaps(
+        [bars.select("symbol", "timestamp", "volume", "trade_count")], slots, lives, GapSettings()
+    )
 
 
 def market_bars(slots: Slots, symbol: str, mask: np.ndarray) -> pl.DataFrame:
     """Bars with a price that tells their place."""
     price = 100.0 + np.flatnonzero(mask)
-    frame = pl.DataFrame({"timestamp": pl.Series(slots.stamp[mask]).cast(TIME), "open": price + 0.1, "high": price + 1.0, "low": price - 1.0, "close": price})
+    frame = pl.DataFrame(
+        {
+            "timestamp": pl.Series(slots.stamp[mask]).cast(TIME),
+            "open": price + 0.1,
+            "high": price + 1.0,
+            "low": price - 1.0,
+            "close": price,
+        }
+    )
     return BARS.conform(
         frame.with_columns(
-            symbol=pl.lit(symbol), timeframe=pl.lit(slots.timeframe), session=pl.lit("regular"), volume=pl.lit(5e4), adjustment_factor=2.0 + pl.col("close")
+            symbol=pl.lit(symbol),
+            timeframe=pl.lit(slots.timeframe),
+            session=pl.lit("regular"),
+            volume=pl.lit(5e4),
+            adjustment_factor=2.0 + pl.col("close"),
         )
     )
 
@@ -64,26 +82,36 @@ def absences(draw: st.DrawFn) -> tuple[Slots, dict[str, np.ndarray]]:
 
 
 @given(absences())
-def test_requests_cover_every_absent_bar_and_ask_nobody_without_a_gap(case: tuple[Slots, dict[str, np.ndarray]]) -> None:
+def test_requests_cover_every_absent_bar_and_ask_nobody_without_a_gap(
+    case: tuple[Slots, dict[str, np.ndarray]],
+) -> None:
     slots, masks = case
     gaps = found(slots, masks)
     requests = repair_requests(gaps, MINUTE, SESSIONS)
     for name, mask in masks.items():
         missing = pl.Series(slots.stamp[~mask]).cast(TIME)
         covered = [request for request in requests if name in (request.symbols or ())]
-        assert all(any(request.start <= stamp < request.end for request in covered) for stamp in missing)
+        assert all(
+            any(request.start <= stamp < request.end for request in covered) for stamp in missing
+        )
         for request in covered:
             assert missing.is_between(request.start, request.end, closed="left").any()
     assert len(requests) <= gaps.height
     for request in requests:
-        own = gaps.filter(pl.col("symbol").is_in(list(request.symbols or ())), pl.col("last_missing") >= request.start, pl.col("first_missing") < request.end)
+        own = gaps.filter(
+            pl.col("symbol").is_in(list(request.symbols or ())),
+            pl.col("last_missing") >= request.start,
+            pl.col("first_missing") < request.end,
+        )
         assert request.start == own["first_missing"].min()
         assert request.end == own["last_missing"].max() + MINUTE
 
 
 def runs(*rows: tuple[str, date, object, object, int, int]) -> pl.DataFrame:
     names = ["symbol", "date", "first_missing", "last_missing", "bars", "session_bars"]
-    frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(timeframe=pl.lit("1Min"), kind=pl.lit("missing"), past_sessions=0, evidence=pl.lit(""))
+    frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(
+        timeframe=pl.lit("1Min"), kind=pl.lit("missing"), past_sessions=0, evidence=pl.lit("")
+    )
     return GAPS.conform(frame)
 
 
@@ -91,25 +119,35 @@ def test_whole_sessions_in_a_row_are_one_request_and_so_are_symbols_that_lack_th
     rows = [
         (name, day, utc(2024, 7, day.day, 13, 30), utc(2024, 7, day.day, 19, 59), 390, 390)
         for name in ("A", "B")
-        for day in (date(2024, 7, 1), date(2024, 7, 2), date(2024, 7, 5), date(2024, 7, 8))  # the 3rd is there; between the 5th and the 8th lies a weekend
+        # the 3rd is there; between the 5th and the 8th lies a weekend
+        for day in (date(2024, 7, 1), date(2024, 7, 2), date(2024, 7, 5), date(2024, 7, 8))
     ]
     asked = repair_requests(runs(*rows), MINUTE, SESSIONS)
     assert [(each.symbols, each.start, each.end) for each in asked] == [
-        (("A", "B"), utc(2024, 7, 1, 13, 30), utc(2024, 7, 2, 20)), (("A", "B"), utc(2024, 7, 5, 13, 30), utc(2024, 7, 8, 20)),
+        (("A", "B"), utc(2024, 7, 1, 13, 30), utc(2024, 7, 2, 20)),
+        (("A", "B"), utc(2024, 7, 5, 13, 30), utc(2024, 7, 8, 20)),
     ]  # fmt: skip
 
 
 def test_minutes_near_each_other_are_one_request_and_far_ones_are_not() -> None:
-    minute = lambda *at: (at[0], date(2024, 7, 2), utc(2024, 7, 2, *at[1:]), utc(2024, 7, 2, *at[1:]), 1, 390)  # noqa: E731
-    asked = repair_requests(runs(minute("A", 14, 1), minute("A", 14, 40), minute("A", 18, 0), minute("B", 14, 59)), MINUTE, SESSIONS)
+    def minute(symbol: str, hour: int, minute: int) -> tuple[object, ...]:
+        at = utc(2024, 7, 2, hour, minute)
+        return symbol, date(2024, 7, 2), at, at, 1, 390
+
+    asked = repair_requests(
+        runs(minute("A", 14, 1), minute("A", 14, 40), minute("A", 18, 0), minute("B", 14, 59)),
+        MINUTE,
+        SESSIONS,
+    )
     assert [(each.symbols, each.start, each.end) for each in asked] == [
-        (("A", "B"), utc(2024, 7, 2, 14, 1), utc(2024, 7, 2, 15)), (("A",), utc(2024, 7, 2, 18), utc(2024, 7, 2, 18, 1)),
+        (("A", "B"), utc(2024, 7, 2, 14, 1), utc(2024, 7, 2, 15)),
+        (("A",), utc(2024, 7, 2, 18), utc(2024, 7, 2, 18, 1)),
     ]  # fmt: skip
     assert BLOCK_BARS == 60
     assert repair_requests(GAPS.empty(), MINUTE, SESSIONS) == []
 
 
-# --- a folder of files that lost rows and gets them back --------------------------------------------------------------
+# --- a folder of files that lost rows and gets them back ------------------------------------------
 
 _TOML = """
 [paths]
@@ -133,10 +171,18 @@ def files_of(folder: Path, without: frozenset[object] = frozenset()) -> None:
         bars = market_bars(slots, symbol, np.ones(len(slots.stamp), np.bool_))
         if symbol == "AAA":
             bars = bars.filter(~pl.col("timestamp").is_in(list(without)))
-        bars.select("timestamp", "open", "high", "low", "close", "volume").write_csv(folder / "bars" / f"{symbol}.csv")
+        bars.select("timestamp", "open", "high", "low", "close", "volume").write_csv(
+            folder / "bars" / f"{symbol}.csv"
+        )
 
 
-LOST = frozenset({utc(2024, 2, 29, 20, 45), utc(2024, 3, 1, 14, 30), *(utc(2024, 3, 20, 13, 30) + timedelta(minutes=15 * at) for at in range(26))})
+LOST = frozenset(
+    {
+        utc(2024, 2, 29, 20, 45),
+        utc(2024, 3, 1, 14, 30),
+        *(utc(2024, 3, 20, 13, 30) + timedelta(minutes=15 * at) for at in range(26)),
+    }
+)
 
 
 @pytest.fixture
@@ -159,7 +205,9 @@ def ingested(folder: Path) -> PipelineContext:
     return pipeline
 
 
-def test_a_repair_makes_the_lake_that_whole_files_would_have_made(damaged: PipelineContext, tmp_path: Path) -> None:
+def test_a_repair_makes_the_lake_that_whole_files_would_have_made(
+    damaged: PipelineContext, tmp_path: Path
+) -> None:
     files_of(tmp_path)
     done = repair(damaged)
     assert done.mended == done.before["bars"].sum() == len(LOST)
@@ -173,10 +221,14 @@ def test_a_repair_makes_the_lake_that_whole_files_would_have_made(damaged: Pipel
     whole = ingested(fresh)
     for table in ("bars", "daily_summary", "gaps", "quarantine"):
         assert damaged.lake.read(table).equals(whole.lake.read(table)), table
-    assert repair(damaged).sentences() == ["nothing to repair: no bar is missing, halted or in doubt"]
+    assert repair(damaged).sentences() == [
+        "nothing to repair: no bar is missing, halted or in doubt"
+    ]
 
 
-def test_what_the_source_does_not_have_either_is_said_and_nothing_is_rebuilt(damaged: PipelineContext) -> None:
+def test_what_the_source_does_not_have_either_is_said_and_nothing_is_rebuilt(
+    damaged: PipelineContext,
+) -> None:
     hashes = damaged.lake.content_hashes("raw_bars")
     done = repair(damaged)
     assert (done.mended, done.added, done.periods) == (0, 0, [])
@@ -184,7 +236,9 @@ def test_what_the_source_does_not_have_either_is_said_and_nothing_is_rebuilt(dam
     assert done.sentences()[-1] == "the source does not have 28 bars of AAA either (3 runs)"
 
 
-def test_a_repair_of_some_sessions_leaves_the_others_alone(damaged: PipelineContext, tmp_path: Path) -> None:
+def test_a_repair_of_some_sessions_leaves_the_others_alone(
+    damaged: PipelineContext, tmp_path: Path
+) -> None:
     files_of(tmp_path)
     done = repair(damaged, date(2024, 3, 1), date(2024, 3, 10))
     assert (done.mended, done.periods) == (1, ["2024-03"])
@@ -192,7 +246,9 @@ def test_a_repair_of_some_sessions_leaves_the_others_alone(damaged: PipelineCont
     assert left == [(date(2024, 2, 29), 1), (date(2024, 3, 20), 26)]
 
 
-def test_the_command_repairs_and_refuses_what_is_no_date(damaged: PipelineContext, tmp_path: Path) -> None:
+def test_the_command_repairs_and_refuses_what_is_no_date(
+    damaged: PipelineContext, tmp_path: Path
+) -> None:
     files_of(tmp_path)
     config = str(tmp_path / "harmony.toml")
     refused = CliRunner().invoke(app, ["--config", config, "doctor", "--repair", "--from", "soon"])
@@ -201,44 +257,62 @@ def test_the_command_repairs_and_refuses_what_is_no_date(damaged: PipelineContex
     assert "add --repair" in str(alone.exception)
     shown = CliRunner().invoke(app, ["--config", config, "doctor", "--repair"]).output
     assert "mended 28 of 28 bars" in shown
-    assert f"harmony --config {config} backfill research --from 2024-02 --to 2024-03" in "".join(shown.splitlines())
+    assert f"harmony --config {config} backfill research --from 2024-02 --to 2024-03" in "".join(
+        shown.splitlines()
+    )
 
 
-# --- filled bars ------------------------------------------------------------------------------------------------------
+# --- filled bars ----------------------------------------------------------------------------------
 
 
 @given(absences(), st.integers(0, 3000))
-def test_filled_bars_repeat_the_last_close_without_volume_and_know_nothing_later(case: tuple[Slots, dict[str, np.ndarray]], cut: int) -> None:
+def test_filled_bars_repeat_the_last_close_without_volume_and_know_nothing_later(
+    case: tuple[Slots, dict[str, np.ndarray]], cut: int
+) -> None:
     slots, masks = case
     bars = pl.concat([market_bars(slots, name, mask) for name, mask in masks.items()])
     filled = fill_forward(bars, found(slots, masks), slots, "previous_close")
     for name, mask in masks.items():
         own = filled.filter(pl.col("symbol") == name)
         begun = int(np.argmax(mask)) if mask.any() else len(mask)
-        assert own["timestamp"].dt.epoch("us").to_list() == slots.stamp[begun:].tolist()  # every slot from the first bar on
+        # every slot from the first bar on
+        assert own["timestamp"].dt.epoch("us").to_list() == slots.stamp[begun:].tolist()
         assert (~own["filled"].to_numpy()).tolist() == mask[begun:].tolist()
         last = np.maximum.accumulate(np.where(mask, np.arange(len(mask)), -1))[begun:]
         assert own["close"].to_list() == (100.0 + last).tolist()
     made = filled.filter("filled")
     assert made["volume"].sum() == 0.0
-    assert made.filter((pl.col("open") != pl.col("close")) | (pl.col("high") != pl.col("close")) | (pl.col("low") != pl.col("close"))).is_empty()
+    assert made.filter(
+        (pl.col("open") != pl.col("close"))
+        | (pl.col("high") != pl.col("close"))
+        | (pl.col("low") != pl.col("close"))
+    ).is_empty()
     moment = pl.Series([slots.stamp[min(cut, len(slots.stamp) - 1)]]).cast(TIME)[0]
     past = pl.col("timestamp") < moment
     other = bars.with_columns(close=pl.when(past).then("close").otherwise(pl.col("close") * 7.0))
-    assert fill_forward(other, found(slots, masks), slots, "previous_close").filter(past).equals(filled.filter(past))
+    assert (
+        fill_forward(other, found(slots, masks), slots, "previous_close")
+        .filter(past)
+        .equals(filled.filter(past))
+    )
 
 
-def test_nothing_is_filled_unless_it_is_asked_for_and_the_lake_never_holds_it(damaged: PipelineContext) -> None:
+def test_nothing_is_filled_unless_it_is_asked_for_and_the_lake_never_holds_it(
+    damaged: PipelineContext,
+) -> None:
     periods = damaged.trading_periods()
     off = stage.filled_bars(damaged, periods)
     assert off.drop("filled").equals(damaged.lake.read("bars"))
     assert not off["filled"].any()
     chosen = damaged.settings.market.gaps.model_copy(update={"fill": "previous_close"})
-    settings = damaged.settings.model_copy(update={"market": damaged.settings.market.model_copy(update={"gaps": chosen})})
+    settings = damaged.settings.model_copy(
+        update={"market": damaged.settings.market.model_copy(update={"gaps": chosen})}
+    )
     on = stage.filled_bars(PipelineContext(settings), periods)
     assert on["filled"].sum() == len(LOST)
     march = stage.filled_bars(PipelineContext(settings), periods[1:])
-    assert march.equals(on.filter(pl.col("timestamp") >= periods[1].start))  # the close before the month is known
+    # the close before the month is known
+    assert march.equals(on.filter(pl.col("timestamp") >= periods[1].start))
     assert "filled" not in damaged.lake.read("bars").columns
 
 
@@ -247,7 +321,16 @@ def test_nobody_who_trades_can_reach_filled_bars() -> None:
         for path in (LIBRARY / room).rglob("*.py"):
             if path == LIBRARY / "stages" / "gaps.py":
                 continue
-            imported = {name.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names}
-            modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+            imported = {
+                name.name
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                for name in node.names
+            }
+            modules = {
+                node.module
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ImportFrom)
+            }
             assert not imported & {"filled_bars", "fill_forward"}, path
             assert "harmony_pipeline.market.forward_fill" not in modules, path

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.settings import RetrySettings
-from harmony_pipeline.market.sources.retry import NoAnswer, RetriesExhausted, RetryPolicy, retry_after_seconds
+from harmony_pipeline.market.sources.retry import (
+    NoAnswer,
+    RetriesExhausted,
+    RetryPolicy,
+    retry_after_seconds,
+)
 
 
 def failing(times, error=ConnectionError("reset by peer")):
@@ -41,7 +46,10 @@ def test_it_asks_until_an_answer_comes_or_the_attempts_are_used_up(attempts, fai
 @given(st.floats(0.01, 10), st.floats(0.01, 100))
 def test_a_wait_lies_between_nothing_and_the_doubled_base_under_the_cap(base, cap):
     slept = []
-    policy = RetryPolicy(RetrySettings(attempts=50, base_seconds=base, cap_seconds=cap, limit_seconds=1e9), slept.append)
+    policy = RetryPolicy(
+        RetrySettings(attempts=50, base_seconds=base, cap_seconds=cap, limit_seconds=1e9),
+        slept.append,
+    )
     policy.call(failing(49), "a supplier", ConnectionError)
     assert all(0.0 <= wait <= min(cap, base * 2**at) for at, wait in enumerate(slept))
 
@@ -58,14 +66,21 @@ def test_waits_fill_the_whole_range():
 
 def test_the_wait_that_a_supplier_names_is_kept_in_full():
     slept = []
-    assert RetryPolicy(RetrySettings(base_seconds=0.5), slept.append).call(failing(1, NoAnswer("429", 7.0)), "a supplier") == 2
+    assert (
+        RetryPolicy(RetrySettings(base_seconds=0.5), slept.append).call(
+            failing(1, NoAnswer("429", 7.0)), "a supplier"
+        )
+        == 2
+    )
     assert 7.0 <= slept[0] <= 7.5
 
 
 def test_a_wait_beyond_the_limit_is_not_begun():
     slept = []
     with pytest.raises(RetriesExhausted, match="after 1 attempt"):
-        RetryPolicy(RetrySettings(limit_seconds=60.0), slept.append).call(failing(1, NoAnswer("418", 120.0)), "a supplier")
+        RetryPolicy(RetrySettings(limit_seconds=60.0), slept.append).call(
+            failing(1, NoAnswer("418", 120.0)), "a supplier"
+        )
     assert slept == []
 
 
@@ -88,9 +103,16 @@ def test_an_error_that_is_not_worth_it_is_raised_at_once_and_unchanged():
 def test_giving_up_is_one_line_that_says_what_was_asked_and_what_came_back():
     page = "<html>\n<body>\n" + "busy " * 500
     with pytest.raises(DataError) as raised:
-        RetryPolicy(RetrySettings(attempts=2), lambda _: None).call(failing(9, ConnectionError(page)), "Yahoo for AAPL", ConnectionError)
+        RetryPolicy(RetrySettings(attempts=2), lambda _: None).call(
+            failing(9, ConnectionError(page)), "Yahoo for AAPL", ConnectionError
+        )
     line = str(raised.value)
-    assert "asking Yahoo for AAPL" in line and "2 attempt(s)" in line and "<html> <body> busy" in line and "market.patience.attempts" in line
+    assert (
+        "asking Yahoo for AAPL" in line
+        and "2 attempt(s)" in line
+        and "<html> <body> busy" in line
+        and "market.patience.attempts" in line
+    )
     assert "\n" not in line and len(line) < 500
     assert isinstance(raised.value.__cause__, ConnectionError)
 

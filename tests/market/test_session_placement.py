@@ -19,13 +19,17 @@ UTC_ZONE = ZoneInfo("UTC")
 def placed(calendar: str, stamps: Sequence[datetime], timeframe: str = "1Day") -> list[date]:
     """Session dates of instants that are written in UTC."""
     instant = pl.Series("at", list(stamps), dtype=pl.Datetime("us", "UTC"))
-    found = session_midnights(instant, instant.dt.replace_time_zone(None), Calendar.of(calendar), timeframe)
+    found = session_midnights(
+        instant, instant.dt.replace_time_zone(None), Calendar.of(calendar), timeframe
+    )
     return found.dt.date().to_list()
 
 
 def at(zone: str, sessions: Sequence[date], clock: str, days_before: int = 0) -> list[datetime]:
     """The same time of day on the clock of `zone` for each session."""
-    wall = [datetime.fromisoformat(f"{day - timedelta(days=days_before)} {clock}") for day in sessions]
+    wall = [
+        datetime.fromisoformat(f"{day - timedelta(days=days_before)} {clock}") for day in sessions
+    ]
     return [moment.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC_ZONE) for moment in wall]
 
 
@@ -34,7 +38,11 @@ def sessions(calendar: str, first: date, end: date) -> list[date]:
 
 
 CHICAGO, NEW_YORK = "America/Chicago", "America/New_York"
-SPANS = [(date(2024, 1, 8), date(2024, 1, 13)), (date(2024, 3, 1), date(2024, 3, 20)), (date(2024, 10, 28), date(2024, 11, 12))]
+SPANS = [
+    (date(2024, 1, 8), date(2024, 1, 13)),
+    (date(2024, 3, 1), date(2024, 3, 20)),
+    (date(2024, 10, 28), date(2024, 11, 12)),
+]
 
 
 @pytest.mark.parametrize("span", SPANS, ids=["a week", "spring", "autumn"])
@@ -64,7 +72,9 @@ SPANS = [(date(2024, 1, 8), date(2024, 1, 13)), (date(2024, 3, 1), date(2024, 3,
         ("24/7", "UTC", "23:59", 0),
     ],
 )
-def test_a_daily_bar_lands_on_its_session(span: tuple[date, date], calendar: str, zone: str, clock: str, days_before: int) -> None:
+def test_a_daily_bar_lands_on_its_session(
+    span: tuple[date, date], calendar: str, zone: str, clock: str, days_before: int
+) -> None:
     expected = sessions(calendar, *span)
     assert placed(calendar, at(zone, expected, clock, days_before)) == expected
 
@@ -87,19 +97,28 @@ def test_one_bar_alone_is_enough(calendar: str, stamp: datetime, session: date) 
 def test_a_stamp_written_as_midnight_means_its_date_whatever_its_zone() -> None:
     instant = pl.Series("at", [utc(2024, 1, 8, 23)], dtype=pl.Datetime("us", "UTC"))
     written = pl.Series("wall", [datetime(2024, 1, 9)])  # noqa: DTZ001 - a wall clock
-    assert session_midnights(instant, written, Calendar.of("XLON"), "1Day").dt.date().to_list() == [date(2024, 1, 9)]
+    assert session_midnights(instant, written, Calendar.of("XLON"), "1Day").dt.date().to_list() == [
+        date(2024, 1, 9)
+    ]
 
 
 def test_days_without_a_session_keep_their_date_and_are_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path / "data" / "ES.csv", ["2024-01-05", "2024-01-06", "2024-01-08"])
-    market = ingested(tmp_path, 'calendar = "CMES"\ntimeframe = "1Day"\nstart = 2024-01-01\nend = 2024-02-01')
+    market = ingested(
+        tmp_path, 'calendar = "CMES"\ntimeframe = "1Day"\nstart = 2024-01-01\nend = 2024-02-01'
+    )
     assert market.bars["timestamp"].dt.day().to_list() == [5, 8]
     assert market.refused["rule"].to_list() == ["outside_session"]
 
 
 @pytest.mark.parametrize(
     ("calendar", "clock", "days_before", "zone"),
-    [("CMES", "17:00", 1, CHICAGO), ("FX", "17:00", 1, NEW_YORK), ("FX", "22:00", 1, "UTC"), ("24/7", "00:00", 0, "UTC")],
+    [
+        ("CMES", "17:00", 1, CHICAGO),
+        ("FX", "17:00", 1, NEW_YORK),
+        ("FX", "22:00", 1, "UTC"),
+        ("24/7", "00:00", 0, "UTC"),
+    ],
 )
 @pytest.mark.parametrize("count", [2, 80])
 def test_markets_that_begin_the_evening_before_come_whole_through_ingest(
@@ -107,41 +126,63 @@ def test_markets_that_begin_the_evening_before_come_whole_through_ingest(
 ) -> None:
     expected = sessions(calendar, date(2024, 1, 2), date(2024, 12, 1))[:count]
     write(tmp_path / "data" / "SYM.csv", iso(at(zone, expected, clock, days_before)))
-    market = ingested(tmp_path, f'calendar = "{calendar}"\ntimeframe = "1Day"\nstart = 2024-01-01\nend = 2025-01-01')
+    market = ingested(
+        tmp_path,
+        f'calendar = "{calendar}"\ntimeframe = "1Day"\nstart = 2024-01-01\nend = 2025-01-01',
+    )
     assert market.bars["timestamp"].dt.date().to_list() == expected
     assert market.rows("select count(*), sum(regular_bars) from daily_summary") == [(count, count)]
 
 
 def test_minutes_of_the_evening_before_stand_in_the_period_of_their_session(tmp_path: Path) -> None:
-    evening = [utc(2024, 1, 31, 23) + timedelta(minutes=at) for at in range(3)]  # 17:00 in Chicago: the session of 1 February
+    # 17:00 in Chicago: the session of 1 February
+    evening = [utc(2024, 1, 31, 23) + timedelta(minutes=at) for at in range(3)]
     afternoon = [utc(2024, 1, 31, 21, 57) + timedelta(minutes=at) for at in range(3)]
     write(tmp_path / "data" / "ES.csv", iso([*afternoon, *evening]))
-    market = ingested(tmp_path, 'calendar = "CMES"\ntimeframe = "1Min"\nstart = 2024-01-01\nend = 2024-03-01')
+    market = ingested(
+        tmp_path, 'calendar = "CMES"\ntimeframe = "1Min"\nstart = 2024-01-01\nend = 2024-03-01'
+    )
     days = market.rows("select date, bars, volume, partition from daily_summary order by date")
-    assert days == [(date(2024, 1, 31), 3, 3003.0, "2024-01"), (date(2024, 2, 1), 3, 3012.0, "2024-02")]
+    assert days == [
+        (date(2024, 1, 31), 3, 3003.0, "2024-01"),
+        (date(2024, 2, 1), 3, 3012.0, "2024-02"),
+    ]
     made = market.rows("select timestamp, volume, slot_end from bars_at('1Day') order by timestamp")
-    assert made == [(utc(2024, 1, 31), 3003.0, utc(2024, 1, 31, 22)), (utc(2024, 2, 1), 3012.0, utc(2024, 2, 1, 22))]
+    assert made == [
+        (utc(2024, 1, 31), 3003.0, utc(2024, 1, 31, 22)),
+        (utc(2024, 2, 1), 3012.0, utc(2024, 2, 1, 22)),
+    ]
 
 
 @pytest.mark.parametrize(
     ("stamps", "expected"),
     [
-        ([date(2024, 1, 8), date(2024, 1, 16), date(2024, 1, 22)], [8, 16, 22]),  # the first session of the week; the 15th is a holiday
+        # the first session of the week; the 15th is a holiday
+        ([date(2024, 1, 8), date(2024, 1, 16), date(2024, 1, 22)], [8, 16, 22]),
         ([date(2024, 1, 8), date(2024, 1, 15), date(2024, 1, 22)], [8, 16, 22]),  # Mondays
         ([date(2024, 1, 12), date(2024, 1, 19), date(2024, 1, 26)], [8, 16, 22]),  # Fridays
-        ([date(2024, 1, 7), date(2024, 1, 14), date(2024, 1, 21)], [8, 16, 22]),  # the Sundays before
+        # the Sundays before
+        ([date(2024, 1, 7), date(2024, 1, 14), date(2024, 1, 21)], [8, 16, 22]),
     ],
 )
-def test_a_week_bears_the_date_of_its_first_session(stamps: list[date], expected: list[int]) -> None:
-    found = placed("XNYS", [datetime(day.year, day.month, day.day, tzinfo=UTC_ZONE) for day in stamps], "1Week")
+def test_a_week_bears_the_date_of_its_first_session(
+    stamps: list[date], expected: list[int]
+) -> None:
+    found = placed(
+        "XNYS", [datetime(day.year, day.month, day.day, tzinfo=UTC_ZONE) for day in stamps], "1Week"
+    )
     assert [day.day for day in found] == expected
 
 
 def test_weeks_are_known_at_the_close_of_their_last_session() -> None:
     calendar = Calendar.of("XNYS")
-    frame = pl.DataFrame({"timestamp": [utc(2024, 1, 16), utc(2024, 3, 25), utc(2024, 1, 15)]}, schema={"timestamp": pl.Datetime("us", "UTC")})
+    frame = pl.DataFrame(
+        {"timestamp": [utc(2024, 1, 16), utc(2024, 3, 25), utc(2024, 1, 15)]},
+        schema={"timestamp": pl.Datetime("us", "UTC")},
+    )
     found = calendar.with_session(frame, "1Week")
-    assert found["bar_end"].to_list()[:2] == [utc(2024, 1, 19, 21), utc(2024, 3, 28, 20)]  # Good Friday is no session
+    # Good Friday is no session
+    assert found["bar_end"].to_list()[:2] == [utc(2024, 1, 19, 21), utc(2024, 3, 28, 20)]
     assert found["session"].to_list() == ["regular", "regular", None]
     assert (calendar.bars_per_session("1Week"), calendar.weeks.sessions_per_year) == (1, 52)
 
@@ -150,7 +191,9 @@ def test_weeks_are_known_at_the_close_of_their_last_session() -> None:
 def test_weekly_bars_come_whole_through_ingest(tmp_path: Path, count: int) -> None:
     fridays = [date(2023, 1, 6) + timedelta(weeks=week) for week in range(count)]
     write(tmp_path / "data" / "ABC.csv", fridays)
-    market = ingested(tmp_path, 'calendar = "XNYS"\ntimeframe = "1Week"\nstart = 2023-01-01\nend = 2025-01-01')
+    market = ingested(
+        tmp_path, 'calendar = "XNYS"\ntimeframe = "1Week"\nstart = 2023-01-01\nend = 2025-01-01'
+    )
     assert (market.bars.height, market.refused.height) == (count, 0)
     assert market.bars["timestamp"][0] == utc(2023, 1, 3)  # the 2nd was a holiday
     assert market.rows("select count(*), max(regular_bars) from daily_summary") == [(count, 1)]

@@ -1,4 +1,6 @@
-"""The simulated prices: fair where no edge was planted, predictable by volume where one was, and shaped like equities."""
+"""The simulated prices: fair where no edge was planted, predictable by volume where one was, and
+shaped like equities.
+"""
 
 from datetime import date
 
@@ -20,15 +22,28 @@ LIMIT = 3.5  # standard errors; the seeds are fixed, so a pass stays a pass
 def returns(source: object) -> pl.DataFrame:
     rows = marked(source)
     last = pl.col("close").shift(1).over("symbol")
-    return rows.with_columns(gap=pl.col("open") / last - 1.0, inside=pl.col("close") / pl.col("open") - 1.0, change=pl.col("close") / last - 1.0).drop_nulls(
-        "change"
-    )
+    return rows.with_columns(
+        gap=pl.col("open") / last - 1.0,
+        inside=pl.col("close") / pl.col("open") - 1.0,
+        change=pl.col("close") / last - 1.0,
+    ).drop_nulls("change")
 
 
 @pytest.fixture(scope="module")
 def fair() -> list[pl.DataFrame]:
     """One market a seed, all without an edge."""
-    return [returns(world(seed=seed, symbols=8, low_float_symbols=3, start=date(2022, 1, 3), end=date(2022, 7, 1))) for seed in SEEDS]
+    return [
+        returns(
+            world(
+                seed=seed,
+                symbols=8,
+                low_float_symbols=3,
+                start=date(2022, 1, 3),
+                end=date(2022, 7, 1),
+            )
+        )
+        for seed in SEEDS
+    ]
 
 
 def errors_from_zero(values: list[float]) -> float:
@@ -42,15 +57,25 @@ REGULAR = pl.col("session") == "regular"
 
 @pytest.mark.parametrize(
     ("part", "column"),
-    [(FIRST, "gap"), (~FIRST, "gap"), (REGULAR, "inside"), (~REGULAR, "inside"), (~FIRST, "change")],
+    [
+        (FIRST, "gap"),
+        (~FIRST, "gap"),
+        (REGULAR, "inside"),
+        (~REGULAR, "inside"),
+        (~FIRST, "change"),
+    ],
     ids=["overnight", "between bars", "regular bars", "extended bars", "close to close"],
 )
-def test_without_an_edge_the_mean_return_is_zero_everywhere(fair: list[pl.DataFrame], part: pl.Expr, column: str) -> None:
+def test_without_an_edge_the_mean_return_is_zero_everywhere(
+    fair: list[pl.DataFrame], part: pl.Expr, column: str
+) -> None:
     assert abs(errors_from_zero([rows.filter(part)[column].mean() for rows in fair])) < LIMIT
 
 
 def scaled(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(z=(pl.col("change") / pl.col("change").std().over("symbol", "session")).clip(-5, 5))
+    return rows.with_columns(
+        z=(pl.col("change") / pl.col("change").std().over("symbol", "session")).clip(-5, 5)
+    )
 
 
 def correlation(rows: pl.DataFrame, left: pl.Expr, right: pl.Expr) -> float:
@@ -60,7 +85,10 @@ def correlation(rows: pl.DataFrame, left: pl.Expr, right: pl.Expr) -> float:
 
 @pytest.mark.parametrize("lag", [1, 2, 5, 20])
 def test_without_an_edge_past_returns_say_nothing(fair: list[pl.DataFrame], lag: int) -> None:
-    found = [correlation(scaled(rows), pl.col("z"), pl.col("z").shift(lag).over("symbol")) for rows in fair]
+    found = [
+        correlation(scaled(rows), pl.col("z"), pl.col("z").shift(lag).over("symbol"))
+        for rows in fair
+    ]
     assert abs(errors_from_zero(found)) < LIMIT
 
 
@@ -84,22 +112,47 @@ def test_without_an_edge_no_symbol_leads_another(fair: list[pl.DataFrame]) -> No
     found = []
     for rows in fair:
         z = scaled(rows)
-        market = z.group_by("timestamp").agg(market=pl.col("z").mean()).sort("timestamp").with_columns(earlier=pl.col("market").shift(1))
-        found.append(correlation(z.join(market, on="timestamp", maintain_order="left"), pl.col("z"), pl.col("earlier")))
+        market = (
+            z.group_by("timestamp")
+            .agg(market=pl.col("z").mean())
+            .sort("timestamp")
+            .with_columns(earlier=pl.col("market").shift(1))
+        )
+        found.append(
+            correlation(
+                z.join(market, on="timestamp", maintain_order="left"),
+                pl.col("z"),
+                pl.col("earlier"),
+            )
+        )
     assert abs(errors_from_zero(found)) < LIMIT
 
 
-def test_without_an_edge_the_first_movers_of_a_night_say_nothing_about_the_later_ones(fair: list[pl.DataFrame]) -> None:
+def test_without_an_edge_the_first_movers_of_a_night_say_nothing_about_the_later_ones(
+    fair: list[pl.DataFrame],
+) -> None:
     found = []
     for rows in fair:
-        gaps = rows.filter(FIRST).with_columns(early=pl.col("timestamp") == pl.col("timestamp").min().over("session_date"))
+        gaps = rows.filter(FIRST).with_columns(
+            early=pl.col("timestamp") == pl.col("timestamp").min().over("session_date")
+        )
         early = gaps.filter("early").group_by("session_date").agg(told=pl.col("gap").mean())
-        found.append(correlation(gaps.filter(~pl.col("early")).join(early, on="session_date"), pl.col("gap").clip(-0.1, 0.1), pl.col("told").clip(-0.1, 0.1)))
+        found.append(
+            correlation(
+                gaps.filter(~pl.col("early")).join(early, on="session_date"),
+                pl.col("gap").clip(-0.1, 0.1),
+                pl.col("told").clip(-0.1, 0.1),
+            )
+        )
     assert abs(errors_from_zero(found)) < LIMIT
 
 
-def test_without_an_edge_trades_with_a_near_stop_and_a_far_target_earn_nothing(fair: list[pl.DataFrame]) -> None:
-    """Barriers at -1 and +2 bar deviations from each 20th open, stop first: the fairness of highs and lows."""
+def test_without_an_edge_trades_with_a_near_stop_and_a_far_target_earn_nothing(
+    fair: list[pl.DataFrame],
+) -> None:
+    """Barriers at -1 and +2 bar deviations from each 20th open, stop first: the fairness of highs
+    and lows.
+    """
     found = []
     for rows in fair:
         earned = []
@@ -108,12 +161,17 @@ def test_without_an_edge_trades_with_a_near_stop_and_a_far_target_earn_nothing(f
             h, l = (values * bars["adjustment_factor"].to_numpy() for values in (h, l))
             width = 0.004 * max(1.0, bars["inside"].std() / 0.004)
             for entry in range(0, len(o) - 12, 20):
-                earned.append(walk_out(o, h, l, c, entry, o[entry] * (1 - width), o[entry] * (1 + 2 * width)) / width)
+                earned.append(
+                    walk_out(o, h, l, c, entry, o[entry] * (1 - width), o[entry] * (1 + 2 * width))
+                    / width
+                )
         found.append(float(np.mean(earned)))
     assert abs(errors_from_zero(found)) < LIMIT
 
 
-def walk_out(o: np.ndarray, h: np.ndarray, l: np.ndarray, c: np.ndarray, entry: int, stop: float, take: float) -> float:
+def walk_out(
+    o: np.ndarray, h: np.ndarray, l: np.ndarray, c: np.ndarray, entry: int, stop: float, take: float
+) -> float:
     for bar in range(entry, entry + 12):
         if o[bar] <= stop or o[bar] >= take:
             return o[bar] / o[entry] - 1
@@ -124,17 +182,28 @@ def walk_out(o: np.ndarray, h: np.ndarray, l: np.ndarray, c: np.ndarray, entry: 
     return c[entry + 11] / o[entry] - 1
 
 
-# --- a planted edge ---------------------------------------------------------------------------------------------------
+# --- a planted edge -------------------------------------------------------------------------------
 
-PLANTED = {"edge": "planted", "symbols": 24, "low_float_symbols": 0, "start": date(2022, 1, 3), "end": date(2023, 1, 1)}
+PLANTED = {
+    "edge": "planted",
+    "symbols": 24,
+    "low_float_symbols": 0,
+    "start": date(2022, 1, 3),
+    "end": date(2023, 1, 1),
+}
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.3])
-def test_a_planted_drift_correlates_with_the_next_return_as_strongly_as_asked(strength: float) -> None:
+def test_a_planted_drift_correlates_with_the_next_return_as_strongly_as_asked(
+    strength: float,
+) -> None:
     source = world(edge_strength=strength, timeframe="1Hour", extended_hours=False, **PLANTED)
     rows = returns(source).filter(FIRST)
     sessions = {day: number for number, day in enumerate(source._clock.dates)}
-    drift = [source._states[symbol][sessions[day], DRIFT] for symbol, day in rows.select("symbol", "session_date").iter_rows()]
+    drift = [
+        source._states[symbol][sessions[day], DRIFT]
+        for symbol, day in rows.select("symbol", "session_date").iter_rows()
+    ]
     z = (rows["inside"] / rows.select(pl.col("inside").std().over("symbol"))["inside"]).to_numpy()
     assert np.corrcoef(drift, z)[0, 1] == pytest.approx(strength, abs=0.04)
     assert np.std(drift) == pytest.approx(1.0, abs=0.1)
@@ -153,14 +222,16 @@ def test_a_planted_edge_hardly_shows_in_prices_alone() -> None:
     assert abs(correlation(rows, pl.col("z"), pl.col("z").shift(1).over("symbol"))) < 0.04
 
 
-# --- the shape of equities --------------------------------------------------------------------------------------------
+# --- the shape of equities ------------------------------------------------------------------------
 
 SMALL = [symbol_name(LOW_FLOAT + number) for number in range(6)]
 
 
 @pytest.fixture(scope="module")
 def year() -> pl.DataFrame:
-    return returns(world(symbols=24, low_float_symbols=6, start=date(2022, 1, 3), end=date(2023, 1, 1)))
+    return returns(
+        world(symbols=24, low_float_symbols=6, start=date(2022, 1, 3), end=date(2023, 1, 1))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -170,29 +241,48 @@ def ordinary(year: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def daily(ordinary: pl.DataFrame) -> pl.DataFrame:
-    closes = ordinary.filter(REGULAR).group_by("symbol", "session_date", maintain_order=True).agg(pl.col("close").last())
+    closes = (
+        ordinary.filter(REGULAR)
+        .group_by("symbol", "session_date", maintain_order=True)
+        .agg(pl.col("close").last())
+    )
     return closes.with_columns(change=pl.col("close").log().diff().over("symbol")).drop_nulls()
 
 
 def test_ordinary_names_are_as_volatile_as_asked(daily: pl.DataFrame) -> None:
-    assert daily.group_by("symbol").agg(pl.col("change").std())["change"].mean() * np.sqrt(252) == pytest.approx(0.28, rel=0.25)
+    assert daily.group_by("symbol").agg(pl.col("change").std())["change"].mean() * np.sqrt(
+        252
+    ) == pytest.approx(0.28, rel=0.25)
 
 
-def test_returns_have_fat_tails_and_volatility_clusters(ordinary: pl.DataFrame, daily: pl.DataFrame) -> None:
+def test_returns_have_fat_tails_and_volatility_clusters(
+    ordinary: pl.DataFrame, daily: pl.DataFrame
+) -> None:
     assert ordinary.filter(REGULAR)["inside"].kurtosis() > 1.0
     size = pl.col("change").abs()
     assert correlation(daily, size, size.shift(1).over("symbol")) > 0.03
 
 
 def test_symbols_move_together_and_sectors_more_so(daily: pl.DataFrame) -> None:
-    wide = daily.pivot(on="symbol", index="session_date", values="change").drop_nulls().drop("session_date")
+    wide = (
+        daily.pivot(on="symbol", index="session_date", values="change")
+        .drop_nulls()
+        .drop("session_date")
+    )
     together = np.corrcoef(wide.to_numpy().T)
     assert 0.1 < together[np.triu_indices(len(together), 1)].mean() < 0.5
 
 
-def test_volume_and_volatility_are_high_at_the_open_and_volume_at_the_close(ordinary: pl.DataFrame) -> None:
+def test_volume_and_volatility_are_high_at_the_open_and_volume_at_the_close(
+    ordinary: pl.DataFrame,
+) -> None:
     clock = pl.col("timestamp").dt.convert_time_zone("America/New_York").dt.strftime("%H:%M")
-    by_bar = ordinary.filter(REGULAR).group_by(clock.alias("clock")).agg(pl.col("volume").mean(), pl.col("inside").std()).sort("clock")
+    by_bar = (
+        ordinary.filter(REGULAR)
+        .group_by(clock.alias("clock"))
+        .agg(pl.col("volume").mean(), pl.col("inside").std())
+        .sort("clock")
+    )
     volume, swing = by_bar["volume"].to_list(), by_bar["inside"].to_list()
     assert volume[0] > 1.5 * volume[12]
     assert volume[-1] > 1.5 * volume[12]
@@ -208,20 +298,25 @@ def test_extended_hours_are_thin(year: pl.DataFrame, ordinary: pl.DataFrame) -> 
     assert seen["pre"] < 0.8 * seen["regular"]
 
 
-def test_low_float_names_gap_on_news_days_with_many_times_their_usual_premarket_volume(year: pl.DataFrame) -> None:
+def test_low_float_names_gap_on_news_days_with_many_times_their_usual_premarket_volume(
+    year: pl.DataFrame,
+) -> None:
     small = year.filter(pl.col("symbol").is_in(SMALL) & (pl.col("session") != "post"))
     days = small.group_by("symbol", "session_date", maintain_order=True).agg(
         early=pl.col("volume").filter(pl.col("session") == "pre").sum(),
         opened=pl.col("open").filter(REGULAR).first(),
         closed=pl.col("close").filter(REGULAR).last(),
     )
-    days = days.with_columns(gap=pl.col("opened") / pl.col("closed").shift(1).over("symbol") - 1, usual=pl.col("early").median().over("symbol"))
+    days = days.with_columns(
+        gap=pl.col("opened") / pl.col("closed").shift(1).over("symbol") - 1,
+        usual=pl.col("early").median().over("symbol"),
+    )
     gappers = days.filter(pl.col("gap").abs() > 0.12)
     assert gappers.height >= 10
     assert (gappers["early"] / gappers["usual"]).median() > 10
 
 
-# --- chance -----------------------------------------------------------------------------------------------------------
+# --- chance ---------------------------------------------------------------------------------------
 
 
 def test_normal_numbers_are_the_inverse_distribution_of_the_uniform_ones() -> None:

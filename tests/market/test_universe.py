@@ -20,12 +20,25 @@ DAYS = [date(2024, 1, 1) + timedelta(days=number) for number in range(6)]
 
 
 def answer(day: date, said: dict[str, tuple[float | None, bool]]) -> pl.DataFrame:
-    """What a supplier says on a day of each symbol: its size, and whether it is gone (which it dates anew each day)."""
-    rows = [{"date": day, "symbol": name, "market_cap": size, "delisted": day if gone else None} for name, (size, gone) in said.items()]
-    return UNIVERSE.conform(pl.DataFrame(rows, schema_overrides=UNIVERSE.dtypes)) if rows else UNIVERSE.empty()
+    """What a supplier says on a day of each symbol: its size, and whether it is gone (which it
+    dates anew each day).
+    """
+    rows = [
+        {"date": day, "symbol": name, "market_cap": size, "delisted": day if gone else None}
+        for name, (size, gone) in said.items()
+    ]
+    return (
+        UNIVERSE.conform(pl.DataFrame(rows, schema_overrides=UNIVERSE.dtypes))
+        if rows
+        else UNIVERSE.empty()
+    )
 
 
-SAID = st.dictionaries(st.sampled_from(["ONE", "TWO", "TEN"]), st.tuples(st.sampled_from([None, 1.0, 2.0]), st.booleans()), max_size=3)
+SAID = st.dictionaries(
+    st.sampled_from(["ONE", "TWO", "TEN"]),
+    st.tuples(st.sampled_from([None, 1.0, 2.0]), st.booleans()),
+    max_size=3,
+)
 
 
 @given(said=st.lists(SAID, min_size=1, max_size=6))
@@ -38,9 +51,14 @@ def test_on_every_day_the_history_says_what_was_said_last_and_no_row_twice(said)
         assert_frame_equal(history.filter(pl.col("date") < day), before, check_exact=True)
         latest.update(each)
         now = history.unique("symbol", keep="last", maintain_order=True)
-        assert {name: (size, gone is not None) for name, size, gone in now.select("symbol", "market_cap", "delisted").iter_rows()} == latest
+        assert {
+            name: (size, gone is not None)
+            for name, size, gone in now.select("symbol", "market_cap", "delisted").iter_rows()
+        } == latest
     said_again = history.sort("symbol", "date").with_columns(gone=pl.col("delisted").is_not_null())
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in ("symbol", "market_cap", "gone"))
+    same = pl.all_horizontal(
+        pl.col(name).eq_missing(pl.col(name).shift()) for name in ("symbol", "market_cap", "gone")
+    )
     assert not said_again.select(same).to_series().any()
 
 
@@ -62,6 +80,13 @@ def test_a_lake_that_asks_alpaca_each_day_knows_who_was_there_and_when_one_was_g
         history = pipeline.lake.read("universe")
     first, second = date(2023, 2, 2), date(2023, 2, 3)
     told = history.select("date", "symbol", "delisted").sort("date", "symbol").rows()
-    assert told == [*((first, name, None) for name in names[:3]), (second, names[2], second - timedelta(days=1)), (second, names[3], None)]
+    assert told == [
+        *((first, name, None) for name in names[:3]),
+        (second, names[2], second - timedelta(days=1)),
+        (second, names[3], None),
+    ]
     listings = listings_from_universe(history, "alpaca")
-    assert [members(history, listings, day)["symbol"].to_list() for day in (date(2023, 2, 1), first, second)] == [[], names[:3], [*names[:2], names[3]]]
+    assert [
+        members(history, listings, day)["symbol"].to_list()
+        for day in (date(2023, 2, 1), first, second)
+    ] == [[], names[:3], [*names[:2], names[3]]]

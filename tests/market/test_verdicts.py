@@ -26,7 +26,9 @@ def bars(pipeline: PipelineContext, key: str, close: float = 10.0) -> pl.DataFra
     start = pipeline.calendar.session_open(day)
     rows = [
         {
-            "symbol": "AAA", "timeframe": pipeline.timeframe, "timestamp": start + number * pipeline.bar, "session": "regular", "open": 10.0, "high": 11.0, "low": 9.0,
+            "symbol": "AAA", "timeframe": pipeline.timeframe,
+            "timestamp": start + number * pipeline.bar, "session": "regular", "open": 10.0,
+            "high": 11.0, "low": 9.0,
             "close": close, "volume": 100.0, "adjustment_factor": 1.0,
         }
         for number in range(4)
@@ -46,29 +48,39 @@ def pipeline(tmp_path: Path) -> PipelineContext:
 
 def judge(pipeline: PipelineContext, *keys: str) -> pl.DataFrame:
     """As the graph does after `bars`."""
-    offending = verification.bars_are_sound(pipeline, [pipeline.trading_period(key) for key in keys])
+    offending = verification.bars_are_sound(
+        pipeline, [pipeline.trading_period(key) for key in keys]
+    )
     verdicts.record(pipeline, "bars", CHECK, keys, offending)
     return offending
 
 
-def test_a_refused_partition_stays_refused_for_everyone_who_makes_something_of_it(pipeline: PipelineContext) -> None:
+def test_a_refused_partition_stays_refused_for_everyone_who_makes_something_of_it(
+    pipeline: PipelineContext,
+) -> None:
     assert judge(pipeline, OTHER, KEY).height == 4
     again = PipelineContext(pipeline.settings)  # another process, another run
-    message = rf"bars {KEY} failed the check {CHECK} on .*AAA .*expected high >= open.*harmony doctor --waive {CHECK} --partition {KEY}"
+    message = (
+        rf"bars {KEY} failed the check {CHECK} on .*AAA .*expected high >= open.*harmony doctor"
+        rf" --waive {CHECK} --partition {KEY}"
+    )
     with pytest.raises(NotReady, match=message):
         research.features(again, [again.trading_period(KEY)])
     for table in ("bars", "features", "labels", "daily_summary", "signals"):
         with pytest.raises(NotReady, match=CHECK):
             again.made_from({table: [OTHER, KEY]})
         again.made_from({table: [OTHER]})
-    day = again.calendar.sessions(again.trading_period(KEY).first_date, again.trading_period(KEY).end_date)[2]
+    day = again.calendar.sessions(
+        again.trading_period(KEY).first_date, again.trading_period(KEY).end_date
+    )[2]
     with pytest.raises(NotReady, match=CHECK):
         scanner.scan(again, [day])
     with session_plans.open_ledger(again) as ledger, pytest.raises(NotReady, match=CHECK):
         session_plans.plan_of(again, ledger, day, "replay-x")
     shown = sql.query(again.lake, "select asset, period, offending_rows from verdicts")
     assert shown.rows() == [("bars", KEY, 4)]
-    assert sql.query(again.lake, "select count(*) from bars").item() == 8  # SQL still sees everything
+    # SQL still sees everything
+    assert sql.query(again.lake, "select count(*) from bars").item() == 8
 
 
 def test_a_verdict_ends_when_the_check_passes(pipeline: PipelineContext) -> None:
@@ -95,7 +107,9 @@ def test_passing_on_one_partition_says_nothing_of_another(pipeline: PipelineCont
     assert pipeline.lake.read("verdicts")["period"].to_list() == [KEY]
 
 
-def test_a_waiver_names_the_check_the_partition_and_the_reason_and_is_kept(pipeline: PipelineContext) -> None:
+def test_a_waiver_names_the_check_the_partition_and_the_reason_and_is_kept(
+    pipeline: PipelineContext,
+) -> None:
     judge(pipeline, KEY)
     for check, period, why, words in (
         ("other", KEY, "x", f"standing: {CHECK} of {KEY}"),
@@ -109,7 +123,10 @@ def test_a_waiver_names_the_check_the_partition_and_the_reason_and_is_kept(pipel
     judge(pipeline, KEY)  # the same rows fail again: still waived
     pipeline.made_from({"bars": [KEY]})
     row = pipeline.lake.read("verdicts").row(0, named=True)
-    assert (row["waived_why"], row["waived_at"] <= datetime.now(UTC)) == ("the vendor's own print, seen on 2024-02-03", True)
+    assert (row["waived_why"], row["waived_at"] <= datetime.now(UTC)) == (
+        "the vendor's own print, seen on 2024-02-03",
+        True,
+    )
     pipeline.lake.write("bars", KEY, bars(pipeline, KEY, 13.0))
     judge(pipeline, KEY)  # other rows were never waived
     with pytest.raises(NotReady, match=CHECK):
@@ -117,33 +134,53 @@ def test_a_waiver_names_the_check_the_partition_and_the_reason_and_is_kept(pipel
 
 
 @pytest.mark.parametrize("name", [CHECK, f"{CHECK}:{KEY}"])
-def test_the_settings_can_waive_and_that_is_recorded_too(pipeline: PipelineContext, name: str) -> None:
+def test_the_settings_can_waive_and_that_is_recorded_too(
+    pipeline: PipelineContext, name: str
+) -> None:
     judge(pipeline, KEY)
     market = pipeline.settings.market
-    chosen = market.model_copy(update={"quality": market.quality.model_copy(update={"waive": (name,)})})
+    chosen = market.model_copy(
+        update={"quality": market.quality.model_copy(update={"waive": (name,)})}
+    )
     lenient = PipelineContext(pipeline.settings.model_copy(update={"market": chosen}))
     lenient.made_from({"bars": [KEY]})
-    assert lenient.lake.read("verdicts")["waived_why"].to_list() == [f"market.quality.waive names {name}"]
+    assert lenient.lake.read("verdicts")["waived_why"].to_list() == [
+        f"market.quality.waive names {name}"
+    ]
 
 
-def test_a_check_over_everything_refuses_the_periods_of_its_rows_or_all(pipeline: PipelineContext) -> None:
+def test_a_check_over_everything_refuses_the_periods_of_its_rows_or_all(
+    pipeline: PipelineContext,
+) -> None:
     rows = bars(pipeline, KEY).select("symbol", "timestamp").head(1)
     verdicts.record(pipeline, "bars", "bars_are_unique", [verdicts.ALL], rows)
     assert pipeline.lake.read("verdicts")["period"].to_list() == [KEY]
     pipeline.made_from({"bars": [OTHER]})
-    verdicts.record(pipeline, "predictions", "predictions_are_out_of_sample", [verdicts.ALL], pl.DataFrame({"model_id": ["m"]}))
-    with pytest.raises(NotReady, match=r"predictions failed the check predictions_are_out_of_sample.*model_id m"):
+    verdicts.record(
+        pipeline,
+        "predictions",
+        "predictions_are_out_of_sample",
+        [verdicts.ALL],
+        pl.DataFrame({"model_id": ["m"]}),
+    )
+    with pytest.raises(
+        NotReady, match=r"predictions failed the check predictions_are_out_of_sample.*model_id m"
+    ):
         pipeline.made_from({"predictions": ["2024-03"]})
     verdicts.record(pipeline, "bars", "bars_are_unique", [verdicts.ALL], rows.clear())
     pipeline.made_from({"bars": [KEY]})
 
 
-def test_doctor_lists_what_stands_and_waives_it_by_name(pipeline: PipelineContext, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_lists_what_stands_and_waives_it_by_name(
+    pipeline: PipelineContext, capsys: pytest.CaptureFixture[str]
+) -> None:
     judge(pipeline, KEY)
     command = ["--config", str(pipeline.settings.file), "doctor"]
     settings = PipelineContext(load_settings(pipeline.settings.file, environment={}))
     assert settings.lake.read("verdicts").height == 1
     assert run_command([*command, "--waive", CHECK]) == 2
     assert "needs --partition and --why" in capsys.readouterr().err
-    assert run_command([*command, "--waive", CHECK, "--partition", KEY, "--why", "seen by hand"]) == 0
+    assert (
+        run_command([*command, "--waive", CHECK, "--partition", KEY, "--why", "seen by hand"]) == 0
+    )
     assert pipeline.lake.read("verdicts")["waived_why"].to_list() == ["seen by hand"]

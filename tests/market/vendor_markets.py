@@ -26,7 +26,9 @@ def lines(stamps: Sequence[object], volumes: Sequence[float] | None = None) -> l
     rows = []
     for at, stamp in enumerate(stamps):
         price, volume = walk(at), 1000.0 + at if volumes is None else volumes[at]
-        rows.append(f"{stamp},{price:.2f},{price + 0.5:.2f},{price - 0.5:.2f},{price + 0.1:.2f},{volume}")
+        rows.append(
+            f"{stamp},{price:.2f},{price + 0.5:.2f},{price - 0.5:.2f},{price + 0.1:.2f},{volume}"
+        )
     return rows
 
 
@@ -57,7 +59,10 @@ class Market:
 
 def ingested(folder: Path, settings: str, *, files: str = "") -> Market:
     """Ingest and validate the files of `folder`/data under the [market] lines of `settings`."""
-    text = f'[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\n{settings}\n[market.files]\npaths = ["data"]\n{files}\n'
+    text = (
+        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource ='
+        f' "files"\n{settings}\n[market.files]\npaths = ["data"]\n{files}\n'
+    )
     (folder / "harmony.toml").write_text(text)
     pipeline = PipelineContext(load_settings(folder / "harmony.toml", {}))
     periods = pipeline.trading_periods()
@@ -68,14 +73,19 @@ def ingested(folder: Path, settings: str, *, files: str = "") -> Market:
 
 def local(zone: str, day: date, *clocks: str) -> list[datetime]:
     """Instants of these times of day on the clock of `zone`."""
-    moments = (datetime.fromisoformat(f"{day} {clock}").replace(tzinfo=ZoneInfo(zone)) for clock in clocks)
+    moments = (
+        datetime.fromisoformat(f"{day} {clock}").replace(tzinfo=ZoneInfo(zone)) for clock in clocks
+    )
     return [moment.astimezone(ZoneInfo("UTC")) for moment in moments]
 
 
 def every(zone: str, day: date, first: str, last: str, minutes: int) -> list[datetime]:
     """Instants from `first` to `last` on the clock of `zone`, `minutes` apart."""
     begin, end = local(zone, day, first, last)
-    return [begin + timedelta(minutes=minutes * at) for at in range(int((end - begin) / timedelta(minutes=minutes)) + 1)]
+    return [
+        begin + timedelta(minutes=minutes * at)
+        for at in range(int((end - begin) / timedelta(minutes=minutes)) + 1)
+    ]
 
 
 def iso(stamps: Sequence[datetime]) -> list[str]:

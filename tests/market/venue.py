@@ -1,4 +1,6 @@
-"""A venue for the tests of ingest: the simulated market, asked piece by piece, that can be cut off and can correct itself."""
+"""A venue for the tests of ingest: the simulated market, asked piece by piece, that can be cut off
+and can correct itself.
+"""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -17,7 +19,9 @@ class PowerCut(BaseException):
 
 
 class Venue(MarketDataSource):
-    """The simulated market behind a counter: it answers in pieces, can be cut at any question, and can correct itself."""
+    """The simulated market behind a counter: it answers in pieces, can be cut at any question, and
+    can correct itself.
+    """
 
     name = "venue"
     identity = "venue raw"
@@ -28,18 +32,25 @@ class Venue(MarketDataSource):
         self.cut_at: int | None = None
         self.corrections: dict[tuple[str, datetime], float] = {}
 
-    def requests(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> list[Request]:
+    def requests(
+        self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
+    ) -> list[Request]:
         return split_requests(symbols, start, end, 2, timedelta(days=20))
 
-    def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
+    def bars(
+        self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
+    ) -> pl.DataFrame:
         if self.cut_at is not None and len(self.asked) == self.cut_at:
             raise PowerCut
         self.asked.append(Request(None if symbols is None else tuple(symbols), start, end))
-        frame = self.inside.bars(symbols, start, end, timeframe).with_columns(source=pl.lit(self.name))
+        frame = self.inside.bars(symbols, start, end, timeframe).with_columns(
+            source=pl.lit(self.name)
+        )
         for (symbol, stamp), close in self.corrections.items():
             here = (pl.col("symbol") == symbol) & (pl.col("timestamp") == stamp)
             frame = frame.with_columns(
-                close=pl.when(here).then(close).otherwise("close"), high=pl.when(here).then(pl.max_horizontal("high", pl.lit(close))).otherwise("high")
+                close=pl.when(here).then(close).otherwise("close"),
+                high=pl.when(here).then(pl.max_horizontal("high", pl.lit(close))).otherwise("high"),
             )
         return frame
 

@@ -15,7 +15,9 @@ def sigmoid(x):
 
 
 def skewed_forecaster(rows, seed):
-    """Margins three times too bold and shifted up by one, with the outcomes they should have foretold."""
+    """Margins three times too bold and shifted up by one, with the outcomes they should have
+    foretold.
+    """
     rng = np.random.default_rng(seed)
     honest = rng.normal(0.0, 0.6, rows)
     return 3.0 * honest + 1.0, (rng.random(rows) < sigmoid(honest)).astype(float)
@@ -50,7 +52,12 @@ def test_newton_finds_the_minimum_that_a_general_optimiser_finds(seed, rows):
         return float((weight * (np.logaddexp(0.0, z) - target * z)).sum())
 
     found = fit_platt(margin, outcome, weight)
-    best = minimize(loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000})
+    best = minimize(
+        loss,
+        [0.0, 0.0],
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000},
+    )
     if best.x[0] > 1e-6:
         assert loss([found.slope, found.intercept]) <= best.fun + 1e-8
     else:
@@ -58,9 +65,15 @@ def test_newton_finds_the_minimum_that_a_general_optimiser_finds(seed, rows):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.floats(-30, 30), st.booleans(), st.floats(0.01, 1.0)), min_size=1, max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.floats(-30, 30), st.booleans(), st.floats(0.01, 1.0)), min_size=1, max_size=40
+    )
+)
 def test_whatever_is_given_the_result_is_monotone_and_strictly_between_zero_and_one(rows):
-    margin, outcome, weight = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+    margin, outcome, weight = (
+        np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)
+    )
     calibration = fit_platt(margin, outcome, weight)
     p = calibration.apply(np.linspace(-30.0, 30.0, 101))
     assert np.isfinite(p).all()
@@ -80,7 +93,9 @@ def test_a_forecaster_that_ranks_backwards_is_muted_not_turned_round():
 
 
 def test_a_few_events_with_one_outcome_do_not_make_certainty():
-    assert fit_platt(np.array([1.0, 2.0, 3.0]), np.ones(3), np.ones(3)).apply(np.array([2.0]))[0] == pytest.approx(4 / 5)
+    assert fit_platt(np.array([1.0, 2.0, 3.0]), np.ones(3), np.ones(3)).apply(np.array([2.0]))[
+        0
+    ] == pytest.approx(4 / 5)
     assert fit_platt(np.empty(0), np.empty(0), np.empty(0)) == Platt(0.0, 0.0)
 
 
@@ -102,12 +117,19 @@ def test_weights_are_numbers_of_observations():
 
 
 def days_of_luck(rows_a_day, seed, honest=0.0):
-    """60 days whose events share one draw of luck: margin and outcome agree by day, by chance, and by `honest` for real."""
+    """60 days whose events share one draw of luck: margin and outcome agree by day, by chance, and
+    by `honest` for real.
+    """
     rng = np.random.default_rng(seed)
     block = np.repeat(np.arange(60), rows_a_day)
     margin = np.repeat(rng.normal(size=60), rows_a_day) + 0.2 * rng.normal(size=block.size)
     log_odds = honest * margin + np.repeat(1.5 * rng.normal(size=60), rows_a_day)
-    return margin, (rng.random(block.size) < sigmoid(log_odds)).astype(float), np.ones(block.size), block
+    return (
+        margin,
+        (rng.random(block.size) < sigmoid(log_odds)).astype(float),
+        np.ones(block.size),
+        block,
+    )
 
 
 def test_luck_that_a_day_shares_is_not_taken_for_knowledge():
@@ -136,12 +158,23 @@ def test_the_clustered_error_agrees_with_the_sandwich_written_out():
     scores = [design[block == day].T @ (weight * (outcome - p))[block == day] for day in range(60)]
     variance = (bread @ (60 / 59 * sum(np.outer(score, score) for score in scores)) @ bread)[0, 0]
     expected = fitted.slope * max(0.0, 1.0 - variance / fitted.slope**2)
-    assert shrink_slope(fitted, margin, outcome, weight, block).slope == pytest.approx(expected, rel=1e-6)
+    assert shrink_slope(fitted, margin, outcome, weight, block).slope == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_one_day_says_nothing_about_its_own_luck():
     margin, outcome = skewed_forecaster(500, 1)
-    assert shrink_slope(fit_platt(margin, outcome, np.ones(500)), margin, outcome, np.ones(500), np.zeros(500, dtype=np.int64)).slope == 0.0
+    assert (
+        shrink_slope(
+            fit_platt(margin, outcome, np.ones(500)),
+            margin,
+            outcome,
+            np.ones(500),
+            np.zeros(500, dtype=np.int64),
+        ).slope
+        == 0.0
+    )
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,4 +1,6 @@
-"""Out-of-sample scores against a base rate that never looks ahead, and a test by day that noise does not pass."""
+"""Out-of-sample scores against a base rate that never looks ahead, and a test by day that noise
+does not pass.
+"""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -27,18 +29,23 @@ def walk_forward(strength, seed, rows=12_000, **changes):
     settings = ModelSettings(minimum_train_rows=500, **changes)
     found = [
         predict_period(train_period(samples, period, 8, "15Min", settings, "f"), samples, period)
-        for period in periods_between(date(2023, 1, 1), date(2023, 8, 1), "month", "America/New_York")
+        for period in periods_between(
+            date(2023, 1, 1), date(2023, 8, 1), "month", "America/New_York"
+        )
     ]
     return pl.concat(found), labels_of(samples)
 
 
 def test_a_case_done_by_hand():
-    """Two periods of two days; before the first, 3 of 4 known outcomes were 1; before the second, 4 of 6."""
+    """Two periods of two days; before the first, 3 of 4 known outcomes were 1; before the second, 4
+    of 6.
+    """
     day = [datetime(2024, 1, number, 15, tzinfo=UTC) for number in range(1, 9)]
     labels = LABELS.conform(
         pl.DataFrame(
             {
-                "symbol": "A", "horizon": 8, "side": 1, "timestamp": day, "end_timestamp": [stamp + timedelta(hours=1) for stamp in day],
+                "symbol": "A", "horizon": 8, "side": 1, "timestamp": day,
+                "end_timestamp": [stamp + timedelta(hours=1) for stamp in day],
                 "label": [1, 1, 1, 0, 1, 0, 0, 1], "weight": 1.0, "return": 0.0,
             },
             schema_overrides={"side": pl.Int8, "label": pl.Int8},
@@ -47,7 +54,8 @@ def test_a_case_done_by_hand():
     predictions = PREDICTIONS.conform(
         pl.DataFrame(
             {
-                "model_id": ["a", "a", "b", "b"], "period": ["p", "p", "q", "q"], "horizon": 8, "symbol": "A", "timestamp": day[4:],
+                "model_id": ["a", "a", "b", "b"], "period": ["p", "p", "q", "q"], "horizon": 8,
+                "symbol": "A", "timestamp": day[4:],
                 "probability": [0.8, 0.6, 0.3, 0.9],
             }
         )
@@ -60,15 +68,25 @@ def test_a_case_done_by_hand():
     assert found["brier_ratio"] == pytest.approx(brier / base)
     assert found["auc"] == 1.0
     assert (found["rows"], found["resolved_rows"], found["periods"], found["days"]) == (4, 4, 2, 4)
-    assert [(one["period"], one["base_rate"]) for one in found["by_period"]] == [("p", 0.75), ("q", pytest.approx(4 / 6))]
+    assert [(one["period"], one["base_rate"]) for one in found["by_period"]] == [
+        ("p", 0.75),
+        ("q", pytest.approx(4 / 6)),
+    ]
     assert found["p_value"] is None  # four days prove nothing
 
 
 def test_outcomes_settled_later_do_not_change_the_rival():
     predictions, labels = walk_forward(0.6, 1, rows=6000)
     first = predictions["timestamp"].min()
-    flipped = labels.with_columns(label=pl.when(pl.col("end_timestamp") > first).then(pl.lit(1, dtype=pl.Int8)).otherwise(pl.col("label")))
-    changed, honest = evaluate(predictions, flipped)["by_period"], evaluate(predictions, labels)["by_period"]
+    flipped = labels.with_columns(
+        label=pl.when(pl.col("end_timestamp") > first)
+        .then(pl.lit(1, dtype=pl.Int8))
+        .otherwise(pl.col("label"))
+    )
+    changed, honest = (
+        evaluate(predictions, flipped)["by_period"],
+        evaluate(predictions, labels)["by_period"],
+    )
     assert changed[0]["base_rate"] == honest[0]["base_rate"]
     assert changed[-1]["base_rate"] > honest[-1]["base_rate"]  # by then they are known
 
@@ -76,10 +94,17 @@ def test_outcomes_settled_later_do_not_change_the_rival():
 def test_unresolved_predictions_are_counted_but_not_scored():
     predictions, labels = walk_forward(0.6, 1, rows=6000)
     cut = labels["timestamp"].sort()[-100]
-    hidden = labels.with_columns(pl.when(pl.col("timestamp") >= cut).then(None).otherwise(pl.col(name)).alias(name) for name in ("label", "end_timestamp"))
+    hidden = labels.with_columns(
+        pl.when(pl.col("timestamp") >= cut).then(None).otherwise(pl.col(name)).alias(name)
+        for name in ("label", "end_timestamp")
+    )
     found = evaluate(predictions, hidden)
     assert found["rows"] == predictions.height
-    assert found["resolved_rows"] == predictions.filter(pl.col("timestamp") < cut).height < predictions.height
+    assert (
+        found["resolved_rows"]
+        == predictions.filter(pl.col("timestamp") < cut).height
+        < predictions.height
+    )
 
 
 def test_everything_can_be_written_as_json():
@@ -92,7 +117,10 @@ def test_everything_can_be_written_as_json():
 def test_two_horizons_at_once_are_refused():
     predictions, labels = walk_forward(0.6, 1, rows=6000)
     with pytest.raises(DataError, match=r"\[8, 32\]"):
-        evaluate(pl.concat([predictions, predictions.with_columns(horizon=pl.lit(32, dtype=pl.Int64))]), labels)
+        evaluate(
+            pl.concat([predictions, predictions.with_columns(horizon=pl.lit(32, dtype=pl.Int64))]),
+            labels,
+        )
 
 
 def test_newey_west_agrees_with_the_textbook_sum():
@@ -110,7 +138,8 @@ def test_days_of_dependent_gains_are_not_mistaken_for_many():
     rejected = {0: 0, 8: 0}
     for _ in range(400):
         noise = rng.normal(size=260)
-        x = np.convolve(noise, np.ones(5) / 5, mode="valid")[:250]  # overlapping outcomes: five days share each shock
+        # overlapping outcomes: five days share each shock
+        x = np.convolve(noise, np.ones(5) / 5, mode="valid")[:250]
         for lag in rejected:
             rejected[lag] += t_statistic(x, lag) > 1.651
     assert rejected[0] > 60  # a plain t-test cries wolf
@@ -122,7 +151,8 @@ GOOD = Evidence(400, 5, 0.97, 0.99, 0.1, None, None, None, 0.03, 0.12)
 
 def forecast_rules_broken(found):
     evidence = Evidence(
-        GOOD.trades, found["periods"], GOOD.deflated_sharpe, GOOD.probabilistic_sharpe, GOOD.pbo, found["brier_ratio"], found["p_value"],
+        GOOD.trades, found["periods"], GOOD.deflated_sharpe, GOOD.probabilistic_sharpe, GOOD.pbo,
+        found["brier_ratio"], found["p_value"],
         found["calibration_error"], GOOD.monte_carlo_p05_return, GOOD.drawdown_p95,
     )  # fmt: skip
     decision = decide(evidence, GateSettings(), "m", None, datetime(2024, 1, 1, tzinfo=UTC))
@@ -132,7 +162,9 @@ def forecast_rules_broken(found):
 @pytest.mark.parametrize("forecaster", ["gradient_boosting:GradientBoosting", "logistic:Logistic"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_market_without_an_edge_does_not_pass_the_forecast_rules(forecaster, seed):
-    found = evaluate(*walk_forward(0.0, seed, rows=8000, forecaster=f"harmony_pipeline.models.{forecaster}"))
+    found = evaluate(
+        *walk_forward(0.0, seed, rows=8000, forecaster=f"harmony_pipeline.models.{forecaster}")
+    )
     assert "forecast_pvalue" in forecast_rules_broken(found)
 
 

@@ -19,7 +19,9 @@ class TestGradientBoosting(ForecasterContract):
 
     def test_one_thread_and_two_grow_the_same_trees(self):
         samples = planted_samples(3000, 0.5)
-        one, two = (GradientBoosting({"num_threads": threads}, 3).fit(samples) for threads in (1, 2))
+        one, two = (
+            GradientBoosting({"num_threads": threads}, 3).fit(samples) for threads in (1, 2)
+        )
         assert one.save().replace(b"[num_threads: 1]", b"[num_threads: 2]") == two.save()
 
     def test_the_bits_do_not_depend_on_what_was_trained_before(self):
@@ -41,12 +43,25 @@ def test_the_default_forecaster_can_be_built_from_the_settings():
     assert built.parameters["max_depth"] == 3
 
 
-@pytest.mark.parametrize("path", ["nowhere:Thing", "harmony_pipeline.models.logistic:Nothing", "harmony_pipeline.models.logistic", ""])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nowhere:Thing",
+        "harmony_pipeline.models.logistic:Nothing",
+        "harmony_pipeline.models.logistic",
+        "",
+    ],
+)
 def test_a_forecaster_that_cannot_be_imported_is_a_clear_error(path):
-    with pytest.raises(ConfigError, match=r"model\.forecaster = .*(write package\.module:Name|there is no module|has no )"):
+    with pytest.raises(
+        ConfigError,
+        match=r"model\.forecaster = .*(write package\.module:Name|there is no module|has no )",
+    ):
         build_forecaster(path, {}, 1)
 
 
 def test_an_impossible_parameter_is_refused_with_its_value():
     with pytest.raises(ConfigError, match=r"model\.parameters\.rounds = 0"):
-        build_forecaster("harmony_pipeline.models.gradient_boosting:GradientBoosting", {"rounds": 0}, 1)
+        build_forecaster(
+            "harmony_pipeline.models.gradient_boosting:GradientBoosting", {"rounds": 0}, 1
+        )

@@ -12,7 +12,8 @@ from harmony_pipeline.schemas import PROMOTIONS
 
 NOW = datetime(2024, 7, 1, 12, tzinfo=UTC)
 GOOD = Evidence(
-    trades=400, periods=5, deflated_sharpe=0.97, probabilistic_sharpe=0.99, pbo=0.1, brier_ratio=0.98, forecast_pvalue=0.01, calibration_error=0.02,
+    trades=400, periods=5, deflated_sharpe=0.97, probabilistic_sharpe=0.99, pbo=0.1,
+    brier_ratio=0.98, forecast_pvalue=0.01, calibration_error=0.02,
     monte_carlo_p05_return=0.03, drawdown_p95=0.12,
 )  # fmt: skip
 # rule, the threshold itself (which passes), just beyond it, how people are told
@@ -31,7 +32,13 @@ TRUTH = [
 
 
 def decision_on(**changes):
-    return decide(dataclasses.replace(GOOD, **changes), GateSettings(), "gbm-h8-2024-04-aa", "gbm-h8-2024-01-bb", NOW)
+    return decide(
+        dataclasses.replace(GOOD, **changes),
+        GateSettings(),
+        "gbm-h8-2024-04-aa",
+        "gbm-h8-2024-01-bb",
+        NOW,
+    )
 
 
 def test_good_evidence_is_promoted_with_one_row_a_rule():
@@ -42,14 +49,18 @@ def test_good_evidence_is_promoted_with_one_row_a_rule():
     assert sorted(decision.rules["rule"]) == sorted(rule for rule, *_ in TRUTH)
     assert decision.rules["passed"].all()
     assert decision.rules["promoted"].all()
-    assert decision.rules.select("model_id", "previous_model_id", "decided_at").unique().rows() == [("gbm-h8-2024-04-aa", "gbm-h8-2024-01-bb", NOW)]
+    assert decision.rules.select("model_id", "previous_model_id", "decided_at").unique().rows() == [
+        ("gbm-h8-2024-04-aa", "gbm-h8-2024-01-bb", NOW)
+    ]
 
 
 def test_the_table_knows_every_piece_of_evidence():
     assert [rule for rule, *_ in TRUTH] == [field.name for field in dataclasses.fields(Evidence)]
 
 
-@pytest.mark.parametrize(("rule", "threshold", "beyond", "sentence"), TRUTH, ids=[rule for rule, *_ in TRUTH])
+@pytest.mark.parametrize(
+    ("rule", "threshold", "beyond", "sentence"), TRUTH, ids=[rule for rule, *_ in TRUTH]
+)
 def test_the_threshold_passes_and_one_broken_rule_refuses(rule, threshold, beyond, sentence):
     assert decision_on(**{rule: threshold}).promoted
     refused = decision_on(**{rule: beyond})
@@ -84,4 +95,6 @@ def test_a_drawdown_written_as_a_negative_return_is_judged_by_its_size():
 
 
 def test_thresholds_come_from_the_settings():
-    assert decide(dataclasses.replace(GOOD, trades=5), GateSettings(minimum_trades=5), "m", None, NOW).promoted
+    assert decide(
+        dataclasses.replace(GOOD, trades=5), GateSettings(minimum_trades=5), "m", None, NOW
+    ).promoted

@@ -19,14 +19,24 @@ LOGISTIC = "harmony_pipeline.models.logistic:Logistic"
 HORIZON = 4
 SAMPLES = planted_samples(3000, 1.5, per_day=13, horizon=HORIZON)
 LENIENT = GateSettings(
-    minimum_trades=1, minimum_periods=1, minimum_deflated_sharpe=0.0, minimum_probabilistic_sharpe=0.0, maximum_pbo=1.0, maximum_brier_ratio=10.0,
-    maximum_forecast_pvalue=1.0, maximum_calibration_error=1.0, minimum_monte_carlo_p05_return=-1.0, maximum_drawdown_p95=1.0,
+    minimum_trades=1, minimum_periods=1, minimum_deflated_sharpe=0.0,
+    minimum_probabilistic_sharpe=0.0, maximum_pbo=1.0, maximum_brier_ratio=10.0,
+    maximum_forecast_pvalue=1.0, maximum_calibration_error=1.0, minimum_monte_carlo_p05_return=-1.0,
+    maximum_drawdown_p95=1.0,
 )  # fmt: skip
 
 
 def fold(period: str, seed: int = 1) -> Fold:
     settings = ModelSettings(forecaster=LOGISTIC, minimum_train_rows=100, seed=seed)
-    return train_period(SAMPLES, period_from_key(period, "month", "UTC"), HORIZON, "15Min", settings, "features", created_at=datetime(2024, 1, 1, tzinfo=UTC))
+    return train_period(
+        SAMPLES,
+        period_from_key(period, "month", "UTC"),
+        HORIZON,
+        "15Min",
+        settings,
+        "features",
+        created_at=datetime(2024, 1, 1, tzinfo=UTC),
+    )
 
 
 def keep(pipeline: PipelineContext, made: Fold, period: str) -> str:
@@ -34,7 +44,11 @@ def keep(pipeline: PipelineContext, made: Fold, period: str) -> str:
     assert made.model is not None
     pipeline.registry.save(made.model)
     pipeline.lake.write("models", period, made.model_row)
-    pipeline.lake.write("predictions", period, predict_period(made, SAMPLES, period_from_key(period, "month", "UTC")))
+    pipeline.lake.write(
+        "predictions",
+        period,
+        predict_period(made, SAMPLES, period_from_key(period, "month", "UTC")),
+    )
     return made.model.model_id
 
 
@@ -46,24 +60,39 @@ def pipeline(tmp_path: Path) -> PipelineContext:
     assert settings.trade_horizon == HORIZON
     strategy = settings.session.strategy
     row = dict.fromkeys(METRICS) | {
-        "backtest_id": "b", "strategy": strategy, "parameters": "{}", "start": datetime(2023, 2, 1, tzinfo=UTC), "end": datetime(2023, 3, 1, tzinfo=UTC),
+        "backtest_id": "b", "strategy": strategy, "parameters": "{}",
+        "start": datetime(2023, 2, 1, tzinfo=UTC), "end": datetime(2023, 3, 1, tzinfo=UTC),
         "initial_cash": 100.0, "participation": 0.1,
     }  # fmt: skip
     pipeline.lake.write("backtests", strategy, pl.DataFrame([row], schema=BACKTESTS.dtypes))
-    odds = {"strategy": strategy, "n_trials": 6, "psr": 0.9, "dsr": 0.8, "pbo": 0.2, "splits": 10, "spa_pvalue": 0.1, "min_track_record": 50.0}
+    odds = {
+        "strategy": strategy,
+        "n_trials": 6,
+        "psr": 0.9,
+        "dsr": 0.8,
+        "pbo": 0.2,
+        "splits": 10,
+        "spa_pvalue": 0.1,
+        "min_track_record": 50.0,
+    }
     pipeline.lake.write("overfitting", strategy, pl.DataFrame([odds], schema=OVERFITTING.dtypes))
     path = {
-        "backtest_id": "b", "scenario": "stressed", "method": "x", "path": 0, "final_equity": 110.0, "max_drawdown": -0.1, "miss_probability": 0.1,
+        "backtest_id": "b", "scenario": "stressed", "method": "x", "path": 0, "final_equity": 110.0,
+        "max_drawdown": -0.1, "miss_probability": 0.1,
         "slippage_bps": 2.0, "anomaly_probability": 0.0, "block": 10,
     }  # fmt: skip
     pipeline.lake.write("monte_carlo", strategy, pl.DataFrame([path], schema=MONTE_CARLO.dtypes))
     at = datetime(2023, 2, 1, 15, tzinfo=UTC)
     trade = {
-        "backtest_id": "b", "trade_id": "t", "symbol": "S00", "side": "long", "quantity": 1.0, "entry_timestamp": at, "entry_price": 1.0, "exit_timestamp": at,
-        "exit_price": 1.1, "exit_reason": "take", "fees": 0.0, "slippage": 0.0, "pnl": 0.1, "return": 0.1, "model_id": None,
+        "backtest_id": "b", "trade_id": "t", "symbol": "S00", "side": "long", "quantity": 1.0,
+        "entry_timestamp": at, "entry_price": 1.0, "exit_timestamp": at,
+        "exit_price": 1.1, "exit_reason": "take", "fees": 0.0, "slippage": 0.0, "pnl": 0.1,
+        "return": 0.1, "model_id": None,
     }  # fmt: skip
     pipeline.lake.write("trades", strategy, pl.DataFrame([trade], schema=TRADES.dtypes))
-    labels = SAMPLES.frame.with_columns(horizon=pl.lit(HORIZON), entry_timestamp=pl.col("timestamp") + timedelta(minutes=15))
+    labels = SAMPLES.frame.with_columns(
+        horizon=pl.lit(HORIZON), entry_timestamp=pl.col("timestamp") + timedelta(minutes=15)
+    )
     pipeline.lake.write("labels", "2023-02", LABELS.conform(labels))
     keep(pipeline, fold("2023-02"), "2023-02")
     return pipeline
@@ -71,7 +100,12 @@ def pipeline(tmp_path: Path) -> PipelineContext:
 
 def decisions(pipeline: PipelineContext) -> list[tuple[str, bool, str | None]]:
     rows = pipeline.lake.read("promotions").sort("decided_at")
-    return rows.select("decided_at", "model_id", "promoted", "previous_model_id").unique(maintain_order=True).drop("decided_at").rows()
+    return (
+        rows.select("decided_at", "model_id", "promoted", "previous_model_id")
+        .unique(maintain_order=True)
+        .drop("decided_at")
+        .rows()
+    )
 
 
 def test_deciding_again_on_the_same_evidence_writes_nothing(pipeline: PipelineContext) -> None:
@@ -83,14 +117,20 @@ def test_deciding_again_on_the_same_evidence_writes_nothing(pipeline: PipelineCo
         again = promotion.promoted_model(pipeline)
     assert pipeline.lake.read("promotions").equals(before)
     assert again.unchanged_since is not None
-    assert (again.facts["model"], again.facts["promoted"]) == (first.facts["model"], first.facts["promoted"])
-    pipeline.lake.write("promotions", "all", before, {"made": "by other code"})  # measured again, and the same
+    assert (again.facts["model"], again.facts["promoted"]) == (
+        first.facts["model"],
+        first.facts["promoted"],
+    )
+    # measured again, and the same
+    pipeline.lake.write("promotions", "all", before, {"made": "by other code"})
     assert "the same decision as on" in promotion.promoted_model(pipeline).notes[0]
     assert pipeline.lake.read("promotions").equals(before)
     assert len(pipeline.registry.history()) == 1
 
 
-def test_another_measure_threshold_model_or_champion_is_another_decision(pipeline: PipelineContext) -> None:
+def test_another_measure_threshold_model_or_champion_is_another_decision(
+    pipeline: PipelineContext,
+) -> None:
     promotion.promoted_model(pipeline)
     first = pipeline.registry.promoted()
     strategy = pipeline.settings.session.strategy
@@ -98,7 +138,11 @@ def test_another_measure_threshold_model_or_champion_is_another_decision(pipelin
     pipeline.lake.write("overfitting", strategy, odds.with_columns(dsr=pl.lit(0.81)))
     promotion.promoted_model(pipeline)
     assert len(decisions(pipeline)) == 2
-    strict = PipelineContext(pipeline.settings.model_copy(update={"gate": LENIENT.model_copy(update={"minimum_deflated_sharpe": 0.99})}))
+    strict = PipelineContext(
+        pipeline.settings.model_copy(
+            update={"gate": LENIENT.model_copy(update={"minimum_deflated_sharpe": 0.99})}
+        )
+    )
     promotion.promoted_model(strict)
     promotion.promoted_model(strict)
     assert decisions(pipeline)[2:] == [(first, False, None)]
@@ -113,7 +157,9 @@ def test_another_measure_threshold_model_or_champion_is_another_decision(pipelin
     assert [one.model_id for one in pipeline.registry.history()] == [first, second]
 
 
-def test_a_process_that_dies_before_the_pointer_moves_leaves_what_the_next_one_completes(pipeline: PipelineContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_before_the_pointer_moves_leaves_what_the_next_one_completes(
+    pipeline: PipelineContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
@@ -126,10 +172,15 @@ def test_a_process_that_dies_before_the_pointer_moves_leaves_what_the_next_one_c
     promotion.promoted_model(pipeline)
     assert pipeline.registry.promoted() == written[0][0]
     assert decisions(pipeline) == written
-    assert pipeline.registry.history()[0].decided_at == pipeline.lake.read("promotions")["decided_at"][0]
+    assert (
+        pipeline.registry.history()[0].decided_at
+        == pipeline.lake.read("promotions")["decided_at"][0]
+    )
 
 
-def test_a_process_that_dies_before_the_table_is_written_leaves_the_old_champion(pipeline: PipelineContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_before_the_table_is_written_leaves_the_old_champion(
+    pipeline: PipelineContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(*_arguments: object) -> None:
         raise KeyboardInterrupt
 

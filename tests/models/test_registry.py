@@ -1,4 +1,6 @@
-"""A model in the registry is whole, unchanged and what its id says; the promoted pointer survives crashes."""
+"""A model in the registry is whole, unchanged and what its id says; the promoted pointer survives
+crashes.
+"""
 
 import contextlib
 import json
@@ -55,7 +57,11 @@ def test_models_are_listed_in_order(tmp_path, trained):
     for model in (trained, other):
         assert registry.save(model) == tmp_path / model.model_id
     assert saved_ids(registry) == sorted((trained.model_id, other.model_id))
-    assert sorted(path.name for path in registry.path(trained.model_id).iterdir()) == ["card.json", "manifest.json", "model.txt"]
+    assert sorted(path.name for path in registry.path(trained.model_id).iterdir()) == [
+        "card.json",
+        "manifest.json",
+        "model.txt",
+    ]
 
 
 def test_saving_again_changes_nothing(tmp_path, trained):
@@ -67,7 +73,9 @@ def test_saving_again_changes_nothing(tmp_path, trained):
 
 
 @pytest.mark.parametrize("crash_at", range(1, 8))
-def test_a_crash_while_saving_leaves_no_model_and_the_next_try_works(tmp_path, trained, monkeypatch, crash_at):
+def test_a_crash_while_saving_leaves_no_model_and_the_next_try_works(
+    tmp_path, trained, monkeypatch, crash_at
+):
     """The process dies at the n-th flush or rename: nothing half-written can be seen."""
     registry = ModelRegistry(tmp_path)
     calls = 0
@@ -85,7 +93,8 @@ def test_a_crash_while_saving_leaves_no_model_and_the_next_try_works(tmp_path, t
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", dying(os.fsync))
         patched.setattr(os, "rename", dying(os.rename))
-        patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # a killed process does not clean up after itself
+        # a killed process does not clean up after itself
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)
         with contextlib.suppress(KeyboardInterrupt):
             registry.save(trained)
     assert saved_ids(registry) in ([], [trained.model_id])
@@ -147,9 +156,13 @@ def test_the_promoted_pointer_keeps_its_history(tmp_path, trained):
     registry.promote(trained.model_id, NOW + timedelta(days=1))  # already there: nothing to write
     registry.promote(other.model_id, NOW + timedelta(days=2))
     assert registry.promoted() == other.model_id
-    assert [(one.model_id, one.decided_at) for one in registry.history()] == [(trained.model_id, NOW), (other.model_id, NOW + timedelta(days=2))]
+    assert [(one.model_id, one.decided_at) for one in registry.history()] == [
+        (trained.model_id, NOW),
+        (other.model_id, NOW + timedelta(days=2)),
+    ]
     assert registry.load_promoted().model_id == other.model_id
-    registry.promote(trained.model_id, NOW + timedelta(days=3))  # going back is a promotion like another
+    # going back is a promotion like another
+    registry.promote(trained.model_id, NOW + timedelta(days=3))
     assert registry.promoted() == trained.model_id
     assert json.loads((tmp_path / "promoted.json").read_text())["model_id"] == trained.model_id
 

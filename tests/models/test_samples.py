@@ -1,4 +1,6 @@
-"""Events meet the features of their own bar and the regime known by then; long and short share what they teach."""
+"""Events meet the features of their own bar and the regime known by then; long and short share what
+they teach.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +9,15 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.errors import DataError, NotReady
-from harmony_pipeline.models.samples import PRICE_LEVELS, SIDED, InputMap, Samples, build_samples, family, regimes_at
+from harmony_pipeline.models.samples import (
+    PRICE_LEVELS,
+    SIDED,
+    InputMap,
+    Samples,
+    build_samples,
+    family,
+    regimes_at,
+)
 from harmony_pipeline.schemas import LABELS, REGIMES
 
 T0 = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)
@@ -20,9 +30,11 @@ def labels_frame(rows):
     return pl.DataFrame(
         [
             {
-                "symbol": symbol, "timestamp": T0 + bar * BAR, "horizon": horizon, "side": side, "label": label,
+                "symbol": symbol, "timestamp": T0 + bar * BAR, "horizon": horizon, "side": side,
+                "label": label,
                 "end_timestamp": None if label is None else T0 + (bar + horizon + 1) * BAR,
-                "return": None if label is None else 0.01 * (2 * label - 1), "weight": None if label is None else 0.5,
+                "return": None if label is None else 0.01 * (2 * label - 1),
+                "weight": None if label is None else 0.5,
             }
             for symbol, bar, horizon, side, label in rows
         ],
@@ -48,10 +60,24 @@ COLUMNS = ("rsi_14", "momentum_5", "volatility_20")
 
 
 def test_events_of_one_horizon_are_joined_in_order_of_time_and_symbol():
-    labels = labels_frame([("BBB", 1, 8, 1, 1), ("AAA", 2, 8, 1, None), ("AAA", 1, 8, -1, 0), ("AAA", 0, 32, 1, 1)])
+    labels = labels_frame(
+        [("BBB", 1, 8, 1, 1), ("AAA", 2, 8, 1, None), ("AAA", 1, 8, -1, 0), ("AAA", 0, 32, 1, 1)]
+    )
     samples = build_samples(features_frame(), labels, None, COLUMNS, 8)
-    assert samples.frame.select("symbol", "timestamp").rows() == [("AAA", T0 + BAR), ("BBB", T0 + BAR), ("AAA", T0 + 2 * BAR)]
-    assert samples.frame.columns == ["symbol", "timestamp", "side", "end_timestamp", "return", "label", "weight"]
+    assert samples.frame.select("symbol", "timestamp").rows() == [
+        ("AAA", T0 + BAR),
+        ("BBB", T0 + BAR),
+        ("AAA", T0 + 2 * BAR),
+    ]
+    assert samples.frame.columns == [
+        "symbol",
+        "timestamp",
+        "side",
+        "end_timestamp",
+        "return",
+        "label",
+        "weight",
+    ]
     assert samples.names == ("rsi_14_sided", "momentum_5_sided", "volatility_20", "side")
     # by hand: the short at RSI 30 is a signed +20, its momentum of -0.1 is a signed +0.1
     expected = [[20.0, 0.1, 0.02, -1.0], [-10.0, -0.3, 0.06, 1.0], [np.nan, 0.2, 0.03, 1.0]]
@@ -61,9 +87,17 @@ def test_events_of_one_horizon_are_joined_in_order_of_time_and_symbol():
 
 
 def test_the_order_of_the_inputs_does_not_matter():
-    labels = labels_frame([(symbol, bar, 8, 1, bar % 2) for symbol in ("AAA", "BBB") for bar in range(4)])
+    labels = labels_frame(
+        [(symbol, bar, 8, 1, bar % 2) for symbol in ("AAA", "BBB") for bar in range(4)]
+    )
     straight = build_samples(features_frame(), labels, None, COLUMNS, 8)
-    shuffled = build_samples(features_frame().sample(fraction=1.0, shuffle=True, seed=1), labels.reverse(), None, COLUMNS, 8)
+    shuffled = build_samples(
+        features_frame().sample(fraction=1.0, shuffle=True, seed=1),
+        labels.reverse(),
+        None,
+        COLUMNS,
+        8,
+    )
     assert straight.frame.equals(shuffled.frame)
     assert np.array_equal(straight.X, shuffled.X, equal_nan=True)
 
@@ -83,7 +117,9 @@ def test_a_long_and_its_mirror_image_short_differ_only_in_side():
 
 
 def test_the_family_is_the_name_without_its_windows():
-    assert [family(name) for name in ("rsi_14", "macd_12_26_9", "log_return", "bollinger_z_20")] == ["rsi", "macd", "log_return", "bollinger_z"]
+    assert [
+        family(name) for name in ("rsi_14", "macd_12_26_9", "log_return", "bollinger_z_20")
+    ] == ["rsi", "macd", "log_return", "bollinger_z"]
 
 
 def test_every_indicator_of_the_catalog_is_sided_or_known_to_have_no_direction():
@@ -97,7 +133,10 @@ def test_every_indicator_of_the_catalog_is_sided_or_known_to_have_no_direction()
 def test_currency_amounts_are_divided_by_the_range_and_price_levels_left_out():
     inputs = InputMap(("atr_14", "macd_12_26_9", "sma_20", "adx_14"))
     assert inputs.names == ("macd_12_26_9_per_atr_14_sided", "adx_14", "side")
-    dear, cheap = inputs.row(np.array([4.0, 2.0, 800.0, 30.0]), -1), inputs.row(np.array([0.04, 0.02, 8.0, 30.0]), -1)
+    dear, cheap = (
+        inputs.row(np.array([4.0, 2.0, 800.0, 30.0]), -1),
+        inputs.row(np.array([0.04, 0.02, 8.0, 30.0]), -1),
+    )
     assert dear.tolist() == [-0.5, 30.0, -1.0]
     assert np.allclose(dear, cheap, rtol=1e-15)
     assert np.isnan(inputs.row(np.array([0.0, 2.0, 800.0, 30.0]), 1)[0])  # no range, no scale
@@ -108,41 +147,74 @@ def regimes_frame():
     return REGIMES.conform(
         pl.DataFrame(
             {
-                "timestamp": days, "known_at": [day + timedelta(hours=21) for day in days], "trend": ["bull", "bear"], "volatility": ["high", None],
-                "index_level": [1.1, 0.9], "trend_average": [1.0, 1.0], "realised_volatility": [0.3, None], "volatility_median": [0.2, 0.2],
+                "timestamp": days, "known_at": [day + timedelta(hours=21) for day in days],
+                "trend": ["bull", "bear"], "volatility": ["high", None],
+                "index_level": [1.1, 0.9], "trend_average": [1.0, 1.0],
+                "realised_volatility": [0.3, None], "volatility_median": [0.2, 0.2],
             }
         )
     )  # fmt: skip
 
 
 def test_a_regime_counts_from_the_moment_it_is_known():
-    friday_close, monday_close = datetime(2024, 3, 1, 21, tzinfo=UTC), datetime(2024, 3, 4, 21, tzinfo=UTC)
-    moments = [friday_close - timedelta(microseconds=1), friday_close, monday_close - timedelta(microseconds=1), monday_close]
+    friday_close, monday_close = (
+        datetime(2024, 3, 1, 21, tzinfo=UTC),
+        datetime(2024, 3, 4, 21, tzinfo=UTC),
+    )
+    moments = [
+        friday_close - timedelta(microseconds=1),
+        friday_close,
+        monday_close - timedelta(microseconds=1),
+        monday_close,
+    ]
     found = regimes_at(regimes_frame(), moments)
     bull, bear = [1.0, 0.1, 1.0, 1.5], [-1.0, -0.1, np.nan, np.nan]
     assert np.allclose(found, [[np.nan] * 4, bull, bull, bear], equal_nan=True)
 
 
 def test_the_trend_is_seen_from_the_side_of_the_trade():
-    samples = build_samples(features_frame(), labels_frame([("AAA", 0, 8, 1, 1), ("BBB", 0, 8, -1, 0)]), regimes_frame(), COLUMNS, 8)
-    assert samples.names[4:] == ("regime_trend_sided", "regime_trend_distance_sided", "regime_volatility_high", "regime_volatility_ratio")
+    samples = build_samples(
+        features_frame(),
+        labels_frame([("AAA", 0, 8, 1, 1), ("BBB", 0, 8, -1, 0)]),
+        regimes_frame(),
+        COLUMNS,
+        8,
+    )
+    assert samples.names[4:] == (
+        "regime_trend_sided",
+        "regime_trend_distance_sided",
+        "regime_volatility_high",
+        "regime_volatility_ratio",
+    )
     assert np.allclose(samples.X[:, 4:], [[1.0, 0.1, 1.0, 1.5], [-1.0, -0.1, 1.0, 1.5]])
 
 
 def test_an_empty_regime_table_is_unknown_but_keeps_its_inputs():
-    samples = build_samples(features_frame(), labels_frame([("AAA", 0, 8, 1, 1)]), REGIMES.empty(), COLUMNS, 8)
+    samples = build_samples(
+        features_frame(), labels_frame([("AAA", 0, 8, 1, 1)]), REGIMES.empty(), COLUMNS, 8
+    )
     assert np.isnan(samples.X[0, 4:]).all()
     assert len(samples.names) == 8
 
 
 def test_the_live_row_has_the_same_bits_as_research():
-    labels = labels_frame([(symbol, bar, 8, side, 1) for symbol, side in (("AAA", 1), ("BBB", -1)) for bar in range(4)])
+    labels = labels_frame(
+        [
+            (symbol, bar, 8, side, 1)
+            for symbol, side in (("AAA", 1), ("BBB", -1))
+            for bar in range(4)
+        ]
+    )
     features, regimes = features_frame(), regimes_frame()
     samples = build_samples(features, labels, regimes, COLUMNS, 8)
     for place, event in enumerate(samples.frame.iter_rows(named=True)):
-        bar = features.filter((pl.col("symbol") == event["symbol"]) & (pl.col("timestamp") == event["timestamp"]))
+        bar = features.filter(
+            (pl.col("symbol") == event["symbol"]) & (pl.col("timestamp") == event["timestamp"])
+        )
         values = bar.select(pl.col(COLUMNS).fill_null(np.nan)).to_numpy()[0]
-        live = samples.inputs.row(values, event["side"], regimes_at(regimes, [event["timestamp"]])[0])
+        live = samples.inputs.row(
+            values, event["side"], regimes_at(regimes, [event["timestamp"]])[0]
+        )
         assert np.array_equal(live, samples.X[place], equal_nan=True)
 
 
@@ -162,6 +234,12 @@ def test_a_missing_feature_column_is_named():
 
 
 def test_samples_out_of_order_are_refused():
-    samples = build_samples(features_frame(), labels_frame([("AAA", bar, 8, 1, 1) for bar in range(3)]), None, COLUMNS, 8)
+    samples = build_samples(
+        features_frame(),
+        labels_frame([("AAA", bar, 8, 1, 1) for bar in range(3)]),
+        None,
+        COLUMNS,
+        8,
+    )
     with pytest.raises(DataError, match="order of timestamp"):
         Samples(samples.frame.reverse(), samples.X[::-1], samples.names)

@@ -8,14 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from harmony_pipeline.models.scores import area_under_curve, brier_score, calibration_error, log_loss, reliability, scores
+from harmony_pipeline.models.scores import (
+    area_under_curve,
+    brier_score,
+    calibration_error,
+    log_loss,
+    reliability,
+    scores,
+)
 
 
 @st.composite
 def forecasts(draw):
     size = draw(st.integers(2, 60))
     # few distinct values, so that ties are common
-    p = draw(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.55, 0.9, 1.0]) | st.floats(0.0, 1.0), min_size=size, max_size=size))
+    p = draw(
+        st.lists(
+            st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.55, 0.9, 1.0]) | st.floats(0.0, 1.0),
+            min_size=size,
+            max_size=size,
+        )
+    )
     y = draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=size, max_size=size))
     return np.array(p), np.array(y)
 
@@ -43,7 +56,8 @@ def test_the_reliability_curve_agrees_with_scikit_learn():
 
 
 def test_the_calibration_error_of_a_case_done_by_hand():
-    # bin [0.2, 0.3): 4 events, mean forecast 0.25, 2 happened: gap 0.25; bin [0.9, 1.0]: 1 event, forecast 1.0, happened: gap 0
+    # bin [0.2, 0.3): 4 events, mean forecast 0.25, 2 happened: gap 0.25; bin [0.9, 1.0]: 1 event,
+    # forecast 1.0, happened: gap 0
     p = np.array([0.25, 0.25, 0.25, 0.25, 1.0])
     y = np.array([1.0, 1.0, 0.0, 0.0, 1.0])
     assert calibration_error(p, y) == pytest.approx(4 / 5 * 0.25)
@@ -53,7 +67,12 @@ def test_the_calibration_error_of_a_case_done_by_hand():
 def test_what_cannot_be_measured_is_none():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert scores(np.empty(0), np.empty(0)) == {"brier": None, "log_loss": None, "auc": None, "calibration_error": None}
+        assert scores(np.empty(0), np.empty(0)) == {
+            "brier": None,
+            "log_loss": None,
+            "auc": None,
+            "calibration_error": None,
+        }
         assert scores(np.array([0.4, 0.6]), np.ones(2))["auc"] is None
     assert reliability(np.empty(0), np.empty(0)).height == 0
 

@@ -25,7 +25,9 @@ def bars(count: int = 400, seed: int = 0) -> pl.DataFrame:
         {
             "symbol": "AAA",
             "timeframe": "15Min",
-            "timestamp": [START + timedelta(days=i // 26, minutes=15 * (i % 26)) for i in range(count)],
+            "timestamp": [
+                START + timedelta(days=i // 26, minutes=15 * (i % 26)) for i in range(count)
+            ],
             "session": "regular",
             "open": close,
             "high": close * 1.002,
@@ -54,7 +56,9 @@ def trades(count: int = 120, seed: int = 1) -> pl.DataFrame:
                 "entry_price": 50.0 + rng.normal(0, 1, count),
                 "exit_timestamp": [when + timedelta(hours=5) for when in entries],
                 "exit_price": 50.0 + rng.normal(0, 1, count),
-                "exit_reason": [("take_profit", "stop_loss", "horizon")[i % 3] for i in range(count)],
+                "exit_reason": [
+                    ("take_profit", "stop_loss", "horizon")[i % 3] for i in range(count)
+                ],
                 "fees": 0.31,
                 "slippage": 0.8,
                 "pnl": returns * 10_000.0,
@@ -68,7 +72,16 @@ def trades(count: int = 120, seed: int = 1) -> pl.DataFrame:
 def trade_view(seed: int = 0) -> TradeView | None:
     """A short that lost, without orders and barriers."""
     trade, every = trades(1).row(0, named=True), bars(60, seed)
-    return build_trade_view(trade, ("latest",), every, schemas.ORDERS.empty(), schemas.FILLS.empty(), Instrument("AAA"), Calendar.of("XNYS"), "15Min")
+    return build_trade_view(
+        trade,
+        ("latest",),
+        every,
+        schemas.ORDERS.empty(),
+        schemas.FILLS.empty(),
+        Instrument("AAA"),
+        Calendar.of("XNYS"),
+        "15Min",
+    )
 
 
 def equity(days: int = 300, seed: int = 2) -> pl.DataFrame:
@@ -101,7 +114,27 @@ def backtest_row() -> dict:
     numbers = dict(
         zip(
             schemas.METRICS,
-            (0.184, 0.151, 0.112, 1.31, 1.92, 1.6, -0.094, 0.21, 4.4, 38.2, 120.0, 0.56, 1.42, 0.0021, 37.4, 96.2, 0.23, 0.787, 0.23),
+            (
+                0.184,
+                0.151,
+                0.112,
+                1.31,
+                1.92,
+                1.6,
+                -0.094,
+                0.21,
+                4.4,
+                38.2,
+                120.0,
+                0.56,
+                1.42,
+                0.0021,
+                37.4,
+                96.2,
+                0.23,
+                0.787,
+                0.23,
+            ),
             strict=True,
         )
     )
@@ -120,9 +153,13 @@ def backtest_row() -> dict:
 def trials() -> pl.DataFrame:
     rng = np.random.default_rng(4)
     made = []
-    for number, parameters in enumerate(combinations({"fast": (5, 10, 20, 30), "slow": (40, 80, 120)})):
+    for number, parameters in enumerate(
+        combinations({"fast": (5, 10, 20, 30), "slow": (40, 80, 120)})
+    ):
         daily = rng.normal(0.0009 - 0.0003 * abs(parameters["fast"] - 10) / 10, 0.01, 200)
-        frame = pl.DataFrame({"timestamp": [START + timedelta(days=i) for i in range(200)], "return": daily})
+        frame = pl.DataFrame(
+            {"timestamp": [START + timedelta(days=i) for i in range(200)], "return": daily}
+        )
         made.append(Trial("demo", parameters, frame, START + timedelta(days=number)))
     return trial_rows(made, "data", 252).trials
 
@@ -152,7 +189,13 @@ def folds(count: int = 6) -> pl.DataFrame:
 
 
 def promotions() -> pl.DataFrame:
-    rules = [("trades", 120.0, 100.0), ("deflated_sharpe", 0.71, 0.95), ("pbo", 0.31, 0.5), ("drawdown_p95", None, 0.3), ("brier_ratio", 0.994, 1.0)]
+    rules = [
+        ("trades", 120.0, 100.0),
+        ("deflated_sharpe", 0.71, 0.95),
+        ("pbo", 0.31, 0.5),
+        ("drawdown_p95", None, 0.3),
+        ("brier_ratio", 0.994, 1.0),
+    ]
     return schemas.PROMOTIONS.conform(
         pl.DataFrame(
             [
@@ -174,7 +217,16 @@ def promotions() -> pl.DataFrame:
 
 
 def overfitting() -> pl.DataFrame:
-    row = {"strategy": "demo", "n_trials": 12, "psr": 0.981, "dsr": 0.71, "pbo": 0.31, "splits": 10, "spa_pvalue": 0.082, "min_track_record": 412.0}
+    row = {
+        "strategy": "demo",
+        "n_trials": 12,
+        "psr": 0.981,
+        "dsr": 0.71,
+        "pbo": 0.31,
+        "splits": 10,
+        "spa_pvalue": 0.082,
+        "min_track_record": 412.0,
+    }
     return pl.DataFrame([row], schema=schemas.OVERFITTING.dtypes)
 
 
@@ -187,7 +239,10 @@ def regimes() -> pl.DataFrame:
         ("unknown", "unknown", 25, 0.0, None),
     ]
     keys = ("trend", "volatility", "days", "total_return", "sharpe")
-    return pl.DataFrame([{"strategy": "demo", **dict(zip(keys, row, strict=True))} for row in rows], schema=schemas.REGIME_STABILITY.dtypes)
+    return pl.DataFrame(
+        [{"strategy": "demo", **dict(zip(keys, row, strict=True))} for row in rows],
+        schema=schemas.REGIME_STABILITY.dtypes,
+    )
 
 
 def reliability() -> pl.DataFrame:
@@ -209,7 +264,15 @@ def candidates(count: int = 26) -> pl.DataFrame:
     gaps = rng.normal(0.01, 0.05, count)
     rows = []
     for i, gap in enumerate(gaps):
-        reasons = [] if i < 6 else [["minimum_absolute_gap"], ["rank_limit"], ["minimum_premarket_volume", "maximum_float"]][i % 3]
+        reasons = (
+            []
+            if i < 6
+            else [
+                ["minimum_absolute_gap"],
+                ["rank_limit"],
+                ["minimum_premarket_volume", "maximum_float"],
+            ][i % 3]
+        )
         rows.append(
             {
                 "date": date(2024, 3, 4),
@@ -227,7 +290,9 @@ def candidates(count: int = 26) -> pl.DataFrame:
                 "rejected_by": reasons,
             }
         )
-    return schemas.SCAN_CANDIDATES.conform(pl.DataFrame(rows, schema_overrides={"rejected_by": pl.List(pl.String)}))
+    return schemas.SCAN_CANDIDATES.conform(
+        pl.DataFrame(rows, schema_overrides={"rejected_by": pl.List(pl.String)})
+    )
 
 
 def session_orders(count: int = 6) -> pl.DataFrame:
@@ -257,8 +322,22 @@ def session_fills() -> pl.DataFrame:
     orders = session_orders().filter(pl.col("status") == "filled")
     return schemas.SESSION_FILLS.conform(
         orders.select(
-            "session_id", "date", "client_order_id", "order_id", "symbol", "timestamp", "side", "quantity", fill_id=pl.col("order_id") + "-1"
-        ).with_columns(price=pl.lit(20.13), reference_price=pl.lit(20.12), fee=pl.lit(0.05), slippage=pl.lit(0.01), liquidity=pl.lit("taker"))
+            "session_id",
+            "date",
+            "client_order_id",
+            "order_id",
+            "symbol",
+            "timestamp",
+            "side",
+            "quantity",
+            fill_id=pl.col("order_id") + "-1",
+        ).with_columns(
+            price=pl.lit(20.13),
+            reference_price=pl.lit(20.12),
+            fee=pl.lit(0.05),
+            slippage=pl.lit(0.01),
+            liquidity=pl.lit("taker"),
+        )
     )
 
 
@@ -266,7 +345,11 @@ def session_equity(rows: int = 26) -> pl.DataFrame:
     day = equity(rows, seed=3).drop("backtest_id")
     stamps = [START + timedelta(minutes=15 * i) for i in range(rows)]
     return schemas.SESSION_EQUITY.conform(
-        day.with_columns(session_id=pl.lit("2024-03-04-demo"), date=pl.lit(date(2024, 3, 4)), timestamp=pl.Series(stamps, dtype=schemas.TIME))
+        day.with_columns(
+            session_id=pl.lit("2024-03-04-demo"),
+            date=pl.lit(date(2024, 3, 4)),
+            timestamp=pl.Series(stamps, dtype=schemas.TIME),
+        )
     )
 
 
@@ -284,7 +367,15 @@ def session_positions() -> pl.DataFrame:
 
 
 def session_events() -> pl.DataFrame:
-    kinds = ["session_started", "order_intended", "order_submitted", "order_filled", "order_intended", "order_refused", "session_ended"]
+    kinds = [
+        "session_started",
+        "order_intended",
+        "order_submitted",
+        "order_filled",
+        "order_intended",
+        "order_refused",
+        "session_ended",
+    ]
     return schemas.SESSION_EVENTS.conform(
         pl.DataFrame(
             {

@@ -25,7 +25,10 @@ def pixels(picture: bytes) -> tuple[int, int, bytes]:
     while at < len(picture):
         length, kind = struct.unpack(">I4s", picture[at : at + 8])
         body = picture[at + 8 : at + 8 + length]
-        assert zlib.crc32(kind + body) == struct.unpack(">I", picture[at + 8 + length : at + 12 + length])[0]
+        assert (
+            zlib.crc32(kind + body)
+            == struct.unpack(">I", picture[at + 8 + length : at + 12 + length])[0]
+        )
         if kind == b"IHDR":
             size = struct.unpack(">II", body[:8])
         elif kind == b"IDAT":
@@ -45,8 +48,12 @@ CASES = {
         lambda: figures.equity_curve(schemas.EQUITY.empty(), "a"),
     ),
     "equity_comparison": (
-        lambda: figures.equity_comparison({"x": samples.equity(50), "y": samples.equity(50, seed=3)}),
-        lambda: figures.equity_comparison({"x": samples.equity(50), "y": samples.equity(50, seed=4)}),
+        lambda: figures.equity_comparison(
+            {"x": samples.equity(50), "y": samples.equity(50, seed=3)}
+        ),
+        lambda: figures.equity_comparison(
+            {"x": samples.equity(50), "y": samples.equity(50, seed=4)}
+        ),
         lambda: figures.equity_comparison({"x": schemas.EQUITY.empty()}),
     ),
     "trade_return_histogram": (
@@ -66,7 +73,9 @@ CASES = {
     ),
     "monte_carlo_outcomes": (
         lambda: figures.monte_carlo_outcomes(MONTE_CARLO.table, samples.CASH),
-        lambda: figures.monte_carlo_outcomes(MONTE_CARLO.table.filter(pl.col("path") < 20), samples.CASH),
+        lambda: figures.monte_carlo_outcomes(
+            MONTE_CARLO.table.filter(pl.col("path") < 20), samples.CASH
+        ),
         lambda: figures.monte_carlo_outcomes(schemas.MONTE_CARLO.empty(), samples.CASH),
     ),
     "sensitivity_heatmap": (
@@ -86,7 +95,9 @@ CASES = {
     ),
     "feature_importance": (
         lambda: figures.feature_importance(["a", "b"], [3.0, 1.0]),
-        lambda: figures.feature_importance([f"feature_{i}" for i in range(40)], [float(i) for i in range(40)]),
+        lambda: figures.feature_importance(
+            [f"feature_{i}" for i in range(40)], [float(i) for i in range(40)]
+        ),
         lambda: figures.feature_importance([], []),
     ),
     "scanner_table": (
@@ -124,7 +135,10 @@ def test_every_public_picture_is_tried_here():
 
 
 def test_pyplot_and_its_global_state_are_not_used():
-    code = "from harmony_pipeline.reports import figures; import sys; figures.feature_importance(['a'], [1.0]); sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = (
+        "from harmony_pipeline.reports import figures; import sys;"
+        " figures.feature_importance(['a'], [1.0]); sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -140,21 +154,39 @@ def flat(equity: float, rows: int) -> pl.DataFrame:
         lambda: figures.equity_curve(flat(0.0, 5), "ruined"),
         lambda: figures.equity_comparison({"x": samples.equity(1)}),
         lambda: figures.trade_return_histogram(samples.trades(1)),
-        lambda: figures.trade_return_histogram(samples.trades(5).with_columns(pl.lit(0.0).alias("return"))),
-        lambda: figures.trade_return_histogram(samples.trades(9).with_columns((pl.col("return").abs() + 0.001).alias("return"))),
-        lambda: figures.trade_return_histogram(samples.trades(9).with_columns((-pl.col("return").abs() - 0.001).alias("return"))),
-        lambda: figures.regime_bars(samples.regimes().with_columns(sharpe=pl.lit(None, dtype=pl.Float64))),
+        lambda: figures.trade_return_histogram(
+            samples.trades(5).with_columns(pl.lit(0.0).alias("return"))
+        ),
+        lambda: figures.trade_return_histogram(
+            samples.trades(9).with_columns((pl.col("return").abs() + 0.001).alias("return"))
+        ),
+        lambda: figures.trade_return_histogram(
+            samples.trades(9).with_columns((-pl.col("return").abs() - 0.001).alias("return"))
+        ),
+        lambda: figures.regime_bars(
+            samples.regimes().with_columns(sharpe=pl.lit(None, dtype=pl.Float64))
+        ),
         lambda: figures.regime_bars(samples.regimes().with_columns(sharpe=pl.lit(-4.0))),
         lambda: figures.monte_carlo_fan(samples.monte_carlo(1).fan),
         lambda: figures.sensitivity_heatmap(stability(samples.trials().head(1)).table),
-        lambda: figures.sensitivity_heatmap(stability(samples.trials().with_columns(sharpe=pl.lit(0.0))).table),
-        lambda: figures.sensitivity_heatmap(stability(samples.trials().filter(pl.col("parameters").str.contains('"fast": 5'))).table),
+        lambda: figures.sensitivity_heatmap(
+            stability(samples.trials().with_columns(sharpe=pl.lit(0.0))).table
+        ),
+        lambda: figures.sensitivity_heatmap(
+            stability(samples.trials().filter(pl.col("parameters").str.contains('"fast": 5'))).table
+        ),
         lambda: figures.fold_timeline(samples.folds(1)),
         lambda: figures.fold_timeline(samples.folds(60)),
         lambda: figures.feature_importance(["never used"], [0.0]),
-        lambda: figures.scanner_table(samples.candidates().with_columns(gap=pl.lit(None, dtype=pl.Float64))),
-        lambda: figures.scanner_table(samples.candidates(1).with_columns(gap=pl.lit(0.0), absolute_gap=pl.lit(0.0))),
-        lambda: figures.equity_curve(samples.equity(9), "costs $5 and $6, <b>_{x}^ " + "long " * 40),
+        lambda: figures.scanner_table(
+            samples.candidates().with_columns(gap=pl.lit(None, dtype=pl.Float64))
+        ),
+        lambda: figures.scanner_table(
+            samples.candidates(1).with_columns(gap=pl.lit(0.0), absolute_gap=pl.lit(0.0))
+        ),
+        lambda: figures.equity_curve(
+            samples.equity(9), "costs $5 and $6, <b>_{x}^ " + "long " * 40
+        ),
     ],
 )
 def test_the_ugly_cases_are_drawn_without_a_warning(draw):
@@ -175,8 +207,16 @@ def test_markdown_carries_the_picture_itself():
 
 
 def test_numbers_are_written_short():
-    assert [money(value) for value in (0.0, 0.25, 950.0, 12_500.0, 101_970.0, -3_000_000.0, 2e9)] == ["0", "0.25", "950", "12.5k", "101.97k", "-3M", "2B"]
-    assert [amount(value) for value in (950.0, 12_500.0, 463_190.0, 999_960.0, 1_234_567.0)] == ["950", "12.5k", "463k", "1M", "1.23M"]
+    assert [
+        money(value) for value in (0.0, 0.25, 950.0, 12_500.0, 101_970.0, -3_000_000.0, 2e9)
+    ] == ["0", "0.25", "950", "12.5k", "101.97k", "-3M", "2B"]
+    assert [amount(value) for value in (950.0, 12_500.0, 463_190.0, 999_960.0, 1_234_567.0)] == [
+        "950",
+        "12.5k",
+        "463k",
+        "1M",
+        "1.23M",
+    ]
     assert shortened("abcdef", 4) == "abc…"
 
 
@@ -189,5 +229,10 @@ def test_labels_do_not_touch_and_keep_their_order():
 
 
 def test_a_stamp_far_from_midnight_is_drawn_too():
-    late = samples.equity(3).with_columns(timestamp=pl.Series([datetime(2024, 3, 4, 23, minute, tzinfo=UTC) for minute in (0, 15, 30)], dtype=schemas.TIME))
+    late = samples.equity(3).with_columns(
+        timestamp=pl.Series(
+            [datetime(2024, 3, 4, 23, minute, tzinfo=UTC) for minute in (0, 15, 30)],
+            dtype=schemas.TIME,
+        )
+    )
     pixels(figures.equity_curve(late, "evening"))

@@ -75,8 +75,10 @@ def full(**changes) -> TearSheet:
 def test_a_tear_sheet_holds_what_was_put_in():
     found = words_of(tear_sheet(full()))
     for expected in (
-        "moving_average_crossover", "2023-01-03", "+18.4%", "1.31", "95%: 0.21 to 2.41", "-9.4%", "120", "56% won", "0.710", "412", "not measurable",
-        "Not promoted: model-5 fails on deflated sharpe, drawdown p95.", "all of it together", "2023-04", "Largest gains", "Largest losses", '{"fast": 10, "slow": 40}',
+        "moving_average_crossover", "2023-01-03", "+18.4%", "1.31", "95%: 0.21 to 2.41", "-9.4%",
+        "120", "56% won", "0.710", "412", "not measurable",
+        "Not promoted: model-5 fails on deflated sharpe, drawdown p95.", "all of it together",
+        "2023-04", "Largest gains", "Largest losses", '{"fast": 10, "slow": 40}',
     ):  # fmt: skip
         assert expected in found, expected
 
@@ -102,7 +104,9 @@ def test_the_monte_carlo_table_is_made_of_the_paths():
 
 
 def test_only_the_latest_decision_of_the_gate_is_shown():
-    old = samples.promotions().with_columns(model_id=pl.lit("ancient"), decided_at=pl.col("decided_at") - pl.duration(days=90))
+    old = samples.promotions().with_columns(
+        model_id=pl.lit("ancient"), decided_at=pl.col("decided_at") - pl.duration(days=90)
+    )
     found = words_of(tear_sheet(full(promotions=pl.concat([old, samples.promotions()]))))
     assert "model-5" in found
     assert "ancient" not in found
@@ -124,13 +128,21 @@ def test_a_strategy_that_never_traded_still_has_a_page():
 def test_text_from_data_is_escaped_everywhere():
     row = {**samples.backtest_row(), "parameters": EVIL, "backtest_id": EVIL}
     trades = samples.trades().with_columns(symbol=pl.lit(EVIL), exit_reason=pl.lit(EVIL))
-    rules = samples.promotions().with_columns(model_id=pl.lit(EVIL), rule=pl.lit(EVIL), previous_model_id=pl.lit(EVIL))
+    rules = samples.promotions().with_columns(
+        model_id=pl.lit(EVIL), rule=pl.lit(EVIL), previous_model_id=pl.lit(EVIL)
+    )
     folds = samples.folds().with_columns(period=pl.lit(EVIL))
-    markup = tear_sheet(full(strategy=EVIL, backtest=row, trades=trades, promotions=rules, folds=folds))
+    markup = tear_sheet(
+        full(strategy=EVIL, backtest=row, trades=trades, promotions=rules, folds=folds)
+    )
     assert "script" not in read(markup).tags
     assert EVIL in words_of(markup)
     orders = samples.session_orders().with_columns(reason=pl.lit(EVIL), symbol=pl.lit(EVIL))
-    report = daily_report(DailyReport(date(2024, 3, 4), EVIL, orders=orders, events=samples.session_events(), notes=[EVIL]))
+    report = daily_report(
+        DailyReport(
+            date(2024, 3, 4), EVIL, orders=orders, events=samples.session_events(), notes=[EVIL]
+        )
+    )
     assert "script" not in read(report).tags
     assert '{"note": "<b>raw</b>"}' in words_of(report)
 
@@ -170,12 +182,26 @@ def test_a_daily_report_holds_the_day():
     ("divergence", "expected"),
     [
         (None, "Not compared with a backtest."),
-        (schemas.DIVERGENCE.empty(), "Neither the session nor the backtest of the day did anything."),
-        (samples.divergence(0), "The session did exactly what the backtest did: 6 orders, fills and equity rows are equal."),
-        (samples.divergence(3), "The session differs from the backtest in 3 of 6 rows: 1 fill, 2 orders."),
+        (
+            schemas.DIVERGENCE.empty(),
+            "Neither the session nor the backtest of the day did anything.",
+        ),
+        (
+            samples.divergence(0),
+            (
+                "The session did exactly what the backtest did: 6 orders, fills and equity rows are"
+                " equal."
+            ),
+        ),
+        (
+            samples.divergence(3),
+            "The session differs from the backtest in 3 of 6 rows: 1 fill, 2 orders.",
+        ),
     ],
 )
-def test_the_divergence_line_says_whether_the_session_did_what_the_backtest_did(divergence, expected):
+def test_the_divergence_line_says_whether_the_session_did_what_the_backtest_did(
+    divergence, expected
+):
     assert divergence_line(divergence) == expected
     assert expected in words_of(daily_report(session(divergence=divergence)))
 
@@ -188,4 +214,6 @@ def test_a_day_without_anything_has_a_page_too():
 
 def test_a_value_that_a_template_names_and_nobody_gave_is_an_error():
     with pytest.raises(UndefinedError, match="strategy"):
-        render("trade_page.html.j2", backtest_id="b", choice="", clocks=[], tear_sheet=None, trades=[])
+        render(
+            "trade_page.html.j2", backtest_id="b", choice="", clocks=[], tear_sheet=None, trades=[]
+        )

@@ -1,11 +1,26 @@
-"""What the page of trades shows is what the backtest did: levels, fills and moments, for every kind of instrument."""
+"""What the page of trades shows is what the backtest did: levels, fills and moments, for every kind
+of instrument.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from backtest.instrument_markets import BTC, ES, EURUSD, NSE, PENNY, SHIB, TIMEFRAME, TOKYO, US, bars, rules, signals
+from backtest.instrument_markets import (
+    BTC,
+    ES,
+    EURUSD,
+    NSE,
+    PENNY,
+    SHIB,
+    TIMEFRAME,
+    TOKYO,
+    US,
+    bars,
+    rules,
+    signals,
+)
 from backtest.test_simulator_examples import CALENDAR, FLAT, market, simulate
 from reports import report_samples as samples
 
@@ -30,13 +45,25 @@ def backtested(calendar, traded, exits="barriers", seed=3):
     rows = bars(calendar, (traded,), seed)
     chosen = rules((traded,), exits, 5_000_000.0, minimum_order_value=0.0, fee_bps=1.0)
     said = signals(rows, seed, traded.scale)
-    return rows, run_backtest(rows, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of(calendar), TIMEFRAME)
+    return rows, run_backtest(
+        rows, said, CORPORATE_ACTIONS.empty(), chosen, Calendar.of(calendar), TIMEFRAME
+    )
 
 
 def views_of(calendar, traded, exits="barriers", horizon: int | None = HORIZON):
     rows, result = backtested(calendar, traded, exits)
     found = [
-        trade_view(trade, why, rows, result.orders, result.fills, traded.terms, Calendar.of(calendar), TIMEFRAME, horizon)
+        trade_view(
+            trade,
+            why,
+            rows,
+            result.orders,
+            result.fills,
+            traded.terms,
+            Calendar.of(calendar),
+            TIMEFRAME,
+            horizon,
+        )
         for trade, why in chosen_trades(result.trades)
     ]
     assert found
@@ -44,10 +71,22 @@ def views_of(calendar, traded, exits="barriers", horizon: int | None = HORIZON):
     return found, result
 
 
-MARKETS = [("FX", EURUSD, 5), ("24/7", SHIB, 8), ("CMES", ES, 2), ("XBOM", NSE, 2), ("24/7", BTC, 2), ("XNYS", US, 2), ("XTKS", TOKYO, 1)]
+MARKETS = [
+    ("FX", EURUSD, 5),
+    ("24/7", SHIB, 8),
+    ("CMES", ES, 2),
+    ("XBOM", NSE, 2),
+    ("24/7", BTC, 2),
+    ("XNYS", US, 2),
+    ("XTKS", TOKYO, 1),
+]
 
 
-@pytest.mark.parametrize(("calendar", "traded", "decimals"), MARKETS, ids=[traded.terms.symbol for _, traded, _ in MARKETS])
+@pytest.mark.parametrize(
+    ("calendar", "traded", "decimals"),
+    MARKETS,
+    ids=[traded.terms.symbol for _, traded, _ in MARKETS],
+)
 def test_the_page_has_the_decimals_of_the_instrument_and_every_fill(calendar, traded, decimals):
     views, result = views_of(calendar, traded)
     views = views[:2]  # pictures take time
@@ -57,12 +96,21 @@ def test_the_page_has_the_decimals_of_the_instrument_and_every_fill(calendar, tr
     assert {len(price.split(".")[1]) for price in prices} == {decimals}
     shown = {step.price for view in views for step in view.steps if step.kind in ("entry", "exit")}
     ids = [view.trade["trade_id"] for view in views]
-    own = result.orders.filter(pl.col("order_id").is_in([f"{one}-entry" for one in ids]) | pl.col("parent_id").is_in([f"{one}-entry" for one in ids]))
-    assert shown == set(result.fills.filter(pl.col("order_id").is_in(own["order_id"].to_list()))["price"].to_list())
+    own = result.orders.filter(
+        pl.col("order_id").is_in([f"{one}-entry" for one in ids])
+        | pl.col("parent_id").is_in([f"{one}-entry" for one in ids])
+    )
+    assert shown == set(
+        result.fills.filter(pl.col("order_id").is_in(own["order_id"].to_list()))["price"].to_list()
+    )
 
 
-@pytest.mark.parametrize(("calendar", "traded"), [("FX", EURUSD), ("24/7", SHIB), ("CMES", ES), ("XNYS", PENNY)])
-def test_the_entry_lies_between_the_barriers_and_the_exit_is_where_its_reason_says(calendar, traded):
+@pytest.mark.parametrize(
+    ("calendar", "traded"), [("FX", EURUSD), ("24/7", SHIB), ("CMES", ES), ("XNYS", PENNY)]
+)
+def test_the_entry_lies_between_the_barriers_and_the_exit_is_where_its_reason_says(
+    calendar, traded
+):
     for view in views_of(calendar, traded)[0]:
         trade, upper, lower = view.trade, dict(view.upper), dict(view.lower)
         entry = view.of_kind("entry")[0]
@@ -73,13 +121,22 @@ def test_the_entry_lies_between_the_barriers_and_the_exit_is_where_its_reason_sa
         leave = view.of_kind("exit")[0]  # what a stop could not sell at once is sold later
         bar = view.bars.row(leave.place, named=True)
         assert bar["timestamp"] == leave.timestamp
-        sign, (profit, loss) = (1, (upper, lower)) if trade["side"] == "long" else (-1, (lower, upper))
+        sign, (profit, loss) = (
+            (1, (upper, lower)) if trade["side"] == "long" else (-1, (lower, upper))
+        )
         if leave.note == "take":
-            assert bar["low"] <= profit[leave.place] <= bar["high"] or sign * (bar["open"] - profit[leave.place]) >= 0.0
+            assert (
+                bar["low"] <= profit[leave.place] <= bar["high"]
+                or sign * (bar["open"] - profit[leave.place]) >= 0.0
+            )
         elif leave.note == "stop":
-            assert bar["low"] <= loss[leave.place] <= bar["high"] or sign * (loss[leave.place] - bar["open"]) >= 0.0
+            assert (
+                bar["low"] <= loss[leave.place] <= bar["high"]
+                or sign * (loss[leave.place] - bar["open"]) >= 0.0
+            )
         elif leave.note == "vertical" and view.limit is not None:
-            assert leave.place > view.limit == max(upper)  # the barriers are watched until the time is up
+            # the barriers are watched until the time is up
+            assert leave.place > view.limit == max(upper)
 
 
 def test_steps_come_in_order_of_time_with_the_signal_a_bar_before_the_entry():
@@ -101,11 +158,26 @@ def test_a_strategy_that_follows_its_signal_has_no_barriers():
 def test_barriers_move_with_a_split():
     # a 4-for-1 split on the fourth day: 102.5 becomes 25.625, and so do the barriers
     quarter = tuple(price / 4 for price in FLAT)
-    made = market([FLAT] * 3 + [quarter] * 5, {0: 1}, factors=[1.0] * 3 + [4.0] * 5, actions=[("AAA", datetime(2024, 3, 6, tzinfo=UTC).date(), "split", 4.0)])
+    made = market(
+        [FLAT] * 3 + [quarter] * 5,
+        {0: 1},
+        factors=[1.0] * 3 + [4.0] * 5,
+        actions=[("AAA", datetime(2024, 3, 6, tzinfo=UTC).date(), "split", 4.0)],
+    )
     result = simulate(made, horizon=6)
     rows = made.bars.with_columns(timeframe=pl.lit("1Day"))
     trade = result.trades.row(0, named=True)
-    view = trade_view(trade, ("latest",), rows, result.orders, result.fills, Instrument("AAA"), CALENDAR, "1Day", 6)
+    view = trade_view(
+        trade,
+        ("latest",),
+        rows,
+        result.orders,
+        result.fills,
+        Instrument("AAA"),
+        CALENDAR,
+        "1Day",
+        6,
+    )
     before, after = view.upper[0][1], view.upper[-1][1]
     assert after == before / 4.0
     assert view.lower[-1][1] == view.lower[0][1] / 4.0
@@ -114,12 +186,17 @@ def test_barriers_move_with_a_split():
 
 
 def test_a_level_is_one_line_until_a_split_makes_it_another():
-    assert _level_stretches([(3, 5.0), (4, 5.0), (5, 2.5), (6, 2.5), (7, 2.5)]) == [(5.0, (3, 4)), (2.5, (5, 7))]
+    assert _level_stretches([(3, 5.0), (4, 5.0), (5, 2.5), (6, 2.5), (7, 2.5)]) == [
+        (5.0, (3, 4)),
+        (2.5, (5, 7)),
+    ]
     assert _level_stretches([]) == []
 
 
 def test_the_tick_of_low_prices_is_told():
-    assert "Tick 0.01, 0.0001 below 1.00 (" in trade_page("demo", "demo-1", views_of("XNYS", PENNY)[0][:1])
+    assert "Tick 0.01, 0.0001 below 1.00 (" in trade_page(
+        "demo", "demo-1", views_of("XNYS", PENNY)[0][:1]
+    )
     assert "Tick 0.00000001 (" in trade_page("demo", "demo-1", views_of("24/7", SHIB)[0][:1])
 
 
@@ -150,7 +227,16 @@ def lone(trade_changes, count=400):
     trade = {**samples.trades(1).row(0, named=True), **trade_changes}
     rows = samples.bars(count)
     empty = backtested("FX", EURUSD)[1]
-    return trade_view(trade, ("latest",), rows, empty.orders.clear(), empty.fills.clear(), Instrument("AAA"), Calendar.of("XNYS"), "15Min")
+    return trade_view(
+        trade,
+        ("latest",),
+        rows,
+        empty.orders.clear(),
+        empty.fills.clear(),
+        Instrument("AAA"),
+        Calendar.of("XNYS"),
+        "15Min",
+    )
 
 
 def test_of_a_long_trade_the_middle_is_left_out_and_said():
@@ -165,12 +251,22 @@ def test_of_a_long_trade_the_middle_is_left_out_and_said():
 
 
 def test_an_open_trade_and_a_payment_without_an_order():
-    view = lone({"exit_timestamp": None, "exit_price": None, "exit_reason": None, "pnl": None, "return": None})
+    view = lone(
+        {
+            "exit_timestamp": None,
+            "exit_price": None,
+            "exit_reason": None,
+            "pnl": None,
+            "return": None,
+        }
+    )
     assert headline(view) == "AAA short, still open"
     assert "Still open" in trade_page("demo", "demo-1", [view])
     times = samples.bars(400)["timestamp"]
     paid = lone({"exit_timestamp": times[30], "exit_price": 12.5, "exit_reason": "delisting"})
-    assert [(step.kind, step.price, step.note) for step in paid.of_kind("payment")] == [("payment", 12.5, "delisting")]
+    assert [(step.kind, step.price, step.note) for step in paid.of_kind("payment")] == [
+        ("payment", 12.5, "delisting")
+    ]
 
 
 def test_a_trade_without_bars_has_no_view_and_a_picture_that_says_so():
@@ -183,7 +279,9 @@ def test_times_are_those_of_the_exchange():
     moment = datetime(2024, 7, 5, 22, 0, tzinfo=UTC)
     assert exchange_time(moment, "America/Chicago", "1Hour") == "2024-07-05 17:00"
     assert exchange_time(moment, "Asia/Kolkata", "30Min") == "2024-07-06 03:30"
-    assert exchange_time(datetime(2024, 7, 5, tzinfo=UTC), "America/New_York", "1Day") == "2024-07-05"
+    assert (
+        exchange_time(datetime(2024, 7, 5, tzinfo=UTC), "America/New_York", "1Day") == "2024-07-05"
+    )
 
 
 def test_the_page_is_one_file_and_text_is_escaped():

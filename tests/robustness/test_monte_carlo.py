@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from harmony_pipeline import schemas
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.robustness.monte_carlo import SCENARIOS, fan_stops, run_scenario, simulate, trade_returns
+from harmony_pipeline.robustness.monte_carlo import (
+    SCENARIOS,
+    fan_stops,
+    run_scenario,
+    simulate,
+    trade_returns,
+)
 from harmony_pipeline.robustness.settings import MonteCarloSettings
 
 CASH = 100_000.0
@@ -31,13 +37,19 @@ def trades_of(pnls: list[float], value: float = 10_000.0, still_open: int = 0) -
                 "quantity": 100.0,
                 "entry_timestamp": [START + timedelta(hours=i) for i in range(count)],
                 "entry_price": value / 100.0,
-                "exit_timestamp": pl.Series([START + timedelta(hours=i, minutes=30) for i in range(len(pnls))] + [None] * still_open, dtype=schemas.TIME),
+                "exit_timestamp": pl.Series(
+                    [START + timedelta(hours=i, minutes=30) for i in range(len(pnls))]
+                    + [None] * still_open,
+                    dtype=schemas.TIME,
+                ),
                 "exit_price": value / 100.0,
                 "exit_reason": "take",
                 "fees": 0.0,
                 "slippage": 0.0,
                 "pnl": pl.Series([*pnls, *[None] * still_open], dtype=pl.Float64),
-                "return": pl.Series([pnl / value for pnl in pnls] + [None] * still_open, dtype=pl.Float64),
+                "return": pl.Series(
+                    [pnl / value for pnl in pnls] + [None] * still_open, dtype=pl.Float64
+                ),
                 "model_id": pl.Series([None] * count, dtype=pl.String),
             }
         )
@@ -64,7 +76,13 @@ def splitmix(key: int, counter: int) -> int:
 
 
 def naive_path(sample, scenario, chosen: MonteCarloSettings, path: int) -> tuple[float, float]:
-    key = mix((mix((mix(chosen.seed) + scenario.stream * 0x9E3779B97F4A7C15) & MASK) + path * 0x9E3779B97F4A7C15) & MASK)
+    key = mix(
+        (
+            mix((mix(chosen.seed) + scenario.stream * 0x9E3779B97F4A7C15) & MASK)
+            + path * 0x9E3779B97F4A7C15
+        )
+        & MASK
+    )
     returns, count = sample.returns.tolist(), len(sample.returns)
     order = list(range(count))
     if scenario.name == "shuffle":
@@ -89,7 +107,14 @@ def naive_path(sample, scenario, chosen: MonteCarloSettings, path: int) -> tuple
             at = order[k]
         change = returns[at]
         if scenario.slips:
-            change -= 2 * chosen.slippage_bps / 1e4 * sample.values[at] * 2 * ((splitmix(key, 4 * k + 2) >> 32) / 2**32)
+            change -= (
+                2
+                * chosen.slippage_bps
+                / 1e4
+                * sample.values[at]
+                * 2
+                * ((splitmix(key, 4 * k + 2) >> 32) / 2**32)
+            )
         bits = splitmix(key, 4 * k + 1)
         if scenario.anomalies and (bits & 0xFFFFFFFF) / 2**32 < chosen.anomaly_probability:
             change = worst * chosen.anomaly_size
@@ -126,7 +151,9 @@ def test_the_undisturbed_path_is_the_sum_of_the_trades(pnls):
 @given(st.lists(st.floats(-1_000, 1_000), min_size=1, max_size=60), st.integers(0, 2**31))
 def test_a_shuffle_changes_the_drawdown_and_nothing_else(pnls, seed):
     result = simulate(trades_of(pnls), CASH, MonteCarloSettings(paths=20, seed=seed), "b")
-    np.testing.assert_allclose(rows(result, "shuffle")["final_equity"].to_numpy(), CASH + sum(pnls), rtol=1e-11)
+    np.testing.assert_allclose(
+        rows(result, "shuffle")["final_equity"].to_numpy(), CASH + sum(pnls), rtol=1e-11
+    )
 
 
 def test_the_table_is_the_declared_one_with_every_path_of_every_scenario():
@@ -138,8 +165,12 @@ def test_the_table_is_the_declared_one_with_every_path_of_every_scenario():
     assert counts == {"none": 1, **dict.fromkeys(BY_NAME, 50)}
     assert result.table["backtest_id"].unique().to_list() == ["mine"]
     assert (result.table["max_drawdown"] <= 0.0).all()
-    assert rows(result, "stressed").select("miss_probability", "slippage_bps", "anomaly_probability", "block").unique().rows() == [(0.1, 2.0, 0.002, 10)]
-    assert rows(result, "bootstrap").select("miss_probability", "slippage_bps", "anomaly_probability", "block").unique().rows() == [(0.0, 0.0, 0.0, 1)]
+    assert rows(result, "stressed").select(
+        "miss_probability", "slippage_bps", "anomaly_probability", "block"
+    ).unique().rows() == [(0.1, 2.0, 0.002, 10)]
+    assert rows(result, "bootstrap").select(
+        "miss_probability", "slippage_bps", "anomaly_probability", "block"
+    ).unique().rows() == [(0.0, 0.0, 0.0, 1)]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
@@ -169,22 +200,30 @@ def test_fewer_paths_are_the_first_of_more_and_any_stretch_can_be_made_alone(nam
 def test_the_order_of_the_rows_that_come_in_does_not_matter():
     trades = trades_of(some_pnls())
     chosen = MonteCarloSettings(paths=30)
-    assert simulate(trades, CASH, chosen, "b").table.equals(simulate(trades.sample(fraction=1.0, shuffle=True, seed=3), CASH, chosen, "b").table)
+    assert simulate(trades, CASH, chosen, "b").table.equals(
+        simulate(trades.sample(fraction=1.0, shuffle=True, seed=3), CASH, chosen, "b").table
+    )
 
 
 def test_missing_every_trade_leaves_the_cash_untouched():
-    result = simulate(trades_of(some_pnls()), CASH, MonteCarloSettings(paths=20, miss_probability=1.0), "b")
+    result = simulate(
+        trades_of(some_pnls()), CASH, MonteCarloSettings(paths=20, miss_probability=1.0), "b"
+    )
     for name in ("missed", "stressed"):
         assert (rows(result, name)["final_equity"] == CASH).all()
         assert (rows(result, name)["max_drawdown"] == 0.0).all()
 
 
 def test_missing_none_slipping_nothing_and_no_anomaly_is_the_undisturbed_path():
-    calm = MonteCarloSettings(paths=20, miss_probability=0.0, slippage_bps=0.0, anomaly_probability=0.0)
+    calm = MonteCarloSettings(
+        paths=20, miss_probability=0.0, slippage_bps=0.0, anomaly_probability=0.0
+    )
     pnls = some_pnls()
     result = simulate(trades_of(pnls), CASH, calm, "b")
     for name in ("missed", "slippage", "anomalies"):
-        np.testing.assert_allclose(rows(result, name)["final_equity"].to_numpy(), CASH + sum(pnls), rtol=1e-12)
+        np.testing.assert_allclose(
+            rows(result, name)["final_equity"].to_numpy(), CASH + sum(pnls), rtol=1e-12
+        )
 
 
 def test_the_bootstrap_mean_converges_to_compounding_at_the_mean_return():
@@ -204,13 +243,16 @@ def test_the_stationary_bootstrap_keeps_neighbours_together_and_all_trades_equal
     iid, _, _ = run_scenario(sample, BY_NAME["bootstrap"], chosen, 20_000)
     blocks, _, _ = run_scenario(sample, BY_NAME["block_bootstrap"], chosen, 20_000)
     assert blocks.std() < 0.6 * iid.std()
-    for final in (iid, blocks):  # each trade is as likely as another, so the logs of growth average to none
+    # each trade is as likely as another, so the logs of growth average to none
+    for final in (iid, blocks):
         assert abs(np.log(final).mean()) < 4.0 * np.log(final).std() / np.sqrt(final.size)
 
 
 def test_slippage_costs_on_average_two_sides_of_the_setting_on_the_entry_value():
     sample = trade_returns(trades_of([0.0] * 100, value=20_000.0), CASH)
-    final, _, _ = run_scenario(sample, BY_NAME["slippage"], MonteCarloSettings(slippage_bps=5.0), 2_000)
+    final, _, _ = run_scenario(
+        sample, BY_NAME["slippage"], MonteCarloSettings(slippage_bps=5.0), 2_000
+    )
     assert np.log(final).mean() == pytest.approx(100 * np.log1p(-0.2 * 2 * 5e-4), rel=0.01)
     assert final.max() < 1.0
 
@@ -218,18 +260,28 @@ def test_slippage_costs_on_average_two_sides_of_the_setting_on_the_entry_value()
 def test_an_anomaly_is_twice_the_worst_loss():
     sample = trade_returns(trades_of([100.0, -500.0, 100.0]), CASH)
     worst = sample.returns.min()
-    final, _, _ = run_scenario(sample, BY_NAME["anomalies"], MonteCarloSettings(anomaly_probability=1.0), 10)
+    final, _, _ = run_scenario(
+        sample, BY_NAME["anomalies"], MonteCarloSettings(anomaly_probability=1.0), 10
+    )
     np.testing.assert_allclose(final, (1.0 + 2.0 * worst) ** 3, rtol=1e-14)
 
 
 def test_stress_lowers_the_median_below_the_plain_bootstrap():
-    result = simulate(trades_of(some_pnls(400)), CASH, MonteCarloSettings(anomaly_probability=0.02), "b")
-    assert result.quantile("stressed", "final_equity", "p50") < result.quantile("block_bootstrap", "final_equity", "p50")
-    assert result.quantile("stressed", "max_drawdown", "p05") < result.quantile("block_bootstrap", "max_drawdown", "p05")
+    result = simulate(
+        trades_of(some_pnls(400)), CASH, MonteCarloSettings(anomaly_probability=0.02), "b"
+    )
+    assert result.quantile("stressed", "final_equity", "p50") < result.quantile(
+        "block_bootstrap", "final_equity", "p50"
+    )
+    assert result.quantile("stressed", "max_drawdown", "p05") < result.quantile(
+        "block_bootstrap", "max_drawdown", "p05"
+    )
 
 
 def test_a_ruined_account_stays_ruined_and_nothing_is_nan():
-    result = simulate(trades_of([500.0, -150_000.0, 1_000.0, -200.0]), CASH, MonteCarloSettings(paths=200), "b")
+    result = simulate(
+        trades_of([500.0, -150_000.0, 1_000.0, -200.0]), CASH, MonteCarloSettings(paths=200), "b"
+    )
     assert result.table["final_equity"].is_finite().all()
     bootstrap = rows(result, "bootstrap")
     assert (bootstrap["final_equity"] >= 0.0).all()
@@ -240,13 +292,19 @@ def test_a_ruined_account_stays_ruined_and_nothing_is_nan():
 def test_open_trades_are_left_out():
     pnls = some_pnls(30)
     chosen = MonteCarloSettings(paths=10)
-    assert simulate(trades_of(pnls, still_open=3), CASH, chosen, "b").table.equals(simulate(trades_of(pnls), CASH, chosen, "b").table)
+    assert simulate(trades_of(pnls, still_open=3), CASH, chosen, "b").table.equals(
+        simulate(trades_of(pnls), CASH, chosen, "b").table
+    )
 
 
-@pytest.mark.parametrize("trades", [schemas.TRADES.empty(), trades_of([], still_open=2)], ids=["none", "only open ones"])
+@pytest.mark.parametrize(
+    "trades", [schemas.TRADES.empty(), trades_of([], still_open=2)], ids=["none", "only open ones"]
+)
 def test_without_closed_trades_the_undisturbed_path_remains(trades):
     result = simulate(trades, CASH, MonteCarloSettings(), "b")
-    assert result.table.select("scenario", "path", "final_equity", "max_drawdown").rows() == [("none", 0, CASH, 0.0)]
+    assert result.table.select("scenario", "path", "final_equity", "max_drawdown").rows() == [
+        ("none", 0, CASH, 0.0)
+    ]
     assert result.fan.rows() == [("none", 0, *[CASH] * 5)]
     summary = result.summary()
     assert summary["trades"] == 0

@@ -1,4 +1,6 @@
-"""Overfitting statistics against independent formulas (scipy, a slow CSCV) and against simulated truths."""
+"""Overfitting statistics against independent formulas (scipy, a slow CSCV) and against simulated
+truths.
+"""
 
 from datetime import UTC, datetime, timedelta
 from itertools import combinations as choose
@@ -36,11 +38,18 @@ def noise(rows: int, columns: int, seed: int = 0) -> np.ndarray:
 
 
 def daily(values) -> pl.DataFrame:
-    return pl.DataFrame({"timestamp": [DAY + timedelta(days=i) for i in range(len(values))], "return": values}, schema_overrides={"timestamp": schemas.TIME})
+    return pl.DataFrame(
+        {"timestamp": [DAY + timedelta(days=i) for i in range(len(values))], "return": values},
+        schema_overrides={"timestamp": schemas.TIME},
+    )
 
 
 def rows_of(matrix: np.ndarray, strategy: str = "s"):
-    return trial_rows([Trial(strategy, {"k": i}, daily(matrix[:, i]), DAY) for i in range(matrix.shape[1])], "data", 252)
+    return trial_rows(
+        [Trial(strategy, {"k": i}, daily(matrix[:, i]), DAY) for i in range(matrix.shape[1])],
+        "data",
+        252,
+    )
 
 
 def slow_pbo(matrix: np.ndarray, splits: int) -> float:
@@ -63,10 +72,14 @@ def test_moments_are_those_of_scipy_with_pearsons_kurtosis():
     assert found.sharpe == pytest.approx(values.mean() / values.std(ddof=1), rel=1e-12)
     assert found.skew == pytest.approx(stats.skew(values), rel=1e-10)
     assert found.kurtosis == pytest.approx(stats.kurtosis(values, fisher=False), rel=1e-10)
-    assert moments(np.random.default_rng(0).normal(size=200_000)).kurtosis == pytest.approx(3.0, abs=0.05)
+    assert moments(np.random.default_rng(0).normal(size=200_000)).kurtosis == pytest.approx(
+        3.0, abs=0.05
+    )
 
 
-@pytest.mark.parametrize("values", [[], [0.01], [0.01, 0.02], [0.01] * 50, [0.0] * 50, [0.1 + 0.2] * 9], ids=str)
+@pytest.mark.parametrize(
+    "values", [[], [0.01], [0.01, 0.02], [0.01] * 50, [0.0] * 50, [0.1 + 0.2] * 9], ids=str
+)
 def test_a_series_that_is_short_or_does_not_move_has_no_sharpe(values):
     assert moments(np.array(values)) is None
 
@@ -74,14 +87,19 @@ def test_a_series_that_is_short_or_does_not_move_has_no_sharpe(values):
 def test_psr_is_the_published_formula():
     values = np.random.default_rng(4).normal(0.0008, 0.01, 500)
     sample = moments(values)
-    sharpe, skew, kurtosis = values.mean() / values.std(ddof=1), stats.skew(values), stats.kurtosis(values, fisher=False)
+    sharpe, skew, kurtosis = (
+        values.mean() / values.std(ddof=1),
+        stats.skew(values),
+        stats.kurtosis(values, fisher=False),
+    )
     z = (sharpe - 0.01) * np.sqrt(499) / np.sqrt(1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2)
     assert probabilistic_sharpe(sample, 0.01) == pytest.approx(stats.norm.cdf(z), rel=1e-12)
     assert probabilistic_sharpe(sample, sample.sharpe) == pytest.approx(0.5, abs=1e-12)
 
 
 def test_psr_matches_the_worked_example_of_the_paper():
-    # Bailey & Lopez de Prado 2014, section "a numerical example": annual Sharpe 2.5, 5 years of 250 days, 100 trials, V = 1/2 (annual), skew -3, kurtosis 10
+    # Bailey & Lopez de Prado 2014, section "a numerical example": annual Sharpe 2.5, 5 years of 250
+    # days, 100 trials, V = 1/2 (annual), skew -3, kurtosis 10
     from harmony_pipeline.robustness.overfitting import Moments
 
     sample = Moments(sharpe=2.5 / np.sqrt(250), observations=1250, skew=-3.0, kurtosis=10.0)
@@ -124,7 +142,10 @@ def test_the_minimum_track_record_is_where_psr_reaches_the_confidence():
     sample = moments(np.random.default_rng(8).normal(0.001, 0.01, 600))
     needed = minimum_track_record(sample, 0.0, 0.95)
     longer = type(sample)(sample.sharpe, 0, sample.skew, sample.kurtosis)
-    error = np.sqrt((1 - longer.skew * longer.sharpe + (longer.kurtosis - 1) / 4 * longer.sharpe**2) / (needed - 1))
+    error = np.sqrt(
+        (1 - longer.skew * longer.sharpe + (longer.kurtosis - 1) / 4 * longer.sharpe**2)
+        / (needed - 1)
+    )
     assert stats.norm.cdf(sample.sharpe / error) == pytest.approx(0.95, rel=1e-9)
     assert minimum_track_record(moments(-np.abs(noise(50, 1)[:, 0]))) is None
 
@@ -133,7 +154,9 @@ def test_the_minimum_track_record_is_where_psr_reaches_the_confidence():
 @given(st.integers(2, 7), st.sampled_from([2, 4, 6]), st.integers(0, 40), st.integers(0, 10_000))
 def test_cscv_is_the_slow_definition(trials, splits, extra, seed):
     matrix = noise(splits * 6 + extra, trials, seed)
-    assert backtest_overfitting(matrix, splits).pbo == pytest.approx(slow_pbo(matrix, splits), abs=1e-12)
+    assert backtest_overfitting(matrix, splits).pbo == pytest.approx(
+        slow_pbo(matrix, splits), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("trials", [3, 10, 25])
@@ -200,7 +223,9 @@ def test_a_row_has_everything_that_can_be_measured():
 def test_trials_of_other_strategies_and_repeats_are_not_counted():
     mine, theirs = rows_of(noise(200, 4, seed=16)), rows_of(noise(200, 9, seed=17), "other")
     trials = pl.concat([mine.trials, mine.trials, theirs.trials])
-    row = overfitting_row("s", daily(noise(200, 1)[:, 0]), trials, pl.concat([mine.returns, theirs.returns]), SETTINGS)
+    row = overfitting_row(
+        "s", daily(noise(200, 1)[:, 0]), trials, pl.concat([mine.returns, theirs.returns]), SETTINGS
+    )
     alone = overfitting_row("s", daily(noise(200, 1)[:, 0]), mine.trials, mine.returns, SETTINGS)
     assert row["n_trials"].item() == 4
     assert row.equals(alone)
@@ -209,21 +234,38 @@ def test_trials_of_other_strategies_and_repeats_are_not_counted():
 def test_a_configuration_tried_again_on_more_days_is_one_trial_with_its_latest_returns():
     matrix = noise(200, 4, seed=19)
     before = rows_of(matrix[:150])
-    later = trial_rows([Trial("s", {"k": i}, daily(matrix[:, i]), DAY + timedelta(days=300)) for i in range(4)], "more data", 252)
+    later = trial_rows(
+        [Trial("s", {"k": i}, daily(matrix[:, i]), DAY + timedelta(days=300)) for i in range(4)],
+        "more data",
+        252,
+    )
     chosen = daily(matrix[:, 0])
-    both = overfitting_row("s", chosen, pl.concat([before.trials, later.trials]), pl.concat([before.returns, later.returns]), SETTINGS)
+    both = overfitting_row(
+        "s",
+        chosen,
+        pl.concat([before.trials, later.trials]),
+        pl.concat([before.returns, later.returns]),
+        SETTINGS,
+    )
     assert both["n_trials"].item() == 4
     assert both.equals(overfitting_row("s", chosen, later.trials, later.returns, SETTINGS))
 
 
 @pytest.mark.parametrize(
     ("matrix", "chosen"),
-    [(noise(200, 1), noise(200, 1)[:, 0]), (np.zeros((200, 3)), np.zeros(200)), (noise(6, 3), noise(6, 1)[:, 0]), (np.empty((0, 2)), np.empty(0))],
+    [
+        (noise(200, 1), noise(200, 1)[:, 0]),
+        (np.zeros((200, 3)), np.zeros(200)),
+        (noise(6, 3), noise(6, 1)[:, 0]),
+        (np.empty((0, 2)), np.empty(0)),
+    ],
     ids=["one trial", "nothing moves", "a week", "no days"],
 )
 def test_what_cannot_be_measured_is_null(matrix, chosen):
     trials = rows_of(matrix)
-    row = overfitting_row("s", daily(chosen), trials.trials, trials.returns, SETTINGS).row(0, named=True)
+    row = overfitting_row("s", daily(chosen), trials.trials, trials.returns, SETTINGS).row(
+        0, named=True
+    )
     assert row["pbo"] is None or matrix[:, 0].size >= 100
     if matrix.shape[1] == 1:
         assert row["dsr"] is None
@@ -237,14 +279,27 @@ def test_what_cannot_be_measured_is_null(matrix, chosen):
 
 
 def test_no_trials_at_all_still_gives_a_row():
-    row = overfitting_row("s", daily([]), schemas.TRIALS.empty(), schemas.TRIAL_RETURNS.empty(), SETTINGS).row(0, named=True)
-    assert row == {"strategy": "s", "n_trials": 0, "psr": None, "dsr": None, "pbo": None, "splits": 8, "spa_pvalue": None, "min_track_record": None}
+    row = overfitting_row(
+        "s", daily([]), schemas.TRIALS.empty(), schemas.TRIAL_RETURNS.empty(), SETTINGS
+    ).row(0, named=True)
+    assert row == {
+        "strategy": "s",
+        "n_trials": 0,
+        "psr": None,
+        "dsr": None,
+        "pbo": None,
+        "splits": 8,
+        "spa_pvalue": None,
+        "min_track_record": None,
+    }
 
 
 def test_the_matrix_holds_the_days_that_all_trials_share():
     trials = rows_of(noise(30, 3, seed=18))
     first = trials.trials["trial_id"][0]
-    holes = trials.returns.filter(~((pl.col("trial_id") == first) & (pl.col("timestamp") < DAY + timedelta(days=5))))
+    holes = trials.returns.filter(
+        ~((pl.col("trial_id") == first) & (pl.col("timestamp") < DAY + timedelta(days=5)))
+    )
     matrix = returns_matrix(trials.trials["trial_id"].to_list(), holes)
     assert matrix.shape == (25, 3)
     expected = holes.filter(pl.col("trial_id") == first).sort("timestamp")["return"].to_numpy()
@@ -252,7 +307,9 @@ def test_the_matrix_holds_the_days_that_all_trials_share():
 
 
 def test_the_most_volatile_trial_does_not_hide_an_edge():
-    """arch ignores `studentize`: undivided, one trial with t = 4.74 beside 20 of 20 times its volatility gave p = 1."""
+    """arch ignores `studentize`: undivided, one trial with t = 4.74 beside 20 of 20 times its
+    volatility gave p = 1.
+    """
     generator = np.random.default_rng(21)
     days = 500
     edge = generator.normal(0.0, 0.001, days)
@@ -261,18 +318,25 @@ def test_the_most_volatile_trial_does_not_hide_an_edge():
     assert moments(edge).sharpe * np.sqrt(days) == pytest.approx(4.74)
     assert superior_ability(np.column_stack([edge, loud]), 500, 5) < 0.01
     quiet = generator.normal(0.0, 0.001, days)
-    assert superior_ability(np.column_stack([quiet - quiet.mean(), loud - loud.mean(axis=0)]), 500, 5) > 0.5
+    assert (
+        superior_ability(np.column_stack([quiet - quiet.mean(), loud - loud.mean(axis=0)]), 500, 5)
+        > 0.5
+    )
 
 
 def test_the_p_value_does_not_depend_on_the_unit_of_a_trial():
     matrix = noise(300, 6, seed=22)
     matrix[:, 1] += 0.0015
     scaled = matrix * np.array([1.0, 0.01, 100.0, 3.0, 0.5, 20.0])
-    assert superior_ability(matrix, 300, 5) == pytest.approx(superior_ability(scaled, 300, 5), abs=0.01)
+    assert superior_ability(matrix, 300, 5) == pytest.approx(
+        superior_ability(scaled, 300, 5), abs=0.01
+    )
 
 
 def test_the_p_value_is_that_of_a_bootstrap_written_out():
-    """Hansen's consistent SPA by plain loops: studentized, recentred where a trial is not hopeless."""
+    """Hansen's consistent SPA by plain loops: studentized, recentred where a trial is not
+    hopeless.
+    """
     rows, block, reps = 240, 15, 800
     matrix = noise(rows, 5, seed=23) * np.array([1.0, 8.0, 2.0, 0.5, 30.0])
     matrix[:, 0] += 0.0011
@@ -312,7 +376,9 @@ def test_the_long_run_deviation_is_that_of_its_definition_and_of_the_bootstrap()
 
 
 def test_a_trial_whose_dependence_cancels_its_variance_keeps_its_plain_deviation():
-    matrix = np.column_stack([np.where(np.arange(100) % 2, 0.01, -0.01), noise(100, 1, seed=25)[:, 0]])
+    matrix = np.column_stack(
+        [np.where(np.arange(100) % 2, 0.01, -0.01), noise(100, 1, seed=25)[:, 0]]
+    )
     assert np.isfinite(long_run_deviations(matrix, 10)).all()
     assert (long_run_deviations(matrix, 10) > 0.0).all()
     assert 0.0 <= superior_ability(matrix, 100, 5) <= 1.0
@@ -333,8 +399,12 @@ def test_the_deflated_ratio_uses_trials_by_day_whatever_unit_the_table_holds():
 def test_configurations_that_never_traded_count():
     matrix = np.column_stack([noise(300, 5, seed=27), np.zeros(300)])
     rows = rows_of(matrix)
-    found = overfitting_row("s", daily(matrix[:, 0]), rows.trials, rows.returns, SETTINGS).row(0, named=True)
+    found = overfitting_row("s", daily(matrix[:, 0]), rows.trials, rows.returns, SETTINGS).row(
+        0, named=True
+    )
     assert rows.trials["sharpe"].null_count() == 1
     assert found["n_trials"] == 6
-    without = overfitting_row("s", daily(matrix[:, 0]), rows_of(matrix[:, :5]).trials, rows.returns, SETTINGS)
+    without = overfitting_row(
+        "s", daily(matrix[:, 0]), rows_of(matrix[:, :5]).trials, rows.returns, SETTINGS
+    )
     assert found["dsr"] < without["dsr"].item()

@@ -21,7 +21,12 @@ def regimes(trends: list[str | None], close_hour: int = 21) -> pl.DataFrame:
             "trend": trends,
             "volatility": [None if trend is None else "low" for trend in trends],
         },
-        schema_overrides={"timestamp": schemas.TIME, "known_at": schemas.TIME, "trend": pl.String, "volatility": pl.String},
+        schema_overrides={
+            "timestamp": schemas.TIME,
+            "known_at": schemas.TIME,
+            "trend": pl.String,
+            "volatility": pl.String,
+        },
     )
 
 
@@ -63,7 +68,9 @@ def test_days_and_compounded_return_add_up_over_the_regimes():
     trends = [["bull", "bear", None][i % 3] for i in range(50)]
     table = regime_stability(returns(values), regimes(trends), "s", 365)
     assert table["days"].sum() == 50
-    assert np.prod(1 + table["total_return"].to_numpy()) == pytest.approx(np.prod(1 + np.array(values)))
+    assert np.prod(1 + table["total_return"].to_numpy()) == pytest.approx(
+        np.prod(1 + np.array(values))
+    )
 
 
 def test_one_day_or_no_movement_has_no_sharpe_and_nothing_gives_no_rows():

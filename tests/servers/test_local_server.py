@@ -1,4 +1,6 @@
-"""The server that venues' servers are built on: real answers, real faults, in the order they were scripted."""
+"""The server that venues' servers are built on: real answers, real faults, in the order they were
+scripted.
+"""
 
 import asyncio
 
@@ -42,7 +44,9 @@ def test_an_answer_without_faults_is_the_handlers(server):
 
 def test_faults_are_committed_in_order_after_the_requests_let_through(server):
     limited = Fault(status=429, body={"message": "slow down"}, headers={"X-RateLimit-Reset": "12"})
-    server.faults.add(limited, None, Fault(status=503, body="<html>down</html>"), path="/echo", after=1)
+    server.faults.add(
+        limited, None, Fault(status=503, body="<html>down</html>"), path="/echo", after=1
+    )
     answers = [say(server, str(number)) for number in range(5)]
     assert [each.status_code for each in answers] == [200, 429, 200, 503, 200]
     assert answers[1].headers["X-RateLimit-Reset"] == "12"
@@ -57,7 +61,10 @@ def test_a_fault_of_another_path_waits_for_its_path(server):
     assert server.faults.left == 1
 
 
-@pytest.mark.parametrize("fault", [RESET, Fault(cut_after_bytes=0), Fault(cut_after_bytes=700), Fault(cut_after_bytes=10**9)])
+@pytest.mark.parametrize(
+    "fault",
+    [RESET, Fault(cut_after_bytes=0), Fault(cut_after_bytes=700), Fault(cut_after_bytes=10**9)],
+)
 def test_a_cut_answer_breaks_the_connection_and_the_next_one_is_whole(server, fault):
     server.faults.add(fault)
     with pytest.raises(requests.exceptions.RequestException):

@@ -1,4 +1,6 @@
-"""Processes that die: a ledger and brokers that raise at the k-th thing they do, before or after having done it."""
+"""Processes that die: a ledger and brokers that raise at the k-th thing they do, before or after
+having done it.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +10,13 @@ from typing import Any
 from harmony_pipeline.errors import BrokerUnavailable
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
-from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder, micros
+from harmony_pipeline.execution.events import (
+    AnyOrderFact,
+    CancelOrder,
+    ReplaceOrder,
+    SubmitOrder,
+    micros,
+)
 from harmony_pipeline.portfolio.kernel_types import BAR, records
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger
@@ -55,14 +63,17 @@ class CrashingLedger(Ledger):
 
 
 class RemoteExchange:
-    """A broker's computer: it goes on whatever happens to the session. Driven by the market, not by the session."""
+    """A broker's computer: it goes on whatever happens to the session. Driven by the market, not by
+    the session.
+    """
 
     def __init__(self, broker: SimulatedBroker, plan: SessionPlan) -> None:
         self.broker = broker
         self._plan = plan
         self._seen: set[int] = set()
         self.mail: list[AnyOrderFact] = []
-        self.clock = ReplayClock(plan.calendar.session_open(plan.date))  # the world's: it does not start again with us
+        # the world's: it does not start again with us
+        self.clock = ReplayClock(plan.calendar.session_open(plan.date))
 
     def see(self, batch: Batch) -> None:
         """The market moves: once for each batch, however often the stream is read."""
@@ -72,7 +83,11 @@ class RemoteExchange:
         for bar in batch.bars:
             if bar.session == "regular":
                 row = records(1, BAR)[0]
-                row["at"], row["end"], row["symbol"] = micros(bar.start), micros(bar.end), self._plan.symbols.index(bar.symbol)
+                row["at"], row["end"], row["symbol"] = (
+                    micros(bar.start),
+                    micros(bar.end),
+                    self._plan.symbols.index(bar.symbol),
+                )
                 row["open"], row["high"], row["low"], row["close"], row["volume"], row["factor"] = (
                     bar.open,
                     bar.high,
@@ -87,7 +102,9 @@ class RemoteExchange:
 
 
 class RemoteBroker:
-    """A client of the remote exchange: a new one after each crash. It repeats, after a reconnect, everything that it ever told."""
+    """A client of the remote exchange: a new one after each crash. It repeats, after a reconnect,
+    everything that it ever told.
+    """
 
     name = "remote"
 
@@ -154,7 +171,9 @@ class FlakyBroker(RemoteBroker):
 
 
 class RemoteStream:
-    """The market as both hear it: the exchange first, then, after a quiet moment in which fills arrive, the session."""
+    """The market as both hear it: the exchange first, then, after a quiet moment in which fills
+    arrive, the session.
+    """
 
     def __init__(self, frame: Any, exchange: RemoteExchange) -> None:
         self._inner = ReplayStream(frame, exchange.clock)

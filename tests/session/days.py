@@ -1,4 +1,6 @@
-"""A small random market for session tests: bars that gap, split, pay dividends, go missing; a strategy that trades a lot."""
+"""A small random market for session tests: bars that gap, split, pay dividends, go missing; a
+strategy that trades a lot.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -25,17 +27,26 @@ from harmony_pipeline.strategies.settings import StrategySettings
 TIMEFRAME = "30Min"
 CALENDAR = Calendar.of("XNYS")
 SYMBOLS = ("AAA", "BBB", "CCC")
-FIRST, FIRST_TRADED = date(2024, 6, 24), date(2024, 6, 26)  # a half-day (3 July) and a holiday (4 July) lie ahead
+# a half-day (3 July) and a holiday (4 July) lie ahead
+FIRST, FIRST_TRADED = date(2024, 6, 24), date(2024, 6, 26)
 DAYS = CALENDAR.sessions(FIRST_TRADED, date(2024, 7, 6))
 SPLIT_DAY, DIVIDEND_DAY = date(2024, 6, 28), date(2024, 7, 2)
 ACTIONS = pl.DataFrame(
-    {"symbol": ["AAA", "BBB"], "date": [SPLIT_DAY, DIVIDEND_DAY], "kind": ["split", "dividend"], "value": [1.5, 0.4]}, schema=CORPORATE_ACTIONS.dtypes
+    {
+        "symbol": ["AAA", "BBB"],
+        "date": [SPLIT_DAY, DIVIDEND_DAY],
+        "kind": ["split", "dividend"],
+        "value": [1.5, 0.4],
+    },
+    schema=CORPORATE_ACTIONS.dtypes,
 )
 FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
 
 
 class Contrarian:
-    """Against the last two bars, whenever they moved at all; 0 on small moves, so positions also end by signal."""
+    """Against the last two bars, whenever they moved at all; 0 on small moves, so positions also
+    end by signal.
+    """
 
     def __init__(self, threshold_move: float = 0.002) -> None:
         self.threshold_move = threshold_move
@@ -45,13 +56,26 @@ class Contrarian:
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         move = pl.col("momentum_2")
-        side = pl.when(move > self.threshold_move).then(-1).when(move < -self.threshold_move).then(1).otherwise(0)
+        side = (
+            pl.when(move > self.threshold_move)
+            .then(-1)
+            .when(move < -self.threshold_move)
+            .then(1)
+            .otherwise(0)
+        )
         warm = features.filter(move.is_not_null() & pl.col("volatility_20").is_not_null())
-        return warm.select("symbol", "timestamp", side=side.cast(pl.Int8), strength=(move.abs() * 100).clip(0.2, 1.0)).sort("symbol", "timestamp")
+        return warm.select(
+            "symbol",
+            "timestamp",
+            side=side.cast(pl.Int8),
+            strength=(move.abs() * 100).clip(0.2, 1.0),
+        ).sort("symbol", "timestamp")
 
 
 def market(seed: int = 3, symbols: Sequence[str] = SYMBOLS) -> pl.DataFrame:
-    """BARS from FIRST on, extended hours too; the odd bar is missing, volume is thin enough for partial fills."""
+    """BARS from FIRST on, extended hours too; the odd bar is missing, volume is thin enough for
+    partial fills.
+    """
     generator = np.random.default_rng(seed)
     frames = []
     for symbol in symbols:
@@ -72,26 +96,81 @@ def market(seed: int = 3, symbols: Sequence[str] = SYMBOLS) -> pl.DataFrame:
                 low = round(min(opened, closed) * (1 - abs(float(generator.normal(0, 0.002)))), 2)
                 price = closed
                 if generator.random() > 0.03:
-                    rows.append((symbol, start, opened, high, low, closed, float(generator.integers(400, 9000)), factor))
+                    rows.append(
+                        (
+                            symbol,
+                            start,
+                            opened,
+                            high,
+                            low,
+                            closed,
+                            float(generator.integers(400, 9000)),
+                            factor,
+                        )
+                    )
                 start += timedelta(minutes=30)
-        frames.append(pl.DataFrame(rows, schema=["symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor"], orient="row"))
-    bars = pl.concat(frames).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")), timeframe=pl.lit(TIMEFRAME))
-    return CALENDAR.with_session(bars, TIMEFRAME).filter(pl.col("session").is_not_null()).sort("symbol", "timestamp")
+        frames.append(
+            pl.DataFrame(
+                rows,
+                schema=[
+                    "symbol",
+                    "timestamp",
+                    "open",
+                    "high",
+                    "low",
+                    "close",
+                    "volume",
+                    "adjustment_factor",
+                ],
+                orient="row",
+            )
+        )
+    bars = pl.concat(frames).with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC")), timeframe=pl.lit(TIMEFRAME)
+    )
+    return (
+        CALENDAR.with_session(bars, TIMEFRAME)
+        .filter(pl.col("session").is_not_null())
+        .sort("symbol", "timestamp")
+    )
 
 
 def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
-    """Trading rules with tight brackets and visible costs; `changes` go to ExecutionNoiseSettings, RiskSettings or CostSettings by name."""
-    risk = RiskSettings(**{"minimum_order_value": 100.0, **{k: v for k, v in changes.items() if k in RiskSettings.model_fields}})
-    costs = CostSettings(**{"fee_per_share": 0.005, **{k: v for k, v in changes.items() if k in CostSettings.model_fields}})
-    luck = ExecutionNoiseSettings(**{k: v for k, v in changes.items() if k in ExecutionNoiseSettings.model_fields})
+    """Trading rules with tight brackets and visible costs; `changes` go to ExecutionNoiseSettings,
+    RiskSettings or CostSettings by name.
+    """
+    risk = RiskSettings(
+        **{
+            "minimum_order_value": 100.0,
+            **{k: v for k, v in changes.items() if k in RiskSettings.model_fields},
+        }
+    )
+    costs = CostSettings(
+        **{
+            "fee_per_share": 0.005,
+            **{k: v for k, v in changes.items() if k in CostSettings.model_fields},
+        }
+    )
+    luck = ExecutionNoiseSettings(
+        **{k: v for k, v in changes.items() if k in ExecutionNoiseSettings.model_fields}
+    )
     labels = LabelSettings(horizons_bars=(6,), profit_take=1.2, stop_loss=0.8)
     strategy = StrategySettings(use="tests:Contrarian", exits=exits)  # type: ignore[arg-type]
-    backtest = BacktestSettings(initial_cash=50_000.0, **{k: v for k, v in changes.items() if k in BacktestSettings.model_fields})
+    backtest = BacktestSettings(
+        initial_cash=50_000.0,
+        **{k: v for k, v in changes.items() if k in BacktestSettings.model_fields},
+    )
     return TradingRules.of(risk, costs, luck, labels, strategy, backtest)
 
 
 def plan_of(
-    day: date, ledger: Ledger, bars: pl.DataFrame, chosen: TradingRules, strategy: Strategy | None = None, watched: Sequence[str] = SYMBOLS, **options: Any
+    day: date,
+    ledger: Ledger,
+    bars: pl.DataFrame,
+    chosen: TradingRules,
+    strategy: Strategy | None = None,
+    watched: Sequence[str] = SYMBOLS,
+    **options: Any,
 ) -> SessionPlan:
     """The plan of one day of the random market, opened from the ledger."""
     features = options.pop("feature_set", FEATURES)
@@ -99,7 +178,8 @@ def plan_of(
     states = states_before(start, bars, features, None, CALENDAR, TIMEFRAME)
     opening = opening_of(ledger, "paper", day, chosen.initial_cash)
     return plan_day(
-        day, opening, watched, strategy_name="contrarian", strategy=strategy or Contrarian(), rules=chosen, feature_set=features, feature_states=states,
+        day, opening, watched, strategy_name="contrarian", strategy=strategy or Contrarian(),
+        rules=chosen, feature_set=features, feature_states=states,
         calendar=CALENDAR, timeframe=TIMEFRAME, actions=ACTIONS, **options,
     )  # fmt: skip
 

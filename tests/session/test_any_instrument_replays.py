@@ -1,4 +1,6 @@
-"""A replayed day is the backtest of that day, whatever is traded and whenever: currencies, coins, futures, board lots, sub-penny shares."""
+"""A replayed day is the backtest of that day, whatever is traded and whenever: currencies, coins,
+futures, board lots, sub-penny shares.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -50,14 +52,19 @@ def test_every_day_equals_its_backtest(calendar: str, exits: str, tmp_path: Path
         start = exchange.schedule(day, day + timedelta(days=1))["pre_open"][0]
         opening = opening_of(ledger, "paper", day, chosen.initial_cash)
         plan = plan_day(
-            day, opening, [one.terms.symbol for one in traded], strategy_name="contrarian", strategy=Contrarian(0.2 * traded[0].scale), rules=chosen,
-            feature_set=FEATURES, feature_states=states_before(start, market, FEATURES, None, exchange, TIMEFRAME), calendar=exchange,
+            day, opening, [one.terms.symbol for one in traded], strategy_name="contrarian",
+            strategy=Contrarian(0.2 * traded[0].scale), rules=chosen,
+            feature_set=FEATURES,
+            feature_states=states_before(start, market, FEATURES, None, exchange, TIMEFRAME),
+            calendar=exchange,
             timeframe=TIMEFRAME, actions=CORPORATE_ACTIONS.empty(),
         )  # fmt: skip
         result, twin = replay_day(plan, market, ledger), backtest_day(plan, market)
         divergence = compare(result, twin)
         assert divergence.equal, divergence.summary()
-        assert result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
+        assert (
+            result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
+        )
         filled += result.fills.height
         reasons |= set(result.orders["reason"])
     assert filled > 0
@@ -73,8 +80,10 @@ def test_other_terms_are_another_session(tmp_path: Path) -> None:
     for lot in (1.0, 10.0):
         one = replace(traded[0], terms=replace(traded[0].terms, lot_size=lot))
         plan = plan_day(
-            day, opening_of(fresh_ledger(tmp_path / str(lot)), "paper", day, 1e6), [one.terms.symbol], strategy_name="contrarian", strategy=Contrarian(),
-            rules=rules((one,)), feature_set=FEATURES, feature_states=states_before(exchange.session_open(day), market, FEATURES, None, exchange, TIMEFRAME),
+            day, opening_of(fresh_ledger(tmp_path / str(lot)), "paper", day, 1e6),
+            [one.terms.symbol], strategy_name="contrarian", strategy=Contrarian(),
+            rules=rules((one,)), feature_set=FEATURES,
+            feature_states=states_before(exchange.session_open(day), market, FEATURES, None, exchange, TIMEFRAME),
             calendar=exchange, timeframe=TIMEFRAME, actions=CORPORATE_ACTIONS.empty(),
         )  # fmt: skip
         ids.add(plan.session_id)

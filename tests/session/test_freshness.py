@@ -17,7 +17,8 @@ def at(minutes: float) -> datetime:
 
 
 def watched() -> Freshness:
-    return Freshness.of(MINUTE, stale_after_seconds=60.0).expect_from(ORDER_OPEN)  # two minutes of silence are allowed
+    # two minutes of silence are allowed
+    return Freshness.of(MINUTE, stale_after_seconds=60.0).expect_from(ORDER_OPEN)
 
 
 def test_silence_reduces_then_halts_and_news_restores() -> None:

@@ -19,8 +19,31 @@ from harmony_pipeline.session.ledger_rows import COMPLETED, Execution, SessionRo
 T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 DAY = date(2024, 3, 5)
 ROW = SessionRow("s1", DAY, "paper", "cross", None, "abc")
-TERMS = ev.OrderTerms(client_order_id="s1-X-1-entry", order_id="X-1-entry", symbol="X", role="entry", side="buy", quantity=10.0, decided_at=T, reason="signal")
-FILL = Execution("s1-X-1-entry#1", "X-1-entry-1", "X-1-entry", "s1-X-1-entry", "X", T, "buy", 10.0, 0.1 + 0.2, 0.3, 12_300, 0.00000000000000004, "taker")
+TERMS = ev.OrderTerms(
+    client_order_id="s1-X-1-entry",
+    order_id="X-1-entry",
+    symbol="X",
+    role="entry",
+    side="buy",
+    quantity=10.0,
+    decided_at=T,
+    reason="signal",
+)
+FILL = Execution(
+    "s1-X-1-entry#1",
+    "X-1-entry-1",
+    "X-1-entry",
+    "s1-X-1-entry",
+    "X",
+    T,
+    "buy",
+    10.0,
+    0.1 + 0.2,
+    0.3,
+    12_300,
+    0.00000000000000004,
+    "taker",
+)
 
 
 @pytest.fixture
@@ -31,7 +54,9 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def intent() -> ev.OrderIntended:
-    return ev.OrderIntended(happened_at=T, known_at=T, client_order_id=TERMS.client_order_id, symbol="X", order=TERMS)
+    return ev.OrderIntended(
+        happened_at=T, known_at=T, client_order_id=TERMS.client_order_id, symbol="X", order=TERMS
+    )
 
 
 def test_an_event_is_recorded_once_and_the_sequence_has_no_gaps(ledger: Ledger) -> None:
@@ -57,7 +82,12 @@ def test_prices_and_money_come_back_exactly(ledger: Ledger) -> None:
     assert (row["price"], row["fee"], row["slippage"]) == (0.1 + 0.2, 1.23, 0.00000000000000004)
     ledger.put_equity("s1", T, 1_000_000_049, 999_999_999, 50, -50, -0.1)
     row = ledger.table("session_equity").row(0, named=True)
-    assert (row["equity"], row["cash"], row["net_exposure"], row["timestamp"]) == (100_000.0049, 99_999.9999, -0.005, T)
+    assert (row["equity"], row["cash"], row["net_exposure"], row["timestamp"]) == (
+        100_000.0049,
+        99_999.9999,
+        -0.005,
+        T,
+    )
 
 
 def test_a_fill_needs_its_order(ledger: Ledger) -> None:
@@ -65,7 +95,10 @@ def test_a_fill_needs_its_order(ledger: Ledger) -> None:
         ledger.record_fill("s1", FILL)
 
 
-@pytest.mark.parametrize("name", ["session_orders", "session_fills", "session_positions", "session_equity", "session_events"])
+@pytest.mark.parametrize(
+    "name",
+    ["session_orders", "session_fills", "session_positions", "session_equity", "session_events"],
+)
 def test_an_empty_table_has_the_public_columns(ledger: Ledger, name: str) -> None:
     assert ledger.table(name).schema == pl.Schema(TABLES[name].dtypes)
     with pytest.raises(DataError, match="session_orders"):
@@ -78,11 +111,20 @@ def test_tables_can_be_read_for_a_day_or_a_session(ledger: Ledger) -> None:
     ledger.put_order("s2", Order(msgspec.structs.replace(TERMS, client_order_id="s2-X-1-entry")))
     assert ledger.table("session_orders").height == 2
     assert ledger.table("session_orders", date=DAY)["session_id"].to_list() == ["s1"]
-    assert ledger.table("session_orders", session_id="s2")["date"].to_list() == [DAY + timedelta(days=1)]
+    assert ledger.table("session_orders", session_id="s2")["date"].to_list() == [
+        DAY + timedelta(days=1)
+    ]
 
 
-def test_an_order_filled_next_day_is_filled_now_and_was_open_at_its_sessions_end(ledger: Ledger) -> None:
-    order = apply(Order(TERMS), ev.OrderAccepted(happened_at=T, known_at=T, client_order_id=TERMS.client_order_id, symbol="X"))
+def test_an_order_filled_next_day_is_filled_now_and_was_open_at_its_sessions_end(
+    ledger: Ledger,
+) -> None:
+    order = apply(
+        Order(TERMS),
+        ev.OrderAccepted(
+            happened_at=T, known_at=T, client_order_id=TERMS.client_order_id, symbol="X"
+        ),
+    )
     ledger.put_order("s1", order)
     ledger.end_session("s1", COMPLETED, None)
     ledger.open_session(SessionRow("s2", DAY + timedelta(days=1), "paper", "cross", None, "abc"))
@@ -119,7 +161,9 @@ def test_a_session_keeps_its_plan(ledger: Ledger) -> None:
         ledger.open_session(SessionRow("s1", DAY, "paper", "cross", None, "xyz"))
 
 
-def test_the_previous_session_is_the_last_one_before_the_day_on_the_same_account(ledger: Ledger) -> None:
+def test_the_previous_session_is_the_last_one_before_the_day_on_the_same_account(
+    ledger: Ledger,
+) -> None:
     next_day = DAY + timedelta(days=1)
     with pytest.raises(DataError, match="never ended"):
         ledger.previous_session("paper", next_day)

@@ -23,16 +23,24 @@ from harmony_pipeline.strategies.meta import MetaLabelled
 
 BARS = market()
 COLUMNS = ("momentum_2", "volatility_20", "log_return")
-KINDS = {"logistic": "harmony_pipeline.models.logistic:Logistic", "trees": "harmony_pipeline.models.gradient_boosting:GradientBoosting"}
+KINDS = {
+    "logistic": "harmony_pipeline.models.logistic:Logistic",
+    "trees": "harmony_pipeline.models.gradient_boosting:GradientBoosting",
+}
 REGIMES = pl.DataFrame(
     {
-        "timestamp": [BARS["timestamp"].min()] * 2, "known_at": sorted(BARS["bar_end"].unique())[3:5], "trend": ["bull", "bear"], "volatility": ["low", None],
-        "index_level": [1.0, 0.98], "trend_average": [0.99, 1.0], "realised_volatility": [0.2, 0.3], "volatility_median": [0.25, None],
+        "timestamp": [BARS["timestamp"].min()] * 2,
+        "known_at": sorted(BARS["bar_end"].unique())[3:5], "trend": ["bull", "bear"],
+        "volatility": ["low", None],
+        "index_level": [1.0, 0.98], "trend_average": [0.99, 1.0], "realised_volatility": [0.2, 0.3],
+        "volatility_median": [0.25, None],
     }
 )  # fmt: skip
 
 
-def trained(kind: str, regimes: bool = False, complete: tuple[str, ...] | None = None) -> TrainedModel:
+def trained(
+    kind: str, regimes: bool = False, complete: tuple[str, ...] | None = None
+) -> TrainedModel:
     """A model of noise: what matters is that it answers, not what."""
     generator = np.random.default_rng(8)
     inputs = InputMap(COLUMNS, regimes)
@@ -41,26 +49,57 @@ def trained(kind: str, regimes: bool = False, complete: tuple[str, ...] | None =
     stamps.sort()
     frame = pl.DataFrame(
         {
-            "symbol": ["AAA"] * rows, "timestamp": stamps, "side": generator.choice([-1, 1], rows), "end_timestamp": stamps, "return": generator.normal(size=rows),
+            "symbol": ["AAA"] * rows, "timestamp": stamps, "side": generator.choice([-1, 1], rows),
+            "end_timestamp": stamps, "return": generator.normal(size=rows),
             "label": generator.integers(0, 2, rows), "weight": np.ones(rows),
         }
     )  # fmt: skip
-    X = inputs.matrix(generator.normal(size=(rows, 3)) * 0.01, frame["side"].cast(pl.Float64).to_numpy(), generator.normal(size=(rows, 4)) if regimes else None)
+    X = inputs.matrix(
+        generator.normal(size=(rows, 3)) * 0.01,
+        frame["side"].cast(pl.Float64).to_numpy(),
+        generator.normal(size=(rows, 4)) if regimes else None,
+    )
     forecaster = forecaster_class(KINDS[kind])({}, 11)
     model = forecaster.fit(Samples(frame, X, inputs.names, inputs))
-    card = ModelCard(KINDS[kind], kind, "2024-04", 6, FEATURES.hash, "data", forecaster.parameters, 11, inputs.names, COLUMNS, regimes, 0.9, 0.05, complete)
+    card = ModelCard(
+        KINDS[kind],
+        kind,
+        "2024-04",
+        6,
+        FEATURES.hash,
+        "data",
+        forecaster.parameters,
+        11,
+        inputs.names,
+        COLUMNS,
+        regimes,
+        0.9,
+        0.05,
+        complete,
+    )
     return TrainedModel(card.build_id(model.save()), card, model)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("regimes", [False, True])
-def test_one_event_at_a_time_gives_the_bits_of_the_batch(kind: str, regimes: bool, tmp_path: Path) -> None:
+def test_one_event_at_a_time_gives_the_bits_of_the_batch(
+    kind: str, regimes: bool, tmp_path: Path
+) -> None:
     model = trained(kind, regimes)
-    options: dict[str, Any] = {"uses_model": True, "model": model, "threshold": 0.3, "regimes": REGIMES if regimes else None}
+    options: dict[str, Any] = {
+        "uses_model": True,
+        "model": model,
+        "threshold": 0.3,
+        "regimes": REGIMES if regimes else None,
+    }
     plan = plan_of(DAYS[1], fresh_ledger(tmp_path), BARS, rules("barriers"), **options)
     frame = day_bars(plan, BARS)
     live = LiveSignals(plan)
-    rows = [row for batch in ReplayStream(frame, ReplayClock(frame["timestamp"][0])).moments() for row in live.update(batch).values()]
+    rows = [
+        row
+        for batch in ReplayStream(frame, ReplayClock(frame["timestamp"][0])).moments()
+        for row in live.update(batch).values()
+    ]
     expected = day_signals(plan, BARS)
     found = pl.DataFrame(rows, schema=expected.schema).sort("symbol", "timestamp")
     assert found.equals(expected)
@@ -77,27 +116,49 @@ def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
     from harmony_pipeline.features.compute import compute_features
 
     frame = day_bars(plan, BARS)
-    features = compute_features(frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe).table
+    features = compute_features(
+        frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
+    ).table
     signals = Contrarian().signals(features)
     batch = predictions(model, signals, features, REGIMES)
     assert model.inputs is not None
-    sides = dict(zip(signals.select("symbol", "timestamp").iter_rows(), signals["side"], strict=True))
+    sides = dict(
+        zip(signals.select("symbol", "timestamp").iter_rows(), signals["side"], strict=True)
+    )
     known = {
-        row[:2]: np.array([np.nan if value is None else value for value in row[2:]]) for row in features.select("symbol", "timestamp", *COLUMNS).iter_rows()
+        row[:2]: np.array([np.nan if value is None else value for value in row[2:]])
+        for row in features.select("symbol", "timestamp", *COLUMNS).iter_rows()
     }
     for symbol, timestamp, probability, _, _ in batch.iter_rows():
         regime = regimes_at(REGIMES, [timestamp])[0]
-        assert model.predict_one(model.inputs.row(known[symbol, timestamp], sides[symbol, timestamp], regime)) == probability
+        assert (
+            model.predict_one(
+                model.inputs.row(known[symbol, timestamp], sides[symbol, timestamp], regime)
+            )
+            == probability
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_meta_labelled_session_equals_its_backtest(kind: str, tmp_path: Path) -> None:
     ledger, model = fresh_ledger(tmp_path), trained(kind)
-    features = FeatureSet.of(("volatility_20", "momentum_2", "log_return", "sma_ratio_5_20"), cusum_threshold=0.4)
+    features = FeatureSet.of(
+        ("volatility_20", "momentum_2", "log_return", "sma_ratio_5_20"), cusum_threshold=0.4
+    )
     fills = 0
     for day in DAYS[:5]:
         strategy = MetaLabelled(fast=5, slow=20, threshold=0.35)
-        plan = plan_of(day, ledger, BARS, rules("barriers"), strategy=strategy, feature_set=features, uses_model=True, model=model, threshold=0.9)
+        plan = plan_of(
+            day,
+            ledger,
+            BARS,
+            rules("barriers"),
+            strategy=strategy,
+            feature_set=features,
+            uses_model=True,
+            model=model,
+            threshold=0.9,
+        )
         result = replay_day(plan, BARS, ledger)
         assert compare(result, backtest_day(plan, BARS)).equal
         fills += result.fills.height
@@ -107,11 +168,17 @@ def test_a_meta_labelled_session_equals_its_backtest(kind: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_candidate_with_a_missing_input_is_not_taken_and_the_ledger_says_why(kind: str, tmp_path: Path) -> None:
-    """The regime is not known before the fourth bar, and its volatility not after the fifth: a model that never saw that does not answer."""
+def test_a_candidate_with_a_missing_input_is_not_taken_and_the_ledger_says_why(
+    kind: str, tmp_path: Path
+) -> None:
+    """The regime is not known before the fourth bar, and its volatility not after the fifth: a
+    model that never saw that does not answer.
+    """
     ledger = fresh_ledger(tmp_path)
     model = trained(kind, regimes=True)
-    strict = TrainedModel(model.model_id, replace(model.card, complete=model.card.names), model.model)
+    strict = TrainedModel(
+        model.model_id, replace(model.card, complete=model.card.names), model.model
+    )
     options: dict[str, Any] = {"uses_model": True, "threshold": 0.0, "regimes": REGIMES}
     lenient_plan = plan_of(DAYS[0], ledger, BARS, rules("barriers"), model=model, **options)
     plan = plan_of(DAYS[0], ledger, BARS, rules("barriers"), model=strict, **options)
@@ -120,19 +187,36 @@ def test_a_candidate_with_a_missing_input_is_not_taken_and_the_ledger_says_why(k
     assert refused.height > 5
     assert refused["probability"].null_count() == refused.height
     assert refused["side"].unique().to_list() == [0]
-    assert day_signals(lenient_plan, BARS)["probability"].null_count() < signals["probability"].null_count()
+    assert (
+        day_signals(lenient_plan, BARS)["probability"].null_count()
+        < signals["probability"].null_count()
+    )
     result = replay_day(plan, BARS, ledger)
     assert compare(result, backtest_day(plan, BARS)).equal
     told = result.tables["session_events"].filter(pl.col("kind") == "candidate_refused")
-    assert set(told.select("symbol", "timestamp").rows()) == set(refused.select("symbol", "timestamp").rows())
+    assert set(told.select("symbol", "timestamp").rows()) == set(
+        refused.select("symbol", "timestamp").rows()
+    )
     assert all("regime_" in text and model.model_id in text for text in told["detail"])
-    entered = result.orders.filter(pl.col("parent_id").is_null()).select("symbol", "signal_timestamp").rows()
+    entered = (
+        result.orders.filter(pl.col("parent_id").is_null())
+        .select("symbol", "signal_timestamp")
+        .rows()
+    )
     assert not set(entered) & set(refused.select("symbol", "timestamp").rows())
 
 
 def test_below_the_threshold_nothing_is_traded(tmp_path: Path) -> None:
     ledger = fresh_ledger(tmp_path)
-    plan = plan_of(DAYS[0], ledger, BARS, rules("barriers"), uses_model=True, model=trained("logistic"), threshold=0.999)
+    plan = plan_of(
+        DAYS[0],
+        ledger,
+        BARS,
+        rules("barriers"),
+        uses_model=True,
+        model=trained("logistic"),
+        threshold=0.999,
+    )
     assert replay_day(plan, BARS, ledger).orders.is_empty()
 
 

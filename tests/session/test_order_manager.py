@@ -1,4 +1,6 @@
-"""The order manager as a state machine: what holds for every sequence of events, and for every crash."""
+"""The order manager as a state machine: what holds for every sequence of events, and for every
+crash.
+"""
 
 from collections import Counter, defaultdict
 from datetime import timedelta
@@ -82,7 +84,9 @@ def decided(portfolio: LivePortfolio, batch: Batch, sides: list[int | None]) -> 
 
 
 class Orders(RuleBasedStateMachine):
-    """The manager between a portfolio that trades all the time and a broker that does what it may."""
+    """The manager between a portfolio that trades all the time and a broker that does what it
+    may.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +106,7 @@ class Orders(RuleBasedStateMachine):
         self.ended: dict[str, str] = {}
         self.facts: list[Any] = []
 
-    # --- the world -----------------------------------------------------------------------------------
+    # --- the world --------------------------------------------------------------------------------
 
     def feed(self, event: OrderEvent) -> bool:
         actions = self.manager.step(event, self.now, self.streaming)
@@ -129,7 +133,9 @@ class Orders(RuleBasedStateMachine):
         if order is None:
             return
         before = self.written.get(order.client_order_id)
-        assert before is None or before.is_open or not order.is_open, "an order that had ended became open"
+        assert before is None or before.is_open or not order.is_open, (
+            "an order that had ended became open"
+        )
         assert order.filled_quantity <= order.quantity + 1e-9
         self.written[order.client_order_id] = order
         if entry.execution is not None and entry.execution.execution_id not in self.seen:
@@ -161,7 +167,9 @@ class Orders(RuleBasedStateMachine):
         if self.answer in ("answer lost", "request lost"):
             self.feed(CancelUnanswered(name))
         elif name not in self.terms:
-            self.feed(OrderReported(ev.OrderCancelRejected(**self.head(name), reason="no such order")))
+            self.feed(
+                OrderReported(ev.OrderCancelRejected(**self.head(name), reason="no such order"))
+            )
         elif name not in self.ended:
             self.end(name, ev.OrderCanceled(**self.head(name)))
 
@@ -173,7 +181,15 @@ class Orders(RuleBasedStateMachine):
             self.feed(OrderLookedUp(name, None))
         else:
             terms = self.terms[name]
-            found = BrokerOrder(name, terms.symbol, terms.side, terms.quantity, self.filled[name], Status.ACCEPTED, "b-1")
+            found = BrokerOrder(
+                name,
+                terms.symbol,
+                terms.side,
+                terms.quantity,
+                self.filled[name],
+                Status.ACCEPTED,
+                "b-1",
+            )
             self.feed(OrderLookedUp(name, found))
 
     def head(self, name: str) -> dict[str, Any]:
@@ -194,7 +210,7 @@ class Orders(RuleBasedStateMachine):
     def at_work(self) -> list[str]:
         return sorted(set(self.terms) - set(self.ended))
 
-    # --- rules ---------------------------------------------------------------------------------------
+    # --- rules ------------------------------------------------------------------------------------
 
     @rule(sides=SIDES, minutes=st.sampled_from([0, 0, 45]))
     def decide(self, sides: list[int | None], minutes: int) -> None:
@@ -225,19 +241,27 @@ class Orders(RuleBasedStateMachine):
         whole = self.filled[name] >= terms.quantity
         kind = ev.OrderFilled if whole else ev.OrderPartiallyFilled
         fact = kind(
-            **self.head(name), execution_id=f"{name}#{self.filled[name]}", side=terms.side, quantity=quantity,
+            **self.head(name), execution_id=f"{name}#{self.filled[name]}", side=terms.side,
+            quantity=quantity,
             price=30.0, cumulative_quantity=float(self.filled[name]),
         )  # fmt: skip
         if whole:
             self.ended[name] = "filled"
         self.report(fact)
         for other, leg in list(self.terms.items()):  # one leg of a bracket cancels the other
-            if whole and {terms.role, leg.role} == {"stop", "take"} and leg.symbol == terms.symbol and other not in self.ended:
+            if (
+                whole
+                and {terms.role, leg.role} == {"stop", "take"}
+                and leg.symbol == terms.symbol
+                and other not in self.ended
+            ):
                 self.end(other, ev.OrderCanceled(**self.head(other)))
         self.hear()
 
     @precondition(lambda self: self.at_work())
-    @rule(data=st.data(), kind=st.sampled_from([ev.OrderCanceled, ev.OrderExpired, ev.OrderRejected]))
+    @rule(
+        data=st.data(), kind=st.sampled_from([ev.OrderCanceled, ev.OrderExpired, ev.OrderRejected])
+    )
     def end_one(self, data: Any, kind: Any) -> None:
         name = data.draw(st.sampled_from(self.at_work()))
         if kind is ev.OrderRejected and self.filled[name]:
@@ -263,7 +287,10 @@ class Orders(RuleBasedStateMachine):
         self.feed(CancelAll("kill switch"))
         self.hear()
 
-    @rule(state=st.sampled_from(["ACTIVE", "ACTIVE", "REDUCING", "HALTED"]), streaming=st.sampled_from([True, True, False]))
+    @rule(
+        state=st.sampled_from(["ACTIVE", "ACTIVE", "REDUCING", "HALTED"]),
+        streaming=st.sampled_from([True, True, False]),
+    )
     def judge(self, state: Any, streaming: bool) -> None:
         self.streaming = streaming
         self.feed(StreamsJudged(state, "as the test has it"))
@@ -283,11 +310,13 @@ class Orders(RuleBasedStateMachine):
         fresh.step(StreamsJudged(self.manager.streams, self.manager.streams_reason), self.now)
         self.manager = fresh
 
-    # --- what always holds ---------------------------------------------------------------------------
+    # --- what always holds ------------------------------------------------------------------------
 
     @invariant()
     def shares_are_the_executions(self) -> None:
-        assert self.portfolio.shares() == {symbol: held for symbol, held in self.executed.items() if held}
+        assert self.portfolio.shares() == {
+            symbol: held for symbol, held in self.executed.items() if held
+        }
 
     @invariant()
     def what_waits_has_not_left(self) -> None:
@@ -308,9 +337,13 @@ TestOrders.settings = settings(max_examples=60, stateful_step_count=40, deadline
 
 def test_news_of_an_order_that_was_never_placed_halts() -> None:
     plan = PLANS["signal"]
-    manager = OrderManager(LivePortfolio(plan, plan.opening.portfolio), in_process=False, stale_after=plan.bar)
+    manager = OrderManager(
+        LivePortfolio(plan, plan.opening.portfolio), in_process=False, stale_after=plan.bar
+    )
     now = plan.calendar.session_open(DAY)
-    fact = ev.OrderCanceled(happened_at=now, known_at=now, client_order_id="dashboard-1", symbol="AAA")
+    fact = ev.OrderCanceled(
+        happened_at=now, known_at=now, client_order_id="dashboard-1", symbol="AAA"
+    )
     (written,) = manager.step(OrderReported(fact), now)
     assert isinstance(written, Write)
     assert isinstance(written.entries[0].event, ev.BooksReconciled)
@@ -318,13 +351,15 @@ def test_news_of_an_order_that_was_never_placed_halts() -> None:
     assert manager.gate("exit") == "halted: the books are not reconciled"
 
 
-# --- crashes ----------------------------------------------------------------------------------------
+# --- crashes --------------------------------------------------------------------------------------
 
 
 class Process:
     """One life of a session's process: a portfolio, a manager and a gateway of its own."""
 
-    def __init__(self, plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker) -> None:
+    def __init__(
+        self, plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker
+    ) -> None:
         self.exchange, self.portfolio = exchange, LivePortfolio(plan, plan.opening.portfolio)
         manager = OrderManager(self.portfolio, in_process=False, stale_after=plan.bar)
         self.gateway = OrderGateway(plan.session_id, ledger, broker, manager, exchange.clock)
@@ -333,8 +368,14 @@ class Process:
         for batch, sides in zip(BATCHES, script, strict=False):
             self.exchange.clock.advance(batch.end)
             self.exchange.see(batch)
-            self.gateway.hear()  # between moments; the moment's own entry in the journal comes after its news
-            bars = ev.BarsReceived(happened_at=batch.start, known_at=batch.end, bars=len(batch.bars), regular_bars=len(batch.bars))
+            # between moments; the moment's own entry in the journal comes after its news
+            self.gateway.hear()
+            bars = ev.BarsReceived(
+                happened_at=batch.start,
+                known_at=batch.end,
+                bars=len(batch.bars),
+                regular_bars=len(batch.bars),
+            )
             self.gateway.record(f"bars:{micros(batch.start)}", bars, batch.start, batch.end)
             self.gateway.send(decided(self.portfolio, batch, sides))
 
@@ -348,7 +389,9 @@ class Process:
     script=st.lists(SIDES, min_size=3, max_size=len(BATCHES)),
     crashes=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=3),
 )
-def test_a_prefix_of_the_journal_and_the_rest_give_the_state_without_the_crash(exits: str, script: list[list[int | None]], crashes: list[float]) -> None:
+def test_a_prefix_of_the_journal_and_the_rest_give_the_state_without_the_crash(
+    exits: str, script: list[list[int | None]], crashes: list[float]
+) -> None:
     plan, whole = PLANS[exits], Fuse()
     with CrashingLedger(Path(":memory:"), Fuse()) as ledger:
         ledger.open_session(plan.row())
@@ -374,7 +417,9 @@ def test_a_prefix_of_the_journal_and_the_rest_give_the_state_without_the_crash(e
     assert set(placed.values()) <= {1}
 
 
-def restarted(plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker) -> Process:
+def restarted(
+    plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker
+) -> Process:
     """A new process that continues what the ledger says."""
     process = Process(plan, ledger, exchange, broker)
     process.gateway.recover(event for _, event in ledger.events(plan.session_id))
@@ -421,7 +466,9 @@ def test_a_complete_journal_is_replayed_without_a_request_to_the_broker(exits: s
         ("no answer", False, [ev.OrderOutcomeUnknown]),
     ],
 )
-def test_a_late_order_is_looked_up_and_never_sent_again(error: str | None, known: bool, written: list[type]) -> None:
+def test_a_late_order_is_looked_up_and_never_sent_again(
+    error: str | None, known: bool, written: list[type]
+) -> None:
     plan = PLANS["signal"]
     portfolio = LivePortfolio(plan, plan.opening.portfolio)
     manager = OrderManager(portfolio, in_process=False, stale_after=plan.bar)
@@ -431,8 +478,12 @@ def test_a_late_order_is_looked_up_and_never_sent_again(error: str | None, known
     (asked,) = manager.step(IntentsKept(kept.intents), BATCHES[0].end + 2 * plan.bar)
     assert isinstance(asked, LookUp)
     terms = request.terms
-    seen = BrokerOrder(terms.client_order_id, terms.symbol, terms.side, terms.quantity, 0.0, Status.ACCEPTED)
+    seen = BrokerOrder(
+        terms.client_order_id, terms.symbol, terms.side, terms.quantity, 0.0, Status.ACCEPTED
+    )
     found = OrderLookedUp(asked.client_order_id, seen if known else None, error)
     actions = manager.step(found, BATCHES[0].end + 2 * plan.bar)
-    assert [type(entry.event) for action in actions for entry in getattr(action, "entries", ())] == written
+    assert [
+        type(entry.event) for action in actions for entry in getattr(action, "entries", ())
+    ] == written
     assert not any(isinstance(action, Submit) for action in actions)

@@ -1,11 +1,21 @@
-"""A session that dies anywhere and is started again ends with the very ledger that it would have had, and never with a second order for one intent."""
+"""A session that dies anywhere and is started again ends with the very ledger that it would have
+had, and never with a second order for one intent.
+"""
 
 from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
-from session.crashes import Crash, CrashingLedger, FlakyBroker, Fuse, RemoteBroker, RemoteExchange, RemoteStream
+from session.crashes import (
+    Crash,
+    CrashingLedger,
+    FlakyBroker,
+    Fuse,
+    RemoteBroker,
+    RemoteExchange,
+    RemoteStream,
+)
 from session.days import DAYS, market, plan_of, rules
 
 from harmony_pipeline.session.ledger import Ledger
@@ -33,7 +43,9 @@ def steps(count: int, points: int) -> list[int]:
 
 
 @pytest.mark.parametrize("chosen", [CHOSEN, BRACKETS], ids=["signals", "brackets"])
-def test_replay_against_the_exchange_in_this_process_survives_every_crash_point(chosen: object, tmp_path: Path) -> None:
+def test_replay_against_the_exchange_in_this_process_survives_every_crash_point(
+    chosen: object, tmp_path: Path
+) -> None:
     whole = Fuse()
     with CrashingLedger(tmp_path / "whole.sqlite", whole) as ledger:
         plan = plan_of(DAY, ledger, BARS, chosen)  # type: ignore[arg-type]
@@ -47,8 +59,12 @@ def test_replay_against_the_exchange_in_this_process_survives_every_crash_point(
             same(replay_day(plan, BARS, ledger), expected)
 
 
-def remote_session(plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker) -> SessionResult:
-    return run_session(plan, ledger, broker, RemoteStream(day_bars(plan, BARS), exchange), exchange.clock)
+def remote_session(
+    plan: SessionPlan, ledger: Ledger, exchange: RemoteExchange, broker: RemoteBroker
+) -> SessionResult:
+    return run_session(
+        plan, ledger, broker, RemoteStream(day_bars(plan, BARS), exchange), exchange.clock
+    )
 
 
 def remote_exchange(plan: SessionPlan, ledger: Ledger) -> RemoteExchange:
@@ -56,8 +72,12 @@ def remote_exchange(plan: SessionPlan, ledger: Ledger) -> RemoteExchange:
 
 
 @pytest.mark.parametrize("chosen", [CHOSEN, BRACKETS], ids=["signals", "brackets"])
-def test_a_session_at_a_real_broker_survives_every_crash_point(chosen: object, tmp_path: Path) -> None:
-    """The broker goes on while we are dead; every ledger write and every call, before and after, is a crash point."""
+def test_a_session_at_a_real_broker_survives_every_crash_point(
+    chosen: object, tmp_path: Path
+) -> None:
+    """The broker goes on while we are dead; every ledger write and every call, before and after, is
+    a crash point.
+    """
     whole = Fuse()
     with CrashingLedger(tmp_path / "whole.sqlite", whole) as ledger:
         plan = plan_of(DAY, ledger, BARS, chosen)  # type: ignore[arg-type]
@@ -65,7 +85,11 @@ def test_a_session_at_a_real_broker_survives_every_crash_point(chosen: object, t
         expected = remote_session(plan, ledger, exchange, RemoteBroker(exchange, whole))
     assert expected.fills.height >= 5
     assert expected.state == "completed"
-    compared = expected.tables["session_events"].filter(pl.col("kind") == "books_reconciled")["detail"].str.json_path_match("$.differences")
+    compared = (
+        expected.tables["session_events"]
+        .filter(pl.col("kind") == "books_reconciled")["detail"]
+        .str.json_path_match("$.differences")
+    )
     assert compared.to_list() == ["[]"]  # once, at the start
     for point in steps(whole.steps, 30):
         path, fuse = tmp_path / f"{point}.sqlite", Fuse(point)
@@ -76,7 +100,10 @@ def test_a_session_at_a_real_broker_survives_every_crash_point(chosen: object, t
         with Ledger(path) as ledger:
             found = remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse()))
         same(found, expected)
-        placed = Counter((order.symbol, order.client_order_id) for order in exchange.broker.orders(open_only=False))
+        placed = Counter(
+            (order.symbol, order.client_order_id)
+            for order in exchange.broker.orders(open_only=False)
+        )
         assert max(placed.values()) == 1
         assert set(found.fills["client_order_id"]) <= {name for _, name in placed}
 
@@ -94,7 +121,12 @@ def test_two_crashes_in_a_row_are_survived(tmp_path: Path) -> None:
             remote_session(plan, ledger, exchange, RemoteBroker(exchange, fuse))
     with Ledger(path) as ledger:
         same(remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse())), expected)
-        assert [run["outcome"] for run in ledger.runs(plan.session_id)] == ["failed", "failed", "failed", "completed"]
+        assert [run["outcome"] for run in ledger.runs(plan.session_id)] == [
+            "failed",
+            "failed",
+            "failed",
+            "completed",
+        ]
 
 
 def test_lost_answers_and_lost_requests_make_no_second_order(tmp_path: Path) -> None:
@@ -127,7 +159,13 @@ def test_a_plan_that_changed_under_a_running_session_stops_trading(tmp_path: Pat
     with Ledger(path) as ledger:
         before = ledger.sequence(plan.session_id)
         frame = day_bars(plan, BARS).with_columns(pl.col("open", "high", "low", "close") * 1.03)
-        found = run_session(plan, ledger, RemoteBroker(exchange, Fuse()), RemoteStream(frame, exchange), exchange.clock)
+        found = run_session(
+            plan,
+            ledger,
+            RemoteBroker(exchange, Fuse()),
+            RemoteStream(frame, exchange),
+            exchange.clock,
+        )
         later = [event for number, event in ledger.events(plan.session_id) if number > before]
     assert found.state == "completed"
     kinds = [type(event).__name__ for event in later]

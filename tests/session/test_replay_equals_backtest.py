@@ -1,11 +1,27 @@
-"""The law of the session: a replayed day is the backtest of that day, order by order, to the cent and to the last bit."""
+"""The law of the session: a replayed day is the backtest of that day, order by order, to the cent
+and to the last bit.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from session.days import ACTIONS, CALENDAR, DAYS, DIVIDEND_DAY, FEATURES, SPLIT_DAY, SYMBOLS, TIMEFRAME, Contrarian, fresh_ledger, market, plan_of, rules
+from session.days import (
+    ACTIONS,
+    CALENDAR,
+    DAYS,
+    DIVIDEND_DAY,
+    FEATURES,
+    SPLIT_DAY,
+    SYMBOLS,
+    TIMEFRAME,
+    Contrarian,
+    fresh_ledger,
+    market,
+    plan_of,
+    rules,
+)
 
 from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.errors import DataError
@@ -14,7 +30,13 @@ from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import backtest_day, broker_as_left, day_signals, opening_of, replay_day
+from harmony_pipeline.session.replay import (
+    backtest_day,
+    broker_as_left,
+    day_signals,
+    opening_of,
+    replay_day,
+)
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.strategies.base import Stepwise
 from harmony_pipeline.strategies.breakout import OpeningRangeBreakout
@@ -23,15 +45,21 @@ BARS = market()
 CASES: dict[str, TradingRules] = {
     "brackets": rules("barriers"),
     "signals": rules("signal"),
-    "brackets with bad luck": rules("barriers", reject_probability=0.15, partial_fill_probability=0.3),
-    "signals with bad luck": rules("signal", reject_probability=0.15, partial_fill_probability=0.3, seed=5),
+    "brackets with bad luck": rules(
+        "barriers", reject_probability=0.15, partial_fill_probability=0.3
+    ),
+    "signals with bad luck": rules(
+        "signal", reject_probability=0.15, partial_fill_probability=0.3, seed=5
+    ),
     "thin": rules("barriers", max_participation=0.01),
     "no shorts, few positions": rules("signal", allow_short=False, max_open_positions=1),
     "breakers": rules("signal", max_daily_loss=0.002, max_drawdown=0.01),
 }
 
 
-def run_days(ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame = BARS, **options: Any) -> list[SessionResult]:
+def run_days(
+    ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame = BARS, **options: Any
+) -> list[SessionResult]:
     """Every day in turn, each compared with its own backtest."""
     results, plans = [], []
     for day in DAYS:
@@ -40,8 +68,13 @@ def run_days(ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame = BARS, **
         twin = backtest_day(plan, bars)
         divergence = compare(result, twin)
         assert divergence.equal, divergence.summary()
-        assert divergence.table.height >= result.orders.height + result.fills.height + result.equity.height
-        assert result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
+        assert (
+            divergence.table.height
+            >= result.orders.height + result.fills.height + result.equity.height
+        )
+        assert (
+            result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
+        )
         results.append(result)
         plans.append(plan)
     for plan in plans:  # each day's books as they were closed, whatever came later
@@ -59,11 +92,16 @@ def test_every_day_equals_its_backtest(name: str, tmp_path: Path) -> None:
 
 def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
     results = run_days(fresh_ledger(tmp_path), CASES["brackets with bad luck"])
-    orders, fills = pl.concat(result.orders for result in results), pl.concat(result.fills for result in results)
+    orders, fills = (
+        pl.concat(result.orders for result in results),
+        pl.concat(result.fills for result in results),
+    )
     events = pl.concat(result.tables["session_events"] for result in results)
     assert {"filled", "rejected", "canceled", "partially_filled"} <= set(orders["status"])
     assert {"maker", "taker"} == set(fills["liquidity"])
-    assert {"stop", "take", "vertical"} <= set(pl.concat(result.trades for result in results)["exit_reason"])
+    assert {"stop", "take", "vertical"} <= set(
+        pl.concat(result.trades for result in results)["exit_reason"]
+    )
     assert events.filter(pl.col("kind") == "partially_filled").height > 0
     assert any(result.carried for result in results)  # orders that worked overnight
     applied = events.filter(pl.col("kind") == "corporate_action_applied")
@@ -71,7 +109,9 @@ def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
 
 
 def test_the_chain_of_sessions_is_one_long_backtest(tmp_path: Path) -> None:
-    """Overnight positions keep their brackets and bars held: ten openings and closings change nothing."""
+    """Overnight positions keep their brackets and bars held: ten openings and closings change
+    nothing.
+    """
     chosen, ledger = CASES["brackets with bad luck"], fresh_ledger(tmp_path)
     results = run_days(ledger, chosen)
     plan = plan_of(DAYS[0], fresh_ledger(tmp_path / "other"), BARS, chosen)
@@ -81,12 +121,28 @@ def test_the_chain_of_sessions_is_one_long_backtest(tmp_path: Path) -> None:
     features = compute_features(bars, FEATURES, plan.feature_states, CALENDAR, TIMEFRAME).table
     signals = complete_signals(plan, plan.strategy.signals(features), features)
     whole = run_backtest(bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME, book="paper")
-    columns = ["order_id", "symbol", "timestamp", "side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity"]
+    columns = [
+        "order_id",
+        "symbol",
+        "timestamp",
+        "side",
+        "quantity",
+        "price",
+        "reference_price",
+        "fee",
+        "slippage",
+        "liquidity",
+    ]
     live = pl.concat(result.fills for result in results).select(columns).sort(columns)
     assert live.equals(whole.fills.select(columns).sort(columns))
-    curve = pl.concat(result.equity for result in results).select("timestamp", "equity", "cash", "drawdown")
+    curve = pl.concat(result.equity for result in results).select(
+        "timestamp", "equity", "cash", "drawdown"
+    )
     assert curve.equals(whole.equity.select("timestamp", "equity", "cash", "drawdown"))
-    final = {row["order_id"]: row["status"] for row in ledger.table("session_orders").iter_rows(named=True)}
+    final = {
+        row["order_id"]: row["status"]
+        for row in ledger.table("session_orders").iter_rows(named=True)
+    }
     assert final == dict(whole.orders.select("order_id", "status").iter_rows())
 
 
@@ -100,7 +156,11 @@ def test_live_signals_are_the_signals_of_the_whole_day(tmp_path: Path) -> None:
     plan = plan_of(DAYS[2], fresh_ledger(tmp_path), BARS, CASES["signals"])
     frame = day_bars(plan, BARS)
     live = LiveSignals(plan)
-    rows = [row for batch in ReplayStream(frame, ReplayClock(frame["timestamp"][0])).moments() for row in live.update(batch).values()]
+    rows = [
+        row
+        for batch in ReplayStream(frame, ReplayClock(frame["timestamp"][0])).moments()
+        for row in live.update(batch).values()
+    ]
     expected = day_signals(plan, BARS)
     assert pl.DataFrame(rows, schema=expected.schema).sort("symbol", "timestamp").equals(expected)
     assert expected.height > 30
@@ -130,7 +190,9 @@ def test_symbols_and_the_bars_order_do_not_matter(tmp_path: Path) -> None:
     chosen = CASES["signals"]
     first = replay_day(plan_of(DAYS[0], one, BARS, chosen), BARS, one)
     shuffled = BARS.sample(fraction=1.0, shuffle=True, seed=1)
-    second = replay_day(plan_of(DAYS[0], other, BARS, chosen, watched=SYMBOLS[::-1]), shuffled, other)
+    second = replay_day(
+        plan_of(DAYS[0], other, BARS, chosen, watched=SYMBOLS[::-1]), shuffled, other
+    )
     assert first.session_id == second.session_id
     assert first.fills.equals(second.fills)
 
@@ -140,7 +202,9 @@ def test_a_finished_session_is_read_and_not_run_again(tmp_path: Path) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, chosen)
     first = replay_day(plan, BARS, ledger)
     again = replay_day(plan, BARS, ledger)
-    assert {name: frame.equals(again.tables[name]) for name, frame in first.tables.items()} == dict.fromkeys(first.tables, True)
+    assert {
+        name: frame.equals(again.tables[name]) for name, frame in first.tables.items()
+    } == dict.fromkeys(first.tables, True)
     assert len(ledger.runs(plan.session_id)) == 1
 
 
@@ -164,7 +228,9 @@ def test_a_difference_is_found_and_told(tmp_path: Path) -> None:
 
 def test_flatten_at_close_leaves_nothing_overnight(tmp_path: Path) -> None:
     ledger = fresh_ledger(tmp_path)
-    plan = plan_of(DAYS[0], ledger, BARS, rules("signal", max_participation=1.0), flatten_at_close=True)
+    plan = plan_of(
+        DAYS[0], ledger, BARS, rules("signal", max_participation=1.0), flatten_at_close=True
+    )
     result = replay_day(plan, BARS, ledger)
     assert result.tables["session_positions"].is_empty()
     assert "flatten" in set(result.orders["reason"])
@@ -179,7 +245,10 @@ def test_the_days_report_adds_up(tmp_path: Path) -> None:
     assert report["activity"]["fills"].sum() == result.fills.height == report["summary"]["fills"]
     assert report["summary"]["equity"] == result.equity["equity"][-1]
     assert {"session_started", "session_ended"} <= set(report["notable"]["kind"])
-    cash = 50_000.0 - sum((1 if row["side"] == "buy" else -1) * row["price"] * row["quantity"] + row["fee"] for row in result.fills.iter_rows(named=True))
+    cash = 50_000.0 - sum(
+        (1 if row["side"] == "buy" else -1) * row["price"] * row["quantity"] + row["fee"]
+        for row in result.fills.iter_rows(named=True)
+    )
     assert result.equity["cash"][-1] == pytest.approx(cash)
 
 

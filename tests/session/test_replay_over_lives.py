@@ -1,4 +1,6 @@
-"""A day on which a security is delisted or changes its symbol is replayed like any other: the session equals the backtest to the cent."""
+"""A day on which a security is delisted or changes its symbol is replayed like any other: the
+session equals the backtest to the cent.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -7,7 +9,17 @@ from typing import Any
 import polars as pl
 import pytest
 from session.crashes import Fuse, RemoteBroker, RemoteExchange, RemoteStream
-from session.days import ACTIONS, CALENDAR, DAYS, FEATURES, TIMEFRAME, fresh_ledger, market, plan_of, rules
+from session.days import (
+    ACTIONS,
+    CALENDAR,
+    DAYS,
+    FEATURES,
+    TIMEFRAME,
+    fresh_ledger,
+    market,
+    plan_of,
+    rules,
+)
 
 from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.execution.events import CancelOrder
@@ -18,7 +30,13 @@ from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import backtest_day, broker_as_left, day_bars, replay_day, simulated_broker
+from harmony_pipeline.session.replay import (
+    backtest_day,
+    broker_as_left,
+    day_bars,
+    replay_day,
+    simulated_broker,
+)
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import run_session
 
@@ -27,7 +45,9 @@ WATCHED = ("AAA", "BBB", "CCC", "DDD")
 CASES: dict[str, TradingRules] = {
     "brackets": rules("barriers"),
     "signals": rules("signal"),
-    "brackets with bad luck": rules("barriers", reject_probability=0.15, partial_fill_probability=0.3),
+    "brackets with bad luck": rules(
+        "barriers", reject_probability=0.15, partial_fill_probability=0.3
+    ),
     "thin": rules("barriers", max_participation=0.01),
 }
 
@@ -36,22 +56,34 @@ def events(*rows: tuple[Any, ...]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=LIFE_EVENTS, orient="row")
 
 
-LIVES = events((RENAMED_ON, "symbol_change", "CCC", "DDD", None), (DELISTED_ON, "delisting", "BBB", None, 11.0))
+LIVES = events(
+    (RENAMED_ON, "symbol_change", "CCC", "DDD", None), (DELISTED_ON, "delisting", "BBB", None, 11.0)
+)
 
 
 def lived(bars: pl.DataFrame, *, split: float = 1.0) -> pl.DataFrame:
     """CCC goes on as DDD, by `split` new shares for one; BBB has no bars from its delisting on."""
     moved = (pl.col("symbol") == "CCC") & (pl.col("session_date") >= RENAMED_ON)
-    prices = [pl.when(moved).then((pl.col(name) / split).round(2)).otherwise(name).alias(name) for name in ("open", "high", "low", "close")]
-    bars = bars.filter((pl.col("symbol") != "BBB") | (pl.col("session_date") < DELISTED_ON)).with_columns(*prices)
-    return bars.with_columns(symbol=pl.when(moved).then(pl.lit("DDD")).otherwise("symbol")).sort("symbol", "timestamp")
+    prices = [
+        pl.when(moved).then((pl.col(name) / split).round(2)).otherwise(name).alias(name)
+        for name in ("open", "high", "low", "close")
+    ]
+    bars = bars.filter(
+        (pl.col("symbol") != "BBB") | (pl.col("session_date") < DELISTED_ON)
+    ).with_columns(*prices)
+    return bars.with_columns(symbol=pl.when(moved).then(pl.lit("DDD")).otherwise("symbol")).sort(
+        "symbol", "timestamp"
+    )
 
 
-SEED = 12  # of these markets: every case holds CCC overnight into its change and BBB into its delisting
+# of these markets: every case holds CCC overnight into its change and BBB into its delisting
+SEED = 12
 BARS = lived(market(SEED))
 
 
-def run_days(ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame, lives: pl.DataFrame, **options: Any) -> list[SessionResult]:
+def run_days(
+    ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame, lives: pl.DataFrame, **options: Any
+) -> list[SessionResult]:
     """Every day in turn, each compared with its own backtest."""
     results = []
     for day in DAYS:
@@ -60,7 +92,9 @@ def run_days(ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame, lives: pl
         twin = backtest_day(plan, bars)
         divergence = compare(result, twin)
         assert divergence.equal, divergence.summary()
-        assert result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
+        assert (
+            result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
+        )
         assert result.closing.pruned().exchange.to_dict() == twin.state.pruned().exchange.to_dict()
         assert reconcile(ledger, plan.session_id, broker_as_left(plan, ledger)).agrees
         results.append(result)
@@ -72,15 +106,23 @@ def together(results: list[SessionResult], name: str) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_days_of_a_delisting_and_of_a_rename_equal_their_backtests(name: str, tmp_path: Path) -> None:
+def test_days_of_a_delisting_and_of_a_rename_equal_their_backtests(
+    name: str, tmp_path: Path
+) -> None:
     ledger = fresh_ledger(tmp_path)
     results = run_days(ledger, CASES[name], BARS, LIVES)
-    facts = pl.concat(result.tables["session_events"] for result in results).filter(pl.col("kind") == "corporate_action_applied")
+    facts = pl.concat(result.tables["session_events"] for result in results).filter(
+        pl.col("kind") == "corporate_action_applied"
+    )
     assert {"symbol_change", "delisting"} <= set(facts["detail"].str.json_path_match("$.action"))
     assert {"renamed", "delisted"} <= set(ledger.table("session_orders")["reason"].drop_nulls())
     assert "delisting" in set(together(results, "trades")["exit_reason"])
     closing = results[-1].closing.portfolio
-    ended = [position["quantity"] for symbol, position in zip(closing.symbols, closing.positions, strict=True) if symbol in {"BBB", "CCC"}]
+    ended = [
+        position["quantity"]
+        for symbol, position in zip(closing.symbols, closing.positions, strict=True)
+        if symbol in {"BBB", "CCC"}
+    ]
     assert not any(ended)
 
 
@@ -91,12 +133,31 @@ def test_a_chain_of_sessions_over_a_rename_is_one_long_backtest(tmp_path: Path) 
     bars = BARS.filter(pl.col("session_date") >= DAYS[0])
     features = compute_features(bars, FEATURES, plan.feature_states, CALENDAR, TIMEFRAME).table
     signals = complete_signals(plan, plan.strategy.signals(features), features)
-    whole = run_backtest(bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME, lives=LIVES, book="paper")
-    columns = ["order_id", "symbol", "timestamp", "side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity"]
+    whole = run_backtest(
+        bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME, lives=LIVES, book="paper"
+    )
+    columns = [
+        "order_id",
+        "symbol",
+        "timestamp",
+        "side",
+        "quantity",
+        "price",
+        "reference_price",
+        "fee",
+        "slippage",
+        "liquidity",
+    ]
     live = together(results, "fills").select(columns).sort(columns)
     assert live.equals(whole.fills.select(columns).sort(columns))
-    final = {row["order_id"]: (row["status"], row["reason"], row["parent_id"]) for row in ledger.table("session_orders").iter_rows(named=True)}
-    assert final == {row["order_id"]: (row["status"], row["reason"], row["parent_id"]) for row in whole.orders.iter_rows(named=True)}
+    final = {
+        row["order_id"]: (row["status"], row["reason"], row["parent_id"])
+        for row in ledger.table("session_orders").iter_rows(named=True)
+    }
+    assert final == {
+        row["order_id"]: (row["status"], row["reason"], row["parent_id"])
+        for row in whole.orders.iter_rows(named=True)
+    }
     curve = together(results, "equity").select("timestamp", "equity", "cash", "drawdown")
     assert curve.equals(whole.equity.select("timestamp", "equity", "cash", "drawdown"))
     assert {"symbol_change", "delisting"} <= set(whole.position_actions["kind"])
@@ -106,9 +167,14 @@ def test_a_chain_of_sessions_over_a_rename_is_one_long_backtest(tmp_path: Path) 
 def test_a_split_on_the_day_of_a_rename_is_booked_once_whichever_name_it_is_filed_under(
     filed_under: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = pl.DataFrame({"symbol": [filed_under], "date": [RENAMED_ON], "kind": ["split"], "value": [2.0]}, schema=ACTIONS.schema)
+    split = pl.DataFrame(
+        {"symbol": [filed_under], "date": [RENAMED_ON], "kind": ["split"], "value": [2.0]},
+        schema=ACTIONS.schema,
+    )
     monkeypatch.setattr("session.days.ACTIONS", pl.concat([ACTIONS, split]))
-    results = run_days(fresh_ledger(tmp_path), CASES["brackets"], lived(market(SEED), split=2.0), LIVES)
+    results = run_days(
+        fresh_ledger(tmp_path), CASES["brackets"], lived(market(SEED), split=2.0), LIVES
+    )
     assert {"maker", "taker"} <= set(together(results, "fills")["liquidity"])
 
 
@@ -119,8 +185,12 @@ def test_a_symbol_that_falls_silent_is_given_up_in_the_session_too(tmp_path: Pat
     assert "presumed_delisted" in set(together(results, "trades")["exit_reason"])
 
 
-def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_the_new_symbol(tmp_path: Path) -> None:
-    """The broker has canceled the bracket and shows the shares under their new name: the books agree, and the bracket is placed again there."""
+def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_the_new_symbol(
+    tmp_path: Path,
+) -> None:
+    """The broker has canceled the bracket and shows the shares under their new name: the books
+    agree, and the bracket is placed again there.
+    """
     chosen, ledger = CASES["brackets"], fresh_ledger(tmp_path)
     for day in DAYS:
         plan = plan_of(day, ledger, BARS, chosen, watched=WATCHED, lives=LIVES)
@@ -136,9 +206,17 @@ def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_th
     broker.rename(plan.symbols.index("CCC"), plan.symbols.index("DDD"))
     exchange = RemoteExchange(broker, plan)
     exchange.mail.extend(broker.updates())
-    result = run_session(plan, ledger, RemoteBroker(exchange, Fuse()), RemoteStream(day_bars(plan, BARS), exchange), exchange.clock)
+    result = run_session(
+        plan,
+        ledger,
+        RemoteBroker(exchange, Fuse()),
+        RemoteStream(day_bars(plan, BARS), exchange),
+        exchange.clock,
+    )
     events = result.tables["session_events"]
-    assert events.filter(pl.col("kind") == "books_reconciled")["detail"].str.json_path_match("$.differences").to_list() == ["[]"]
+    assert events.filter(pl.col("kind") == "books_reconciled")["detail"].str.json_path_match(
+        "$.differences"
+    ).to_list() == ["[]"]
     assert result.state == "completed"
     placed = result.orders.filter(pl.col("symbol") == "DDD").sort("timestamp").head(2)
     assert set(placed["kind"]) == {"stop", "limit"}
@@ -146,5 +224,8 @@ def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_th
     assert placed["parent_id"].str.contains("-CCC-").all()
     theirs = {position.symbol: position.quantity for position in broker.positions()}
     mine = dict(result.tables["session_positions"].select("symbol", "quantity").iter_rows())
-    assert (mine.get("DDD", 0.0), mine.get("CCC", 0.0)) == (theirs.get("DDD", 0.0), theirs.get("CCC", 0.0))
+    assert (mine.get("DDD", 0.0), mine.get("CCC", 0.0)) == (
+        theirs.get("DDD", 0.0),
+        theirs.get("CCC", 0.0),
+    )
     assert "CCC" not in theirs

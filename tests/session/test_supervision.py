@@ -1,4 +1,6 @@
-"""Lock, heartbeat, kill switch, signals, stale streams: what can stop a session, and what it leaves behind."""
+"""Lock, heartbeat, kill switch, signals, stale streams: what can stop a session, and what it leaves
+behind.
+"""
 
 import json
 import os
@@ -34,7 +36,14 @@ from harmony_pipeline.session.process_control import (
     session_lock,
 )
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import backtest_day, broker_as_left, day_bars, replay_day, simulated_broker, trade_day
+from harmony_pipeline.session.replay import (
+    backtest_day,
+    broker_as_left,
+    day_bars,
+    replay_day,
+    simulated_broker,
+    trade_day,
+)
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.settings import SessionSettings
@@ -47,7 +56,9 @@ BRACKETS, SIGNALS = rules("barriers"), rules("signal")
 class Interrupted:
     """A replayed day during which something happens before batch number `at`."""
 
-    def __init__(self, frame: pl.DataFrame, clock: ReplayClock, at: int, what: Callable[[], object]) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, clock: ReplayClock, at: int, what: Callable[[], object]
+    ) -> None:
         self._inner, self._at, self._what = ReplayStream(frame, clock), at, what
 
     def moments(self) -> Iterator[Batch | Quiet]:
@@ -57,10 +68,19 @@ class Interrupted:
             yield batch
 
 
-def interrupted(plan: SessionPlan, ledger: Ledger, watch: Supervision, at: int, what: Callable[[], object]) -> SessionResult:
+def interrupted(
+    plan: SessionPlan, ledger: Ledger, watch: Supervision, at: int, what: Callable[[], object]
+) -> SessionResult:
     frame = day_bars(plan, BARS)
     clock = ReplayClock(frame["timestamp"].min())  # type: ignore[arg-type]
-    return trade_day(plan, ledger, simulated_broker(plan, ledger), Interrupted(frame, clock, at, what), clock, watch)
+    return trade_day(
+        plan,
+        ledger,
+        simulated_broker(plan, ledger),
+        Interrupted(frame, clock, at, what),
+        clock,
+        watch,
+    )
 
 
 @pytest.fixture
@@ -68,14 +88,17 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger.sqlite")
 
 
-# --- lock ---------------------------------------------------------------------------------------------------------------
+# --- lock -----------------------------------------------------------------------------------------
 
 
 def test_two_sessions_cannot_share_a_state_folder(tmp_path: Path) -> None:
     with session_lock(tmp_path, "s1"):
         assert is_running(tmp_path)
         assert read_lock(tmp_path) is not None
-        with pytest.raises(SessionRunning, match=f"s1, process {os.getpid()}"), session_lock(tmp_path, "s2"):
+        with (
+            pytest.raises(SessionRunning, match=f"s1, process {os.getpid()}"),
+            session_lock(tmp_path, "s2"),
+        ):
             pass
     assert not is_running(tmp_path)
     with session_lock(tmp_path, "s2"):
@@ -91,7 +114,10 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path: Path) -> 
             time.sleep(60)
     """
     child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "locked\n"
@@ -111,23 +137,31 @@ def test_a_torn_lock_file_is_no_obstacle(tmp_path: Path) -> None:
         pass
 
 
-# --- heartbeat ----------------------------------------------------------------------------------------------------------
+# --- heartbeat ------------------------------------------------------------------------------------
 
 
 def test_the_heartbeat_says_where_the_session_stands(tmp_path: Path, ledger: Ledger) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, SIGNALS)
     interrupted(plan, ledger, Supervision(tmp_path), 0, lambda: None)
     beat = json.loads((tmp_path / HEARTBEAT).read_text())
-    assert (beat["session_id"], beat["pid"], beat["risk_state"]) == (plan.session_id, os.getpid(), "ACTIVE")
+    assert (beat["session_id"], beat["pid"], beat["risk_state"]) == (
+        plan.session_id,
+        os.getpid(),
+        "ACTIVE",
+    )
     assert datetime.fromisoformat(beat["cursor"]) > plan.calendar.session_open(plan.date)
 
 
-# --- kill switch --------------------------------------------------------------------------------------------------------
+# --- kill switch ----------------------------------------------------------------------------------
 
 
-def test_the_kill_switch_cancels_every_order_and_ends_the_day(tmp_path: Path, ledger: Ledger) -> None:
+def test_the_kill_switch_cancels_every_order_and_ends_the_day(
+    tmp_path: Path, ledger: Ledger
+) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, BRACKETS)
-    result = interrupted(plan, ledger, Supervision(tmp_path), 8, lambda: (tmp_path / KILL).write_text("lunch"))
+    result = interrupted(
+        plan, ledger, Supervision(tmp_path), 8, lambda: (tmp_path / KILL).write_text("lunch")
+    )
     assert (result.state, result.reason) == ("killed", "lunch")
     assert ledger.open_orders("paper") == []
     events = result.tables["session_events"]
@@ -138,18 +172,26 @@ def test_the_kill_switch_cancels_every_order_and_ends_the_day(tmp_path: Path, le
     assert reconcile(ledger, plan.session_id, broker_as_left(plan, ledger)).agrees
 
 
-def test_nothing_starts_while_the_switch_is_on_and_a_killed_day_stays_dead(tmp_path: Path, ledger: Ledger) -> None:
+def test_nothing_starts_while_the_switch_is_on_and_a_killed_day_stays_dead(
+    tmp_path: Path, ledger: Ledger
+) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, BRACKETS)
-    killed = interrupted(plan, ledger, Supervision(tmp_path), 8, lambda: (tmp_path / KILL).write_text("lunch"))
+    killed = interrupted(
+        plan, ledger, Supervision(tmp_path), 8, lambda: (tmp_path / KILL).write_text("lunch")
+    )
     with pytest.raises(NotReady, match="lunch"):
         replay_day(plan, BARS, ledger, Supervision(tmp_path))
     (tmp_path / KILL).unlink()
     assert replay_day(plan, BARS, ledger, Supervision(tmp_path)).fills.equals(killed.fills)
 
 
-def test_positions_that_the_kill_switch_left_bare_are_closed_the_next_morning(tmp_path: Path, ledger: Ledger) -> None:
+def test_positions_that_the_kill_switch_left_bare_are_closed_the_next_morning(
+    tmp_path: Path, ledger: Ledger
+) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, BRACKETS)
-    killed = interrupted(plan, ledger, Supervision(tmp_path), 8, lambda: (tmp_path / KILL).write_text("lunch"))
+    killed = interrupted(
+        plan, ledger, Supervision(tmp_path), 8, lambda: (tmp_path / KILL).write_text("lunch")
+    )
     bare = set(killed.tables["session_positions"]["symbol"])
     assert bare
     (tmp_path / KILL).unlink()
@@ -169,12 +211,16 @@ def test_an_empty_kill_file_still_kills(tmp_path: Path) -> None:
     assert kill_reason(tmp_path) == "the file KILL was made"
 
 
-# --- graceful stop ------------------------------------------------------------------------------------------------------
+# --- graceful stop --------------------------------------------------------------------------------
 
 
-def test_sigterm_stops_between_moments_and_the_session_goes_on_later(tmp_path: Path, ledger: Ledger) -> None:
+def test_sigterm_stops_between_moments_and_the_session_goes_on_later(
+    tmp_path: Path, ledger: Ledger
+) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, SIGNALS)
-    stopped = interrupted(plan, ledger, Supervision(tmp_path), 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = interrupted(
+        plan, ledger, Supervision(tmp_path), 6, lambda: os.kill(os.getpid(), signal.SIGTERM)
+    )
     assert (stopped.state, stopped.reason) == ("stopped", "SIGTERM")
     assert stopped.tables["session_positions"].height > 0  # it stops; it does not flee
     finished = replay_day(plan, BARS, ledger, Supervision(tmp_path))
@@ -183,16 +229,27 @@ def test_sigterm_stops_between_moments_and_the_session_goes_on_later(tmp_path: P
     assert [run["outcome"] for run in ledger.runs(plan.session_id)] == ["stopped", "completed"]
 
 
-def test_a_day_begun_under_another_plan_is_replaced_only_where_nothing_is_at_stake(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_day_begun_under_another_plan_is_replaced_only_where_nothing_is_at_stake(
+    tmp_path: Path, ledger: Ledger
+) -> None:
     old, new = plan_of(DAYS[0], ledger, BARS, SIGNALS), plan_of(DAYS[0], ledger, BARS, BRACKETS)
     ledger.open_session(old.row())  # and the process died
     exchange = RemoteExchange(simulated_broker(new, ledger), new)
     with pytest.raises(DataError, match="orders may be at the broker"):
-        run_session(new, ledger, RemoteBroker(exchange, Fuse()), RemoteStream(day_bars(new, BARS), exchange), exchange.clock)
+        run_session(
+            new,
+            ledger,
+            RemoteBroker(exchange, Fuse()),
+            RemoteStream(day_bars(new, BARS), exchange),
+            exchange.clock,
+        )
     assert replay_day(new, BARS, ledger).state == "completed"
     found = ledger.session(old.session_id)
     assert found is not None
-    assert (found.state, found.reason) == ("stopped", f"replaced by {new.session_id}: its plan had changed")
+    assert (found.state, found.reason) == (
+        "stopped",
+        f"replaced by {new.session_id}: its plan had changed",
+    )
 
 
 def test_a_stop_request_from_another_thread_is_heard(tmp_path: Path, ledger: Ledger) -> None:
@@ -202,13 +259,17 @@ def test_a_stop_request_from_another_thread_is_heard(tmp_path: Path, ledger: Led
     assert interrupted(plan, ledger, watch, 3, lambda: stop.ask("operator")).reason == "operator"
 
 
-# --- freshness and the gate ---------------------------------------------------------------------------------------------
+# --- freshness and the gate -----------------------------------------------------------------------
 
 
 class Mute(RemoteStream):
-    """The market goes on, but from batch `first` to `last` our line to the bars is dead; then everything comes at once, late."""
+    """The market goes on, but from batch `first` to `last` our line to the bars is dead; then
+    everything comes at once, late.
+    """
 
-    def __init__(self, frame: pl.DataFrame, exchange: RemoteExchange, first: int, last: int) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, exchange: RemoteExchange, first: int, last: int
+    ) -> None:
         super().__init__(frame, exchange)
         self._first, self._last = first, last
 
@@ -229,11 +290,21 @@ def test_stale_bars_make_the_session_reduce_and_then_halt(tmp_path: Path, ledger
     exchange = RemoteExchange(simulated_broker(plan, ledger), plan)
     stream = Mute(day_bars(plan, BARS), exchange, 6, 11)
     watch = Supervision(tmp_path, is_live=True, stale_after_seconds=60.0)
-    result = run_session(plan, ledger, RemoteBroker(exchange, Fuse()), stream, exchange.clock, watch)
-    changes = result.tables["session_events"].filter(pl.col("kind") == "risk_state_changed")["detail"].str.json_path_match("$.current").to_list()
+    result = run_session(
+        plan, ledger, RemoteBroker(exchange, Fuse()), stream, exchange.clock, watch
+    )
+    changes = (
+        result.tables["session_events"]
+        .filter(pl.col("kind") == "risk_state_changed")["detail"]
+        .str.json_path_match("$.current")
+        .to_list()
+    )
     assert changes[:2] == ["REDUCING", "HALTED"]
     assert changes[-1] == "ACTIVE"
-    assert any(str(reason).startswith("halted: no bars for") for reason in result.orders["reason"].to_list())
+    assert any(
+        str(reason).startswith("halted: no bars for")
+        for reason in result.orders["reason"].to_list()
+    )
 
 
 def test_no_order_leaves_while_the_order_stream_is_down(tmp_path: Path, ledger: Ledger) -> None:
@@ -241,7 +312,9 @@ def test_no_order_leaves_while_the_order_stream_is_down(tmp_path: Path, ledger: 
     exchange = RemoteExchange(simulated_broker(plan, ledger), plan)
     broker = RemoteBroker(exchange, Fuse())
     broker.streaming = False
-    result = run_session(plan, ledger, broker, RemoteStream(day_bars(plan, BARS), exchange), exchange.clock)
+    result = run_session(
+        plan, ledger, broker, RemoteStream(day_bars(plan, BARS), exchange), exchange.clock
+    )
     assert exchange.broker.orders(open_only=False) == []
     assert set(result.orders["status"]) == {"refused"}
     assert set(result.orders["reason"]) == {"halted: the order stream is down"}
@@ -278,14 +351,26 @@ class Stranger(RemoteExchange):
 
 
 @pytest.mark.parametrize("at", [0, 5])
-def test_a_trade_that_is_not_ours_halts_the_session(at: int, tmp_path: Path, ledger: Ledger) -> None:
+def test_a_trade_that_is_not_ours_halts_the_session(
+    at: int, tmp_path: Path, ledger: Ledger
+) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, BRACKETS)
     exchange = Stranger(simulated_broker(plan, ledger), plan, at)
-    result = run_session(plan, ledger, RemoteBroker(exchange, Fuse()), RemoteStream(day_bars(plan, BARS), exchange), exchange.clock)
+    result = run_session(
+        plan,
+        ledger,
+        RemoteBroker(exchange, Fuse()),
+        RemoteStream(day_bars(plan, BARS), exchange),
+        exchange.clock,
+    )
     events = result.tables["session_events"]
-    disputes = events.filter((pl.col("kind") == "books_reconciled") & pl.col("detail").str.contains("dashboard-1"))
+    disputes = events.filter(
+        (pl.col("kind") == "books_reconciled") & pl.col("detail").str.contains("dashboard-1")
+    )
     assert disputes.height > 0
-    assert "submitted" not in set(events.filter(pl.col("sequence") > disputes["sequence"][0])["kind"])
+    assert "submitted" not in set(
+        events.filter(pl.col("sequence") > disputes["sequence"][0])["kind"]
+    )
     assert "halted: the books are not reconciled" in set(result.orders["reason"])
     found = reconcile(ledger, plan.session_id, exchange.broker)
     assert not found.agrees
@@ -296,7 +381,9 @@ def test_a_trade_that_is_not_ours_halts_the_session(at: int, tmp_path: Path, led
 def test_reconciliation_names_orders_positions_and_cash(tmp_path: Path, ledger: Ledger) -> None:
     plan = plan_of(DAYS[0], ledger, BARS, BRACKETS)
     replay_day(plan, BARS, ledger)
-    empty = simulated_broker(plan_of(DAYS[0], Ledger(tmp_path / "other.sqlite"), BARS, BRACKETS), ledger)
+    empty = simulated_broker(
+        plan_of(DAYS[0], Ledger(tmp_path / "other.sqlite"), BARS, BRACKETS), ledger
+    )
     assert not empty.positions()
     found = reconcile(ledger, plan.session_id, empty)
     assert {item.kind for item in found.differences} == {"order", "position", "cash"}

@@ -1,6 +1,8 @@
-"""Golden answers of the named queries: `python -m tests.sql.golden_answers` rewrites tests/sql/golden/ from the answers worked out by hand-written code.
+"""Golden answers of the named queries: `python -m tests.sql.golden_answers` rewrites
+tests/sql/golden/ from the answers worked out by hand-written code.
 
-They were read and checked by eye once; a change of a query shows as a difference in review. The queries themselves never write them.
+They were read and checked by eye once; a change of a query shows as a difference in review. The
+queries themselves never write them.
 """
 
 import sys

@@ -1,4 +1,6 @@
-"""A lake small enough to be checked by eye: three symbols, five sessions, one split, one change of symbol, one correction, one trade."""
+"""A lake small enough to be checked by eye: three symbols, five sessions, one split, one change of
+symbol, one correction, one trade.
+"""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,16 +20,35 @@ def filled(lake: Lake) -> Lake:
     """Write every row into `lake`."""
     for name, (partition, defaults, rows) in ROWS.items():
         schema = lake.tables[name]
-        frame = pl.DataFrame([{**dict.fromkeys(schema.columns), **defaults, **row} for row in rows], schema=schema.dtypes, orient="row")
+        frame = pl.DataFrame(
+            [{**dict.fromkeys(schema.columns), **defaults, **row} for row in rows],
+            schema=schema.dtypes,
+            orient="row",
+        )
         lake.write(name, partition, frame)
     return lake
 
 
 def bar(symbol: str, when: datetime, close: float, volume: float = 1000.0) -> dict[str, Any]:
-    return {"symbol": symbol, "timestamp": when, "open": close, "high": close + 1.0, "low": close - 1.0, "close": close, "volume": volume}
+    return {
+        "symbol": symbol,
+        "timestamp": when,
+        "open": close,
+        "high": close + 1.0,
+        "low": close - 1.0,
+        "close": close,
+        "volume": volume,
+    }
 
 
-def day(symbol: str, number: int, close: float, volume: float, regular_bars: int = 7, factor: float = 1.0) -> dict[str, Any]:
+def day(
+    symbol: str,
+    number: int,
+    close: float,
+    volume: float,
+    regular_bars: int = 7,
+    factor: float = 1.0,
+) -> dict[str, Any]:
     return {
         "symbol": symbol,
         "date": JAN[number],
@@ -45,9 +66,12 @@ ROWS: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
         "2024",
         {"expected_regular_bars": 7, "last_timestamp": at(2, 20), "premarket_volume": 0.0, "premarket_bars": 0, "scan_time": at(2, 14), "postmarket_volume": 0.0},
         [
-            day("AAA", 2, 100.0, 1000.0), day("AAA", 3, 102.0, 1200.0), day("AAA", 4, 51.0, 2500.0, 6, 2.0), day("AAA", 5, 52.0, 9000.0, 7, 2.0),
-            day("BBB", 2, 20.0, 500.0), day("BBB", 3, 19.0, 700.0, 5), day("BBB", 4, 21.0, 0.0), day("BBB", 5, 20.0, 400.0),
-            day("OLD", 2, 8.0, 100.0), day("OLD", 3, 8.5, 100.0), day("NEW", 4, 8.25, 150.0), day("NEW", 5, 9.0, 50.0),
+            day("AAA", 2, 100.0, 1000.0), day("AAA", 3, 102.0, 1200.0),
+            day("AAA", 4, 51.0, 2500.0, 6, 2.0), day("AAA", 5, 52.0, 9000.0, 7, 2.0),
+            day("BBB", 2, 20.0, 500.0), day("BBB", 3, 19.0, 700.0, 5), day("BBB", 4, 21.0, 0.0),
+            day("BBB", 5, 20.0, 400.0),
+            day("OLD", 2, 8.0, 100.0), day("OLD", 3, 8.5, 100.0), day("NEW", 4, 8.25, 150.0),
+            day("NEW", 5, 9.0, 50.0),
         ],
     ),
     "gaps": (
@@ -161,7 +185,8 @@ ROWS: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
         "meta",
         {"backtest_id": "bt"},
         [
-            {"trade_id": "AAA-1", "symbol": "AAA", "side": "long", "quantity": 10.0, "entry_timestamp": at(3, 16), "entry_price": 102.3, "exit_timestamp": at(3, 17),
+            {"trade_id": "AAA-1", "symbol": "AAA", "side": "long", "quantity": 10.0,
+            "entry_timestamp": at(3, 16), "entry_price": 102.3, "exit_timestamp": at(3, 17),
              "exit_price": 103.0, "exit_reason": "target", "fees": 0.0, "slippage": 0.0, "pnl": 7.0, "return": 0.0068, "model_id": "m1"},
         ],
     ),

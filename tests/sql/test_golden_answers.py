@@ -1,4 +1,6 @@
-"""Every named query on a small lake, against golden files, which plain Python works out from the same rows."""
+"""Every named query on a small lake, against golden files, which plain Python works out from the
+same rows.
+"""
 
 import polars as pl
 import pytest
@@ -17,7 +19,8 @@ def lake(tmp_path_factory):
 
 
 def test_every_named_query_has_a_golden_answer_and_says_what_it_answers():
-    elsewhere = {"resampled_bars", "trades_with_quotes"}  # they take tables of ticks, and are judged with those
+    # they take tables of ticks, and are judged with those
+    elsewhere = {"resampled_bars", "trades_with_quotes"}
     assert set(ANSWERS) | elsewhere == set(sql.named_queries())
     assert set(ANSWERS) == {path.stem for path in FOLDER.glob("*.csv")}
     assert all(len(about) > 40 for about in sql.named_queries().values())
@@ -38,14 +41,21 @@ def test_golden_answers_are_those_of_plain_python(name):
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_a_day_can_be_asked_for(lake, number):
     asked = {"day": JAN[number].isoformat()}
-    for name, answer in (("relative_volume", relative_volume), ("universe_on_a_day", universe_on_a_day)):
+    for name, answer in (
+        ("relative_volume", relative_volume),
+        ("universe_on_a_day", universe_on_a_day),
+    ):
         found = sql.query(lake, sql.named_query(name), variables=asked)
-        assert text_of(found) == text_of(pl.DataFrame(answer(number), schema=found.schema, infer_schema_length=None)), name
+        assert text_of(found) == text_of(
+            pl.DataFrame(answer(number), schema=found.schema, infer_schema_length=None)
+        ), name
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 5, 8, 9])
 def test_the_universe_of_a_day_is_that_of_the_library(lake, number):
-    found = sql.query(lake, sql.named_query("universe_on_a_day"), variables={"day": JAN[number].isoformat()}).drop("day")
+    found = sql.query(
+        lake, sql.named_query("universe_on_a_day"), variables={"day": JAN[number].isoformat()}
+    ).drop("day")
     known = members(lake.read("universe"), lake.read("listings"), JAN[number])
     assert found.select(known.columns).equals(known)
 

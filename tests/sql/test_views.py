@@ -33,13 +33,21 @@ def test_a_view_of_an_empty_table_is_empty_and_has_every_column_and_type(empty, 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_the_file_of_a_view_is_what_schemas_gives(name):
-    assert VIEWS[name].read_text() == documented_view(TABLES[name]), "write the files again with: make golden"
+    assert VIEWS[name].read_text() == documented_view(TABLES[name]), (
+        "write the files again with: make golden"
+    )
 
 
 def test_a_view_sorts_nothing_and_gives_its_rows_in_the_order_of_the_files(tmp_path):
     lake = Lake(tmp_path).open()
     for key in ("2024-02", "2024-01"):
-        lake.write("bars", key, many_bars(symbols=5, minutes=400).with_columns(pl.lit(key[-1]).cast(pl.Float64).alias("volume")))
+        lake.write(
+            "bars",
+            key,
+            many_bars(symbols=5, minutes=400).with_columns(
+                pl.lit(key[-1]).cast(pl.Float64).alias("volume")
+            ),
+        )
     with sql.connect(lake, names={"bars"}) as connection:
         assert "ORDER_BY" not in connection.sql("explain select * from bars").fetchall()[0][1]
     rows = sql.query(lake, "from bars").drop("partition")
@@ -48,7 +56,13 @@ def test_a_view_sorts_nothing_and_gives_its_rows_in_the_order_of_the_files(tmp_p
 
 
 def test_a_table_of_the_user_has_a_view_and_a_past(tmp_path):
-    mine = Table("mine", "what a user keeps", "none", ("symbol",), {"symbol": Column(TEXT), "order": Column(REAL)})
+    mine = Table(
+        "mine",
+        "what a user keeps",
+        "none",
+        ("symbol",),
+        {"symbol": Column(TEXT), "order": Column(REAL)},
+    )
     lake = Lake(tmp_path, {"mine": mine}).open()
     written = lake.write("mine", "all", pl.DataFrame({"symbol": ["A"], "order": [1.0]}))
     assert sql.query(lake, "from mine").rows() == [("A", 1.0, "all")]
@@ -78,7 +92,8 @@ PLANTED = {
     "accounting_closes": [("raw_bars", "2024", {"symbol": "A", "timeframe": "1Hour", "timestamp": stamp(15), "source": "files", "ingested_at": stamp(16), "origin": "a.csv", "row": 2}), ("bars", "2024", None)],
     "files_are_accounted_for": [
         ("file_accounts", "2024", [
-            {"reading": "r", "origin": origin, "rows": 10, "first": stamp(14), "last": stamp(18), "received": received, "read_from": stamp(12), "read_to": stamp(20)}
+            {"reading": "r", "origin": origin, "rows": 10, "first": stamp(14), "last": stamp(18),
+            "received": received, "read_from": stamp(12), "read_to": stamp(20)}
             for origin, received in (("a.csv", 10), ("b.csv", 9))
         ])
     ],
@@ -87,16 +102,20 @@ PLANTED = {
     "selections_passed": [("scan_selections", "2024-01-02", {"date": date(2024, 1, 2), "as_of": stamp(14), "rank": 1, "symbol": "A", "score": 1.0})],
     "adjustment_moves_only_forward": [
         ("daily_summary", "2024", [
-            {"symbol": "A", "date": date(2024, 1, day), "volume": 1.0, "bars": 1, "regular_bars": 1, "expected_regular_bars": 1, "last_timestamp": stamp(20),
-             "adjustment_factor": factor, "premarket_volume": 0.0, "premarket_bars": 0, "scan_time": stamp(14), "postmarket_volume": 0.0}
+            {"symbol": "A", "date": date(2024, 1, day), "volume": 1.0, "bars": 1, "regular_bars": 1,
+            "expected_regular_bars": 1, "last_timestamp": stamp(20),
+             "adjustment_factor": factor, "premarket_volume": 0.0, "premarket_bars": 0,
+             "scan_time": stamp(14), "postmarket_volume": 0.0}
             for day, factor in ((2, 1.0), (3, 2.0))
         ])
     ],
     "bars_lie_within_listings": [
         ("listings", "all", {"security_id": "A", "symbol": "A", "valid_from": date(2024, 1, 3), "reason": "listed", "source": "test", "known": date(2024, 1, 3)}),
         ("daily_summary", "2024", [
-            {"symbol": symbol, "date": date(2024, 1, day), "volume": 1.0, "bars": 1, "regular_bars": 1, "expected_regular_bars": 1, "last_timestamp": stamp(20),
-             "adjustment_factor": 1.0, "premarket_volume": 0.0, "premarket_bars": 0, "scan_time": stamp(14), "postmarket_volume": 0.0}
+            {"symbol": symbol, "date": date(2024, 1, day), "volume": 1.0, "bars": 1,
+            "regular_bars": 1, "expected_regular_bars": 1, "last_timestamp": stamp(20),
+             "adjustment_factor": 1.0, "premarket_volume": 0.0, "premarket_bars": 0,
+             "scan_time": stamp(14), "postmarket_volume": 0.0}
             for symbol in ("A", "UNLISTED") for day in (2, 3)
         ]),
     ],
@@ -108,7 +127,13 @@ def test_a_check_finds_the_planted_fault(tmp_path, name):
     lake = Lake(tmp_path).open()
     for table, partition, rows in PLANTED[name]:
         schema = lake.tables[table]
-        frame = schema.empty() if rows is None else pl.DataFrame(rows if isinstance(rows, list) else [rows], schema_overrides=schema.dtypes)
+        frame = (
+            schema.empty()
+            if rows is None
+            else pl.DataFrame(
+                rows if isinstance(rows, list) else [rows], schema_overrides=schema.dtypes
+            )
+        )
         lake.write(table, partition, frame)
     if name == "accounting_closes":
         lake.write("quarantine", "2024", pl.concat([lake.tables["quarantine"].empty()]))

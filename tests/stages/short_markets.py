@@ -20,7 +20,10 @@ def daily_rows(count: int, calendar: str = "XNYS", first: date = START) -> list[
 def hourly_rows(count: int) -> list[str]:
     """`count` bars, an hour each, around the clock."""
     begin = datetime(START.year, START.month, START.day, tzinfo=UTC)
-    return [_row(f"{begin + timedelta(hours=place):%Y-%m-%dT%H:%M:%SZ}", place) for place in range(count)]
+    return [
+        _row(f"{begin + timedelta(hours=place):%Y-%m-%dT%H:%M:%SZ}", place)
+        for place in range(count)
+    ]
 
 
 def _row(stamp: str, place: int) -> str:
@@ -43,9 +46,10 @@ def short_market(
 ) -> PipelineContext:
     """A pipeline context over one file of `rows`; `more` is further TOML."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{symbol}.csv").write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n")
-    (folder / "harmony.toml").write_text(
-        f"""
+    (folder / f"{symbol}.csv").write_text(
+        "\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n"
+    )
+    (folder / "harmony.toml").write_text(f"""
 [paths]
 lake = "lake"
 state = "state"
@@ -66,6 +70,5 @@ paths = 50
 [overfitting]
 bootstrap_reps = 50
 {more}
-"""
-    )
+""")
     return PipelineContext(load_settings(folder / "harmony.toml", {}))

@@ -1,4 +1,6 @@
-"""Nothing to make is a value with a reason and the command that helps; no zero is shown as a result."""
+"""Nothing to make is a value with a reason and the command that helps; no zero is shown as a
+result.
+"""
 
 from datetime import date
 
@@ -36,9 +38,20 @@ def test_an_empty_lake_has_no_results_and_says_what_to_type(tmp_path, capsys):
         "model": models.model(pipeline, pipeline.retraining_periods()),
         "scan": scanner.scan(pipeline, market.sessions_with_bars(pipeline)),
     }
-    assert {name for name, result in found.items() if "harmony ingest" in result.nothing} == set(found) - {"model"}
+    assert {name for name, result in found.items() if "harmony ingest" in result.nothing} == set(
+        found
+    ) - {"model"}
     assert "harmony backfill research" in found["model"].nothing
-    for table in ("backtests", "orders", "fills", "trades", "equity", "monte_carlo", "overfitting", "trials"):
+    for table in (
+        "backtests",
+        "orders",
+        "fills",
+        "trades",
+        "equity",
+        "monte_carlo",
+        "overfitting",
+        "trials",
+    ):
         assert pipeline.lake.read(table).is_empty(), table
     assert any(finding.what == "bars" and finding.cure for finding in doctor._lake(pipeline))
     print_summary(pipeline, "harmony", found)
@@ -47,7 +60,10 @@ def test_an_empty_lake_has_no_results_and_says_what_to_type(tmp_path, capsys):
     assert "none: the source has no row in market.start to market.end" in shown
 
 
-@pytest.mark.parametrize(("strategy", "reason"), [("rsi_momentum", "backfill research"), ("meta_labelled", "backfill research")])
+@pytest.mark.parametrize(
+    ("strategy", "reason"),
+    [("rsi_momentum", "backfill research"), ("meta_labelled", "backfill research")],
+)
 def test_a_backtest_before_signals_names_the_command_that_makes_them(tmp_path, strategy, reason):
     pipeline = short_market(tmp_path, daily_rows(60))
     bars_of(pipeline)
@@ -67,16 +83,32 @@ def test_a_result_of_other_inputs_does_not_stay_behind(tmp_path):
         pipeline.lake.write("signals", period.key, pipeline.lake.tables["signals"].empty())
     assert "no signals of rsi_momentum" in backtests.backtest(pipeline, ["rsi_momentum"]).nothing
     assert pipeline.lake.read("backtests", ["rsi_momentum"]).is_empty()
-    assert "no signals of rsi_momentum" in robustness.monte_carlo(pipeline, ["rsi_momentum"]).nothing
+    assert (
+        "no signals of rsi_momentum" in robustness.monte_carlo(pipeline, ["rsi_momentum"]).nothing
+    )
 
 
-def test_no_model_says_how_many_labels_are_missing_and_from_when_on_there_would_be_one(tmp_path, capsys):
-    pipeline = short_market(tmp_path, daily_rows(120), trading="month", retraining="month", more="[model]\nminimum_train_rows = 70\n")
+def test_no_model_says_how_many_labels_are_missing_and_from_when_on_there_would_be_one(
+    tmp_path, capsys
+):
+    pipeline = short_market(
+        tmp_path,
+        daily_rows(120),
+        trading="month",
+        retraining="month",
+        more="[model]\nminimum_train_rows = 70\n",
+    )
     periods = bars_of(pipeline)
     for stage in (research.features, research.regimes, research.signals, research.labels):
         stage(pipeline, periods)
     result = models.model(pipeline, pipeline.retraining_periods())
-    settled = pipeline.lake.read("labels").filter((pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("label").is_not_null()).height
+    settled = (
+        pipeline.lake.read("labels")
+        .filter(
+            (pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("label").is_not_null()
+        )
+        .height
+    )
     assert f"needs 70 settled labels, has {settled}" in result.nothing
     assert "the first model would be possible from about 20" in result.nothing
     assert "more symbols, older bars or a lower model.minimum_train_rows" in result.nothing
@@ -86,11 +118,20 @@ def test_no_model_says_how_many_labels_are_missing_and_from_when_on_there_would_
 
 def test_the_first_possible_date_is_that_of_the_first_period_with_enough_labels(tmp_path):
     more = "[model]\nminimum_train_rows = 20\n"
-    pipeline = short_market(tmp_path, daily_rows(240), trading="month", retraining="month", end=date(2025, 1, 1), more=more)
+    pipeline = short_market(
+        tmp_path,
+        daily_rows(240),
+        trading="month",
+        retraining="month",
+        end=date(2025, 1, 1),
+        more=more,
+    )
     periods = bars_of(pipeline)
     for stage in (research.features, research.regimes, research.signals, research.labels):
         stage(pipeline, periods)
-    settled = pipeline.lake.read("labels").filter((pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("label").is_not_null())
+    settled = pipeline.lake.read("labels").filter(
+        (pl.col("horizon") == pipeline.settings.trade_horizon) & pl.col("label").is_not_null()
+    )
     told = models._first_possible(pipeline, settled["end_timestamp"].sort(), 20)
     folds = models.model(pipeline, pipeline.retraining_periods())
     enough = [key for key, part in folds.parts.items() if part.facts["labels to train on"] >= 20]
@@ -115,7 +156,10 @@ def _halved(row: str) -> str:
 
 
 def test_parts_add_up_and_share_their_reason():
-    parts = {"a": StageResult(rows={"x": 2}, facts={"n": 1, "text": "t"}), "b": StageResult(rows={"x": 3}, facts={"n": 4}, nothing="no bars")}
+    parts = {
+        "a": StageResult(rows={"x": 2}, facts={"n": 1, "text": "t"}),
+        "b": StageResult(rows={"x": 3}, facts={"n": 4}, nothing="no bars"),
+    }
     whole = StageResult.of(parts)
     assert (whole.rows, whole.facts, whole.nothing) == ({"x": 5}, {"n": 5}, "")
     assert StageResult.of({"b": parts["b"]}).sentence() == "nothing: no bars"

@@ -1,4 +1,6 @@
-"""The log: a run, an ingest and a session leave JSON lines, the file rotates, and no secret is in it, on the terminal or in the lake."""
+"""The log: a run, an ingest and a session leave JSON lines, the file rotates, and no secret is in
+it, on the terminal or in the lake.
+"""
 
 import json
 import logging
@@ -63,7 +65,12 @@ def test_a_line_has_the_facts_around_it_and_the_seconds_since_they_began(tmp_pat
     log(tmp_path, "outside")
     outer, inner, again, outside = lines(tmp_path)
     assert (outer["run"], outer["asset"], outer["level"]) == ("r", "bars", "info")
-    assert (inner["run"], inner["asset"], inner["rows"], inner["path"]) == ("r", "features", {"features": 3}, str(tmp_path))
+    assert (inner["run"], inner["asset"], inner["rows"], inner["path"]) == (
+        "r",
+        "features",
+        {"features": 3},
+        str(tmp_path),
+    )
     assert (again["asset"], again["level"]) == ("bars", "warning")
     assert 0.0 <= inner["seconds"] <= again["seconds"]
     assert not {"run", "asset", "seconds"} & set(outside)
@@ -73,7 +80,11 @@ def test_a_line_has_the_facts_around_it_and_the_seconds_since_they_began(tmp_pat
 def test_a_run_without_dagster_leaves_a_line_an_asset(tmp_path):
     pipeline = PipelineContext(tiny_settings(tmp_path))
     results = run_stages(pipeline, INGEST)
-    made = {line["asset"]: line for line in lines(pipeline.settings.state_root) if line["event"] == "asset made"}
+    made = {
+        line["asset"]: line
+        for line in lines(pipeline.settings.state_root)
+        if line["event"] == "asset made"
+    }
     assert set(made) == set(results)
     assert made["bars"]["rows"] == results["bars"].rows
     assert made["bars"]["partitions"] == len(pipeline.trading_periods())
@@ -85,9 +96,16 @@ def test_the_file_rotates_by_size_and_keeps_four_older_ones(tmp_path, monkeypatc
     for number in range(100):
         assert log(tmp_path, "line", number=number) == log_file(tmp_path)
     files = sorted((tmp_path / "logs").iterdir())
-    assert [file.name for file in files] == ["harmony.jsonl", *(f"harmony.jsonl.{number}" for number in (1, 2, 3, 4))]
+    assert [file.name for file in files] == [
+        "harmony.jsonl",
+        *(f"harmony.jsonl.{number}" for number in (1, 2, 3, 4)),
+    ]
     assert all(file.stat().st_size <= 1_000 for file in files)
-    newest_last = [json.loads(line)["number"] for file in (*files[:0:-1], files[0]) for line in file.read_text().splitlines()]
+    newest_last = [
+        json.loads(line)["number"]
+        for file in (*files[:0:-1], files[0])
+        for line in file.read_text().splitlines()
+    ]
     assert newest_last == list(range(newest_last[0], 100))
     assert len(newest_last) > 20
 
@@ -99,38 +117,64 @@ def test_a_log_that_cannot_be_written_stops_nothing_and_says_nothing(tmp_path, c
         (tmp_path / "full" / "logs").mkdir(parents=True)
         log_file(tmp_path / "full").symlink_to("/dev/full")
         assert log(tmp_path / "full", "line") is None
-        assert record_failure(KeyError("x"), tmp_path / "full") == ("something failed that Harmony did not foresee: KeyError: 'x'", None)
+        assert record_failure(KeyError("x"), tmp_path / "full") == (
+            "something failed that Harmony did not foresee: KeyError: 'x'",
+            None,
+        )
     assert capfd.readouterr() == ("", "")
 
 
 def test_what_libraries_say_is_logged_where_a_log_was_begun(tmp_path):
-    said = logging.makeLogRecord({"name": "urllib3", "msg": "retrying %s", "args": ("once",), "levelno": logging.WARNING})
+    said = logging.makeLogRecord(
+        {"name": "urllib3", "msg": "retrying %s", "args": ("once",), "levelno": logging.WARNING}
+    )
     LibraryLog(lambda: tmp_path).emit(said)
     assert not log_file(tmp_path).exists()
     log(tmp_path, "begun")
     LibraryLog(lambda: tmp_path).emit(said)
-    assert (lines(tmp_path)[-1]["library"], lines(tmp_path)[-1]["said"]) == ("urllib3", "retrying once")
+    assert (lines(tmp_path)[-1]["library"], lines(tmp_path)[-1]["said"]) == (
+        "urllib3",
+        "retrying once",
+    )
 
 
-def test_a_run_of_an_ingest_leaves_its_lines_and_no_secret_anywhere(tmp_path, monkeypatch, secrets, capfd):
+def test_a_run_of_an_ingest_leaves_its_lines_and_no_secret_anywhere(
+    tmp_path, monkeypatch, secrets, capfd
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARMONY_CONFIG", "")
     (tmp_path / "mine.toml").write_text(TOML)
     assert run_command(["--config", "mine.toml", "ingest"]) == 0
     assert run_command(["--config", "mine.toml", "doctor", "--settings"]) == 0
-    assert run_command(["--config", "mine.toml", "sql", f"select '{CANARIES['APCA_API_KEY_ID']}' as x from nowhere"]) == 1
+    assert (
+        run_command(
+            [
+                "--config",
+                "mine.toml",
+                "sql",
+                f"select '{CANARIES['APCA_API_KEY_ID']}' as x from nowhere",
+            ]
+        )
+        == 1
+    )
     told = lines(tmp_path / "state")
 
     made = {line["asset"]: line for line in told if line["event"] == "asset made"}
     assert {"raw_bars", "bars", "daily_summary", "gaps"} <= set(made)
     bars = made["bars"]
-    rows = pl.read_parquet(next((tmp_path / "lake" / "bars").rglob("partition=2024-01/**/*.parquet"))).height
+    rows = pl.read_parquet(
+        next((tmp_path / "lake" / "bars").rglob("partition=2024-01/**/*.parquet"))
+    ).height
     assert (bars["partition"], bars["rows"]["bars"], bars["command"]) == ("2024-01", rows, "ingest")
     assert bars["seconds"] > 0.0
     assert len({line["run"] for line in made.values()}) == 1
     assert len(bars["run"]) == 36
     fetched = next(line for line in told if line["event"] == "ingest")
-    assert (fetched["source"], fetched["run"], fetched["counts"]["new rows"]) == ("simulated", bars["run"], made["raw_bars"]["rows"]["raw_bars"])
+    assert (fetched["source"], fetched["run"], fetched["counts"]["new rows"]) == (
+        "simulated",
+        bars["run"],
+        made["raw_bars"]["rows"]["raw_bars"],
+    )
     assert [line["event"] for line in (told[0], told[-2])] == ["command started", "command ended"]
     assert told[-1]["event"] == "failure"
 
@@ -148,13 +192,21 @@ def test_a_run_of_an_ingest_leaves_its_lines_and_no_secret_anywhere(tmp_path, mo
 
 def refuse_secrets(secrets: tuple[str, ...], where: str, held: str) -> None:
     for secret in secrets:
-        forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1], "".join(secret.split())}
+        forms = {
+            secret,
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            repr(secret)[1:-1],
+            "".join(secret.split()),
+        }
         assert not [form for form in forms if form in held], f"{secret} is in {where}"
 
 
 def test_a_session_leaves_its_lines(tmp_path):
     settings = tiny_settings(tmp_path, end=date(2024, 2, 1))
-    session = settings.session.model_copy(update={"strategy": "moving_average_crossover", "watch": "universe"})
+    session = settings.session.model_copy(
+        update={"strategy": "moving_average_crossover", "watch": "universe"}
+    )
     pipeline = PipelineContext(settings.model_copy(update={"session": session}))
     periods = pipeline.trading_periods()
     for stage in (market.corporate_actions, market.universe, market.listings):
@@ -169,13 +221,23 @@ def test_a_session_leaves_its_lines(tmp_path):
     assert (started["event"], ended["event"]) == ("session started", "session ended")
     assert started["session"] == ended["session"] == result.session_id
     assert (started["day"], started["broker"], started["symbols"]) == ("2024-01-30", "simulated", 6)
-    assert (ended["orders"], ended["fills"], ended["outcome"]) == (result.orders.height, result.fills.height, "completed")
+    assert (ended["orders"], ended["fills"], ended["outcome"]) == (
+        result.orders.height,
+        result.fills.height,
+        "completed",
+    )
     assert ended["seconds"] >= started["seconds"] >= 0.0
 
 
 def test_secrets_are_taken_out_of_every_part_of_a_line(tmp_path, secrets):
     for secret in secrets[:-1]:
-        log(tmp_path, f"said {secret}", fact=secret, deep={"a": [secret, {"b": (secret, 1)}]}, error=ValueError(secret))
+        log(
+            tmp_path,
+            f"said {secret}",
+            fact=secret,
+            deep={"a": [secret, {"b": (secret, 1)}]},
+            error=ValueError(secret),
+        )
     log(tmp_path, "address", url="https://me:canary-password@example.org")
     refuse_secrets(secrets, "the log", log_file(tmp_path).read_text())
     assert lines(tmp_path)[0]["fact"] == "<APCA_API_KEY_ID>"

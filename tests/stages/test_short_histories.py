@@ -1,4 +1,6 @@
-"""Every check, split and window works for any number of bars, 1 included, and says what there is too little of."""
+"""Every check, split and window works for any number of bars, 1 included, and says what there is
+too little of.
+"""
 
 from datetime import date
 
@@ -36,8 +38,19 @@ def ingested(pipeline):
         (daily_rows(1), {}),
         (daily_rows(2), {"symbol": "BRK.B"}),
         (daily_rows(45), {"trading": "month", "retraining": "quarter"}),
-        (hourly_rows(3), {"calendar": "24/7", "timeframe": "1Hour", "symbol": "SHIBUSD", "end": date(2024, 2, 1)}),
-        (hourly_rows(80), {"calendar": "24/7", "timeframe": "1Hour", "trading": "week", "end": date(2024, 1, 20)}),
+        (
+            hourly_rows(3),
+            {
+                "calendar": "24/7",
+                "timeframe": "1Hour",
+                "symbol": "SHIBUSD",
+                "end": date(2024, 2, 1),
+            },
+        ),
+        (
+            hourly_rows(80),
+            {"calendar": "24/7", "timeframe": "1Hour", "trading": "week", "end": date(2024, 1, 20)},
+        ),
     ],
     ids=["one day", "two days", "45 days", "three hours", "80 hours by week"],
 )
@@ -47,15 +60,22 @@ def test_the_whole_chain_runs_on_a_few_bars_and_nothing_objects(tmp_path, rows, 
     periods = pipeline.trading_periods()
     assert pipeline.lake.read("bars").height == len(rows) == pipeline.lake.read("features").height
     assert all(check(pipeline, periods).is_empty() for check in CHECKS)
-    assert models.why_no_model(pipeline).startswith("too little history (needs 500 settled labels, has ")
+    assert models.why_no_model(pipeline).startswith(
+        "too little history (needs 500 settled labels, has "
+    )
     assert backtests.nothing_to_trade(pipeline, "meta_labelled")
     assert pipeline.lake.read("backtests").filter(pl.col("start").dt.year() < 2000).is_empty()
     days = market.sessions_with_bars(pipeline)[-1:]
-    assert "no model of retraining period" in live.paper_session(pipeline, days, require_promoted=False, own_process=False).nothing
+    assert (
+        "no model of retraining period"
+        in live.paper_session(pipeline, days, require_promoted=False, own_process=False).nothing
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_too_few_bars_for_any_feature_are_told_once_and_no_command_is_advised(tmp_path, count, capsys):
+def test_too_few_bars_for_any_feature_are_told_once_and_no_command_is_advised(
+    tmp_path, count, capsys
+):
     pipeline = short_market(tmp_path, daily_rows(count))
     periods = ingested(pipeline)
     research.features(pipeline, periods)
@@ -76,7 +96,9 @@ def test_a_strategy_added_later_is_told_to_be_made(tmp_path):
     periods = ingested(pipeline)
     research.features(pipeline, periods)
     pipeline.lake.write("signals", periods[0].key, pipeline.lake.tables["signals"].empty(), {})
-    assert backtests.nothing_to_trade(pipeline, "rsi_momentum").endswith("it was added since; make them with: harmony backfill research")
+    assert backtests.nothing_to_trade(pipeline, "rsi_momentum").endswith(
+        "it was added since; make them with: harmony backfill research"
+    )
 
 
 def test_the_report_names_a_strategy_that_has_a_backtest(tmp_path, capsys, monkeypatch):
@@ -109,8 +131,18 @@ def test_the_fold_check_cuts_in_order_however_short_the_last_period_is(tmp_path,
 
 @pytest.mark.parametrize("count", range(1, 81))
 def test_pieces_hold_every_bar_once_and_end_in_single_stamps(count):
-    stamps = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 1) + pl.duration(hours=count - 1), "1h", time_zone="UTC", eager=True)
-    bars = pl.DataFrame({"timestamp": stamps}).sample(fraction=1.0, shuffle=True, seed=count).sort("timestamp")
+    stamps = pl.datetime_range(
+        pl.datetime(2024, 1, 1),
+        pl.datetime(2024, 1, 1) + pl.duration(hours=count - 1),
+        "1h",
+        time_zone="UTC",
+        eager=True,
+    )
+    bars = (
+        pl.DataFrame({"timestamp": stamps})
+        .sample(fraction=1.0, shuffle=True, seed=count)
+        .sort("timestamp")
+    )
     pieces = verification._pieces(bars)
     assert pl.concat(pieces).equals(bars)
     assert all(piece.height for piece in pieces)
@@ -132,5 +164,7 @@ def test_the_features_check_still_fails_when_a_kernel_forgets_its_state(tmp_path
     pipeline = short_market(tmp_path, daily_rows(40))
     periods = ingested(pipeline)
     right = verification._features
-    monkeypatch.setattr(verification, "_features", lambda pipeline, bars, _states=None: right(pipeline, bars))
+    monkeypatch.setattr(
+        verification, "_features", lambda pipeline, bars, _states=None: right(pipeline, bars)
+    )
     assert verification.features_fold(pipeline, periods).height

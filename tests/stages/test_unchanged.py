@@ -1,4 +1,6 @@
-"""What is unchanged is left alone; what its inputs, settings or code say otherwise is made again."""
+"""What is unchanged is left alone; what its inputs, settings or code say otherwise is made
+again.
+"""
 
 import polars as pl
 import pytest
@@ -6,7 +8,15 @@ import pytest
 from assets.chain import run_stages
 from assets.groups import RETRAIN
 from harmony_pipeline.market.settings import InstrumentSettings, InstrumentTerms
-from harmony_pipeline.stages import backtests, instruments, models, promotion, research, robustness, scanner
+from harmony_pipeline.stages import (
+    backtests,
+    instruments,
+    models,
+    promotion,
+    research,
+    robustness,
+    scanner,
+)
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import sessions_with_bars
@@ -26,7 +36,11 @@ def finished(tmp_path_factory) -> PipelineContext:
 
 def results(pipeline: PipelineContext) -> dict:
     """Each stage once more, by name."""
-    periods, retraining, days = pipeline.trading_periods(), pipeline.retraining_periods(), sessions_with_bars(pipeline)[-2:]
+    periods, retraining, days = (
+        pipeline.trading_periods(),
+        pipeline.retraining_periods(),
+        sessions_with_bars(pipeline)[-2:],
+    )
     return {
         "features": research.features(pipeline, periods),
         "regimes": research.regimes(pipeline, periods),
@@ -36,8 +50,12 @@ def results(pipeline: PipelineContext) -> dict:
         "predictions": models.predictions(pipeline, retraining),
         "backtest": backtests.backtest(pipeline, [STRATEGY, pipeline.settings.session.strategy]),
         "sensitivity": backtests.parameter_sensitivity(pipeline, [STRATEGY]),
-        "monte_carlo": robustness.monte_carlo(pipeline, [STRATEGY, pipeline.settings.session.strategy]),
-        "overfitting": robustness.overfitting(pipeline, [STRATEGY, pipeline.settings.session.strategy]),
+        "monte_carlo": robustness.monte_carlo(
+            pipeline, [STRATEGY, pipeline.settings.session.strategy]
+        ),
+        "overfitting": robustness.overfitting(
+            pipeline, [STRATEGY, pipeline.settings.session.strategy]
+        ),
         "regime_stability": robustness.regime_stability(pipeline, [STRATEGY]),
         "promotion": promotion.promoted_model(pipeline),
         "scan": scanner.scan(pipeline, days),
@@ -87,12 +105,18 @@ def test_a_setting_remakes_what_it_shapes_and_nothing_else(finished, section, va
 def test_a_corrected_bar_remakes_all_that_stands_on_it_and_nothing_before(finished):
     last = finished.trading_periods()[-1].key
     bars = finished.lake.read("bars", [last])
-    moved = bars.with_columns(close=pl.when(pl.int_range(pl.len()) == pl.len() - 3).then(pl.col("low")).otherwise(pl.col("close")))
+    moved = bars.with_columns(
+        close=pl.when(pl.int_range(pl.len()) == pl.len() - 3)
+        .then(pl.col("low"))
+        .otherwise(pl.col("close"))
+    )
     finished.lake.write("bars", last, moved)
     try:
         for stage in (research.features, research.signals, research.labels):
             again = stage(finished, finished.trading_periods())
-            assert [key for key, part in again.parts.items() if part.unchanged_since is None][-1] == last
+            assert [key for key, part in again.parts.items() if part.unchanged_since is None][
+                -1
+            ] == last
             assert again.parts[finished.trading_periods()[0].key].unchanged_since
         assert backtests.backtest(finished, [STRATEGY]).unchanged_since is None
     finally:
@@ -120,9 +144,18 @@ def test_the_end_of_a_listing_is_another_replay(finished):
     before, known = replay_account(finished), finished.lake.read("listings")
     symbol = finished.lake.read("bars")["symbol"][0]
     day = finished.lake.read("daily_summary")["date"].max()
-    row = {"security_id": "1", "symbol": symbol, "valid_to": day, "reason": "delisting", "source": "test", "known": day}
+    row = {
+        "security_id": "1",
+        "symbol": symbol,
+        "valid_to": day,
+        "reason": "delisting",
+        "source": "test",
+        "known": day,
+    }
     table = finished.lake.tables["listings"]
-    finished.lake.write("listings", "all", table.conform(pl.DataFrame([{**dict.fromkeys(table.columns), **row}])))
+    finished.lake.write(
+        "listings", "all", table.conform(pl.DataFrame([{**dict.fromkeys(table.columns), **row}]))
+    )
     try:
         assert replay_account(finished) != before
     finally:

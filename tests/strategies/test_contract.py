@@ -36,7 +36,9 @@ class TestMetaLabelledWithTheTrend(StrategyContract):
 
 class TestOpeningRangeBreakout(StrategyContract):
     def strategy(self):
-        return build_strategy(StrategySettings(use="harmony_pipeline.strategies.breakout:OpeningRangeBreakout"))
+        return build_strategy(
+            StrategySettings(use="harmony_pipeline.strategies.breakout:OpeningRangeBreakout")
+        )
 
 
 def kind_of(strategy):
@@ -45,7 +47,15 @@ def kind_of(strategy):
 
 @pytest.mark.parametrize("use", SHIPPED)
 def test_every_shipped_strategy_is_under_contract_and_asks_for_features_that_exist(use):
-    here = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, StrategyContract) and kind is not StrategyContract]
+    here = [
+        kind
+        for kind in globals().values()
+        if isinstance(kind, type)
+        and issubclass(kind, StrategyContract)
+        and kind is not StrategyContract
+    ]
     strategy = build_strategy(StrategySettings(use=use))
     assert kind_of(strategy) in {kind_of(kind().strategy()) for kind in here}
-    assert set(strategy.required_features()) <= set(FeatureSet.of(strategy.required_features()).names)
+    assert set(strategy.required_features()) <= set(
+        FeatureSet.of(strategy.required_features()).names
+    )

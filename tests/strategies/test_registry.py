@@ -29,7 +29,12 @@ class Always:
         return ()
 
     def signals(self, features):
-        return features.select("symbol", "timestamp", pl.lit(self.side, pl.Int8).alias("side"), pl.lit(1.0).alias("strength"))
+        return features.select(
+            "symbol",
+            "timestamp",
+            pl.lit(self.side, pl.Int8).alias("side"),
+            pl.lit(1.0).alias("strength"),
+        )
 
 
 NOT_A_CLASS = 3
@@ -50,11 +55,18 @@ def test_overrides_go_over_the_settings_parameters():
 
 
 def test_a_class_of_one_s_own_needs_no_base_class():
-    assert build_strategy(StrategySettings(use=f"{__name__}:Always", parameters={"side": -1})) == Always(-1)
+    assert build_strategy(
+        StrategySettings(use=f"{__name__}:Always", parameters={"side": -1})
+    ) == Always(-1)
 
 
 def test_a_state_machine_becomes_a_strategy():
-    built = build_strategy(StrategySettings(use="harmony_pipeline.strategies.breakout:OpeningRangeBreakout", parameters={"range_bars": 3}))
+    built = build_strategy(
+        StrategySettings(
+            use="harmony_pipeline.strategies.breakout:OpeningRangeBreakout",
+            parameters={"range_bars": 3},
+        )
+    )
     assert isinstance(built, Stepwise)
     assert built.machine().range_bars == 3
     assert built.machine() is not built.machine(), "each run starts with an empty memory"
@@ -87,8 +99,16 @@ def test_a_path_that_leads_nowhere_is_refused_with_the_valid_ones(use, words):
         (CROSSOVER, {"fast": "many"}, "parameter fast = 'many'"),
         (RSI, {"upper": 30.0}, "lower \\(40.0\\) must not be above upper \\(30.0\\)"),
         (RSI, {"upper": 130.0}, "parameter upper = 130.0"),
-        (DEFAULT_STRATEGIES["meta_labelled"], {"direction": "sideways"}, "parameter direction = 'sideways': .*'event' or 'trend'"),
-        (StrategySettings(use="harmony_pipeline.strategies.breakout:OpeningRangeBreakout"), {"zone": "Mars"}, "'Mars' is no time zone"),
+        (
+            DEFAULT_STRATEGIES["meta_labelled"],
+            {"direction": "sideways"},
+            "parameter direction = 'sideways': .*'event' or 'trend'",
+        ),
+        (
+            StrategySettings(use="harmony_pipeline.strategies.breakout:OpeningRangeBreakout"),
+            {"zone": "Mars"},
+            "'Mars' is no time zone",
+        ),
         (StrategySettings(use=f"{__name__}:Always"), {"side": 2}, "side must be -1 or 1"),
     ],
 )

@@ -1,4 +1,6 @@
-"""State machines: the adapter says what a plain run says, and the opening-range breakout does what its page says."""
+"""State machines: the adapter says what a plain run says, and the opening-range breakout does what
+its page says.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,11 +17,24 @@ MONDAY = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)  # 09:30 in New York
 
 def bar(number, close, high=None, low=None, session="regular", day=0, symbol="A"):
     at = MONDAY + timedelta(days=day, minutes=15 * number)
-    return Bar(symbol, at, session, close, close if high is None else high, close if low is None else low, close, 1000.0)
+    return Bar(
+        symbol,
+        at,
+        session,
+        close,
+        close if high is None else high,
+        close if low is None else low,
+        close,
+        1000.0,
+    )
 
 
 def said(machine, *bars):
-    return [(type(intent).__name__, getattr(intent, "side", 0)) for heard in bars for intent in machine.on_bar(heard)]
+    return [
+        (type(intent).__name__, getattr(intent, "side", 0))
+        for heard in bars
+        for intent in machine.on_bar(heard)
+    ]
 
 
 def test_the_first_close_above_the_range_is_followed_once_a_day():
@@ -47,7 +62,9 @@ def test_no_entry_late_in_the_day():
 
 def test_extended_hours_neither_set_nor_break_the_range():
     machine = OpeningRangeBreakout(range_bars=1)
-    assert said(machine, bar(-4, 50, 500, 5, session="pre"), bar(0, 100, 101, 99), bar(1, 102)) == [("Enter", 1)]
+    assert said(machine, bar(-4, 50, 500, 5, session="pre"), bar(0, 100, 101, 99), bar(1, 102)) == [
+        ("Enter", 1)
+    ]
 
 
 def test_what_a_half_day_left_open_is_left_on_the_next_day_s_first_bar():
@@ -69,7 +86,13 @@ def test_the_exchange_s_clock_follows_daylight_saving():
 def test_symbols_do_not_mix():
     machine = OpeningRangeBreakout(range_bars=1)
     assert isinstance(machine, StateMachine)
-    assert said(machine, bar(0, 100, 101, 99), bar(0, 10, 11, 9, symbol="B"), bar(1, 10, symbol="B"), bar(1, 102)) == [("Enter", 1)]
+    assert said(
+        machine,
+        bar(0, 100, 101, 99),
+        bar(0, 10, 11, 9, symbol="B"),
+        bar(1, 10, symbol="B"),
+        bar(1, 102),
+    ) == [("Enter", 1)]
 
 
 class Echo:
@@ -80,7 +103,11 @@ class Echo:
 
     def on_bar(self, bar):
         (momentum,) = bar.features
-        return (Enter(bar.symbol, 1 if momentum > 0 else -1, 0.5),) if abs(momentum) > 1 else (Leave(bar.symbol),)
+        return (
+            (Enter(bar.symbol, 1 if momentum > 0 else -1, 0.5),)
+            if abs(momentum) > 1
+            else (Leave(bar.symbol),)
+        )
 
 
 class TestEcho(StrategyContract):
@@ -103,10 +130,24 @@ def test_the_adapter_equals_a_plain_run(machine):
         if any(row[name] is None for name in needed):
             continue
         prices = {name: row[name] for name in ("session", "open", "high", "low", "close", "volume")}
-        for intent in plain.on_bar(Bar(row["symbol"], row["timestamp"], **prices, features=tuple(row[name] for name in needed))):
+        for intent in plain.on_bar(
+            Bar(
+                row["symbol"],
+                row["timestamp"],
+                **prices,
+                features=tuple(row[name] for name in needed),
+            )
+        ):
             now[intent.symbol] = intent
         last = now.get(row["symbol"])
-        heard.append((row["symbol"], row["timestamp"], last.side if isinstance(last, Enter) else 0, last.strength if isinstance(last, Enter) else 0.0))
+        heard.append(
+            (
+                row["symbol"],
+                row["timestamp"],
+                last.side if isinstance(last, Enter) else 0,
+                last.strength if isinstance(last, Enter) else 0.0,
+            )
+        )
     assert signals_of(Stepwise(machine), features, lambda: bars).rows() == sorted(heard)
 
 
@@ -122,5 +163,8 @@ def test_bars_are_not_asked_for_by_a_column_strategy():
     def never():
         raise AssertionError("it asked")
 
-    features = pl.DataFrame({"symbol": ["A"], "timestamp": [MONDAY], "rsi_14": [70.0]}, schema_overrides={"timestamp": pl.Datetime("us", "UTC")})
+    features = pl.DataFrame(
+        {"symbol": ["A"], "timestamp": [MONDAY], "rsi_14": [70.0]},
+        schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
+    )
     assert signals_of(RsiMomentum(), features, never)["side"].to_list() == [1]

@@ -34,7 +34,10 @@ def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path):
     assert not is_locked(path)
     with file_lock(path, ValueError, verb="run"):
         assert is_locked(path)
-        with pytest.raises(ValueError, match=f"`harmony run`, process {os.getpid()} on .* since 20"), file_lock(path, ValueError, 0.05):
+        with (
+            pytest.raises(ValueError, match=f"`harmony run`, process {os.getpid()} on .* since 20"),
+            file_lock(path, ValueError, 0.05),
+        ):
             pass
         assert is_locked(path)
     assert not is_locked(path)

@@ -23,14 +23,22 @@ ROWS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 12)), max_size=
 
 
 @settings(max_examples=60, deadline=None)
-@given(ROWS, st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 12)), max_size=30, unique=True), st.booleans())
+@given(
+    ROWS,
+    st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 12)), max_size=30, unique=True),
+    st.booleans(),
+)
 def test_the_latest_row_is_found_whatever_the_order(left_rows, right_rows, same_moment):
     left, right = frame(left_rows, "at"), frame(right_rows, "known")
     found = join_latest(left, right, "at", "known", same_moment=same_moment)
     assert found.select(left.columns).equals(left)  # every row, in the order in which they came
     for row in found.iter_rows(named=True):
         allowed = timedelta(0) if same_moment else timedelta(days=1)
-        earlier = [day for symbol, day in right.select("symbol", "known").rows() if symbol == row["symbol"] and day <= row["at"] - allowed]
+        earlier = [
+            day
+            for symbol, day in right.select("symbol", "known").rows()
+            if symbol == row["symbol"] and day <= row["at"] - allowed
+        ]
         assert row["known"] == max(earlier, default=None)
 
 
@@ -47,7 +55,9 @@ def test_order_is_seen_as_sorting_sees_it(rows):
 def test_polars_alone_goes_wrong_in_silence():
     """Why the order is not trusted: the same join by hand on a shuffled table."""
     left, right = frame([("A", 5)], "at"), frame([("A", 4), ("A", 1)], "known")
-    trusted = left.join_asof(right, left_on="at", right_on="known", by="symbol", check_sortedness=False, coalesce=False)
+    trusted = left.join_asof(
+        right, left_on="at", right_on="known", by="symbol", check_sortedness=False, coalesce=False
+    )
     assert trusted["known"].to_list() != [START + timedelta(days=4)]
     assert join_latest(left, right, "at", "known")["known"].to_list() == [START + timedelta(days=4)]
 

@@ -1,4 +1,6 @@
-"""The declaration of a table as pandera knows it: what may stand in a lake, and the rows that may not."""
+"""The declaration of a table as pandera knows it: what may stand in a lake, and the rows that may
+not.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -18,10 +20,14 @@ START = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
 def bars(*changes: dict[str, Any]) -> pl.DataFrame:
     """One sound bar a change, a minute apart, with that change."""
     sound = {
-        "symbol": "AAA", "timeframe": "1Min", "session": "regular", "open": 10.0, "high": 11.0, "low": 9.0, "close": 10.0,
+        "symbol": "AAA", "timeframe": "1Min", "session": "regular", "open": 10.0, "high": 11.0,
+        "low": 9.0, "close": 10.0,
         "volume": 5.0, "trade_count": None, "vwap": None, "adjustment_factor": 1.0,
     }  # fmt: skip
-    rows = [sound | {"timestamp": START + timedelta(minutes=at)} | change for at, change in enumerate(changes)]
+    rows = [
+        sound | {"timestamp": START + timedelta(minutes=at)} | change
+        for at, change in enumerate(changes)
+    ]
     return pl.DataFrame(rows, schema=BARS.dtypes)
 
 
@@ -57,7 +63,9 @@ def test_sound_bars_break_nothing() -> None:
         ({"symbol": "AA"}, "key (symbol, timestamp) is unique and in order", None),
     ],
 )  # fmt: skip
-def test_a_planted_fault_is_found_in_its_row(change: dict[str, Any], check: str, column: str | None) -> None:
+def test_a_planted_fault_is_found_in_its_row(
+    change: dict[str, Any], check: str, column: str | None
+) -> None:
     broken = broken_rows(BARS, bars({}, change, {"symbol": "BBB"}))
     assert (check, column, 1) in broken.select("check", "column", "row").rows()
 
@@ -68,14 +76,18 @@ def test_of_many_failing_rows_the_first_twenty_are_told() -> None:
 
 
 def test_a_wrong_type_and_a_missing_column_are_found_together() -> None:
-    broken = broken_rows(BARS, bars({}).with_columns(pl.col("volume").cast(pl.Int64)).drop("session"))
+    broken = broken_rows(
+        BARS, bars({}).with_columns(pl.col("volume").cast(pl.Int64)).drop("session")
+    )
     assert {"volume", "session"} <= {*broken["column"], *broken["found"]}
 
 
 def test_copies_may_stand_where_the_key_only_orders() -> None:
     columns = {"name": Column(pl.String(), nullable=True), "number": Column(pl.Int64())}
     table = Table("any", "", "none", ("name", "number"), columns, unique_key=False)
-    frame = pl.DataFrame({"name": [None, None, "a", "a"], "number": [1, 1, 0, 0]}, schema=table.dtypes)
+    frame = pl.DataFrame(
+        {"name": [None, None, "a", "a"], "number": [1, 1, 0, 0]}, schema=table.dtypes
+    )
     assert broken_rows(table, frame).is_empty()
     assert broken_rows(table, frame.reverse())["row"].to_list() == [2]
     assert not QUARANTINE.unique_key
@@ -84,7 +96,14 @@ def test_copies_may_stand_where_the_key_only_orders() -> None:
 
 def test_every_table_of_a_small_chain_is_as_declared(tiny: PipelineContext) -> None:
     written = [name for name in TABLES if tiny.lake.partitions(name)]
-    assert {"raw_bars", "bars", "bar_state", "corporate_actions", "universe", "daily_summary"} <= set(written)
+    assert {
+        "raw_bars",
+        "bars",
+        "bar_state",
+        "corporate_actions",
+        "universe",
+        "daily_summary",
+    } <= set(written)
     for name in TABLES:
         for key in tiny.lake.partitions(name):
             assert broken_rows(tiny.lake.tables[name], tiny.lake.read(name, [key])).is_empty(), name
@@ -94,11 +113,15 @@ def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: Pipel
     periods = tiny.trading_periods()
     assert verification.bars_are_sound(tiny, periods).is_empty()
     rows = tiny.lake.read("bars", [periods[0].key])
-    spoiled = rows.with_columns(high=pl.when(pl.int_range(pl.len()) == 7).then(pl.col("low") / 2).otherwise("high"))
+    spoiled = rows.with_columns(
+        high=pl.when(pl.int_range(pl.len()) == 7).then(pl.col("low") / 2).otherwise("high")
+    )
     tiny.lake.write("bars", periods[0].key, spoiled)
     found = verification.bars_are_sound(tiny, periods)
     tiny.lake.write("bars", periods[0].key, rows)
-    assert found.select("symbol", "timestamp").unique().rows() == [rows.select("symbol", "timestamp").row(7)]
+    assert found.select("symbol", "timestamp").unique().rows() == [
+        rows.select("symbol", "timestamp").row(7)
+    ]
     assert any("expected high >= open and high >= close" in text for text in found["finding"])
 
 

@@ -1,4 +1,6 @@
-"""Bars of trades as one would write them down without a kernel: lists, one trade after the other. Judges `market/ticks/kernels.py`."""
+"""Bars of trades as one would write them down without a kernel: lists, one trade after the other.
+Judges `market/ticks/kernels.py`.
+"""
 
 import math
 
@@ -6,7 +8,9 @@ HIGH_LOW, LAST, VOLUME = 1, 2, 4
 
 
 def bars_of(trades, kind, threshold):
-    """`trades`: (group, stamp, price, size, sets). Returns (bars, open bar or None), a bar being a dict."""
+    """`trades`: (group, stamp, price, size, sets). Returns (bars, open bar or None), a bar being a
+    dict.
+    """
     done, members = [], []
 
     def close():

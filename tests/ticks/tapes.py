@@ -19,8 +19,10 @@ def at(seconds: float) -> datetime:
 def trades(*rows, symbol="AAA", **other) -> pl.DataFrame:
     """(timestamp, price, size, conditions) a row; the last may be left out."""
     made = [
-        {"symbol": symbol, "timestamp": row[0], "price": row[1], "size": row[2], "conditions": row[3] if len(row) > 3 else None, "suspicious": False,
-         "exchange": "N", "source": "test", "ingested_at": LEARNED, "origin": "t.csv", "row": number, **other}
+        {"symbol": symbol, "timestamp": row[0], "price": row[1], "size": row[2],
+        "conditions": row[3] if len(row) > 3 else None, "suspicious": False,
+         "exchange": "N", "source": "test", "ingested_at": LEARNED, "origin": "t.csv",
+         "row": number, **other}
         for number, row in enumerate(rows, 2)
     ]  # fmt: skip
     return TRADE_TICKS.conform(pl.DataFrame(made, schema_overrides=TRADE_TICKS.dtypes))
@@ -29,7 +31,8 @@ def trades(*rows, symbol="AAA", **other) -> pl.DataFrame:
 def quotes(*rows, symbol="AAA", **other) -> pl.DataFrame:
     """(timestamp, bid, ask) a row."""
     made = [
-        {"symbol": symbol, "timestamp": row[0], "bid": row[1], "bid_size": 100.0, "ask": row[2], "ask_size": 200.0, "source": "test",
+        {"symbol": symbol, "timestamp": row[0], "bid": row[1], "bid_size": 100.0, "ask": row[2],
+        "ask_size": 200.0, "source": "test",
          "ingested_at": LEARNED, "origin": "q.csv", "row": number, **other}
         for number, row in enumerate(rows, 2)
     ]  # fmt: skip
@@ -38,7 +41,9 @@ def quotes(*rows, symbol="AAA", **other) -> pl.DataFrame:
 
 @st.composite
 def tapes(draw, most=120):
-    """Trades of two symbols over an hour and a half around the open, with odd conditions, prices in cents and fractional sizes."""
+    """Trades of two symbols over an hour and a half around the open, with odd conditions, prices in
+    cents and fractional sizes.
+    """
     count = draw(st.integers(1, most))
     gaps = draw(st.lists(st.integers(0, 120_000_000), min_size=count, max_size=count))
     rows, moment = [], at(-1800)
@@ -56,4 +61,6 @@ def tapes(draw, most=120):
                 "ingested_at": LEARNED,
             }
         )
-    return pl.DataFrame(rows, schema={name: TRADE_TICKS.dtypes[name] for name in rows[0]}, orient="row")
+    return pl.DataFrame(
+        rows, schema={name: TRADE_TICKS.dtypes[name] for name in rows[0]}, orient="row"
+    )

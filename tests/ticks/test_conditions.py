@@ -14,7 +14,10 @@ EVERYTHING = HIGH_LOW | LAST | VOLUME
 
 
 def sets(conditions, codes="sip", *, session="regular", suspicious=False):
-    row = pl.DataFrame({"conditions": [conditions], "session": [session], "suspicious": [suspicious]}, schema_overrides={"conditions": pl.String})
+    row = pl.DataFrame(
+        {"conditions": [conditions], "session": [session], "suspicious": [suspicious]},
+        schema_overrides={"conditions": pl.String},
+    )
     return eligibility(row, codes)[0]
 
 
@@ -76,10 +79,20 @@ def test_a_derivatively_priced_trade_gives_open_and_close_only_while_no_other_ca
     kind = BarKind.of("1Min")
     alone = trade_bars(trades((at(1), 12.0, 1.0, "4"), (at(2), 11.0, 1.0, "4")), kind, NYSE)
     assert alone.select("open", "high", "low", "close").row(0) == (12.0, 12.0, 11.0, 11.0)
-    beside = trade_bars(trades((at(1), 12.0, 1.0, "4"), (at(2), 10.0, 1.0), (at(3), 9.0, 1.0, "4")), kind, NYSE)
+    beside = trade_bars(
+        trades((at(1), 12.0, 1.0, "4"), (at(2), 10.0, 1.0), (at(3), 9.0, 1.0, "4")), kind, NYSE
+    )
     assert beside.select("open", "high", "low", "close").row(0) == (10.0, 12.0, 9.0, 10.0)
 
 
 def test_a_stretch_in_which_nothing_sets_a_price_has_volume_and_no_prices():
     bars = trade_bars(trades((at(1), 12.0, 7.0, "I")), BarKind.of("1Min"), NYSE)
-    assert bars.select("open", "high", "low", "close", "vwap", "volume", "trade_count").row(0) == (None, None, None, None, None, 7.0, 1.0)
+    assert bars.select("open", "high", "low", "close", "vwap", "volume", "trade_count").row(0) == (
+        None,
+        None,
+        None,
+        None,
+        None,
+        7.0,
+        1.0,
+    )

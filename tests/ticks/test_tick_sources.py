@@ -18,13 +18,27 @@ class TestFiles(TickContract):
     @pytest.fixture
     def source(self, tmp_path):
         for symbol in self.symbols:
-            rows = [f"2024-07-02T13:{minute:02}:00Z,{10 + minute % 3},{9 + minute % 3},100" for minute in (30, 30, 31, 45)]
-            for kind, header in (("trades", "timestamp,price,fair,size"), ("quotes", "timestamp,ask,bid,size")):
-                (tmp_path / f"{kind}_{symbol}_2024-07-02.csv").write_text("\n".join([header, *rows]) + "\n")
-        return FileSource(FileSourceSettings(trades=("trades_*.csv",), quotes=("quotes_*.csv",)), Calendar.of("XNYS"), tmp_path)
+            rows = [
+                f"2024-07-02T13:{minute:02}:00Z,{10 + minute % 3},{9 + minute % 3},100"
+                for minute in (30, 30, 31, 45)
+            ]
+            for kind, header in (
+                ("trades", "timestamp,price,fair,size"),
+                ("quotes", "timestamp,ask,bid,size"),
+            ):
+                (tmp_path / f"{kind}_{symbol}_2024-07-02.csv").write_text(
+                    "\n".join([header, *rows]) + "\n"
+                )
+        return FileSource(
+            FileSourceSettings(trades=("trades_*.csv",), quotes=("quotes_*.csv",)),
+            Calendar.of("XNYS"),
+            tmp_path,
+        )
 
 
-SIMULATED = world(start=date(2024, 7, 2), end=date(2024, 7, 4), timeframe="15Min", symbols=2, low_float_symbols=0)
+SIMULATED = world(
+    start=date(2024, 7, 2), end=date(2024, 7, 4), timeframe="15Min", symbols=2, low_float_symbols=0
+)
 
 
 class TestSimulated(TickContract):

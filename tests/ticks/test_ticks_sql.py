@@ -35,9 +35,23 @@ def pipeline(tmp_path_factory):
 def test_longer_bars_in_sql_are_those_of_the_library(pipeline, span):
     bars = pipeline.lake.read("bars")
     assert bars["adjustment_factor"].n_unique() > 1
-    found = sql.query(pipeline.lake, f"select * from bars_at('{span}') order by symbol, timestamp, session")
+    found = sql.query(
+        pipeline.lake, f"select * from bars_at('{span}') order by symbol, timestamp, session"
+    )
     made = resample(bars.lazy(), span, pipeline.calendar).collect(engine="in-memory")
-    exact = ["symbol", "timeframe", "timestamp", "session", "open", "high", "low", "close", "volume", "trade_count", "adjustment_factor"]
+    exact = [
+        "symbol",
+        "timeframe",
+        "timestamp",
+        "session",
+        "open",
+        "high",
+        "low",
+        "close",
+        "volume",
+        "trade_count",
+        "adjustment_factor",
+    ]
     assert_frame_equal(found.select(exact), made.select(exact), check_exact=True)
     assert_frame_equal(found.select("vwap"), made.select("vwap"), rel_tol=1e-12)
     assert (found["slot_end"] >= made["known_at"]).all()
@@ -57,7 +71,11 @@ def test_the_named_query_gives_hours(pipeline):
 
 def same_as_the_library(lake):
     found = sql.query(lake, sql.named_query("trades_with_quotes"))
-    made = with_spreads(lake.read("trade_ticks").lazy(), lake.read("quote_ticks").lazy()).collect(engine="in-memory").select(found.columns)
+    made = (
+        with_spreads(lake.read("trade_ticks").lazy(), lake.read("quote_ticks").lazy())
+        .collect(engine="in-memory")
+        .select(found.columns)
+    )
     assert_frame_equal(found, made, check_exact=True)
     return found
 
@@ -71,7 +89,13 @@ def test_trades_of_the_market_and_their_quotes(pipeline):
 
 def test_ties_missing_sides_and_the_tick_test(tmp_path):
     lake = Lake(tmp_path).open()
-    book = [(at(0), 10.0, 10.1), (at(1), 10.0, 10.2), (at(1), 10.04, 10.06), (at(5), None, 10.2), (at(7), 10.0, 10.1)]
+    book = [
+        (at(0), 10.0, 10.1),
+        (at(1), 10.0, 10.2),
+        (at(1), 10.04, 10.06),
+        (at(5), None, 10.2),
+        (at(7), 10.0, 10.1),
+    ]
     tape = [
         (at(0), 9.0, 1.0),
         (at(1), 10.05, 1.0),
@@ -82,8 +106,17 @@ def test_ties_missing_sides_and_the_tick_test(tmp_path):
         (at(6), 10.1, 1.0),
         (at(8), 10.0, 1.0),
     ]
-    lake.write("quote_ticks", "2024-07-02", pl.concat([quotes(*book), quotes((at(0), 5.0, 6.0), symbol="BBB")]))
-    lake.write("trade_ticks", "2024-07-02", pl.concat([trades(*tape), trades((at(9), 5.5, 1.0), symbol="BBB")]))
+    lake.write(
+        "quote_ticks",
+        "2024-07-02",
+        pl.concat([quotes(*book), quotes((at(0), 5.0, 6.0), symbol="BBB")]),
+    )
+    lake.write(
+        "trade_ticks",
+        "2024-07-02",
+        pl.concat([trades(*tape), trades((at(9), 5.5, 1.0), symbol="BBB")]),
+    )
     found = same_as_the_library(lake)
-    assert found["bid"].to_list() == [None, 10.0, 10.04, 10.04, 10.04, 10.04, None, 10.0, 5.0]  # of two quotes at one time the later stands
+    # of two quotes at one time the later stands
+    assert found["bid"].to_list() == [None, 10.0, 10.04, 10.04, 10.04, 10.04, None, 10.0, 5.0]
     assert found["sign"].to_list() == [None, 1, 1, 1, -1, -1, None, -1, 0]

@@ -1,7 +1,8 @@
 """What a broker is to Harmony: the seam that the simulated exchange and a real account fit through.
 
-The broker is believed. It says what happened through `updates()`, in facts of `execution/events.py`; what an order became is judged by
-`execution/lifecycle.py` alone. An implementation is one file that passes `harmony_pipeline.testing.broker_contract.BrokerContract`.
+The broker is believed. It says what happened through `updates()`, in facts of
+`execution/events.py`; what an order became is judged by `execution/lifecycle.py` alone. An
+implementation is one file that passes `harmony_pipeline.testing.broker_contract.BrokerContract`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,16 +51,20 @@ class Broker(Protocol):
 
     Obligations:
 
-    - Identity: `client_order_id` is the only name used. A second `submit` under a known one places nothing and is no error; it answers with the
-      order that exists.
-    - Errors: only families of `harmony_pipeline.errors` leave. BrokerUnavailable: what became of the request is unknown (timeout, reset, 5xx), the
-      caller looks the order up before anything else. BrokerRejected: no, and again no (funds, unknown symbol, unknown order). BrokerContradiction:
-      what it says cannot be.
-    - Races: to cancel what is already filled, canceled or expired is no error; the truth comes with `updates()` or `order()`.
-    - Facts: `updates()` gives each fact at least once, in the order in which it was learned; repeated ones have the same `execution_id`. After a
-      lost connection, and in a new process, the implementation fetches what it missed: nothing that happened is left out for good.
-    - Threads: all methods are called by one thread and return within seconds. An implementation that listens to a socket owns its threads, only
-      queues in them, and ends them in `close`. Orders passed in are frozen; what is returned belongs to the caller.
+    - Identity: `client_order_id` is the only name used. A second `submit` under a known one places
+      nothing and is no error; it answers with the order that exists.
+    - Errors: only families of `harmony_pipeline.errors` leave. BrokerUnavailable: what became of
+      the request is unknown (timeout, reset, 5xx), the caller looks the order up before anything
+      else. BrokerRejected: no, and again no (funds, unknown symbol, unknown order).
+      BrokerContradiction: what it says cannot be.
+    - Races: to cancel what is already filled, canceled or expired is no error; the truth comes with
+      `updates()` or `order()`.
+    - Facts: `updates()` gives each fact at least once, in the order in which it was learned;
+      repeated ones have the same `execution_id`. After a lost connection, and in a new process, the
+      implementation fetches what it missed: nothing that happened is left out for good.
+    - Threads: all methods are called by one thread and return within seconds. An implementation
+      that listens to a socket owns its threads, only queues in them, and ends them in `close`.
+      Orders passed in are frozen; what is returned belongs to the caller.
     """
 
     name: str
@@ -71,13 +76,19 @@ class Broker(Protocol):
         """Ask for the order to be taken back. Raises BrokerRejected when there is no such order."""
 
     def replace(self, command: ReplaceOrder) -> BrokerOrder:
-        """Exchange an open order for one with other terms under its own new id. Raises BrokerRejected when it is not open any more."""
+        """Exchange an open order for one with other terms under its own new id. Raises
+        BrokerRejected when it is not open any more.
+        """
 
     def order(self, client_order_id: str) -> BrokerOrder | None:
-        """The order, or None when the broker never heard of it. Raises BrokerUnavailable when it cannot say."""
+        """The order, or None when the broker never heard of it. Raises BrokerUnavailable when it
+        cannot say.
+        """
 
     def orders(self, open_only: bool = True) -> Sequence[BrokerOrder]:
-        """Every order that is known, or those that still work, in order of client order id. Complete: an implementation pages until the end."""
+        """Every order that is known, or those that still work, in order of client order id.
+        Complete: an implementation pages until the end.
+        """
 
     def positions(self) -> Sequence[BrokerPosition]:
         """Every position that is not zero, by symbol, whoever opened it."""
@@ -97,7 +108,9 @@ class Broker(Protocol):
 
 @runtime_checkable
 class BarDriven(Protocol):
-    """The other half of an exchange that lives in this process: whoever drives it shows it each regular bar, in the order of execution/exchange.py."""
+    """The other half of an exchange that lives in this process: whoever drives it shows it each
+    regular bar, in the order of execution/exchange.py.
+    """
 
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open of the symbol's bar."""
@@ -106,7 +119,9 @@ class BarDriven(Protocol):
         """Bracket legs meet the bar."""
 
     def split(self, ratio: float, bar: Record) -> None:
-        """Before the bar's open: shares and working orders of its symbol become `ratio` times as many."""
+        """Before the bar's open: shares and working orders of its symbol become `ratio` times as
+        many.
+        """
 
     def dividend(self, symbol: int, value: float, share: float = 0.0) -> None:
         """Cash of `value` a share held, which is `share` of the last price."""

@@ -1,10 +1,13 @@
-"""A broker whose exchange is execution/exchange.py: paper trading against replayed or simulated bars, in this process.
+"""A broker whose exchange is execution/exchange.py: paper trading against replayed or simulated
+bars, in this process.
 
-It holds no trading rule of its own. Every fill is made by the compiled functions that the backtest loops over, so the same orders meet the
-same bars at the same prices. Whoever replays the bars drives it through `BarDriven`; a session on top sees nothing but a broker. It keeps books of
-its own (cash and shares, from its own fills), so that reconciliation compares two independent accounts.
+It holds no trading rule of its own. Every fill is made by the compiled functions that the backtest
+loops over, so the same orders meet the same bars at the same prices. Whoever replays the bars
+drives it through `BarDriven`; a session on top sees nothing but a broker. It keeps books of its own
+(cash and shares, from its own fills), so that reconciliation compares two independent accounts.
 
->>> broker = SimulatedBroker(ExchangeState.empty(["AAPL"]), rules.records(["AAPL"]), cash=1_000_000_000)
+>>> exchange = ExchangeState.empty(["AAPL"])
+>>> broker = SimulatedBroker(exchange, rules.records(["AAPL"]), cash=1_000_000_000)
 >>> broker.submit(SubmitOrder(terms)); broker.match_open(bar); broker.updates()
 [OrderAccepted(...), OrderFilled(...)]
 """
@@ -21,8 +24,24 @@ from harmony_pipeline.errors import BrokerRejected
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, OrderTerms, ReplaceOrder, SubmitOrder, micros, moment
-from harmony_pipeline.execution.exchange import MAX_REPORTS, ExchangeState, dividend_orders, match_open, match_range, split_orders, submit
+from harmony_pipeline.execution.events import (
+    AnyOrderFact,
+    CancelOrder,
+    OrderTerms,
+    ReplaceOrder,
+    SubmitOrder,
+    micros,
+    moment,
+)
+from harmony_pipeline.execution.exchange import (
+    MAX_REPORTS,
+    ExchangeState,
+    dividend_orders,
+    match_open,
+    match_range,
+    split_orders,
+    submit,
+)
 from harmony_pipeline.execution.lifecycle import Order, apply
 from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot, whole_unit
 from harmony_pipeline.portfolio.kernel_types import (
@@ -52,8 +71,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class SimulatedBroker:
     """`Broker` and `BarDriven` over one exchange state. One thread; no I/O; nothing waits.
 
-    exchange: the orders that work at the start; rules: one RULES record for each of its symbols; `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed shares
-    by symbol open its own books.
+    exchange: the orders that work at the start; rules: one RULES record for each of its symbols;
+    `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed
+    shares by symbol open its own books.
     """
 
     name = "simulated"
@@ -82,12 +102,16 @@ class SimulatedBroker:
         self._intent = records(1, ORDER)
         self._reports = records(MAX_REPORTS, REPORT)
         for (symbol, role), order in (working or {}).items():
-            self._exchange.orders[self._index[symbol], ROLE_NAMES.index(role)]["ticket"] = self._register(order)
+            self._exchange.orders[self._index[symbol], ROLE_NAMES.index(role)]["ticket"] = (
+                self._register(order)
+            )
 
-    # --- Broker -------------------------------------------------------------------------------------------------------
+    # --- Broker -----------------------------------------------------------------------------------
 
     def submit(self, command: SubmitOrder) -> BrokerOrder:
-        """Place the order; see `Broker.submit`. A chance rejection of the exchange comes as a fact, not as an error."""
+        """Place the order; see `Broker.submit`. A chance rejection of the exchange comes as a fact,
+        not as an error.
+        """
         both = [command.order, command.other] if command.other else [command.order]
         new = [terms for terms in both if terms.client_order_id not in self._orders]
         for terms in new:
@@ -110,17 +134,25 @@ class SimulatedBroker:
             return _seen(self._orders[command.new_client_order_id])
         order = self._known(command.client_order_id)
         if not order.is_open:
-            raise BrokerRejected(f"order {command.client_order_id} is {order.status} and cannot be replaced")
+            raise BrokerRejected(
+                f"order {command.client_order_id} is {order.status} and cannot be replaced"
+            )
         quantity = order.remaining if command.quantity is None else command.quantity
         terms = msgspec.structs.replace(
             order.terms,
             client_order_id=command.new_client_order_id,
             quantity=quantity,
-            limit_price=order.terms.limit_price if command.limit_price is None else command.limit_price,
+            limit_price=(
+                order.terms.limit_price if command.limit_price is None else command.limit_price
+            ),
             stop_price=order.terms.stop_price if command.stop_price is None else command.stop_price,
         )
         self._validate(terms, instead_of=order)
-        self._say(ev.OrderReplaced(**self._head(order.terms, self._now), replaced_by=terms.client_order_id))
+        self._say(
+            ev.OrderReplaced(
+                **self._head(order.terms, self._now), replaced_by=terms.client_order_id
+            )
+        )
         self._place(terms)
         return _seen(self._orders[terms.client_order_id])
 
@@ -131,11 +163,19 @@ class SimulatedBroker:
 
     def orders(self, open_only: bool = True) -> list[BrokerOrder]:
         """Orders by client order id."""
-        return [_seen(order) for _, order in sorted(self._orders.items()) if order.is_open or not open_only]
+        return [
+            _seen(order)
+            for _, order in sorted(self._orders.items())
+            if order.is_open or not open_only
+        ]
 
     def positions(self) -> list[BrokerPosition]:
         """Shares by its own count."""
-        return [BrokerPosition(symbol, float(self._shares[row])) for symbol, row in self._index.items() if self._shares[row] != 0.0]
+        return [
+            BrokerPosition(symbol, float(self._shares[row]))
+            for symbol, row in self._index.items()
+            if self._shares[row] != 0.0
+        ]
 
     def account(self) -> BrokerAccount:
         """Cash by its own count; it does not value positions."""
@@ -153,40 +193,81 @@ class SimulatedBroker:
     def close(self) -> None:
         """Nothing is held."""
 
-    # --- BarDriven ----------------------------------------------------------------------------------------------------
+    # --- BarDriven --------------------------------------------------------------------------------
 
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open."""
-        self._hear(match_open(self._exchange.orders, self._exchange.keys, self._rules[bar["symbol"]], bar, self._reports, 0), moment(bar["end"]))
+        self._hear(
+            match_open(
+                self._exchange.orders,
+                self._exchange.keys,
+                self._rules[bar["symbol"]],
+                bar,
+                self._reports,
+                0,
+            ),
+            moment(bar["end"]),
+        )
 
     def match_range(self, bar: Record) -> None:
         """Bracket legs meet the bar."""
-        self._hear(match_range(self._exchange.orders, self._exchange.keys, self._rules[bar["symbol"]], bar, self._reports, 0), moment(bar["end"]))
+        self._hear(
+            match_range(
+                self._exchange.orders,
+                self._exchange.keys,
+                self._rules[bar["symbol"]],
+                bar,
+                self._reports,
+                0,
+            ),
+            moment(bar["end"]),
+        )
 
     def split(self, ratio: float, bar: Record) -> None:
-        """Working orders and shares become `ratio` times as many, in whole shares; what is left of a share is paid at the bar's open."""
+        """Working orders and shares become `ratio` times as many, in whole shares; what is left of
+        a share is paid at the bar's open.
+        """
         symbol, known = int(bar["symbol"]), moment(bar["end"])
         rules = self._rules[symbol]
-        self._hear(split_orders(self._exchange.orders, rules, symbol, ratio, bar["at"], self._reports, 0), known)
+        self._hear(
+            split_orders(self._exchange.orders, rules, symbol, ratio, bar["at"], self._reports, 0),
+            known,
+        )
         for record in self._exchange.orders[symbol]:
             if record["status"] == ORDER_OPEN:
                 order = self._orders[self._tickets[record["ticket"]]]
                 self._now = known
-                self._say(ev.OrderAdjusted(**self._head(order.terms, moment(bar["at"])), quantity=order.filled_quantity + float(record["remaining"])))
+                self._say(
+                    ev.OrderAdjusted(
+                        **self._head(order.terms, moment(bar["at"])),
+                        quantity=order.filled_quantity + float(record["remaining"]),
+                    )
+                )
         held = float(self._shares[symbol])
         exact = abs(held) * ratio
         whole = floor_to_lot(exact, whole_unit(rules["lot_size"]))
-        self._cash += int(math.copysign(1, held)) * notional(bar["open"] * rules["multiplier"], max(0.0, exact - whole)) if held else 0
+        self._cash += (
+            int(math.copysign(1, held))
+            * notional(bar["open"] * rules["multiplier"], max(0.0, exact - whole))
+            if held
+            else 0
+        )
         self._shares[symbol] = math.copysign(whole, held) if held else 0.0
 
     def dividend(self, symbol: int, value: float, share: float = 0.0) -> None:
-        """Cash for each share held; a short position pays. Legs carried over a change of symbol move by `share` of the last price."""
+        """Cash for each share held; a short position pays. Legs carried over a change of symbol
+        move by `share` of the last price.
+        """
         dividend_orders(self._exchange.orders, symbol, share)
-        self._cash += notional(value * self._rules[symbol]["multiplier"], float(self._shares[symbol]))
+        self._cash += notional(
+            value * self._rules[symbol]["multiplier"], float(self._shares[symbol])
+        )
 
     def pay_out(self, symbol: int, price: float) -> None:
         """Cash for the shares of a security that trades no longer; a short position pays."""
-        self._cash += notional(price * self._rules[symbol]["multiplier"], float(self._shares[symbol]))
+        self._cash += notional(
+            price * self._rules[symbol]["multiplier"], float(self._shares[symbol])
+        )
         self._shares[symbol] = 0.0
 
     def rename(self, old: int, new: int) -> None:
@@ -223,7 +304,7 @@ class SimulatedBroker:
         self._facts = [msgspec.convert(fact, AnyOrderFact) for fact in saved["facts"]]
         self._now = moment(saved["now"])
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     def _place(self, terms: OrderTerms) -> None:
         self._now = max(self._now, terms.decided_at)
@@ -234,7 +315,14 @@ class SimulatedBroker:
         self._hear(self._submit(intent), self._now)
 
     def _submit(self, intent: Record) -> int:
-        return submit(self._exchange.orders, self._exchange.keys, self._rules[intent["symbol"]], intent, self._reports, 0)
+        return submit(
+            self._exchange.orders,
+            self._exchange.keys,
+            self._rules[intent["symbol"]],
+            intent,
+            self._reports,
+            0,
+        )
 
     def _register(self, order: Order) -> int:
         self._orders[order.client_order_id] = order
@@ -243,21 +331,36 @@ class SimulatedBroker:
 
     def _validate(self, terms: OrderTerms, instead_of: Order | None = None) -> None:
         if terms.symbol not in self._index:
-            raise BrokerRejected(f"{terms.symbol} is not traded on this simulated exchange; it has {', '.join(self._index) or 'no symbols'}")
+            raise BrokerRejected(
+                f"{terms.symbol} is not traded on this simulated exchange; it has"
+                f" {', '.join(self._index) or 'no symbols'}"
+            )
         if not 0.0 < terms.quantity < math.inf:
-            raise BrokerRejected(f"order {terms.client_order_id}: quantity must be > 0, found {terms.quantity}")
+            raise BrokerRejected(
+                f"order {terms.client_order_id}: quantity must be > 0, found {terms.quantity}"
+            )
         level = {"stop": terms.stop_price, "limit": terms.limit_price}.get(terms.kind, 1.0)
         if level is None or not 0.0 <= level < math.inf:  # 0 is a level that nothing reaches
-            raise BrokerRejected(f"order {terms.client_order_id}: a {terms.kind} order needs a price >= 0, found {level}")
+            raise BrokerRejected(
+                f"order {terms.client_order_id}: a {terms.kind} order needs a price >= 0, found"
+                f" {level}"
+            )
         if (terms.kind != "market") != (terms.role in ("stop", "take")):
             raise BrokerRejected(
-                f"order {terms.client_order_id}: this exchange takes market entries and exits, and stops and limits as legs of a bracket; "
-                f"not a {terms.kind} {terms.role}"
+                f"order {terms.client_order_id}: this exchange takes market entries and exits, and"
+                f" stops and limits as legs of a bracket; not a {terms.kind} {terms.role}"
             )
         slot = self._exchange.orders[self._index[terms.symbol], ROLE_NAMES.index(terms.role)]
-        holder = self._orders.get(self._tickets[slot["ticket"]]) if slot["status"] == ORDER_OPEN else None
+        holder = (
+            self._orders.get(self._tickets[slot["ticket"]])
+            if slot["status"] == ORDER_OPEN
+            else None
+        )
         if holder is not None and holder is not instead_of:
-            raise BrokerRejected(f"order {terms.client_order_id}: {terms.symbol} has a working {terms.role} order, {holder.client_order_id}; cancel it first")
+            raise BrokerRejected(
+                f"order {terms.client_order_id}: {terms.symbol} has a working {terms.role} order,"
+                f" {holder.client_order_id}; cancel it first"
+            )
 
     def _blank(self, terms: OrderTerms, status: int) -> Record:
         """The exchange's own record of an order."""
@@ -278,8 +381,12 @@ class SimulatedBroker:
         intent["entry_at"] = _micros(terms.entry_decided_at)
         intent["since"] = _micros(terms.entry_bar)
         intent["after_exit"] = int(terms.after_exit)
-        intent["model"] = self._models.index(terms.model_id) if terms.model_id in self._models else NO_MODEL
-        intent["reason"] = REASON_NAMES.index(terms.reason) if terms.reason in REASON_NAMES else NO_REASON
+        intent["model"] = (
+            self._models.index(terms.model_id) if terms.model_id in self._models else NO_MODEL
+        )
+        intent["reason"] = (
+            REASON_NAMES.index(terms.reason) if terms.reason in REASON_NAMES else NO_REASON
+        )
         return intent
 
     def _hear(self, count: int, known_at: datetime, reason: str | None = None) -> None:
@@ -287,13 +394,20 @@ class SimulatedBroker:
         self._now = known_at
         for report in self._reports[:count]:
             order = self._orders[self._tickets[report["ticket"]]]
-            head = self._head(order.terms, moment(report["at"]) if report["kind"] in (FILL, EXPIRE) else known_at)
+            head = self._head(
+                order.terms, moment(report["at"]) if report["kind"] in (FILL, EXPIRE) else known_at
+            )
             if report["kind"] == FILL:
                 self._say(self._fill(order, report, head))
             elif report["kind"] == CANCEL:
                 self._say(ev.OrderCanceled(**head, reason=reason))
             elif report["kind"] == EXPIRE:
-                self._say(ev.OrderExpired(**head, reason=REASON_NAMES[report["reason"]] or "more than the bar could fill"))
+                self._say(
+                    ev.OrderExpired(
+                        **head,
+                        reason=REASON_NAMES[report["reason"]] or "more than the bar could fill",
+                    )
+                )
             elif report["kind"] == REJECT:
                 self._say(ev.OrderRejected(**head, reason="rejected by chance"))
 
@@ -302,7 +416,9 @@ class SimulatedBroker:
         side = int(report["side"])
         row = self._index[order.terms.symbol]
         self._cash -= side * notional(price * self._rules[row]["multiplier"], quantity) + fee
-        self._shares[row] = snap_to_lot(self._shares[row] + side * quantity, self._rules[row]["lot_size"])
+        self._shares[row] = snap_to_lot(
+            self._shares[row] + side * quantity, self._rules[row]["lot_size"]
+        )
         total = order.quantity if report["closed"] == 1 else order.filled_quantity + quantity
         kind = ev.OrderFilled if report["closed"] == 1 else ev.OrderPartiallyFilled
         return kind(
@@ -319,7 +435,12 @@ class SimulatedBroker:
         )
 
     def _head(self, terms: OrderTerms, happened_at: datetime) -> dict[str, Any]:
-        return {"happened_at": happened_at, "known_at": max(self._now, happened_at), "client_order_id": terms.client_order_id, "symbol": terms.symbol}
+        return {
+            "happened_at": happened_at,
+            "known_at": max(self._now, happened_at),
+            "client_order_id": terms.client_order_id,
+            "symbol": terms.symbol,
+        }
 
     def _say(self, fact: AnyOrderFact) -> None:
         self._orders[fact.client_order_id] = apply(self._orders[fact.client_order_id], fact)
@@ -335,7 +456,14 @@ class SimulatedBroker:
 def _seen(order: Order) -> BrokerOrder:
     terms = order.terms
     return BrokerOrder(
-        order.client_order_id, terms.symbol, terms.side, order.quantity, order.filled_quantity, order.status, order.broker_order_id, order.average_price
+        order.client_order_id,
+        terms.symbol,
+        terms.side,
+        order.quantity,
+        order.filled_quantity,
+        order.status,
+        order.broker_order_id,
+        order.average_price,
     )
 
 

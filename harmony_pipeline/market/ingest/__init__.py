@@ -1,1 +1,3 @@
-"""How raw rows arrive: what is missing, what is fetched piece by piece, what becomes a new version of a row."""
+"""How raw rows arrive: what is missing, what is fetched piece by piece, what becomes a new version
+of a row.
+"""

@@ -1,7 +1,8 @@
 """Answers of a source that are not in the lake yet, one file a request.
 
-An answer is on disk, whole, before the next question is asked, and stays until its rows are in the lake. A download that is killed
-at any page therefore goes on with the first request that has no file; nothing is asked twice and nothing is lost.
+An answer is on disk, whole, before the next question is asked, and stays until its rows are in the
+lake. A download that is killed at any page therefore goes on with the first request that has no
+file; nothing is asked twice and nothing is lost.
 """
 
 import json
@@ -22,14 +23,18 @@ _FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Download:
-    """The files that answer some requests, and what is to be said of the answers that were fetched now."""
+    """The files that answer some requests, and what is to be said of the answers that were fetched
+    now.
+    """
 
     files: list[Path]
     notes: list[str]
 
 
 class DownloadCache:
-    """The answers for one source and timeframe below `folder`; processes that share it fetch the same answers at worst twice."""
+    """The answers for one source and timeframe below `folder`; processes that share it fetch the
+    same answers at worst twice.
+    """
 
     def __init__(self, folder: Path, source: MarketDataSource, timeframe: str) -> None:
         self.source = source
@@ -37,7 +42,9 @@ class DownloadCache:
         self.folder = folder / short_hash(f"{source.identity} {timeframe}", 8)
 
     def fetch(self, requests: Sequence[Request], progress: Callable[[int, int], None]) -> Download:
-        """Have an answer to every request on disk; those that are there already are not requested again."""
+        """Have an answer to every request on disk; those that are there already are not requested
+        again.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         files, retries = [], 0
         notes = [request.note for request in requests if request.note]
@@ -54,9 +61,14 @@ class DownloadCache:
         return Download(files, [*dict.fromkeys(notes), *retry_notes(self.source.name, retries)])
 
     def forget(self, files: Sequence[Path]) -> None:
-        """Remove answers whose rows are in the lake, and those that no run came back for: a later ingest asks for other stretches."""
+        """Remove answers whose rows are in the lake, and those that no run came back for: a later
+        ingest asks for other stretches.
+        """
         old = time.time() - _FORGOTTEN_AFTER_SECONDS
-        for path in [*files, *(path for path in self.folder.iterdir() if path.stat().st_mtime < old)]:
+        for path in [
+            *files,
+            *(path for path in self.folder.iterdir() if path.stat().st_mtime < old),
+        ]:
             path.unlink(missing_ok=True)
 
     def _path(self, request: Request) -> Path:
@@ -70,7 +82,11 @@ class DownloadCache:
 
 def retry_notes(name: str, retries: int) -> list[str]:
     """What to say of a supplier that had to be asked again; nothing where it answered at once."""
-    return [f"{name} had to be asked again {retries} time(s): it was busy, broken or silent"] if retries else []
+    return (
+        [f"{name} had to be asked again {retries} time(s): it was busy, broken or silent"]
+        if retries
+        else []
+    )
 
 
 def _iso(moment: datetime) -> str:

@@ -1,7 +1,7 @@
 """What a period was last read from, so that unchanged files are not read again.
 
-A fingerprint holds only together with the rows that the reading left in the lake (their content hash is part of it).
-Losing this file, or the lake, costs one more reading.
+A fingerprint holds only together with the rows that the reading left in the lake (their content
+hash is part of it). Losing this file, or the lake, costs one more reading.
 """
 
 import json

@@ -1,20 +1,25 @@
 """What received rows add to the raw rows that are known.
 
-Raw rows are never overwritten. A row that repeats a known version is merged and counted; a row with another value is kept as
-a new version with the moment it was learned, and the version learned last is the one that becomes a bar. Nothing here looks at file names or at the
-order of rows, so permuting, repeating or splitting the files of one ingest gives the same versions.
+Raw rows are never overwritten. A row that repeats a known version is merged and counted; a row with
+another value is kept as a new version with the moment it was learned, and the version learned last
+is the one that becomes a bar. Nothing here looks at file names or at the order of rows, so
+permuting, repeating or splitting the files of one ingest gives the same versions.
 
-One value per bar is what a venue has, and a folder of files may hold several. Hence the rule, for one symbol and timestamp, with K
-the versions known, w the winning one of them, and R what the source says now:
+One value per bar is what a venue has, and a folder of files may hold several. Hence the rule, for
+one symbol and timestamp, with K the versions known, w the winning one of them, and R what the
+source says now:
 
     new versions = R without K                        a value never received before
-                 + the winner of R, if w is not in R and nothing is new      the source went back to an earlier value
+                 + the winner of R, if w is not in R and nothing is new      the source went back to
+                 an earlier value
 
-Withdrawn rows. A source that is read whole (`Whole`: files) says everything that it has. What it gave before and gives no more, because a
-file was corrected, renamed or removed or is read under other settings, is withdrawn:
+Withdrawn rows. A source that is read whole (`Whole`: files) says everything that it has. What it
+gave before and gives no more, because a file was corrected, renamed or removed or is read under
+other settings, is withdrawn:
 
-    R is empty            a row of nulls whose `defect` is WITHDRAWN is learned: there is no bar any more
-    R has rows, and a row of w's moment is not in R     all of R is learned again, so that the row that is gone counts no more
+    R is empty            a row of nulls whose `defect` is WITHDRAWN is learned: there is no bar any
+    more R has rows, and a row of w's moment is not in R     all of R is learned again, so that the
+    row that is gone counts no more
 
 The history stays: what was known before is still there, with the moment when it was learned.
 """
@@ -30,7 +35,8 @@ from harmony_pipeline.schemas import RAW_BARS
 
 KEY = ("symbol", "timestamp")
 VALUES = ("timeframe", "open", "high", "low", "close", "volume", "trade_count", "vwap", "defect")
-# Of several values learned at once the last in this order wins: the one that counted more trades (late prints), then by price; nothing is lowest.
+# Of several values learned at once the last in this order wins: the one that counted more trades
+# (late prints), then by price; nothing is lowest.
 VALUE_ORDER = ("volume", "trade_count", "vwap", "close", "open", "high", "low")
 WITHDRAWN = "withdrawn: the source has no such row any more"  # the `defect` of a row that says so
 
@@ -70,8 +76,11 @@ class Merged:
         return self.repeated + self.heard
 
 
-def merge_versions(known: pl.DataFrame, received: pl.DataFrame, now: datetime, whole: Whole | None = None) -> Merged:
-    """The rows to add to `known` (RAW_BARS, any order) after `received` (RAW_BARS without ingested_at, any order), learned at `now`.
+def merge_versions(
+    known: pl.DataFrame, received: pl.DataFrame, now: datetime, whole: Whole | None = None
+) -> Merged:
+    """The rows to add to `known` (RAW_BARS, any order) after `received` (RAW_BARS without
+    ingested_at, any order), learned at `now`.
 
     With `whole`, what that source gave before and gives no more is withdrawn.
     """
@@ -83,47 +92,91 @@ def merge_versions(known: pl.DataFrame, received: pl.DataFrame, now: datetime, w
     columns = [*KEY, *VALUES, "ingested_at", "source"]
     beside = known.lazy().select(columns).join(keys, on=KEY, how="semi").collect(engine="in-memory")
     added = distinct.join(beside, on=[*KEY, *VALUES], how="anti", nulls_equal=True)
-    again = _find_reverts(beside, distinct, added) if whole is None else _find_removals(beside, distinct, whole)
+    again = (
+        _find_reverts(beside, distinct, added)
+        if whole is None
+        else _find_removals(beside, distinct, whole)
+    )
     added = pl.concat([added, again.join(added, on=[*KEY, *VALUES], how="anti", nulls_equal=True)])
     corrected = added.join(beside.select(KEY).unique(), on=KEY, how="semi").height
     heard = distinct.height - added.height
-    gone, withdrawn = (added.clear(), {}) if whole is None else _find_withdrawals(known, distinct, whole)
+    gone, withdrawn = (
+        (added.clear(), {}) if whole is None else _find_withdrawals(known, distinct, whole)
+    )
     rows = _mark_learned(pl.concat([added, gone]), now)
     return Merged(rows, received.height, added.height, repeated, heard, corrected, withdrawn)
 
 
 def latest_versions(rows: pl.DataFrame) -> pl.DataFrame:
-    """The winning row of each symbol and timestamp, sorted by them; columns as given (RAW_BARS, any order)."""
+    """The winning row of each symbol and timestamp, sorted by them; columns as given (RAW_BARS, any
+    order).
+    """
     return sort_by_precedence(rows).unique(KEY, keep="last", maintain_order=True)
 
 
 def sort_by_precedence(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by symbol and timestamp, the winner of each last: learned last, then a readable one, then by VALUE_ORDER."""
-    by = [*KEY, *(["ingested_at"] if "ingested_at" in rows.columns else []), "_readable", *VALUE_ORDER, "timeframe", "defect"]
-    return rows.with_columns(_readable=pl.col("defect").is_null()).sort(by, nulls_last=False, maintain_order=True).drop("_readable")
+    """Sorted by symbol and timestamp, the winner of each last: learned last, then a readable one,
+    then by VALUE_ORDER.
+    """
+    by = [
+        *KEY,
+        *(["ingested_at"] if "ingested_at" in rows.columns else []),
+        "_readable",
+        *VALUE_ORDER,
+        "timeframe",
+        "defect",
+    ]
+    return (
+        rows.with_columns(_readable=pl.col("defect").is_null())
+        .sort(by, nulls_last=False, maintain_order=True)
+        .drop("_readable")
+    )
 
 
 def _drop_repeats(received: pl.DataFrame) -> pl.DataFrame:
-    """One row a value; of equal ones the first by origin and row, so that a file read twice is named as it was read once."""
+    """One row a value; of equal ones the first by origin and row, so that a file read twice is
+    named as it was read once.
+    """
     rows = sort_rows(received, KEY)
-    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(value=False)
+    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(
+        value=False
+    )
     shared = rows.select(shared=again | again.shift(-1, fill_value=False))["shared"]
     if not shared.any():
         return rows
-    # Only rows that share their bar are compared by value: they are few, and comparing all of them would cost as much as the rest of the import.
-    few = rows.with_row_index("place").filter(shared).sort(*KEY, "origin", "row", maintain_order=True)
-    told_again = few.filter(~few["place"].is_in(few.unique([*KEY, *VALUES], keep="first", maintain_order=True)["place"].implode()))
+    # Only rows that share their bar are compared by value: they are few, and comparing all of them
+    # would cost as much as the rest of the import.
+    few = (
+        rows.with_row_index("place").filter(shared).sort(*KEY, "origin", "row", maintain_order=True)
+    )
+    told_again = few.filter(
+        ~few["place"].is_in(
+            few.unique([*KEY, *VALUES], keep="first", maintain_order=True)["place"].implode()
+        )
+    )
     stays = np.ones(rows.height, np.bool_)
     stays[told_again["place"].to_numpy()] = False
     return rows.filter(pl.Series(stays))
 
 
-def _find_reverts(beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFrame) -> pl.DataFrame:
-    """Received winners of bars whose known winner the source no longer says, where nothing unheard came."""
+def _find_reverts(
+    beside: pl.DataFrame, distinct: pl.DataFrame, unheard: pl.DataFrame
+) -> pl.DataFrame:
+    """Received winners of bars whose known winner the source no longer says, where nothing unheard
+    came.
+    """
     winners = latest_versions(beside)
-    still_said = distinct.select(*KEY, *VALUES).join(winners.select(*KEY, *VALUES), on=[*KEY, *VALUES], how="semi", nulls_equal=True)
-    silent = winners.join(still_said.select(KEY), on=KEY, how="anti").join(unheard.select(KEY).unique(), on=KEY, how="anti")
-    return latest_versions(distinct.join(silent.select(KEY), on=KEY, how="semi")) if silent.height else distinct.clear()
+    still_said = distinct.select(*KEY, *VALUES).join(
+        winners.select(*KEY, *VALUES), on=[*KEY, *VALUES], how="semi", nulls_equal=True
+    )
+    silent = winners.join(still_said.select(KEY), on=KEY, how="anti").join(
+        unheard.select(KEY).unique(), on=KEY, how="anti"
+    )
+    return (
+        latest_versions(distinct.join(silent.select(KEY), on=KEY, how="semi"))
+        if silent.height
+        else distinct.clear()
+    )
 
 
 def _find_removals(beside: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> pl.DataFrame:
@@ -131,29 +184,47 @@ def _find_removals(beside: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -
     newest = pl.col("ingested_at") == pl.col("ingested_at").max().over(KEY)
     last = beside.filter(newest & (pl.col("source") == whole.name))
     gone = last.join(distinct, on=[*KEY, *VALUES], how="anti", nulls_equal=True)
-    return distinct.join(gone.select(KEY).unique(), on=KEY, how="semi") if gone.height else distinct.clear()
+    return (
+        distinct.join(gone.select(KEY).unique(), on=KEY, how="semi")
+        if gone.height
+        else distinct.clear()
+    )
 
 
-def _find_withdrawals(known: pl.DataFrame, distinct: pl.DataFrame, whole: Whole) -> tuple[pl.DataFrame, dict[str, int]]:
-    """A row that withdraws for each bar that the source gave last and gives no more, and from which origins those bars were.
+def _find_withdrawals(
+    known: pl.DataFrame, distinct: pl.DataFrame, whole: Whole
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """A row that withdraws for each bar that the source gave last and gives no more, and from which
+    origins those bars were.
 
     Where another source gave the bar, its last row is learned again instead.
     """
-    mine = (pl.col("source") == whole.name) & pl.col("timestamp").is_between(whole.start, whole.end, closed="left")
+    mine = (pl.col("source") == whole.name) & pl.col("timestamp").is_between(
+        whole.start, whole.end, closed="left"
+    )
     here = known.lazy().filter(mine).select(KEY).unique()
-    absent = here.join(distinct.lazy().select(KEY).unique(), on=KEY, how="anti").collect(engine="in-memory")
+    absent = here.join(distinct.lazy().select(KEY).unique(), on=KEY, how="anti").collect(
+        engine="in-memory"
+    )
     if not absent.height:
         return distinct.clear(), {}
     versions = known.join(absent, on=KEY, how="semi")
-    last = latest_versions(versions).filter((pl.col("source") == whole.name) & pl.col("defect").ne_missing(WITHDRAWN))
-    others = versions.filter((pl.col("source") != whole.name) & pl.col("defect").ne_missing(WITHDRAWN))
+    last = latest_versions(versions).filter(
+        (pl.col("source") == whole.name) & pl.col("defect").ne_missing(WITHDRAWN)
+    )
+    others = versions.filter(
+        (pl.col("source") != whole.name) & pl.col("defect").ne_missing(WITHDRAWN)
+    )
     instead = latest_versions(others.join(last.select(KEY), on=KEY, how="semi"))
     marks = last.join(instead.select(KEY), on=KEY, how="anti").with_columns(
-        *(pl.lit(None, RAW_BARS.dtypes[name]).alias(name) for name in VALUE_ORDER), defect=pl.lit(WITHDRAWN)
+        *(pl.lit(None, RAW_BARS.dtypes[name]).alias(name) for name in VALUE_ORDER),
+        defect=pl.lit(WITHDRAWN),
     )
     origins = last.group_by(pl.col("origin").fill_null(whole.name)).len().sort("origin")
     return pl.concat([marks, instead]).select(distinct.columns), dict(origins.iter_rows())
 
 
 def _mark_learned(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    return RAW_BARS.conform(rows.with_columns(ingested_at=pl.lit(now).cast(RAW_BARS.dtypes["ingested_at"])))
+    return RAW_BARS.conform(
+        rows.with_columns(ingested_at=pl.lit(now).cast(RAW_BARS.dtypes["ingested_at"]))
+    )

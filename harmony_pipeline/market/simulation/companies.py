@@ -12,7 +12,16 @@ from typing import NamedTuple
 from harmony_pipeline.market.settings import SimulatedSourceSettings
 from harmony_pipeline.market.simulation.random_keys import COMPANIES, key_of, normal, uniform
 
-SECTORS = ("Technology", "Health Care", "Financials", "Energy", "Industrials", "Consumer Discretionary", "Materials", "Utilities")
+SECTORS = (
+    "Technology",
+    "Health Care",
+    "Financials",
+    "Energy",
+    "Industrials",
+    "Consumer Discretionary",
+    "Materials",
+    "Utilities",
+)
 LOW_FLOAT = 1_000_000  # number of the first low-float company
 NEVER = 1 << 40  # a session that does not come
 _FIRST, _VOWELS, _SECOND = "BDLMNRSTV", "AEIO", "CKLDRHWYJ"
@@ -63,7 +72,9 @@ def listings(settings: SimulatedSourceSettings, sessions_per_year: int) -> list[
     """Every company of the market, sorted by symbol."""
     daily = settings.annual_volatility / math.sqrt(sessions_per_year)
     ordinary = [_ordinary(number, settings.seed, daily) for number in range(settings.symbols)]
-    small = [_low_float(number, settings.seed, daily) for number in range(settings.low_float_symbols)]
+    small = [
+        _low_float(number, settings.seed, daily) for number in range(settings.low_float_symbols)
+    ]
     return sorted(ordinary + small, key=lambda listing: listing.symbol)
 
 
@@ -72,7 +83,9 @@ def symbol_name(number: int) -> str:
     float.
     """
     if number >= LOW_FLOAT:
-        return _letters(((number - LOW_FLOAT) * _STRIDE + 555) % 1296, (_VOWELS, _SECOND, _VOWELS, _FIRST))
+        return _letters(
+            ((number - LOW_FLOAT) * _STRIDE + 555) % 1296, (_VOWELS, _SECOND, _VOWELS, _FIRST)
+        )
     if number < 1296:
         return _letters((number * _STRIDE + 555) % 1296, (_FIRST, _VOWELS, _SECOND, _VOWELS))
     return _letters((number * _STRIDE + 555) % 11664, (_FIRST, _VOWELS, _SECOND, _VOWELS, _FIRST))
@@ -104,7 +117,14 @@ def _ordinary(number: int, seed: int, daily: float) -> Listing:
         split_session=25 + _whole(uniform(key, 10), 225) if number % 6 == 2 else NEVER,
         split_ratio=_SPLITS[_whole(uniform(key, 11), len(_SPLITS))],
     )  # fmt: skip
-    return Listing(symbol_name(number), SECTORS[sector], company, shares, shares * (0.80 + 0.18 * uniform(key, 12)), 1.0 + 29.0 * uniform(key, 13))
+    return Listing(
+        symbol_name(number),
+        SECTORS[sector],
+        company,
+        shares,
+        shares * (0.80 + 0.18 * uniform(key, 12)),
+        1.0 + 29.0 * uniform(key, 13),
+    )
 
 
 def _low_float(number: int, seed: int, daily: float) -> Listing:
@@ -117,16 +137,28 @@ def _low_float(number: int, seed: int, daily: float) -> Listing:
         number=LOW_FLOAT + number, sector=sector, low_float=True, price=price,
         daily_volatility=daily * (1.8 + 0.6 * uniform(key, 2)),
         **_loadings(0.06 + 0.06 * uniform(key, 3), 0.05),
-        volume=floating * (0.02 + 0.04 * uniform(key, 4)), lot=120.0 + 120.0 * uniform(key, 5), dividend=0.0,
+        volume=floating * (0.02 + 0.04 * uniform(key, 4)), lot=120.0 + 120.0 * uniform(key, 5),
+        dividend=0.0,
         phase=_whole(uniform(key, 7), 63), listed=0, delisted=NEVER,
         split_session=25 + _whole(uniform(key, 10), 225) if number % 3 == 1 else NEVER,
         split_ratio=_REVERSE_SPLITS[_whole(uniform(key, 11), len(_REVERSE_SPLITS))],
     )  # fmt: skip
-    return Listing(symbol_name(company.number), SECTORS[sector], company, floating * (1.4 + 1.2 * uniform(key, 12)), floating, 0.5 + 8.0 * uniform(key, 13))
+    return Listing(
+        symbol_name(company.number),
+        SECTORS[sector],
+        company,
+        floating * (1.4 + 1.2 * uniform(key, 12)),
+        floating,
+        0.5 + 8.0 * uniform(key, 13),
+    )
 
 
 def _loadings(market_share: float, sector_share: float) -> dict[str, float]:
-    return {"market": math.sqrt(market_share), "sector_load": math.sqrt(sector_share), "residual": math.sqrt(1.0 - market_share - sector_share)}
+    return {
+        "market": math.sqrt(market_share),
+        "sector_load": math.sqrt(sector_share),
+        "residual": math.sqrt(1.0 - market_share - sector_share),
+    }
 
 
 def _whole(fraction: float, count: int) -> int:

@@ -26,9 +26,12 @@ from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 MINUTE_US = 60_000_000
 DAY_MINUTES = 1440
 
-# Shares of a day's close-to-close variance in US equities; about a third lies outside regular hours (French and Roll 1986).
+# Shares of a day's close-to-close variance in US equities; about a third lies outside regular hours
+# (French and Roll 1986).
 NIGHT, BEFORE_OPEN, OPENING, AFTER_CLOSE = 0.15, 0.11, 0.06, 0.06
-LONG_NIGHT = 1.25  # a weekend or holiday brings more news than a night, though far less than its hours (French and Roll 1986)
+# a weekend or holiday brings more news than a night, though far less than its hours (French and
+# Roll 1986)
+LONG_NIGHT = 1.25
 EXTENDED_VOLUME = 0.012  # of a day's volume, before the open and again after the close
 
 
@@ -89,7 +92,15 @@ class _Kind(NamedTuple):
     clock: int
 
 
-def build_clock(calendar: Calendar, timeframe: str, first: date, end: date, *, extended_hours: bool, missing_minute_probability: float) -> MarketClock:
+def build_clock(
+    calendar: Calendar,
+    timeframe: str,
+    first: date,
+    end: date,
+    *,
+    extended_hours: bool,
+    missing_minute_probability: float,
+) -> MarketClock:
     """The clock of sessions in `first <= date < end` at one bar size."""
     rows = calendar.table.filter((pl.col("date") >= first) & (pl.col("date") < end))
     if not extended_hours or timeframe == "1Day":
@@ -100,17 +111,31 @@ def build_clock(calendar: Calendar, timeframe: str, first: date, end: date, *, e
     full = max((kind.length for kind in distinct), default=1)
     days = [_bars_of(kind, timeframe, full, missing_minute_probability) for kind in distinct]
     midnights = rows["date"].cast(pl.Datetime("us")).dt.epoch("us").to_numpy()
-    columns = [np.concatenate([day[column] for day in days]) if days else np.empty(0) for column in range(8)]
+    columns = [
+        np.concatenate([day[column] for day in days]) if days else np.empty(0)
+        for column in range(8)
+    ]
     offset, begin, stop, part = (np.ascontiguousarray(column, np.int64) for column in columns[:4])
-    variance, volume, opening, absent = (np.ascontiguousarray(column, np.float64) for column in columns[4:])
+    variance, volume, opening, absent = (
+        np.ascontiguousarray(column, np.float64) for column in columns[4:]
+    )
     arrays = ClockArrays(
         stamp=np.ascontiguousarray(midnights if timeframe == "1Day" else opens, np.int64),
         ordinal=np.ascontiguousarray(rows["date"].cast(pl.Int32).to_numpy(), np.int64),
         day=np.array([number[kind] for kind in kinds], np.int64),
-        night=_nights(rows, extended_hours and timeframe != "1Day" and any(kind.before for kind in distinct)),
+        night=_nights(
+            rows, extended_hours and timeframe != "1Day" and any(kind.before for kind in distinct)
+        ),
         bounds=np.cumsum([0, *(len(day[0]) for day in days)]).astype(np.int64),
-        offset=offset, begin=begin, end=stop, part=part, variance=variance, volume=volume, opening=opening, absent=absent,
-    )  # fmt: skip
+        offset=offset,
+        begin=begin,
+        end=stop,
+        part=part,
+        variance=variance,
+        volume=volume,
+        opening=opening,
+        absent=absent,
+    )
     return MarketClock(rows["date"], arrays)
 
 
@@ -123,12 +148,20 @@ def _kinds(rows: pl.DataFrame, zone: str) -> list[_Kind]:
         "break_start": pl.coalesce(pl.col("break_start"), start) - start,
         "break_end": pl.coalesce(pl.col("break_end"), start) - start,
     }
-    clock = start.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("us") // MINUTE_US % DAY_MINUTES
-    table = rows.select(**{name: value.dt.total_minutes() for name, value in minutes.items()}, clock=clock)
+    clock = (
+        start.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("us")
+        // MINUTE_US
+        % DAY_MINUTES
+    )
+    table = rows.select(
+        **{name: value.dt.total_minutes() for name, value in minutes.items()}, clock=clock
+    )
     return [_Kind(*row) for row in table.rows()]
 
 
-def _bars_of(kind: _Kind, timeframe: str, full: int, missing: float) -> tuple[npt.NDArray[np.generic], ...]:
+def _bars_of(
+    kind: _Kind, timeframe: str, full: int, missing: float
+) -> tuple[npt.NDArray[np.generic], ...]:
     """offset, begin, end, part, variance, volume, opening and absent of each bar of one kind of
     day.
     """
@@ -141,14 +174,38 @@ def _bars_of(kind: _Kind, timeframe: str, full: int, missing: float) -> tuple[np
     begin = np.zeros(1, np.int64) if timeframe == "1Day" else number * step - kind.clock
     end = np.array([kind.length]) if timeframe == "1Day" else begin + step
     bar_part = np.where(end <= 0, PRE, np.where(begin < kind.length, REGULAR, POST))
-    bar_variance, bar_volume = (np.bincount(position, share, len(number)) for share in (variance, volume))
-    opening = np.where((bar_part == REGULAR) & (np.cumsum(bar_part == REGULAR) == 1), OPENING if kind.before else 0.0, 0.0)
-    absent = missing ** np.bincount(position, minlength=len(number)) if missing > 0.0 else np.zeros(len(number))
+    bar_variance, bar_volume = (
+        np.bincount(position, share, len(number)) for share in (variance, volume)
+    )
+    opening = np.where(
+        (bar_part == REGULAR) & (np.cumsum(bar_part == REGULAR) == 1),
+        OPENING if kind.before else 0.0,
+        0.0,
+    )
+    absent = (
+        missing ** np.bincount(position, minlength=len(number))
+        if missing > 0.0
+        else np.zeros(len(number))
+    )
     kept = bar_volume > 0.0
-    return tuple(column[kept] for column in (begin * MINUTE_US, begin, end, bar_part, bar_variance, bar_volume, opening, absent))
+    return tuple(
+        column[kept]
+        for column in (
+            begin * MINUTE_US,
+            begin,
+            end,
+            bar_part,
+            bar_variance,
+            bar_volume,
+            opening,
+            absent,
+        )
+    )
 
 
-def _shapes(kind: _Kind, minute: IntArray, part: IntArray, full: int) -> tuple[FloatArray, FloatArray]:
+def _shapes(
+    kind: _Kind, minute: IntArray, part: IntArray, full: int
+) -> tuple[FloatArray, FloatArray]:
     """Variance and volume of each minute, in shares of a full day."""
     through = np.where(part == REGULAR, (minute + 0.5) / kind.length, 0.5)
     if kind.length >= DAY_MINUTES:
@@ -163,10 +220,16 @@ def _shapes(kind: _Kind, minute: IntArray, part: IntArray, full: int) -> tuple[F
     volume = _scale_to(activity, regular, pace)
     if kind.before:
         waking = np.exp((minute + 0.0) / 120.0)
-        variance, volume = variance + _scale_to(waking, part == PRE, BEFORE_OPEN), volume + _scale_to(waking, part == PRE, EXTENDED_VOLUME)
+        variance, volume = (
+            variance + _scale_to(waking, part == PRE, BEFORE_OPEN),
+            volume + _scale_to(waking, part == PRE, EXTENDED_VOLUME),
+        )
     if kind.after:
         fading = np.exp(-(minute - kind.length) / 60.0)
-        variance, volume = variance + _scale_to(fading, part == POST, AFTER_CLOSE), volume + _scale_to(fading, part == POST, EXTENDED_VOLUME)
+        variance, volume = (
+            variance + _scale_to(fading, part == POST, AFTER_CLOSE),
+            volume + _scale_to(fading, part == POST, EXTENDED_VOLUME),
+        )
     return variance, volume
 
 
@@ -177,6 +240,14 @@ def _scale_to(shape: FloatArray, where: BoolArray, total: float) -> FloatArray:
 
 def _nights(rows: pl.DataFrame, extended: bool) -> FloatArray:
     """Variance share between each session and the one before it; 0 where trading never stops."""
-    closed = (rows["pre_open"] - rows["post_close"].shift(1)).dt.total_minutes().fill_null(DAY_MINUTES // 2).to_numpy()
+    closed = (
+        (rows["pre_open"] - rows["post_close"].shift(1))
+        .dt.total_minutes()
+        .fill_null(DAY_MINUTES // 2)
+        .to_numpy()
+    )
     share = NIGHT if extended else NIGHT + BEFORE_OPEN + OPENING + AFTER_CLOSE
-    return np.asarray(np.where(closed <= 0, 0.0, np.where(closed > 2 * DAY_MINUTES, LONG_NIGHT, 1.0) * share), np.float64)
+    return np.asarray(
+        np.where(closed <= 0, 0.0, np.where(closed > 2 * DAY_MINUTES, LONG_NIGHT, 1.0) * share),
+        np.float64,
+    )

@@ -42,13 +42,25 @@ from harmony_pipeline.market.simulation.market_clock import ClockArrays
 from harmony_pipeline.market.simulation.random_keys import fold, normal, uniform
 
 # What is carried from session to session (and kept, so that any session can be recomputed alone).
-PRICE, REGULAR_CLOSE, DRIFT, DAY_VOLATILITY, BAR_VOLATILITY, DAY_ACTIVITY, BAR_ACTIVITY, SPLITS, SPLIT, DIVIDEND = range(10)
+(
+    PRICE,
+    REGULAR_CLOSE,
+    DRIFT,
+    DAY_VOLATILITY,
+    BAR_VOLATILITY,
+    DAY_ACTIVITY,
+    BAR_ACTIVITY,
+    SPLITS,
+    SPLIT,
+    DIVIDEND,
+) = range(10)
 STATE_SIZE = 10
 OPEN, HIGH, LOW, CLOSE, VOLUME, TRADES, VWAP = range(7)
 
 QUARTER = 63  # sessions
 LEAST_PRICE = 0.002  # below this a company no longer moves: the tick would be coarse
-_LOW_PRICE, _HIGH_PRICE = 1.0, 900.0  # beyond these a company splits at its next quarter, as exchanges and boards do
+# beyond these a company splits at its next quarter, as exchanges and boards do
+_LOW_PRICE, _HIGH_PRICE = 1.0, 900.0
 _JUMPS_A_YEAR = 8.0
 _OPEN_STEP = 0.02  # of a bar's variance, between a close and the next open
 # Branches of the key tree.
@@ -144,40 +156,70 @@ def corporate_action(company: Company, state: FloatArray, session: int) -> None:
 
 
 @kernel
-def draw_news(company: Company, draws: np.uint64, session: int, first: int, early: int, last: int) -> News:
+def draw_news(
+    company: Company, draws: np.uint64, session: int, first: int, early: int, last: int
+) -> News:
     """News of a low-float company on one day in 25, before the open; earnings of others once a
     quarter, overnight.
     """
     if company.low_float and uniform(draws, 2) < 0.04:
-        # Three times in four good news: the two factors 1.12 and 0.64 average to 1, then a spread around each.
-        jump = math.log(1.12 if uniform(draws, 3) < 0.75 else 0.64) + fair_jump(0.10, normal(draws, 4))
-        return News(first + int(0.7 * early * uniform(draws, 6)), jump, math.exp(1.5 + 1.3 * uniform(draws, 5)), 1.8)
+        # Three times in four good news: the two factors 1.12 and 0.64 average to 1, then a spread
+        # around each.
+        jump = math.log(1.12 if uniform(draws, 3) < 0.75 else 0.64) + fair_jump(
+            0.10, normal(draws, 4)
+        )
+        return News(
+            first + int(0.7 * early * uniform(draws, 6)),
+            jump,
+            math.exp(1.5 + 1.3 * uniform(draws, 5)),
+            1.8,
+        )
     if not company.low_float and (session + company.phase) % QUARTER == 0:
-        return News(first, fair_jump(0.035, normal(draws, 4)), math.exp(0.6 + 0.4 * uniform(draws, 5)), 1.3)
+        return News(
+            first, fair_jump(0.035, normal(draws, 4)), math.exp(0.6 + 0.4 * uniform(draws, 5)), 1.3
+        )
     return News(last, 0.0, 1.0, 1.0)
 
 
 @kernel
-def extremes(opening: float, close: float, deviation: float, upper_chance: float, lower_chance: float) -> tuple[float, float]:
+def extremes(
+    opening: float, close: float, deviation: float, upper_chance: float, lower_chance: float
+) -> tuple[float, float]:
     """High and low of a Brownian path from open to close in log price: the outermost ticks that it
     reached.
     """
     change, spread = math.log(close / opening), 2.0 * deviation * deviation
-    upper = opening * math.exp(0.5 * (change + math.sqrt(change * change - spread * math.log(upper_chance))))
-    lower = opening * math.exp(0.5 * (change - math.sqrt(change * change - spread * math.log(lower_chance))))
+    upper = opening * math.exp(
+        0.5 * (change + math.sqrt(change * change - spread * math.log(upper_chance)))
+    )
+    lower = opening * math.exp(
+        0.5 * (change - math.sqrt(change * change - spread * math.log(lower_chance)))
+    )
     high = math.floor(upper * tick_of(upper)) / tick_of(upper)
     low = math.ceil(lower * tick_of(lower)) / tick_of(lower)
     return max(opening, close, high), min(opening, close, low)
 
 
 @kernel
-def draw_day(company: Company, rules: Rules, key: np.uint64, state: FloatArray, session: int, market: float, clock: ClockArrays) -> Day:
+def draw_day(
+    company: Company,
+    rules: Rules,
+    key: np.uint64,
+    state: FloatArray,
+    session: int,
+    market: float,
+    clock: ClockArrays,
+) -> Day:
     """The day's volatility, volume, news, halt and jump. The slow processes in `state` advance by
     one session.
     """
     draws = fold(key, _DAY_DRAWS)
-    state[DAY_VOLATILITY] = 0.90 * state[DAY_VOLATILITY] + 0.30 * math.sqrt(1.0 - 0.81) * normal(draws, 0)
-    state[DAY_ACTIVITY] = 0.85 * state[DAY_ACTIVITY] + 0.25 * math.sqrt(1.0 - 0.7225) * normal(draws, 1)
+    state[DAY_VOLATILITY] = 0.90 * state[DAY_VOLATILITY] + 0.30 * math.sqrt(1.0 - 0.81) * normal(
+        draws, 0
+    )
+    state[DAY_ACTIVITY] = 0.85 * state[DAY_ACTIVITY] + 0.25 * math.sqrt(1.0 - 0.7225) * normal(
+        draws, 1
+    )
     own_volatility = math.exp(state[DAY_VOLATILITY] - 0.09)
     first, last = clock.bounds[clock.day[session]], clock.bounds[clock.day[session] + 1]
     early = 0
@@ -195,11 +237,28 @@ def draw_day(company: Company, rules: Rules, key: np.uint64, state: FloatArray, 
     if uniform(draws, 11) < _JUMPS_A_YEAR / rules.sessions_per_year:
         jump_bar = first + early + int(uniform(draws, 12) * regular)
         jump = fair_jump(0.7 * company.daily_volatility * market, normal(draws, 13))
-    # More is traded on nervous days, and more shares when they are cheap; residual volatility follows the market's mood half-way.
+    # More is traded on nervous days, and more shares when they are cheap; residual volatility
+    # follows the market's mood half-way.
     cheapness = company.price / (state[PRICE] * state[SPLITS])
-    volume = company.volume * state[SPLITS] * cheapness**0.7 * math.exp(state[DAY_ACTIVITY] + 0.4 * math.log(own_volatility * market))
+    volume = (
+        company.volume
+        * state[SPLITS]
+        * cheapness**0.7
+        * math.exp(state[DAY_ACTIVITY] + 0.4 * math.log(own_volatility * market))
+    )
     news = draw_news(company, draws, session, first, early, last)
-    return Day(company.daily_volatility, market, math.sqrt(market) * own_volatility, volume, news, halt_begin, halt_end, halt_jump, jump_bar, jump)
+    return Day(
+        company.daily_volatility,
+        market,
+        math.sqrt(market) * own_volatility,
+        volume,
+        news,
+        halt_begin,
+        halt_end,
+        halt_jump,
+        jump_bar,
+        jump,
+    )
 
 
 @kernel
@@ -214,16 +273,30 @@ def shared_shock(company: Company, rules: Rules, ordinal: int, bar: int) -> floa
 
 
 @kernel
-def gap_return(company: Company, rules: Rules, day: Day, ordinal: int, bar: int, share: float, own: float, together: bool) -> float:
+def gap_return(
+    company: Company,
+    rules: Rules,
+    day: Day,
+    ordinal: int,
+    bar: int,
+    share: float,
+    own: float,
+    together: bool,
+) -> float:
     """Log return between two bars with the `share` of a day's variance.
 
     Without `together` it has the same size and is all the company's own.
     """
     loading = company.market * company.market + company.sector_load * company.sector_load
-    shared, residual = day.common * day.common * loading, day.residual * day.residual * company.residual * company.residual
+    shared, residual = (
+        day.common * day.common * loading,
+        day.residual * day.residual * company.residual * company.residual,
+    )
     variance = day.volatility * day.volatility * share
     if not together:
-        return math.sqrt(variance * (shared + residual)) * own - 0.5 * variance * (shared + residual)
+        return math.sqrt(variance * (shared + residual)) * own - 0.5 * variance * (
+            shared + residual
+        )
     shock = day.common * shared_shock(company, rules, ordinal, bar) + math.sqrt(residual) * own
     return math.sqrt(variance) * shock - 0.5 * variance * (shared + residual)
 
@@ -271,29 +344,63 @@ def simulate_prices(
         for bar in range(first, last):
             draws = fold(key, bar - first)
             regular = clock.part[bar] == REGULAR
-            # --- does it trade, and how much -------------------------------------------------------------------------
+            # --- does it trade, and how much ------------------------------------------------------
             surprise = normal(draws, 0)
-            state[BAR_VOLATILITY] = rules.bar_memory * state[BAR_VOLATILITY] + innovation * normal(draws, 1)
-            state[BAR_ACTIVITY] = rules.bar_memory * state[BAR_ACTIVITY] + innovation * normal(draws, 2)
+            state[BAR_VOLATILITY] = rules.bar_memory * state[BAR_VOLATILITY] + innovation * normal(
+                draws, 1
+            )
+            state[BAR_ACTIVITY] = rules.bar_memory * state[BAR_ACTIVITY] + innovation * normal(
+                draws, 2
+            )
             news = bar >= day.news.bar
             expected = day.volume * clock.volume[bar] * math.exp(state[BAR_ACTIVITY])
             if news:
                 expected *= day.news.volume * (1.0 if regular or clock.part[bar] == POST else 6.0)
-            open_part = 1.0 - max(0.0, min(day.halt_end, clock.end[bar]) - max(day.halt_begin, clock.begin[bar])) / (clock.end[bar] - clock.begin[bar])
+            open_part = 1.0 - max(
+                0.0, min(day.halt_end, clock.end[bar]) - max(day.halt_begin, clock.begin[bar])
+            ) / (clock.end[bar] - clock.begin[bar])
             halted = halted or (open_part <= 1.0e-9 and traded)
             silent = uniform(draws, 3) < math.exp(-expected / company.lot)
-            if open_part <= 1.0e-9 or silent or uniform(draws, 4) < clock.absent[bar] or price < LEAST_PRICE:
+            if (
+                open_part <= 1.0e-9
+                or silent
+                or uniform(draws, 4) < clock.absent[bar]
+                or price < LEAST_PRICE
+            ):
                 continue
-            # --- from the last price to this bar's open ----------------------------------------------------------------
-            scale = day.volatility * total * math.sqrt(clock.variance[bar]) * math.exp(state[BAR_VOLATILITY] - 0.0625)
+            # --- from the last price to this bar's open -------------------------------------------
+            scale = (
+                day.volatility
+                * total
+                * math.sqrt(clock.variance[bar])
+                * math.exp(state[BAR_VOLATILITY] - 0.0625)
+            )
             scale *= day.news.volatility if news else 1.0
             own = normal(draws, 5)
             if not traded:
-                step = gap_return(company, rules, day, ordinal, _NIGHT_BAR, clock.night[session], own, bar == first)
+                step = gap_return(
+                    company,
+                    rules,
+                    day,
+                    ordinal,
+                    _NIGHT_BAR,
+                    clock.night[session],
+                    own,
+                    bar == first,
+                )
             else:
                 step = fair_jump(scale * math.sqrt(_OPEN_STEP), own)
             if regular and not traded_regular:
-                step += gap_return(company, rules, day, ordinal, _OPENING_BAR, auction, normal(draws, 6), clock.opening[bar] > 0.0)
+                step += gap_return(
+                    company,
+                    rules,
+                    day,
+                    ordinal,
+                    _OPENING_BAR,
+                    auction,
+                    normal(draws, 6),
+                    clock.opening[bar] > 0.0,
+                )
             if news and not published:
                 step += day.news.jump
             if halted:
@@ -301,29 +408,56 @@ def simulate_prices(
             if bar == day.jump_bar:
                 step += day.jump
             opening = fair_round(price * math.exp(step), uniform(draws, 7))
-            # --- through the bar ---------------------------------------------------------------------------------------
+            # --- through the bar ------------------------------------------------------------------
             strength = rules.strength if regular else 0.0
             own = normal(draws, 8)
-            shock = (day.common * shared_shock(company, rules, ordinal, bar - first) + own_size * own) / total
+            shock = (
+                day.common * shared_shock(company, rules, ordinal, bar - first) + own_size * own
+            ) / total
             noise = scale * math.sqrt(1.0 - strength * strength)
-            close = fair_round(opening * math.exp(scale * strength * state[DRIFT] + noise * shock - 0.5 * noise * noise), uniform(draws, 9))
+            close = fair_round(
+                opening
+                * math.exp(scale * strength * state[DRIFT] + noise * shock - 0.5 * noise * noise),
+                uniform(draws, 9),
+            )
             high, low = extremes(opening, close, noise, uniform(draws, 10), uniform(draws, 11))
             if rules.strength > 0.0 and regular:
                 memory = rules.persistence
-                state[DRIFT] = memory * state[DRIFT] + math.sqrt(1.0 - memory * memory) * shock * math.tanh(2.0 * surprise) * rules.surprise_scale
+                state[DRIFT] = (
+                    memory * state[DRIFT]
+                    + math.sqrt(1.0 - memory * memory)
+                    * shock
+                    * math.tanh(2.0 * surprise)
+                    * rules.surprise_scale
+                )
             price, traded, published, halted = close, True, published or news, False
             if regular:
                 traded_regular = True
                 state[REGULAR_CLOSE] = close
             if session < emit:
                 continue
-            # --- the bar on the tape -----------------------------------------------------------------------------------
-            volume = max(1.0, math.floor(expected * open_part * math.exp(0.7 * surprise + 0.2 * (abs(shock) - 0.8))))
-            average = 0.25 * (opening + high + low + close) + 0.1 * (high - low) * (uniform(draws, 12) - 0.5)
+            # --- the bar on the tape --------------------------------------------------------------
+            volume = max(
+                1.0,
+                math.floor(
+                    expected * open_part * math.exp(0.7 * surprise + 0.2 * (abs(shock) - 0.8))
+                ),
+            )
+            average = 0.25 * (opening + high + low + close) + 0.1 * (high - low) * (
+                uniform(draws, 12) - 0.5
+            )
             stamps[row] = clock.stamp[session] + clock.offset[bar]
-            values[row, OPEN], values[row, HIGH], values[row, LOW], values[row, CLOSE] = opening, high, low, close
+            values[row, OPEN], values[row, HIGH], values[row, LOW], values[row, CLOSE] = (
+                opening,
+                high,
+                low,
+                close,
+            )
             values[row, VOLUME] = volume
-            values[row, TRADES] = min(volume, max(1.0, math.floor(volume / company.lot * (0.75 + 0.5 * uniform(draws, 13)))))
+            values[row, TRADES] = min(
+                volume,
+                max(1.0, math.floor(volume / company.lot * (0.75 + 0.5 * uniform(draws, 13)))),
+            )
             values[row, VWAP] = min(high, max(low, math.floor(average * 10_000.0 + 0.5) / 10_000.0))
             row += 1
         state[PRICE] = price

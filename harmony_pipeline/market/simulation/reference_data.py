@@ -18,12 +18,19 @@ from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 NOTICE = 5  # sessions between the announcement of a delisting and the first session without trading
 
 
-def corporate_actions(listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]) -> pl.DataFrame:
+def corporate_actions(
+    listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]
+) -> pl.DataFrame:
     """Splits and dividends of sessions `dates`; `states[symbol]` has the state after session n in
     row n + 1.
     """
     rows = [
-        {"symbol": listing.symbol, "date": dates[session], "kind": kind, "value": states[listing.symbol][session + 1, column]}
+        {
+            "symbol": listing.symbol,
+            "date": dates[session],
+            "kind": kind,
+            "value": states[listing.symbol][session + 1, column],
+        }
         for listing in listings
         for kind, column in (("split", SPLIT), ("dividend", DIVIDEND))
         for session in _alive(listing, len(dates))
@@ -32,7 +39,9 @@ def corporate_actions(listings: Sequence[Listing], states: Mapping[str, FloatArr
     return CORPORATE_ACTIONS.conform(pl.DataFrame(rows, schema=CORPORATE_ACTIONS.dtypes))
 
 
-def universe(listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]) -> pl.DataFrame:
+def universe(
+    listings: Sequence[Listing], states: Mapping[str, FloatArray], dates: Sequence[date]
+) -> pl.DataFrame:
     """A row when a company lists (or the market begins), every quarter, at a split, and when its
     delisting is announced.
     """
@@ -44,7 +53,9 @@ def _alive(listing: Listing, sessions: int) -> range:
     return range(min(listing.company.listed, sessions), min(listing.company.delisted, sessions))
 
 
-def _history(listing: Listing, states: FloatArray, dates: Sequence[date]) -> Iterator[dict[str, object]]:
+def _history(
+    listing: Listing, states: FloatArray, dates: Sequence[date]
+) -> Iterator[dict[str, object]]:
     company, alive = listing.company, _alive(listing, len(dates))
     listed = dates[company.listed] if alive and company.listed > 0 else None
     for session in alive:
@@ -59,7 +70,11 @@ def _history(listing: Listing, states: FloatArray, dates: Sequence[date]) -> Ite
             "date": dates[session],
             "symbol": listing.symbol,
             "listed": listed or dates[0] - timedelta(days=round(365.25 * listing.years_listed)),
-            "delisted": _session_date(dates, company.delisted) if session >= company.delisted - NOTICE else None,
+            "delisted": (
+                _session_date(dates, company.delisted)
+                if session >= company.delisted - NOTICE
+                else None
+            ),
             "shares": float(np.floor(shares)),
             "float": float(np.floor(listing.floating * splits)),
             "market_cap": float(np.floor(shares * price)),

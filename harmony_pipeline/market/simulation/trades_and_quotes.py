@@ -56,12 +56,16 @@ def count_trades(bars: Bars) -> IntArray:
     """Number of trades of each bar."""
     counts = np.empty(len(bars.stamp), np.int64)
     for bar in range(len(counts)):
-        counts[bar] = trades_in(bars.open[bar], bars.high[bar], bars.low[bar], bars.close[bar], bars.trades[bar])
+        counts[bar] = trades_in(
+            bars.open[bar], bars.high[bar], bars.low[bar], bars.close[bar], bars.trades[bar]
+        )
     return counts
 
 
 @kernel
-def price_between(before: float, after: float, part: float, low: float, high: float, chance: float) -> float:
+def price_between(
+    before: float, after: float, part: float, low: float, high: float, chance: float
+) -> float:
     """A random price on the way from one fixed price to the next, on the tick and
     inside the bar.
     """
@@ -71,7 +75,9 @@ def price_between(before: float, after: float, part: float, low: float, high: fl
 
 
 @kernel
-def generate_trades(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatArray, sizes: FloatArray) -> None:
+def generate_trades(
+    key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatArray, sizes: FloatArray
+) -> None:
     """Trades in time order, as many as `count_trades`: `stamps` [us], `prices`,
     `sizes` [shares].
     """
@@ -80,7 +86,7 @@ def generate_trades(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatA
         opening, high, low, close = bars.open[bar], bars.high[bar], bars.low[bar], bars.close[bar]
         count = trades_in(opening, high, low, close, bars.trades[bar])
         draws = fold(key, bars.stamp[bar])
-        # --- where the extremes are, apart from the first and the last trade -------------------------------------------
+        # --- where the extremes are, apart from the first and the last trade ----------------------
         top, bottom, inner = -1, -1, count - 2
         if high > max(opening, close):
             top = 1 + min(inner - 1, int(uniform(draws, 0) * inner))
@@ -89,7 +95,7 @@ def generate_trades(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatA
             bottom = 1 + min(places - 1, int(uniform(draws, 1) * places))
             if top > 0 and bottom >= top:
                 bottom += 1
-        # --- shares: whole ones, or quarters where there are more trades than shares -----------------------------------
+        # --- shares: whole ones, or quarters where there are more trades than shares --------------
         unit = 1.0 if bars.volume[bar] >= count else 0.25
         left = bars.volume[bar] / unit - count
         first, reached, span = bars.begin[bar] + 1, 0, float(bars.end[bar] - bars.begin[bar] - 1)
@@ -111,8 +117,19 @@ def generate_trades(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatA
             elif number == bottom:
                 price, reached = low, bottom
             else:
-                price = price_between(before, after, (number - reached) / (following - reached), low, high, uniform(draw, 0))
-            extra = left if number == count - 1 else min(left, math.floor(2.0 * uniform(draw, 1) * left / (count - number)))
+                price = price_between(
+                    before,
+                    after,
+                    (number - reached) / (following - reached),
+                    low,
+                    high,
+                    uniform(draw, 0),
+                )
+            extra = (
+                left
+                if number == count - 1
+                else min(left, math.floor(2.0 * uniform(draw, 1) * left / (count - number)))
+            )
             left -= extra
             stamps[at] = first + int((number + uniform(draw, 2)) / count * span)
             prices[at], sizes[at] = price, (1.0 + extra) * unit
@@ -121,7 +138,14 @@ def generate_trades(key: np.uint64, bars: Bars, stamps: IntArray, prices: FloatA
 
 @kernel
 def generate_quotes(
-    key: np.uint64, bars: Bars, counts: IntArray, traded: IntArray, prices: FloatArray, stamps: IntArray, values: FloatArray, behind: IntArray
+    key: np.uint64,
+    bars: Bars,
+    counts: IntArray,
+    traded: IntArray,
+    prices: FloatArray,
+    stamps: IntArray,
+    values: FloatArray,
+    behind: IntArray,
 ) -> int:
     """The quotes before the trades; returns their number.
 
@@ -130,7 +154,8 @@ def generate_quotes(
     """
     at, trade = 0, 0
     for bar in range(len(counts)):
-        bid, ask, earliest = 0.0, 0.0, bars.begin[bar]  # every bar restates its quote, so that any range of bars stands alone
+        # every bar restates its quote, so that any range of bars stands alone
+        bid, ask, earliest = 0.0, 0.0, bars.begin[bar]
         draws = fold(key, bars.stamp[bar])
         for number in range(counts[bar]):
             moment, price = traded[trade], prices[trade]
@@ -139,12 +164,25 @@ def generate_quotes(
                 width = 1.0 + math.floor((_WIDEST - 1.0) * uniform(draw, 0) * uniform(draw, 0))
                 ticks = math.floor(price * grid + 0.5)
                 bought = uniform(draw, 1) < 0.5 and ticks > 1.0
-                new_bid, new_ask = (max(1.0, ticks - width) / grid, price) if bought else (price, (ticks + width) / grid)
+                new_bid, new_ask = (
+                    (max(1.0, ticks - width) / grid, price)
+                    if bought
+                    else (price, (ticks + width) / grid)
+                )
                 if new_bid != bid or new_ask != ask:
                     bid, ask = new_bid, new_ask
-                    stamps[at] = earliest + min(moment - earliest - 1, int((moment - earliest) * (0.2 + 0.6 * uniform(draw, 2))))
-                    values[at, 0], values[at, 1] = bid, 100.0 * (1.0 + math.floor(_LOTS * uniform(draw, 3)))
-                    values[at, 2], values[at, 3] = ask, 100.0 * (1.0 + math.floor(_LOTS * uniform(draw, 4)))
+                    stamps[at] = earliest + min(
+                        moment - earliest - 1,
+                        int((moment - earliest) * (0.2 + 0.6 * uniform(draw, 2))),
+                    )
+                    values[at, 0], values[at, 1] = (
+                        bid,
+                        100.0 * (1.0 + math.floor(_LOTS * uniform(draw, 3))),
+                    )
+                    values[at, 2], values[at, 3] = (
+                        ask,
+                        100.0 * (1.0 + math.floor(_LOTS * uniform(draw, 4))),
+                    )
                     behind[at] = trade
                     at += 1
             earliest = moment

@@ -13,7 +13,8 @@ from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.simulation.random_keys import fold, normal, uniform
 
 CALM, NORMAL, STRESS = 0, 1, 2
-LEVELS = np.array([0.75, 1.0, 1.9])  # volatility in each state; with the stays below the mean variance is 1.00
+# volatility in each state; with the stays below the mean variance is 1.00
+LEVELS = np.array([0.75, 1.0, 1.9])
 STAYS = np.array([80.0, 60.0, 20.0])  # mean sessions before the state is left
 _CALMER = 0.6  # leaving normal, the chance of calm rather than stress
 _PERSISTENCE, _SPREAD = 0.95, 0.20  # of log volatility: daily autocorrelation, standard deviation
@@ -29,7 +30,9 @@ def next_state(state: int, chance: float) -> int:
 
 
 @kernel
-def market_volatility(key: np.uint64, ordinals: IntArray, levels: FloatArray, stays: FloatArray) -> FloatArray:
+def market_volatility(
+    key: np.uint64, ordinals: IntArray, levels: FloatArray, stays: FloatArray
+) -> FloatArray:
     """Volatility multiplier of the market in each session, from the first session on (which starts
     in normal).
     """
@@ -39,6 +42,8 @@ def market_volatility(key: np.uint64, ordinals: IntArray, levels: FloatArray, st
         day = fold(key, ordinals[session])
         if uniform(day, _SWITCH) < 1.0 / stays[state]:
             state = next_state(state, uniform(day, _DIRECTION))
-        slow = _PERSISTENCE * slow + _SPREAD * np.sqrt(1.0 - _PERSISTENCE * _PERSISTENCE) * normal(day, _SLOW)
+        slow = _PERSISTENCE * slow + _SPREAD * np.sqrt(1.0 - _PERSISTENCE * _PERSISTENCE) * normal(
+            day, _SLOW
+        )
         out[session] = levels[state] * np.exp(slow - _SPREAD * _SPREAD)
     return out

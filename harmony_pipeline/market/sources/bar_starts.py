@@ -1,8 +1,9 @@
-"""From the time cells of a file to bar starts: date and clock, zones, clock changes, sessions, ends, and wrong lengths.
+"""From the time cells of a file to bar starts: date and clock, zones, clock changes, sessions,
+ends, and wrong lengths.
 
-The stamps of a whole file are looked at together; single cells are read in `cell_parsing.py`. A row whose time cannot
-be read takes that of the nearest readable row before it in the file (else after it), so that it still lands in a
-period and is reported.
+The stamps of a whole file are looked at together; single cells are read in `cell_parsing.py`. A row
+whose time cannot be read takes that of the nearest readable row before it in the file (else after
+it), so that it still lands in a period and is reported.
 """
 
 from collections.abc import Mapping
@@ -15,13 +16,23 @@ from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
-from harmony_pipeline.market.sources.cell_parsing import cell_texts, drop_overflowing, quote_column, read_stamps
+from harmony_pipeline.market.sources.cell_parsing import (
+    cell_texts,
+    drop_overflowing,
+    quote_column,
+    read_stamps,
+)
 from harmony_pipeline.market.sources.clock_numbers import clock_texts
 from harmony_pipeline.market.sources.columns import CLOCK
 from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.repeated_hour import settle_clock_changes
 from harmony_pipeline.market.stamp_end import bar_starts_of_ends, end_evidence
-from harmony_pipeline.market.timeframe_detection import SAMPLE_ROWS, Spacing, other_timeframe, refusal_message
+from harmony_pipeline.market.timeframe_detection import (
+    SAMPLE_ROWS,
+    Spacing,
+    other_timeframe,
+    refusal_message,
+)
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.text import NAME, excerpt
 
@@ -31,9 +42,11 @@ _ONLY_DIGITS = r"^\s*-?\d{9,20}(?:\.\d+)?\s*$"
 
 @dataclass(frozen=True)
 class BarStarts:
-    """`starts` are UTC, one a row; `defects` say of each row that had to borrow one what stood there.
+    """`starts` are UTC, one a row; `defects` say of each row that had to borrow one what stood
+    there.
 
-    `refusal` says that the bars have another length than they should, so that none of them may be kept.
+    `refusal` says that the bars have another length than they should, so that none of them may be
+    kept.
     """
 
     starts: pl.Series
@@ -42,18 +55,31 @@ class BarStarts:
     refusal: str | None
 
 
-def read_bar_starts(cells: pl.DataFrame, matched: Mapping[str, str], symbols: pl.Series, reading: Reading, origin: str) -> BarStarts:
-    """The starts of the bars of one file, or the instants of its ticks. Raises DataError when no time at all can be read."""
+def read_bar_starts(
+    cells: pl.DataFrame,
+    matched: Mapping[str, str],
+    symbols: pl.Series,
+    reading: Reading,
+    origin: str,
+) -> BarStarts:
+    """The starts of the bars of one file, or the instants of its ticks. Raises DataError when no
+    time at all can be read.
+    """
     settings, timeframe = reading.settings, reading.timeframe
     written = found = cells[matched["timestamp"]]
     if CLOCK in matched:
-        found, written = _join_date_and_clock(found, cells[matched[CLOCK]], settings.timestamp_format or "")
+        found, written = _join_date_and_clock(
+            found, cells[matched[CLOCK]], settings.timestamp_format or ""
+        )
     read = read_stamps(found, settings.timezone, settings.timestamp_format, reading.latest)
     instant, reasons, notes, other = read.instant, None, tuple[str, ...](), None
     if settings.wall_clock:
         instant = _on_clock_of(settings.timezone, read.written)
-    if settings.wall_clock or settings.timezone != "UTC":  # stamps may stand in an hour that a clock repeats or leaves out
-        instant, reasons = settle_clock_changes(read.written, instant, _written_locally(found, settings), settings.timezone, symbols)
+    # stamps may stand in an hour that a clock repeats or leaves out
+    if settings.wall_clock or settings.timezone != "UTC":
+        instant, reasons = settle_clock_changes(
+            read.written, instant, _written_locally(found, settings), settings.timezone, symbols
+        )
     if timeframe in TIMEFRAME_MINUTES:
         other = _other_length(instant, symbols, reading.calendar, timeframe, origin)
     if timeframe in LONG_TIMEFRAMES:
@@ -64,7 +90,9 @@ def read_bar_starts(cells: pl.DataFrame, matched: Mapping[str, str], symbols: pl
     return BarStarts(starts, defects, notes, other)
 
 
-def _join_date_and_clock(date: pl.Series, clock: pl.Series, pattern: str) -> tuple[pl.Series, pl.Series]:
+def _join_date_and_clock(
+    date: pl.Series, clock: pl.Series, pattern: str
+) -> tuple[pl.Series, pl.Series]:
     """Date and time of day in one text, as read and as written."""
     days = drop_overflowing(date).dt.date() if isinstance(date.dtype, pl.Datetime) else date
     read = clock if pattern else clock_texts(clock)
@@ -72,7 +100,13 @@ def _join_date_and_clock(date: pl.Series, clock: pl.Series, pattern: str) -> tup
         if marks in pattern:
             read = clock.cast(pl.String).str.strip_chars().str.zfill(digits)
             break
-    table = pl.DataFrame({"date": days.cast(pl.String), "read": read.cast(pl.String), "written": clock.cast(pl.String)})
+    table = pl.DataFrame(
+        {
+            "date": days.cast(pl.String),
+            "read": read.cast(pl.String),
+            "written": clock.cast(pl.String),
+        }
+    )
     both = table.select(
         pl.concat_str("date", "read", separator=" "),
         written=pl.concat_str("date", "written", separator=" ", ignore_nulls=True),
@@ -80,25 +114,49 @@ def _join_date_and_clock(date: pl.Series, clock: pl.Series, pattern: str) -> tup
     return both["date"].alias(date.name), both["written"].alias(date.name)
 
 
-def _borrow_absent(instant: pl.Series, written: pl.Series, reasons: pl.Series | None, settings: FileSourceSettings, origin: str) -> tuple[pl.Series, pl.Series]:
+def _borrow_absent(
+    instant: pl.Series,
+    written: pl.Series,
+    reasons: pl.Series | None,
+    settings: FileSourceSettings,
+    origin: str,
+) -> tuple[pl.Series, pl.Series]:
     """A time for every row, and the sentence about each one that had to borrow it."""
     if not instant.null_count():
-        return instant.alias("timestamp"), pl.Series("defect", [None], pl.String).new_from_index(0, len(instant))
+        return instant.alias("timestamp"), pl.Series("defect", [None], pl.String).new_from_index(
+            0, len(instant)
+        )
     name, quoted, cure = excerpt(written.name, NAME), cell_texts(written), _stamp_cure(settings)
     if instant.null_count() == len(instant):
-        raise DataError(f"{origin} column '{name}' holds no readable time (its first value is '{excerpt(quoted[0])}'): {cure}")
+        raise DataError(
+            f"{origin} column '{name}' holds no readable time (its first value is"
+            f" '{excerpt(quoted[0])}'): {cure}"
+        )
     why = pl.lit(cure) if reasons is None else pl.lit(reasons).fill_null(cure)
-    sentence = format_columns("{} is {}, expected a time: {}", pl.lit(name), quote_column("found"), why)
+    sentence = format_columns(
+        "{} is {}, expected a time: {}", pl.lit(name), quote_column("found"), why
+    )
     table = pl.DataFrame({"found": quoted, "instant": instant})
-    defects = table.select(pl.when(pl.col("instant").is_null()).then(sentence.alias("defect")))["defect"]
-    return instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"), defects
+    defects = table.select(pl.when(pl.col("instant").is_null()).then(sentence.alias("defect")))[
+        "defect"
+    ]
+    return (
+        instant.fill_null(strategy="forward").fill_null(strategy="backward").alias("timestamp"),
+        defects,
+    )
 
 
 def _stamp_cure(settings: FileSourceSettings) -> str:
     if settings.timestamp_format:
-        return f"market.files.timestamp_format is '{settings.timestamp_format}'; correct the cell or the format"
+        return (
+            f"market.files.timestamp_format is '{settings.timestamp_format}'; correct the cell or"
+            " the format"
+        )
     zone = settings.timezone
-    return f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set market.files.timestamp_format, such as %m/%d/%Y"
+    return (
+        f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set"
+        " market.files.timestamp_format, such as %m/%d/%Y"
+    )
 
 
 def _on_clock_of(zone: str, written: pl.Series) -> pl.Series:
@@ -122,14 +180,18 @@ def _written_locally(cells: pl.Series, settings: FileSourceSettings) -> pl.Serie
     return ~stated.fill_null(value=True)
 
 
-def _other_length(instant: pl.Series, groups: pl.Series, calendar: Calendar, timeframe: str, origin: str) -> str | None:
+def _other_length(
+    instant: pl.Series, groups: pl.Series, calendar: Calendar, timeframe: str, origin: str
+) -> str | None:
     """What to say of a file whose bars are longer or shorter than `timeframe`."""
     sample, whose = instant.head(SAMPLE_ROWS), groups.head(SAMPLE_ROWS)
     found = other_timeframe(Spacing.of(sample, whose), calendar, timeframe)
     return None if found is None else refusal_message(origin, len(sample), found, timeframe)
 
 
-def _put_at_start(instant: pl.Series, stamp: str, calendar: Calendar, timeframe: str, origin: str) -> tuple[pl.Series, tuple[str, ...]]:
+def _put_at_start(
+    instant: pl.Series, stamp: str, calendar: Calendar, timeframe: str, origin: str
+) -> tuple[pl.Series, tuple[str, ...]]:
     """Starts as the setting says; `auto` moves only bars that cannot bear their start."""
     if stamp == "start":
         return instant, ()
@@ -142,5 +204,8 @@ def _put_at_start(instant: pl.Series, stamp: str, calendar: Calendar, timeframe:
     if evidence == "certain":
         cure = 'they were moved to their start (market.files.stamp = "end" says so for good)'
         return bar_starts_of_ends(instant, calendar, timeframe), (f"{seen}; {cure}",)
-    cure = 'they were read as starts, one bar late; set market.files.stamp = "end" to move them, or "start" if they are right'
+    cure = (
+        'they were read as starts, one bar late; set market.files.stamp = "end" to move them, or'
+        ' "start" if they are right'
+    )
     return instant, (f"{seen.replace('its bars are', 'its bars seem to be')}; {cure}",)

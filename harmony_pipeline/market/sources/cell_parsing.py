@@ -1,11 +1,15 @@
-"""From cells of a file to numbers and instants, losing nothing: a cell that cannot be read becomes null, and the caller can quote it.
+"""From cells of a file to numbers and instants, losing nothing: a cell that cannot be read becomes
+null, and the caller can quote it.
 
-Stamps that name their offset are instants as they stand. Stamps without one are wall-clock time in the zone of the settings; an hour
-that occurs twice (autumn) is read as the first one here and settled by `repeated_hour.py`, an hour that does not exist (spring) cannot be
-read. `03/04/2024` is not guessed at, since half the world reads it as March; a column with `10/13/2022` in it can only mean the month first, and is read so throughout,
-and a date that this order cannot read costs its own row. Whole numbers are epochs, whose size tells seconds, milliseconds, microseconds or
-nanoseconds, unless they are dates such as 20240131, 20240131093000 or 20240131093000000. An instant before 1900, on 1970-01-01 (a zero
-that became a date) or after `latest` cannot be read, and neither can an offset beyond 14 hours.
+Stamps that name their offset are instants as they stand. Stamps without one are wall-clock time in
+the zone of the settings; an hour that occurs twice (autumn) is read as the first one here and
+settled by `repeated_hour.py`, an hour that does not exist (spring) cannot be read. `03/04/2024` is
+not guessed at, since half the world reads it as March; a column with `10/13/2022` in it can only
+mean the month first, and is read so throughout, and a date that this order cannot read costs its
+own row. Whole numbers are epochs, whose size tells seconds, milliseconds, microseconds or
+nanoseconds, unless they are dates such as 20240131, 20240131093000 or 20240131093000000. An instant
+before 1900, on 1970-01-01 (a zero that became a date) or after `latest` cannot be read, and neither
+can an offset beyond 14 hours.
 """
 
 from dataclasses import dataclass
@@ -21,9 +25,11 @@ from harmony_pipeline.schemas import TIME
 from harmony_pipeline.text import CELL, CONTROL, LINE, excerpt
 
 WALL = pl.Datetime("us")
-_ABSENT = ("", "nan", "null", "none", "na", "n/a", "nat", "<na>")  # how vendors and pandas write "no value"
+# how vendors and pandas write "no value"
+_ABSENT = ("", "nan", "null", "none", "na", "n/a", "nat", "<na>")
 _OFFSET = r"(?i)\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
-_CLOCK_AND_OFFSET = r"(?i):\d\d(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"  # 2024-01-31 ends like an offset, so a clock must stand before it
+# 2024-01-31 ends like an offset, so a clock must stand before it
+_CLOCK_AND_OFFSET = r"(?i):\d\d(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
 _WHOLE = r"^-?\d{9,20}(?:\.\d+)?$"  # an epoch, or a date written without separators
 _COMPACT = r"^((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])"
 _COMPACT_FORMS = (  # digits, pattern, what it says with separators
@@ -58,8 +64,14 @@ _SLASHED = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4})\b"
 _CLOCKS = ("", " %H:%M:%S%.f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 _CLEAR_MAJORITY = 20  # dates of one order for each one that contradicts it
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
-_EARLIEST, _LATEST = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC), datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC)
-_ZERO_DAY, _ZERO_DAY_END = datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, 23, 59, 59, 999_999, tzinfo=UTC)
+_EARLIEST, _LATEST = (
+    datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC),
+    datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC),
+)
+_ZERO_DAY, _ZERO_DAY_END = (
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(1970, 1, 1, 23, 59, 59, 999_999, tzinfo=UTC),
+)
 _FIRST_DAY, _LAST_DAY = -100_000, 100_000  # days from 1970: microseconds hold these in any zone
 _MOST_OFFSET_MINUTES = 14 * 60
 _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = 10**11, 10**14, 10**17
@@ -67,30 +79,46 @@ _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = 10**11, 10**14, 10**17
 
 @dataclass(frozen=True)
 class Stamps:
-    """Timestamps as read, one element a row: `instant` is UTC, `written` the wall clock that stood in the cell (for an epoch: UTC)."""
+    """Timestamps as read, one element a row: `instant` is UTC, `written` the wall clock that stood
+    in the cell (for an epoch: UTC).
+    """
 
     instant: pl.Series
     written: pl.Series
 
 
 def strip_names(cells: pl.Series) -> pl.Series:
-    """Names without the blanks around them; only an empty cell is none, since NA and NAN are symbols of listed companies."""
+    """Names without the blanks around them; only an empty cell is none, since NA and NAN are
+    symbols of listed companies.
+    """
     text = cells.cast(pl.String).str.strip_chars()
-    return text.to_frame("text").select(pl.when(pl.col("text") != "").then("text"))["text"].alias(cells.name)
+    return (
+        text.to_frame("text")
+        .select(pl.when(pl.col("text") != "").then("text"))["text"]
+        .alias(cells.name)
+    )
 
 
 def strip_texts(text: pl.Series) -> pl.Series:
     """Text without surrounding blanks; the usual words for "no value" become null."""
     table = text.str.strip_chars().alias("text").to_frame()
-    return table.select(pl.when(~pl.col("text").str.to_lowercase().is_in(_ABSENT)).then("text"))["text"]
+    return table.select(pl.when(~pl.col("text").str.to_lowercase().is_in(_ABSENT)).then("text"))[
+        "text"
+    ]
 
 
 def quote_column(name: str) -> pl.Expr:
-    """The text of a column in quotes, for a sentence: its beginning, with `?` for control characters."""
+    """The text of a column in quotes, for a sentence: its beginning, with `?` for control
+    characters.
+    """
     text = pl.col(name).cast(pl.String)
     head = text.str.slice(0, CELL).str.replace_all(CONTROL, "?")
     length = text.str.len_chars()
-    shown = pl.when(length > CELL).then(format_columns("'{}... ({} characters)'", head, length)).otherwise(format_columns("'{}'", head))
+    shown = (
+        pl.when(length > CELL)
+        .then(format_columns("'{}... ({} characters)'", head, length))
+        .otherwise(format_columns("'{}'", head))
+    )
     return pl.when(text.is_null()).then(pl.lit("empty")).otherwise(shown)
 
 
@@ -98,21 +126,47 @@ def read_flags(cells: pl.Series) -> pl.Series:
     """Cells as Boolean; null where they say neither yes nor no."""
     if cells.dtype == pl.Boolean:
         return cells
-    words = {"true": True, "t": True, "yes": True, "y": True, "1": True, "false": False, "f": False, "no": False, "n": False, "0": False}
-    return strip_texts(cells.cast(pl.String)).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+    words = {
+        "true": True,
+        "t": True,
+        "yes": True,
+        "y": True,
+        "1": True,
+        "false": False,
+        "f": False,
+        "no": False,
+        "n": False,
+        "0": False,
+    }
+    return (
+        strip_texts(cells.cast(pl.String))
+        .str.to_lowercase()
+        .replace_strict(words, default=None, return_dtype=pl.Boolean)
+    )
 
 
 def read_texts(cells: pl.Series) -> pl.Series:
     """Cells as text; a list of codes is written with commas between."""
-    return strip_texts(cells.cast(pl.List(pl.String)).list.join(",") if isinstance(cells.dtype, pl.List) else cells.cast(pl.String))
+    return strip_texts(
+        cells.cast(pl.List(pl.String)).list.join(",")
+        if isinstance(cells.dtype, pl.List)
+        else cells.cast(pl.String)
+    )
 
 
-def read_stamps(cells: pl.Series, zone: str, pattern: str | None, latest: datetime | None = None) -> Stamps:
-    """Cells of any usual type as instants; null where unreadable or after `latest`. Raises ConfigError when the zone or the pattern cannot be used."""
+def read_stamps(
+    cells: pl.Series, zone: str, pattern: str | None, latest: datetime | None = None
+) -> Stamps:
+    """Cells of any usual type as instants; null where unreadable or after `latest`. Raises
+    ConfigError when the zone or the pattern cannot be used.
+    """
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f"market.files.timezone is '{zone}', which is no time zone: write it like America/New_York or UTC") from None
+        raise ConfigError(
+            f"market.files.timezone is '{zone}', which is no time zone: write it like"
+            " America/New_York or UTC"
+        ) from None
     latest = latest or _LATEST
     return _believable(_read_stamps(cells, zone, pattern, latest), latest)
 
@@ -135,20 +189,29 @@ def cell_texts(cells: pl.Series) -> pl.Series:
     """Cells as text that can be quoted; a typed time beyond all calendars as its number."""
     if not isinstance(cells.dtype, pl.Datetime | pl.Date):
         return cells.cast(pl.String, strict=False)
-    table = pl.DataFrame({"text": drop_overflowing(cells).cast(pl.String), "number": cells.to_physical().cast(pl.String)})
+    table = pl.DataFrame(
+        {
+            "text": drop_overflowing(cells).cast(pl.String),
+            "number": cells.to_physical().cast(pl.String),
+        }
+    )
     return table.select(pl.coalesce("text", "number")).to_series().alias(cells.name)
 
 
 def drop_overflowing(cells: pl.Series) -> pl.Series:
     """Typed times without those that would overflow in microseconds, whatever their unit."""
     unit = cells.dtype.time_unit if isinstance(cells.dtype, pl.Datetime) else "d"
-    each_day = {"d": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[unit or "us"]
+    each_day = {"d": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[
+        unit or "us"
+    ]
     number = cells.to_physical()
     first, last = _FIRST_DAY * each_day, (_LAST_DAY + 1) * each_day - 1
     if (number.min() or 0) >= first and (number.max() or 0) <= last:  # type: ignore[operator]
         return cells
     table = pl.DataFrame({"cell": cells, "number": number})
-    return table.select(pl.when(pl.col("number").is_between(first, last)).then("cell"))["cell"].alias(cells.name)
+    return table.select(pl.when(pl.col("number").is_between(first, last)).then("cell"))[
+        "cell"
+    ].alias(cells.name)
 
 
 def _believable(stamps: Stamps, latest: datetime) -> Stamps:
@@ -159,7 +222,10 @@ def _believable(stamps: Stamps, latest: datetime) -> Stamps:
     instant = pl.col("instant")
     outside = ~instant.is_between(_EARLIEST, latest) | instant.is_between(_ZERO_DAY, _ZERO_DAY_END)
     table = pl.DataFrame({"instant": stamps.instant, "written": stamps.written})
-    kept = table.select(pl.when(~outside).then("instant").alias("instant"), pl.when(~outside).then("written").alias("written"))
+    kept = table.select(
+        pl.when(~outside).then("instant").alias("instant"),
+        pl.when(~outside).then("written").alias("written"),
+    )
     return Stamps(kept["instant"], kept["written"])
 
 
@@ -175,14 +241,17 @@ def _from_text(text: pl.Series, zone: str, latest: datetime) -> Stamps:
     if not is_epoch.any():
         return named
     epoch = _from_epoch(text.set(~is_epoch, None))
-    return Stamps(_first_known(named.instant, epoch.instant), _first_known(named.written, epoch.written))
+    return Stamps(
+        _first_known(named.instant, epoch.instant), _first_known(named.written, epoch.written)
+    )
 
 
 def _with_separators(text: pl.Series, latest_epoch: int) -> pl.Series:
     """Dates written without separators get them; epochs stay.
 
-    Ten digits are an epoch of seconds where that is no later than `latest_epoch`. Twelve digits may be milliseconds of 1976 too: what most such
-    cells of the column are is what all are, so that an impossible date never passes for an epoch.
+    Ten digits are an epoch of seconds where that is no later than `latest_epoch`. Twelve digits may
+    be milliseconds of 1976 too: what most such cells of the column are is what all are, so that an
+    impossible date never passes for an epoch.
     """
     digits = text.str.extract(r"^(\d+)", 1).str.len_bytes().fill_null(0)
     for length, pattern, replacement in _COMPACT_FORMS:
@@ -211,12 +280,21 @@ def _from_words(text: pl.Series, zone: str) -> Stamps:
     if offset.is_null().all():
         return _from_wall(_wall_clock(text), zone)
     table = pl.DataFrame({"text": text, "offset": offset})
-    body = table.select(pl.when(pl.col("offset").is_not_null()).then(pl.col("text").str.replace(_OFFSET, "")).otherwise("text"))["text"]
+    body = table.select(
+        pl.when(pl.col("offset").is_not_null())
+        .then(pl.col("text").str.replace(_OFFSET, ""))
+        .otherwise("text")
+    )["text"]
     wall = _wall_clock(body)
-    minutes = offset.replace_strict({found: _offset_minutes(found) for found in offset.unique().to_list() if found is not None}, return_dtype=pl.Int64)
+    minutes = offset.replace_strict(
+        {found: _offset_minutes(found) for found in offset.unique().to_list() if found is not None},
+        return_dtype=pl.Int64,
+    )
     by_offset = (wall - minutes.cast(pl.Duration("us")) * 60_000_000).dt.replace_time_zone("UTC")
     by_zone = _from_wall(wall, zone).instant if offset.null_count() else by_offset
-    chosen = pl.DataFrame({"stated": offset.is_not_null(), "offset": by_offset, "zone": by_zone}).select(pl.when("stated").then("offset").otherwise("zone"))
+    chosen = pl.DataFrame(
+        {"stated": offset.is_not_null(), "offset": by_offset, "zone": by_zone}
+    ).select(pl.when("stated").then("offset").otherwise("zone"))
     return Stamps(chosen.to_series(), wall)
 
 
@@ -232,9 +310,11 @@ def _wall_clock(text: pl.Series) -> pl.Series:
 
 
 def _slashed(body: pl.Series) -> pl.Series:
-    """`10/3/2022`, `3.10.2022` or `10-3-2022` in the one order of month and day that the column proves; null where it proves neither, or both.
+    """`10/3/2022`, `3.10.2022` or `10-3-2022` in the one order of month and day that the column
+    proves; null where it proves neither, or both.
 
-    Proof is a date that only one order can read. Only where there is none, an impossible date such as 2/31/2024 tells the order it was written in.
+    Proof is a date that only one order can read. Only where there is none, an impossible date such
+    as 2/31/2024 tells the order it was written in.
     """
     matched = pl.col("text").str.contains(_SLASHED)
     text = body.to_frame("text").select(pl.when(matched).then("text"))["text"]
@@ -270,15 +350,26 @@ def _from_pattern(text: pl.Series, zone: str, pattern: str) -> Stamps:
     try:
         if "%z" in pattern or "%#z" in pattern or "%:z" in pattern:
             offset = text.str.extract(_CLOCK_AND_OFFSET).str.to_uppercase()
-            impossible = [found for found in offset.unique().drop_nulls() if _offset_minutes(found) is None]
+            impossible = [
+                found for found in offset.unique().drop_nulls() if _offset_minutes(found) is None
+            ]
             text = text.set(offset.is_in(impossible).fill_null(False), None) if impossible else text
             instant = text.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC")
             return Stamps(instant, instant.dt.replace_time_zone(None))
-        whole_day = not any(mark in pattern for mark in ("%H", "%I", "%k", "%l", "%T", "%R", "%s", "%c", "%X"))
-        wall = text.str.to_date(pattern, strict=False).cast(WALL) if whole_day else text.str.to_datetime(pattern, strict=False, time_unit="us")
+        whole_day = not any(
+            mark in pattern for mark in ("%H", "%I", "%k", "%l", "%T", "%R", "%s", "%c", "%X")
+        )
+        wall = (
+            text.str.to_date(pattern, strict=False).cast(WALL)
+            if whole_day
+            else text.str.to_datetime(pattern, strict=False, time_unit="us")
+        )
     except pl.exceptions.PolarsError as error:
         reason = excerpt((str(error).splitlines() or [""])[0].rstrip("."), LINE)
-        raise ConfigError(f"market.files.timestamp_format is '{excerpt(pattern)}', which cannot be used ({reason}): write it like %Y-%m-%d %H:%M:%S") from None
+        raise ConfigError(
+            f"market.files.timestamp_format is '{excerpt(pattern)}', which cannot be used"
+            f" ({reason}): write it like %Y-%m-%d %H:%M:%S"
+        ) from None
     return _from_wall(_plausible(wall), zone)
 
 
@@ -295,18 +386,27 @@ def _from_epoch(text: pl.Series) -> Stamps:
         .then(pl.col("whole"))
         .otherwise(pl.col("whole") // 1_000)
     )
-    instant = pl.DataFrame({"whole": whole, "fraction": fraction}).select(micros.cast(TIME).alias("instant"))["instant"]
+    instant = pl.DataFrame({"whole": whole, "fraction": fraction}).select(
+        micros.cast(TIME).alias("instant")
+    )["instant"]
     return Stamps(instant, instant.dt.replace_time_zone(None))
 
 
 def _from_wall(wall: pl.Series, zone: str) -> Stamps:
-    return Stamps(wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC"), wall)
+    return Stamps(
+        wall.dt.replace_time_zone(
+            zone, ambiguous="earliest", non_existent="null"
+        ).dt.convert_time_zone("UTC"),
+        wall,
+    )
 
 
 def _plausible(wall: pl.Series) -> pl.Series:
     """A year such as 20 or 20240 comes from a misread format: better unreadable than wrong."""
     table = wall.alias("wall").to_frame()
-    return table.select(pl.when(pl.col("wall").dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then("wall"))["wall"]
+    return table.select(
+        pl.when(pl.col("wall").dt.year().is_between(_FIRST_YEAR, _LAST_YEAR)).then("wall")
+    )["wall"]
 
 
 def _first_known(one: pl.Series, other: pl.Series) -> pl.Series:

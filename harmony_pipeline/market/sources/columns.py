@@ -1,8 +1,9 @@
 """Which column of a vendor's file is which of ours.
 
-Names are compared without regard to case, blanks, underscores, hyphens and angle brackets, so `Adj Close`, `ADJ_CLOSE` and `<adj-close>` are
-one name. The names listed are those of Alpaca, Yahoo, Polygon, Stooq, Binance, IEX, FirstRate, Databento, MetaStock and pandas. Adjusted
-closes are never read: this lake holds raw prices and its own forward factor.
+Names are compared without regard to case, blanks, underscores, hyphens and angle brackets, so `Adj
+Close`, `ADJ_CLOSE` and `<adj-close>` are one name. The names listed are those of Alpaca, Yahoo,
+Polygon, Stooq, Binance, IEX, FirstRate, Databento, MetaStock and pandas. Adjusted closes are never
+read: this lake holds raw prices and its own forward factor.
 """
 
 import re
@@ -18,14 +19,30 @@ REQUIRED_NUMBERS = (*PRICES, "volume")
 OPTIONAL_NUMBERS = ("trade_count", "vwap")
 CLOCK = "clock"  # the time of day, where a file splits date and time over two columns
 
-_STAMPS = ("timestamp", "datetime", "date time", "ts", "t", "ts event", "bar time", "open time", "start", "date", "dtyyyymmdd", "from", "time")
+_STAMPS = (
+    "timestamp",
+    "datetime",
+    "date time",
+    "ts",
+    "t",
+    "ts event",
+    "bar time",
+    "open time",
+    "start",
+    "date",
+    "dtyyyymmdd",
+    "from",
+    "time",
+)
 _DATES = ("date", "dtyyyymmdd", "day", "trade date", "trading day", "session date")
 _CLOCKS = ("time", "tod", "time of day", "clock", "bar time", "trade time", "time et")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of one kind of row, each with the spellings that are known (earlier ones win where a file has several)."""
+    """The columns of one kind of row, each with the spellings that are known (earlier ones win
+    where a file has several).
+    """
 
     what: str
     setting: str
@@ -49,7 +66,18 @@ BAR_COLUMNS = Columns(
         "vwap": ("vwap", "vw", "weighted average"),
     },
 )
-_TICK_STAMPS = ("timestamp", "sip timestamp", "participant timestamp", "ts event", "datetime", "date time", "ts", "t", "date", "time")
+_TICK_STAMPS = (
+    "timestamp",
+    "sip timestamp",
+    "participant timestamp",
+    "ts event",
+    "datetime",
+    "date time",
+    "ts",
+    "t",
+    "date",
+    "time",
+)
 _TICK_SYMBOLS = ("symbol", "ticker", "sym", "sym root")
 # One letter may mean two things: in Alpaca's ticks `s` is the size and `c` the conditions.
 TRADE_COLUMNS = Columns(
@@ -88,29 +116,39 @@ def plain(name: str) -> str:
     return re.sub(r"[\s_\-<>\"'\ufeff]+", "", name).lower()
 
 
-def match_columns(found: Sequence[str], chosen: Mapping[str, str], origin: str, ours_of: Columns = BAR_COLUMNS) -> dict[str, str]:
-    """Our name -> the file's name, for every column of `ours_of` that the file has; `chosen` (the settings) wins.
+def match_columns(
+    found: Sequence[str], chosen: Mapping[str, str], origin: str, ours_of: Columns = BAR_COLUMNS
+) -> dict[str, str]:
+    """Our name -> the file's name, for every column of `ours_of` that the file has; `chosen` (the
+    settings) wins.
 
-    A column of dates and one of times of day give `timestamp` and `clock`. Raises ConfigError when the settings name a column that is not
-    ours, DataError when a required column is absent or stands twice.
+    A column of dates and one of times of day give `timestamp` and `clock`. Raises ConfigError when
+    the settings name a column that is not ours, DataError when a required column is absent or
+    stands twice.
     """
     strange = sorted(set(chosen) - {*ours_of.spellings, CLOCK})
     if strange:
         known = ", ".join((*ours_of.spellings, CLOCK))
-        raise ConfigError(f"[market.files.{ours_of.setting}] names '{strange[0]}', which is no column of {ours_of.what}: use {known}")
+        raise ConfigError(
+            f"[market.files.{ours_of.setting}] names '{strange[0]}', which is no column of"
+            f" {ours_of.what}: use {known}"
+        )
     by_plain = {plain(name): name for name in reversed(found)}
     matched: dict[str, str] = {}
     for ours, spellings in (*ours_of.spellings.items(), (CLOCK, ())):
         if ours in chosen:
             theirs = chosen[ours] if chosen[ours] in found else by_plain.get(plain(chosen[ours]))
         else:
-            theirs = next((by_plain[plain(name)] for name in spellings if plain(name) in by_plain), None)
+            theirs = next(
+                (by_plain[plain(name)] for name in spellings if plain(name) in by_plain), None
+            )
         if theirs is not None:
             matched[ours] = theirs
         elif ours in chosen:
             raise DataError(
-                f"{origin}: [market.files.{ours_of.setting}] maps {ours} to '{excerpt(chosen[ours], NAME)}', "
-                f"which the file does not have; its columns are {listing(found)}"
+                f"{origin}: [market.files.{ours_of.setting}] maps {ours} to"
+                f" '{excerpt(chosen[ours], NAME)}', which the file does not have; its columns are"
+                f" {listing(found)}"
             )
     matched |= _date_and_clock(matched, chosen, by_plain)
     _refuse_doubled(matched, chosen, found, origin)
@@ -127,9 +165,15 @@ def doubled_names(found: Sequence[str]) -> list[str]:
     return [name for key, name in first.items() if key and counts[key] > 1]
 
 
-def _date_and_clock(matched: Mapping[str, str], chosen: Mapping[str, str], by_plain: Mapping[str, str]) -> dict[str, str]:
-    """`timestamp` and `clock` where a file has a date in one column and the time of day in another."""
-    clock = matched.get(CLOCK) or next((by_plain[plain(name)] for name in _CLOCKS if plain(name) in by_plain), None)
+def _date_and_clock(
+    matched: Mapping[str, str], chosen: Mapping[str, str], by_plain: Mapping[str, str]
+) -> dict[str, str]:
+    """`timestamp` and `clock` where a file has a date in one column and the time of day in
+    another.
+    """
+    clock = matched.get(CLOCK) or next(
+        (by_plain[plain(name)] for name in _CLOCKS if plain(name) in by_plain), None
+    )
     date = next((by_plain[plain(name)] for name in _DATES if plain(name) in by_plain), None)
     stamp = matched.get("timestamp")
     if clock is None:
@@ -145,18 +189,23 @@ def _date_and_clock(matched: Mapping[str, str], chosen: Mapping[str, str], by_pl
     return {} if date is None or date == clock else {"timestamp": date, CLOCK: clock}
 
 
-def _refuse_doubled(matched: Mapping[str, str], chosen: Mapping[str, str], found: Sequence[str], origin: str) -> None:
+def _refuse_doubled(
+    matched: Mapping[str, str], chosen: Mapping[str, str], found: Sequence[str], origin: str
+) -> None:
     twice = {plain(name) for name in doubled_names(found)}
     for ours, theirs in matched.items():
         named_exactly = chosen.get(ours) == theirs and list(found).count(theirs) == 1
         if plain(theirs) in twice and not named_exactly:
             raise DataError(
-                f"{origin} has more than one column '{excerpt(theirs, NAME)}', so that it is not clear which holds {ours}: "
-                f"give each column its own name; its columns are {listing(found)}"
+                f"{origin} has more than one column '{excerpt(theirs, NAME)}', so that it is not"
+                f" clear which holds {ours}: give each column its own name; its columns are"
+                f" {listing(found)}"
             )
 
 
-def _require(matched: Mapping[str, str], found: Sequence[str], origin: str, ours_of: Columns) -> None:
+def _require(
+    matched: Mapping[str, str], found: Sequence[str], origin: str, ours_of: Columns
+) -> None:
     missing = [name for name in ours_of.required if name not in matched]
     if not missing:
         return
@@ -165,8 +214,14 @@ def _require(matched: Mapping[str, str], found: Sequence[str], origin: str, ours
     elif any(re.fullmatch(r"[\d.,:/TZ +-]+", name[:NAME]) for name in found):
         cure = "its first line looks like data: put a line of column names before it"
     else:
-        cure = f'if another column holds it, say so under [market.files.{ours_of.setting}]: {missing[0]} = "NAME IN THE FILE"'
-    raise DataError(f"{origin} has no column '{missing[0]}'{_more(missing[1:])}; its columns are {listing(found)}; {cure}")
+        cure = (
+            f"if another column holds it, say so under [market.files.{ours_of.setting}]:"
+            f' {missing[0]} = "NAME IN THE FILE"'
+        )
+    raise DataError(
+        f"{origin} has no column '{missing[0]}'{_more(missing[1:])}; its columns are"
+        f" {listing(found)}; {cure}"
+    )
 
 
 def _more(names: Sequence[str]) -> str:

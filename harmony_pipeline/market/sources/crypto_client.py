@@ -1,7 +1,9 @@
-"""Requests to a crypto exchange through ccxt, with retries: public endpoints only, no key is read or sent.
+"""Requests to a crypto exchange through ccxt, with retries: public endpoints only, no key is read
+or sent.
 
-ccxt itself waits between requests so that the exchange's weight limit is kept; this module decides which failures are
-retried. An answer that is no JSON is one of them: ccxt would hand its text on as if it were data.
+ccxt itself waits between requests so that the exchange's weight limit is kept; this module decides
+which failures are retried. An answer that is no JSON is one of them: ccxt would hand its text on as
+if it were data.
 """
 
 import difflib
@@ -11,15 +13,24 @@ from typing import Any, TypeVar
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import CryptoSettings
-from harmony_pipeline.market.sources.retry import NoAnswer, RetryPolicy, describe, retry_after_seconds
+from harmony_pipeline.market.sources.retry import (
+    NoAnswer,
+    RetryPolicy,
+    describe,
+    retry_after_seconds,
+)
 
-_FINAL = {404, 410, 451}  # not there, no longer there, not from this country: ccxt calls them "not available", as it does a server that is down
+# not there, no longer there, not from this country: ccxt calls them "not available", as it does a
+# server that is down
+_FINAL = {404, 410, 451}
 
 Answer = TypeVar("Answer")
 
 
 class CryptoClient:
-    """`ask(lambda exchange: exchange.fetch_time(), "its clock")` returns what the exchange answers. Raises DataError in one line."""
+    """`ask(lambda exchange: exchange.fetch_time(), "its clock")` returns what the exchange answers.
+    Raises DataError in one line.
+    """
 
     def __init__(self, settings: CryptoSettings, retry: RetryPolicy) -> None:
         self.settings = settings
@@ -37,12 +48,16 @@ class CryptoClient:
         import ccxt
 
         def once() -> Answer:
-            exchange.last_http_response = exchange.last_json_response = exchange.last_response_headers = None
+            exchange.last_http_response = exchange.last_json_response = (
+                exchange.last_response_headers
+            ) = None
             try:
                 answer = question(exchange)
             except ccxt.BaseError as error:
                 if _is_final(error):
-                    raise DataError(f"{self.settings.exchange} refuses {about}: {describe(error)}") from error
+                    raise DataError(
+                        f"{self.settings.exchange} refuses {about}: {describe(error)}"
+                    ) from error
                 raise NoAnswer(describe(error), self._named_wait()) from error
             except Exception as error:  # ccxt fails in its own code on text where it expects data
                 raise self._no_json() or error from error
@@ -64,26 +79,51 @@ class CryptoClient:
         try:
             import ccxt
         except ImportError as error:
-            raise ConfigError(f"market.source is 'crypto', which needs ccxt ({error}): pip install 'harmony-pipeline[crypto]'") from error
+            raise ConfigError(
+                f"market.source is 'crypto', which needs ccxt ({error}): pip install"
+                " 'harmony-pipeline[crypto]'"
+            ) from error
         name = self.settings.exchange
         if name not in ccxt.exchanges:
             near = difflib.get_close_matches(name, ccxt.exchanges, n=3) or ["binance", "kraken"]
-            raise ConfigError(f"market.crypto.exchange is '{name}', which ccxt does not know: did you mean {' or '.join(near)}?")
-        # Of Binance's three market lists only the spot one is fetched: the others are other hosts, and other instruments under similar names.
-        options = {"defaultType": "spot"} | ({"fetchMarkets": {"types": ["spot"]}} if name.startswith("binance") else {})
+            raise ConfigError(
+                f"market.crypto.exchange is '{name}', which ccxt does not know: did you mean"
+                f" {' or '.join(near)}?"
+            )
+        # Of Binance's three market lists only the spot one is fetched: the others are other hosts,
+        # and other instruments under similar names.
+        options = {"defaultType": "spot"} | (
+            {"fetchMarkets": {"types": ["spot"]}} if name.startswith("binance") else {}
+        )
         # ccxt has a class an exchange, and a list of their names instead of a table of the classes.
-        exchange = getattr(ccxt, name)({"enableRateLimit": True, "timeout": int(self.settings.timeout_seconds * 1000), "options": options})
+        exchange = getattr(ccxt, name)(
+            {
+                "enableRateLimit": True,
+                "timeout": int(self.settings.timeout_seconds * 1000),
+                "options": options,
+            }
+        )
         if exchange.has.get("fetchOHLCV") is not True:
-            raise ConfigError(f"market.crypto.exchange is '{name}', which gives no candles: choose another, such as binance or kraken")
-        exchange.enableLastHttpResponse = exchange.enableLastJsonResponse = exchange.enableLastResponseHeaders = True  # read in `ask`
+            raise ConfigError(
+                f"market.crypto.exchange is '{name}', which gives no candles: choose another, such"
+                " as binance or kraken"
+            )
+        # read in `ask`
+        exchange.enableLastHttpResponse = exchange.enableLastJsonResponse = (
+            exchange.enableLastResponseHeaders
+        ) = True
         if self.settings.rate_limit_seconds is not None:
             exchange.rateLimit = self.settings.rate_limit_seconds * 1000
         if self.settings.base_url:
-            exchange.urls["api"] = _redirect(exchange.urls["api"], self.settings.base_url.rstrip("/"))
+            exchange.urls["api"] = _redirect(
+                exchange.urls["api"], self.settings.base_url.rstrip("/")
+            )
         return exchange
 
     def _no_json(self) -> NoAnswer | None:
-        """The failure that a page without JSON is; None when there was JSON, or no request at all."""
+        """The failure that a page without JSON is; None when there was JSON, or no request at
+        all.
+        """
         text = self._exchange.last_http_response
         if not isinstance(text, str) or self._exchange.last_json_response is not None:
             return None
@@ -95,13 +135,17 @@ class CryptoClient:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether another attempt cannot help: anything but ccxt's network trouble, limits and outages."""
+    """Whether another attempt cannot help: anything but ccxt's network trouble, limits and
+    outages.
+    """
     import ccxt
     import requests
 
     cause = error.__context__
     answer = cause.response if isinstance(cause, requests.exceptions.RequestException) else None
-    return not isinstance(error, ccxt.OperationFailed) or (answer is not None and answer.status_code in _FINAL)
+    return not isinstance(error, ccxt.OperationFailed) or (
+        answer is not None and answer.status_code in _FINAL
+    )
 
 
 def _redirect(urls: Any, base_url: str) -> Any:

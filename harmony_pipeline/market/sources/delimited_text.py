@@ -1,7 +1,9 @@
-"""Text files as tables of text, with the line number of every row, so that any complaint can point at its line.
+"""Text files as tables of text, with the line number of every row, so that any complaint can point
+at its line.
 
-CSV, TSV and their cousins with `;` or `|`, plain, gzipped or zipped (a zip may hold many). No row is lost and none is bent. A line with
-more fields than the header, an unclosed quote, or far too many characters is kept and marked, and costs no other line.
+CSV, TSV and their cousins with `;` or `|`, plain, gzipped or zipped (a zip may hold many). No row
+is lost and none is bent. A line with more fields than the header, an unclosed quote, or far too
+many characters is kept and marked, and costs no other line.
 """
 
 import csv
@@ -26,7 +28,8 @@ _BLOCK = 50_000  # lines that are lists of fields at a time
 
 @dataclass(frozen=True)
 class TextTable:
-    """The cells of one file, all text; `rows` are line numbers (the header is line 1), `bent` says what is wrong with a line as a whole.
+    """The cells of one file, all text; `rows` are line numbers (the header is line 1), `bent` says
+    what is wrong with a line as a whole.
 
     `header` has the names as they stand in the file, of which `cells` numbers the repeated ones.
     """
@@ -42,18 +45,36 @@ class TextTable:
 
 
 def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
-    """`data` as a table; the first line that is not blank is the header. A table of several symbols side by side becomes one for each."""
+    """`data` as a table; the first line that is not blank is the header. A table of several symbols
+    side by side becomes one for each.
+    """
     data = _plain_lines(data)
     blank = len(data) - len(data.lstrip(b"\n"))
     above = data[:blank].count(b"\n")
     data = data[blank:]
     if data.endswith(b"\n\n"):
-        data = data.rstrip(b"\n") + b"\n"  # blank lines at the end are no rows; a file of millions of them would take a hundred bytes each
+        # blank lines at the end are no rows; a file of millions of them would take a hundred bytes
+        # each
+        data = data.rstrip(b"\n") + b"\n"
     if not data.strip():
-        return [TextTable(origin, stem, pl.DataFrame(), pl.Series("row", [], pl.Int64), pl.Series("bent", [], pl.String))]
+        return [
+            TextTable(
+                origin,
+                stem,
+                pl.DataFrame(),
+                pl.Series("row", [], pl.Int64),
+                pl.Series("bent", [], pl.String),
+            )
+        ]
     if data.find(b"\n", 0, _LONGEST_LINE) < 0 and len(data) > _LONGEST_LINE:
-        raise DataError(f"{origin} has a first line of more than {_LONGEST_LINE:,} bytes, expected column names: fetch it again")
-    heads = [line.decode("utf-8", errors="replace") for line in data[: HEADER_LINES * _LONGEST_LINE].split(b"\n", HEADER_LINES)[:HEADER_LINES]]
+        raise DataError(
+            f"{origin} has a first line of more than {_LONGEST_LINE:,} bytes, expected column"
+            " names: fetch it again"
+        )
+    heads = [
+        line.decode("utf-8", errors="replace")
+        for line in data[: HEADER_LINES * _LONGEST_LINE].split(b"\n", HEADER_LINES)[:HEADER_LINES]
+    ]
     delimiter = max(_DELIMITERS, key=heads[0].count)
     header = _header_fields(heads[0], delimiter, origin)
     if layout := wide_layout(header, [line.split(delimiter) for line in heads[1:]]):
@@ -61,14 +82,20 @@ def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
     names = _column_names(header)
     lines = _Lines(data, tuple(names), delimiter, above, 1)
     cells, rows, bent = lines.parse()
-    return [TextTable(origin, stem, *_without_blank_lines(cells, rows, bent), tuple(header), delimiter)]
+    return [
+        TextTable(origin, stem, *_without_blank_lines(cells, rows, bent), tuple(header), delimiter)
+    ]
 
 
 def _plain_lines(data: bytes) -> bytes:
     r"""UTF-8 with `\\n` at the end of lines, whoever wrote it."""
     if data[:2] in _UTF16:
         data = data.decode("utf-16", errors="replace").encode()
-    elif data[1:2] == b"\x00" and data[:400:2].isascii() and data[1:400:2].count(0) == len(data[1:400:2]):
+    elif (
+        data[1:2] == b"\x00"
+        and data[:400:2].isascii()
+        and data[1:400:2].count(0) == len(data[1:400:2])
+    ):
         data = data.decode("utf-16-le", errors="replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\x00" in data:
@@ -82,7 +109,10 @@ def _header_fields(line: str, delimiter: str, origin: str) -> list[str]:
     try:
         fields = next(csv.reader([line], delimiter=delimiter, strict=True))
     except (csv.Error, StopIteration) as error:
-        raise DataError(f"{origin} has a first line that cannot be read as column names ({error}): '{excerpt(line)}'; correct the line") from None
+        raise DataError(
+            f"{origin} has a first line that cannot be read as column names ({error}):"
+            f" '{excerpt(line)}'; correct the line"
+        ) from None
     return [name or f"column {at}" for at, name in enumerate(fields, 1)]
 
 
@@ -99,23 +129,48 @@ def _column_names(header: Sequence[str]) -> list[str]:
     return names
 
 
-def _wide_tables(data: bytes, layout: Wide, delimiter: str, above: int, origin: str, stem: str) -> list[TextTable]:
-    lines = _Lines(data, tuple(f"column {at}" for at in range(layout.width)), delimiter, above, HEADER_LINES)
+def _wide_tables(
+    data: bytes, layout: Wide, delimiter: str, above: int, origin: str, stem: str
+) -> list[TextTable]:
+    lines = _Lines(
+        data, tuple(f"column {at}" for at in range(layout.width)), delimiter, above, HEADER_LINES
+    )
     cells, rows, bent = lines.parse()
     tables = []
     for symbol, columns in layout.columns.items():
         names = _column_names([name for name, _ in columns])
         values = {name: cells.to_series(at) for name, (_, at) in zip(names, columns, strict=True)}
-        filled = _has_text(pl.DataFrame(values)) if values else pl.Series("filled", [False]).new_from_index(0, cells.height)
+        filled = (
+            _has_text(pl.DataFrame(values))
+            if values
+            else pl.Series("filled", [False]).new_from_index(0, cells.height)
+        )
         stamps = {name: cells.to_series(0) for name in layout.stamp_names}
-        own = pl.DataFrame({**stamps, layout.symbol_name: pl.Series([symbol]).new_from_index(0, cells.height), **values})
+        own = pl.DataFrame(
+            {
+                **stamps,
+                layout.symbol_name: pl.Series([symbol]).new_from_index(0, cells.height),
+                **values,
+            }
+        )
         kept = filled | bent.is_not_null()
         header = (*layout.stamp_names, layout.symbol_name, *(name for name, _ in columns))
-        tables.append(TextTable(origin, stem, own.filter(kept), rows.filter(kept), bent.filter(kept), header, delimiter, layout.note(origin)))
+        tables.append(
+            TextTable(
+                origin,
+                stem,
+                own.filter(kept),
+                rows.filter(kept),
+                bent.filter(kept),
+                header,
+                delimiter,
+                layout.note(origin),
+            )
+        )
     return tables
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
+# --- lines ----------------------------------------------------------------------------------------
 
 _Parsed = tuple[pl.DataFrame, pl.Series, pl.Series]
 
@@ -140,7 +195,9 @@ class _Lines:
         return cells, rows, pl.Series("bent", [None], pl.String).new_from_index(0, cells.height)
 
     def _parse_fast(self) -> pl.DataFrame | None:
-        """None when the file needs the exact parser: fields left over, a stray quote, or line breaks inside quotes."""
+        """None when the file needs the exact parser: fields left over, a stray quote, or line
+        breaks inside quotes.
+        """
         quotes = self.data.count(b'"')
         if quotes % 2:
             return None
@@ -163,9 +220,17 @@ class _Lines:
 
     def _parse_exact(self) -> _Parsed:
         """Line by line: ten times slower, and only for files that the fast way cannot place."""
-        lines = self.data.decode("utf-8", errors="replace").removesuffix("\n").split("\n")[self.skipped :]
+        lines = (
+            self.data.decode("utf-8", errors="replace")
+            .removesuffix("\n")
+            .split("\n")[self.skipped :]
+        )
         records = self._records(lines)
-        schema = {"row": pl.Int64, "bent": pl.String, **{f"cell {at}": pl.String for at in range(len(self.names))}}
+        schema = {
+            "row": pl.Int64,
+            "bent": pl.String,
+            **{f"cell {at}": pl.String for at in range(len(self.names))},
+        }
         blocks = [pl.DataFrame(schema=schema)]
         while block := list(islice(records, _BLOCK)):
             blocks.append(pl.DataFrame(block, schema=schema, orient="row"))
@@ -185,17 +250,31 @@ class _Lines:
             else:
                 quoted, used = self._read_quoted(lines, at)
                 fields = quoted or line.replace('"', "").split(self.delimiter)
-                bent = None if quoted else f"the line has a quote that is not closed ('{excerpt(line)}'): take it out"
+                bent = (
+                    None
+                    if quoted
+                    else f"the line has a quote that is not closed ('{excerpt(line)}'): take it out"
+                )
             if bent is None and len(fields) > width:
-                bent = f"the line has {len(fields)} fields, expected {width}: quote a value that holds the separator '{self.delimiter}'"
+                bent = (
+                    f"the line has {len(fields)} fields, expected {width}: quote a value that holds"
+                    f" the separator '{self.delimiter}'"
+                )
             filled = [field or None for field in fields[:width]]
-            yield [self.above + self.skipped + at + 1, bent, *filled, *[None] * (width - len(filled))]
+            yield [
+                self.above + self.skipped + at + 1,
+                bent,
+                *filled,
+                *[None] * (width - len(filled)),
+            ]
             at += used
 
     def _read_quoted(self, lines: list[str], at: int) -> tuple[list[str] | None, int]:
-        """The fields of a record that begins at a line with quotes, and its number of lines; no fields when its quotes do not close.
+        """The fields of a record that begins at a line with quotes, and its number of lines; no
+        fields when its quotes do not close.
 
-        A record goes on over the next line only where that is no row by itself, so that a stray quote never swallows rows.
+        A record goes on over the next line only where that is no row by itself, so that a stray
+        quote never swallows rows.
         """
         width, record = len(self.names), lines[at]
         for used in range(1, _MOST_QUOTED_LINES + 1):
@@ -230,13 +309,16 @@ def _has_long_line(data: bytes) -> bool:
 
 def _has_text(cells: pl.DataFrame) -> pl.Series:
     """Whether each line has any text in `cells`."""
-    return cells.select(pl.any_horizontal(pl.all().str.strip_chars().str.len_bytes().fill_null(0) > 0)).to_series()
+    return cells.select(
+        pl.any_horizontal(pl.all().str.strip_chars().str.len_bytes().fill_null(0) > 0)
+    ).to_series()
 
 
 def _without_blank_lines(cells: pl.DataFrame, rows: pl.Series, bent: pl.Series) -> _Parsed:
     """Lines without any text are no rows (spreadsheets end files with `,,,,`)."""
     first = cells[cells.columns[0]]
     if not first.null_count() and not (first.str.strip_chars().str.len_bytes() == 0).any():
-        return cells, rows, bent  # a blank line has nothing in its first cell: the usual file is done after one look
+        # a blank line has nothing in its first cell: the usual file is done after one look
+        return cells, rows, bent
     filled = _has_text(cells) | bent.is_not_null()
     return cells.filter(filled), rows.filter(filled), bent.filter(filled)

@@ -1,7 +1,8 @@
-"""Bars, quotes and trades from CSV and Parquet files, as they lie there: which files hold a question's rows, and what is remembered of them.
+"""Bars, quotes and trades from CSV and Parquet files, as they lie there: which files hold a
+question's rows, and what is remembered of them.
 
-`row_batch.py` makes rows of their cells, and every row of a file becomes exactly one raw row. Only a file as a whole
-can be refused: no columns, no rows, not readable.
+`row_batch.py` makes rows of their cells, and every row of a file becomes exactly one raw row. Only
+a file as a whole can be refused: no columns, no rows, not readable.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -15,27 +16,43 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
-from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, MarketDataSource, SourceCapabilities, SourceResult
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_ORDER,
+    MarketDataSource,
+    SourceCapabilities,
+    SourceResult,
+)
 from harmony_pipeline.market.sources.delimited_text import TextTable
 from harmony_pipeline.market.sources.file_accounting import FileAccount, shared_names
 from harmony_pipeline.market.sources.file_discovery import Located, find_files
 from harmony_pipeline.market.sources.parquet_files import parquet_errors
-from harmony_pipeline.market.sources.parquet_index import IndexCache, ParquetIndex, group_symbols, read_index, read_rows
+from harmony_pipeline.market.sources.parquet_index import (
+    IndexCache,
+    ParquetIndex,
+    group_symbols,
+    read_index,
+    read_rows,
+)
 from harmony_pipeline.market.sources.record_types import QUOTE, TRADE, Reading
 from harmony_pipeline.market.sources.reference import ReferenceFiles
 from harmony_pipeline.market.sources.row_batch import NAME_OF_SOURCE, ParsedTable, parse_table
 from harmony_pipeline.market.sources.unpacking import TextLimits, read_text_tables
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_REMEMBERED_ROWS = 3_000_000  # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by period
-_NOT_YET = timedelta(days=366)  # a stamp further ahead is unreadable: the clock of no market is so wrong
+# parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by
+# period
+_REMEMBERED_ROWS = 3_000_000
+# a stamp further ahead is unreadable: the clock of no market is so wrong
+_NOT_YET = timedelta(days=366)
 
 _Signature = tuple[str, int, int, str]
 
 
 @dataclass(frozen=True)
 class _Question:
-    """Rows of `symbols` (None: of all) in `start <= timestamp < end`, and how the files are read."""
+    """Rows of `symbols` (None: of all) in `start <= timestamp < end`, and how the files are
+    read.
+    """
 
     reading: Reading
     start: datetime
@@ -60,7 +77,12 @@ class _Remarks:
     def result(self, rows: pl.DataFrame, more: Sequence[str] = ()) -> SourceResult:
         """The answer: rows and remarks."""
         accounts = tuple(self.accounts.values())
-        return SourceResult(rows, (*self.notes, *shared_names(list(accounts)), *more), tuple(self.refusals.values()), accounts)
+        return SourceResult(
+            rows,
+            (*self.notes, *shared_names(list(accounts)), *more),
+            tuple(self.refusals.values()),
+            accounts,
+        )
 
 
 class FileSource(MarketDataSource):
@@ -68,8 +90,17 @@ class FileSource(MarketDataSource):
 
     name = NAME_OF_SOURCE
 
-    def __init__(self, settings: FileSourceSettings, calendar: Calendar, base: Path, timeframe: str = "1Min", now: datetime | None = None) -> None:
-        """`base` is the folder that relative paths start from; `timeframe` is only what `stream` replays; `now` is for tests."""
+    def __init__(
+        self,
+        settings: FileSourceSettings,
+        calendar: Calendar,
+        base: Path,
+        timeframe: str = "1Min",
+        now: datetime | None = None,
+    ) -> None:
+        """`base` is the folder that relative paths start from; `timeframe` is only what `stream`
+        replays; `now` is for tests.
+        """
         self.settings = settings
         self.calendar = calendar
         self.base = base
@@ -92,39 +123,61 @@ class FileSource(MarketDataSource):
         self._indexes = IndexCache()
 
     def fingerprint(self) -> str:
-        """Changes when a file comes, goes, grows or is written again, and when the settings read it otherwise. Raises as `bars` does when no file is there."""
+        """Changes when a file comes, goes, grows or is written again, and when the settings read it
+        otherwise. Raises as `bars` does when no file is there.
+        """
         files = find_files(self.settings.paths, self.base, self._reference.paths(), [])
         read = [(file.origin, *_signature(file, "")[1:3]) for file in files]
         return repr((self.settings.model_dump(), self.calendar.name, read))
 
-    def bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> pl.DataFrame:
-        """Every row of the files in `start <= timestamp < end`. Raises DataError for a file that cannot be used, ConfigError for a setting."""
+    def bars(
+        self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
+    ) -> pl.DataFrame:
+        """Every row of the files in `start <= timestamp < end`. Raises DataError for a file that
+        cannot be used, ConfigError for a setting.
+        """
         return self.read_bars(symbols, start, end, timeframe).rows
 
-    def read_bars(self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> SourceResult:
+    def read_bars(
+        self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
+    ) -> SourceResult:
         """`bars`, with notes, refusals and an account of each file. Raises as `bars` does."""
         if timeframe not in TIMEFRAME_MINUTES:
-            raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}")
+            raise ConfigError(
+                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}"
+            )
         return self._read("paths", self.settings.paths, symbols, start, end, timeframe)
 
     def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
-        """Every row of the files that `market.files.quotes` names; the columns of SOURCE_QUOTE_DTYPES and `defect`. Raises as `bars` does."""
+        """Every row of the files that `market.files.quotes` names; the columns of
+        SOURCE_QUOTE_DTYPES and `defect`. Raises as `bars` does.
+        """
         return self.read_quotes(symbols, start, end).rows
 
     def trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
-        """Every row of the files that `market.files.trades` names; the columns of SOURCE_TRADE_DTYPES and `defect`. Raises as `bars` does."""
+        """Every row of the files that `market.files.trades` names; the columns of
+        SOURCE_TRADE_DTYPES and `defect`. Raises as `bars` does.
+        """
         return self.read_trades(symbols, start, end).rows
 
-    def read_quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> SourceResult:
+    def read_quotes(
+        self, symbols: Sequence[str] | None, start: datetime, end: datetime
+    ) -> SourceResult:
         """`quotes`, with notes and an account of each file."""
         return self._read("quotes", self.settings.quotes, symbols, start, end, QUOTE)
 
-    def read_trades(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> SourceResult:
+    def read_trades(
+        self, symbols: Sequence[str] | None, start: datetime, end: datetime
+    ) -> SourceResult:
         """`trades`, with notes and an account of each file."""
         return self._read("trades", self.settings.trades, symbols, start, end, TRADE)
 
-    def read_batches(self, start: datetime, end: datetime, timeframe: str, rows: int = 1_000_000) -> Iterator[SourceResult]:
-        """`read_bars` of every symbol in frames of whole symbols; one frame where a file is text, which is read whole. The first one has the remarks."""
+    def read_batches(
+        self, start: datetime, end: datetime, timeframe: str, rows: int = 1_000_000
+    ) -> Iterator[SourceResult]:
+        """`read_bars` of every symbol in frames of whole symbols; one frame where a file is text,
+        which is read whole. The first one has the remarks.
+        """
         question, remarks = _Question(self._reading(timeframe), start, end), _Remarks()
         files = find_files(self.settings.paths, self.base, self._reference.paths(), remarks.notes)
         groups: list[list[str]] = []
@@ -136,13 +189,21 @@ class FileSource(MarketDataSource):
         inside = [file for file in files if self._may_hold(file, question, remarks)]
         for group in groups:
             part = replace(question, symbols=set(group))
-            frames = [found for file in inside if (found := self._parquet(file, part, remarks, counted=True)) is not None]
+            frames = [
+                found
+                for file in inside
+                if (found := self._parquet(file, part, remarks, counted=True)) is not None
+            ]
             yield remarks.result(sort_rows(pl.concat(frames), SOURCE_BAR_ORDER))
             remarks = _Remarks()
 
     def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
-        """Replays the files bar by bar at the source's timeframe: one frame a timestamp, then stops."""
-        table = self.bars(symbols, _ALWAYS, _FOREVER, self.timeframe).sort("timestamp", *SOURCE_BAR_ORDER, maintain_order=True)
+        """Replays the files bar by bar at the source's timeframe: one frame a timestamp, then
+        stops.
+        """
+        table = self.bars(symbols, _ALWAYS, _FOREVER, self.timeframe).sort(
+            "timestamp", *SOURCE_BAR_ORDER, maintain_order=True
+        )
         begin = 0
         for length in table["timestamp"].rle().struct.field("len").to_list():
             yield table[begin : begin + length]
@@ -161,43 +222,71 @@ class FileSource(MarketDataSource):
         """Symbols through time, from every file of reference data."""
         return self._reference.listings()
 
-    # --- all files ----------------------------------------------------------------------------------------------------
+    # --- all files --------------------------------------------------------------------------------
 
     def _reading(self, timeframe: str) -> Reading:
-        return Reading(self.settings, self.calendar, timeframe, (self._now or datetime.now(UTC)) + _NOT_YET)
+        return Reading(
+            self.settings, self.calendar, timeframe, (self._now or datetime.now(UTC)) + _NOT_YET
+        )
 
-    def _read(self, key: str, paths: Sequence[str], symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str) -> SourceResult:
+    def _read(
+        self,
+        key: str,
+        paths: Sequence[str],
+        symbols: Sequence[str] | None,
+        start: datetime,
+        end: datetime,
+        timeframe: str,
+    ) -> SourceResult:
         remarks = _Remarks()
-        files = find_files(paths, self.base, self._reference.paths(), remarks.notes, f"market.files.{key}")
+        files = find_files(
+            paths, self.base, self._reference.paths(), remarks.notes, f"market.files.{key}"
+        )
         if symbols is not None and not symbols:
-            raise ConfigError(f"no symbol is asked for, so that market.files.{key} is not read: name symbols, or none at all for every one")
+            raise ConfigError(
+                f"no symbol is asked for, so that market.files.{key} is not read: name symbols, or"
+                " none at all for every one"
+            )
         # A row that lost its symbol belongs to everyone: it must be reported.
-        question = _Question(self._reading(timeframe), start, end, None if symbols is None else {*symbols, ""})
+        question = _Question(
+            self._reading(timeframe), start, end, None if symbols is None else {*symbols, ""}
+        )
         frames: list[pl.DataFrame] = []
         with_rows = 0
         for file in files:
             if not self._may_hold(file, question, remarks):
                 with_rows += 1
                 continue
-            found = [self._parquet(file, question, remarks)] if file.is_parquet else self._text(file, question, remarks)
+            found = (
+                [self._parquet(file, question, remarks)]
+                if file.is_parquet
+                else self._text(file, question, remarks)
+            )
             found = [frame for frame in found if frame is not None]
             with_rows += len(found)
             frames.extend(found)
         if not with_rows:
             others = f" (nor have the {len(files) - 1} other files)" if files[1:] else ""
-            raise DataError(f"{files[0].origin} has no rows{others}: fetch it again, or name another file")
-        table = sort_rows(pl.concat(frames or [pl.DataFrame(schema=question.reading.kind.dtypes)]), SOURCE_BAR_ORDER)
+            raise DataError(
+                f"{files[0].origin} has no rows{others}: fetch it again, or name another file"
+            )
+        table = sort_rows(
+            pl.concat(frames or [pl.DataFrame(schema=question.reading.kind.dtypes)]),
+            SOURCE_BAR_ORDER,
+        )
         return remarks.result(table, _absent_symbols(symbols, table, start, end))
 
     def _may_hold(self, file: Located, question: _Question, remarks: _Remarks) -> bool:
-        """Whether a file can have rows in the range, as far as is known from reading it before; if not, its account is closed here."""
+        """Whether a file can have rows in the range, as far as is known from reading it before; if
+        not, its account is closed here.
+        """
         span = self._spans.get(_signature(file, question.reading.timeframe))
         if span is None or (span.last >= question.start and span.first < question.end):
             return True
         remarks.accounts.setdefault(span.origin, replace(span, inside=0))
         return False
 
-    # --- one file -----------------------------------------------------------------------------------------------------
+    # --- one file ---------------------------------------------------------------------------------
 
     def _text(self, file: Located, question: _Question, remarks: _Remarks) -> list[pl.DataFrame]:
         """The rows of a text file in the range: one frame, or one a table in it."""
@@ -208,8 +297,14 @@ class FileSource(MarketDataSource):
             remarks.take(table.origin, table.notes, table.refusal)
             stamps = table.rows["timestamp"]
             inside = int(stamps.is_between(question.start, question.end, closed="left").sum())
-            account = FileAccount(table.origin, table.rows.height, inside, *_first_and_last(stamps), table.symbol)
-            accounts[table.origin] = accounts[table.origin].with_rows_of(account) if table.origin in accounts else account
+            account = FileAccount(
+                table.origin, table.rows.height, inside, *_first_and_last(stamps), table.symbol
+            )
+            accounts[table.origin] = (
+                accounts[table.origin].with_rows_of(account)
+                if table.origin in accounts
+                else account
+            )
         for origin, account in accounts.items():
             remarks.accounts.setdefault(origin, account)
         return [_cut(table.rows, question) for table in tables]
@@ -226,13 +321,21 @@ class FileSource(MarketDataSource):
                 else:
                     notes.append(_emptiness(table, reading))
             self._parsed[signature] = tables, notes
-            while len(self._parsed) > 1 and sum(table.rows.height for kept, _ in self._parsed.values() for table in kept) > _REMEMBERED_ROWS:
+            while (
+                len(self._parsed) > 1
+                and sum(table.rows.height for kept, _ in self._parsed.values() for table in kept)
+                > _REMEMBERED_ROWS
+            ):
                 self._parsed.pop(next(iter(self._parsed)))
             return tables, notes
         return self._parsed[signature]
 
-    def _parquet(self, file: Located, question: _Question, remarks: _Remarks, *, counted: bool = False) -> pl.DataFrame | None:
-        """The rows of a Parquet file in the range; None when it has none at all. Its account is left alone where it was `counted` before."""
+    def _parquet(
+        self, file: Located, question: _Question, remarks: _Remarks, *, counted: bool = False
+    ) -> pl.DataFrame | None:
+        """The rows of a Parquet file in the range; None when it has none at all. Its account is
+        left alone where it was `counted` before.
+        """
         with parquet_errors(file.origin):
             index = self._index(file, question.reading, remarks)
             if index is None:
@@ -241,7 +344,11 @@ class FileSource(MarketDataSource):
             if not counted:
                 span = self._spans[_signature(file, question.reading.timeframe)]
                 remarks.accounts.setdefault(span.origin, replace(span, inside=int(inside.sum())))
-            selected = inside if question.symbols is None else index.select(question.start, question.end, question.symbols)
+            selected = (
+                inside
+                if question.symbols is None
+                else index.select(question.start, question.end, question.symbols)
+            )
             return read_rows(file, index, selected, question.reading)
 
     def _index(self, file: Located, reading: Reading, remarks: _Remarks) -> ParquetIndex | None:
@@ -252,15 +359,21 @@ class FileSource(MarketDataSource):
             with parquet_errors(file.origin):
                 index = read_index(file, reading)
             if index is None:
-                remarks.notes.append(f"{file.origin} is empty (no rows): fetch it again, or take it out")
+                remarks.notes.append(
+                    f"{file.origin} is empty (no rows): fetch it again, or take it out"
+                )
                 return None
             self._indexes.keep(signature, index)
             symbol = None if "symbol" in index.matched else index.names[0]
-            self._spans[signature] = FileAccount(file.origin, len(index.starts), 0, *_first_and_last(index.starts), symbol)
+            self._spans[signature] = FileAccount(
+                file.origin, len(index.starts), 0, *_first_and_last(index.starts), symbol
+            )
         remarks.take(file.origin, index.notes, index.refusal)
         return index
 
-    def _counts(self, files: Sequence[Located], question: _Question, remarks: _Remarks) -> dict[str, int]:
+    def _counts(
+        self, files: Sequence[Located], question: _Question, remarks: _Remarks
+    ) -> dict[str, int]:
         """Rows of each symbol in the range, over all files (Parquet)."""
         total: dict[str, int] = {}
         for file in files:
@@ -292,7 +405,9 @@ def _emptiness(table: TextTable, reading: Reading) -> str:
     return f"{table.origin} is empty ({found}): fetch it again, or take it out"
 
 
-def _absent_symbols(symbols: Sequence[str] | None, table: pl.DataFrame, start: datetime, end: datetime) -> list[str]:
+def _absent_symbols(
+    symbols: Sequence[str] | None, table: pl.DataFrame, start: datetime, end: datetime
+) -> list[str]:
     """What to say of symbols that were asked for and have no row."""
     absent = sorted(set(symbols or ()) - set(table["symbol"].unique().to_list()))
     if not absent:
@@ -310,5 +425,8 @@ def _signature(file: Located, timeframe: str) -> _Signature:
     try:
         stat = file.path.stat()
     except OSError as error:
-        raise DataError(f"{file.origin} cannot be read ({error.strerror}): put it back, or take it out of market.files") from None
+        raise DataError(
+            f"{file.origin} cannot be read ({error.strerror}): put it back, or take it out of"
+            " market.files"
+        ) from None
     return str(file.path), stat.st_mtime_ns, stat.st_size, timeframe

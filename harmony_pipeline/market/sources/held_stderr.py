@@ -1,8 +1,9 @@
 """Standard error held aside while a library reads a file that may be broken.
 
-Rust code that panics prints "thread ... panicked at ..." to descriptor 2 before Python hears of it. A user is told of the broken file
-in one line, so that print must not reach the terminal. It stays with the error as a note, which the log shows. Everything else that
-was printed meanwhile is passed on afterwards.
+Rust code that panics prints "thread ... panicked at ..." to descriptor 2 before Python hears of it.
+A user is told of the broken file in one line, so that print must not reach the terminal. It stays
+with the error as a note, which the log shows. Everything else that was printed meanwhile is passed
+on afterwards.
 """
 
 import contextlib
@@ -26,7 +27,9 @@ _STANDARD_ERROR = 2
 
 
 class _Held:
-    """Descriptor 2 while at least one thread wants it held: the first one moves it, the last one puts it back."""
+    """Descriptor 2 while at least one thread wants it held: the first one moves it, the last one
+    puts it back.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -68,7 +71,9 @@ class _Held:
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
     def give_back(self, *, failed: bool) -> str:
-        """Put it back where nobody else holds it, and pass on what was said; the panics of a read that failed, which are kept back."""
+        """Put it back where nobody else holds it, and pass on what was said; the panics of a read
+        that failed, which are kept back.
+        """
         with self.lock:
             _flush()
             assert self.said is not None
@@ -92,7 +97,9 @@ _held = _Held()
 
 @contextmanager
 def hold_standard_error() -> Iterator[None]:
-    """Keep panics that are printed within from standard error when the block fails; they become a note of the error."""
+    """Keep panics that are printed within from standard error when the block fails; they become a
+    note of the error.
+    """
     if not _held.take():
         yield
         return

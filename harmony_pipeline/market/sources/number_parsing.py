@@ -1,13 +1,13 @@
 """The numbers of a file: what is surely one number becomes it, everything else becomes null.
 
-A comma may separate thousands or decimals. `1,234.56` and `1,234,567` can only mean one thing, and so
-can `1.234,56`. `1,234` alone can mean two: the column's other cells decide, or the prices of a file
-that `;` delimits, or `[market.files] decimal`; otherwise the cell cannot be read.
+A comma may separate thousands or decimals. `1,234.56` and `1,234,567` can only mean one thing, and
+so can `1.234,56`. `1,234` alone can mean two: the column's other cells decide, or the prices of a
+file that `;` delimits, or `[market.files] decimal`; otherwise the cell cannot be read.
 
 Prices may be written as whole numbers of a small unit: 187150000000 for 187.15 dollars. Databento's
-files tell by their columns that the unit is 1e-9, and are read so. Elsewhere whole prices may be real
-(yen, won, bitcoin in rupiah), so nothing is guessed: prices that nothing costs are refused, and prices
-that look like 1/10000 or cents are asked about in a note. `price_scale` settles it.
+files tell by their columns that the unit is 1e-9, and are read so. Elsewhere whole prices may be
+real (yen, won, bitcoin in rupiah), so nothing is guessed: prices that nothing costs are refused,
+and prices that look like 1/10000 or cents are asked about in a note. `price_scale` settles it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,21 @@ from harmony_pipeline.text import NAME, excerpt
 
 Decimal = Literal["auto", ".", ","]
 
-_NO_NUMBER = ("", "-", "--", "\u2013", "\u2014", "nan", "null", "none", "na", "n/a", "#n/a", "nat", "<na>")
+_NO_NUMBER = (
+    "",
+    "-",
+    "--",
+    "\u2013",
+    "\u2014",
+    "nan",
+    "null",
+    "none",
+    "na",
+    "n/a",
+    "#n/a",
+    "nat",
+    "<na>",
+)
 _SIGN = r"^[+-]?"
 _GROUPED_POINT = _SIGN + r"\d{1,3}(?:,\d{3})+(?:\.\d*)?$"
 _GROUPED_COMMA = _SIGN + r"\d{1,3}(?:\.\d{3})+(?:,\d*)?$"
@@ -57,26 +71,51 @@ class NumberFormat:
     """units of the written prices in one of ours"""
 
 
-def find_number_format(cells: pl.DataFrame, names: Sequence[str], delimiter: str, reading: Reading, origin: str, notes: list[str]) -> NumberFormat:
-    """The format of a file by its columns of prices, `cells`; what people should know is added to `notes`.
+def find_number_format(
+    cells: pl.DataFrame,
+    names: Sequence[str],
+    delimiter: str,
+    reading: Reading,
+    origin: str,
+    notes: list[str],
+) -> NumberFormat:
+    """The format of a file by its columns of prices, `cells`; what people should know is added to
+    `notes`.
 
     `names` are the file's columns. Raises DataError for prices that nothing costs.
     """
     settings = reading.settings
     scale = settings.price_scale
-    divisor = _find_divisor(cells, names, origin, reading.calendar.zone, notes) if scale is None else _divisor_of(scale)
-    return NumberFormat(settings.decimal if settings.decimal != "auto" else _find_decimal(cells.get_columns(), delimiter), divisor)
+    divisor = (
+        _find_divisor(cells, names, origin, reading.calendar.zone, notes)
+        if scale is None
+        else _divisor_of(scale)
+    )
+    return NumberFormat(
+        (
+            settings.decimal
+            if settings.decimal != "auto"
+            else _find_decimal(cells.get_columns(), delimiter)
+        ),
+        divisor,
+    )
 
 
 def read_number_columns(
     cells: pl.DataFrame, matched: Mapping[str, str], reading: Reading, written: NumberFormat
 ) -> tuple[dict[str, pl.Series], list[pl.Series]]:
-    """The numbers of each column that rows of this kind have, and the sentences about cells that hold none."""
+    """The numbers of each column that rows of this kind have, and the sentences about cells that
+    hold none.
+    """
     found = {name: cells[matched[name]] for name in reading.kind.numbers if name in matched}
     values = {name: read_numbers(column, written.decimal) for name, column in found.items()}
     defects = [_unread_numbers(column, values[name]) for name, column in found.items()]
     if written.divisor != 1.0:
-        values |= {name: _divide(values[name], written.divisor) for name in reading.kind.prices if name in values}
+        values |= {
+            name: _divide(values[name], written.divisor)
+            for name in reading.kind.prices
+            if name in values
+        }
     return values, defects
 
 
@@ -90,17 +129,27 @@ def _number_texts(cells: pl.Series) -> pl.Series:
 def read_numbers(cells: pl.Series, decimal: Decimal = "auto") -> pl.Series:
     """Cells as Float64; null where there is no value, no number, or no finite one."""
     is_typed = cells.dtype.is_numeric()
-    value = cells.cast(pl.Float64, strict=False) if is_typed else _from_text(cells.cast(pl.String), decimal)
+    value = (
+        cells.cast(pl.Float64, strict=False)
+        if is_typed
+        else _from_text(cells.cast(pl.String), decimal)
+    )
     if value.is_finite().all():
         return value
-    return value.to_frame("value").select(pl.when(pl.col("value").is_finite()).then("value"))["value"]
+    return value.to_frame("value").select(pl.when(pl.col("value").is_finite()).then("value"))[
+        "value"
+    ]
 
 
 def _find_decimal(columns: list[pl.Series], delimiter: str) -> Decimal:
-    """Which sign separates decimals in a file, by its columns of prices: "," only where `;` delimits."""
+    """Which sign separates decimals in a file, by its columns of prices: "," only where `;`
+    delimits.
+    """
     if delimiter != ";" or not columns:
         return "auto"
-    texts = pl.concat([column.cast(pl.String).str.strip_chars().alias("text") for column in columns])
+    texts = pl.concat(
+        [column.cast(pl.String).str.strip_chars().alias("text") for column in columns]
+    )
     return "," if _evidence(texts) == "," else "auto"
 
 
@@ -146,12 +195,18 @@ def _unread_numbers(found: pl.Series, values: pl.Series) -> pl.Series:
     if values.null_count() == found.null_count():
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(found))
     text = _number_texts(found)
-    sentence = format_columns("{} is {}, expected a number: correct the cell", pl.lit(excerpt(found.name, NAME)), quote_column("found"))
+    sentence = format_columns(
+        "{} is {}, expected a number: correct the cell",
+        pl.lit(excerpt(found.name, NAME)),
+        quote_column("found"),
+    )
     table = pl.DataFrame({"found": text, "value": values})
-    return table.select(pl.when(pl.col("value").is_null() & pl.col("found").is_not_null()).then(sentence))[:, 0]
+    return table.select(
+        pl.when(pl.col("value").is_null() & pl.col("found").is_not_null()).then(sentence)
+    )[:, 0]
 
 
-# --- fixed point ------------------------------------------------------------------------------------------------------
+# --- fixed point ----------------------------------------------------------------------------------
 
 
 def _divisor_of(scale: float) -> float:
@@ -161,7 +216,9 @@ def _divisor_of(scale: float) -> float:
 
 
 def _divide(units: pl.Series, divisor: float) -> pl.Series:
-    """`units` over `divisor`, each the nearest double; Polars multiplies by the inverse of a scalar, which is not."""
+    """`units` over `divisor`, each the nearest double; Polars multiplies by the inverse of a
+    scalar, which is not.
+    """
     return pl.Series(units.name, units.to_numpy() / divisor, pl.Float64, nan_to_null=True)
 
 
@@ -184,25 +241,41 @@ def _are_whole(cells: pl.Series) -> bool:
     return True
 
 
-def _find_divisor(prices: pl.DataFrame, names: Sequence[str], origin: str, zone: str, notes: list[str]) -> float:
-    """What the prices of a file are divided by, when the settings do not say; what people should know is added to `notes`.
+def _find_divisor(
+    prices: pl.DataFrame, names: Sequence[str], origin: str, zone: str, notes: list[str]
+) -> float:
+    """What the prices of a file are divided by, when the settings do not say; what people should
+    know is added to `notes`.
 
-    `prices` has the price columns as they are written, `names` the file's columns, `zone` the exchange's clock. Raises DataError for
-    prices that nothing costs.
+    `prices` has the price columns as they are written, `names` the file's columns, `zone` the
+    exchange's clock. Raises DataError for prices that nothing costs.
     """
     if not prices.width or not all(_are_whole(column) for column in prices.iter_columns()):
         return 1.0
-    numbers = pl.concat([column.cast(pl.Float64, strict=False).alias("price") for column in prices.iter_columns()]).drop_nulls()
+    numbers = pl.concat(
+        [column.cast(pl.Float64, strict=False).alias("price") for column in prices.iter_columns()]
+    ).drop_nulls()
     middle = numbers.median()
     if not isinstance(middle, float):
         return 1.0
     if _is_databento(names) and middle >= _DATABENTO_FROM:
-        notes.append(f"{origin}: its prices are Databento's whole numbers of 1e-9, and were divided by 1,000,000,000 ({middle:,.0f} is {middle / _NANO:.10g})")
+        notes.append(
+            f"{origin}: its prices are Databento's whole numbers of 1e-9, and were divided by"
+            f" 1,000,000,000 ({middle:,.0f} is {middle / _NANO:.10g})"
+        )
         return _NANO
-    settle = "set market.files.price_scale to the worth of one unit (1e-9, 1e-4 or 0.01), or to 1 if they are prices as they stand"
+    settle = (
+        "set market.files.price_scale to the worth of one unit (1e-9, 1e-4 or 0.01), or to 1 if"
+        " they are prices as they stand"
+    )
     if middle >= _REFUSED_FROM:
-        raise DataError(f"{origin} has prices like {middle:,.0f}, which look like a fixed-point scale: {settle}")
+        raise DataError(
+            f"{origin} has prices like {middle:,.0f}, which look like a fixed-point scale: {settle}"
+        )
     smallest = _CENTS_FROM if zone == "America/New_York" else _SMALL_UNITS_FROM
     if middle >= smallest and prices.height >= _FEWEST_ROWS:
-        notes.append(f"{origin}: every price is a whole number like {middle:,.0f}; if that counts a fixed-point unit such as cents or 1/10000, {settle}")
+        notes.append(
+            f"{origin}: every price is a whole number like {middle:,.0f}; if that counts a"
+            f" fixed-point unit such as cents or 1/10000, {settle}"
+        )
     return 1.0

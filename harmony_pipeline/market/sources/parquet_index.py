@@ -1,6 +1,8 @@
-"""Parquet files: time and symbol of every row are read first, the other columns only for the rows that a question needs.
+"""Parquet files: time and symbol of every row are read first, the other columns only for the rows
+that a question needs.
 
-The index is kept for files that are read again (period after period, symbols after symbols): 12 bytes a row.
+The index is kept for files that are read again (period after period, symbols after symbols): 12
+bytes a row.
 """
 
 from collections.abc import Collection
@@ -22,7 +24,9 @@ _REMEMBERED_ROWS = 10_000_000  # 120 MB
 
 @dataclass(frozen=True)
 class ParquetIndex:
-    """`starts` are UTC, one a row; `defects` say where one had to be borrowed (None: nowhere); `codes` are places in `names`."""
+    """`starts` are UTC, one a row; `defects` say where one had to be borrowed (None: nowhere);
+    `codes` are places in `names`.
+    """
 
     matched: dict[str, str]
     starts: pl.Series
@@ -34,11 +38,15 @@ class ParquetIndex:
     refusal: str | None
 
     def select(self, start: datetime, end: datetime, symbols: Collection[str] | None) -> pl.Series:
-        """Whether each row lies in `start <= t < end` and belongs to one of `symbols` (None: to any)."""
+        """Whether each row lies in `start <= t < end` and belongs to one of `symbols` (None: to
+        any).
+        """
         inside = self.starts.is_between(start, end, closed="left")
         if symbols is None:
             return inside
-        return inside & self.codes.is_in([code for code, name in enumerate(self.names) if name in symbols])
+        return inside & self.codes.is_in(
+            [code for code, name in enumerate(self.names) if name in symbols]
+        )
 
     def count(self, start: datetime, end: datetime) -> dict[str, int]:
         """Rows of each symbol in `start <= t < end`."""
@@ -59,42 +67,83 @@ class IndexCache:
     def keep(self, signature: object, index: ParquetIndex) -> None:
         """Remember one more and forget the oldest."""
         self._kept[signature] = index
-        while len(self._kept) > 1 and sum(len(each.starts) for each in self._kept.values()) > _REMEMBERED_ROWS:
+        while (
+            len(self._kept) > 1
+            and sum(len(each.starts) for each in self._kept.values()) > _REMEMBERED_ROWS
+        ):
             self._kept.pop(next(iter(self._kept)))
 
 
 def read_index(file: Located, reading: Reading) -> ParquetIndex | None:
-    """Time and symbol of every row; None when there is no row. Raises DataError for a file that cannot be used."""
+    """Time and symbol of every row; None when there is no row. Raises DataError for a file that
+    cannot be used.
+    """
     check_ends(file.path, file.origin)
     scan, kind = pl.scan_parquet(file.path), reading.kind
     schema = scan.collect_schema()
     matched = reading.match(schema.names(), file.origin)
     check_types(schema, matched, kind.numbers, file.origin)
-    cells = scan.select(list(dict.fromkeys(matched[name] for name in ("timestamp", CLOCK, "symbol") if name in matched))).collect(engine="in-memory")
+    cells = scan.select(
+        list(
+            dict.fromkeys(
+                matched[name] for name in ("timestamp", CLOCK, "symbol") if name in matched
+            )
+        )
+    ).collect(engine="in-memory")
     if not cells.height:
         return None
     priced = list(dict.fromkeys(matched[name] for name in kind.prices if name in matched))
-    prices = scan.select(priced).collect(engine="in-memory") if all(schema[name].is_integer() for name in priced) else pl.DataFrame()
+    prices = (
+        scan.select(priced).collect(engine="in-memory")
+        if all(schema[name].is_integer() for name in priced)
+        else pl.DataFrame()
+    )
     notes: list[str] = []
     numbers = find_number_format(prices, schema.names(), ",", reading, file.origin, notes)
     symbols = read_symbols(cells, matched, reading, file.origin, file.stem)[0]
     placed = read_bar_starts(cells, matched, symbols, reading, file.origin)
     defects = placed.defects if placed.defects.null_count() < len(placed.defects) else None
-    return ParquetIndex(matched, placed.starts, defects, *_encode(symbols), numbers, (*notes, *placed.notes), placed.refusal)
+    return ParquetIndex(
+        matched,
+        placed.starts,
+        defects,
+        *_encode(symbols),
+        numbers,
+        (*notes, *placed.notes),
+        placed.refusal,
+    )
 
 
-def read_rows(file: Located, index: ParquetIndex, selected: pl.Series, reading: Reading) -> pl.DataFrame:
+def read_rows(
+    file: Located, index: ParquetIndex, selected: pl.Series, reading: Reading
+) -> pl.DataFrame:
     """The typed rows of a file where `selected` is true."""
     places = selected.arg_true()
     if not len(places):
         return pl.DataFrame(schema=reading.kind.dtypes)
     first, count = int(places[0]), int(places[-1]) - int(places[0]) + 1
-    cells = pl.scan_parquet(file.path).select(list(dict.fromkeys(index.matched.values()))).slice(first, count).collect(engine="in-memory")
+    cells = (
+        pl.scan_parquet(file.path)
+        .select(list(dict.fromkeys(index.matched.values())))
+        .slice(first, count)
+        .collect(engine="in-memory")
+    )
     rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
     symbols, unnamed = read_symbols(cells, index.matched, reading, file.origin, file.stem)
     borrowed = no_defects(count) if index.defects is None else index.defects.slice(first, count)
-    batch = RowBatch(cells, index.matched, index.starts.slice(first, count), symbols, [borrowed, unnamed], rows, file.origin, index.numbers)
-    return typed_rows(batch if len(places) == count else batch.filter(selected.slice(first, count)), reading)
+    batch = RowBatch(
+        cells,
+        index.matched,
+        index.starts.slice(first, count),
+        symbols,
+        [borrowed, unnamed],
+        rows,
+        file.origin,
+        index.numbers,
+    )
+    return typed_rows(
+        batch if len(places) == count else batch.filter(selected.slice(first, count)), reading
+    )
 
 
 def _encode(symbols: pl.Series) -> tuple[pl.Series, list[str]]:

@@ -1,7 +1,8 @@
 """A stream of bars from a supplier that has none: it is queried each time a bar must have ended.
 
-Frames go forward, one a timestamp, and no bar comes twice. A row that its supplier publishes only after a later timestamp was given is
-left out (the session could not have traded on it either); the next ingest finds it.
+Frames go forward, one a timestamp, and no bar comes twice. A row that its supplier publishes only
+after a later timestamp was given is left out (the session could not have traded on it either); the
+next ingest finds it.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,14 +12,22 @@ import polars as pl
 
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 
-_LONGEST_NAP = timedelta(hours=3)  # a daily bar ends at its exchange's close, which the grid of days knows nothing of; its trade is the next morning's
+# a daily bar ends at its exchange's close, which the grid of days knows nothing of; its trade is
+# the next morning's
+_LONGEST_NAP = timedelta(hours=3)
 _EPOCH_MICROSECOND = timedelta(microseconds=1)
 
 
 def poll_bars(
-    ask: Callable[[datetime, datetime], pl.DataFrame], timeframe: str, settle_seconds: float, now: Callable[[], datetime], sleep: Callable[[float], None]
+    ask: Callable[[datetime, datetime], pl.DataFrame],
+    timeframe: str,
+    settle_seconds: float,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], None],
 ) -> Iterator[pl.DataFrame]:
-    """Bars that end from now on, for ever: `ask(start, end)` gives the ended bars of a range, `now()` an aware UTC instant, `sleep` takes seconds."""
+    """Bars that end from now on, for ever: `ask(start, end)` gives the ended bars of a range,
+    `now()` an aware UTC instant, `sleep` takes seconds.
+    """
     bar = timedelta(minutes=TIMEFRAME_MINUTES[timeframe])
     since = _floor(now(), bar)
     nap = min(bar, _LONGEST_NAP)

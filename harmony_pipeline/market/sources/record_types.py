@@ -1,7 +1,8 @@
-"""The three kinds of rows that files hold (bars, quotes, trades), and how the files of one question are read.
+"""The three kinds of rows that files hold (bars, quotes, trades), and how the files of one question
+are read.
 
-Where a row of bars has a timeframe, a quote's is "quote" and a trade's "trade": quarantine and the source's cache tell
-them apart by it.
+Where a row of bars has a timeframe, a quote's is "quote" and a trade's "trade": quarantine and the
+source's cache tell them apart by it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,12 @@ from typing import Any
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import FileSourceSettings
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_DTYPES,
+    SOURCE_BAR_ORDER,
+    SOURCE_QUOTE_DTYPES,
+    SOURCE_TRADE_DTYPES,
+)
 from harmony_pipeline.market.sources.columns import (
     BAR_COLUMNS,
     OPTIONAL_NUMBERS,
@@ -41,10 +47,24 @@ class RowKind:
     """the numbers that a fixed-point scale applies to"""
 
 
-_BARS = RowKind(BAR_COLUMNS, (*REQUIRED_NUMBERS, *OPTIONAL_NUMBERS), (), (), SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, (*PRICES, "vwap"))
+_BARS = RowKind(
+    BAR_COLUMNS,
+    (*REQUIRED_NUMBERS, *OPTIONAL_NUMBERS),
+    (),
+    (),
+    SOURCE_BAR_DTYPES,
+    SOURCE_BAR_ORDER,
+    (*PRICES, "vwap"),
+)
 _TICKS = {
     QUOTE: RowKind(
-        QUOTE_COLUMNS, ("bid", "bid_size", "ask", "ask_size"), ("conditions",), (), {**SOURCE_QUOTE_DTYPES, "defect": TEXT}, QUOTE_TICKS.key, ("bid", "ask")
+        QUOTE_COLUMNS,
+        ("bid", "bid_size", "ask", "ask_size"),
+        ("conditions",),
+        (),
+        {**SOURCE_QUOTE_DTYPES, "defect": TEXT},
+        QUOTE_TICKS.key,
+        ("bid", "ask"),
     ),
     TRADE: RowKind(
         TRADE_COLUMNS,
@@ -60,7 +80,9 @@ _TICKS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read: the settings, the calendar of the market and the size of its bars, or QUOTE or TRADE."""
+    """How files are read: the settings, the calendar of the market and the size of its bars, or
+    QUOTE or TRADE.
+    """
 
     settings: FileSourceSettings
     calendar: Calendar
@@ -74,7 +96,13 @@ class Reading:
         return _TICKS.get(self.timeframe, _BARS)
 
     def match(self, header: Sequence[str], origin: str) -> dict[str, str]:
-        """Our column names -> those of a file. Raises DataError when a needed one is absent or stands twice."""
+        """Our column names -> those of a file. Raises DataError when a needed one is absent or
+        stands twice.
+        """
         settings, ours = self.settings, self.kind.columns
-        chosen = {"columns": settings.columns, "quote_columns": settings.quote_columns, "trade_columns": settings.trade_columns}
+        chosen = {
+            "columns": settings.columns,
+            "quote_columns": settings.quote_columns,
+            "trade_columns": settings.trade_columns,
+        }
         return match_columns(header, chosen[ours.setting], origin, ours)

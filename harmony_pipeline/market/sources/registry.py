@@ -18,20 +18,26 @@ BUILT_IN = {
     "crypto": "harmony_pipeline.market.sources.crypto:CryptoSource",
     "replay": "harmony_pipeline.market.sources.replay:ReplaySource",
 }
-"""Where each source that has a short name lives; listed for reports, `build_source` knows how each is made."""
+"""Where each source that has a short name lives; listed for reports, `build_source` knows how each
+is made.
+"""
 
 
 def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
-    """The source that `settings.source` names: one of BUILT_IN (docs/sources.md), or `module:Class`, which is called as Class(settings, base).
+    """The source that `settings.source` names: one of BUILT_IN (docs/sources.md), or
+    `module:Class`, which is called as Class(settings, base).
 
-    `base` is the folder that relative paths start from. Raises ConfigError when the name leads nowhere.
+    `base` is the folder that relative paths start from. Raises ConfigError when the name leads
+    nowhere.
     """
     if settings.source == "files":
         from harmony_pipeline.market.sources.files import FileSource
 
         return FileSource(settings.files, Calendar.of(settings.calendar), base, settings.timeframe)
     if settings.source == "simulated":
-        source: MarketDataSource = import_object(SIMULATED, "market.source")(settings.simulated, settings)
+        source: MarketDataSource = import_object(SIMULATED, "market.source")(
+            settings.simulated, settings
+        )
         return source
     if settings.source == "yahoo":
         from harmony_pipeline.market.sources.yahoo import YahooSource
@@ -51,11 +57,15 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
         return AlpacaSource(settings.alpaca, settings)
     kind = import_object(settings.source, "market.source", tuple(BUILT_IN))
     if missing := sorted(kind.__abstractmethods__) if isabstract(kind) else []:
-        raise ConfigError(f"market.source = '{settings.source}': has no {' and no '.join(missing)}: define it (docs/sources.md)")
+        raise ConfigError(
+            f"market.source = '{settings.source}': has no {' and no '.join(missing)}: define it"
+            " (docs/sources.md)"
+        )
     chosen = kind(settings, base)
     if not isinstance(chosen, MarketDataSource):
         raise ConfigError(
-            f"market.source = '{settings.source}': no MarketDataSource: inherit harmony_pipeline.market.sources.base.MarketDataSource "
-            "and declare in `capabilities` what the source can do (docs/sources.md)"
+            f"market.source = '{settings.source}': no MarketDataSource: inherit"
+            " harmony_pipeline.market.sources.base.MarketDataSource and declare in `capabilities`"
+            " what the source can do (docs/sources.md)"
         )
     return chosen

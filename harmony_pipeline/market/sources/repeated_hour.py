@@ -15,10 +15,15 @@ import polars as pl
 
 _LATE, _EARLY = 23, 4  # no zone repeats or skips an hour outside 23:00 to 04:00
 _GONE = "there is no such hour in {}, where clocks went forward; correct it, or write its offset"
-_TWICE = "this time came twice in {}, where clocks went back, and the rows around it do not tell which it is; write its offset, or write the file in UTC"
+_TWICE = (
+    "this time came twice in {}, where clocks went back, and the rows around it do not tell which"
+    " it is; write its offset, or write the file in UTC"
+)
 
 
-def settle_clock_changes(written: pl.Series, instant: pl.Series, local: pl.Series, zone: str, groups: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+def settle_clock_changes(
+    written: pl.Series, instant: pl.Series, local: pl.Series, zone: str, groups: pl.Series
+) -> tuple[pl.Series, pl.Series | None]:
     """Instants with the repeated hour settled, and for each row that cannot be read the reason.
 
     `written` is the wall clock of `zone` where `local` is true, and `instant` its first reading;
@@ -41,7 +46,9 @@ def settle_clock_changes(written: pl.Series, instant: pl.Series, local: pl.Serie
     return _explain(written, instant, zone, gone["place"], known)
 
 
-_NOTHING_SETTLED = pl.DataFrame(schema={"place": pl.UInt32, "instant": pl.Datetime("us", "UTC"), "unknown": pl.Boolean})
+_NOTHING_SETTLED = pl.DataFrame(
+    schema={"place": pl.UInt32, "instant": pl.Datetime("us", "UTC"), "unknown": pl.Boolean}
+)
 
 
 def _settle(table: pl.DataFrame, twice: pl.DataFrame) -> pl.DataFrame:
@@ -55,10 +62,14 @@ def _settle(table: pl.DataFrame, twice: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(order=order).sort("group", "order")
     folded = pl.col("late").is_not_null()
     before, after = (pl.col("wall").shift(by).over("group") for by in (1, -1))
-    rows = rows.with_columns(folded=folded, step=pl.col("wall") - before, next_step=after - pl.col("wall"))
+    rows = rows.with_columns(
+        folded=folded, step=pl.col("wall") - before, next_step=after - pl.col("wall")
+    )
     spacing = pl.col("step").filter(pl.col("step") > pl.duration()).min().over("group")
     day_changes = pl.col("wall").dt.date() != pl.col("wall").dt.date().shift()
-    new_run = (folded != folded.shift()) | (pl.col("group") != pl.col("group").shift()) | day_changes
+    new_run = (
+        (folded != folded.shift()) | (pl.col("group") != pl.col("group").shift()) | day_changes
+    )
     rows = rows.with_columns(spacing=spacing, run=new_run.fill_null(value=True).cum_sum())
     rows = rows.filter("folded").with_columns(first=pl.int_range(pl.len()).over("run") == 0)
     back = ~pl.col("first") & (pl.col("step") <= pl.duration())
@@ -87,13 +98,20 @@ def _settle(table: pl.DataFrame, twice: pl.DataFrame) -> pl.DataFrame:
     return rows.select("place", instant=instant, unknown=pl.col("second").is_null())
 
 
-def _explain(written: pl.Series, instant: pl.Series, zone: str, gone: pl.Series, known: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+def _explain(
+    written: pl.Series, instant: pl.Series, zone: str, gone: pl.Series, known: pl.DataFrame
+) -> tuple[pl.Series, pl.Series]:
     """The settled instants, and a sentence for every row that has none."""
     rows = pl.DataFrame({"wall": written, "was": instant}).with_row_index("place")
     rows = rows.join(known, on="place", how="left", maintain_order="left")
     unknown = pl.col("unknown").fill_null(value=False)
     absent = pl.col("place").is_in(gone.to_list())
-    reason = pl.when(absent).then(pl.lit(_GONE.format(zone))).when(unknown).then(pl.lit(_TWICE.format(zone)))
+    reason = (
+        pl.when(absent)
+        .then(pl.lit(_GONE.format(zone)))
+        .when(unknown)
+        .then(pl.lit(_TWICE.format(zone)))
+    )
     settled = pl.when(unknown).then(None).otherwise(pl.coalesce("instant", "was"))
     found = rows.select(settled=settled, reason=reason)
     return found["settled"], found["reason"]

@@ -1,12 +1,14 @@
 """How often and how long a supplier is asked again when it is busy, broken or silent.
 
-Only questions are repeated here, never orders. Attempts and time are bounded. The wait after failure
-n is drawn evenly from 0 to min(cap, base * 2^(n-1)) seconds: "full jitter", which spreads the callers
-of a supplier that comes back (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-A wait that the supplier names (Retry-After) is kept in full, with the jitter on top.
+Only questions are repeated here, never orders. Attempts and time are bounded. The wait after
+failure n is drawn evenly from 0 to min(cap, base * 2^(n-1)) seconds: "full jitter", which spreads
+the callers of a supplier that comes back (Brooker, "Exponential Backoff And Jitter", AWS
+Architecture Blog, 2015). A wait that the supplier names (Retry-After) is kept in full, with the
+jitter on top.
 
 >>> policy = RetryPolicy(RetrySettings(attempts=5))
->>> policy.call(lambda: client.get_bars("AAPL"), "Alpaca for AAPL", retry_on=(TimeoutError, NoAnswer))
+>>> causes = (TimeoutError, NoAnswer)
+>>> policy.call(lambda: client.get_bars("AAPL"), "Alpaca for AAPL", retry_on=causes)
 """
 
 import time
@@ -24,7 +26,9 @@ Answer = TypeVar("Answer")
 
 
 class NoAnswer(Exception):
-    """A failure that another attempt may mend; `retry_after` is the wait in seconds that the supplier named."""
+    """A failure that another attempt may mend; `retry_after` is the wait in seconds that the
+    supplier named.
+    """
 
     def __init__(self, sentence: str, retry_after: float | None = None) -> None:
         super().__init__(sentence)
@@ -32,21 +36,26 @@ class NoAnswer(Exception):
 
 
 class RetriesExhausted(DataError):
-    """A supplier did not answer in the attempts or the time allowed; `__cause__` is its last error."""
+    """A supplier did not answer in the attempts or the time allowed; `__cause__` is its last
+    error.
+    """
 
     def __init__(self, asking: str, attempts: int, seconds: float, last: BaseException) -> None:
         """`asking` ends the sentence "asking ...", such as "Yahoo for AAPL"."""
         self.attempts, self.seconds = attempts, seconds
         super().__init__(
-            f"asking {asking}: no answer after {attempts} attempt(s) in {seconds:.0f} s ({describe(last)}); "
-            "run the same command later, which goes on where this stopped, or raise market.patience.attempts"
+            f"asking {asking}: no answer after {attempts} attempt(s) in {seconds:.0f} s"
+            f" ({describe(last)}); run the same command later, which goes on where this stopped, or"
+            " raise market.patience.attempts"
         )
 
 
 class RetryPolicy:
     """Calls a function until it answers. Threads may share one; `sleep` (seconds) is for tests."""
 
-    def __init__(self, settings: RetrySettings | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, settings: RetrySettings | None = None, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.settings = settings or RetrySettings()
         self.retries = 0
         """attempts after the first one, over all calls so far"""
@@ -66,8 +75,10 @@ class RetryPolicy:
         settings = self.settings
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(retry_on),
-            wait=tenacity.wait_random_exponential(settings.base_seconds, settings.cap_seconds) + tenacity.wait_exception(_named_wait),
-            stop=tenacity.stop_after_attempt(settings.attempts) | tenacity.stop_before_delay(settings.limit_seconds),
+            wait=tenacity.wait_random_exponential(settings.base_seconds, settings.cap_seconds)
+            + tenacity.wait_exception(_named_wait),
+            stop=tenacity.stop_after_attempt(settings.attempts)
+            | tenacity.stop_before_delay(settings.limit_seconds),
             sleep=self._sleep,
             before_sleep=self._count,
             retry_error_callback=lambda state: _give_up(asking, state),
@@ -79,7 +90,9 @@ class RetryPolicy:
 
 
 def describe(error: BaseException) -> str:
-    """A supplier's error in one short line; an HTML error page would drown the line it stands in."""
+    """A supplier's error in one short line; an HTML error page would drown the line it stands
+    in.
+    """
     return printable(one_line(str(error)) or type(error).__name__)
 
 
@@ -94,7 +107,11 @@ def retry_after_seconds(value: str | None, now: float | None = None) -> float | 
         return max(0.0, float(value))
     except ValueError:
         moment = parsedate_tz(value)
-        return None if moment is None else max(0.0, mktime_tz(moment) - (time.time() if now is None else now))
+        return (
+            None
+            if moment is None
+            else max(0.0, mktime_tz(moment) - (time.time() if now is None else now))
+        )
 
 
 def _named_wait(error: BaseException) -> float:
@@ -104,4 +121,6 @@ def _named_wait(error: BaseException) -> float:
 def _give_up(asking: str, state: tenacity.RetryCallState) -> None:
     last = state.outcome.exception() if state.outcome else None
     assert last is not None
-    raise RetriesExhausted(asking, state.attempt_number, state.seconds_since_start or 0.0, last) from last
+    raise RetriesExhausted(
+        asking, state.attempt_number, state.seconds_since_start or 0.0, last
+    ) from last

@@ -1,7 +1,8 @@
-"""From the cells of a table to typed rows: symbols, bar starts, numbers, and a sentence about each cell that cannot be read.
+"""From the cells of a table to typed rows: symbols, bar starts, numbers, and a sentence about each
+cell that cannot be read.
 
-Every row of a file becomes exactly one raw row, with the file and line it came from. A cell that cannot be
-read is null and `defect` quotes it; only a file as a whole can be refused.
+Every row of a file becomes exactly one raw row, with the file and line it came from. A cell that
+cannot be read is null and `defect` quotes it; only a file as a whole can be refused.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,11 @@ from harmony_pipeline.market.sources.cell_parsing import read_flags, read_texts,
 from harmony_pipeline.market.sources.clock_numbers import clock_column
 from harmony_pipeline.market.sources.columns import CLOCK, doubled_names
 from harmony_pipeline.market.sources.delimited_text import TextTable
-from harmony_pipeline.market.sources.number_parsing import NumberFormat, find_number_format, read_number_columns
+from harmony_pipeline.market.sources.number_parsing import (
+    NumberFormat,
+    find_number_format,
+    read_number_columns,
+)
 from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.symbol_names import symbol_of
 from harmony_pipeline.text import NAME, excerpt
@@ -26,7 +31,9 @@ NAME_OF_SOURCE = "files"
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Adjoining rows of one file, before their cells are typed; `defects` are sentences about each row, null where there is none."""
+    """Adjoining rows of one file, before their cells are typed; `defects` are sentences about each
+    row, null where there is none.
+    """
 
     cells: pl.DataFrame
     matched: Mapping[str, str]
@@ -51,7 +58,9 @@ class RowBatch:
 
 @dataclass(frozen=True)
 class ParsedTable:
-    """The typed rows of a table of text, and what is to be said of it; `symbol` is set where the file's name gave it."""
+    """The typed rows of a table of text, and what is to be said of it; `symbol` is set where the
+    file's name gave it.
+    """
 
     rows: pl.DataFrame
     origin: str
@@ -61,18 +70,36 @@ class ParsedTable:
 
 
 def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
-    """The rows of a table of text. Raises DataError when the table cannot be used, ConfigError for a setting."""
+    """The rows of a table of text. Raises DataError when the table cannot be used, ConfigError for
+    a setting.
+    """
     matched, origin = reading.match(table.header, table.origin), table.origin
-    notes = [f"{origin} names the column '{excerpt(name, NAME)}' more than once, and it was not read" for name in doubled_names(table.header)]
+    notes = [
+        f"{origin} names the column '{excerpt(name, NAME)}' more than once, and it was not read"
+        for name in doubled_names(table.header)
+    ]
     notes += [table.note] if table.note else []
-    prices = table.cells.select(list(dict.fromkeys(matched[name] for name in reading.kind.prices if name in matched)))
+    prices = table.cells.select(
+        list(dict.fromkeys(matched[name] for name in reading.kind.prices if name in matched))
+    )
     numbers = find_number_format(prices, table.header, table.delimiter, reading, origin, notes)
     symbols, unnamed = read_symbols(table.cells, matched, reading, origin, table.stem)
     placed = read_bar_starts(table.cells, matched, symbols, reading, origin)
     _refuse_hidden_clock(table, matched, placed.starts, reading)
-    batch = RowBatch(table.cells, matched, placed.starts, symbols, [placed.defects, table.bent, unnamed], table.rows, origin, numbers)
+    batch = RowBatch(
+        table.cells,
+        matched,
+        placed.starts,
+        symbols,
+        [placed.defects, table.bent, unnamed],
+        table.rows,
+        origin,
+        numbers,
+    )
     symbol = None if "symbol" in matched else symbols[0]
-    return ParsedTable(typed_rows(batch, reading), origin, symbol, (*notes, *placed.notes), placed.refusal)
+    return ParsedTable(
+        typed_rows(batch, reading), origin, symbol, (*notes, *placed.notes), placed.refusal
+    )
 
 
 def typed_rows(batch: RowBatch, reading: Reading) -> pl.DataFrame:
@@ -81,21 +108,39 @@ def typed_rows(batch: RowBatch, reading: Reading) -> pl.DataFrame:
     numbers, unread = read_number_columns(cells, matched, reading, batch.numbers)
     texts = {name: read_texts(cells[matched[name]]) for name in kind.texts if name in matched}
     flags = {name: read_flags(cells[matched[name]]) for name in kind.flags if name in matched}
-    fixed = {"timestamp": batch.starts, "row": batch.rows, "symbol": batch.symbols, "defect": join_defects([*batch.defects, *unread])}
+    fixed = {
+        "timestamp": batch.starts,
+        "row": batch.rows,
+        "symbol": batch.symbols,
+        "defect": join_defects([*batch.defects, *unread]),
+    }
     whole = pl.DataFrame({**fixed, **numbers, **texts, **flags}).with_columns(
-        timeframe=pl.lit(reading.timeframe), source=pl.lit(NAME_OF_SOURCE), origin=pl.lit(batch.origin)
+        timeframe=pl.lit(reading.timeframe),
+        source=pl.lit(NAME_OF_SOURCE),
+        origin=pl.lit(batch.origin),
     )
-    return whole.select(pl.col(name).cast(dtype) if name in whole.columns else pl.lit(None, dtype=dtype).alias(name) for name, dtype in kind.dtypes.items())
+    return whole.select(
+        pl.col(name).cast(dtype) if name in whole.columns else pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in kind.dtypes.items()
+    )
 
 
-def read_symbols(cells: pl.DataFrame, matched: Mapping[str, str], reading: Reading, origin: str, stem: str) -> tuple[pl.Series, pl.Series]:
-    """Every row's symbol, from its column or else from the file's name, and the sentence about a row without one: it is kept under an empty name."""
+def read_symbols(
+    cells: pl.DataFrame, matched: Mapping[str, str], reading: Reading, origin: str, stem: str
+) -> tuple[pl.Series, pl.Series]:
+    """Every row's symbol, from its column or else from the file's name, and the sentence about a
+    row without one: it is kept under an empty name.
+    """
     if "symbol" not in matched:
         name = symbol_of(stem, reading.settings.symbol_from_filename, origin)
-        return pl.Series("symbol", [name], pl.String).new_from_index(0, cells.height), no_defects(cells.height)
+        return pl.Series("symbol", [name], pl.String).new_from_index(0, cells.height), no_defects(
+            cells.height
+        )
     symbol = _strip_repeated(cells[matched["symbol"]].cast(pl.String)).alias("symbol")
     sentence = f"{matched['symbol']} is empty, expected a symbol: fill the cell"
-    unnamed = symbol.to_frame().select(pl.when(pl.col("symbol").is_null()).then(pl.lit(sentence)))[:, 0]
+    unnamed = symbol.to_frame().select(pl.when(pl.col("symbol").is_null()).then(pl.lit(sentence)))[
+        :, 0
+    ]
     return symbol.fill_null(""), unnamed
 
 
@@ -106,21 +151,37 @@ def no_defects(rows: int) -> pl.Series:
 
 def join_defects(sentences: list[pl.Series]) -> pl.Series:
     """One text a row out of all the sentences about it; null where there is none."""
-    some = [sentence.alias(str(at)) for at, sentence in enumerate(sentences) if sentence.null_count() < len(sentence)]
+    some = [
+        sentence.alias(str(at))
+        for at, sentence in enumerate(sentences)
+        if sentence.null_count() < len(sentence)
+    ]
     if not some:
         return sentences[0].alias("defect")
-    text = pl.DataFrame(some).select(pl.concat_str(pl.all(), separator="; ", ignore_nulls=True).alias("defect"))
+    text = pl.DataFrame(some).select(
+        pl.concat_str(pl.all(), separator="; ", ignore_nulls=True).alias("defect")
+    )
     return text.select(pl.when(pl.col("defect") != "").then("defect"))["defect"]
 
 
 def _strip_repeated(text: pl.Series) -> pl.Series:
-    """`strip_names` of a column with few different words, which as a rule need no change: the words alone show it."""
+    """`strip_names` of a column with few different words, which as a rule need no change: the words
+    alone show it.
+    """
     words = text.unique().drop_nulls()
-    return text if len(words) * 4 < len(text) and strip_names(words).equals(words) else strip_names(text)
+    return (
+        text
+        if len(words) * 4 < len(text) and strip_names(words).equals(words)
+        else strip_names(text)
+    )
 
 
-def _refuse_hidden_clock(table: TextTable, matched: Mapping[str, str], stamps: pl.Series, reading: Reading) -> None:
-    """Intraday rows that all stand at midnight beside a column of times of day are half read: name the column that is the other half."""
+def _refuse_hidden_clock(
+    table: TextTable, matched: Mapping[str, str], stamps: pl.Series, reading: Reading
+) -> None:
+    """Intraday rows that all stand at midnight beside a column of times of day are half read: name
+    the column that is the other half.
+    """
     if CLOCK in matched or TIMEFRAME_MINUTES.get(reading.timeframe, 0) >= TIMEFRAME_MINUTES["1Day"]:
         return
     local = pl.col("timestamp").dt.convert_time_zone(reading.settings.timezone).dt.time()
@@ -129,6 +190,7 @@ def _refuse_hidden_clock(table: TextTable, matched: Mapping[str, str], stamps: p
     if clock := clock_column(table.cells, list(matched.values())):
         date = excerpt(matched["timestamp"], NAME)
         raise DataError(
-            f"{table.origin} has only dates in '{date}' and times of day in '{excerpt(clock, NAME)}': "
+            f"{table.origin} has only dates in '{date}' and times of day in"
+            f" '{excerpt(clock, NAME)}': "
             f'set under [market.files.columns] clock = "{excerpt(clock, NAME)}"'
         )

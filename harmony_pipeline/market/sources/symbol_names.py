@@ -151,9 +151,10 @@ def symbol_of(stem: str, pattern: str, origin: str) -> str:
         return found
     reason = _reason(found)
     raise DataError(
-        f"{origin} has no column of symbols, and its name '{excerpt(stem)}' is no symbol ({reason}): "
-        "rename the file like AAPL.csv, add a column symbol, or set market.files.symbol_from_filename "
-        f"to a regular expression whose group 1 is the symbol{_such_as(stem)}"
+        f"{origin} has no column of symbols, and its name '{excerpt(stem)}' is no symbol"
+        f" ({reason}): rename the file like AAPL.csv, add a column symbol, or set"
+        " market.files.symbol_from_filename to a regular expression whose group 1 is the"
+        f" symbol{_such_as(stem)}"
     )
 
 
@@ -174,15 +175,17 @@ def _by_pattern(stem: str, pattern: str, origin: str) -> str:
         symbol = found[1] if found else ""
     except (re.error, IndexError):
         raise ConfigError(
-            f"market.files.symbol_from_filename is '{excerpt(pattern)}': it must be 'auto', or a regular expression with one group, such as ^([A-Z]+)"
+            f"market.files.symbol_from_filename is '{excerpt(pattern)}': it must be 'auto', or a"
+            " regular expression with one group, such as ^([A-Z]+)"
         ) from None
-    # `Spy_daily` must not become the symbol S, nor `2024-01-31` a symbol: such names were not meant.
+    # `Spy_daily` must not become the symbol S, nor `2024-01-31` a symbol: such names were not
+    # meant.
     cut = found is not None and stem[found.end(1) : found.end(1) + 1].islower()
     if not symbol or cut or re.search(r"^(19|20)\d\d-?[01]\d-?[0-3]\d$", symbol):
         raise DataError(
-            f"{origin} has no column of symbols, and market.files.symbol_from_filename "
-            f"('{excerpt(pattern)}') finds none in '{excerpt(stem)}': rename the file like AAPL.csv, "
-            "or set the pattern"
+            f"{origin} has no column of symbols, and market.files.symbol_from_filename"
+            f" ('{excerpt(pattern)}') finds none in '{excerpt(stem)}': rename the file like"
+            " AAPL.csv, or set the pattern"
         )
     return symbol
 
@@ -200,10 +203,17 @@ def _known_form(stem: str) -> str | None:
 
 
 def _single_symbol(stem: str) -> str | list[str]:
-    """The symbol that is left when sizes, dates, exchanges and small words are gone; else the parts that are left."""
+    """The symbol that is left when sizes, dates, exchanges and small words are gone; else the parts
+    that are left.
+    """
     stem = re.sub(_VENDOR_PREFIX, "", re.sub(_COPY, "", stem))
     parts = [(found.start(), found.end(), found[0]) for found in re.finditer(r"[^_\- ,]+", stem)]
-    while len(parts) > 1 and (parts[0][2].upper() in _EXCHANGES) and _SYMBOL.match(parts[1][2]) and not _beside(parts[1][2]):
+    while (
+        len(parts) > 1
+        and (parts[0][2].upper() in _EXCHANGES)
+        and _SYMBOL.match(parts[1][2])
+        and not _beside(parts[1][2])
+    ):
         parts = parts[1:]
     while len(parts) > 1 and _beside(parts[-1][2]):
         parts = parts[:-1]
@@ -221,7 +231,9 @@ def _single_symbol(stem: str) -> str | list[str]:
 
 
 def _beside(part: str) -> bool:
-    """Whether a part of a name stands beside a symbol and is none: a bar size, a date, a small word."""
+    """Whether a part of a name stands beside a symbol and is none: a bar size, a date, a small
+    word.
+    """
     is_word = any(letter.islower() for letter in part)
     return bool(is_word or _SIZE.match(part) or _DATE.match(part))
 

@@ -28,9 +28,18 @@ _OTHER_FORMATS = (
     (b"PARE", "an encrypted Parquet file: write it again without encryption, as .parquet"),
     (b"BZh", "packed by bzip2, which Harmony does not read: unpack it, or pack it by gzip"),
     (b"\xfd7zXZ\x00", "packed by xz, which Harmony does not read: unpack it, or pack it by gzip"),
-    (b"\x28\xb5\x2f\xfd", "packed by zstd, which Harmony does not read: unpack it, or pack it by gzip"),
-    (b"\x04\x22\x4d\x18", "packed by lz4, which Harmony does not read: unpack it, or pack it by gzip"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which Harmony does not read: unpack it, or make a zip of it"),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "packed by zstd, which Harmony does not read: unpack it, or pack it by gzip",
+    ),
+    (
+        b"\x04\x22\x4d\x18",
+        "packed by lz4, which Harmony does not read: unpack it, or pack it by gzip",
+    ),
+    (
+        b"7z\xbc\xaf\x27\x1c",
+        "a 7z archive, which Harmony does not read: unpack it, or make a zip of it",
+    ),
     (b"Rar!", "a rar archive, which Harmony does not read: unpack it, or make a zip of it"),
     (b"ARROW1", "an Arrow (Feather) file: write it as Parquet"),
     (b"\x89HDF", "an HDF5 file: write it as Parquet"),
@@ -55,7 +64,9 @@ _ZIP_ERRORS = (
 
 @dataclass(frozen=True)
 class TextLimits:
-    """How long a text file may be: `most_bytes` when unpacked, and `most_ratio` times its packed size."""
+    """How long a text file may be: `most_bytes` when unpacked, and `most_ratio` times its packed
+    size.
+    """
 
     most_bytes: int = 4096 << 20
     most_ratio: int = 200
@@ -70,8 +81,12 @@ class _Unpacked:
     data: bytes
 
 
-def read_text_tables(path: Path, origin: str, limits: TextLimits | None = None) -> Iterator[TextTable]:
-    """The tables in a text file: one, or several. An empty file gives a table without columns. Raises DataError."""
+def read_text_tables(
+    path: Path, origin: str, limits: TextLimits | None = None
+) -> Iterator[TextTable]:
+    """The tables in a text file: one, or several. An empty file gives a table without columns.
+    Raises DataError.
+    """
     for each in _unpack(path, origin, limits or TextLimits()):
         yield from parse_text(each.data, each.origin, each.stem)
 
@@ -83,7 +98,9 @@ def _unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
         _refuse_size(size, size, origin, limits)
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{origin} cannot be read ({error.strerror}): let this user read it, or take it out") from None
+        raise DataError(
+            f"{origin} cannot be read ({error.strerror}): let this user read it, or take it out"
+        ) from None
     suffix = path.suffix.lower()
     if data[:4] == _ZIP or (suffix == ".zip" and data):
         yield from _unzip(data, path, origin, limits)
@@ -93,7 +110,9 @@ def _unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
         data = _gunzip(data, len(data), origin, limits)
     _refuse_other_formats(data, origin)
     if data[:2] == _GZIP or data[:4] == _ZIP:
-        raise DataError(f"{origin} is packed more than once: unpack it, and pack it by gzip or zip once")
+        raise DataError(
+            f"{origin} is packed more than once: unpack it, and pack it by gzip or zip once"
+        )
     yield _Unpacked(origin, stem_of(path.name), data)
 
 
@@ -101,13 +120,23 @@ def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator
     _refuse_other_formats(data, origin)
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        members = sorted(name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX"))
+        members = sorted(
+            name
+            for name in archive.namelist()
+            if not name.endswith("/") and not name.startswith("__MACOSX")
+        )
     except _ZIP_ERRORS as error:
-        raise DataError(f"{origin} is not a whole zip file that can be opened ({excerpt(error)}): fetch it again") from None
+        raise DataError(
+            f"{origin} is not a whole zip file that can be opened ({excerpt(error)}): fetch it"
+            " again"
+        ) from None
     if "[Content_Types].xml" in members:
         raise DataError(f"{origin} is an Excel workbook: save the sheet as CSV")
     if not members:
-        raise DataError(f"{origin} is a zip file with nothing in it: fetch it again, or take it out of the folder")
+        raise DataError(
+            f"{origin} is a zip file with nothing in it: fetch it again, or take it out of the"
+            " folder"
+        )
     total = 0
     for name in members:
         alone = len(members) == 1
@@ -117,13 +146,19 @@ def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator
                 content = _read_bounded(stream, len(data), member_origin, limits, total)
         except _ZIP_ERRORS as error:
             reason = "it needs a password" if "encrypted" in str(error) else excerpt(error)
-            raise DataError(f"{member_origin} cannot be unpacked ({reason}): fetch it again, or unpack it and name the CSV") from None
+            raise DataError(
+                f"{member_origin} cannot be unpacked ({reason}): fetch it again, or unpack it and"
+                " name the CSV"
+            ) from None
         total += len(content)
         if content[:2] == _GZIP:
             content = _gunzip(content, len(data), member_origin, limits)
         _refuse_other_formats(content, member_origin)
         if content[:4] == _ZIP or content[:2] == _GZIP:
-            raise DataError(f"{member_origin} is packed more than once: unpack it, and make one zip of the tables")
+            raise DataError(
+                f"{member_origin} is packed more than once: unpack it, and make one zip of the"
+                " tables"
+            )
         yield _Unpacked(member_origin, stem_of(path.name if alone else name), content)
 
 
@@ -132,11 +167,17 @@ def _gunzip(data: bytes, packed: int, origin: str, limits: TextLimits) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
             return _read_bounded(stream, packed, origin, limits)
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        raise DataError(f"{origin} is not a whole gzip file ({excerpt(error)}): fetch it again") from None
+        raise DataError(
+            f"{origin} is not a whole gzip file ({excerpt(error)}): fetch it again"
+        ) from None
 
 
-def _read_bounded(stream: IO[bytes] | gzip.GzipFile, packed: int, origin: str, limits: TextLimits, before: int = 0) -> bytes:
-    """All of `stream`, unless it is longer than allowed; `before` bytes of the same file came earlier."""
+def _read_bounded(
+    stream: IO[bytes] | gzip.GzipFile, packed: int, origin: str, limits: TextLimits, before: int = 0
+) -> bytes:
+    """All of `stream`, unless it is longer than allowed; `before` bytes of the same file came
+    earlier.
+    """
     chunks: list[bytes] = []
     length = before
     while chunk := stream.read(_CHUNK):
@@ -149,13 +190,14 @@ def _read_bounded(stream: IO[bytes] | gzip.GzipFile, packed: int, origin: str, l
 def _refuse_size(length: int, packed: int, origin: str, limits: TextLimits) -> None:
     if length > limits.most_bytes:
         raise DataError(
-            f"{origin} holds more than {limits.most_bytes >> 20:,} MB of text: convert it to Parquet, "
-            "cut it into several files, or raise market.files.max_text_megabytes"
+            f"{origin} holds more than {limits.most_bytes >> 20:,} MB of text: convert it to"
+            " Parquet, cut it into several files, or raise market.files.max_text_megabytes"
         )
     if length > _ALWAYS_ALLOWED and length > packed * limits.most_ratio:
         raise DataError(
-            f"{origin} has {packed:,} bytes and unpacks to more than {limits.most_ratio} times as many, "
-            "which no table of prices does: fetch it again, or raise market.files.max_unpack_ratio"
+            f"{origin} has {packed:,} bytes and unpacks to more than {limits.most_ratio} times as"
+            " many, which no table of prices does: fetch it again, or raise"
+            " market.files.max_unpack_ratio"
         )
 
 
@@ -164,4 +206,7 @@ def _refuse_other_formats(data: bytes, origin: str) -> None:
         if data.startswith(magic):
             raise DataError(f"{origin} is {reason}")
     if data[:512].lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith(_WEB_PAGE):
-        raise DataError(f"{origin} is a web page, often the supplier's refusal: open it, and fetch the data again")
+        raise DataError(
+            f"{origin} is a web page, often the supplier's refusal: open it, and fetch the data"
+            " again"
+        )

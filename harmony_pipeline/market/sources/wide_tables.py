@@ -1,11 +1,12 @@
-"""Tables of several symbols side by side, as yfinance writes them: two lines of names, one of the index.
+"""Tables of several symbols side by side, as yfinance writes them: two lines of names, one of the
+index.
 
     Price,Close,Close,High,High        or   ,AAPL,AAPL,MSFT,MSFT
     Ticker,AAPL,MSFT,AAPL,MSFT              ,Open,Close,Open,Close
     Date,,,,                                Date,,,,
 
-One line of the first names the columns and the other the symbols, in either order. Each line of data
-becomes one row for every symbol that has a value in it.
+One line of the first names the columns and the other the symbols, in either order. Each line of
+data becomes one row for every symbol that has a value in it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,20 @@ from dataclasses import dataclass
 from harmony_pipeline.market.sources.columns import plain
 
 HEADER_LINES = 3
-_FIELDS = frozenset(["open", "high", "low", "close", "adjclose", "volume", "dividends", "stocksplits", "capitalgains", "repaired"])
+_FIELDS = frozenset(
+    [
+        "open",
+        "high",
+        "low",
+        "close",
+        "adjclose",
+        "volume",
+        "dividends",
+        "stocksplits",
+        "capitalgains",
+        "repaired",
+    ]
+)
 _INDEX = frozenset(["date", "datetime", "timestamp", "time", "index"])
 
 
@@ -33,8 +47,9 @@ class Wide:
         if "adjclose" in names:
             return None
         return (
-            f"{origin} is an export of yfinance without a column Adj Close, so that its prices are adjusted "
-            "for splits and dividends: this lake expects raw prices, download them with auto_adjust=False"
+            f"{origin} is an export of yfinance without a column Adj Close, so that its prices are"
+            " adjusted for splits and dividends: this lake expects raw prices, download them with"
+            " auto_adjust=False"
         )
 
 
@@ -55,7 +70,9 @@ def wide_layout(header: Sequence[str], below: Sequence[Sequence[str]]) -> Wide |
     for at, (field, symbol) in enumerate(zip(fields, symbols, strict=True), 1):
         columns.setdefault(symbol.strip(), []).append((field, at))
     top = "" if header[0].startswith("column ") else header[0]
-    stamps = tuple(dict.fromkeys(name for name in (index[0], top) if name and plain(name) != "ticker"))
+    stamps = tuple(
+        dict.fromkeys(name for name in (index[0], top) if name and plain(name) != "ticker")
+    )
     name = corner if plain(corner) == "ticker" else "Ticker"
     return Wide(len(header), stamps, name, columns)
 

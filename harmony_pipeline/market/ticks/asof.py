@@ -16,13 +16,17 @@ import polars as pl
 QUOTE_COLUMNS = ("bid", "bid_size", "ask", "ask_size")
 
 
-def with_quotes(rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at: str = "timestamp", at_same_time: bool = False) -> pl.LazyFrame:
+def with_quotes(
+    rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at: str = "timestamp", at_same_time: bool = False
+) -> pl.LazyFrame:
     """`rows` (symbol, the time column `at`, anything else) with their quote; rows keep their order.
 
     New columns: bid, bid_size, ask, ask_size and quote_timestamp. `quotes` is in the order of the
     tape (schemas.QUOTE_TICKS).
     """
-    known = quotes.select("symbol", *QUOTE_COLUMNS, quote_timestamp="timestamp").sort("symbol", "quote_timestamp", maintain_order=True)
+    known = quotes.select("symbol", *QUOTE_COLUMNS, quote_timestamp="timestamp").sort(
+        "symbol", "quote_timestamp", maintain_order=True
+    )
     ordered = rows.with_row_index("_place").sort("symbol", at, "_place")
     joined = ordered.join_asof(
         known,
@@ -37,7 +41,9 @@ def with_quotes(rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at: str = "timestam
     return joined.sort("_place").drop("_place")
 
 
-def with_spreads(trades: pl.LazyFrame, quotes: pl.LazyFrame, *, at_same_time: bool = False) -> pl.LazyFrame:
+def with_spreads(
+    trades: pl.LazyFrame, quotes: pl.LazyFrame, *, at_same_time: bool = False
+) -> pl.LazyFrame:
     """Trades (each symbol in the order of the tape) with their quote and its measures.
 
     New columns: quoted_spread, effective_spread, inside (the price is neither above the ask nor
@@ -47,7 +53,17 @@ def with_spreads(trades: pl.LazyFrame, quotes: pl.LazyFrame, *, at_same_time: bo
     mid = (bid + ask) / 2.0
     change = (price - price.shift().over("symbol")).sign()
     moved = pl.when(change != 0.0).then(change).forward_fill().over("symbol").fill_null(0.0)
-    sign = pl.when(price > mid).then(1.0).when(price < mid).then(-1.0).when(mid.is_not_null()).then(moved)
+    sign = (
+        pl.when(price > mid)
+        .then(1.0)
+        .when(price < mid)
+        .then(-1.0)
+        .when(mid.is_not_null())
+        .then(moved)
+    )
     return with_quotes(trades, quotes, at_same_time=at_same_time).with_columns(
-        quoted_spread=ask - bid, effective_spread=2.0 * (price - mid).abs(), inside=(price >= bid) & (price <= ask), sign=sign.cast(pl.Int8)
+        quoted_spread=ask - bid,
+        effective_spread=2.0 * (price - mid).abs(),
+        inside=(price >= bid) & (price <= ask),
+        sign=sign.cast(pl.Int8),
     )

@@ -59,8 +59,13 @@ class BarKind:
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no bars."""
-        if self.size <= 0 or (self.kind == "time" and not (float(self.size).is_integer() and self.size <= DAY_MINUTES)):
-            raise ConfigError(f"{self.kind} bars of size {self.size:g} cannot be made: use 1 to {DAY_MINUTES} whole minutes, or a threshold above 0")
+        if self.size <= 0 or (
+            self.kind == "time" and not (float(self.size).is_integer() and self.size <= DAY_MINUTES)
+        ):
+            raise ConfigError(
+                f"{self.kind} bars of size {self.size:g} cannot be made: use 1 to {DAY_MINUTES}"
+                " whole minutes, or a threshold above 0"
+            )
 
     @staticmethod
     def of(text: str) -> "BarKind":
@@ -69,7 +74,10 @@ class BarKind:
         """
         found = re.fullmatch(r"(\d+(?:\.\d+)?)(Min|Hour|Tick|Volume|Dollar)", text)
         if not found:
-            raise ConfigError(f"'{text}' names no kind of bar: write it like 5Min, 1Hour, 1000Tick, 50000Volume or 1000000Dollar")
+            raise ConfigError(
+                f"'{text}' names no kind of bar: write it like 5Min, 1Hour, 1000Tick, 50000Volume"
+                " or 1000000Dollar"
+            )
         size, unit = float(found[1]), found[2].lower()
         if unit in {"min", "hour"}:
             return BarKind("time", size * (60 if unit == "hour" else 1))
@@ -89,14 +97,18 @@ class BarKind:
         return int(self.size) if self.kind == "time" else None
 
 
-def trade_bars(trades: pl.DataFrame, kind: BarKind, calendar: Calendar, codes: str = "sip") -> pl.DataFrame:
+def trade_bars(
+    trades: pl.DataFrame, kind: BarKind, calendar: Calendar, codes: str = "sip"
+) -> pl.DataFrame:
     """Bars of whole sessions of trades (columns of schemas.TRADE_TICKS), the last one of each
     symbol included.
     """
     maker = TradeBars(kind, calendar, codes)
     states, ended = maker.fold({}, trades)
     _, last = maker.finish(states)
-    return pl.concat([ended, last]).sort("symbol", "end_timestamp", "timestamp", maintain_order=True)
+    return pl.concat([ended, last]).sort(
+        "symbol", "end_timestamp", "timestamp", maintain_order=True
+    )
 
 
 class TradeBars:
@@ -109,7 +121,9 @@ class TradeBars:
         self.calendar = calendar
         self.codes = codes
 
-    def fold(self, states: States, trades: pl.DataFrame) -> tuple[dict[str, FloatArray], pl.DataFrame]:
+    def fold(
+        self, states: States, trades: pl.DataFrame
+    ) -> tuple[dict[str, FloatArray], pl.DataFrame]:
         """States after `trades`, and the bars that ended, sorted by symbol and end. The given
         states do not change.
 
@@ -125,19 +139,40 @@ class TradeBars:
             part = rows[begin:end]
             stamps = part["stamp"].to_numpy()
             if state[k.LATEST] > stamps[0] or (np.diff(stamps) < 0).any():
-                raise DataError(f"the trades of {symbol} are not in the order of time: sort them by timestamp, and fold older trades first")
+                raise DataError(
+                    f"the trades of {symbol} are not in the order of time: sort them by timestamp,"
+                    " and fold older trades first"
+                )
             out = np.empty((end - begin + 1, k.BAR_SIZE))
-            begins, prices, sizes, sets = (part[name].to_numpy() for name in ("begin", "price", "size", "sets"))
-            count = k.fold_trades(state, begins, stamps, prices, sizes, sets, _KINDS[self.kind.kind], self._threshold, out)
+            begins, prices, sizes, sets = (
+                part[name].to_numpy() for name in ("begin", "price", "size", "sets")
+            )
+            count = k.fold_trades(
+                state,
+                begins,
+                stamps,
+                prices,
+                sizes,
+                sets,
+                _KINDS[self.kind.kind],
+                self._threshold,
+                out,
+            )
             ended.append((symbol, out[:count]))
         return after, self._bars_frame(ended)
 
-    def finish(self, states: States, as_of: datetime | None = None) -> tuple[dict[str, FloatArray], pl.DataFrame]:
+    def finish(
+        self, states: States, as_of: datetime | None = None
+    ) -> tuple[dict[str, FloatArray], pl.DataFrame]:
         """Bars that the clock ended by `as_of` (None: every open bar), and the states
         without them.
         """
         after = {symbol: state.copy() for symbol, state in states.items()}
-        opened = [(symbol, state[None, :].copy()) for symbol, state in sorted(after.items()) if state[k.TRADES] > 0.0]
+        opened = [
+            (symbol, state[None, :].copy())
+            for symbol, state in sorted(after.items())
+            if state[k.TRADES] > 0.0
+        ]
         bars = self._bars_frame(opened)
         if as_of is not None:
             bars = bars.filter(pl.col("end_timestamp") <= as_of)
@@ -153,23 +188,42 @@ class TradeBars:
         """Trades that may set something, sorted by symbol, each with its slot and what
         it may set.
         """
-        ordered = trades.select("symbol", "timestamp", "price", "size", "conditions", "suspicious").sort("symbol", maintain_order=True)
-        rows = pl.concat([ordered, slots(ordered["timestamp"], self.kind.minutes, self.calendar)], how="horizontal")
-        rows = rows.with_columns(eligibility(rows, self.codes)).filter(pl.col("session").is_not_null() & (pl.col("sets") > 0))
+        ordered = trades.select(
+            "symbol", "timestamp", "price", "size", "conditions", "suspicious"
+        ).sort("symbol", maintain_order=True)
+        rows = pl.concat(
+            [ordered, slots(ordered["timestamp"], self.kind.minutes, self.calendar)],
+            how="horizontal",
+        )
+        rows = rows.with_columns(eligibility(rows, self.codes)).filter(
+            pl.col("session").is_not_null() & (pl.col("sets") > 0)
+        )
         return rows.select(
-            "symbol", "sets", pl.col("price", "size").cast(pl.Float64), stamp=pl.col("timestamp").dt.epoch("us"), begin=pl.col("begin").dt.epoch("us")
+            "symbol",
+            "sets",
+            pl.col("price", "size").cast(pl.Float64),
+            stamp=pl.col("timestamp").dt.epoch("us"),
+            begin=pl.col("begin").dt.epoch("us"),
         )
 
     def _bars_frame(self, ended: list[tuple[str, FloatArray]]) -> pl.DataFrame:
         values = np.concatenate([rows for _, rows in ended]) if ended else np.empty((0, k.BAR_SIZE))
-        symbols = pl.Series("symbol", [symbol for symbol, rows in ended for _ in range(len(rows))], pl.String)
+        symbols = pl.Series(
+            "symbol", [symbol for symbol, rows in ended for _ in range(len(rows))], pl.String
+        )
         begin = pl.Series(values[:, k.GROUP].astype(np.int64)).cast(TIME)
         place = slots(begin, self.kind.minutes, self.calendar)
         by_clock = self.kind.kind == "time"
-        complete = np.ones(len(values), np.bool_) if by_clock else values[:, k.MEASURE] >= self._threshold
+        complete = (
+            np.ones(len(values), np.bool_) if by_clock else values[:, k.MEASURE] >= self._threshold
+        )
         priced = values[:, k.PRICED]
-        average = np.divide(values[:, k.NOTIONAL], priced, out=np.full(len(values), np.nan), where=priced > 0.0)
-        first, latest = (pl.Series(values[:, at].astype(np.int64)).cast(TIME) for at in (k.START, k.LATEST))
+        average = np.divide(
+            values[:, k.NOTIONAL], priced, out=np.full(len(values), np.nan), where=priced > 0.0
+        )
+        first, latest = (
+            pl.Series(values[:, at].astype(np.int64)).cast(TIME) for at in (k.START, k.LATEST)
+        )
         reached = pl.Series(complete & (not by_clock))
         frame = pl.DataFrame(
             {
@@ -200,17 +254,37 @@ class TradeBars:
 class LiveTradeBars:
     """The same fold, one trade at a time, for a session."""
 
-    def __init__(self, kind: BarKind, calendar: Calendar, codes: str = "sip", states: States | None = None) -> None:
+    def __init__(
+        self, kind: BarKind, calendar: Calendar, codes: str = "sip", states: States | None = None
+    ) -> None:
         self.maker = TradeBars(kind, calendar, codes)
-        self.states: dict[str, FloatArray] = {symbol: state.copy() for symbol, state in (states or {}).items()}
-        self._slot: tuple[int, int, int, str | None] = (0, 0, 0, None)  # where the latest trade fell: from, until, begin, session
+        self.states: dict[str, FloatArray] = {
+            symbol: state.copy() for symbol, state in (states or {}).items()
+        }
+        # where the latest trade fell: from, until, begin, session
+        self._slot: tuple[int, int, int, str | None] = (0, 0, 0, None)
         self._masks: dict[tuple[str | None, bool, str | None], int] = {}
         self._rule = (_KINDS[kind.kind], self.maker._threshold)
-        self._row = (np.empty(1, np.int64), np.empty(1, np.int64), np.empty(1), np.empty(1), np.empty(1, np.uint8))
+        self._row = (
+            np.empty(1, np.int64),
+            np.empty(1, np.int64),
+            np.empty(1),
+            np.empty(1),
+            np.empty(1, np.uint8),
+        )
         self._out = np.empty((2, k.BAR_SIZE))
         self._nothing = pl.DataFrame(schema=TRADE_BAR_DTYPES)
 
-    def update(self, symbol: str, timestamp: datetime, price: float, size: float, conditions: str | None = None, *, suspicious: bool = False) -> pl.DataFrame:
+    def update(
+        self,
+        symbol: str,
+        timestamp: datetime,
+        price: float,
+        size: float,
+        conditions: str | None = None,
+        *,
+        suspicious: bool = False,
+    ) -> pl.DataFrame:
         """The bars that this trade ended; usually none."""
         stamp = (timestamp - _EPOCH) // _MICROSECOND
         begin, session = self._place(stamp)
@@ -221,12 +295,19 @@ class LiveTradeBars:
         if state is None:
             state = self.states[symbol] = k.empty_state()
         if state[k.LATEST] > stamp:
-            raise DataError(f"a trade of {symbol} at {timestamp} is older than the last one: hand trades over in the order of time")
+            raise DataError(
+                f"a trade of {symbol} at {timestamp} is older than the last one: hand trades over"
+                " in the order of time"
+            )
         group, stamps, prices, sizes, masks = self._row
         group[0], stamps[0], prices[0], sizes[0], masks[0] = begin, stamp, price, size, sets
         kind, threshold = self._rule
-        count = k.fold_trades(state, group, stamps, prices, sizes, masks, kind, threshold, self._out)
-        return self.maker._bars_frame([(symbol, self._out[:count].copy())]) if count else self._nothing
+        count = k.fold_trades(
+            state, group, stamps, prices, sizes, masks, kind, threshold, self._out
+        )
+        return (
+            self.maker._bars_frame([(symbol, self._out[:count].copy())]) if count else self._nothing
+        )
 
     def close_until(self, now: datetime) -> pl.DataFrame:
         """The bars that the clock has ended by `now`, without another trade."""
@@ -238,13 +319,19 @@ class LiveTradeBars:
         if not start <= stamp < until:
             row = slots(pl.Series([stamp]).cast(TIME), self.maker.kind.minutes, self.maker.calendar)
             session = row["session"][0]
-            begin, until = (int(row[name].dt.epoch("us")[0]) if session else stamp for name in ("begin", "end"))
+            begin, until = (
+                int(row[name].dt.epoch("us")[0]) if session else stamp for name in ("begin", "end")
+            )
             self._slot = (begin, until, begin, session)
         return begin, session
 
     def _sets(self, conditions: str | None, session: str | None, *, suspicious: bool) -> int:
         key = (conditions, suspicious, session)
         if key not in self._masks:
-            row = pl.DataFrame([key], schema={"conditions": pl.String, "suspicious": pl.Boolean, "session": pl.String}, orient="row")
+            row = pl.DataFrame(
+                [key],
+                schema={"conditions": pl.String, "suspicious": pl.Boolean, "session": pl.String},
+                orient="row",
+            )
             self._masks[key] = int(eligibility(row, self.maker.codes)[0])
         return self._masks[key]

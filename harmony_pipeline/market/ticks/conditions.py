@@ -77,12 +77,16 @@ def eligibility(trades: pl.DataFrame, codes: str) -> pl.Series:
     flag number) or "none" (not used). Raises ConfigError for another.
     """
     if codes not in CODES:
-        raise ConfigError(f"market.ticks.condition_codes is '{codes}': use one of {', '.join(CODES)}")
+        raise ConfigError(
+            f"market.ticks.condition_codes is '{codes}': use one of {', '.join(CODES)}"
+        )
     allowed = _allowed(trades["conditions"], codes)
     table = trades.select("session", "suspicious").with_columns(allowed)
     late = (pl.col("allowed") & EXTENDED == 0) & (pl.col("session") == "regular")
     barred = late.fill_null(False) | pl.col("suspicious").fill_null(False)
-    kept = pl.col("allowed") & pl.when(barred).then(pl.lit(VOLUME, pl.UInt8)).otherwise(pl.lit(_ALL, pl.UInt8))
+    kept = pl.col("allowed") & pl.when(barred).then(pl.lit(VOLUME, pl.UInt8)).otherwise(
+        pl.lit(_ALL, pl.UInt8)
+    )
     return table.select(kept.alias("sets"))["sets"]
 
 

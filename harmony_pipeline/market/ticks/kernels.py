@@ -16,10 +16,26 @@ import numpy as np
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 
-# The state: one open bar of one symbol. Times are epoch microseconds, which float64 holds exactly until the year 2255.
-GROUP, START, LATEST, OPEN, HIGH, LOW, CLOSE, VOLUME, TRADES, NOTIONAL, PRICED, MEASURE, FIRMNESS = range(13)
+# The state: one open bar of one symbol. Times are epoch microseconds, which float64 holds exactly
+# until the year 2255.
+(
+    GROUP,
+    START,
+    LATEST,
+    OPEN,
+    HIGH,
+    LOW,
+    CLOSE,
+    VOLUME,
+    TRADES,
+    NOTIONAL,
+    PRICED,
+    MEASURE,
+    FIRMNESS,
+) = range(13)
 STATE_SIZE = 13
-EMPTY, TENTATIVE, FIRM = 0.0, 1.0, 2.0  # FIRMNESS: no price yet; prices of trades that give the last only if no other can; settled
+# FIRMNESS: no price yet; prices of trades that give the last only if no other can; settled
+EMPTY, TENTATIVE, FIRM = 0.0, 1.0, 2.0
 BAR_SIZE = STATE_SIZE  # a bar that ended is the state as it stood
 _HIGH_LOW, _LAST, _VOLUME = 1, 2, 4  # ticks/conditions.py
 
@@ -30,7 +46,9 @@ def empty_state() -> FloatArray:
 
 
 @kernel
-def add_trade(state: FloatArray, group: float, stamp: float, price: float, size: float, sets: int, kind: int) -> None:
+def add_trade(
+    state: FloatArray, group: float, stamp: float, price: float, size: float, sets: int, kind: int
+) -> None:
     """Add a trade to the open bar, or open a bar with it when there is none (TRADES is 0)."""
     if state[TRADES] == 0.0:
         state[:] = 0.0

@@ -39,37 +39,155 @@ RULES: tuple[RuleInfo, ...] = (
     RuleInfo("missing_volume", "own", "quarantine", (), "the volume is missing"),
     RuleInfo("unknown_symbol", "own", "quarantine", (), "not among market.symbols"),
     RuleInfo("non_positive_price", "own", "quarantine", (), "a price of 0 or less"),
-    RuleInfo("price_out_of_bounds", "own", "quarantine", (), "a price below min_price or above max_price: no market quotes it"),
+    RuleInfo(
+        "price_out_of_bounds",
+        "own",
+        "quarantine",
+        (),
+        "a price below min_price or above max_price: no market quotes it",
+    ),
     RuleInfo("negative_volume", "own", "quarantine", (), "a volume below 0"),
     RuleInfo("volume_out_of_bounds", "own", "quarantine", (), "a volume above max_volume"),
     RuleInfo("high_below_low", "own", "quarantine", (), "high below low"),
-    RuleInfo("open_or_close_outside_range", "own", "quarantine", (), "open or close outside low to high"),
-    RuleInfo("misaligned_timestamp", "own", "quarantine", _ALL, "off the grid of the timeframe on the exchange's clock"),
+    RuleInfo(
+        "open_or_close_outside_range", "own", "quarantine", (), "open or close outside low to high"
+    ),
+    RuleInfo(
+        "misaligned_timestamp",
+        "own",
+        "quarantine",
+        _ALL,
+        "off the grid of the timeframe on the exchange's clock",
+    ),
     RuleInfo("outside_session", "own", "quarantine", (), "outside every session of the calendar"),
-    RuleInfo("extended_hours_off", "own", "quarantine", (), "extended hours, which market.extended_hours switches off; no fault"),
-    RuleInfo("zero_volume", "own", "warn", _ALL, "no volume: warned of where at most half of the bars are so, refused without exception"),
-    RuleInfo("bad_print", "past", "quarantine", _ALL, "a price that neither the previous close nor the bar's own close supports"),
-    RuleInfo("wrong_scale", "past", "quarantine", _ALL, "a price 10, 100 or 1000 times those beside it, or that part of them, that volume does not explain"),
-    RuleInfo("ticker_reuse", "past", "warn", _ALL, "a long absence, then another price level: perhaps another issuer"),
-    RuleInfo("wrong_unit", "past", "warn", _ALL, "prices or vwap off by a factor of 100 or 1000: cents for dollars"),
-    RuleInfo("split_like_jump", "past", "warn", _ALL, "a jump on a calm bar by the ratio of a split without a corporate action"),
-    RuleInfo("outlier", "past", "warn", _ALL, "a return far outside those of the bars before, in units of their median deviation"),
-    RuleInfo("volume_spike", "past", "warn", _ALL, "a volume far above the largest bars of the sessions before"),
+    RuleInfo(
+        "extended_hours_off",
+        "own",
+        "quarantine",
+        (),
+        "extended hours, which market.extended_hours switches off; no fault",
+    ),
+    RuleInfo(
+        "zero_volume",
+        "own",
+        "warn",
+        _ALL,
+        "no volume: warned of where at most half of the bars are so, refused without exception",
+    ),
+    RuleInfo(
+        "bad_print",
+        "past",
+        "quarantine",
+        _ALL,
+        "a price that neither the previous close nor the bar's own close supports",
+    ),
+    RuleInfo(
+        "wrong_scale",
+        "past",
+        "quarantine",
+        _ALL,
+        "a price 10, 100 or 1000 times those beside it, or that part of them, that volume does not"
+        " explain",
+    ),
+    RuleInfo(
+        "ticker_reuse",
+        "past",
+        "warn",
+        _ALL,
+        "a long absence, then another price level: perhaps another issuer",
+    ),
+    RuleInfo(
+        "wrong_unit",
+        "past",
+        "warn",
+        _ALL,
+        "prices or vwap off by a factor of 100 or 1000: cents for dollars",
+    ),
+    RuleInfo(
+        "split_like_jump",
+        "past",
+        "warn",
+        _ALL,
+        "a jump on a calm bar by the ratio of a split without a corporate action",
+    ),
+    RuleInfo(
+        "outlier",
+        "past",
+        "warn",
+        _ALL,
+        "a return far outside those of the bars before, in units of their median deviation",
+    ),
+    RuleInfo(
+        "volume_spike",
+        "past",
+        "warn",
+        _ALL,
+        "a volume far above the largest bars of the sessions before",
+    ),
     RuleInfo("stale_repeat", "past", "warn", _ALL, "the same five values again and again"),
-    RuleInfo("frozen_prices", "past", "warn", _ALL, "the same four prices again and again while the volume moves"),
-    RuleInfo("spike_reversal", "late", "warn", _WARN, "the bar before jumped and this one came back: its close was perhaps an error"),
-    RuleInfo("changed_unit", "late", "warn", _WARN, "prices or volumes moved by a factor of 10, 100 or 1000 and stayed there"),
-    RuleInfo("withdrawn", "version", "quarantine", (), "the source gave this bar before and gives it no more; no fault"),
-    RuleInfo("superseded", "version", "quarantine", (), "an older version of a row that was learned again; no fault"),
+    RuleInfo(
+        "frozen_prices",
+        "past",
+        "warn",
+        _ALL,
+        "the same four prices again and again while the volume moves",
+    ),
+    RuleInfo(
+        "spike_reversal",
+        "late",
+        "warn",
+        _WARN,
+        "the bar before jumped and this one came back: its close was perhaps an error",
+    ),
+    RuleInfo(
+        "changed_unit",
+        "late",
+        "warn",
+        _WARN,
+        "prices or volumes moved by a factor of 10, 100 or 1000 and stayed there",
+    ),
+    RuleInfo(
+        "withdrawn",
+        "version",
+        "quarantine",
+        (),
+        "the source gave this bar before and gives it no more; no fault",
+    ),
+    RuleInfo(
+        "superseded",
+        "version",
+        "quarantine",
+        (),
+        "an older version of a row that was learned again; no fault",
+    ),
     RuleInfo("duplicate", "version", "quarantine", (), "the same row twice"),
-    RuleInfo("conflicting_duplicate", "version", "quarantine", (), "another row for this symbol and time, learned at the same moment"),
-    RuleInfo("wrong_time_zone", "source", "warn", _WARN, "a file whose stamps fit another time zone better"),
-    RuleInfo("action_not_applied", "source", "warn", _WARN, "a split or dividend that was due and could not be applied"),
+    RuleInfo(
+        "conflicting_duplicate",
+        "version",
+        "quarantine",
+        (),
+        "another row for this symbol and time, learned at the same moment",
+    ),
+    RuleInfo(
+        "wrong_time_zone",
+        "source",
+        "warn",
+        _WARN,
+        "a file whose stamps fit another time zone better",
+    ),
+    RuleInfo(
+        "action_not_applied",
+        "source",
+        "warn",
+        _WARN,
+        "a split or dividend that was due and could not be applied",
+    ),
 )
 NUMBER: dict[str, int] = {rule.name: at for at, rule in enumerate(RULES, 1)}
 NAME: dict[int, str] = {at: rule.name for at, rule in enumerate(RULES, 1)}
 CHOOSABLE: tuple[str, ...] = tuple(rule.name for rule in RULES if rule.choices)
-NOT_A_FAULT = ("extended_hours_off", "superseded", "withdrawn")  # rows that are sound, or were mended: left out of quarantined_fraction
+# rows that are sound, or were mended: left out of quarantined_fraction
+NOT_A_FAULT = ("extended_hours_off", "superseded", "withdrawn")
 
 
 def refused_choice(name: str, severity: str) -> str | None:
@@ -78,7 +196,10 @@ def refused_choice(name: str, severity: str) -> str | None:
         return f"'{name}' is no rule; the rules are {', '.join(CHOOSABLE)}"
     choices = RULES[NUMBER[name] - 1].choices
     if not choices:
-        return f"'{name}' has one severity only, since a row that breaks it cannot be a bar; the rules that can be set are {', '.join(CHOOSABLE)}"
+        return (
+            f"'{name}' has one severity only, since a row that breaks it cannot be a bar; the rules"
+            f" that can be set are {', '.join(CHOOSABLE)}"
+        )
     if severity not in choices:
         return f"'{name}' cannot be '{severity}'; choose {', '.join(choices)}"
     return None

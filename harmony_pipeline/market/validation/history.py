@@ -73,23 +73,56 @@ from harmony_pipeline.market.validation.symbol_state import (
     volume_z,
 )
 
-BAD_PRINT, TICKER_REUSE, WRONG_UNIT, SPLIT_LIKE = NUMBER["bad_print"], NUMBER["ticker_reuse"], NUMBER["wrong_unit"], NUMBER["split_like_jump"]
+BAD_PRINT, TICKER_REUSE, WRONG_UNIT, SPLIT_LIKE = (
+    NUMBER["bad_print"],
+    NUMBER["ticker_reuse"],
+    NUMBER["wrong_unit"],
+    NUMBER["split_like_jump"],
+)
 OUTLIER, VOLUME_SPIKE, STALE = NUMBER["outlier"], NUMBER["volume_spike"], NUMBER["stale_repeat"]
 WRONG_SCALE, FROZEN_PRICES = NUMBER["wrong_scale"], NUMBER["frozen_prices"]
-ZERO_VOLUME, SPIKE_REVERSAL, CHANGED_UNIT = NUMBER["zero_volume"], NUMBER["spike_reversal"], NUMBER["changed_unit"]
-_AGREEMENT = 0.25  # of max_bar_return: two closes nearer than this agree. Half would have taken AIG's real low of 1.25 on 2008-09-16 (close -23 %)
-_SPIKE = 1.5  # times max_bar_return for a high alone: small stocks do run up 60 % and fade within a day
+ZERO_VOLUME, SPIKE_REVERSAL, CHANGED_UNIT = (
+    NUMBER["zero_volume"],
+    NUMBER["spike_reversal"],
+    NUMBER["changed_unit"],
+)
+# of max_bar_return: two closes nearer than this agree. Half would have taken AIG's real low of 1.25
+# on 2008-09-16 (close -23 %)
+_AGREEMENT = 0.25
+# times max_bar_return for a high alone: small stocks do run up 60 % and fade within a day
+_SPIKE = 1.5
 _CAME_BACK = 0.25  # of a spike that may be left when it counts as taken back
 _UNIT = 1.25  # how far a jump may be from a power of ten
 _VOLUME_UNIT = 1.6  # the same for a level of volume, which is never the same twice
 _STAYED = 2.0  # and how far the level may wander while a changed unit is being watched
-_OFTEN_IDLE = 0.5  # a symbol of which more bars than this part have no volume has a feed without volumes, which has one note
+# a symbol of which more bars than this part have no volume has a feed without volumes, which has
+# one note
+_OFTEN_IDLE = 0.5
 _FAR = 5.0  # a price within this factor of another is of its scale
 _BESIDE = 2.0  # and prices within this factor of one another are neighbours
 _NEWS = 3.0  # times the largest volume before, from which a rise of the price is believed
 _RETURN_FLOOR, _VOLUME_FLOOR = 1e-6, 0.25
-# New shares per old one in the splits that companies do declare; reverse ones are the same upside down.
-_SPLIT_RATIOS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0)
+# New shares per old one in the splits that companies do declare; reverse ones are the same upside
+# down.
+_SPLIT_RATIOS = (
+    1.5,
+    2.0,
+    2.5,
+    3.0,
+    4.0,
+    5.0,
+    6.0,
+    7.0,
+    8.0,
+    10.0,
+    12.0,
+    15.0,
+    20.0,
+    25.0,
+    30.0,
+    40.0,
+    50.0,
+)
 _SMALLEST_SPLIT_JUMP = 1.4  # below every ratio by more than its tolerance
 
 
@@ -150,7 +183,10 @@ def is_bad_print(state: FloatArray, limit: float, bar: JudgedBar) -> bool:
     if math.isnan(then):
         return False
     now = then / state[SPLITS]
-    if abs(bar.close / then - 1.0) > limit * _AGREEMENT and abs(bar.close / now - 1.0) > limit * _AGREEMENT:
+    if (
+        abs(bar.close / then - 1.0) > limit * _AGREEMENT
+        and abs(bar.close / now - 1.0) > limit * _AGREEMENT
+    ):
         return False
     return (
         _is_far(bar.open, limit, 1.0, then, now, bar.close)
@@ -160,10 +196,16 @@ def is_bad_print(state: FloatArray, limit: float, bar: JudgedBar) -> bool:
 
 
 @kernel
-def _is_far(price: float, limit: float, upward: float, then: float, now: float, close: float) -> bool:
+def _is_far(
+    price: float, limit: float, upward: float, then: float, now: float, close: float
+) -> bool:
     """Whether a price is beyond the limit against all three references."""
     up, down = 1.0 + upward * limit, 1.0 - limit
-    return (price / then > up or price / then < down) and (price / now > up or price / now < down) and (price / close > up or price / close < down)
+    return (
+        (price / then > up or price / then < down)
+        and (price / now > up or price / now < down)
+        and (price / close > up or price / close < down)
+    )
 
 
 @kernel
@@ -215,11 +257,15 @@ def spread_z(state: FloatArray, bar: JudgedBar, ratio: float) -> float:
 @kernel
 def is_outlier(state: FloatArray, limits: Limits, bar: JudgedBar, ratio: float) -> bool:
     """Whether a move is large and far outside the moves before."""
-    return (ratio >= limits.outlier_up or ratio <= limits.outlier_down) and abs(spread_z(state, bar, ratio)) >= limits.outlier_z
+    return (ratio >= limits.outlier_up or ratio <= limits.outlier_down) and abs(
+        spread_z(state, bar, ratio)
+    ) >= limits.outlier_z
 
 
 @kernel
-def judge_by_history(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, evidence: FloatArray) -> int:
+def judge_by_history(
+    state: FloatArray, limits: Limits, active: int, bar: JudgedBar, evidence: FloatArray
+) -> int:
     """Bits of the `active` rules that the bar breaks.
 
     Row n of `evidence` receives the measure and the reference of rule n.
@@ -234,13 +280,20 @@ def judge_by_history(state: FloatArray, limits: Limits, active: int, bar: Judged
         if scale != 0.0:
             broken |= 1 << WRONG_SCALE
             evidence[WRONG_SCALE, 0], evidence[WRONG_SCALE, 1] = scale, beside
-    if active >> ZERO_VOLUME & 1 and bar.volume == 0.0 and state[BARS] > 0.0 and state[IDLE_BARS] <= _OFTEN_IDLE * state[BARS]:
+    if (
+        active >> ZERO_VOLUME & 1
+        and bar.volume == 0.0
+        and state[BARS] > 0.0
+        and state[IDLE_BARS] <= _OFTEN_IDLE * state[BARS]
+    ):
         broken |= 1 << ZERO_VOLUME
     run, frozen, flat = _repeat_count(state, bar), _frozen_count(state, bar), bar.high == bar.low
     if active >> STALE & 1 and run >= (limits.stale_flat_bars if flat else limits.stale_bars):
         broken |= 1 << STALE
         evidence[STALE, 0] = run
-    elif active >> FROZEN_PRICES & 1 and frozen >= (limits.frozen_flat_bars if flat else limits.frozen_bars):
+    elif active >> FROZEN_PRICES & 1 and frozen >= (
+        limits.frozen_flat_bars if flat else limits.frozen_bars
+    ):
         broken |= 1 << FROZEN_PRICES
         evidence[FROZEN_PRICES, 0] = frozen
     if bar.regular and not math.isnan(state[CLOSE]):
@@ -252,7 +305,9 @@ def judge_by_history(state: FloatArray, limits: Limits, active: int, bar: Judged
 @kernel
 def _repeat_count(state: FloatArray, bar: JudgedBar) -> float:
     """How many bars in a row had these five values, this bar included."""
-    return state[RUN] + 1.0 if _same_prices(state, bar) and state[SAME_VOLUME] == bar.volume else 1.0
+    return (
+        state[RUN] + 1.0 if _same_prices(state, bar) and state[SAME_VOLUME] == bar.volume else 1.0
+    )
 
 
 @kernel
@@ -263,7 +318,12 @@ def _frozen_count(state: FloatArray, bar: JudgedBar) -> float:
 
 @kernel
 def _same_prices(state: FloatArray, bar: JudgedBar) -> bool:
-    return bool(state[SAME_OPEN] == bar.open and state[SAME_HIGH] == bar.high and state[SAME_LOW] == bar.low and state[SAME_CLOSE] == bar.close)
+    return bool(
+        state[SAME_OPEN] == bar.open
+        and state[SAME_HIGH] == bar.high
+        and state[SAME_LOW] == bar.low
+        and state[SAME_CLOSE] == bar.close
+    )
 
 
 @kernel
@@ -290,9 +350,18 @@ def _wrong_scale(state: FloatArray, limits: Limits, bar: JudgedBar) -> tuple[flo
     now = near / state[SPLITS]
     if not _differ_by(bar.close, near, _BESIDE) or not _differ_by(bar.close, now, _BESIDE):
         scale = power_of_ten(bar.open / bar.close, _UNIT)
-        return (scale, bar.close) if scale != 0.0 and _differ_by(bar.open, near, _FAR) and _differ_by(bar.open, now, _FAR) else (0.0, math.nan)
+        return (
+            (scale, bar.close)
+            if scale != 0.0 and _differ_by(bar.open, near, _FAR) and _differ_by(bar.open, now, _FAR)
+            else (0.0, math.nan)
+        )
     scale = power_of_ten(bar.close / now, _UNIT)
-    if scale == 0.0 or not _differ_by(bar.close, near, _FAR) or _is_known_level(state, limits, bar, scale) or _is_explained_by_volume(state, bar, scale):
+    if (
+        scale == 0.0
+        or not _differ_by(bar.close, near, _FAR)
+        or _is_known_level(state, limits, bar, scale)
+        or _is_explained_by_volume(state, bar, scale)
+    ):
         return 0.0, math.nan
     return scale, now
 
@@ -300,13 +369,19 @@ def _wrong_scale(state: FloatArray, limits: Limits, bar: JudgedBar) -> tuple[flo
 @kernel
 def _is_known_level(state: FloatArray, limits: Limits, bar: JudgedBar, scale: float) -> bool:
     """Whether a close on another scale was seen before, has lasted, or follows an absence."""
-    if state[SCALE_BARS] >= limits.scale_bars and not _differ_by(bar.close, state[SCALE_CLOSE], _BESIDE):
+    if state[SCALE_BARS] >= limits.scale_bars and not _differ_by(
+        bar.close, state[SCALE_CLOSE], _BESIDE
+    ):
         return True
     if math.isnan(state[CLOSE]):  # a few prints before hours are no level
         return True
     taken_back = state[UNIT_BARS] > 0.0 and scale * state[UNIT_RATIO] == 1.0
     absent = bar.session - state[CLOSE_SESSION] - 1.0
-    return taken_back or absent >= limits.reuse_sessions or not _differ_by(bar.close, state[CLOSE] / state[SPLITS], _FAR)
+    return (
+        taken_back
+        or absent >= limits.reuse_sessions
+        or not _differ_by(bar.close, state[CLOSE] / state[SPLITS], _FAR)
+    )
 
 
 @kernel
@@ -334,7 +409,9 @@ def remember_scale(state: FloatArray, close: float) -> None:
 
 
 @kernel
-def _jump_rules(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, evidence: FloatArray) -> int:
+def _jump_rules(
+    state: FloatArray, limits: Limits, active: int, bar: JudgedBar, evidence: FloatArray
+) -> int:
     previous = state[CLOSE] / state[SPLITS]
     jump = bar.open / previous
     absent = bar.session - state[CLOSE_SESSION] - 1.0
@@ -344,7 +421,11 @@ def _jump_rules(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, 
         return active & 1 << TICKER_REUSE
     unit = power_of_ten(jump, _UNIT)
     taken_back = state[UNIT_BARS] > 0.0 and unit * state[UNIT_RATIO] == 1.0
-    if (unit > 50.0 or 0.0 < unit < 0.05) and power_of_ten(bar.close / previous, _UNIT) == unit and not taken_back:
+    if (
+        (unit > 50.0 or 0.0 < unit < 0.05)
+        and power_of_ten(bar.close / previous, _UNIT) == unit
+        and not taken_back
+    ):
         evidence[WRONG_UNIT, 0], evidence[WRONG_UNIT, 1] = unit, previous
         return active & 1 << WRONG_UNIT
     unit = power_of_ten(bar.vwap / bar.close, _UNIT) if bar.vwap > 0.0 else 0.0
@@ -361,7 +442,14 @@ def _jump_rules(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, 
 
 
 @kernel
-def _level_rules(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, jumped: bool, evidence: FloatArray) -> int:
+def _level_rules(
+    state: FloatArray,
+    limits: Limits,
+    active: int,
+    bar: JudgedBar,
+    jumped: bool,
+    evidence: FloatArray,
+) -> int:
     broken = 0
     moved = price_relative(state, bar)
     if active >> OUTLIER & 1 and not jumped and is_outlier(state, limits, bar, moved):
@@ -379,7 +467,11 @@ def _level_rules(state: FloatArray, limits: Limits, active: int, bar: JudgedBar,
             if far >= limits.volume_spike_z:
                 broken |= 1 << VOLUME_SPIKE
                 evidence[VOLUME_SPIKE, 0], evidence[VOLUME_SPIKE, 1] = far, largest
-    if active >> CHANGED_UNIT & 1 and state[UNIT_BARS] + 1.0 == limits.unit_bars and _stays_at_level(state, bar):
+    if (
+        active >> CHANGED_UNIT & 1
+        and state[UNIT_BARS] + 1.0 == limits.unit_bars
+        and _stays_at_level(state, bar)
+    ):
         broken |= 1 << CHANGED_UNIT
         evidence[CHANGED_UNIT, 0], evidence[CHANGED_UNIT, 1] = state[UNIT_RATIO], state[UNIT_STAMP]
     return broken
@@ -393,14 +485,31 @@ def _stays_at_level(state: FloatArray, bar: JudgedBar) -> bool:
 
 
 @kernel
-def remember(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, reused: bool, evidence: FloatArray) -> int:
+def remember(
+    state: FloatArray,
+    limits: Limits,
+    active: int,
+    bar: JudgedBar,
+    reused: bool,
+    evidence: FloatArray,
+) -> int:
     """Add an accepted bar to the state.
 
     Returns the bit of CHANGED_UNIT when the finished sessions show another unit of volume.
     """
     broken = 0
-    state[RUN], state[FROZEN], state[SCALE_BARS] = _repeat_count(state, bar), _frozen_count(state, bar), 0.0
-    state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME] = bar.open, bar.high, bar.low, bar.close, bar.volume
+    state[RUN], state[FROZEN], state[SCALE_BARS] = (
+        _repeat_count(state, bar),
+        _frozen_count(state, bar),
+        0.0,
+    )
+    state[SAME_OPEN], state[SAME_HIGH], state[SAME_LOW], state[SAME_CLOSE], state[SAME_VOLUME] = (
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        bar.volume,
+    )
     if bar.regular:
         if not math.isnan(state[CLOSE]):
             _watch_unit(state, limits, bar, reused)
@@ -413,7 +522,13 @@ def remember(state: FloatArray, limits: Limits, active: int, bar: JudgedBar, reu
             if unit > 50.0 or 0.0 < unit < 0.05:
                 broken = 1 << CHANGED_UNIT
                 evidence[CHANGED_UNIT, 0], evidence[CHANGED_UNIT, 1] = unit, math.nan
-        state[CLOSE], state[CLOSE_DAY], state[CLOSE_STAMP], state[CLOSE_SESSION], state[SPLITS] = bar.close, bar.day, bar.stamp, bar.session, 1.0
+        state[CLOSE], state[CLOSE_DAY], state[CLOSE_STAMP], state[CLOSE_SESSION], state[SPLITS] = (
+            bar.close,
+            bar.day,
+            bar.stamp,
+            bar.session,
+            1.0,
+        )
     state[BARS] += 1.0
     state[IDLE_BARS] += bar.volume == 0.0
     state[SEEN], state[LAST_DAY], state[LAST_STAMP] = 1.0, bar.day, bar.stamp
@@ -430,9 +545,18 @@ def _watch_unit(state: FloatArray, limits: Limits, bar: JudgedBar, reused: bool)
     unit = 0.0 if reused else power_of_ten(bar.open / previous, _UNIT)
     if unit != 0.0 and power_of_ten(bar.close / previous, _UNIT) == unit:
         taken_back = state[UNIT_BARS] > 0.0 and unit * state[UNIT_RATIO] == 1.0
-        state[UNIT_BASE], state[UNIT_RATIO], state[UNIT_BARS], state[UNIT_STAMP] = previous, unit, 0.0 if taken_back else 1.0, bar.stamp
+        state[UNIT_BASE], state[UNIT_RATIO], state[UNIT_BARS], state[UNIT_STAMP] = (
+            previous,
+            unit,
+            0.0 if taken_back else 1.0,
+            bar.stamp,
+        )
     elif state[UNIT_BARS] > 0.0:
-        state[UNIT_BARS] = state[UNIT_BARS] + 1.0 if _stays_at_level(state, bar) and state[UNIT_BARS] < limits.unit_bars else 0.0
+        state[UNIT_BARS] = (
+            state[UNIT_BARS] + 1.0
+            if _stays_at_level(state, bar) and state[UNIT_BARS] < limits.unit_bars
+            else 0.0
+        )
 
 
 @kernel
@@ -441,6 +565,10 @@ def _watch_spike(state: FloatArray, limits: Limits, bar: JudgedBar) -> None:
     moved = price_relative(state, bar)
     state[SPIKE_STAMP] = math.nan
     if is_outlier(state, limits, bar, moved):
-        base = bar.open if not bar.daily and state[CLOSE_DAY] != bar.day else state[CLOSE] / state[SPLITS]
+        base = (
+            bar.open
+            if not bar.daily and state[CLOSE_DAY] != bar.day
+            else state[CLOSE] / state[SPLITS]
+        )
         state[SPIKE_BASE], state[SPIKE_CLOSE], state[SPIKE_STAMP] = base, bar.close, bar.stamp
     remember_return(state, moved)

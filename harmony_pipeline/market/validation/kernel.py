@@ -25,22 +25,65 @@ from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import DayCut
 from harmony_pipeline.market.session_parts import OUTSIDE, REGULAR
-from harmony_pipeline.market.session_position import DAY, end_of_part, first_session, grid_shift, next_session, on_grid, part_of
+from harmony_pipeline.market.session_position import (
+    DAY,
+    end_of_part,
+    first_session,
+    grid_shift,
+    next_session,
+    on_grid,
+    part_of,
+)
 from harmony_pipeline.market.settings import MarketSettings, QualitySettings
 from harmony_pipeline.market.validation.catalog import NUMBER, RULES
 from harmony_pipeline.market.validation.fast_path import is_uneventful, keep_uneventful_rows
-from harmony_pipeline.market.validation.history import TICKER_REUSE, WRONG_SCALE, JudgedBar, Limits, judge_by_history, remember, remember_scale
-from harmony_pipeline.market.validation.symbol_state import CLOSE_DAY, CLOSE_SESSION, FACTOR, SEEN, apply_until, first_due, skip_until
+from harmony_pipeline.market.validation.history import (
+    TICKER_REUSE,
+    WRONG_SCALE,
+    JudgedBar,
+    Limits,
+    judge_by_history,
+    remember,
+    remember_scale,
+)
+from harmony_pipeline.market.validation.symbol_state import (
+    CLOSE_DAY,
+    CLOSE_SESSION,
+    FACTOR,
+    SEEN,
+    apply_until,
+    first_due,
+    skip_until,
+)
 
-UNREADABLE, MISSING_PRICE, MISSING_VOLUME, UNKNOWN_SYMBOL = (NUMBER[name] for name in ("unreadable", "missing_price", "missing_volume", "unknown_symbol"))
-OUT_OF_BOUNDS, TOO_MUCH_VOLUME, WITHDRAWN = NUMBER["price_out_of_bounds"], NUMBER["volume_out_of_bounds"], NUMBER["withdrawn"]
-NON_POSITIVE, NEGATIVE_VOLUME, HIGH_BELOW_LOW = NUMBER["non_positive_price"], NUMBER["negative_volume"], NUMBER["high_below_low"]
-OUTSIDE_RANGE, MISALIGNED, OUTSIDE_SESSION = NUMBER["open_or_close_outside_range"], NUMBER["misaligned_timestamp"], NUMBER["outside_session"]
+UNREADABLE, MISSING_PRICE, MISSING_VOLUME, UNKNOWN_SYMBOL = (
+    NUMBER[name] for name in ("unreadable", "missing_price", "missing_volume", "unknown_symbol")
+)
+OUT_OF_BOUNDS, TOO_MUCH_VOLUME, WITHDRAWN = (
+    NUMBER["price_out_of_bounds"],
+    NUMBER["volume_out_of_bounds"],
+    NUMBER["withdrawn"],
+)
+NON_POSITIVE, NEGATIVE_VOLUME, HIGH_BELOW_LOW = (
+    NUMBER["non_positive_price"],
+    NUMBER["negative_volume"],
+    NUMBER["high_below_low"],
+)
+OUTSIDE_RANGE, MISALIGNED, OUTSIDE_SESSION = (
+    NUMBER["open_or_close_outside_range"],
+    NUMBER["misaligned_timestamp"],
+    NUMBER["outside_session"],
+)
 EXTENDED_OFF, ZERO_VOLUME = NUMBER["extended_hours_off"], NUMBER["zero_volume"]
-SUPERSEDED, DUPLICATE, CONFLICTING = NUMBER["superseded"], NUMBER["duplicate"], NUMBER["conflicting_duplicate"]
+SUPERSEDED, DUPLICATE, CONFLICTING = (
+    NUMBER["superseded"],
+    NUMBER["duplicate"],
+    NUMBER["conflicting_duplicate"],
+)
 KEPT = 0  # verdict of a row that is a bar
 UNDECIDED = 255
-UNREAD, TAKEN_BACK = 1, 2  # values of `Rows.defect`: a cell could not be read, or the row withdraws those before it
+# values of `Rows.defect`: a cell could not be read, or the row withdraws those before it
+UNREAD, TAKEN_BACK = 1, 2
 _DAILY = 1440
 _SCRATCH = len(RULES) + 1
 
@@ -84,7 +127,13 @@ class RuleSelection(NamedTuple):
     def of(self, segments: slice) -> "RuleSelection":
         """The selection of consecutive segments."""
         begin = self.allowed_begin[segments.start : segments.stop + 1]
-        return RuleSelection(self.active[segments], self.removes[segments], self.unknown[segments], begin, self.allowances)
+        return RuleSelection(
+            self.active[segments],
+            self.removes[segments],
+            self.unknown[segments],
+            begin,
+            self.allowances,
+        )
 
 
 class Verdicts(NamedTuple):
@@ -125,8 +174,20 @@ def judge_rows(
     """
     found = 0
     begin, stamps, vwap, rank, twin = rows.begin, rows.timestamp, rows.vwap, rows.rank, rows.twin
-    o, h, l, c, v = rows.open, rows.high, rows.low, rows.close, rows.volume  # noqa: E741 - the letters of a bar
-    rule, parts, factors, defect, evidence = verdicts.rule, verdicts.part, verdicts.factor, rows.defect, np.full((_SCRATCH, 2), math.nan)
+    o, h, l, c, v = (
+        rows.open,
+        rows.high,
+        rows.low,
+        rows.close,
+        rows.volume,
+    )
+    rule, parts, factors, defect, evidence = (
+        verdicts.rule,
+        verdicts.part,
+        verdicts.factor,
+        rows.defect,
+        np.full((_SCRATCH, 2), math.nan),
+    )
     for segment in range(begin.size - 1):
         row, end, state = begin[segment], begin[segment + 1], states[segment]
         last_action = action_begin[segment + 1]
@@ -135,12 +196,20 @@ def judge_rows(
         if not math.isnan(state[CLOSE_DAY]):
             state[CLOSE_SESSION] = float(np.searchsorted(sessions[DAY], int(state[CLOSE_DAY])))
         is_known_symbol = selection.unknown[segment] == 0
-        first_allowed, last_allowed = selection.allowed_begin[segment], selection.allowed_begin[segment + 1]
+        first_allowed, last_allowed = (
+            selection.allowed_begin[segment],
+            selection.allowed_begin[segment + 1],
+        )
         while row < end:
             stamp = stamps[row]
             at = next_session(sessions, at, stamp, minutes)
             part = part_of(sessions, at, stamp, minutes)
-            if part != OUTSIDE and is_known_symbol and (part == REGULAR or extended) and is_uneventful(state, sessions[DAY, at], part == REGULAR):
+            if (
+                part != OUTSIDE
+                and is_known_symbol
+                and (part == REGULAR or extended)
+                and is_uneventful(state, sessions[DAY, at], part == REGULAR)
+            ):
                 first_row = row
                 row = keep_uneventful_rows(
                     row,
@@ -169,34 +238,63 @@ def judge_rows(
             aligned, stop = on_grid(sessions, at, stamp, minutes), row + 1
             while stop < end and stamps[stop] == stamp:
                 stop += 1
-            allowed = _allowed_rules(selection.allowances, first_allowed, last_allowed, stamp) if first_allowed < last_allowed else 0
-            active, removes = selection.active[segment] & ~allowed, selection.removes[segment] & ~allowed
+            allowed = (
+                _allowed_rules(selection.allowances, first_allowed, last_allowed, stamp)
+                if first_allowed < last_allowed
+                else 0
+            )
+            active, removes = (
+                selection.active[segment] & ~allowed,
+                selection.removes[segment] & ~allowed,
+            )
             waiting = 0
-            withdrawal = last_withdrawal(defect, rows.ingested, row, stop) if defect.size > 0 else -1
+            withdrawal = (
+                last_withdrawal(defect, rows.ingested, row, stop) if defect.size > 0 else -1
+            )
             for one in range(row, stop):
                 parts[one] = part
-                if withdrawal >= 0 and (one == withdrawal or rows.ingested[one] <= rows.ingested[withdrawal]):
+                if withdrawal >= 0 and (
+                    one == withdrawal or rows.ingested[one] <= rows.ingested[withdrawal]
+                ):
                     rule[one] = WITHDRAWN if one == withdrawal else SUPERSEDED
                     if one != withdrawal:
-                        found = _record_finding(findings, found, one + offset, SUPERSEDED, evidence, withdrawal + offset)
+                        found = _record_finding(
+                            findings, found, one + offset, SUPERSEDED, evidence, withdrawal + offset
+                        )
                     continue
                 if defect.size > 0 and defect[one] != 0:
                     rule[one] = UNREADABLE
                 else:
-                    rule[one] = judge_values(o[one], h[one], l[one], c[one], v[one], selection.unknown[segment], limits)
+                    rule[one] = judge_values(
+                        o[one], h[one], l[one], c[one], v[one], selection.unknown[segment], limits
+                    )
                 if rule[one] == UNDECIDED:
                     rule[one] = judge_position(part, aligned, extended, v[one], removes)
                 waiting += rule[one] == UNDECIDED
             if waiting > 0:
                 day = sessions[DAY, at]
                 if state[SEEN] != 0.0:
-                    due = apply_until(action_whole, action_real, due, last_action, state, day, row + offset)
+                    due = apply_until(
+                        action_whole, action_real, due, last_action, state, day, row + offset
+                    )
                 else:
                     due = skip_until(action_whole, due, last_action, day)
             kept = off_scale = -1
             while waiting > 0 and kept < 0:
                 one = best_version(rule, rank, row, stop) if stop - row > 1 else row
-                bar = JudgedBar(stamp, o[one], h[one], l[one], c[one], v[one], vwap[one], sessions[DAY, at], at, part == REGULAR, minutes == _DAILY)
+                bar = JudgedBar(
+                    stamp,
+                    o[one],
+                    h[one],
+                    l[one],
+                    c[one],
+                    v[one],
+                    vwap[one],
+                    sessions[DAY, at],
+                    at,
+                    part == REGULAR,
+                    minutes == _DAILY,
+                )
                 broken = judge_by_history(state, limits, active, bar, evidence)
                 waiting -= 1
                 if broken & removes:
@@ -209,28 +307,39 @@ def judge_rows(
                     kept = one
                     rule[one] = KEPT
                     factors[one] = state[FACTOR]
-                    broken |= remember(state, limits, active, bar, broken >> TICKER_REUSE & 1 != 0, evidence)
+                    broken |= remember(
+                        state, limits, active, bar, broken >> TICKER_REUSE & 1 != 0, evidence
+                    )
                     if not aligned:
                         broken |= active & 1 << MISALIGNED
                     number = 0
                     while broken >> number:
                         if broken >> number & 1:
-                            found = _record_finding(findings, found, one + offset, number, evidence, -1)
+                            found = _record_finding(
+                                findings, found, one + offset, number, evidence, -1
+                            )
                         number += 1
                 if waiting > 0:
-                    for other in range(row, stop):  # what repeats the version just tried is a duplicate, whatever became of it
+                    # what repeats the version just tried is a duplicate, whatever became of it
+                    for other in range(row, stop):
                         if rule[other] == UNDECIDED and twin[other] == twin[one]:
                             rule[other] = DUPLICATE
                             waiting -= 1
-                            found = _record_finding(findings, found, other + offset, DUPLICATE, evidence, one + offset)
+                            found = _record_finding(
+                                findings, found, other + offset, DUPLICATE, evidence, one + offset
+                            )
             if kept < 0 and off_scale >= 0:
                 remember_scale(state, c[off_scale])
             if kept >= 0 and stop - row > 1:
                 for other in range(row, stop):
-                    verdict = version_verdict(rule[other], rows.ingested[other], rows.ingested[kept])
+                    verdict = version_verdict(
+                        rule[other], rows.ingested[other], rows.ingested[kept]
+                    )
                     if verdict != rule[other]:
                         rule[other] = verdict
-                        found = _record_finding(findings, found, other + offset, verdict, evidence, kept + offset)
+                        found = _record_finding(
+                            findings, found, other + offset, verdict, evidence, kept + offset
+                        )
             row = stop
     return found
 
@@ -246,7 +355,9 @@ def _allowed_rules(allowances: IntArray, begin: int, end: int, stamp: int) -> in
 
 
 @kernel
-def judge_values(o: float, h: float, l: float, c: float, v: float, unknown: int, limits: Limits) -> int:  # noqa: E741 - the letters of a bar
+def judge_values(
+    o: float, h: float, l: float, c: float, v: float, unknown: int, limits: Limits
+) -> int:
     """Number of the first rule that the values alone break; UNDECIDED when they break none."""
     if not (math.isfinite(o) and math.isfinite(h) and math.isfinite(l) and math.isfinite(c)):
         return MISSING_PRICE
@@ -324,7 +435,9 @@ def _first_bit(bits: int) -> int:
 
 
 @kernel
-def _record_finding(findings: FloatArray, found: int, row: int, rule: int, evidence: FloatArray, other: int) -> int:
+def _record_finding(
+    findings: FloatArray, found: int, row: int, rule: int, evidence: FloatArray, other: int
+) -> int:
     """Write a finding if there is room. The count rises either way, so that the caller can make
     room and repeat.
     """
@@ -344,14 +457,15 @@ def check_order(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, in
     falling, repeated = int(stamp[0] < before), int(stamp[0] == before)
     for segment in range(begin.size - 1):
         starts = stamp[begin[segment] : begin[segment + 1]]
-        earlier, later = starts[:-1], starts[1:]  # counted from 0 in both, which the compiler turns into wide instructions
+        # counted from 0 in both, which the compiler turns into wide instructions
+        earlier, later = starts[:-1], starts[1:]
         for row in range(later.size):
             falling += later[row] < earlier[row]
             repeated += later[row] == earlier[row]
     return falling == 0, repeated
 
 
-# --- settings as kernels read them -----------------------------------------------------------------
+# --- settings as kernels read them ----------------------------------------------------------------
 
 
 def build_limits(quality: QualitySettings) -> Limits:
@@ -363,19 +477,33 @@ def build_limits(quality: QualitySettings) -> Limits:
     return Limits(*(float(numbers[name]) for name in Limits._fields))
 
 
-def select_rules(settings: MarketSettings, symbols: Sequence[str], calendar: Calendar, timeframe: str) -> RuleSelection:
+def select_rules(
+    settings: MarketSettings, symbols: Sequence[str], calendar: Calendar, timeframe: str
+) -> RuleSelection:
     """The selection of each symbol, in the given order."""
     quality = settings.quality
     usual = _bits(quality, None)
     chosen = {symbol: _bits(quality, symbol) for symbol in quality.symbols}
-    active, removes = (np.array([chosen.get(symbol, usual)[which] for symbol in symbols], np.int64) for which in (0, 1))
+    active, removes = (
+        np.array([chosen.get(symbol, usual)[which] for symbol in symbols], np.int64)
+        for which in (0, 1)
+    )
     cut = DayCut.of(calendar, timeframe)
     allowances = sorted(
-        (symbols.index(one.symbol), NUMBER[one.rule], _micros(one.first, cut), _micros(one.end, cut)) for one in quality.allow if one.symbol in symbols
+        (
+            symbols.index(one.symbol),
+            NUMBER[one.rule],
+            _micros(one.first, cut),
+            _micros(one.end, cut),
+        )
+        for one in quality.allow
+        if one.symbol in symbols
     )
     table = np.array(allowances, np.int64).reshape(-1, 4)
     begin = np.searchsorted(table[:, 0], np.arange(len(symbols) + 1)).astype(np.int64)
-    unknown = np.array([bool(settings.symbols) and symbol not in settings.symbols for symbol in symbols], np.uint8)
+    unknown = np.array(
+        [bool(settings.symbols) and symbol not in settings.symbols for symbol in symbols], np.uint8
+    )
     return RuleSelection(active, removes, unknown, begin, np.ascontiguousarray(table[:, 1:].T))
 
 

@@ -30,17 +30,22 @@ from harmony_pipeline.kernel import kernel
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 
 SEEN, LAST_DAY, LAST_STAMP = 0, 1, 2  # 1.0 once a bar was accepted; its session day and start
-CLOSE, CLOSE_DAY, CLOSE_STAMP, CLOSE_SESSION = 3, 4, 5, 6  # the last regular close, when, and which session of the calendar
+# the last regular close, when, and which session of the calendar
+CLOSE, CLOSE_DAY, CLOSE_STAMP, CLOSE_SESSION = 3, 4, 5, 6
 FACTOR, SPLITS = 7, 8  # forward adjustment factor; splits since the last regular close, multiplied
-RUN, SAME_OPEN, SAME_HIGH, SAME_LOW, SAME_CLOSE, SAME_VOLUME = 9, 10, 11, 12, 13, 14  # how often the last five values came in a row
-SPIKE_BASE, SPIKE_CLOSE, SPIKE_STAMP = 15, 16, 17  # close before an outlier and its own, while the next bar is awaited
-UNIT_BASE, UNIT_RATIO, UNIT_BARS, UNIT_STAMP = 18, 19, 20, 21  # a jump by a power of ten that is being watched
+# how often the last five values came in a row
+RUN, SAME_OPEN, SAME_HIGH, SAME_LOW, SAME_CLOSE, SAME_VOLUME = 9, 10, 11, 12, 13, 14
+# close before an outlier and its own, while the next bar is awaited
+SPIKE_BASE, SPIKE_CLOSE, SPIKE_STAMP = 15, 16, 17
+# a jump by a power of ten that is being watched
+UNIT_BASE, UNIT_RATIO, UNIT_BARS, UNIT_STAMP = 18, 19, 20, 21
 SESSION_VOLUME, SESSION_DAY = 22, 23  # largest regular bar of the running session
 RETURN_COUNT, SESSION_COUNT = 24, 25  # values ever added to each window
 BARS, IDLE_BARS = 26, 27  # accepted, and those of them without volume
 LARGEST_VOLUME = 108  # of the window of sessions; 0.0 while too few are known
 FROZEN = 109  # how often the last four prices came in a row, whatever the volume
-SCALE_CLOSE, SCALE_BARS = 110, 111  # the last close that was refused for its scale, and how many were so in a row
+# the last close that was refused for its scale, and how many were so in a row
+SCALE_CLOSE, SCALE_BARS = 110, 111
 RETURNS, SESSIONS = 60, 20
 RETURN_WINDOW, SESSION_WINDOW = 28, 88
 WIDTH = 112
@@ -52,14 +57,25 @@ DIVIDEND, SPLIT, OTHER = 0, 1, 2
 APPLIED, UNKNOWN_KIND, NOT_ABOVE_ZERO, NO_CLOSE, NOT_BELOW_CLOSE = 0, 1, 2, 3, 4
 
 # Rows of the two matrices, one column an action, sorted by symbol, date and kind.
-DAY, KIND, PROBLEM, ROW = 0, 1, 2, 3  # whole numbers; the judge fills PROBLEM and the row at which it arose
+# whole numbers; the judge fills PROBLEM and the row at which it arose
+DAY, KIND, PROBLEM, ROW = 0, 1, 2, 3
 VALUE, USED_CLOSE = 0, 1  # numbers; the judge fills the close that it used
 
 
 def empty_states(symbols: int) -> FloatArray:
     """The states of symbols that were never seen: one row each."""
     states = np.full((symbols, WIDTH), np.nan)
-    counts = (SEEN, RUN, UNIT_BARS, RETURN_COUNT, SESSION_COUNT, BARS, IDLE_BARS, FROZEN, SCALE_BARS)
+    counts = (
+        SEEN,
+        RUN,
+        UNIT_BARS,
+        RETURN_COUNT,
+        SESSION_COUNT,
+        BARS,
+        IDLE_BARS,
+        FROZEN,
+        SCALE_BARS,
+    )
     for element in (*counts, SESSION_VOLUME, LARGEST_VOLUME):
         states[:, element] = 0.0
     states[:, FACTOR] = states[:, SPLITS] = 1.0
@@ -88,7 +104,9 @@ def remember_volume(state: FloatArray, day: float, volume: float) -> None:
             state[SESSION_WINDOW + count % SESSIONS] = state[SESSION_VOLUME]
             state[SESSION_COUNT] = count + 1.0
             if count + 1 >= FEWEST_SESSIONS:
-                state[LARGEST_VOLUME] = state[SESSION_WINDOW : SESSION_WINDOW + filled_count(count + 1.0, SESSIONS)].max()
+                state[LARGEST_VOLUME] = state[
+                    SESSION_WINDOW : SESSION_WINDOW + filled_count(count + 1.0, SESSIONS)
+                ].max()
         state[SESSION_DAY] = day
         state[SESSION_VOLUME] = 0.0
     state[SESSION_VOLUME] = max(state[SESSION_VOLUME], volume)
@@ -131,7 +149,11 @@ def usual_volume(state: FloatArray) -> float:
     without any.
     """
     count = filled_count(state[SESSION_COUNT], SESSIONS)
-    return float(np.median(state[SESSION_WINDOW : SESSION_WINDOW + count])) if count else float(state[SESSION_VOLUME])
+    return (
+        float(np.median(state[SESSION_WINDOW : SESSION_WINDOW + count]))
+        if count
+        else float(state[SESSION_VOLUME])
+    )
 
 
 @kernel
@@ -188,7 +210,12 @@ class Actions(NamedTuple):
 def pack_actions(actions: pl.DataFrame, symbols: pl.Series) -> Actions:
     """The actions of `symbols`, whose positions are the segments, as arrays."""
     if not actions.height:
-        return Actions(np.zeros(symbols.len() + 1, np.int64), np.empty((4, 0), np.int64), np.empty((2, 0)), actions)
+        return Actions(
+            np.zeros(symbols.len() + 1, np.int64),
+            np.empty((4, 0), np.int64),
+            np.empty((2, 0)),
+            actions,
+        )
     segments = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())})
     mine = (
         actions.select(list(CORPORATE_ACTIONS.columns))
@@ -196,16 +223,24 @@ def pack_actions(actions: pl.DataFrame, symbols: pl.Series) -> Actions:
         .sort("segment", "date", "kind", "value", maintain_order=True)
         .with_columns(
             day=pl.col("date").cast(pl.Int32).cast(pl.Int64),
-            number=pl.col("kind").replace_strict({"dividend": DIVIDEND, "split": SPLIT}, default=OTHER, return_dtype=pl.Int64),
+            number=pl.col("kind").replace_strict(
+                {"dividend": DIVIDEND, "split": SPLIT}, default=OTHER, return_dtype=pl.Int64
+            ),
             problem=pl.lit(APPLIED, pl.Int64),
             at=pl.lit(-1, pl.Int64),
             close=pl.lit(math.nan),
         )
     )
-    begin = np.searchsorted(mine["segment"].to_numpy(), np.arange(symbols.len() + 1)).astype(np.int64)
+    begin = np.searchsorted(mine["segment"].to_numpy(), np.arange(symbols.len() + 1)).astype(
+        np.int64
+    )
     # Copies, since the judge writes into them and Polars may hand out its own memory.
-    whole = np.array(mine.select("day", "number", "problem", "at").to_numpy().T, np.int64, order="C")
-    real = np.array(mine.select(pl.col("value").cast(pl.Float64), "close").to_numpy().T, np.float64, order="C")
+    whole = np.array(
+        mine.select("day", "number", "problem", "at").to_numpy().T, np.int64, order="C"
+    )
+    real = np.array(
+        mine.select(pl.col("value").cast(pl.Float64), "close").to_numpy().T, np.float64, order="C"
+    )
     return Actions(begin, whole, real, mine)
 
 
@@ -221,17 +256,32 @@ def match_symbols(actions: pl.DataFrame, symbols: Sequence[str]) -> tuple[pl.Dat
     for symbol in known:
         letters.setdefault(symbol.upper(), []).append(symbol)
     unmatched = sorted(strange["symbol"].unique().to_list())
-    matches = {found: letters[found.upper()][0] for found in unmatched if len(letters.get(found.upper(), ())) == 1}
-    notes = [f"the corporate actions of {found} are taken for {symbol}, which the bars write in other letters" for found, symbol in matches.items()]
+    matches = {
+        found: letters[found.upper()][0]
+        for found in unmatched
+        if len(letters.get(found.upper(), ())) == 1
+    }
+    notes = [
+        f"the corporate actions of {found} are taken for {symbol}, which the bars write in other"
+        " letters"
+        for found, symbol in matches.items()
+    ]
     renamed = actions.with_columns(pl.col("symbol").replace(matches)) if matches else actions
     renamed = renamed.unique(["symbol", "date", "kind", "value"], keep="first", maintain_order=True)
     ordered = renamed.sort("symbol", "date", "kind", "value", maintain_order=True)
     split = pl.col("kind") == "split"
-    again = (split & (pl.struct("symbol", "date", "kind") == pl.struct("symbol", "date", "kind").shift())).fill_null(value=False)
-    both = ordered.with_columns(again=again, kept=pl.col("value").first().over("symbol", "date", "kind"))
+    again = (
+        split & (pl.struct("symbol", "date", "kind") == pl.struct("symbol", "date", "kind").shift())
+    ).fill_null(value=False)
+    both = ordered.with_columns(
+        again=again, kept=pl.col("value").first().over("symbol", "date", "kind")
+    )
     notes += [
-        f"two splits of {symbol} on {day}, {kept:g} and {value:g}: {kept:g} is applied; correct the corporate actions"
-        for symbol, day, value, kept in both.filter("again").select("symbol", "date", "value", "kept").iter_rows()
+        f"two splits of {symbol} on {day}, {kept:g} and {value:g}: {kept:g} is applied; correct the"
+        " corporate actions"
+        for symbol, day, value, kept in (
+            both.filter("again").select("symbol", "date", "value", "kept").iter_rows()
+        )
     ]
     return both.filter(~pl.col("again")).select(actions.columns), notes
 
@@ -243,15 +293,28 @@ def unapplied_actions(actions: Actions) -> pl.DataFrame:
     if not actions.whole[PROBLEM].any():
         return pl.DataFrame(schema={"note": pl.String(), "place": pl.Int64()})
     label = format_columns("{} of {} on {} ({})", "kind", "symbol", "date", "value")
-    problems = actions.frame.with_columns(problem=pl.Series(actions.whole[PROBLEM]), close=pl.Series(actions.real[USED_CLOSE])).select(
+    problems = actions.frame.with_columns(
+        problem=pl.Series(actions.whole[PROBLEM]), close=pl.Series(actions.real[USED_CLOSE])
+    ).select(
         pl.when(pl.col("problem") == UNKNOWN_KIND)
         .then(format_columns("{} is not applied: its kind is neither split nor dividend", label))
         .when(pl.col("problem") == NOT_ABOVE_ZERO)
-        .then(format_columns("{} is not applied: its value is not above 0; correct the corporate actions", label))
+        .then(
+            format_columns(
+                "{} is not applied: its value is not above 0; correct the corporate actions", label
+            )
+        )
         .when(pl.col("problem") == NO_CLOSE)
         .then(format_columns("{} is not applied: no regular close before it is known", label))
         .when(pl.col("problem") == NOT_BELOW_CLOSE)
-        .then(format_columns("{} is not applied: it is not below the previous close {}; correct the corporate actions", label, "close"))
+        .then(
+            format_columns(
+                "{} is not applied: it is not below the previous close {}; correct the corporate"
+                " actions",
+                label,
+                "close",
+            )
+        )
         .alias("note"),
         place=pl.Series(actions.whole[ROW]),
     )
@@ -275,7 +338,9 @@ def skip_until(whole: IntArray, at: int, end: int, day: int) -> int:
 
 
 @kernel
-def apply_until(whole: IntArray, real: FloatArray, at: int, end: int, state: FloatArray, day: int, row: int) -> int:
+def apply_until(
+    whole: IntArray, real: FloatArray, at: int, end: int, state: FloatArray, day: int, row: int
+) -> int:
     """Apply every action on or before `day` to the factor and to the state."""
     while at < end and whole[DAY, at] <= day:
         date, multiplier, splits = whole[DAY, at], 1.0, 1.0

@@ -44,7 +44,17 @@ def unpack(data: bytes) -> list[bytes]:
         if data[:4] == b"PK\x03\x04":
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 return [archive.read(member) for member in archive.infolist()]
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, struct.error, lzma.LZMAError, zlib.error, zipfile.BadZipFile):
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        struct.error,
+        lzma.LZMAError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ):
         return [data]
     return [data]
 
@@ -54,7 +64,9 @@ def _cells(text: bytes) -> int:
     if text[:4] == b"PAR1":
         return 0
     header = text.lstrip(b"\r\n").split(b"\n", 1)[0]
-    return (text.count(b"\n") + text.count(b"\r") + 1) * (1 + max(header.count(sign) for sign in (b",", b";", b"\t", b"|")))
+    return (text.count(b"\n") + text.count(b"\r") + 1) * (
+        1 + max(header.count(sign) for sign in (b",", b";", b"\t", b"|"))
+    )
 
 
 def _kilobytes(name: str) -> int | None:

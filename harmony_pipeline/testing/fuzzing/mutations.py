@@ -51,28 +51,43 @@ def _on_text(change: Callable[[random.Random, bytes], bytes]) -> Mutation:
     return _on_one(change_text)
 
 
-def _repack_gzip(rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]) -> bytes:
+def _repack_gzip(
+    rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]
+) -> bytes:
     try:
         return gzip.compress(change(rng, gzip.decompress(data)), 1)
     except (OSError, EOFError, zlib.error):
         return data
 
 
-def _repack_zip(rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]) -> bytes:
+def _repack_zip(
+    rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]
+) -> bytes:
     buffer = io.BytesIO()
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        with (
+            zipfile.ZipFile(io.BytesIO(data)) as source,
+            zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target,
+        ):
             members = [member for member in source.infolist() if member.file_size < _MOST_UNPACKED]
             chosen = rng.randrange(max(len(members), 1))
             for at, member in enumerate(members):
                 text = source.read(member)
                 target.writestr(member.filename, change(rng, text) if at == chosen else text)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error):
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+        zlib.error,
+    ):
         return data
     return buffer.getvalue()
 
 
-# --- bytes ------------------------------------------------------------------------------------------------------------
+# --- bytes ----------------------------------------------------------------------------------------
 
 
 def _flip(rng: random.Random, data: bytes) -> bytes:
@@ -107,15 +122,22 @@ def _duplicate(rng: random.Random, data: bytes) -> bytes:
 
 
 def _encode(rng: random.Random, data: bytes) -> bytes:
-    return data.decode("utf-8", errors="replace").encode(rng.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "cp1252", "utf-32")), errors="replace")
+    return data.decode("utf-8", errors="replace").encode(
+        rng.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "cp1252", "utf-32")),
+        errors="replace",
+    )
 
 
 def _line_ends(rng: random.Random, data: bytes) -> bytes:
-    return data.replace(b"\r\n", b"\n").replace(b"\n", rng.choice((b"\r\n", b"\r", b"\r\r\n", b"\n\n", b"\x0b", "\u2028".encode())))
+    return data.replace(b"\r\n", b"\n").replace(
+        b"\n", rng.choice((b"\r\n", b"\r", b"\r\r\n", b"\n\n", b"\x0b", "\u2028".encode()))
+    )
 
 
 def _separator(rng: random.Random, data: bytes) -> bytes:
-    return data.replace(rng.choice((b",", b";", b"\t")), rng.choice((b";", b"\t", b"|", b", ", b" ", b",,")))
+    return data.replace(
+        rng.choice((b",", b";", b"\t")), rng.choice((b";", b"\t", b"|", b", ", b" ", b",,"))
+    )
 
 
 def _quote(rng: random.Random, data: bytes) -> bytes:
@@ -125,7 +147,7 @@ def _quote(rng: random.Random, data: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-# --- lines and cells --------------------------------------------------------------------------------------------------
+# --- lines and cells ------------------------------------------------------------------------------
 
 
 def _lines(rng: random.Random, data: bytes) -> bytes:
@@ -159,7 +181,9 @@ def _cell(rng: random.Random, data: bytes) -> bytes:
     sign = _delimiter(lines[0])
     column, value = rng.randrange(lines[0].count(sign) + 1), rng.choice(CELLS)
     share = rng.choice((0.0, 0.0, 0.2, 1.0))
-    chosen = {rng.randrange(len(lines))} | {at for at in range(1, len(lines)) if rng.random() < share}
+    chosen = {rng.randrange(len(lines))} | {
+        at for at in range(1, len(lines)) if rng.random() < share
+    }
     for at in chosen - {0}:
         cells = lines[at].split(sign)
         if column < len(cells):
@@ -208,7 +232,9 @@ def _columns(rng: random.Random, data: bytes) -> bytes:
     lines = data.split(b"\n")
     sign, count = _delimiter(lines[0]), rng.choice((3, 200, 2000))
     extra = sign + sign.join(b"x%d" % at for at in range(count))
-    return b"\n".join([lines[0] + extra, *(line + sign * rng.choice((0, count)) for line in lines[1:])])
+    return b"\n".join(
+        [lines[0] + extra, *(line + sign * rng.choice((0, count)) for line in lines[1:])]
+    )
 
 
 def _long(rng: random.Random, data: bytes) -> bytes:
@@ -225,12 +251,14 @@ def _long(rng: random.Random, data: bytes) -> bytes:
     return header + b"\n" + rows * min(4000, (4 << 20) // max(len(rows), 1) + 1)
 
 
-# --- packing ----------------------------------------------------------------------------------------------------------
+# --- packing --------------------------------------------------------------------------------------
 
 
 def _bomb(rng: random.Random, data: bytes) -> bytes:
     """Packed text that unpacks to far more than its size."""
-    return gzip.compress(data + rng.choice((b"\n", b"0", b"\x00")) * rng.choice((8 << 20, 24 << 20)), 1)
+    return gzip.compress(
+        data + rng.choice((b"\n", b"0", b"\x00")) * rng.choice((8 << 20, 24 << 20)), 1
+    )
 
 
 def _pack(rng: random.Random, data: bytes) -> bytes:
@@ -246,7 +274,7 @@ def _pack(rng: random.Random, data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-# --- Parquet ----------------------------------------------------------------------------------------------------------
+# --- Parquet --------------------------------------------------------------------------------------
 
 
 def _footer(rng: random.Random, data: bytes) -> bytes:
@@ -272,8 +300,10 @@ def _page(rng: random.Random, data: bytes) -> bytes:
 
 
 _TYPES = (
-    pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.int8(), pa.bool_(), pa.binary(), pa.decimal128(38, 9),
-    pa.date32(), pa.timestamp("s"), pa.timestamp("ns", "Asia/Tokyo"), pa.time64("us"), pa.duration("us"), pa.large_string(), pa.null(),
+    pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.int8(), pa.bool_(), pa.binary(),
+    pa.decimal128(38, 9),
+    pa.date32(), pa.timestamp("s"), pa.timestamp("ns", "Asia/Tokyo"), pa.time64("us"),
+    pa.duration("us"), pa.large_string(), pa.null(),
     pa.list_(pa.float64()), pa.float16(), pa.uint8(),
 )  # fmt: skip
 
@@ -323,7 +353,7 @@ def _on_parquet(change: Callable[[random.Random, bytes], bytes]) -> Mutation:
     return mutate
 
 
-# --- files and settings -----------------------------------------------------------------------------------------------
+# --- files and settings ---------------------------------------------------------------------------
 
 
 def _rename(rng: random.Random, sample: Sample) -> Sample:
@@ -340,12 +370,18 @@ def _copy(rng: random.Random, sample: Sample) -> Sample:
     if not sample.files:
         return sample
     name = rng.choice(sorted(sample.files))
-    return sample.with_files(sample.files | {f"{FOLDER}/more/{rng.choice(NAMES)}": sample.files[name]})
+    return sample.with_files(
+        sample.files | {f"{FOLDER}/more/{rng.choice(NAMES)}": sample.files[name]}
+    )
 
 
 def _split(rng: random.Random, sample: Sample) -> Sample:
     """Rows of a text file moved into another one."""
-    names = sorted(name for name, data in sample.files.items() if data[:4] not in (b"PAR1", b"PK\x03\x04") and data[:2] != b"\x1f\x8b")
+    names = sorted(
+        name
+        for name, data in sample.files.items()
+        if data[:4] not in (b"PAR1", b"PK\x03\x04") and data[:2] != b"\x1f\x8b"
+    )
     if not names:
         return sample
     name = rng.choice(names)
@@ -353,27 +389,61 @@ def _split(rng: random.Random, sample: Sample) -> Sample:
     at = rng.randrange(len(rows) + 1)
     stem, dot, suffix = name.rpartition("/")[2].partition(".")
     other = f"{FOLDER}/{stem}_{rng.randrange(9)}{dot}{suffix}"
-    return sample.with_files(sample.files | {name: b"\n".join([header, *rows[:at]]), other: b"\n".join([header, *rows[at:]])})
+    return sample.with_files(
+        sample.files
+        | {
+            name: b"\n".join([header, *rows[:at]]),
+            other: b"\n".join([header, *rows[at:]]),
+        }
+    )
 
 
 def _lose(rng: random.Random, sample: Sample) -> Sample:
     """Remove one file."""
     names = sorted(sample.files)
-    return sample.with_files({name: sample.files[name] for name in names if name != rng.choice(names)})
+    return sample.with_files(
+        {name: sample.files[name] for name in names if name != rng.choice(names)}
+    )
 
 
 def _settings(rng: random.Random, sample: Sample) -> Sample:
     """Another zone, stamp, timeframe, calendar, format or mapping of columns."""
     choices: dict[str, tuple[object, ...]] = {
-        "timezone": ("UTC", "America/New_York", "Asia/Kolkata", "Europe/London", "Mars/Olympus", "", "US/Eastern", "Australia/Lord_Howe"),
+        "timezone": (
+            "UTC",
+            "America/New_York",
+            "Asia/Kolkata",
+            "Europe/London",
+            "Mars/Olympus",
+            "",
+            "US/Eastern",
+            "Australia/Lord_Howe",
+        ),
         "wall_clock": (True,),
         "stamp": ("start", "end", "auto"),
-        "timestamp_format": ("%Y-%m-%d", "%d/%m/%Y", "%s", "%Y%m%d %H%M%S", "%", "", "%Q%Q", "%H", "%Y-%m-%dT%H:%M:%S%z"),
+        "timestamp_format": (
+            "%Y-%m-%d",
+            "%d/%m/%Y",
+            "%s",
+            "%Y%m%d %H%M%S",
+            "%",
+            "",
+            "%Q%Q",
+            "%H",
+            "%Y-%m-%dT%H:%M:%S%z",
+        ),
         "price_scale": (1.0, 1e-9, 0.01, 1e-300),
         "decimal": (".", ","),
         "symbol_from_filename": ("(.*)", "([A-Z]+)", "(", "x", "(a)?b"),
         "max_text_megabytes": (1,),
-        "columns": ({"close": "open"}, {"volume": "nothing"}, {"clock": "volume"}, {"symbol": "close"}, {"timestamp": "volume"}, {"strange": "open"}),
+        "columns": (
+            {"close": "open"},
+            {"volume": "nothing"},
+            {"clock": "volume"},
+            {"symbol": "close"},
+            {"timestamp": "volume"},
+            {"strange": "open"},
+        ),
     }
     if rng.random() < 0.4:
         markets: dict[str, tuple[object, ...]] = {
@@ -391,7 +461,9 @@ def _settings(rng: random.Random, sample: Sample) -> Sample:
 def _cell_csv(rng: random.Random, data: bytes) -> bytes:
     """One cell, written by a CSV writer, so that a quoted value stays one."""
     try:
-        rows = list(csv.reader(io.StringIO(data.decode("utf-8", errors="replace").replace("\x00", ""))))
+        rows = list(
+            csv.reader(io.StringIO(data.decode("utf-8", errors="replace").replace("\x00", "")))
+        )
     except csv.Error:  # a field of megabytes
         return data
     filled = [row for row in rows[1:] if row]

@@ -37,10 +37,17 @@ Answer = TypeVar("Answer")
 READ, REFUSED = "read", "refused"
 _LONGEST = 1500  # characters of a refusal
 _VIEWS = (
-    "raw_bars", "bars", "quarantine", "quality_warnings", "daily_summary", "corporate_actions", "universe", "listings", "instruments", "gaps",
+    "raw_bars", "bars", "quarantine", "quality_warnings", "daily_summary", "corporate_actions",
+    "universe", "listings", "instruments", "gaps",
     "file_accounts", "bar_state", "tick_counts", "quote_ticks", "trade_ticks",
 )  # fmt: skip
-_CHECKS = ("accounting_closes", "files_are_accounted_for", "bars_are_unique", "quote_accounting_closes", "trade_accounting_closes")
+_CHECKS = (
+    "accounting_closes",
+    "files_are_accounted_for",
+    "bars_are_unique",
+    "quote_accounting_closes",
+    "trade_accounting_closes",
+)
 
 
 @dataclass
@@ -70,17 +77,21 @@ def judge(sample: Sample, sound: Sample, folder: Path, *, whole: bool) -> Outcom
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            warnings.simplefilter("ignore", ResourceWarning)  # files of a lake are closed with the frame that reads them
+            # files of a lake are closed with the frame that reads them
+            warnings.simplefilter("ignore", ResourceWarning)
             (_through_the_lake if whole else _by_reading)(sample, sound, folder, outcome)
     except Broken as error:
         outcome.fault(str(error))
     outcome.peak = peak_above(before)
     if outcome.peak > memory_limit(sample):
-        outcome.fault(f"memory: {outcome.peak >> 20} MB over {memory_limit(sample) >> 20} MB allowed for {sample.size:,} bytes")
+        outcome.fault(
+            f"memory: {outcome.peak >> 20} MB over {memory_limit(sample) >> 20} MB allowed for"
+            f" {sample.size:,} bytes"
+        )
     return outcome
 
 
-# --- reading alone ----------------------------------------------------------------------------------------------------
+# --- reading alone --------------------------------------------------------------------------------
 
 
 def _by_reading(sample: Sample, _sound: Sample, folder: Path, outcome: Outcome) -> None:
@@ -95,7 +106,9 @@ def _by_reading(sample: Sample, _sound: Sample, folder: Path, outcome: Outcome) 
             answers = [source.read_quotes(None, *span), source.read_trades(None, *span)]
         else:
             answers = [source.read_bars(None, *span, pipeline.timeframe)]
-        return [answer.rows for answer in answers], [account for answer in answers for account in answer.accounts]
+        return [answer.rows for answer in answers], [
+            account for answer in answers for account in answer.accounts
+        ]
 
     answer = _try(read, sample, outcome)
     if answer is None:
@@ -128,14 +141,17 @@ def _check_counts(sample: Sample, results: dict[str, int], outcome: Outcome) -> 
             outcome.fault(f"rows: {name} has {rows} rows and {sum(mine)} were read")
 
 
-# --- the whole way ----------------------------------------------------------------------------------------------------
+# --- the whole way --------------------------------------------------------------------------------
 
 
 def _through_the_lake(sample: Sample, sound: Sample, folder: Path, outcome: Outcome) -> None:
     settings = sample.write(folder)
     results = _try(lambda: run_ingest(settings, sample), sample, outcome)
     if results is not None:
-        outcome.rows, outcome.bars = _count_received(results), results["bars"].rows["bars"] if "bars" in results else 0
+        outcome.rows, outcome.bars = (
+            _count_received(results),
+            (results["bars"].rows["bars"] if "bars" in results else 0),
+        )
         _check_accounts(settings, sample, results, outcome)
     _check_repetition(settings, sample, outcome)
     _check_correction(sample, sound, folder, outcome)
@@ -146,7 +162,10 @@ def run_ingest(settings: Path, sample: Sample) -> dict[str, StageResult]:
     pipeline = PipelineContext(load_settings(settings, {}))
     if sample.ticks:
         days = [sample.day] if sample.day else []
-        return {"quotes": ticks.quote_ticks(pipeline, days), "trades": ticks.trade_ticks(pipeline, days)}
+        return {
+            "quotes": ticks.quote_ticks(pipeline, days),
+            "trades": ticks.trade_ticks(pipeline, days),
+        }
     make_graph_importable()
     from assets.chain import run_stages
     from assets.groups import INGEST
@@ -156,16 +175,23 @@ def run_ingest(settings: Path, sample: Sample) -> dict[str, StageResult]:
 
 def _count_received(results: dict[str, StageResult]) -> int:
     names = {"raw_bars": "rows received", "quotes": "received", "trades": "received"}
-    return sum(int(str(results[stage].facts[fact])) for stage, fact in names.items() if stage in results)
+    return sum(
+        int(str(results[stage].facts[fact])) for stage, fact in names.items() if stage in results
+    )
 
 
-def _check_accounts(settings: Path, sample: Sample, results: dict[str, StageResult], outcome: Outcome) -> None:
+def _check_accounts(
+    settings: Path, sample: Sample, results: dict[str, StageResult], outcome: Outcome
+) -> None:
     """Check that every row is accounted for and that the views can be read."""
     pipeline = PipelineContext(load_settings(settings, {}))
 
     def count_view_rows() -> dict[str, int]:
         with sql.connect(pipeline.lake) as connection:
-            offending = {check: _rows_of(connection, (SQL_FOLDER / "checks" / f"{check}.sql").read_text()) for check in _CHECKS}
+            offending = {
+                check: _rows_of(connection, (SQL_FOLDER / "checks" / f"{check}.sql").read_text())
+                for check in _CHECKS
+            }
             for view in _VIEWS:
                 connection.execute(f"select * from {view} limit 3").fetchall()
         return {check: rows for check, rows in offending.items() if rows}
@@ -176,12 +202,26 @@ def _check_accounts(settings: Path, sample: Sample, results: dict[str, StageResu
     if sample.ticks:
         return
     facts: dict[str, Any] = dict(results["raw_bars"].facts)
-    if facts["rows received"] != facts["new rows"] + facts["rows given twice"] + facts["rows known before"]:
+    if (
+        facts["rows received"]
+        != facts["new rows"] + facts["rows given twice"] + facts["rows known before"]
+    ):
         outcome.fault(f"account: {facts}")
-    accounts = pipeline.lake.read("file_accounts").group_by("origin").agg(pl.col("rows").max(), pl.col("received").sum())
+    accounts = (
+        pipeline.lake.read("file_accounts")
+        .group_by("origin")
+        .agg(pl.col("rows").max(), pl.col("received").sum())
+    )
     outside = facts["rows outside the range"]
-    if outside is None or accounts["rows"].sum() != accounts["received"].sum() + outside or accounts["received"].sum() != facts["rows received"]:
-        outcome.fault(f"account: files hold {accounts['rows'].sum()}, received {facts['rows received']}, outside {outside}")
+    if (
+        outside is None
+        or accounts["rows"].sum() != accounts["received"].sum() + outside
+        or accounts["received"].sum() != facts["rows received"]
+    ):
+        outcome.fault(
+            f"account: files hold {accounts['rows'].sum()}, received {facts['rows received']},"
+            f" outside {outside}"
+        )
     for note in results["raw_bars"].notes:
         if "please report" in note:
             outcome.fault(f"account: {note}")
@@ -195,7 +235,14 @@ def _rows_of(connection: Any, text: str) -> int:
 def _check_repetition(settings: Path, sample: Sample, outcome: Outcome) -> None:
     """Check that a second ingest of the same files gives the same refusal, or changes nothing."""
     pipeline = PipelineContext(load_settings(settings, {})) if outcome.kind == READ else None
-    before = {} if pipeline is None else {name: pipeline.lake.content_hashes(name) for name in ("raw_bars", "bars", "quarantine", "quote_ticks", "trade_ticks")}
+    before = (
+        {}
+        if pipeline is None
+        else {
+            name: pipeline.lake.content_hashes(name)
+            for name in ("raw_bars", "bars", "quarantine", "quote_ticks", "trade_ticks")
+        }
+    )
     _, refusal = attempt(lambda: run_ingest(settings, sample))
     if refusal != (outcome.message or None):
         outcome.fault(f"again: '{refusal}' after '{outcome.message}'")
@@ -215,7 +262,10 @@ def _check_correction(sample: Sample, sound: Sample, folder: Path, outcome: Outc
     elif alone is not None and after is not None:
         for name, rows in alone.items():
             if not rows.equals(after[name]):
-                outcome.fault(f"poisoned: {name} has {after[name].height} rows after the correction, {rows.height} alone")
+                outcome.fault(
+                    f"poisoned: {name} has {after[name].height} rows after the correction,"
+                    f" {rows.height} alone"
+                )
 
 
 def _lake_rows(settings: Path, sample: Sample) -> dict[str, pl.DataFrame]:
@@ -226,11 +276,13 @@ def _lake_rows(settings: Path, sample: Sample) -> dict[str, pl.DataFrame]:
     found = {}
     for name in names:
         rows = lake.read(name)
-        found[name] = rows.drop("ingested_at", "origin", "row", strict=False).sort("symbol", "timestamp", maintain_order=True)
+        found[name] = rows.drop("ingested_at", "origin", "row", strict=False).sort(
+            "symbol", "timestamp", maintain_order=True
+        )
     return found
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 def attempt(act: Callable[[], Answer]) -> tuple[Answer | None, str | None]:
@@ -244,13 +296,19 @@ def attempt(act: Callable[[], Answer]) -> tuple[Answer | None, str | None]:
     except BaseException as error:
         if not is_failure(error):
             raise
-        raise Broken(f"crash: {_where(error)}\n{''.join(traceback.format_exception(error))}") from None
+        raise Broken(
+            f"crash: {_where(error)}\n{''.join(traceback.format_exception(error))}"
+        ) from None
 
 
 def _where(error: BaseException) -> str:
     """The kind of an error and the last place in Harmony's code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "harmony_pipeline" in frame.filename and "fuzzing" not in frame.filename] or frames
+    own = [
+        frame
+        for frame in frames
+        if "harmony_pipeline" in frame.filename and "fuzzing" not in frame.filename
+    ] or frames
     first = re.sub(r"\d+", "N", (str(error).splitlines() or [""])[0])[:120]
     return f"{type(error).__name__} in {Path(own[-1].filename).name} {own[-1].name}: {first}"
 
@@ -259,11 +317,17 @@ def wrong_message(text: str, sample: Sample) -> list[str]:
     """What is wrong with the line of a refusal."""
     found = []
     if len(text) > _LONGEST or text.count("\n") > 3:
-        found.append(f"message: {len(text)} characters, {text.count(chr(10)) + 1} lines: {text[:200]}")
+        found.append(
+            f"message: {len(text)} characters, {text.count(chr(10)) + 1} lines: {text[:200]}"
+        )
     if re.search(CONTROL, text.replace("\n", "")):
         found.append(f"message: control characters in {text[:200]!r}")
     names = [Path(name).stem.split(".")[0][:16] for name in sample.files]
     ascii_names = [re.sub(r"[^\x20-\x7e].*", "", name) for name in names]
-    if not any(name and name in text for name in ascii_names) and "market" not in text and all(ascii_names):
+    if (
+        not any(name and name in text for name in ascii_names)
+        and "market" not in text
+        and all(ascii_names)
+    ):
         found.append(f"message: names no file and no setting: {text[:300]}")
     return found

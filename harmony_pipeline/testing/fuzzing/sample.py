@@ -54,7 +54,14 @@ class Sample:
 
     def settings(self) -> str:
         """The text of the settings file."""
-        market = {"source": "files", "calendar": "XNYS", "timeframe": "1Day", "start": START, "end": END, **self.market}
+        market = {
+            "source": "files",
+            "calendar": "XNYS",
+            "timeframe": "1Day",
+            "start": START,
+            "end": END,
+            **self.market,
+        }
         reading = {"paths": [FOLDER], **self.reading}
         sections: dict[str, dict[str, object]] = {
             "paths": {"lake": "lake", "state": "state"},
@@ -62,7 +69,10 @@ class Sample:
             "market.files": reading,
             "market.partitions": {"trading_period": "quarter", "retraining_period": "quarter"},
         }
-        return "\n".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items()) for name, keys in sections.items())
+        return "\n".join(
+            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+            for name, keys in sections.items()
+        )
 
     @property
     def size(self) -> int:
@@ -79,11 +89,15 @@ def _touch(path: Path, later: float) -> None:
 
 def _toml(value: object) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items())
+            + " }"
+        )
     return value.isoformat() if isinstance(value, date) else json.dumps(value, ensure_ascii=True)
 
 
-# --- prices at the times of a market ----------------------------------------------------------------------------------
+# --- prices at the times of a market --------------------------------------------------------------
 
 
 @dataclass(frozen=True)

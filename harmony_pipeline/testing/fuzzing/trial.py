@@ -58,7 +58,14 @@ class Trial:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"input-{self.seed}-{self.number}.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_TABLE, json.dumps({"seed": self.seed, "number": self.number, "done": self.done, **_tables(self)}, default=str, indent=1))
+            archive.writestr(
+                _TABLE,
+                json.dumps(
+                    {"seed": self.seed, "number": self.number, "done": self.done, **_tables(self)},
+                    default=str,
+                    indent=1,
+                ),
+            )
             for which, sample in (("sample", self.sample), ("sound", self.sound)):
                 for at, data in enumerate(sample.files.values()):
                     archive.writestr(f"{which}/{at}", data)
@@ -70,15 +77,26 @@ class Trial:
         with zipfile.ZipFile(path) as archive:
             table = json.loads(archive.read(_TABLE))
             samples = {
-                which: _sample(table[which], [archive.read(f"{which}/{at}") for at in range(len(table[which]["names"]))]) for which in ("sample", "sound")
+                which: _sample(
+                    table[which],
+                    [archive.read(f"{which}/{at}") for at in range(len(table[which]["names"]))],
+                )
+                for which in ("sample", "sound")
             }
-        return Trial(table["seed"], table["number"], samples["sample"], samples["sound"], tuple(table["done"]))
+        return Trial(
+            table["seed"],
+            table["number"],
+            samples["sample"],
+            samples["sound"],
+            tuple(table["done"]),
+        )
 
 
 def _tables(trial: Trial) -> dict[str, Any]:
     return {
         which: {
-            "vendor": one.vendor, "names": list(one.files), "market": one.market, "reading": one.reading, "ticks": one.ticks,
+            "vendor": one.vendor, "names": list(one.files), "market": one.market,
+            "reading": one.reading, "ticks": one.ticks,
             "day": one.day.isoformat() if one.day else None,
         }
         for which, one in (("sample", trial.sample), ("sound", trial.sound))
@@ -87,7 +105,14 @@ def _tables(trial: Trial) -> dict[str, Any]:
 
 def _sample(table: dict[str, Any], files: list[bytes]) -> Sample:
     day = date.fromisoformat(table["day"]) if table["day"] else None
-    return Sample(table["vendor"], dict(zip(table["names"], files, strict=True)), table["market"], table["reading"], table["ticks"], day)
+    return Sample(
+        table["vendor"],
+        dict(zip(table["names"], files, strict=True)),
+        table["market"],
+        table["reading"],
+        table["ticks"],
+        day,
+    )
 
 
 def _by_command(sample: Sample, folder: Path, outcome: Outcome) -> None:
@@ -100,10 +125,14 @@ def _by_command(sample: Sample, folder: Path, outcome: Outcome) -> None:
     what = ["ticks", "--from", str(sample.day)] if sample.ticks else ["ingest"]
     run = subprocess.run(
         [sys.executable, "-m", "harmony_pipeline.cli", "--config", str(settings), *what],
-        capture_output=True, text=True, errors="replace", timeout=_COMMAND_SECONDS, check=False, cwd=folder, env={**os.environ, "DAGSTER_HOME": ""},
+        capture_output=True, text=True, errors="replace", timeout=_COMMAND_SECONDS, check=False,
+        cwd=folder, env={**os.environ, "DAGSTER_HOME": ""},
     )  # fmt: skip
     output = run.stdout + run.stderr
     if "Traceback" in output or "panicked" in output:
         outcome.fault(f"command: a traceback\n{output[-3000:]}")
     elif run.returncode not in ((0,) if outcome.kind == READ else (1, 2)) and not outcome.faults:
-        outcome.fault(f"command: exit code {run.returncode} where the stages were {outcome.kind}: {output[-600:]}")
+        outcome.fault(
+            f"command: exit code {run.returncode} where the stages were {outcome.kind}:"
+            f" {output[-600:]}"
+        )

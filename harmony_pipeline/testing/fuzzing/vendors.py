@@ -36,10 +36,20 @@ def _prices(row: Row, sign: str = ",") -> str:
 
 def _sample(vendor: str, market: Market, files: dict[str, bytes], **reading: object) -> Sample:
     placed = {f"{FOLDER}/{name}": data for name, data in files.items()}
-    return Sample(vendor, placed, {"calendar": market.calendar, "timeframe": market.timeframe}, reading)
+    return Sample(
+        vendor, placed, {"calendar": market.calendar, "timeframe": market.timeframe}, reading
+    )
 
 
-def _dialect(vendor: str, market: Market, name: str, header: str, line: Callable[[Row, Market], str], ends: str = "\n", **reading: object) -> Make:
+def _dialect(
+    vendor: str,
+    market: Market,
+    name: str,
+    header: str,
+    line: Callable[[Row, Market], str],
+    ends: str = "\n",
+    **reading: object,
+) -> Make:
     """A vendor whose file has one line a bar."""
 
     def make(rng: random.Random, count: int) -> Sample:
@@ -63,7 +73,15 @@ def _two_tickers(rng: random.Random, count: int) -> Sample:
     """The form of yfinance for a list of two tickers."""
     names = ("Close", "High", "Low", "Open", "Volume")
     one, other = (US_DAYS.rows(random.Random(seed), count) for seed in [rng.random()] * 2)
-    lines = [",".join([f"{a.when:%Y-%m-%d}", *(str(getattr(row, name.lower())) for name in names for row in (a, b))]) for a, b in zip(one, other, strict=True)]
+    lines = [
+        ",".join(
+            [
+                f"{a.when:%Y-%m-%d}",
+                *(str(getattr(row, name.lower())) for name in names for row in (a, b)),
+            ]
+        )
+        for a, b in zip(one, other, strict=True)
+    ]
     header = "Price," + ",".join(name for name in names for _ in range(2))
     above = ["Ticker," + ",".join(["AAPL", "MSFT"] * len(names)), "Date" + "," * 2 * len(names)]
     return _sample("yfinance", US_DAYS, {"two.csv": _table(header, [*above, *lines])})
@@ -72,17 +90,33 @@ def _two_tickers(rng: random.Random, count: int) -> Sample:
 def _european(rng: random.Random, count: int) -> Sample:
     """A spreadsheet of a country that writes decimal commas."""
     lines = [
-        f"{row.when:%d.%m.%Y};" + ";".join(str(value).replace(".", ",") for value in (row.open, row.high, row.low, row.close)) + f";{row.volume}"
+        f"{row.when:%d.%m.%Y};"
+        + ";".join(
+            str(value).replace(".", ",") for value in (row.open, row.high, row.low, row.close)
+        )
+        + f";{row.volume}"
         for row in US_DAYS.rows(rng, count)
     ]
-    return _sample("european", US_DAYS, {"SAP.csv": _table("Date;Open;High;Low;Close;Volume", lines, "\r\n")}, timestamp_format="%d.%m.%Y")
+    return _sample(
+        "european",
+        US_DAYS,
+        {"SAP.csv": _table("Date;Open;High;Low;Close;Volume", lines, "\r\n")},
+        timestamp_format="%d.%m.%Y",
+    )
 
 
 def _many_symbols(rng: random.Random, count: int) -> Sample:
     """One file of several symbols and one more file of another."""
     rows = US_MINUTES.rows(rng, count)
-    lines = [f"{symbol},{_utc(row, US_MINUTES)},{_prices(row)},{rng.randint(1, 50)}" for symbol in ("AAA", "BBB", "BRK.B") for row in rows]
-    more = [f"{_utc(row, US_MINUTES)},{_prices(row)}" for row in US_MINUTES.rows(rng, max(count // 2, 2))]
+    lines = [
+        f"{symbol},{_utc(row, US_MINUTES)},{_prices(row)},{rng.randint(1, 50)}"
+        for symbol in ("AAA", "BBB", "BRK.B")
+        for row in rows
+    ]
+    more = [
+        f"{_utc(row, US_MINUTES)},{_prices(row)}"
+        for row in US_MINUTES.rows(rng, max(count // 2, 2))
+    ]
     files = {
         "all.csv": _table("symbol,t,o,h,l,c,v,n", lines),
         "sub/ZZZ.csv": _table("timestamp,open,high,low,close,volume", more),
@@ -97,7 +131,11 @@ def _databento(row: Row, market: Market) -> str:
 
 def _lean(row: Row, _market: Market) -> str:
     since_midnight = (row.when.hour * 60 + row.when.minute) * 60_000
-    return f"{since_midnight}," + ",".join(str(round(value * 10_000)) for value in (row.open, row.high, row.low, row.close)) + f",{row.volume}"
+    return (
+        f"{since_midnight},"
+        + ",".join(str(round(value * 10_000)) for value in (row.open, row.high, row.low, row.close))
+        + f",{row.volume}"
+    )
 
 
 _BINANCE = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
@@ -108,57 +146,72 @@ _NSE = "SYMBOL,SERIES,OPEN,HIGH,LOW,CLOSE,LAST,PREVCLOSE,TOTTRDQTY,TOTTRDVAL,TIM
 VENDORS: dict[str, Make] = {
     "yahoo": _dialect(
         "yahoo", US_DAYS, "AAPL.csv", "Date,Open,High,Low,Close,Adj Close,Volume",
-        lambda row, _: f"{row.when:%Y-%m-%d},{row.open},{row.high},{row.low},{row.close},{row.close},{row.volume}",
+        lambda row,
+        _: f"{row.when:%Y-%m-%d},{row.open},{row.high},{row.low},{row.close},{row.close},{row.volume}",
     ),
     "yfinance": _two_tickers,
     "yahoo hours": _dialect(
         "yahoo hours", US_HOURS, "SPY.csv", "Datetime,Open,High,Low,Close,Adj Close,Volume",
-        lambda row, market: f"{market.instant(row).isoformat(sep=' ')},{row.open},{row.high},{row.low},{row.close},{row.close},{row.volume}",
+        lambda row,
+        market: f"{market.instant(row).isoformat(sep=' ')},{row.open},{row.high},{row.low},{row.close},{row.close},{row.volume}",
     ),
     "tradingview": _dialect(
-        "tradingview", US_DAYS, "BATS_AAPL, 1D.csv", "time,open,high,low,close,Volume", lambda row, market: f"{_seconds(row, market) + 34_200},{_prices(row)}"
+        "tradingview", US_DAYS, "BATS_AAPL, 1D.csv", "time,open,high,low,close,Volume", lambda row,
+        market: f"{_seconds(row, market) + 34_200},{_prices(row)}"
     ),
     "stooq": _dialect(
-        "stooq", US_FIVE, "aapl.us.txt", _STOOQ, lambda row, _: f"AAPL.US,5,{row.when:%Y%m%d,%H%M%S},{_prices(row)},0", "\r\n", **_NEW_YORK
+        "stooq", US_FIVE, "aapl.us.txt", _STOOQ, lambda row,
+        _: f"AAPL.US,5,{row.when:%Y%m%d,%H%M%S},{_prices(row)},0", "\r\n", **_NEW_YORK
     ),
     "kibot": _dialect(
-        "kibot", US_MINUTES, "IBM.txt", "Date,Time,Open,High,Low,Close,Volume", lambda row, _: f"{row.when:%m/%d/%Y,%H:%M},{_prices(row)}", "\r\n", **_NEW_YORK
+        "kibot", US_MINUTES, "IBM.txt", "Date,Time,Open,High,Low,Close,Volume", lambda row,
+        _: f"{row.when:%m/%d/%Y,%H:%M},{_prices(row)}", "\r\n", **_NEW_YORK
     ),
     "firstrate": _dialect(
-        "firstrate", US_MINUTES, "SPY_1min.txt", "timestamp,open,high,low,close,volume", lambda row, _: f"{row.when:%Y-%m-%d %H:%M:%S},{_prices(row)}", **_NEW_YORK
+        "firstrate", US_MINUTES, "SPY_1min.txt", "timestamp,open,high,low,close,volume", lambda row,
+        _: f"{row.when:%Y-%m-%d %H:%M:%S},{_prices(row)}", **_NEW_YORK
     ),
     "metatrader": _dialect(
-        "metatrader", FX_HOURS, "EURUSD_H1.csv", _METATRADER, lambda row, _: f"{row.when:%Y.%m.%d\t%H:%M:%S}\t" + _prices(row, "\t") + "\t0\t12",
+        "metatrader", FX_HOURS, "EURUSD_H1.csv", _METATRADER, lambda row,
+        _: f"{row.when:%Y.%m.%d\t%H:%M:%S}\t" + _prices(row, "\t") + "\t0\t12",
         **_NEW_YORK,
     ),
     "databento": _dialect(
-        "databento", US_MINUTES, "xnas.csv", "ts_event,rtype,publisher_id,instrument_id,open,high,low,close,volume,symbol", _databento
+        "databento", US_MINUTES, "xnas.csv",
+        "ts_event,rtype,publisher_id,instrument_id,open,high,low,close,volume,symbol", _databento
     ),
     "polygon": _dialect(
-        "polygon", US_MINUTES, "2024-01.csv", "ticker,volume,open,close,high,low,window_start,transactions",
-        lambda row, market: f"AAPL,{row.volume},{row.open},{row.close},{row.high},{row.low},{_seconds(row, market)}000000000,7",
+        "polygon", US_MINUTES, "2024-01.csv",
+        "ticker,volume,open,close,high,low,window_start,transactions",
+        lambda row,
+        market: f"AAPL,{row.volume},{row.open},{row.close},{row.high},{row.low},{_seconds(row, market)}000000000,7",
         columns={"timestamp": "window_start"},
     ),
     "binance": _dialect(
         "binance", CRYPTO_HOURS, "BTCUSDT-1h-2024-01.csv", _BINANCE,
-        lambda row, market: f"{_seconds(row, market)}000,{_prices(row)},{_seconds(row, market) + 3599}999,1.5,9,0.5,0.25,0",
+        lambda row,
+        market: f"{_seconds(row, market)}000,{_prices(row)},{_seconds(row, market) + 3599}999,1.5,9,0.5,0.25,0",
     ),
     "baostock": _dialect(
         "baostock", CHINA_FIVE, "bars.csv", "time,symbol,open,high,low,close,volume",
-        lambda row, _: f"{row.when:%Y%m%d%H%M%S}000,sh.600000,{_prices(row)}", timezone="Asia/Shanghai",
+        lambda row, _: f"{row.when:%Y%m%d%H%M%S}000,sh.600000,{_prices(row)}",
+        timezone="Asia/Shanghai",
     ),
     "lean": _dialect("lean", US_MINUTES, "20240102_spy_minute_trade.csv", "", _lean, **_NEW_YORK),
     "oanda": _dialect(
-        "oanda", FX_HOURS, "EUR_USD.csv", "time,o,h,l,c,volume,complete", lambda row, market: f"{_utc(row, market)[:-1]}.000000000Z,{_prices(row)},true"
+        "oanda", FX_HOURS, "EUR_USD.csv", "time,o,h,l,c,volume,complete", lambda row,
+        market: f"{_utc(row, market)[:-1]}.000000000Z,{_prices(row)},true"
     ),
     "alpaca": _many_symbols,
     "nse": _dialect(
         "nse", INDIA_DAYS, "cm.csv", _NSE,
-        lambda row, _: f"RELIANCE,EQ,{row.open},{row.high},{row.low},{row.close},{row.close},{row.open},{row.volume},1.5,{row.when:%d-%b-%Y},99,INE002A01018",
+        lambda row,
+        _: f"RELIANCE,EQ,{row.open},{row.high},{row.low},{row.close},{row.close},{row.open},{row.volume},1.5,{row.when:%d-%b-%Y},99,INE002A01018",
         columns={"volume": "TOTTRDQTY"},
     ),
     "zerodha": _dialect(
-        "zerodha", INDIA_HALF_HOURS, "INFY.csv", "date,open,high,low,close,volume", lambda row, _: f"{row.when:%Y-%m-%d %H:%M:%S}+05:30,{_prices(row)}"
+        "zerodha", INDIA_HALF_HOURS, "INFY.csv", "date,open,high,low,close,volume", lambda row,
+        _: f"{row.when:%Y-%m-%d %H:%M:%S}+05:30,{_prices(row)}"
     ),
     "european": _european,
 }  # fmt: skip

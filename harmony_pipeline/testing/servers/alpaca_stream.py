@@ -1,7 +1,10 @@
-"""Alpaca's market-data stream (`/v2/iex`, `/v2/sip`): who is connected, what each subscribed to, and every refusal by its number.
+"""Alpaca's market-data stream (`/v2/iex`, `/v2/sip`): who is connected, what each subscribed to,
+and every refusal by its number.
 
-The order of messages is the protocol's: `connected`, then within `auth_seconds` the keys, `authenticated`, subscriptions each answered by the whole of what
-one has, then data in arrays. Nothing is replayed after a break. msgpack for clients that ask for it (alpaca-py does), JSON for others.
+The order of messages is the protocol's: `connected`, then within `auth_seconds` the keys,
+`authenticated`, subscriptions each answered by the whole of what one has, then data in arrays.
+Nothing is replayed after a break. msgpack for clients that ask for it (alpaca-py does), JSON for
+others.
 """
 
 import asyncio
@@ -38,7 +41,9 @@ class Listener:
 
     socket: WebSocket
     packed: bool
-    wanted: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in CHANNELS.values()})
+    wanted: dict[str, set[str]] = field(
+        default_factory=lambda: {name: set() for name in CHANNELS.values()}
+    )
 
     def wants(self, message: Json) -> bool:
         """Whether it listens to this message."""
@@ -46,7 +51,9 @@ class Listener:
         return message["S"] in symbols or "*" in symbols
 
     async def send(self, *messages: Json) -> None:
-        """One array of messages; times are msgpack timestamps or texts. A listener that has gone hears nothing."""
+        """One array of messages; times are msgpack timestamps or texts. A listener that has gone
+        hears nothing.
+        """
         import msgpack
 
         try:
@@ -73,13 +80,25 @@ class Listener:
 
 
 class StreamHub:
-    """Every listener of one server. `refusals` holds codes that the next authentications are answered with, before keys are looked at."""
+    """Every listener of one server. `refusals` holds codes that the next authentications are
+    answered with, before keys are looked at.
+    """
 
     def __init__(
-        self, keys: tuple[str, str], feeds: Iterable[str], *, symbol_limit: int | None = None, connection_limit: int = 1, auth_seconds: float = 10.0
+        self,
+        keys: tuple[str, str],
+        feeds: Iterable[str],
+        *,
+        symbol_limit: int | None = None,
+        connection_limit: int = 1,
+        auth_seconds: float = 10.0,
     ) -> None:
         self.keys, self.feeds = keys, frozenset(feeds)
-        self.symbol_limit, self.connection_limit, self.auth_seconds = symbol_limit, connection_limit, auth_seconds
+        self.symbol_limit, self.connection_limit, self.auth_seconds = (
+            symbol_limit,
+            connection_limit,
+            auth_seconds,
+        )
         self.listeners: list[Listener] = []
         self.refusals: list[int] = []
         self.connected = 0
@@ -151,11 +170,16 @@ class StreamHub:
             await listener.send(error(403))
             return
         changed = {name: set(said.get(name, ())) for name in listener.wanted}
-        after = {name: (have | changed[name]) if action == "subscribe" else (have - changed[name]) for name, have in listener.wanted.items()}
+        after = {
+            name: (have | changed[name]) if action == "subscribe" else (have - changed[name])
+            for name, have in listener.wanted.items()
+        }
         if self.symbol_limit is not None and len(set().union(*after.values())) > self.symbol_limit:
             await listener.send(error(405))
             return
         listener.wanted = after
-        await listener.send({"T": "subscription", **{name: sorted(symbols) for name, symbols in after.items()}})
+        await listener.send(
+            {"T": "subscription", **{name: sorted(symbols) for name, symbols in after.items()}}
+        )
         if self.subscribed is not None:
             await self.subscribed()

@@ -1,6 +1,8 @@
-"""How Alpaca writes things: JSON rows of bars, ticks, corporate actions, assets and sessions, made from frames in Harmony's columns.
+"""How Alpaca writes things: JSON rows of bars, ticks, corporate actions, assets and sessions, made
+from frames in Harmony's columns.
 
-Written from Alpaca's documentation and apart from `market/sources/alpaca/translate.py`, so that a misunderstanding in one shows against the other.
+Written from Alpaca's documentation and apart from `market/sources/alpaca/translate.py`, so that a
+misunderstanding in one shows against the other.
 """
 
 import base64
@@ -30,10 +32,28 @@ CHANNELS = {
 
 
 def bar_rows(bars: pl.DataFrame) -> list[Json]:
-    """Bars as {t, o, h, l, c, v, n, vw}, `t` a datetime at the bar's start; `n` and `vw` are absent where they are null."""
-    columns = {"t": "timestamp", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume", "n": "trade_count", "vw": "vwap"}
+    """Bars as {t, o, h, l, c, v, n, vw}, `t` a datetime at the bar's start; `n` and `vw` are absent
+    where they are null.
+    """
+    columns = {
+        "t": "timestamp",
+        "o": "open",
+        "h": "high",
+        "l": "low",
+        "c": "close",
+        "v": "volume",
+        "n": "trade_count",
+        "vw": "vwap",
+    }
     rows = bars.select(pl.col(ours).alias(theirs) for theirs, ours in columns.items()).to_dicts()
-    return [{name: _whole(value) if name in {"v", "n"} else value for name, value in row.items() if value is not None} for row in rows]
+    return [
+        {
+            name: _whole(value) if name in {"v", "n"} else value
+            for name, value in row.items()
+            if value is not None
+        }
+        for row in rows
+    ]
 
 
 def quote_rows(quotes: pl.DataFrame, lot_shares: float = 100.0) -> list[Json]:
@@ -72,19 +92,49 @@ def trade_rows(trades: pl.DataFrame) -> list[Json]:
 
 
 def action_rows(actions: pl.DataFrame, days_to_payment: int = 20) -> dict[str, list[Json]]:
-    """CORPORATE_ACTIONS as Alpaca groups them; cash is processed on its payment, a split on its ex-date."""
-    groups: dict[str, list[Json]] = {"forward_splits": [], "reverse_splits": [], "cash_dividends": []}
+    """CORPORATE_ACTIONS as Alpaca groups them; cash is processed on its payment, a split on its
+    ex-date.
+    """
+    groups: dict[str, list[Json]] = {
+        "forward_splits": [],
+        "reverse_splits": [],
+        "cash_dividends": [],
+    }
     for row in actions.sort("date", "symbol", "kind").to_dicts():
-        shared = {"id": str(uuid5(NAMESPACE_DNS, f"{row['symbol']} {row['date']} {row['kind']}")), "symbol": row["symbol"], "ex_date": str(row["date"])}
+        shared = {
+            "id": str(uuid5(NAMESPACE_DNS, f"{row['symbol']} {row['date']} {row['kind']}")),
+            "symbol": row["symbol"],
+            "ex_date": str(row["date"]),
+        }
         if row["kind"] == "dividend":
             paid = str(row["date"] + timedelta(days=days_to_payment))
             groups["cash_dividends"].append(
-                {**shared, "cusip": "000000000", "rate": row["value"], "special": False, "foreign": False, "process_date": paid, "payable_date": paid}
+                {
+                    **shared,
+                    "cusip": "000000000",
+                    "rate": row["value"],
+                    "special": False,
+                    "foreign": False,
+                    "process_date": paid,
+                    "payable_date": paid,
+                }
             )
         else:
             ratio = Fraction(row["value"]).limit_denominator(100_000)
-            name, cusips = ("forward_splits", {"cusip": "000000000"}) if ratio > 1 else ("reverse_splits", {"old_cusip": "000000000", "new_cusip": "000000001"})
-            groups[name].append({**shared, **cusips, "new_rate": ratio.numerator, "old_rate": ratio.denominator, "process_date": shared["ex_date"]})
+            name, cusips = (
+                ("forward_splits", {"cusip": "000000000"})
+                if ratio > 1
+                else ("reverse_splits", {"old_cusip": "000000000", "new_cusip": "000000001"})
+            )
+            groups[name].append(
+                {
+                    **shared,
+                    **cusips,
+                    "new_rate": ratio.numerator,
+                    "old_rate": ratio.denominator,
+                    "process_date": shared["ex_date"],
+                }
+            )
     return groups
 
 
@@ -98,7 +148,10 @@ def asset_rows(symbols: Sequence[str], inactive: Sequence[str] = ()) -> list[Jso
             "symbol": symbol,
             "name": f"{symbol} Common Stock",
             "status": "inactive" if symbol in inactive else "active",
-            **dict.fromkeys(("tradable", "marginable", "shortable", "easy_to_borrow", "fractionable"), symbol not in inactive),
+            **dict.fromkeys(
+                ("tradable", "marginable", "shortable", "easy_to_borrow", "fractionable"),
+                symbol not in inactive,
+            ),
             "attributes": [],
         }
         for symbol in [*symbols, *inactive]
@@ -106,7 +159,9 @@ def asset_rows(symbols: Sequence[str], inactive: Sequence[str] = ()) -> list[Jso
 
 
 def day_rows(schedule: pl.DataFrame) -> list[Json]:
-    """Rows of `Calendar.schedule` as /v2/calendar writes them: New York times, with a colon in two and without in the others."""
+    """Rows of `Calendar.schedule` as /v2/calendar writes them: New York times, with a colon in two
+    and without in the others.
+    """
 
     def local(moment: datetime, form: str) -> str:
         return moment.astimezone(NEW_YORK).strftime(form)
@@ -130,7 +185,10 @@ def clock_row(schedule: pl.DataFrame, now: datetime) -> Json:
     def local(moment: datetime) -> str:
         return moment.astimezone(NEW_YORK).isoformat(timespec="seconds")
 
-    row = {"next_open": schedule.filter(pl.col("open") > now)["open"].min(), "next_close": schedule.filter(pl.col("close") > now)["close"].min()}
+    row = {
+        "next_open": schedule.filter(pl.col("open") > now)["open"].min(),
+        "next_close": schedule.filter(pl.col("close") > now)["close"].min(),
+    }
     digits = f".{now.microsecond:06d}789"
     stamp = local(now)
     open_now = schedule.filter((pl.col("open") <= now) & (pl.col("close") > now)).height > 0

@@ -1,13 +1,14 @@
 """A local HTTP and WebSocket server in a thread, and the faults it can be told to commit.
 
     server = LocalServer([Route("/v1/time", answer), WebSocketRoute("/ws", feed)])
-    server.faults.add(*[Fault(status=429, headers={"Retry-After": "1"})] * 3, path="/v1/bars", after=2)
-    with server:
+    server.faults.add(*[Fault(status=429, headers={"Retry-After": "1"})] * 3, path="/v1/bars",
+    after=2) with server:
         Client(server.url) ... Client(server.ws_url)
     assert [each.query.get("page_token") for each in server.seen] == [...]
 
-A fault happens on a real connection (a real status line, a real reset), and it is used up in the order it was given, so
-that a test knows which answer was the bad one. A venue's server subclasses `LocalServer` with its routes and its data.
+A fault happens on a real connection (a real status line, a real reset), and it is used up in the
+order it was given, so that a test knows which answer was the bad one. A venue's server subclasses
+`LocalServer` with its routes and its data.
 """
 
 import asyncio
@@ -28,7 +29,8 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 _START_SECONDS = 10.0
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: the peer sees a reset, not an end
+# SO_LINGER with no time: the peer sees a reset, not an end
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Answer = TypeVar("Answer")
 
@@ -71,14 +73,18 @@ class _Rule:
 
 
 class Faults:
-    """A script of faults. Rules are asked in the order they were added; the first with something left to say for a path decides."""
+    """A script of faults. Rules are asked in the order they were added; the first with something
+    left to say for a path decides.
+    """
 
     def __init__(self) -> None:
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
 
     def add(self, *faults: Fault | None, path: str = "/", after: int = 0) -> None:
-        """Let `after` requests whose path begins with `path` through, then commit these faults, one a request; None answers well."""
+        """Let `after` requests whose path begins with `path` through, then commit these faults, one
+        a request; None answers well.
+        """
         with self._lock:
             self._rules.append(_Rule(path, after, deque(faults)))
 
@@ -106,9 +112,11 @@ class Faults:
 
 
 class LocalServer:
-    """Serves `routes` on 127.0.0.1 at a port of the system's choice, from entering the context to leaving it.
+    """Serves `routes` on 127.0.0.1 at a port of the system's choice, from entering the context to
+    leaving it.
 
-    Handlers run in the server's own event loop and thread; `call` runs a coroutine there from the test's thread.
+    Handlers run in the server's own event loop and thread; `call` runs a coroutine there from the
+    test's thread.
     """
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
@@ -118,30 +126,47 @@ class LocalServer:
         self.seen: list[Seen] = []
         self._app = Starlette(routes=list(routes))
         config = uvicorn.Config(
-            self._serve, loop="asyncio", http="h11", interface="asgi3", lifespan="off", log_config=None, proxy_headers=False, access_log=False
+            self._serve,
+            loop="asyncio",
+            http="h11",
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+            access_log=False,
         )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._port = 0
 
-    # --- its life -----------------------------------------------------------------------------------------------------
+    # --- its life ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         listener = socket.create_server(("127.0.0.1", 0))
-        # Accepted connections inherit it; asyncio sets it only where a socket names its protocol, and without it every answer waits 40 ms for an acknowledgement.
+        # Accepted connections inherit it; asyncio sets it only where a socket names its protocol,
+        # and without it every answer waits 40 ms for an acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._run, args=(listener,), name=type(self).__name__, daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(listener,), name=type(self).__name__, daemon=True
+        )
         self._thread.start()
         deadline = time.monotonic() + _START_SECONDS
         while not self._server.started:
             if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError(f"{type(self).__name__} did not start within {_START_SECONDS:.0f} s")
+                raise RuntimeError(
+                    f"{type(self).__name__} did not start within {_START_SECONDS:.0f} s"
+                )
             time.sleep(0.005)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.should_exit = self._server.force_exit = True
         if self._thread is not None:
             self._thread.join(timeout=_START_SECONDS)
@@ -154,7 +179,7 @@ class LocalServer:
         with listener, asyncio.Runner() as runner:
             runner.run(serve())
 
-    # --- for the test -------------------------------------------------------------------------------------------------
+    # --- for the test -----------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
@@ -175,7 +200,11 @@ class LocalServer:
         """Reset every open WebSocket connection; says how many there were."""
 
         async def drop() -> int:
-            open_streams = [each for each in self._server.server_state.connections if "WebSocket" in type(each).__name__]
+            open_streams = [
+                each
+                for each in self._server.server_state.connections
+                if "WebSocket" in type(each).__name__
+            ]
             for each in open_streams:
                 _reset(each.transport)
             return len(open_streams)
@@ -186,12 +215,20 @@ class LocalServer:
         """The requests to exactly `path`, in the order they arrived."""
         return [each for each in self.seen if each.path == path]
 
-    # --- serving ------------------------------------------------------------------------------------------------------
+    # --- serving ----------------------------------------------------------------------------------
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self.faults.next(scope["path"])
         query = dict(QueryParams(scope["query_string"]))
-        self.seen.append(Seen(scope.get("method", "WEBSOCKET"), scope["path"], query, dict(Headers(scope=scope)), fault))
+        self.seen.append(
+            Seen(
+                scope.get("method", "WEBSOCKET"),
+                scope["path"],
+                query,
+                dict(Headers(scope=scope)),
+                fault,
+            )
+        )
         if fault is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket" or fault == RESET:
@@ -219,13 +256,23 @@ class LocalServer:
         await self._app(scope, receive, hold)
         body = b"".join(message.get("body", b"") for message in kept[1:])
         await send(kept[0])
-        await send({"type": "http.response.body", "body": body[: min(keep, len(body) - 1)], "more_body": True})
+        await send(
+            {
+                "type": "http.response.body",
+                "body": body[: min(keep, len(body) - 1)],
+                "more_body": True,
+            }
+        )
         _reset(_transport(send))
 
 
-async def _answer(send: Send, status: int, body: str | Mapping[str, Any], headers: Mapping[str, str]) -> None:
+async def _answer(
+    send: Send, status: int, body: str | Mapping[str, Any], headers: Mapping[str, str]
+) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
-    kind = "application/json" if not isinstance(body, str) or text[:1] in {"{", "["} else "text/html"
+    kind = (
+        "application/json" if not isinstance(body, str) or text[:1] in {"{", "["} else "text/html"
+    )
     head = {"content-type": kind, **headers, "content-length": str(len(text.encode()))}
     await send({"type": "http.response.start", "status": status, "headers": _raw(head.items())})
     await send({"type": "http.response.body", "body": text.encode()})
@@ -241,5 +288,7 @@ def _transport(send: Send) -> Any:
 
 
 def _reset(transport: Any) -> None:
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+    )
     transport.abort()

@@ -1,10 +1,13 @@
-"""A local server that speaks the public part of Binance's spot protocol: time, exchange information, klines, aggregate trades, weights and bans.
+"""A local server that speaks the public part of Binance's spot protocol: time, exchange
+information, klines, aggregate trades, weights and bans.
 
-    with BinanceServer([Pair("BTC", "USDT", {"1m": candles}, trades)], now=lambda: moment) as server:
+    with BinanceServer([Pair("BTC", "USDT", {"1m": candles}, trades)], now=lambda: moment) as
+    server:
         CryptoSource(MarketSettings(crypto=CryptoSettings(base_url=server.url)))
 
-Numbers are sent as texts of eight decimals, the running candle in part. Requests cost weight; above `weight_limit` in a minute they are refused
-with 429, and who goes on asking is banned with 418, both with Retry-After, as the exchange documents ("Limits", REST API).
+Numbers are sent as texts of eight decimals, the running candle in part. Requests cost weight; above
+`weight_limit` in a minute they are refused with 429, and who goes on asking is banned with 418,
+both with Retry-After, as the exchange documents ("Limits", REST API).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +22,14 @@ from starlette.routing import Route
 
 from harmony_pipeline.testing.servers.base import LocalServer
 
-_INTERVALS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000, "1d": 86_400_000}
+_INTERVALS = {
+    "1m": 60_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "1d": 86_400_000,
+}
 _MOST_ROWS, _HOUR = 1000, 3_600_000
 _BAN_SECONDS, _PATIENT_REFUSALS = 120, 3
 _WEIGHTS = {"/api/v3/exchangeInfo": 20, "/api/v3/klines": 2, "/api/v3/aggTrades": 4}
@@ -27,7 +37,9 @@ _WEIGHTS = {"/api/v3/exchangeInfo": 20, "/api/v3/klines": 2, "/api/v3/aggTrades"
 
 @dataclass(frozen=True)
 class Pair:
-    """One market: `candles` by Binance's interval name (timestamp, open, high, low, close, volume), `trades` (timestamp, price, size, id, buyer_is_maker)."""
+    """One market: `candles` by Binance's interval name (timestamp, open, high, low, close, volume),
+    `trades` (timestamp, price, size, id, buyer_is_maker).
+    """
 
     base: str
     quote: str
@@ -44,23 +56,38 @@ class Pair:
 class BinanceServer(LocalServer):
     """Serves `pairs` as they look at `now()`."""
 
-    def __init__(self, pairs: Sequence[Pair], now: Callable[[], datetime] = lambda: datetime.now(UTC), weight_limit: int = 6000) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        weight_limit: int = 6000,
+    ) -> None:
         self.pairs = {pair.symbol: pair for pair in pairs}
         self.now = now
         self.weight_limit = weight_limit
         self._minute, self._used, self._refused = 0, 0, 0
         self._banned_until = 0.0
-        paths = {"time": self._time, "exchangeInfo": self._exchange_info, "klines": self._klines, "aggTrades": self._trades}
-        super().__init__([Route(f"/api/v3/{path}", self._weighed(answer)) for path, answer in paths.items()])
+        paths = {
+            "time": self._time,
+            "exchangeInfo": self._exchange_info,
+            "klines": self._klines,
+            "aggTrades": self._trades,
+        }
+        super().__init__(
+            [Route(f"/api/v3/{path}", self._weighed(answer)) for path, answer in paths.items()]
+        )
 
-    # --- limits -------------------------------------------------------------------------------------------------------
+    # --- limits -----------------------------------------------------------------------------------
 
     def _weighed(self, answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
         async def weighed(request: Request) -> Response:
             seconds = self.now().timestamp()
             if seconds < self._banned_until:
                 return self._too_much(
-                    418, int(self._banned_until - seconds) + 1, f"Way too much request weight used; IP banned until {int(self._banned_until * 1000)}."
+                    418,
+                    int(self._banned_until - seconds) + 1,
+                    "Way too much request weight used; IP banned until"
+                    f" {int(self._banned_until * 1000)}.",
                 )
             if int(seconds // 60) != self._minute:
                 self._minute, self._used, self._refused = int(seconds // 60), 0, 0
@@ -70,7 +97,10 @@ class BinanceServer(LocalServer):
                 if self._refused > _PATIENT_REFUSALS:
                     self._banned_until = seconds + _BAN_SECONDS
                 return self._too_much(
-                    429, 60 - int(seconds % 60), f"Too much request weight used; current limit is {self.weight_limit} request weight per 1 MINUTE."
+                    429,
+                    60 - int(seconds % 60),
+                    f"Too much request weight used; current limit is {self.weight_limit} request"
+                    " weight per 1 MINUTE.",
                 )
             response = answer(request)
             response.headers["x-mbx-used-weight-1m"] = str(self._used)
@@ -79,17 +109,36 @@ class BinanceServer(LocalServer):
         return weighed
 
     def _too_much(self, status: int, seconds: int, text: str) -> Response:
-        return JSONResponse({"code": -1003, "msg": text}, status, {"Retry-After": str(seconds), "x-mbx-used-weight-1m": str(self._used)})
+        return JSONResponse(
+            {"code": -1003, "msg": text},
+            status,
+            {"Retry-After": str(seconds), "x-mbx-used-weight-1m": str(self._used)},
+        )
 
-    # --- answers ------------------------------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------
 
     def _time(self, request: Request) -> Response:
         return JSONResponse({"serverTime": self._milliseconds()})
 
     def _exchange_info(self, request: Request) -> Response:
-        limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": self.weight_limit}]
+        limits = [
+            {
+                "rateLimitType": "REQUEST_WEIGHT",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": self.weight_limit,
+            }
+        ]
         symbols = [_symbol_information(pair) for pair in self.pairs.values()]
-        return JSONResponse({"timezone": "UTC", "serverTime": self._milliseconds(), "rateLimits": limits, "exchangeFilters": [], "symbols": symbols})
+        return JSONResponse(
+            {
+                "timezone": "UTC",
+                "serverTime": self._milliseconds(),
+                "rateLimits": limits,
+                "exchangeFilters": [],
+                "symbols": symbols,
+            }
+        )
 
     def _klines(self, request: Request) -> Response:
         asked = request.query_params
@@ -104,18 +153,37 @@ class BinanceServer(LocalServer):
         return JSONResponse([self._kline(row, step) for row in rows])
 
     def _kline(self, row: Mapping[str, Any], step: int) -> list[Any]:
-        """[open time, open, high, low, close, volume, close time, quote volume, trades, ...]; of the running candle half the volume, and its open as close."""
+        """[open time, open, high, low, close, volume, close time, quote volume, trades, ...]; of
+        the running candle half the volume, and its open as close.
+        """
         running = row["at"] + step > self._milliseconds()
-        close, volume = (row["open"], None if row["volume"] is None else row["volume"] / 2) if running else (row["close"], row["volume"])
+        close, volume = (
+            (row["open"], None if row["volume"] is None else row["volume"] / 2)
+            if running
+            else (row["close"], row["volume"])
+        )
         texts = [_text(each) for each in (row["open"], row["high"], row["low"], close, volume)]
-        return [row["at"], *texts, row["at"] + step - 1, "0.00000000", 0, "0.00000000", "0.00000000", "0"]
+        return [
+            row["at"],
+            *texts,
+            row["at"] + step - 1,
+            "0.00000000",
+            0,
+            "0.00000000",
+            "0.00000000",
+            "0",
+        ]
 
     def _trades(self, request: Request) -> Response:
         asked = request.query_params
         pair = self.pairs.get(asked.get("symbol", ""))
         if pair is None or pair.trades is None:
             return _refused(-1121, "Invalid symbol.")
-        if "startTime" in asked and "endTime" in asked and int(asked["endTime"]) - int(asked["startTime"]) >= _HOUR:
+        if (
+            "startTime" in asked
+            and "endTime" in asked
+            and int(asked["endTime"]) - int(asked["startTime"]) >= _HOUR
+        ):
             return _refused(-1127, "More than 1 hours between startTime and endTime.")
         rows = _window(pair.trades.sort("timestamp", "id"), asked, self._milliseconds())
         return JSONResponse(
@@ -139,9 +207,13 @@ class BinanceServer(LocalServer):
 
 
 def _window(table: pl.DataFrame, asked: Mapping[str, str], now: int) -> list[dict[str, Any]]:
-    """The first `limit` rows from startTime to endTime (both inclusive), or the latest ones when no start is named."""
+    """The first `limit` rows from startTime to endTime (both inclusive), or the latest ones when no
+    start is named.
+    """
     limit = min(int(asked.get("limit", 500)), _MOST_ROWS)
-    rows = table.with_columns(at=pl.col("timestamp").dt.epoch("ms")).filter(pl.col("at") <= min(now, int(asked.get("endTime", now))))
+    rows = table.with_columns(at=pl.col("timestamp").dt.epoch("ms")).filter(
+        pl.col("at") <= min(now, int(asked.get("endTime", now)))
+    )
     if "startTime" not in asked:
         return rows.tail(limit).to_dicts()
     return rows.filter(pl.col("at") >= int(asked["startTime"])).head(limit).to_dicts()
@@ -149,8 +221,18 @@ def _window(table: pl.DataFrame, asked: Mapping[str, str], now: int) -> list[dic
 
 def _symbol_information(pair: Pair) -> dict[str, Any]:
     filters = [
-        {"filterType": "PRICE_FILTER", "minPrice": "0.00000001", "maxPrice": "1000000.00000000", "tickSize": "0.00000001"},
-        {"filterType": "LOT_SIZE", "minQty": "0.00000001", "maxQty": "9000000.00000000", "stepSize": "0.00000001"},
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": "0.00000001",
+            "maxPrice": "1000000.00000000",
+            "tickSize": "0.00000001",
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": "0.00000001",
+            "maxQty": "9000000.00000000",
+            "stepSize": "0.00000001",
+        },
     ]
     return {
         "symbol": pair.symbol,

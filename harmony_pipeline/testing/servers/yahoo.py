@@ -1,10 +1,13 @@
-"""A local server that speaks the part of Yahoo Finance's protocol that Harmony asks: cookie, crumb, charts with events, company summaries.
+"""A local server that speaks the part of Yahoo Finance's protocol that Harmony asks: cookie, crumb,
+charts with events, company summaries.
 
-    with YahooServer([Stock("AAPL", {"1d": bars}, splits=[(date(2020, 8, 31), 4, 1)])], now=lambda: moment) as server:
+    with YahooServer([Stock("AAPL", {"1d": bars}, splits=[(date(2020, 8, 31), 4, 1)])], now=lambda:
+    moment) as server:
         YahooSource(MarketSettings(symbols=("AAPL",), yahoo=YahooSettings(base_url=server.url)))
 
-It is given bars as they were traded and adjusts them as Yahoo does: prices divided and volumes multiplied by every split up to `now`, prices as 32-bit
-floats, dividends rounded to six decimals. It shows the running bar in part, and appends the latest quote as a row of its own. It keeps
+It is given bars as they were traded and adjusts them as Yahoo does: prices divided and volumes
+multiplied by every split up to `now`, prices as 32-bit floats, dividends rounded to six decimals.
+It shows the running bar in part, and appends the latest quote as a row of its own. It keeps
 intraday bars for as long as Yahoo does and refuses more, in Yahoo's words.
 """
 
@@ -32,10 +35,12 @@ _COOKIE, _CRUMB = "d=AQABBlocal", "mXq8.lcaL0R"
 
 @dataclass(frozen=True)
 class Stock:
-    """One symbol as it traded: `bars` by Yahoo's interval name, each with timestamp (UTC start), open, high, low, close, volume; null where Yahoo has none.
+    """One symbol as it traded: `bars` by Yahoo's interval name, each with timestamp (UTC start),
+    open, high, low, close, volume; null where Yahoo has none.
 
-    `splits` are (ex-date, numerator, denominator), `dividends` (ex-date, cash per share as paid then), `summary` the modules of quoteSummary.
-    Times of day are of `zone`; daily bars may be stamped anyhow on their date, and are sent at the session's opening.
+    `splits` are (ex-date, numerator, denominator), `dividends` (ex-date, cash per share as paid
+    then), `summary` the modules of quoteSummary. Times of day are of `zone`; daily bars may be
+    stamped anyhow on their date, and are sent at the session's opening.
     """
 
     symbol: str
@@ -51,7 +56,9 @@ class Stock:
 class YahooServer(LocalServer):
     """Serves `stocks` as they look at `now()`. Crumbs may be made stale by `spoil_crumb`."""
 
-    def __init__(self, stocks: Sequence[Stock], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, stocks: Sequence[Stock], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self.stocks = {stock.symbol: stock for stock in stocks}
         self.now = now
         self.crumb = _CRUMB
@@ -72,14 +79,17 @@ class YahooServer(LocalServer):
         """From now on only a crumb fetched anew is taken."""
         self.crumb += "x"
 
-    # --- cookie and crumb: fc.yahoo.com, guce.yahoo.com, consent.yahoo.com --------------------------------------------
+    # --- cookie and crumb: fc.yahoo.com, guce.yahoo.com, consent.yahoo.com ------------------------
 
     async def _front(self, request: Request) -> Response:
         """fc.yahoo.com has no page, only a cookie."""
         return _with_cookie(HTMLResponse("<html><body>Not Found</body></html>", 404))
 
     async def _consent(self, request: Request) -> Response:
-        form = '<form method="post"><input type="hidden" name="csrfToken" value="t0ken"/><input type="hidden" name="sessionId" value="3_cc-session"/></form>'
+        form = (
+            '<form method="post"><input type="hidden" name="csrfToken" value="t0ken"/><input'
+            ' type="hidden" name="sessionId" value="3_cc-session"/></form>'
+        )
         return HTMLResponse(f"<html><body>{form}</body></html>")
 
     async def _consented(self, request: Request) -> Response:
@@ -90,7 +100,7 @@ class YahooServer(LocalServer):
             return _finance_error(401, "Unauthorized", "Invalid Cookie")
         return PlainTextResponse(self.crumb)
 
-    # --- charts -------------------------------------------------------------------------------------------------------
+    # --- charts -----------------------------------------------------------------------------------
 
     async def _chart(self, request: Request) -> Response:
         symbol = request.path_params["symbol"]
@@ -100,28 +110,53 @@ class YahooServer(LocalServer):
             return _chart_error(404, "Not Found", "No data found, symbol may be delisted")
         start, end, interval = int(asked["period1"]), int(asked["period2"]), asked["interval"]
         if interval not in _SECONDS:
-            return _chart_error(422, "Unprocessable Entity", f"Invalid input - interval={interval} is not supported. Valid intervals: [1m, 5m, 15m, 60m, 1d]")
+            return _chart_error(
+                422,
+                "Unprocessable Entity",
+                f"Invalid input - interval={interval} is not supported. Valid intervals: [1m, 5m,"
+                " 15m, 60m, 1d]",
+            )
         refusal = self._refusal(start, end, interval)
         if refusal:
-            return _chart_error(422, "Unprocessable Entity", f"{interval} data not available for startTime={start} and endTime={end}. {refusal}")
+            return _chart_error(
+                422,
+                "Unprocessable Entity",
+                f"{interval} data not available for startTime={start} and endTime={end}. {refusal}",
+            )
         rows = self._rows(stock, interval)
         if rows.is_empty() or (interval == "1d" and end <= int(rows["stamp"][0])):
-            return _chart_error(400, "Bad Request", f"Data doesn't exist for startDate = {start}, endDate = {end}")
+            return _chart_error(
+                400, "Bad Request", f"Data doesn't exist for startDate = {start}, endDate = {end}"
+            )
         if asked.get("includePrePost") != "true" and interval != "1d":
             rows = rows.filter(_within_hours(stock))
         sent = rows.filter(pl.col("stamp").is_between(start, end, closed="left"))
-        return JSONResponse({"chart": {"result": [self._result(stock, interval, sent, start, end, asked.get("events", ""))], "error": None}})
+        return JSONResponse(
+            {
+                "chart": {
+                    "result": [
+                        self._result(stock, interval, sent, start, end, asked.get("events", ""))
+                    ],
+                    "error": None,
+                }
+            }
+        )
 
     def _refusal(self, start: int, end: int, interval: str) -> str:
         kept, at_once = _DAYS_KEPT.get(interval), _DAYS_AT_ONCE.get(interval)
         if kept and start < int((self.now() - timedelta(days=kept)).timestamp()):
             return f"The requested range must be within the last {kept} days."
         if at_once and end - start > at_once * 86400:
-            return f"Only {at_once} days worth of {interval} granularity data are allowed to be fetched per request."
+            return (
+                f"Only {at_once} days worth of {interval} granularity data are allowed to be"
+                " fetched per request."
+            )
         return ""
 
     def _rows(self, stock: Stock, interval: str) -> pl.DataFrame:
-        """Every row that has begun, adjusted for the splits so far: stamp, open, high, low, close, volume."""
+        """Every row that has begun, adjusted for the splits so far: stamp, open, high, low, close,
+        volume.
+        """
         now = self.now()
         if interval not in stock.bars:
             return pl.DataFrame(schema={"stamp": pl.Int64})
@@ -129,19 +164,32 @@ class YahooServer(LocalServer):
         if key not in self._adjusted:
             self._adjusted[key] = _adjusted(stock, interval, now)
         begun = self._adjusted[key].filter(pl.col("stamp") <= int(now.timestamp()))
-        return _with_running(begun, _SECONDS[interval] if interval != "1d" else _session_seconds(stock), int(now.timestamp()))
+        return _with_running(
+            begun,
+            _SECONDS[interval] if interval != "1d" else _session_seconds(stock),
+            int(now.timestamp()),
+        )
 
-    def _result(self, stock: Stock, interval: str, rows: pl.DataFrame, start: int, end: int, events: str) -> dict[str, Any]:
+    def _result(
+        self, stock: Stock, interval: str, rows: pl.DataFrame, start: int, end: int, events: str
+    ) -> dict[str, Any]:
         quote = {name: [_narrow(value) for value in rows[name]] for name in PRICES} | {
             "volume": [None if value is None else int(value) for value in rows["volume"]]
         }
-        result: dict[str, Any] = {"meta": self._meta(stock, interval), "indicators": {"quote": [quote if rows.height else {}]}}
+        result: dict[str, Any] = {
+            "meta": self._meta(stock, interval),
+            "indicators": {"quote": [quote if rows.height else {}]},
+        }
         if rows.height:
             result["timestamp"] = rows["stamp"].to_list()
         if interval == "1d":
             result["indicators"]["adjclose"] = [{"adjclose": quote["close"]}]
         happened = self._events(stock, start, end)
-        told = {name: happened[name] for name, word in (("splits", "splits"), ("dividends", "div")) if word in events.split(",") and happened[name]}
+        told = {
+            name: happened[name]
+            for name, word in (("splits", "splits"), ("dividends", "div"))
+            if word in events.split(",") and happened[name]
+        }
         if told:
             result["events"] = told
         return result
@@ -154,11 +202,27 @@ class YahooServer(LocalServer):
             return int(datetime.combine(day, stock.opens, ZoneInfo(stock.zone)).timestamp())
 
         days = {when for when, _, _ in stock.splits} | {when for when, _ in stock.dividends}
-        inside = {day: stamp(day) for day in days if start <= stamp(day) < end and stamp(day) <= now.timestamp()}
+        inside = {
+            day: stamp(day)
+            for day in days
+            if start <= stamp(day) < end and stamp(day) <= now.timestamp()
+        }
         splits = [(inside[day], top, bottom) for day, top, bottom in stock.splits if day in inside]
-        cash = [(inside[day], round(amount / _ratio(stock, day, now), 6)) for day, amount in stock.dividends if day in inside]
+        cash = [
+            (inside[day], round(amount / _ratio(stock, day, now), 6))
+            for day, amount in stock.dividends
+            if day in inside
+        ]
         return {
-            "splits": {str(at): {"date": at, "numerator": top, "denominator": bottom, "splitRatio": f"{top}:{bottom}"} for at, top, bottom in splits},
+            "splits": {
+                str(at): {
+                    "date": at,
+                    "numerator": top,
+                    "denominator": bottom,
+                    "splitRatio": f"{top}:{bottom}",
+                }
+                for at, top, bottom in splits
+            },
             "dividends": {str(at): {"amount": amount, "date": at} for at, amount in cash},
         }
 
@@ -166,9 +230,18 @@ class YahooServer(LocalServer):
         now, zone = self.now(), ZoneInfo(stock.zone)
         today = now.astimezone(zone).date()
         offset = int((now.astimezone(zone).utcoffset() or timedelta()).total_seconds())
-        opens, closes = (int(datetime.combine(today, at, zone).timestamp()) for at in (stock.opens, stock.closes))
+        opens, closes = (
+            int(datetime.combine(today, at, zone).timestamp()) for at in (stock.opens, stock.closes)
+        )
         frames = [bars["timestamp"] for bars in stock.bars.values()]
-        last_trade = max((int(stamps.filter(stamps <= now).max().timestamp()) for stamps in frames if (stamps <= now).any()), default=0)  # type: ignore[union-attr]
+        last_trade = max(
+            (
+                int(stamps.filter(stamps <= now).max().timestamp())  # type: ignore[union-attr]
+                for stamps in frames
+                if (stamps <= now).any()
+            ),
+            default=0,
+        )
         first = min(int(stamps.min().timestamp()) for stamps in frames)  # type: ignore[union-attr]
         common = {"timezone": now.astimezone(zone).tzname(), "gmtoffset": offset}
         return {
@@ -177,7 +250,11 @@ class YahooServer(LocalServer):
             "exchangeName": "NMS",
             "instrumentType": "EQUITY",
             "firstTradeDate": first,
-            "regularMarketTime": min(int(now.timestamp()), closes) if opens <= now.timestamp() and last_trade >= opens else last_trade,
+            "regularMarketTime": (
+                min(int(now.timestamp()), closes)
+                if opens <= now.timestamp() and last_trade >= opens
+                else last_trade
+            ),
             **common,
             "exchangeTimezoneName": stock.zone,
             "priceHint": 2,
@@ -191,7 +268,7 @@ class YahooServer(LocalServer):
             "validRanges": ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"],
         }
 
-    # --- summaries ----------------------------------------------------------------------------------------------------
+    # --- summaries --------------------------------------------------------------------------------
 
     async def _summary(self, request: Request) -> Response:
         asked = request.query_params
@@ -199,14 +276,23 @@ class YahooServer(LocalServer):
             return _finance_error(401, "Unauthorized", "Invalid Crumb")
         stock = self.stocks.get(request.path_params["symbol"])
         if stock is None:
-            error = {"code": "Not Found", "description": f"Quote not found for symbol: {request.path_params['symbol']}"}
+            error = {
+                "code": "Not Found",
+                "description": f"Quote not found for symbol: {request.path_params['symbol']}",
+            }
             return JSONResponse({"quoteSummary": {"result": None, "error": error}}, 404)
-        modules = {name: stock.summary[name] for name in asked["modules"].split(",") if name in stock.summary}
+        modules = {
+            name: stock.summary[name]
+            for name in asked["modules"].split(",")
+            if name in stock.summary
+        }
         return JSONResponse({"quoteSummary": {"result": [modules], "error": None}})
 
 
 def _adjusted(stock: Stock, interval: str, now: datetime) -> pl.DataFrame:
-    """All bars at Yahoo's stamps, prices divided and volumes multiplied by the splits between their date and today's."""
+    """All bars at Yahoo's stamps, prices divided and volumes multiplied by the splits between their
+    date and today's.
+    """
     zone = ZoneInfo(stock.zone)
     stamps = stock.bars[interval]["timestamp"].to_list()
     dates = [stamp.astimezone(UTC if interval == "1d" else zone).date() for stamp in stamps]
@@ -217,11 +303,17 @@ def _adjusted(stock: Stock, interval: str, now: datetime) -> pl.DataFrame:
         pl.Series("stamp", [int(stamp.timestamp()) for stamp in stamps], dtype=pl.Int64),
         pl.Series("ratio", [by_date[day] for day in dates], dtype=pl.Float64),
     )
-    return table.select("stamp", *(pl.col(name) / pl.col("ratio") for name in PRICES), volume=(pl.col("volume") * pl.col("ratio")).round()).sort("stamp")
+    return table.select(
+        "stamp",
+        *(pl.col(name) / pl.col("ratio") for name in PRICES),
+        volume=(pl.col("volume") * pl.col("ratio")).round(),
+    ).sort("stamp")
 
 
 def _with_running(rows: pl.DataFrame, seconds: int, now: int) -> pl.DataFrame:
-    """The bar that is not over yet in part (half its volume, the open as its close), and the latest quote as a row of its own without volume."""
+    """The bar that is not over yet in part (half its volume, the open as its close), and the latest
+    quote as a row of its own without volume.
+    """
     if rows.is_empty() or int(rows["stamp"][-1]) + seconds <= now:
         return rows
     running = pl.col("stamp") == rows["stamp"][-1]
@@ -243,12 +335,20 @@ def _ratio(stock: Stock, day: date, now: datetime) -> float:
 
 
 def _within_hours(stock: Stock) -> pl.Expr:
-    at = pl.from_epoch("stamp", time_unit="s").dt.replace_time_zone("UTC").dt.convert_time_zone(stock.zone).dt.time()
-    return at.is_between(pl.lit(stock.opens), pl.lit(stock.closes), closed="both")  # the quote at the close is sent too
+    at = (
+        pl.from_epoch("stamp", time_unit="s")
+        .dt.replace_time_zone("UTC")
+        .dt.convert_time_zone(stock.zone)
+        .dt.time()
+    )
+    # the quote at the close is sent too
+    return at.is_between(pl.lit(stock.opens), pl.lit(stock.closes), closed="both")
 
 
 def _session_seconds(stock: Stock) -> int:
-    return (stock.closes.hour - stock.opens.hour) * 3600 + (stock.closes.minute - stock.opens.minute) * 60
+    return (stock.closes.hour - stock.opens.hour) * 3600 + (
+        stock.closes.minute - stock.opens.minute
+    ) * 60
 
 
 def _narrow(value: float | None) -> float | None:
@@ -262,8 +362,16 @@ def _with_cookie(response: Response) -> Response:
 
 
 def _chart_error(status: int, code: str, description: str) -> Response:
-    return Response(json.dumps({"chart": {"result": None, "error": {"code": code, "description": description}}}), status, media_type="application/json")
+    return Response(
+        json.dumps(
+            {"chart": {"result": None, "error": {"code": code, "description": description}}}
+        ),
+        status,
+        media_type="application/json",
+    )
 
 
 def _finance_error(status: int, code: str, description: str) -> Response:
-    return JSONResponse({"finance": {"result": None, "error": {"code": code, "description": description}}}, status)
+    return JSONResponse(
+        {"finance": {"result": None, "error": {"code": code, "description": description}}}, status
+    )

@@ -1,4 +1,6 @@
-"""A small simulated market behind a local Alpaca server, and sources that ask it over real connections."""
+"""A small simulated market behind a local Alpaca server, and sources that ask it over real
+connections.
+"""
 
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -22,7 +24,9 @@ FIRST_DAY = date(2023, 1, 3)
 
 @cache
 def _simulated():
-    return world(start=FIRST_DAY, end=date(2023, 1, 6), timeframe="1Min", symbols=3, low_float_symbols=1)
+    return world(
+        start=FIRST_DAY, end=date(2023, 1, 6), timeframe="1Min", symbols=3, low_float_symbols=1
+    )
 
 
 @cache
@@ -34,7 +38,9 @@ def minutes() -> pl.DataFrame:
 @cache
 def every_size() -> pl.DataFrame:
     """The minutes, and the same market in longer bars."""
-    return pl.concat([minutes(), *(_simulated().bars(None, *EVER, size) for size in ("15Min", "1Hour", "1Day"))])
+    return pl.concat(
+        [minutes(), *(_simulated().bars(None, *EVER, size) for size in ("15Min", "1Hour", "1Day"))]
+    )
 
 
 def symbols() -> list[str]:
@@ -43,12 +49,23 @@ def symbols() -> list[str]:
 
 def as_received(bars: pl.DataFrame, origin: str = "iex raw") -> pl.DataFrame:
     """What a source of this server should hand out for `bars`."""
-    return bars.with_columns(source=pl.lit("alpaca"), origin=pl.lit(origin)).sort("symbol", "timestamp")
+    return bars.with_columns(source=pl.lit("alpaca"), origin=pl.lit(origin)).sort(
+        "symbol", "timestamp"
+    )
 
 
 def market(**more: Any) -> MarketSettings:
     quick = RetrySettings(attempts=6, base_seconds=0.001, cap_seconds=0.01, limit_seconds=20.0)
-    return MarketSettings(**{"source": "alpaca", "timeframe": "1Min", "start": FIRST_DAY, "end": None, "patience": quick, **more})
+    return MarketSettings(
+        **{
+            "source": "alpaca",
+            "timeframe": "1Min",
+            "start": FIRST_DAY,
+            "end": None,
+            "patience": quick,
+            **more,
+        }
+    )
 
 
 def source_of(
@@ -59,8 +76,17 @@ def source_of(
     talk: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AlpacaSource:
-    """A source that talks to `server` and takes its time for the present; `talk` goes to AlpacaClient (clock, sleep)."""
-    chosen = server.settings(**{"requests_per_minute": 100_000, "read_timeout_seconds": 5.0, "stream_gather_seconds": 0.05, **settings})
+    """A source that talks to `server` and takes its time for the present; `talk` goes to
+    AlpacaClient (clock, sleep).
+    """
+    chosen = server.settings(
+        **{
+            "requests_per_minute": 100_000,
+            "read_timeout_seconds": 5.0,
+            "stream_gather_seconds": 0.05,
+            **settings,
+        }
+    )
     whole = market_settings or market()
     client = AlpacaClient(chosen, whole.patience, environment=environment, **(talk or {}))
     return AlpacaSource(chosen, whole, client=client, now=lambda: server.now)
@@ -70,5 +96,9 @@ def source_of(
 def serving(bars: pl.DataFrame | None = None, now: datetime = NOW, **more: Any):
     """A running server over `bars` (the minutes, when not given)."""
     frame = minutes() if bars is None else bars
-    with AlpacaServer(frame, now, **{"assets": wire.asset_rows(sorted(frame["symbol"].unique()), ["GONE"]), **more}) as server:
+    with AlpacaServer(
+        frame,
+        now,
+        **{"assets": wire.asset_rows(sorted(frame["symbol"].unique()), ["GONE"]), **more},
+    ) as server:
         yield server

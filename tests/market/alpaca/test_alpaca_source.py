@@ -1,10 +1,23 @@
-"""Alpaca as a source, over real connections to a server that speaks its protocol: the contract, pages, ends, feeds."""
+"""Alpaca as a source, over real connections to a server that speaks its protocol: the contract,
+pages, ends, feeds.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from market.alpaca.alpaca_world import END, NOW, START, as_received, every_size, market, minutes, serving, source_of, symbols
+from market.alpaca.alpaca_world import (
+    END,
+    NOW,
+    START,
+    as_received,
+    every_size,
+    market,
+    minutes,
+    serving,
+    source_of,
+    symbols,
+)
 from market.simulated_worlds import world
 from polars.testing import assert_frame_equal
 
@@ -24,13 +37,21 @@ TEN_MINUTES_LATER = OPEN + timedelta(minutes=10)
 def playing():
     """A server that stays the same, and plays the last hours to whoever listens."""
     tape, names = world(), symbols()[:3]
-    actions = world(start=date(2018, 1, 2), end=date(2023, 1, 9), timeframe="1Day").corporate_actions(None)
+    actions = world(
+        start=date(2018, 1, 2), end=date(2023, 1, 9), timeframe="1Day"
+    ).corporate_actions(None)
     ticks = {
-        "trades": tape.trades(names, OPEN, TEN_MINUTES_LATER).with_columns(trade_id=pl.int_range(pl.len()).cast(pl.String)),
+        "trades": (
+            tape.trades(names, OPEN, TEN_MINUTES_LATER).with_columns(
+                trade_id=pl.int_range(pl.len()).cast(pl.String)
+            )
+        ),
         "quotes": tape.quotes(names, OPEN, TEN_MINUTES_LATER),
     }
     with serving(page_rows=2_000, actions=wire.action_rows(actions), **ticks) as server:
-        server.play(minutes().filter(pl.col("timestamp") >= END - timedelta(hours=5)), moves_now=False)
+        server.play(
+            minutes().filter(pl.col("timestamp") >= END - timedelta(hours=5)), moves_now=False
+        )
         yield server
 
 
@@ -52,14 +73,16 @@ def test_the_registry_builds_it_without_asking_anything(tmp_path):
     assert source.identity == "alpaca iex raw"
 
 
-# --- pages ------------------------------------------------------------------------------------------------------------
+# --- pages ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", ["1Min", "15Min", "1Hour", "1Day"])
 def test_bars_of_every_size_are_those_of_the_supplier(size):
     with serving(every_size(), page_rows=1_500) as server:
         bars = source_of(server).bars(None, START, END, size)
-    expected = every_size().filter((pl.col("timeframe") == size) & pl.col("timestamp").is_between(START, END, closed="left"))
+    expected = every_size().filter(
+        (pl.col("timeframe") == size) & pl.col("timestamp").is_between(START, END, closed="left")
+    )
     assert bars.height > 5
     assert_frame_equal(bars, as_received(expected), check_exact=True)
 
@@ -77,7 +100,10 @@ def test_a_request_is_about_one_page():
         source = source_of(server, page_rows=5_000)
         for each in source.requests(symbols(), START, END, "1Min"):
             source.bars(each.symbols, each.start, each.end, "1Min")
-        pages, pieces = len(server.asked("/v2/stocks/bars")), len(source.requests(symbols(), START, END, "1Min"))
+        pages, pieces = (
+            len(server.asked("/v2/stocks/bars")),
+            len(source.requests(symbols(), START, END, "1Min")),
+        )
     assert pieces <= pages <= pieces + 1
 
 
@@ -89,15 +115,23 @@ def test_requests_name_their_symbols_and_fit_a_page(size):
     assert all(each.symbols for each in pieces)
     most = {"1Min": 960, "15Min": 64, "1Day": 1}[size]
     sessions = Calendar.of("XNYS").sessions
-    assert max(len(each.symbols) * most * len(sessions(each.start.date(), each.end.date())) for each in pieces) <= 10_000 * 1.3
+    assert (
+        max(
+            len(each.symbols) * most * len(sessions(each.start.date(), each.end.date()))
+            for each in pieces
+        )
+        <= 10_000 * 1.3
+    )
 
 
 def test_questions_say_feed_adjustment_and_that_symbols_are_not_mapped():
     with serving() as server:
         source_of(server).bars(symbols()[:2], START, END, "1Min")
         query = server.asked("/v2/stocks/bars")[0].query
-    assert {name: query[name] for name in ("symbols", "feed", "adjustment", "asof", "timeframe", "limit")} == {
-        "symbols": ",".join(symbols()[:2]), "feed": "iex", "adjustment": "raw", "asof": "-", "timeframe": "1Min", "limit": "10000",
+    assert {name: query[name] for name in ("symbols", "feed", "adjustment", "asof", "timeframe",
+    "limit")} == {
+        "symbols": ",".join(symbols()[:2]), "feed": "iex", "adjustment": "raw", "asof": "-",
+        "timeframe": "1Min", "limit": "10000",
     }  # fmt: skip
     assert query["start"] == "2023-01-04T00:00:00Z"
     assert query["end"] == "2023-01-05T23:59:59.999999Z"
@@ -119,7 +153,7 @@ def test_no_symbols_and_no_time_ask_nothing():
         assert not server.asked("/v2/stocks/bars")
 
 
-# --- ends -------------------------------------------------------------------------------------------------------------
+# --- ends -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", ["1Min", "15Min", "1Hour"])
@@ -129,26 +163,38 @@ def test_the_bar_in_progress_is_never_handed_out(size):
         source = source_of(server)
         minutes_each = {"1Min": 1, "15Min": 15, "1Hour": 60}[size]
         last = source.bars(symbols(), START, END, size)["timestamp"].max()
-        assert last + timedelta(minutes=minutes_each) <= now < last + timedelta(minutes=2 * minutes_each)
+        assert (
+            last + timedelta(minutes=minutes_each)
+            <= now
+            < last + timedelta(minutes=2 * minutes_each)
+        )
         server.now = last + timedelta(minutes=2 * minutes_each)
-        assert source.bars(symbols(), START, END, size)["timestamp"].max() == last + timedelta(minutes=minutes_each)
+        assert source.bars(symbols(), START, END, size)["timestamp"].max() == last + timedelta(
+            minutes=minutes_each
+        )
 
 
 def test_a_daily_bar_comes_after_its_close_and_is_stamped_midnight_utc():
     with serving(every_size(), now=datetime(2023, 1, 5, 20, 59, tzinfo=UTC)) as server:
         source = source_of(server)
-        assert source.bars(symbols(), START, END, "1Day")["timestamp"].unique().to_list() == [datetime(2023, 1, 4, tzinfo=UTC)]
+        assert source.bars(symbols(), START, END, "1Day")["timestamp"].unique().to_list() == [
+            datetime(2023, 1, 4, tzinfo=UTC)
+        ]
         server.now = datetime(2023, 1, 5, 21, 0, tzinfo=UTC)
-        assert source.bars(symbols(), START, END, "1Day")["timestamp"].max() == datetime(2023, 1, 5, tzinfo=UTC)
+        assert source.bars(symbols(), START, END, "1Day")["timestamp"].max() == datetime(
+            2023, 1, 5, tzinfo=UTC
+        )
 
 
 def test_a_daily_range_is_one_of_session_dates():
     with serving(every_size()) as server:
-        bars = source_of(server).bars(symbols(), START + timedelta(hours=3), START + timedelta(hours=27), "1Day")
+        bars = source_of(server).bars(
+            symbols(), START + timedelta(hours=3), START + timedelta(hours=27), "1Day"
+        )
     assert bars["timestamp"].unique().to_list() == [datetime(2023, 1, 5, tzinfo=UTC)]
 
 
-# --- feeds ------------------------------------------------------------------------------------------------------------
+# --- feeds ----------------------------------------------------------------------------------------
 
 
 def test_recent_sip_data_without_a_plan_is_one_clear_line_and_the_delay_is_the_cure():
@@ -177,14 +223,20 @@ def test_a_timeframe_that_harmony_lacks_is_refused_before_anything_is_asked():
         assert not server.seen
 
 
-# --- what there is ----------------------------------------------------------------------------------------------------
+# --- what there is --------------------------------------------------------------------------------
 
 
 def test_its_calendar_agrees_with_ours_also_on_half_days_and_over_a_change_of_clocks():
     with serving() as server:
         source = source_of(server)
-        for first, end in ((date(2023, 3, 6), date(2023, 3, 20)), (date(2023, 11, 20), date(2023, 11, 28)), (date(2023, 7, 3), date(2023, 7, 4))):
-            assert_frame_equal(source.calendar(first, end), Calendar.of("XNYS").schedule(first, end))
+        for first, end in (
+            (date(2023, 3, 6), date(2023, 3, 20)),
+            (date(2023, 11, 20), date(2023, 11, 28)),
+            (date(2023, 7, 3), date(2023, 7, 4)),
+        ):
+            assert_frame_equal(
+                source.calendar(first, end), Calendar.of("XNYS").schedule(first, end)
+            )
         assert source.calendar(date(2023, 7, 3), date(2023, 7, 3)).height == 0
 
 
@@ -200,7 +252,9 @@ def test_its_clock_is_read_to_the_microsecond():
 def test_it_looks_at_itself_and_says_what_does_not_agree():
     with serving() as server:
         source = source_of(server)
-        assert source.self_check() == "keys accepted, clocks agree, 42 sessions ahead agree with XNYS"
+        assert (
+            source.self_check() == "keys accepted, clocks agree, 42 sessions ahead agree with XNYS"
+        )
         with pytest.raises(DataError, match=r"differ on 2023-0\d-\d\d"):
             source_of(server, market_settings=market(calendar="XLON")).self_check()
         source._now = lambda: server.now + timedelta(seconds=30)

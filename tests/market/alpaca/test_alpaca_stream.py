@@ -1,4 +1,6 @@
-"""The stream as a law: whatever is cut, lost, repeated, late or corrected, the last version of each minute is Alpaca's own."""
+"""The stream as a law: whatever is cut, lost, repeated, late or corrected, the last version of each
+minute is Alpaca's own.
+"""
 
 import logging
 import threading
@@ -32,8 +34,10 @@ def bar(name: str, minute: int, version: int = 0, trades: float | None = None) -
     """One bar; every version of it counts one more trade."""
     close = 100.0 + minute + version / 8
     row = {
-        "symbol": name, "timeframe": "1Min", "timestamp": OPEN + minute * MINUTE, "open": 100.0 + minute, "high": close + 1, "low": 99.0, "close": close,
-        "volume": 500.0 + version, "trade_count": 10.0 + version if trades is None else trades, "vwap": close - 0.25, "source": "alpaca", "origin": "iex raw",
+        "symbol": name, "timeframe": "1Min", "timestamp": OPEN + minute * MINUTE,
+        "open": 100.0 + minute, "high": close + 1, "low": 99.0, "close": close,
+        "volume": 500.0 + version, "trade_count": 10.0 + version if trades is None else trades,
+        "vwap": close - 0.25, "source": "alpaca", "origin": "iex raw",
         "row": None, "defect": None,
     }  # fmt: skip
     return pl.DataFrame([row], schema=SOURCE_BAR_DTYPES)
@@ -45,10 +49,14 @@ def empty() -> pl.DataFrame:
 
 def last_versions(frames: list[pl.DataFrame]) -> pl.DataFrame:
     """What a listener believes in the end."""
-    return pl.concat([empty(), *frames]).unique(("symbol", "timestamp"), keep="last", maintain_order=True).sort("symbol", "timestamp")
+    return (
+        pl.concat([empty(), *frames])
+        .unique(("symbol", "timestamp"), keep="last", maintain_order=True)
+        .sort("symbol", "timestamp")
+    )
 
 
-# --- the law, without a socket ----------------------------------------------------------------------------------------
+# --- the law, without a socket --------------------------------------------------------------------
 
 
 class Told:
@@ -60,16 +68,23 @@ class Told:
         self.now = OPEN
         self.connected, self.lagging, self.sent = True, lagging, []
         settings = AlpacaSourceSettings(stream_lookback_minutes=60)
-        self.stream = AlpacaBarStream(settings, RetrySettings(), KEYS, NAMES, "iex raw", self.answer, lambda: self.now)
+        self.stream = AlpacaBarStream(
+            settings, RetrySettings(), KEYS, NAMES, "iex raw", self.answer, lambda: self.now
+        )
         self.frames: list[pl.DataFrame] = []
         self.stream._take(_Connected())
 
     def answer(self, symbols, start, end) -> pl.DataFrame:
-        """REST: after a break it may not know the last thing yet; once a later minute has been heard, it does."""
+        """REST: after a break it may not know the last thing yet; once a later minute has been
+        heard, it does.
+        """
         known = self.before if self.lagging and not self.settled else self.truth
         self.settled = True
         bars = [bar(name, minute, version) for (name, minute), version in known.items()]
-        return pl.concat([empty(), *bars]).filter(pl.col("symbol").is_in(list(symbols)) & pl.col("timestamp").is_between(start, end, closed="left"))
+        return pl.concat([empty(), *bars]).filter(
+            pl.col("symbol").is_in(list(symbols))
+            & pl.col("timestamp").is_between(start, end, closed="left")
+        )
 
     settled = True
 
@@ -112,7 +127,9 @@ LOST = [("cut", None), ("bar", "AAPL"), ("correct", 0), ("correct", 0), ("reconn
 @example(steps=[*LOST, ("repeat", 1)], lagging=False)
 @given(steps=STEPS, lagging=st.booleans())
 @settings(max_examples=80)
-def test_any_interleaving_of_breaks_repeats_and_corrections_ends_with_alpacas_own_bars(steps, lagging):
+def test_any_interleaving_of_breaks_repeats_and_corrections_ends_with_alpacas_own_bars(
+    steps, lagging
+):
     told, next_minute = Told(lagging=lagging), dict.fromkeys(NAMES, 0)
     for what, which in steps:
         if what == "bar":
@@ -132,7 +149,9 @@ def test_any_interleaving_of_breaks_repeats_and_corrections_ends_with_alpacas_ow
     for name in NAMES:  # a later minute ends for everyone
         told.say("b", name, max(next_minute.values()))
     told.frames.extend(told.stream._minutes.quiet())
-    truth = pl.concat([empty(), *(bar(*key, version) for key, version in told.truth.items())]).sort("symbol", "timestamp")
+    truth = pl.concat([empty(), *(bar(*key, version) for key, version in told.truth.items())]).sort(
+        "symbol", "timestamp"
+    )
     assert_frame_equal(last_versions(told.frames), truth, check_exact=True)
     assert all(frame["timestamp"].n_unique() == 1 for frame in told.frames)
     versions = pl.concat([empty(), *told.frames]).drop("row", "defect")
@@ -169,7 +188,7 @@ def test_what_was_heard_days_ago_is_forgotten():
     assert minutes._heard.height == 1
 
 
-# --- over real connections --------------------------------------------------------------------------------------------
+# --- over real connections ------------------------------------------------------------------------
 
 
 def until(met: Callable[[], object], seconds: float = 8.0) -> None:
@@ -218,7 +237,14 @@ class Day:
         self.server.bars = pl.concat([kept, bars])
         self.server.now = max(self.server.now, stamp + timedelta(seconds=61))
 
-    def ends(self, minute: int, version: int = 0, kind: str = "b", times: int = 1, names: tuple[str, ...] = NAMES) -> None:
+    def ends(
+        self,
+        minute: int,
+        version: int = 0,
+        kind: str = "b",
+        times: int = 1,
+        names: tuple[str, ...] = NAMES,
+    ) -> None:
         bars = pl.concat([bar(name, minute, version) for name in names])
         self._keep(bars)
         self.server.publish_bars(bars, kind, times)
@@ -236,20 +262,39 @@ class Day:
 
 @contextmanager
 def day(**more):
-    with serving(empty(), now=OPEN, assets=[], **{k: v for k, v in more.items() if k in {"connection_limit", "symbol_limit", "feeds"}}) as server:
+    with serving(
+        empty(),
+        now=OPEN,
+        assets=[],
+        **{k: v for k, v in more.items() if k in {"connection_limit", "symbol_limit", "feeds"}},
+    ) as server:
         yield Day(server)
 
 
 def quick(**patience):
-    return market(patience=RetrySettings(**{"attempts": 40, "base_seconds": 0.02, "cap_seconds": 0.05, **patience}))
+    return market(
+        patience=RetrySettings(
+            **{"attempts": 40, "base_seconds": 0.02, "cap_seconds": 0.05, **patience}
+        )
+    )
 
 
 def listening(on: Day, names=NAMES, **settings) -> Listening:
-    return Listening(source_of(on.server, market_settings=settings.pop("market_settings", quick()), **settings).stream(names))
+    return Listening(
+        source_of(
+            on.server, market_settings=settings.pop("market_settings", quick()), **settings
+        ).stream(names)
+    )
 
 
 @network
-@given(steps=st.lists(st.sampled_from(["ends", "ends", "corrected", "repeated", "cut", "back"]), min_size=3, max_size=9))
+@given(
+    steps=st.lists(
+        st.sampled_from(["ends", "ends", "corrected", "repeated", "cut", "back"]),
+        min_size=3,
+        max_size=9,
+    )
+)
 @settings(max_examples=5)
 def test_over_a_real_connection_too_the_end_is_what_rest_says(steps):
     with day() as alpaca:
@@ -304,7 +349,11 @@ def test_every_symbol_can_be_listened_to_and_a_break_is_filled_for_those_heard_o
         alpaca.heard()
         alpaca.ends(Listening.LAST)
         heard.end()
-    assert [frame["timestamp"][0] for frame in heard.frames] == [OPEN, OPEN + MINUTE, OPEN + Listening.LAST * MINUTE]
+    assert [frame["timestamp"][0] for frame in heard.frames] == [
+        OPEN,
+        OPEN + MINUTE,
+        OPEN + Listening.LAST * MINUTE,
+    ]
 
 
 @network
@@ -362,7 +411,9 @@ def test_refusals_that_pass_are_waited_out():
 @network
 def test_an_address_that_nobody_answers_is_given_up():
     with day() as alpaca:
-        heard = listening(alpaca, market_settings=quick(attempts=3), stream_url="ws://127.0.0.1:9/v2/iex")
+        heard = listening(
+            alpaca, market_settings=quick(attempts=3), stream_url="ws://127.0.0.1:9/v2/iex"
+        )
         heard.end()
     assert isinstance(heard.error, DataError)
     assert "market.alpaca.stream_url" in str(heard.error)

@@ -1,4 +1,6 @@
-"""A broken Parquet page is one line: what the reader's Rust code prints about it never reaches standard error, and nothing else is lost."""
+"""A broken Parquet page is one line: what the reader's Rust code prints about it never reaches
+standard error, and nothing else is lost.
+"""
 
 import os
 import threading
@@ -13,9 +15,16 @@ from market.files.writing import read
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.sources.held_stderr import hold_standard_error
 
-PANIC = "\nthread '<unnamed>' (41) panicked at crates/x.rs:7:9:\nassertion `left == right` failed\n  left: 1\n right: 2\nnote: run with `RUST_BACKTRACE=1`\n"
+PANIC = (
+    "\nthread '<unnamed>' (41) panicked at crates/x.rs:7:9:\nassertion `left == right` failed\n "
+    " left: 1\n right: 2\nnote: run with `RUST_BACKTRACE=1`\n"
+)
 SHORT = "\nthread 'tokio-0' panicked at crates/y.rs:7:9:\nindex out of bounds\n"
-TRACED = SHORT + "stack backtrace:\n   0: __rustc::rust_begin_unwind\n   1: core::panicking::panic_fmt\nnote: Some details are omitted\n"
+TRACED = (
+    SHORT
+    + "stack backtrace:\n   0: __rustc::rust_begin_unwind\n   1: core::panicking::panic_fmt\nnote:"
+    " Some details are omitted\n"
+)
 
 
 def say(text: str) -> None:
@@ -29,7 +38,9 @@ def fail(said: str) -> ValueError:
     return error.value
 
 
-@pytest.mark.parametrize("panics", [PANIC, SHORT, TRACED, TRACED + TRACED, SHORT + PANIC, PANIC + SHORT + SHORT])
+@pytest.mark.parametrize(
+    "panics", [PANIC, SHORT, TRACED, TRACED + TRACED, SHORT + PANIC, PANIC + SHORT + SHORT]
+)
 def test_panics_of_a_read_that_failed_become_a_note_and_the_rest_is_passed_on(capfd, panics):
     error = fail(f"one\n{panics}two\n")
     assert capfd.readouterr().err == "one\ntwo\n"
@@ -76,8 +87,14 @@ def test_without_standard_error_the_read_goes_on():
 
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_no_flipped_byte_of_a_page_prints_anything(tmp_path: Path, capfd, dictionary):
-    rows = {"timestamp": [f"2024-01-02T14:{30 + row}:00Z" for row in range(6)], "symbol": ["AAA", "BBB"] * 3}
-    prices = {name: [10.0 + row % 2 for row in range(6)] for name in ("open", "high", "low", "close", "volume")}
+    rows = {
+        "timestamp": [f"2024-01-02T14:{30 + row}:00Z" for row in range(6)],
+        "symbol": ["AAA", "BBB"] * 3,
+    }
+    prices = {
+        name: [10.0 + row % 2 for row in range(6)]
+        for name in ("open", "high", "low", "close", "volume")
+    }
     path = tmp_path / "bars.parquet"
     pq.write_table(pa.table(rows | prices), path, compression="none", use_dictionary=dictionary)
     sound = path.read_bytes()

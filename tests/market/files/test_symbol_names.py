@@ -1,4 +1,6 @@
-"""The symbol in a vendor's file name: kept whole, freed of what stands around it, or refused with the reason."""
+"""The symbol in a vendor's file name: kept whole, freed of what stands around it, or refused with
+the reason.
+"""
 
 import re
 from pathlib import Path
@@ -13,13 +15,21 @@ from harmony_pipeline.market.sources.symbol_names import AUTO, symbol_of
 @pytest.mark.parametrize(
     ("stem", "symbol"),
     [
-        ("BATS_AAPL, 1D", "AAPL"), ("NASDAQ_MSFT, 60", "MSFT"), ("CME_MINI_ES1!, 5", "ES1!"), ("BATS_DLY_AAPL, 1D", "AAPL"), ("BATS_AAPL, 1D (1)", "AAPL"),
-        ("NYSE_BRK.B, 1W", "BRK.B"), ("BINANCE_BTCUSDT, 240_3f2a1", "BTCUSDT"), ("TVC_SPX, D", "SPX"), ("NSE_M&M, 30", "M&M"),
-        ("ES=F", "ES=F"), ("EURUSD=X", "EURUSD=X"), ("^GSPC", "^GSPC"), ("BRK-B", "BRK-B"), ("BRK B", "BRK B"), ("BRK.B", "BRK.B"), ("000001.SS", "000001.SS"),
-        ("BTC_USDT-1h", "BTC_USDT"), ("BTC-USD", "BTC-USD"), ("EUR_USD_H1", "EUR_USD"), ("BTCUSDT-1m-2023-01", "BTCUSDT"), ("XBTUSD_60", "XBTUSD"),
-        ("Binance_BTCUSDT_1h", "BTCUSDT"), ("DAT_ASCII_EURUSD_M1_2023", "EURUSD"), ("EURUSD_M1_2023", "EURUSD"), ("AAPL_full_1min_adjsplit", "AAPL"),
-        ("aapl.us", "AAPL"), ("brk-b.us", "BRK-B"), ("AAPL_20240102", "AAPL"), ("AAPL-2024-01-02", "AAPL"), ("SPY_daily", "SPY"), ("AAPL (2)", "AAPL"),
-        ("trades_BAC_2013-10-08", "BAC"), ("600000", "600000"), ("7203.T", "7203.T"), ("ES 03-24.Last", "ES 03-24"), ("F", "F"), ("NYSE_M", "M"), ("ICE_1D", "ICE"), ("@ESH24", "@ESH24"),
+        ("BATS_AAPL, 1D", "AAPL"), ("NASDAQ_MSFT, 60", "MSFT"), ("CME_MINI_ES1!, 5", "ES1!"),
+        ("BATS_DLY_AAPL, 1D", "AAPL"), ("BATS_AAPL, 1D (1)", "AAPL"),
+        ("NYSE_BRK.B, 1W", "BRK.B"), ("BINANCE_BTCUSDT, 240_3f2a1", "BTCUSDT"),
+        ("TVC_SPX, D", "SPX"), ("NSE_M&M, 30", "M&M"),
+        ("ES=F", "ES=F"), ("EURUSD=X", "EURUSD=X"), ("^GSPC", "^GSPC"), ("BRK-B", "BRK-B"),
+        ("BRK B", "BRK B"), ("BRK.B", "BRK.B"), ("000001.SS", "000001.SS"),
+        ("BTC_USDT-1h", "BTC_USDT"), ("BTC-USD", "BTC-USD"), ("EUR_USD_H1", "EUR_USD"),
+        ("BTCUSDT-1m-2023-01", "BTCUSDT"), ("XBTUSD_60", "XBTUSD"),
+        ("Binance_BTCUSDT_1h", "BTCUSDT"), ("DAT_ASCII_EURUSD_M1_2023", "EURUSD"),
+        ("EURUSD_M1_2023", "EURUSD"), ("AAPL_full_1min_adjsplit", "AAPL"),
+        ("aapl.us", "AAPL"), ("brk-b.us", "BRK-B"), ("AAPL_20240102", "AAPL"),
+        ("AAPL-2024-01-02", "AAPL"), ("SPY_daily", "SPY"), ("AAPL (2)", "AAPL"),
+        ("trades_BAC_2013-10-08", "BAC"), ("600000", "600000"), ("7203.T", "7203.T"),
+        ("ES 03-24.Last", "ES 03-24"), ("F", "F"), ("NYSE_M", "M"), ("ICE_1D", "ICE"),
+        ("@ESH24", "@ESH24"),
     ],
 )  # fmt: skip
 def test_vendors_names_give_whole_symbols(stem: str, symbol: str) -> None:
@@ -41,13 +51,19 @@ def test_vendors_names_give_whole_symbols(stem: str, symbol: str) -> None:
         ("\u00e9\x1b[31m", "small letters"),
     ],
 )
-def test_a_name_that_is_no_symbol_is_refused_with_reason_and_setting(stem: str, reason: str) -> None:
-    with pytest.raises(DataError, match=rf"is no symbol \(.*{reason}.*market\.files\.symbol_from_filename") as refused:
+def test_a_name_that_is_no_symbol_is_refused_with_reason_and_setting(
+    stem: str, reason: str
+) -> None:
+    with pytest.raises(
+        DataError, match=rf"is no symbol \(.*{reason}.*market\.files\.symbol_from_filename"
+    ) as refused:
         symbol_of(stem, AUTO, "x.csv")
     assert "\x1b" not in str(refused.value)
 
 
-@pytest.mark.parametrize("stem", ["doge_usdt", "Spy_daily", "MSFT_AAPL", "prices", "btc-usd 1h", "2024-01-02", "2023"])
+@pytest.mark.parametrize(
+    "stem", ["doge_usdt", "Spy_daily", "MSFT_AAPL", "prices", "btc-usd 1h", "2024-01-02", "2023"]
+)
 def test_the_expression_that_a_refusal_advises_finds_a_symbol(stem: str) -> None:
     with pytest.raises(DataError) as refused:
         symbol_of(stem, AUTO, "x.csv")
@@ -72,4 +88,6 @@ def test_two_names_of_one_symbol_are_told_when_their_times_overlap(tmp_path: Pat
     write(tmp_path / "IBM_2023.csv", HEADER, ROWS[0])
     write(tmp_path / "IBM_2024.csv", HEADER, ROWS[1])
     answer = source(tmp_path).read_bars(None, ALWAYS, FOREVER, "1Min")
-    assert [note.split(",")[0] for note in answer.notes] == ["AAPL_5.csv and NASDAQ_AAPL.csv both gave the symbol AAPL by their names"]
+    assert [note.split(",")[0] for note in answer.notes] == [
+        "AAPL_5.csv and NASDAQ_AAPL.csv both gave the symbol AAPL by their names"
+    ]

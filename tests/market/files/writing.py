@@ -12,7 +12,11 @@ from harmony_pipeline.market.sources.files import FileSource
 NYSE = Calendar.of("XNYS")
 ALWAYS, FOREVER = utc(1900, 1, 1), utc(2200, 1, 1)
 HEADER = "timestamp,open,high,low,close,volume"
-ROWS = ("2024-01-02T14:30:00Z,10,11,9,10.5,100", "2024-01-02T14:31:00Z,10.5,12,10,11,200", "2024-01-02T14:32:00Z,11,11,11,11,300")
+ROWS = (
+    "2024-01-02T14:30:00Z,10,11,9,10.5,100",
+    "2024-01-02T14:31:00Z,10.5,12,10,11,200",
+    "2024-01-02T14:32:00Z,11,11,11,11,300",
+)
 
 
 def write(path: Path, *lines: str) -> Path:

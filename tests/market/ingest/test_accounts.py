@@ -1,4 +1,6 @@
-"""Every row of a file is accounted for: received by a period, or told to lie outside the market's range."""
+"""Every row of a file is accounted for: received by a period, or told to lie outside the market's
+range.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +18,25 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 
 HEADER = "timestamp,open,high,low,close,volume"
-DAYS = ["2023-11-15", "2023-12-28", "2024-01-02", "2024-01-03", "2024-02-05", "2024-02-29", "2024-03-01", "2024-07-01"]
+DAYS = [
+    "2023-11-15",
+    "2023-12-28",
+    "2024-01-02",
+    "2024-01-03",
+    "2024-02-05",
+    "2024-02-29",
+    "2024-03-01",
+    "2024-07-01",
+]
 RANGE = "the range that is read for market.start .. market.end (2024-01-01 to 2024-03-01)"
 
 
 def settings(folder: Path, more: str = "") -> Path:
     file = folder / "harmony.toml"
     file.write_text(
-        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ntimeframe = "1Day"\nstart = 2024-01-02\nend = 2024-03-01\n'
-        f'[market.files]\npaths = ["bars"]\n{more}[market.partitions]\ntrading_period = "month"\n'
+        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ntimeframe ='
+        ' "1Day"\nstart = 2024-01-02\nend = 2024-03-01\n[market.files]\npaths ='
+        f' ["bars"]\n{more}[market.partitions]\ntrading_period = "month"\n'
     )
     return file
 
@@ -34,7 +46,9 @@ def put(folder: Path, name: str, days: Sequence[str]) -> None:
     path.parent.mkdir(exist_ok=True)
     lines = [f"{day},10,11,9,{10 + at / 100},{1000 + at}" for at, day in enumerate(days)]
     if name.endswith(".parquet"):
-        rows = pl.read_csv("\n".join([HEADER, *lines]).encode()).with_columns(pl.col("timestamp").str.to_datetime(time_zone="UTC"))
+        rows = pl.read_csv("\n".join([HEADER, *lines]).encode()).with_columns(
+            pl.col("timestamp").str.to_datetime(time_zone="UTC")
+        )
         rows.with_columns(symbol=pl.lit(path.stem)).write_parquet(path)
     else:
         path.write_text("\n".join([HEADER, *lines]) + "\n")
@@ -46,9 +60,14 @@ def ingested(folder: Path, periods: slice = slice(None)) -> tuple[PipelineContex
     market.corporate_actions(pipeline)
     market.bars(pipeline, pipeline.trading_periods()[periods])
     for name in ("files_are_accounted_for", "accounting_closes"):
-        assert sql.query(pipeline.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()).is_empty(), name
+        assert sql.query(
+            pipeline.lake, (sql.SQL_FOLDER / "checks" / f"{name}.sql").read_text()
+        ).is_empty(), name
     count = told.facts
-    assert count["rows received"] == count["new rows"] + count["rows given twice"] + count["rows known before"]
+    assert (
+        count["rows received"]
+        == count["new rows"] + count["rows given twice"] + count["rows known before"]
+    )
     return pipeline, told
 
 
@@ -59,10 +78,16 @@ def test_rows_outside_the_range_are_counted_and_told_by_file(tmp_path, days, kin
     inside = [day for day in days if "2024-01-01" <= day < "2024-03-01"]
     pipeline, told = ingested(tmp_path)
     outside = len(days) - len(inside)
-    assert (told.facts["rows received"], told.facts["rows outside the range"]) == (len(inside), outside)
+    assert (told.facts["rows received"], told.facts["rows outside the range"]) == (
+        len(inside),
+        outside,
+    )
     assert pipeline.lake.read("bars").height == len(inside)
     notes = [note for note in told.notes if "market.start" in note]
-    words = f"ABC.{kind} holds {len(days)} rows from {days[0]} to {days[-1]}; {outside} of them lie outside {RANGE}"
+    words = (
+        f"ABC.{kind} holds {len(days)} rows from {days[0]} to {days[-1]}; {outside} of them lie"
+        f" outside {RANGE}"
+    )
     assert notes == ([words] if outside else [])
     again = ingested(tmp_path)[1]
     assert again.facts["rows outside the range"] == outside
@@ -72,7 +97,10 @@ def test_rows_outside_the_range_are_counted_and_told_by_file(tmp_path, days, kin
 def test_a_file_of_which_no_row_lies_in_the_range_is_named(tmp_path):
     put(tmp_path, "OLD.csv", DAYS[:2])
     _, told = ingested(tmp_path)
-    assert f"OLD.csv holds 2 rows from 2023-11-15 to 2023-12-28; none lies in {RANGE}: widen the range, or take the file out" in told.notes
+    assert (
+        f"OLD.csv holds 2 rows from 2023-11-15 to 2023-12-28; none lies in {RANGE}: widen the"
+        " range, or take the file out" in told.notes
+    )
     put(tmp_path, "NEW.parquet", DAYS)
     _, told = ingested(tmp_path)
     assert told.facts["rows outside the range"] == 6
@@ -84,7 +112,9 @@ def test_a_row_that_cannot_be_read_and_one_given_twice_are_in_the_account_too(tm
     pipeline, told = ingested(tmp_path)
     assert (told.facts["rows received"], told.facts["rows outside the range"]) == (4, 2)
     accounts = pipeline.lake.read("file_accounts")
-    assert accounts.group_by("origin").agg(pl.col("rows").max(), pl.col("received").sum()).row(0) == ("ABC.csv", 6, 4)
+    assert accounts.group_by("origin").agg(pl.col("rows").max(), pl.col("received").sum()).row(
+        0
+    ) == ("ABC.csv", 6, 4)
     assert pipeline.lake.read("quarantine").height == 2
 
 
@@ -112,7 +142,13 @@ def test_periods_of_another_size_are_refused_before_a_row_stands_twice(tmp_path)
     file = tmp_path / "harmony.toml"
     file.write_text(file.read_text().replace('"month"', '"year"'))
     pipeline = PipelineContext(load_settings(file, {}))
-    with pytest.raises(ConfigError, match=r"holds the period '2024-01', which is no year.*set it back, or name a new folder in paths\.lake"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            r"holds the period '2024-01', which is no year.*set it back, or name a new folder in"
+            r" paths\.lake"
+        ),
+    ):
         ingest.raw_bars(pipeline, pipeline.trading_periods())
     assert pipeline.lake.read("raw_bars").equals(before)
 

@@ -54,7 +54,10 @@ def test_a_symbol_that_rests_for_a_period_is_remembered_through_it(tmp_path):
     without = pipeline.lake.read("raw_bars", [key]).filter(pl.col("symbol") != resting)
     pipeline.lake.write("raw_bars", key, without)
     market.bars(pipeline, pipeline.trading_periods())
-    before, after = (pipeline.lake.read("bar_state", [period.key]).filter(pl.col("symbol") == resting) for period in pipeline.trading_periods())
+    before, after = (
+        pipeline.lake.read("bar_state", [period.key]).filter(pl.col("symbol") == resting)
+        for period in pipeline.trading_periods()
+    )
     assert before.height == after.height == 1
     assert after.equals(before)
     assert pipeline.lake.read("bar_state", [key])["symbol"].is_sorted()
@@ -65,7 +68,9 @@ def test_a_rebuilt_period_names_what_changed_and_later_periods_follow(tmp_path):
     built(pipeline)
     row = (
         pipeline.lake.read("bars")
-        .filter((pl.col("session") == "regular") & (pl.col("timestamp").dt.date() == date(2024, 1, 31)))
+        .filter(
+            (pl.col("session") == "regular") & (pl.col("timestamp").dt.date() == date(2024, 1, 31))
+        )
         .sort("timestamp")
         .row(-1, named=True)
     )

@@ -13,11 +13,14 @@ OPEN = utc(2024, 6, 3, 14, 30)
 
 def bars(*closes: float, symbol: str = "AAA") -> pl.DataFrame:
     rows = [
-        {"symbol": symbol, "timeframe": "15Min", "timestamp": OPEN + timedelta(minutes=15 * at), "session": "regular", "open": close, "high": close,
+        {"symbol": symbol, "timeframe": "15Min", "timestamp": OPEN + timedelta(minutes=15 * at),
+        "session": "regular", "open": close, "high": close,
          "low": close, "close": close, "volume": 1.0, "adjustment_factor": 1.0}
         for at, close in enumerate(closes)
     ]  # fmt: skip
-    return BARS.conform(pl.DataFrame(rows, schema_overrides={"timestamp": BARS.dtypes["timestamp"]}))
+    return BARS.conform(
+        pl.DataFrame(rows, schema_overrides={"timestamp": BARS.dtypes["timestamp"]})
+    )
 
 
 def test_the_same_bars_say_nothing():
@@ -35,7 +38,10 @@ def test_each_value_that_moved_is_named_with_both_values():
     assert (found.added, found.removed, found.changed_bars) == (0, 1, 1)
     assert found.changed["column"].to_list() == ["close", "high", "low", "open"]
     [sentence] = found.sentences("2024-06")
-    assert sentence.startswith("2024-06 rebuilt: 1 bars changed, 1 left, 0 came: AAA 2024-06-03 14:45Z close was 2.0, is 2.5; ")
+    assert sentence.startswith(
+        "2024-06 rebuilt: 1 bars changed, 1 left, 0 came: AAA 2024-06-03 14:45Z close was 2.0, is"
+        " 2.5; "
+    )
 
 
 def test_many_changes_are_counted_after_the_first_few():

@@ -16,7 +16,9 @@ def at(hour: int) -> datetime:
 
 
 spans = st.tuples(st.integers(0, 20), st.integers(1, 8)).map(lambda pair: (pair[0], sum(pair)))
-fetches = st.lists(st.tuples(st.sampled_from([("A",), ("B",), ("A", "B"), None]), spans), max_size=8)
+fetches = st.lists(
+    st.tuples(st.sampled_from([("A",), ("B",), ("A", "B"), None]), spans), max_size=8
+)
 
 
 def account(done) -> dict[str, set[int]]:
@@ -34,7 +36,10 @@ def test_what_is_missing_is_what_was_never_fetched(done, asked, symbols):
         table = add_range(table, "x", "1Hour", TimeRange(names, at(first), at(last)), NOON)
     found: dict[str, set[int]] = {}
     for stretch in missing_ranges(table, "x", "1Hour", symbols, at(asked[0]), at(asked[1])):
-        hours = range(int((stretch.start - NOON).total_seconds()) // 3600, int((stretch.end - NOON).total_seconds()) // 3600)
+        hours = range(
+            int((stretch.start - NOON).total_seconds()) // 3600,
+            int((stretch.end - NOON).total_seconds()) // 3600,
+        )
         for symbol in stretch.symbols or (EVERY,):
             assert not found.setdefault(symbol, set()) & set(hours)
             found[symbol] |= set(hours)
@@ -54,6 +59,12 @@ def test_stretches_are_kept_as_the_shortest_list(done):
 
 def test_another_feed_or_bar_size_covers_nothing():
     table = add_range(COVERAGE.empty(), "iex", "1Min", TimeRange(("A",), at(0), at(9)), NOON)
-    assert missing_ranges(table, "sip", "1Min", ["A"], at(0), at(9)) == [TimeRange(("A",), at(0), at(9))]
-    assert missing_ranges(table, "iex", "1Hour", ["A"], at(0), at(9)) == [TimeRange(("A",), at(0), at(9))]
-    assert missing_ranges(table, "iex", "1Min", ["A", "NEW"], at(0), at(9)) == [TimeRange(("NEW",), at(0), at(9))]
+    assert missing_ranges(table, "sip", "1Min", ["A"], at(0), at(9)) == [
+        TimeRange(("A",), at(0), at(9))
+    ]
+    assert missing_ranges(table, "iex", "1Hour", ["A"], at(0), at(9)) == [
+        TimeRange(("A",), at(0), at(9))
+    ]
+    assert missing_ranges(table, "iex", "1Min", ["A", "NEW"], at(0), at(9)) == [
+        TimeRange(("NEW",), at(0), at(9))
+    ]

@@ -6,10 +6,18 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
-from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, MarketDataSource, Request, SourceResult
+from harmony_pipeline.market.sources.base import (
+    SOURCE_BAR_DTYPES,
+    MarketDataSource,
+    Request,
+    SourceResult,
+)
 
 START, MIDDLE, END = (datetime(2024, 1, day, tzinfo=UTC) for day in (2, 3, 4))
-REQUESTS = [Request(("A",), START, MIDDLE, note="kept for 30 days"), Request(("A",), MIDDLE, END, note="kept for 30 days")]
+REQUESTS = [
+    Request(("A",), START, MIDDLE, note="kept for 30 days"),
+    Request(("A",), MIDDLE, END, note="kept for 30 days"),
+]
 
 
 class Busy(MarketDataSource):
@@ -25,14 +33,22 @@ class Busy(MarketDataSource):
 
     def read_bars(self, symbols, start, end, timeframe):
         self.asked.append(start)
-        return SourceResult(pl.DataFrame({"symbol": symbols, "timestamp": [start]}), notes=("thin",), retries=2)
+        return SourceResult(
+            pl.DataFrame({"symbol": symbols, "timestamp": [start]}), notes=("thin",), retries=2
+        )
 
 
 def test_notes_are_said_once_and_retries_are_counted_over_all_requests(tmp_path):
     source = Busy()
     download = DownloadCache(tmp_path, source, "1Min").fetch(REQUESTS, lambda *_: None)
-    assert download.notes == ["kept for 30 days", "thin", "busy had to be asked again 4 time(s): it was busy, broken or silent"]
-    assert_frame_equal(pl.read_parquet(download.files).select("symbol"), pl.DataFrame({"symbol": ["A", "A"]}))
+    assert download.notes == [
+        "kept for 30 days",
+        "thin",
+        "busy had to be asked again 4 time(s): it was busy, broken or silent",
+    ]
+    assert_frame_equal(
+        pl.read_parquet(download.files).select("symbol"), pl.DataFrame({"symbol": ["A", "A"]})
+    )
     assert source.asked == [START, MIDDLE]
 
 
@@ -52,6 +68,8 @@ def test_a_source_without_remarks_needs_only_bars(tmp_path):
         def bars(self, symbols, start, end, timeframe):
             return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
 
-    download = DownloadCache(tmp_path, Plain(), "1Min").fetch([Request(None, START, END)], lambda *_: None)
+    download = DownloadCache(tmp_path, Plain(), "1Min").fetch(
+        [Request(None, START, END)], lambda *_: None
+    )
     assert download.notes == []
     assert len(download.files) == 1

@@ -21,7 +21,8 @@ def settings(tmp_path):
     (tmp_path / "bars" / "AAA.csv").write_text(HEADER + row(2, 10.0) + row(3, 11.0))
     file = tmp_path / "harmony.toml"
     file.write_text(
-        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ntimeframe = "1Day"\nstart = 2024-01-02\nend = 2024-03-01\n[market.files]\npaths = ["bars"]\n'
+        '[paths]\nlake = "lake"\nstate = "state"\n[market]\nsource = "files"\ntimeframe ='
+        ' "1Day"\nstart = 2024-01-02\nend = 2024-03-01\n[market.files]\npaths = ["bars"]\n'
     )
     return file
 

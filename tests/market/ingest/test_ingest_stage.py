@@ -1,4 +1,6 @@
-"""Ingest over a venue that is asked piece by piece: complete, resumed wherever it was cut, incremental, and aware of corrections."""
+"""Ingest over a venue that is asked piece by piece: complete, resumed wherever it was cut,
+incremental, and aware of corrections.
+"""
 
 from contextlib import suppress
 from datetime import date, timedelta
@@ -31,14 +33,25 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[PipelineContext, Ve
 
 def test_it_is_complete(whole: tuple[PipelineContext, Venue]) -> None:
     pipeline, venue = whole
-    truth = venue.inside.bars(list(pipeline.settings.market.symbols), pipeline.trading_periods()[0].start, pipeline.market_close, "30Min")
-    assert bars_of(pipeline).select("symbol", "timestamp", "close").equals(truth.select("symbol", "timestamp", "close"))
+    truth = venue.inside.bars(
+        list(pipeline.settings.market.symbols),
+        pipeline.trading_periods()[0].start,
+        pipeline.market_close,
+        "30Min",
+    )
+    assert (
+        bars_of(pipeline)
+        .select("symbol", "timestamp", "close")
+        .equals(truth.select("symbol", "timestamp", "close"))
+    )
     assert len(venue.asked) == len(set(venue.asked)) > 4
 
 
 @given(cuts=st.lists(st.integers(0, 7), max_size=4), in_lake=st.sampled_from([None, 1, 2, 3]))
 @settings(max_examples=12)
-def test_any_interleaving_of_ingest_and_kill_gives_the_same_lake(whole, tmp_path_factory, cuts, in_lake):
+def test_any_interleaving_of_ingest_and_kill_gives_the_same_lake(
+    whole, tmp_path_factory, cuts, in_lake
+):
     pipeline, venue = market_over(tmp_path_factory.mktemp("cut"))
     for cut in cuts:
         venue.cut_at = len(venue.asked) + cut
@@ -49,8 +62,14 @@ def test_any_interleaving_of_ingest_and_kill_gives_the_same_lake(whole, tmp_path
         _cut_in_the_lake(pipeline, in_lake)
     ingested(pipeline)
     assert bars_of(pipeline).equals(bars_of(whole[0]))
-    assert pipeline.lake.read("coverage").drop("learned_at").equals(whole[0].lake.read("coverage").drop("learned_at"))
-    history = [each for each in venue.asked if each.end < pipeline.market_close - timedelta(days=10)]
+    assert (
+        pipeline.lake.read("coverage")
+        .drop("learned_at")
+        .equals(whole[0].lake.read("coverage").drop("learned_at"))
+    )
+    history = [
+        each for each in venue.asked if each.end < pipeline.market_close - timedelta(days=10)
+    ]
     assert len(history) == len(set(history)), "a piece of the past was fetched twice"
     assert not list((pipeline.settings.state_root / "inbox").rglob("*.parquet"))
 
@@ -90,7 +109,9 @@ def test_without_a_recheck_a_second_ingest_asks_nothing_and_a_new_symbol_is_fetc
     ingested(pipeline)
     assert len(venue.asked) == first
     names = sorted(venue.inside.universe()["symbol"].unique())[:4]
-    wider = tiny_market(tmp_path, symbols=tuple(names), end=date(2024, 3, 1), ingest={"recheck_sessions": 0})
+    wider = tiny_market(
+        tmp_path, symbols=tuple(names), end=date(2024, 3, 1), ingest={"recheck_sessions": 0}
+    )
     wider.__dict__["source"] = venue
     ingested(wider)
     assert {each.symbols for each in venue.asked[first:]} == {(names[3],)}
@@ -100,7 +121,13 @@ def test_a_late_correction_is_a_new_version_and_the_bar_says_what_changed(tmp_pa
     pipeline, venue = market_over(tmp_path)
     ingested(pipeline)
     market.bars(pipeline, pipeline.trading_periods())
-    chosen = pipeline.lake.read("bars").filter((pl.col("session") == "regular") & (pl.col("timestamp").dt.date() == date(2024, 2, 29))).row(0, named=True)
+    chosen = (
+        pipeline.lake.read("bars")
+        .filter(
+            (pl.col("session") == "regular") & (pl.col("timestamp").dt.date() == date(2024, 2, 29))
+        )
+        .row(0, named=True)
+    )
     key = (pl.col("symbol") == chosen["symbol"]) & (pl.col("timestamp") == chosen["timestamp"])
     venue.corrections[chosen["symbol"], chosen["timestamp"]] = chosen["close"] * 1.01
     ingested(pipeline)
@@ -119,9 +146,20 @@ def test_a_correction_of_long_ago_is_learned_when_asked_again(tmp_path):
     row = pipeline.lake.read("raw_bars").row(5, named=True)
     venue.corrections[row["symbol"], row["timestamp"]] = row["close"] * 1.01
     ingested(pipeline)
-    assert pipeline.lake.read("raw_bars").filter(pl.col("symbol") == row["symbol"]).select("timestamp").is_unique().all()
+    assert (
+        pipeline.lake.read("raw_bars")
+        .filter(pl.col("symbol") == row["symbol"])
+        .select("timestamp")
+        .is_unique()
+        .all()
+    )
     ingested(pipeline, again=True)
-    assert pipeline.lake.read("raw_bars").filter((pl.col("symbol") == row["symbol"]) & (pl.col("timestamp") == row["timestamp"])).height == 2
+    assert (
+        pipeline.lake.read("raw_bars")
+        .filter((pl.col("symbol") == row["symbol"]) & (pl.col("timestamp") == row["timestamp"]))
+        .height
+        == 2
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 100, 500])
@@ -134,7 +172,10 @@ def test_merging_some_symbols_at_a_time_gives_the_same_lake(whole, tmp_path, mon
     venue.corrections[row["symbol"], row["timestamp"]] = row["close"] * 1.01
     told = ingest.raw_bars(pipeline, pipeline.trading_periods(), again=True)
     assert told.facts["of these corrections"] == told.facts["new rows"] == 1
-    assert told.facts["rows received"] == told.facts["new rows"] + told.facts["rows given twice"] + told.facts["rows known before"]
+    assert (
+        told.facts["rows received"]
+        == told.facts["new rows"] + told.facts["rows given twice"] + told.facts["rows known before"]
+    )
     assert told.facts["rows withdrawn"] == 0
     assert pipeline.lake.read("raw_bars").height == bars_of(whole[0]).height + 1
 

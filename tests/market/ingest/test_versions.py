@@ -19,7 +19,14 @@ NOTHING = RAW_BARS.empty()
 def said(*rows: tuple[str, int, float, float], origin: str = "a.csv") -> pl.DataFrame:
     """Received rows of (symbol, quarter hour, close, volume)."""
     made = [
-        bar(MONDAY + timedelta(minutes=15 * at), close, symbol, volume=volume, origin=origin, row=place)
+        bar(
+            MONDAY + timedelta(minutes=15 * at),
+            close,
+            symbol,
+            volume=volume,
+            origin=origin,
+            row=place,
+        )
         for place, (symbol, at, close, volume) in enumerate(rows, 2)
     ]
     return raw(*made).drop("ingested_at") if made else NOTHING.drop("ingested_at")
@@ -33,15 +40,32 @@ def after(*batches: pl.DataFrame) -> pl.DataFrame:
     return known.sort("symbol", "timestamp", "ingested_at")
 
 
-facts = st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 3), st.sampled_from([10.0, 11.0]), st.sampled_from([100.0, 200.0])), max_size=12)
+facts = st.lists(
+    st.tuples(
+        st.sampled_from("AB"),
+        st.integers(0, 3),
+        st.sampled_from([10.0, 11.0]),
+        st.sampled_from([100.0, 200.0]),
+    ),
+    max_size=12,
+)
 
 
-@given(rows=facts, order=st.randoms(use_true_random=False), repeated=st.lists(st.integers(0, 11), max_size=5), cut=st.integers(0, 12))
-def test_permuting_repeating_and_splitting_the_files_of_one_ingest_changes_nothing(rows, order, repeated, cut):
+@given(
+    rows=facts,
+    order=st.randoms(use_true_random=False),
+    repeated=st.lists(st.integers(0, 11), max_size=5),
+    cut=st.integers(0, 12),
+)
+def test_permuting_repeating_and_splitting_the_files_of_one_ingest_changes_nothing(
+    rows, order, repeated, cut
+):
     once = merge_versions(NOTHING, said(*rows), T0).rows
     shuffled = [*rows, *(rows[at] for at in repeated if at < len(rows))]
     order.shuffle(shuffled)
-    files = pl.concat([said(*shuffled[:cut], origin="one.csv"), said(*shuffled[cut:], origin="two.csv")]).sample(fraction=1.0, shuffle=True, seed=cut)
+    files = pl.concat(
+        [said(*shuffled[:cut], origin="one.csv"), said(*shuffled[cut:], origin="two.csv")]
+    ).sample(fraction=1.0, shuffle=True, seed=cut)
     told = merge_versions(NOTHING, files, T0)
     values = [*KEY, *VALUES, "ingested_at"]
     assert_frame_equal(told.rows.sort(values).select(values), once.sort(values).select(values))
@@ -72,19 +96,30 @@ def test_of_a_venue_with_one_value_a_bar_the_winner_is_what_it_said_last(batches
     for day, rows in enumerate(batches):
         one_each = {(symbol, at): (symbol, at, close, volume) for symbol, at, close, volume in rows}
         truth |= one_each
-        known = pl.concat([known, merge_versions(known, said(*one_each.values()), T0 + timedelta(days=day)).rows])
+        known = pl.concat(
+            [known, merge_versions(known, said(*one_each.values()), T0 + timedelta(days=day)).rows]
+        )
     told = latest_versions(known).select("symbol", "timestamp", "close", "volume").rows()
-    assert told == sorted((symbol, MONDAY + timedelta(minutes=15 * at), close, volume) for symbol, at, close, volume in truth.values())
+    assert told == sorted(
+        (symbol, MONDAY + timedelta(minutes=15 * at), close, volume)
+        for symbol, at, close, volume in truth.values()
+    )
 
 
 def test_a_correction_is_a_new_version_and_is_counted():
     first = after(said(("A", 0, 10.0, 100.0), ("A", 1, 10.0, 100.0)))
-    merged = merge_versions(first, said(("A", 0, 10.5, 100.0), ("A", 1, 10.0, 100.0), ("A", 2, 9.0, 100.0)), T0 + timedelta(days=1))
+    merged = merge_versions(
+        first,
+        said(("A", 0, 10.5, 100.0), ("A", 1, 10.0, 100.0), ("A", 2, 9.0, 100.0)),
+        T0 + timedelta(days=1),
+    )
     assert (merged.received, merged.merged, merged.rows.height, merged.corrected) == (3, 1, 2, 1)
 
 
 def test_a_venue_that_goes_back_to_an_earlier_value_makes_a_third_version():
-    known = after(said(("A", 0, 10.0, 100.0)), said(("A", 0, 11.0, 100.0)), said(("A", 0, 10.0, 100.0)))
+    known = after(
+        said(("A", 0, 10.0, 100.0)), said(("A", 0, 11.0, 100.0)), said(("A", 0, 10.0, 100.0))
+    )
     assert known["close"].to_list() == [10.0, 11.0, 10.0]
 
 
@@ -96,7 +131,11 @@ def test_two_files_that_contradict_each_other_stay_two_versions_and_settle():
 
 
 def test_a_value_that_could_not_be_read_is_one_value_like_any_other():
-    broken = said(("A", 0, 10.0, 100.0)).with_columns(open=pl.lit(None, pl.Float64), defect=pl.lit("open is 'x', expected a number"))
+    broken = said(("A", 0, 10.0, 100.0)).with_columns(
+        open=pl.lit(None, pl.Float64), defect=pl.lit("open is 'x', expected a number")
+    )
     known = after(broken, broken, said(("A", 0, 10.0, 100.0)))
     assert known["defect"].is_null().to_list() == [False, True]
-    assert after(pl.concat([broken, said(("A", 0, 10.0, 100.0))])).pipe(latest_versions)["defect"].to_list() == [None]
+    assert after(pl.concat([broken, said(("A", 0, 10.0, 100.0))])).pipe(latest_versions)[
+        "defect"
+    ].to_list() == [None]

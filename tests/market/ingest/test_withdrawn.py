@@ -1,4 +1,6 @@
-"""What files gave before and give no more leaves no bar behind: renamed, corrected and removed files, another zone, mapping or symbol; the past still tells it."""
+"""What files gave before and give no more leaves no bar behind: renamed, corrected and removed
+files, another zone, mapping or symbol; the past still tells it.
+"""
 
 import shutil
 import time
@@ -17,7 +19,14 @@ from market.raw_rows import bar, raw, utc
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
-from harmony_pipeline.market.ingest.versions import KEY, VALUES, WITHDRAWN, Whole, latest_versions, merge_versions
+from harmony_pipeline.market.ingest.versions import (
+    KEY,
+    VALUES,
+    WITHDRAWN,
+    Whole,
+    latest_versions,
+    merge_versions,
+)
 from harmony_pipeline.market.sources.replay import ReplaySource
 from harmony_pipeline.schemas import RAW_BARS
 from harmony_pipeline.stages import ingest, market
@@ -38,7 +47,9 @@ trading_period = "month"
 [market.files]
 paths = ["bars"]
 """
-DAY = [f"2024-01-03 {hour}:00:00,10,11,9,{10 + hour / 100},{1000 + hour}" for hour in (15, 16, 17, 18)]
+DAY = [
+    f"2024-01-03 {hour}:00:00,10,11,9,{10 + hour / 100},{1000 + hour}" for hour in (15, 16, 17, 18)
+]
 
 
 def written(folder: Path, files: dict[str, Sequence[str]], settings: str = "") -> Path:
@@ -60,7 +71,9 @@ def ingested(
     told = ingest.raw_bars(pipeline, chosen)
     market.corporate_actions(pipeline)
     judged = market.bars(pipeline, chosen)
-    raw_rows, kept, refused = (pipeline.lake.read(name).height for name in ("raw_bars", "bars", "quarantine"))
+    raw_rows, kept, refused = (
+        pipeline.lake.read(name).height for name in ("raw_bars", "bars", "quarantine")
+    )
     assert raw_rows == kept + refused
     check = (sql.SQL_FOLDER / "checks" / "accounting_closes.sql").read_text()
     assert sql.query(pipeline.lake, check).is_empty()
@@ -88,7 +101,9 @@ def test_a_row_read_in_utc_and_then_in_its_zone_is_one_bar(tmp_path):
     pipeline, told, _ = ingested(tmp_path, {"ABC.csv": row}, 'timezone = "America/New_York"\n')
     assert [stamp for _, stamp, _ in bars(pipeline.lake)] == [utc(2024, 1, 3, 15)]
     assert rules(pipeline) == {"withdrawn": 1, "superseded": 1}
-    assert withdrawals(told) == ["1 row of ABC.csv is no longer there (the file, or how it is read, has changed): withdrawn"]
+    assert withdrawals(told) == [
+        "1 row of ABC.csv is no longer there (the file, or how it is read, has changed): withdrawn"
+    ]
     assert told.facts["rows withdrawn"] == 1
     past = Lake(pipeline.lake.root, as_of=then)
     assert [stamp for _, stamp, _ in bars(past)] == [utc(2024, 1, 3, 10)]
@@ -103,11 +118,25 @@ def test_rows_taken_out_of_a_file_are_withdrawn_and_come_back_when_they_do(tmp_p
     ingested(tmp_path, {"ABC.csv": DAY})
     pipeline, told, judged = ingested(tmp_path, {"ABC.csv": DAY[:1]})
     assert [stamp.hour for _, stamp, _ in bars(pipeline.lake)] == [15]
-    assert withdrawals(told) == ["3 rows of ABC.csv are no longer there (the file, or how it is read, has changed): withdrawn"]
+    assert withdrawals(told) == [
+        (
+            "3 rows of ABC.csv are no longer there (the file, or how it is read, has changed):"
+            " withdrawn"
+        )
+    ]
     assert any("3 left" in note for note in judged.notes)
     reasons = pipeline.lake.read("quarantine").select("rule", "reason").rows()
-    assert ("withdrawn", "ABC.csv row 3: given before and given no more: the file, or how it is read, has changed; what it said stays in raw_bars") in reasons
-    assert any(rule == "superseded" and "the source has no such row any more" in reason for rule, reason in reasons)
+    assert (
+        "withdrawn",
+        (
+            "ABC.csv row 3: given before and given no more: the file, or how it is read, has"
+            " changed; what it said stays in raw_bars"
+        ),
+    ) in reasons
+    assert any(
+        rule == "superseded" and "the source has no such row any more" in reason
+        for rule, reason in reasons
+    )
     pipeline, told, _ = ingested(tmp_path, {"ABC.csv": DAY})
     assert [stamp.hour for _, stamp, _ in bars(pipeline.lake)] == [15, 16, 17, 18]
     assert rules(pipeline) == {"superseded": 6}
@@ -143,7 +172,12 @@ def test_a_removed_file_leaves_no_bar_and_a_renamed_symbol_moves(tmp_path):
     ingested(tmp_path, {"ABC.csv": DAY, "XYZ.csv": other})
     pipeline, told, _ = ingested(tmp_path, {"XYZ.csv": other})
     assert {symbol for symbol, _, _ in bars(pipeline.lake)} == {"XYZ"}
-    assert withdrawals(told) == ["4 rows of ABC.csv are no longer there (the file, or how it is read, has changed): withdrawn"]
+    assert withdrawals(told) == [
+        (
+            "4 rows of ABC.csv are no longer there (the file, or how it is read, has changed):"
+            " withdrawn"
+        )
+    ]
     pipeline, told, _ = ingested(tmp_path, {"NEW.csv": other})
     assert {symbol for symbol, _, _ in bars(pipeline.lake)} == {"NEW"}
 
@@ -152,7 +186,10 @@ def test_another_column_is_read_as_the_close(tmp_path):
     header = HEADER.replace("volume", "volume,adjusted")
     rows = [f"{row},{9.5 + at / 10}" for at, row in enumerate(DAY)]
     (tmp_path / "bars").mkdir()
-    for settings, closes in (("", [10.15, 10.16, 10.17, 10.18]), ('columns = { close = "adjusted" }\n', [9.5, 9.6, 9.7, 9.8])):
+    for settings, closes in (
+        ("", [10.15, 10.16, 10.17, 10.18]),
+        ('columns = { close = "adjusted" }\n', [9.5, 9.6, 9.7, 9.8]),
+    ):
         (tmp_path / "bars" / "ABC.csv").write_text("\n".join([header, *rows]) + "\n")
         (tmp_path / "harmony.toml").write_text(SETTINGS + settings)
         pipeline = PipelineContext(load_settings(tmp_path / "harmony.toml", {}))
@@ -171,7 +208,9 @@ def test_a_contradiction_that_was_taken_out_counts_no_more(tmp_path):
 
 
 def test_a_row_that_could_not_be_read_and_was_mended_is_no_fault_any_more(tmp_path):
-    pipeline, _, _ = ingested(tmp_path, {"ABC.csv": [DAY[0], "2024-13-45 99:00:00,10,11,9,10,1000", *DAY[2:]]})
+    pipeline, _, _ = ingested(
+        tmp_path, {"ABC.csv": [DAY[0], "2024-13-45 99:00:00,10,11,9,10,1000", *DAY[2:]]}
+    )
     assert rules(pipeline) == {"unreadable": 1}
     pipeline, _, _ = ingested(tmp_path, {"ABC.csv": DAY})
     assert len(bars(pipeline.lake)) == 4
@@ -195,8 +234,13 @@ def test_only_the_periods_that_are_read_lose_rows_and_a_shorter_market_loses_non
 
 
 def test_killed_between_two_periods_the_next_ingest_ends_the_same(tmp_path, monkeypatch):
-    ingested(tmp_path, {"ABC.csv": ["2024-01-31 22:30:00,10,11,9,10,100", "2024-02-05 15:00:00,10,11,9,10,100"]})
-    pipeline = PipelineContext(load_settings(written(tmp_path, {"ABC.csv": ["2024-02-05 15:00:00,10,11,9,10,100"]}), {}))
+    ingested(
+        tmp_path,
+        {"ABC.csv": ["2024-01-31 22:30:00,10,11,9,10,100", "2024-02-05 15:00:00,10,11,9,10,100"]},
+    )
+    pipeline = PipelineContext(
+        load_settings(written(tmp_path, {"ABC.csv": ["2024-02-05 15:00:00,10,11,9,10,100"]}), {})
+    )
     keep, calls = ingest.keep, []
 
     def dying(*arguments: Any, **options: Any) -> Any:
@@ -217,28 +261,55 @@ def test_killed_between_two_periods_the_next_ingest_ends_the_same(tmp_path, monk
 def test_a_replay_of_the_lake_tells_no_withdrawn_row(tmp_path):
     ingested(tmp_path, {"ABC.csv": DAY})
     pipeline, _, _ = ingested(tmp_path, {"ABC.csv": DAY[2:]})
-    told = ReplaySource(pipeline.lake, "1Hour").bars(None, utc(2024, 1, 1), utc(2024, 2, 1), "1Hour")
+    told = ReplaySource(pipeline.lake, "1Hour").bars(
+        None, utc(2024, 1, 1), utc(2024, 2, 1), "1Hour"
+    )
     assert [stamp.hour for stamp in told["timestamp"]] == [17, 18]
     assert told["defect"].to_list() == [None, None]
 
 
 def test_a_first_ingest_knows_nothing_before_and_names_a_symbol_without_rows(tmp_path):
-    pipeline = PipelineContext(load_settings(written(tmp_path, {"ABC.csv": [*DAY, DAY[0]]}), {"HARMONY__MARKET__SYMBOLS": '["ABC", "abd"]'}))
+    pipeline = PipelineContext(
+        load_settings(
+            written(tmp_path, {"ABC.csv": [*DAY, DAY[0]]}),
+            {"HARMONY__MARKET__SYMBOLS": '["ABC", "abd"]'},
+        )
+    )
     told = ingest.raw_bars(pipeline, pipeline.trading_periods())
-    assert (told.facts["rows received"], told.facts["new rows"], told.facts["rows given twice"], told.facts["rows known before"]) == (5, 4, 1, 0)
-    assert any(note.startswith("market.symbols names abd, and the source has no row of it from 2024-01-01 to 2024-03-01") for note in told.notes)
+    assert (
+        told.facts["rows received"],
+        told.facts["new rows"],
+        told.facts["rows given twice"],
+        told.facts["rows known before"],
+    ) == (5, 4, 1, 0)
+    assert any(
+        note.startswith(
+            "market.symbols names abd, and the source has no row of it from 2024-01-01 to"
+            " 2024-03-01"
+        )
+        for note in told.notes
+    )
 
 
-# --- laws -------------------------------------------------------------------------------------------------------------
+# --- laws -----------------------------------------------------------------------------------------
 
 T0 = datetime(2024, 6, 4, tzinfo=UTC)
 WHOLE = Whole("test", utc(2024, 6, 1), utc(2024, 6, 30))
-facts = st.lists(st.tuples(st.sampled_from("AB"), st.integers(14, 17), st.sampled_from([10.0, 11.0, None]), st.sampled_from([100.0, 200.0])), max_size=8)
+facts = st.lists(
+    st.tuples(
+        st.sampled_from("AB"),
+        st.integers(14, 17),
+        st.sampled_from([10.0, 11.0, None]),
+        st.sampled_from([100.0, 200.0]),
+    ),
+    max_size=8,
+)
 
 
 def said(rows: Sequence[tuple[str, int, float | None, float]]) -> pl.DataFrame:
     made = [
-        bar(utc(2024, 6, 3, hour), 10.0, symbol, volume=volume, row=place) | ({"close": close} if close else {"close": None, "defect": "close is 'x'"})
+        bar(utc(2024, 6, 3, hour), 10.0, symbol, volume=volume, row=place)
+        | ({"close": close} if close else {"close": None, "defect": "close is 'x'"})
         for place, (symbol, hour, close, volume) in enumerate(rows, 2)
     ]
     return (raw(*made) if made else RAW_BARS.empty()).drop("ingested_at")
@@ -259,15 +330,25 @@ def test_after_any_history_the_bars_are_those_that_the_source_gives_now(history)
         known = grown
         last = latest_versions(known)
         given_now = {(symbol, utc(2024, 6, 3, hour)) for symbol, hour, _, _ in rows}
-        assert set(last.filter(pl.col("defect").ne_missing(WITHDRAWN)).select(KEY).rows()) == given_now
+        assert (
+            set(last.filter(pl.col("defect").ne_missing(WITHDRAWN)).select(KEY).rows()) == given_now
+        )
         told = last.filter(pl.col("defect").ne_missing(WITHDRAWN)).select(*KEY, *VALUES)
         assert told.join(said(rows), on=[*KEY, *VALUES], how="anti", nulls_equal=True).is_empty()
 
 
 def test_another_source_is_not_withdrawn_and_comes_back():
     stamp = utc(2024, 6, 3, 15)
-    afar = raw(bar(stamp, 9.0, source="alpaca", origin=None, row=None, ingested_at=T0), bar(stamp.replace(hour=16), 9.0, source="alpaca", ingested_at=T0))
-    known = pl.concat([afar, merge_versions(afar, said([("AAA", 15, 10.0, 100.0)]), T0.replace(day=5), WHOLE).rows])
+    afar = raw(
+        bar(stamp, 9.0, source="alpaca", origin=None, row=None, ingested_at=T0),
+        bar(stamp.replace(hour=16), 9.0, source="alpaca", ingested_at=T0),
+    )
+    known = pl.concat(
+        [
+            afar,
+            merge_versions(afar, said([("AAA", 15, 10.0, 100.0)]), T0.replace(day=5), WHOLE).rows,
+        ]
+    )
     assert latest_versions(known)["close"].to_list() == [10.0, 9.0]
     merged = merge_versions(known, said([]), T0.replace(day=6), WHOLE)
     assert merged.withdrawn == {"AAA.csv": 1}
@@ -278,11 +359,18 @@ def test_another_source_is_not_withdrawn_and_comes_back():
 def hourly(starts: str, count: int) -> list[str]:
     """Rows of one winter day in New York, an hour each from `starts` on the exchange's clock."""
     first = datetime.fromisoformat(f"2024-01-03T{starts}:00-05:00").astimezone(UTC)
-    return [f"{first + timedelta(hours=at):%Y-%m-%d %H:%M:%S},10,11,9,10.{at},1000" for at in range(count)]
+    return [
+        f"{first + timedelta(hours=at):%Y-%m-%d %H:%M:%S},10,11,9,10.{at},1000"
+        for at in range(count)
+    ]
 
 
-@pytest.mark.parametrize(("before", "after"), [("09:00", "09:30"), ("09:30", "09:00"), ("09:30", "09:15")])
-def test_when_all_rows_are_given_anew_on_another_grid_the_lake_goes_by_that_one(tmp_path, before, after):
+@pytest.mark.parametrize(
+    ("before", "after"), [("09:00", "09:30"), ("09:30", "09:00"), ("09:30", "09:15")]
+)
+def test_when_all_rows_are_given_anew_on_another_grid_the_lake_goes_by_that_one(
+    tmp_path, before, after
+):
     ingested(tmp_path, {"ABC.csv": hourly(before, 7)})
     pipeline, told, _ = ingested(tmp_path, {"ABC.csv": hourly(after, 7)})
     fresh, _, _ = ingested(tmp_path / "fresh", {"ABC.csv": hourly(after, 7)})

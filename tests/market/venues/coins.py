@@ -20,5 +20,7 @@ def minute_candles(start, count, seed=1, missing=()):
         "volume": rng.uniform(0, 1e6, count),
     }
     frame = pl.DataFrame({name: np.round(values, 8) for name, values in numbers.items()})
-    stamps = pl.Series("timestamp", [start + MINUTE * at for at in range(count)], dtype=pl.Datetime("us", "UTC"))
+    stamps = pl.Series(
+        "timestamp", [start + MINUTE * at for at in range(count)], dtype=pl.Datetime("us", "UTC")
+    )
     return frame.with_columns(stamps).filter(~pl.int_range(count).is_in(sorted(missing)))

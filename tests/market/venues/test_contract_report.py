@@ -74,20 +74,28 @@ def test_passes_failures_and_reasons_stand_in_the_table(printed):
 
 def test_sources_without_a_test_are_named(printed):
     line = next(line for line in printed.stdout.splitlines() if line.startswith("no contract test"))
-    assert line.removeprefix("no contract test: ").split(", ") == sorted(set(BUILT_IN) - {"simulated"})
+    assert line.removeprefix("no contract test: ").split(", ") == sorted(
+        set(BUILT_IN) - {"simulated"}
+    )
 
 
 def test_every_obligation_has_a_row():
     outcomes = Outcomes({"m.C": "x 1Min"}, {"m.C": {}})
     table, reasons = contract_report.table_of(outcomes)
-    assert table.row_count == len([name for name in vars(SourceContract) if name.startswith("test_")])
+    assert table.row_count == len(
+        [name for name in vars(SourceContract) if name.startswith("test_")]
+    )
     assert reasons == []
 
 
 def test_tests_that_cannot_be_collected_are_an_error_and_not_an_empty_table(tmp_path):
     (tmp_path / "test_broken.py").write_text("import no_such_module_at_all\n")
     finished = subprocess.run(
-        [sys.executable, "-m", "harmony_pipeline.testing.contract_report", str(tmp_path)], capture_output=True, text=True, check=False, cwd=tmp_path
+        [sys.executable, "-m", "harmony_pipeline.testing.contract_report", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert finished.returncode == 1
     assert "no_such_module_at_all" in finished.stderr

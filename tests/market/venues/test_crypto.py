@@ -1,4 +1,6 @@
-"""A crypto exchange over a real connection: ccxt's Binance against a local server that pages, weighs, bans and fails as Binance does."""
+"""A crypto exchange over a real connection: ccxt's Binance against a local server that pages,
+weighs, bans and fails as Binance does.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -25,7 +27,12 @@ VALUES = ("open", "high", "low", "close", "volume")
 
 
 def source_of(server, hours, symbols=(), timeframe="1Min", retry=None, **crypto):
-    market = MarketSettings(symbols=symbols, timeframe=timeframe, calendar="24/7", crypto=CryptoSettings(base_url=server.url, rate_limit_seconds=0.0, **crypto))
+    market = MarketSettings(
+        symbols=symbols,
+        timeframe=timeframe,
+        calendar="24/7",
+        crypto=CryptoSettings(base_url=server.url, rate_limit_seconds=0.0, **crypto),
+    )
     return CryptoSource(market, retry or hours.retry(), hours.now, hours.sleep)
 
 
@@ -38,8 +45,18 @@ def hours():
 def server(hours):
     quiet = range(300, 340)
     pairs = [
-        Pair("BTC", "USDT", {"1m": minute_candles(START - timedelta(hours=1), 60 * 40, seed=1)}, tape(range(0, 10_000_000, 20_011))),
-        Pair("ETH", "USDT", {"1m": minute_candles(START - timedelta(hours=1), 60 * 40, seed=2, missing=quiet)}, tape(range(0, 10_000_000, 90_007))),
+        Pair(
+            "BTC",
+            "USDT",
+            {"1m": minute_candles(START - timedelta(hours=1), 60 * 40, seed=1)},
+            tape(range(0, 10_000_000, 20_011)),
+        ),
+        Pair(
+            "ETH",
+            "USDT",
+            {"1m": minute_candles(START - timedelta(hours=1), 60 * 40, seed=2, missing=quiet)},
+            tape(range(0, 10_000_000, 90_007)),
+        ),
         Pair("ETH", "BTC", {"1m": minute_candles(START, 600, seed=3)}),
         Pair("OLD", "USDT", {"1m": minute_candles(START, 10)}, status="BREAK"),
     ]
@@ -66,8 +83,14 @@ class TestCryptoIsASource(SourceContract):
 
 def test_candles_are_what_the_exchange_has_to_the_last_decimal(server, hours):
     found = source_of(server, hours).bars(["ETH/USDT"], START, END, "1Min")
-    there = server.pairs["ETHUSDT"].candles["1m"].filter(pl.col("timestamp").is_between(START, END, closed="left"))
-    assert_frame_equal(found.select("timestamp", *VALUES), there.select("timestamp", *VALUES), check_exact=True)
+    there = (
+        server.pairs["ETHUSDT"]
+        .candles["1m"]
+        .filter(pl.col("timestamp").is_between(START, END, closed="left"))
+    )
+    assert_frame_equal(
+        found.select("timestamp", *VALUES), there.select("timestamp", *VALUES), check_exact=True
+    )
 
 
 @given(
@@ -78,7 +101,9 @@ def test_candles_are_what_the_exchange_has_to_the_last_decimal(server, hours):
     st.integers(0, 59),
 )
 @settings(max_examples=40)
-def test_paging_repeats_and_loses_no_candle_whatever_the_pages_and_gaps(shared, page_rows, length, holes, stretches, offset):
+def test_paging_repeats_and_loses_no_candle_whatever_the_pages_and_gaps(
+    shared, page_rows, length, holes, stretches, offset
+):
     server, hours = shared
     missing = holes | {at for begin, count in stretches for at in range(begin, begin + count)}
     table = minute_candles(START, 150, missing=missing)
@@ -89,9 +114,16 @@ def test_paging_repeats_and_loses_no_candle_whatever_the_pages_and_gaps(shared, 
     asked = len(server.asked("/api/v3/klines"))
     found = source.bars(["BTC/USDT"], start, end, "1Min")
     there = table.filter(pl.col("timestamp").is_between(start, end, closed="left"))
-    assert_frame_equal(found.select("timestamp", *VALUES), there.select("timestamp", *VALUES), check_exact=True)
-    assert len(server.asked("/api/v3/klines")) - asked <= 2 * (length // page_rows + 1) + 1, "a candle was asked for more often than needed"
-    pieces = [source.bars(each.symbols, each.start, each.end, "1Min") for each in source.requests(["BTC/USDT"], start, end, "1Min")]
+    assert_frame_equal(
+        found.select("timestamp", *VALUES), there.select("timestamp", *VALUES), check_exact=True
+    )
+    assert len(server.asked("/api/v3/klines")) - asked <= 2 * (length // page_rows + 1) + 1, (
+        "a candle was asked for more often than needed"
+    )
+    pieces = [
+        source.bars(each.symbols, each.start, each.end, "1Min")
+        for each in source.requests(["BTC/USDT"], start, end, "1Min")
+    ]
     if pieces:
         assert_frame_equal(pl.concat(pieces), found, check_exact=True)
 
@@ -103,7 +135,7 @@ def shared():
         yield server, hours
 
 
-# --- the running candle -------------------------------------------------------------------------------------------------
+# --- the running candle ---------------------------------------------------------------------------
 
 
 def test_the_running_candle_is_never_handed_out_by_the_clock_of_the_exchange(hours):
@@ -112,10 +144,23 @@ def test_the_running_candle_is_never_handed_out_by_the_clock_of_the_exchange(hou
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now) as server:
         for seconds in (0, 1, 30, 59, 60, 61, 125):
             for wrong in (-300, 0, 300):
-                hours.moment, slow.moment = NOW + timedelta(seconds=seconds), NOW + timedelta(seconds=seconds + wrong)
-                found = source_of(server, slow, settle_seconds=0.0).bars(["BTC/USDT"], NOW - timedelta(hours=1), NOW + timedelta(hours=1), "1Min")
-                there = table.filter(pl.col("timestamp").is_between(NOW - timedelta(hours=1), NOW + timedelta(minutes=seconds // 60 - 1)))
-                assert_frame_equal(found.select("timestamp", *VALUES), there.select("timestamp", *VALUES), check_exact=True)
+                hours.moment, slow.moment = (
+                    NOW + timedelta(seconds=seconds),
+                    NOW + timedelta(seconds=seconds + wrong),
+                )
+                found = source_of(server, slow, settle_seconds=0.0).bars(
+                    ["BTC/USDT"], NOW - timedelta(hours=1), NOW + timedelta(hours=1), "1Min"
+                )
+                there = table.filter(
+                    pl.col("timestamp").is_between(
+                        NOW - timedelta(hours=1), NOW + timedelta(minutes=seconds // 60 - 1)
+                    )
+                )
+                assert_frame_equal(
+                    found.select("timestamp", *VALUES),
+                    there.select("timestamp", *VALUES),
+                    check_exact=True,
+                )
 
 
 def test_a_candle_that_ends_while_it_is_read_is_left_for_the_next_question(hours):
@@ -123,25 +168,38 @@ def test_a_candle_that_ends_while_it_is_read_is_left_for_the_next_question(hours
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now) as server:
         source = source_of(server, hours, settle_seconds=0.0)
         hours.moment = NOW + timedelta(seconds=59)
-        server.faults.add(Fault(status=503, headers={"Retry-After": "5"}), path="/api/v3/klines")  # carries the clock over the candle's end
-        found = source.bars(["BTC/USDT"], NOW - timedelta(minutes=5), NOW + timedelta(hours=1), "1Min")
+        # carries the clock over the candle's end
+        server.faults.add(Fault(status=503, headers={"Retry-After": "5"}), path="/api/v3/klines")
+        found = source.bars(
+            ["BTC/USDT"], NOW - timedelta(minutes=5), NOW + timedelta(hours=1), "1Min"
+        )
         assert hours.now() > NOW + timedelta(minutes=1)
         hours.sleep(120)
-        later = source.bars(["BTC/USDT"], NOW - timedelta(minutes=5), NOW + timedelta(hours=1), "1Min")
+        later = source.bars(
+            ["BTC/USDT"], NOW - timedelta(minutes=5), NOW + timedelta(hours=1), "1Min"
+        )
     assert found["timestamp"][-1] == NOW - timedelta(minutes=1)
     assert_frame_equal(found, later.head(found.height), check_exact=True)
 
 
-# --- failures -----------------------------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 HTML = Fault(status=200, body="<html><body>Bad gateway</body></html>")
 BURST = [
-    Fault(status=429, body={"code": -1003, "msg": "Too many requests."}, headers={"Retry-After": "7"}),
+    Fault(
+        status=429, body={"code": -1003, "msg": "Too many requests."}, headers={"Retry-After": "7"}
+    ),
     Fault(status=418, body={"code": -1003, "msg": "IP banned"}, headers={"Retry-After": "30"}),
     Fault(status=500),
     Fault(status=503, body="<html>Service Unavailable</html>"),
     Fault(status=504),
-    Fault(status=400, body={"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}),
+    Fault(
+        status=400,
+        body={
+            "code": -1001,
+            "msg": "Internal error; unable to process your request. Please try again.",
+        },
+    ),
     HTML,
     RESET,
     Fault(cut_after_bytes=200),
@@ -152,7 +210,9 @@ def test_bars_are_complete_after_a_burst_of_every_failure(server, hours):
     calm = source_of(server, hours).bars(None, START, END, "1Min")
     server.faults.add(*BURST, path="/api/v3/klines", after=1)
     server.faults.add(*BURST, path="/api/v3/exchangeInfo")
-    troubled = source_of(server, hours, page_rows=200, retry=hours.retry(attempts=20)).bars(None, START, END, "1Min")
+    troubled = source_of(server, hours, page_rows=200, retry=hours.retry(attempts=20)).bars(
+        None, START, END, "1Min"
+    )
     assert_frame_equal(troubled, calm, check_exact=True)
     assert server.faults.left == 0
 
@@ -165,15 +225,23 @@ def test_no_order_of_failures_changes_a_row(shared, order, after):
     server.pairs["BTCUSDT"] = Pair("BTC", "USDT", {"1m": table})
     server.faults.clear()
     server.faults.add(*(BURST[at] for at in order), path="/", after=after)
-    source = source_of(server, hours, page_rows=40, retry=hours.retry(attempts=30, limit_seconds=1e6))
+    source = source_of(
+        server, hours, page_rows=40, retry=hours.retry(attempts=30, limit_seconds=1e6)
+    )
     found = source.bars(["BTC/USDT"], START, END, "1Min")
     server.faults.clear()
-    assert_frame_equal(found.select("timestamp", *VALUES), table.select("timestamp", *VALUES), check_exact=True)
+    assert_frame_equal(
+        found.select("timestamp", *VALUES), table.select("timestamp", *VALUES), check_exact=True
+    )
 
 
 def test_a_download_that_dies_at_any_page_and_is_asked_again_has_the_same_rows(server, hours):
-    whole = source_of(server, hours, page_rows=100).bars(["BTC/USDT", "ETH/USDT"], START, END, "1Min")
-    pieces = source_of(server, hours, page_rows=100).requests(["BTC/USDT", "ETH/USDT"], START, END, "1Min")
+    whole = source_of(server, hours, page_rows=100).bars(
+        ["BTC/USDT", "ETH/USDT"], START, END, "1Min"
+    )
+    pieces = source_of(server, hours, page_rows=100).requests(
+        ["BTC/USDT", "ETH/USDT"], START, END, "1Min"
+    )
     assert len(pieces) == 16
     for dies_at in range(len(pieces) + 1):
         server.faults.clear()
@@ -188,7 +256,9 @@ def test_a_download_that_dies_at_any_page_and_is_asked_again_has_the_same_rows(s
             except DataError:
                 assert process == 0
             server.faults.clear()
-        assert_frame_equal(pl.concat(kept.values()).sort("symbol", "timestamp"), whole, check_exact=True)
+        assert_frame_equal(
+            pl.concat(kept.values()).sort("symbol", "timestamp"), whole, check_exact=True
+        )
 
 
 def test_the_weight_limit_is_waited_out_without_a_ban(hours):
@@ -202,8 +272,20 @@ def test_the_weight_limit_is_waited_out_without_a_ban(hours):
 
 
 def test_a_ban_longer_than_our_patience_is_said_in_one_line(server, hours):
-    server.faults.add(*[Fault(status=418, body={"code": -1003, "msg": "IP banned until 1710000000000"}, headers={"Retry-After": "3600"})] * 50, path="/api")
-    with pytest.raises(RetriesExhausted, match=r"asking binance for its clock: .*418.*IP banned") as raised:
+    server.faults.add(
+        *[
+            Fault(
+                status=418,
+                body={"code": -1003, "msg": "IP banned until 1710000000000"},
+                headers={"Retry-After": "3600"},
+            )
+        ]
+        * 50,
+        path="/api",
+    )
+    with pytest.raises(
+        RetriesExhausted, match=r"asking binance for its clock: .*418.*IP banned"
+    ) as raised:
         source_of(server, hours).bars(["BTC/USDT"], START, END, "1Min")
     assert "\n" not in str(raised.value)
     assert hours.slept == []
@@ -212,8 +294,14 @@ def test_a_ban_longer_than_our_patience_is_said_in_one_line(server, hours):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (Fault(status=400, body={"code": -1121, "msg": "Invalid symbol."}), "refuses 1Min candles of BTC/USDT: binance Invalid symbol|-1121"),
-        (Fault(status=451, body="Service unavailable from a restricted location"), "451.*restricted location"),
+        (
+            Fault(status=400, body={"code": -1121, "msg": "Invalid symbol."}),
+            "refuses 1Min candles of BTC/USDT: binance Invalid symbol|-1121",
+        ),
+        (
+            Fault(status=451, body="Service unavailable from a restricted location"),
+            "451.*restricted location",
+        ),
     ],
 )
 def test_a_final_refusal_is_passed_on_at_once_in_one_line(server, hours, fault, said):
@@ -224,24 +312,40 @@ def test_a_final_refusal_is_passed_on_at_once_in_one_line(server, hours, fault, 
     assert hours.slept == [] and len(server.asked("/api/v3/klines")) == 1
 
 
-# --- symbols and the list of pairs --------------------------------------------------------------------------------------
+# --- symbols and the list of pairs ----------------------------------------------------------------
 
 
 def test_the_exchanges_own_spelling_is_understood_and_kept(server, hours):
     source = source_of(server, hours)
-    ours, theirs = source.bars(["BTC/USDT"], START, END, "1Min"), source.bars(["BTCUSDT"], START, END, "1Min")
+    ours, theirs = (
+        source.bars(["BTC/USDT"], START, END, "1Min"),
+        source.bars(["BTCUSDT"], START, END, "1Min"),
+    )
     assert theirs["symbol"].unique().to_list() == ["BTCUSDT"]
-    assert_frame_equal(ours.drop("symbol", "origin"), theirs.drop("symbol", "origin"), check_exact=True)
+    assert_frame_equal(
+        ours.drop("symbol", "origin"), theirs.drop("symbol", "origin"), check_exact=True
+    )
 
 
 def test_no_symbols_means_the_active_pairs_against_the_chosen_currency(server, hours):
-    assert set(source_of(server, hours).bars(None, START, END, "1Min")["symbol"]) == {"BTC/USDT", "ETH/USDT"}
-    assert set(source_of(server, hours, quote=None).bars(None, START, END, "1Min")["symbol"]) == {"BTC/USDT", "ETH/USDT", "ETH/BTC"}
-    assert set(source_of(server, hours, ("ETH/BTC",)).bars(None, START, END, "1Min")["symbol"]) == {"ETH/BTC"}
+    assert set(source_of(server, hours).bars(None, START, END, "1Min")["symbol"]) == {
+        "BTC/USDT",
+        "ETH/USDT",
+    }
+    assert set(source_of(server, hours, quote=None).bars(None, START, END, "1Min")["symbol"]) == {
+        "BTC/USDT",
+        "ETH/USDT",
+        "ETH/BTC",
+    }
+    assert set(source_of(server, hours, ("ETH/BTC",)).bars(None, START, END, "1Min")["symbol"]) == {
+        "ETH/BTC"
+    }
 
 
 def test_an_unknown_pair_is_named_with_the_cure(server, hours):
-    with pytest.raises(DataError, match="binance lists no pair 'NOPE/USDT': write it like BTC/USDT"):
+    with pytest.raises(
+        DataError, match="binance lists no pair 'NOPE/USDT': write it like BTC/USDT"
+    ):
         source_of(server, hours).bars(["NOPE/USDT"], START, END, "1Min")
 
 
@@ -254,27 +358,45 @@ def test_a_pair_that_was_listed_since_is_found(server, hours):
 
 def test_the_universe_is_the_pairs_that_trade_today(server, hours):
     universe = source_of(server, hours).universe()
-    assert universe.select("date", "symbol").rows() == [(date(2024, 3, 9), symbol) for symbol in ("BTC/USDT", "ETH/BTC", "ETH/USDT")]
+    assert universe.select("date", "symbol").rows() == [
+        (date(2024, 3, 9), symbol) for symbol in ("BTC/USDT", "ETH/BTC", "ETH/USDT")
+    ]
 
 
 def test_a_candle_without_a_number_is_handed_on_with_what_is_missing(hours):
-    table = minute_candles(START, 5).with_row_index().with_columns(close=pl.when(pl.col("index") != 2).then("close")).drop("index")
+    table = (
+        minute_candles(START, 5)
+        .with_row_index()
+        .with_columns(close=pl.when(pl.col("index") != 2).then("close"))
+        .drop("index")
+    )
     with BinanceServer([Pair("BTC", "USDT", {"1m": table})], hours.now) as server:
         found = source_of(server, hours).bars(["BTC/USDT"], START, END, "1Min")
     assert found.height == 5
     assert found["close"].null_count() == 1
-    assert found["defect"].to_list() == [None, None, "the exchange sent no number for close: ask again later", None, None]
+    assert found["defect"].to_list() == [
+        None,
+        None,
+        "the exchange sent no number for close: ask again later",
+        None,
+        None,
+    ]
 
 
-# --- ticks --------------------------------------------------------------------------------------------------------------
+# --- ticks ----------------------------------------------------------------------------------------
 
 
 def tape(moments):
-    """One trade each at those milliseconds after START, numbered in order; the numbers pass from three digits to four."""
+    """One trade each at those milliseconds after START, numbered in order; the numbers pass from
+    three digits to four.
+    """
     at = sorted(moments)
     return pl.DataFrame(
         {
-            "timestamp": pl.Series([START + timedelta(milliseconds=each) for each in at], dtype=pl.Datetime("us", "UTC")),
+            "timestamp": pl.Series(
+                [START + timedelta(milliseconds=each) for each in at],
+                dtype=pl.Datetime("us", "UTC"),
+            ),
             "id": range(990, 990 + len(at)),
             "price": [round(0.01 + 1e-8 * number, 8) for number in range(len(at))],
             "size": [1.5 + number for number in range(len(at))],
@@ -285,7 +407,8 @@ def tape(moments):
 
 
 @given(
-    st.lists(st.integers(0, 3 * 3_600_000), max_size=30) | st.lists(st.integers(1000, 1005), max_size=30),
+    st.lists(st.integers(0, 3 * 3_600_000), max_size=30)
+    | st.lists(st.integers(1000, 1005), max_size=30),
     st.integers(6, 20),
 )
 @settings(max_examples=12)
@@ -302,8 +425,13 @@ def test_trades_are_all_there_once_however_crowded(shared, moments, page_rows):
         return
     found = source.trades(["BTC/USDT"], START, end)
     expected = there.filter(pl.col("timestamp") < end)
-    assert found.select("timestamp", "row", "price", "size").rows() == expected.select("timestamp", "id", "price", "size").rows()
-    assert found["conditions"].to_list() == ["sell" if maker else "buy" for maker in expected["buyer_is_maker"]]
+    assert (
+        found.select("timestamp", "row", "price", "size").rows()
+        == expected.select("timestamp", "id", "price", "size").rows()
+    )
+    assert found["conditions"].to_list() == [
+        "sell" if maker else "buy" for maker in expected["buyer_is_maker"]
+    ]
 
 
 def test_quotes_of_the_past_are_refused_with_the_reason(server, hours):
@@ -312,7 +440,7 @@ def test_quotes_of_the_past_are_refused_with_the_reason(server, hours):
         source.quotes(["BTC/USDT"], START, END)
 
 
-# --- settings -----------------------------------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 
 
 def test_it_is_chosen_by_its_name_in_the_settings(tmp_path):
@@ -323,7 +451,9 @@ def test_it_is_chosen_by_its_name_in_the_settings(tmp_path):
 
 def test_an_exchange_that_does_not_exist_is_named_with_those_like_it(tmp_path):
     with pytest.raises(ConfigError, match=r"market\.crypto\.exchange is 'binanse'.*binance"):
-        CryptoSource(MarketSettings(crypto=CryptoSettings(exchange="binanse"))).bars(["BTC/USDT"], START, END, "1Min")
+        CryptoSource(MarketSettings(crypto=CryptoSettings(exchange="binanse"))).bars(
+            ["BTC/USDT"], START, END, "1Min"
+        )
 
 
 def test_a_missing_package_is_one_line_with_the_cure(monkeypatch):

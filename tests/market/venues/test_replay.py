@@ -24,7 +24,12 @@ from harmony_pipeline.testing.source_contract import SourceContract
 START, END = date(2024, 1, 22), date(2024, 2, 9)
 FIRST, LAST = datetime(2024, 1, 22, tzinfo=UTC), datetime(2024, 2, 9, tzinfo=UTC)
 LEARNED = datetime(2024, 3, 1, tzinfo=UTC)
-MARKET = MarketSettings(start=START, end=END, timeframe="1Hour", simulated=SimulatedSourceSettings(symbols=3, low_float_symbols=2))
+MARKET = MarketSettings(
+    start=START,
+    end=END,
+    timeframe="1Hour",
+    simulated=SimulatedSourceSettings(symbols=3, low_float_symbols=2),
+)
 PRICES = ("open", "high", "low", "close", "vwap")
 
 
@@ -36,10 +41,22 @@ def kept(root, rows, size="month"):
     """A lake that holds `rows`, cut into periods of `size`."""
     lake = Lake(root).open()
     for period in periods_between(START, END, size, "America/New_York"):
-        lake.write("raw_bars", period.key, rows.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left")))
+        lake.write(
+            "raw_bars",
+            period.key,
+            rows.filter(pl.col("timestamp").is_between(period.start, period.end, closed="left")),
+        )
     universe = simulated().universe()
     names = universe["symbol"].unique().sort()
-    lake.write("corporate_actions", "all", pl.DataFrame([(name, START, "split", 2.0) for name in names], schema=CORPORATE_ACTIONS.dtypes, orient="row"))
+    lake.write(
+        "corporate_actions",
+        "all",
+        pl.DataFrame(
+            [(name, START, "split", 2.0) for name in names],
+            schema=CORPORATE_ACTIONS.dtypes,
+            orient="row",
+        ),
+    )
     lake.write("universe", "all", universe)
     return lake
 
@@ -57,7 +74,10 @@ def lake(tmp_path_factory, market_rows):
 class TestReplayIsASource(SourceContract):
     timeframe, start, end = "1Hour", FIRST, LAST
     symbols = tuple(simulated().universe()["symbol"].unique().sort()[:3])
-    lacks = dict.fromkeys(("quotes", "trades"), "a session replays bars; ticks of the lake are read with SQL (docs/ticks.md)")
+    lacks = dict.fromkeys(
+        ("quotes", "trades"),
+        "a session replays bars; ticks of the lake are read with SQL (docs/ticks.md)",
+    )
 
     @pytest.fixture
     def source(self, lake):
@@ -70,7 +90,9 @@ def as_latest(rows):
 
 def test_the_lake_is_told_as_it_was_received(lake, market_rows):
     told = ReplaySource(lake, "1Hour").bars(None, FIRST, LAST, "1Hour")
-    assert_frame_equal(as_latest(told), as_latest(market_rows.sort(SOURCE_BAR_ORDER)), check_exact=True)
+    assert_frame_equal(
+        as_latest(told), as_latest(market_rows.sort(SOURCE_BAR_ORDER)), check_exact=True
+    )
     assert told["origin"].unique().to_list() == [f"simulated: seed {MARKET.simulated.seed}"]
 
 
@@ -86,7 +108,9 @@ def test_the_stream_holds_no_more_than_a_day_at_a_time_when_told_so(lake, monkey
     monkeypatch.setattr(replay, "_ROWS_AT_ONCE", 1)
     read = []
     told = ReplaySource._latest
-    monkeypatch.setattr(ReplaySource, "_latest", lambda self, rows: read.append(told(self, rows)) or read[-1])
+    monkeypatch.setattr(
+        ReplaySource, "_latest", lambda self, rows: read.append(told(self, rows)) or read[-1]
+    )
     assert sum(1 for _ in ReplaySource(lake, "1Hour").stream(None)) > 100
     assert len(read) >= 18
     assert max(each["timestamp"].dt.date().n_unique() for each in read if each.height) == 1
@@ -95,7 +119,11 @@ def test_the_stream_holds_no_more_than_a_day_at_a_time_when_told_so(lake, monkey
 def test_only_partitions_that_can_hold_the_range_are_opened(lake, monkeypatch):
     opened = []
     scan = Lake.scan
-    monkeypatch.setattr(Lake, "scan", lambda self, table, keys=None: opened.append(list(keys)) or scan(self, table, keys))
+    monkeypatch.setattr(
+        Lake,
+        "scan",
+        lambda self, table, keys=None: opened.append(list(keys)) or scan(self, table, keys),
+    )
     ReplaySource(lake, "1Hour").bars(None, FIRST, datetime(2024, 1, 25, tzinfo=UTC), "1Hour")
     assert opened == [["2024-01"]]
 
@@ -110,7 +138,7 @@ def test_no_row_is_lost_by_the_choice_of_partitions(data):
     assert replay._may_hold(period.key, moment, moment + timedelta(microseconds=1))
 
 
-# --- versions ---------------------------------------------------------------------------------------------------------
+# --- versions -------------------------------------------------------------------------------------
 
 STAMPS = [datetime(2024, 1, 22, 15, tzinfo=UTC) + timedelta(hours=at) for at in range(2)]
 
@@ -120,7 +148,13 @@ def versions(draw):
     """Versions of a few bars, learned at a few instants, in any order."""
     rows = draw(
         st.lists(
-            st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(STAMPS), st.integers(0, 3), st.integers(1, 4), st.integers(0, 3)),
+            st.tuples(
+                st.sampled_from(["A", "B"]),
+                st.sampled_from(STAMPS),
+                st.integers(0, 3),
+                st.integers(1, 4),
+                st.integers(0, 3),
+            ),
             min_size=1,
             max_size=20,
         )
@@ -130,10 +164,18 @@ def versions(draw):
 
 @given(versions(), st.none() | st.integers(0, 3))
 @settings(max_examples=25)
-def test_the_version_learned_last_is_told_and_neither_order_nor_row_number_matters(tmp_path_factory, rows, as_of):
+def test_the_version_learned_last_is_told_and_neither_order_nor_row_number_matters(
+    tmp_path_factory, rows, as_of
+):
     frame = pl.DataFrame(
         [
-            {"symbol": symbol, "timeframe": "1Hour", "timestamp": stamp, **dict.fromkeys(PRICES, float(price)), "volume": 1.0}
+            {
+                "symbol": symbol,
+                "timeframe": "1Hour",
+                "timestamp": stamp,
+                **dict.fromkeys(PRICES, float(price)),
+                "volume": 1.0,
+            }
             | {"source": "x", "ingested_at": LEARNED + timedelta(days=day), "row": row}
             for symbol, stamp, day, price, row in rows
         ]
@@ -142,21 +184,27 @@ def test_the_version_learned_last_is_told_and_neither_order_nor_row_number_matte
     moment = None if as_of is None else LEARNED + timedelta(days=as_of)
     told = ReplaySource(lake, "1Hour", moment).bars(None, FIRST, LAST, "1Hour")
     expected = {}
-    for symbol, stamp, day, price, _ in rows:  # by hand: the greatest (day learned, price) of what was known
+    # by hand: the greatest (day learned, price) of what was known
+    for symbol, stamp, day, price, _ in rows:
         if as_of is None or day <= as_of:
             expected[symbol, stamp] = max(expected.get((symbol, stamp), (-1, -1)), (day, price))
-    assert {(symbol, stamp.astimezone(UTC)): close for symbol, stamp, close in told.select("symbol", "timestamp", "close").iter_rows()} == {
-        key: float(price) for key, (_, price) in expected.items()
-    }
+    assert {
+        (symbol, stamp.astimezone(UTC)): close
+        for symbol, stamp, close in told.select("symbol", "timestamp", "close").iter_rows()
+    } == {key: float(price) for key, (_, price) in expected.items()}
     assert told.height == len(expected)
 
 
-# --- pace and settings ------------------------------------------------------------------------------------------------
+# --- pace and settings ----------------------------------------------------------------------------
 
 
 def test_a_speed_of_sixty_tells_a_minute_in_a_second_and_waits_for_no_night(lake):
     slept = []
-    frames = list(itertools.islice(ReplaySource(lake, "1Hour", speed=60.0, sleep=slept.append).stream(None), 40))
+    frames = list(
+        itertools.islice(
+            ReplaySource(lake, "1Hour", speed=60.0, sleep=slept.append).stream(None), 40
+        )
+    )
     stamps = [frame["timestamp"][0] for frame in frames]
     gaps = [after - before for before, after in itertools.pairwise(stamps)]
     assert slept == [min(gap, timedelta(hours=1)).total_seconds() / 60.0 for gap in gaps]
@@ -164,11 +212,19 @@ def test_a_speed_of_sixty_tells_a_minute_in_a_second_and_waits_for_no_night(lake
 
 
 def test_without_a_speed_nothing_sleeps(lake):
-    assert sum(frame.height for frame in ReplaySource(lake, "1Hour", sleep=lambda _: pytest.fail("slept")).stream(None))
+    assert sum(
+        frame.height
+        for frame in ReplaySource(lake, "1Hour", sleep=lambda _: pytest.fail("slept")).stream(None)
+    )
 
 
 def test_it_is_chosen_by_its_name_in_the_settings(lake):
-    market = MARKET.model_copy(update={"source": "replay", "replay": ReplaySettings(lake=lake.root.name, as_of=LEARNED, speed=0.0)})
+    market = MARKET.model_copy(
+        update={
+            "source": "replay",
+            "replay": ReplaySettings(lake=lake.root.name, as_of=LEARNED, speed=0.0),
+        }
+    )
     source = build_source(market, lake.root.parent)
     assert isinstance(source, ReplaySource)
     assert source.bars(None, FIRST, LAST, "1Hour").height
@@ -176,7 +232,9 @@ def test_it_is_chosen_by_its_name_in_the_settings(lake):
 
 
 def test_a_lake_that_is_not_there_is_one_clear_line(tmp_path):
-    market = MARKET.model_copy(update={"source": "replay", "replay": ReplaySettings(lake="nowhere")})
+    market = MARKET.model_copy(
+        update={"source": "replay", "replay": ReplaySettings(lake="nowhere")}
+    )
     with pytest.raises(ConfigError, match=r"market\.replay\.lake is 'nowhere'"):
         build_source(market, tmp_path)
 

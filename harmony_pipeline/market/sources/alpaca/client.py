@@ -1,11 +1,12 @@
 """Requests to Alpaca: keys, time limits, the rate limit, retries, errors in one line.
 
-One call here is one page, and a page that was read is never requested again. alpaca-py (0.44) retries by itself after
-a 429 or 504, three seconds apart, and waits for an answer for ever; both are switched off, and `RetryPolicy` decides
-instead. What Alpaca refuses for good (wrong keys, a feed that the plan lacks, an unknown symbol) is raised at once.
+One call here is one page, and a page that was read is never requested again. alpaca-py (0.44)
+retries by itself after a 429 or 504, three seconds apart, and waits for an answer for ever; both
+are switched off, and `RetryPolicy` decides instead. What Alpaca refuses for good (wrong keys, a
+feed that the plan lacks, an unknown symbol) is raised at once.
 
-The keys come from the environment alone and appear in no message: errors are made here from the status and Alpaca's own sentence, cut off from the
-exceptions that carry the request.
+The keys come from the environment alone and appear in no message: errors are made here from the
+status and Alpaca's own sentence, cut off from the exceptions that carry the request.
 """
 
 import functools
@@ -18,7 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
-from harmony_pipeline.market.sources.retry import NoAnswer, RetryPolicy, describe, retry_after_seconds
+from harmony_pipeline.market.sources.retry import (
+    NoAnswer,
+    RetryPolicy,
+    describe,
+    retry_after_seconds,
+)
 from harmony_pipeline.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -33,14 +39,18 @@ _MINUTE = 60.0
 
 
 class RateLimiter:
-    """At most `per_minute` calls within any 60 seconds; `wait` sleeps until the next is allowed. Threads may share one.
+    """At most `per_minute` calls within any 60 seconds; `wait` sleeps until the next is allowed.
+    Threads may share one.
 
-    pyrate-limiter (4.5) does not promise that: after a wait it records the moment it meant to wake at, not the one at
-    which it did. With 5 calls allowed in 400 ms on a busy machine, 5 calls came within 156 ms. Its sleep and clock
-    cannot be replaced in tests, and each limiter starts a thread.
+    pyrate-limiter (4.5) does not promise that: after a wait it records the moment it meant to wake
+    at, not the one at which it did. With 5 calls allowed in 400 ms on a busy machine, 5 calls came
+    within 156 ms. Its sleep and clock cannot be replaced in tests, and each limiter starts a
+    thread.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, per_minute: int, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
         self._made: deque[float] = deque(maxlen=per_minute)
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
@@ -56,7 +66,8 @@ class RateLimiter:
 
 
 class AlpacaClient:
-    """Pages of Alpaca's REST interfaces as plain JSON. Cheap to build: keys are read, and proven, at the first call.
+    """Pages of Alpaca's REST interfaces as plain JSON. Cheap to build: keys are read, and proven,
+    at the first call.
 
     `clock` gives Unix seconds; it and `sleep` are for tests.
     """
@@ -83,10 +94,12 @@ class AlpacaClient:
         """Requests that were repeated so far."""
         return self._retry.retries
 
-    # --- questions ----------------------------------------------------------------------------------------------------
+    # --- questions --------------------------------------------------------------------------------
 
     def page(self, room: Room, path: str, params: Params) -> Any:
-        """One answer, as JSON. Raises ConfigError when Alpaca refuses the keys or the plan, DataError when it refuses the question or never answers."""
+        """One answer, as JSON. Raises ConfigError when Alpaca refuses the keys or the plan,
+        DataError when it refuses the question or never answers.
+        """
         self.prove_keys()
         return self._request(room, path, params)
 
@@ -96,17 +109,24 @@ class AlpacaClient:
         while True:
             answer = self.page(room, path, {**params, **({"page_token": token} if token else {})})
             if not isinstance(answer, dict):
-                raise DataError(f"Alpaca answered {path} with no page ({printable(one_line(str(answer)))}): look at market.alpaca.data_url")
+                raise DataError(
+                    f"Alpaca answered {path} with no page ({printable(one_line(str(answer)))}):"
+                    " look at market.alpaca.data_url"
+                )
             yield answer
             token = answer.get("next_page_token")
             if not token:
                 return
             if token in used:
-                raise DataError(f"Alpaca repeats a page of {path} without end: ask for a shorter range")
+                raise DataError(
+                    f"Alpaca repeats a page of {path} without end: ask for a shorter range"
+                )
             used.add(token)
 
     def prove_keys(self) -> None:
-        """Ask something small, once, so that wrong keys are told before anything large is asked. Raises ConfigError."""
+        """Ask something small, once, so that wrong keys are told before anything large is asked.
+        Raises ConfigError.
+        """
         if not self._proven:
             self._request("trading", "/clock", {})
             self._proven = True
@@ -117,14 +137,17 @@ class AlpacaClient:
         missing = [name for name, value in zip((KEY, SECRET), found, strict=True) if not value]
         if missing:
             raise ConfigError(
-                f"Alpaca needs keys, and {' and '.join(missing)} is not in the environment: make keys at https://app.alpaca.markets and export both"
+                f"Alpaca needs keys, and {' and '.join(missing)} is not in the environment: make"
+                " keys at https://app.alpaca.markets and export both"
             )
         return found
 
-    # --- one attempt --------------------------------------------------------------------------------------------------
+    # --- one attempt ------------------------------------------------------------------------------
 
     def _request(self, room: Room, path: str, params: Params) -> Any:
-        return self._retry.call(functools.partial(self._attempt, room, path, params), f"Alpaca for {path}")
+        return self._retry.call(
+            functools.partial(self._attempt, room, path, params), f"Alpaca for {path}"
+        )
 
     def _attempt(self, room: Room, path: str, params: Params) -> Any:
         import requests
@@ -136,7 +159,9 @@ class AlpacaClient:
             return client.get(path, dict(params))
         except APIError as error:
             status = int(error.status_code or 0)
-            wait = _named_wait(status, error.response.headers if error.response is not None else {}, self._clock())
+            wait = _named_wait(
+                status, error.response.headers if error.response is not None else {}, self._clock()
+            )
             failure = _failure(status, self._hide_keys(_sentence(error)), wait, room, self.settings)
         except requests.exceptions.JSONDecodeError:
             failure = NoAnswer(f"an answer to {path} that is no JSON")
@@ -157,11 +182,17 @@ class AlpacaClient:
         key, secret = self.keys()
         client: RESTClient
         if room == "trading":
-            client = TradingClient(key, secret, raw_data=True, url_override=self.settings.trading_url)
+            client = TradingClient(
+                key, secret, raw_data=True, url_override=self.settings.trading_url
+            )
         elif room == "actions":
-            client = CorporateActionsClient(key, secret, raw_data=True, url_override=self.settings.data_url)
+            client = CorporateActionsClient(
+                key, secret, raw_data=True, url_override=self.settings.data_url
+            )
         else:
-            client = StockHistoricalDataClient(key, secret, raw_data=True, url_override=self.settings.data_url)
+            client = StockHistoricalDataClient(
+                key, secret, raw_data=True, url_override=self.settings.data_url
+            )
         limits = (self.settings.connect_timeout_seconds, self.settings.read_timeout_seconds)
         client._session.request = functools.partial(client._session.request, timeout=limits)  # type: ignore[method-assign]
         client._retry, client._retry_codes = 0, []
@@ -174,24 +205,33 @@ class AlpacaClient:
         return text
 
 
-def _failure(status: int, sentence: str, wait: float | None, room: Room, settings: AlpacaSourceSettings) -> Exception:
+def _failure(
+    status: int, sentence: str, wait: float | None, room: Room, settings: AlpacaSourceSettings
+) -> Exception:
     """What an HTTP status means for whoever asked."""
     where = settings.trading_url if room == "trading" else settings.data_url
     if status in _BUSY:
         return NoAnswer(f"{status}: {sentence}", wait)
     if status == 403 and "subscription" in sentence:
         return ConfigError(
-            f'Alpaca: {sentence} (403): this plan does not allow recent {settings.feed} data; set market.alpaca.sip_delay_minutes = 15, or feed = "iex"'
+            f"Alpaca: {sentence} (403): this plan does not allow recent {settings.feed} data; set"
+            ' market.alpaca.sip_delay_minutes = 15, or feed = "iex"'
         )
     if status in {401, 403}:
         return ConfigError(
-            f"Alpaca refused the keys at {where} ({status}: {sentence}): correct {KEY} and {SECRET}; paper keys need the paper trading_url, live keys the live one"
+            f"Alpaca refused the keys at {where} ({status}: {sentence}): correct {KEY} and"
+            f" {SECRET}; paper keys need the paper trading_url, live keys the live one"
         )
-    return DataError(f"Alpaca refused the question ({status}: {sentence}): correct market.symbols or the range asked for")
+    return DataError(
+        f"Alpaca refused the question ({status}: {sentence}): correct market.symbols or the range"
+        " asked for"
+    )
 
 
 def _sentence(error: Any) -> str:
-    """Alpaca's own words; `APIError.message` cannot be used, since it fails on HTML and on bodies without it."""
+    """Alpaca's own words; `APIError.message` cannot be used, since it fails on HTML and on bodies
+    without it.
+    """
     import json
 
     text = str(error)
@@ -203,9 +243,11 @@ def _sentence(error: Any) -> str:
 
 
 def _named_wait(status: int, headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until Alpaca wants to be asked again: Retry-After, else after a 429 X-RateLimit-Reset (Unix seconds); either may be missing.
+    """Seconds until Alpaca wants to be asked again: Retry-After, else after a 429 X-RateLimit-Reset
+    (Unix seconds); either may be missing.
 
-    The limit's headers come with every answer, so after any other status they say nothing about when the trouble will be over.
+    The limit's headers come with every answer, so after any other status they say nothing about
+    when the trouble will be over.
     """
     named = retry_after_seconds(headers.get("Retry-After"), now)
     if named is not None or status != 429:

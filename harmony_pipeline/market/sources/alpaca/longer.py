@@ -1,7 +1,9 @@
-"""Longer bars out of streamed minutes, each handed out when its time is over, and again when a minute of it is corrected.
+"""Longer bars out of streamed minutes, each handed out when its time is over, and again when a
+minute of it is corrected.
 
-A bar is made of the last version of its own minutes alone, on the clock's grid, premarket and regular minutes of one clock hour together, as Alpaca
-cuts its own hours. A bar that says what was handed out before is not handed out again. Pure: it is handed the present.
+A bar is made of the last version of its own minutes alone, on the clock's grid, premarket and
+regular minutes of one clock hour together, as Alpaca cuts its own hours. A bar that says what was
+handed out before is not handed out again. Pure: it is handed the present.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -42,29 +44,49 @@ class Longer:
         """Take in minutes, or new versions of them."""
         if not minutes.height:
             return
-        known = pl.concat([self._minutes, minutes]).unique(_KEY, keep="last", maintain_order=True).sort(_KEY)
+        known = (
+            pl.concat([self._minutes, minutes])
+            .unique(_KEY, keep="last", maintain_order=True)
+            .sort(_KEY)
+        )
         # Whole slots are forgotten: half of one would sum to another bar.
         self._minutes = known.filter(self._slot() > pl.col("timestamp").max() - _REMEMBERED)
         self._open.update(minutes.select(self._slot().unique())["timestamp"].to_list())
 
     def over(self, now: datetime) -> list[pl.DataFrame]:
-        """The bars that have ended by `now` and say something new, a frame a timestamp, oldest first."""
+        """The bars that have ended by `now` and say something new, a frame a timestamp, oldest
+        first.
+        """
         size = TIMEFRAME_MINUTES[self._timeframe]
         if not self._open:
             return []
-        starts = pl.DataFrame({"timestamp": sorted(self._open)}, schema={"timestamp": SOURCE_BAR_DTYPES["timestamp"]})
-        ended = starts.filter(slot_end(pl.col("timestamp"), size, self._calendar.zone) <= now)["timestamp"].to_list()
+        starts = pl.DataFrame(
+            {"timestamp": sorted(self._open)}, schema={"timestamp": SOURCE_BAR_DTYPES["timestamp"]}
+        )
+        ended = starts.filter(slot_end(pl.col("timestamp"), size, self._calendar.zone) <= now)[
+            "timestamp"
+        ].to_list()
         if not ended:
             return []
         self._open.difference_update(ended)
-        bars = resample_session_bars(self._minutes.filter(self._slot().is_in(ended)), self._calendar, "1Min", self._timeframe).select(SOURCE_BAR_DTYPES.keys())
-        new = bars.join(self._given, on=list(SOURCE_BAR_DTYPES), how="anti", nulls_equal=True, maintain_order="left").sort("timestamp", "symbol")
+        bars = resample_session_bars(
+            self._minutes.filter(self._slot().is_in(ended)), self._calendar, "1Min", self._timeframe
+        ).select(SOURCE_BAR_DTYPES.keys())
+        new = bars.join(
+            self._given,
+            on=list(SOURCE_BAR_DTYPES),
+            how="anti",
+            nulls_equal=True,
+            maintain_order="left",
+        ).sort("timestamp", "symbol")
         given = pl.concat([self._given, new])
         self._given = given.filter(pl.col("timestamp") > pl.col("timestamp").max() - _REMEMBERED)
         return new.partition_by("timestamp", maintain_order=True) if new.height else []
 
     def _slot(self) -> pl.Expr:
-        return floor_to_clock(pl.col("timestamp"), TIMEFRAME_MINUTES[self._timeframe], self._calendar.zone)
+        return floor_to_clock(
+            pl.col("timestamp"), TIMEFRAME_MINUTES[self._timeframe], self._calendar.zone
+        )
 
 
 def floor_to(moment: datetime, size: timedelta) -> datetime:

@@ -1,9 +1,12 @@
-"""What a stream has told of each minute: which version counts, and what has not been handed out yet.
+"""What a stream has told of each minute: which version counts, and what has not been handed out
+yet.
 
-Whatever is lost, repeated, late or requested again, the last version handed out of a minute is the one that Alpaca keeps. A minute is
-reported three ways: its first bar (`b`), corrections of it (`u`, about half a minute later, with late trades counted in), and the answer to a question
-(REST, after a break). A version that was heard before says nothing new. A first bar that comes after any other voice is stale; so is a correction that
-counts fewer trades than an answer already did. Pure: no socket, no clock.
+Whatever is lost, repeated, late or requested again, the last version handed out of a minute is the
+one that Alpaca keeps. A minute is reported three ways: its first bar (`b`), corrections of it (`u`,
+about half a minute later, with late trades counted in), and the answer to a question (REST, after a
+break). A version that was heard before says nothing new. A first bar that comes after any other
+voice is stale; so is a correction that counts fewer trades than an answer already did. Pure: no
+socket, no clock.
 """
 
 from datetime import datetime, timedelta
@@ -30,7 +33,9 @@ class Minutes:
     """Versions heard, and the ones that wait to be handed out; frames are in SOURCE_BAR_DTYPES."""
 
     def __init__(self) -> None:
-        self._heard = pl.DataFrame(schema={name: SOURCE_BAR_DTYPES[name] for name in _SAID} | {"voice": pl.Int64})
+        self._heard = pl.DataFrame(
+            schema={name: SOURCE_BAR_DTYPES[name] for name in _SAID} | {"voice": pl.Int64}
+        )
         self._waiting: list[pl.DataFrame] = []
 
     @property
@@ -54,11 +59,17 @@ class Minutes:
         news = self._news(bars.unique(_SAID, keep="first", maintain_order=True), voice)
         if news.height:
             self._waiting.append(news)
-            heard = pl.concat([self._heard, news.select(*_SAID, voice=pl.lit(int(voice), dtype=pl.Int64))])
-            self._heard = heard.filter(pl.col("timestamp") > pl.col("timestamp").max() - _REMEMBERED)
+            heard = pl.concat(
+                [self._heard, news.select(*_SAID, voice=pl.lit(int(voice), dtype=pl.Int64))]
+            )
+            self._heard = heard.filter(
+                pl.col("timestamp") > pl.col("timestamp").max() - _REMEMBERED
+            )
 
     def over(self) -> list[pl.DataFrame]:
-        """The minutes before the newest that waits, which is over for them: nobody waits for their other symbols any more."""
+        """The minutes before the newest that waits, which is over for them: nobody waits for their
+        other symbols any more.
+        """
         frames = self._last_versions()
         if frames:
             self._waiting = frames[-1:]
@@ -71,9 +82,13 @@ class Minutes:
         return frames
 
     def _news(self, bars: pl.DataFrame, voice: Voice) -> pl.DataFrame:
-        counted = pl.col("trade_count").filter(pl.col("voice") == Voice.ASKED).last().alias("counted")
+        counted = (
+            pl.col("trade_count").filter(pl.col("voice") == Voice.ASKED).last().alias("counted")
+        )
         state = self._heard.group_by(_KEY, maintain_order=True).agg(pl.col("voice").max(), counted)
-        new = bars.join(self._heard, on=_SAID, how="anti", nulls_equal=True, maintain_order="left").join(state, on=_KEY, how="left", maintain_order="left")
+        new = bars.join(
+            self._heard, on=_SAID, how="anti", nulls_equal=True, maintain_order="left"
+        ).join(state, on=_KEY, how="left", maintain_order="left")
         if voice is Voice.FIRST:
             new = new.filter((pl.col("voice") == Voice.FIRST).fill_null(True))
         elif voice is Voice.CORRECTED:
@@ -84,5 +99,9 @@ class Minutes:
         """The last version of all that waits, a frame a minute, oldest first."""
         if not self._waiting:
             return []
-        last = pl.concat(self._waiting).unique(_KEY, keep="last", maintain_order=True).sort("timestamp", "symbol")
+        last = (
+            pl.concat(self._waiting)
+            .unique(_KEY, keep="last", maintain_order=True)
+            .sort("timestamp", "symbol")
+        )
         return last.partition_by("timestamp", maintain_order=True)

@@ -1,10 +1,14 @@
-"""Alpaca's bar stream as frames: connected, cut, connected again, with what was missed asked for by REST.
+"""Alpaca's bar stream as frames: connected, cut, connected again, with what was missed asked for by
+REST.
 
-From the moment of the call no minute is lost. Alpaca replays nothing after a break, and alpaca-py reconnects silently,
-so subscriptions are watched: whenever one is confirmed, the minutes since the last one heard of (and `stream_lookback_minutes` more, for corrections that were
-missed) are asked for, and again when the next minute ends, since the answer may lag behind the stream. `minutes.py` keeps every version to one.
+From the moment of the call no minute is lost. Alpaca replays nothing after a break, and alpaca-py
+reconnects silently, so subscriptions are watched: whenever one is confirmed, the minutes since the
+last one heard of (and `stream_lookback_minutes` more, for corrections that were missed) are asked
+for, and again when the next minute ends, since the answer may lag behind the stream. `minutes.py`
+keeps every version to one.
 
-What Alpaca refuses (keys, plan, number of symbols) alpaca-py retries for ever, or returns from, in silence; here it ends the stream with one line.
+What Alpaca refuses (keys, plan, number of symbols) alpaca-py retries for ever, or returns from, in
+silence; here it ends the stream with one line.
 """
 
 import asyncio
@@ -33,8 +37,13 @@ _JOIN_SECONDS = 10.0
 _PATIENT = 3  # times stream_gather_seconds between the end of a longer bar and its handing out
 _FINAL = {
     "auth failed": "the stream refuses the keys: correct APCA_API_KEY_ID and APCA_API_SECRET_KEY",
-    "insufficient subscription": 'the plan does not allow the stream of this feed: set market.alpaca.feed = "iex"',
-    "symbol limit exceeded": "the plan allows fewer symbols in a stream, and none was subscribed: name fewer in market.symbols",
+    "insufficient subscription": (
+        'the plan does not allow the stream of this feed: set market.alpaca.feed = "iex"'
+    ),
+    "symbol limit exceeded": (
+        "the plan allows fewer symbols in a stream, and none was subscribed: name fewer in"
+        " market.symbols"
+    ),
 }
 
 
@@ -76,7 +85,9 @@ class _ReportingStream(StockDataStream):
 
 
 class AlpacaBarStream:
-    """Minute bars as they end, from now on. `fetch(symbols, start, end)` asks REST; `now` is the present; `symbols` None means every symbol."""
+    """Minute bars as they end, from now on. `fetch(symbols, start, end)` asks REST; `now` is the
+    present; `symbols` None means every symbol.
+    """
 
     def __init__(
         self,
@@ -102,7 +113,9 @@ class AlpacaBarStream:
         self._stream: _ReportingStream | None = None
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """One frame a timestamp, oldest first, and a frame with an earlier timestamp for each correction. Closing the iterator ends the connection."""
+        """One frame a timestamp, oldest first, and a frame with an earlier timestamp for each
+        correction. Closing the iterator ends the connection.
+        """
         thread = threading.Thread(target=self._listen, name="alpaca stream", daemon=True)
         thread.start()
         try:
@@ -119,20 +132,27 @@ class AlpacaBarStream:
         """The minutes, or the longer bars that are over."""
         if self._longer is None:
             return minutes
-        # Of every symbol, the bar in progress at the start cannot be known whole: its first minutes were never heard.
+        # Of every symbol, the bar in progress at the start cannot be known whole: its first minutes
+        # were never heard.
         first = self._since + (self._longer.size if self.symbols is None else timedelta())
         for frame in minutes:
             self._longer.hear(frame.filter(pl.col("timestamp") >= first))
         # The last minute of a bar comes a moment after its end, and is gathered for another.
-        return self._longer.over(self._now() - timedelta(seconds=_PATIENT * self.settings.stream_gather_seconds))
+        return self._longer.over(
+            self._now() - timedelta(seconds=_PATIENT * self.settings.stream_gather_seconds)
+        )
 
-    # --- taking in ----------------------------------------------------------------------------------------------------
+    # --- taking in --------------------------------------------------------------------------------
 
     def _next_events(self) -> list[Any]:
-        """What has come, with bars of one voice together; nothing when it was quiet while something waits."""
+        """What has come, with bars of one voice together; nothing when it was quiet while something
+        waits.
+        """
         try:
             waiting = self._minutes.waiting or (self._longer is not None and self._longer.waiting)
-            events = [self._events.get(timeout=self.settings.stream_gather_seconds if waiting else None)]
+            events = [
+                self._events.get(timeout=self.settings.stream_gather_seconds if waiting else None)
+            ]
         except queue.Empty:
             return []
         with contextlib.suppress(queue.Empty):
@@ -140,7 +160,12 @@ class AlpacaBarStream:
                 events.append(self._events.get_nowait())
         grouped: list[Any] = []
         for event in events:
-            together = isinstance(event, dict) and grouped and isinstance(grouped[-1], list) and grouped[-1][0]["T"] == event["T"]
+            together = (
+                isinstance(event, dict)
+                and grouped
+                and isinstance(grouped[-1], list)
+                and grouped[-1][0]["T"] == event["T"]
+            )
             if together:
                 grouped[-1].append(event)
             else:
@@ -149,7 +174,10 @@ class AlpacaBarStream:
 
     def _take(self, event: Any) -> None:
         if isinstance(event, list):
-            self._minutes.hear(bars_of_messages(event, self.origin), Voice.FIRST if event[0]["T"] == "b" else Voice.CORRECTED)
+            self._minutes.hear(
+                bars_of_messages(event, self.origin),
+                Voice.FIRST if event[0]["T"] == "b" else Voice.CORRECTED,
+            )
             self._fill_again()
         elif isinstance(event, _Connected):
             self._failures = 0
@@ -168,24 +196,34 @@ class AlpacaBarStream:
         self._failures += 1
         if self._failures >= self.retry.attempts:
             why = "; another connection of these keys is open" if "connection limit" in text else ""
-            raise DataError(f"Alpaca's stream failed {self._failures} times in a row ({text}{why}): start it again later, or look at market.alpaca.stream_url")
+            raise DataError(
+                f"Alpaca's stream failed {self._failures} times in a row ({text}{why}): start it"
+                " again later, or look at market.alpaca.stream_url"
+            )
 
-    # --- asking for what was missed -----------------------------------------------------------------------------------
+    # --- asking for what was missed ---------------------------------------------------------------
 
     def _fill_again(self) -> None:
-        """Once, when the first later minute after a break has come: by then the answer knows all before it."""
+        """Once, when the first later minute after a break has come: by then the answer knows all
+        before it.
+        """
         newest, after = self._minutes.newest, self._refill_after
         if after is not None and newest is not None and newest > after:
             self._refill_after = None
             self._fill(after)
 
     def _fill(self, known_to: datetime) -> None:
-        """Ask for what has ended since `known_to`, and for the minutes before it, whose corrections may have been missed."""
-        symbols = self._minutes.symbols if self.symbols is None else self.symbols  # of every symbol, those that were heard of
-        begin = max(self._since, known_to - timedelta(minutes=self.settings.stream_lookback_minutes))
+        """Ask for what has ended since `known_to`, and for the minutes before it, whose corrections
+        may have been missed.
+        """
+        # of every symbol, those that were heard of
+        symbols = self._minutes.symbols if self.symbols is None else self.symbols
+        begin = max(
+            self._since, known_to - timedelta(minutes=self.settings.stream_lookback_minutes)
+        )
         self._minutes.hear(self._fetch(symbols, begin, self._now() + _MINUTE), Voice.ASKED)
 
-    # --- the connection -----------------------------------------------------------------------------------------------
+    # --- the connection ---------------------------------------------------------------------------
 
     def _listen(self) -> None:
         try:
@@ -199,10 +237,18 @@ class AlpacaBarStream:
     async def _connection(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         address = self.settings.stream_url or f"{LIVE_URL}/{self.settings.feed}"
-        ear = _ReportingStream(*self._keys, raw_data=True, url_override=address, data_timeout=self.settings.stream_silence_seconds)
+        ear = _ReportingStream(
+            *self._keys,
+            raw_data=True,
+            url_override=address,
+            data_timeout=self.settings.stream_silence_seconds,
+        )
         self._stream = ear
         ear.tell = self._events.put
-        ear._reconnect_min_backoff, ear._reconnect_max_backoff = self.retry.base_seconds, self.retry.cap_seconds
+        ear._reconnect_min_backoff, ear._reconnect_max_backoff = (
+            self.retry.base_seconds,
+            self.retry.cap_seconds,
+        )
         names = ("*",) if self.symbols is None else tuple(self.symbols)
 
         async def keep(message: Any) -> None:
@@ -216,7 +262,9 @@ class AlpacaBarStream:
             await ear.close()
 
     def _stop(self, thread: threading.Thread) -> None:
-        """End the connection. A cancellation may be swallowed while a connection opens or closes, so it is repeated until the thread has ended."""
+        """End the connection. A cancellation may be swallowed while a connection opens or closes,
+        so it is repeated until the thread has ended.
+        """
 
         def end() -> None:
             if self._stream is not None:
