@@ -134,7 +134,7 @@ def run_backtest(
         empty_events() if lives is None else lives,
         start,
         table["symbol"].unique(),
-        first,
+        first,  # type: ignore[arg-type]
         last,  # type: ignore[arg-type]
     )
     now = start.extended([*table["symbol"].unique(), *symbols_of(ahead)], models)

@@ -89,8 +89,8 @@ def refresh_open_orders(pipeline: PipelineContext, ledger: Ledger) -> list[str]:
             pipeline.lake.update(
                 ORDERS,
                 partition,
-                lambda kept, now=now: _with_present_status(kept, now),
-                made_from,  # type: ignore[misc]
+                lambda kept, now=now: _with_present_status(kept, now),  # type: ignore[misc]
+                made_from,
             )
             changed.append(partition)
     return changed
