@@ -56,6 +56,18 @@ def market_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Commands tell their children of the settings file by the environment; the next test is none
+    of them.
+    """
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
 def no_options_of_another_command() -> Iterator[None]:
     """Messages name commands with the options of the latest one; each test begins without any."""
     remember_options(None, None)
