@@ -18,7 +18,9 @@ from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.session.plan import SCALE, SessionPlan
 from harmony_pipeline.session.stream import Batch, SessionBar
-from harmony_pipeline.strategies.base import Bar, Enter, StateMachine, Stepwise
+from harmony_pipeline.strategies.base import Stepwise, checked_signals
+from harmony_pipeline.strategies.events import Bar
+from harmony_pipeline.strategies.machines import MachineRun
 from harmony_pipeline.strategies.meta import with_probabilities
 
 PREDICTION_COLUMNS: dict[str, Any] = {
@@ -51,10 +53,11 @@ class LiveSignals:
             )
         self._plan = plan
         self._features = LiveFeatures(plan.feature_set, plan.feature_states)
-        self._machine: StateMachine | None = (
-            plan.strategy.machine() if isinstance(plan.strategy, Stepwise) else None
+        self._machine = (
+            MachineRun(plan.strategy.machine(), plan.strategy_name, plan.symbols)
+            if isinstance(plan.strategy, Stepwise)
+            else None
         )
-        self._holding: dict[str, tuple[int, float]] = {}
 
     def update(self, batch: Batch) -> dict[str, dict[str, Any]]:
         """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id,
@@ -63,7 +66,7 @@ class LiveSignals:
         rows = [self._fold(bar) for bar in batch.bars]
         frame = feature_frame(batch.bars, np.array(rows), self._plan.feature_set.names)
         primary = (
-            self._plan.strategy.signals(frame)
+            checked_signals(self._plan.strategy, frame, self._plan.strategy_name)
             if self._machine is None
             else self._told(batch.bars, frame)
         )
@@ -85,9 +88,7 @@ class LiveSignals:
         )
 
     def _told(self, bars: tuple[SessionBar, ...], frame: pl.DataFrame) -> pl.DataFrame:
-        """The machine hears each bar whose features are known; a row's side is what it then holds
-        (as `strategies.base.hold`, kept over the day).
-        """
+        """The machine hears each bar whose features are known; a row has what it holds then."""
         assert self._machine is not None
         needed = self._plan.strategy.required_features()
         held = []
@@ -107,11 +108,7 @@ class LiveSignals:
                     bar.factor,
                     tuple(values),
                 )
-                for intent in self._machine.on_bar(told):
-                    self._holding[intent.symbol] = (
-                        (intent.side, intent.strength) if isinstance(intent, Enter) else (0, 0.0)
-                    )
-                held.append((bar.symbol, bar.start, *self._holding.get(bar.symbol, (0, 0.0))))
+                held.append((bar.symbol, bar.start, *self._machine.hear_bar(told)))
         return pl.DataFrame(
             held,
             schema={

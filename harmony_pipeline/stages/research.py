@@ -8,7 +8,7 @@ settings and code are unchanged is left as it is.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, cached_property, partial
 
 import polars as pl
 
@@ -27,7 +27,7 @@ from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.verdicts import require_sound
-from harmony_pipeline.strategies.base import Strategy, signals_of
+from harmony_pipeline.strategies.base import Strategy, remembers_the_market, signals_of
 from harmony_pipeline.strategies.registry import build_strategy
 
 
@@ -173,14 +173,14 @@ def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult
     active = sorted(pipeline.settings.active_strategies.items())
     strategies = {name: build_strategy(strategy) for name, strategy in active}
     code = source_of(*(strategy.use for _name, strategy in active))
+    remembering = _Remembering(pipeline, strategies, periods[-1])
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
-        made_from = pipeline.made_from(
-            {"features": [period.key], "bars": [period.key]}, dict(active), code
-        )
+        keys = remembering.until(period) if remembering else [period.key]
+        made_from = pipeline.made_from({"features": keys, "bars": keys}, dict(active), code)
         since = unchanged_since(pipeline, ("signals",), period.key, made_from)
         if since is None:
-            table = _signals_of(pipeline, strategies, period)
+            table = _signals_of(pipeline, strategies, period, remembering)
             pipeline.lake.write("signals", period.key, table, made_from)
         else:
             table = pipeline.lake.read("signals", [period.key])
@@ -189,14 +189,67 @@ def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult
     return StageResult.of(parts)
 
 
+class _Remembering:
+    """Signals of the strategies whose memory is the whole market: made once for all periods of a
+    run, from the market's first bar to the end of the run's last period, and cut by period. A
+    signal depends on no later bar, so the cut changes nothing.
+    """
+
+    def __init__(
+        self, pipeline: PipelineContext, strategies: dict[str, Strategy], last: Period
+    ) -> None:
+        self._pipeline = pipeline
+        self.strategies = {
+            name: strategy
+            for name, strategy in strategies.items()
+            if remembers_the_market(strategy)
+        }
+        self._last = last
+
+    def __bool__(self) -> bool:
+        return bool(self.strategies)
+
+    def until(self, period: Period) -> list[str]:
+        """Keys of every trading period up to this one."""
+        return [one.key for one in self._pipeline.trading_periods() if one.start <= period.start]
+
+    def of(self, name: str, period: Period) -> pl.DataFrame:
+        """The signals of one strategy in one period."""
+        stamp = pl.col("timestamp")
+        return self._tables[name].filter((stamp >= period.start) & (stamp < period.end))
+
+    @cached_property
+    def _tables(self) -> dict[str, pl.DataFrame]:
+        keys = self.until(self._last)
+        needed = {
+            name for strategy in self.strategies.values() for name in strategy.required_features()
+        }
+        known = (
+            self._pipeline.lake.scan("features", keys)
+            .select("symbol", "timestamp", *sorted(needed))
+            .collect(engine="in-memory")
+        )
+        bars = cache(partial(self._pipeline.lake.read, "bars", keys))
+        return {
+            name: signals_of(strategy, known, bars, name)
+            for name, strategy in self.strategies.items()
+        }
+
+
 def _signals_of(
-    pipeline: PipelineContext, strategies: dict[str, Strategy], period: Period
+    pipeline: PipelineContext,
+    strategies: dict[str, Strategy],
+    period: Period,
+    remembering: _Remembering,
 ) -> pl.DataFrame:
     known = pipeline.lake.read("features", [period.key])
+    bars = partial(pipeline.lake.read, "bars", [period.key])
     frames = [
-        signals_of(strategy, known, partial(pipeline.lake.read, "bars", [period.key])).select(
-            pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength"
-        )
+        (
+            remembering.of(name, period)
+            if name in remembering.strategies
+            else signals_of(strategy, known, bars, name)
+        ).select(pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength")
         for name, strategy in strategies.items()
     ]
     return pl.concat(frames)

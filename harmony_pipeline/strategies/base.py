@@ -1,26 +1,47 @@
 """The two kinds of strategy, and the adapter between them.
 
-*Columns*: features in, side and strength out, over years at once. *State machine*: it receives one
-bar or quote at a time and returns trade intents. `Stepwise` runs a machine over a frame of bars and
-returns the same signals frame, so a machine is backtested like any other strategy.
+*Columns*: features in, side and strength out, over years at once. *State machine* (`machines.py`):
+it receives one bar or quote at a time and returns trade intents. `Stepwise` runs a machine over a
+frame of bars and returns the same signals frame, so a machine is backtested like any other
+strategy.
 
 In both a signal on a bar uses only that bar and earlier ones. Signals exist only where every
 required feature is known. The memory of a strategy ends with the exchange's day, so signals may be
-made period by period.
+made period by period. A strategy that needs more says `memory = "market"`: it is then given every
+bar from the first of the market on.
 
 A strategy returns a side, never a size or a price. Size, limits, orders and exits belong to risk
-and execution.
+and execution. What it returns is checked here (`signals_of`) before anything acts on it.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
-import msgspec
 import polars as pl
 
-from harmony_pipeline.errors import DataError
+from harmony_pipeline.errors import DataError, HarmonyError
 from harmony_pipeline.schemas import REAL, TEXT, TIME
+from harmony_pipeline.strategies.events import Bar, Enter, Leave, TradeIntent
+from harmony_pipeline.strategies.machines import MachineRun, StateMachine
+
+__all__ = [
+    "BAR_COLUMNS",
+    "SIGNAL_COLUMNS",
+    "Bar",
+    "Enter",
+    "Leave",
+    "StateMachine",
+    "Stepwise",
+    "Strategy",
+    "TradeIntent",
+    "checked_signals",
+    "name_of",
+    "remembers_the_market",
+    "signals_of",
+    "uses_bars",
+    "warm_signals",
+]
 
 SIGNAL_COLUMNS = {"symbol": TEXT, "timestamp": TIME, "side": pl.Int8(), "strength": REAL}
 BAR_COLUMNS = ("session", "open", "high", "low", "close", "volume", "adjustment_factor")
@@ -83,73 +104,112 @@ def uses_bars(strategy: Strategy) -> bool:
     return isinstance(strategy, _BarReader) and strategy.reads_bars
 
 
-def signals_of(
-    strategy: Strategy, features: pl.DataFrame, bars: Callable[[], pl.DataFrame]
-) -> pl.DataFrame:
-    """Signals of either kind of strategy. `bars` is called only for a strategy that reads bars."""
-    if not uses_bars(strategy):
-        return strategy.signals(features)
-    known = features.select("symbol", "timestamp", *strategy.required_features())
-    return strategy.signals(
-        bars().join(known, on=["symbol", "timestamp"], how="inner", maintain_order="left")
-    )
-
-
-# --- state machines -------------------------------------------------------------------------------
-
-
-class Bar(msgspec.Struct, frozen=True, gc=False):
-    """A finished bar, at its end. Prices are raw; `features` are in the order of the machine's
-    required_features.
-    """
-
-    symbol: str
-    timestamp: datetime  # start of the bar, UTC
-    session: str
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    adjustment_factor: float = 1.0
-    features: tuple[float, ...] = ()
-
-
-class Enter(msgspec.Struct, frozen=True, tag="enter", tag_field="kind"):
-    """Hold `side` in this symbol from the next possible moment on."""
-
-    symbol: str
-    side: Literal[-1, 1]
-    strength: float = 1.0
-    reason: str = ""
-
-
-class Leave(msgspec.Struct, frozen=True, tag="leave", tag_field="kind"):
-    """Hold nothing in this symbol."""
-
-    symbol: str
-    reason: str = ""
-
-
-TradeIntent = Enter | Leave
-
-
 @runtime_checkable
-class StateMachine(Protocol):
-    """A strategy that receives one bar or quote at a time, in time order, all symbols through one
-    machine.
+class _Rememberer(Protocol):
+    """A strategy that says how long its memory is."""
 
-    Its inputs are all that it may use: no clock, no files, no randomness. The same inputs give the
-    same results.
+    memory: Literal["day", "market"]
+
+
+def remembers_the_market(strategy: Strategy) -> bool:
+    """Whether a signal may depend on every earlier bar of the market, not on its own day alone."""
+    return isinstance(strategy, _Rememberer) and strategy.memory == "market"
+
+
+def name_of(strategy: Strategy) -> str:
+    """What messages call a strategy: its class, that of the machine for an adapted one."""
+    return strategy.name if isinstance(strategy, Stepwise) else type(strategy).__name__
+
+
+def signals_of(
+    strategy: Strategy,
+    features: pl.DataFrame,
+    bars: Callable[[], pl.DataFrame],
+    name: str = "",
+) -> pl.DataFrame:
+    """Checked signals of either kind of strategy. `bars` is called only for a strategy that reads
+    bars. `name` is what messages call it.
+
+    Raises DataError that names strategy, symbol and time where the strategy raises or returns what
+    is no signal.
     """
+    chosen = name or name_of(strategy)
+    if uses_bars(strategy):
+        known = features.select("symbol", "timestamp", *strategy.required_features())
+        features = bars().join(
+            known, on=["symbol", "timestamp"], how="inner", maintain_order="left"
+        )
+    return checked_signals(strategy, features, chosen)
 
-    def required_features(self) -> tuple[str, ...]:
-        """Names of the features of each Bar."""
-        ...
 
-    def on_bar(self, bar: Bar) -> Sequence[TradeIntent]:
-        """A bar has ended."""
-        ...
+def checked_signals(strategy: Strategy, rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """What `strategy` says of `rows`, refused with DataError where it is no signal."""
+    try:
+        signals = strategy.signals(rows)
+    except HarmonyError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"strategy {name}: {error}") from error
+    except Exception as error:
+        raise DataError(
+            f"strategy {name} raised {type(error).__name__}: {error} (it was given {_extent(rows)})"
+        ) from error
+    _refuse_wrong_columns(signals, name)
+    _refuse_wrong_rows(signals, set(rows["symbol"].unique()), name)
+    return signals.cast({"side": pl.Int8, "strength": pl.Float64})
+
+
+def _extent(rows: pl.DataFrame) -> str:
+    if rows.is_empty():
+        return "no rows"
+    symbols = rows["symbol"].unique().sort().to_list()
+    shown = ", ".join(symbols[:5]) + (" ..." if len(symbols) > 5 else "")
+    first, last = rows["timestamp"].min(), rows["timestamp"].max()
+    return f"{rows.height} rows of {shown}, {first!s} to {last!s}"
+
+
+def _refuse_wrong_columns(signals: object, name: str) -> None:
+    if not isinstance(signals, pl.DataFrame):
+        raise DataError(
+            f"strategy {name} returned {type(signals).__name__}: signals are a Polars DataFrame of"
+            f" {', '.join(SIGNAL_COLUMNS)}"
+        )
+    found = dict(signals.schema)
+    for column, wanted in SIGNAL_COLUMNS.items():
+        if column not in found:
+            raise DataError(
+                f"strategy {name} returned no column {column}: signals are"
+                f" {', '.join(SIGNAL_COLUMNS)}"
+            )
+        number = column in {"side", "strength"} and found[column].is_numeric()
+        if found[column] != wanted and not number:
+            raise DataError(
+                f"strategy {name} returned {column} as {found[column]}: it must be {wanted}"
+            )
+
+
+def _refuse_wrong_rows(signals: pl.DataFrame, symbols: set[str], name: str) -> None:
+    """A side is -1, 0 or 1, a strength lies in 0 to 1, and a symbol is one that it was given."""
+    side, strength = pl.col("side").cast(pl.Float64), pl.col("strength")
+    wrong = signals.filter(
+        (~side.is_in([-1.0, 0.0, 1.0])).fill_null(True)
+        | (~strength.is_between(0.0, 1.0)).fill_null(True)
+        | ~pl.col("symbol").is_in(list(symbols))
+        | pl.col("timestamp").is_null()
+    )
+    if wrong.is_empty():
+        return
+    row = wrong.row(0, named=True)
+    what = f"strategy {name}, {row['symbol']} at {row['timestamp']}:"
+    more = f" ({wrong.height} such rows)" if wrong.height > 1 else ""
+    if row["symbol"] not in symbols:
+        raise DataError(f"{what} it was given no bars of this symbol{more}")
+    if row["side"] not in {-1, 0, 1}:
+        raise DataError(f"{what} side {row['side']}: a side is -1, 0 or 1{more}")
+    raise DataError(f"{what} strength {row['strength']}: a strength lies between 0 and 1{more}")
+
+
+# --- state machines ------------------------------------------------------------------------------
 
 
 class Stepwise:
@@ -161,9 +221,12 @@ class Stepwise:
 
     reads_bars = True
 
-    def __init__(self, machine: Callable[[], StateMachine]) -> None:
+    def __init__(self, machine: Callable[[], StateMachine], name: str = "") -> None:
         self.machine = machine
-        self._needed = machine().required_features()
+        first = machine()
+        self._needed = first.required_features()
+        self.memory: Literal["day", "market"] = getattr(first, "memory", "day")
+        self.name = name or type(first).__name__
 
     def required_features(self) -> tuple[str, ...]:
         """The machine's required features."""
@@ -185,7 +248,7 @@ class Stepwise:
         )
         if self._needed:
             bars = bars.filter(pl.all_horizontal(pl.col(name).is_finite() for name in self._needed))
-        rows = run_machine(self.machine(), bars)
+        rows = run_machine(self.machine(), bars, self.name)
         columns = {name: [row[place] for row in rows] for place, name in enumerate(SIGNAL_COLUMNS)}
         return pl.DataFrame(columns, schema=SIGNAL_COLUMNS).sort(
             "symbol", "timestamp", maintain_order=True
@@ -193,12 +256,12 @@ class Stepwise:
 
 
 def run_machine(
-    machine: StateMachine, bars: pl.DataFrame
+    machine: StateMachine, bars: pl.DataFrame, name: str = ""
 ) -> list[tuple[str, datetime, int, float]]:
     """(symbol, timestamp, side, strength) after each bar. It is a loop, since a machine receives
     one bar at a time.
     """
-    holding: dict[str, tuple[int, float]] = {}
+    run = MachineRun(machine, name or type(machine).__name__, bars["symbol"].unique())
     rows = []
     for (
         symbol,
@@ -215,9 +278,5 @@ def run_machine(
         bar = Bar(
             symbol, timestamp, session, opened, high, low, close, volume, factor, tuple(features)
         )
-        for intent in machine.on_bar(bar):
-            holding[intent.symbol] = (
-                (intent.side, intent.strength) if isinstance(intent, Enter) else (0, 0.0)
-            )
-        rows.append((bar.symbol, bar.timestamp, *holding.get(bar.symbol, (0, 0.0))))
+        rows.append((symbol, timestamp, *run.hear_bar(bar)))
     return rows

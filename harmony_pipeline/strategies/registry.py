@@ -54,7 +54,7 @@ def build_strategy(
         raise ConfigError(
             f"strategy {settings.use} refused its parameters {parameters}: {error}"
         ) from None
-    strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make)
+    strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make, kind.__name__)
     return strategy
 
 

@@ -14,7 +14,13 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.strategies.base import BAR_COLUMNS, SIGNAL_COLUMNS, Strategy, signals_of
+from harmony_pipeline.strategies.base import (
+    BAR_COLUMNS,
+    SIGNAL_COLUMNS,
+    Strategy,
+    remembers_the_market,
+    signals_of,
+)
 
 DAYS = tuple(datetime(2024, 3, day, tzinfo=UTC) for day in (4, 5, 6, 7, 8))
 _SYMBOLS = ("AAA", "BB", "C")
@@ -159,12 +165,17 @@ class StrategyContract:
                 before.filter(past)
             ), "the future may also be absent"
 
-    def test_a_day_alone_gives_the_signals_it_has_among_others(self) -> None:
+    def test_a_day_with_what_the_strategy_remembers_gives_the_signals_of_the_whole(self) -> None:
         features, bars, whole = self.features(), self.bars(), self.signals()
-        for day in DAYS:
+        begin = bars["timestamp"].min()
+        for day in bars["timestamp"].dt.truncate("1d").unique().sort():
             today = (pl.col("timestamp") >= day) & (pl.col("timestamp") < day + timedelta(days=1))
-            assert self.signals(features.filter(today), bars.filter(today)).equals(
-                whole.filter(today)
+            since = begin if remembers_the_market(self.strategy()) else day
+            given = (pl.col("timestamp") >= since) & (pl.col("timestamp") < day + timedelta(days=1))
+            assert (
+                self.signals(features.filter(given), bars.filter(given))
+                .filter(today)
+                .equals(whole.filter(today))
             )
 
     def test_the_required_features_suffice_and_each_is_needed_by_name(self) -> None:
