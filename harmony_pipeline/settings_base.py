@@ -2,9 +2,16 @@
 of the room it configures.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 NOTHING = "none"
 
@@ -19,6 +26,25 @@ class FrozenSettings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """Settings that came after ids were made from the others. In JSON, from which ids are made,
+    they show only where they differ from their defaults: what was made before keeps its id.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if info.mode != "json":
+            return values
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in self.LATER or getattr(self, name) != fields[name].default
+        }
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,8 @@ impact_coefficient * bar volatility * sqrt(quantity / bar volume) (Almgren, Thum
 Management, ch. 16). A resting order that is reached (take-profit) pays neither spread nor impact.
 Where volume does not bind (a market without common volume such as FX, a bar without volume that
 fills by `zero_volume`), impact is that of an order of max_participation: the most that any order
-may be of a bar elsewhere.
+may be of a bar elsewhere. The spread is in basis points of the reference (`half_spread_bps`), or in
+currency (`half_spread_price`) where it is quoted in pips.
 """
 
 import math
@@ -46,7 +47,11 @@ def taker_price(
     )
     impact = rules["impact_coefficient"] * volatility * math.sqrt(participation)
     move = rules["half_spread_bps"] / 1e4 + impact
-    return against_us(rules, side, reference * (1.0 + move if side > 0 else max(1.0 - move, 0.0)))
+    if side > 0:
+        return against_us(rules, side, reference * (1.0 + move) + rules["half_spread_price"])
+    return against_us(
+        rules, side, max(reference * max(1.0 - move, 0.0) - rules["half_spread_price"], 0.0)
+    )
 
 
 @kernel
@@ -58,11 +63,36 @@ def notional(price: float, quantity: float) -> int:
 
 
 @kernel
-def fee(rules: Record, side: int, price: float, quantity: float) -> int:
-    """Fees of one fill in money units: by value, by share or contract, and on sales; half up to the
-    instrument's fee unit.
+def fee(rules: Record, side: int, price: float, quantity: float, maker: bool = False) -> int:
+    """Fees of one fill in money units: by value (of a maker or a taker), by share or contract, and
+    on sales, half up to the instrument's fee unit; and what the regulators take. Less than 0 where
+    a maker's rebate is more than the rest.
     """
     value = price * rules["multiplier"] * quantity
-    bps = rules["fee_bps"] + (rules["sell_fee_bps"] if side < 0 else 0.0)
+    bps = rules["maker_fee_bps"] if maker else rules["fee_bps"]
+    bps += rules["sell_fee_bps"] if side < 0 else 0.0
     total: float = value * bps / 1e4 + rules["fee_per_share"] * quantity
-    return int(np.floor(total * (MONEY / rules["fee_unit"]) + 0.5) * rules["fee_unit"])
+    own = int(np.floor(total * (MONEY / rules["fee_unit"]) + 0.5) * rules["fee_unit"])
+    return own + regulatory_fee(rules, side, value, quantity)
+
+
+@kernel
+def regulatory_fee(rules: Record, side: int, value: float, quantity: float) -> int:
+    """SEC fee on the proceeds `value` of a sale, TAF by the share sold up to its cap, CAT fee by
+    the share on both sides: each up to the next whole fee unit, in money units.
+
+    Brokers round once a day or once a trade; rounding every fill up is the dearest of the ways.
+    """
+    total = _up(rules, rules["cat_per_share"] * quantity)
+    if side < 0:
+        total += _up(rules, value * rules["sec_fee_per_million"] / 1e6)
+        total += min(_up(rules, rules["taf_per_share"] * quantity), rules["taf_cap"])
+    return total
+
+
+@kernel
+def _up(rules: Record, amount: float) -> int:
+    """`amount` of currency in money units, up to the fee unit. A millionth of a unit is taken for
+    float error.
+    """
+    return int(np.ceil(amount * (MONEY / rules["fee_unit"]) - 1e-6) * rules["fee_unit"])

@@ -1,9 +1,9 @@
 """The simulated exchange: it holds working orders and matches them against bars.
 
-An order can only meet a bar that starts at or after its decision, and all that the exchange knows
-of the future is the bar it is shown. It never decides anything; the portfolio
-(portfolio/decisions.py) does, and the two speak only in intents and reports
-(portfolio/kernel_types.py).
+An order can only meet a bar that starts at or after its decision (later still, where the rules say
+that orders need time), and all that the exchange knows of the future is the bar it is shown. It
+never decides anything; the portfolio (portfolio/decisions.py) does, and the two speak only in
+intents and reports (portfolio/kernel_types.py).
 
 For every regular bar of a symbol the driver calls, in this order,
 
@@ -24,7 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.execution.matching import fillable, is_rejected, why_unfilled, write_fill
+from harmony_pipeline.execution.matching import (
+    fillable,
+    has_arrived,
+    is_rejected,
+    why_unfilled,
+    write_fill,
+)
 from harmony_pipeline.execution.random_draws import symbol_keys
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
@@ -96,7 +102,7 @@ class ExchangeState:
         state = ExchangeState.empty(saved["symbols"])
         slots = np.asarray(saved["slots"], dtype=np.int64)
         state.orders.reshape(-1)[slots] = records_from_lists(
-            saved["orders"], ORDER, (len(slots),), {"entry_symbol": slots // ROLES}
+            saved["orders"], ORDER, (len(slots),), {"entry_symbol": slots // ROLES, "waited": 0}
         )
         return state
 
@@ -137,19 +143,19 @@ def submit(
 def match_open(
     orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int
 ) -> int:
-    """Market orders meet the open of `bar`: the exit fills as far as it can and stays; then the
-    entry fills as far as it can and its rest expires.
+    """Market orders that have arrived meet the open of `bar`: the exit fills as far as it can and
+    stays; then the entry fills as far as it can and its rest expires.
     """
     symbol = bar["symbol"]
     leaving = orders[symbol, EXIT]
     taken = 0.0  # a reversal leaves and enters on the same side of the same bar
-    if leaving["status"] == ORDER_OPEN and leaving["decided_at"] <= bar["at"]:
+    if leaving["status"] == ORDER_OPEN and has_arrived(rules, keys[symbol], leaving, bar):
         quantity = fillable(rules, keys[symbol], leaving, bar, 0.0)
         if quantity > 0.0:
             taken = quantity
             n = _fill(rules, leaving, bar, quantity, bar["open"], False, reports, n)
     entry = orders[symbol, ENTRY]
-    if entry["status"] == ORDER_OPEN and entry["decided_at"] <= bar["at"]:
+    if entry["status"] == ORDER_OPEN and has_arrived(rules, keys[symbol], entry, bar):
         if entry["after_exit"] == 1 and leaving["status"] == ORDER_OPEN:
             # the old position could not be closed at this open
             return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)

@@ -3,7 +3,8 @@
 Never more than max_participation of the bar's volume on one side where volume binds, never a better
 price than the bar offered, every price on the tick, and chance only by key. Market orders meet the
 bar at its open; the legs of a bracket meet its open, high and low by
-`market.trading_rules.exit_at_bar`.
+`portfolio.exit_rules.exit_at_bar`. A market order needs time to arrive, where the rules say so; the
+legs wait at the exchange from the entry's fill on.
 """
 
 import math
@@ -13,6 +14,8 @@ import numpy as np
 from harmony_pipeline.execution.costs import against_us, fee, participation_binds, taker_price
 from harmony_pipeline.execution.random_draws import (
     FRACTION_DRAW,
+    LATE_BAR_DRAW,
+    OF_THE_BAR,
     PARTIAL_DRAW,
     REJECTED_DRAW,
     uniform,
@@ -36,6 +39,30 @@ def is_rejected(rules: Record, key: np.uint64, order: Record) -> bool:
         chance > 0.0
         and uniform(rules["seed"], key, order["decided_at"], order["role"], REJECTED_DRAW) < chance
     )
+
+
+@kernel
+def has_arrived(rules: Record, key: np.uint64, order: Record, bar: Record) -> bool:
+    """Whether a market order has reached the exchange by the open of `bar`; a bar that it misses is
+    counted in its `waited`.
+
+    It arrives `latency_us` after its decision and then misses `latency_bars` bars. Where chance
+    makes the bar late on which it was decided, it misses `late_bars` more; the draw is keyed by
+    symbol and decision time alone, so that an exit and the entry of a reversal stay together.
+    """
+    if order["decided_at"] + rules["latency_us"] > bar["at"]:
+        return False
+    misses = rules["latency_bars"]
+    chance = rules["late_bar_probability"]
+    if (
+        chance > 0.0
+        and uniform(rules["seed"], key, order["decided_at"], OF_THE_BAR, LATE_BAR_DRAW) < chance
+    ):
+        misses += rules["late_bars"]
+    if order["waited"] < misses:
+        order["waited"] += 1
+        return False
+    return True
 
 
 @kernel
@@ -108,7 +135,7 @@ def write_fill(
     report["price"] = price
     report["reference"] = reference
     report["slippage"] = math.fabs(price - reference)
-    report["fee"] = fee(rules, order["side"], price, quantity)
+    report["fee"] = fee(rules, order["side"], price, quantity, maker)
     report["maker"] = 1 if maker else 0
     report["factor"] = bar["factor"]
     report["number"] = order["fills"]

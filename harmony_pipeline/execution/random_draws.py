@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.kernel import kernel
 
-REJECTED_DRAW, PARTIAL_DRAW, FRACTION_DRAW = 0, 1, 2
+REJECTED_DRAW, PARTIAL_DRAW, FRACTION_DRAW, LATE_BAR_DRAW, DROPPED_BAR_DRAW = 0, 1, 2, 3, 4
+OF_THE_BAR = 0  # in place of a role, where chance concerns a bar and not an order
 
 
 def symbol_key(symbol: str) -> np.uint64:

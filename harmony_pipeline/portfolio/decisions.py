@@ -138,7 +138,7 @@ class PortfolioState:
         return PortfolioState(
             symbols,
             positions,
-            records_from_lists(saved["account"], ACCOUNT, (1,)),
+            records_from_lists(saved["account"], ACCOUNT, (1,), {"borrow": 0, "interest": 0}),
             tuple(saved["models"]),
         )
 
@@ -521,5 +521,5 @@ def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decid
     ] = 0.0
     intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent[
         "reason"
-    ] = intent["fills"] = intent["ticket"] = 0
+    ] = intent["fills"] = intent["ticket"] = intent["waited"] = 0
     intent["model"] = NO_MODEL

@@ -89,6 +89,11 @@ RULES = np.dtype(
         ("half_spread_bps", "f8"), ("impact_coefficient", "f8"), ("fee_bps", "f8"),
         ("fee_per_share", "f8"), ("sell_fee_bps", "f8"),
         ("max_participation", "f8"),
+        ("maker_fee_bps", "f8"), ("half_spread_price", "f8"),
+        # taf_cap is in money units
+        ("sec_fee_per_million", "f8"), ("taf_per_share", "f8"), ("taf_cap", "i8"),
+        ("cat_per_share", "f8"),
+        ("borrow_rate", "f8"), ("interest_rate", "f8"), ("debit_rate", "f8"),
         # the symbol's instrument (market/instruments.py); fee_unit is in money units
         *TICK_FIELDS,
         ("lot_size", "f8"), ("minimum_quantity", "f8"), ("minimum_notional", "f8"),
@@ -96,6 +101,8 @@ RULES = np.dtype(
         ("volume_binds", "i8"), ("zero_volume_fills", "i8"),
         # execution noise
         ("seed", "u8"), ("reject_probability", "f8"), ("partial_fill_probability", "f8"),
+        ("latency_us", "i8"), ("latency_bars", "i8"), ("late_bar_probability", "f8"),
+        ("late_bars", "i8"),
         # risk
         ("allow_short", "i8"), ("target_trade_volatility", "f8"), ("kelly_fraction", "f8"),
         ("max_position", "f8"), ("max_gross_exposure", "f8"),
@@ -137,6 +144,7 @@ ORDER = np.dtype(
         ("volatility", "f8"), ("signal_at", "i8"), ("decided_at", "i8"), ("entry_at", "i8"),
         ("since", "i8"), ("after_exit", "i8"), ("model", "i8"),
         ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"), ("entry_symbol", "i8"),
+        ("waited", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -147,7 +155,8 @@ the start of the entry bar (legs only). `after_exit` 1: only once the symbol's e
 reversal). `ticket` is the driver's own number. `entry_symbol` is the symbol that the parent bore:
 another one after a change of symbol. A leg whose `factor` is 0 was carried over such a change: its
 level is in the prices of the next bar that it meets, whose factor it takes. The `reason` of an
-intent to cancel, where it has one, becomes the order's.
+intent to cancel, where it has one, becomes the order's. `waited` counts the bars that a market
+order has missed on its way to the exchange.
 """
 
 REPORT = np.dtype(
@@ -204,6 +213,7 @@ ACCOUNT = np.dtype(
         ("entries_stopped", "i8"), ("halted", "i8"), ("tripped", "i8"),
         ("gross_value", "i8"), ("net_value", "i8"), ("gross", "i8"), ("lowest", "i8"),
         ("highest", "i8"), ("counted", "i8"),
+        ("borrow", "i8"), ("interest", "i8"),
     ],
     align=True,
 )  # fmt: skip

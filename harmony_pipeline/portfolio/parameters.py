@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.execution.cost_terms import cost_terms, pays_regulators
+from harmony_pipeline.execution.fee_rates import regulatory_changes
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.instruments import TRADED, Instrument, Instruments
@@ -17,6 +19,9 @@ from harmony_pipeline.portfolio.kernel_types import MONEY, RULES, Records
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
+
+# `[costs]` names these too; their values come from the symbol's instrument and costs
+_OF_THE_SYMBOL = frozenset({"lot_size", "maker_fee_bps"})
 
 
 @dataclass(frozen=True)
@@ -64,19 +69,26 @@ class TradingRules:
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
         """The numbers as the kernels read them: one record a symbol, by the terms of its instrument
-        on `day`; one record where there is no symbol.
+        and the published fees on `day`; one record where there is no symbol.
         """
         table = np.zeros(max(1, len(symbols)), RULES)
         for name, value in self._shared().items():
             table[name] = value
         for record, symbol in zip(table, symbols or ("",), strict=True):
-            for name, value in self._of_instrument(self.instruments.at(symbol, day)).items():
+            terms = self.instruments.at(symbol, day)
+            for name, value in self._of_instrument(terms).items():
                 record[name] = value
+            for name, cost in cost_terms(self.costs, terms, day).items():
+                record[name] = cost
         return table
 
     def changes(self, symbols: Iterable[str]) -> list[date]:
         """Dates on which the records of one of these symbols change."""
-        return self.instruments.changes(symbols)
+        names = list(symbols)
+        terms = self.instruments.changes(names)
+        if not any(pays_regulators(self.costs, self.instruments.at(name)) for name in names):
+            return terms
+        return sorted({*terms, *regulatory_changes()})
 
     def only(self, symbols: Iterable[str]) -> "TradingRules":
         """The same rules, with no other instruments than these symbols'."""
@@ -92,10 +104,11 @@ class TradingRules:
             **own,
         }
         values["seed"] = values["seed"] & (2**64 - 1)
+        values["latency_us"] = round(values["latency_milliseconds"] * 1000)
         return {
             name: values[name]
             for name in RULES.names or ()
-            if name in values and name != "lot_size"
+            if name in values and name not in _OF_THE_SYMBOL
         }
 
     def _of_instrument(self, terms: Instrument) -> dict[str, Any]:

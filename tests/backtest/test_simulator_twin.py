@@ -31,6 +31,8 @@ RULES = st.builds(
             "fee_per_share": st.sampled_from([0.0, 0.005]),
             "max_participation": st.sampled_from([0.01, 0.2, 1.0]),
             "lot_size": st.sampled_from([1.0, 1.0, 0.001, 10.0]),
+            "maker_fee_bps": st.sampled_from([None, -0.7]),
+            "preset": st.sampled_from([None, None, "alpaca"]),
         }
     ),
     luck=st.fixed_dictionaries(
@@ -38,6 +40,10 @@ RULES = st.builds(
             "seed": st.integers(-5, 2**40),
             "reject_probability": PROBABILITY,
             "partial_fill_probability": PROBABILITY,
+            "latency_milliseconds": st.sampled_from([0.0, 0.0, 250.0, 5_400_000.0]),
+            "latency_bars": st.sampled_from([0, 0, 2]),
+            "late_bar_probability": PROBABILITY,
+            "late_bars": st.sampled_from([1, 3]),
         }
     ),
     labels=st.fixed_dictionaries(

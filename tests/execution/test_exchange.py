@@ -385,3 +385,64 @@ def test_the_status_of_an_order_follows_from_its_reports():
         PARTIALLY_FILLED,
         PARTIALLY_FILLED,
     )
+
+
+def waits(**luck):
+    """Numbers of the bars, from 0 on, at which an entry decided at 10 fills; bars start at 10, 15,
+    20 ...
+    """
+    floor = Floor(luck=luck)
+    floor.submit(ENTRY, 1, decided_at=10)
+    bars = range(30)
+    return next(
+        bar for bar in bars if any(row[0] == FILL for row in floor.open(CALM, at=10 + 5 * bar))
+    )
+
+
+def test_an_order_that_needs_time_misses_the_bars_that_start_earlier():
+    assert waits() == 0
+    assert waits(latency_milliseconds=0.001) == 1  # a microsecond is too late for the first open
+    assert waits(latency_milliseconds=0.005) == 1
+    assert waits(latency_milliseconds=0.006) == 2
+    assert waits(latency_bars=3) == 3
+    assert waits(latency_bars=3, latency_milliseconds=0.006) == 5
+
+
+def test_a_late_bar_is_drawn_by_symbol_and_time():
+    key = ExchangeState.empty(["AAA", "BBB"]).keys[0]
+    found = {}
+    for decided_at in range(200):
+        floor = Floor(luck={"late_bar_probability": 0.3, "late_bars": 2, "seed": 5})
+        floor.submit(EXIT, -1, decided_at=decided_at)
+        bars = [bool(floor.open(CALM, at=decided_at + bar)) for bar in range(3)]
+        found[decided_at] = bars.index(True)
+    late = {at: uniform(np.uint64(5), key, at, 0, 3) < 0.3 for at in range(200)}
+    assert found == {at: 2 if late[at] else 0 for at in range(200)}
+    assert 30 < sum(late.values()) < 90
+
+
+def test_a_reversal_stays_together_on_a_late_bar():
+    for decided_at in range(20):
+        floor = Floor(luck={"late_bar_probability": 0.5, "latency_bars": 1})
+        floor.submit(EXIT, -1, decided_at=decided_at)
+        floor.submit(ENTRY, -1, decided_at=decided_at, after_exit=1)
+        met = [floor.open(CALM, at=decided_at + bar) for bar in range(3)]
+        assert [[row[:2] for row in rows] for rows in met if rows] == [
+            [(FILL, EXIT), (FILL, ENTRY)]
+        ]
+
+
+def test_the_legs_wait_at_the_exchange_already():
+    floor = Floor(luck={"latency_bars": 5, "late_bar_probability": 1.0})
+    floor.bracket(**LONG)
+    assert floor.range((50.0, 50.5, 45.0, 46.0))[0][:2] == (FILL, STOP)
+
+
+def test_what_an_order_has_waited_survives_a_restart_and_older_states_have_waited_nothing():
+    floor = Floor(luck={"latency_bars": 2})
+    floor.submit(ENTRY, 1, decided_at=10)
+    floor.open(CALM, at=10)
+    saved = json.loads(json.dumps(floor.state.to_dict()))
+    assert ExchangeState.from_dict(saved).orders[0, ENTRY]["waited"] == 1
+    del saved["orders"]["waited"]
+    assert ExchangeState.from_dict(saved).orders[0, ENTRY]["waited"] == 0

@@ -51,6 +51,9 @@ CASES: dict[str, TradingRules] = {
     "signals with bad luck": rules(
         "signal", reject_probability=0.15, partial_fill_probability=0.3, seed=5
     ),
+    "orders need time": rules(
+        "signal", latency_milliseconds=250.0, latency_bars=1, late_bar_probability=0.2
+    ),
     "thin": rules("barriers", max_participation=0.01),
     "no shorts, few positions": rules("signal", allow_short=False, max_open_positions=1),
     "breakers": rules("signal", max_daily_loss=0.002, max_drawdown=0.01),
