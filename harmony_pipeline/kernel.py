@@ -1,4 +1,4 @@
-"""`@kernel`: the one place where compiled functions get their flags.
+"""`@kernel` and its two variants: the one place where compiled functions get their flags.
 
 No fastmath: sums keep their order, so results are bit-for-bit reproducible. Division by zero gives
 inf or nan as in NumPy. Kernels release the GIL and are cached on disk.
@@ -11,7 +11,7 @@ recompiles the kernels that use it, and no other.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
@@ -24,13 +24,37 @@ from harmony_pipeline.kernel_hash import kernel_hash
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FLAGS = {"fastmath": False, "error_model": "numpy", "nogil": True}
+# numba's own name for its runtime that allocates arrays and counts references to them
+_NO_REFERENCE_COUNTS = {"_nrt": False}
 _naming = threading.Lock()  # numba takes the cache folder from a global
 
 
 def kernel(function: F) -> F:
     """Compile `function` with Harmony's flags; `function.py_func` is the plain Python one."""
-    compiled: Any = numba.njit(**_FLAGS)(function)
-    compiled._cache = _CacheOnFirstUse(compiled.py_func)
+    return _compiled(function, _FLAGS)
+
+
+def kernel_without_allocation(function: F) -> F:
+    """A kernel that makes no array. It counts no references to the arrays that it is given.
+
+    Counting costs two atomic operations for each array at each call from kernel to kernel. That is
+    several times the work itself in a loop that calls helpers at every step (an order book: 177
+    against 25 ns an operation). Raises numba's error at the first call where it makes an array.
+    """
+    return _compiled(function, _FLAGS | _NO_REFERENCE_COUNTS)
+
+
+def inlined_kernel(function: F) -> F:
+    """A kernel without allocation whose code is copied into each kernel that calls it.
+
+    An array is seven words. A call that is not inlined writes those of every array to memory.
+    """
+    return _compiled(function, _FLAGS | _NO_REFERENCE_COUNTS | {"forceinline": True})
+
+
+def _compiled(function: F, flags: dict[str, Any]) -> F:
+    compiled: Any = numba.njit(**flags)(function)
+    compiled._cache = _CacheOnFirstUse(compiled.py_func, flags)
     kept: F = compiled
     return kept
 
@@ -40,20 +64,21 @@ class _CacheOnFirstUse:
     defined.
     """
 
-    def __init__(self, function: FunctionType) -> None:
+    def __init__(self, function: FunctionType, flags: dict[str, Any]) -> None:
         self._function = function
+        self._flags = flags
         self._made: Any = None
 
     def __getattr__(self, name: str) -> Any:
         if self._made is None:
             with _naming:
-                numba.config.CACHE_DIR = str(cache_folder(self._function))  # type: ignore[attr-defined]
+                numba.config.CACHE_DIR = str(cache_folder(self._function, self._flags))  # type: ignore[attr-defined]
                 self._made = FunctionCache(self._function)
         return getattr(self._made, name)
 
 
-def cache_folder(function: FunctionType) -> Path:
-    """Where the machine code of a kernel is kept, given its plain function."""
+def cache_folder(function: FunctionType, flags: Mapping[str, Any] = _FLAGS) -> Path:
+    """Where the machine code of a kernel is kept, given its plain function and its flags."""
     chosen = os.environ.get("HARMONY_KERNEL_CACHE")
     root = Path(chosen) if chosen else Path.home() / ".cache" / "harmony" / "kernels"
-    return root / kernel_hash(function, *sorted(_FLAGS.items()))
+    return root / kernel_hash(function, *sorted(flags.items()))
