@@ -21,7 +21,7 @@ from harmony_pipeline.session.stream import Batch, SessionBar
 from harmony_pipeline.strategies.base import Stepwise, checked_signals
 from harmony_pipeline.strategies.events import Bar
 from harmony_pipeline.strategies.machines import MachineRun
-from harmony_pipeline.strategies.meta import with_probabilities
+from harmony_pipeline.strategies.meta import gate
 
 PREDICTION_COLUMNS: dict[str, Any] = {
     "symbol": TEXT,
@@ -149,9 +149,8 @@ def complete_signals(
     scale = features.select("symbol", "timestamp", volatility=SCALE)
     signals = primary.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
     if plan.uses_model and plan.model is not None:
-        signals = with_probabilities(
-            signals, predictions(plan.model, signals, features, plan.regimes), _threshold(plan)
-        )
+        known = predictions(plan.model, signals, features, plan.regimes)
+        signals = gate(plan.strategy, signals, known, _threshold(plan))
     else:
         signals = signals.with_columns(
             probability=pl.lit(None, dtype=REAL),

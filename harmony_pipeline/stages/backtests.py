@@ -44,7 +44,7 @@ from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.base import signals_of
-from harmony_pipeline.strategies.meta import with_probabilities
+from harmony_pipeline.strategies.meta import gate
 from harmony_pipeline.strategies.registry import build_strategy
 
 BACKTEST_TABLES = ("orders", "fills", "trades", "position_actions", "equity", "backtests")
@@ -108,9 +108,7 @@ def strategy_signals(
         .filter(pl.col("horizon") == pipeline.settings.trade_horizon)
         .collect(engine="in-memory")
     )
-    return with_probabilities(signals, known, model_threshold(pipeline, built)).sort(
-        "symbol", "timestamp"
-    )
+    return gate(built, signals, known, model_threshold(pipeline, built)).sort("symbol", "timestamp")
 
 
 def model_threshold(pipeline: PipelineContext, strategy: object) -> float:

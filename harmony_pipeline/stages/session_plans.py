@@ -24,6 +24,7 @@ from harmony_pipeline.stages.backtests import model_threshold, trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.verdicts import require_sound
+from harmony_pipeline.strategies.base import remembers_the_market
 from harmony_pipeline.strategies.registry import build_strategy
 
 PAPER = "paper"
@@ -65,6 +66,11 @@ def plan_of(
     name = settings.session.strategy
     chosen = settings.strategies[name]
     strategy = build_strategy(chosen)
+    if remembers_the_market(strategy):
+        raise NotReady(
+            f"strategy {name} remembers the whole market, and a session begins with an empty memory:"
+            " it is backtested only; set session.strategy to one whose memory is its day"
+        )
     rules = trading_rules(pipeline, name)
     opening = _opening(pipeline, ledger, account, day, rules.initial_cash)
     plan = plan_day(

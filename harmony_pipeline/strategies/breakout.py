@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from datetime import date, time
 from functools import cached_property
 from typing import Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import Bar, Enter, Leave, TradeIntent
+from harmony_pipeline.strategies.events import Bar, Enter, Leave, TradeIntent
+from harmony_pipeline.strategies.exchange_clock import ZoneName
 
 
 class OpeningRange(msgspec.Struct):
@@ -43,17 +44,8 @@ class OpeningRangeBreakout(FrozenSettings):
         default=time(15, 30),
         description="exchange time; a bar that starts then or later closes everything",
     )
-    zone: str = Field(default="America/New_York", description="the exchange's clock")
+    zone: ZoneName = Field(default="America/New_York", description="the exchange's clock")
     _days: dict[str, OpeningRange] = PrivateAttr(default_factory=dict)
-
-    @field_validator("zone")
-    @classmethod
-    def _check_zone(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"'{zone}' is no time zone; write it like America/New_York") from None
-        return zone
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:

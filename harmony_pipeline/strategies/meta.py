@@ -4,9 +4,12 @@ The primary signal exists on CUSUM events only: bars on which the price has move
 learns from labels the probability that such a trade ends well. A low probability means *no trade*.
 It never means the opposite trade, which the model does not predict (Lopez de Prado, Advances in
 Financial Machine Learning, 2018, ch. 2.5.2 and 3.6).
+
+`MetaLabelled` brings its own simple rule. `MetaOver` puts the model over any other strategy.
 """
 
-from typing import Literal, Self
+from functools import cached_property
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -14,7 +17,16 @@ from pydantic import Field, model_validator
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.schemas import REAL, TEXT
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import warm_signals
+from harmony_pipeline.strategies.base import (
+    BAR_COLUMNS,
+    Strategy,
+    checked_signals,
+    remembers_the_market,
+    uses_bars,
+    warm_signals,
+)
+from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.settings import StrategySettings
 
 EVENT = "cusum_event"
 # without it an event has no barriers, so it could be neither labelled nor traded
@@ -60,6 +72,92 @@ class MetaLabelled(FrozenSettings):
             else pl.when(pl.col(EVENT) != 0).then(pl.col(needed[0])).otherwise(0.0)
         )
         return warm_signals(features, needed, side.sign())
+
+
+class MetaOver(FrozenSettings):
+    """The sides of another strategy, on its candidates only, filtered by `filter_by_model`.
+
+    Candidates "events": bars with a CUSUM event on which it holds a side. Candidates "entries": the
+    bars on which its side changes to long or short.
+    """
+
+    primary: str = Field(description="import path module:Class of the strategy that proposes")
+    primary_parameters: dict[str, Any] = Field(default={})
+    candidates: Literal["events", "entries"] = "events"
+    threshold: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="probability below which no trade is taken; none means model.threshold",
+    )
+
+    @cached_property
+    def _primary(self) -> Strategy:
+        return build_strategy(
+            StrategySettings(use=self.primary, parameters=self.primary_parameters)
+        )
+
+    @property
+    def reads_bars(self) -> bool:
+        """As the primary strategy."""
+        return uses_bars(self._primary)
+
+    @property
+    def memory(self) -> Literal["day", "market"]:
+        """A change of side is seen against the bar before, which may be of another day."""
+        remembers = self.candidates == "entries" or remembers_the_market(self._primary)
+        return "market" if remembers else "day"
+
+    def required_features(self) -> tuple[str, ...]:
+        """Those of the primary strategy, the scale of the barriers and the event."""
+        return tuple(dict.fromkeys((*self._primary.required_features(), SCALE, EVENT)))
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        """The primary's side and strength on candidates, 0 on all other bars."""
+        keys = ["symbol", "timestamp"]
+        bars = [name for name in BAR_COLUMNS if self.reads_bars]
+        given = features.select(*keys, *bars, *self._primary.required_features())
+        primary = checked_signals(self._primary, given, self.primary)
+        if self.candidates == "entries":
+            before = pl.col("side").shift().over("symbol").fill_null(0)
+            entering = pl.col("side") != before
+            primary = primary.sort(keys).with_columns(
+                side=pl.when(entering).then("side").otherwise(pl.lit(0, pl.Int8))
+            )
+        # a bar on which the primary is not warm has no row of its own
+        event = pl.lit(1.0) if self.candidates == "entries" else pl.col(EVENT)
+        warm = warm_signals(features, self.required_features(), (event != 0.0).cast(pl.Int8))
+        return (
+            warm.join(primary, on=keys, how="inner", suffix="_primary")
+            .select(
+                *keys,
+                side=pl.when(pl.col("side") != 0)
+                .then("side_primary")
+                .otherwise(pl.lit(0, pl.Int8))
+                .cast(pl.Int8),
+                strength=pl.col("strength_primary"),
+            )
+            .sort(keys)
+        )
+
+
+@runtime_checkable
+class Gatekeeper(Protocol):
+    """A strategy that turns its own signals and the model's probabilities into one decision."""
+
+    def decide(self, signals: pl.DataFrame) -> pl.DataFrame:
+        """`signals` with a probability, side and strength decided. It never takes a side that was
+        not proposed.
+        """
+        ...
+
+
+def gate(
+    strategy: Strategy, signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float
+) -> pl.DataFrame:
+    """`with_probabilities`, and then the decision of a strategy that has one of its own."""
+    filtered = with_probabilities(signals, predictions, threshold)
+    return strategy.decide(filtered) if isinstance(strategy, Gatekeeper) else filtered
 
 
 def with_probabilities(

@@ -6,7 +6,7 @@ A class with `signals` is a strategy; one with `on_bar` is a state machine and i
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.import_paths import import_object
-from harmony_pipeline.strategies.base import Stepwise, Strategy
+from harmony_pipeline.strategies.base import StateMachine, Stepwise, Strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
 SHIPPED = (
@@ -22,8 +22,15 @@ SHIPPED = (
     "harmony_pipeline.strategies.rsi:RsiMomentum",
     "harmony_pipeline.strategies.bollinger:BollingerReversion",
     "harmony_pipeline.strategies.meta:MetaLabelled",
+    "harmony_pipeline.strategies.meta:MetaOver",
     "harmony_pipeline.strategies.breakout:OpeningRangeBreakout",
+    "harmony_pipeline.strategies.z_score_momentum:ZScoreMomentum",
+    "harmony_pipeline.strategies.pairs:PairsTrading",
+    "harmony_pipeline.strategies.gap_momentum:GapMomentum",
+    "harmony_pipeline.strategies.trend_pullback:TrendPullback",
 )
+# these act on quotes and post limit orders: bars alone give them nothing to do
+QUOTE_MACHINES = ("harmony_pipeline.strategies.market_maker:MarketMaker",)
 
 
 def build_strategy(
@@ -36,6 +43,37 @@ def build_strategy(
     choices.
     """
     kind = strategy_class(settings.use)
+    if settings.use in QUOTE_MACHINES:
+        raise ConfigError(
+            f"strategy {settings.use} acts on quotes and posts limit orders, so bars make no"
+            " signals of it: run it in the event driver (strategies.registry.build_machine)"
+        )
+    make, built = _maker(kind, settings, overrides)
+    strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make, kind.__name__)
+    return strategy
+
+
+def build_machine(
+    settings: StrategySettings, overrides: Mapping[str, Any] | None = None
+) -> StateMachine:
+    """The state machine that `settings` names, for a driver that gives it events one at a time.
+
+    Raises ConfigError as `build_strategy`, and for a strategy of columns.
+    """
+    kind = strategy_class(settings.use)
+    if not hasattr(kind, "on_bar"):
+        raise ConfigError(
+            f"strategy {settings.use} is made of columns (`signals`); the event driver runs state"
+            " machines (`on_bar`)"
+        )
+    machine: StateMachine = _maker(kind, settings, overrides)[1]
+    return machine
+
+
+def _maker(
+    kind: type[Any], settings: StrategySettings, overrides: Mapping[str, Any] | None
+) -> tuple[Callable[[], Any], Any]:
+    """What makes instances with these parameters, and the first one."""
     parameters = {**settings.parameters, **(overrides or {})}
     _refuse_unknown(kind, parameters, settings.use)
 
@@ -43,7 +81,7 @@ def build_strategy(
         return kind(**parameters)
 
     try:
-        built = make()
+        return make, make()
     except ValidationError as error:
         found = "; ".join(
             _sentence(detail["loc"], detail["msg"], detail.get("input"))
@@ -54,8 +92,6 @@ def build_strategy(
         raise ConfigError(
             f"strategy {settings.use} refused its parameters {parameters}: {error}"
         ) from None
-    strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make, kind.__name__)
-    return strategy
 
 
 def strategy_class(use: str) -> type[Any]:

@@ -1,0 +1,187 @@
+"""Two-sided market making with inventory control, as a state machine on quotes.
+
+Avellaneda and Stoikov, "High-frequency trading in a limit order book", Quantitative Finance 8,
+2008, eq. 29 and 30. With mid price s, inventory q, risk aversion gamma, variance of the price per
+second sigma^2, time left tau and order intensity A * exp(-kappa * distance):
+
+    reservation price  r     = s - q * gamma * sigma^2 * tau
+    spread             2 * d = gamma * sigma^2 * tau + (2 / gamma) * ln(1 + gamma / kappa)
+    bid = r - d, ask = r + d
+
+Long inventory lowers both prices, so that it is sold rather than added to. q is counted in orders
+of `quantity`. Prices are rounded away from r to the tick, and never reach the other side of the
+market (they only make liquidity). A side that would carry the inventory beyond `maximum_inventory`
+is withdrawn; both are while the market is locked, crossed or without a price. At `flatten_at` all
+is withdrawn and the inventory left.
+
+It emits Post and Withdraw, and needs the event driver, quotes and a venue for limit orders.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import date, datetime, time
+from functools import cached_property
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from pydantic import Field, PrivateAttr
+
+from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.strategies.events import (
+    Bar,
+    Fill,
+    Intent,
+    Leave,
+    Post,
+    Quote,
+    SetTimer,
+    Timer,
+    Withdraw,
+)
+from harmony_pipeline.strategies.exchange_clock import ZoneName
+from harmony_pipeline.strategies.indicators import VarianceRate
+
+SIDES: tuple[Literal[-1, 1], ...] = (1, -1)
+
+
+class Market(msgspec.Struct):
+    """What is known of one symbol: the last quote, its variance, the inventory and what rests."""
+
+    variance: VarianceRate
+    quote: Quote | None = None
+    inventory: float = 0.0
+    resting: dict[int, Post] = msgspec.field(default_factory=dict)
+    closed: date | None = None
+    day: date | None = None
+
+
+class MarketMaker(FrozenSettings):
+    """Bid and ask around the reservation price, one order a side."""
+
+    risk_aversion: float = Field(
+        default=0.05, gt=0.0, description="gamma, per unit of currency and order"
+    )
+    intensity: float = Field(
+        default=50.0, gt=0.0, description="kappa: decay of fills per unit of currency of distance"
+    )
+    horizon_seconds: float = Field(
+        default=600.0, gt=0.0, description="tau, shortened as flatten_at comes near"
+    )
+    quantity: float = Field(default=100.0, gt=0.0, description="shares of an order")
+    maximum_inventory: float = Field(default=500.0, gt=0.0, description="shares, long or short")
+    tick: float = Field(default=0.01, gt=0.0)
+    variance_quotes: int = Field(default=100, ge=2, description="quotes of the variance's memory")
+    flatten_at: time = Field(default=time(15, 50), description="exchange time")
+    zone: ZoneName = Field(default="America/New_York", description="the exchange's clock")
+    _markets: dict[str, Market] = PrivateAttr(default_factory=dict)
+
+    def required_features(self) -> tuple[str, ...]:
+        """None: it reads only quotes."""
+        return ()
+
+    def inventory(self, symbol: str) -> float:
+        """Shares held, by the fills so far."""
+        market = self._markets.get(symbol)
+        return 0.0 if market is None else market.inventory
+
+    def on_bar(self, bar: Bar) -> Sequence[Intent]:
+        """Bars tell it nothing."""
+        return ()
+
+    def on_quote(self, quote: Quote) -> Sequence[Intent]:
+        """Follow the market with both orders."""
+        market = self._market(quote.symbol)
+        market.quote = quote
+        clock = quote.timestamp.astimezone(self._zone_info)
+        intents: list[Intent] = []
+        if market.day != clock.date():
+            market.day, market.variance = clock.date(), VarianceRate(self.variance_quotes)
+            if clock.time() < self.flatten_at:
+                end = datetime.combine(clock.date(), self.flatten_at, self._zone_info)
+                at = end.astimezone(quote.timestamp.tzinfo)
+                intents.append(SetTimer(at, f"flatten {clock.date()}"))
+            else:
+                market.closed = clock.date()
+        if not 0.0 < quote.bid < quote.ask < math.inf:
+            return (*intents, *self._withdraw(quote.symbol, market, "no market"))
+        middle = (quote.bid + quote.ask) / 2.0
+        market.variance.update((quote.timestamp.timestamp(), middle))
+        return (*intents, *self._follow(market, quote))
+
+    def on_fill(self, fill: Fill) -> Sequence[Intent]:
+        """Count the inventory and lean the orders against it at once."""
+        market = self._market(fill.symbol)
+        market.inventory += fill.side * fill.quantity
+        rests = market.resting.get(fill.side)
+        if rests is not None:
+            left = rests.quantity - fill.quantity
+            if left > 0.0:
+                market.resting[fill.side] = msgspec.structs.replace(rests, quantity=left)
+            else:
+                del market.resting[fill.side]
+        quote = market.quote
+        if quote is None or not 0.0 < quote.bid < quote.ask < math.inf:
+            return ()
+        return self._follow(market, quote)
+
+    def on_timer(self, timer: Timer) -> Sequence[Intent]:
+        """`flatten_at` has come."""
+        today = timer.timestamp.astimezone(self._zone_info).date()
+        intents: list[Intent] = []
+        for symbol, market in self._markets.items():
+            market.closed = today
+            intents += self._withdraw(symbol, market, "end of day")
+            if market.inventory:
+                intents.append(Leave(symbol, "end of day"))
+        return intents
+
+    def prices(
+        self, quote: Quote, inventory: float, variance: float, tau: float
+    ) -> tuple[float, float]:
+        """(bid, ask) on the tick, for an inventory in shares and a variance per second."""
+        gamma, middle = self.risk_aversion, (quote.bid + quote.ask) / 2.0
+        risk = gamma * variance * tau
+        reservation = middle - inventory / self.quantity * risk
+        half = risk / 2.0 + math.log1p(gamma / self.intensity) / gamma
+        bid = min(reservation - half, quote.ask - self.tick)
+        ask = max(reservation + half, quote.bid + self.tick)
+        down, up = math.floor(bid / self.tick + 1e-9), math.ceil(ask / self.tick - 1e-9)
+        up = max(up, down + 1)
+        return round(down * self.tick, 10), round(up * self.tick, 10)
+
+    def _follow(self, market: Market, quote: Quote) -> list[Intent]:
+        """Orders that differ from those that rest."""
+        variance = market.variance.value
+        if not math.isfinite(variance) or market.closed == market.day:  # not warm, or after the end
+            return []
+        clock = quote.timestamp.astimezone(self._zone_info)
+        end = datetime.combine(clock.date(), self.flatten_at, self._zone_info)
+        tau = min(self.horizon_seconds, max((end - clock).total_seconds(), 0.0))
+        bid, ask = self.prices(quote, market.inventory, variance, tau)
+        intents: list[Intent] = []
+        for side, price in zip(SIDES, (bid, ask), strict=True):
+            room = self.maximum_inventory - side * market.inventory
+            wanted = Post(quote.symbol, side, price, min(self.quantity, room))
+            if wanted.quantity <= 0.0 or price <= 0.0:
+                if market.resting.pop(side, None) is not None:
+                    intents.append(Withdraw(quote.symbol, side, "inventory limit"))
+            elif market.resting.get(side) != wanted:
+                market.resting[side] = wanted
+                intents.append(wanted)
+        return intents
+
+    def _withdraw(self, symbol: str, market: Market, reason: str) -> list[Intent]:
+        sides = [side for side in SIDES if side in market.resting]
+        market.resting.clear()
+        return [Withdraw(symbol, side, reason) for side in sides]
+
+    def _market(self, symbol: str) -> Market:
+        market = self._markets.get(symbol)
+        if market is None:
+            market = self._markets[symbol] = Market(VarianceRate(self.variance_quotes))
+        return market
+
+    @cached_property
+    def _zone_info(self) -> ZoneInfo:
+        return ZoneInfo(self.zone)
