@@ -68,7 +68,7 @@ def plan_of(
     strategy = build_strategy(chosen)
     if remembers_the_market(strategy):
         raise NotReady(
-            f"strategy {name} remembers the whole market, and a session begins with an empty memory:"
+            f"strategy {name} remembers the whole market, and a session begins without memory:"
             " it is backtested only; set session.strategy to one whose memory is its day"
         )
     rules = trading_rules(pipeline, name)
