@@ -20,8 +20,9 @@ equity does. A sum of pnl in currency would let a path that has halved trade at 
 | anomalies | as they were | `anomaly_probability` of a return of -anomaly_size * abs(worst trade) |
 | stressed | stationary bootstrap | misses, slippage and anomalies together |
 
-The mean of the extra cost is slippage_bps. max_drawdown is `equity / peak - 1` on closed trades.
-The starting cash is the first peak, and open losses inside a trade are not included.
+The mean of the extra cost is slippage_bps; with `slippage_anomaly_probability` a trade's slippage
+is `slippage_anomaly_size` times what was drawn. max_drawdown is `equity / peak - 1` on closed
+trades. The starting cash is the first peak, and open losses inside a trade are not included.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,15 @@ import polars as pl
 from harmony_pipeline import schemas
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.robustness.paths import BLOCKS, IN_ORDER, RESAMPLED, SHUFFLED, run_paths
+from harmony_pipeline.robustness.paths import (
+    BLOCKS,
+    IN_ORDER,
+    RESAMPLED,
+    SHUFFLED,
+    Trouble,
+    run_paths,
+    share_paths,
+)
 from harmony_pipeline.robustness.settings import MonteCarloSettings
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95}
@@ -204,9 +213,11 @@ def run_scenario(
     paths: int,
     first_path: int = 0,
     stops: IntArray | None = None,
+    threads: int | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Paths `first_path` to `first_path + paths` of one scenario: final [paths], drawdown [paths],
-    curves [recorded, stops]; start 1.0.
+    curves [recorded, stops]; start 1.0. `threads`: as many as there are cores, by default; the
+    numbers do not depend on it.
     """
     returns = sample.returns
     stops = fan_stops(returns.size) if stops is None else stops
@@ -220,22 +231,23 @@ def run_scenario(
         if scenario.slips
         else np.zeros(returns.size)
     )
-    run_paths(
-        returns,
-        costs,
-        np.uint64(settings.seed & 0xFFFFFFFFFFFFFFFF),
-        scenario.stream,
-        first_path,
-        scenario.order,
-        1.0 / settings.block,
+    trouble = Trouble(
         settings.miss_probability if scenario.misses else 0.0,
         settings.anomaly_probability if scenario.anomalies else 0.0,
         settings.anomaly_size * worst,
-        stops,
-        final,
-        drawdown,
-        curves,
+        settings.slippage_anomaly_probability if scenario.slips else 0.0,
+        settings.slippage_anomaly_size,
     )
+    seed = np.uint64(settings.seed & 0xFFFFFFFFFFFFFFFF)
+
+    def walk(first: int, end: int) -> None:
+        run_paths(
+            returns, costs, seed, scenario.stream, first_path + first, scenario.order,
+            1.0 / settings.block, trouble, stops,
+            final[first:end], drawdown[first:end], curves[first:end],
+        )  # fmt: skip
+
+    share_paths(walk, paths, returns.size, threads)
     return final, drawdown, curves
 
 

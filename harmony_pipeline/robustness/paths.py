@@ -4,17 +4,27 @@ A path starts at 1.0 and applies the trades one after the other, each as a retur
 before it: `equity *= max(0, 1 + return)`. Equity of zero stays zero.
 
 Draw number `c` of path `p` is a pure function of (seed, stream, p, c). So any path can be
-recomputed alone, a run of 200 paths is the beginning of a run of 2000, and the order of work does
-not matter. The generator is splitmix64 (Steele, Lea & Flood 2014) used as a counter: its n-th
-output is `mix(key + n * GOLDEN)`, so earlier outputs are not needed.
+recomputed alone, a run of 200 paths is the beginning of a run of 2000, and neither the order of
+work nor the number of threads matters. The generator is splitmix64 (Steele, Lea & Flood 2014) used
+as a counter: its n-th output is `mix(key + n * GOLDEN)`, so earlier outputs are not needed.
+
+Paths are walked LANES at a time and STEPS trades at a time, by loops that each do one thing to a
+small table [STEPS, LANES]. What a path needs of its own past (equity, the place of a running block)
+is then one of many independent numbers beside each other, which the machine computes together, and
+the tables stay in its nearest cache. No path sees its neighbours, so a path's numbers are the same
+in any company.
 
 Sources: Efron 1979 (bootstrap); Politis & Romano 1994 (stationary bootstrap: blocks of geometric
 length, with the sample wrapped around).
 """
 
-from typing import Any
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
@@ -29,6 +39,25 @@ _SHIFT_30, _SHIFT_27, _SHIFT_31, _HALF = np.uint64(30), np.uint64(27), np.uint64
 _LOW = np.uint64(0xFFFFFFFF)
 _ONE, _FOUR = np.uint64(1), np.uint64(4)
 _TO_UNIT = 2.0**-32  # half a draw as a number in [0, 1)
+LANES, STEPS = 32, 64  # 16 kB a table
+
+_WORTH_SHARING = 200_000  # trades in all: about a millisecond of one core
+
+Bits = NDArray[np.uint64]
+
+
+class Trouble(NamedTuple):
+    """What may happen to a trade on a path; probabilities of 0 switch it off.
+
+    `shock` is the return of a trade with an anomaly. A trade's slippage is uniform between 0 and
+    twice its mean, and `slippage_anomaly_size` times that where an anomaly of the slippage strikes.
+    """
+
+    miss_probability: float = 0.0
+    anomaly_probability: float = 0.0
+    shock: float = 0.0
+    slippage_anomaly_probability: float = 0.0
+    slippage_anomaly_size: float = 1.0
 
 
 @kernel
@@ -71,9 +100,7 @@ def run_paths(
     first_path: int,
     order: int,
     restart_probability: float,
-    miss_probability: float,
-    anomaly_probability: float,
-    shock: float,
+    trouble: Trouble,
     stops: IntArray,
     final: FloatArray,
     drawdown: FloatArray,
@@ -82,58 +109,195 @@ def run_paths(
     """Simulate `final.size` paths from number `first_path`.
 
     returns [trades]: of the equity before each trade. costs [trades]: mean extra cost of a round
-    trip, same unit; a path's cost is uniform between 0 and twice that. shock: return of a trade
-    with an anomaly. stops [s]: trade numbers, rising, the last is `trades`. Written: final [paths]
-    equity (start 1.0), drawdown [paths] (<= 0), curves [recorded, s] equity after stops[s] trades
-    of the first `recorded` paths.
+    trip, same unit; a path's cost is uniform between 0 and twice that. stops [s]: trade numbers,
+    rising, the last is `trades`. Written: final [paths] equity (start 1.0), drawdown [paths]
+    (<= 0), curves [recorded, s] equity after stops[s] trades of the first `recorded` paths.
     """
-    trades = returns.size
-    whole = np.uint64(trades)
-    restart = np.uint64(restart_probability * 4294967296.0)
-    miss = np.uint64(miss_probability * 4294967296.0)
-    anomaly = np.uint64(anomaly_probability * 4294967296.0)
-    has_shocks = miss > np.uint64(0) or anomaly > np.uint64(0)
+    trades: Any = np.int64(returns.size)
     costly = np.any(costs != 0.0)
-    places = np.empty(trades if order == SHUFFLED else 0, dtype=np.int64)
-    for p in range(final.size):
-        key = path_key(seed, stream, first_path + p)
-        if order == SHUFFLED:
-            permute(key, places)
-        equity, below_peak, worst = 1.0, 1.0, 1.0
-        at = np.int64(-1)
-        begin = np.int64(0)
-        for s in range(stops.size):
-            for k in range(begin, stops[s]):
-                counter = np.uint64(k) * _FOUR
-                if order == RESAMPLED:
-                    at = np.int64(((draw(key, counter) >> _HALF) * whole) >> _HALF)
-                elif order == BLOCKS:
-                    bits = draw(key, counter)
-                    fresh = np.int64(((bits >> _HALF) * whole) >> _HALF)
-                    following = at + 1 if at + 1 < trades else np.int64(0)
-                    at = fresh if (k == 0 or (bits & _LOW) < restart) else following
-                elif order == SHUFFLED:
-                    at = places[k]
-                else:
-                    at = np.int64(k)
-                change = returns[at]
-                if costly:
-                    change -= costs[at] * (
-                        2.0 * _TO_UNIT * np.float64(draw(key, counter + _ONE + _ONE) >> _HALF)
-                    )
-                if has_shocks:
-                    bits = draw(key, counter + _ONE)
-                    if (bits & _LOW) < anomaly:
-                        change = shock
-                    if (bits >> _HALF) < miss:
-                        change = 0.0
-                growth = max(0.0, 1.0 + change)
-                equity *= growth
-                # equity / peak by its own recursion: no division, and no peak to carry
-                below_peak = min(1.0, below_peak * growth)
-                worst = min(worst, below_peak)
-            begin = stops[s]
-            if p < curves.shape[0]:
-                curves[p, s] = equity
-        final[p] = equity
-        drawdown[p] = worst - 1.0
+    shaken = trouble.miss_probability > 0.0 or trouble.anomaly_probability > 0.0
+    keys, places = _lanes_of(order, trades)
+    bits, at = np.empty((STEPS, LANES), np.uint64), np.empty((STEPS, LANES), np.int64)
+    change, cost, state = np.empty((STEPS, LANES)), np.empty((STEPS, LANES)), np.empty((3, LANES))
+    for first in range(0, final.size, LANES):
+        used = min(LANES, final.size - first)
+        for lane in range(LANES):
+            keys[lane] = path_key(seed, stream, first_path + first + lane)
+            if order == SHUFFLED:
+                permute(keys[lane], places[lane])
+        recorded = max(min(used, curves.shape[0] - first), 0)
+        state[:] = 1.0
+        stop: Any = np.int64(0)
+        for begin in range(0, trades, STEPS):
+            size = min(STEPS, trades - begin)
+            _order_trades(keys, order, restart_probability, begin, trades, places, bits, at)
+            _pick(returns, at[:size], change)
+            if costly:
+                _pick(costs, at[:size], cost)
+                _draws(keys, _ONE + _ONE, begin, bits)
+                _slip(cost, bits, trouble, change[:size])
+            if shaken:
+                _draws(keys, _ONE, begin, bits)
+                _disturb(bits, trouble, change[:size])
+            stop = _walk_and_record(
+                change[:size], state, begin, stops, stop, curves[first : first + recorded]
+            )
+        final[first : first + used] = state[0, :used]
+        drawdown[first : first + used] = state[2, :used] - 1.0
+
+
+@kernel
+def _lanes_of(order: int, trades: int) -> tuple[Bits, IntArray]:
+    """Room for the keys of the paths, and for their permutations where they are shuffled."""
+    shuffled = trades if order == SHUFFLED else 0
+    return np.empty(LANES, np.uint64), np.empty((LANES, shuffled), np.int64)
+
+
+@kernel
+def _draws(keys: Bits, offset: Any, begin: int, bits: Bits) -> None:
+    """Draw number 4 * k + offset of each path, for the trades k from `begin` on."""
+    for k in range(bits.shape[0]):
+        row = bits[k]
+        step = (np.uint64(begin + k) * _FOUR + offset + _ONE) * _GOLDEN
+        for lane in range(keys.size):
+            row[lane] = mix(keys[lane] + step)
+
+
+@kernel
+def _order_trades(
+    keys: Bits,
+    order: int,
+    restart_probability: float,
+    begin: int,
+    trades: int,
+    places: IntArray,
+    bits: Bits,
+    at: IntArray,
+) -> None:
+    """Fill at [steps, lanes]: the trade that each path meets at each step from `begin` on. The last
+    row of the steps before is still in `at`.
+    """
+    if order == SHUFFLED:
+        for k in range(min(at.shape[0], trades - begin)):
+            for lane in range(keys.size):
+                at[k, lane] = places[lane, begin + k]
+    elif order == IN_ORDER:
+        for k in range(at.shape[0]):
+            at[k] = begin + k
+    else:
+        _draws(keys, np.uint64(0), begin, bits)
+        if order == RESAMPLED:
+            for k in range(at.shape[0]):
+                _fresh(bits[k], np.uint64(trades), at[k])
+        else:
+            _go_on(bits, trades, np.uint64(restart_probability * 4294967296.0), begin, at)
+
+
+@kernel
+def _fresh(bits: Bits, trades: Any, at: IntArray) -> None:
+    for lane in range(at.size):
+        at[lane] = np.int64(((bits[lane] >> _HALF) * trades) >> _HALF)
+
+
+@kernel
+def _go_on(bits: Bits, trades: int, restart: Any, begin: int, at: IntArray) -> None:
+    """A block goes on with the trade after the one before, or a new one begins."""
+    before, whole = at[-1].copy(), np.uint64(trades)
+    for k in range(at.shape[0]):
+        drawn, row = bits[k], at[k]
+        for lane in range(before.size):
+            fresh = np.int64(((drawn[lane] >> _HALF) * whole) >> _HALF)
+            following = before[lane] + 1
+            following = following if following < trades else np.int64(0)
+            goes_on = (drawn[lane] & _LOW) >= restart and begin + k > 0
+            before[lane] = following if goes_on else fresh
+            row[lane] = before[lane]
+
+
+@kernel
+def _pick(values: FloatArray, at: IntArray, picked: FloatArray) -> None:
+    for k in range(at.shape[0]):
+        row, places = picked[k], at[k]
+        for lane in range(places.size):
+            row[lane] = values[places[lane]]
+
+
+@kernel
+def _slip(cost: FloatArray, bits: Bits, trouble: Trouble, change: FloatArray) -> None:
+    anomaly = np.uint64(trouble.slippage_anomaly_probability * 4294967296.0)
+    size = trouble.slippage_anomaly_size
+    for k in range(change.shape[0]):
+        row, drawn, mean = change[k], bits[k], cost[k]
+        for lane in range(row.size):
+            share = 2.0 * _TO_UNIT * np.float64(np.int64(drawn[lane] >> _HALF))
+            share = share * size if (drawn[lane] & _LOW) < anomaly else share
+            row[lane] -= mean[lane] * share
+
+
+@kernel
+def _disturb(bits: Bits, trouble: Trouble, change: FloatArray) -> None:
+    miss = np.uint64(trouble.miss_probability * 4294967296.0)
+    anomaly = np.uint64(trouble.anomaly_probability * 4294967296.0)
+    for k in range(change.shape[0]):
+        row, drawn = change[k], bits[k]
+        for lane in range(row.size):
+            shaken = trouble.shock if (drawn[lane] & _LOW) < anomaly else row[lane]
+            row[lane] = 0.0 if (drawn[lane] >> _HALF) < miss else shaken
+
+
+@kernel
+def _walk_and_record(
+    change: FloatArray,
+    state: FloatArray,
+    begin: int,
+    stops: IntArray,
+    stop: int,
+    curves: FloatArray,
+) -> int:
+    """Walk the steps from `begin` on, and write the equity down at each of the `stops` from number
+    `stop` on that lies within. Returns the number of the next one.
+    """
+    done = np.int64(0)
+    while stop < stops.size and stops[stop] <= begin + change.shape[0]:
+        _walk(change[done : stops[stop] - begin], state[0], state[1], state[2])
+        done = stops[stop] - begin
+        for path in range(curves.shape[0]):
+            curves[path, stop] = state[0, path]
+        stop += 1
+    _walk(change[done:], state[0], state[1], state[2])
+    return stop
+
+
+@kernel
+def _walk(change: FloatArray, equity: FloatArray, below: FloatArray, worst: FloatArray) -> None:
+    """Apply the changes [steps, lanes] to the equity. `below` is equity over its peak, `worst` the
+    least of that; by its own recursion, with no division and no peak to carry.
+    """
+    for k in range(change.shape[0]):
+        row = change[k]
+        for lane in range(row.size):
+            growth = 1.0 + row[lane]
+            growth = growth if growth > 0.0 else 0.0
+            now = below[lane] * growth
+            now = now if now < 1.0 else 1.0
+            equity[lane] *= growth
+            below[lane] = now
+            worst[lane] = now if now < worst[lane] else worst[lane]
+
+
+def share_paths(
+    walk: Callable[[int, int], None], paths: int, steps: int, threads: int | None = None
+) -> None:
+    """Call `walk(first, end)` for all of `paths`, in as many parts as there are threads (by
+    default: cores); in one part where the work is too little to share.
+    """
+    count = threads or (os.cpu_count() or 1 if paths * steps >= _WORTH_SHARING else 1)
+    size = -(-paths // count)
+    size += -size % LANES  # whole registers but for the last part
+    parts = [(first, min(first + size, paths)) for first in range(0, paths, size)]
+    if len(parts) < 2:
+        walk(0, paths)
+        return
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for part in [pool.submit(walk, *part) for part in parts]:
+            part.result()

@@ -1,5 +1,7 @@
 """Settings of the Monte Carlo and the overfitting statistics."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from harmony_pipeline.settings_base import FrozenSettings
@@ -7,6 +9,10 @@ from harmony_pipeline.settings_base import FrozenSettings
 
 class MonteCarloSettings(FrozenSettings):
     """Resampled and stressed paths of the trade list."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"slippage_anomaly_probability", "slippage_anomaly_size"}
+    )
 
     seed: int = 2024
     paths: int = Field(2000, ge=10)
@@ -22,6 +28,13 @@ class MonteCarloSettings(FrozenSettings):
         description="chance that a trade meets a shock of anomaly_size times its worst loss",
     )
     anomaly_size: float = Field(2.0, ge=0.0)
+    slippage_anomaly_probability: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="chance that the slippage of a trade is slippage_anomaly_size times as much",
+    )
+    slippage_anomaly_size: float = Field(10.0, ge=0.0)
 
 
 class OverfittingSettings(FrozenSettings):
