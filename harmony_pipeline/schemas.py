@@ -61,15 +61,15 @@ class Table:
         """The table with no rows."""
         return pl.DataFrame(schema=self.dtypes)
 
-    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def conform(self, frame: pl.DataFrame, *, in_order: bool = False) -> pl.DataFrame:
         """`frame` with exactly these columns in order, cast, missing nullable ones filled with
-        null, sorted by key.
+        null, sorted by key. `in_order` says that the rows are sorted already, by construction.
 
         Raises ValueError for a missing column, and for a number that the column's type would cut:
         1.9 is no whole number.
         """
         if frame.columns == list(self.columns) and frame.dtypes == list(self.dtypes.values()):
-            return sort_rows(frame, self.key)
+            return frame if in_order else sort_rows(frame, self.key)
         missing = [
             name
             for name, column in self.columns.items()
@@ -89,7 +89,8 @@ class Table:
             )
             for name, column in self.columns.items()
         ]
-        return sort_rows(frame.select(present), self.key)
+        conformed = frame.select(present)
+        return conformed if in_order else sort_rows(conformed, self.key)
 
     def _refuse_fractions(self, frame: pl.DataFrame) -> None:
         schema = frame.schema

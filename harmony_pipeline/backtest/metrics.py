@@ -81,6 +81,13 @@ def sharpe_interval(
     return (sharpe - reach) * scale, (sharpe + reach) * scale
 
 
+def session_returns(equity: FloatArray, initial: float) -> FloatArray:
+    """Returns from the equity at the end of each session, the first one measured from `initial`."""
+    before = np.concatenate([[initial], equity[:-1]]) if len(equity) else equity
+    returns: FloatArray = equity / before - 1.0
+    return returns
+
+
 def backtest_metrics(
     equity: pl.DataFrame,
     fills: pl.DataFrame,
@@ -91,7 +98,19 @@ def backtest_metrics(
 ) -> dict[str, float | None]:
     """Every name of `schemas.METRICS` for one run; `initial` is the equity that it started from."""
     daily = daily_returns(equity, calendar, initial, timeframe)["return"].to_numpy()
-    year = (calendar if timeframe is None else calendar.for_timeframe(timeframe)).sessions_per_year
+    own = calendar if timeframe is None else calendar.for_timeframe(timeframe)
+    return run_metrics(equity, fills, trades, daily, own.sessions_per_year, initial)
+
+
+def run_metrics(
+    equity: pl.DataFrame,
+    fills: pl.DataFrame,
+    trades: pl.DataFrame,
+    daily: FloatArray,
+    year: int,
+    initial: float,
+) -> dict[str, float | None]:
+    """The same from `daily`, the return of each session, `year` of which make a year."""
     found = {
         **_return_metrics(equity, daily, initial, year),
         **_trade_metrics(trades),

@@ -17,9 +17,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.backtest import loop
-from harmony_pipeline.backtest.metrics import backtest_metrics
+from harmony_pipeline.backtest.columns import (
+    NEVER,
+    BarColumns,
+    SessionColumns,
+    SignalColumns,
+    SymbolRows,
+    bar_columns,
+    checked_signals,
+    regular_bars,
+    session_columns,
+    signal_columns,
+)
+from harmony_pipeline.backtest.loop import Books, Curve
+from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.tables import (
     equity_table,
     fills_table,
@@ -36,12 +48,14 @@ from harmony_pipeline.market.lives import (
     symbols_of,
 )
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
-from harmony_pipeline.portfolio.corporate_actions import first_actions, packed_actions, packed_lives
+from harmony_pipeline.portfolio.corporate_actions import (
+    first_actions,
+    packed_actions,
+    packed_lives,
+)
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
-    BAR,
-    NO_MODEL,
-    NO_SIGNAL,
+    MONEY,
     ORDER,
     ORDER_OPEN,
     PARTIALLY_FILLED,
@@ -54,6 +68,7 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import BACKTESTS, TIME
 
+_EPOCH = date(1970, 1, 1)
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 
 
@@ -118,158 +133,79 @@ def run_backtest(
     of the last bar). book: what ids begin with, by default the backtest_id. Raises DataError on a
     duplicate bar or signal, and on a side that is none.
     """
-    table = _joined(bars, signals, calendar, timeframe)
-    models = table["model_id"].drop_nulls().unique().to_list()
-    start = (
-        TradingState.opening(table["symbol"].unique().to_list(), rules.initial_cash)
-        if state is None
-        else state
-    )
+    traded, said = regular_bars(bars), checked_signals(signals)
+    sessions = session_columns(calendar, timeframe)
+    models = said.rows["model_id"].drop_nulls().unique().to_list()
+    start = TradingState.opening(traded.names, rules.initial_cash) if state is None else state
     opening_equity = int(start.portfolio.account["equity"][0])
-    first, last = (
-        table["session_date"].min(),
-        (table["session_date"].max() if until is None else until),
-    )
-    behind, ahead = _split_events(
-        empty_events() if lives is None else lives,
-        start,
-        table["symbol"].unique(),
-        first,  # type: ignore[arg-type]
-        last,  # type: ignore[arg-type]
-    )
-    now = start.extended([*table["symbol"].unique(), *symbols_of(ahead)], models)
+    first, last = _span(traded, sessions)
+    events = empty_events() if lives is None else lives
+    behind, ahead = _split_events(events, start, traded.names, first, until or last)
+    now = start.extended([*traded.names, *symbols_of(ahead)], models)
     now.mark_ended(behind)
-    packed = _packed(table, now)
-    due = packed_actions(actions_by_new_symbol(actions, ahead), now.symbols)
-    logs = _simulate(
-        packed,
-        due,
+    market = _Market(
+        bar_columns(traded, now.symbols),
+        signal_columns(said, now.symbols, now.portfolio.models),
+        sessions,
+        packed_actions(actions_by_new_symbol(actions, events), now.symbols),
         packed_lives(ahead, now.symbols),
-        rules,
-        now,
         _moments(ahead, calendar, timeframe),
     )
-    ends = packed["end"][-1] if len(packed) else 0
-    orders = orders_table(logs.orders, now, backtest_id, book or backtest_id)
-    fills = fills_table(logs.fills, logs.orders, now, backtest_id, book or backtest_id)
-    trades = trades_table(logs.trades, now, backtest_id, book or backtest_id)
-    equity = equity_table(logs.equity, backtest_id)
-    metrics = backtest_metrics(equity, fills, trades, calendar, opening_equity / 1e4, timeframe)
-    row = _row(
-        backtest_id,
-        strategy,
-        parameters or {},
-        packed,
-        int(ends),
-        opening_equity / 1e4,
-        rules,
-        metrics,
-    )
+    logs = _simulate(market, rules, now)
+    book = book or backtest_id
+    orders = orders_table(logs.orders, now, backtest_id, book)
+    fills = fills_table(logs.fills, now, backtest_id, book)
+    trades = trades_table(logs.trades, now, backtest_id, book)
+    equity = equity_table(logs.curve, backtest_id)
+    year = calendar.for_timeframe(timeframe).sessions_per_year
+    initial = opening_equity / MONEY
+    daily = session_returns(logs.curve.day_equity / MONEY, initial)
+    metrics = run_metrics(equity, fills, trades, daily, year, initial)
+    row = _row(backtest_id, strategy, parameters or {}, logs, initial, rules, metrics)
     applied = position_actions_table(logs.applied, now, backtest_id)
+    silent = _silent_positions(now, logs.last_date)
     return BacktestResult(
-        orders,
-        fills,
-        trades,
-        equity,
-        row,
-        metrics,
-        now.pruned(),
-        applied,
-        _silent_positions(now, packed),
+        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent
     )
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Market:
+    """What a run trades on, as the kernels read it."""
+
+    bars: BarColumns
+    signals: SignalColumns
+    sessions: SessionColumns
+    actions: Records
+    lives: Records
+    moments: Mapping[int, tuple[int, int]]
+    """For each day of an event of lives: the moment of it where no bar tells, and its session."""
+
+
+@dataclass(frozen=True)
 class _Logs:
-    """Growing logs of the loop; trimmed when it is done."""
+    """What a run wrote, and its first and last moments (0: it had no bar)."""
 
     orders: Records
     fills: Records
     trades: Records
-    equity: Records
     applied: Records
+    curve: Curve
+    start: int
+    end: int
+    last_date: int | None
 
 
-def _joined(
-    bars: pl.DataFrame, signals: pl.DataFrame, calendar: Calendar, timeframe: str
-) -> pl.DataFrame:
-    """Regular bars with their session date, end and signal, sorted by time and symbol."""
-    regular = bars.filter(pl.col("session") == "regular").select(
-        "symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor"
-    )
-    said = signals.select(
-        "symbol",
-        "timestamp",
-        signal=pl.col("side").cast(pl.Int32),
-        strength=pl.col("strength").cast(pl.Float64),
-        volatility=pl.col("volatility").cast(pl.Float64),
-        probability=pl.col("probability").cast(pl.Float64),
-        model_id=pl.col("model_id").cast(pl.String),
-    )
-    strange = said.filter(~pl.col("signal").is_in([-1, 0, 1]))
-    if strange.height:
-        raise DataError(
-            f"signals hold side {strange['signal'][0]} for {strange['symbol'][0]} at"
-            f" {strange['timestamp'][0]}: a side is -1, 0 or 1"
-        )
-    stamped = calendar.with_session(regular, timeframe).drop("session")
-    table = stamped.join(said, on=["symbol", "timestamp"], how="left", maintain_order="left").sort(
-        "timestamp", "symbol", maintain_order=True
-    )
-    if table.height != regular.height:
-        raise DataError(
-            f"signals hold {table.height - regular.height} rows too many for their bars: each"
-            " (symbol, timestamp) may have one; drop the duplicates"
-        )
-    repeated = table.filter(
-        (pl.col("timestamp") == pl.col("timestamp").shift())
-        & (pl.col("symbol") == pl.col("symbol").shift())
-    )
-    if repeated.height:
-        raise DataError(
-            f"bars hold {repeated['symbol'][0]} at {repeated['timestamp'][0]} twice: use the"
-            " validated table `bars`"
-        )
-    return table
-
-
-def _packed(table: pl.DataFrame, state: TradingState) -> Records:
-    """BAR records, in the same order."""
-    packed = records(table.height, BAR)
-    numbers = table.select(
-        at=pl.col("timestamp").to_physical(),
-        end=pl.col("bar_end").to_physical(),
-        date=pl.col("session_date").to_physical(),
-        signal=pl.col("signal").fill_null(NO_SIGNAL),
-        factor="adjustment_factor",
-        symbol=pl.col("symbol").cast(pl.Enum(state.symbols)).to_physical(),
-        model=(
-            pl.col("model_id").replace_strict(
-                list(state.portfolio.models),
-                range(len(state.portfolio.models)),
-                default=NO_MODEL,
-                return_dtype=pl.Int32,
-            )
-            if state.portfolio.models
-            else pl.lit(NO_MODEL)
-        ),
-        **{
-            name: pl.col(name).fill_null(float("nan"))
-            for name in (
-                "open",
-                "high",
-                "low",
-                "close",
-                "volume",
-                "strength",
-                "volatility",
-                "probability",
-            )
-        },
-    )
-    for name in BAR.names or ():
-        packed[name] = numbers[name].to_numpy()
-    return packed
+def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date | None]:
+    """Session dates of the first and the last bar. Raises DataError for a later bar."""
+    if not len(bars.at):
+        return None, None
+    moments = (int(bars.at.min()), int(bars.at.max()))
+    places = [int(np.searchsorted(sessions.until, at, side="right")) for at in moments]
+    if places[-1] >= len(sessions.until):
+        raise DataError("bars hold rows after the last session of the calendar")
+    first, last = (_EPOCH + timedelta(days=int(sessions.date[place])) for place in places)
+    return first, last
 
 
 def _split_events(
@@ -288,9 +224,9 @@ def _split_events(
     )
 
 
-def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[int, int]:
-    """Day of an event -> start of the first session on or after it, where no bar tells: what a bar
-    of that day would be stamped. Both since 1970.
+def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[int, tuple[int, int]]:
+    """Day of an event -> the start of the first session on or after it, which is what a bar of that
+    day would be stamped, and the date of that session. All since 1970.
     """
     days = lives["date"].unique().sort()
     if days.is_empty():
@@ -298,87 +234,100 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
     table = calendar.table
     place = table["date"].search_sorted(days, side="left").clip(0, table.height - 1)
     column = table["date"] if timeframe in LONG_TIMEFRAMES else table["open"]
-    stamps = column.gather(place).cast(TIME).to_physical()
-    return dict(zip(days.to_physical().to_list(), stamps.to_list(), strict=True))
+    stamps = column.gather(place).cast(TIME)
+    dates = calendar.with_session(pl.DataFrame({"timestamp": stamps}), timeframe)["session_date"]
+    pairs = zip(stamps.to_physical().to_list(), dates.to_physical().to_list(), strict=True)
+    return dict(zip(days.to_physical().to_list(), pairs, strict=True))
 
 
-def _simulate(
-    bars: Records,
-    actions: Records,
-    lives: Records,
-    rules: TradingRules,
-    state: TradingState,
-    moments: Mapping[int, int],
-) -> _Logs:
+def _simulate(market: _Market, rules: TradingRules, state: TradingState) -> _Logs:
     """Run the compiled loop over all bars, then what becomes of the securities after them, changing
     `state` in place.
 
     Where the terms of an instrument change, it goes on with new records.
     """
+    books, curve = _opened(market, rules, state)
+    cursor = loop.cursor_at_start(market.bars, market.signals)
+    last_date = None
+    if len(market.bars.at):
+        first = int(market.bars.at.min())
+        books.at[loop.SESSION] = np.searchsorted(market.sessions.until, first, side="right")
+        for end, of_symbols in _stretches(market.sessions, first, rules, state.symbols):
+            books = books._replace(rules=of_symbols)
+            while not loop.run(
+                books, market.bars, market.signals, market.sessions, cursor, curve, end
+            ):
+                books = _with_room(books)
+        last_date = int(market.sessions.date[books.at[loop.SESSION]])
+    while books.at[loop.NEXT_LIFE] < len(market.lives):
+        books = _with_room(books)
+        _book_event(market, books, curve)
+    return _trimmed(books, curve, last_date)
+
+
+def _book_event(market: _Market, books: Books, curve: Curve) -> None:
+    """The next day of `lives` after the last bar."""
+    day = int(market.lives["date"][books.at[loop.NEXT_LIFE]])
+    moment, session = market.moments[day]
+    before = books.at[loop.APPLICATIONS]
+    loop.begin_session(books, day, moment, False)
+    if books.at[loop.APPLICATIONS] > before:
+        loop.log_equity(books.account, moment, session, curve, books.at)
+
+
+def _opened(market: _Market, rules: TradingRules, state: TradingState) -> tuple[Books, Curve]:
+    """The books at the start: orders that already work have their row in the log."""
     count = len(state.symbols)
-    intents, reports = loop.scratch(count)
     carried = state.exchange.orders[state.exchange.orders["status"] == ORDER_OPEN]
-    spare = int(loop.spare_rows(count, len(lives), len(actions)))
+    spare = int(loop.spare_rows(count, len(market.lives), len(market.actions)))
     room = _FIRST_LOG_ROWS + spare + len(carried)
-    moves = min(1, len(bars)) + int(np.count_nonzero(np.diff(bars["at"])))
-    logs = _Logs(
-        records(room, ORDER),
-        records(room, REPORT),
-        records(room, TRADE),
-        records(moves + len(moments), loop.EQUITY),
-        records(room, APPLIED),
+    intents, reports = loop.scratch(count)
+    at = np.zeros(loop.PLACES, dtype=np.int64)
+    at[loop.FIRST_BAR] = NEVER
+    works = (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
+    books = Books(
+        positions=state.portfolio.positions,
+        account=state.portfolio.account,
+        orders=state.exchange.orders,
+        keys=state.exchange.keys,
+        rules=rules.records(state.symbols),
+        actions=market.actions,
+        next_action=first_actions(market.actions, count),
+        lives=market.lives,
+        intents=intents,
+        reports=reports,
+        order_log=records(room, ORDER),
+        fill_log=records(room, REPORT),
+        trade_log=records(room, TRADE),
+        applied_log=records(room, APPLIED),
+        busy=works | (state.portfolio.positions["quantity"] != 0.0),
+        at=at,
     )
-    at = np.zeros(7, dtype=np.int64)
-    _carry(state, carried, logs, at)
-    next_action = first_actions(actions, count)
-    of_symbols = rules.records(state.symbols)
-    for stop, of_symbols in _stretches(bars, rules, state.symbols):
-        while at[loop.NEXT_BAR] < stop:
-            loop.run(
-                state.portfolio.positions, state.portfolio.account, state.exchange.orders,
-                state.exchange.keys, of_symbols, bars[:stop], actions,
-                next_action, intents, reports, logs.orders, logs.fills, logs.trades, logs.equity,
-                lives, logs.applied, at,
-            )  # fmt: skip
-            _make_room(logs, at, spare)
-    while at[loop.NEXT_LIFE] < len(lives):
-        day = int(lives["date"][at[loop.NEXT_LIFE]])
-        before = at[loop.APPLICATIONS]
-        loop.begin_session(
-            state.portfolio.positions, state.portfolio.account, state.exchange.orders,
-            state.exchange.keys, of_symbols, day, moments[day], 0, actions, next_action,
-            intents, reports, logs.orders, logs.fills, logs.trades, lives, logs.applied, at,
-        )  # fmt: skip
-        if at[loop.APPLICATIONS] > before:
-            loop.log_equity(state.portfolio.account, moments[day], logs.equity, at)
-        _make_room(logs, at, spare)
-    used = (
-        (logs.orders, loop.ORDERS),
-        (logs.fills, loop.FILLS),
-        (logs.trades, loop.TRADES),
-        (logs.equity, loop.EQUITIES),
-        (logs.applied, loop.APPLICATIONS),
-    )
-    return _Logs(*(log[: at[rows]] for log, rows in used))
+    _carry(state, carried, books)
+    moves = len(market.bars.at) + len(market.moments)
+    days = min(moves, len(market.sessions.date) + len(market.moments))
+    return books, loop.empty_curve(moves, days)
 
 
-def _make_room(logs: _Logs, at: IntArray, spare: int) -> None:
-    logs.orders, logs.fills, logs.trades, logs.applied = (
-        _roomier(log, int(at[used]), spare)
-        for log, used in (
-            (logs.orders, loop.ORDERS),
-            (logs.fills, loop.FILLS),
-            (logs.trades, loop.TRADES),
-            (logs.applied, loop.APPLICATIONS),
-        )
+def _trimmed(books: Books, curve: Curve, last_date: int | None) -> _Logs:
+    at = books.at
+    return _Logs(
+        orders=books.order_log[: at[loop.ORDERS]],
+        fills=books.fill_log[: at[loop.FILLS]],
+        trades=books.trade_log[: at[loop.TRADES]],
+        applied=books.applied_log[: at[loop.APPLICATIONS]],
+        curve=loop.cut_curve(curve, int(at[loop.EQUITIES]), int(at[loop.DAYS])),
+        start=0 if last_date is None else int(at[loop.FIRST_BAR]),
+        end=int(at[loop.LAST_END]),
+        last_date=last_date,
     )
 
 
-def _silent_positions(state: TradingState, bars: Records) -> list[str]:
+def _silent_positions(state: TradingState, last: int | None) -> list[str]:
     """A sentence for each position whose symbol had no bar in the last session."""
-    if not len(bars):
+    if last is None:
         return []
-    last, positions = int(bars["date"].max()), state.portfolio.positions
+    positions = state.portfolio.positions
     held = np.flatnonzero((positions["quantity"] != 0.0) & (positions["last_date"] < last))
     return [
         f"{state.symbols[row]}: {positions['quantity'][row]:g} shares are held at the price"
@@ -390,36 +339,44 @@ def _silent_positions(state: TradingState, bars: Records) -> list[str]:
 
 
 def _stretches(
-    bars: Records, rules: TradingRules, symbols: Sequence[str]
+    sessions: SessionColumns, first: int, rules: TradingRules, symbols: Sequence[str]
 ) -> Iterator[tuple[int, Records]]:
-    """(end, RULES records) of each run of bars within which no instrument changes: by the session
-    date of the bars, which never falls.
+    """(end, RULES records) of each stretch of time within which no instrument changes, from the bar
+    at `first` on. Terms change with the session.
     """
-    if not len(bars):
-        return
-    first = date(1970, 1, 1) + timedelta(days=int(bars["date"][0]))
-    changes = [day for day in rules.changes(symbols) if day > first]
-    stops = np.searchsorted(
-        bars["date"], [(day - date(1970, 1, 1)).days for day in changes]
-    ).tolist()
-    for day, stop in zip([first, *changes], [*stops, len(bars)], strict=True):
-        yield stop, rules.records(symbols, day)
+    place = int(np.searchsorted(sessions.until, first, side="right"))
+    began = _EPOCH + timedelta(days=int(sessions.date[place]))
+    changes = [day for day in rules.changes(symbols) if day > began]
+    places = np.searchsorted(sessions.date, [(day - _EPOCH).days for day in changes])
+    ends = [*(int(sessions.until[place - 1]) for place in places), NEVER]
+    for day, end in zip([began, *changes], ends, strict=True):
+        yield end, rules.records(symbols, day)
 
 
-def _carry(state: TradingState, carried: Records, logs: _Logs, at: IntArray) -> None:
+def _carry(state: TradingState, carried: Records, books: Books) -> None:
     """Orders that already work get their row in the log."""
-    logs.orders[: len(carried)] = carried
-    logs.orders["ticket"][: len(carried)] = np.arange(len(carried))
-    logs.orders["status"][: len(carried)] = np.where(
-        carried["fills"] > 0, PARTIALLY_FILLED, ORDER_OPEN
-    )
+    log = books.order_log
+    log[: len(carried)] = carried
+    log["ticket"][: len(carried)] = np.arange(len(carried))
+    log["status"][: len(carried)] = np.where(carried["fills"] > 0, PARTIALLY_FILLED, ORDER_OPEN)
     for row, order in enumerate(carried):
         state.exchange.orders[order["symbol"], order["role"]]["ticket"] = row
-    at[loop.ORDERS] = len(carried)
+    books.at[loop.ORDERS] = len(carried)
+
+
+def _with_room(books: Books) -> Books:
+    """The books with every log doubled that is too full for one more timestamp."""
+    spare = int(loop.spare_rows(len(books.positions), len(books.lives), len(books.actions)))
+    at = books.at
+    return books._replace(
+        order_log=_roomier(books.order_log, int(at[loop.ORDERS]), spare),
+        fill_log=_roomier(books.fill_log, int(at[loop.FILLS]), spare),
+        trade_log=_roomier(books.trade_log, int(at[loop.TRADES]), spare),
+        applied_log=_roomier(books.applied_log, int(at[loop.APPLICATIONS]), spare),
+    )
 
 
 def _roomier(log: Records, used: int, spare: int) -> Records:
-    """The log, doubled when it is too full for one more timestamp."""
     if len(log) - used >= spare:
         return log
     grown = np.empty(2 * len(log), log.dtype)  # rows beyond `used` are never read
@@ -431,20 +388,18 @@ def _row(
     backtest_id: str,
     strategy: str,
     parameters: Mapping[str, Any],
-    bars: Records,
-    end: int,
+    logs: _Logs,
     cash: float,
     rules: TradingRules,
     metrics: Mapping[str, float | None],
 ) -> pl.DataFrame:
     """The row of schemas.BACKTESTS; an empty run starts and ends at the epoch."""
-    start = int(bars["at"][0]) if len(bars) else 0
     row = {
         "backtest_id": backtest_id,
         "strategy": strategy,
         "parameters": json.dumps(dict(parameters), sort_keys=True, default=str),
-        "start": start,
-        "end": end,
+        "start": logs.start,
+        "end": logs.end,
         "initial_cash": cash,
         "participation": rules.costs.max_participation,
         "zero_volume": rules.costs.zero_volume,

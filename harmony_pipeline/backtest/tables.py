@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from harmony_pipeline import schemas
-from harmony_pipeline.arrays import IntArray
-from harmony_pipeline.execution.order_ids import STAMP
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.backtest.loop import Curve
+from harmony_pipeline.execution.id_columns import IdParts, name_column
+from harmony_pipeline.kernel import kernel
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
     CHANGE,
@@ -36,72 +39,93 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
     """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry
     as parent.
     """
-    role = pl.col("role")
+    columns = _Columns(log)
+    role, level = columns["role"], columns["level"]
+    entry = np.full(len(log), ENTRY)
+    ids = IdParts(book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES, role)
+    parents = IdParts(
+        book, state.symbols, columns["entry_symbol"], columns["entry_at"], ROLE_NAMES, entry
+    )
     table = pl.DataFrame(
         {
-            "symbol": _names(log["symbol"], state.symbols),
-            "entry_symbol": _names(log["entry_symbol"], state.symbols),
-            "role": _names(log["role"], ROLE_NAMES),
-            "timestamp": _times(log["decided_at"]),
-            "entry_at": _times(log["entry_at"]),
-            "signal_timestamp": _times(log["signal_at"]),
-            "side": _names((log["side"] > 0).astype(np.int64), ("sell", "buy")),
-            "quantity": np.ascontiguousarray(log["quantity"]),
-            "level": np.ascontiguousarray(log["level"]),
-            "kind": _names(log["role"], ORDER_KINDS),
-            "time_in_force": _names(log["role"], TIMES_IN_FORCE),
-            "status": _names(log["status"], STATUS_NAMES),
-            "reason": _names(log["reason"], REASON_NAMES),
-            "model_id": _names(log["model"], state.portfolio.models),
+            "order_id": ids.column(),
+            "parent_id": parents.column(role != ENTRY),
+            "symbol": name_column(columns["symbol"], state.symbols),
+            "role": name_column(role, ROLE_NAMES),
+            "timestamp": _times(columns["decided_at"]),
+            "signal_timestamp": _times(columns["signal_at"]),
+            "side": name_column(_is_positive(columns["side"]), ("sell", "buy")),
+            "quantity": columns["quantity"],
+            "kind": name_column(role, ORDER_KINDS),
+            "time_in_force": name_column(role, TIMES_IN_FORCE),
+            "status": name_column(columns["status"], STATUS_NAMES),
+            "reason": name_column(columns["reason"], REASON_NAMES),
+            "model_id": name_column(columns["model"], state.portfolio.models),
+            "limit_price": _where(role == TAKE, level),
+            "stop_price": _where(role == STOP, level),
         }
-    ).with_columns(
-        order_id=_key(book, "symbol", "timestamp", role),
-        parent_id=pl.when(role != ROLE_NAMES[ENTRY]).then(
-            _key(book, "entry_symbol", "entry_at", pl.lit(ROLE_NAMES[ENTRY]))
-        ),
-        limit_price=pl.when(role == ROLE_NAMES[TAKE]).then("level"),
-        stop_price=pl.when(role == ROLE_NAMES[STOP]).then("level"),
-        backtest_id=pl.lit(backtest_id),
-    )
+    ).with_columns(backtest_id=pl.lit(backtest_id))
     return schemas.ORDERS.conform(table)
 
 
-def fills_table(
-    log: Records, orders: Records, state: TradingState, backtest_id: str, book: str
-) -> pl.DataFrame:
-    """schemas.FILLS; `orders` is the order log that the fills' tickets point into."""
-    placed = orders[log["ticket"]]
-    table = (
-        pl.DataFrame(
-            {
-                "symbol": _names(log["symbol"], state.symbols),
-                "role": _names(log["role"], ROLE_NAMES),
-                "decided_at": _times(placed["decided_at"]),
-                "number": np.ascontiguousarray(log["number"]),
-                "timestamp": _times(log["at"]),
-                "side": _names((log["side"] > 0).astype(np.int64), ("sell", "buy")),
-                "quantity": np.ascontiguousarray(log["quantity"]),
-                "price": np.ascontiguousarray(log["price"]),
-                "reference_price": np.ascontiguousarray(log["reference"]),
-                "fee": log["fee"] / MONEY,
-                "slippage": np.ascontiguousarray(log["slippage"]),
-                "liquidity": _names(log["maker"], ("taker", "maker")),
-            }
-        )
-        .with_columns(
-            order_id=_key(book, "symbol", "decided_at", pl.col("role")),
-            backtest_id=pl.lit(backtest_id),
-        )
-        .with_columns(fill_id=pl.col("order_id") + "-" + pl.col("number").cast(pl.String))
-    )
+def fills_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
+    """schemas.FILLS."""
+    columns = _Columns(log)
+    key = (book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES)
+    table = pl.DataFrame(
+        {
+            "fill_id": IdParts(*key, columns["role"], columns["number"]).column(),
+            "order_id": IdParts(*key, columns["role"]).column(),
+            "symbol": name_column(columns["symbol"], state.symbols),
+            "timestamp": _times(columns["at"]),
+            "side": name_column(_is_positive(columns["side"]), ("sell", "buy")),
+            "quantity": columns["quantity"],
+            "price": columns["price"],
+            "reference_price": columns["reference"],
+            "fee": columns["fee"] / MONEY,
+            "slippage": columns["slippage"],
+            "liquidity": name_column(columns["maker"], ("taker", "maker")),
+        }
+    ).with_columns(backtest_id=pl.lit(backtest_id))
     return schemas.FILLS.conform(table)
 
 
 def trades_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
     """schemas.TRADES: closed round trips, and those that are still open with a null exit."""
+    rows = np.concatenate([log, _open_trades(state)])
+    closed = np.arange(len(rows)) < len(log)
+    columns = _Columns(rows)
+    pnl = columns["pnl"]
+    ids = IdParts(book, state.symbols, columns["entry_symbol"], columns["entry_at"])
+    table = pl.DataFrame(
+        {
+            "trade_id": ids.column(),
+            "symbol": name_column(columns["symbol"], state.symbols),
+            "side": name_column(_is_positive(columns["side"]), ("short", "long")),
+            "quantity": columns["quantity"],
+            "entry_timestamp": _times(columns["entry_bar"]),
+            "entry_price": columns["entry_price"],
+            "exit_timestamp": _times(columns["exit_bar"]),
+            "exit_price": _where(closed, columns["exit_price"]),
+            "exit_reason": name_column(np.where(closed, columns["exit_reason"], -1), REASON_NAMES),
+            "fees": columns["fees"] / MONEY,
+            "slippage": columns["slippage"],
+            "pnl": _where(closed, pnl / MONEY),
+            "return": _where(closed, pnl / np.maximum(columns["entry_value"], 1)),
+            "model_id": name_column(columns["model"], state.portfolio.models),
+            "closed": closed,
+        }
+    ).with_columns(
+        exit_timestamp=pl.when("closed").then("exit_timestamp"), backtest_id=pl.lit(backtest_id)
+    )
+    return schemas.TRADES.conform(table)
+
+
+def _open_trades(state: TradingState) -> Records:
+    """TRADE records of the round trips that are still open."""
     positions = state.portfolio.positions
     still_open = np.flatnonzero(positions["side"])
-    open_rows = np.zeros(len(still_open), TRADE)
+    rows = np.zeros(len(still_open), TRADE)
     for name in (
         "side",
         "entry_at",
@@ -113,57 +137,48 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
         "model",
         "entry_symbol",
     ):
-        open_rows[name] = positions[name][still_open]
-    open_rows["symbol"] = still_open
-    open_rows["quantity"] = positions["entry_quantity"][still_open]
-    rows = np.concatenate([log, open_rows])
-    closed = np.arange(len(rows)) < len(log)
-    table = pl.DataFrame(
-        {
-            "symbol": _names(rows["symbol"], state.symbols),
-            "entry_symbol": _names(rows["entry_symbol"], state.symbols),
-            "side": _names((rows["side"] > 0).astype(np.int64), ("short", "long")),
-            "quantity": np.ascontiguousarray(rows["quantity"]),
-            "entry_at": _times(rows["entry_at"]),
-            "entry_timestamp": _times(rows["entry_bar"]),
-            "entry_price": np.ascontiguousarray(rows["entry_price"]),
-            "exit_timestamp": _times(rows["exit_bar"]),
-            "exit_price": np.ascontiguousarray(rows["exit_price"]),
-            "exit_reason": _names(rows["exit_reason"], REASON_NAMES),
-            "fees": rows["fees"] / MONEY,
-            "slippage": np.ascontiguousarray(rows["slippage"]),
-            "pnl": rows["pnl"] / MONEY,
-            "return": rows["pnl"] / np.maximum(rows["entry_value"], 1),
-            "model_id": _names(rows["model"], state.portfolio.models),
-            "closed": closed,
-        }
-    ).with_columns(
-        *(
-            pl.when("closed").then(name).alias(name)
-            for name in ("exit_timestamp", "exit_price", "exit_reason", "pnl", "return")
-        ),
-        trade_id=pl.lit(f"{book}-")
-        + pl.col("entry_symbol")
-        + "-"
-        + pl.col("entry_at").dt.strftime(STAMP),
-        backtest_id=pl.lit(backtest_id),
-    )
-    return schemas.TRADES.conform(table)
+        rows[name] = positions[name][still_open]
+    rows["symbol"] = still_open
+    rows["quantity"] = positions["entry_quantity"][still_open]
+    return rows
 
 
-def equity_table(log: Records, backtest_id: str) -> pl.DataFrame:
-    """schemas.EQUITY."""
+def equity_table(curve: Curve, backtest_id: str) -> pl.DataFrame:
+    """schemas.EQUITY, over the loop's own memory: its money units become currency in place."""
+    columns = {
+        "equity": _currency_in_place(curve.equity),
+        "cash": _currency_in_place(curve.cash),
+        "gross_exposure": _currency_in_place(curve.gross),
+        "net_exposure": _currency_in_place(curve.net),
+        "drawdown": curve.drawdown,
+    }
     table = pl.DataFrame(
         {
-            "timestamp": _times(log["at"]),
-            "equity": log["equity"] / MONEY,
-            "cash": log["cash"] / MONEY,
-            "gross_exposure": log["gross"] / MONEY,
-            "net_exposure": log["net"] / MONEY,
-            "drawdown": np.ascontiguousarray(log["drawdown"]),
+            "timestamp": _in_place(curve.at).cast(schemas.TIME),
+            **{name: _in_place(column) for name, column in columns.items()},
         }
     ).with_columns(backtest_id=pl.lit(backtest_id))
-    return schemas.EQUITY.conform(table)
+    return schemas.EQUITY.conform(table, in_order=True)  # the loop walks in order of time
+
+
+def _currency_in_place(money: IntArray) -> FloatArray:
+    """The money units divided by MONEY, in the memory that held them."""
+    currency: FloatArray = money.view(np.float64)
+    _divide_in_place(money, currency)
+    return currency
+
+
+@kernel
+def _divide_in_place(money: IntArray, currency: FloatArray) -> None:
+    for row in range(len(money)):
+        currency[row] = money[row] / MONEY
+
+
+def _in_place(values: NDArray[Any]) -> pl.Series:
+    """A series over the array's memory, without a copy."""
+    series = pl.from_arrow(pa.array(values))
+    assert isinstance(series, pl.Series)
+    return series
 
 
 def position_actions_table(log: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
@@ -172,16 +187,16 @@ def position_actions_table(log: Records, state: TradingState, backtest_id: str) 
     table = pl.DataFrame(
         {
             "sequence": np.arange(1, len(log) + 1),
-            "symbol": _names(log["symbol"], state.symbols),
-            "timestamp": _times(log["at"]),
+            "symbol": name_column(np.ascontiguousarray(log["symbol"]), state.symbols),
+            "timestamp": _times(np.ascontiguousarray(log["at"])),
             "date": (
                 pl.Series(np.ascontiguousarray(log["date"]), dtype=pl.Int64)
                 .cast(pl.Int32)
                 .cast(pl.Date)
             ),
-            "kind": _names(log["kind"], APPLIED_NAMES),
+            "kind": name_column(np.ascontiguousarray(log["kind"]), APPLIED_NAMES),
             "value": pl.Series(np.ascontiguousarray(log["value"]), nan_to_null=True),
-            "successor": _names(np.where(changed, log["successor"], -1), state.symbols),
+            "successor": name_column(np.where(changed, log["successor"], -1), state.symbols),
             "quantity_before": np.ascontiguousarray(log["before"]),
             "quantity_after": np.ascontiguousarray(log["after"]),
             "cash": log["cash"] / MONEY,
@@ -190,15 +205,36 @@ def position_actions_table(log: Records, state: TradingState, backtest_id: str) 
     return schemas.POSITION_ACTIONS.conform(table)
 
 
-def _key(book: str, symbol: str, time: str, role: pl.Expr) -> pl.Expr:
-    return pl.lit(f"{book}-") + pl.col(symbol) + "-" + pl.col(time).dt.strftime(STAMP) + "-" + role
+class _Columns:
+    """The fields of a log as contiguous columns.
+
+    Every field is eight bytes wide, so the log is a matrix: one pass turns it around, instead of
+    one through all of memory for every field.
+    """
+
+    def __init__(self, log: Records) -> None:
+        names = log.dtype.names or ()
+        self._dtype = log.dtype
+        self._row = {name: row for row, name in enumerate(names)}
+        words = log.view(np.int64).reshape(len(log), len(names))
+        self._matrix = np.ascontiguousarray(words.T)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._matrix[self._row[name]].view(self._dtype[name])
+
+
+def _is_positive(values: IntArray) -> IntArray:
+    return (values > 0).astype(np.int64)
+
+
+def _where(valid: BoolArray, values: FloatArray) -> pl.Series:
+    """`values`, null where not `valid`."""
+    bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    array = pa.Array.from_buffers(pa.float64(), len(values), [bits, pa.py_buffer(values)])
+    series = pl.from_arrow(array)
+    assert isinstance(series, pl.Series)
+    return series
 
 
 def _times(values: IntArray) -> pl.Series:
-    return pl.Series(np.ascontiguousarray(values)).cast(schemas.TIME)
-
-
-def _names(values: NDArray[Any], names: tuple[str, ...]) -> pl.Series:
-    """names[values]; an index of -1, or an empty name, is null."""
-    lookup = pl.Series([name or None for name in names] + [None], dtype=pl.String)
-    return lookup.gather(pl.Series(np.where(values < 0, len(names), values).astype(np.uint32)))
+    return pl.Series(values).cast(schemas.TIME)

@@ -318,6 +318,20 @@ def decide(
 
 
 @kernel
+def may_decide(position: Record, rules: Record, signal: int) -> bool:
+    """Whether `decide` could write an intent for the symbol, after `mark`, where no breaker has
+    tripped and the account is not halted. Where it could not, it need not be called.
+    """
+    if position["quantity"] == 0.0:
+        return signal in (-1, 1)
+    if position["exit_reason"] != NO_REASON or position["exit_working"] == 1:
+        return True
+    if rules["barriers"] == 1:
+        return bool(position["bars_held"] >= rules["horizon"])
+    return signal not in (NO_SIGNAL, position["side"])
+
+
+@kernel
 def _decide_exit(
     position: Record,
     account: Record,

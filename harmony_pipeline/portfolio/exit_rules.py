@@ -75,7 +75,7 @@ def level_now(level: float, entry_factor: float, factor: float) -> float:
     """A raw price level of the entry bar in the raw prices of a later bar; factors are forward
     cumulative.
     """
-    return level * (entry_factor / factor)
+    return level if factor == entry_factor else level * (entry_factor / factor)
 
 
 @kernel

@@ -104,7 +104,7 @@ class LivePortfolio:
         self._applied = records(1, APPLIED)
         self._endings = records(2, ENDING)
         self._actions = packed_actions(
-            actions_by_new_symbol(plan.actions, plan.due_lives), self.symbols
+            actions_by_new_symbol(plan.actions, plan.lives), self.symbols
         )
         self._next_action = first_actions(self._actions, len(self.symbols))
         self._lives = packed_lives(plan.due_lives, self.symbols)

@@ -1,0 +1,236 @@
+"""Bars, signals and sessions as the arrays that the loop walks: Polars' own memory, without a copy.
+
+Rows of one symbol stand together, in order of time. The loop merges the symbols by time itself, so
+nothing is sorted into time order, joined or packed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.array_columns import read_only, run_starts
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.portfolio.kernel_types import NO_MODEL, NO_SIGNAL
+from harmony_pipeline.schemas import TIME
+
+NEVER = np.iinfo(np.int64).max
+_KEY = ("symbol", "timestamp")
+_PRICES = ("open", "high", "low", "close", "volume", "adjustment_factor")
+_BAR_COLUMNS = (*_KEY, *_PRICES)
+_SIGNAL_COLUMNS = (*_KEY, "side", "strength", "volatility", "probability", "model_id")
+
+
+class BarColumns(NamedTuple):
+    """Regular bars. Symbol s has the rows `begin[s]` to `end[s]` (not included); times are
+    microseconds UTC.
+    """
+
+    begin: IntArray
+    end: IntArray
+    at: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    factor: FloatArray
+
+
+class SignalColumns(NamedTuple):
+    """Signals, laid out as BarColumns are. `probability` and `model` are empty where no model
+    speaks.
+    """
+
+    begin: IntArray
+    end: IntArray
+    at: IntArray
+    side: NDArray[np.int8]
+    strength: FloatArray
+    volatility: FloatArray
+    probability: FloatArray
+    model: NDArray[np.int32]
+
+
+class SessionColumns(NamedTuple):
+    """Sessions in order. A bar that starts at t is of the first session whose `until` is above t.
+
+    It ends after `length`, but no later than `close`, nor than `pause` where it starts before that.
+    `date` is in days since 1970.
+    """
+
+    until: IntArray
+    date: IntArray
+    close: IntArray
+    pause: IntArray
+    length: int
+
+
+@dataclass(frozen=True)
+class SymbolRows:
+    """Rows with each symbol's together and in order of time: those of `names[k]` are the rows
+    `starts[k]` to `starts[k + 1]`.
+    """
+
+    rows: pl.DataFrame
+    names: tuple[str, ...]
+    starts: IntArray
+    at: IntArray
+    repeated: int
+    """The first row with the key of the row before it; -1: there is none."""
+
+
+def session_columns(calendar: Calendar, timeframe: str) -> SessionColumns:
+    """The calendar's sessions as bars of `timeframe` belong to them."""
+    own = calendar.for_timeframe(timeframe)
+    table = own.table.select(
+        pl.col("date", "close", "post_close", "break_start").to_physical().cast(pl.Int64)
+    )
+    date, close, late, pause = (table[name] for name in table.columns[:4])
+    long = timeframe in LONG_TIMEFRAMES
+    halves = own.grid.from_session and not long
+    return SessionColumns(
+        until=_array(date * 86_400_000_000 + 1 if long else late),
+        date=_array(date),
+        close=_array(close),
+        pause=_array(pause.fill_null(NEVER) if halves else pl.repeat(NEVER, len(date), eager=True)),
+        length=(NEVER >> 2) if long else TIMEFRAME_MINUTES[timeframe] * 60_000_000,
+    )
+
+
+def regular_bars(bars: pl.DataFrame) -> SymbolRows:
+    """The rows that can be traded on. Raises DataError on a repeated bar."""
+    regular = _filtered(bars, "session", "regular").select(_BAR_COLUMNS)
+    found = by_symbol_and_time(regular)
+    if found.repeated >= 0:
+        symbol, when = found.rows.row(found.repeated)[:2]
+        raise DataError(f"bars hold {symbol} at {when} twice: use the validated table `bars`")
+    return found
+
+
+def checked_signals(signals: pl.DataFrame) -> SymbolRows:
+    """Raises DataError on a side that is none, and on two rows of one bar."""
+    found = by_symbol_and_time(signals.select(_SIGNAL_COLUMNS))
+    side = found.rows["side"]
+    strange = ((side < -1) | (side > 1)).arg_true()
+    if len(strange):
+        first = found.rows.row(strange[0], named=True)
+        raise DataError(
+            f"signals hold side {first['side']} for {first['symbol']} at {first['timestamp']}:"
+            " a side is -1, 0 or 1"
+        )
+    if found.repeated >= 0:
+        count = found.rows.height - found.rows.select(_KEY).n_unique()
+        symbol, when = found.rows.row(found.repeated)[:2]
+        raise DataError(
+            f"signals hold {count} rows too many for their bars, the first for {symbol} at {when}:"
+            " each (symbol, timestamp) may have one; drop the duplicates"
+        )
+    return found
+
+
+def bar_columns(bars: SymbolRows, symbols: Sequence[str]) -> BarColumns:
+    """`regular_bars` as arrays; `symbols` are all that the loop knows, sorted."""
+    numbers = (_reals(bars.rows[name]) for name in _PRICES)
+    return BarColumns(*_ranges(bars, symbols), bars.at, *numbers)
+
+
+def signal_columns(
+    signals: SymbolRows, symbols: Sequence[str], models: Sequence[str]
+) -> SignalColumns:
+    """`checked_signals` as arrays; an index of `models` for each model_id."""
+    begin, end = _ranges(signals, symbols)
+    rows = signals.rows
+    probability = rows["probability"]
+    spoken = probability.null_count() < rows.height
+    return SignalColumns(
+        begin=begin,
+        end=end,
+        at=signals.at,
+        side=_array(rows["side"].cast(pl.Int8).fill_null(NO_SIGNAL)),
+        strength=_reals(rows["strength"]),
+        volatility=_reals(rows["volatility"]),
+        probability=_reals(probability) if spoken else read_only(np.zeros(0)),
+        model=_array(_model_numbers(rows["model_id"], models))
+        if models
+        else read_only(np.zeros(0, np.int32)),
+    )
+
+
+def _model_numbers(names: pl.Series, models: Sequence[str]) -> pl.Series:
+    return names.replace_strict(
+        list(models), range(len(models)), default=NO_MODEL, return_dtype=pl.Int32
+    )
+
+
+def by_symbol_and_time(rows: pl.DataFrame) -> SymbolRows:
+    """`rows` in that order; a check is cheaper than a sort."""
+    found = _described(rows)
+    return found if found is not None else _sorted(rows)
+
+
+def _described(rows: pl.DataFrame) -> SymbolRows | None:
+    """None where the rows are in another order."""
+    starts = run_starts(rows["symbol"])
+    names = tuple(rows["symbol"].gather(starts[:-1]))
+    if any(later <= name for name, later in pairwise(names)):
+        return None
+    at = _array(rows["timestamp"].cast(TIME).to_physical())
+    falls, repeated = _order_of(at, starts)
+    return None if falls else SymbolRows(rows, names, starts, at, repeated)
+
+
+def _sorted(rows: pl.DataFrame) -> SymbolRows:
+    found = _described(rows.sort(_KEY, maintain_order=True))
+    assert found is not None
+    return found
+
+
+def _filtered(rows: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
+    """Rows that hold `value`, as they are where all do."""
+    starts = run_starts(rows[column])
+    if (rows[column].gather(starts[:-1]) == value).all():
+        return rows
+    return rows.filter(pl.col(column) == value)
+
+
+def _ranges(found: SymbolRows, symbols: Sequence[str]) -> tuple[IntArray, IntArray]:
+    begin, end = np.zeros(len(symbols), np.int64), np.zeros(len(symbols), np.int64)
+    place = {symbol: row for row, symbol in enumerate(symbols)}
+    for run, name in enumerate(found.names):
+        if name in place:
+            begin[place[name]], end[place[name]] = found.starts[run], found.starts[run + 1]
+    return begin, end
+
+
+def _reals(values: pl.Series) -> FloatArray:
+    values = values.cast(pl.Float64)
+    return _array(values.fill_null(float("nan")) if values.null_count() else values)
+
+
+def _array(values: pl.Series) -> NDArray[Any]:
+    return read_only(np.ascontiguousarray(values.to_numpy()))
+
+
+@kernel
+def _order_of(at: IntArray, starts: IntArray) -> tuple[bool, int]:
+    """Whether a row is earlier than the one before it, and the first row at the same time as the
+    one before it (-1: none), within the runs that `starts` cut.
+    """
+    repeated = -1
+    for run in range(len(starts) - 1):
+        for row in range(starts[run] + 1, starts[run + 1]):
+            if at[row] <= at[row - 1]:
+                if at[row] < at[row - 1]:
+                    return True, repeated
+                if repeated < 0:
+                    repeated = row
+    return False, repeated
