@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 
 Words = NDArray[np.uint32]
 _STAMP_BYTES, _MOST_DIGITS, _BLOCK = 15, 19, 1 << 23  # a buffer's offset has 31 bits
@@ -154,7 +154,7 @@ def _write_ids(
     return used
 
 
-@kernel
+@inlined_kernel
 def _append(data: ByteArray, used: int, text: ByteArray, begin: int, end: int) -> int:
     for place in range(begin, end):
         data[used] = text[place]
@@ -162,7 +162,7 @@ def _append(data: ByteArray, used: int, text: ByteArray, begin: int, end: int) -
     return used
 
 
-@kernel
+@inlined_kernel
 def _write_digits(data: ByteArray, used: int, value: int, count: int) -> int:
     for place in range(count - 1, -1, -1):
         data[used + place] = 48 + value % 10
@@ -170,7 +170,7 @@ def _write_digits(data: ByteArray, used: int, value: int, count: int) -> int:
     return used + count
 
 
-@kernel
+@inlined_kernel
 def _write_number(data: ByteArray, used: int, value: int) -> int:
     count, rest = 1, value // 10
     while rest > 0:
@@ -179,7 +179,7 @@ def _write_number(data: ByteArray, used: int, value: int) -> int:
     return _write_digits(data, used, value, count)
 
 
-@kernel
+@inlined_kernel
 def _write_stamp(data: ByteArray, used: int, time_us: int) -> int:
     """YYYYMMDDTHHMMSS. The date of a day count by Hinnant, "chrono-compatible low-level date
     algorithms" (civil_from_days).
