@@ -41,6 +41,8 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
     """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry
     as parent.
     """
+    # the key is (symbol, timestamp, order_id), and ids of one moment differ by their role
+    log = log[_rows_by_symbol(log["symbol"], log["decided_at"], log["role"], len(state.symbols))]
     columns = _Columns(log)
     role, level = columns["role"], columns["level"]
     entry = np.full(len(log), ENTRY)
@@ -67,7 +69,7 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
             "stop_price": _where(role == STOP, level),
         }
     ).with_columns(backtest_id=pl.lit(backtest_id))
-    return schemas.ORDERS.conform(table)
+    return schemas.ORDERS.conform(table, in_order=True)
 
 
 def fills_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
@@ -235,6 +237,31 @@ def _transposed(words: NDArray[np.int64]) -> NDArray[np.int64]:
             for row in range(start, stop):
                 turned[place, row] = words[row, place]
     return turned
+
+
+@kernel
+def _rows_by_symbol(symbol: IntArray, first: IntArray, second: IntArray, symbols: int) -> IntArray:
+    """Rows in order of (symbol, first, second), where `first` and `second` mostly rise already."""
+    place = np.zeros(symbols + 1, np.int64)
+    for row in range(len(symbol)):
+        place[symbol[row] + 1] += 1
+    for number in range(symbols):
+        place[number + 1] += place[number]
+    begin = place.copy()
+    found = np.empty(len(symbol), np.int64)
+    for row in range(len(symbol)):
+        k = place[symbol[row]]
+        place[symbol[row]] = k + 1
+        while k > begin[symbol[row]]:
+            before = found[k - 1]
+            if first[before] < first[row]:
+                break
+            if first[before] == first[row] and second[before] <= second[row]:
+                break
+            found[k] = before
+            k -= 1
+        found[k] = row
+    return found
 
 
 def _is_positive(values: IntArray) -> IntArray:
