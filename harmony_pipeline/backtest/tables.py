@@ -224,7 +224,8 @@ class _Columns:
         self._matrix = _transposed(words)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._matrix[self._row[name]].view(self._dtype[name])
+        column: NDArray[Any] = self._matrix[self._row[name]].view(self._dtype[name])
+        return column
 
 
 @kernel

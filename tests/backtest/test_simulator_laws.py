@@ -18,7 +18,7 @@ from backtest.random_markets import (
     shuffled_names,
     with_lives,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -261,6 +261,8 @@ def test_a_run_can_be_cut_anywhere(seed, exits, hours):
     )
 
 
+# a dividend on the day of a change of symbol, booked after the cut, for a symbol without bars
+@example(seed=9891, exits="barriers", hours=[25])
 @settings(max_examples=15)
 @given(
     seed=SEEDS,
