@@ -87,11 +87,12 @@ def analyse(
 ) -> Analysis:
     """All of it. bars: the regular bars that it traded (schemas.BARS). benchmark: timestamp, return
     by session date. regimes: schemas.REGIMES. multipliers: symbol, multiplier. window: sessions of
-    the rolling figures, by default a quarter of a year.
+    the rolling figures, by default a quarter of a year, or of a run that is shorter than that year.
     """
     year = calendar.for_timeframe(timeframe).sessions_per_year
-    window = max(2, year // 4) if window is None else window
     daily = daily_returns(run.equity, calendar, run.initial_cash, timeframe)
+    if window is None:
+        window = max(2, min(year // 4, daily.height // 4))
     daily = daily.with_columns(underwater=pl.Series(underwater(daily["return"].to_numpy())))
     known = None if regimes is None else regime_stability(daily, regimes, run.strategy, year)
     mean_equity = float(np.mean(run.equity["equity"].to_numpy())) if run.equity.height else 0.0

@@ -344,26 +344,44 @@ def report(
     strategy: Annotated[
         str | None, typer.Argument(help="a strategy; default: the one that sessions trade")
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="every strategy that has a backtest, beside each other"),
+    ] = False,
 ) -> None:
-    """Write the tear sheet of a strategy, and a page with some of its trades on their candles: both
-    self-contained.
+    """Write the pages of a strategy: the tear sheet, an interactive page, and some trades on their
+    candles; with --compare one page of all strategies. Each needs nothing but itself.
     """
+    from harmony_pipeline.cli.options import refuse_strategy_to_compare
+
+    refuse_strategy_to_compare(strategy, compare=compare)
+    pipeline = _pipeline(context)
+    written = _comparison_pages(pipeline) if compare else _strategy_pages(pipeline, strategy)
+    for path in written:
+        typer.echo(f"wrote {path}")
+    typer.echo("look: open them in a browser; they need no network")
+
+
+def _strategy_pages(pipeline: Any, strategy: str | None) -> list[Path]:
     from harmony_pipeline.errors import NotReady
     from harmony_pipeline.stages.backtests import backtested, no_backtest
+    from harmony_pipeline.stages.interactive_reports import write_interactive_page
     from harmony_pipeline.stages.tear_sheets import write_tear_sheet
     from harmony_pipeline.stages.trade_pages import page_path
 
-    pipeline = _pipeline(context)
     chosen = pipeline.strategy(strategy or pipeline.settings.session.strategy)
     if strategy is None and (other := backtested(pipeline)) not in (None, chosen):
         raise NotReady(
             f"{no_backtest(pipeline, chosen)}; another strategy has one: harmony report {other}"
         )
-    path = write_tear_sheet(pipeline, chosen)
-    typer.echo(
-        f"wrote {path}\nwrote {page_path(pipeline, chosen)}\nlook: open them in a browser; they"
-        " need no network"
-    )
+    sheet = write_tear_sheet(pipeline, chosen)
+    return [sheet, page_path(pipeline, chosen), write_interactive_page(pipeline, chosen)]
+
+
+def _comparison_pages(pipeline: Any) -> list[Path]:
+    from harmony_pipeline.stages.interactive_reports import write_comparison
+
+    return write_comparison(pipeline)
 
 
 @app.command()

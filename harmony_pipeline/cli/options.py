@@ -123,3 +123,12 @@ def refuse_lone_options(
         )
     if waive and not (partition and why):
         raise ConfigError(f"--waive {waive} needs --partition and --why")
+
+
+def refuse_strategy_to_compare(strategy: str | None, *, compare: bool) -> None:
+    """--compare shows every strategy: refuse one that was named beside it."""
+    if compare and strategy is not None:
+        raise ConfigError(
+            f"--compare shows every strategy that has a backtest: leave out"
+            f" {printable(strategy, 40)}, or leave out --compare"
+        )

@@ -18,6 +18,7 @@ from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import (
     backtests,
     ingest,
+    interactive_reports,
     live,
     market,
     models,
@@ -257,3 +258,17 @@ def test_robustness_and_the_gate_leave_their_evidence(finished):
 def test_reports_are_written(finished):
     path = tear_sheets.write_tear_sheet(finished, finished.settings.session.strategy)
     assert "<html" in Path(path).read_text()
+    pages = interactive_reports.write_comparison(finished)
+    strategies = list(finished.settings.active_strategies)
+    assert [page.name for page in pages] == [
+        "comparison.html",
+        *(f"{name}-interactive.html" for name in strategies),
+    ]
+    comparison = pages[0].read_text()
+    for name, page in zip(strategies, pages[1:], strict=True):
+        assert page.name in comparison
+        row = finished.lake.read("backtests", [name]).row(0, named=True)
+        assert f"{row['sharpe']:,.2f}" in page.read_text()
+    before = pages[1].read_bytes()
+    interactive_reports.write_comparison(finished)
+    assert pages[1].read_bytes() == before

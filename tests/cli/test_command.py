@@ -93,6 +93,8 @@ def test_sql_runs_a_named_query_and_any_table_function(config):
         (("lineage", "nosuch"), "no order 'nosuch'"),
         (("replay",), "no bars yet"),
         (("report",), "no backtest of"),
+        (("report", "--compare"), "no backtest to compare"),
+        (("report", "rsi_momentum", "--compare"), "leave out rsi_momentum"),
     ],
 )
 def test_mistakes_are_refused_in_words(config, arguments, expected):

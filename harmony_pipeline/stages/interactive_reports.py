@@ -1,0 +1,156 @@
+"""The interactive pages of strategies in the state folder, from the tables of their latest
+backtests.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from harmony_pipeline.analytics import Analysis, BacktestTables, analyse
+from harmony_pipeline.analytics.benchmark import buy_and_hold
+from harmony_pipeline.errors import NotReady
+from harmony_pipeline.files import write_text
+from harmony_pipeline.reports.interactive.comparison import comparison_page
+from harmony_pipeline.reports.interactive.sheet import InteractiveSheet, interactive_sheet
+from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, regular_bars
+from harmony_pipeline.stages.context import PipelineContext
+
+COMPARISON = "comparison.html"
+
+
+def interactive_path(pipeline: PipelineContext, strategy: str) -> Path:
+    """Where the interactive page of a strategy is written."""
+    return pipeline.settings.state_root / "reports" / f"{strategy}-interactive.html"
+
+
+def comparison_path(pipeline: PipelineContext) -> Path:
+    """Where the comparison of strategies is written."""
+    return pipeline.settings.state_root / "reports" / COMPARISON
+
+
+def tables_of(pipeline: PipelineContext, strategy: str) -> BacktestTables:
+    """The tables of the strategy's latest backtest. Raises NotReady when there is none."""
+    row = latest_backtest(pipeline, strategy)
+    frames = {
+        name: pipeline.lake.read(name, [strategy])
+        for name in ("equity", "trades", "orders", "fills")
+    }
+    return BacktestTables(strategy, row["initial_cash"], **frames)
+
+
+def analysed(
+    pipeline: PipelineContext,
+    run: BacktestTables,
+    bars: pl.DataFrame,
+    benchmark: pl.DataFrame | None = None,
+) -> Analysis:
+    """The analysis of a backtest beside the market of equal weights, or another benchmark
+    (timestamp, return). bars: `regular_bars`.
+    """
+    market = buy_and_hold(bars, pipeline.calendar, pipeline.timeframe)
+    return analyse(
+        run,
+        pipeline.calendar,
+        pipeline.timeframe,
+        bars,
+        benchmark=_within(market if benchmark is None else benchmark, run.equity, pipeline),
+        regimes=pipeline.lake.read("regimes"),
+        multipliers=_multipliers(pipeline, run.fills["symbol"].unique().sort().to_list()),
+    )
+
+
+def interactive_page_of(
+    pipeline: PipelineContext,
+    run: BacktestTables,
+    row: dict[str, object],
+    bars: pl.DataFrame,
+    pages: tuple[tuple[str, str], ...] = (),
+    found: Analysis | None = None,
+) -> str:
+    """The page of a backtest; row: its row of BACKTESTS."""
+    return interactive_sheet(
+        InteractiveSheet(
+            found=analysed(pipeline, run, bars) if found is None else found,
+            backtest=row,
+            equity=run.equity,
+            trades=run.trades,
+            orders=run.orders,
+            bars=bars,
+            instruments=pipeline.instruments,
+            calendar=pipeline.calendar,
+            timeframe=pipeline.timeframe,
+            pages=pages,
+        )
+    )
+
+
+def write_interactive_page(pipeline: PipelineContext, strategy: str) -> Path:
+    """Write the interactive page beside the tear sheet, and say where it is."""
+    pages = (
+        ("tear sheet with robustness and gate", f"{strategy}.html"),
+        ("pictures of some trades", f"{strategy}-trades.html"),
+    )
+    page = interactive_page_of(
+        pipeline,
+        tables_of(pipeline, strategy),
+        latest_backtest(pipeline, strategy),
+        regular_bars(pipeline),
+        pages,
+    )
+    return _written(interactive_path(pipeline, strategy), page)
+
+
+def write_comparison(pipeline: PipelineContext, strategies: Sequence[str] = ()) -> list[Path]:
+    """Write the comparison of these strategies, by default of all active ones that have a backtest,
+    and the interactive page of each; returns the paths, that of the comparison first.
+
+    Raises NotReady when there is no backtest.
+    """
+    chosen = [
+        name
+        for name in strategies or pipeline.settings.active_strategies
+        if strategies or found_backtest(pipeline, name) is not None
+    ]
+    if not chosen:
+        raise NotReady("there is no backtest to compare; make them with: harmony run")
+    bars = regular_bars(pipeline)
+    runs = {name: tables_of(pipeline, name) for name in chosen}
+    found = {name: analysed(pipeline, run, bars) for name, run in runs.items()}
+    addresses = {name: interactive_path(pipeline, name).name for name in chosen}
+    written = [_written(comparison_path(pipeline), comparison_page(found, addresses))]
+    for name, one in found.items():
+        row = latest_backtest(pipeline, name)
+        pages = (("comparison of strategies", COMPARISON),)
+        page = interactive_page_of(pipeline, runs[name], row, bars, pages, one)
+        written.append(_written(interactive_path(pipeline, name), page))
+    return written
+
+
+def _within(
+    benchmark: pl.DataFrame, equity: pl.DataFrame, pipeline: PipelineContext
+) -> pl.DataFrame:
+    """The benchmark over the sessions of the run."""
+    if equity.is_empty():
+        return benchmark.clear()
+    dates = pipeline.calendar.with_session(equity.select("timestamp"), pipeline.timeframe)
+    first, last = dates["session_date"].min(), dates["session_date"].max()
+    return benchmark.filter(pl.col("timestamp").dt.date().is_between(first, last))
+
+
+def _multipliers(pipeline: PipelineContext, symbols: list[str]) -> pl.DataFrame:
+    """What one unit of each symbol is worth, times its price, by its latest terms."""
+    instruments = pipeline.instruments
+    return pl.DataFrame(
+        {
+            "symbol": symbols,
+            "multiplier": [instruments.at(symbol).multiplier for symbol in symbols],
+        },
+        schema={"symbol": pl.String, "multiplier": pl.Float64},
+    )
+
+
+def _written(path: Path, page: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+    return path
