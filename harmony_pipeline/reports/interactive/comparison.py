@@ -11,7 +11,7 @@ from harmony_pipeline.reports.interactive.document import figure_text, interacti
 
 _HEADLINES = (
     "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "max_drawdown",
-    "trades", "win_rate", "profit_factor", "beta", "alpha", "information_ratio",
+    "trades", "win_rate", "profit_factor", "beta", "alpha",
 )  # fmt: skip
 
 

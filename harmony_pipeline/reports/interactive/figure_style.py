@@ -70,8 +70,8 @@ def range_buttons() -> dict[str, Any]:
     ]
     return {
         "buttons": [*buttons, {"step": "all", "label": "all"}],
-        "x": 1.0,
-        "xanchor": "right",
+        "x": 0.0,
+        "xanchor": "left",
         "y": 1.0,
         "yanchor": "bottom",
         "bgcolor": "#f5f7f8",
