@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
+from harmony_pipeline.features.catalog import register_own
 from harmony_pipeline.features.settings import FeatureSettings, RegimeSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.lake.settings import LakeSettings
@@ -260,6 +261,8 @@ def load_settings(
             error_line(error, Origin(Settings, NOT_IN_FILES, path, text, variables))
         ) from None
     _make_importable(settings.folder)
+    for path_of_indicator in settings.features.own:
+        register_own(path_of_indicator)
     return settings
 
 

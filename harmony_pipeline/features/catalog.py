@@ -5,16 +5,20 @@ To add an indicator, write its kernel, `(bars, state, parameters, values)` as de
 parameters and its version. Raise the version when the values change, so that saved states and
 models of the old definition are not mixed with the new one.
 
+An indicator of the user lies in a module beside the settings file and is named in `features.own`
+(`register_own`); its version is the hash of its kernel.
+
 >>> FeatureSet.of(["rsi_14", "sma_ratio_10_40"]).names
 ('rsi_14', 'sma_ratio_10_40', 'cusum_event')
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pkgutil import resolve_name
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,8 @@ from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.kernel_inputs import bar_matrix, window_state_size
 from harmony_pipeline.hashing import short_hash
+from harmony_pipeline.import_paths import import_object
+from harmony_pipeline.kernel_hash import kernel_hash
 
 CUSUM_EVENT = "cusum_event"
 CUSUM_VOLATILITY_BARS = 20
@@ -37,12 +43,12 @@ Kernel = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], None]
 @dataclass(frozen=True)
 class Indicator:
     """One kind of column. `kernel` is `module:function` in this package, imported on first use,
-    since numba loads slowly.
+    since numba loads slowly; an indicator of the user has the compiled function itself.
     """
 
     kind: str
     parameters: tuple[str, ...]
-    kernel: str
+    kernel: str | Kernel
     state_size: Callable[..., int]
     note: str
     smallest: int = 2
@@ -162,6 +168,8 @@ class FeatureColumn:
     @cached_property
     def kernel(self) -> Kernel:
         """The compiled function."""
+        if not isinstance(self.indicator.kernel, str):
+            return self.indicator.kernel
         found: Kernel = resolve_name(f"{__package__}.{self.indicator.kernel}")
         return found
 
@@ -263,6 +271,34 @@ class FeatureSet:
             column.kernel(matrix, state[column.state], column.parameter_array, row)
 
 
+def register_own(path: str) -> Indicator:
+    """Make the Indicator at `module:NAME` known by its kind; registering it again replaces it.
+
+    Raises ConfigError when there is none, it is not one, or its kind is taken.
+    """
+    found = import_object(path, "features.own")
+    if not isinstance(found, Indicator):
+        raise ConfigError(
+            f"features.own = '{path}': is {type(found).__name__} and no"
+            " harmony_pipeline.features.catalog.Indicator"
+        )
+    if _NAME.fullmatch(found.kind) is None or found.kind[-1] == "_":
+        raise ConfigError(
+            f"features.own = '{path}': kind '{found.kind}' must be lower-case letters and _"
+        )
+    if found.kind in {one.kind for one in (*INDICATORS, _CUSUM)}:
+        raise ConfigError(f"features.own = '{path}': kind '{found.kind}' is taken: choose another")
+    function = getattr(found.kernel, "py_func", None)
+    if not isinstance(function, FunctionType):
+        raise ConfigError(
+            f"features.own = '{path}': its kernel is no compiled function: decorate it with"
+            " harmony_pipeline.kernel.kernel"
+        )
+    own = replace(found, version=int(kernel_hash(function), 16))
+    _BY_KIND[own.kind] = own
+    return own
+
+
 def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
     """(indicator, parameters) of a column name: `rsi_14` -> rsi, (14,).
 
@@ -273,7 +309,7 @@ def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
     if match is None or indicator is None:
         raise ConfigError(
             f"unknown feature '{name}'{_did_you_mean(name)}; valid are"
-            f" {', '.join(i.pattern for i in INDICATORS)}"
+            f" {', '.join(i.pattern for i in _BY_KIND.values())}"
         )
     digits = [text for text in match["parameters"].split("_") if text]
     numbers = tuple(int(text) for text in digits)

@@ -28,6 +28,9 @@ class FeatureSettings(FrozenSettings):
     """
 
     names: tuple[str, ...] = STANDARD_FEATURES
+    own: tuple[str, ...] = Field(
+        (), description="import paths module:INDICATOR of your own indicators, to be named in names"
+    )
     cusum_threshold: float = Field(
         1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20"
     )

@@ -26,6 +26,7 @@ VERBS = (
     "report",
     "ui",
     "doctor",
+    "new",
 )
 
 
