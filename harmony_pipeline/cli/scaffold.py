@@ -31,7 +31,7 @@ class Part:
     allowed: str = "lower-case letters, digits and _, a letter first"
 
 
-_BACKTEST = ("harmony ingest", "harmony backfill research", "harmony backtest {name}")
+_BACKTEST = ("harmony backfill research", "harmony backtest {name}")
 PARTS = {
     "strategy": Part("strategy", '[strategies.{name}]\nuse = "{name}:{kind}"', _BACKTEST),
     "machine": Part("machine", '[strategies.{name}]\nuse = "{name}:{kind}"', _BACKTEST),
@@ -39,15 +39,16 @@ PARTS = {
         "feature",
         '[features]\nown = ["{name}:INDICATOR"]\nnames = [{names}, "{name}_10"]',
         (
-            "harmony ingest",
-            "harmony backfill features",
+            "harmony backfill research",
             'harmony sql "select symbol, timestamp, {name}_10 from features limit 5"',
         ),
         _NAME,
         "lower-case letters and _, a letter first: numbers are parameters",
     ),
     "scanner": Part(
-        "scanner", '[scanner]\nuse = "{name}:{kind}"', ("harmony ingest", "harmony scan")
+        "scanner",
+        '[scanner]\nuse = "{name}:{kind}"',
+        ("harmony backfill research", "harmony scan"),
     ),
 }
 

@@ -95,7 +95,6 @@ def test_what_is_scaffolded_passes_its_own_tests_and_runs(project, capfd):
     assert "passed" in tests.stdout
 
     for words in (
-        ("ingest",),
         ("backfill", "research"),
         ("backtest", "my_rule"),
         ("backtest", "my_machine"),
