@@ -27,6 +27,8 @@ class FeatureSettings(FrozenSettings):
     `sma_ratio_10_40`.
     """
 
+    LATER = frozenset({"own"})
+
     names: tuple[str, ...] = STANDARD_FEATURES
     own: tuple[str, ...] = Field(
         (), description="import paths module:INDICATOR of your own indicators, to be named in names"
