@@ -27,8 +27,9 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was decided about one order, before anyone else knew of it.
 
     `order_id` names the intent and is the same in backtest and session; `client_order_id` is its
-    name at the broker, a pure function of (session, order_id). Quantity in shares, prices raw. The
-    last six fields are for an exchange that is driven by bars; a real one ignores them.
+    name at the broker, a pure function of (session, order_id). Quantity in shares, prices raw.
+    `volatility` to `entry_symbol` are for an exchange that is driven by bars; a real one ignores
+    them.
     """
 
     client_order_id: str
@@ -55,6 +56,10 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     entry_factor: float = 1.0
     # symbol under which the position was opened, where it has changed since
     entry_symbol: str | None = None
+    # what the risk engine answered to an entry: approve, resize, queue, refuse or halt
+    verdict: str | None = None
+    limit: str | None = None  # the limit that made it smaller than wanted
+    release_at: datetime | None = None  # a queued entry does not leave before
 
 
 # --- commands -------------------------------------------------------------------------------------

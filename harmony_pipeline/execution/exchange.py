@@ -46,6 +46,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     NO_REASON,
     NONE,
     ORDER,
+    ORDER_ADDED,
     ORDER_OPEN,
     PARTIALLY_FILLED,
     REFUSED,
@@ -102,7 +103,7 @@ class ExchangeState:
         state = ExchangeState.empty(saved["symbols"])
         slots = np.asarray(saved["slots"], dtype=np.int64)
         state.orders.reshape(-1)[slots] = records_from_lists(
-            saved["orders"], ORDER, (len(slots),), {"entry_symbol": slots // ROLES, "waited": 0}
+            saved["orders"], ORDER, (len(slots),), {"entry_symbol": slots // ROLES, **ORDER_ADDED}
         )
         return state
 

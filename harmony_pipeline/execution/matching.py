@@ -46,11 +46,12 @@ def has_arrived(rules: Record, key: np.uint64, order: Record, bar: Record) -> bo
     """Whether a market order has reached the exchange by the open of `bar`; a bar that it misses is
     counted in its `waited`.
 
-    It arrives `latency_us` after its decision and then misses `latency_bars` bars. Where chance
-    makes the bar late on which it was decided, it misses `late_bars` more; the draw is keyed by
-    symbol and decision time alone, so that an exit and the entry of a reversal stay together.
+    It arrives `latency_us` after its decision, or its release from the queue, and then misses
+    `latency_bars` bars. Where chance makes the bar late on which it was decided, it misses
+    `late_bars` more; the draw is keyed by symbol and decision time alone, so that an exit and the
+    entry of a reversal stay together.
     """
-    if order["decided_at"] + rules["latency_us"] > bar["at"]:
+    if max(order["decided_at"], order["release_at"]) + rules["latency_us"] > bar["at"]:
         return False
     misses = rules["latency_bars"]
     chance = rules["late_bar_probability"]

@@ -69,6 +69,7 @@ from harmony_pipeline.portfolio.position_accounting import (
     average_exit,
     close_trade,
     forget_trade,
+    pause_after_loss,
     restate,
     revalue,
 )
@@ -373,7 +374,9 @@ def pay_out(
     position["exit_reason"] = reason
     average_exit(position, price, math.fabs(position["quantity"]))
     position["exit_working"] = position["legs_working"] = 0
-    return close_trade(position, account, symbol, at, trades, n_trades)
+    n_trades = close_trade(position, account, symbol, at, trades, n_trades)
+    pause_after_loss(position, rules, trades[n_trades - 1])
+    return n_trades
 
 
 @kernel

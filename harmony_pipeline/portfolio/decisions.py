@@ -43,6 +43,8 @@ from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.portfolio.exit_rules import barrier_levels
 from harmony_pipeline.portfolio.kernel_types import (
     ACCOUNT,
+    ACCOUNT_ADDED,
+    ACTIVE,
     BEFORE_EVERYTHING,
     BY_CASH_IN_LIEU,
     BY_DRAWDOWN,
@@ -56,12 +58,15 @@ from harmony_pipeline.portfolio.kernel_types import (
     EXIT,
     EXPIRE,
     FILL,
+    HALTED,
     MONEY,
     NO_MODEL,
     NO_REASON,
     NO_SIGNAL,
     ORDER_OPEN,
     POSITION,
+    POSITION_ADDED,
+    REFUSE,
     REFUSED,
     REJECT,
     STOP,
@@ -77,10 +82,12 @@ from harmony_pipeline.portfolio.position_accounting import (
     close_trade,
     enter,
     leave,
+    pause_after_loss,
     restate,
     revalue,
 )
-from harmony_pipeline.risk.limits import permitted_entry
+from harmony_pipeline.risk.data_state import judge_data, track_bar
+from harmony_pipeline.risk.limits import Verdict, judge_entry
 
 INTENTS_A_REPORT = 2
 INTENTS_A_DECISION = 6  # per symbol: cancel entry, cancel two legs, exit, entry; with one to spare
@@ -133,14 +140,13 @@ class PortfolioState:
             "last_factor": saved["positions"]["entry_factor"],
             "silent": 0,
             "gone": 0,
+            **POSITION_ADDED,
         }
         positions = records_from_lists(saved["positions"], POSITION, (len(symbols),), added)
-        return PortfolioState(
-            symbols,
-            positions,
-            records_from_lists(saved["account"], ACCOUNT, (1,), {"borrow": 0, "interest": 0}),
-            tuple(saved["models"]),
+        account = records_from_lists(
+            saved["account"], ACCOUNT, (1,), dict.fromkeys(ACCOUNT_ADDED, 0)
         )
+        return PortfolioState(symbols, positions, account, tuple(saved["models"]))
 
 
 @kernel
@@ -200,7 +206,9 @@ def apply_split(
         return n_trades
     position["exit_reason"] = BY_CASH_IN_LIEU
     average_exit(position, price, fraction)
-    return close_trade(position, account, symbol, at, trades, n_trades)
+    n_trades = close_trade(position, account, symbol, at, trades, n_trades)
+    pause_after_loss(position, rules, trades[n_trades - 1])
+    return n_trades
 
 
 @kernel
@@ -240,6 +248,7 @@ def apply_report(
             position["legs_working"] = 0
     if position["side"] != 0 and position["quantity"] == 0.0:
         n_trades = close_trade(position, account, report["symbol"], report["at"], trades, n_trades)
+        pause_after_loss(position, rules, trades[n_trades - 1])
     restate(position, account)
     return n, n_trades
 
@@ -249,6 +258,8 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     """Value the position at the bar's close and count the bar. Exactly once for each regular bar of
     the symbol.
     """
+    if rules["tracks_prices"] == 1:
+        track_bar(position, bar)
     position["last_price"] = bar["close"]
     position["last_date"] = bar["date"]
     if position["quantity"] != 0.0:
@@ -280,7 +291,12 @@ def decide(
     Every refused entry is an intent too, with the limit's name as its reason.
     """
     end = bars[start]["end"]
-    if account["tripped"] == 1:
+    if rules[0]["stale_after"] > 0:
+        judge_data(positions, account, rules[0], bars[start]["at"], end)
+    elif account["data_state"] != ACTIVE:
+        account["data_state"] = ACTIVE
+    stopped = rules[0]["trading_state"] == HALTED or account["data_state"] == HALTED
+    if account["tripped"] == 1 or stopped:
         account["tripped"] = 0
         for symbol in range(len(positions)):
             if positions[symbol]["entry_working"] == 1:
@@ -311,9 +327,7 @@ def decide(
         if (bars[i]["signal"] == 1 or bars[i]["signal"] == -1) and positions[bars[i]["symbol"]][
             "entry_working"
         ] == 0:
-            n = _decide_entry(
-                positions[bars[i]["symbol"]], account, rules[bars[i]["symbol"]], bars[i], intents, n
-            )
+            n = _decide_entry(positions, account, rules, bars[i], intents, n)
     return n
 
 
@@ -398,8 +412,10 @@ def close_position(
 
 @kernel
 def _decide_entry(
-    position: Record, account: Record, rules: Record, bar: Record, intents: Records, n: int
+    positions: Records, account: Record, rules: Records, bar: Record, intents: Records, n: int
 ) -> int:
+    symbol = bar["symbol"]
+    position = positions[symbol]
     reversal = (
         position["exit_working"] == 1
         and position["exit_at"] == bar["end"]
@@ -407,43 +423,46 @@ def _decide_entry(
     )
     if position["quantity"] != 0.0 and not reversal:
         return n
-    quantity, reason = 0.0, position["gone"]
-    if reason == NO_REASON:
-        quantity, reason = permitted_entry(
-            rules, account, bar["signal"], bar["close"], bar["strength"], bar["volatility"],
-            bar["probability"],
-            position["gross"], position["lowest"], position["highest"], position["counted"],
-        )  # fmt: skip
+    verdict = Verdict(REFUSE, 0.0, position["gone"], 0)
+    if position["gone"] == NO_REASON:
+        verdict = judge_entry(positions, account, rules, bar, bar["end"])
+    enters = verdict.quantity > 0.0
     intent = intents[n]
-    _blank(
-        intent,
-        bar["symbol"],
-        ENTRY,
-        bar["signal"],
-        ORDER_OPEN if quantity > 0.0 else REFUSED,
-        bar["end"],
-    )
-    intent["quantity"] = quantity
-    intent["remaining"] = quantity
+    _blank(intent, symbol, ENTRY, bar["signal"], ORDER_OPEN if enters else REFUSED, bar["end"])
+    intent["quantity"] = intent["remaining"] = verdict.quantity
     intent["volatility"] = bar["volatility"]
     intent["signal_at"] = bar["at"]
     intent["entry_at"] = bar["end"]
     intent["after_exit"] = 1 if reversal else 0
     intent["model"] = bar["model"]
-    intent["reason"] = BY_SIGNAL if quantity > 0.0 else reason
-    if quantity > 0.0:
-        position["entry_working"] = 1
-        position["silent"] = 0
-        position["pending_side"] = bar["signal"]
-        position["pending_value"] = bar["signal"] * notional(
-            bar["close"] * rules["multiplier"], quantity
-        )
-        position["pending_at"] = bar["end"]
-        position["pending_signal_at"] = bar["at"]
-        position["pending_volatility"] = bar["volatility"]
-        position["pending_model"] = bar["model"]
-        restate(position, account)
+    intent["reason"] = BY_SIGNAL if enters else verdict.reason
+    intent["verdict"] = verdict.answer
+    intent["limit"] = verdict.reason
+    intent["release_at"] = verdict.release_at
+    if enters:
+        _await_entry(position, account, rules[symbol], bar, verdict.quantity)
     return n + 1
+
+
+@kernel
+def _await_entry(
+    position: Record, account: Record, rules: Record, bar: Record, quantity: float
+) -> None:
+    """Count an entry that leaves, until it is done, as if it were filled at the bar's close."""
+    position["entry_working"] = 1
+    position["silent"] = 0
+    position["pending_side"] = bar["signal"]
+    position["pending_value"] = bar["signal"] * notional(
+        bar["close"] * rules["multiplier"], quantity
+    )
+    position["pending_at"] = bar["end"]
+    position["pending_signal_at"] = bar["at"]
+    position["pending_volatility"] = bar["volatility"]
+    position["pending_model"] = bar["model"]
+    if rules["duplicate_window"] > 0:
+        position["intent_side"] = bar["signal"]
+        position["intent_until"] = bar["end"] + rules["duplicate_window"]
+    restate(position, account)
 
 
 @kernel
@@ -536,4 +555,5 @@ def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decid
     intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent[
         "reason"
     ] = intent["fills"] = intent["ticket"] = intent["waited"] = 0
+    intent["verdict"] = intent["limit"] = intent["release_at"] = 0
     intent["model"] = NO_MODEL

@@ -53,6 +53,9 @@ REASON_NAMES = (
     "no_volume", "max_participation", "shortable", "minimum_quantity", "minimum_notional",
     "tick_size",
     "delisting", "presumed_delisted", "delisted", "renamed",
+    "max_weekly_loss", "kill_switch", "stale_data", "symbol_cooldown", "consecutive_losses",
+    "duplicate_intent", "price_collar", "cash_buffer", "max_sector_exposure", "order_rate",
+    "target_reached",
 )  # fmt: skip
 (
     NO_REASON,
@@ -74,6 +77,27 @@ NO_VOLUME, MAX_PARTICIPATION, SHORTABLE, MINIMUM_QUANTITY, MINIMUM_NOTIONAL, TIC
 )
 # why a position was paid out; why an order of a dead symbol was canceled or refused
 BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)
+(
+    MAX_WEEKLY_LOSS,
+    KILL_SWITCH,
+    STALE_DATA,
+    SYMBOL_COOLDOWN,
+    CONSECUTIVE_LOSSES,
+    DUPLICATE_INTENT,
+    PRICE_COLLAR,
+    CASH_BUFFER,
+    MAX_SECTOR_EXPOSURE,
+    ORDER_RATE,
+    TARGET_REACHED,
+) = range(30, 41)
+
+# What the risk engine answers to an intent to enter. RESIZE: smaller than wanted. QUEUE: it leaves
+# later. HALT: refused, and so is every entry until what stopped trading is over.
+APPROVE, RESIZE, QUEUE, REFUSE, HALT = 1, 2, 3, 4, 5
+VERDICT_NAMES = ("", "approve", "resize", "queue", "refuse", "halt")
+
+# States of trading, the operator's and that of the data: what may still leave.
+ACTIVE, REDUCING, HALTED = 0, 1, 2
 
 NO_SIGNAL = 2  # bar["signal"] when no signal row exists for that bar; -1, 0, 1 otherwise
 NO_MODEL = -1
@@ -113,6 +137,19 @@ RULES = np.dtype(
         ("minimum_barrier_bps", "f8"),
         # lives of securities
         ("delisting_recovery", "f8"), ("presume_delisted_after_sessions", "i8"),
+        # sizing (risk/sizing.py); an index of SIZINGS
+        ("sizing", "i8"), ("size_fraction", "f8"), ("size_shares", "f8"), ("size_value", "f8"),
+        ("risk_per_trade", "f8"), ("assumed_probability", "f8"), ("risk_aversion", "f8"),
+        ("ruin_wealth", "f8"), ("ruin_probability", "f8"), ("target_wealth", "f8"),
+        ("target_trades", "i8"), ("assumed_sharpe", "f8"), ("trades_per_year", "f8"),
+        ("target_session_volatility", "f8"),
+        # limits that are off where they are 0; times in microseconds
+        ("refuse_over_limit", "i8"), ("usable_cash", "f8"), ("max_sector_exposure", "f8"),
+        ("sector", "i8"), ("max_weekly_loss", "f8"), ("drawdown_cooldown_sessions", "i8"),
+        ("rearm_on", "i8"), ("max_consecutive_losses", "i8"), ("loss_pause", "i8"),
+        ("symbol_pause", "i8"), ("trading_state", "i8"), ("price_collar", "f8"),
+        ("duplicate_window", "i8"), ("max_orders_per_minute", "i8"), ("queue_orders", "i8"),
+        ("longest_queue", "i8"), ("stale_after", "i8"), ("tracks_prices", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -121,7 +158,9 @@ and those of the symbol's instrument. An array of them has one a symbol (`rules[
 judged for the account as a whole reads the first. `barriers` is 1 for exits by triple barriers, 0
 for exits by signal; `volume_binds` 1: participation and impact go by the bar's volume;
 `zero_volume_fills` 1: a bar without volume fills an order whole. `presume_delisted_after_sessions`
-0: never.
+0: never. `sector` numbers the symbol's sector, 0 where it is unknown. `usable_cash` is the fraction
+of equity that purchases may use; `rearm_on` a date. `tracks_prices` 1: a rule needs the price or
+the moment of the bar before.
 """
 
 BAR = np.dtype(
@@ -145,6 +184,8 @@ ORDER = np.dtype(
         ("since", "i8"), ("after_exit", "i8"), ("model", "i8"),
         ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"), ("entry_symbol", "i8"),
         ("waited", "i8"),
+        # what the risk engine answered (entries only)
+        ("verdict", "i8"), ("limit", "i8"), ("release_at", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -156,8 +197,13 @@ reversal). `ticket` is the driver's own number. `entry_symbol` is the symbol tha
 another one after a change of symbol. A leg whose `factor` is 0 was carried over such a change: its
 level is in the prices of the next bar that it meets, whose factor it takes. The `reason` of an
 intent to cancel, where it has one, becomes the order's. `waited` counts the bars that a market
-order has missed on its way to the exchange.
+order has missed on its way to the exchange. `verdict` is an index of VERDICT_NAMES, `limit` (an
+index of REASON_NAMES) the limit that made the order smaller. An order that was queued does not
+leave before `release_at`; 0: it leaves at once.
 """
+
+ORDER_ADDED: Mapping[str, int] = {"waited": 0, "verdict": 0, "limit": 0, "release_at": 0}
+"""Fields that an earlier version did not save, and what they were."""
 
 REPORT = np.dtype(
     [
@@ -196,6 +242,9 @@ POSITION = np.dtype(
         ("gross", "i8"), ("lowest", "i8"), ("highest", "i8"), ("counted", "i8"),
         # the life of its security
         ("entry_symbol", "i8"), ("last_factor", "f8"), ("silent", "i8"), ("gone", "i8"),
+        # what limits remember of the symbol
+        ("seen_factor", "f8"), ("seen_end", "i8"), ("prior_price", "f8"),
+        ("paused_until", "i8"), ("intent_until", "i8"), ("intent_side", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -204,8 +253,21 @@ POSITION = np.dtype(
 opened; `last_factor` the adjustment factor of its last bar while held; `entry_factor` 0: the levels
 were carried over a change of symbol and are in the prices of the next bar. `silent` counts sessions
 begun since its last bar; `gone` is DELISTED or RENAMED once nothing trades under the symbol, else
-0.
+0. `seen_factor` and `seen_end` are the adjustment factor and the end of its last bar, `prior_price`
+the close of the bar before that one in the same session, in the prices of that one, 0 where there
+is none; kept where `rules["tracks_prices"]` is 1. No entry before `paused_until` (after a loss),
+nor one of the side `intent_side` before `intent_until` (after an entry of that side).
 """
+
+POSITION_ADDED: Mapping[str, float] = {
+    "seen_factor": 0.0,
+    "seen_end": 0,
+    "prior_price": 0.0,
+    "paused_until": 0,
+    "intent_until": 0,
+    "intent_side": 0,
+}
+"""Fields that an earlier version did not save, and what they were."""
 
 ACCOUNT = np.dtype(
     [
@@ -214,6 +276,14 @@ ACCOUNT = np.dtype(
         ("gross_value", "i8"), ("net_value", "i8"), ("gross", "i8"), ("lowest", "i8"),
         ("highest", "i8"), ("counted", "i8"),
         ("borrow", "i8"), ("interest", "i8"),
+        # the week, the drawdown breaker, results of trades
+        ("week", "i8"), ("week_equity", "i8"), ("week_stopped", "i8"),
+        ("halted_on", "i8"), ("halted_sessions", "i8"), ("rearmed_peak", "i8"),
+        ("losses", "i8"), ("lost_at", "i8"), ("closed_trades", "i8"), ("variance", "f8"),
+        # the state of the data
+        ("session_from", "i8"), ("session_date", "i8"), ("data_state", "i8"),
+        # the rate of orders
+        ("rate_from", "i8"), ("rate_last", "i8"), ("rate_count", "i8"), ("rate_before", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -221,8 +291,22 @@ ACCOUNT = np.dtype(
 `entries_stopped`: the daily-loss breaker of `date`; `halted`: the drawdown breaker; `tripped`: one
 of them tripped since the last decision. `gross_value`, `net_value`: positions at their last price.
 `gross`, `lowest`, `highest`: the largest gross and the net range over everything that working
-orders may lead to; `counted`: symbols with a position or a pending entry.
+orders may lead to; `counted`: symbols with a position or a pending entry. `week` counts ISO weeks,
+`week_equity` is the equity at the end of the previous one, `week_stopped` its breaker. `halted_on`:
+the session date on which the drawdown breaker tripped; `halted_sessions`: those begun since;
+`rearmed_peak`: the peak since it was last re-armed, 0 where it never was. `losses`: losing trades
+in a row, the last at `lost_at`. `variance`: of session returns, smoothed (risk/breakers.py).
+`data_state`: ACTIVE, REDUCING or HALTED by the age of held prices (risk/data_state.py), counted
+from `session_from`, the first bar of the session `session_date`. `rate_*`: risk/order_rate.py.
 """
+
+ACCOUNT_ADDED: tuple[str, ...] = (
+    "borrow", "interest",
+    "week", "week_equity", "week_stopped", "halted_on", "halted_sessions", "rearmed_peak",
+    "losses", "lost_at", "closed_trades", "variance", "session_from", "session_date", "data_state",
+    "rate_from", "rate_last", "rate_count", "rate_before",
+)  # fmt: skip
+"""Fields that an earlier version did not save; all were 0."""
 
 TRADE = np.dtype(
     [

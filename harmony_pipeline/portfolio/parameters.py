@@ -17,6 +17,7 @@ from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.instruments import TRADED, Instrument, Instruments
 from harmony_pipeline.portfolio.kernel_types import MONEY, RULES, Records
 from harmony_pipeline.portfolio.settings import BacktestSettings
+from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
@@ -40,6 +41,7 @@ class TradingRules:
     instruments: Instruments = field(default_factory=Instruments)
     delisting_recovery: float = 1.0
     presume_delisted_after_sessions: int = 0  # never
+    sectors: Sectors = field(default_factory=Sectors)
 
     @staticmethod
     def of(
@@ -50,6 +52,7 @@ class TradingRules:
         strategy: StrategySettings,
         backtest: BacktestSettings,
         instruments: Instruments | None = None,
+        sectors: Sectors | None = None,
     ) -> "TradingRules":
         """The rules of one strategy. Its own `horizon_bars` decides; else the longest label horizon
         does. Raises ConfigError when there is none >= 1.
@@ -65,6 +68,7 @@ class TradingRules:
             labels.profit_take, labels.stop_loss, labels.minimum_barrier_bps, backtest.initial_cash,
             Instruments() if instruments is None else instruments,
             backtest.delisting_recovery, backtest.presume_delisted_after_sessions,
+            Sectors() if sectors is None else sectors,
         )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
@@ -72,7 +76,7 @@ class TradingRules:
         and the published fees on `day`; one record where there is no symbol.
         """
         table = np.zeros(max(1, len(symbols)), RULES)
-        for name, value in self._shared().items():
+        for name, value in self._shared(day).items():
             table[name] = value
         for record, symbol in zip(table, symbols or ("",), strict=True):
             terms = self.instruments.at(symbol, day)
@@ -80,27 +84,31 @@ class TradingRules:
                 record[name] = value
             for name, cost in cost_terms(self.costs, terms, day).items():
                 record[name] = cost
+            record["sector"] = self.sectors.at(symbol, day)
         return table
 
     def changes(self, symbols: Iterable[str]) -> list[date]:
         """Dates on which the records of one of these symbols change."""
         names = list(symbols)
-        terms = self.instruments.changes(names)
-        if not any(pays_regulators(self.costs, self.instruments.at(name)) for name in names):
-            return terms
-        return sorted({*terms, *regulatory_changes()})
+        days = {*self.instruments.changes(names), *self.sectors.changes(names)}
+        if any(pays_regulators(self.costs, self.instruments.at(name)) for name in names):
+            days |= {*regulatory_changes()}
+        return sorted(days | {*self.risk.rearm_on})
 
     def only(self, symbols: Iterable[str]) -> "TradingRules":
-        """The same rules, with no other instruments than these symbols'."""
-        return replace(self, instruments=self.instruments.only(symbols))
+        """The same rules, with no other instruments and sectors than these symbols'."""
+        names = list(symbols)
+        return replace(
+            self, instruments=self.instruments.only(names), sectors=self.sectors.only(names)
+        )
 
-    def _shared(self) -> dict[str, Any]:
+    def _shared(self, day: date) -> dict[str, Any]:
         """The fields that are the same for every symbol."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         values = {
             **self.costs.model_dump(),
             **self.luck.model_dump(),
-            **self.risk.model_dump(),
+            **self.risk.kernel_values(day),
             **own,
         }
         values["seed"] = values["seed"] & (2**64 - 1)

@@ -80,7 +80,13 @@ def average_exit(position: Record, price: float, quantity: float) -> None:
 def close_trade(
     position: Record, account: Record, symbol: int, at: int, trades: Records, n_trades: int
 ) -> int:
-    """Write the round trip down and forget it."""
+    """Write the round trip down and forget it; the account counts it, and losses in a row."""
+    if position["cash_flow"] < 0:
+        account["losses"] += 1
+        account["lost_at"] = at
+    else:
+        account["losses"] = 0
+    account["closed_trades"] += 1
     trade = trades[n_trades]
     trade["symbol"] = symbol
     trade["side"] = position["side"]
@@ -101,6 +107,13 @@ def close_trade(
     forget_trade(position)
     restate(position, account)
     return n_trades + 1
+
+
+@kernel
+def pause_after_loss(position: Record, rules: Record, trade: Record) -> None:
+    """No entry into the symbol for a while after a trade that lost, where the rules say so."""
+    if rules["symbol_pause"] > 0 and trade["pnl"] < 0:
+        position["paused_until"] = trade["exit_bar"] + rules["symbol_pause"]
 
 
 @kernel

@@ -1,20 +1,30 @@
 """The one gate that every entry passes; no strategy, model or driver can go around it.
 
-After a permitted entry no limit is exceeded, whichever of the working orders fill: gross and net
-are judged on the worst outcome. Limits are fractions of the equity at the last marks; positions
-count at their last price, working entries at their decision price. An input that is not a sound
-number is refused, and in doubt the answer is 0 shares. Exits never pass here: getting smaller is
-always allowed.
+After a permitted entry no limit is exceeded, whichever of the working orders fill: gross, net,
+sector and cash are judged on the worst outcome. Limits are fractions of the equity at the last
+marks; positions count at their last price, working entries at their decision price. An input that
+is not a sound number is refused, and in doubt the answer is 0 shares. Exits never pass here:
+getting smaller is always allowed.
+
+The answer is a `Verdict`. docs/risk.md lists every limit with its setting and its answer.
 """
 
 import math
+from typing import NamedTuple
 
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.price_grid import floor_to_lot, least_price
 from harmony_pipeline.portfolio.kernel_types import (
+    ACTIVE,
     ALLOW_SHORT,
+    APPROVE,
     BAD_INPUT,
+    CASH_BUFFER,
+    CONSECUTIVE_LOSSES,
+    DUPLICATE_INTENT,
+    HALT,
+    KILL_SWITCH,
     LOT_SIZE,
     MAX_DAILY_LOSS,
     MAX_DRAWDOWN,
@@ -22,68 +32,172 @@ from harmony_pipeline.portfolio.kernel_types import (
     MAX_NET_EXPOSURE,
     MAX_OPEN_POSITIONS,
     MAX_POSITION,
+    MAX_SECTOR_EXPOSURE,
+    MAX_WEEKLY_LOSS,
     MINIMUM_NOTIONAL,
     MINIMUM_ORDER_VALUE,
     MINIMUM_QUANTITY,
     MONEY,
     NO_EDGE,
     NO_REASON,
+    ORDER_RATE,
+    PRICE_COLLAR,
+    QUEUE,
+    REFUSE,
+    RESIZE,
     SHORTABLE,
+    STALE_DATA,
+    SYMBOL_COOLDOWN,
+    TARGET_REACHED,
     TICK_SIZE,
     Record,
+    Records,
 )
-from harmony_pipeline.risk.sizing import wanted_size
+from harmony_pipeline.risk.order_rate import NEVER, release_time
+from harmony_pipeline.risk.sizing import TARGET_UTILITY, wanted_size
 
 _MOST = 4e18  # money units: less than half of what int64 holds, so that a sum of two is sound
 _EDGE = 2e-15  # of a quantity: a few steps between doubles, where a lot is less than one
 
 
-@kernel
-def permitted_entry(
-    rules: Record,
-    account: Record,
-    side: int,
-    price: float,
-    strength: float,
-    volatility: float,
-    probability: float,
-    own_gross: int,
-    own_lowest: int,
-    own_highest: int,
-    own_counted: int,
-) -> tuple[float, int]:
-    """(shares, reason): how much may be entered at `price`; 0 shares comes with the index of the
-    refusing limit's name in REASON_NAMES.
-
-    `own_*`: what this symbol contributes to the account's sums now (a position that is being
-    closed, on a reversal); the entry can only come in its stead.
+class Verdict(NamedTuple):
+    """The answer to an intent to enter: `answer` is an index of VERDICT_NAMES, `quantity` the
+    shares that may be entered, `reason` the index in REASON_NAMES of the limit that refused or
+    resized, `release_at` when a queued entry may leave (0: at once).
     """
-    blocked = _blocked(rules, account, side, price, strength, volatility, probability, own_counted)
+
+    answer: int
+    quantity: float
+    reason: int
+    release_at: int
+
+
+@kernel
+def judge_entry(
+    positions: Records, account: Record, rules: Records, bar: Record, end: int
+) -> Verdict:
+    """What the risk engine answers to entering the bar's symbol on the side of its signal, at its
+    close, at the moment `end`. `rules` has one record a symbol.
+
+    On a reversal the own position is being closed: the entry can only come in its stead, so what
+    the symbol contributes to the account's sums now does not count. An approved entry takes its
+    place in the order rate.
+    """
+    own_rules, position = rules[bar["symbol"]], positions[bar["symbol"]]
+    halted = _stopped(own_rules, account)
+    if halted != NO_REASON:
+        return Verdict(HALT, 0.0, halted, 0)
+    blocked = _blocked(own_rules, account, position, bar)
+    if blocked == NO_REASON:
+        blocked = _paused(own_rules, account, position, bar, end)
     if blocked != NO_REASON:
-        return 0.0, blocked
-    size = wanted_size(rules, account["equity"] / MONEY, volatility, strength, probability)
+        return Verdict(REFUSE, 0.0, blocked, 0)
+    quantity, reason = _permitted_quantity(positions, account, rules, bar)
+    if quantity == 0.0:
+        return Verdict(REFUSE, 0.0, reason, 0)
+    release_at = release_time(own_rules, account, end)
+    if release_at == NEVER:
+        return Verdict(REFUSE, 0.0, ORDER_RATE, 0)
+    answer = QUEUE if release_at > 0 else APPROVE if reason == NO_REASON else RESIZE
+    return Verdict(answer, quantity, reason, release_at)
+
+
+@kernel
+def _stopped(rules: Record, account: Record) -> int:
+    """What stops every entry now, or NO_REASON."""
+    if account["halted"] == 1:
+        return MAX_DRAWDOWN
+    if account["entries_stopped"] == 1:
+        return MAX_DAILY_LOSS
+    if account["week_stopped"] == 1:
+        return MAX_WEEKLY_LOSS
+    if rules["trading_state"] != ACTIVE:
+        return KILL_SWITCH
+    return STALE_DATA if account["data_state"] != ACTIVE else NO_REASON
+
+
+@kernel
+def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> int:
+    """The rule that forbids this entry whatever its size, or NO_REASON."""
+    side, price, probability = bar["signal"], bar["close"], bar["probability"]
+    sound = (
+        side in (1, -1)
+        and 0.0 < price < math.inf
+        and 0.0 < bar["volatility"] < math.inf
+        and 0.0 < bar["strength"] <= 1.0
+    )
+    if (
+        not sound
+        or not (math.isnan(probability) or 0.0 <= probability <= 1.0)
+        or account["equity"] <= 0
+    ):
+        return BAD_INPUT
+    if side < 0 and rules["allow_short"] == 0:
+        return ALLOW_SHORT
+    if side < 0 and rules["shortable"] == 0:
+        return SHORTABLE
+    if rules["barriers"] == 1 and price < 2.0 * least_price(rules):
+        return TICK_SIZE  # no barrier fits between this price and nothing
+    if position["counted"] == 0 and account["counted"] >= rules["max_open_positions"]:
+        return MAX_OPEN_POSITIONS
+    return NO_REASON
+
+
+@kernel
+def _paused(rules: Record, account: Record, position: Record, bar: Record, end: int) -> int:
+    """The pause that this entry falls into, or what is wrong with it as an intent; or NO_REASON."""
+    if end < position["paused_until"]:
+        return SYMBOL_COOLDOWN
+    if (
+        rules["max_consecutive_losses"] > 0
+        and account["losses"] >= rules["max_consecutive_losses"]
+        and end < account["lost_at"] + rules["loss_pause"]
+    ):
+        return CONSECUTIVE_LOSSES
+    if bar["signal"] == position["intent_side"] and end < position["intent_until"]:
+        return DUPLICATE_INTENT
+    if rules["price_collar"] > 0.0:
+        # at a session's first bar the price before is its own open: a gap over night is no misprint
+        last = position["prior_price"] if position["prior_price"] > 0.0 else bar["open"]
+        if not math.fabs(bar["close"] - last) <= rules["price_collar"] * last:
+            return PRICE_COLLAR
+    return NO_REASON
+
+
+@kernel
+def _permitted_quantity(
+    positions: Records, account: Record, rules: Records, bar: Record
+) -> tuple[float, int]:
+    """(shares, reason): 0 shares come with the refusing limit; less than wanted, with the limit
+    that made them less.
+    """
+    own = rules[bar["symbol"]]
+    size = wanted_size(
+        own, account, bar["close"], bar["volatility"], bar["strength"], bar["probability"]
+    )
     if not math.isfinite(size):
         return 0.0, BAD_INPUT
     if size <= 0.0:
-        return 0.0, NO_EDGE
-    unit = price * rules["multiplier"]
-    unlimited = floor_to_lot(size / unit, rules["lot_size"])
-    room, limit = _room(rules, account, side, own_gross, own_lowest, own_highest)
-    quantity, reason = unlimited, NO_REASON
-    # A price that stood still leaves a volatility of next to nothing, which wants more than
-    # integers of money hold.
-    if unit * quantity * MONEY > _MOST or room < notional(unit, quantity):
-        quantity, reason = max(0.0, floor_to_lot(room / MONEY / unit, rules["lot_size"])), limit
-        if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
-            quantity = floor_to_lot(
-                quantity - max(rules["lot_size"], quantity * _EDGE), rules["lot_size"]
-            )
-    too_small = _too_small(rules, unit, unlimited)
+        reached = own["sizing"] == TARGET_UTILITY and account["equity"] >= (
+            own["target_wealth"] * MONEY
+        )
+        return 0.0, TARGET_REACHED if reached else NO_EDGE
+    unit = bar["close"] * own["multiplier"]
+    unlimited = floor_to_lot(size / unit, own["lot_size"])
+    too_small = _too_small(own, unit, unlimited)
     if too_small != NO_REASON:
         return 0.0, too_small
-    if _too_small(rules, unit, quantity) != NO_REASON:
-        return 0.0, reason
-    return quantity, NO_REASON
+    room, limit = _room(positions, account, rules, bar)
+    # A price that stood still leaves a volatility of next to nothing, which wants more than
+    # integers of money hold.
+    if unit * unlimited * MONEY <= _MOST and notional(unit, unlimited) <= room:
+        return unlimited, NO_REASON
+    if own["refuse_over_limit"] == 1:
+        return 0.0, limit
+    quantity = max(0.0, floor_to_lot(room / MONEY / unit, own["lot_size"]))
+    if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
+        quantity = floor_to_lot(quantity - max(own["lot_size"], quantity * _EDGE), own["lot_size"])
+    return (0.0 if _too_small(own, unit, quantity) != NO_REASON else quantity), limit
 
 
 @kernel
@@ -99,66 +213,57 @@ def _too_small(rules: Record, unit: float, quantity: float) -> int:
 
 
 @kernel
-def _blocked(
-    rules: Record,
-    account: Record,
-    side: int,
-    price: float,
-    strength: float,
-    volatility: float,
-    probability: float,
-    own_counted: int,
-) -> int:
-    """The rule that forbids any entry now, or NO_REASON."""
-    if account["halted"] == 1:
-        return MAX_DRAWDOWN
-    if account["entries_stopped"] == 1:
-        return MAX_DAILY_LOSS
-    sound = (
-        side in (1, -1)
-        and 0.0 < price < math.inf
-        and 0.0 < volatility < math.inf
-        and 0.0 < strength <= 1.0
-    )
-    if (
-        not sound
-        or not (math.isnan(probability) or 0.0 <= probability <= 1.0)
-        or account["equity"] <= 0
-    ):
-        return BAD_INPUT
-    if side < 0 and rules["allow_short"] == 0:
-        return ALLOW_SHORT
-    if side < 0 and rules["shortable"] == 0:
-        return SHORTABLE
-    if rules["barriers"] == 1 and price < 2.0 * least_price(rules):
-        return TICK_SIZE  # no barrier fits between this price and nothing
-    if own_counted == 0 and account["counted"] >= rules["max_open_positions"]:
-        return MAX_OPEN_POSITIONS
-    return NO_REASON
-
-
-@kernel
-def _room(
-    rules: Record, account: Record, side: int, own_gross: int, own_lowest: int, own_highest: int
-) -> tuple[int, int]:
+def _room(positions: Records, account: Record, rules: Records, bar: Record) -> tuple[int, int]:
     """(money units, limit): the value that the tightest limit still allows, and which one that is.
     May be negative.
     """
+    own, position, side = rules[bar["symbol"]], positions[bar["symbol"]], bar["signal"]
     equity = float(account["equity"])
-    room, limit = _units(rules["max_position"] * equity), MAX_POSITION
-    gross = _units(rules["max_gross_exposure"] * equity) - (account["gross"] - own_gross)
+    room, limit = _units(own["max_position"] * equity), MAX_POSITION
+    gross = _units(own["max_gross_exposure"] * equity) - (account["gross"] - position["gross"])
     if gross < room:
         room, limit = gross, MAX_GROSS_EXPOSURE
-    bound = _units(rules["max_net_exposure"] * equity)
+    bound = _units(own["max_net_exposure"] * equity)
     # The other symbols' worst outcome, in the direction in which this entry would add to it.
     net = (
-        bound - (account["highest"] - own_highest)
+        bound - (account["highest"] - position["highest"])
         if side > 0
-        else bound + (account["lowest"] - own_lowest)
+        else bound + (account["lowest"] - position["lowest"])
     )
     if net < room:
         room, limit = net, MAX_NET_EXPOSURE
+    if own["usable_cash"] > 0.0 and side > 0:
+        # equity less everything bought is cash less what buys the short positions back
+        cash = _units(own["usable_cash"] * equity) - _bought(positions, bar["symbol"])
+        if cash < room:
+            room, limit = cash, CASH_BUFFER
+    if own["max_sector_exposure"] > 0.0:
+        sector = _units(own["max_sector_exposure"] * equity) - _in_sector(
+            positions, rules, bar["symbol"]
+        )
+        if sector < room:
+            room, limit = sector, MAX_SECTOR_EXPOSURE
     return room, limit
+
+
+@kernel
+def _bought(positions: Records, symbol: int) -> int:
+    """Value of the other symbols' long positions, where their working entries are filled."""
+    bought = 0
+    for other in range(len(positions)):
+        if other != symbol:
+            bought += max(positions[other]["highest"], 0)
+    return bought
+
+
+@kernel
+def _in_sector(positions: Records, rules: Records, symbol: int) -> int:
+    """Worst gross value of the other symbols of the symbol's sector."""
+    gross = 0
+    for other in range(len(positions)):
+        if other != symbol and rules[other]["sector"] == rules[symbol]["sector"]:
+            gross += positions[other]["gross"]
+    return gross
 
 
 @kernel

@@ -1,8 +1,33 @@
-"""Size and limits. Fractions are of current equity."""
+"""Size and limits. Fractions are of current equity. What each limit answers: docs/risk.md.
 
-from pydantic import Field
+No setting here can be changed by a strategy or a model. A limit that is absent ("none") or a count
+of 0 is off; a limit of zero is refused.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Literal
+
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from harmony_pipeline.settings_base import FrozenSettings
+
+Sizing = Literal[
+    "volatility_target", "fixed_fraction", "fixed_shares", "fixed_value", "kelly", "kelly_ruin",
+    "log_utility", "target_utility", "sharpe_kelly", "stop_distance", "regime_adaptive",
+    "performance_adaptive",
+]  # fmt: skip
+SIZINGS: tuple[str, ...] = Sizing.__args__  # type: ignore[attr-defined]
+
+_MINUTE = 60_000_000  # microseconds
+_EPOCH = date(1970, 1, 1)
+_STATES = ("active", "reducing", "halted")
 
 
 class RiskSettings(FrozenSettings):
@@ -28,3 +53,173 @@ class RiskSettings(FrozenSettings):
         0.25, gt=0.0, le=1.0, description="beyond this everything is closed and trading stops"
     )
     minimum_order_value: float = Field(200.0, ge=0.0)
+
+    # --- how big a trade wants to be: risk/sizing.py ----------------------------------------------
+    sizing: Sizing = Field(
+        "volatility_target",
+        description="how big a trade wants to be before the limits; formulas: docs/risk.md",
+    )
+    size_fraction: float = Field(0.05, gt=0.0, description="fixed_fraction: of equity")
+    size_shares: float = Field(100.0, gt=0.0, description="fixed_shares")
+    size_value: float = Field(10_000.0, gt=0.0, description="fixed_value: in the currency")
+    risk_per_trade: float = Field(
+        0.005, gt=0.0, le=1.0, description="stop_distance: equity lost where the stop is hit"
+    )
+    assumed_probability: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description=(
+            "kelly, kelly_ruin, log_utility: of the profit barrier being first, where no model says"
+        ),
+    )
+    risk_aversion: float = Field(
+        1.0, ge=1.0, description="log_utility: relative risk aversion, 1 for the logarithm"
+    )
+    ruin_wealth: float = Field(
+        0.5, gt=0.0, lt=1.0, description="kelly_ruin: part of the wealth that counts as ruin"
+    )
+    ruin_probability: float = Field(
+        0.05, gt=0.0, lt=1.0, description="kelly_ruin: most likely that it is ever reached"
+    )
+    target_wealth: float | None = Field(
+        None, gt=0.0, description="target_utility: equity to be reached, in the currency"
+    )
+    target_trades: int = Field(
+        250, ge=1, description="target_utility: trades in which it is to be reached"
+    )
+    assumed_sharpe: float = Field(1.0, gt=0.0, description="sharpe_kelly: annual Sharpe ratio")
+    trades_per_year: float = Field(250.0, gt=0.0, description="sharpe_kelly: trades that it is of")
+    target_session_volatility: float = Field(
+        0.01,
+        gt=0.0,
+        description="regime_adaptive: deviation of the account's session returns up to which the"
+        " size is whole",
+    )
+
+    # --- limits of exposure -----------------------------------------------------------------------
+    over_limit: Literal["resize", "refuse"] = Field(
+        "resize",
+        description="an entry that does not fit a limit of exposure is made to, or refused",
+    )
+    cash_buffer: float | None = Field(
+        None,
+        ge=0.0,
+        lt=1.0,
+        description="fraction of equity that purchases leave in cash; proceeds of short sales buy"
+        " nothing",
+    )
+    max_sector_exposure: float | None = Field(
+        None, gt=0.0, description="gross, of one sector of the universe; unknown sectors are one"
+    )
+
+    # --- breakers and pauses ----------------------------------------------------------------------
+    max_weekly_loss: float | None = Field(
+        None, gt=0.0, le=1.0, description="below this no new positions until the next ISO week"
+    )
+    drawdown_cooldown_sessions: int = Field(
+        0,
+        ge=0,
+        description="whole sessions without a trade after max_drawdown; 0: until it is re-armed",
+    )
+    rearm_on: tuple[date, ...] = Field(
+        (), description="session dates on which a drawdown breaker that tripped before is lifted"
+    )
+    max_consecutive_losses: int = Field(
+        0, ge=0, description="losing trades in a row before entries pause; 0: no limit"
+    )
+    consecutive_loss_cooldown_minutes: float = Field(1440.0, gt=0.0)
+    symbol_cooldown_minutes: float | None = Field(
+        None, gt=0.0, description="no entry into a symbol so long after a losing trade in it"
+    )
+    state: Literal["active", "reducing", "halted"] = Field(
+        "active",
+        description="reducing: no entry; halted: entries that wait are canceled, too. Exits go on",
+    )
+
+    # --- judging an intent ------------------------------------------------------------------------
+    price_collar: float | None = Field(
+        None,
+        gt=0.0,
+        description="no entry at a price farther than this from the one before, as its fraction",
+    )
+    duplicate_window_minutes: float | None = Field(
+        None, gt=0.0, description="no second entry of the same symbol and side so soon"
+    )
+    max_orders_per_minute: int = Field(0, ge=0, description="entries in any minute; 0: no limit")
+    over_rate: Literal["queue", "refuse"] = Field(
+        "queue", description="an entry over the rate leaves later, or is refused"
+    )
+    max_queue_minutes: float = Field(
+        5.0, gt=0.0, description="an entry that would have to wait longer is refused"
+    )
+    stale_after_minutes: float | None = Field(
+        None,
+        gt=0.0,
+        description="a held symbol without a bar for so long within a session: no entry",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_target(self) -> "RiskSettings":
+        if self.sizing == "target_utility" and self.target_wealth is None:
+            raise ValueError(
+                "sizing target_utility needs the equity to be reached: set risk.target_wealth"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """In JSON, from which ids are made, a later setting shows only where it is used: what was
+        made before it existed keeps its id.
+        """
+        values: dict[str, Any] = handler(self)
+        if info.mode != "json":
+            return values
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in values.items()
+            if name in _FIRST or getattr(self, name) != fields[name].default
+        }
+
+    def kernel_values(self, day: date = date.max) -> Mapping[str, float]:
+        """The fields of the RULES record that come from here, on `day`. 0 switches a limit off."""
+        rearmed = [rearmed_on for rearmed_on in self.rearm_on if rearmed_on <= day]
+        values = {
+            name: value
+            for name, value in self.model_dump().items()
+            if isinstance(value, bool | int | float)
+        }
+        return values | {
+            "sizing": SIZINGS.index(self.sizing),
+            "assumed_probability": self.assumed_probability or 0.0,
+            "target_wealth": self.target_wealth or 0.0,
+            "refuse_over_limit": self.over_limit == "refuse",
+            "usable_cash": 0.0 if self.cash_buffer is None else 1.0 - self.cash_buffer,
+            "max_sector_exposure": self.max_sector_exposure or 0.0,
+            "max_weekly_loss": self.max_weekly_loss or 0.0,
+            "rearm_on": (max(rearmed) - _EPOCH).days if rearmed else 0,
+            "loss_pause": _micros(self.consecutive_loss_cooldown_minutes),
+            "symbol_pause": _micros(self.symbol_cooldown_minutes),
+            "trading_state": _STATES.index(self.state),
+            "price_collar": self.price_collar or 0.0,
+            "duplicate_window": _micros(self.duplicate_window_minutes),
+            "queue_orders": self.over_rate == "queue",
+            "longest_queue": _micros(self.max_queue_minutes),
+            "stale_after": _micros(self.stale_after_minutes),
+            "tracks_prices": not (self.price_collar is None and self.stale_after_minutes is None),
+        }
+
+
+# Settings that every JSON form shows, set or not.
+_FIRST = (
+    "allow_short", "target_trade_volatility", "kelly_fraction", "max_position",
+    "max_gross_exposure", "max_net_exposure", "max_open_positions", "max_daily_loss",
+    "max_drawdown", "minimum_order_value",
+)  # fmt: skip
+
+
+def _micros(minutes: float | None) -> int:
+    return 0 if minutes is None else max(1, round(minutes * _MINUTE))

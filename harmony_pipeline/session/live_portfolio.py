@@ -63,11 +63,13 @@ from harmony_pipeline.portfolio.kernel_types import (
     TAKE,
     TIMES_IN_FORCE,
     TRADE,
+    VERDICT_NAMES,
     Record,
     Records,
     records,
 )
 from harmony_pipeline.risk.breakers import check_breakers, open_session
+from harmony_pipeline.risk.sizing import drawdown_peak
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
 from harmony_pipeline.session.stream import SessionBar
 
@@ -286,17 +288,19 @@ class LivePortfolio:
 
     def check_breakers(self) -> list[tuple[str, float]]:
         """Judge the marked equity; (name, measure) of each breaker that tripped now."""
-        before = int(self.account["entries_stopped"]), int(self.account["halted"])
-        check_breakers(self._rules[0], self.account)
-        account = self.account
-        tripped = []
-        if account["entries_stopped"] and not before[0]:
-            tripped.append(
-                ("max_daily_loss", float(account["equity"] / account["day_equity"] - 1.0))
-            )
-        if account["halted"] and not before[1]:
-            tripped.append(("max_drawdown", float(account["equity"] / account["peak"] - 1.0)))
-        return tripped
+        account, latches = self.account, ("entries_stopped", "week_stopped", "halted")
+        before = {name: int(account[name]) for name in latches}
+        check_breakers(self._rules[0], account)
+        bases = {
+            "entries_stopped": ("max_daily_loss", account["day_equity"]),
+            "week_stopped": ("max_weekly_loss", account["week_equity"]),
+            "halted": ("max_drawdown", drawdown_peak(account)),
+        }
+        return [
+            (breaker, float(account["equity"] / base - 1.0))
+            for name, (breaker, base) in bases.items()
+            if account[name] and not before[name]
+        ]
 
     def decide(self, bars: Records) -> list[OrderRequest]:
         """Decide at the end of these bars; requests come in the order in which they must be
@@ -520,4 +524,7 @@ def order_terms(
         entry_bar=moment(order["since"]) if is_leg else None,
         entry_factor=float(order["factor"]) if is_leg else 1.0,
         entry_symbol=opened_as if opened_as != symbol else None,
+        verdict=VERDICT_NAMES[order["verdict"]] or None,
+        limit=(REASON_NAMES[order["limit"]] or None) if order["status"] != REFUSED else None,
+        release_at=moment(order["release_at"]) if order["release_at"] else None,
     )

@@ -387,7 +387,7 @@ class OrderManager:
         reason = self.gate(both[0].role)
         if reason is not None:
             self._end_unsent(both, reason)
-        elif not self._in_process and self._now - both[0].decided_at > self._stale_after:
+        elif not self._in_process and self._now - _due_at(both[0]) > self._stale_after:
             # Decided before a crash or an outage: sent only if the broker has it already.
             self._late[both[0].client_order_id] = both
             self._actions.append(LookUp(both[0].client_order_id))
@@ -403,8 +403,10 @@ class OrderManager:
 
     def _is_blocked(self, terms: OrderTerms) -> bool:
         """A real broker lets legs hold their shares until their cancel is confirmed, and knows
-        nothing of reversals.
+        nothing of reversals, nor of the rate at which orders may leave.
         """
+        if _due_at(terms) > self._now and terms.release_at is not None:
+            return True
         ahead = _LEGS if terms.role == "exit" else ("exit",) if terms.after_exit else ()
         return any(
             order.is_open and order.terms.symbol == terms.symbol and order.terms.role in ahead
@@ -588,6 +590,11 @@ class OrderManager:
         }
         self.waiting, self.cancel_again = list(saved["waiting"]), list(saved["cancel_again"])
         self.differences, self.closing = list(saved["differences"]), bool(saved["closing"])
+
+
+def _due_at(terms: OrderTerms) -> datetime:
+    """When an order is to leave: at its decision, or later where it was queued."""
+    return terms.decided_at if terms.release_at is None else terms.release_at
 
 
 def fact_head(terms: OrderTerms, now: datetime) -> dict[str, Any]:

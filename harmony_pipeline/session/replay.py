@@ -44,11 +44,13 @@ from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import BarStream, ReplayStream
 from harmony_pipeline.strategies.base import Strategy, signals_of
 
+_DAY = 86_400_000_000  # microseconds
+
 
 @dataclass(frozen=True)
 class Opening:
-    """What a day starts with, cut down to the symbols that matter: those held and those with a
-    working order.
+    """What a day starts with, cut down to the symbols that matter: those held, those with a
+    working order, and those that may not be entered yet.
     """
 
     account: str
@@ -84,13 +86,17 @@ def opening_of(ledger: Ledger, account: str, day: date, initial_cash: float) -> 
 
 
 def restricted(state: TradingState) -> TradingState:
-    """A state of its own with only the symbols that are held or have a working order, so that
-    states do not grow with every symbol ever watched.
+    """A state of its own with only the symbols that are held, have a working order or may not be
+    entered for a while yet, so that states do not grow with every symbol ever watched.
     """
     state = state.pruned()
+    positions = state.portfolio.positions
+    tomorrow = (int(state.portfolio.account["date"][0]) + 1) * _DAY
     busy = (
-        (state.portfolio.positions["quantity"] != 0.0)
-        | (state.portfolio.positions["entry_working"] == 1)
+        (positions["quantity"] != 0.0)
+        | (positions["entry_working"] == 1)
+        | (positions["paused_until"] > tomorrow)
+        | (positions["intent_until"] > tomorrow)
         | (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     )
     return state.only(np.flatnonzero(busy))

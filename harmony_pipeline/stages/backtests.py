@@ -27,6 +27,7 @@ from harmony_pipeline.reports.figures import (
     trade_on_candles,
     trade_return_histogram,
 )
+from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.robustness.sensitivity import (
     TrialRows,
     combinations,
@@ -66,7 +67,15 @@ def trading_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
         chosen,
         settings.backtest,
         pipeline.instruments,
+        sectors_of(pipeline),
     )
+
+
+def sectors_of(pipeline: PipelineContext) -> Sectors:
+    """The sectors of the universe, where a limit asks for them."""
+    if pipeline.settings.risk.max_sector_exposure is None:
+        return Sectors()
+    return Sectors.of_table(pipeline.lake.read("universe"))
 
 
 def strategy_signals(
@@ -191,6 +200,7 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
         pipeline.settings.market.timeframe,
         chosen.exits,
         lives_of(pipeline).rows(),
+        *sectors_of(pipeline).rows,
     ]
     bars = pipeline.lake.content_hashes("bars")
     predictions = pipeline.lake.content_hashes("predictions") if chosen.uses_model else {}
@@ -238,6 +248,7 @@ def _backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]
         source_of(chosen.use),
         pipeline.instruments.unusual(),
         lives_of(pipeline).rows(),
+        *sectors_of(pipeline).rows,
     )
     return pipeline.made_from(tables, trading_rules_text(pipeline, strategy), *own)
 

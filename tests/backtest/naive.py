@@ -12,6 +12,8 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 
 from market.naive_grid import barriers
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 MASK = 2**64 - 1
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - microseconds in, text out
@@ -46,6 +48,23 @@ def cents_up(amount):
     return amount.quantize(Decimal("0.01"), ROUND_CEILING)
 
 
+def minutes(number):
+    return round(number * 60_000_000)
+
+
+def utility(p, won, lost, aversion):
+    """The bet of greatest expected power utility, where its derivative is 0."""
+    if won <= 0 or p * won <= (1 - p) * lost:
+        return 0.0
+    if p == 1:
+        return 1 / lost
+
+    def slope(v):
+        return p * won * (1 + v * won) ** -aversion - (1 - p) * lost * (1 - v * lost) ** -aversion
+
+    return brentq(slope, 0.0, (1 - 1e-12) / lost, xtol=1e-15, rtol=1e-14)
+
+
 def money(price, quantity):
     return round(price * quantity * 10000)
 
@@ -71,6 +90,8 @@ class Order:
     fills: int = 0
     missed: int = 0  # bars on the way to the exchange
     shown: float | None = None  # the level as it was placed
+    leaves: int = 0  # when a queued entry leaves
+    limit: str = ""  # what made it smaller
 
 
 @dataclass
@@ -108,6 +129,11 @@ class Naive:
         self.lives, self.actions = [], []
         # (moment, symbol, kind, successor, price or ratio, shares before, shares after)
         self.applied = []
+        self.week, self.week_equity, self.week_stopped = None, self.equity, False
+        self.halted_on, self.rested, self.armed_peak = None, 0, None
+        self.losses, self.lost_at, self.variance = 0, 0, 0.0
+        self.paused, self.intents, self.prior, self.seen = {}, {}, {}, {}
+        self.left, self.data, self.session_from = [], "active", 0
 
     def run(self, bars, actions, lives=()):
         """lives: (date, kind, symbol, successor, cash per share or None), in the order in which
@@ -126,12 +152,19 @@ class Naive:
     def moment(self, bars, actions):
         if bars[0]["date"] > self.day:
             self.finance(bars[0]["date"])
-            self.day, self.day_equity, self.stopped = bars[0]["date"], self.equity, False
+            self.open_session(bars[0])
             self.live(bars[0]["at"], counted=True)
         for bar in bars:
             self.act(bar, actions)
             self.meet_open(bar)
             self.meet_range(bar)
+            symbol = bar["symbol"]
+            self.prior[symbol] = (
+                self.last[symbol] * (self.factor[symbol] / bar["factor"])
+                if self.last_date[symbol] == bar["date"]
+                else bar["open"]
+            )
+            self.seen[symbol] = bar["end"]
             self.last[bar["symbol"]] = bar["close"]
             self.last_date[bar["symbol"]] = bar["date"]
             self.factor[bar["symbol"]] = bar["factor"]
@@ -144,8 +177,17 @@ class Naive:
         tripped = False
         if not self.stopped and self.equity < self.day_equity * (1 - self.r["max_daily_loss"]):
             self.stopped = tripped = True
-        if not self.halted and self.equity < self.peak * (1 - self.r["max_drawdown"]):
+        week = self.r["max_weekly_loss"]
+        if week and not self.week_stopped and self.equity < self.week_equity * (1 - week):
+            self.week_stopped = tripped = True
+        if self.halted and self.equity > 0 and self.may_go_on():
+            self.halted, self.armed_peak = False, self.equity
+        if self.armed_peak is not None:
+            self.armed_peak = max(self.armed_peak, self.equity)
+        high = self.peak if self.armed_peak is None else self.armed_peak
+        if not self.halted and self.equity < high * (1 - self.r["max_drawdown"]):
             self.halted = tripped = True
+            self.halted_on, self.rested = self.day, 0
         gross = sum(abs(value) for value in values.values())
         self.curve.append(
             (
@@ -176,6 +218,22 @@ class Naive:
     def accrued(self, money_units, rate, nights):
         exact = Decimal(money_units) * Decimal(self.r[rate]) * nights / 360
         return math.floor(exact + Decimal("0.5"))
+
+    def open_session(self, bar):
+        if self.day_equity > 0 and self.equity > 0:
+            square = (self.equity / self.day_equity - 1) ** 2
+            self.variance = 0.94 * self.variance + 0.06 * square if self.variance else square
+        self.day, self.day_equity, self.stopped = bar["date"], self.equity, False
+        self.session_from = bar["at"]
+        if bar["date"].isocalendar()[:2] != self.week:
+            self.week = bar["date"].isocalendar()[:2]
+            self.week_equity, self.week_stopped = self.equity, False
+        self.rested += 1
+
+    def may_go_on(self):
+        rest = self.r["drawdown_cooldown_sessions"]
+        by_hand = any(self.halted_on < day <= self.day for day in self.r["rearm_on"])
+        return by_hand or (rest and self.rested > rest)
 
     def values(self):
         return {
@@ -245,6 +303,10 @@ class Naive:
         self.applied.append((at, old, "symbol_change", new, None, trade.held, trade.held))
         trade.symbol = new
         self.trades[new] = trade
+        for kept in (self.paused, self.intents, self.seen):
+            kept.pop(new, None)
+            if old in kept:
+                kept[new] = kept[old]
         self.last[new], self.factor[new] = self.last[old], self.factor[old]
         self.last_date[new], self.silent[new] = day - timedelta(days=1), self.silent[old]
         entry = trade.entry
@@ -548,7 +610,8 @@ class Naive:
     def arrived(self, order, bar):
         """Whether a market order is at the exchange by the bar's open; counts the bars missed."""
         r = self.r
-        if order.decided + round(r["latency_milliseconds"] * 1000) > bar["at"]:
+        leaves = max(order.decided, order.leaves)
+        if leaves + round(r["latency_milliseconds"] * 1000) > bar["at"]:
             return False
         misses = r["latency_bars"]
         if (
@@ -568,6 +631,11 @@ class Naive:
     def close(self, trade, at):
         del self.trades[trade.symbol]
         self.silent[trade.symbol] = 0
+        self.losses = self.losses + 1 if trade.flow < 0 else 0
+        if trade.flow < 0:
+            self.lost_at = at
+            if self.r["symbol_cooldown_minutes"]:
+                self.paused[trade.symbol] = at + minutes(self.r["symbol_cooldown_minutes"])
         entry_value = sum(money(price, quantity) for price, quantity in trade.fills_in)
         out = sum(quantity for _, quantity in trade.fills_out)
         self.done.append(
@@ -586,10 +654,13 @@ class Naive:
 
     def decide(self, bars, tripped):
         end = bars[0]["end"]
-        if tripped:
+        self.look_at_data(end)
+        canceled = set()  # one that was queued until now: nothing in its place at this moment
+        if tripped or "halted" in (self.data, self.r["state"]):
             for symbol in self.symbols:
                 if (symbol, "entry") in self.working:
                     self.end(self.working[symbol, "entry"], canceled=True)
+                    canceled.add(symbol)
         leaving = []
         if self.halted:
             leaving = [(symbol, None) for symbol in self.symbols]
@@ -597,10 +668,26 @@ class Naive:
             leaving = [(bar["symbol"], bar) for bar in bars]
         sent = [self.leave(symbol, bar, end) for symbol, bar in leaving]
         decided = {order.symbol for order in sent if order}
-        entries = [self.enter(bar, decided) for bar in bars if bar["signal"] in (-1, 1)]
+        entries = [
+            self.enter(bar, decided)
+            for bar in bars
+            if bar["signal"] in (-1, 1) and bar["symbol"] not in canceled
+        ]
         for order in [*sent, *entries]:
             if order:
                 self.submit(order)
+
+    def look_at_data(self, end):
+        allowed, values = self.r["stale_after_minutes"], self.values()
+        if not allowed:
+            return
+        stale = sum(
+            abs(values[symbol])
+            for symbol in self.trades
+            if end - max(self.seen[symbol], self.session_from) > minutes(allowed)
+        )
+        mostly = 2 * stale > sum(map(abs, values.values()))
+        self.data = "active" if stale == 0 else "halted" if mostly else "reducing"
 
     def leave(self, symbol, bar, end):
         trade = self.trades.get(symbol)
@@ -646,6 +733,12 @@ class Naive:
         quantity, reason = (
             (0.0, self.gone[symbol]) if self.gone.get(symbol) else self.size(bar, symbol, side)
         )
+        limit = reason if quantity else ""
+        leaves = self.release(bar["end"]) if quantity else 0
+        if leaves is None:
+            quantity, reason, leaves, limit = 0.0, "order_rate", 0, ""
+        elif quantity:
+            reason = "signal"
         order = Order(
             f"{BOOK}-{symbol}-{stamp(bar['end'])}-entry",
             None,
@@ -660,21 +753,50 @@ class Naive:
             bar["model"],
         )
         order.waits_for_exit = trade is not None
+        order.leaves, order.limit = leaves, limit
         if quantity == 0:
             order.status = "refused"
         else:
             self.working[symbol, "entry"] = order
             self.silent[symbol] = 0
             self.pending[symbol] = side * money(bar["close"], quantity)
+            if self.r["duplicate_window_minutes"]:
+                until = bar["end"] + minutes(self.r["duplicate_window_minutes"])
+                self.intents[symbol] = (side, until)
         return order
 
+    def release(self, now):
+        """When an entry leaves: the first moment, not before those decided earlier, at which fewer
+        than n left in the minute up to it; 0 at once, None never.
+        """
+        most, minute = self.r["max_orders_per_minute"], minutes(1)
+        if not most:
+            return 0
+        at = max([now, *self.left])
+        while sum(at - minute < other <= at for other in self.left) >= most:
+            at = min(other for other in self.left if at - minute < other) + minute
+            at = max([at, *self.left])
+        if at > now and (
+            self.r["over_rate"] == "refuse" or at - now > minutes(self.r["max_queue_minutes"])
+        ):
+            return None
+        self.left.append(at)
+        return at if at > now else 0
+
     def size(self, bar, symbol, side):
+        """(shares, limit that made them less), or (0, why)."""
         r, equity, price = self.r, self.equity / 10000, bar["close"]
         strength, volatility, p = bar["strength"], bar["volatility"], bar["probability"]
-        if self.halted:
-            return 0.0, "max_drawdown"
-        if self.stopped:
-            return 0.0, "max_daily_loss"
+        stops = {
+            "max_drawdown": self.halted,
+            "max_daily_loss": self.stopped,
+            "max_weekly_loss": self.week_stopped,
+            "kill_switch": r["state"] != "active",
+            "stale_data": self.data != "active",
+        }
+        for reason, stopped in stops.items():
+            if stopped:
+                return 0.0, reason
         if not (
             0 < volatility < math.inf
             and 0 < strength <= 1
@@ -690,20 +812,111 @@ class Naive:
             and len(set(self.trades) | set(self.pending)) >= r["max_open_positions"]
         ):
             return 0.0, "max_open_positions"
-        unit = volatility * math.sqrt(r["horizon"])
-        size = equity * r["target_trade_volatility"] / unit * strength
-        if p is not None:
-            size = min(
-                size,
-                r["kelly_fraction"]
-                * max(0.0, p - (1 - p) * r["stop_loss"] / r["profit_take"])
-                * equity
-                / (r["stop_loss"] * volatility * math.sqrt(r["horizon"])),
-            )
+        waits = self.waits(bar, symbol, side)
+        if waits:
+            return 0.0, waits
+        size = self.wanted(equity, price, strength, volatility, p)
         if size <= 0:
-            return 0.0, "no_edge"
+            reached = r["sizing"] == "target_utility" and equity >= r["target_wealth"]
+            return 0.0, "target_reached" if reached else "no_edge"
         wanted = self.lots(size / price)
-        gross, low, high = self.worst(symbol)
+        if wanted == 0:
+            return 0.0, "lot_size"
+        if price * wanted < r["minimum_order_value"]:
+            return 0.0, "minimum_order_value"
+        room, limit = min(self.rooms(symbol, side), key=lambda pair: pair[0])
+        if money(price, wanted) <= room:
+            return wanted, ""
+        quantity = max(0.0, self.lots(room / 10000 / price))
+        if quantity and money(price, quantity) > room:
+            quantity = self.lots(quantity - r["lot_size"])
+        if r["over_limit"] == "refuse" or quantity <= 0:
+            return 0.0, limit
+        return (quantity if price * quantity >= r["minimum_order_value"] else 0.0), limit
+
+    def waits(self, bar, symbol, side):
+        r, end = self.r, bar["end"]
+        if end < self.paused.get(symbol, 0):
+            return "symbol_cooldown"
+        many = r["max_consecutive_losses"] and self.losses >= r["max_consecutive_losses"]
+        if many and end < self.lost_at + minutes(r["consecutive_loss_cooldown_minutes"]):
+            return "consecutive_losses"
+        last_side, until = self.intents.get(symbol, (0, 0))
+        if side == last_side and end < until:
+            return "duplicate_intent"
+        last = self.prior[symbol]
+        if r["price_collar"] and not abs(bar["close"] - last) <= r["price_collar"] * last:
+            return "price_collar"
+        return ""
+
+    def wanted(self, equity, price, strength, volatility, p):
+        """Currency value by the settings' rule of size; formulas as docs/risk.md has them."""
+        r, how = self.r, self.r["sizing"]
+        deviation = volatility * math.sqrt(r["horizon"])
+        gain, loss = (
+            max(r[name] * deviation, r["minimum_barrier_bps"] / 1e4)
+            for name in ("profit_take", "stop_loss")
+        )
+        model = p if p is not None else r["assumed_probability"] or 0.0
+        odds = gain / loss
+        kelly = max(0.0, model - (1 - model) / odds) / loss
+        fixed = {
+            "fixed_fraction": r["size_fraction"] * equity,
+            "fixed_shares": r["size_shares"] * price,
+            "fixed_value": r["size_value"],
+            "stop_distance": equity * r["risk_per_trade"] / loss * strength,
+            "sharpe_kelly": equity * r["kelly_fraction"] * strength
+            * (r["assumed_sharpe"] / math.sqrt(r["trades_per_year"])) / deviation,
+            "kelly": equity * r["kelly_fraction"] * kelly,
+        }  # fmt: skip
+        if how in fixed:
+            return fixed[how]
+        if how == "kelly_ruin":
+            return equity * min(r["kelly_fraction"] * kelly, self.ruin(model, gain, loss, kelly))
+        if how == "log_utility":
+            cost = (2 * (r["half_spread_bps"] + r["fee_bps"]) + r["sell_fee_bps"]) / 1e4
+            cost += 2 * r["fee_per_share"] / price
+            return equity * utility(model, gain - cost, loss + cost, r["risk_aversion"])
+        if how == "target_utility":
+            share = equity / r["target_wealth"]
+            if share >= 1:
+                return 0.0
+            slope = norm.pdf(norm.ppf(share)) / share
+            return equity * strength * slope / (deviation * math.sqrt(r["target_trades"]))
+        size = equity * r["target_trade_volatility"] / deviation * strength
+        if p is not None:
+            edge = max(0.0, p - (1 - p) * r["stop_loss"] / r["profit_take"])
+            size = min(size, r["kelly_fraction"] * edge * equity / (r["stop_loss"] * deviation))
+        if how == "regime_adaptive" and self.variance:
+            size *= min(1.0, r["target_session_volatility"] / math.sqrt(self.variance))
+        if how == "performance_adaptive":
+            high, floor = (
+                self.peak if self.armed_peak is None else self.armed_peak,
+                1 - r["max_drawdown"],
+            )
+            cushion = (self.equity - floor * high) / self.equity
+            size *= max(0.0, cushion / r["max_drawdown"])
+        return size
+
+    def ruin(self, p, gain, loss, kelly):
+        power = math.log(self.r["ruin_probability"]) / math.log(self.r["ruin_wealth"])
+
+        def excess(v):
+            return p * (1 + v * gain) ** -power + (1 - p) * (1 - v * loss) ** -power - 1
+
+        if kelly == 0:
+            return 0.0
+        most = kelly if kelly * loss < 1 else (1 - 1e-12) / loss
+        if excess(most) <= 0:
+            return kelly
+        return brentq(excess, kelly * 1e-9, most, xtol=1e-15, rtol=1e-14)
+
+    def rooms(self, symbol, side):
+        r = self.r
+        worst = self.worst(symbol)
+        gross = sum(max(map(abs, outcomes)) for outcomes in worst.values())
+        high = sum(max(outcomes) for outcomes in worst.values())
+        low = sum(min(outcomes) for outcomes in worst.values())
         rooms = [
             (math.floor(r["max_position"] * self.equity), "max_position"),
             (math.floor(r["max_gross_exposure"] * self.equity) - gross, "max_gross_exposure"),
@@ -712,38 +925,34 @@ class Naive:
                 "max_net_exposure",
             ),
         ]
-        room, limit = min(rooms, key=lambda pair: pair[0])
-        quantity = wanted
-        if money(price, wanted) > room:
-            quantity = max(0.0, self.lots(room / 10000 / price))
-            if quantity and money(price, quantity) > room:
-                quantity = self.lots(quantity - r["lot_size"])
-        if quantity > 0 and price * quantity >= r["minimum_order_value"]:
-            return quantity, "signal"
-        if wanted > 0 and price * wanted >= r["minimum_order_value"]:
-            return 0.0, limit
-        return 0.0, "minimum_order_value" if wanted > 0 else "lot_size"
+        if r["cash_buffer"] is not None and side > 0:
+            bought = sum(max(0, *outcomes) for outcomes in worst.values())
+            rooms.append((math.floor((1 - r["cash_buffer"]) * self.equity) - bought, "cash_buffer"))
+        if r["max_sector_exposure"]:
+            kin = [
+                max(map(abs, outcomes))
+                for other, outcomes in worst.items()
+                if self.sector(other) == self.sector(symbol)
+            ]
+            most = math.floor(r["max_sector_exposure"] * self.equity)
+            rooms.append((most - sum(kin), "max_sector_exposure"))
+        return rooms
+
+    def sector(self, symbol):
+        known = [row for row in self.r["sectors"] if row[0] == symbol and row[1] <= self.day]
+        return max(known, key=lambda row: row[1])[2] if known else None
 
     def worst(self, excluded):
-        """(gross, lowest net, highest net) of the other symbols, each at the worst that its working
-        orders may make of it.
-        """
-        gross = low = high = 0
-        values = self.values()
+        """Other symbol -> values that its working orders may make of it."""
+        found, values = {}, self.values()
         for symbol in set(self.trades) | set(self.pending):
-            if symbol == excluded:
-                continue
-            outcomes = [values.get(symbol, 0)]
-            if (symbol, "exit") in self.working:
-                outcomes.append(0)
-            if symbol in self.pending:
-                outcomes.append(self.pending[symbol])
-            gross, low, high = (
-                gross + max(map(abs, outcomes)),
-                low + min(outcomes),
-                high + max(outcomes),
-            )
-        return gross, low, high
+            if symbol != excluded:
+                found[symbol] = [values.get(symbol, 0)]
+                if (symbol, "exit") in self.working:
+                    found[symbol].append(0)
+                if symbol in self.pending:
+                    found[symbol].append(self.pending[symbol])
+        return found
 
     def submit(self, order):
         order.left = order.quantity

@@ -17,6 +17,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import LIFE_EVENTS, empty_events
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
+from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
@@ -130,6 +131,7 @@ def rules(
     exits: str = "barriers",
     horizon: int = 4,
     cash: float = 100_000.0,
+    sectors: tuple[tuple[str, date, str], ...] = (),
     **lives: Any,
 ) -> TradingRules:
     """Rules with the given numbers; the rest by default."""
@@ -140,7 +142,8 @@ def rules(
         ExecutionNoiseSettings(**(luck or {})),
         LabelSettings(**(labels or {})),
     )
-    return TradingRules.of(*parts, strategy, BacktestSettings(initial_cash=cash, **lives))
+    backtest = BacktestSettings(initial_cash=cash, **lives)
+    return TradingRules.of(*parts, strategy, backtest, sectors=Sectors(sectors))
 
 
 def _random_signal(
@@ -288,6 +291,7 @@ def run_naive(market: Market, chosen: TradingRules) -> Naive:
         listed.append(row)
     flat = chosen.risk.model_dump() | chosen.costs.model_dump() | chosen.luck.model_dump()
     flat["lot_size"] = flat["lot_size"] or 1.0
+    flat["sectors"] = chosen.sectors.rows
     own = (
         "barriers",
         "horizon",

@@ -1,10 +1,14 @@
 """The compiled simulator and the plain one agree on every order, fill, trade and cent."""
 
+from datetime import date
+
 import polars as pl
 import pytest
 from backtest.random_markets import micros, random_market, rules, run, run_naive, with_lives
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from harmony_pipeline.risk.settings import SIZINGS
 
 PROBABILITY = st.sampled_from([0.0, 0.0, 0.3])
 
@@ -57,6 +61,55 @@ RULES = st.builds(
     delisting_recovery=st.sampled_from([1.0, 0.3, 0.0]),
     presume_delisted_after_sessions=st.sampled_from([0, 1, 2]),
     horizon=st.sampled_from([1, 3, 8]),
+)
+
+
+LIMITS = st.fixed_dictionaries(
+    {
+        "max_drawdown": st.sampled_from([0.01, 0.02, 1.0]),
+        "max_daily_loss": st.sampled_from([0.003, 1.0]),
+        "sizing": st.sampled_from(SIZINGS),
+        "size_fraction": st.sampled_from([0.05, 0.4]),
+        "assumed_probability": st.sampled_from([None, 0.55]),
+        "risk_aversion": st.sampled_from([1.0, 3.0]),
+        "target_wealth": st.sampled_from([101_000.0, 150_000.0]),
+        "target_session_volatility": st.sampled_from([0.001, 0.01]),
+        "over_limit": st.sampled_from(["resize", "resize", "refuse"]),
+        "max_position": st.sampled_from([0.1, 0.5]),
+        "minimum_order_value": st.sampled_from([0.0, 200.0]),
+    },
+    optional={
+        "cash_buffer": st.sampled_from([0.0, 0.3, 0.9]),
+        "max_sector_exposure": st.sampled_from([0.05, 0.15, 0.3]),
+        "max_weekly_loss": st.sampled_from([0.002, 0.01]),
+        "drawdown_cooldown_sessions": st.sampled_from([1, 2]),
+        "rearm_on": st.sets(st.dates(date(2024, 6, 28), date(2024, 7, 9)), max_size=2).map(tuple),
+        "max_consecutive_losses": st.sampled_from([1, 2]),
+        "consecutive_loss_cooldown_minutes": st.sampled_from([90.0, 1440.0]),
+        "symbol_cooldown_minutes": st.sampled_from([61.0, 600.0, 4000.0]),
+        "price_collar": st.sampled_from([0.004, 0.02]),
+        "duplicate_window_minutes": st.sampled_from([60.5, 300.0]),
+        "max_orders_per_minute": st.sampled_from([1, 2]),
+        "over_rate": st.sampled_from(["queue", "refuse"]),
+        "max_queue_minutes": st.sampled_from([1.0, 5.0]),
+        "stale_after_minutes": st.sampled_from([30.0, 61.0, 120.0]),
+        "state": st.sampled_from(["active", "active", "reducing", "halted"]),
+    },
+)
+SECTORS = (
+    ("AAA", date(2020, 1, 1), "energy"),
+    ("BBB", date(2020, 1, 1), "energy"),
+    ("BBB", date(2024, 7, 2), "metals"),
+    ("CCC", date(2024, 7, 1), "metals"),
+)
+LIMITED = st.builds(
+    rules,
+    risk=LIMITS,
+    costs=st.fixed_dictionaries({"max_participation": st.sampled_from([0.05, 1.0])}),
+    labels=st.fixed_dictionaries({"profit_take": st.sampled_from([0.5, 2.0])}),
+    exits=st.sampled_from(["barriers", "signal"]),
+    horizon=st.sampled_from([1, 3, 8]),
+    sectors=st.sampled_from([(), SECTORS]),
 )
 
 
@@ -167,6 +220,43 @@ def assert_same_trades(trades, naive):
 @given(seed=st.integers(0, 10**6), chosen=RULES)
 def test_the_compiled_simulator_equals_the_plain_one(seed, chosen):
     assert_twins(random_market(seed), chosen)
+
+
+@settings(max_examples=120)
+@given(seed=st.integers(0, 10**6), chosen=LIMITED, lives=st.booleans())
+def test_they_agree_under_every_limit(seed, chosen, lives):
+    market = random_market(seed, volume=20_000.0)
+    assert_twins(with_lives(market, seed) if lives else market, chosen)
+
+
+def test_the_random_limits_meet_every_refusal():
+    reasons = set()
+    kinds = (
+        {"cash_buffer": 0.9, "max_sector_exposure": 0.03},
+        {"max_weekly_loss": 0.002, "max_daily_loss": 1.0},
+        {"max_consecutive_losses": 1, "symbol_cooldown_minutes": 3000.0},
+        {"max_consecutive_losses": 2},
+        {"price_collar": 0.01, "duplicate_window_minutes": 600.0, "stale_after_minutes": 30.0},
+        {"max_orders_per_minute": 1, "over_rate": "refuse"},
+        {"state": "reducing"},
+        {"sizing": "target_utility", "target_wealth": 99_000.0},
+        {"max_sector_exposure": 0.2, "cash_buffer": 0.8, "max_net_exposure": 3.0},
+    )
+    for seed in range(2 * len(kinds)):
+        chosen = rules(
+            {"minimum_order_value": 0.0, "max_drawdown": 1.0, **kinds[seed % len(kinds)]},
+            {"max_participation": 1.0},
+            exits="signal" if seed % 2 else "barriers",
+            sectors=SECTORS,
+        )
+        market = random_market(seed, volume=20_000.0, missing=0.1 if seed % 3 else 0.5)
+        result = assert_twins(market, chosen)
+        reasons |= set(result.orders.filter(pl.col("status") == "refused")["reason"])
+    assert {
+        "max_weekly_loss", "kill_switch", "stale_data", "symbol_cooldown", "consecutive_losses",
+        "duplicate_intent", "price_collar", "cash_buffer", "max_sector_exposure", "order_rate",
+        "target_reached",
+    } <= reasons  # fmt: skip
 
 
 @settings(max_examples=10)

@@ -7,8 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipeline.portfolio.kernel_types import ACCOUNT, MONEY, REASON_NAMES, RULES
-from harmony_pipeline.risk.limits import permitted_entry
+from harmony_pipeline.portfolio.kernel_types import (
+    ACCOUNT,
+    APPROVE,
+    BAR,
+    HALT,
+    MONEY,
+    POSITION,
+    QUEUE,
+    REASON_NAMES,
+    REFUSE,
+    RESIZE,
+    RULES,
+    VERDICT_NAMES,
+)
+from harmony_pipeline.risk.limits import judge_entry
 
 GENEROUS = {
     "lot_size": 1.0, "allow_short": 1, "target_trade_volatility": 0.004, "kelly_fraction": 0.25,
@@ -20,21 +33,43 @@ GENEROUS = {
 }  # fmt: skip
 CALM = {"equity": 100_000.0}
 CURRENCY = ("equity", "gross", "lowest", "highest")
+NOW, MINUTE = 1_720_000_000_000_000, 60_000_000
 # wants 10 000, 200 shares
 ENTRY = {"side": 1, "price": 50.0, "strength": 1.0, "volatility": 0.01, "probability": math.nan}
 
 
-def gate(rules=None, account=None, own=(0.0, 0.0, 0.0, 0), **entry):
-    rule, state = np.zeros(1, RULES), np.zeros(1, ACCOUNT)
+def gate(rules=None, account=None, own=(0.0, 0.0, 0.0, 0), position=None, **entry):
+    """(shares, reason where there are none) of an entry into symbol 0, the only one."""
+    verdict = verdict_of(rules, account, own, position, **entry)
+    return verdict.quantity, REASON_NAMES[verdict.reason] if verdict.quantity == 0.0 else ""
+
+
+def verdict_of(rules=None, account=None, own=(0.0, 0.0, 0.0, 0), position=None, others=(), **entry):
+    """The verdict; `others` are dicts of the other symbols' POSITION and RULES fields."""
+    positions, state = np.zeros(1 + len(others), POSITION), np.zeros(1, ACCOUNT)
+    rule = np.zeros(1 + len(others), RULES)
     for name, value in {**GENEROUS, **(rules or {})}.items():
         rule[name] = value
     for name, value in {**CALM, **(account or {})}.items():
         state[name] = round(value * MONEY) if name in CURRENCY else value
-    asked = {**ENTRY, **entry}
-    quantity, reason = permitted_entry(
-        rule[0], state[0], *asked.values(), *(round(value * MONEY) for value in own[:3]), own[3]
+    positions[0]["gross"], positions[0]["lowest"], positions[0]["highest"] = (
+        round(value * MONEY) for value in own[:3]
     )
-    return quantity, REASON_NAMES[reason]
+    positions[0]["counted"] = own[3]
+    for name, value in (position or {}).items():
+        positions[0][name] = value
+    for row, other in enumerate(others, start=1):
+        for name, value in other.items():
+            if name in RULES.names:
+                rule[row][name] = value
+            else:
+                positions[row][name] = round(value * MONEY)
+    asked, bar = {**ENTRY, **entry}, np.zeros(1, BAR)
+    asked["signal"], asked["close"] = asked.pop("side"), asked.pop("price")
+    now = asked.pop("now", NOW)
+    for name, value in asked.items():
+        bar[name] = value
+    return judge_entry(positions, state[0], rule, bar[0], now)
 
 
 def test_a_sound_entry_passes_at_the_size_it_wants():
@@ -200,3 +235,86 @@ def test_whatever_comes_in_no_limit_is_exceeded(rules, equity, gross, share, cou
     assert quantity / rules["lot_size"] == pytest.approx(
         round(quantity / rules["lot_size"]), abs=1e-6
     )
+
+
+# --- verdicts and the limits that are off by default ------------------------------------------------
+
+BOUGHT, SHORTED = {"highest": 60_000.0, "gross": 60_000.0}, {"lowest": -30_000.0, "gross": 30_000.0}
+
+
+def answer(*others, **given):
+    verdict = verdict_of(others=others, **given)
+    return VERDICT_NAMES[verdict.answer], verdict.quantity, REASON_NAMES[verdict.reason]
+
+
+def test_every_answer_is_a_value_with_its_reason():
+    assert answer() == ("approve", 200.0, "")
+    assert answer(rules={"max_position": 0.05}) == ("resize", 100.0, "max_position")
+    assert answer(rules={"max_position": 0.05, "refuse_over_limit": 1}) == (
+        "refuse",
+        0.0,
+        "max_position",
+    )
+    assert answer(account={"halted": 1}) == ("halt", 0.0, "max_drawdown")
+    assert answer(strength=math.nan) == ("refuse", 0.0, "bad_input")
+    full = {"rate_last": NOW, "rate_from": NOW, "rate_count": 1}
+    rate = {"max_orders_per_minute": 1, "longest_queue": 5 * MINUTE}
+    assert answer(rules={**rate, "queue_orders": 1}, account=full) == ("queue", 200.0, "")
+    assert verdict_of({**rate, "queue_orders": 1}, full).release_at == NOW + MINUTE
+    assert answer(rules=rate, account=full) == ("refuse", 0.0, "order_rate")
+    assert {APPROVE, RESIZE, QUEUE, REFUSE, HALT} == set(range(1, 6))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"account": {"week_stopped": 1}}, ("halt", 0.0, "max_weekly_loss")),
+        ({"rules": {"trading_state": 1}}, ("halt", 0.0, "kill_switch")),
+        ({"rules": {"trading_state": 2}}, ("halt", 0.0, "kill_switch")),
+        ({"account": {"data_state": 1}}, ("halt", 0.0, "stale_data")),
+        ({"position": {"paused_until": NOW + 1}}, ("refuse", 0.0, "symbol_cooldown")),
+        ({"position": {"paused_until": NOW}}, ("approve", 200.0, "")),
+        (
+            {"position": {"intent_until": NOW + 1, "intent_side": 1}},
+            ("refuse", 0.0, "duplicate_intent"),
+        ),
+        ({"position": {"intent_until": NOW + 1, "intent_side": -1}}, ("approve", 200.0, "")),
+        (
+            {"rules": {"price_collar": 0.01}, "position": {"prior_price": 49.0}},
+            ("refuse", 0.0, "price_collar"),
+        ),
+        ({"rules": {"price_collar": 0.03}, "position": {"prior_price": 49.0}}, ("approve", 200.0, "")),
+        ({"rules": {"price_collar": 0.01}, "open": 49.0}, ("refuse", 0.0, "price_collar")),
+        ({"rules": {"price_collar": 0.01}, "open": math.nan}, ("refuse", 0.0, "price_collar")),
+    ],
+)  # fmt: skip
+def test_what_stops_or_pauses_an_entry(given, expected):
+    assert answer(**given) == expected
+
+
+def test_losses_in_a_row_pause_entries_until_the_pause_is_over():
+    rules = {"max_consecutive_losses": 3, "loss_pause": 10 * MINUTE}
+    lost = {"losses": 3, "lost_at": NOW - 10 * MINUTE + 1}
+    assert answer(rules=rules, account=lost) == ("refuse", 0.0, "consecutive_losses")
+    assert answer(rules=rules, account={**lost, "losses": 2})[0] == "approve"
+    assert answer(rules=rules, account={**lost, "lost_at": NOW - 10 * MINUTE})[0] == "approve"
+
+
+def test_purchases_leave_the_buffer_in_cash_and_short_proceeds_buy_nothing():
+    rules = {"usable_cash": 0.65}  # of 100 000, with 60 000 bought: 5 000 are left
+    assert answer(BOUGHT, rules=rules) == ("resize", 100.0, "cash_buffer")
+    assert answer(BOUGHT, SHORTED, rules=rules) == ("resize", 100.0, "cash_buffer")
+    assert answer(BOUGHT, rules=rules, side=-1) == ("approve", 200.0, "")
+    assert answer(BOUGHT, rules={"usable_cash": 0.6}) == ("refuse", 0.0, "cash_buffer")
+    # a reversal out of a long position: its own money comes back
+    assert answer(rules=rules, own=(60_000.0, 0.0, 60_000.0, 1)) == ("approve", 200.0, "")
+
+
+def test_a_sector_counts_what_is_in_it_alone():
+    rules = {"max_sector_exposure": 0.65, "sector": 2}
+    assert answer({**BOUGHT, "sector": 2}, rules=rules) == ("resize", 100.0, "max_sector_exposure")
+    assert answer({**BOUGHT, "sector": 1}, rules=rules) == ("approve", 200.0, "")
+    both = ({**BOUGHT, "sector": 2}, {**SHORTED, "sector": 2})
+    assert answer(*both, rules=rules) == ("refuse", 0.0, "max_sector_exposure")
+    unknown = {"max_sector_exposure": 0.65, "sector": 0}  # symbols of no known sector are one
+    assert answer(BOUGHT, rules=unknown) == ("resize", 100.0, "max_sector_exposure")

@@ -57,6 +57,33 @@ CASES: dict[str, TradingRules] = {
     "thin": rules("barriers", max_participation=0.01),
     "no shorts, few positions": rules("signal", allow_short=False, max_open_positions=1),
     "breakers": rules("signal", max_daily_loss=0.002, max_drawdown=0.01),
+    "drawdowns that end": rules(
+        "signal",
+        max_drawdown=0.004,
+        drawdown_cooldown_sessions=1,
+        rearm_on=(DAYS[1], DAYS[4]),
+        max_weekly_loss=0.02,
+    ),
+    "pauses": rules(
+        "signal",
+        symbol_cooldown_minutes=150.0,
+        max_consecutive_losses=2,
+        consecutive_loss_cooldown_minutes=100.0,
+        duplicate_window_minutes=45.0,
+        price_collar=0.008,
+    ),
+    "pauses over night": rules("barriers", symbol_cooldown_minutes=1440.0),
+    "queue": rules("barriers", max_orders_per_minute=1, max_participation=1.0),
+    "rate refused": rules("signal", max_orders_per_minute=1, over_rate="refuse"),
+    "exposure": rules(
+        "barriers",
+        over_limit="refuse",
+        cash_buffer=0.8,
+        stale_after_minutes=20.0,
+        max_sector_exposure=0.2,
+        sizing="performance_adaptive",
+    ),
+    "sized by the stop": rules("barriers", sizing="stop_distance", cash_buffer=0.8),
 }
 
 

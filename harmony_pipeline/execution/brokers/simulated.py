@@ -381,6 +381,7 @@ class SimulatedBroker:
         intent["entry_at"] = _micros(terms.entry_decided_at)
         intent["since"] = _micros(terms.entry_bar)
         intent["after_exit"] = int(terms.after_exit)
+        intent["release_at"] = _micros(terms.release_at)
         intent["model"] = (
             self._models.index(terms.model_id) if terms.model_id in self._models else NO_MODEL
         )
