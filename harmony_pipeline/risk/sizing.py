@@ -215,4 +215,5 @@ def _round_trip_cost(rules: Record, price: float) -> float:
     """Half spreads and fees of getting in and out again, as a fraction of the value."""
     bps: float = 2.0 * (rules["half_spread_bps"] + rules["fee_bps"]) + rules["sell_fee_bps"]
     unit: float = price * rules["multiplier"]
-    return bps / 1e4 + 2.0 * (rules["half_spread_price"] / price + rules["fee_per_share"] / unit)
+    apiece: float = rules["half_spread_price"] / price + rules["fee_per_share"] / unit
+    return bps / 1e4 + 2.0 * apiece
