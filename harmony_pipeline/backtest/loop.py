@@ -42,6 +42,7 @@ from harmony_pipeline.portfolio.decisions import (
     dividend_share,
     mark,
     may_decide,
+    watches_every_bar,
 )
 from harmony_pipeline.portfolio.kernel_types import (
     BAR,
@@ -227,6 +228,7 @@ def run(
     room = spare_rows(len(positions), len(books.lives), len(actions))
     most_orders, most_fills = len(order_log) - room, len(fill_log) - room
     most_trades, most_applied = len(trade_log) - room, len(applied_log) - room
+    watched = watches_every_bar(rules[0])
     now = upcoming.min()
     while now < until:
         if (
@@ -262,7 +264,7 @@ def run(
                     and actions[due]["symbol"] == symbol
                     and actions[due]["date"] <= date
                 )
-                if not (busy[symbol] or acts or side in (-1, 1)):
+                if not (busy[symbol] or acts or side in (-1, 1) or watched):
                     positions[symbol]["last_price"] = close[row]
                     positions[symbol]["last_date"] = date
                 else:
@@ -345,7 +347,8 @@ def run(
             day[at[DAYS]] = date
             at[DAYS] += 1
         day_equity[at[DAYS] - 1] = account["equity"]
-        if asks or account["tripped"] == 1 or (account["halted"] == 1 and account["counted"] > 0):
+        asks |= watched or account["tripped"] == 1
+        if asks or (account["halted"] == 1 and account["counted"] > 0):
             moment[0]["end"] = end
             count = decide(positions, account, rules, moment, first, count, intents, first)
             if count > 0:

@@ -332,9 +332,18 @@ def decide(
 
 
 @kernel
+def watches_every_bar(rules: Record) -> bool:
+    """Whether a limit must see each bar and each moment, also where nothing is held or signalled:
+    then `mark` and `decide` may not be left out.
+    """
+    return bool(rules["tracks_prices"] == 1 or rules["trading_state"] == HALTED)
+
+
+@kernel
 def may_decide(position: Record, rules: Record, signal: int) -> bool:
     """Whether `decide` could write an intent for the symbol, after `mark`, where no breaker has
-    tripped and the account is not halted. Where it could not, it need not be called.
+    tripped, the account is not halted and no limit watches every bar. Where it could not, it need
+    not be called.
     """
     if position["quantity"] == 0.0:
         return signal in (-1, 1)

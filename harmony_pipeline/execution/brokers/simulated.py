@@ -60,6 +60,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     ROLE_NAMES,
     STOP,
     TAKE,
+    VERDICT_NAMES,
     Record,
     Records,
     records,
@@ -381,6 +382,8 @@ class SimulatedBroker:
         intent["entry_at"] = _micros(terms.entry_decided_at)
         intent["since"] = _micros(terms.entry_bar)
         intent["after_exit"] = int(terms.after_exit)
+        intent["verdict"] = VERDICT_NAMES.index(terms.verdict or "")
+        intent["limit"] = REASON_NAMES.index(terms.limit or "")
         intent["release_at"] = _micros(terms.release_at)
         intent["model"] = (
             self._models.index(terms.model_id) if terms.model_id in self._models else NO_MODEL
