@@ -99,6 +99,8 @@ def strategy_signals(
             .drop("strategy")
             .collect(engine="in-memory")
         )
+    if chosen.watch == "scanner":
+        primary = _selected_only(pipeline, primary)
     if chosen.exits == "barriers":
         # the other rows say nothing to a strategy that only enters
         primary = primary.filter(pl.col("side") != 0)
@@ -118,6 +120,23 @@ def strategy_signals(
         .collect(engine="in-memory")
     )
     return gate(built, signals, known, model_threshold(pipeline, built)).sort("symbol", "timestamp")
+
+
+def _selected_only(pipeline: PipelineContext, signals: pl.DataFrame) -> pl.DataFrame:
+    """`signals` without a side where the scanner had not selected the symbol by the bar's end."""
+    picks = pipeline.lake.read("scan_selections").select(
+        "symbol", session_date="date", picked_at="as_of"
+    )
+    dated = pipeline.calendar.with_session(signals, pipeline.timeframe).join(
+        picks, on=["symbol", "session_date"], how="left", maintain_order="left"
+    )
+    known = (pl.col("picked_at") <= pl.col("bar_end")).fill_null(value=False)
+    return dated.select(
+        pl.when(known).then("side").otherwise(pl.lit(0, pl.Int8)).alias("side")
+        if name == "side"
+        else name
+        for name in signals.columns
+    )
 
 
 def model_threshold(pipeline: PipelineContext, strategy: object) -> float:
@@ -241,6 +260,7 @@ def _backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]
         "features",
         "corporate_actions",
         *(["predictions", "folds"] if chosen.uses_model else []),
+        *(["scan_selections"] if chosen.watch == "scanner" else []),
     ]
     tables = {name: lake.partitions(name) for name in names}
     own = (

@@ -10,6 +10,8 @@ from harmony_pipeline.settings_base import FrozenSettings
 class StrategySettings(FrozenSettings):
     """One entry of `[strategies.NAME]`."""
 
+    LATER = frozenset({"watch"})
+
     use: str = Field(description="import path module:Class")
     enabled: bool = True
     parameters: dict[str, Any] = Field(default={})
@@ -29,6 +31,13 @@ class StrategySettings(FrozenSettings):
     )
     uses_model: bool = Field(
         default=False, description="filtered and sized by the model's out-of-sample probability"
+    )
+    watch: Literal["all", "scanner"] = Field(
+        default="all",
+        description=(
+            "in a backtest, scanner: it takes sides only in symbols that the scanner selected that"
+            " day, from the scan on; days that were not scanned have none"
+        ),
     )
 
 
