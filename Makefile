@@ -45,9 +45,10 @@ lint: setup ## ruff, format, import directions
 types: setup ## mypy, strict
 	@$(BIN)/mypy
 
-golden: setup ## rewrite the golden text of the graph and the SQL views after an intended change
+golden: setup ## rewrite what is made from other text: golden graph, SQL views, example notebook
 	@$(BIN)/python -m tests.golden_graph
 	@$(BIN)/python -m harmony_pipeline.lake.views
+	@$(BIN)/python -m tests.example_notebook
 
 ui: setup ## serve the Dagster UI on http://127.0.0.1:3333
 	@$(BIN)/harmony ui

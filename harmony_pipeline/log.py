@@ -26,8 +26,8 @@ from typing import Any
 
 import structlog
 
-from harmony_pipeline import __version__
 from harmony_pipeline.failures import is_foreseen, root_cause, sentence, without_secrets
+from harmony_pipeline.version import __version__
 
 _BYTES, _KEPT = 5_000_000, 4
 _TRACEBACK_LINES = 400

@@ -60,7 +60,7 @@ Day = Annotated[
 
 def _show_version(value: bool) -> None:
     if value:
-        from harmony_pipeline import __version__
+        from harmony_pipeline.version import __version__
 
         typer.echo(f"harmony {__version__}")
         raise typer.Exit

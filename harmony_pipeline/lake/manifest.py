@@ -16,9 +16,9 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline import __version__
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.hashing import hash_of_parts
+from harmony_pipeline.version import __version__
 
 WALL_CLOCK_COLUMNS = ("ingested_at", "learned_at", "created_at", "decided_at", "evaluated_at")
 FOOTER_KEY = "harmony"

@@ -79,14 +79,21 @@ def sectors_of(pipeline: PipelineContext) -> Sectors:
 
 
 def strategy_signals(
-    pipeline: PipelineContext, strategy: str, overrides: Mapping[str, Any] | None = None
+    pipeline: PipelineContext,
+    strategy: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    in_lake: bool = True,
 ) -> pl.DataFrame:
     """symbol, timestamp, side, strength, volatility, probability, model_id: what the simulator and
     the session act on.
+
+    The primary signals are those of the lake, or made now: with other parameters, and for a
+    strategy that the lake has no signals of (`in_lake` false).
     """
     chosen = pipeline.settings.strategies[strategy]
     built = build_strategy(chosen, overrides)
-    if set(overrides or {}) - {MODEL_THRESHOLD}:
+    if not in_lake or set(overrides or {}) - {MODEL_THRESHOLD}:
         primary = signals_of(
             built,
             _features_for(pipeline, built.required_features()),
@@ -168,10 +175,14 @@ def simulated(
     strategy: str,
     overrides: Mapping[str, Any] | None = None,
     bars: pl.DataFrame | None = None,
+    *,
+    in_lake: bool = True,
 ) -> BacktestResult:
-    """Run one strategy over the lake, with its own parameters or other ones."""
+    """Run one strategy over the lake, with its own parameters or other ones. in_lake: whether the
+    lake has its signals.
+    """
     chosen = pipeline.settings.strategies[strategy]
-    signals = strategy_signals(pipeline, strategy, overrides)
+    signals = strategy_signals(pipeline, strategy, overrides, in_lake=in_lake)
     regular = regular_bars(pipeline) if bars is None else bars
     if chosen.uses_model:
         regular = regular.filter(pl.col("timestamp") >= _first_prediction(pipeline))
@@ -368,7 +379,7 @@ def _backtested(
     )
     for table, frame in frames.items():
         pipeline.lake.write(table, strategy, frame, made_from)
-    _count_trial(pipeline, strategy, result)
+    count_trial(pipeline, strategy, result)
     return StageResult(
         rows={table: frame.height for table, frame in frames.items() if table != "backtests"},
         preview=result.row.drop("parameters"),
@@ -420,7 +431,8 @@ def trading_rules_text(pipeline: PipelineContext, strategy: str) -> dict[str, An
     return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
 
-def _count_trial(pipeline: PipelineContext, strategy: str, result: BacktestResult) -> None:
+def count_trial(pipeline: PipelineContext, strategy: str, result: BacktestResult) -> None:
+    """Add the configuration of a backtest to those ever tried; made again, it counts once."""
     parameters = json.loads(result.row["parameters"][0])
     returns = _daily(pipeline, result.equity)
     _keep_trials(

@@ -9,6 +9,7 @@ import polars as pl
 
 from harmony_pipeline.analytics import Analysis, BacktestTables, analyse
 from harmony_pipeline.analytics.benchmark import buy_and_hold
+from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.files import write_text
 from harmony_pipeline.reports.interactive.comparison import comparison_page
@@ -37,6 +38,18 @@ def tables_of(pipeline: PipelineContext, strategy: str) -> BacktestTables:
         for name in ("equity", "trades", "orders", "fills")
     }
     return BacktestTables(strategy, row["initial_cash"], **frames)
+
+
+def tables_of_result(strategy: str, result: BacktestResult) -> BacktestTables:
+    """The tables of a backtest that has just run."""
+    return BacktestTables(
+        strategy,
+        float(result.row["initial_cash"][0]),
+        equity=result.equity,
+        trades=result.trades,
+        orders=result.orders,
+        fills=result.fills,
+    )
 
 
 def analysed(
@@ -98,7 +111,7 @@ def write_interactive_page(pipeline: PipelineContext, strategy: str) -> Path:
         regular_bars(pipeline),
         pages,
     )
-    return _written(interactive_path(pipeline, strategy), page)
+    return write_page(interactive_path(pipeline, strategy), page)
 
 
 def write_comparison(pipeline: PipelineContext, strategies: Sequence[str] = ()) -> list[Path]:
@@ -118,12 +131,12 @@ def write_comparison(pipeline: PipelineContext, strategies: Sequence[str] = ()) 
     runs = {name: tables_of(pipeline, name) for name in chosen}
     found = {name: analysed(pipeline, run, bars) for name, run in runs.items()}
     addresses = {name: interactive_path(pipeline, name).name for name in chosen}
-    written = [_written(comparison_path(pipeline), comparison_page(found, addresses))]
+    written = [write_page(comparison_path(pipeline), comparison_page(found, addresses))]
     for name, one in found.items():
         row = latest_backtest(pipeline, name)
         pages = (("comparison of strategies", COMPARISON),)
         page = interactive_page_of(pipeline, runs[name], row, bars, pages, one)
-        written.append(_written(interactive_path(pipeline, name), page))
+        written.append(write_page(interactive_path(pipeline, name), page))
     return written
 
 
@@ -150,7 +163,8 @@ def _multipliers(pipeline: PipelineContext, symbols: list[str]) -> pl.DataFrame:
     )
 
 
-def _written(path: Path, page: str) -> Path:
+def write_page(path: Path, page: str) -> Path:
+    """Write a page and say where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path

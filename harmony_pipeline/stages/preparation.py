@@ -1,0 +1,109 @@
+"""What a script asks of the stages in one call: everything that a backtest reads, and a backtest of
+a strategy that need not be in the settings.
+"""
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from harmony_pipeline.backtest.simulator import BacktestResult
+from harmony_pipeline.errors import NotReady
+from harmony_pipeline.stages import gaps, ingest, instruments, market, models, research
+from harmony_pipeline.stages.backtests import count_trial, nothing_to_trade, simulated
+from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
+from harmony_pipeline.strategies.settings import StrategySettings
+
+
+def prepare(pipeline: PipelineContext, *, models_too: bool = False) -> None:
+    """Bars, features, regimes and signals of every period, and with `models_too` labels, models and
+    predictions; what is unchanged is left alone. Raises NotReady when the source has no bars.
+    """
+    refuse_the_past(pipeline)
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    market.universe(pipeline)
+    market.listings(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    market.daily_summary(pipeline, periods)
+    instruments.instruments(pipeline)
+    gaps.gaps(pipeline, periods)
+    if market.latest_period_with_bars(pipeline) is None:
+        raise NotReady("the source gave no bars: look with harmony doctor")
+    research.features(pipeline, periods)
+    research.regimes(pipeline, periods)
+    research.signals(pipeline, periods)
+    if models_too:
+        research.labels(pipeline, periods)
+        retraining = pipeline.retraining_periods()
+        models.model(pipeline, retraining)
+        models.predictions(pipeline, retraining)
+
+
+def backtested_now(
+    pipeline: PipelineContext,
+    strategy: str | type,
+    parameters: Mapping[str, Any],
+    *,
+    exits: str | None = None,
+    horizon_bars: int | None = None,
+) -> tuple[PipelineContext, str, BacktestResult]:
+    """The backtest of an active strategy, or of a class, as (context that knows it, name, result);
+    it counts as a trial.
+
+    Raises NotReady while the lake lacks what it reads, ConfigError for what is no strategy.
+    """
+    changes = {
+        name: value
+        for name, value in (("exits", exits), ("horizon_bars", horizon_bars))
+        if value is not None
+    }
+    if isinstance(strategy, str):
+        name = pipeline.strategy(strategy)
+        chosen = pipeline.settings.strategies[name]
+        why = nothing_to_trade(pipeline, name)
+        if why:
+            raise NotReady(why)
+    else:
+        name = _words(strategy.__name__)
+        # switched off: the features of the lake are those of the settings
+        chosen = StrategySettings(
+            use=f"{strategy.__module__}:{strategy.__qualname__}",
+            enabled=False,
+            parameters=_defaults(strategy),
+        )
+        if not pipeline.lake.partitions("features"):
+            raise NotReady("there are no features yet; make them with: harmony backfill research")
+    chosen = StrategySettings.model_validate({**chosen.model_dump(), **changes})
+    known = _with_strategy(pipeline, name, chosen)
+    overrides = {
+        key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
+    }
+    result = simulated(known, name, overrides, in_lake=isinstance(strategy, str))
+    count_trial(known, name, result)
+    return known, name, result
+
+
+def _with_strategy(
+    pipeline: PipelineContext, name: str, chosen: StrategySettings
+) -> PipelineContext:
+    """The context whose settings have this strategy under this name."""
+    strategies = {**pipeline.settings.strategies, name: chosen}
+    if strategies == pipeline.settings.strategies:
+        return pipeline
+    return PipelineContext(pipeline.settings.model_copy(update={"strategies": strategies}))
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """Parameters of a class that have plain defaults: a trial tells all that it ran with."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if isinstance(parameter.default, (bool, int, float, str))
+    }
+
+
+def _words(name: str) -> str:
+    """MovingAverageCrossover as moving_average_crossover."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
