@@ -15,6 +15,7 @@ from typing import Any, Literal
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import (
     backtests,
+    costs,
     gaps,
     ingest,
     instruments,
@@ -289,6 +290,20 @@ SESSION = Job(
         ),
     ),
 )
+CALIBRATE = Job(
+    "calibrate",
+    "costs",
+    "Fit the cost model to recorded fills and quotes.",
+    (
+        Asset(
+            "cost_calibration",
+            "live",
+            costs.cost_calibration,
+            inputs=("paper_session", "quote_ticks", "bars", "features"),
+            kind="parquet",
+        ),
+    ),
+)
 UPKEEP = Job(
     "upkeep",
     "upkeep",
@@ -305,9 +320,9 @@ TICKS = (  # far more rows than bars and fetched a few days at a time, so no job
 )
 
 CHAIN = (INGEST, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
-JOBS = {job.name: job for job in (*CHAIN, UPKEEP)}
+JOBS = {job.name: job for job in (*CHAIN, CALIBRATE, UPKEEP)}
 ASSETS = {
-    asset.name: asset for asset in (*(one for job in JOBS.values() for one in job.own), *TICKS)
+    asset.name: asset for asset in (*TICKS, *(one for job in JOBS.values() for one in job.own))
 }
 
 

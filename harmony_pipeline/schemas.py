@@ -983,6 +983,23 @@ DIVERGENCE = Table(
         "equal": Column(FLAG),
     },
 )
+COST_CALIBRATION = Table(
+    "cost_calibration",
+    "Costs fitted to recorded fills of a venue, and measured from quotes.",
+    "none",
+    ("symbol", "parameter", "source"),
+    {
+        "symbol": Column(TEXT, "*: all symbols together"),
+        "parameter": Column(TEXT, "half_spread_bps or impact_coefficient, as in the settings"),
+        "source": Column(TEXT, "fills or quotes"),
+        "estimate": Column(REAL),
+        "standard_error": Column(REAL, "null: held at 0, or too little to tell", True),
+        "observations": Column(WHOLE, "orders in a bar, or quotes"),
+        "first": Column(TIME, "of the observations"),
+        "last": Column(TIME),
+        "setting": Column(TEXT, "line of the settings file that takes the estimate over"),
+    },
+)
 FEATURES = Table(
     "features",
     "One column a feature, on adjusted prices; null until warm.",
@@ -1053,5 +1070,6 @@ TABLES: dict[str, Table] = {
         SESSION_EQUITY,
         SESSION_EVENTS,
         DIVERGENCE,
+        COST_CALIBRATION,
     )
 }

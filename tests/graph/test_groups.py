@@ -26,7 +26,7 @@ def test_dagster_has_these_assets_and_jobs_and_no_other(tmp_path):
 
 
 def test_each_asset_stands_once_and_after_what_it_is_made_from():
-    listed = [asset.name for asset in (*(one for job in JOBS.values() for one in job.own), *TICKS)]
+    listed = [asset.name for asset in (*TICKS, *(one for job in JOBS.values() for one in job.own))]
     assert listed == list(ASSETS)
     for place, name in enumerate(listed):
         assert set(ASSETS[name].inputs) <= set(listed[:place]), name
