@@ -26,6 +26,7 @@ from harmony_pipeline.stages import (
     research,
     robustness,
     scanner,
+    sensitivity,
     ticks,
     upkeep,
 )
@@ -201,7 +202,7 @@ EVALUATE = Job(
         Asset(
             "parameter_sensitivity",
             "backtests",
-            backtests.parameter_sensitivity,
+            sensitivity.parameter_sensitivity,
             "strategies",
             ("backtest",),
             "parquet",

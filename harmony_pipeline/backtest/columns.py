@@ -177,6 +177,12 @@ def by_symbol_and_time(rows: pl.DataFrame) -> SymbolRows:
     return found if found is not None else _sorted(rows)
 
 
+def matching_rows(rows: SymbolRows, others: SymbolRows) -> IntArray:
+    """For each of `rows`, the row of `others` with the same symbol and time; -1: there is none."""
+    begin, end = _ranges(others, rows.names)
+    return _matching(rows.at, rows.starts, others.at, begin, end)
+
+
 def _described(rows: pl.DataFrame) -> SymbolRows | None:
     """None where the rows are in another order."""
     starts = run_starts(rows["symbol"])
@@ -234,3 +240,17 @@ def _order_of(at: IntArray, starts: IntArray) -> tuple[bool, int]:
                 if repeated < 0:
                     repeated = row
     return False, repeated
+
+
+@kernel
+def _matching(
+    at: IntArray, starts: IntArray, others: IntArray, begin: IntArray, end: IntArray
+) -> IntArray:
+    found = np.empty(len(at), np.int64)
+    for run in range(len(starts) - 1):
+        other = begin[run]
+        for row in range(starts[run], starts[run + 1]):
+            while other < end[run] and others[other] < at[row]:
+                other += 1
+            found[row] = other if other < end[run] and others[other] == at[row] else -1
+    return found

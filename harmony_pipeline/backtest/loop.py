@@ -24,7 +24,7 @@ from harmony_pipeline.execution.exchange import (
     status_after,
     submit,
 )
-from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.portfolio.corporate_actions import (
     apply_action,
     apply_unseen_action,
@@ -46,7 +46,6 @@ from harmony_pipeline.portfolio.decisions import (
 )
 from harmony_pipeline.portfolio.kernel_types import (
     BAR,
-    ENDING,
     ENTRY,
     EXIT,
     FILL,
@@ -67,7 +66,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
 # Where the loop stands: rows used in the order, fill, trade, action, equity and day logs, the next
-# event of lives, the session of the latest bar, the moments of the first and the latest bar and
+# event of lives, the session of the latest bar, the moment of the first bar and
 # the end of the latest.
 (
     ORDERS,
@@ -79,10 +78,9 @@ from harmony_pipeline.risk.breakers import check_breakers, open_session
     NEXT_LIFE,
     SESSION,
     FIRST_BAR,
-    LAST_BAR,
     LAST_END,
-) = range(11)
-PLACES = 11
+) = range(10)
+PLACES = 10
 LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
 LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action
 
@@ -105,6 +103,7 @@ class Books(NamedTuple):
     lives: Records
     intents: Records
     reports: Records
+    endings: Records
     order_log: Records
     fill_log: Records
     trade_log: Records
@@ -114,8 +113,8 @@ class Books(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """The account at the end of each timestamp, in money units; and its equity at the end of each
-    session.
+    """The account at the end of each timestamp, in money units, as long as there is room; and its
+    equity at the end of each session.
     """
 
     at: IntArray
@@ -182,13 +181,13 @@ def cursor_at_start(bars: BarColumns, signals: SignalColumns) -> Cursor:
     return Cursor(bars.begin.copy(), at, signals.begin.copy(), room)
 
 
-@kernel
+@kernel_without_allocation
 def spare_rows(symbols: int, lives: int, actions: int) -> int:
     """Rows that a log must have left for one timestamp, whatever happens at it."""
     return LOG_ROWS_A_SYMBOL * symbols + LOG_ROWS_AN_EVENT * (lives + actions)
 
 
-@kernel
+@kernel_without_allocation
 def run(
     books: Books,
     bars: BarColumns,
@@ -200,178 +199,181 @@ def run(
 ) -> bool:
     """Run from where the cursor stands to the last moment before `until`, or until a log is nearly
     full: then the answer is false, and the driver makes room and calls again.
-
-    Arrays that every bar needs have a name of their own here. Taken from a tuple inside the loop,
-    each would count its references up and down, which costs more than the bar.
     """
     first: Any = np.int64(0)  # a plain 0 would be a type of its own to numba, and compile twice
-    account_, at, busy, positions = books.account, books.at, books.busy, books.positions
-    account, orders, keys, rules, reports = (
-        account_[0],
-        books.orders,
-        books.keys,
-        books.rules,
-        books.reports,
-    )
-    upcoming, rows, heads, moment = cursor.at, cursor.bar, cursor.signal, cursor.moment
-    bar_at, bar_end, opened, high, low = bars.at, bars.end, bars.open, bars.high, bars.low
-    close, volume, factor = bars.close, bars.volume, bars.factor
-    signal_at, signal_end, sides, strength = signals.at, signals.end, signals.side, signals.strength
-    volatility, probability, model = signals.volatility, signals.probability, signals.model
-    next_action, actions = books.next_action, books.actions
-    session_until, session_date = sessions.until, sessions.date
-    session_close, session_pause, length = sessions.close, sessions.pause, sessions.length
-    curve_at, equity, cash, gross, net = curve.at, curve.equity, curve.cash, curve.gross, curve.net
-    drawdown, day, day_equity = curve.drawdown, curve.day, curve.day_equity
-    intents, order_log, fill_log = books.intents, books.order_log, books.fill_log
-    trade_log, applied_log = books.trade_log, books.applied_log
-    room = spare_rows(len(positions), len(books.lives), len(actions))
-    most_orders, most_fills = len(order_log) - room, len(fill_log) - room
-    most_trades, most_applied = len(trade_log) - room, len(applied_log) - room
-    watched = watches_every_bar(rules[0])
-    now = upcoming.min()
+    account, at, moment = books.account[0], books.at, cursor.moment
+    room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
+    watched = watches_every_bar(books.rules[0])
+    now = _next_moment(cursor)
     while now < until:
-        if (
-            at[ORDERS] > most_orders
-            or at[FILLS] > most_fills
-            or at[TRADES] > most_trades
-            or at[APPLICATIONS] > most_applied
-        ):
+        if _is_nearly_full(books, room):
             return False
-        while session_until[at[SESSION]] <= now:
+        while sessions.until[at[SESSION]] <= now:
             at[SESSION] += 1
-        date = session_date[at[SESSION]]
-        end = min(now + length, session_close[at[SESSION]])
-        if now < session_pause[at[SESSION]]:
-            end = min(end, session_pause[at[SESSION]])
+        date, end = sessions.date[at[SESSION]], _end_of_bar(sessions, at[SESSION], now)
         begins = date > account["date"]
         if begins:
             begin_session(books, date, now, True)
-        count, following, asks = 0, NEVER, False
-        for symbol in range(len(upcoming)):
-            if upcoming[symbol] == now:
-                row, signal = rows[symbol], heads[symbol]
-                rows[symbol] = row + 1
-                upcoming[symbol] = bar_at[row + 1] if row + 1 < bar_end[symbol] else NEVER
-                while signal < signal_end[symbol] and signal_at[signal] < now:
-                    signal += 1
-                heads[symbol] = signal
-                spoken = signal < signal_end[symbol] and signal_at[signal] == now
-                side = int(sides[signal]) if spoken else NO_SIGNAL
-                due = next_action[symbol]
-                acts = (
-                    due < len(actions)
-                    and actions[due]["symbol"] == symbol
-                    and actions[due]["date"] <= date
-                )
-                if not (busy[symbol] or acts or side in (-1, 1) or watched):
-                    positions[symbol]["last_price"] = close[row]
-                    positions[symbol]["last_date"] = date
-                else:
-                    bar = moment[count]
-                    count += 1
-                    bar["at"], bar["end"], bar["date"], bar["symbol"] = now, end, date, symbol
-                    bar["open"], bar["high"], bar["low"] = opened[row], high[row], low[row]
-                    bar["close"], bar["volume"], bar["factor"] = (
-                        close[row],
-                        volume[row],
-                        factor[row],
-                    )
-                    bar["signal"] = side
-                    bar["strength"] = bar["volatility"] = bar["probability"] = math.nan
-                    bar["model"] = NO_MODEL
-                    if spoken:
-                        bar["strength"], bar["volatility"] = strength[signal], volatility[signal]
-                        if len(probability) > 0:
-                            bar["probability"] = probability[signal]
-                        if len(model) > 0:
-                            bar["model"] = model[signal]
-                    if acts:
-                        _act(books, bar)
-                    if (
-                        orders[symbol, EXIT]["status"] == ORDER_OPEN
-                        or orders[symbol, ENTRY]["status"] == ORDER_OPEN
-                    ):
-                        heard = match_open(orders, keys, rules[symbol], bar, reports, first)
-                        _hear(
-                            positions,
-                            account,
-                            orders,
-                            keys,
-                            rules,
-                            intents,
-                            reports,
-                            heard,
-                            order_log,
-                            fill_log,
-                            trade_log,
-                            at,
-                        )
-                    if orders[symbol, STOP]["status"] == ORDER_OPEN:
-                        heard = match_range(orders, keys, rules[symbol], bar, reports, first)
-                        if heard > 0:
-                            _hear(
-                                positions,
-                                account,
-                                orders,
-                                keys,
-                                rules,
-                                intents,
-                                reports,
-                                heard,
-                                order_log,
-                                fill_log,
-                                trade_log,
-                                at,
-                            )
-                    mark(positions[symbol], account, rules[symbol], bar)
-                    busy[symbol] = positions[symbol]["quantity"] != 0.0 or is_working(
-                        orders, symbol
-                    )
-                    asks |= may_decide(positions[symbol], rules[symbol], side)
-            following = min(following, upcoming[symbol])
-        changed = count > 0 or begins
-        if changed:
-            check_breakers(rules[0], account)
-        row = at[EQUITIES]
-        at[EQUITIES] = row + 1
-        curve_at[row] = now
-        if changed or row == 0:
-            equity[row], cash[row] = account["equity"], account["cash"]
-            gross[row], net[row] = account["gross_value"], account["net_value"]
-            drawdown[row] = account["equity"] / account["peak"] - 1.0
-        else:
-            equity[row], cash[row], gross[row] = equity[row - 1], cash[row - 1], gross[row - 1]
-            net[row], drawdown[row] = net[row - 1], drawdown[row - 1]
-        if at[DAYS] == 0 or day[at[DAYS] - 1] != date:
-            day[at[DAYS]] = date
-            at[DAYS] += 1
-        day_equity[at[DAYS] - 1] = account["equity"]
-        asks |= watched or account["tripped"] == 1
-        if asks or (account["halted"] == 1 and account["counted"] > 0):
+        count, asks, following = _walk(books, bars, signals, cursor, now, end, date, watched)
+        if count > 0 or begins:
+            check_breakers(books.rules[0], account)
+        _log_moment(account, now, date, count > 0 or begins, curve, at)
+        if asks or account["tripped"] == 1 or (account["halted"] == 1 and account["counted"] > 0):
             moment[0]["end"] = end
-            count = decide(positions, account, rules, moment, first, count, intents, first)
-            if count > 0:
-                _send(
-                    positions,
-                    account,
-                    orders,
-                    keys,
-                    rules,
-                    intents,
-                    reports,
-                    count,
-                    order_log,
-                    fill_log,
-                    trade_log,
-                    busy,
-                    at,
-                )
+            wanted = decide(
+                books.positions, account, books.rules, moment, first, count, books.intents, first
+            )
+            if wanted > 0:
+                _send(books, wanted)
         if at[FIRST_BAR] == NEVER:
             at[FIRST_BAR] = now
-        at[LAST_BAR], at[LAST_END] = now, end
+        at[LAST_END] = end
         now = following
     return True
+
+
+@kernel_without_allocation
+def _next_moment(cursor: Cursor) -> int:
+    now = NEVER
+    for symbol in range(len(cursor.at)):
+        now = min(now, cursor.at[symbol])
+    return int(now)
+
+
+@inlined_kernel
+def _is_nearly_full(books: Books, room: int) -> bool:
+    """Whether a log lacks room for one more timestamp."""
+    at = books.at
+    return bool(
+        len(books.order_log) - at[ORDERS] < room
+        or len(books.fill_log) - at[FILLS] < room
+        or len(books.trade_log) - at[TRADES] < room
+        or len(books.applied_log) - at[APPLICATIONS] < room
+    )
+
+
+@inlined_kernel
+def _end_of_bar(sessions: SessionColumns, session: int, now: int) -> int:
+    end: int = min(now + sessions.length, sessions.close[session])
+    if now < sessions.pause[session]:
+        end = min(end, sessions.pause[session])
+    return end
+
+
+@inlined_kernel
+def _walk(
+    books: Books,
+    bars: BarColumns,
+    signals: SignalColumns,
+    cursor: Cursor,
+    now: int,
+    end: int,
+    date: int,
+    watched: bool,
+) -> tuple[int, bool, int]:
+    """Let the bars that start at `now` meet what works, in order of symbols.
+
+    Returns how many of them `cursor.moment` holds since something may happen to their symbols,
+    whether one of these has something to decide, and the next moment.
+    """
+    count, asks, following = 0, watched, NEVER
+    for symbol in range(len(cursor.at)):
+        if cursor.at[symbol] == now:
+            row = cursor.bar[symbol]
+            cursor.bar[symbol] = row + 1
+            cursor.at[symbol] = bars.at[row + 1] if row + 1 < bars.end[symbol] else NEVER
+            signal = _signal_at(signals, cursor, symbol, now)
+            side = NO_SIGNAL if signal < 0 else int(signals.side[signal])
+            acts = _is_due(books, symbol, date)
+            if books.busy[symbol] or acts or side in (-1, 1) or watched:
+                bar = cursor.moment[count]
+                _read_bar(bar, bars, row, symbol, now, end, date)
+                _read_signal(bar, signals, signal, side)
+                _meet(books, bar, symbol, acts)
+                asks |= may_decide(books.positions[symbol], books.rules[symbol], side)
+                count += 1
+            else:
+                books.positions[symbol]["last_price"] = bars.close[row]
+                books.positions[symbol]["last_date"] = date
+        following = min(following, cursor.at[symbol])
+    return count, asks, following
+
+
+@inlined_kernel
+def _signal_at(signals: SignalColumns, cursor: Cursor, symbol: int, now: int) -> int:
+    """Row of the symbol's signal of the moment `now`; -1: there is none."""
+    row, end = cursor.signal[symbol], signals.end[symbol]
+    while row < end and signals.at[row] < now:
+        row += 1
+    cursor.signal[symbol] = row
+    return row if row < end and signals.at[row] == now else -1
+
+
+@inlined_kernel
+def _is_due(books: Books, symbol: int, date: int) -> bool:
+    """Whether a corporate action of the symbol is due by `date`."""
+    due = books.next_action[symbol]
+    if due >= len(books.actions):
+        return False
+    action = books.actions[due]
+    return bool(action["symbol"] == symbol and action["date"] <= date)
+
+
+@inlined_kernel
+def _read_bar(
+    bar: Record, bars: BarColumns, row: int, symbol: int, now: int, end: int, date: int
+) -> None:
+    bar["at"], bar["end"], bar["date"], bar["symbol"] = now, end, date, symbol
+    bar["open"], bar["high"], bar["low"] = bars.open[row], bars.high[row], bars.low[row]
+    bar["close"], bar["volume"], bar["factor"] = bars.close[row], bars.volume[row], bars.factor[row]
+
+
+@inlined_kernel
+def _read_signal(bar: Record, signals: SignalColumns, row: int, side: int) -> None:
+    bar["signal"] = side
+    bar["strength"] = bar["volatility"] = bar["probability"] = math.nan
+    bar["model"] = NO_MODEL
+    if row >= 0:
+        bar["strength"], bar["volatility"] = signals.strength[row], signals.volatility[row]
+        if len(signals.probability) > 0:
+            bar["probability"] = signals.probability[row]
+        if len(signals.model) > 0:
+            bar["model"] = signals.model[row]
+
+
+@inlined_kernel
+def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
+    """One bar: corporate actions before it, its open, its range, its close."""
+    first: Any = np.int64(0)
+    orders, position = books.orders, books.positions[symbol]
+    if acts:
+        _act(books, bar)
+    leaving, entering = orders[symbol, EXIT]["status"], orders[symbol, ENTRY]["status"]
+    if ORDER_OPEN in (leaving, entering):
+        heard = match_open(orders, books.keys, books.rules[symbol], bar, books.reports, first)
+        _hear(books, heard)
+    if orders[symbol, STOP]["status"] == ORDER_OPEN:
+        heard = match_range(orders, books.keys, books.rules[symbol], bar, books.reports, first)
+        if heard > 0:
+            _hear(books, heard)
+    mark(position, books.account[0], books.rules[symbol], bar)
+    books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
+
+
+@inlined_kernel
+def _log_moment(
+    account: Record, now: int, date: int, changed: bool, curve: Curve, at: IntArray
+) -> None:
+    """The account at the end of the timestamp `now`; without a change it is the row before it."""
+    row = at[EQUITIES]
+    if changed or row == 0 or row >= len(curve.at):
+        log_equity(account, now, date, curve, at)
+        return
+    at[EQUITIES] = row + 1
+    curve.at[row] = now
+    curve.equity[row], curve.cash[row] = curve.equity[row - 1], curve.cash[row - 1]
+    curve.gross[row], curve.net[row] = curve.gross[row - 1], curve.net[row - 1]
+    curve.drawdown[row] = curve.drawdown[row - 1]
 
 
 @inlined_kernel
@@ -383,22 +385,23 @@ def is_working(orders: Records, symbol: int) -> bool:
     return working
 
 
-@kernel
-def log_equity(account_: Records, now: int, date: int, curve: Curve, at: IntArray) -> None:
+@kernel_without_allocation
+def log_equity(account: Record, now: int, date: int, curve: Curve, at: IntArray) -> None:
     """The account at the end of the timestamp `now`, of the session `date`."""
-    row, account = at[EQUITIES], account_[0]
-    curve.at[row] = now
-    curve.equity[row], curve.cash[row] = account["equity"], account["cash"]
-    curve.gross[row], curve.net[row] = account["gross_value"], account["net_value"]
-    curve.drawdown[row] = account["equity"] / account["peak"] - 1.0
-    at[EQUITIES] = row + 1
+    row = at[EQUITIES]
+    if row < len(curve.at):
+        curve.at[row] = now
+        curve.equity[row], curve.cash[row] = account["equity"], account["cash"]
+        curve.gross[row], curve.net[row] = account["gross_value"], account["net_value"]
+        curve.drawdown[row] = account["equity"] / account["peak"] - 1.0
+        at[EQUITIES] = row + 1
     if at[DAYS] == 0 or curve.day[at[DAYS] - 1] != date:
         curve.day[at[DAYS]] = date
         at[DAYS] += 1
     curve.day_equity[at[DAYS] - 1] = account["equity"]
 
 
-@kernel
+@kernel_without_allocation
 def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
     """The first timestamp of a session: securities that ended since the last one, then symbols that
     have been silent too long.
@@ -407,7 +410,7 @@ def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
     last bar).
     """
     account, at = books.account[0], books.at
-    endings = np.zeros(2, ENDING)
+    endings = books.endings
     open_session(account, date)
     while at[NEXT_LIFE] < len(books.lives) and books.lives[at[NEXT_LIFE]]["date"] <= date:
         count = endings_of(books.positions, books.lives[at[NEXT_LIFE]], endings)
@@ -423,7 +426,7 @@ def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
     account["equity"] = account["cash"] + account["net_value"]
 
 
-@kernel
+@kernel_without_allocation
 def _end(books: Books, ending: Record, now: int) -> None:
     """Cancel what works for the ending's symbol; then the actions that no bar has shown; then
     settle what is held.
@@ -434,21 +437,7 @@ def _end(books: Books, ending: Record, now: int) -> None:
     exit_worked, legs_worked = position["exit_working"], position["legs_working"]
     count = cancel_working(position, symbol, ending["canceled"], now, books.intents, first)
     if count > 0:
-        _send(
-            books.positions,
-            books.account[0],
-            books.orders,
-            books.keys,
-            books.rules,
-            books.intents,
-            books.reports,
-            count,
-            books.order_log,
-            books.fill_log,
-            books.trade_log,
-            books.busy,
-            at,
-        )
+        _send(books, count)
     if position["quantity"] == 0.0:
         return
     k = next_due(books.actions, books.next_action, position, symbol, ending["until"])
@@ -484,24 +473,10 @@ def _end(books: Books, ending: Record, now: int) -> None:
         )
         at[APPLICATIONS] += 1
         books.busy[ending["successor"]] = True
-        _send(
-            books.positions,
-            books.account[0],
-            books.orders,
-            books.keys,
-            books.rules,
-            books.intents,
-            books.reports,
-            count,
-            books.order_log,
-            books.fill_log,
-            books.trade_log,
-            books.busy,
-            at,
-        )
+        _send(books, count)
 
 
-@kernel
+@kernel_without_allocation
 def _act(books: Books, bar: Record) -> None:
     """Corporate actions of the bar's symbol that have come due since its last bar; those of dates
     already traded are behind.
@@ -516,20 +491,7 @@ def _act(books: Books, bar: Record) -> None:
             count = split_orders(
                 books.orders, books.rules[symbol], symbol, value, bar["at"], books.reports, first
             )
-            _hear(
-                books.positions,
-                books.account[0],
-                books.orders,
-                books.keys,
-                books.rules,
-                books.intents,
-                books.reports,
-                count,
-                books.order_log,
-                books.fill_log,
-                books.trade_log,
-                at,
-            )
+            _hear(books, count)
         else:
             dividend_orders(books.orders, symbol, dividend_share(position, value))
         applied = books.applied_log[at[APPLICATIONS]]
@@ -549,98 +511,60 @@ def _act(books: Books, bar: Record) -> None:
         k = next_due(actions, books.next_action, position, symbol, bar["date"])
 
 
-@kernel
-def _hear(
-    positions: Records,
-    account: Record,
-    orders: Records,
-    keys: NDArray[np.uint64],
-    rules: Records,
-    intents: Records,
-    reports: Records,
-    count: int,
-    order_log: Records,
-    fill_log: Records,
-    trade_log: Records,
-    at: IntArray,
-) -> None:
+@kernel_without_allocation
+def _hear(books: Books, count: int) -> None:
     """Log each report, give it to the portfolio, and submit what it answers (the legs of a filled
     entry, which are accepted in silence).
     """
     first: Any = np.int64(0)
+    at, intents = books.at, books.intents
     for k in range(count):
-        report = reports[k]
-        order = order_log[report["ticket"]]
+        report = books.reports[k]
+        order = books.order_log[report["ticket"]]
         order["fills"] = report["number"]
         order["status"] = status_after(report["number"], report["kind"], report["closed"])
         if report["reason"] != NO_REASON:
             order["reason"] = report["reason"]
         if report["kind"] == FILL:
-            fill_log[at[FILLS]] = report
+            books.fill_log[at[FILLS]] = report
             at[FILLS] += 1
         answers, at[TRADES] = apply_report(
-            positions,
-            account,
-            rules[report["symbol"]],
+            books.positions,
+            books.account[0],
+            books.rules[report["symbol"]],
             report,
             intents,
             first,
-            trade_log,
+            books.trade_log,
             at[TRADES],
         )
         for j in range(answers):
-            intent = intents[j]
-            _log_order(intent, order_log, at)
-            submit(orders, keys, rules[intent["symbol"]], intent, reports, count)
+            intent, rules = intents[j], books.rules[intents[j]["symbol"]]
+            _log_order(books, intent)
+            submit(books.orders, books.keys, rules, intent, books.reports, count)
 
 
-@kernel
-def _send(
-    positions: Records,
-    account: Record,
-    orders: Records,
-    keys: NDArray[np.uint64],
-    rules: Records,
-    intents: Records,
-    reports: Records,
-    count: int,
-    order_log: Records,
-    fill_log: Records,
-    trade_log: Records,
-    busy: BoolArray,
-    at: IntArray,
-) -> None:
+@kernel_without_allocation
+def _send(books: Books, count: int) -> None:
     """Log and submit each intent of a decision in order; what the exchange answers is heard at
     once.
     """
     first: Any = np.int64(0)
     for k in range(count):
-        intent = intents[k]
+        intent = books.intents[k]
         if intent["status"] == ORDER_OPEN or intent["status"] == REFUSED:
-            _log_order(intent, order_log, at)
-        busy[intent["symbol"]] |= intent["status"] == ORDER_OPEN
-        answers = submit(orders, keys, rules[intent["symbol"]], intent, reports, first)
+            _log_order(books, intent)
+        books.busy[intent["symbol"]] |= intent["status"] == ORDER_OPEN
+        rules = books.rules[intent["symbol"]]
+        answers = submit(books.orders, books.keys, rules, intent, books.reports, first)
         # An answer to a submission is a rejection or a cancellation: it never calls for a new
         # intent, so `intents` may be shared.
         if answers > 0:
-            _hear(
-                positions,
-                account,
-                orders,
-                keys,
-                rules,
-                intents,
-                reports,
-                answers,
-                order_log,
-                fill_log,
-                trade_log,
-                at,
-            )
+            _hear(books, answers)
 
 
 @inlined_kernel
-def _log_order(intent: Record, order_log: Records, at: IntArray) -> None:
-    intent["ticket"] = at[ORDERS]
-    order_log[at[ORDERS]] = intent
-    at[ORDERS] += 1
+def _log_order(books: Books, intent: Record) -> None:
+    intent["ticket"] = books.at[ORDERS]
+    books.order_log[books.at[ORDERS]] = intent
+    books.at[ORDERS] += 1

@@ -55,6 +55,7 @@ from harmony_pipeline.portfolio.corporate_actions import (
 )
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
+    ENDING,
     MONEY,
     ORDER,
     ORDER_OPEN,
@@ -133,32 +134,16 @@ def run_backtest(
     of the last bar). book: what ids begin with, by default the backtest_id. Raises DataError on a
     duplicate bar or signal, and on a side that is none.
     """
-    traded, said = regular_bars(bars), checked_signals(signals)
-    sessions = session_columns(calendar, timeframe)
-    models = said.rows["model_id"].drop_nulls().unique().to_list()
-    start = TradingState.opening(traded.names, rules.initial_cash) if state is None else state
-    opening_equity = int(start.portfolio.account["equity"][0])
-    first, last = _span(traded, sessions)
-    events = empty_events() if lives is None else lives
-    behind, ahead = _split_events(events, start, traded.names, first, until or last)
-    now = start.extended([*traded.names, *symbols_of(ahead)], models)
-    now.mark_ended(behind)
-    market = _Market(
-        bar_columns(traded, now.symbols),
-        signal_columns(said, now.symbols, now.portfolio.models),
-        sessions,
-        packed_actions(actions_by_new_symbol(actions, events), now.symbols),
-        packed_lives(ahead, now.symbols),
-        _moments(ahead, calendar, timeframe),
-    )
-    logs = _simulate(market, rules, now)
+    market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
+    run = _Run.of(market, checked_signals(signals), rules, state)
+    initial, now = int(run.state.portfolio.account["equity"][0]) / MONEY, run.state
+    logs = _simulate(run, rules, keeps_curve=True)
     book = book or backtest_id
     orders = orders_table(logs.orders, now, backtest_id, book)
     fills = fills_table(logs.fills, now, backtest_id, book)
     trades = trades_table(logs.trades, now, backtest_id, book)
     equity = equity_table(logs.curve, backtest_id)
     year = calendar.for_timeframe(timeframe).sessions_per_year
-    initial = opening_equity / MONEY
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
     metrics = run_metrics(equity, fills, trades, daily, year, initial)
     row = _row(backtest_id, strategy, parameters or {}, logs, initial, rules, metrics)
@@ -170,9 +155,55 @@ def run_backtest(
 
 
 @dataclass(frozen=True)
-class _Market:
-    """What a run trades on, as the kernels read it."""
+class Market:
+    """Bars that are ready to be traded on: checked once, for any number of runs."""
 
+    bars: SymbolRows
+    actions: pl.DataFrame
+    events: pl.DataFrame
+    calendar: Calendar
+    timeframe: str
+    sessions: SessionColumns
+    first: date | None
+    last: date | None
+
+    @staticmethod
+    def of(
+        bars: pl.DataFrame,
+        actions: pl.DataFrame,
+        calendar: Calendar,
+        timeframe: str,
+        *,
+        lives: pl.DataFrame | None = None,
+        until: date | None = None,
+    ) -> "Market":
+        """The frames of `run_backtest`, which see for what is raised."""
+        traded, sessions = regular_bars(bars), session_columns(calendar, timeframe)
+        first, last = _span(traded, sessions)
+        events = empty_events() if lives is None else lives
+        named = actions_by_new_symbol(actions, events)
+        return Market(traded, named, events, calendar, timeframe, sessions, first, until or last)
+
+
+def session_equity(market: Market, signals: pl.DataFrame, rules: TradingRules) -> pl.DataFrame:
+    """Timestamp (midnight UTC of the session date) and return of each session, and nothing else of
+    what `run_backtest` tells: for runs of which only that is kept.
+    """
+    run = _Run.of(market, checked_signals(signals), rules, None)
+    initial = int(run.state.portfolio.account["equity"][0]) / MONEY
+    curve = _simulate(run, rules, keeps_curve=False).curve
+    midnight = pl.from_epoch(pl.Series("timestamp", curve.day), "d").cast(pl.Datetime("us"))
+    returns = session_returns(curve.day_equity / MONEY, initial)
+    return pl.DataFrame(
+        {"timestamp": midnight.dt.replace_time_zone("UTC").cast(TIME), "return": returns}
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one run trades on, as the kernels read it, and the state that it changes."""
+
+    state: TradingState
     bars: BarColumns
     signals: SignalColumns
     sessions: SessionColumns
@@ -180,6 +211,26 @@ class _Market:
     lives: Records
     moments: Mapping[int, tuple[int, int]]
     """For each day of an event of lives: the moment of it where no bar tells, and its session."""
+
+    @staticmethod
+    def of(
+        market: Market, said: SymbolRows, rules: TradingRules, state: TradingState | None
+    ) -> "_Run":
+        names = market.bars.names
+        models = said.rows["model_id"].drop_nulls().unique().to_list()
+        start = TradingState.opening(names, rules.initial_cash) if state is None else state
+        behind, ahead = _split_events(market.events, start, names, market.first, market.last)
+        now = start.extended([*names, *symbols_of(ahead)], models)
+        now.mark_ended(behind)
+        return _Run(
+            now,
+            bar_columns(market.bars, now.symbols),
+            signal_columns(said, now.symbols, now.portfolio.models),
+            market.sessions,
+            packed_actions(market.actions, now.symbols),
+            packed_lives(ahead, now.symbols),
+            _moments(ahead, market.calendar, market.timeframe),
+        )
 
 
 @dataclass(frozen=True)
@@ -240,46 +291,46 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
     return dict(zip(days.to_physical().to_list(), pairs, strict=True))
 
 
-def _simulate(market: _Market, rules: TradingRules, state: TradingState) -> _Logs:
+def _simulate(run: _Run, rules: TradingRules, *, keeps_curve: bool) -> _Logs:
     """Run the compiled loop over all bars, then what becomes of the securities after them, changing
-    `state` in place.
+    the state in place.
 
     Where the terms of an instrument change, it goes on with new records.
     """
-    books, curve = _opened(market, rules, state)
-    cursor = loop.cursor_at_start(market.bars, market.signals)
+    state = run.state
+    books, curve = _opened(run, rules, keeps_curve)
+    cursor = loop.cursor_at_start(run.bars, run.signals)
     last_date = None
-    if len(market.bars.at):
-        first = int(market.bars.at.min())
-        books.at[loop.SESSION] = np.searchsorted(market.sessions.until, first, side="right")
-        for end, of_symbols in _stretches(market.sessions, first, rules, state.symbols):
+    if len(run.bars.at):
+        first = int(run.bars.at.min())
+        books.at[loop.SESSION] = np.searchsorted(run.sessions.until, first, side="right")
+        for end, of_symbols in _stretches(run.sessions, first, rules, state.symbols):
             books = books._replace(rules=of_symbols)
-            while not loop.run(
-                books, market.bars, market.signals, market.sessions, cursor, curve, end
-            ):
+            while not loop.run(books, run.bars, run.signals, run.sessions, cursor, curve, end):
                 books = _with_room(books)
-        last_date = int(market.sessions.date[books.at[loop.SESSION]])
-    while books.at[loop.NEXT_LIFE] < len(market.lives):
+        last_date = int(run.sessions.date[books.at[loop.SESSION]])
+    while books.at[loop.NEXT_LIFE] < len(run.lives):
         books = _with_room(books)
-        _book_event(market, books, curve)
+        _book_event(run, books, curve)
     return _trimmed(books, curve, last_date)
 
 
-def _book_event(market: _Market, books: Books, curve: Curve) -> None:
+def _book_event(run: _Run, books: Books, curve: Curve) -> None:
     """The next day of `lives` after the last bar."""
-    day = int(market.lives["date"][books.at[loop.NEXT_LIFE]])
-    moment, session = market.moments[day]
+    day = int(run.lives["date"][books.at[loop.NEXT_LIFE]])
+    moment, session = run.moments[day]
     before = books.at[loop.APPLICATIONS]
     loop.begin_session(books, day, moment, False)
     if books.at[loop.APPLICATIONS] > before:
-        loop.log_equity(books.account, moment, session, curve, books.at)
+        loop.log_equity(books.account[0], moment, session, curve, books.at)
 
 
-def _opened(market: _Market, rules: TradingRules, state: TradingState) -> tuple[Books, Curve]:
+def _opened(run: _Run, rules: TradingRules, keeps_curve: bool) -> tuple[Books, Curve]:
     """The books at the start: orders that already work have their row in the log."""
+    state = run.state
     count = len(state.symbols)
     carried = state.exchange.orders[state.exchange.orders["status"] == ORDER_OPEN]
-    spare = int(loop.spare_rows(count, len(market.lives), len(market.actions)))
+    spare = int(loop.spare_rows(count, len(run.lives), len(run.actions)))
     room = _FIRST_LOG_ROWS + spare + len(carried)
     intents, reports = loop.scratch(count)
     at = np.zeros(loop.PLACES, dtype=np.int64)
@@ -291,11 +342,12 @@ def _opened(market: _Market, rules: TradingRules, state: TradingState) -> tuple[
         orders=state.exchange.orders,
         keys=state.exchange.keys,
         rules=rules.records(state.symbols),
-        actions=market.actions,
-        next_action=first_actions(market.actions, count),
-        lives=market.lives,
+        actions=run.actions,
+        next_action=first_actions(run.actions, count),
+        lives=run.lives,
         intents=intents,
         reports=reports,
+        endings=records(2, ENDING),
         order_log=records(room, ORDER),
         fill_log=records(room, REPORT),
         trade_log=records(room, TRADE),
@@ -304,9 +356,9 @@ def _opened(market: _Market, rules: TradingRules, state: TradingState) -> tuple[
         at=at,
     )
     _carry(state, carried, books)
-    moves = len(market.bars.at) + len(market.moments)
-    days = min(moves, len(market.sessions.date) + len(market.moments))
-    return books, loop.empty_curve(moves, days)
+    moves = len(run.bars.at) + len(run.moments)
+    days = min(moves, len(run.sessions.date) + len(run.moments))
+    return books, loop.empty_curve(moves if keeps_curve else 0, days)
 
 
 def _trimmed(books: Books, curve: Curve, last_date: int | None) -> _Logs:

@@ -16,18 +16,18 @@ import math
 
 import numpy as np
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import least_price, tick_down, tick_up
 from harmony_pipeline.portfolio.kernel_types import MONEY, Record
 
 
-@kernel
+@kernel_without_allocation
 def against_us(rules: Record, side: int, price: float) -> float:
     """`price` on the tick: up for a buyer, down for a seller; nothing is sold for nothing."""
     return tick_up(rules, price) if side > 0 else max(tick_down(rules, price), least_price(rules))
 
 
-@kernel
+@kernel_without_allocation
 def participation_binds(rules: Record, volume: float) -> bool:
     """Whether an order is limited by, and moves the price by, its part of the bar's volume."""
     if volume > 0.0:
@@ -35,7 +35,7 @@ def participation_binds(rules: Record, volume: float) -> bool:
     return bool(rules["zero_volume_fills"] == 0)
 
 
-@kernel
+@kernel_without_allocation
 def taker_price(
     rules: Record, side: int, reference: float, volatility: float, quantity: float, volume: float
 ) -> float:
@@ -54,7 +54,7 @@ def taker_price(
     )
 
 
-@kernel
+@kernel_without_allocation
 def notional(price: float, quantity: float) -> int:
     """Value of a fill or a position in money units, price * quantity half to even; signed as
     `quantity` is. `price` is that of one unit: the quoted price times the multiplier.
@@ -62,7 +62,7 @@ def notional(price: float, quantity: float) -> int:
     return int(np.rint(price * quantity * MONEY))
 
 
-@kernel
+@kernel_without_allocation
 def fee(rules: Record, side: int, price: float, quantity: float, maker: bool = False) -> int:
     """Fees of one fill in money units: by value (of a maker or a taker), by share or contract, and
     on sales, half up to the instrument's fee unit; and what the regulators take. Less than 0 where
@@ -76,7 +76,7 @@ def fee(rules: Record, side: int, price: float, quantity: float, maker: bool = F
     return own + regulatory_fee(rules, side, value, quantity)
 
 
-@kernel
+@kernel_without_allocation
 def regulatory_fee(rules: Record, side: int, value: float, quantity: float) -> int:
     """SEC fee on the proceeds `value` of a sale, TAF by the share sold up to its cap, CAT fee by
     the share on both sides: each up to the next whole fee unit, in money units.
@@ -90,7 +90,7 @@ def regulatory_fee(rules: Record, side: int, value: float, quantity: float) -> i
     return total
 
 
-@kernel
+@kernel_without_allocation
 def _up(rules: Record, amount: float) -> int:
     """`amount` of currency in money units, up to the fee unit. A millionth of a unit is taken for
     float error.

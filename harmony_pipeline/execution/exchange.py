@@ -32,7 +32,7 @@ from harmony_pipeline.execution.matching import (
     write_fill,
 )
 from harmony_pipeline.execution.random_draws import symbol_keys
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.portfolio.exit_rules import NOTHING, exit_at_bar, level_now
 from harmony_pipeline.portfolio.exit_rules import STOP as TOUCHED_STOP
@@ -108,7 +108,7 @@ class ExchangeState:
         return state
 
 
-@kernel
+@kernel_without_allocation
 def submit(
     orders: Records,
     keys: NDArray[np.uint64],
@@ -140,7 +140,7 @@ def submit(
     return n
 
 
-@kernel
+@kernel_without_allocation
 def match_open(
     orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int
 ) -> int:
@@ -168,7 +168,7 @@ def match_open(
     return n
 
 
-@kernel
+@kernel_without_allocation
 def match_range(
     orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int
 ) -> int:
@@ -200,7 +200,7 @@ def match_range(
     return _close(other, CANCEL, bar["at"], reports, n, NO_REASON)
 
 
-@kernel
+@kernel_without_allocation
 def split_orders(
     orders: Records, rules: Record, symbol: int, ratio: float, at: int, reports: Records, n: int
 ) -> int:
@@ -220,7 +220,7 @@ def split_orders(
     return n
 
 
-@kernel
+@kernel_without_allocation
 def dividend_orders(orders: Records, symbol: int, share: float) -> None:
     """A dividend of `share` of the last price lowers the levels of legs that no bar has told a
     factor; the others move with it.
@@ -231,7 +231,7 @@ def dividend_orders(orders: Records, symbol: int, share: float) -> None:
             order["level"] *= 1.0 - share
 
 
-@kernel
+@kernel_without_allocation
 def status_after(order_fills: int, kind: int, closed: int) -> int:
     """Status of an order after a report of `kind`, given its fills so far: what the orders table
     shows.
@@ -245,7 +245,7 @@ def status_after(order_fills: int, kind: int, closed: int) -> int:
     return FILLED
 
 
-@kernel
+@kernel_without_allocation
 def _fill(
     rules: Record,
     order: Record,
@@ -264,7 +264,7 @@ def _fill(
     return n + 1
 
 
-@kernel
+@kernel_without_allocation
 def _close(order: Record, kind: int, at: int, reports: Records, n: int, reason: int) -> int:
     """Stop working an order and say so; nothing filled in this report. `reason` is kept when
     nothing of it ever filled.
@@ -279,7 +279,7 @@ def _close(order: Record, kind: int, at: int, reports: Records, n: int, reason: 
     return n + 1
 
 
-@kernel
+@kernel_without_allocation
 def _address(report: Record, order: Record, at: int) -> None:
     report["symbol"] = order["symbol"]
     report["role"] = order["role"]

@@ -20,7 +20,7 @@ from harmony_pipeline.execution.random_draws import (
     REJECTED_DRAW,
     uniform,
 )
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot
 from harmony_pipeline.portfolio.kernel_types import (
     FILL,
@@ -31,7 +31,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 
 
-@kernel
+@kernel_without_allocation
 def is_rejected(rules: Record, key: np.uint64, order: Record) -> bool:
     """Whether chance rejects an order as it is submitted; drawn by the decision's time."""
     chance = rules["reject_probability"]
@@ -41,7 +41,7 @@ def is_rejected(rules: Record, key: np.uint64, order: Record) -> bool:
     )
 
 
-@kernel
+@kernel_without_allocation
 def has_arrived(rules: Record, key: np.uint64, order: Record, bar: Record) -> bool:
     """Whether a market order has reached the exchange by the open of `bar`; a bar that it misses is
     counted in its `waited`.
@@ -66,7 +66,7 @@ def has_arrived(rules: Record, key: np.uint64, order: Record, bar: Record) -> bo
     return True
 
 
-@kernel
+@kernel_without_allocation
 def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: float) -> float:
     """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance
     (drawn by the bar's time); whole lots.
@@ -91,14 +91,14 @@ def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: f
     return quantity
 
 
-@kernel
+@kernel_without_allocation
 def _allowance(rules: Record, bar: Record, taken: float) -> float:
     """What one side may take of the bar in whole lots, beyond what it has taken."""
     volume = bar["volume"] if bar["volume"] > 0.0 else 0.0
     return floor_to_lot(max(rules["max_participation"] * volume - taken, 0.0), rules["lot_size"])
 
 
-@kernel
+@kernel_without_allocation
 def why_unfilled(rules: Record, bar: Record, taken: float) -> int:
     """Why `bar` fills nothing of an order: it had no volume, or participation leaves less than a
     lot; NO_REASON when only chance can be to blame.
@@ -110,7 +110,7 @@ def why_unfilled(rules: Record, bar: Record, taken: float) -> int:
     return MAX_PARTICIPATION if _allowance(rules, bar, taken) <= 0.0 else NO_REASON
 
 
-@kernel
+@kernel_without_allocation
 def write_fill(
     rules: Record,
     order: Record,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 
 REJECTED_DRAW, PARTIAL_DRAW, FRACTION_DRAW, LATE_BAR_DRAW, DROPPED_BAR_DRAW = 0, 1, 2, 3, 4
 OF_THE_BAR = 0  # in place of a role, where chance concerns a bar and not an order
@@ -32,7 +32,7 @@ def symbol_keys(symbols: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([symbol_key(symbol) for symbol in symbols], dtype=np.uint64)
 
 
-@kernel
+@kernel_without_allocation
 def _mix(state: np.uint64) -> np.uint64:
     z = state + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -40,7 +40,7 @@ def _mix(state: np.uint64) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@kernel
+@kernel_without_allocation
 def uniform(seed: np.uint64, key: np.uint64, time_us: int, order_kind: int, draw: int) -> float:
     """A number in [0, 1) with 53 random bits, a pure function of its key. `order_kind` is a role of
     portfolio/kernel_types.py.

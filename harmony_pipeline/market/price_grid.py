@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 
 TICK_FIELDS = [
     ("tick_numerator", "f8"), ("tick_denominator", "f8"), ("small_tick_numerator", "f8"),
@@ -37,7 +37,7 @@ _LOT_ERROR = 1e-9  # of a lot: what sums of floats may have lost
 _DOUBLE_ERROR = 4e-16
 
 
-@kernel
+@kernel_without_allocation
 def tick_at(rules: Record, price: float) -> tuple[float, float]:
     """(numerator, denominator) of the tick that holds at `price`."""
     if price >= rules["small_tick_below"]:
@@ -45,20 +45,20 @@ def tick_at(rules: Record, price: float) -> tuple[float, float]:
     return rules["small_tick_numerator"], rules["small_tick_denominator"]
 
 
-@kernel
+@kernel_without_allocation
 def least_price(rules: Record) -> float:
     """The lowest price that exists: one tick."""
     return float(rules["small_tick_numerator"] / rules["small_tick_denominator"])
 
 
-@kernel
+@kernel_without_allocation
 def round_to_tick(rules: Record, price: float) -> float:
     """The nearest price on the tick, halves up."""
     numerator, denominator = tick_at(rules, price)
     return float(np.floor(price * denominator / numerator + 0.5) * numerator / denominator)
 
 
-@kernel
+@kernel_without_allocation
 def tick_up(rules: Record, price: float) -> float:
     """The lowest price on the tick that is not below `price`: what a buyer pays."""
     numerator, denominator = tick_at(rules, price)
@@ -67,7 +67,7 @@ def tick_up(rules: Record, price: float) -> float:
     return float(whole * numerator / denominator)
 
 
-@kernel
+@kernel_without_allocation
 def tick_down(rules: Record, price: float) -> float:
     """The highest price on the tick that is not above `price`: what a seller gets.
 
@@ -78,7 +78,7 @@ def tick_down(rules: Record, price: float) -> float:
     return float(np.floor(ticks + max(_ON_GRID, ticks * _DOUBLE_ERROR)) * numerator / denominator)
 
 
-@kernel
+@kernel_without_allocation
 def one_tick_above(rules: Record, price: float) -> float:
     """The lowest price on the tick that is at least one tick above `price`."""
     numerator, denominator = tick_at(rules, price)
@@ -86,7 +86,7 @@ def one_tick_above(rules: Record, price: float) -> float:
     return tick_up(rules, np.rint(above) * numerator / denominator)
 
 
-@kernel
+@kernel_without_allocation
 def one_tick_below(rules: Record, price: float) -> float:
     """The highest price on the tick that is at least one tick below `price`.
 
@@ -113,7 +113,7 @@ def one_tick_below(rules: Record, price: float) -> float:
     )
 
 
-@kernel
+@kernel_without_allocation
 def lots_to_quantity(lots: float, lot_size: float) -> float:
     """The quantity of so many lots: the double nearest to the decimal number, for decimal lots."""
     lots_a_unit = np.rint(1.0 / lot_size)
@@ -122,14 +122,14 @@ def lots_to_quantity(lots: float, lot_size: float) -> float:
     return lots * lot_size
 
 
-@kernel
+@kernel_without_allocation
 def floor_to_lot(quantity: float, lot_size: float) -> float:
     """The largest whole number of lots in `quantity`, with a tolerance for float error."""
     lots = quantity / lot_size
     return float(lots_to_quantity(np.floor(lots + max(_LOT_ERROR, lots * _DOUBLE_ERROR)), lot_size))
 
 
-@kernel
+@kernel_without_allocation
 def whole_unit(lot_size: float) -> float:
     """The unit that stays whole in a split: a share, also in lots of 100, or the lot of a divisible
     unit.
@@ -137,7 +137,7 @@ def whole_unit(lot_size: float) -> float:
     return float(min(lot_size, 1.0))
 
 
-@kernel
+@kernel_without_allocation
 def snap_to_lot(quantity: float, lot_size: float) -> float:
     """`quantity` without float error if it is a whole number of lots.
 

@@ -32,7 +32,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market import listings, lives
 from harmony_pipeline.portfolio.decisions import (
     apply_dividend,
@@ -98,7 +98,7 @@ def first_actions(actions: Records, symbols: int) -> IntArray:
     return np.searchsorted(actions["symbol"], np.arange(symbols)).astype(np.int64)
 
 
-@kernel
+@kernel_without_allocation
 def next_due(
     actions: Records, next_action: IntArray, position: Record, symbol: int, until: int
 ) -> int:
@@ -115,7 +115,7 @@ def next_due(
     return -1
 
 
-@kernel
+@kernel_without_allocation
 def apply_action(
     position: Record,
     account: Record,
@@ -155,7 +155,7 @@ def apply_action(
     return n_trades
 
 
-@kernel
+@kernel_without_allocation
 def apply_unseen_action(
     position: Record,
     account: Record,
@@ -214,7 +214,7 @@ def _packed(numbers: pl.DataFrame, dtype: np.dtype[np.void]) -> Records:
     return packed
 
 
-@kernel
+@kernel_without_allocation
 def endings_of(positions: Records, life: Record, endings: Records) -> int:
     """Write the endings that an event brings, in order; returns how many (at most 2).
 
@@ -247,7 +247,7 @@ def endings_of(positions: Records, life: Record, endings: Records) -> int:
     return 1
 
 
-@kernel
+@kernel_without_allocation
 def presumed_ending(
     position: Record, rules: Record, symbol: int, date: int, ending: Record
 ) -> bool:
@@ -266,7 +266,7 @@ def presumed_ending(
     )
 
 
-@kernel
+@kernel_without_allocation
 def _paid_out(
     ending: Record, symbol: int, reason: int, kind: int, until: int, value: float
 ) -> None:
@@ -276,7 +276,7 @@ def _paid_out(
     ending["value"] = value
 
 
-@kernel
+@kernel_without_allocation
 def settle_ending(
     positions: Records,
     account: Record,
@@ -330,7 +330,7 @@ def settle_ending(
     return n, n_trades
 
 
-@kernel
+@kernel_without_allocation
 def cancel_working(
     position: Record, symbol: int, reason: int, at: int, intents: Records, n: int
 ) -> int:
@@ -345,13 +345,13 @@ def cancel_working(
     return n
 
 
-@kernel
+@kernel_without_allocation
 def delisting_price(position: Record, rules: Record, stated: float) -> float:
     """What a share is paid: as the delisting states it, else the set part of the last price."""
     return position["last_price"] * rules["delisting_recovery"] if math.isnan(stated) else stated
 
 
-@kernel
+@kernel_without_allocation
 def pay_out(
     position: Record,
     account: Record,
@@ -379,7 +379,7 @@ def pay_out(
     return n_trades
 
 
-@kernel
+@kernel_without_allocation
 def carry_over(
     positions: Records,
     account: Record,

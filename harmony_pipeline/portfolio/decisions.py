@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.portfolio.exit_rules import barrier_levels
 from harmony_pipeline.portfolio.kernel_types import (
@@ -149,7 +149,7 @@ class PortfolioState:
         return PortfolioState(symbols, positions, account, tuple(saved["models"]))
 
 
-@kernel
+@kernel_without_allocation
 def apply_dividend(position: Record, account: Record, rules: Record, value: float) -> None:
     """Cash of `value` a share held before the ex-date's open; a short position pays it."""
     if position["quantity"] == 0.0:
@@ -163,7 +163,7 @@ def apply_dividend(position: Record, account: Record, rules: Record, value: floa
         position["take_level"] *= 1.0 - dividend_share(position, value)
 
 
-@kernel
+@kernel_without_allocation
 def dividend_share(position: Record, value: float) -> float:
     """A dividend as a part of the last price; 0 where it is no less than that, as the adjustment
     factor has it.
@@ -171,7 +171,7 @@ def dividend_share(position: Record, value: float) -> float:
     return value / position["last_price"] if value < position["last_price"] else 0.0
 
 
-@kernel
+@kernel_without_allocation
 def apply_split(
     position: Record,
     account: Record,
@@ -211,7 +211,7 @@ def apply_split(
     return n_trades
 
 
-@kernel
+@kernel_without_allocation
 def apply_report(
     positions: Records,
     account: Record,
@@ -253,7 +253,7 @@ def apply_report(
     return n, n_trades
 
 
-@kernel
+@kernel_without_allocation
 def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     """Value the position at the bar's close and count the bar. Exactly once for each regular bar of
     the symbol.
@@ -273,7 +273,7 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     account["equity"] = account["cash"] + account["net_value"]
 
 
-@kernel
+@kernel_without_allocation
 def decide(
     positions: Records,
     account: Record,
@@ -331,7 +331,7 @@ def decide(
     return n
 
 
-@kernel
+@kernel_without_allocation
 def watches_every_bar(rules: Record) -> bool:
     """Whether a limit must see each bar and each moment, also where nothing is held or signalled:
     then `mark` and `decide` may not be left out.
@@ -339,7 +339,7 @@ def watches_every_bar(rules: Record) -> bool:
     return bool(rules["tracks_prices"] == 1 or rules["trading_state"] == HALTED)
 
 
-@kernel
+@kernel_without_allocation
 def may_decide(position: Record, rules: Record, signal: int) -> bool:
     """Whether `decide` could write an intent for the symbol, after `mark`, where no breaker has
     tripped, the account is not halted and no limit watches every bar. Where it could not, it need
@@ -354,7 +354,7 @@ def may_decide(position: Record, rules: Record, signal: int) -> bool:
     return signal not in (NO_SIGNAL, position["side"])
 
 
-@kernel
+@kernel_without_allocation
 def _decide_exit(
     position: Record,
     account: Record,
@@ -385,7 +385,7 @@ def _decide_exit(
     )
 
 
-@kernel
+@kernel_without_allocation
 def close_position(
     position: Record,
     account: Record,
@@ -419,7 +419,7 @@ def close_position(
     return n + 1
 
 
-@kernel
+@kernel_without_allocation
 def _decide_entry(
     positions: Records, account: Record, rules: Records, bar: Record, intents: Records, n: int
 ) -> int:
@@ -453,7 +453,7 @@ def _decide_entry(
     return n + 1
 
 
-@kernel
+@kernel_without_allocation
 def _await_entry(
     position: Record, account: Record, rules: Record, bar: Record, quantity: float
 ) -> None:
@@ -474,7 +474,7 @@ def _await_entry(
     restate(position, account)
 
 
-@kernel
+@kernel_without_allocation
 def _leg_ended(position: Record, report: Record) -> None:
     """A leg stopped working without a fill: touched but out of volume, refused by the broker, or
     canceled (by its twin or by us: nothing to do).
@@ -485,7 +485,7 @@ def _leg_ended(position: Record, report: Record) -> None:
         position["exit_reason"] = BY_STOP if report["role"] == STOP else BY_TAKE
 
 
-@kernel
+@kernel_without_allocation
 def _bracket(position: Record, rules: Record, report: Record, intents: Records, n: int) -> int:
     """The two legs of an entry that is done, for as much as was filled."""
     if (
@@ -506,7 +506,7 @@ def _bracket(position: Record, rules: Record, report: Record, intents: Records, 
     return place_legs(position, report["symbol"], position["entry_at"], intents, n)
 
 
-@kernel
+@kernel_without_allocation
 def place_legs(position: Record, symbol: int, decided_at: int, intents: Records, n: int) -> int:
     """Intents of the two legs at the position's levels."""
     position["legs_working"] = 1
@@ -514,7 +514,7 @@ def place_legs(position: Record, symbol: int, decided_at: int, intents: Records,
     return _leg(position, symbol, TAKE, position["take_level"], BY_TAKE, decided_at, intents, n)
 
 
-@kernel
+@kernel_without_allocation
 def _leg(
     position: Record,
     symbol: int,
@@ -541,7 +541,7 @@ def _leg(
     return n + 1
 
 
-@kernel
+@kernel_without_allocation
 def cancel_order(symbol: int, role: int, reason: int, end: int, intents: Records, n: int) -> int:
     """An intent to cancel the working order of a role; its `reason`, where it has one, becomes the
     order's.
@@ -551,7 +551,7 @@ def cancel_order(symbol: int, role: int, reason: int, end: int, intents: Records
     return n + 1
 
 
-@kernel
+@kernel_without_allocation
 def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decided_at: int) -> None:
     intent["symbol"] = intent["entry_symbol"] = symbol
     intent["role"] = role

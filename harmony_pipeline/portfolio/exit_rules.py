@@ -15,7 +15,7 @@ Triple barriers: Lopez de Prado, Advances in Financial Machine Learning (2018), 
 
 import math
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import (
     Record,
     least_price,
@@ -27,7 +27,7 @@ from harmony_pipeline.market.price_grid import (
 NOTHING, STOP, TAKE = 0, 1, 2  # kinds of `exit_at_bar`
 
 
-@kernel
+@kernel_without_allocation
 def barrier_distance(
     volatility: float, horizon: int, multiple: float, minimum_barrier_bps: float
 ) -> float:
@@ -40,7 +40,7 @@ def barrier_distance(
     return max(multiple * volatility * math.sqrt(horizon), minimum_barrier_bps / 1e4)
 
 
-@kernel
+@kernel_without_allocation
 def barrier_levels(
     rules: Record,
     side: int,
@@ -70,7 +70,7 @@ def barrier_levels(
     return upper, lower if lower >= least else 0.0
 
 
-@kernel
+@kernel_without_allocation
 def level_now(level: float, entry_factor: float, factor: float) -> float:
     """A raw price level of the entry bar in the raw prices of a later bar; factors are forward
     cumulative.
@@ -78,7 +78,7 @@ def level_now(level: float, entry_factor: float, factor: float) -> float:
     return level if factor == entry_factor else level * (entry_factor / factor)
 
 
-@kernel
+@kernel_without_allocation
 def exit_at_bar(
     side: int,
     open_price: float,
@@ -118,7 +118,7 @@ def exit_at_bar(
     return NOTHING, 0.0
 
 
-@kernel
+@kernel_without_allocation
 def trade_return(
     side: int, entry_price: float, entry_factor: float, exit_price: float, exit_factor: float
 ) -> float:

@@ -17,13 +17,13 @@ the shorts. Where that is below zero, `debit_rate` is paid.
 
 import numpy as np
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.kernel_types import BEFORE_EVERYTHING, Record, Records
 
 DAYS_A_YEAR = 360.0
 
 
-@kernel
+@kernel_without_allocation
 def accrue_financing(positions: Records, account: Record, rules: Records, date: int) -> None:
     """Charge the nights before the session `date` (days since 1970) on every position and on the
     cash; nothing when the session is no new one or the first of all.
@@ -36,7 +36,7 @@ def accrue_financing(positions: Records, account: Record, rules: Records, date: 
     accrue_interest(account, rules[0], date)
 
 
-@kernel
+@kernel_without_allocation
 def accrue_borrow(position: Record, account: Record, rules: Record, date: int) -> int:
     """Charge a short position for the nights up to the session `date`. The fee is in the cash flow
     of the trade and in `account["borrow"]`; returned in money units.
@@ -51,7 +51,7 @@ def accrue_borrow(position: Record, account: Record, rules: Record, date: int) -
     return amount
 
 
-@kernel
+@kernel_without_allocation
 def accrue_interest(account: Record, rules: Record, date: int) -> int:
     """Pay interest on the cash for the nights up to the session `date`, or charge it where there is
     less than none; in `account["interest"]` too, returned in money units.
@@ -68,6 +68,6 @@ def accrue_interest(account: Record, rules: Record, date: int) -> int:
     return amount
 
 
-@kernel
+@kernel_without_allocation
 def _interest(money: int, rate: float, nights: int) -> int:
     return int(np.floor(money * rate * nights / DAYS_A_YEAR + 0.5))

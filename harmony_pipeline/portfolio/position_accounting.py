@@ -7,12 +7,12 @@ positions, kept by exact differences.
 """
 
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import snap_to_lot
 from harmony_pipeline.portfolio.kernel_types import NO_MODEL, Record, Records
 
 
-@kernel
+@kernel_without_allocation
 def enter(position: Record, account: Record, rules: Record, report: Record) -> None:
     """Open the round trip, or add to it when a broker fills one entry in several parts."""
     value = notional(report["price"] * rules["multiplier"], report["quantity"])
@@ -39,7 +39,7 @@ def enter(position: Record, account: Record, rules: Record, report: Record) -> N
     _pay(position, account, rules, -report["side"] * value, report)
 
 
-@kernel
+@kernel_without_allocation
 def leave(position: Record, account: Record, rules: Record, report: Record) -> None:
     """Take the fill of an exit or a leg into the books; the trade is closed by `close_trade` when
     nothing is left.
@@ -57,7 +57,7 @@ def leave(position: Record, account: Record, rules: Record, report: Record) -> N
     )
 
 
-@kernel
+@kernel_without_allocation
 def _pay(position: Record, account: Record, rules: Record, amount: int, report: Record) -> None:
     account["cash"] += amount - report["fee"]
     position["cash_flow"] += amount - report["fee"]
@@ -66,7 +66,7 @@ def _pay(position: Record, account: Record, rules: Record, amount: int, report: 
     revalue(position, account, rules, report["price"])
 
 
-@kernel
+@kernel_without_allocation
 def average_exit(position: Record, price: float, quantity: float) -> None:
     """Take `quantity` shares sold or bought back at `price` into the average exit price."""
     position["exit_quantity"] += quantity
@@ -76,7 +76,7 @@ def average_exit(position: Record, price: float, quantity: float) -> None:
         )
 
 
-@kernel
+@kernel_without_allocation
 def close_trade(
     position: Record, account: Record, symbol: int, at: int, trades: Records, n_trades: int
 ) -> int:
@@ -109,14 +109,14 @@ def close_trade(
     return n_trades + 1
 
 
-@kernel
+@kernel_without_allocation
 def pause_after_loss(position: Record, rules: Record, trade: Record) -> None:
     """No entry into the symbol for a while after a trade that lost, where the rules say so."""
     if rules["symbol_pause"] > 0 and trade["pnl"] < 0:
         position["paused_until"] = trade["exit_bar"] + rules["symbol_pause"]
 
 
-@kernel
+@kernel_without_allocation
 def forget_trade(position: Record) -> None:
     """The position without its open round trip."""
     position["quantity"] = position["entry_price"] = position["entry_reference"] = position[
@@ -135,20 +135,20 @@ def forget_trade(position: Record) -> None:
     position["model"] = NO_MODEL
 
 
-@kernel
+@kernel_without_allocation
 def revalue(position: Record, account: Record, rules: Record, price: float) -> None:
     """Value the position at `price`, and the account's net and gross with it."""
     _set_value(position, account, notional(price * rules["multiplier"], position["quantity"]))
 
 
-@kernel
+@kernel_without_allocation
 def _set_value(position: Record, account: Record, value: int) -> None:
     account["net_value"] += value - position["value"]
     account["gross_value"] += abs(value) - abs(position["value"])
     position["value"] = value
 
 
-@kernel
+@kernel_without_allocation
 def restate(position: Record, account: Record) -> None:
     """This symbol's part of the account's exposure, over every outcome that its working orders may
     lead to: integers, so exact in any order.

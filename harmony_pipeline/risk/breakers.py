@@ -13,13 +13,13 @@ All latch. A recovery within the session, the week or the halt does not lift the
 here is part of the saved state.
 """
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.kernel_types import Record
 
 DECAY = 0.94  # of the variance of session returns: RiskMetrics Technical Document (1996), 5.3
 
 
-@kernel
+@kernel_without_allocation
 def open_session(account: Record, date: int) -> None:
     """Call before anything else at every timestamp: on a new session `date` (days since 1970)
     yesterday's last equity becomes the base of the daily loss, last week's of the weekly loss.
@@ -37,13 +37,13 @@ def open_session(account: Record, date: int) -> None:
             account["halted_sessions"] += 1
 
 
-@kernel
+@kernel_without_allocation
 def iso_week(date: int) -> int:
     """Weeks from Monday to Sunday, counted from the one of 1970-01-01, a Thursday."""
     return (date + 3) // 7
 
 
-@kernel
+@kernel_without_allocation
 def _weigh_return(account: Record) -> None:
     """Take the session that ends now into the smoothed variance of session returns."""
     if account["day_equity"] > 0 and account["equity"] > 0:
@@ -54,7 +54,7 @@ def _weigh_return(account: Record) -> None:
         )
 
 
-@kernel
+@kernel_without_allocation
 def check_breakers(rules: Record, account: Record) -> None:
     """Judge the equity that was just marked; raises the peak, re-arms and latches the breakers,
     sets `tripped` when one of them trips now.
@@ -87,7 +87,7 @@ def check_breakers(rules: Record, account: Record) -> None:
         account["tripped"] = 1
 
 
-@kernel
+@kernel_without_allocation
 def _is_rearmed(rules: Record, account: Record) -> bool:
     """Whether the halt is over: so many whole sessions have passed, or somebody said so."""
     rested = rules["drawdown_cooldown_sessions"] > 0 and (

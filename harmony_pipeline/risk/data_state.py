@@ -9,11 +9,11 @@ The session's own state of its streams (session/freshness.py) comes on top: what
 not leave, whatever was decided here.
 """
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.kernel_types import ACTIVE, HALTED, REDUCING, Record, Records
 
 
-@kernel
+@kernel_without_allocation
 def track_bar(position: Record, bar: Record) -> None:
     """Remember the bar's end and the close before it. Call it before the bar is marked."""
     position["prior_price"] = 0.0
@@ -22,7 +22,7 @@ def track_bar(position: Record, bar: Record) -> None:
     position["seen_factor"], position["seen_end"] = bar["factor"], bar["end"]
 
 
-@kernel
+@kernel_without_allocation
 def judge_data(positions: Records, account: Record, rules: Record, start: int, end: int) -> None:
     """Set the account's `data_state` at the moment `end` of bars that start at `start`."""
     if account["session_date"] != account["date"]:

@@ -15,18 +15,18 @@ of the equity, v / equity. A bet without edge has size 0.
 
 import math
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 
 _BISECTIONS = 80  # from an interval of 80 or 1 to the last bits of a double
 
 
-@kernel
+@kernel_without_allocation
 def kelly_bet(probability: float, gain: float, loss: float) -> float:
     """Argmax of p log(1 + v gain) + (1 - p) log(1 - v loss): p / loss - (1 - p) / gain."""
     return max(0.0, probability / loss - (1.0 - probability) / gain)
 
 
-@kernel
+@kernel_without_allocation
 def utility_bet(
     probability: float, gain: float, loss: float, cost: float, risk_aversion: float
 ) -> float:
@@ -45,7 +45,7 @@ def utility_bet(
     return (odds - 1.0) / (won + odds * lost)
 
 
-@kernel
+@kernel_without_allocation
 def ruin_bounded_bet(
     probability: float, gain: float, loss: float, ruin_wealth: float, ruin_probability: float
 ) -> float:
@@ -71,14 +71,14 @@ def ruin_bounded_bet(
     return low
 
 
-@kernel
+@kernel_without_allocation
 def _risk(bet: float, probability: float, gain: float, loss: float, power: float) -> float:
     left = 1.0 - bet * loss
     lost = 0.0 if probability >= 1.0 else math.inf if left <= 0.0 else math.pow(left, -power)
     return probability * math.pow(1.0 + bet * gain, -power) + (1.0 - probability) * lost
 
 
-@kernel
+@kernel_without_allocation
 def target_bet(wealth_share: float, deviation: float, trades: int) -> float:
     """The bet that makes reaching the target within `trades` trades most likely, for trades of
     normal returns with a positive mean and this deviation.
@@ -93,7 +93,7 @@ def target_bet(wealth_share: float, deviation: float, trades: int) -> float:
     return density / (wealth_share * deviation * math.sqrt(trades))
 
 
-@kernel
+@kernel_without_allocation
 def normal_quantile(probability: float) -> float:
     """Phi^-1 by bisection on erfc, which is exact in the lower tail; the upper one mirrors it.
 
@@ -104,7 +104,7 @@ def normal_quantile(probability: float) -> float:
     return normal_quantile_below(probability)
 
 
-@kernel
+@kernel_without_allocation
 def normal_quantile_below(probability: float) -> float:
     """Phi^-1 of a probability <= 1/2."""
     low, high = -40.0, 0.0

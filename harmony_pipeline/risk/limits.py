@@ -13,7 +13,7 @@ import math
 from typing import NamedTuple
 
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, least_price
 from harmony_pipeline.portfolio.kernel_types import (
     ACTIVE,
@@ -72,7 +72,7 @@ class Verdict(NamedTuple):
     release_at: int
 
 
-@kernel
+@kernel_without_allocation
 def judge_entry(
     positions: Records, account: Record, rules: Records, bar: Record, end: int
 ) -> Verdict:
@@ -102,7 +102,7 @@ def judge_entry(
     return Verdict(answer, quantity, reason, release_at)
 
 
-@kernel
+@kernel_without_allocation
 def _stopped(rules: Record, account: Record) -> int:
     """What stops every entry now, or NO_REASON."""
     if account["halted"] == 1:
@@ -116,7 +116,7 @@ def _stopped(rules: Record, account: Record) -> int:
     return STALE_DATA if account["data_state"] != ACTIVE else NO_REASON
 
 
-@kernel
+@kernel_without_allocation
 def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> int:
     """The rule that forbids this entry whatever its size, or NO_REASON."""
     side, price, probability = bar["signal"], bar["close"], bar["probability"]
@@ -143,7 +143,7 @@ def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> i
     return NO_REASON
 
 
-@kernel
+@kernel_without_allocation
 def _paused(rules: Record, account: Record, position: Record, bar: Record, end: int) -> int:
     """The pause that this entry falls into, or what is wrong with it as an intent; or NO_REASON."""
     if end < position["paused_until"]:
@@ -164,7 +164,7 @@ def _paused(rules: Record, account: Record, position: Record, bar: Record, end: 
     return NO_REASON
 
 
-@kernel
+@kernel_without_allocation
 def _permitted_quantity(
     positions: Records, account: Record, rules: Records, bar: Record
 ) -> tuple[float, int]:
@@ -200,7 +200,7 @@ def _permitted_quantity(
     return (0.0 if _too_small(own, unit, quantity) != NO_REASON else quantity), limit
 
 
-@kernel
+@kernel_without_allocation
 def _too_small(rules: Record, unit: float, quantity: float) -> int:
     """The minimum that `quantity` at `unit` a piece stays below, or NO_REASON."""
     if quantity <= 0.0:
@@ -212,7 +212,7 @@ def _too_small(rules: Record, unit: float, quantity: float) -> int:
     return MINIMUM_NOTIONAL if unit * quantity < rules["minimum_notional"] else NO_REASON
 
 
-@kernel
+@kernel_without_allocation
 def _room(positions: Records, account: Record, rules: Records, bar: Record) -> tuple[int, int]:
     """(money units, limit): the value that the tightest limit still allows, and which one that is.
     May be negative.
@@ -246,7 +246,7 @@ def _room(positions: Records, account: Record, rules: Records, bar: Record) -> t
     return room, limit
 
 
-@kernel
+@kernel_without_allocation
 def _bought(positions: Records, symbol: int) -> int:
     """Value of the other symbols' long positions, where their working entries are filled."""
     bought = 0
@@ -256,7 +256,7 @@ def _bought(positions: Records, symbol: int) -> int:
     return bought
 
 
-@kernel
+@kernel_without_allocation
 def _in_sector(positions: Records, rules: Records, symbol: int) -> int:
     """Worst gross value of the other symbols of the symbol's sector."""
     gross = 0
@@ -266,7 +266,7 @@ def _in_sector(positions: Records, rules: Records, symbol: int) -> int:
     return gross
 
 
-@kernel
+@kernel_without_allocation
 def _units(value: float) -> int:
     """Whole money units in `value`, at most as many as sums of them can hold."""
     return math.floor(min(value, _MOST))

@@ -7,14 +7,14 @@ they hold at most n. Entries leave in the order in which they were decided. What
 smaller never waits and is not counted.
 """
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.kernel_types import Record
 
 MINUTE = 60_000_000  # microseconds
 NEVER = -1
 
 
-@kernel
+@kernel_without_allocation
 def release_time(rules: Record, account: Record, now: int) -> int:
     """When an entry decided at `now` leaves: 0 at once, later, or NEVER (refused). Counts it when
     it does.

@@ -15,7 +15,7 @@ afterwards, so no rule of size can go beyond one.
 
 import math
 
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.exit_rules import barrier_distance
 from harmony_pipeline.portfolio.kernel_types import MONEY, Record
 from harmony_pipeline.risk.kelly import kelly_bet, ruin_bounded_bet, target_bet, utility_bet
@@ -37,7 +37,7 @@ from harmony_pipeline.risk.settings import SIZINGS
 ) = range(len(SIZINGS))
 
 
-@kernel
+@kernel_without_allocation
 def volatility_target_size(
     equity: float, volatility: float, horizon: int, strength: float, target_trade_volatility: float
 ) -> float:
@@ -47,7 +47,7 @@ def volatility_target_size(
     return equity * target_trade_volatility / (volatility * math.sqrt(horizon)) * strength
 
 
-@kernel
+@kernel_without_allocation
 def kelly_size(
     equity: float,
     volatility: float,
@@ -64,7 +64,7 @@ def kelly_size(
     return kelly_fraction * edge * equity / (stop_loss * volatility * math.sqrt(horizon))
 
 
-@kernel
+@kernel_without_allocation
 def stop_distance_size(equity: float, risk_per_trade: float, distance: float) -> float:
     """Currency value of a position that loses `risk_per_trade` of equity where its stop, at
     `distance` of the price, is hit (Tharp, Trade Your Way to Financial Freedom, ch. 14).
@@ -72,7 +72,7 @@ def stop_distance_size(equity: float, risk_per_trade: float, distance: float) ->
     return equity * risk_per_trade / distance
 
 
-@kernel
+@kernel_without_allocation
 def sharpe_kelly_size(
     equity: float,
     kelly_fraction: float,
@@ -86,7 +86,7 @@ def sharpe_kelly_size(
     return equity * kelly_fraction * annual_sharpe / math.sqrt(trades_per_year) / deviation
 
 
-@kernel
+@kernel_without_allocation
 def regime_multiplier(variance: float, target_session_volatility: float) -> float:
     """Target over recent volatility, at most 1 (Moreira, Muir, "Volatility-managed portfolios",
     Journal of Finance 72, 2017, who scale by 1 / variance where the size knows nothing of it yet).
@@ -95,7 +95,7 @@ def regime_multiplier(variance: float, target_session_volatility: float) -> floa
     return 1.0 if recent <= target_session_volatility else target_session_volatility / recent
 
 
-@kernel
+@kernel_without_allocation
 def performance_multiplier(equity: float, peak: float, max_drawdown: float) -> float:
     """What is left of the way to the drawdown limit, as a part of equity and of that at the peak:
     (1 - (1 - d) peak / equity) / d (Grossman, Zhou, "Optimal investment strategies for controlling
@@ -104,7 +104,7 @@ def performance_multiplier(equity: float, peak: float, max_drawdown: float) -> f
     return max(0.0, (1.0 - (1.0 - max_drawdown) * peak / equity) / max_drawdown)
 
 
-@kernel
+@kernel_without_allocation
 def wanted_size(
     rules: Record,
     account: Record,
@@ -142,7 +142,7 @@ def wanted_size(
     return size
 
 
-@kernel
+@kernel_without_allocation
 def drawdown_peak(account: Record) -> int:
     """Money units from which the drawdown breaker counts: the peak since it was last re-armed."""
     rearmed: int = account["rearmed_peak"]
@@ -150,7 +150,7 @@ def drawdown_peak(account: Record) -> int:
     return rearmed if rearmed > 0 else peak
 
 
-@kernel
+@kernel_without_allocation
 def _of_volatility(
     rules: Record, equity: float, volatility: float, strength: float, probability: float
 ) -> float:
@@ -172,7 +172,7 @@ def _of_volatility(
     return min(size, cap)
 
 
-@kernel
+@kernel_without_allocation
 def _of_normal_returns(rules: Record, equity: float, volatility: float) -> float:
     """Sizes that see a trade as a normal return over its horizon."""
     deviation = volatility * math.sqrt(rules["horizon"])
@@ -187,7 +187,7 @@ def _of_normal_returns(rules: Record, equity: float, volatility: float) -> float
     return equity * target_bet(equity / rules["target_wealth"], deviation, rules["target_trades"])
 
 
-@kernel
+@kernel_without_allocation
 def _of_barriers(rules: Record, price: float, volatility: float, probability: float) -> float:
     """Sizes that see a trade as a bet on its barriers, as a multiple of equity."""
     p = rules["assumed_probability"] if math.isnan(probability) else probability
@@ -210,7 +210,7 @@ def _of_barriers(rules: Record, price: float, volatility: float, probability: fl
     )
 
 
-@kernel
+@kernel_without_allocation
 def _round_trip_cost(rules: Record, price: float) -> float:
     """Half spreads and fees of getting in and out again, as a fraction of the value."""
     bps: float = 2.0 * (rules["half_spread_bps"] + rules["fee_bps"]) + rules["sell_fee_bps"]

@@ -2,8 +2,7 @@
 neighbours.
 
 A trial is identified by its strategy, parameters and data, not by its time. A repeated trial has
-the same id and the same row, and a trial that a later grid leaves out is kept. The caller evaluates
-a configuration, by a function from parameters to daily returns.
+the same id and the same row, and a trial that a later grid leaves out is kept.
 
 >>> combinations({"fast": (5, 10), "slow": (40,)})
 [{'fast': 5, 'slow': 40}, {'fast': 10, 'slow': 40}]
@@ -11,7 +10,7 @@ a configuration, by a function from parameters to daily returns.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -24,7 +23,6 @@ from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.robustness.overfitting import latest_trials, moments
 
 Parameters = dict[str, Any]
-Evaluate = Callable[[Parameters], pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -64,25 +62,17 @@ def trial_id(strategy: str, parameters: Mapping[str, Any], data_hash: str) -> st
     return short_hash(text, 10)
 
 
-def evaluate_grid(
-    strategy: str,
-    base: Mapping[str, Any],
-    grid: Mapping[str, Sequence[Any]],
-    evaluate: Evaluate,
-    evaluated_at: datetime,
-) -> list[Trial]:
-    """Evaluate `base` overridden by every combination of the grid, each distinct configuration
-    once, in the order of the grid.
+def distinct_parameters(
+    strategy: str, base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]
+) -> list[Parameters]:
+    """`base` overridden by every combination of the grid, each distinct configuration once, in the
+    order of the grid.
     """
-    seen: set[str] = set()
-    trials = []
+    found: dict[str, Parameters] = {}
     for chosen in combinations(grid):
         parameters = {**base, **chosen}
-        key = trial_id(strategy, parameters, "")
-        if key not in seen:
-            seen.add(key)
-            trials.append(Trial(strategy, parameters, evaluate(parameters), evaluated_at))
-    return trials
+        found.setdefault(trial_id(strategy, parameters, ""), parameters)
+    return list(found.values())
 
 
 def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) -> TrialRows:

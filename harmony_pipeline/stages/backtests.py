@@ -5,51 +5,37 @@ uses a model, through the portfolio simulator. A grid point is the same path wit
 and counts as a trial.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.backtest.metrics import daily_returns, sharpe_interval
-from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
+from harmony_pipeline.backtest.metrics import sharpe_interval
+from harmony_pipeline.backtest.simulator import BacktestResult, Market, run_backtest
 from harmony_pipeline.errors import NotReady
-from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import (
     equity_comparison,
     equity_curve,
-    sensitivity_heatmap,
     trade_on_candles,
     trade_return_histogram,
 )
 from harmony_pipeline.risk.sectors import Sectors
-from harmony_pipeline.robustness.sensitivity import (
-    TrialRows,
-    combinations,
-    evaluate_grid,
-    merge_trials,
-    stability,
-    trial_rows,
-)
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS, TOO_FEW_BARS
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.strategy_signals import SignalInputs
 from harmony_pipeline.stages.trade_pages import latest_closed
+from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity
 from harmony_pipeline.stages.unchanged import unchanged_since
-from harmony_pipeline.strategies.base import signals_of
-from harmony_pipeline.strategies.meta import gate
 from harmony_pipeline.strategies.registry import build_strategy
 
 BACKTEST_TABLES = ("orders", "fills", "trades", "position_actions", "equity", "backtests")
-MODEL_THRESHOLD = "threshold"  # grid parameter of the model's filter, not of the primary signal
 
 
 def trading_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
@@ -78,98 +64,6 @@ def sectors_of(pipeline: PipelineContext) -> Sectors:
     return Sectors.of_table(pipeline.lake.read("universe"))
 
 
-def strategy_signals(
-    pipeline: PipelineContext,
-    strategy: str,
-    overrides: Mapping[str, Any] | None = None,
-    *,
-    in_lake: bool = True,
-) -> pl.DataFrame:
-    """symbol, timestamp, side, strength, volatility, probability, model_id: what the simulator and
-    the session act on.
-
-    The primary signals are those of the lake, or made now: with other parameters, and for a
-    strategy that the lake has no signals of (`in_lake` false).
-    """
-    chosen = pipeline.settings.strategies[strategy]
-    built = build_strategy(chosen, overrides)
-    if not in_lake or set(overrides or {}) - {MODEL_THRESHOLD}:
-        primary = signals_of(
-            built,
-            _features_for(pipeline, built.required_features()),
-            lambda: pipeline.lake.read("bars"),
-        )
-    else:
-        primary = (
-            pipeline.lake.scan("signals")
-            .filter(pl.col("strategy") == strategy)
-            .drop("strategy")
-            .collect(engine="in-memory")
-        )
-    if chosen.watch == "scanner":
-        primary = _selected_only(pipeline, primary)
-    if chosen.exits == "barriers":
-        # the other rows say nothing to a strategy that only enters
-        primary = primary.filter(pl.col("side") != 0)
-    scale = (
-        pipeline.lake.scan("features")
-        .select("symbol", "timestamp", volatility="volatility_20")
-        .collect(engine="in-memory")
-    )
-    signals = primary.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
-    if not chosen.uses_model:
-        return signals.with_columns(
-            probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)
-        ).sort("symbol", "timestamp")
-    known = (
-        pipeline.lake.scan("predictions")
-        .filter(pl.col("horizon") == pipeline.settings.trade_horizon)
-        .collect(engine="in-memory")
-    )
-    return gate(built, signals, known, model_threshold(pipeline, built)).sort("symbol", "timestamp")
-
-
-def _selected_only(pipeline: PipelineContext, signals: pl.DataFrame) -> pl.DataFrame:
-    """`signals` without a side where the scanner had not selected the symbol by the bar's end."""
-    picks = pipeline.lake.read("scan_selections").select(
-        "symbol", session_date="date", picked_at="as_of"
-    )
-    dated = pipeline.calendar.with_session(signals, pipeline.timeframe).join(
-        picks, on=["symbol", "session_date"], how="left", maintain_order="left"
-    )
-    known = (pl.col("picked_at") <= pl.col("bar_end")).fill_null(value=False)
-    return dated.select(
-        pl.when(known).then("side").otherwise(pl.lit(0, pl.Int8)).alias("side")
-        if name == "side"
-        else name
-        for name in signals.columns
-    )
-
-
-def model_threshold(pipeline: PipelineContext, strategy: object) -> float:
-    """Probability below which no trade is taken: the strategy's own, else that of [model]."""
-    own = getattr(strategy, MODEL_THRESHOLD, None)
-    return pipeline.settings.model.threshold if own is None else float(own)
-
-
-def _features_for(pipeline: PipelineContext, names: Sequence[str]) -> pl.DataFrame:
-    """Those features on every bar: from the lake where it has them, else computed now."""
-    if set(names) <= set(pipeline.feature_set.names):
-        return (
-            pipeline.lake.scan("features")
-            .select("symbol", "timestamp", *dict.fromkeys(names))
-            .collect(engine="in-memory")
-            .sort("symbol", "timestamp")
-        )
-    feature_set = FeatureSet.of(
-        tuple(dict.fromkeys((*names, "volatility_20"))),
-        cusum_threshold=pipeline.settings.features.cusum_threshold,
-    )
-    return compute_features(
-        pipeline.lake.read("bars"), feature_set, None, pipeline.calendar, pipeline.timeframe
-    ).table
-
-
 def simulated(
     pipeline: PipelineContext,
     strategy: str,
@@ -182,10 +76,9 @@ def simulated(
     lake has its signals.
     """
     chosen = pipeline.settings.strategies[strategy]
-    signals = strategy_signals(pipeline, strategy, overrides, in_lake=in_lake)
-    regular = regular_bars(pipeline) if bars is None else bars
-    if chosen.uses_model:
-        regular = regular.filter(pl.col("timestamp") >= _first_prediction(pipeline))
+    inputs = SignalInputs(pipeline, strategy, (overrides or {},), in_lake)
+    signals = inputs.signals(overrides)
+    regular = tradable_bars(pipeline, strategy, regular_bars(pipeline) if bars is None else bars)
     parameters = {**chosen.parameters, **(overrides or {})}
     return run_backtest(
         regular, signals, pipeline.lake.read("corporate_actions"),
@@ -194,6 +87,25 @@ def simulated(
         parameters=parameters,
         lives=lives_of(pipeline), until=last_day(pipeline),
     )  # fmt: skip
+
+
+def traded_market(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> Market:
+    """The market of a strategy, ready for any number of runs with other parameters."""
+    return Market.of(
+        tradable_bars(pipeline, strategy, bars),
+        pipeline.lake.read("corporate_actions"),
+        pipeline.calendar,
+        pipeline.timeframe,
+        lives=lives_of(pipeline),
+        until=last_day(pipeline),
+    )
+
+
+def tradable_bars(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> pl.DataFrame:
+    """Those of `bars` that the strategy may trade on: a model strategy begins with its model."""
+    if not pipeline.settings.strategies[strategy].uses_model:
+        return bars
+    return bars.filter(pl.col("timestamp") >= _first_prediction(pipeline))
 
 
 def regular_bars(pipeline: PipelineContext) -> pl.DataFrame:
@@ -247,7 +159,7 @@ def backtest(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResul
     parts: dict[str, StageResult] = {}
     bars: pl.DataFrame | None = None
     for number, name in enumerate(strategies, start=1):
-        made_from = _backtest_inputs(pipeline, name)
+        made_from = backtest_inputs(pipeline, name)
         since = unchanged_since(pipeline, BACKTEST_TABLES, name, made_from)
         why = nothing_to_trade(pipeline, name)
         if why:
@@ -262,7 +174,7 @@ def backtest(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResul
     return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
 
 
-def _backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
+def backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
     """Everything that a backtest of this strategy reads, its rules and its code."""
     lake, chosen = pipeline.lake, pipeline.settings.strategies[strategy]
     names = [
@@ -380,13 +292,12 @@ def _backtested(
     for table, frame in frames.items():
         pipeline.lake.write(table, strategy, frame, made_from)
     count_trial(pipeline, strategy, result)
+    returns = daily_returns_of_equity(pipeline, result.equity)["return"]
     return StageResult(
         rows={table: frame.height for table, frame in frames.items() if table != "backtests"},
         preview=result.row.drop("parameters"),
         pictures={
-            "equity at a glance": sketches.line(
-                _daily(pipeline, result.equity)["return"].fill_null(0.0).cum_sum().to_list()
-            ),
+            "equity at a glance": sketches.line(returns.fill_null(0.0).cum_sum().to_list()),
             "equity": equity_curve(result.equity, f"{strategy}: equity after costs"),
             "trades": trade_return_histogram(result.trades),
             "the trade closed last": trade_on_candles(
@@ -431,110 +342,6 @@ def trading_rules_text(pipeline: PipelineContext, strategy: str) -> dict[str, An
     return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
 
-def count_trial(pipeline: PipelineContext, strategy: str, result: BacktestResult) -> None:
-    """Add the configuration of a backtest to those ever tried; made again, it counts once."""
-    parameters = json.loads(result.row["parameters"][0])
-    returns = _daily(pipeline, result.equity)
-    _keep_trials(
-        pipeline,
-        strategy,
-        evaluate_grid(strategy, parameters, {}, lambda _chosen: returns, datetime.now(UTC)),
-    )
-
-
-def _keep_trials(
-    pipeline: PipelineContext, strategy: str, trials: list[Any], grid: str | None = None
-) -> pl.DataFrame:
-    """Add trials to those ever made; the same configuration on the same bars is the same trial.
-    `grid` names an evaluated grid with all its inputs.
-    """
-    data_hash = pipeline.fingerprint(pipeline.lake.content_hashes("bars"))
-    before = TrialRows(
-        pipeline.lake.read("trials", [strategy]), pipeline.lake.read("trial_returns", [strategy])
-    )
-    year = pipeline.calendar.for_timeframe(pipeline.timeframe).sessions_per_year
-    merged = merge_trials(before, trial_rows(trials, data_hash, year), year)
-    made_from = {
-        "bars": data_hash,
-        "grid": _evaluated_grid(pipeline, strategy) if grid is None else grid,
-    }
-    pipeline.lake.write("trials", strategy, merged.trials, made_from)
-    pipeline.lake.write("trial_returns", strategy, merged.returns, made_from)
-    return merged.trials
-
-
-def _evaluated_grid(pipeline: PipelineContext, strategy: str) -> str:
-    """Which grid was evaluated last, with all its inputs; empty when none was."""
-    return str(
-        (pipeline.lake.manifest("trials", strategy) or {}).get("made_from", {}).get("grid", "")
-    )
-
-
-def parameter_sensitivity(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
-    """Each strategy's grid, every combination a counted trial."""
-    parts: dict[str, StageResult] = {}
-    bars: pl.DataFrame | None = None
-    for number, name in enumerate(strategies, start=1):
-        grid = pipeline.fingerprint(_backtest_inputs(pipeline, name), code_version())
-        why = nothing_to_trade(pipeline, name)
-        if why:
-            parts[name] = StageResult(rows={"trials": 0}, nothing=why)
-        elif grid == _evaluated_grid(pipeline, name) and not pipeline.again:
-            parts[name] = _grid_made_before(pipeline, name)
-        else:
-            bars = regular_bars(pipeline) if bars is None else bars
-            parts[name] = _grid_evaluated(pipeline, name, bars, grid)
-        pipeline.progress("parameter sensitivity", number, len(strategies))
-    previews = [part.preview for part in parts.values() if part.preview is not None]
-    return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
-
-
-def _grid_made_before(pipeline: PipelineContext, strategy: str) -> StageResult:
-    manifest = pipeline.lake.manifest("trials", strategy) or {}
-    since = datetime.fromisoformat(manifest["written_at"])
-    return StageResult(
-        rows={"trials": int(manifest["rows"])},
-        preview=pipeline.lake.read("trials", [strategy]),
-        unchanged_since=since,
-    )
-
-
-def _grid_evaluated(
-    pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, grid: str
-) -> StageResult:
-    chosen = pipeline.settings.strategies[strategy]
-
-    def evaluate(parameters: Mapping[str, Any]) -> pl.DataFrame:
-        changed = {
-            key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
-        }
-        return _daily(pipeline, simulated(pipeline, strategy, changed, bars=bars).equity)
-
-    tried = (
-        evaluate_grid(strategy, chosen.parameters, chosen.grid, evaluate, datetime.now(UTC))
-        if chosen.grid
-        else []
-    )
-    trials = _keep_trials(pipeline, strategy, tried, grid)
-    found = stability(trials)
-    return StageResult(
-        rows={"trials": trials.height},
-        preview=trials,
-        pictures={
-            "Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list()),
-            "sensitivity": sensitivity_heatmap(
-                found.table, f"{strategy}: annualised Sharpe ratio by parameters"
-            ),
-        },
-        notes=[
-            (
-                f"{len(combinations(chosen.grid)) if chosen.grid else 0} combinations,"
-                f" {trials.height} trials ever; {found.summary()}"
-            )
-        ],
-    )
-
-
 def latest_backtest(pipeline: PipelineContext, strategy: str) -> dict[str, Any]:
     """The row of the strategy's backtest. Raises NotReady, with the reason, when there is none."""
     row = found_backtest(pipeline, strategy)
@@ -571,13 +378,7 @@ def no_backtest(pipeline: PipelineContext, strategy: str) -> str:
 
 def daily_returns_of(pipeline: PipelineContext, strategy: str) -> pl.DataFrame:
     """timestamp, return: one row a session of the strategy's backtest."""
-    return _daily(pipeline, pipeline.lake.read("equity", [strategy]))
-
-
-def _daily(pipeline: PipelineContext, equity: pl.DataFrame) -> pl.DataFrame:
-    return daily_returns(
-        equity, pipeline.calendar, pipeline.settings.backtest.initial_cash, pipeline.timeframe
-    )
+    return daily_returns_of_equity(pipeline, pipeline.lake.read("equity", [strategy]))
 
 
 def strategy_comparison(pipeline: PipelineContext) -> StageResult:

@@ -10,8 +10,9 @@ from typing import Any
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.stages import gaps, ingest, instruments, market, models, research
-from harmony_pipeline.stages.backtests import count_trial, nothing_to_trade, simulated
+from harmony_pipeline.stages.backtests import nothing_to_trade, simulated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
+from harmony_pipeline.stages.trials import count_trial
 from harmony_pipeline.strategies.settings import StrategySettings
 
 

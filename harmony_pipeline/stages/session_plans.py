@@ -20,9 +20,10 @@ from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import Opening, opening_of, plan_day, states_before
-from harmony_pipeline.stages.backtests import model_threshold, trading_rules
+from harmony_pipeline.stages.backtests import trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
+from harmony_pipeline.stages.strategy_signals import model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import remembers_the_market
 from harmony_pipeline.strategies.registry import build_strategy

@@ -8,7 +8,7 @@ import pytest
 
 from assets.chain import run_stages
 from assets.groups import RETRAIN
-from harmony_pipeline.stages import backtests, promotion, robustness
+from harmony_pipeline.stages import backtests, promotion, robustness, sensitivity
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -39,7 +39,7 @@ def decided(folder, edge: str, seed: int) -> PipelineContext:
     run_stages(pipeline, RETRAIN)
     strategy = [pipeline.settings.session.strategy]
     backtests.backtest(pipeline, strategy)
-    backtests.parameter_sensitivity(pipeline, strategy)
+    sensitivity.parameter_sensitivity(pipeline, strategy)
     robustness.monte_carlo(pipeline, strategy)
     robustness.overfitting(pipeline, strategy)
     promotion.promoted_model(pipeline)

@@ -14,7 +14,7 @@ from harmony_pipeline.robustness.sensitivity import (
     Trial,
     TrialRows,
     combinations,
-    evaluate_grid,
+    distinct_parameters,
     merge_trials,
     stability,
     trial_id,
@@ -40,6 +40,13 @@ def hill(parameters: dict) -> pl.DataFrame:
 
 
 GRID = {"fast": (5, 10, 15), "slow": (40, 60, 80)}
+
+
+def evaluated(strategy, base, grid, evaluate, moment):
+    return [
+        Trial(strategy, parameters, evaluate(parameters), moment)
+        for parameters in distinct_parameters(strategy, base, grid)
+    ]
 
 
 def test_a_grid_is_every_combination_and_an_empty_grid_is_one():
@@ -77,20 +84,13 @@ def test_a_trial_id_does_not_depend_on_the_order_of_its_parameters(parameters):
     )
 
 
-def test_every_configuration_is_evaluated_once_over_the_base_parameters():
-    seen = []
-
-    def evaluate(parameters):
-        seen.append(parameters)
-        return series(0.0)
-
-    trials = evaluate_grid("s", {"fast": 10, "exit": "signal"}, {"fast": (5, 10, 5)}, evaluate, NOW)
-    assert seen == [{"fast": 5, "exit": "signal"}, {"fast": 10, "exit": "signal"}]
-    assert [trial.parameters for trial in trials] == seen
+def test_every_configuration_is_tried_once_over_the_base_parameters():
+    tried = distinct_parameters("s", {"fast": 10, "exit": "signal"}, {"fast": (5, 10, 5)})
+    assert tried == [{"fast": 5, "exit": "signal"}, {"fast": 10, "exit": "signal"}]
 
 
 def test_rows_are_the_declared_tables_with_the_numbers_of_the_returns():
-    found = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data", 252)
+    found = trial_rows(evaluated("s", {}, GRID, hill, NOW), "data", 252)
     assert found.trials.schema == pl.Schema(schemas.TRIALS.dtypes)
     assert found.returns.schema == pl.Schema(schemas.TRIAL_RETURNS.dtypes)
     assert found.trials.height == 9
@@ -109,9 +109,9 @@ def test_rows_are_the_declared_tables_with_the_numbers_of_the_returns():
 
 
 def test_trying_again_is_no_new_trial_and_the_first_time_stays():
-    first = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data", 252)
+    first = trial_rows(evaluated("s", {}, GRID, hill, NOW), "data", 252)
     again = trial_rows(
-        evaluate_grid("s", {}, {"fast": (10, 20), "slow": (60,)}, hill, NOW + timedelta(days=9)),
+        evaluated("s", {}, {"fast": (10, 20), "slow": (60,)}, hill, NOW + timedelta(days=9)),
         "data",
         252,
     )
@@ -126,7 +126,7 @@ def test_trying_again_is_no_new_trial_and_the_first_time_stays():
 
 
 def test_rows_in_another_unit_are_put_right_when_trials_are_merged():
-    first = trial_rows(evaluate_grid("s", {}, GRID, hill, NOW), "data", 252)
+    first = trial_rows(evaluated("s", {}, GRID, hill, NOW), "data", 252)
     by_day = first.trials.with_columns(pl.col("sharpe") / np.sqrt(252))
     merged = merge_trials(TrialRows(by_day, first.returns), first, 252)
     assert merged.trials.equals(first.trials)
@@ -147,9 +147,7 @@ def test_a_trial_that_never_traded_has_no_sharpe_but_is_counted():
 
 
 def test_neighbours_differ_by_one_step_in_one_parameter():
-    found = stability(
-        trial_rows(evaluate_grid("s", {"fixed": 1}, GRID, hill, NOW), "data", 252).trials
-    )
+    found = stability(trial_rows(evaluated("s", {"fixed": 1}, GRID, hill, NOW), "data", 252).trials)
     assert found.parameters == ("fast", "slow")
     counts = {
         (row["fast"], row["slow"]): row["neighbours"] for row in found.table.iter_rows(named=True)

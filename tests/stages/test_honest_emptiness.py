@@ -10,7 +10,16 @@ from stages.short_markets import daily_rows, short_market
 
 from harmony_pipeline.cli import doctor
 from harmony_pipeline.cli.run_report import print_models, print_summary
-from harmony_pipeline.stages import backtests, ingest, market, models, research, robustness, scanner
+from harmony_pipeline.stages import (
+    backtests,
+    ingest,
+    market,
+    models,
+    research,
+    robustness,
+    scanner,
+    sensitivity,
+)
 from harmony_pipeline.stages.market_warnings import market_warnings
 from harmony_pipeline.stages.result import StageResult
 
@@ -30,7 +39,7 @@ def test_an_empty_lake_has_no_results_and_says_what_to_type(tmp_path, capsys):
     found = {
         "features": research.features(pipeline, pipeline.trading_periods()),
         "backtest": backtests.backtest(pipeline, names),
-        "parameter_sensitivity": backtests.parameter_sensitivity(pipeline, names),
+        "parameter_sensitivity": sensitivity.parameter_sensitivity(pipeline, names),
         "monte_carlo": robustness.monte_carlo(pipeline, names),
         "overfitting": robustness.overfitting(pipeline, names),
         "regime_stability": robustness.regime_stability(pipeline, names),

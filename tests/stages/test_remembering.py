@@ -10,6 +10,7 @@ from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.stages import backtests, ingest, market, research
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.session_plans import open_ledger, plan_of
+from harmony_pipeline.stages.strategy_signals import SignalInputs
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -94,10 +95,10 @@ def test_a_position_outlives_its_month(ingested):
 def test_each_is_backtested_and_a_grid_point_has_the_same_signals(ingested):
     research.signals(ingested, ingested.trading_periods())
     for name in ("z_score_momentum", "pairs"):
-        kept = backtests.strategy_signals(ingested, name)
+        kept = SignalInputs(ingested, name).signals()
         parameters = ingested.settings.strategies[name].parameters
         changed = {"entry_z": parameters["entry_z"]}
-        made = backtests.strategy_signals(ingested, name, changed)
+        made = SignalInputs(ingested, name, (changed,)).signals(changed)
         assert made.select(kept.columns).equals(kept)
         found = backtests.backtest(ingested, [name])
         assert found.rows["orders"] > 0

@@ -16,6 +16,7 @@ from harmony_pipeline.stages import (
     research,
     robustness,
     scanner,
+    sensitivity,
 )
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
@@ -49,7 +50,7 @@ def results(pipeline: PipelineContext) -> dict:
         "model": models.model(pipeline, retraining),
         "predictions": models.predictions(pipeline, retraining),
         "backtest": backtests.backtest(pipeline, [STRATEGY, pipeline.settings.session.strategy]),
-        "sensitivity": backtests.parameter_sensitivity(pipeline, [STRATEGY]),
+        "sensitivity": sensitivity.parameter_sensitivity(pipeline, [STRATEGY]),
         "monte_carlo": robustness.monte_carlo(
             pipeline, [STRATEGY, pipeline.settings.session.strategy]
         ),

@@ -8,6 +8,7 @@ import pytest
 from harmony_pipeline.config import Settings
 from harmony_pipeline.stages import backtests, ingest, market, research, scanner
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.strategy_signals import SignalInputs
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -44,13 +45,13 @@ def test_sides_are_taken_only_in_picks_of_the_day(scanned):
     picks = scanned.lake.read("scan_selections")
     chosen = set(picks.select("date", "symbol").iter_rows())
     for watching, free in (("picks", "everywhere"), ("session", None)):
-        signals = backtests.strategy_signals(scanned, watching)
+        signals = SignalInputs(scanned, watching).signals()
         dated = scanned.calendar.with_session(signals, scanned.timeframe)
         taken = dated.filter(pl.col("side") != 0)
         assert taken.height > 0
         assert set(taken.select("session_date", "symbol").iter_rows()) <= chosen
         if free is not None:
-            whole = backtests.strategy_signals(scanned, free)
+            whole = SignalInputs(scanned, free).signals()
             assert whole.height == signals.height
             assert whole.filter(pl.col("side") != 0).height > taken.height
             inside = scanned.calendar.with_session(whole, scanned.timeframe).filter(
@@ -62,7 +63,7 @@ def test_sides_are_taken_only_in_picks_of_the_day(scanned):
 
 def test_a_bar_that_ended_before_the_scan_has_no_side(scanned):
     at = scanned.lake.read("scan_selections").select("date", "symbol", "as_of")
-    signals = backtests.strategy_signals(scanned, "session")
+    signals = SignalInputs(scanned, "session").signals()
     early = (
         scanned.calendar.with_session(signals, scanned.timeframe)
         .join(at, left_on=["session_date", "symbol"], right_on=["date", "symbol"])

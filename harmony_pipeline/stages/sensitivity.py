@@ -1,0 +1,113 @@
+"""Parameter sensitivity: a strategy over all combinations of its grid."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from harmony_pipeline.backtest.simulator import session_equity
+from harmony_pipeline.lake.lake import code_version
+from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.figures import sensitivity_heatmap
+from harmony_pipeline.robustness.sensitivity import (
+    Trial,
+    combinations,
+    distinct_parameters,
+    stability,
+)
+from harmony_pipeline.stages.backtests import (
+    backtest_inputs,
+    nothing_to_trade,
+    regular_bars,
+    traded_market,
+    trading_rules,
+)
+from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.strategy_signals import SignalInputs
+from harmony_pipeline.stages.trials import evaluated_grid, keep_trials
+
+_THREADS = min(4, os.cpu_count() or 1)  # kernels and Polars release the GIL
+
+
+def parameter_sensitivity(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
+    """Each strategy's grid, every combination a counted trial."""
+    parts: dict[str, StageResult] = {}
+    bars: pl.DataFrame | None = None
+    for number, name in enumerate(strategies, start=1):
+        grid = pipeline.fingerprint(backtest_inputs(pipeline, name), code_version())
+        why = nothing_to_trade(pipeline, name)
+        if why:
+            parts[name] = StageResult(rows={"trials": 0}, nothing=why)
+        elif grid == evaluated_grid(pipeline, name) and not pipeline.again:
+            parts[name] = _grid_made_before(pipeline, name)
+        else:
+            bars = regular_bars(pipeline) if bars is None else bars
+            parts[name] = _grid_evaluated(pipeline, name, bars, grid)
+        pipeline.progress("parameter sensitivity", number, len(strategies))
+    previews = [part.preview for part in parts.values() if part.preview is not None]
+    return StageResult.of(parts, preview=pl.concat(previews) if previews else None)
+
+
+def _grid_made_before(pipeline: PipelineContext, strategy: str) -> StageResult:
+    manifest = pipeline.lake.manifest("trials", strategy) or {}
+    since = datetime.fromisoformat(manifest["written_at"])
+    return StageResult(
+        rows={"trials": int(manifest["rows"])},
+        preview=pipeline.lake.read("trials", [strategy]),
+        unchanged_since=since,
+    )
+
+
+def _grid_evaluated(
+    pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, grid: str
+) -> StageResult:
+    chosen = pipeline.settings.strategies[strategy]
+
+    tried = _tried(pipeline, strategy, bars) if chosen.grid else []
+    trials = keep_trials(pipeline, strategy, tried, grid)
+    found = stability(trials)
+    return StageResult(
+        rows={"trials": trials.height},
+        preview=trials,
+        pictures={
+            "Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list()),
+            "sensitivity": sensitivity_heatmap(
+                found.table, f"{strategy}: annualised Sharpe ratio by parameters"
+            ),
+        },
+        notes=[
+            (
+                f"{len(combinations(chosen.grid)) if chosen.grid else 0} combinations,"
+                f" {trials.height} trials ever; {found.summary()}"
+            )
+        ],
+    )
+
+
+def _tried(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> list[Trial]:
+    """A trial for each combination of the grid: bars are prepared once, combinations run side by
+    side, and only the returns of sessions are kept.
+    """
+    chosen = pipeline.settings.strategies[strategy]
+    tried = distinct_parameters(strategy, chosen.parameters, chosen.grid)
+    changes = [
+        {name: value for name, value in each.items() if chosen.parameters.get(name) != value}
+        for each in tried
+    ]
+    inputs = SignalInputs(pipeline, strategy, changes)
+    market = traded_market(pipeline, strategy, bars)
+    rules, now = trading_rules(pipeline, strategy), datetime.now(UTC)
+
+    def returns(changed: Mapping[str, Any]) -> pl.DataFrame:
+        return session_equity(market, inputs.signals(changed), rules)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(returns, changes)
+        return [
+            Trial(strategy, parameters, daily, now)
+            for parameters, daily in zip(tried, found, strict=True)
+        ]
