@@ -65,14 +65,14 @@ from harmony_pipeline.execution.working_orders import (
     stop_level,
     works,
 )
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.kernel_types import Record
 
 PESSIMISTIC, BAR_DIRECTION = 0, 1  # how the first extreme is chosen
 TOUCH, THROUGH = 0, 1  # whether a resting limit fills at its price, or only when it is passed
 
 
-@kernel
+@kernel_without_allocation
 def bar_at(bars: BarColumns, i: int) -> Bar:
     """Bar number `i` of the columns."""
     return Bar(
@@ -81,7 +81,7 @@ def bar_at(bars: BarColumns, i: int) -> Bar:
     )  # fmt: skip
 
 
-@kernel
+@kernel_without_allocation
 def run_bars(
     group: SymbolOrders, bars: BarColumns, first: int, stop: int, path: int, resting: int
 ) -> int:
@@ -102,7 +102,7 @@ def run_bars(
     return stop
 
 
-@kernel
+@kernel_without_allocation
 def match_bar(group: SymbolOrders, bar: Bar, path: int, resting: int) -> None:
     """One bar: what time did before it, the open, the path, the close, what time does by its
     end.
@@ -133,7 +133,7 @@ def match_bar(group: SymbolOrders, bar: Bar, path: int, resting: int) -> None:
     refresh(group)
 
 
-@kernel
+@kernel_without_allocation
 def _low_first(group: SymbolOrders, bar: Bar, path: int) -> bool:
     position = group.state[0]["position"]
     if path == PESSIMISTIC and position != 0.0:
@@ -141,12 +141,12 @@ def _low_first(group: SymbolOrders, bar: Bar, path: int) -> bool:
     return bool(bar.close >= bar.open)
 
 
-@kernel
+@kernel_without_allocation
 def _in_session(order: Record, bar: Bar) -> bool:
     return bool(order["active_from"] <= bar.at and (bar.regular == 1 or order["extended"] == 1))
 
 
-@kernel
+@kernel_without_allocation
 def _eligible(order: Record, bar: Bar) -> bool:
     """Whether the order may meet this bar outside auctions."""
     return bool(
@@ -158,12 +158,12 @@ def _eligible(order: Record, bar: Bar) -> bool:
     )
 
 
-@kernel
+@kernel_without_allocation
 def _activation(order: Record, at: int) -> int:
     return int(order["activation"] if order["activated_at"] == at else BEFORE)
 
 
-@kernel
+@kernel_without_allocation
 def _is_auction(order: Record, bar: Bar) -> bool:
     """Whether the order's auction opens (OPG) or closes (CLS) this bar."""
     if not (works(order) and bar.regular == 1 and order["active_from"] <= bar.at):
@@ -173,7 +173,7 @@ def _is_auction(order: Record, bar: Bar) -> bool:
     return bool(bar.at < order["auction_at"] <= bar.end)
 
 
-@kernel
+@kernel_without_allocation
 def _reaches(side: int, limit: float, price: float, passed: bool) -> bool:
     """Whether a limit order of `side` can trade at `price`; strictly better if it must be
     passed.
@@ -186,7 +186,7 @@ def _reaches(side: int, limit: float, price: float, passed: bool) -> bool:
 # --- the open -------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_without_allocation
 def _match_open(group: SymbolOrders, bar: Bar, resting: int) -> None:
     at, price = bar.at, bar.open
     count = group.state[0]["active_count"]
@@ -224,7 +224,7 @@ def _match_open(group: SymbolOrders, bar: Bar, resting: int) -> None:
     _give_up_immediate(group, bar, NO_REASON)
 
 
-@kernel
+@kernel_without_allocation
 def _give_up_immediate(group: SymbolOrders, bar: Bar, reason: int) -> None:
     """After the open, or in a halted bar: IOC and FOK orders that met it lose their rest, and OPG
     orders after their auction.
@@ -249,7 +249,7 @@ def _give_up_immediate(group: SymbolOrders, bar: Bar, reason: int) -> None:
 # --- the path -------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_without_allocation
 def _match_leg(
     group: SymbolOrders,
     bar: Bar,
@@ -287,7 +287,7 @@ def _match_leg(
             follow(order, target)
 
 
-@kernel
+@kernel_without_allocation
 def _price_on_leg(
     group: SymbolOrders,
     bar: Bar,
@@ -318,7 +318,7 @@ def _price_on_leg(
     return float(min(limit, bar.open) if down else max(limit, bar.open))
 
 
-@kernel
+@kernel_without_allocation
 def _match_new_stops(group: SymbolOrders, bar: Bar) -> None:
     """Stops that began to work inside the bar meet its whole range: the extreme may have come
     after.
@@ -342,7 +342,7 @@ def _match_new_stops(group: SymbolOrders, bar: Bar) -> None:
                 again = True
 
 
-@kernel
+@kernel_without_allocation
 def _match_close(group: SymbolOrders, bar: Bar, resting: int) -> None:
     """Limits that began to work inside the bar meet its close, then the closing auction."""
     at, price = bar.at, bar.close
@@ -371,7 +371,7 @@ def _match_close(group: SymbolOrders, bar: Bar, resting: int) -> None:
 # --- one order ------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_without_allocation
 def _trigger(group: SymbolOrders, bar: Bar, row: int, price: float, activation: int) -> None:
     """A stop is reached at `price`: a market order there, or a limit order from there on."""
     order = group.orders[row]
@@ -391,7 +391,7 @@ def _trigger(group: SymbolOrders, bar: Bar, row: int, price: float, activation: 
     _execute(group, bar, row, price, False, activation)
 
 
-@kernel
+@kernel_without_allocation
 def _execute(
     group: SymbolOrders,
     bar: Bar,

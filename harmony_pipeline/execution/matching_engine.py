@@ -42,12 +42,21 @@ from harmony_pipeline.execution.order_types import (
     check_group,
     check_order,
 )
+from harmony_pipeline.execution.queue_position import NO_CANCELS, PRO_RATA, QUOTED
+from harmony_pipeline.execution.quote_matching import (
+    TickColumns,
+    forget_quote,
+    pass_time,
+    run_ticks,
+)
 from harmony_pipeline.execution.session_times import SessionTimes
-from harmony_pipeline.execution.working_orders import NO_ROW, advance, split_orders
+from harmony_pipeline.execution.tick_columns import tick_columns
+from harmony_pipeline.execution.working_orders import NO_ROW, split_orders
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import Records
 
 _PATHS = {"pessimistic": PESSIMISTIC, "bar_direction": BAR_DIRECTION}
+_QUEUE = {"none": NO_CANCELS, "quoted": QUOTED, "pro_rata": PRO_RATA}
 _RESTING = {"touch": TOUCH, "through": THROUGH}
 
 
@@ -56,24 +65,30 @@ class EngineSettings:
     """How orders are taken and bars are read. `path`: which extreme of a bar comes first.
     `resting`: a resting limit fills when its price is touched, or only when it is passed.
     `halted`: an order that comes in a halt is held until trading goes on, or rejected. `latency`:
-    from our decision to the exchange, for orders, cancels and replacements.
+    from our decision to the exchange, for orders, cancels and replacements (None: `latency_us` of
+    the symbol's rules). `queue`: how orders ahead of ours that are canceled count
+    (queue_position.py). `auction_wait`: how long after the auction its print is waited for (with
+    trades; a bar has it at once).
     """
 
     venue: VenueRules = field(default_factory=lambda: US_EQUITIES)
     path: Literal["pessimistic", "bar_direction"] = "pessimistic"
     resting: Literal["touch", "through"] = "touch"
     halted: Literal["hold", "refuse"] = "hold"
-    latency: timedelta = timedelta()
+    latency: timedelta | None = None
+    queue: Literal["none", "quoted", "pro_rata"] = "none"
+    auction_wait: timedelta = timedelta()
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("path", self.path, tuple(_PATHS)),
             ("resting", self.resting, tuple(_RESTING)),
             ("halted", self.halted, ("hold", "refuse")),
+            ("queue", self.queue, tuple(_QUEUE)),
         ):
             if value not in known:
                 raise ConfigError(f"{name} is {value!r}: one of {', '.join(known)}")
-        if self.latency < timedelta():
+        if self.latency is not None and self.latency < timedelta():
             raise ConfigError(f"latency is {self.latency}: at least zero")
 
 
@@ -92,11 +107,11 @@ class MatchingEngine:
     ) -> None:
         self.settings = settings or EngineSettings()
         self.calendar = calendar
-        self._sessions = SessionTimes.of(calendar)
+        self._sessions = SessionTimes.of(calendar, self.settings.auction_wait)
         held = positions or {}
-        refuse = self.settings.halted == "refuse"
+        refuse, latency = self.settings.halted == "refuse", self.settings.latency
         self._stores = {
-            symbol: OrderStore(symbol, rules[number], held.get(symbol, 0.0), refuse)
+            symbol: OrderStore(symbol, rules[number], held.get(symbol, 0.0), refuse, latency)
             for number, symbol in enumerate(symbols)
         }
         self._where: dict[str, tuple[str, int]] = {}
@@ -115,7 +130,7 @@ class MatchingEngine:
                 continue
             store = self._stores[ticket.symbol]
             parent = self._where[ticket.parent_id][1] if ticket.parent_id else NO_ROW
-            row = store.add(ticket, self._sessions, self.settings.latency, parent)
+            row = store.add(ticket, self._sessions, parent)
             self._where[ticket.order_id] = (ticket.symbol, row)
             if ticket.oco_id is not None:
                 rings.setdefault((ticket.symbol, ticket.oco_id), []).append(row)
@@ -134,7 +149,7 @@ class MatchingEngine:
         if isinstance(found, Refusal):
             return found
         store, row = found
-        store.cancel(row, at, self.settings.latency)
+        store.cancel(row, at)
         return None
 
     def replace(
@@ -165,7 +180,7 @@ class MatchingEngine:
         if refusal is not None:
             self._refused.append(Refused(ticket, refusal))
             return refusal
-        new_row = store.add(ticket, self._sessions, self.settings.latency, replaces=row)
+        new_row = store.add(ticket, self._sessions, replaces=row)
         self._where[new_order_id] = (ticket.symbol, new_row)
         return None
 
@@ -173,9 +188,10 @@ class MatchingEngine:
         """`ratio` new shares for one, before the open of the bar at `at`."""
         store = self._store(symbol)
         store.queue()
-        advance(store.group, micros(at))
+        pass_time(store.group, micros(at))
         split_orders(store.group, ratio, micros(at))
-        self._check_log(store)
+        store.clock = max(store.clock, micros(at))
+        _after_kernels(store)
 
     # --- the market -------------------------------------------------------------------------------
 
@@ -199,26 +215,64 @@ class MatchingEngine:
         store = self._store(symbol)
         if stop <= first:
             return
-        if bars.at[first] < store.state["clock"]:
+        if bars.at[first] < store.clock:
             raise DataError(
                 f"{symbol}: the bar at {bars.at[first]} begins before what was matched already"
-                f" ended ({store.state['clock']}): sort bars by time and pass each once"
+                f" ended ({store.clock}): sort bars by time and pass each once"
             )
+        if store.is_untouched(bars, first, stop) and not store.on_ticks:
+            store.passed(bars, first)
+            return
         store.queue()
+        if store.on_ticks:
+            pass_time(store.group, int(bars.at[first]))
+            forget_quote(store.group)
+            store.on_ticks = False
         path, resting = _PATHS[self.settings.path], _RESTING[self.settings.resting]
         while (first := run_bars(store.group, bars, first, stop, path, resting)) < stop:
             store.grow_log()
-        store.state["clock"] = max(store.state["clock"], bars.end[stop - 1])
-        store.state["halted"] = bars.halted[stop - 1]
-        self._check_log(store)
+        store.passed(bars, stop - 1)
+        _after_kernels(store)
+
+    def run_ticks(self, quotes: pl.DataFrame, trades: pl.DataFrame, codes: str = "sip") -> None:
+        """Meet the orders with quotes and trades (QUOTE_TICKS, TRADE_TICKS; each symbol in the
+        order of the tape); `codes` is the form of the trades' conditions
+        (market/ticks/conditions.py).
+        """
+        symbols = {*quotes["symbol"].unique(), *trades["symbol"].unique()}
+        for symbol in sorted(symbols):
+            mine = pl.col("symbol") == symbol
+            columns = self.tick_columns(quotes.filter(mine), trades.filter(mine), codes)
+            self.run_tick_columns(symbol, columns, 0, len(columns.at))
+
+    def tick_columns(
+        self, quotes: pl.DataFrame, trades: pl.DataFrame, codes: str = "sip"
+    ) -> TickColumns:
+        """Quotes and trades of one symbol as `run_tick_columns` takes them."""
+        return tick_columns(quotes, trades, self.calendar, codes)
+
+    def run_tick_columns(self, symbol: str, ticks: TickColumns, first: int, stop: int) -> None:
+        """Meet the orders of one symbol with ticks `first` to `stop` (not included)."""
+        store = self._store(symbol)
+        if stop <= first:
+            return
+        if ticks.at[first] < store.clock:
+            raise DataError(f"{symbol}: ticks begin before what was matched already")
+        store.queue()
+        store.on_ticks = True
+        cancels = _QUEUE[self.settings.queue]
+        while (first := run_ticks(store.group, ticks, first, stop, cancels)) < stop:
+            store.grow_log()
+        store.clock = max(store.clock, int(ticks.at[stop - 1]))
+        _after_kernels(store)
 
     def advance(self, until: datetime) -> None:
         """Let time pass without a market: submissions, cancels and expiries up to `until`."""
         for store in self._stores.values():
             store.queue()
-            advance(store.group, micros(until))
-            store.state["clock"] = max(store.state["clock"], micros(until))
-            self._check_log(store)
+            pass_time(store.group, micros(until))
+            store.clock = max(store.clock, micros(until))
+            _after_kernels(store)
 
     # --- what happened ----------------------------------------------------------------------------
 
@@ -286,7 +340,7 @@ class MatchingEngine:
         if refusal is not None or store is None:
             return refusal
         at = micros(ticket.submitted_at)
-        if at < store.state["clock"]:
+        if at < store.clock:
             return Refusal("time", "submitted_at lies before bars that were matched already")
         if ticket.parent_id is not None and ticket.parent_id not in parents:
             known = self._where.get(ticket.parent_id)
@@ -301,17 +355,19 @@ class MatchingEngine:
         store, row = self._stores[known[0]], known[1]
         if store.is_final(row):
             return Refusal("done", f"order {order_id} has ended")
-        if micros(at) < store.state["clock"]:
+        if micros(at) < store.clock:
             return Refusal("time", "the request lies before bars that were matched already")
         if at < store.tickets[row].submitted_at:
             return Refusal("time", f"the request lies before order {order_id} itself")
         return store, row
 
-    def _check_log(self, store: OrderStore) -> None:
-        if store.state["lost_rows"] > 0:
-            raise DataError(
-                f"{store.symbol}: {store.state['lost_rows']} transitions had no room in the log"
-            )
+
+def _after_kernels(store: OrderStore) -> None:
+    store.remember()
+    if store.state["lost_rows"] > 0:
+        raise DataError(
+            f"{store.symbol}: {store.state['lost_rows']} transitions had no room in the log"
+        )
 
 
 def _refused_with(

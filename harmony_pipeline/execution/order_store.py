@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from harmony_pipeline.arrays import IntArray
+from harmony_pipeline.execution.bar_columns import BarColumns
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.order_types import KINDS, TIMES_IN_FORCE, OrderTicket
 from harmony_pipeline.execution.random_draws import symbol_key
@@ -29,14 +30,29 @@ _FIRST_ROOM = 64
 class OrderStore:
     """All orders of one symbol that there ever were. `group` is what the kernels take."""
 
-    def __init__(self, symbol: str, rules: Record, position: float, refuse_halted: bool) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        rules: Record,
+        position: float,
+        refuse_halted: bool,
+        latency: timedelta | None,
+    ) -> None:
         self.symbol = symbol
+        own = timedelta(microseconds=int(rules["latency_us"]))
+        self.latency = own if latency is None else latency
         self.tickets: list[OrderTicket] = []
+        self.clock = 0  # what was matched ended here
+        self.on_ticks = False  # a quote may stand
+        self._queued = True  # whether the kernels know all rows
+        self._halted: bool | None = None
+        self._lower, self._upper, self._next_time = -np.inf, np.inf, NEVER
         self._unborn: list[int] = []
         own_rules = np.array([rules], dtype=rules.dtype)
         state = records(1, SYMBOL_STATE)
         state["position"], state["refuse_halted"] = position, int(refuse_halted)
         state["next_time"], state["lower"], state["upper"] = NEVER, -np.inf, np.inf
+        state["bid"], state["ask"], state["last"] = np.nan, np.nan, np.nan
         self.group = SymbolOrders(
             records(_FIRST_ROOM, WORKING_ORDER),
             np.zeros(_FIRST_ROOM, np.int64),
@@ -70,7 +86,6 @@ class OrderStore:
         self,
         ticket: OrderTicket,
         sessions: SessionTimes,
-        latency: timedelta,
         parent: int = NO_ROW,
         replaces: int = NO_ROW,
     ) -> int:
@@ -78,12 +93,13 @@ class OrderStore:
         row = len(self.tickets)
         self._make_room(row + 1)
         self.tickets.append(ticket)
-        self.group.orders[row] = _row_of(ticket, sessions, latency)
+        self.group.orders[row] = _row_of(ticket, sessions, self.latency)
         self.group.orders[row]["replaces"] = replaces
         self.group.orders[row]["parent"] = parent
         if parent != NO_ROW:
             self._adopt(parent, row)
         self._unborn.append(row)
+        self._queued, self._next_time = False, -1
         return row
 
     def link_oco(self, rows: list[int]) -> None:
@@ -91,26 +107,52 @@ class OrderStore:
         for row, following in zip(rows, [*rows[1:], rows[0]], strict=True):
             self.group.orders[row]["next_in_oco"] = following
 
-    def cancel(self, row: int, asked_at: datetime, latency: timedelta) -> None:
-        """Ask for a cancel that arrives `latency` later."""
+    def cancel(self, row: int, asked_at: datetime) -> None:
+        """Ask for a cancel, which arrives `latency` later."""
         order = self.group.orders[row]
         order["cancel_asked_at"] = micros(asked_at)
-        order["cancel_at"] = micros(asked_at + latency)
+        order["cancel_at"] = micros(asked_at + self.latency)
         refresh(self.group)
+        self.remember()
 
     def queue(self) -> None:
         """Hand new rows to the kernels, in order of submission; call it before they run."""
+        if self._halted is not None:
+            self.state["halted"], self._halted = self._halted, None
+        if self._queued:
+            return
+        self._queued = True
         started = int(self.state["pending_at"])
         if started:
             gone = set(self.group.pending[:started].tolist())
             self._unborn = [row for row in self._unborn if row not in gone]
-        if not started and len(self.group.pending) == len(self._unborn):
-            return
         rows = np.array(self._unborn, np.int64)
         order = np.argsort(self.group.orders["submitted_at"][rows], kind="stable")
         self.state["pending_at"] = 0
         self.group = self.group._replace(pending=rows[order])
         refresh(self.group)
+
+    def is_untouched(self, bars: BarColumns, first: int, stop: int) -> bool:
+        """Whether a single bar meets no order, found out without a kernel: what a driver that goes
+        bar by bar asks most of the time.
+        """
+        return bool(
+            stop == first + 1
+            and bars.high[first] < self._upper
+            and bars.low[first] > self._lower
+            and bars.end[first] < self._next_time
+        )
+
+    def passed(self, bars: BarColumns, last: int) -> None:
+        """The bars up to `last` are over."""
+        self.clock = max(self.clock, int(bars.end[last]))
+        self._halted = bool(bars.halted[last])
+
+    def remember(self) -> None:
+        """Note which bars meet no order; call it after kernels ran."""
+        state = self.state
+        self._lower, self._upper = float(state["lower"]), float(state["upper"])
+        self._next_time = int(state["next_time"]) if self._queued else -1
 
     def grow_log(self) -> None:
         """Twice the room for transitions."""
@@ -150,7 +192,8 @@ _BLANK = dict.fromkeys(WORKING_ORDER.names or (), 0) | {
     "cancel_at": NEVER,
     "activated_at": -1,
     "spent_at": -1,
-    "queue_ahead": -1.0,
+    "queue_ahead": np.inf,
+    "queue_quoted": np.nan,
 }
 
 
@@ -165,7 +208,8 @@ def _row_of(ticket: OrderTicket, sessions: SessionTimes, latency: timedelta) -> 
         auction_at = sessions.auction(submitted_at, force)
         # the bar that starts with the opening auction comes before the order ends
         times["auction_at"] = auction_at
-        times["expires_at"] = auction_at + 1 if force == "opg" else auction_at
+        later = sessions.auction_wait + (1 if force == "opg" else 0)
+        times["expires_at"] = auction_at + later
     values = (
         _BLANK
         | times

@@ -3,7 +3,7 @@ auctions that OPG and CLS orders wait for.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -23,16 +23,19 @@ class SessionTimes:
     opens: IntArray
     closes: IntArray
     post_closes: IntArray
+    auction_wait: int = 0
 
     @staticmethod
-    def of(calendar: Calendar) -> "SessionTimes":
-        """The sessions of a calendar."""
+    def of(calendar: Calendar, auction_wait: timedelta = timedelta()) -> "SessionTimes":
+        """The sessions of a calendar, and how long the print of an auction is waited for."""
         table = calendar.schedule(date.min, date.max)
         times = [
             table[name].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
             for name in ("open", "close", "post_close")
         ]
-        return SessionTimes(*(np.ascontiguousarray(column, np.int64) for column in times))
+        wait = auction_wait // timedelta(microseconds=1)
+        opens, closes, post_closes = (np.ascontiguousarray(column, np.int64) for column in times)
+        return SessionTimes(opens, closes, post_closes, wait)
 
     def day_end(self, submitted_at: int, extended_hours: bool) -> int:
         """When a day order ends: the first close after it was submitted, or the end of late

@@ -30,7 +30,7 @@ from harmony_pipeline.execution.random_draws import (
     REJECTED_DRAW,
     uniform,
 )
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import (
     floor_to_lot,
     least_price,
@@ -96,7 +96,9 @@ WORKING_ORDER = np.dtype(
         ("auction_at", "i8"), ("cancel_asked_at", "i8"), ("cancel_at", "i8"),
         # of the current bar
         ("activated_at", "i8"), ("activation", "i8"), ("activation_price", "f8"),
-        ("spent_at", "i8"), ("settled", "i8"), ("obstacle", "i8"), ("queue_ahead", "f8"),
+        ("spent_at", "i8"), ("settled", "i8"), ("obstacle", "i8"),
+        # in the queue at its price, from quotes and trades
+        ("queue_ahead", "f8"), ("queue_quoted", "f8"),
     ],
     align=True,
 )  # fmt: skip
@@ -104,17 +106,18 @@ WORKING_ORDER = np.dtype(
 maker. `when_filled` 1: a child that waits for a complete fill. `filled_before`: shares that the
 orders which it replaces had filled. `spent_at` is the start of the bar in which it can do no more,
 `obstacle` the reason why it last filled nothing. `settled` 1: its end has been told to its group.
-`queue_ahead`: shares before it at its price (quotes only; negative: not known).
+`queue_ahead` and `queue_quoted` are those of `queue_position.QueueState`.
 """
 
 SYMBOL_STATE = np.dtype(
     [
         ("position", "f8"), ("lower", "f8"), ("upper", "f8"), ("next_time", "i8"),
         ("active_count", "i8"), ("pending_at", "i8"), ("log_rows", "i8"), ("lost_rows", "i8"),
-        ("clock", "i8"), ("turned_flat", "i8"), ("bought", "f8"), ("sold", "f8"),
-        # quotes: the last one, less what was taken of it
-        ("bid", "f8"), ("ask", "f8"), ("bid_size", "f8"), ("ask_size", "f8"), ("halted", "i8"),
-        ("refuse_halted", "i8"),
+        ("turned_flat", "i8"), ("bought", "f8"), ("sold", "f8"),
+        ("halted", "i8"), ("refuse_halted", "i8"),
+        # the last quote, less what was taken of it; the last trade; until when its hours last
+        ("bid", "f8"), ("ask", "f8"), ("bid_size", "f8"), ("ask_size", "f8"), ("last", "f8"),
+        ("regular", "i8"), ("until", "i8"), ("tick_at", "i8"), ("at_best", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -151,25 +154,25 @@ class SymbolOrders(NamedTuple):
     log: Records
 
 
-@kernel
+@kernel_without_allocation
 def works(order: Record) -> bool:
     """Whether it is at the exchange, so that it can fill."""
     return bool(ACCEPTED <= order["status"] < FILLED and order["held"] == 0)
 
 
-@kernel
+@kernel_without_allocation
 def is_stop(order: Record) -> bool:
     """Whether it waits for its stop."""
     return bool(order["kind"] > LIMIT and order["triggered"] == 0)
 
 
-@kernel
+@kernel_without_allocation
 def is_limit(order: Record) -> bool:
     """Whether it is a limit order now: made as one, or a stop-limit that was triggered."""
     return bool(order["kind"] == LIMIT or (order["kind"] == STOP_LIMIT and order["triggered"] == 1))
 
 
-@kernel
+@kernel_without_allocation
 def stop_level(rules: Record, order: Record) -> float:
     """The price at which a stop is triggered; that of a trailing stop follows its watermark."""
     if order["kind"] != TRAILING_STOP:
@@ -178,7 +181,7 @@ def stop_level(rules: Record, order: Record) -> float:
     return float(round_to_tick(rules, order["watermark"] + order["side"] * distance))
 
 
-@kernel
+@kernel_without_allocation
 def follow(order: Record, price: float) -> None:
     """Move the watermark of a trailing stop: up for one that sells, down for one that buys."""
     if order["kind"] != TRAILING_STOP or order["triggered"] == 1:
@@ -191,7 +194,7 @@ def follow(order: Record, price: float) -> None:
         order["watermark"] = price
 
 
-@kernel
+@kernel_without_allocation
 def record(
     group: SymbolOrders,
     row: int,
@@ -222,7 +225,7 @@ def record(
 # --- fills ----------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_without_allocation
 def permitted_quantity(
     group: SymbolOrders, row: int, at: int, volume: float, taken: float, binds: bool
 ) -> float:
@@ -255,7 +258,7 @@ def permitted_quantity(
     return quantity
 
 
-@kernel
+@kernel_without_allocation
 def price_of_taker(
     group: SymbolOrders, row: int, reference: float, quantity: float, volume: float
 ) -> float:
@@ -268,7 +271,7 @@ def price_of_taker(
     return float(price)
 
 
-@kernel
+@kernel_without_allocation
 def fill(
     group: SymbolOrders,
     row: int,
@@ -294,11 +297,11 @@ def fill(
     record(group, row, at, known_at, event, status, quantity, price, NO_REASON)
     line = group.log[state["log_rows"] - 1]
     line["reference"], line["maker"] = reference, 1 if maker else 0
-    line["fee"] = fee(rules, order["side"], price, quantity)
+    line["fee"] = fee(rules, order["side"], price, quantity, maker)
     _reduce_oco(group, row, at, known_at)
 
 
-@kernel
+@kernel_without_allocation
 def _reduce_oco(group: SymbolOrders, row: int, at: int, known_at: int) -> None:
     """What one order of an OCO group has filled the others cannot fill any more."""
     left = group.orders[row]["remaining"]
@@ -318,14 +321,14 @@ def _reduce_oco(group: SymbolOrders, row: int, at: int, known_at: int) -> None:
         other = order["next_in_oco"]
 
 
-@kernel
+@kernel_without_allocation
 def participation(rules: Record, volume: float) -> tuple[float, bool]:
     """(shares of a bar that one side may take, whether that binds)."""
     volume = volume if volume > 0.0 else 0.0
     return float(rules["max_participation"] * volume), participation_binds(rules, volume)
 
 
-@kernel
+@kernel_without_allocation
 def exact_price(group: SymbolOrders, row: int, reference: float) -> float:
     """The price of a maker or of an auction: the reference, on the tick against us."""
     return float(against_us(group.rules[0], group.orders[row]["side"], reference))
@@ -334,7 +337,7 @@ def exact_price(group: SymbolOrders, row: int, reference: float) -> float:
 # --- ends and groups ------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_without_allocation
 def end(group: SymbolOrders, row: int, at: int, known_at: int, status: int, reason: int) -> None:
     """End an order without a fill; `settle` tells its group."""
     order = group.orders[row]
@@ -346,7 +349,7 @@ def end(group: SymbolOrders, row: int, at: int, known_at: int, status: int, reas
     record(group, row, at, known_at, event, status, order["remaining"], np.nan, reason)
 
 
-@kernel
+@kernel_without_allocation
 def settle(group: SymbolOrders, at: int, known_at: int, activation: int, price: float) -> None:
     """Tell groups what has ended, until nothing follows from it: OCO orders end with a sibling that
     was filled, canceled or rejected; children begin or end with their parent; orders that only
@@ -376,7 +379,7 @@ def settle(group: SymbolOrders, at: int, known_at: int, activation: int, price: 
                     again = True
 
 
-@kernel
+@kernel_without_allocation
 def _cancel_oco(group: SymbolOrders, row: int, at: int, known_at: int) -> None:
     other = group.orders[row]["next_in_oco"]
     while other not in (NO_ROW, row):
@@ -388,7 +391,7 @@ def _cancel_oco(group: SymbolOrders, row: int, at: int, known_at: int) -> None:
         other = group.orders[other]["next_in_oco"]
 
 
-@kernel
+@kernel_without_allocation
 def _release_children(
     group: SymbolOrders, row: int, at: int, known_at: int, activation: int, price: float
 ) -> None:
@@ -399,7 +402,7 @@ def _release_children(
         child = group.orders[child]["next_child"]
 
 
-@kernel
+@kernel_without_allocation
 def release(
     group: SymbolOrders,
     child: int,
@@ -430,7 +433,7 @@ def release(
 # --- time -----------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_without_allocation
 def next_moment(order: Record) -> int:
     """When time alone will change an active order."""
     if order["status"] == SUBMITTED:
@@ -441,14 +444,13 @@ def next_moment(order: Record) -> int:
     return int(min(order["expires_at"], asked, order["cancel_at"]))
 
 
-@kernel
+@kernel_without_allocation
 def advance(group: SymbolOrders, until: int) -> None:
     """Everything that time does up to and including `until`, in order of time: submissions,
     acceptance, cancels, replacements, expiry. At one moment, orders in order of arrival, new ones
     last.
     """
     state = group.state[0]
-    state["clock"] = max(state["clock"], until)
     if until < state["next_time"]:
         return
     now = 0
@@ -470,7 +472,7 @@ def advance(group: SymbolOrders, until: int) -> None:
     refresh(group)
 
 
-@kernel
+@kernel_without_allocation
 def _act(group: SymbolOrders, row: int, now: int) -> None:
     order, state = group.orders[row], group.state[0]
     if order["status"] == UNBORN:
@@ -493,7 +495,7 @@ def _act(group: SymbolOrders, row: int, now: int) -> None:
         end(group, row, now, now, CANCELED, R_REQUESTED)
 
 
-@kernel
+@kernel_without_allocation
 def _submit(group: SymbolOrders, row: int, now: int) -> None:
     order = group.orders[row]
     price = order["limit_price"] if order["limit_price"] > 0.0 else order["stop_price"]
@@ -509,7 +511,7 @@ def _submit(group: SymbolOrders, row: int, now: int) -> None:
         record(group, old, now, now, E_REPLACE_REQUESTED, status, left, np.nan, R_REPLACED)
 
 
-@kernel
+@kernel_without_allocation
 def _accept(group: SymbolOrders, row: int, now: int) -> None:
     """The exchange has the order: it works, is held for its parent, or is rejected."""
     order, rules = group.orders[row], group.rules[0]
@@ -545,7 +547,7 @@ def _accept(group: SymbolOrders, row: int, now: int) -> None:
         record(group, row, now, now, E_ACCEPTED, ACCEPTED, order["quantity"], np.nan, NO_REASON)
 
 
-@kernel
+@kernel_without_allocation
 def _take_place(group: SymbolOrders, row: int, now: int) -> bool:
     """A replacement takes the place of its order in all groups, for what is not yet filled; false
     when that one has ended meanwhile.
@@ -584,7 +586,7 @@ def _take_place(group: SymbolOrders, row: int, now: int) -> bool:
     return True
 
 
-@kernel
+@kernel_without_allocation
 def refresh(group: SymbolOrders) -> None:
     """Drop what has ended from the active rows, and find out which bars need not be looked at."""
     state, rules = group.state[0], group.rules[0]
@@ -626,7 +628,7 @@ def refresh(group: SymbolOrders) -> None:
     state["lower"], state["upper"], state["next_time"] = lower, upper, moment
 
 
-@kernel
+@kernel_without_allocation
 def split_orders(group: SymbolOrders, ratio: float, at: int) -> None:
     """A split of `ratio` new shares for one: the position and what remains of each order become
     whole new shares, prices move to the nearest tick; an order with nothing left is canceled.
@@ -658,14 +660,14 @@ def split_orders(group: SymbolOrders, ratio: float, at: int) -> None:
     refresh(group)
 
 
-@kernel
+@kernel_without_allocation
 def _split_price(rules: Record, price: float, ratio: float) -> float:
     if price <= 0.0:
         return 0.0
     return max(round_to_tick(rules, price / ratio), least_price(rules))
 
 
-@kernel
+@kernel_without_allocation
 def room_needed(group: SymbolOrders, until: int) -> int:
     """Rows of the log that one bar which ends at `until` may write, generously."""
     state = group.state[0]
