@@ -291,6 +291,21 @@ SESSION = Job(
         ),
     ),
 )
+STRESS = Job(
+    "stress",
+    "execution stress",
+    "Backtest a strategy again and again with worse luck at the exchange.",
+    (
+        Asset(
+            "execution_stress",
+            "robustness",
+            robustness.execution_stress,
+            "strategies",
+            ("backtest",),
+            "parquet",
+        ),
+    ),
+)
 CALIBRATE = Job(
     "calibrate",
     "costs",
@@ -321,7 +336,7 @@ TICKS = (  # far more rows than bars and fetched a few days at a time, so no job
 )
 
 CHAIN = (INGEST, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
-JOBS = {job.name: job for job in (*CHAIN, CALIBRATE, UPKEEP)}
+JOBS = {job.name: job for job in (*CHAIN, STRESS, CALIBRATE, UPKEEP)}
 ASSETS = {
     asset.name: asset for asset in (*TICKS, *(one for job in JOBS.values() for one in job.own))
 }

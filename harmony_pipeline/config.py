@@ -32,7 +32,11 @@ from harmony_pipeline.market.settings import MarketSettings, lake_path
 from harmony_pipeline.models.settings import GateSettings, ModelSettings
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
-from harmony_pipeline.robustness.settings import MonteCarloSettings, OverfittingSettings
+from harmony_pipeline.robustness.settings import (
+    ExecutionStressSettings,
+    MonteCarloSettings,
+    OverfittingSettings,
+)
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.session.settings import SessionSettings
 from harmony_pipeline.settings_base import FrozenSettings
@@ -103,6 +107,7 @@ class Settings(BaseSettings):
     backtest: BacktestSettings = BacktestSettings()
     monte_carlo: MonteCarloSettings = MonteCarloSettings()
     overfitting: OverfittingSettings = OverfittingSettings()
+    execution_stress: ExecutionStressSettings = ExecutionStressSettings()
     scanner: ScannerSettings = ScannerSettings()
     session: SessionSettings = SessionSettings()
     file: Path = Field(

@@ -760,6 +760,26 @@ OVERFITTING = Table(
         "min_track_record": Column(REAL, "days", True),
     },
 )
+EXECUTION_STRESS = Table(
+    "execution_stress",
+    "The backtest of a strategy run again with worse luck at the exchange, one row a draw.",
+    "strategy",
+    ("strategy", "draw"),
+    {
+        "strategy": Column(TEXT),
+        "draw": Column(WHOLE),
+        "noise_seed": Column(WHOLE, "of execution_noise"),
+        "latency_bars": Column(WHOLE),
+        "reject_probability": Column(REAL),
+        "late_bar_probability": Column(REAL),
+        "dropped_bar_probability": Column(REAL),
+        "cost_multiple": Column(REAL, "of half spread and fees"),
+        "trades": Column(WHOLE, "closed"),
+        "total_return": Column(REAL),
+        "max_drawdown": Column(REAL, "<= 0"),
+        "final_equity": Column(REAL),
+    },
+)
 REGIME_STABILITY = Table(
     "regime_stability",
     "How a strategy did in each regime.",
@@ -1057,6 +1077,7 @@ TABLES: dict[str, Table] = {
         TRIALS,
         TRIAL_RETURNS,
         OVERFITTING,
+        EXECUTION_STRESS,
         REGIME_STABILITY,
         UNIVERSE,
         LISTINGS,

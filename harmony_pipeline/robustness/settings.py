@@ -37,6 +37,20 @@ class MonteCarloSettings(FrozenSettings):
     slippage_anomaly_size: float = Field(10.0, ge=0.0)
 
 
+class ExecutionStressSettings(FrozenSettings):
+    """Backtests run again with worse luck at the exchange; see robustness/execution_stress.py."""
+
+    draws: int = Field(20, ge=1, le=10_000)
+    seed: int = 7
+    max_latency_bars: int = Field(2, ge=0, le=1000)
+    max_reject_probability: float = Field(0.05, ge=0.0, le=1.0)
+    max_late_bar_probability: float = Field(0.05, ge=0.0, le=1.0)
+    max_dropped_bar_probability: float = Field(0.02, ge=0.0, le=1.0)
+    max_cost_multiple: float = Field(
+        3.0, ge=1.0, description="of half spread and fees; published fees stay"
+    )
+
+
 class OverfittingSettings(FrozenSettings):
     """Settings of PSR, DSR, PBO by CSCV, and SPA."""
 

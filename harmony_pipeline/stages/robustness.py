@@ -1,13 +1,21 @@
 """Monte Carlo, overfitting statistics and regime stability of backtests."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
+from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import monte_carlo_fan, regime_bars
+from harmony_pipeline.robustness.execution_stress import (
+    ExecutionDraw,
+    execution_draws,
+    stress_verdict,
+)
 from harmony_pipeline.robustness.monte_carlo import simulate
 from harmony_pipeline.robustness.overfitting import overfitting_row
 from harmony_pipeline.robustness.regimes import regime_stability as stability
@@ -16,9 +24,14 @@ from harmony_pipeline.stages.backtests import (
     found_backtest,
     no_backtest,
     nothing_to_trade,
+    regular_bars,
+    tradable_bars,
+    trading_rules,
 )
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.strategy_signals import strategy_signals
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 Made = tuple[pl.DataFrame, StageResult]
@@ -101,6 +114,74 @@ def regime_stability(pipeline: PipelineContext, strategies: Sequence[str]) -> St
         )
 
     return _each(pipeline, strategies, "regime_stability", inputs, make)
+
+
+def execution_stress(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
+    """Each strategy's backtest run again with other costs, later orders, rejects, late and lost
+    bars.
+    """
+    chosen = pipeline.settings.execution_stress
+
+    def inputs(name: str) -> dict[str, str]:
+        return pipeline.made_from({"orders": [name], "backtests": [name]}, chosen)
+
+    def make(name: str, run: dict[str, Any]) -> Made:
+        market = tradable(pipeline, name)
+        rows = []
+        for draw in execution_draws(chosen):
+            rows.append({"strategy": name, **vars(draw), **_outcome(market.run(draw))})
+            pipeline.progress(f"{name}: draws", len(rows), chosen.draws)
+        table = pipeline.lake.tables["execution_stress"].conform(pl.DataFrame(rows))
+        returns = table["total_return"].sort().to_list()
+        return table, StageResult(
+            rows={"execution_stress": table.height},
+            preview=table,
+            pictures={"total return, worst draw first": sketches.bars(returns)},
+            notes=[f"{name}: {stress_verdict(returns, run['total_return'] or 0.0)}"],
+        )
+
+    return _each(pipeline, strategies, "execution_stress", inputs, make)
+
+
+@dataclass(frozen=True)
+class Tradable:
+    """What a strategy's backtest runs on: bars, signals, corporate actions, rules, lives."""
+
+    pipeline: PipelineContext
+    bars: pl.DataFrame
+    signals: pl.DataFrame
+    actions: pl.DataFrame
+    rules: TradingRules
+
+    def run(self, draw: ExecutionDraw) -> BacktestResult:
+        """The backtest under the circumstances of the draw."""
+        return run_backtest(
+            self.bars, draw.signals(self.signals), self.actions, draw.rules(self.rules),
+            self.pipeline.calendar, self.pipeline.timeframe, backtest_id=f"draw-{draw.draw}",
+            lives=lives_of(self.pipeline), until=last_day(self.pipeline),
+        )  # fmt: skip
+
+
+def tradable(pipeline: PipelineContext, strategy: str) -> Tradable:
+    """Read once, for many runs."""
+    return Tradable(
+        pipeline,
+        tradable_bars(pipeline, strategy, regular_bars(pipeline)),
+        strategy_signals(pipeline, strategy),
+        pipeline.lake.read("corporate_actions"),
+        trading_rules(pipeline, strategy),
+    )
+
+
+def _outcome(result: BacktestResult) -> dict[str, float | int | None]:
+    closed = result.trades["exit_timestamp"].drop_nulls().len()
+    final = result.equity["equity"]
+    return {
+        "trades": closed,
+        "total_return": result.metrics["total_return"],
+        "max_drawdown": result.metrics["max_drawdown"],
+        "final_equity": float(final[-1]) if final.len() else float(result.row["initial_cash"][0]),
+    }
 
 
 def _each(
