@@ -57,6 +57,7 @@ from harmony_pipeline.risk.order_rate import NEVER, release_time
 from harmony_pipeline.risk.sizing import TARGET_UTILITY, wanted_size
 
 _MOST = 4e18  # money units: less than half of what int64 holds, so that a sum of two is sound
+_WILDEST = 10.0  # deviation of one bar's log return; beyond it no number of a market, an error
 _EDGE = 2e-15  # of a quantity: a few steps between doubles, where a lot is less than one
 
 
@@ -123,7 +124,7 @@ def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> i
     sound = (
         side in (1, -1)
         and 0.0 < price < math.inf
-        and 0.0 < bar["volatility"] < math.inf
+        and 0.0 < bar["volatility"] <= _WILDEST
         and 0.0 < bar["strength"] <= 1.0
     )
     if (

@@ -798,7 +798,7 @@ class Naive:
             if stopped:
                 return 0.0, reason
         if not (
-            0 < volatility < math.inf
+            0 < volatility <= 10
             and 0 < strength <= 1
             and 0 < price < math.inf
             and equity > 0
