@@ -256,7 +256,7 @@ class AnyIntents(RuleBasedStateMachine):
 
     def judge(self, intents, bars):
         """Every entry that is let through, against every limit."""
-        risk, values, equity = self.risk, self.values, self.equity
+        values, equity = self.values, self.equity
         left = [i for i in intents if i["role"] == ENTRY and i["status"] == ORDER_OPEN]
         end = int(bars[0]["end"])
         leaving = {int(i["symbol"]) for i in intents if i["role"] != ENTRY}

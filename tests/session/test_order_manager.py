@@ -60,6 +60,7 @@ def plan_with(exits: str, **changes: Any) -> SessionPlan:
 PLANS = {
     "signal": plan_with("signal", reject_probability=0.1, partial_fill_probability=0.2),
     "barriers": plan_with("barriers", reject_probability=0.1, partial_fill_probability=0.2),
+    "queue": plan_with("barriers", max_orders_per_minute=1),
 }
 
 
@@ -88,9 +89,10 @@ class Orders(RuleBasedStateMachine):
     may.
     """
 
+    plan = PLANS["barriers"]
+
     def __init__(self) -> None:
         super().__init__()
-        self.plan = PLANS["barriers"]
         self.portfolio = LivePortfolio(self.plan, self.plan.opening.portfolio)
         self.manager = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
         self.batches = iter(BATCHES)
@@ -149,6 +151,7 @@ class Orders(RuleBasedStateMachine):
             assert name in self.kept, "an order left before its intent was on disk"
             assert name not in self.terms, "an order was submitted twice"
             assert self.written[name].is_open
+            assert terms.release_at is None or self.now >= terms.release_at, "it left the queue"
             assert self.manager.risk_state(self.streaming) != "HALTED"
             assert self.manager.risk_state(self.streaming) == "ACTIVE" or terms.role != "entry"
         heads = [fact_head(terms, self.now) for terms in action.orders]
@@ -331,8 +334,40 @@ class Orders(RuleBasedStateMachine):
         assert self.manager.differences == []
 
 
+class QueuedOrders(Orders):
+    """The same where one entry a minute may leave."""
+
+    plan = PLANS["queue"]
+
+    @rule(seconds=st.sampled_from([20, 60]))
+    def wait(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.hear()
+
+
 TestOrders = Orders.TestCase
 TestOrders.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestQueuedOrders = QueuedOrders.TestCase
+TestQueuedOrders.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+
+
+def test_a_queued_entry_leaves_in_its_minute() -> None:
+    world = QueuedOrders()
+    batch = next(world.batches)
+    world.now = batch.end
+    for request in decided(world.portfolio, batch, [1, 1, 1]):
+        world.feed(request)
+        world.hear()
+    left = [sorted(terms.symbol for terms in world.terms.values())]
+    for _ in range(4):
+        world.now += timedelta(seconds=30)
+        world.hear()
+        left.append(sorted(terms.symbol for terms in world.terms.values()))
+    names = left[-1]
+    assert [len(symbols) for symbols in left] == [1, 1, 2, 2, 3]
+    verdicts = {terms.symbol: terms.verdict for terms in world.terms.values()}
+    assert [verdicts[symbol] for symbol in names][1:] == ["queue"] * 2
+    assert verdicts[names[0]] in ("approve", "resize")
 
 
 def test_news_of_an_order_that_was_never_placed_halts() -> None:

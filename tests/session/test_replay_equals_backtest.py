@@ -138,11 +138,14 @@ def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
     assert set(applied["date"]) == {SPLIT_DAY, DIVIDEND_DAY}
 
 
-def test_the_chain_of_sessions_is_one_long_backtest(tmp_path: Path) -> None:
-    """Overnight positions keep their brackets and bars held: ten openings and closings change
-    nothing.
+@pytest.mark.parametrize(
+    "name", ["brackets with bad luck", "pauses over night", "drawdowns that end", "pauses", "queue"]
+)
+def test_the_chain_of_sessions_is_one_long_backtest(name: str, tmp_path: Path) -> None:
+    """Overnight positions keep their brackets and bars held, limits what they remember: ten
+    openings and closings change nothing.
     """
-    chosen, ledger = CASES["brackets with bad luck"], fresh_ledger(tmp_path)
+    chosen, ledger = CASES[name], fresh_ledger(tmp_path)
     results = run_days(ledger, chosen)
     plan = plan_of(DAYS[0], fresh_ledger(tmp_path / "other"), BARS, chosen)
     bars = BARS.filter(pl.col("session_date") >= DAYS[0])
