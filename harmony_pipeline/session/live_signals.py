@@ -5,7 +5,7 @@ feature kernels, the same strategy object, the same inputs in front of the same 
 here have one row a bar of the batch; a strategy cannot tell them from years.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,14 @@ from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.session.plan import SCALE, SessionPlan
 from harmony_pipeline.session.stream import Batch, SessionBar
-from harmony_pipeline.strategies.base import Stepwise, checked_signals
+from harmony_pipeline.strategies.base import (
+    BAR_COLUMNS,
+    Stepwise,
+    checked_signals,
+    remembers_the_market,
+    strategy_rows,
+    uses_bars,
+)
 from harmony_pipeline.strategies.events import Bar
 from harmony_pipeline.strategies.machines import MachineRun
 from harmony_pipeline.strategies.meta import gate
@@ -58,6 +65,12 @@ class LiveSignals:
             if isinstance(plan.strategy, Stepwise)
             else None
         )
+        # a strategy that reads bars may compare them over the day, or the whole market
+        self._keeps_rows = uses_bars(plan.strategy) or remembers_the_market(plan.strategy)
+        self._rows = [] if plan.history is None else [plan.history]
+        if self._machine is not None and plan.history is not None:
+            for bar in _bars_of(plan):
+                self._machine.hear_bar(bar)
 
     def update(self, batch: Batch) -> dict[str, dict[str, Any]]:
         """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id,
@@ -66,12 +79,26 @@ class LiveSignals:
         rows = [self._fold(bar) for bar in batch.bars]
         frame = feature_frame(batch.bars, np.array(rows), self._plan.feature_set.names)
         primary = (
-            checked_signals(self._plan.strategy, frame, self._plan.strategy_name)
+            self._of_columns(batch.bars, frame)
             if self._machine is None
             else self._told(batch.bars, frame)
         )
         signals = complete_signals(self._plan, primary, frame)
         return {row["symbol"]: row for row in signals.iter_rows(named=True)}
+
+    def _of_columns(self, bars: tuple[SessionBar, ...], frame: pl.DataFrame) -> pl.DataFrame:
+        """Signals of a column strategy: of the batch alone, or of its rows after all that were
+        kept.
+        """
+        plan = self._plan
+        if not self._keeps_rows:
+            return checked_signals(plan.strategy, frame, plan.strategy_name)
+        self._rows.append(strategy_rows(plan.strategy, bar_frame(bars), frame))
+        self._rows = [pl.concat(self._rows)]
+        made = checked_signals(plan.strategy, self._rows[0], plan.strategy_name)
+        return made.join(
+            frame.select("symbol", "timestamp"), on=["symbol", "timestamp"], how="semi"
+        )
 
     def _fold(self, bar: SessionBar) -> Any:
         return self._features.update(
@@ -116,6 +143,32 @@ class LiveSignals:
             },
             orient="row",
         )
+
+
+def bar_frame(bars: tuple[SessionBar, ...]) -> pl.DataFrame:
+    """symbol, timestamp and BAR_COLUMNS of some bars."""
+    rows = [
+        (
+            bar.symbol, bar.start, bar.session, bar.open, bar.high, bar.low, bar.close, bar.volume,
+            bar.factor,
+        )
+        for bar in bars
+    ]  # fmt: skip
+    numbers = {name: REAL for name in BAR_COLUMNS if name != "session"}
+    schema = {"symbol": TEXT, "timestamp": TIME, "session": TEXT, **numbers}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _bars_of(plan: SessionPlan) -> Iterator[Bar]:
+    """The history as the machine would have heard it."""
+    assert plan.history is not None
+    needed = plan.strategy.required_features()
+    rows = plan.history.sort("timestamp", "symbol", maintain_order=True)
+    if needed:
+        rows = rows.filter(pl.all_horizontal(pl.col(name).is_finite() for name in needed))
+    columns = [rows[name].to_list() for name in ("symbol", "timestamp", *BAR_COLUMNS)]
+    features = rows.select(needed).rows() if needed else [()] * rows.height
+    yield from map(Bar, *columns, features)
 
 
 def feature_frame(

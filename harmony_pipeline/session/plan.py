@@ -23,7 +23,7 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.ledger_rows import SessionRow
-from harmony_pipeline.strategies.base import Stepwise, Strategy
+from harmony_pipeline.strategies.base import Stepwise, Strategy, remembers_the_market
 
 SCALE = "volatility_20"  # the feature that sizes trades and sets barriers
 _LONGEST_CLIENT_ORDER_ID = 128  # Alpaca's limit
@@ -39,8 +39,9 @@ class SessionPlan:
     after a position's last bar are applied. lives: events of market/lives.py that name one of the
     symbols, those behind the opening too. model: the pinned one, needed when `uses_model`; a
     candidate is taken when its probability reaches `threshold`. regimes: REGIMES known before the
-    day. factors: adjustment factor of each symbol as the day begins; needed at a real broker only,
-    whose first fills may come before the first bar.
+    day. history: bars before the day with the strategy's features, for a strategy that remembers
+    the market, else None. factors: adjustment factor of each symbol as the day begins; needed at a
+    real broker only, whose first fills may come before the first bar.
     """
 
     date: date
@@ -60,6 +61,7 @@ class SessionPlan:
     model: TrainedModel | None = None
     threshold: float = 0.0
     regimes: pl.DataFrame | None = None
+    history: pl.DataFrame | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     flatten_at_close: bool = False
     previous_session_id: str | None = None
@@ -78,6 +80,11 @@ class SessionPlan:
             raise DataError(
                 "the plan's symbols are not those of its opening state, in order: build plans with"
                 " session.replay.plan_day"
+            )
+        if remembers_the_market(self.strategy) and self.history is None:
+            raise DataError(
+                f"strategy {self.strategy_name} remembers the whole market: its plan needs the bars"
+                " before the day (history)"
             )
 
     @cached_property
@@ -101,6 +108,7 @@ class SessionPlan:
             "model": [self.uses_model, self.model.model_id if self.model else None, self.threshold],
             "flatten": self.flatten_at_close,
             "factors": dict(sorted(self.factors.items())),
+            **({} if self.history is None else {"history": _content(self.history)}),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return short_hash(text, 8)
@@ -175,6 +183,17 @@ def _described(strategy: Strategy) -> str:
     return json.dumps(
         [f"{type(built).__module__}:{type(built).__qualname__}", parameters], sort_keys=True
     )
+
+
+def _content(rows: pl.DataFrame) -> str:
+    """A hash of every value of a frame."""
+    columns = [
+        b"\0".join(text.encode() for text in column.cast(pl.String).fill_null(""))
+        if column.dtype == pl.String
+        else column.to_physical().to_numpy().tobytes()
+        for column in rows.iter_columns()
+    ]
+    return short_hash(b"\0".join(columns), 8)
 
 
 def _plain(value: Any) -> Any:

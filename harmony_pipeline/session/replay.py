@@ -42,7 +42,12 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import BarStream, ReplayStream
-from harmony_pipeline.strategies.base import Strategy, signals_of
+from harmony_pipeline.strategies.base import (
+    Strategy,
+    checked_signals,
+    signals_of,
+    strategy_rows,
+)
 
 _DAY = 86_400_000_000  # microseconds
 
@@ -120,6 +125,7 @@ def plan_day(
     model: TrainedModel | None = None,
     threshold: float = 0.0,
     regimes: pl.DataFrame | None = None,
+    history: pl.DataFrame | None = None,
     factors: Mapping[str, float] | None = None,
     flatten_at_close: bool = False,
 ) -> SessionPlan:
@@ -174,6 +180,7 @@ def plan_day(
         model=model,
         threshold=threshold,
         regimes=regimes,
+        history=history,
         factors=dict(factors or {}),
         flatten_at_close=flatten_at_close,
         previous_session_id=opening.previous_session_id,
@@ -295,7 +302,14 @@ def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
     features = compute_features(
         frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
     ).table
-    primary = signals_of(plan.strategy, features, lambda: frame)
+    if plan.history is None:
+        primary = signals_of(plan.strategy, features, lambda: frame, plan.strategy_name)
+    else:
+        rows = pl.concat([plan.history, strategy_rows(plan.strategy, frame, features)])
+        made = checked_signals(plan.strategy, rows, plan.strategy_name)
+        primary = made.join(
+            features.select("symbol", "timestamp"), on=["symbol", "timestamp"], how="semi"
+        )
     return complete_signals(plan, primary, features)
 
 

@@ -25,7 +25,12 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.strategy_signals import model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
-from harmony_pipeline.strategies.base import remembers_the_market
+from harmony_pipeline.strategies.base import (
+    BAR_COLUMNS,
+    Strategy,
+    remembers_the_market,
+    strategy_rows,
+)
 from harmony_pipeline.strategies.registry import build_strategy
 
 PAPER = "paper"
@@ -67,11 +72,6 @@ def plan_of(
     name = settings.session.strategy
     chosen = settings.strategies[name]
     strategy = build_strategy(chosen)
-    if remembers_the_market(strategy):
-        raise NotReady(
-            f"strategy {name} remembers the whole market, and a session begins without memory:"
-            " it is backtested only; set session.strategy to one whose memory is its day"
-        )
     rules = trading_rules(pipeline, name)
     opening = _opening(pipeline, ledger, account, day, rules.initial_cash)
     plan = plan_day(
@@ -93,9 +93,36 @@ def plan_of(
         regimes=pipeline.lake.read("regimes").filter(
             pl.col("known_at") <= pipeline.calendar.session_open(day)
         ),
+        history=_history(pipeline, strategy, day) if remembers_the_market(strategy) else None,
         flatten_at_close=settings.session.flatten_at_close,
     )
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _history(pipeline: PipelineContext, strategy: Strategy, day: date) -> pl.DataFrame:
+    """Every bar before the day with the strategy's features. Raises NotReady when the features end
+    earlier than the bars.
+    """
+    start = day_start(pipeline, day)
+    before = pl.col("timestamp") < start
+    bars, features = (
+        pipeline.lake.scan(table)
+        .filter(before)
+        .select("symbol", "timestamp", *columns)
+        .sort("symbol", "timestamp")
+        .collect(engine="in-memory")
+        for table, columns in (
+            ("bars", BAR_COLUMNS),
+            ("features", strategy.required_features()),
+        )
+    )
+    if bars.height != features.height:
+        raise NotReady(
+            f"{pipeline.settings.session.strategy} remembers the whole market, and of"
+            f" {bars.height} bars before {day} {features.height} have features; make them with:"
+            " harmony backfill features"
+        )
+    return strategy_rows(strategy, bars, features)
 
 
 def _periods_behind(pipeline: PipelineContext, day: date) -> list[str]:

@@ -39,6 +39,7 @@ __all__ = [
     "name_of",
     "remembers_the_market",
     "signals_of",
+    "strategy_rows",
     "uses_bars",
     "warm_signals",
 ]
@@ -140,6 +141,19 @@ def signals_of(
             known, on=["symbol", "timestamp"], how="inner", maintain_order="left"
         )
     return checked_signals(strategy, features, chosen)
+
+
+def strategy_rows(strategy: Strategy, bars: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
+    """symbol, timestamp, BAR_COLUMNS and the required features of every bar: all that a strategy of
+    either kind may read.
+    """
+    keys = ["symbol", "timestamp"]
+    known = features.select(*keys, *strategy.required_features())
+    return (
+        bars.select(*keys, *BAR_COLUMNS)
+        .join(known, on=keys, how="inner", maintain_order="left")
+        .select(*keys, *BAR_COLUMNS, *strategy.required_features())
+    )
 
 
 def checked_signals(strategy: Strategy, rows: pl.DataFrame, name: str) -> pl.DataFrame:

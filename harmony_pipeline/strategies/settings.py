@@ -32,8 +32,8 @@ class StrategySettings(FrozenSettings):
     uses_model: bool = Field(
         default=False, description="filtered and sized by the model's out-of-sample probability"
     )
-    watch: Literal["all", "scanner"] = Field(
-        default="all",
+    watch: Literal["universe", "scanner"] = Field(
+        default="universe",
         description=(
             "in a backtest, scanner: it takes sides only in symbols that the scanner selected that"
             " day, from the scan on; days that were not scanned have none"

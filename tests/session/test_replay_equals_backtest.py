@@ -2,6 +2,8 @@
 and to the last bit.
 """
 
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from session.days import (
 
 from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
@@ -38,8 +42,17 @@ from harmony_pipeline.session.replay import (
     replay_day,
 )
 from harmony_pipeline.session.result import SessionResult
-from harmony_pipeline.strategies.base import Stepwise
+from harmony_pipeline.strategies.base import (
+    Stepwise,
+    Strategy,
+    remembers_the_market,
+    signals_of,
+    strategy_rows,
+)
 from harmony_pipeline.strategies.breakout import OpeningRangeBreakout
+from harmony_pipeline.strategies.events import Bar, Enter, Intent, Leave
+from harmony_pipeline.strategies.meta import MetaOver
+from harmony_pipeline.strategies.z_score_momentum import ZScoreMomentum
 
 BARS = market()
 CASES: dict[str, TradingRules] = {
@@ -203,6 +216,96 @@ def test_a_state_machine_is_replayed_like_any_strategy(tmp_path: Path) -> None:
     machine = Stepwise(lambda: OpeningRangeBreakout(range_bars=1))
     results = run_days(fresh_ledger(tmp_path), CASES["signals"], strategy=machine)
     assert sum(result.fills.height for result in results) > 5
+
+
+REMEMBERED = FeatureSet.of(("volatility_20", "momentum_2", "log_return", "natr_14", "rsi_14"), 0.4)
+
+
+class LongMachine:
+    """Holds the side of the first bar that closed above its open since the market began."""
+
+    memory = "market"
+
+    def __init__(self) -> None:
+        self.risen: dict[str, int] = {}
+
+    def required_features(self) -> tuple[str, ...]:
+        return ("momentum_2",)
+
+    def on_bar(self, bar: Bar) -> Sequence[Intent]:
+        self.risen[bar.symbol] = self.risen.get(bar.symbol, 0) + (bar.close > bar.open)
+        odd = self.risen[bar.symbol] % 7 < 3
+        return (Enter(bar.symbol, 1, 0.5),) if odd else (Leave(bar.symbol),)
+
+
+REMEMBERING: dict[str, Strategy] = {
+    "columns": ZScoreMomentum(
+        window=2, volatility_window=20, entry_z=0.6, trail_ranges=2.0, exit_z=-1.0
+    ),
+    "machine": Stepwise(LongMachine),
+    "meta over a machine, by day": MetaOver(
+        primary="harmony_pipeline.strategies.breakout:OpeningRangeBreakout",
+        primary_parameters={"range_bars": 1},
+    ),
+    "meta over columns, entries": MetaOver(
+        primary="harmony_pipeline.strategies.rsi:RsiMomentum", candidates="entries"
+    ),
+}
+
+
+def history_before(day: date, strategy: Strategy) -> pl.DataFrame | None:
+    """What a plan gives a strategy that remembers: all bars of the random market before the day."""
+    if not remembers_the_market(strategy):
+        return None
+    before = BARS.filter(pl.col("session_date") < day)
+    features = compute_features(before, REMEMBERED, None, CALENDAR, TIMEFRAME).table
+    return strategy_rows(strategy, before, features)
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_a_strategy_that_remembers_more_than_a_batch_is_replayed_as_it_is_backtested(
+    name: str, tmp_path: Path
+) -> None:
+    strategy, ledger = REMEMBERING[name], fresh_ledger(tmp_path)
+    filled, carried = 0, 0
+    for day in DAYS:
+        plan = plan_of(
+            day, ledger, BARS, CASES["signals"], strategy=strategy, feature_set=REMEMBERED,
+            history=history_before(day, strategy),
+        )  # fmt: skip
+        result = replay_day(plan, BARS, ledger)
+        assert compare(result, backtest_day(plan, BARS)).equal
+        filled += result.fills.height
+        carried += result.tables["session_positions"].height
+        # the signals of the day are those of the whole market, cut
+        features = compute_features(BARS, REMEMBERED, None, CALENDAR, TIMEFRAME).table
+        whole = signals_of(strategy, features, lambda: BARS)
+        mine = day_signals(plan, BARS)
+        kept = whole.join(mine, on=["symbol", "timestamp"], how="semi").select("side", "strength")
+        assert mine.select("side", "strength").equals(kept)
+    assert filled > 4
+    assert carried > 0 or "by day" in name
+
+
+def test_a_plan_without_the_history_that_its_strategy_needs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="remembers the whole market: its plan needs"):
+        plan_of(
+            DAYS[0], fresh_ledger(tmp_path), BARS, CASES["signals"],
+            strategy=REMEMBERING["columns"], feature_set=REMEMBERED,
+        )  # fmt: skip
+
+
+def test_another_history_is_another_session(tmp_path: Path) -> None:
+    strategy, ids = REMEMBERING["columns"], set()
+    history = history_before(DAYS[0], strategy)
+    assert history is not None
+    for given in (history, history, history.with_columns(close=pl.col("close") * 1.001)):
+        plan = plan_of(
+            DAYS[0], fresh_ledger(tmp_path), BARS, CASES["signals"], strategy=strategy,
+            feature_set=REMEMBERED, history=given,
+        )  # fmt: skip
+        ids.add(plan.session_id)
+    assert len(ids) == 2
 
 
 def test_a_held_symbol_stays_in_the_session_when_it_is_not_watched(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.stages import backtests, ingest, market, research
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.session_plans import open_ledger, plan_of
+from harmony_pipeline.stages.session_plans import day_start, open_ledger, plan_of
 from harmony_pipeline.stages.strategy_signals import SignalInputs
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.tiny import tiny_settings
@@ -42,7 +42,8 @@ class Breaks:
 def context(settings, strategies):
     values = settings.model_dump() | {
         "strategies": {name: one.model_dump() for name, one in strategies.items()},
-        "session": settings.session.model_dump() | {"strategy": next(iter(strategies))},
+        "session": settings.session.model_dump()
+        | {"strategy": next(iter(strategies)), "watch": "universe"},
         "file": settings.file,
     }
     return PipelineContext(Settings.model_validate(values))
@@ -114,10 +115,32 @@ def test_a_machine_that_raises_in_the_middle_of_a_day_writes_nothing(ingested):
     assert pipeline.lake.read("signals").equals(before)
 
 
-def test_a_session_of_its_own_is_refused_as_it_would_forget(ingested):
-    day = ingested.sessions()[-1]
+def test_a_session_is_given_every_bar_before_its_day(ingested):
+    day = ingested.sessions()[-5]
+    begin = day_start(ingested, day)
+    with open_ledger(ingested) as ledger:
+        plan, _bars = plan_of(ingested, ledger, day, "paper")
+    assert (
+        plan.history.height == ingested.lake.read("bars").filter(pl.col("timestamp") < begin).height
+    )
+    research.signals(ingested, ingested.trading_periods())
+    kept = ingested.lake.read("signals").filter(
+        (pl.col("strategy") == "z_score_momentum") & (pl.col("timestamp") < begin)
+    )
+    made = plan.strategy.signals(plan.history)
+    assert made.equals(kept.select(made.columns).sort("symbol", "timestamp"))
+
+
+def test_a_session_without_the_features_before_it_is_not_ready(ingested, tmp_path):
+    last = ingested.trading_periods()[-1]
+    known = ingested.lake.read("features", [last.key])
+    manifest = ingested.lake.manifest("features", last.key)["made_from"]
+    ingested.lake.write("features", last.key, known.head(5), manifest)
     with (
         open_ledger(ingested) as ledger,
-        pytest.raises(NotReady, match="z_score_momentum remembers the whole market"),
+        pytest.raises(
+            NotReady, match=r"remembers the whole market, and of .* harmony backfill feat"
+        ),
     ):
-        plan_of(ingested, ledger, day, "paper")
+        plan_of(ingested, ledger, ingested.sessions()[-1], "paper")
+    ingested.lake.write("features", last.key, known, manifest)
