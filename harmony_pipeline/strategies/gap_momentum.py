@@ -10,16 +10,18 @@ the machine these symbols only; elsewhere `minimum_gap` and `minimum_premarket_v
     WATCHING --close above the level-->                HOLDING   (after last_entry: DONE)
     HOLDING  --close below the stop, or exit_at-->     DONE
 
-The level is the premarket high, or the first regular bar's high where there was no premarket. The
-stop begins at the lowest low since the open and follows the best close at `trail`. Levels last one
-day, so raw prices need no adjustment.
+The gap is that of the first regular open over the last regular close, adjusted for splits and
+dividends: what happened after hours belongs to it. The level is the premarket high, or the first
+regular bar's high where there was no premarket. The stop begins at the lowest low since the open
+and follows the best close at `trail`. Levels last one day, so raw prices need no adjustment.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from enum import Enum
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -43,6 +45,7 @@ class GapDay(msgspec.Struct):
     """The state of one symbol's day."""
 
     day: date
+    previous_close: float  # of the last regular bar before the day, adjusted; NaN: none is known
     phase: Phase = Phase.WAITING
     gap: float = 0.0
     premarket_volume: float = 0.0
@@ -55,7 +58,7 @@ class GapMomentum(FrozenSettings):
     """The machine receives bars in time order, premarket included, and only ever buys."""
 
     minimum_gap: float = Field(
-        default=0.03, gt=0.0, description="log of the first price over the last close"
+        default=0.03, gt=0.0, description="log of the open over the last regular close"
     )
     minimum_premarket_volume: float = Field(
         default=0.0, ge=0.0, description="shares before the open"
@@ -70,6 +73,7 @@ class GapMomentum(FrozenSettings):
     exit_at: time = Field(default=time(15, 30), description="exchange time; closes everything")
     zone: ZoneName = Field(default="America/New_York", description="the exchange's clock")
     _days: dict[str, GapDay] = PrivateAttr(default_factory=dict)
+    _closes: dict[str, float] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:
@@ -79,9 +83,14 @@ class GapMomentum(FrozenSettings):
             )
         return self
 
+    @property
+    def memory(self) -> Literal["day", "market"]:
+        """The gap is measured from the close of the day before."""
+        return "market"
+
     def required_features(self) -> tuple[str, ...]:
-        """The gap of the session, known from its first bar on."""
-        return ("gap",)
+        """None: it reads only bars."""
+        return ()
 
     def on_bar(self, bar: Bar) -> Sequence[Intent]:
         """Move the symbol to its next phase."""
@@ -91,13 +100,15 @@ class GapMomentum(FrozenSettings):
         if day is None or day.day != clock.date():
             if day is not None and day.phase is Phase.HOLDING:  # a half-day ends before exit_at
                 overnight = (Leave(bar.symbol, "new day"),)
-            day = self._days[bar.symbol] = GapDay(clock.date())
+            previous = self._closes.get(bar.symbol, math.nan)
+            day = self._days[bar.symbol] = GapDay(clock.date(), previous)
         if bar.session == "pre":
             day.premarket_volume += bar.volume
             day.level = max(day.level, bar.high)
             return overnight
         if bar.session != "regular":
             return overnight
+        self._closes[bar.symbol] = bar.close * bar.adjustment_factor
         day.low = min(day.low, bar.low)
         return (*overnight, *self._on_regular_bar(day, bar, clock))
 
@@ -110,7 +121,7 @@ class GapMomentum(FrozenSettings):
 
     def _on_regular_bar(self, day: GapDay, bar: Bar, clock: datetime) -> Sequence[Intent]:
         if day.phase is Phase.WAITING:
-            (day.gap,) = bar.features
+            day.gap = math.log(bar.open * bar.adjustment_factor / day.previous_close)
             chosen = (
                 day.gap >= self.minimum_gap
                 and day.premarket_volume >= self.minimum_premarket_volume

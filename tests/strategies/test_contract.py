@@ -60,7 +60,7 @@ class TestZScoreMomentum(StrategyContract):
 
 class TestGapMomentum(StrategyContract):
     def strategy(self):
-        return shipped("gap_momentum:GapMomentum")
+        return shipped("gap_momentum:GapMomentum", minimum_gap=0.001)
 
 
 class TestTrendPullback(StrategyContract):

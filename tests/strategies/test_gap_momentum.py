@@ -1,5 +1,6 @@
 """Gap momentum: each way through its phases, by hand."""
 
+import math
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -15,21 +16,36 @@ MONDAY = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)  # 09:30 in New York
 
 
 def bar(
-    number, close, high=None, low=None, session="regular", day=0, symbol="A", gap=0.08, volume=500.0
+    number,
+    close,
+    high=None,
+    low=None,
+    session="regular",
+    day=0,
+    symbol="A",
+    volume=500.0,
+    factor=1.0,
 ):
     at = MONDAY + timedelta(days=day, minutes=15 * number)
     return Bar(
         symbol, at, session, close, close if high is None else high, close if low is None else low,
-        close, volume, 1.0, (gap,),
+        close, volume, factor,
     )  # fmt: skip
 
 
 PREMARKET = (bar(-4, 107, 108, 106, "pre"), bar(-2, 109, 110, 108, "pre"))
 
 
-def said(machine, *bars):
+def yesterday(close=100.0, factor=1.0):
+    """The last regular bar of the day before, and one after hours that sets no close."""
+    return bar(25, close, day=-1, factor=factor), bar(
+        27, 109, session="post", day=-1, factor=factor
+    )
+
+
+def said(machine, *bars, before=None):
     run, found = MachineRun(machine, "gap"), []
-    for heard in bars:
+    for heard in (*(yesterday() if before is None else before), *bars):
         intents = [one for one in run.hear(heard) if isinstance(one, Enter | Leave)]
         found += [(getattr(one, "side", 0), one.reason) for one in intents]
     return found
@@ -51,21 +67,33 @@ def test_without_a_premarket_the_first_bar_is_the_level_and_does_not_break_it():
 
 def test_the_strength_grows_with_the_gap():
     run = MachineRun(GapMomentum(full_gap=0.1), "gap")
-    for heard in (*PREMARKET, bar(0, 111)):
+    for heard in (*yesterday(111 / math.exp(0.08)), *PREMARKET, bar(0, 111)):
         run.hear(heard)
     assert run.holding["A"] == (1, pytest.approx(0.8))
 
 
 @pytest.mark.parametrize(
-    ("settings", "heard"),
+    ("settings", "before"),
     [
-        ({}, {"gap": 0.029}),
-        ({}, {"gap": -0.2}),
-        ({"minimum_premarket_volume": 1001.0}, {}),
+        ({}, yesterday(109 / math.exp(0.0299))),
+        ({}, yesterday(150.0)),
+        ({}, ()),  # nothing is known of the day before
+        ({"minimum_premarket_volume": 1001.0}, yesterday()),
     ],
 )
-def test_a_small_gap_or_a_thin_premarket_is_done_for_the_day(settings, heard):
-    assert said(GapMomentum(**settings), *PREMARKET, bar(0, 109, **heard), bar(1, 150)) == []
+def test_a_small_gap_or_a_thin_premarket_is_done_for_the_day(settings, before):
+    assert said(GapMomentum(**settings), *PREMARKET, bar(0, 109), bar(1, 150), before=before) == []
+
+
+def test_a_split_is_no_gap():
+    # two for one over night: 100 * 1.0 yesterday is 54.5 * 2.0 today, a rise of 9 %
+    halves = [
+        bar(-4, 54, 55, 53, "pre", factor=2.0),
+        bar(0, 54.5, factor=2.0),
+        bar(1, 56, factor=2.0),
+    ]
+    assert said(GapMomentum(minimum_gap=0.08), *halves) == [BROKE]
+    assert said(GapMomentum(minimum_gap=0.09), *halves) == []
 
 
 def test_the_stop_is_the_low_since_the_open_and_follows_the_best_close():
@@ -100,7 +128,7 @@ def test_after_hours_neither_stop_nor_open():
 
 def test_a_half_day_is_left_by_the_next_days_first_bar_and_that_day_begins_anew():
     first = (*PREMARKET, bar(0, 111))
-    second = bar(-4, 100, 101, 99, "pre", day=1), bar(0, 100, day=1), bar(1, 102, day=1)
+    second = bar(-4, 120, 121, 119, "pre", day=1), bar(0, 120, day=1), bar(1, 122, day=1)
     assert said(GapMomentum(), *first, *second) == [BROKE, (0, "end of day"), BROKE]
 
 
