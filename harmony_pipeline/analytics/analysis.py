@@ -72,6 +72,7 @@ class Analysis:
     causes: dict[str, float]
     regimes: pl.DataFrame | None = None
     benchmark: pl.DataFrame | None = None
+    benchmark_name: str = "market"
 
 
 def analyse(
@@ -81,18 +82,20 @@ def analyse(
     bars: pl.DataFrame,
     *,
     benchmark: pl.DataFrame | None = None,
+    benchmark_name: str = "market",
     regimes: pl.DataFrame | None = None,
     multipliers: pl.DataFrame | None = None,
     window: int | None = None,
 ) -> Analysis:
     """All of it. bars: the regular bars that it traded (schemas.BARS). benchmark: timestamp, return
     by session date. regimes: schemas.REGIMES. multipliers: symbol, multiplier. window: sessions of
-    the rolling figures, by default a quarter of a year, or of a run that is shorter than that year.
+    the rolling figures, by default a year for a run of five years or more, else a quarter, and no
+    more than a quarter of the run.
     """
     year = calendar.for_timeframe(timeframe).sessions_per_year
     daily = daily_returns(run.equity, calendar, run.initial_cash, timeframe)
     if window is None:
-        window = max(2, min(year // 4, daily.height // 4))
+        window = _default_window(daily.height, year)
     daily = daily.with_columns(underwater=pl.Series(underwater(daily["return"].to_numpy())))
     known = None if regimes is None else regime_stability(daily, regimes, run.strategy, year)
     mean_equity = float(np.mean(run.equity["equity"].to_numpy())) if run.equity.height else 0.0
@@ -131,6 +134,7 @@ def analyse(
         causes=_account_causes(trades, run),
         regimes=known,
         benchmark=benchmark,
+        benchmark_name=benchmark_name,
     )
 
 
@@ -142,6 +146,13 @@ def by_strategy(analyses: Mapping[str, Analysis]) -> pl.DataFrame:
         ),
         ["strategy"],
     )
+
+
+def _default_window(sessions: int, year: int) -> int:
+    """Sessions that rolling figures look back."""
+    if sessions >= 5 * year:
+        return max(2, year)
+    return max(2, min(year // 4, sessions // 4))
 
 
 def _account_causes(trades: pl.DataFrame, run: BacktestTables) -> dict[str, float]:

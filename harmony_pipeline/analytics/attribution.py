@@ -3,9 +3,10 @@
 The result of a closed trade is split as in Perold, "The Implementation Shortfall: Paper versus
 Reality", 1988. `signal` is what a portfolio on paper would have earned that traded every order at
 the price of its decision: the close of the last bar before it, or for a stop or limit leg its
-level. `timing` is what the price moved from there to the price before costs at which it filled: the
-next open, a gap through a stop. `cost` is slippage and fees, and positive only by rebates. `other`
-is the rest of the result: dividends, cash for fractions of a split, a payment at a delisting. So
+level, adjusted where a split or dividend lies between the decision and the fill. `timing` is what
+the price moved from there to the price before costs at which it filled: the next open, a gap
+through a stop. `cost` is slippage and fees, and positive only by rebates. `other` is the rest of
+the result: dividends, cash for fractions of a split, a payment at a delisting. So
 
     pnl = signal + timing + cost + other.
 """
@@ -94,9 +95,10 @@ def _fill_parts(
     decided = _last_close_before(filled.with_columns(entry_bar=entry_bar), known, "decided")
     now = _factor_at(_factor_at(decided, known, "entry_bar"), known, "timestamp")
     level_now = pl.col("level") * (pl.col("factor_entry_bar") / pl.col("factor_timestamp"))
+    close_now = pl.col("close") * pl.coalesce(pl.col("factor") / pl.col("factor_timestamp"), 1.0)
     leg = pl.col("parent_id").is_not_null() & (pl.col("kind") != "market")
     paper = pl.coalesce(
-        pl.when(leg).then(pl.coalesce(level_now, "level")).otherwise(pl.col("close")),
+        pl.when(leg).then(pl.coalesce(level_now, "level")).otherwise(close_now),
         "reference_price",
     )
     signed = pl.when(pl.col("side") == "buy").then(-1.0).otherwise(1.0) * (
@@ -111,9 +113,9 @@ def _fill_parts(
 
 
 def _last_close_before(frame: pl.DataFrame, bars: pl.DataFrame, moment: str) -> pl.DataFrame:
-    """`frame` with the close of the last bar that starts before `moment`."""
+    """`frame` with the close of the last bar that starts before `moment`, and its factor."""
     return frame.sort("symbol", moment).join_asof(
-        bars.select("symbol", "bar", "close"),
+        bars,
         left_on=moment,
         right_on="bar",
         by="symbol",

@@ -417,7 +417,7 @@ def report(
 def _strategy_pages(pipeline: Any, strategy: str | None) -> list[Path]:
     from harmony_pipeline.errors import NotReady
     from harmony_pipeline.stages.backtests import backtested, no_backtest
-    from harmony_pipeline.stages.interactive_reports import write_interactive_page
+    from harmony_pipeline.stages.interactive_reports import interactive_path
     from harmony_pipeline.stages.tear_sheets import write_tear_sheet
     from harmony_pipeline.stages.trade_pages import page_path
 
@@ -427,7 +427,7 @@ def _strategy_pages(pipeline: Any, strategy: str | None) -> list[Path]:
             f"{no_backtest(pipeline, chosen)}; another strategy has one: harmony report {other}"
         )
     sheet = write_tear_sheet(pipeline, chosen)
-    return [sheet, page_path(pipeline, chosen), write_interactive_page(pipeline, chosen)]
+    return [sheet, page_path(pipeline, chosen), interactive_path(pipeline, chosen)]
 
 
 def _comparison_pages(pipeline: Any) -> list[Path]:

@@ -82,8 +82,8 @@ class TearSheet:
 
     backtest: one row of BACKTESTS. sharpe_interval: 95 % bounds, annualised. promotions may hold
     earlier decisions, the latest is shown. monte_carlo: MONTE_CARLO; fan and sensitivity:
-    robustness.MonteCarlo.fan and Stability.table; benchmark: frame[timestamp, value]. trade_page:
-    address of the page that shows trades on their candles.
+    robustness.MonteCarlo.fan and Stability.table; benchmark: frame[timestamp, value]. trade_page
+    and interactive_page: addresses of the pages beside this one.
     """
 
     strategy: str
@@ -100,6 +100,7 @@ class TearSheet:
     sensitivity: pl.DataFrame | None = None
     benchmark: pl.DataFrame | None = None
     trade_page: str | None = None
+    interactive_page: str | None = None
 
 
 def tear_sheet(inputs: TearSheet) -> str:
@@ -108,6 +109,7 @@ def tear_sheet(inputs: TearSheet) -> str:
         "tear_sheet.html.j2",
         strategy=inputs.strategy,
         trade_page=inputs.trade_page,
+        interactive_page=inputs.interactive_page,
         run=dict.fromkeys(schemas.BACKTESTS.dtypes) | dict(inputs.backtest),
         headline=_headline(inputs),
         equity=figures.equity_curve(inputs.equity, "Equity after costs", inputs.benchmark),

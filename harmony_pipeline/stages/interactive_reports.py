@@ -58,16 +58,20 @@ def analysed(
     bars: pl.DataFrame,
     benchmark: pl.DataFrame | None = None,
 ) -> Analysis:
-    """The analysis of a backtest beside the market of equal weights, or another benchmark
-    (timestamp, return). bars: `regular_bars`.
+    """The analysis of a backtest beside the benchmark of the settings, else the market of equal
+    weights, or another benchmark (timestamp, return). bars: `regular_bars`.
     """
-    market = buy_and_hold(bars, pipeline.calendar, pipeline.timeframe)
+    symbol = pipeline.settings.market.benchmark
+    of_one = bars.filter(pl.col("symbol") == symbol) if symbol else bars
+    market = buy_and_hold(of_one, pipeline.calendar, pipeline.timeframe)
+    name = "benchmark" if benchmark is not None else symbol or "market"
     return analyse(
         run,
         pipeline.calendar,
         pipeline.timeframe,
         bars,
         benchmark=_within(market if benchmark is None else benchmark, run.equity, pipeline),
+        benchmark_name=name,
         regimes=pipeline.lake.read("regimes"),
         multipliers=_multipliers(pipeline, run.fills["symbol"].unique().sort().to_list()),
     )
@@ -100,18 +104,25 @@ def interactive_page_of(
 
 def write_interactive_page(pipeline: PipelineContext, strategy: str) -> Path:
     """Write the interactive page beside the tear sheet, and say where it is."""
-    pages = (
-        ("tear sheet with robustness and gate", f"{strategy}.html"),
-        ("pictures of some trades", f"{strategy}-trades.html"),
-    )
     page = interactive_page_of(
         pipeline,
         tables_of(pipeline, strategy),
         latest_backtest(pipeline, strategy),
         regular_bars(pipeline),
-        pages,
+        _pages_beside(pipeline, strategy),
     )
     return write_page(interactive_path(pipeline, strategy), page)
+
+
+def _pages_beside(pipeline: PipelineContext, strategy: str) -> tuple[tuple[str, str], ...]:
+    """Heading and address of the pages that there are of this strategy."""
+    pages = (
+        ("tear sheet with robustness and gate", f"{strategy}.html"),
+        ("pictures of some trades", f"{strategy}-trades.html"),
+        ("comparison of strategies", COMPARISON),
+    )
+    folder = comparison_path(pipeline).parent
+    return tuple((heading, name) for heading, name in pages if (folder / name).exists())
 
 
 def write_comparison(pipeline: PipelineContext, strategies: Sequence[str] = ()) -> list[Path]:
@@ -134,7 +145,7 @@ def write_comparison(pipeline: PipelineContext, strategies: Sequence[str] = ()) 
     written = [write_page(comparison_path(pipeline), comparison_page(found, addresses))]
     for name, one in found.items():
         row = latest_backtest(pipeline, name)
-        pages = (("comparison of strategies", COMPARISON),)
+        pages = _pages_beside(pipeline, name)
         page = interactive_page_of(pipeline, runs[name], row, bars, pages, one)
         written.append(write_page(interactive_path(pipeline, name), page))
     return written

@@ -1,5 +1,5 @@
-"""The pages of a strategy in the state folder: its tear sheet, and its trades on their candles
-beside it.
+"""The pages of a strategy in the state folder: its tear sheet, and beside it its trades on their
+candles and the interactive page.
 """
 
 from pathlib import Path
@@ -11,17 +11,19 @@ from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import stability
 from harmony_pipeline.stages.backtests import latest_backtest, sharpe_of, trading_rules
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.interactive_reports import interactive_path, write_interactive_page
 from harmony_pipeline.stages.trade_pages import page_path, write_trade_page
 
 
 def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
-    """The strategy on one self-contained page, in the state folder's reports, and its trades on
-    their candles on another beside it.
+    """The strategy on one self-contained page, in the state folder's reports; beside it some of
+    its trades on their candles, and the interactive page.
     """
     sharpe = sharpe_of(pipeline, strategy)
     inputs = TearSheet(
         strategy=strategy,
         trade_page=page_path(pipeline, strategy).name,
+        interactive_page=interactive_path(pipeline, strategy).name,
         backtest=latest_backtest(pipeline, strategy),
         sharpe_interval=(sharpe[1], sharpe[2]),
         equity=pipeline.lake.read("equity", [strategy]),
@@ -48,4 +50,5 @@ def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
         inputs.backtest["backtest_id"],
         trading_rules(pipeline, strategy).horizon,
     )
+    write_interactive_page(pipeline, strategy)
     return path

@@ -123,6 +123,24 @@ def test_a_stop_moves_with_a_split_and_a_contract_with_its_multiplier():
     assert causes.select(CAUSES).row(0) == pytest.approx((-5_000.0, 0.0, 0.0, 0.0))
 
 
+def test_a_split_between_the_decision_and_the_fill_moves_no_price():
+    """Decided at a close of 50, two for one over night, bought at 25.10 and sold at 26."""
+    orders = table(ORDERS, [
+        order("t-entry", None, 15, "buy", 20),
+        order("t-out", "t-entry", 60, "sell", 20),
+    ])  # fmt: skip
+    fills = table(FILLS, [
+        fill("t-entry", 15, "buy", 20, 25.1, 25.1, 0.0),
+        fill("t-out", 60, "sell", 20, 26.0, 26.0, 0.0),
+    ])  # fmt: skip
+    after = bars(("AAA", 15, 25.5, 1e4), ("AAA", 45, 25.9, 1e4), ("AAA", 60, 26.0, 1e4), factor=2.0)
+    market = pl.concat([bars(("AAA", 0, 50.0, 1e4)), after])
+    causes = trade_causes(table(TRADES, [trade(20 * 0.9)]), orders, fills, market)
+    assert causes.select(CAUSES).row(0) == pytest.approx(
+        (20 * 0.9, 20 * (0.1 - 0.1), 0.0, 0.0), abs=1e-9
+    )
+
+
 def test_trade_figures_by_hand():
     pnls = [100.0, -50.0, -25.0, 300.0, -75.0]
     rows = [
@@ -223,6 +241,17 @@ def test_the_causes_explain_every_result_to_the_cent_where_no_company_acts(seed,
         result.trades.drop_nulls("pnl").select((pl.col("fees") + pl.col("slippage")).sum()).item()
     )
     assert found.causes["cost"] == pytest.approx(-costs, abs=1e-6)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), exits=st.sampled_from(["barriers", "signal"]))
+def test_what_is_left_is_what_companies_paid(seed, exits):
+    """Of positions that are closed in the end, to the rounding of money."""
+    result, found = analysed(random_market(seed), exits=exits)
+    if result.trades["pnl"].null_count():
+        return  # what an open position was paid belongs to no closed trade
+    paid = result.position_actions["cash"].sum()
+    assert found.causes["other"] == pytest.approx(paid, abs=0.01)
 
 
 @settings(max_examples=15)

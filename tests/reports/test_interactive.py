@@ -227,7 +227,7 @@ def test_a_comparison_shows_every_strategy_in_its_place(sheet):
     text = comparison_page(analyses, {"crossover": "crossover-interactive.html"})
     reader, found = read(text), figures_of(text)
     assert set(reader.sources) == {"data:,", "crossover-interactive.html"}
-    assert set(found) == {"growth", "months", "rolling", "risk", "correlation", "causes"}
+    assert set(found) == {"growth", "periods", "rolling", "risk", "correlation", "causes"}
     matrix = found["correlation"]["data"][0]["z"]
     both = np.corrcoef(sheet.found.daily["return"], other.found.daily["return"])
     assert np.array(matrix) == pytest.approx(both)

@@ -14,6 +14,7 @@ from harmony_pipeline.reports.interactive.figure_style import (
     PERCENT,
     as_json,
     axis,
+    beside,
     blank,
     finite,
     range_buttons,
@@ -58,7 +59,8 @@ def equity_figure(found: Analysis, equity: pl.DataFrame, initial_cash: float) ->
         both = aligned(found.daily, found.benchmark)
         level = initial_cash * np.cumprod(1.0 + both["benchmark"].to_numpy())
         figure.add_scatter(
-            x=_evening(both), y=level, name="market",
+            x=_evening(both), y=level, name=found.benchmark_name,
+            visible=beside(level, shown["equity"].to_numpy()),
             line={"color": MUTED, "width": 1.1, "dash": "dot"}, hovertemplate="%{y:,.0f}",
         )  # fmt: skip
     under = shown["drawdown"].to_numpy()

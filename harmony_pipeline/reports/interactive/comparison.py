@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.analytics import DEFINITIONS, Analysis
+from harmony_pipeline.analytics.analysis import by_strategy
 from harmony_pipeline.reports.interactive import comparison_charts as charts
-from harmony_pipeline.reports.interactive.document import figure_text, interactive_page
+from harmony_pipeline.reports.interactive.document import figure_text, interactive_page, rows_of
 
 _HEADLINES = (
     "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "max_drawdown",
@@ -25,7 +26,7 @@ def comparison_page(
         raise ValueError("a comparison needs a strategy with a backtest")
     known = {name: found for name, found in analyses.items() if found.daily.height}
     shown = {
-        "growth": charts.growth_figure, "months": charts.month_figure,
+        "growth": charts.growth_figure, "periods": charts.period_figure,
         "rolling": charts.rolling_sharpe_figure, "risk": charts.risk_figure,
         "correlation": charts.correlation_figure, "causes": charts.cause_figure,
     }  # fmt: skip
@@ -36,10 +37,13 @@ def comparison_page(
         start=min(starts, default=None),
         end=max(ends, default=None),
         window=next(iter(analyses.values())).window,
+        benchmark=next(iter(analyses.values())).benchmark_name,
+        attributed=rows_of(by_strategy(analyses)),
         figures={name: draw(known) for name, draw in shown.items()} if known else {},
         summary=[_summary(name, found, pages or {}) for name, found in analyses.items()],
         headlines=[one for one in DEFINITIONS if one.name in _HEADLINES],
         names=list(analyses),
+        by_year=charts.shows_years(known),
         groups=_all_figures(analyses),
         regimes=_regimes(analyses),
     )

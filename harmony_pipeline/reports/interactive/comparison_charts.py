@@ -13,6 +13,7 @@ from harmony_pipeline.reports.interactive.figure_style import (
     PERCENT,
     as_json,
     axis,
+    beside,
     blank,
     finite,
     range_buttons,
@@ -22,14 +23,17 @@ from harmony_pipeline.reports.interactive.figure_style import (
 from harmony_pipeline.reports.style import FAINT, GAIN, LOSS, MUTED, SERIES
 
 Analyses = Mapping[str, Analysis]
-_FEW_MONTHS = 24  # whose numbers fit into their cells
+# after Okabe and Ito's, four of Tol's muted scheme (2021), for more strategies than six
+_COLOURS = (*SERIES, "#882255", "#999933", "#332288", "#661100")
+_FEW_CELLS = 24  # in a row: so many numbers fit into their cells
+_MOST_MONTHS = 36
 _CAUSES = ("signal", "timing", "cost", "other", "open")
 _CAUSE_NAMES = ("signal", "timing", "cost", "dividends and other", "still open")
 
 
 def colour_of(number: int) -> str:
     """The colour of the strategy with this place in the list."""
-    return SERIES[number % len(SERIES)]
+    return _COLOURS[number % len(_COLOURS)]
 
 
 def growth_figure(analyses: Analyses) -> str:
@@ -47,11 +51,18 @@ def growth_figure(analyses: Analyses) -> str:
             yaxis="y2", showlegend=False, line={"color": colour, "width": 1},
             hovertemplate="%{y:.2%} under",
         )  # fmt: skip
-    market = next((one.benchmark for one in analyses.values() if one.benchmark is not None), None)
-    if market is not None:
+    longest = max(
+        (one for one in analyses.values() if one.benchmark is not None),
+        key=lambda one: one.daily.height,
+        default=None,
+    )
+    if longest is not None and longest.benchmark is not None:
+        market = longest.benchmark
+        level = np.cumprod(1.0 + market["return"].to_numpy()) - 1.0
+        drawn = [np.cumprod(1.0 + one.daily["return"].to_numpy()) for one in analyses.values()]
         figure.add_scatter(
-            x=times(market["timestamp"]), y=np.cumprod(1.0 + market["return"].to_numpy()) - 1.0,
-            name="market", line={"color": MUTED, "width": 1.1, "dash": "dot"},
+            x=times(market["timestamp"]), y=level, visible=beside(level, np.concatenate(drawn)),
+            name=longest.benchmark_name, line={"color": MUTED, "width": 1.1, "dash": "dot"},
             hovertemplate="%{y:+.2%}",
         )  # fmt: skip
     figure.update_layout(
@@ -84,7 +95,8 @@ def risk_figure(analyses: Analyses) -> str:
         if risk is None or gain is None:
             continue
         figure.add_scatter(
-            x=[risk], y=[gain], mode="markers+text", text=[name], textposition="top center",
+            x=[risk], y=[gain], mode="markers+text", text=[name],
+            textposition="bottom center" if number % 2 else "top center",
             marker={"color": colour_of(number), "size": 14}, cliponaxis=False,
             hovertemplate=f"{name}<br>volatility %{{x:.1%}}, return %{{y:+.1%}}<extra></extra>",
         )  # fmt: skip
@@ -92,7 +104,7 @@ def risk_figure(analyses: Analyses) -> str:
     risks = [found.figures["annual_volatility"] or 0.0 for found in analyses.values()]
     reach = [0.0, 1.3 * max(risks)] if max(risks) > 0.0 else None  # room for the names
     figure.update_xaxes(title_text="annual volatility", tickformat=".0%", range=reach)
-    figure.update_yaxes(title_text="annual return", tickformat="+.0%")
+    figure.update_yaxes(title_text="annual return", tickformat=PERCENT)
     return as_json(figure)
 
 
@@ -114,40 +126,43 @@ def correlation_figure(analyses: Analyses) -> str:
     return as_json(figure)
 
 
-def month_figure(analyses: Analyses) -> str:
-    """One row a strategy, one column a month."""
-    months = [
-        monthly_returns(found.daily).with_columns(
-            strategy=pl.lit(name),
-            label=pl.lit("").add(pl.col("month").replace_strict(dict(enumerate(MONTHS, start=1))))
-            + "<br>"
-            + pl.col("year").cast(pl.String),
-        )
+def period_figure(analyses: Analyses) -> str:
+    """One row a strategy, one column a month, or a year where the months would be too many."""
+    months = pl.concat(
+        monthly_returns(found.daily).with_columns(strategy=pl.lit(name))
         for name, found in analyses.items()
-    ]
-    every = pl.concat(months)
-    order = every.select("year", "month", "label").unique().sort("year", "month")["label"].to_list()
-    cells = {
-        (name, label): value
-        for name, label, value in every.select("strategy", "label", "return").rows()
-    }
-    values = np.array(
-        [finite([cells.get((name, label)) for label in order]) for name in analyses]
-    ).reshape(len(analyses), len(order))
+    )
+    by_year = shows_years(analyses)
+    keys = ["year"] if by_year else ["year", "month"]
+    cells = months.group_by("strategy", *keys, maintain_order=True).agg(
+        ((1.0 + pl.col("return")).product() - 1.0).alias("return")
+    )
+    order = cells.select(keys).unique().sort(keys).rows()
+    known = {(name, tuple(key)): value for name, *key, value in cells.iter_rows()}
+    values = np.array([finite([known.get((name, key)) for key in order]) for name in analyses])
+    values = values.reshape(len(analyses), len(order))
     sizes = np.abs(values[np.isfinite(values)])
     reach = float(sizes.max()) if sizes.size and sizes.max() > 0.0 else 1.0
-    figure = blank(130 + 38 * len(analyses), hovermode="closest")
+    labels = [str(key[0]) if by_year else f"{MONTHS[key[1] - 1]}<br>{key[0]}" for key in order]
+    figure = blank(110 + 38 * len(analyses), hovermode="closest")
     figure.add_heatmap(
-        x=order, y=list(analyses), z=values, zmin=-reach, zmax=reach, showscale=False, xgap=2,
+        x=labels, y=list(analyses), z=values, zmin=-reach, zmax=reach, showscale=False, xgap=2,
         ygap=2, colorscale=[[0.0, LOSS], [0.5, "#ffffff"], [1.0, GAIN]], hoverongaps=False,
-        texttemplate="%{z:+.1%}" if len(order) <= _FEW_MONTHS else None,
-        textfont={"size": 10.5}, hovertemplate="%{y}, %{x}: %{z:+.2%}<extra></extra>",
+        texttemplate="%{z:+.1%}" if len(order) <= _FEW_CELLS else None,
+        textfont={"size": 10.5 if len(order) <= 18 else 9},
+        hovertemplate="%{y}, %{x}: %{z:+.2%}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(
-        type="category", fixedrange=True, tickangle=0 if len(order) <= _FEW_MONTHS else None
-    )
+    figure.update_xaxes(type="category", fixedrange=True)
+    if len(order) <= _FEW_CELLS:
+        figure.update_xaxes(tickangle=0, nticks=len(order))
     figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, showgrid=False)
     return as_json(figure)
+
+
+def shows_years(analyses: Analyses) -> bool:
+    """Whether the comparison shows years because the months would be too many."""
+    counts = (monthly_returns(found.daily).height for found in analyses.values())
+    return max(counts, default=0) > _MOST_MONTHS
 
 
 def cause_figure(analyses: Analyses) -> str:
@@ -166,7 +181,10 @@ def cause_figure(analyses: Analyses) -> str:
         x=list(analyses), y=totals, name="result", mode="markers",
         marker={"color": "#1f2933", "size": 10, "symbol": "diamond"}, hovertemplate="%{y:+,.0f}",
     )  # fmt: skip
-    figure.update_xaxes(type="category")
+    names = list(analyses)
+    figure.update_xaxes(
+        type="category", tickangle=0, tickvals=names, ticktext=[wrapped(name) for name in names]
+    )
     figure.update_yaxes(title_text="currency", tickformat="~s", zeroline=True, zerolinecolor=FAINT)
     return as_json(figure)
 

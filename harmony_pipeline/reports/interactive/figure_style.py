@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.reports.style import FAINT, GRID, INK, MUTED, PAPER
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 PERCENT = "+.1%"
+_FLATTENS = 4.0  # times the reach of a curve
 _RANGES = ((1, "month", "1m"), (3, "month", "3m"), (6, "month", "6m"), (1, "year", "1y"))
 
 
@@ -103,6 +105,15 @@ def rows_shown(values: pl.Series, most: int) -> pl.Series:
     )
     every = pl.concat([kept["least"], kept["greatest"], kept["last"]])
     return every.unique().sort()
+
+
+def beside(benchmark: FloatArray, drawn: FloatArray) -> Any:
+    """Whether a benchmark is drawn at once: where it would flatten what it stands beside, a click
+    on its name draws it.
+    """
+    if not len(benchmark) or not len(drawn):
+        return True
+    return "legendonly" if np.ptp(benchmark) > _FLATTENS * np.ptp(drawn) else True
 
 
 def as_json(figure: Any) -> str:

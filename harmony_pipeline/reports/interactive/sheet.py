@@ -96,7 +96,7 @@ def _headline(inputs: InteractiveSheet) -> list[tuple[str, str, str]]:
         (
             "Total return",
             fraction(1)(figures["total_return"]),
-            f"market {fraction(1)(figures['benchmark_return'])}",
+            f"{inputs.found.benchmark_name} {fraction(1)(figures['benchmark_return'])}",
         ),
         ("Sharpe ratio", fixed(2)(figures["sharpe"]), interval or "annualised"),
         (
