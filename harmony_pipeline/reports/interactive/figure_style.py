@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.reports.style import FAINT, GRID, INK, MUTED, PAPER
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
@@ -107,7 +107,7 @@ def rows_shown(values: pl.Series, most: int) -> pl.Series:
     return every.unique().sort()
 
 
-def beside(benchmark: FloatArray, drawn: FloatArray) -> Any:
+def beside(benchmark: NDArray[np.floating[Any]], drawn: NDArray[np.floating[Any]]) -> Any:
     """Whether a benchmark is drawn at once: where it would flatten what it stands beside, a click
     on its name draws it.
     """
