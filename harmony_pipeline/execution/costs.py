@@ -37,21 +37,29 @@ def participation_binds(rules: Record, volume: float) -> bool:
 
 @kernel_without_allocation
 def taker_price(
-    rules: Record, side: int, reference: float, volatility: float, quantity: float, volume: float
+    rules: Record,
+    side: int,
+    reference: float,
+    volatility: float,
+    quantity: float,
+    volume: float,
+    half_spread_bps: float = 0.0,
 ) -> float:
     """The price of an order that takes liquidity: `reference` moved against us by half the spread
-    and the impact, then to the tick against us.
+    and the impact, then to the tick against us. A `half_spread_bps` above 0 is in place of the
+    rules'.
     """
     participation = (
         quantity / volume if participation_binds(rules, volume) else rules["max_participation"]
     )
     impact = rules["impact_coefficient"] * volatility * math.sqrt(participation)
-    move = rules["half_spread_bps"] / 1e4 + impact
+    half, offset = rules["half_spread_bps"], rules["half_spread_price"]
+    if half_spread_bps > 0.0:
+        half, offset = half_spread_bps, 0.0
+    move = half / 1e4 + impact
     if side > 0:
-        return against_us(rules, side, reference * (1.0 + move) + rules["half_spread_price"])
-    return against_us(
-        rules, side, max(reference * max(1.0 - move, 0.0) - rules["half_spread_price"], 0.0)
-    )
+        return against_us(rules, side, reference * (1.0 + move) + offset)
+    return against_us(rules, side, max(reference * max(1.0 - move, 0.0) - offset, 0.0))
 
 
 @kernel_without_allocation

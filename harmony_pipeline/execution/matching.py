@@ -127,8 +127,9 @@ def write_fill(
         price = against_us(rules, order["side"], reference)
     else:
         price = taker_price(
-            rules, order["side"], reference, order["volatility"], quantity, bar["volume"]
-        )
+            rules, order["side"], reference, order["volatility"], quantity, bar["volume"],
+            bar["half_spread_bps"],
+        )  # fmt: skip
     order["remaining"] = snap_to_lot(order["remaining"] - quantity, rules["lot_size"])
     order["fills"] += 1
     report["kind"] = FILL

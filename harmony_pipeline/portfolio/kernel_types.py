@@ -168,12 +168,13 @@ BAR = np.dtype(
         ("at", "i8"), ("end", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"),
         ("volume", "f8"), ("factor", "f8"),
         ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i8"),
-        ("date", "i8"), ("signal", "i8"), ("model", "i8"),
+        ("date", "i8"), ("signal", "i8"), ("model", "i8"), ("half_spread_bps", "f8"),
     ],
     align=True,
 )  # fmt: skip
 """One regular bar of one symbol with the signal known at its end. `date` is the session;
-`probability` NaN: no model; `model` -1: none.
+`probability` NaN: no model; `model` -1: none. `half_spread_bps` is the estimate of this bar, as
+known before it (execution/spread_models.py); 0: that of the rules.
 """
 
 ORDER = np.dtype(

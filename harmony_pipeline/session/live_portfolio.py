@@ -37,6 +37,7 @@ from harmony_pipeline.portfolio.decisions import (
     dividend_share,
     mark,
 )
+from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
@@ -111,6 +112,7 @@ class LivePortfolio:
         self._next_action = first_actions(self._actions, len(self.symbols))
         self._lives = packed_lives(plan.due_lives, self.symbols)
         self.trades: list[dict[str, Any]] = []
+        self.financed = 0  # money units that `open_session` put into the cash, last time
 
     @property
     def positions(self) -> Records:
@@ -164,8 +166,12 @@ class LivePortfolio:
         row["model"] = self.portfolio.models.index(model_id) if model_id is not None else NO_MODEL
 
     def open_session(self, date: int) -> bool:
-        """Call first at every timestamp; whether a session begins with it."""
-        begins = date > int(self.account["date"])
+        """Call first at every timestamp; whether a session begins with it. What the nights before
+        cost or brought is in the books then, and in `financed`.
+        """
+        begins, cash = date > int(self.account["date"]), int(self.account["cash"])
+        accrue_financing(self.positions, self.account, self._rules, date)
+        self.financed = int(self.account["cash"]) - cash
         open_session(self.account, date)
         return begins
 

@@ -216,6 +216,8 @@ class Trader:
 
     def _trade(self, bars: Records, batch: Batch) -> None:
         begins = self.portfolio.open_session(int(bars[0]["date"]))
+        if self._exchange is not None and self.portfolio.financed:
+            self._exchange.finance(self.portfolio.financed)
         if self._exchange is None:
             # a real broker's fills have happened already; what they change comes before the marks
             self.gateway.hear()

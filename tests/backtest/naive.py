@@ -216,8 +216,7 @@ class Naive:
         self.cash += self.accrued(own, "interest_rate" if own > 0 else "debit_rate", nights)
 
     def accrued(self, money_units, rate, nights):
-        exact = Decimal(money_units) * Decimal(self.r[rate]) * nights / 360
-        return math.floor(exact + Decimal("0.5"))
+        return math.floor(money_units * self.r[rate] * nights / 360 + 0.5)
 
     def open_session(self, bar):
         if self.day_equity > 0 and self.equity > 0:

@@ -123,6 +123,14 @@ def test_a_split_changes_shares_orders_and_nothing_else() -> None:
     assert [order.quantity for order in made.orders()] == [15.0, 15.0]
 
 
+def test_the_nights_are_in_its_cash() -> None:
+    made = broker()
+    before = made.account().cash
+    made.finance(-12_345)
+    made.finance(45)
+    assert made.account().cash == pytest.approx(before - 1.23)
+
+
 def test_dividends_are_paid_to_long_and_by_short_positions() -> None:
     for side, sign in (("buy", 1), ("sell", -1)):
         made = broker()

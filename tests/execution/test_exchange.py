@@ -408,6 +408,20 @@ def test_an_order_that_needs_time_misses_the_bars_that_start_earlier():
     assert waits(latency_bars=3, latency_milliseconds=0.006) == 5
 
 
+def test_a_bar_with_a_spread_of_its_own_is_traded_at_that_one():
+    floor = Floor(half_spread_bps=10.0)
+    prices = []
+    for estimate in (0.0, 40.0):
+        floor.submit(ENTRY, 1, decided_at=10)
+        bar = floor.bar(CALM)
+        bar["half_spread_bps"] = estimate
+        count = exchange.match_open(
+            floor.state.orders, floor.state.keys, floor.rules, bar, floor.reports, 0
+        )
+        prices += [price for _, _, _, price, _ in floor.said(count)]
+    assert prices == [50.05, 50.2]
+
+
 def test_a_late_bar_is_drawn_by_symbol_and_time():
     key = ExchangeState.empty(["AAA", "BBB"]).keys[0]
     found = {}

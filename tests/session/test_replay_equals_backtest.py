@@ -2,8 +2,10 @@
 and to the last bit.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -393,3 +395,29 @@ def test_a_day_without_bars_and_a_day_that_is_no_session_are_said_so(tmp_path: P
     plan = plan_of(DAYS[0], ledger, BARS, CASES["signals"])
     with pytest.raises(DataError, match="no bars"):
         replay_day(plan, BARS.filter(pl.col("session_date") != DAYS[0]), ledger)
+
+
+def test_the_nights_are_in_the_books_of_the_session_and_of_the_exchange(tmp_path: Path) -> None:
+    """Each night by hand from the books of the evening: simple interest over the days between the
+    sessions, half up to 1/10000.
+    """
+    chosen = rules("signal", borrow_rate=0.7, interest_rate=0.05, debit_rate=0.09)
+    ledger, evenings = fresh_ledger(tmp_path), []
+    for day in DAYS:
+        plan = plan_of(day, ledger, BARS, chosen)
+        result = replay_day(plan, BARS, ledger)
+        assert reconcile(ledger, plan.session_id, broker_as_left(plan, ledger)).agrees
+        evenings.append(result.closing.portfolio)
+    for evening, following in pairwise(evenings):
+        account, after = evening.account[0], following.account[0]
+        nights = int(after["date"] - account["date"])
+        short = [-int(value) for value in evening.positions["value"] if value < 0]
+        lent = sum(math.floor(value * 0.7 * nights / 360 + 0.5) for value in short)
+        own = int(account["cash"]) - lent - sum(short)
+        rate = 0.05 if own > 0 else 0.09
+        assert after["borrow"] - account["borrow"] == lent
+        assert after["interest"] - account["interest"] == math.floor(
+            own * rate * nights / 360 + 0.5
+        )
+    assert evenings[-1].account["borrow"][0] > 0
+    assert evenings[-1].account["interest"][0] != 0

@@ -126,6 +126,9 @@ class BarDriven(Protocol):
     def dividend(self, symbol: int, value: float, share: float = 0.0) -> None:
         """Cash of `value` a share held, which is `share` of the last price."""
 
+    def finance(self, amount: int) -> None:
+        """Interest received, less what borrowed shares and a debit cost, in money units."""
+
     def pay_out(self, symbol: int, price: float) -> None:
         """The security trades no longer: its shares become cash at `price`."""
 

@@ -264,6 +264,10 @@ class SimulatedBroker:
             value * self._rules[symbol]["multiplier"], float(self._shares[symbol])
         )
 
+    def finance(self, amount: int) -> None:
+        """Cash for the nights since the last session; below 0 where they cost something."""
+        self._cash += amount
+
     def pay_out(self, symbol: int, price: float) -> None:
         """Cash for the shares of a security that trades no longer; a short position pays."""
         self._cash += notional(
