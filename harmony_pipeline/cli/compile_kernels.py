@@ -23,12 +23,32 @@ def main() -> None:
         from assets.chain import run_stages
 
         run_stages(pipeline)
+        _make_signals(pipeline)
         _make_bars_of_trades(pipeline)
         _rest_orders(pipeline)
     _match_orders()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
     )
+
+
+def _make_signals(pipeline: PipelineContext) -> None:
+    """The strategies that are compiled themselves."""
+    from harmony_pipeline.features.catalog import FeatureSet
+    from harmony_pipeline.features.compute import compute_features
+    from harmony_pipeline.strategies.base import Strategy, signals_of
+    from harmony_pipeline.strategies.pairs import PairsTrading
+    from harmony_pipeline.strategies.z_score_momentum import ZScoreMomentum
+
+    bars = pipeline.lake.read("bars")
+    strategies: tuple[Strategy, ...] = (
+        ZScoreMomentum(),
+        PairsTrading(formation_days=20, refit="month", level=0.1),
+    )
+    for strategy in strategies:
+        features = FeatureSet.of(strategy.required_features())
+        table = compute_features(bars, features, None, pipeline.calendar, pipeline.timeframe).table
+        signals_of(strategy, table, lambda: bars)
 
 
 def _make_bars_of_trades(pipeline: PipelineContext) -> None:

@@ -214,7 +214,7 @@ class PairsTrading(FrozenSettings):
             .sort("timestamp")
         )
         spread = (pl.col("y") - pair.alpha - pair.beta * pl.col("x")) / pair.deviation
-        z = both.select(spread.fill_null(np.nan)).to_series().to_numpy()
+        z = both.select(spread.fill_null(np.nan)).to_series().to_numpy(writable=True)
         sides, entries = spread_sides(
             z, SpreadRule(self.entry_z, self.exit_z, self.stop_z, self.maximum_bars)
         )

@@ -151,7 +151,7 @@ class ZScoreMomentum(FrozenSettings):
         z = np.divide(
             warm[momentum].to_numpy(), deviation, out=np.zeros(warm.height), where=deviation > 0.0
         )
-        price = (warm["close"] * warm["adjustment_factor"]).to_numpy()
+        price = (warm["close"] * warm["adjustment_factor"]).to_numpy(writable=True)
         rule = Trail(self.entry_z, self.exit_z, self.full_z, self.trail_ranges, self.maximum_bars)
         side, strength = follow(
             block_starts(warm["symbol"]), z, price, warm[ranges].to_numpy() / 100.0, rule
