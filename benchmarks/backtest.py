@@ -1,125 +1,344 @@
-"""The portfolio backtest: compiled loop alone, and run_backtest from frames to tables.
+"""The portfolio backtest from frames to tables, a grid of parameters, and many symbols at once.
 
-Brackets are 2 to 1 and last eight bars at most. Signals come on every 20th bar, on none, or on
-every bar, where positions are opened as often as the rule allows; orders and fills are counted,
-because they, more than bars, are what costs time.
+    python benchmarks/backtest.py                                  # Harmony alone
+    python benchmarks/backtest.py --before TREE --peers PYTHON     # side by side
+
+--before is another working tree of Harmony, --peers an interpreter that has raptorbt and vectorbt
+(their locks do not go with ours: make one with `pip install raptorbt==0.13.4 vectorbt==1.2.0
+vectorbt-rust==1.2.0`). All run in turn, each in a process of its own, on the same minute bars of a
+random walk: a crossover of two averages, brackets, fees, slippage. The best of the rounds counts.
 """
 
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import polars as pl
 
-from harmony_pipeline.backtest import simulator
-from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
-from harmony_pipeline.labels.settings import LabelSettings
-from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.lives import empty_events
-from harmony_pipeline.portfolio.corporate_actions import packed_actions, packed_lives
-from harmony_pipeline.portfolio.parameters import TradingRules
-from harmony_pipeline.portfolio.settings import BacktestSettings
-from harmony_pipeline.portfolio.state import TradingState
-from harmony_pipeline.risk.settings import RiskSettings
-from harmony_pipeline.schemas import CORPORATE_ACTIONS
-from harmony_pipeline.strategies.settings import StrategySettings
-
-CLOCK = Calendar.of("24/7")
-START = datetime(2015, 1, 1, tzinfo=UTC)
+ROOT = Path(__file__).resolve().parent.parent
+ONE, GRID, MANY = 1_000_000, 100_000, 97_500
+PAIRS = [(fast, slow) for fast in range(5, 15) for slow in range(20, 120, 10)]
+SYMBOLS = 100
 VOLATILITY = 0.001
+ROUNDS = 3
+FEE, SLIPPAGE, STOP, TAKE = 0.0001, 0.0001, 0.004, 0.008
+PEERS = ("raptorbt", "vectorbt")
 
 
-def market(symbols: int, rows: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Minute bars of a random walk, and a signal at each of them."""
-    stamps = pl.datetime_range(
-        START, START + timedelta(minutes=rows - 1), "1m", time_unit="us", eager=True
-    )
-    bars, signals = [], []
-    for number in range(symbols):
-        source = np.random.default_rng(number)
-        moves = source.standard_normal(rows) * VOLATILITY
-        close = np.round(100.0 * np.exp(np.cumsum(moves - moves.mean())), 2)
-        opening = np.concatenate([[100.0], close[:-1]])
-        reach = np.abs(source.standard_normal((2, rows))) * VOLATILITY / 2
-        high, low = (
-            np.round(np.maximum(opening, close) * (1 + reach[0]), 2),
-            np.round(np.minimum(opening, close) * (1 - reach[1]), 2),
+def walk(number: int, rows: int) -> dict[str, Any]:
+    """Open, high, low and close of minute bars."""
+    source = np.random.default_rng(number)
+    moves = source.standard_normal(rows) * VOLATILITY
+    close = np.round(100.0 * np.exp(np.cumsum(moves - moves.mean())), 2)
+    opened = np.concatenate([[100.0], close[:-1]])
+    reach = np.abs(source.standard_normal((2, rows))) * VOLATILITY / 2
+    high = np.round(np.maximum(opened, close) * (1 + reach[0]), 2)
+    low = np.round(np.minimum(opened, close) * (1 - reach[1]), 2)
+    return {"open": opened, "high": high, "low": low, "close": close}
+
+
+def crossover(close: Any, fast: int, slow: int) -> tuple[Any, Any]:
+    """Bars at which the fast average crosses above the slow one, and below it."""
+    total = np.concatenate([[0.0], np.cumsum(close)])
+    shorter = (total[slow:] - total[slow - fast : -fast]) / fast
+    longer = (total[slow:] - total[:-slow]) / slow
+    above = np.zeros(len(close), dtype=bool)
+    above[slow - 1 :] = shorter > longer
+    before = np.concatenate([above[:1], above[:-1]])
+    return above & ~before, before & ~above
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Best seconds by the clock and of the cores."""
+    clock, cores = [], []
+    for _ in range(ROUNDS):
+        begun, used = time.perf_counter(), time.process_time()
+        work()
+        clock.append(time.perf_counter() - begun)
+        cores.append(time.process_time() - used)
+    return min(clock), min(cores)
+
+
+# --- Harmony, this tree or another ----------------------------------------------------------------
+
+
+class Ours:
+    """Harmony's frames of the same market."""
+
+    def __init__(self) -> None:
+        import polars as pl
+
+        from harmony_pipeline.market.calendars import Calendar
+        from harmony_pipeline.schemas import CORPORATE_ACTIONS
+
+        self.pl, self.calendar = pl, Calendar.of("24/7")
+        self.actions = CORPORATE_ACTIONS.empty()
+        self.start = datetime(2015, 1, 1, tzinfo=UTC)
+
+    def rules(self, symbols: int) -> Any:
+        """Equal parts of the equity in as many symbols as have a signal."""
+        from harmony_pipeline.execution import settings as execution
+        from harmony_pipeline.labels.settings import LabelSettings
+        from harmony_pipeline.risk.settings import RiskSettings
+        from harmony_pipeline.strategies.settings import StrategySettings
+
+        try:
+            from harmony_pipeline.portfolio.parameters import TradingRules
+            from harmony_pipeline.portfolio.settings import BacktestSettings
+        except ImportError:  # where they were before
+            from harmony_pipeline.backtest.rules import TradingRules
+            from harmony_pipeline.backtest.settings import BacktestSettings
+        risk = RiskSettings(
+            max_drawdown=1.0,
+            max_daily_loss=1.0,
+            max_open_positions=symbols,
+            max_position=0.9 / symbols,
+            max_net_exposure=2.0,
         )
-        known = {
-            "symbol": f"S{number:03d}",
-            "timestamp": stamps,
-            "session": "regular",
-            "open": opening,
-            "high": high,
-            "low": low,
-            "close": close,
-        }
-        bars.append(pl.DataFrame({**known, "volume": 1e6, "adjustment_factor": 1.0}))
-        side = np.where(moves > 0, 1, -1).astype(np.int8)
-        signals.append(
-            pl.DataFrame(
-                {
-                    "symbol": known["symbol"],
-                    "timestamp": stamps,
-                    "side": side,
-                    "strength": 1.0,
-                    "volatility": VOLATILITY,
-                }
-            )
+        costs = execution.CostSettings(
+            half_spread_bps=SLIPPAGE * 1e4,
+            fee_bps=FEE * 1e4,
+            impact_coefficient=0.0,
+            sell_fee_bps=0.0,
         )
-    silent = {
-        "probability": pl.lit(None, dtype=pl.Float64),
-        "model_id": pl.lit(None, dtype=pl.String),
-    }
-    return pl.concat(bars), pl.concat(signals).with_columns(**silent)
+        strategy = StrategySettings(use="benchmarks:none", exits="barriers", horizon_bars=60)
+        barriers = LabelSettings(profit_take=1.0, stop_loss=0.5)
+        kinds = vars(execution)
+        noise = (kinds.get("ExecutionNoiseSettings") or kinds["LuckSettings"])()
+        return TradingRules.of(risk, costs, noise, barriers, strategy, BacktestSettings())
+
+    def bars(self, number: int, rows: int, **prices: Any) -> Any:
+        """schemas.BARS of one symbol."""
+        pl = self.pl
+        end = self.start + timedelta(minutes=rows - 1)
+        stamps = pl.datetime_range(self.start, end, "1m", time_unit="us", eager=True)
+        known = {"symbol": f"S{number:03d}", "timestamp": stamps, "session": "regular", **prices}
+        return pl.DataFrame({**known, "volume": 1e6, "adjustment_factor": 1.0})
+
+    def signals(self, bars: Any, fast: int, slow: int) -> Any:
+        """Entries at both crossings."""
+        pl = self.pl
+        up, down = crossover(bars["close"].to_numpy(), fast, slow)
+        side = up.astype(np.int8) - down.astype(np.int8)
+        rows = bars.select("symbol", "timestamp").with_columns(side=side)
+        return rows.filter(pl.col("side") != 0).with_columns(
+            strength=pl.lit(1.0),
+            volatility=pl.lit(VOLATILITY),
+            probability=pl.lit(None, dtype=pl.Float64),
+            model_id=pl.lit(None, dtype=pl.String),
+        )
+
+    def one(self) -> Callable[[], Any]:
+        """One symbol, whole result."""
+        from harmony_pipeline.backtest.simulator import run_backtest
+
+        bars, rules = self.bars(0, ONE, **walk(0, ONE)), self.rules(1)
+        signals = self.signals(bars, 10, 50)
+        return lambda: run_backtest(bars, signals, self.actions, rules, self.calendar, "1Min")
+
+    def grid(self) -> Callable[[], Any]:
+        """Every pair of averages; a tree without `SessionReturns` makes whole results."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from harmony_pipeline.backtest import simulator
+
+        bars, rules = self.bars(0, GRID, **walk(0, GRID)), self.rules(1)
+        signals = [self.signals(bars, *pair) for pair in PAIRS]
+        if "SessionReturns" not in vars(simulator):
+            whole = simulator.run_backtest
+            return lambda: [
+                whole(bars, each, self.actions, rules, self.calendar, "1Min") for each in signals
+            ]
+
+        def run() -> None:
+            market = simulator.Market.of(bars, self.actions, self.calendar, "1Min")
+            runs = simulator.SessionReturns(market, rules)
+            with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+                list(pool.map(runs.of, signals))
+
+        return run
+
+    def many(self) -> Callable[[], Any]:
+        """Many symbols in one portfolio."""
+        from harmony_pipeline.backtest.simulator import run_backtest
+
+        parts = [self.bars(number, MANY, **walk(number, MANY)) for number in range(SYMBOLS)]
+        signals = self.pl.concat([self.signals(part, 10, 50) for part in parts])
+        bars, rules = self.pl.concat(parts), self.rules(SYMBOLS)
+        return lambda: run_backtest(bars, signals, self.actions, rules, self.calendar, "1Min")
 
 
-def measure(symbols: int, rows: int, exits: str, every: int) -> None:
-    """Print the best of three."""
-    bars, signals = market(symbols, rows)
-    signals = signals.gather_every(every) if every else signals.clear()
-    risk = RiskSettings(
-        max_drawdown=1.0,
-        max_daily_loss=1.0,
-        max_open_positions=symbols,
-        max_position=0.9 / symbols,
-        max_net_exposure=2.0,
+# --- peers ----------------------------------------------------------------------------------------
+
+
+def raptor(rows: int, pairs: list[tuple[int, int]]) -> Callable[[], Any]:
+    """raptorbt over the arrays of one symbol."""
+    import raptorbt
+
+    prices = walk(0, rows)
+    stamps = np.arange(rows, dtype=np.int64) * 60_000_000_000
+    columns = (stamps, *prices.values(), np.full(rows, 1e6))
+    config = raptorbt.BacktestConfig(fees=FEE, slippage=SLIPPAGE)
+    config.set_fixed_stop(STOP)
+    config.set_fixed_target(TAKE)
+    chosen = [crossover(prices["close"], *pair) for pair in pairs]
+    if len(pairs) == 1:
+        return lambda: raptorbt.run_single_backtest(*columns, *chosen[0], config=config)
+
+    def run() -> None:
+        items = [
+            raptorbt.BatchSingleItem(str(place), *signals, config=config)
+            for place, signals in enumerate(chosen)
+        ]
+        raptorbt.batch_single_backtest(*columns, items, config=config)
+
+    return run
+
+
+def vectorbt(rows: int, pairs: list[tuple[int, int]]) -> Callable[[], Any]:
+    """vectorbt with its Rust engine; equity and trades are made, as they are of the others."""
+    import pandas as pd
+    import vectorbt as vbt
+
+    prices = walk(0, rows)
+    index = pd.date_range("2015-01-01", periods=rows, freq="min")
+    frame = {name: pd.Series(values, index) for name, values in prices.items()}
+    chosen = [crossover(prices["close"], *pair) for pair in pairs]
+    entries, exits = (
+        pd.DataFrame(np.column_stack([each[side] for each in chosen]), index) for side in (0, 1)
     )
-    strategy = StrategySettings(use="benchmarks:none", exits=exits, horizon_bars=8)
-    # a random walk would not survive them
-    costs = CostSettings(half_spread_bps=0.0, impact_coefficient=0.0, sell_fee_bps=0.0)
-    rules = TradingRules.of(
-        risk, costs, ExecutionNoiseSettings(), LabelSettings(), strategy, BacktestSettings()
+
+    def run() -> None:
+        found = vbt.Portfolio.from_signals(
+            frame["close"],
+            entries,
+            exits,
+            open=frame["open"],
+            high=frame["high"],
+            low=frame["low"],
+            sl_stop=STOP,
+            tp_stop=TAKE,
+            fees=FEE,
+            slippage=SLIPPAGE,
+            freq="1min",
+        )
+        found.value()
+        assert found.trades.records.shape[0]
+
+    return run
+
+
+TASKS: dict[str, Callable[[], Callable[[], Any]]] = {
+    "ours one": lambda: Ours().one(),
+    "ours grid": lambda: Ours().grid(),
+    "ours many": lambda: Ours().many(),
+    "raptorbt one": lambda: raptor(ONE, [(10, 50)]),
+    "raptorbt grid": lambda: raptor(GRID, PAIRS),
+    "vectorbt one": lambda: vectorbt(ONE, [(10, 50)]),
+    "vectorbt grid": lambda: vectorbt(GRID, PAIRS),
+}
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def task(name: str) -> None:
+    """One task in this process; prints what was measured."""
+    work = TASKS[name]()
+    ready = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    work()  # compiles
+    clock, cores = timed(work)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"clock": clock, "cores": cores, "peak": peak, "ready": ready}))
+
+
+def measured(name: str, python: str, tree: Path) -> dict[str, float] | None:
+    """One task in a process of its own; None, with the reason, where it cannot run."""
+    environment = {**os.environ, "PYTHONPATH": str(tree), "POLARS_ENGINE_AFFINITY": "in-memory"}
+    command = [python, str(Path(__file__).resolve()), "--task", name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{name}: {['no answer', *done.stderr.strip().splitlines()][-1]}")
+        return None
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def show(name: str, found: dict[str, float], bars: int) -> None:
+    print(
+        f"{name:28s} {found['clock']:8.3f} s by the clock ({found['clock'] / bars * 1e9:6.1f} ns a"
+        f" bar), {found['cores']:8.3f} s of cores, peak {found['peak']:6.0f} MiB"
+        f" ({found['ready']:.0f} before)"
     )
-    actions = CORPORATE_ACTIONS.empty()
-    state = TradingState.opening(bars["symbol"].unique().to_list(), rules.initial_cash)
-    packed = simulator._packed(simulator._joined(bars, signals, CLOCK, "1Min"), state)
-    due, lives = packed_actions(actions, state.symbols), packed_lives(empty_events(), state.symbols)
-    kernel, whole, logs = [], [], None
-    for _ in range(3):
-        working = state.copy()
-        begun = time.perf_counter()
-        logs = simulator._simulate(packed, due, lives, rules, working, {})
-        kernel.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        simulator.run_backtest(bars, signals, actions, rules, CLOCK, "1Min")
-        whole.append(time.perf_counter() - begun)
-    assert logs is not None
-    count, title = (
-        symbols * rows,
-        f"{symbols} x {rows:,} bars, exits by {exits}, "
-        + (f"signal every {every}" if every else "no signals"),
-    )
-    speed = (
-        f"loop {min(kernel):.3f} s ({count / min(kernel) / 1e6:5.1f} M bars/s)   run_backtest"
-        f" {min(whole):.2f} s"
-    )
-    print(f"{title:58s} {speed}   {len(logs.orders):,} orders, {len(logs.fills):,} fills")
+
+
+def judge(name: str, value: float, wanted: float, *, most: bool = False) -> bool:
+    """Print the line of a target; `most`: a value above `wanted` misses it."""
+    met = value <= wanted if most else value >= wanted
+    bound = "at most" if most else "at least"
+    print(f"{name}: measured {value:.2f}, wanted {bound} {wanted:g}: {'met' if met else 'MISSED'}")
+    return met
+
+
+_RATIOS = [
+    ("one", "before", 8.0),
+    ("one", "raptorbt", 2.0),
+    ("one", "vectorbt", 3.0),
+    ("grid", "raptorbt", 8.0),
+    ("grid", "vectorbt", 15.0),
+]
+
+
+def verdicts(found: dict[str, dict[str, float]]) -> list[bool]:
+    """A line for every target that was measured."""
+    met = []
+    for kind, other, wanted in _RATIOS:
+        ours, theirs = found.get(f"Harmony, {kind}"), found.get(f"{other}, {kind}")
+        if ours and theirs:
+            times = theirs["clock"] / ours["clock"]
+            met.append(judge(f"{kind}: times as fast as {other}", times, wanted))
+    if "Harmony, grid" in found:
+        used = found["Harmony, grid"]["peak"] - found["Harmony, grid"]["ready"]
+        met.append(judge("grid: MiB of memory", used, 500.0, most=True))
+    if "Harmony, many" in found:
+        many = found["Harmony, many"]
+        met.append(judge("many: seconds by the clock", many["clock"], 5.0, most=True))
+        met.append(judge("many: GiB at the peak", many["peak"] / 1024, 3.0, most=True))
+    return met
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", choices=TASKS)
+    parser.add_argument("--before", type=Path, help="another working tree of Harmony")
+    parser.add_argument("--peers", help="an interpreter with raptorbt and vectorbt")
+    chosen = parser.parse_args()
+    if chosen.task:
+        task(chosen.task)
+        return
+    sizes = {"one": ONE, "grid": GRID * len(PAIRS), "many": MANY * SYMBOLS}
+    found: dict[str, dict[str, float]] = {}
+    for kind, bars in sizes.items():
+        runs = [(f"ours {kind}", sys.executable, ROOT, f"Harmony, {kind}")]
+        if chosen.before:
+            runs.append((f"ours {kind}", sys.executable, chosen.before, f"before, {kind}"))
+        if chosen.peers and kind != "many":
+            runs += [(f"{peer} {kind}", chosen.peers, ROOT, f"{peer}, {kind}") for peer in PEERS]
+        for name, python, tree, title in runs:
+            answer = measured(name, python, tree)
+            if answer:
+                found[title] = answer
+                show(title, answer, bars)
+    sys.exit(0 if all(verdicts(found)) else 1)
 
 
 if __name__ == "__main__":
-    measure(1, 1_000_000, "barriers", 20)
-    measure(1, 1_000_000, "barriers", 0)
-    measure(1, 1_000_000, "barriers", 1)
-    measure(1, 1_000_000, "signal", 20)
-    measure(30, 100_000, "barriers", 20)
+    main()

@@ -26,7 +26,15 @@ NEVER = np.iinfo(np.int64).max
 _KEY = ("symbol", "timestamp")
 _PRICES = ("open", "high", "low", "close", "volume", "adjustment_factor")
 _BAR_COLUMNS = (*_KEY, *_PRICES)
-_SIGNAL_COLUMNS = (*_KEY, "side", "strength", "volatility", "probability", "model_id")
+SIGNAL_DTYPES = {
+    "symbol": pl.String,
+    "timestamp": TIME,
+    "side": pl.Int8,
+    "strength": pl.Float64,
+    "volatility": pl.Float64,
+    "probability": pl.Float64,
+    "model_id": pl.String,
+}
 
 
 class BarColumns(NamedTuple):
@@ -118,11 +126,11 @@ def regular_bars(bars: pl.DataFrame) -> SymbolRows:
 
 def checked_signals(signals: pl.DataFrame) -> SymbolRows:
     """Raises DataError on a side that is none, and on two rows of one bar."""
-    found = by_symbol_and_time(signals.select(_SIGNAL_COLUMNS))
-    side = found.rows["side"]
-    strange = ((side < -1) | (side > 1)).arg_true()
+    found = by_symbol_and_time(signals.select(list(SIGNAL_DTYPES)))
+    side = found.rows["side"].to_numpy()
+    strange = np.flatnonzero((side < -1) | (side > 1))
     if len(strange):
-        first = found.rows.row(strange[0], named=True)
+        first = found.rows.row(int(strange[0]), named=True)
         raise DataError(
             f"signals hold side {first['side']} for {first['symbol']} at {first['timestamp']}:"
             " a side is -1, 0 or 1"
@@ -155,7 +163,7 @@ def signal_columns(
         begin=begin,
         end=end,
         at=signals.at,
-        side=_array(rows["side"].cast(pl.Int8).fill_null(NO_SIGNAL)),
+        side=_array(_without_null(rows["side"].cast(pl.Int8), NO_SIGNAL)),
         strength=_reals(rows["strength"]),
         volatility=_reals(rows["volatility"]),
         probability=_reals(probability) if spoken else read_only(np.zeros(0)),
@@ -218,8 +226,11 @@ def _ranges(found: SymbolRows, symbols: Sequence[str]) -> tuple[IntArray, IntArr
 
 
 def _reals(values: pl.Series) -> FloatArray:
-    values = values.cast(pl.Float64)
-    return _array(values.fill_null(float("nan")) if values.null_count() else values)
+    return _array(_without_null(values.cast(pl.Float64), float("nan")))
+
+
+def _without_null(values: pl.Series, substitute: float) -> pl.Series:
+    return values.fill_null(substitute) if values.null_count() else values
 
 
 def _array(values: pl.Series) -> NDArray[Any]:

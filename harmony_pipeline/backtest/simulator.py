@@ -10,8 +10,9 @@ its day, order by order and to the cent.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import polars as pl
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.columns import (
     NEVER,
+    SIGNAL_DTYPES,
     BarColumns,
     SessionColumns,
     SignalColumns,
@@ -70,6 +72,7 @@ from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import BACKTESTS, TIME
 
 _EPOCH = date(1970, 1, 1)
+_DAY_MICROSECONDS = 86_400_000_000
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 
 
@@ -137,7 +140,7 @@ def run_backtest(
     market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
     run = _Run.of(market, checked_signals(signals), rules, state)
     initial, now = int(run.state.portfolio.account["equity"][0]) / MONEY, run.state
-    logs = _simulate(run, rules, keeps_curve=True)
+    logs = _simulate(run, rules, list(_stretches(run, rules)), keeps_curve=True)
     book = book or backtest_id
     orders = orders_table(logs.orders, now, backtest_id, book)
     fills = fills_table(logs.fills, now, backtest_id, book)
@@ -185,18 +188,38 @@ class Market:
         return Market(traded, named, events, calendar, timeframe, sessions, first, until or last)
 
 
-def session_equity(market: Market, signals: pl.DataFrame, rules: TradingRules) -> pl.DataFrame:
-    """Timestamp (midnight UTC of the session date) and return of each session, and nothing else of
-    what `run_backtest` tells: for runs of which only that is kept.
+@dataclass(frozen=True)
+class SessionReturns:
+    """Runs over one market by one set of rules, each of them from cash, of which the returns of the
+    sessions are kept and nothing else. What does not depend on the signals is made once.
     """
-    run = _Run.of(market, checked_signals(signals), rules, None)
-    initial = int(run.state.portfolio.account["equity"][0]) / MONEY
-    curve = _simulate(run, rules, keeps_curve=False).curve
-    midnight = pl.from_epoch(pl.Series("timestamp", curve.day), "d").cast(pl.Datetime("us"))
-    returns = session_returns(curve.day_equity / MONEY, initial)
-    return pl.DataFrame(
-        {"timestamp": midnight.dt.replace_time_zone("UTC").cast(TIME), "return": returns}
-    )
+
+    market: Market
+    rules: TradingRules
+
+    def of(self, signals: pl.DataFrame) -> pl.DataFrame:
+        """Timestamp (midnight UTC of the session date) and return of each session: those of
+        `run_backtest`. May be called by several threads at once.
+        """
+        said = signal_columns(checked_signals(signals), self._base.state.symbols, ())
+        run = replace(self._base, state=self._base.state.copy(), signals=said)
+        curve = _simulate(run, self.rules, self._stretches, keeps_curve=False).curve
+        initial = int(self._base.state.portfolio.account["equity"][0]) / MONEY
+        return pl.DataFrame(
+            {
+                "timestamp": pl.Series(curve.day * _DAY_MICROSECONDS).cast(TIME),
+                "return": session_returns(curve.day_equity / MONEY, initial),
+            }
+        )
+
+    @cached_property
+    def _base(self) -> "_Run":
+        nothing = checked_signals(pl.DataFrame(schema=SIGNAL_DTYPES))
+        return _Run.of(self.market, nothing, self.rules, None)
+
+    @cached_property
+    def _stretches(self) -> "list[tuple[int, Records]]":
+        return list(_stretches(self._base, self.rules))
 
 
 @dataclass(frozen=True)
@@ -291,20 +314,20 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
     return dict(zip(days.to_physical().to_list(), pairs, strict=True))
 
 
-def _simulate(run: _Run, rules: TradingRules, *, keeps_curve: bool) -> _Logs:
+def _simulate(
+    run: _Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], *, keeps_curve: bool
+) -> _Logs:
     """Run the compiled loop over all bars, then what becomes of the securities after them, changing
     the state in place.
 
-    Where the terms of an instrument change, it goes on with new records.
+    Where the terms of an instrument change, it goes on with new records: those of `stretches`.
     """
-    state = run.state
-    books, curve = _opened(run, rules, keeps_curve)
+    books, curve = _opened(run, rules, stretches, keeps_curve)
     cursor = loop.cursor_at_start(run.bars, run.signals)
     last_date = None
     if len(run.bars.at):
-        first = int(run.bars.at.min())
-        books.at[loop.SESSION] = np.searchsorted(run.sessions.until, first, side="right")
-        for end, of_symbols in _stretches(run.sessions, first, rules, state.symbols):
+        books.at[loop.SESSION] = np.searchsorted(run.sessions.until, cursor.at.min(), side="right")
+        for end, of_symbols in stretches:
             books = books._replace(rules=of_symbols)
             while not loop.run(books, run.bars, run.signals, run.sessions, cursor, curve, end):
                 books = _with_room(books)
@@ -325,7 +348,9 @@ def _book_event(run: _Run, books: Books, curve: Curve) -> None:
         loop.log_equity(books.account[0], moment, session, curve, books.at)
 
 
-def _opened(run: _Run, rules: TradingRules, keeps_curve: bool) -> tuple[Books, Curve]:
+def _opened(
+    run: _Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], keeps_curve: bool
+) -> tuple[Books, Curve]:
     """The books at the start: orders that already work have their row in the log."""
     state = run.state
     count = len(state.symbols)
@@ -341,7 +366,7 @@ def _opened(run: _Run, rules: TradingRules, keeps_curve: bool) -> tuple[Books, C
         account=state.portfolio.account,
         orders=state.exchange.orders,
         keys=state.exchange.keys,
-        rules=rules.records(state.symbols),
+        rules=stretches[0][1] if stretches else rules.records(state.symbols),
         actions=run.actions,
         next_action=first_actions(run.actions, count),
         lives=run.lives,
@@ -390,13 +415,14 @@ def _silent_positions(state: TradingState, last: int | None) -> list[str]:
     ]
 
 
-def _stretches(
-    sessions: SessionColumns, first: int, rules: TradingRules, symbols: Sequence[str]
-) -> Iterator[tuple[int, Records]]:
-    """(end, RULES records) of each stretch of time within which no instrument changes, from the bar
-    at `first` on. Terms change with the session.
+def _stretches(run: _Run, rules: TradingRules) -> Iterator[tuple[int, Records]]:
+    """(end, RULES records) of each stretch of time within which no instrument changes, from the
+    first bar on. Terms change with the session.
     """
-    place = int(np.searchsorted(sessions.until, first, side="right"))
+    if not len(run.bars.at):
+        return
+    sessions, symbols = run.sessions, run.state.symbols
+    place = int(np.searchsorted(sessions.until, run.bars.at.min(), side="right"))
     began = _EPOCH + timedelta(days=int(sessions.date[place]))
     changes = [day for day in rules.changes(symbols) if day > began]
     places = np.searchsorted(sessions.date, [(day - _EPOCH).days for day in changes])

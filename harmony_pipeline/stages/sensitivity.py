@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.backtest.simulator import session_equity
+from harmony_pipeline.backtest.simulator import SessionReturns
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import sensitivity_heatmap
@@ -100,10 +100,10 @@ def _tried(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> list
     ]
     inputs = SignalInputs(pipeline, strategy, changes)
     market = traded_market(pipeline, strategy, bars)
-    rules, now = trading_rules(pipeline, strategy), datetime.now(UTC)
+    runs, now = SessionReturns(market, trading_rules(pipeline, strategy)), datetime.now(UTC)
 
     def returns(changed: Mapping[str, Any]) -> pl.DataFrame:
-        return session_equity(market, inputs.signals(changed), rules)
+        return runs.of(inputs.signals(changed))
 
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(returns, changes)
