@@ -26,14 +26,14 @@ NEVER = np.iinfo(np.int64).max
 _KEY = ("symbol", "timestamp")
 _PRICES = ("open", "high", "low", "close", "volume", "adjustment_factor")
 _BAR_COLUMNS = (*_KEY, *_PRICES)
-SIGNAL_DTYPES = {
-    "symbol": pl.String,
+SIGNAL_DTYPES: dict[str, pl.DataType] = {
+    "symbol": pl.String(),
     "timestamp": TIME,
-    "side": pl.Int8,
-    "strength": pl.Float64,
-    "volatility": pl.Float64,
-    "probability": pl.Float64,
-    "model_id": pl.String,
+    "side": pl.Int8(),
+    "strength": pl.Float64(),
+    "volatility": pl.Float64(),
+    "probability": pl.Float64(),
+    "model_id": pl.String(),
 }
 
 

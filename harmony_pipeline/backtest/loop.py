@@ -20,6 +20,7 @@ from harmony_pipeline.execution.exchange import (
     dividend_orders,
     match_open,
     match_range,
+    rests,
     split_orders,
     status_after,
     submit,
@@ -40,6 +41,7 @@ from harmony_pipeline.portfolio.decisions import (
     apply_report,
     decide,
     dividend_share,
+    hold,
     mark,
     may_decide,
     watches_every_bar,
@@ -214,10 +216,12 @@ def run(
         begins = date > account["date"]
         if begins:
             begin_session(books, date, now, True)
-        count, asks, following = _walk(books, bars, signals, cursor, now, end, date, watched)
-        if count > 0 or begins:
+        count, changed, asks, following = _walk(
+            books, bars, signals, cursor, now, end, date, watched
+        )
+        if changed or begins:
             check_breakers(books.rules[0], account)
-        _log_moment(account, now, date, count > 0 or begins, curve, at)
+        _log_moment(account, now, date, changed or begins, curve, at)
         if asks or account["tripped"] == 1 or (account["halted"] == 1 and account["counted"] > 0):
             moment[0]["end"] = end
             wanted = decide(
@@ -270,13 +274,14 @@ def _walk(
     end: int,
     date: int,
     watched: bool,
-) -> tuple[int, bool, int]:
+) -> tuple[int, bool, bool, int]:
     """Let the bars that start at `now` meet what works, in order of symbols.
 
     Returns how many of them `cursor.moment` holds since something may happen to their symbols,
-    whether one of these has something to decide, and the next moment.
+    whether the account changed, whether there is something to decide, and the next moment.
     """
-    count, asks, following = 0, watched, NEVER
+    count, changed, asks, following = 0, watched, watched, NEVER
+    account = books.account[0]
     for symbol in range(len(cursor.at)):
         if cursor.at[symbol] == now:
             row = cursor.bar[symbol]
@@ -285,18 +290,28 @@ def _walk(
             signal = _signal_at(signals, cursor, symbol, now)
             side = NO_SIGNAL if signal < 0 else int(signals.side[signal])
             acts = _is_due(books, symbol, date)
-            if books.busy[symbol] or acts or side in (-1, 1) or watched:
+            position, rules, factor = books.positions[symbol], books.rules[symbol], bars.factor[row]
+            held = position["quantity"] != 0.0 and not (acts or watched)
+            if held and rests(books.orders, symbol, bars.high[row], bars.low[row], factor):
+                hold(position, account, rules, bars.close[row], date, factor)
+                changed = True
+                if may_decide(position, rules, side):
+                    bar = cursor.moment[count]
+                    _read_bar(bar, bars, row, symbol, now, end, date)
+                    _read_signal(bar, signals, signal, side)
+                    asks, count = True, count + 1
+            elif books.busy[symbol] or acts or side in (-1, 1) or watched:
                 bar = cursor.moment[count]
                 _read_bar(bar, bars, row, symbol, now, end, date)
                 _read_signal(bar, signals, signal, side)
                 _meet(books, bar, symbol, acts)
-                asks |= may_decide(books.positions[symbol], books.rules[symbol], side)
-                count += 1
+                asks |= may_decide(position, rules, side)
+                changed, count = True, count + 1
             else:
-                books.positions[symbol]["last_price"] = bars.close[row]
-                books.positions[symbol]["last_date"] = date
+                position["last_price"] = bars.close[row]
+                position["last_date"] = date
         following = min(following, cursor.at[symbol])
-    return count, asks, following
+    return count, changed, asks, following
 
 
 @inlined_kernel

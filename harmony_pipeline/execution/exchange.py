@@ -32,7 +32,7 @@ from harmony_pipeline.execution.matching import (
     write_fill,
 )
 from harmony_pipeline.execution.random_draws import symbol_keys
-from harmony_pipeline.kernel import kernel_without_allocation
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.portfolio.exit_rules import NOTHING, exit_at_bar, level_now
 from harmony_pipeline.portfolio.exit_rules import STOP as TOUCHED_STOP
@@ -198,6 +198,28 @@ def match_range(
     if leg["status"] == ORDER_OPEN:
         n = _close(leg, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, 0.0))
     return _close(other, CANCEL, bar["at"], reports, n, NO_REASON)
+
+
+@inlined_kernel
+def rests(orders: Records, symbol: int, high: float, low: float, factor: float) -> bool:
+    """Whether no order of the symbol can meet a bar of this range: no market order works, and
+    neither level of a bracket is reached. Then `match_open` and `match_range` need not be called.
+    """
+    if (
+        orders[symbol, EXIT]["status"] == ORDER_OPEN
+        or orders[symbol, ENTRY]["status"] == ORDER_OPEN
+    ):
+        return False
+    stop, take = orders[symbol, STOP], orders[symbol, TAKE]
+    if stop["status"] != ORDER_OPEN:
+        return True
+    if stop["factor"] == 0.0:
+        return False
+    stop_now = level_now(stop["level"], stop["factor"], factor)
+    take_now = level_now(take["level"], take["factor"], factor)
+    if stop["side"] < 0:
+        return bool(low > stop_now and high < take_now)
+    return bool(high < stop_now and low > take_now)
 
 
 @kernel_without_allocation

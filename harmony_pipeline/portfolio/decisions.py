@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.kernel import kernel_without_allocation
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.portfolio.exit_rules import barrier_levels
 from harmony_pipeline.portfolio.kernel_types import (
@@ -263,13 +263,24 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     position["last_price"] = bar["close"]
     position["last_date"] = bar["date"]
     if position["quantity"] != 0.0:
-        position["bars_held"] += 1
-        position["silent"] = 0
-        position["last_factor"] = bar["factor"]
-        if position["entry_factor"] == 0.0:
-            position["entry_factor"] = bar["factor"]
-        revalue(position, account, rules, bar["close"])
-        restate(position, account)
+        hold(position, account, rules, bar["close"], bar["date"], bar["factor"])
+    account["equity"] = account["cash"] + account["net_value"]
+
+
+@inlined_kernel
+def hold(
+    position: Record, account: Record, rules: Record, close: float, date: int, factor: float
+) -> None:
+    """`mark` of a symbol with a position, where no limit watches its prices."""
+    position["last_price"] = close
+    position["last_date"] = date
+    position["bars_held"] += 1
+    position["silent"] = 0
+    position["last_factor"] = factor
+    if position["entry_factor"] == 0.0:
+        position["entry_factor"] = factor
+    revalue(position, account, rules, close)
+    restate(position, account)
     account["equity"] = account["cash"] + account["net_value"]
 
 
