@@ -19,7 +19,7 @@ It emits Post and Withdraw, and needs the event driver, quotes and a venue for l
 
 import math
 from collections.abc import Sequence
-from datetime import date, datetime, time
+from datetime import datetime, time, timedelta
 from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -52,8 +52,9 @@ class Market(msgspec.Struct):
     quote: Quote | None = None
     inventory: float = 0.0
     resting: dict[int, Post] = msgspec.field(default_factory=dict)
-    closed: date | None = None
-    day: date | None = None
+    ends: datetime | None = None  # flatten_at of the day
+    tomorrow: datetime | None = None
+    closed: bool = False
 
 
 class MarketMaker(FrozenSettings):
@@ -93,16 +94,9 @@ class MarketMaker(FrozenSettings):
         """Follow the market with both orders."""
         market = self._market(quote.symbol)
         market.quote = quote
-        clock = quote.timestamp.astimezone(self._zone_info)
         intents: list[Intent] = []
-        if market.day != clock.date():
-            market.day, market.variance = clock.date(), VarianceRate(self.variance_quotes)
-            if clock.time() < self.flatten_at:
-                end = datetime.combine(clock.date(), self.flatten_at, self._zone_info)
-                at = end.astimezone(quote.timestamp.tzinfo)
-                intents.append(SetTimer(at, f"flatten {clock.date()}"))
-            else:
-                market.closed = clock.date()
+        if market.tomorrow is None or quote.timestamp >= market.tomorrow:
+            intents += self._begin_day(market, quote.timestamp)
         if not 0.0 < quote.bid < quote.ask < math.inf:
             return (*intents, *self._withdraw(quote.symbol, market, "no market"))
         middle = (quote.bid + quote.ask) / 2.0
@@ -127,10 +121,9 @@ class MarketMaker(FrozenSettings):
 
     def on_timer(self, timer: Timer) -> Sequence[Intent]:
         """`flatten_at` has come."""
-        today = timer.timestamp.astimezone(self._zone_info).date()
         intents: list[Intent] = []
         for symbol, market in self._markets.items():
-            market.closed = today
+            market.closed = True
             intents += self._withdraw(symbol, market, "end of day")
             if market.inventory:
                 intents.append(Leave(symbol, "end of day"))
@@ -150,14 +143,24 @@ class MarketMaker(FrozenSettings):
         up = max(up, down + 1)
         return round(down * self.tick, 10), round(up * self.tick, 10)
 
+    def _begin_day(self, market: Market, now: datetime) -> list[Intent]:
+        """A new variance, and the timer that ends the day."""
+        clock = now.astimezone(self._zone_info)
+        day = clock.date()
+        ends = datetime.combine(day, self.flatten_at, self._zone_info).astimezone(now.tzinfo)
+        following = datetime.combine(day + timedelta(days=1), time(), self._zone_info)
+        market.ends, market.closed = ends, now >= ends
+        market.tomorrow = following.astimezone(now.tzinfo)
+        market.variance = VarianceRate(self.variance_quotes)
+        return [] if market.closed else [SetTimer(ends, f"flatten {day}")]
+
     def _follow(self, market: Market, quote: Quote) -> list[Intent]:
         """Orders that differ from those that rest."""
         variance = market.variance.value
-        if not math.isfinite(variance) or market.closed == market.day:  # not warm, or after the end
+        if market.closed or market.ends is None or not math.isfinite(variance):  # NaN: not warm
             return []
-        clock = quote.timestamp.astimezone(self._zone_info)
-        end = datetime.combine(clock.date(), self.flatten_at, self._zone_info)
-        tau = min(self.horizon_seconds, max((end - clock).total_seconds(), 0.0))
+        left = (market.ends - quote.timestamp).total_seconds()
+        tau = min(self.horizon_seconds, max(left, 0.0))
         bid, ask = self.prices(quote, market.inventory, variance, tau)
         intents: list[Intent] = []
         for side, price in zip(SIDES, (bid, ask), strict=True):

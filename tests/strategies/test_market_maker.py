@@ -5,6 +5,7 @@ quotes and fills breaks.
 import math
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,6 +185,49 @@ def test_no_sequence_of_quotes_and_fills_carries_the_inventory_beyond_its_limit(
             assert abs(run.machine.inventory("A") + side * order.quantity) <= limit + 1e-6
         if len(resting) == 2:
             assert resting[1].price < resting[-1].price
+
+
+def test_on_real_quotes_it_keeps_its_rules_and_is_filled_only_where_a_trade_went_through(
+    market_data,
+):
+    """IBM on 2013-10-08. A resting order is filled by a trade beyond its price, never at it."""
+    quotes, trades = (
+        pl.read_parquet(market_data / "us_equity_ticks" / f"{kind}_IBM_2013-10-08.parquet")
+        for kind in ("quotes", "trades")
+    )
+    columns = ("timestamp", "bid", "bid_size", "ask", "ask_size")
+    events = [(row[0], 0, Quote("IBM", *row)) for row in quotes.select(columns).iter_rows()]
+    events += [(row[0], 1, row[1]) for row in trades.select("timestamp", "price").iter_rows()]
+    rule = MarketMaker(risk_aversion=0.01, intensity=50.0, maximum_inventory=300.0)
+    run, resting, said, last = MachineRun(rule, "maker"), {}, [], None
+
+    def obey(intents):
+        for one in intents:
+            said.append(type(one))
+            if isinstance(one, Post):
+                assert one.price < last.ask if one.side > 0 else one.price > last.bid
+                resting[one.side] = one
+            elif isinstance(one, Withdraw):
+                resting.pop(one.side, None)
+        if len(resting) == 2:
+            assert resting[1].price < resting[-1].price
+
+    fills = 0
+    for at, kind, event in sorted(events, key=lambda one: one[:2]):
+        if kind == 0:
+            last = event
+            obey(run.hear(event))
+            continue
+        for side in (1, -1):
+            order = resting.get(side)
+            if order is not None and side * (order.price - event) > 0.0:
+                del resting[side]
+                fills += 1
+                obey(run.hear(Fill("IBM", at, side, order.quantity, order.price)))
+                assert abs(run.machine.inventory("IBM")) <= 300.0
+    assert fills > 500
+    assert said.count(SetTimer) == 1
+    assert not resting, "nothing rests after the end"
 
 
 def test_it_needs_the_event_driver_and_says_so():
