@@ -321,6 +321,12 @@ class BreakerTripped(Fact, frozen=True, kw_only=True):
     measure: float
 
 
+class BreakerRearmed(Fact, frozen=True, kw_only=True):
+    """The drawdown breaker was lifted: its rest was over, or somebody said so in the settings."""
+
+    breaker: str
+
+
 class KillSwitchPulled(Fact, frozen=True, kw_only=True):
     """Someone put the file KILL into the state folder."""
 
@@ -362,6 +368,7 @@ SessionFact = (
     | StreamStale
     | StreamRecovered
     | BreakerTripped
+    | BreakerRearmed
     | KillSwitchPulled
     | BooksReconciled
 )

@@ -26,7 +26,9 @@ OWN_FACTS = (
 
 # What is written again at the same point. The rest (streams, risk state, kill switch,
 # reconciliation) is driven by real time and is not replayed.
-REPEATED = (ev.OrderFact, ev.BarsReceived, ev.CorporateActionApplied, ev.BreakerTripped)
+REPEATED = (
+    ev.OrderFact, ev.BarsReceived, ev.CorporateActionApplied, ev.BreakerTripped, ev.BreakerRearmed,
+)  # fmt: skip
 
 # What can become of an order that is sent.
 _ANSWERS = (ev.OrderSubmitted, ev.OrderOutcomeUnknown, ev.OrderRejected, ev.OrderCanceled)

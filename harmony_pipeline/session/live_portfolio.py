@@ -308,6 +308,11 @@ class LivePortfolio:
             if account[name] and not before[name]
         ]
 
+    @property
+    def is_halted(self) -> bool:
+        """Whether the drawdown breaker holds."""
+        return bool(self.account["halted"])
+
     def decide(self, bars: Records) -> list[OrderRequest]:
         """Decide at the end of these bars; requests come in the order in which they must be
         sent.

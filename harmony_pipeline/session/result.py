@@ -27,7 +27,7 @@ TRADE_COLUMNS: dict[str, Any] = {
 }  # fmt: skip
 _NOTABLE = (
     "session_started", "session_ended", "risk_state_changed", "stream_stale", "stream_recovered",
-    "breaker_tripped", "kill_switch_pulled",
+    "breaker_tripped", "breaker_rearmed", "kill_switch_pulled",
     "books_reconciled", "corporate_action_applied", "candidate_refused", "rejected",
     "outcome_unknown",
 )  # fmt: skip

@@ -231,6 +231,13 @@ class Trader:
                 self._exchange.match_range(row)
                 self.gateway.hear()
             self.portfolio.mark(row)
+        self._check_breakers(batch)
+        self.ledger.put_equity(self.session_id, batch.start, **self.portfolio.equity_row())
+        self._decide(bars, batch)
+
+    def _check_breakers(self, batch: Batch) -> None:
+        """Judge the marked equity, and write down what tripped or was lifted."""
+        was_halted = self.portfolio.is_halted
         for breaker, measure in self.portfolio.check_breakers():
             self._record(
                 f"breaker:{breaker}:{micros(batch.start)}",
@@ -239,8 +246,11 @@ class Trader:
                 ),
                 batch.end,
             )
-        self.ledger.put_equity(self.session_id, batch.start, **self.portfolio.equity_row())
-        self._decide(bars, batch)
+        if was_halted and not self.portfolio.is_halted:
+            lifted = ev.BreakerRearmed(
+                happened_at=batch.end, known_at=batch.end, breaker="max_drawdown"
+            )
+            self._record(f"rearmed:max_drawdown:{micros(batch.start)}", lifted, batch.end)
 
     def _decide(self, bars: Records, batch: Batch) -> None:
         flatten_from = self.plan.flatten_from

@@ -29,6 +29,7 @@ from session.days import (
 
 from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.execution import events as ev
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -151,6 +152,30 @@ def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
     assert any(result.carried for result in results)  # orders that worked overnight
     applied = events.filter(pl.col("kind") == "corporate_action_applied")
     assert set(applied["date"]) == {SPLIT_DAY, DIVIDEND_DAY}
+
+
+def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_path: Path) -> None:
+    results = run_days(fresh_ledger(tmp_path / "a"), CASES["drawdowns that end"])
+    kinds = pl.concat(result.tables["session_events"] for result in results)["kind"].to_list()
+    tripped, lifted = (
+        [n for n, kind in enumerate(kinds) if kind == name]
+        for name in ("breaker_tripped", "breaker_rearmed")
+    )
+    assert lifted
+    assert tripped[0] < lifted[0]
+    ledger = fresh_ledger(tmp_path / "b")
+    queued = run_days(ledger, CASES["queue"])
+    terms = [
+        event.order
+        for result in queued
+        for _, event in ledger.events(result.session_id, after=0)
+        if isinstance(event, ev.OrderIntended) and event.order.role == "entry"
+    ]
+    assert {order.verdict for order in terms} >= {"approve", "queue"}
+    assert all((order.release_at is not None) == (order.verdict == "queue") for order in terms)
+    assert {order.limit for order in terms if order.verdict == "resize"} <= {
+        "max_position", "max_gross_exposure", "max_net_exposure",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
