@@ -176,18 +176,25 @@ def _remember(group: SymbolOrders, ticks: TickColumns, quote: int, trade: int) -
     if last >= 0:
         state["tick_at"] = ticks.at[last]
         state["halted"] = ticks.halted[last]
-        state["regular"], state["until"] = ticks.regular[last], ticks.until[last]
 
 
 @kernel_without_allocation
 def _set_quote(state: Record, ticks: TickColumns, i: int) -> None:
-    """A crossed quote is none."""
     bid, ask = ticks.bid[i], ticks.ask[i]
-    crossed = bid > ask
-    state["bid"] = np.nan if crossed or not bid > 0.0 else bid
-    state["ask"] = np.nan if crossed or not ask > 0.0 else ask
+    state["bid"] = bid if bid > 0.0 else np.nan
+    state["ask"] = ask if ask > 0.0 else np.nan
     state["bid_size"], state["ask_size"] = ticks.bid_size[i], ticks.ask_size[i]
     state["regular"], state["until"] = ticks.regular[i], ticks.until[i]
+
+
+@kernel_without_allocation
+def _offered(state: Record, side: int) -> float:
+    """The price at which an order of `side` could trade at once. NaN: nobody is there, or the quote
+    is crossed and tells nothing.
+    """
+    if state["bid"] > state["ask"]:
+        return np.nan
+    return float(state["ask"] if side > 0 else state["bid"])
 
 
 @kernel_without_allocation
@@ -198,7 +205,7 @@ def _working_since(order: Record) -> int:
 
 @kernel_without_allocation
 def _in_hours(order: Record, state: Record, now: int) -> bool:
-    """Whether the order may trade at `now`, within the hours of the last tick."""
+    """Whether the order may trade at `now` with the last quote: in the hours of that quote."""
     return bool(now < state["until"] and (state["regular"] == 1 or order["extended"] == 1))
 
 
@@ -228,7 +235,7 @@ def _arrivals(group: SymbolOrders, until: int) -> None:
                     end(group, row, now, now, CANCELED, R_HALTED)
                     settle(group, now, now, AFTER, 0.0)
                 continue
-            if np.isnan(state["ask"] if order["side"] > 0 else state["bid"]):
+            if np.isnan(_offered(state, order["side"])):
                 continue
             order["rested"] = 1
             again = True
@@ -241,7 +248,7 @@ def _arrive(group: SymbolOrders, row: int, now: int) -> None:
     if is_stop(order):
         price = state["last"]
         if np.isnan(price):
-            price = state["ask"] if order["side"] > 0 else state["bid"]
+            price = _offered(state, order["side"])
         follow(order, price)
         if (price - stop_level(group.rules[0], order)) * order["side"] >= 0.0:
             _trigger(group, row, now, price)
@@ -272,8 +279,10 @@ def _join_queue(order: Record, state: Record) -> None:
 def _take(group: SymbolOrders, row: int, now: int) -> None:
     """Fill what the quote allows of an order that crosses it."""
     order, state = group.orders[row], group.state[0]
+    if not _in_hours(order, state, now):
+        return
     side = order["side"]
-    price = state["ask"] if side > 0 else state["bid"]
+    price = _offered(state, side)
     size = state["ask_size"] if side > 0 else state["bid_size"]
     if np.isnan(price) or (is_limit(order) and side * price > side * order["limit_price"]):
         return
@@ -334,7 +343,6 @@ def _match_trade(group: SymbolOrders, ticks: TickColumns, i: int) -> None:
     size.
     """
     state, now = group.state[0], ticks.at[i]
-    state["regular"], state["until"] = ticks.regular[i], ticks.until[i]
     if ticks.auction[i] != NO_AUCTION and state["halted"] == 0:
         _match_auction(group, ticks, i)
     if ticks.sets[i] == 0 or state["halted"] == 1:
@@ -352,7 +360,7 @@ def _match_trade(group: SymbolOrders, ticks: TickColumns, i: int) -> None:
             and order["rested"] == 1
             and order["time_in_force"] not in (OPG, CLS)
             and _working_since(order) < now
-            and _in_hours(order, state, now)
+            and (ticks.regular[i] == 1 or order["extended"] == 1)
         ):
             _fill_in_queue(group, row, now, price, size, ticks.hit[i])
     for k in range(count):
@@ -363,7 +371,7 @@ def _match_trade(group: SymbolOrders, ticks: TickColumns, i: int) -> None:
             and is_stop(order)
             and order["rested"] == 1
             and _working_since(order) < now
-            and _in_hours(order, state, now)
+            and (ticks.regular[i] == 1 or order["extended"] == 1)
         ):
             if (price - stop_level(group.rules[0], order)) * order["side"] >= 0.0:
                 _trigger(group, row, now, price)

@@ -484,7 +484,8 @@ def _act(group: SymbolOrders, row: int, now: int) -> None:
         _accept(group, row, now)
     elif order["expires_at"] <= now:
         auction = order["time_in_force"] in (OPG, CLS)
-        at = min(now, order["auction_at"]) if auction else now
+        # an OPG order ends a microsecond late, so that it meets a bar that starts with its auction
+        at = now - 1 if order["time_in_force"] == OPG else now
         end(group, row, at, now, EXPIRED, R_AUCTION if auction else R_TIME_IN_FORCE)
     elif order["cancel_asked_at"] <= now and order["status"] != CANCEL_REQUESTED:
         record(

@@ -159,7 +159,7 @@ class NaiveEngine:
             elif order.status == "submitted":
                 self.accept(order, now)
             elif order.expires <= now:
-                at = min(now, order.auction) if order.force in ("opg", "cls") else now
+                at = now - 1 if order.force == "opg" else now
                 self.note(order, "expired", at, status="expired")
             elif order.cancel_asked <= now and order.status != "cancel_requested":
                 self.note(order, "cancel_requested", now, status="cancel_requested")

@@ -1,12 +1,23 @@
 """Small random tapes of quotes and trades, and random orders on them."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
 import polars as pl
-from execution.engine_cases import CALENDAR, OPEN, random_group, rules
+from execution.engine_cases import (
+    CALENDAR,
+    OPEN,
+    micros_of,
+    naive_order,
+    random_group,
+    rules,
+)
+from execution.naive_matching import Costs
+from execution.naive_ticks import NaiveTicks
 
+from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.matching_engine import EngineSettings, MatchingEngine
 
 QUOTE_SCHEMA = {
@@ -72,26 +83,96 @@ def random_settings(rng):
     )
 
 
-def random_orders(rng, made):
+@dataclass
+class TapeCase:
+    """A tape, orders with their cancels, and the rules."""
+
+    quotes: pl.DataFrame
+    trades: pl.DataFrame
+    settings: EngineSettings
+    position: float
+    groups: list
+    cancels: list
+
+
+def random_tape_case(seed):
+    rng = np.random.default_rng(seed)
+    tape, settings = random_tape(rng), random_settings(rng)
+    position = float(rng.choice([0.0, 60.0, -60.0]))
+    groups, cancels = [], []
     for number in range(int(rng.integers(1, 12))):
         at = OPEN + timedelta(seconds=int(rng.integers(-50, 150)))
-        answers = made.submit(*random_group(rng, f"o{number}", at))
-        assert not any(answers.values()), answers
+        groups.append(random_group(rng, f"o{number}", at))
         if rng.random() < 0.2:
-            made.cancel(f"o{number}", at + timedelta(seconds=int(rng.integers(0, 60))))
+            cancels.append((f"o{number}", at + timedelta(seconds=int(rng.integers(0, 60)))))
+    groups.sort(key=lambda group: group[0].submitted_at)
+    return TapeCase(*tape, settings, position, groups, cancels)
 
 
 def run_tape(seed, cuts=()):
     """The engine over a random tape, cut into calls before the ticks `cuts`."""
-    rng = np.random.default_rng(seed)
-    tape = random_tape(rng)
-    settings = random_settings(rng)
-    position = float(rng.choice([0.0, 60.0, -60.0]))
-    made = MatchingEngine(["AAA"], rules(), CALENDAR, settings, {"AAA": position})
-    random_orders(rng, made)
-    columns = made.tick_columns(*tape)
+    case = random_tape_case(seed)
+    made = MatchingEngine(["AAA"], rules(), CALENDAR, case.settings, {"AAA": case.position})
+    for group in case.groups:
+        answers = made.submit(*group)
+        assert not any(answers.values()), answers
+    for order_id, at in case.cancels:
+        assert made.cancel(order_id, at) is None
+    columns = made.tick_columns(case.quotes, case.trades)
     edges = [0, *sorted(cut for cut in cuts if cut < len(columns.at)), len(columns.at)]
     for first, stop in pairwise(edges):
         made.run_tick_columns("AAA", columns, first, stop)
     made.advance(OPEN + timedelta(days=5))
-    return made, tape, position
+    return made, (case.quotes, case.trades), case.position
+
+
+def naive_tape(case):
+    """The ticks as dicts, trades first at one moment; which side a trade hit is told by the quote
+    strictly before it.
+    """
+    ticks = []
+    quotes, trades = case.quotes.rows(named=True), case.trades.rows(named=True)
+    for order, row in [(1, row) for row in quotes] + [(0, row) for row in trades]:
+        at = row["timestamp"]
+        close = CALENDAR.session_close(at.date())
+        tick = {
+            **row,
+            "order": order,
+            "at": micros(at),
+            "kind": "quote" if order else "trade",
+            "regular": OPEN <= at < close,
+            "until": micros(close if at >= OPEN else OPEN),
+        }
+        if not order:
+            before = [quote for quote in quotes if quote["timestamp"] < at]
+            sides = (before[-1]["bid"], before[-1]["ask"]) if before else (None, None)
+            middle = None if None in sides else sum(sides) / 2
+            tick["hit"] = 0 if middle is None else int(np.sign(middle - row["price"]))
+            tick["sets"] = row["conditions"] != "I"
+            tick["auction"] = {"O": "open", "6": "close"}.get(row["conditions"])
+        ticks.append(tick)
+    return sorted(ticks, key=lambda tick: (tick["at"], tick["order"]))
+
+
+def run_naive_tape(seed):
+    case = random_tape_case(seed)
+    made = NaiveTicks(Costs(), case.position, case.settings.queue)
+    by_id = {}
+    for group in case.groups:
+        rings = {}
+        for one in group:
+            order = naive_order(one, case.settings.latency, by_id.get(one.parent_id))
+            if one.time_in_force in ("opg", "cls"):
+                order.expires += micros_of(case.settings.auction_wait)
+            by_id[one.order_id] = order
+            made.add(order)
+            if one.oco_id:
+                order.ring = rings.setdefault(one.oco_id, [])
+                order.ring.append(order)
+    for order_id, at in case.cancels:
+        by_id[order_id].cancel_asked = micros(at)
+        by_id[order_id].cancel_at = micros(at + case.settings.latency)
+    for tick in naive_tape(case):
+        made.tick(tick)
+    made.time(micros(OPEN + timedelta(days=5)))
+    return made
