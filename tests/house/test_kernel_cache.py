@@ -101,7 +101,9 @@ def test_a_value_that_no_hash_can_tell_is_refused_by_name() -> None:
 def test_a_kernel_is_cached_in_the_folder_of_what_it_is_compiled_from() -> None:
     assert costs.notional(3.0, 2.0) == 3.0 * 2.0 * 10_000.0
     kept = Path(costs.notional.stats.cache_path)
-    assert cache_folder(costs.notional.py_func) in kept.parents
+    chosen = ("fastmath", "error_model", "nogil", "_nrt")
+    flags = {name: costs.notional.targetoptions[name] for name in chosen}
+    assert cache_folder(costs.notional.py_func, flags) in kept.parents
     assert list(kept.glob("costs.notional-*.nbi"))
 
 
