@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pkgutil import resolve_name
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -288,13 +287,15 @@ def register_own(path: str) -> Indicator:
         )
     if found.kind in {one.kind for one in (*INDICATORS, _CUSUM)}:
         raise ConfigError(f"features.own = '{path}': kind '{found.kind}' is taken: choose another")
-    function = getattr(found.kernel, "py_func", None)
-    if not isinstance(function, FunctionType):
+    from numba.extending import is_jitted  # numba loads slowly
+
+    kernel: Any = found.kernel
+    if not is_jitted(kernel):
         raise ConfigError(
             f"features.own = '{path}': its kernel is no compiled function: decorate it with"
             " harmony_pipeline.kernel.kernel"
         )
-    own = replace(found, version=int(kernel_hash(function), 16))
+    own = replace(found, version=int(kernel_hash(kernel.py_func), 16))
     _BY_KIND[own.kind] = own
     return own
 
