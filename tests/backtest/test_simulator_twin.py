@@ -222,7 +222,7 @@ def test_the_compiled_simulator_equals_the_plain_one(seed, chosen):
     assert_twins(random_market(seed), chosen)
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), chosen=LIMITED, lives=st.booleans())
 def test_they_agree_under_every_limit(seed, chosen, lives):
     market = random_market(seed, volume=20_000.0)
