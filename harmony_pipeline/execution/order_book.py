@@ -79,6 +79,7 @@ __all__ = [
 ]  # fmt: skip
 
 _SMALL = ("kind", "side")
+_NO_FILLS = np.empty(0, FILL)
 _OFF_GRID = 1e-6  # of a tick: what a price may have lost as a double
 
 
@@ -210,11 +211,10 @@ class OrderBook:
         self._book = empty_book()
         self._fills = np.empty(64, FILL)
         # the columns of one operation: written here, seen read-only by the kernel
-        self._one = {
-            name: np.zeros(1, np.int8 if name in _SMALL else np.int64)
-            for name in Operations._fields
-        }
-        self._one_operation = operations(**self._one)
+        self._one = [
+            np.zeros(1, np.int8 if name in _SMALL else np.int64) for name in Operations._fields
+        ]
+        self._one_operation = operations(**dict(zip(Operations._fields, self._one, strict=True)))
         self._outcome = Outcomes(np.zeros(1, np.int8), np.zeros(1, np.int64))
 
     # --- operations -------------------------------------------------------------------------------
@@ -292,17 +292,22 @@ class OrderBook:
     # --- machinery --------------------------------------------------------------------------------
 
     def _run_one(self, kind: int, order_id: int, side: int, price: int, quantity: int) -> Result:
-        given = {"order_id": order_id, "side": side, "price": price, "quantity": quantity}
-        for name, value in given.items():
-            self._one[name][0] = _whole(name, value)
-        self._one["kind"][0] = kind
+        given = (kind, side, order_id, price, quantity)
+        try:
+            for column, value in zip(self._one, given, strict=True):
+                column[0] = operator.index(value)
+        except (TypeError, OverflowError):
+            for name, value in zip(Operations._fields, given, strict=True):
+                _whole(name, value)  # raises with the name and the fix
+            raise
         if self._fills.size <= len(self):
             self._fills = np.empty(2 * len(self) + 64, FILL)
         written = self._run(self._one_operation, self._outcome, self._fills)
         status = int(self._outcome.status[0])
         if status < 0:
             raise OrderBookError(status, self._reason(status, order_id, side, price, quantity))
-        return Result(status, int(self._outcome.remaining[0]), self._fills[:written].copy())
+        fills = self._fills[:written].copy() if written else _NO_FILLS
+        return Result(status, int(self._outcome.remaining[0]), fills)
 
     def _reason(self, status: int, order_id: int, side: int, price: int, quantity: int) -> str:
         """Why one operation was refused, and the fix."""

@@ -1,8 +1,8 @@
 """The arrays of an order book, made and made larger: levels where prices leave the row, records
 where all are in use.
 
-A row of levels is at least four times as long as the stretch of prices that rest, and that stretch
-is put into its middle, so a market that drifts moves the row rarely. Zeroed memory costs nothing
+A row of levels is made twice as long as the stretch of prices that rest, and that stretch is put
+into its middle, so a market that drifts moves the row rarely. Zeroed memory costs nothing
 until a level is used, so a row over a wide stretch is cheap.
 """
 
@@ -60,9 +60,7 @@ def with_price(book: BookArrays, price: int) -> BookArrays | None:
     stretch = highest - lowest + 1
     if stretch > MOST_LEVELS or not -(1 << 62) < price < 1 << 62:
         return None
-    levels = FEWEST_LEVELS
-    while levels < min(4 * stretch, MOST_LEVELS):
-        levels *= 2
+    levels = max(FEWEST_LEVELS, min(2 * stretch, MOST_LEVELS))
     top = book.top.copy()
     top[BASE] = lowest - (levels - stretch) // 2
     top[BEST_BID], top[BEST_ASK] = -1, levels
