@@ -121,8 +121,8 @@ def _of_refused(refused: Sequence[Refused]) -> pl.DataFrame:
         ):
             rows.append(
                 {
-                    "order_id": ticket.order_id,
-                    "symbol": ticket.symbol,
+                    "order_id": str(ticket.order_id),
+                    "symbol": str(ticket.symbol),
                     "sequence": -1 - len(refused) + number,
                     "timestamp": _moment(ticket),
                     "known_at": _moment(ticket),
@@ -138,7 +138,8 @@ def _of_refused(refused: Sequence[Refused]) -> pl.DataFrame:
 
 
 def _moment(ticket: OrderTicket) -> datetime | None:
-    return ticket.submitted_at if ticket.submitted_at.tzinfo is not None else None
+    at = ticket.submitted_at
+    return at if isinstance(at, datetime) and at.tzinfo is not None else None
 
 
 def _number(value: object) -> float | None:

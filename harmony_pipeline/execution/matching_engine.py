@@ -39,7 +39,7 @@ from harmony_pipeline.execution.order_types import (
     OrderTicket,
     Refusal,
     VenueRules,
-    check_group,
+    check_groups,
     check_order,
 )
 from harmony_pipeline.execution.queue_position import NO_CANCELS, PRO_RATA, QUOTED
@@ -320,9 +320,12 @@ class MatchingEngine:
 
     def _judge(self, tickets: Sequence[OrderTicket]) -> dict[str, Refusal | None]:
         """Each ticket alone, then those that hang on a refused one."""
-        group = check_group(tickets)
+        groups = check_groups(tickets)
         ids = {ticket.order_id for ticket in tickets}
-        answers = {ticket.order_id: group or self._judge_alone(ticket, ids) for ticket in tickets}
+        answers = {
+            ticket.order_id: groups.get(ticket.order_id) or self._judge_alone(ticket, ids)
+            for ticket in tickets
+        }
         before = 0
         while (refused := sum(answer is not None for answer in answers.values())) > before:
             before = refused
@@ -330,8 +333,10 @@ class MatchingEngine:
         return answers
 
     def _judge_alone(self, ticket: OrderTicket, parents: set[str]) -> Refusal | None:
-        if ticket.submitted_at.tzinfo is None:
-            return Refusal("time", "submitted_at has no time zone: use UTC")
+        if not isinstance(ticket.order_id, str) or not ticket.order_id:
+            return Refusal("order_id", f"order_id is {ticket.order_id!r}: a text that is not empty")
+        if not isinstance(ticket.submitted_at, datetime) or ticket.submitted_at.tzinfo is None:
+            return Refusal("time", f"submitted_at is {ticket.submitted_at!r}: a time with its zone")
         if ticket.order_id in self._where:
             return Refusal("duplicate_order", f"there is an order {ticket.order_id} already")
         store = self._stores.get(ticket.symbol)

@@ -8,8 +8,8 @@ group is made of tickets that name each other:
     bracket  an entry with two children of one `oco_id`: a profit target and a stop
 
 Tickets can be made with any content, since they come from strategies. `check_order` and
-`check_group` judge them: None, or a `Refusal` with a short reason and a sentence. Which kinds go
-with which times in force is the venue's rule (`VenueRules`; Alpaca's documentation of orders).
+`check_groups` judge them: nothing, or a `Refusal` with a short reason and a sentence. Which kinds
+go with which times in force is the venue's rule (`VenueRules`; Alpaca's documentation of orders).
 """
 
 import math
@@ -110,31 +110,35 @@ def check_order(ticket: OrderTicket, rules: Record | None, venue: VenueRules) ->
     )
 
 
-def check_group(tickets: Sequence[OrderTicket]) -> Refusal | None:
-    """Why tickets that were handed over together are no group, or None.
+def check_groups(tickets: Sequence[OrderTicket]) -> dict[str, Refusal]:
+    """By order_id, why tickets that were handed over together do not fit each other.
 
-    Orders of one OCO group have one symbol, quantity, parent and time of submission, and there
-    are 2 to MAX_OCO of them. A child has its parent's symbol.
+    Each has an id of its own. Orders of one OCO group have one symbol, quantity and parent, and
+    there are 2 to MAX_OCO of them. A child has its parent's symbol.
     """
-    by_id = {ticket.order_id: ticket for ticket in tickets}
-    if len(by_id) < len(tickets):
-        return Refusal("duplicate_order", "two tickets have one order_id: each needs its own")
+    found: dict[str, Refusal] = {}
+    by_id: dict[str, OrderTicket] = {}
     groups: dict[str, list[OrderTicket]] = {}
     for ticket in tickets:
+        if ticket.order_id in by_id:
+            found[ticket.order_id] = Refusal("duplicate_order", "two tickets have this order_id")
+        by_id[ticket.order_id] = ticket
         if ticket.oco_id is not None:
             groups.setdefault(ticket.oco_id, []).append(ticket)
-        parent = by_id.get(ticket.parent_id or "")
+    for ticket in tickets:
+        parent = None if ticket.parent_id is None else by_id.get(ticket.parent_id)
         if parent is not None and parent.symbol != ticket.symbol:
-            return Refusal(
-                "parent", f"{ticket.order_id} trades {ticket.symbol}, its parent {parent.symbol}"
-            )
+            message = f"{ticket.order_id} trades {ticket.symbol}, its parent {parent.symbol}"
+            found[ticket.order_id] = Refusal("parent", message)
     for name, group in groups.items():
+        message = ""
         if not 2 <= len(group) <= MAX_OCO:
-            return Refusal("oco", f"OCO group {name} has {len(group)} orders, not 2 to {MAX_OCO}")
-        shared = {(each.symbol, each.quantity, each.parent_id) for each in group}
-        if len(shared) > 1:
-            return Refusal("oco", f"orders of OCO group {name} differ in symbol, size or parent")
-    return None
+            message = f"OCO group {name} has {len(group)} orders, not 2 to {MAX_OCO}"
+        elif len({(each.symbol, each.quantity, each.parent_id) for each in group}) > 1:
+            message = f"orders of OCO group {name} differ in symbol, size or parent"
+        if message:
+            found |= {each.order_id: Refusal("oco", message) for each in group}
+    return found
 
 
 def bracket(

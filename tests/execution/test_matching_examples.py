@@ -4,12 +4,15 @@ at bands and in auctions: the table of docs/matching.md, row by row.
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import polars as pl
 import pytest
-from execution.engine_cases import CALENDAR, OPEN, bars, engine, story, ticket
+from execution.engine_cases import CALENDAR, OPEN, bars, engine, rules, story, ticket
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.execution.matching_engine import EngineSettings
+from harmony_pipeline.execution.matching_engine import EngineSettings, MatchingEngine
 from harmony_pipeline.execution.order_types import (
     ALPACA,
     bracket,
@@ -370,6 +373,65 @@ def test_a_refused_order_is_in_the_lifecycle_and_the_run_goes_on():
         ("intended", "refused", "refused", "side"),
     ]
     assert fills(made) == [("good", 100.0, 100.0, "taker")]
+
+
+@given(
+    order_id=st.one_of(st.text(max_size=3), st.integers(), st.none()),
+    symbol=st.one_of(st.just("AAA"), st.text(max_size=3), st.none()),
+    side=st.one_of(st.integers(-2, 2), st.none(), st.text(max_size=2)),
+    quantity=st.one_of(st.floats(), st.integers(-5, 500), st.none(), st.text(max_size=2)),
+    at=st.one_of(st.just(BEFORE), st.none(), st.just(BEFORE.replace(tzinfo=None)), st.integers()),
+    limit_price=st.one_of(st.none(), st.floats(), st.just(100.0), st.text(max_size=2)),
+    parent_id=st.one_of(st.none(), st.text(max_size=3), st.integers()),
+)
+def test_nothing_that_a_strategy_sends_stops_the_run(
+    order_id, symbol, side, quantity, at, limit_price, parent_id
+):
+    made = engine()
+    bad = msgspec.structs.replace(
+        ticket("x"), order_id=order_id, symbol=symbol, side=side, quantity=quantity,
+        submitted_at=at, kind="limit", limit_price=limit_price, parent_id=parent_id,
+    )  # fmt: skip
+    answers = made.submit(bad, ticket("good order", at=BEFORE))
+    assert answers["good order"] is None
+    made.run_bars(bars(CALM), "30Min")
+    refused = made.lifecycle().filter(pl.col("event") == "refused")
+    assert refused.height == sum(refusal is not None for refusal in answers.values())
+    assert ("good order", 100.0, 100.0, "taker") in fills(made)
+
+
+def test_a_daily_bar_holds_both_auctions_and_the_whole_day():
+    """Orders of the evening before (20:00 UTC is the close) on daily bars, stamped at midnight."""
+    evening = datetime(2024, 7, 1, 20, 0, tzinfo=UTC)
+    day = {
+        "open": 100.0, "high": 105.0, "low": 95.0, "close": 104.0, "volume": 1e6, "symbol": "AAA",
+    }  # fmt: skip
+    frame = pl.DataFrame([{**day, "timestamp": datetime(2024, 7, 2, tzinfo=UTC)}]).with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
+    )
+    made = engine()
+    answers = made.submit(
+        ticket("market", at=evening),
+        ticket("opg", force="opg", at=evening),
+        ticket("cls", force="cls", at=evening),
+        ticket("day", kind="limit", limit_price=90.0, at=evening),
+    )
+    assert not any(answers.values())
+    made.run_bars(frame, "1Day")
+    assert [(name, price) for name, _, price, _ in fills(made)] == [
+        ("market", 100.0), ("opg", 100.0), ("cls", 104.0),
+    ]  # fmt: skip
+    expired = made.lifecycle().filter(pl.col("event") == "expired")
+    assert expired.select("order_id", "timestamp").rows() == [("day", evening + timedelta(days=1))]
+
+
+def test_where_volume_does_not_bind_an_order_fills_whole():
+    terms = rules(max_participation=0.1, impact_coefficient=0.5)
+    terms["volume_binds"], terms["zero_volume_fills"] = 0, 1
+    made = MatchingEngine(["AAA"], terms, CALENDAR)
+    made.submit(ticket("a", volatility=0.01, at=BEFORE))
+    made.run_bars(bars((100.0, 101.0, 99.0, 100.0, 0.0)), "30Min")
+    assert fills(made) == [("a", 100.0, 100.16, "taker")]  # 0.5 * 1 % * sqrt(0.1) = 15.8 bps
 
 
 def test_a_group_is_taken_whole_or_not_at_all():

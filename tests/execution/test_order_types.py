@@ -16,7 +16,7 @@ from harmony_pipeline.execution.order_types import (
     TIMES_IN_FORCE,
     US_EQUITIES,
     bracket,
-    check_group,
+    check_groups,
     check_order,
     one_cancels_other,
     one_triggers_other,
@@ -148,17 +148,21 @@ def test_a_bracket_is_an_entry_and_two_orders_of_which_one_cancels_the_other():
     assert {take.parent_id, stop.parent_id} == {entry.order_id}
     assert take.oco_id == stop.oco_id
     assert take.reduce_only
-    assert check_group([entry, take, stop]) is None
+    assert check_groups([entry, take, stop]) == {}
 
 
 def test_a_group_that_is_none_is_refused():
     one, two = ticket("a", quantity=5), ticket("b", quantity=6)
-    assert check_group([one, one]).reason == "duplicate_order"
-    assert check_group(one_cancels_other("x", one, two)).reason == "oco"
-    assert check_group(one_cancels_other("x", one)).reason == "oco"
+    assert reasons([one, one]) == {"a": "duplicate_order"}
+    assert reasons(one_cancels_other("x", one, two)) == {"a": "oco", "b": "oco"}
+    assert reasons([*one_cancels_other("x", one), two]) == {"a": "oco"}
     many = [ticket(f"a{number}") for number in range(9)]
-    assert check_group(one_cancels_other("x", *many)).reason == "oco"
+    assert set(reasons(one_cancels_other("x", *many)).values()) == {"oco"}
     other = msgspec.structs.replace(two, symbol="BBB")
-    assert check_group(one_triggers_other(one, other)).reason == "parent"
+    assert reasons(one_triggers_other(one, other)) == {"b": "parent"}
     later = msgspec.structs.replace(one, order_id="c", submitted_at=OPEN + timedelta(hours=1))
-    assert check_group(one_cancels_other("x", one, later)) is None
+    assert reasons(one_cancels_other("x", one, later)) == {}
+
+
+def reasons(tickets):
+    return {name: refusal.reason for name, refusal in check_groups(tickets).items()}
