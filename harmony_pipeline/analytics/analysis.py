@@ -25,6 +25,7 @@ from harmony_pipeline.analytics.trading import (
     execution_figures,
     exposure_figures,
     trade_figures,
+    with_multiplier,
 )
 from harmony_pipeline.backtest.metrics import backtest_metrics, daily_returns, sharpe_interval
 from harmony_pipeline.market.calendars import Calendar
@@ -100,10 +101,11 @@ def analyse(
     known = None if regimes is None else regime_stability(daily, regimes, run.strategy, year)
     mean_equity = float(np.mean(run.equity["equity"].to_numpy())) if run.equity.height else 0.0
     trades = trade_causes(run.trades, run.orders, run.fills, bars, multipliers)
+    metrics = backtest_metrics(
+        run.equity, run.fills, run.trades, calendar, run.initial_cash, timeframe
+    )
     found = {
-        **backtest_metrics(
-            run.equity, run.fills, run.trades, calendar, run.initial_cash, timeframe
-        ),
+        **_by_worth(metrics, run.fills, multipliers),
         **return_figures(daily["return"].to_numpy()),
         **month_figures(daily),
         **drawdown_figures(daily),
@@ -146,6 +148,24 @@ def by_strategy(analyses: Mapping[str, Analysis]) -> pl.DataFrame:
         ),
         ["strategy"],
     )
+
+
+def _by_worth(
+    metrics: dict[str, float | None], fills: pl.DataFrame, multipliers: pl.DataFrame | None
+) -> dict[str, float | None]:
+    """The metrics with slippage and turnover in currency where a unit is worth more than its price:
+    `backtest_metrics` does not know the multiplier of a contract.
+    """
+    worth = with_multiplier(fills, multipliers)
+    by = worth["multiplier"].to_numpy()
+    value = (worth["price"] * worth["quantity"]).to_numpy()
+    if not len(by) or bool((by == 1.0).all()):
+        return metrics
+    slipped = (worth["slippage"] * worth["quantity"]).to_numpy()
+    turnover = metrics["turnover"]
+    if turnover is not None:
+        turnover *= float((value * by).sum() / value.sum())
+    return metrics | {"slippage": float((slipped * by).sum()), "turnover": turnover}
 
 
 def _default_window(sessions: int, year: int) -> int:

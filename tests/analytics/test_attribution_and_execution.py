@@ -278,6 +278,24 @@ def test_causes_and_tables_add_up_on_every_market(seed, exits):
         )
 
 
+def test_slippage_and_turnover_count_what_a_contract_is_worth():
+    market = random_market(4)
+    result, plain = analysed(market)
+    tables = BacktestTables(
+        "s", 100_000.0, result.equity, result.trades, result.orders, result.fills
+    )
+    worth = pl.DataFrame({"symbol": market.bars["symbol"].unique(), "multiplier": 50.0})
+    found = analyse(tables, CALENDAR, TIMEFRAME, market.bars, multipliers=worth).figures
+    for name, times in (
+        ("slippage", 50.0),
+        ("turnover", 50.0),
+        ("fees", 1.0),
+        ("slippage_bps", 1.0),
+        ("fees_bps", 1 / 50),
+    ):
+        assert found[name] == pytest.approx(plain.figures[name] * times)
+
+
 def test_a_run_without_a_trade_is_analysed_too():
     market = random_market(1)
     _, found = analysed(Market(market.bars, market.signals.clear(), market.actions))
