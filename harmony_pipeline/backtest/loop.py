@@ -46,6 +46,7 @@ from harmony_pipeline.portfolio.decisions import (
     may_decide,
     watches_every_bar,
 )
+from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import (
     BAR,
     ENTRY,
@@ -426,6 +427,7 @@ def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
     """
     account, at = books.account[0], books.at
     endings = books.endings
+    accrue_financing(books.positions, account, books.rules, date)
     open_session(account, date)
     while at[NEXT_LIFE] < len(books.lives) and books.lives[at[NEXT_LIFE]]["date"] <= date:
         count = endings_of(books.positions, books.lives[at[NEXT_LIFE]], endings)

@@ -262,6 +262,8 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
         track_bar(position, bar)
     position["last_price"] = bar["close"]
     position["last_date"] = bar["date"]
+    if position["entry_working"] == 1:  # it waits for a later bar: the symbol is not silent
+        position["silent"] = 0
     if position["quantity"] != 0.0:
         hold(position, account, rules, bar["close"], bar["date"], bar["factor"])
     account["equity"] = account["cash"] + account["net_value"]

@@ -37,6 +37,9 @@ RULES = st.builds(
             "lot_size": st.sampled_from([1.0, 1.0, 0.001, 10.0]),
             "maker_fee_bps": st.sampled_from([None, -0.7]),
             "preset": st.sampled_from([None, None, "alpaca"]),
+            "borrow_rate": st.sampled_from([0.0, 0.0, 0.35]),
+            "interest_rate": st.sampled_from([0.0, 0.0, 0.05]),
+            "debit_rate": st.sampled_from([0.0, 0.09]),
         }
     ),
     luck=st.fixed_dictionaries(

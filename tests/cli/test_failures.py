@@ -260,9 +260,8 @@ def test_commands_in_messages_carry_the_options_that_were_given(market):
 def test_every_verb_is_known_to_the_advice():
     from harmony_pipeline.cli import app
 
-    assert {
-        command.name or command.callback.__name__ for command in app.registered_commands
-    } == set(VERBS)
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert commands | {group.name for group in app.registered_groups} == set(VERBS)
 
 
 def test_the_advice_of_a_refusal_works_when_typed(market, capfd):

@@ -67,6 +67,7 @@ CASES: dict[str, TradingRules] = {
     "signals with bad luck": rules(
         "signal", reject_probability=0.15, partial_fill_probability=0.3, seed=5
     ),
+    "nights cost": rules("signal", borrow_rate=0.7, interest_rate=0.05, debit_rate=0.09),
     "orders need time": rules(
         "signal", latency_milliseconds=250.0, latency_bars=1, late_bar_probability=0.2
     ),
