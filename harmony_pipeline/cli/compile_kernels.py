@@ -26,6 +26,7 @@ def main() -> None:
         _make_signals(pipeline)
         _make_bars_of_trades(pipeline)
         _rest_orders(pipeline)
+        _match_tickets(pipeline)
     _match_orders()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
@@ -77,6 +78,39 @@ def _rest_orders(pipeline: PipelineContext) -> None:
         "symbol", "timestamp", until="timestamp", side=1, limit_price="bid", quantity="bid_size"
     )
     rest_limit_orders(order, quotes, pipeline.lake.read("trade_ticks"), pipeline.calendar)
+
+
+def _match_tickets(pipeline: PipelineContext) -> None:
+    """A bracket, a limit and a trailing stop through a day of bars, and through its ticks."""
+    from harmony_pipeline.execution.matching_engine import MatchingEngine
+    from harmony_pipeline.execution.order_types import OrderTicket, bracket
+    from harmony_pipeline.stages.backtests import trading_rules
+
+    rules = trading_rules(pipeline, pipeline.settings.session.strategy)
+    quotes, trades = pipeline.lake.read("quote_ticks"), pipeline.lake.read("trade_ticks")
+    symbol = quotes["symbol"][0]
+    bars = pipeline.lake.read("bars").filter(symbol=symbol).head(100)
+    for moment, on_ticks in ((bars["timestamp"][0], False), (quotes["timestamp"][0], True)):
+        engine = MatchingEngine([symbol], rules.records([symbol]), pipeline.calendar)
+        ticket = {"symbol": symbol, "side": 1, "quantity": 1.0, "submitted_at": moment}
+        engine.submit(
+            *bracket(OrderTicket(order_id="market", kind="market", **ticket), 1e5, 0.01),
+            OrderTicket(
+                order_id="limit", kind="limit", limit_price=1.0, time_in_force="gtc", **ticket
+            ),
+            OrderTicket(
+                order_id="trail",
+                kind="trailing_stop",
+                trail_percent=5.0,
+                time_in_force="gtc",
+                **ticket,
+            ),
+        )
+        if on_ticks:
+            engine.run_ticks(quotes.filter(symbol=symbol), trades.filter(symbol=symbol))
+        else:
+            engine.run_bars(bars, pipeline.timeframe)
+        engine.lifecycle()
 
 
 def _match_orders() -> None:

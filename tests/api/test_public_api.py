@@ -159,11 +159,11 @@ def test_a_class_of_ones_own_trades_like_the_shipped_one(lake):
 
 def test_every_configuration_counts_once(lake):
     before = lake.read("trials").height
-    lake.backtest("rsi_momentum", window=7)
-    lake.backtest("rsi_momentum", window=7)
+    lake.backtest("rsi_momentum", window=9)
+    lake.backtest("rsi_momentum", window=9)
     assert lake.read("trials").height == before + 1
-    trial = lake.read("trials").filter(pl.col("parameters").str.contains('"window": 7'))
-    assert json.loads(trial["parameters"][0])["window"] == 7
+    trial = lake.read("trials").filter(pl.col("parameters").str.contains('"window": 9'))
+    assert json.loads(trial["parameters"][0])["window"] == 9
 
 
 def test_mistakes_are_refused_in_words(lake, tmp_path):

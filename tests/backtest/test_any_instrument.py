@@ -138,7 +138,7 @@ def conserved(market, result, known, cash):
         assert row["equity"] == pytest.approx(left / 10_000 + value, abs=slack)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     chosen=instruments(),
     calendar=st.sampled_from(["FX", "24/7", "XNYS"]),

@@ -48,7 +48,7 @@ def metrics_of(returns, calendar=CALENDAR):
     return backtest_metrics(equity, FILLS.empty(), TRADES.empty(), calendar, 100_000.0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), days=st.integers(2, 200), drift=st.floats(-0.004, 0.004))
 def test_ratios_are_those_of_empyrical(seed, days, drift):
     with warnings.catch_warnings():

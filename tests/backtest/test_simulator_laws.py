@@ -141,7 +141,7 @@ def test_a_price_we_take_is_never_better_than_its_reference(seed):
     assert (fills["slippage"] >= 0.0).all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     seed=SEEDS, exits=EXITS, recovery=st.sampled_from([1.0, 0.2]), patience=st.sampled_from([0, 1])
 )
@@ -391,7 +391,7 @@ def test_the_luck_of_a_symbol_does_not_depend_on_the_others(seed):
         )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     seed=SEEDS,
     exits=EXITS,

@@ -219,13 +219,13 @@ def assert_same_trades(trades, naive):
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), chosen=RULES)
 def test_the_compiled_simulator_equals_the_plain_one(seed, chosen):
     assert_twins(random_market(seed), chosen)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), chosen=LIMITED, lives=st.booleans())
 def test_they_agree_under_every_limit(seed, chosen, lives):
     market = random_market(seed, volume=20_000.0)
@@ -268,7 +268,7 @@ def test_they_agree_on_thin_markets_full_of_holes(seed, chosen):
     assert_twins(random_market(seed, missing=0.6, volume=60.0, scale=0.05), chosen)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), chosen=RULES, missing=st.sampled_from([0.1, 0.6]))
 def test_they_agree_when_securities_end_and_change_symbols(seed, chosen, missing):
     assert_twins(with_lives(random_market(seed, missing=missing), seed), chosen)

@@ -35,6 +35,8 @@ pytestmark = pytest.mark.slow
 # Nothing went wrong, nothing was fetched from a venue or read from files, and no ticks were asked
 # for: tests/market and tests/ticks fill these.
 MAY_BE_EMPTY = {
+    "cost_calibration",
+    "execution_stress",
     "corporate_actions",
     "quarantine",
     "quality_warnings",

@@ -307,7 +307,7 @@ facts_drawn = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(facts_drawn, max_size=25))
 def test_whatever_arrives_no_order_is_overfilled_and_final_stays_final(
     events: list[ev.AnyOrderFact],

@@ -56,7 +56,7 @@ def test_an_unknown_kind_is_an_error_and_not_a_guess() -> None:
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     price=st.floats(min_value=1e-6, max_value=1e9),
     quantity=st.floats(min_value=1e-9, max_value=1e9),

@@ -191,7 +191,7 @@ def test_time_never_runs_backwards(seed):
     assert frame["timestamp"].is_sorted()
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(seed=SEEDS, side=st.sampled_from([-1, 1]))
 def test_a_bracket_ends_as_the_exit_rules_say(seed, side):
     """An entry at the open of the first bar and its bracket, against `exit_at_bar` itself, levels

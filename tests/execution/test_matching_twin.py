@@ -41,14 +41,14 @@ def naive_events(made):
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(seed=st.integers(0, 10**9))
 def test_the_engine_and_its_twin_tell_the_same_story(seed):
     case = random_case(seed)
     compare(run_engine(case), run_naive(case))
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(seed=st.integers(0, 10**9))
 def test_the_engine_and_its_twin_tell_the_same_story_of_quotes_and_trades(seed):
     compare(run_tape(seed)[0], run_naive_tape(seed))

@@ -255,7 +255,7 @@ class BookMachine(RuleBasedStateMachine):
 
 
 TestBookMachine = BookMachine.TestCase
-TestBookMachine.settings = settings(max_examples=60, stateful_step_count=40)
+TestBookMachine.settings = settings(max_examples=30, stateful_step_count=40)
 
 
 def test_a_smaller_size_keeps_the_place_and_a_larger_one_or_another_price_loses_it():

@@ -94,7 +94,7 @@ def tapes(draw):
     return orders, quotes, trades
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(tape=tapes(), rule=st.sampled_from(RULES))
 def test_every_order_does_what_the_naive_twin_does(tape, rule):
     orders, quotes, trades = tape

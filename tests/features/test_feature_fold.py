@@ -32,7 +32,7 @@ def in_pieces(feature_set, arrays, cuts, passed_on=lambda state: state):
 
 
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, BARS), max_size=12).map(sorted))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_any_cut_gives_the_same_bits(seed, cuts):
     arrays = random_arrays(seed, BARS)
     for feature_set in (SMALL, STANDARD):

@@ -19,7 +19,7 @@ from harmony_pipeline.market.calendars import Calendar
 XNYS = Calendar.of("XNYS")
 SEEDS = st.integers(0, 2**32 - 1)
 HORIZONS = st.sampled_from([(1,), (8, 32), (3, 60), (200,)])
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=12, deadline=None)
 
 
 def labelled(bars, events, horizons=(8, 32), **keep):

@@ -39,7 +39,7 @@ def test_prices_round_to_the_tick_halves_up(price, expected):
     assert round_to_tick(US, price) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(price=PRICES)
 def test_rounding_is_idempotent_and_near(price):
     rounded = round_to_tick(US, price)
@@ -47,7 +47,7 @@ def test_rounding_is_idempotent_and_near(price):
     assert abs(rounded - price) <= (0.005 if price >= 1 else 0.00005) * (1 + 1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     side=st.sampled_from([-1, 1]),
     price=PRICES,
@@ -93,7 +93,7 @@ def test_what_one_bar_does_to_a_position(side, bar, entry_bar, expected):
     assert exit_at_bar.py_func(side, opened, high, low, stop, take, entry_bar) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(level=PRICES, factor=st.floats(1e-3, 1e3))
 def test_a_level_between_equal_factors_is_itself_to_the_last_bit(level, factor):
     assert level_now(level, factor, factor) == level
@@ -104,7 +104,7 @@ def test_a_return_counts_splits_and_dividends_and_the_side():
     assert trade_return(-1, 100.0, 1.0, 26.0, 4.0) == pytest.approx(-0.04)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(price=PRICES, volatility=st.floats(0, 0.2), horizon=st.integers(1, 500))
 def test_compiled_and_plain_python_agree_to_the_last_bit(price, volatility, horizon):
     compiled = barrier_levels(US, 1, price, volatility, horizon, 2.0, 1.0, 15.0)

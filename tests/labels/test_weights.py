@@ -39,7 +39,7 @@ def test_an_event_that_was_never_entered_takes_no_room():
     assert weights([(0, 3), (None, None)])[0] == 1.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(lives=LIVES)
 def test_weights_equal_the_matrix_definition(lives):
     labels = [
@@ -50,7 +50,7 @@ def test_weights_equal_the_matrix_definition(lives):
     assert weights(labels).tolist() == pytest.approx(expected, abs=1e-11, nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(lives=LIVES)
 def test_settled_labels_share_out_every_bar_they_cover(lives):
     labels = [(start, min(start + length, BARS - 1)) for start, length, _ in lives]
@@ -61,7 +61,7 @@ def test_settled_labels_share_out_every_bar_they_cover(lives):
     assert shared == pytest.approx(len(covered), abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(lives=LIVES, earlier=st.integers(1, 5000))
 def test_where_the_array_starts_changes_no_bit(lives, earlier):
     labels = [(start, min(start + length, BARS - 1)) for start, length, _ in lives]

@@ -148,7 +148,7 @@ def random_bars(seed: int, timeframe: str, rows: int) -> pl.DataFrame:
     return BARS.conform(frame.unique(["symbol", "timestamp"], keep="first", maintain_order=True))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     seed=st.integers(0, 2**32 - 1),
     exchange=st.sampled_from(["XNYS", "XHKG", "24/7"]),

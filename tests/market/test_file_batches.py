@@ -54,7 +54,7 @@ def vendor_rows(seed: int, rows: int, *, stamps_as_text: bool, sort: bool) -> pl
     return frame
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     files=st.lists(
         st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 60), st.booleans(), st.booleans()),

@@ -53,7 +53,7 @@ def test_more_lots_than_integers_hold_are_still_a_quantity(lot, lots):
     assert snap_to_lot(floor_to_lot(lots * lot, lot), lot) == pytest.approx(lots * lot, rel=1e-15)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tick=TICKS, price=PRICES)
 def test_a_rounded_price_is_the_double_nearest_to_whole_ticks(tick, price):
     rules, exact = grid(tick), tick_fraction(tick)
@@ -70,7 +70,7 @@ def test_a_rounded_price_is_the_double_nearest_to_whole_ticks(tick, price):
         )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tick=TICKS, price=PRICES)
 def test_the_prices_a_tick_away_are_that_far_and_no_further_than_needed(tick, price):
     rules, exact = grid(tick), tick_fraction(tick)
@@ -84,7 +84,7 @@ def test_the_prices_a_tick_away_are_that_far_and_no_further_than_needed(tick, pr
     assert 1 - doubt <= ticks - below < 2 + doubt
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     tick=TICKS, price=PRICES, side=st.sampled_from([-1, 1]), volatility=st.floats(0.0, 0.5),
     horizon=st.integers(1, 300),
@@ -105,7 +105,7 @@ def test_no_barrier_is_on_the_wrong_side_of_its_entry(
             assert entry - lower >= tick * (1 - 1e-5) - entry * 1e-15
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(price=PRICES, side=st.sampled_from([-1, 1]), volatility=st.floats(0.0, 0.3))
 def test_a_smaller_tick_below_a_border_holds_on_its_side_of_it(price, side, volatility):
     rules = grid(0.01, 0.0001, 1.0)
@@ -152,7 +152,7 @@ def test_below_one_tick_there_is_no_price():
     assert barrier_levels(rules, 1, 0.03, 0.9, 4, 2.0, 1.0, 15.0)[1] == 0.01
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     lot=st.sampled_from([step for step in STEPS if step != 0.015] + [1000.0]),
     count=st.integers(0, 10**9),

@@ -54,7 +54,7 @@ moments = st.integers(-48, HOURS + 48).map(lambda hours: FIRST + timedelta(hours
 days = moments.map(lambda start: (start, start + timedelta(days=1)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     symbols=st.none() | st.lists(st.sampled_from([*NAMES, "ZZZ", "A"]), max_size=12),
     span=st.tuples(st.none() | moments, st.none() | moments) | days,

@@ -48,7 +48,7 @@ def whole() -> pl.DataFrame:
     hours=st.tuples(st.integers(0, 24 * 44), st.integers(0, 24 * 44)).map(sorted),
     asked_before=st.lists(st.integers(0, 40), max_size=2),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_any_range_and_symbols_in_any_order_of_calls_are_a_cut_from_the_whole(
     whole: pl.DataFrame, symbols: list[str], hours: list[int], asked_before: list[int]
 ) -> None:

@@ -35,7 +35,7 @@ def test_calibration_repairs_a_forecaster_that_is_too_bold_and_too_hopeful():
     assert brier_score(after, happened) < brier_score(before, happened) - 0.02
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000), st.integers(5, 200))
 def test_newton_finds_the_minimum_that_a_general_optimiser_finds(seed, rows):
     rng = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def test_newton_finds_the_minimum_that_a_general_optimiser_finds(seed, rows):
         assert found.slope == pytest.approx(0.0, abs=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(-30, 30), st.booleans(), st.floats(0.01, 1.0)), min_size=1, max_size=40
@@ -177,7 +177,7 @@ def test_one_day_says_nothing_about_its_own_luck():
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.floats(0.0, 5.0), st.floats(0.02, 0.98), st.integers(0, 1000))
 def test_the_level_is_the_rate_that_was_asked_for(slope, rate, seed):
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def forecasts(draw):
     return np.array(p), np.array(y)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(forecasts())
 def test_brier_log_loss_and_auc_agree_with_scikit_learn(case):
     p, y = case

@@ -146,7 +146,7 @@ def test_the_calibration_part_is_the_latest_and_the_fitted_part_was_settled_befo
     assert (int(parts.fit.sum()), int(parts.calibrate.sum())) == (83, 29)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     lives=st.lists(st.one_of(st.none(), st.integers(0, 12 * 24 * 4)), min_size=40, max_size=120),
     embargo=st.integers(0, 400),

@@ -181,7 +181,7 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     rules=st.fixed_dictionaries(
         {

@@ -374,4 +374,4 @@ def _date(day):
 
 
 TestAnyIntents = AnyIntents.TestCase
-TestAnyIntents.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestAnyIntents.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)

@@ -136,7 +136,7 @@ def test_every_scenario_walks_the_path_that_the_plain_python_twin_walks(name):
     np.testing.assert_allclose(drawdown, expected[:, 1], rtol=0, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(-3_000, 3_000), min_size=1, max_size=80))
 def test_the_undisturbed_path_is_the_sum_of_the_trades(pnls):
     result = simulate(trades_of(pnls), CASH, MonteCarloSettings(paths=10), "b")
@@ -147,7 +147,7 @@ def test_the_undisturbed_path_is_the_sum_of_the_trades(pnls):
     assert row["method"] == "none"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.floats(-1_000, 1_000), min_size=1, max_size=60), st.integers(0, 2**31))
 def test_a_shuffle_changes_the_drawdown_and_nothing_else(pnls, seed):
     result = simulate(trades_of(pnls), CASH, MonteCarloSettings(paths=20, seed=seed), "b")
@@ -330,7 +330,7 @@ def test_quantiles_are_those_of_the_table_and_the_fan_ends_at_them():
 
 
 @given(st.integers(0, 5_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_fan_starts_at_no_trade_ends_at_all_and_never_repeats(trades):
     stops = fan_stops(trades)
     assert stops[0] == 0

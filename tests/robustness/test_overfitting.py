@@ -150,7 +150,7 @@ def test_the_minimum_track_record_is_where_psr_reaches_the_confidence():
     assert minimum_track_record(moments(-np.abs(noise(50, 1)[:, 0]))) is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(2, 7), st.sampled_from([2, 4, 6]), st.integers(0, 40), st.integers(0, 10_000))
 def test_cscv_is_the_slow_definition(trials, splits, extra, seed):
     matrix = noise(splits * 6 + extra, trials, seed)

@@ -60,7 +60,7 @@ def test_a_grid_is_every_combination_and_an_empty_grid_is_one():
     assert combinations({"a": ()}) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.dictionaries(
         st.text(min_size=1, max_size=5),

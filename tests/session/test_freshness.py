@@ -58,7 +58,7 @@ def test_the_stricter_state_wins() -> None:
     assert stricter("ACTIVE") == "ACTIVE"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 3.0), st.booleans()), max_size=30))
 def test_active_means_that_the_last_word_is_recent(steps: list[tuple[float, bool]]) -> None:
     state, now, last = watched(), ORDER_OPEN, ORDER_OPEN

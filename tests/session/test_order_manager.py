@@ -346,9 +346,9 @@ class QueuedOrders(Orders):
 
 
 TestOrders = Orders.TestCase
-TestOrders.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestOrders.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 TestQueuedOrders = QueuedOrders.TestCase
-TestQueuedOrders.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestQueuedOrders.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
 
 
 def test_a_queued_entry_leaves_in_its_minute() -> None:
@@ -418,7 +418,7 @@ class Process:
         return self.gateway.manager.checkpoint(), self.portfolio.portfolio.to_dict()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     exits=st.sampled_from(["signal", "barriers"]),
     script=st.lists(SIDES, min_size=3, max_size=len(BATCHES)),

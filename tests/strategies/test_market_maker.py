@@ -41,7 +41,7 @@ def test_the_prices_are_those_of_the_paper():
 positive = st.floats(0.01, 500.0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     positive, st.floats(0.01, 5.0), st.floats(-2000.0, 2000.0), st.floats(0.0, 1.0),
     st.floats(0.0, 3600.0), st.floats(1e-3, 5.0), st.floats(0.1, 1e9), st.sampled_from([0.01, 0.05, 0.0001]),
@@ -148,7 +148,7 @@ steps = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(steps, st.floats(0.01, 5.0), st.sampled_from([100.0, 130.0, 500.0]))
 def test_no_sequence_of_quotes_and_fills_carries_the_inventory_beyond_its_limit(
     found, gamma, limit

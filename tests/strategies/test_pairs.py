@@ -55,7 +55,7 @@ def test_the_statistic_and_its_critical_value_are_those_of_statsmodels(
     assert critical_value(0.05, count - 1) == pytest.approx(limit, rel=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.integers(40, 200), st.integers(0, 4))
 def test_the_kernel_is_its_twin_regression_by_regression(seed, count, lags):
     y, x = related(seed, count, 0.9, 1.1)
@@ -140,7 +140,7 @@ def test_the_longest_holding_counts_moments_without_a_price_and_rests_until_the_
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30))
 def test_the_spread_kernel_is_its_twin(seed, longest):
     generator = np.random.default_rng(seed)

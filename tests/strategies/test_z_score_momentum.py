@@ -60,7 +60,7 @@ def test_it_leaves_when_the_move_has_turned_or_is_too_old():
     assert sides([2, -2], [100, 101])[0] == [1, -1], "it may turn at once"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 12), st.floats(0.5, 4.0))
 def test_the_kernel_is_its_twin(seed, longest, trail):
     generator = np.random.default_rng(seed)

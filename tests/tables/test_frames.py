@@ -22,7 +22,7 @@ def frame(rows: list[tuple[str, int]], value: str) -> pl.DataFrame:
 ROWS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 12)), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     ROWS,
     st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 12)), max_size=30, unique=True),
@@ -42,7 +42,7 @@ def test_the_latest_row_is_found_whatever_the_order(left_rows, right_rows, same_
         assert row["known"] == max(earlier, default=None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(ROWS)
 def test_order_is_seen_as_sorting_sees_it(rows):
     given_rows = frame(rows, "at")

@@ -42,7 +42,7 @@ def bars_of(heard: Listening, minute: int):
     order=st.lists(st.tuples(st.integers(0, 59), st.integers(0, 3)), min_size=1, max_size=60),
     size=st.sampled_from(["5Min", "15Min", "1Hour"]),
 )
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_whatever_comes_in_whatever_order_the_last_bars_are_the_sums_of_the_last_minutes(
     order, size
 ):

@@ -126,7 +126,7 @@ LOST = [("cut", None), ("bar", "AAPL"), ("correct", 0), ("correct", 0), ("reconn
 @example(steps=[*LOST, ("repeat", 0)], lagging=False)
 @example(steps=[*LOST, ("repeat", 1)], lagging=False)
 @given(steps=STEPS, lagging=st.booleans())
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_any_interleaving_of_breaks_repeats_and_corrections_ends_with_alpacas_own_bars(
     steps, lagging
 ):

@@ -316,7 +316,7 @@ def said(rows: Sequence[tuple[str, int, float | None, float]]) -> pl.DataFrame:
 
 
 @given(history=st.lists(facts, min_size=1, max_size=5))
-@examples(max_examples=60)
+@examples(max_examples=30)
 def test_after_any_history_the_bars_are_those_that_the_source_gives_now(history):
     known = RAW_BARS.empty()
     for day, rows in enumerate(history):

@@ -100,7 +100,7 @@ def test_candles_are_what_the_exchange_has_to_the_last_decimal(server, hours):
     st.lists(st.tuples(st.integers(0, 149), st.integers(0, 60)), max_size=3),
     st.integers(0, 59),
 )
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_paging_repeats_and_loses_no_candle_whatever_the_pages_and_gaps(
     shared, page_rows, length, holes, stretches, offset
 ):

@@ -163,7 +163,7 @@ def versions(draw):
 
 
 @given(versions(), st.none() | st.integers(0, 3))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_the_version_learned_last_is_told_and_neither_order_nor_row_number_matters(
     tmp_path_factory, rows, as_of
 ):
