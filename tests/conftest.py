@@ -51,6 +51,27 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
 
 
+_SECONDS = {"chain", "graph", "cli", "stages", "lake", "session", "market", "backtest", "ticks"}
+_SECONDS |= {
+    "execution",
+    "api",
+    "reports",
+    "models",
+    "robustness",
+    "servers",
+    "tables",
+    "sql",
+    "house",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole folders whose tests build lakes, run chains or start processes are slow."""
+    for item in items:
+        if _SECONDS & set(item.path.relative_to(REPOSITORY / "tests").parts):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def market_data() -> Path:
     """The folder of real market data; tests that need it skip where it is not."""
