@@ -37,7 +37,7 @@ SIGNAL_DTYPES: dict[str, pl.DataType] = {
 }
 
 
-class BarColumns(NamedTuple):
+class MarketBars(NamedTuple):
     """Regular bars. Symbol s has the rows `begin[s]` to `end[s]` (not included); times are
     microseconds UTC.
     """
@@ -54,7 +54,7 @@ class BarColumns(NamedTuple):
 
 
 class SignalColumns(NamedTuple):
-    """Signals, laid out as BarColumns are. `probability` and `model` are empty where no model
+    """Signals, laid out as MarketBars are. `probability` and `model` are empty where no model
     speaks.
     """
 
@@ -145,10 +145,10 @@ def checked_signals(signals: pl.DataFrame) -> SymbolRows:
     return found
 
 
-def bar_columns(bars: SymbolRows, symbols: Sequence[str]) -> BarColumns:
+def market_bars(bars: SymbolRows, symbols: Sequence[str]) -> MarketBars:
     """`regular_bars` as arrays; `symbols` are all that the loop knows, sorted."""
     numbers = (_reals(bars.rows[name]) for name in _PRICES)
-    return BarColumns(*_ranges(bars, symbols), bars.at, *numbers)
+    return MarketBars(*_ranges(bars, symbols), bars.at, *numbers)
 
 
 def signal_columns(

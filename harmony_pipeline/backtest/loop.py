@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
-from harmony_pipeline.backtest.columns import NEVER, BarColumns, SessionColumns, SignalColumns
+from harmony_pipeline.backtest.columns import NEVER, MarketBars, SessionColumns, SignalColumns
 from harmony_pipeline.execution.exchange import (
     MAX_REPORTS,
     dividend_orders,
@@ -175,7 +175,7 @@ def scratch(symbols: int) -> tuple[Records, Records]:
     return intents, records(MAX_REPORTS, REPORT)
 
 
-def cursor_at_start(bars: BarColumns, signals: SignalColumns) -> Cursor:
+def cursor_at_start(bars: MarketBars, signals: SignalColumns) -> Cursor:
     """Before the first bar of every symbol."""
     at = np.full(len(bars.begin), NEVER)
     some = bars.begin < bars.end
@@ -193,7 +193,7 @@ def spare_rows(symbols: int, lives: int, actions: int) -> int:
 @kernel_without_allocation
 def run(
     books: Books,
-    bars: BarColumns,
+    bars: MarketBars,
     signals: SignalColumns,
     sessions: SessionColumns,
     cursor: Cursor,
@@ -268,7 +268,7 @@ def _end_of_bar(sessions: SessionColumns, session: int, now: int) -> int:
 @inlined_kernel
 def _walk(
     books: Books,
-    bars: BarColumns,
+    bars: MarketBars,
     signals: SignalColumns,
     cursor: Cursor,
     now: int,
@@ -337,7 +337,7 @@ def _is_due(books: Books, symbol: int, date: int) -> bool:
 
 @inlined_kernel
 def _read_bar(
-    bar: Record, bars: BarColumns, row: int, symbol: int, now: int, end: int, date: int
+    bar: Record, bars: MarketBars, row: int, symbol: int, now: int, end: int, date: int
 ) -> None:
     bar["at"], bar["end"], bar["date"], bar["symbol"] = now, end, date, symbol
     bar["open"], bar["high"], bar["low"] = bars.open[row], bars.high[row], bars.low[row]

@@ -22,12 +22,12 @@ from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.columns import (
     NEVER,
     SIGNAL_DTYPES,
-    BarColumns,
+    MarketBars,
     SessionColumns,
     SignalColumns,
     SymbolRows,
-    bar_columns,
     checked_signals,
+    market_bars,
     regular_bars,
     session_columns,
     signal_columns,
@@ -227,7 +227,7 @@ class _Run:
     """What one run trades on, as the kernels read it, and the state that it changes."""
 
     state: TradingState
-    bars: BarColumns
+    bars: MarketBars
     signals: SignalColumns
     sessions: SessionColumns
     actions: Records
@@ -247,7 +247,7 @@ class _Run:
         now.mark_ended(behind)
         return _Run(
             now,
-            bar_columns(market.bars, now.symbols),
+            market_bars(market.bars, now.symbols),
             signal_columns(said, now.symbols, now.portfolio.models),
             market.sessions,
             packed_actions(market.actions, now.symbols),

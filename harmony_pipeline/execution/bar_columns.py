@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.array_columns import read_only
 
 S = TypeVar("S", bound=np.generic)
 
@@ -88,9 +89,5 @@ def _no_flags(count: int) -> ByteArray:
 
 
 def _read_only(series: pl.Series, dtype: type[S]) -> NDArray[S]:
-    """One array type for all columns, so that the kernels are compiled once."""
     array: NDArray[S] = np.ascontiguousarray(series.to_numpy(), dtype)
-    if array.flags.writeable:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
+    return read_only(array)
