@@ -13,8 +13,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.arrays import BoolArray, IntArray
 from harmony_pipeline.backtest.columns import NEVER, MarketBars, SessionColumns, SignalColumns
+from harmony_pipeline.backtest.logs import (
+    APPLICATIONS,
+    DAYS,
+    EQUITIES,
+    FILLS,
+    FIRST_BAR,
+    LAST_END,
+    NEXT_LIFE,
+    ORDERS,
+    SESSION,
+    TRADES,
+    Curve,
+)
+from harmony_pipeline.backtest.quiet_bars import (
+    Stretch,
+    only_follows_price,
+    pass_held_bars,
+    pass_idle_bars,
+)
 from harmony_pipeline.execution.exchange import (
     MAX_REPORTS,
     dividend_orders,
@@ -52,6 +71,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     ENTRY,
     EXIT,
     FILL,
+    MONEY,
     NO_MODEL,
     NO_REASON,
     NO_SIGNAL,
@@ -68,22 +88,6 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
-# Where the loop stands: rows used in the order, fill, trade, action, equity and day logs, the next
-# event of lives, the session of the latest bar, the moment of the first bar and
-# the end of the latest.
-(
-    ORDERS,
-    FILLS,
-    TRADES,
-    APPLICATIONS,
-    EQUITIES,
-    DAYS,
-    NEXT_LIFE,
-    SESSION,
-    FIRST_BAR,
-    LAST_END,
-) = range(10)
-PLACES = 10
 LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
 LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action
 
@@ -115,21 +119,6 @@ class Books(NamedTuple):
     at: IntArray
 
 
-class Curve(NamedTuple):
-    """The account at the end of each timestamp, in money units, as long as there is room; and its
-    equity at the end of each session.
-    """
-
-    at: IntArray
-    equity: IntArray
-    cash: IntArray
-    gross: IntArray
-    net: IntArray
-    drawdown: FloatArray
-    day: IntArray
-    day_equity: IntArray
-
-
 class Cursor(NamedTuple):
     """For each symbol, its next bar, the moment of it (NEVER: none is left) and its next signal;
     `moment` is room for the bars of one timestamp.
@@ -139,34 +128,6 @@ class Cursor(NamedTuple):
     at: IntArray
     signal: IntArray
     moment: Records
-
-
-def empty_curve(rows: int, days: int) -> Curve:
-    """Room for that many timestamps and sessions; what is not written costs nothing."""
-    return Curve(
-        at=np.empty(rows, np.int64),
-        equity=np.empty(rows, np.int64),
-        cash=np.empty(rows, np.int64),
-        gross=np.empty(rows, np.int64),
-        net=np.empty(rows, np.int64),
-        drawdown=np.empty(rows),
-        day=np.empty(days, np.int64),
-        day_equity=np.empty(days, np.int64),
-    )
-
-
-def cut_curve(curve: Curve, rows: int, days: int) -> Curve:
-    """The rows that were written."""
-    return Curve(
-        at=curve.at[:rows],
-        equity=curve.equity[:rows],
-        cash=curve.cash[:rows],
-        gross=curve.gross[:rows],
-        net=curve.net[:rows],
-        drawdown=curve.drawdown[:rows],
-        day=curve.day[:days],
-        day_equity=curve.day_equity[:days],
-    )
 
 
 def scratch(symbols: int) -> tuple[Records, Records]:
@@ -207,6 +168,7 @@ def run(
     account, at, moment = books.account[0], books.at, cursor.moment
     room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
     watched = watches_every_bar(books.rules[0])
+    alone = len(cursor.at) == 1 and not watched
     now = _next_moment(cursor)
     while now < until:
         if _is_nearly_full(books, room):
@@ -217,6 +179,9 @@ def run(
         begins = date > account["date"]
         if begins:
             begin_session(books, date, now, True)
+        elif alone and _pass_quiet_bars(books, bars, signals, sessions, cursor, curve, until):
+            now = cursor.at[0]
+            continue
         count, changed, asks, following = _walk(
             books, bars, signals, cursor, now, end, date, watched
         )
@@ -234,6 +199,45 @@ def run(
             at[FIRST_BAR] = now
         at[LAST_END] = end
         now = following
+    return True
+
+
+@inlined_kernel
+def _pass_quiet_bars(
+    books: Books,
+    bars: MarketBars,
+    signals: SignalColumns,
+    sessions: SessionColumns,
+    cursor: Cursor,
+    curve: Curve,
+    until: int,
+) -> bool:
+    """Pass the next bars of the only symbol, within the session, as long as they do nothing but
+    move its price. Whether there were any.
+    """
+    account, position, at = books.account[0], books.positions[0], books.at
+    session, row = at[SESSION], cursor.bar[0]
+    date, before = sessions.date[session], min(until, sessions.until[session])
+    last, kept = row, len(curve.at) > 0
+    started = at[DAYS] > 0 and at[FIRST_BAR] != NEVER and (at[EQUITIES] > 0 or not kept)
+    if account["tripped"] == 1 or not started or _is_due(books, 0, date):
+        return False
+    stretch = Stretch(row, cursor.signal[0], date, before)
+    if position["quantity"] == 0.0:
+        if not books.busy[0]:
+            last = pass_idle_bars(position, bars, signals, stretch, curve, at)
+    elif (
+        account["halted"] == 0
+        and account["rearmed_peak"] == 0
+        and only_follows_price(position, books.orders)
+    ):
+        rules, orders = books.rules[0], books.orders
+        last = pass_held_bars(position, account, rules, orders, bars, signals, stretch, curve, at)
+    if last == row:
+        return False
+    at[LAST_END] = _end_of_bar(sessions, session, bars.at[last - 1])
+    cursor.bar[0] = last
+    cursor.at[0] = bars.at[last] if last < bars.end[0] else NEVER
     return True
 
 
@@ -407,8 +411,9 @@ def log_equity(account: Record, now: int, date: int, curve: Curve, at: IntArray)
     row = at[EQUITIES]
     if row < len(curve.at):
         curve.at[row] = now
-        curve.equity[row], curve.cash[row] = account["equity"], account["cash"]
-        curve.gross[row], curve.net[row] = account["gross_value"], account["net_value"]
+        curve.equity[row], curve.cash[row] = account["equity"] / MONEY, account["cash"] / MONEY
+        curve.gross[row] = account["gross_value"] / MONEY
+        curve.net[row] = account["net_value"] / MONEY
         curve.drawdown[row] = account["equity"] / account["peak"] - 1.0
         at[EQUITIES] = row + 1
     if at[DAYS] == 0 or curve.day[at[DAYS] - 1] != date:

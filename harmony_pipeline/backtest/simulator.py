@@ -10,6 +10,7 @@ its day, order by order and to the cent.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -32,7 +33,8 @@ from harmony_pipeline.backtest.columns import (
     session_columns,
     signal_columns,
 )
-from harmony_pipeline.backtest.loop import Books, Curve
+from harmony_pipeline.backtest.logs import PLACES, Curve, cut_curve, empty_curve
+from harmony_pipeline.backtest.loop import Books
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.tables import (
     equity_table,
@@ -142,10 +144,13 @@ def run_backtest(
     initial, now = int(run.state.portfolio.account["equity"][0]) / MONEY, run.state
     logs = _simulate(run, rules, list(_stretches(run, rules)), keeps_curve=True)
     book = book or backtest_id
-    orders = orders_table(logs.orders, now, backtest_id, book)
-    fills = fills_table(logs.fills, now, backtest_id, book)
-    trades = trades_table(logs.trades, now, backtest_id, book)
-    equity = equity_table(logs.curve, backtest_id)
+    named = (now, backtest_id, book)
+    # kernels and Polars release the interpreter, and the tables are independent
+    with ThreadPoolExecutor(1) as other_core:
+        of_trades = other_core.submit(trades_table, logs.trades, *named)
+        of_orders = other_core.submit(orders_table, logs.orders, *named)
+        fills, equity = fills_table(logs.fills, *named), equity_table(logs.curve, backtest_id)
+        trades, orders = of_trades.result(), of_orders.result()
     year = calendar.for_timeframe(timeframe).sessions_per_year
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
     metrics = run_metrics(equity, fills, trades, daily, year, initial)
@@ -358,7 +363,7 @@ def _opened(
     spare = int(loop.spare_rows(count, len(run.lives), len(run.actions)))
     room = _FIRST_LOG_ROWS + spare + len(carried)
     intents, reports = loop.scratch(count)
-    at = np.zeros(loop.PLACES, dtype=np.int64)
+    at = np.zeros(PLACES, dtype=np.int64)
     at[loop.FIRST_BAR] = NEVER
     works = (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     books = Books(
@@ -383,7 +388,7 @@ def _opened(
     _carry(state, carried, books)
     moves = len(run.bars.at) + len(run.moments)
     days = min(moves, len(run.sessions.date) + len(run.moments))
-    return books, loop.empty_curve(moves if keeps_curve else 0, days)
+    return books, empty_curve(moves if keeps_curve else 0, days)
 
 
 def _trimmed(books: Books, curve: Curve, last_date: int | None) -> _Logs:
@@ -393,7 +398,7 @@ def _trimmed(books: Books, curve: Curve, last_date: int | None) -> _Logs:
         fills=books.fill_log[: at[loop.FILLS]],
         trades=books.trade_log[: at[loop.TRADES]],
         applied=books.applied_log[: at[loop.APPLICATIONS]],
-        curve=loop.cut_curve(curve, int(at[loop.EQUITIES]), int(at[loop.DAYS])),
+        curve=cut_curve(curve, int(at[loop.EQUITIES]), int(at[loop.DAYS])),
         start=0 if last_date is None else int(at[loop.FIRST_BAR]),
         end=int(at[loop.LAST_END]),
         last_date=last_date,

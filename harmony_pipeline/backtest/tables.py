@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline import schemas
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
-from harmony_pipeline.backtest.loop import Curve
+from harmony_pipeline.backtest.logs import Curve
 from harmony_pipeline.execution.id_columns import IdParts, name_column
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.portfolio.kernel_types import (
@@ -42,8 +42,8 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
     as parent.
     """
     # the key is (symbol, timestamp, order_id), and ids of one moment differ by their role
-    log = log[_rows_by_symbol(log["symbol"], log["decided_at"], log["role"], len(state.symbols))]
-    columns = _Columns(log)
+    rows = _rows_by_symbol(log["symbol"], log["decided_at"], log["role"], len(state.symbols))
+    columns = _Columns(log, rows)
     role, level = columns["role"], columns["level"]
     entry = np.full(len(log), ENTRY)
     ids = IdParts(book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES, role)
@@ -148,34 +148,18 @@ def _open_trades(state: TradingState) -> Records:
 
 
 def equity_table(curve: Curve, backtest_id: str) -> pl.DataFrame:
-    """schemas.EQUITY, over the loop's own memory: its money units become currency in place."""
-    columns = {
-        "equity": _currency_in_place(curve.equity),
-        "cash": _currency_in_place(curve.cash),
-        "gross_exposure": _currency_in_place(curve.gross),
-        "net_exposure": _currency_in_place(curve.net),
-        "drawdown": curve.drawdown,
-    }
+    """schemas.EQUITY, over the loop's own memory."""
     table = pl.DataFrame(
         {
             "timestamp": _in_place(curve.at).cast(schemas.TIME),
-            **{name: _in_place(column) for name, column in columns.items()},
+            "equity": _in_place(curve.equity),
+            "cash": _in_place(curve.cash),
+            "gross_exposure": _in_place(curve.gross),
+            "net_exposure": _in_place(curve.net),
+            "drawdown": _in_place(curve.drawdown),
         }
     ).with_columns(backtest_id=pl.lit(backtest_id))
     return schemas.EQUITY.conform(table, in_order=True)  # the loop walks in order of time
-
-
-def _currency_in_place(money: IntArray) -> FloatArray:
-    """The money units divided by MONEY, in the memory that held them."""
-    currency: FloatArray = money.view(np.float64)
-    _divide_in_place(money, currency)
-    return currency
-
-
-@kernel
-def _divide_in_place(money: IntArray, currency: FloatArray) -> None:
-    for row in range(len(money)):
-        currency[row] = money[row] / MONEY
 
 
 def _in_place(values: NDArray[Any]) -> pl.Series:
@@ -210,18 +194,18 @@ def position_actions_table(log: Records, state: TradingState, backtest_id: str) 
 
 
 class _Columns:
-    """The fields of a log as contiguous columns.
+    """The fields of a log as contiguous columns, its rows in the order `rows` where that is given.
 
     Every field is eight bytes wide, so the log is a matrix: one pass turns it around, instead of
     one through all of memory for every field.
     """
 
-    def __init__(self, log: Records) -> None:
+    def __init__(self, log: Records, rows: IntArray | None = None) -> None:
         names = log.dtype.names or ()
         self._dtype = log.dtype
         self._row = {name: row for row, name in enumerate(names)}
         words = log.view(np.int64).reshape(len(log), len(names))
-        self._matrix = _transposed(words)
+        self._matrix = _transposed(words, np.arange(len(log)) if rows is None else rows)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         column: NDArray[Any] = self._matrix[self._row[name]].view(self._dtype[name])
@@ -229,14 +213,14 @@ class _Columns:
 
 
 @kernel
-def _transposed(words: NDArray[np.int64]) -> NDArray[np.int64]:
-    rows, fields = words.shape
-    turned = np.empty((fields, rows), np.int64)
-    for start in range(0, rows, _CACHED_ROWS):
-        stop = min(start + _CACHED_ROWS, rows)
-        for place in range(fields):
-            for row in range(start, stop):
-                turned[place, row] = words[row, place]
+def _transposed(words: NDArray[np.int64], rows: IntArray) -> NDArray[np.int64]:
+    fields = words.shape[1]
+    turned = np.empty((fields, len(rows)), np.int64)
+    for start in range(0, len(rows), _CACHED_ROWS):
+        stop = min(start + _CACHED_ROWS, len(rows))
+        for field in range(fields):
+            for place in range(start, stop):
+                turned[field, place] = words[rows[place], field]
     return turned
 
 

@@ -17,7 +17,7 @@ from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
 Words = NDArray[np.uint32]
-_STAMP_BYTES, _MOST_DIGITS, _BLOCK = 15, 19, 1 << 23  # a buffer's offset has 31 bits
+_STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS, _BLOCK = 15, 9, 19, 1 << 23  # a buffer's offset has 31 bits
 _DAY = 86_400
 
 
@@ -59,10 +59,9 @@ class IdParts:
 
     def _block(self, rows: slice, valid: BoolArray | None) -> pl.Series:
         nothing = np.zeros(0, np.int64)
-        prefix = np.frombuffer(f"{self.prefix}-".encode(), np.uint8)
-        names, name_ends = _joined([f"{name}-" for name in self.names])
+        heads, head_ends = _joined([f"{self.prefix}-{name}-" for name in self.names])
         roles, role_ends = _joined([f"-{role}" for role in self.roles])
-        longest = len(prefix) + _STAMP_BYTES + _longest(name_ends) + _longest(role_ends)
+        longest = _longest(head_ends) + _STAMP_BYTES + _longest(role_ends)
         longest += 0 if self.number is None else 1 + _MOST_DIGITS
         times = self.times[rows]
         views = np.empty((len(times), 4), np.uint32)
@@ -70,9 +69,8 @@ class IdParts:
         used = _write_ids(
             views,
             data,
-            prefix,
-            names,
-            name_ends,
+            heads,
+            head_ends,
             self.name[rows],
             times,
             roles,
@@ -122,9 +120,8 @@ def _gather(
 def _write_ids(
     views: Words,
     data: ByteArray,
-    prefix: ByteArray,
-    names: ByteArray,
-    name_ends: IntArray,
+    heads: ByteArray,
+    head_ends: IntArray,
     name: IntArray,
     times: IntArray,
     roles: ByteArray,
@@ -134,13 +131,22 @@ def _write_ids(
 ) -> int:
     """Write the text of every row into `data` and its view; returns the bytes used. No id has fewer
     than 13 bytes, as a stamp has 15, so none lies within its view.
+
+    The date is written again only where it changes; of the same date, it is copied.
     """
-    used = 0
+    used, dated, day = 0, -1, np.int64(0)
     for row in range(len(times)):
         begin = used
-        used = _append(data, used, prefix, 0, len(prefix))
-        used = _append(data, used, names, name_ends[name[row]], name_ends[name[row] + 1])
-        used = _write_stamp(data, used, times[row])
+        used = _append(data, used, heads, head_ends[name[row]], head_ends[name[row] + 1])
+        seconds = times[row] // 1_000_000
+        if dated >= 0 and seconds // _DAY == day:
+            for place in range(_DATE_BYTES):
+                data[used + place] = data[dated + place]
+        else:
+            day = seconds // _DAY
+            _write_date(data, used, day)
+        dated = used
+        used = _write_time(data, used + _DATE_BYTES, seconds - day * _DAY)
         if len(role) > 0:
             used = _append(data, used, roles, role_ends[role[row]], role_ends[role[row] + 1])
         if len(number) > 0:
@@ -180,12 +186,10 @@ def _write_number(data: ByteArray, used: int, value: int) -> int:
 
 
 @inlined_kernel
-def _write_stamp(data: ByteArray, used: int, time_us: int) -> int:
-    """YYYYMMDDTHHMMSS. The date of a day count by Hinnant, "chrono-compatible low-level date
-    algorithms" (civil_from_days).
+def _write_date(data: ByteArray, used: int, days: int) -> None:
+    """YYYYMMDDT. The date of a day count by Hinnant, "chrono-compatible low-level date algorithms"
+    (civil_from_days).
     """
-    seconds = time_us // 1_000_000
-    days, second = seconds // _DAY, seconds % _DAY
     shifted = days + 719_468
     era = shifted // 146_097
     of_era = shifted - era * 146_097
@@ -199,6 +203,11 @@ def _write_stamp(data: ByteArray, used: int, time_us: int) -> int:
     used = _write_digits(data, used, month, 2)
     used = _write_digits(data, used, day, 2)
     data[used] = 84  # "T"
-    used = _write_digits(data, used + 1, second // 3_600, 2)
+
+
+@inlined_kernel
+def _write_time(data: ByteArray, used: int, second: int) -> int:
+    """HHMMSS of a second of the day."""
+    used = _write_digits(data, used, second // 3_600, 2)
     used = _write_digits(data, used, second // 60 % 60, 2)
     return _write_digits(data, used, second % 60, 2)
