@@ -33,7 +33,22 @@ from harmony_pipeline.backtest.columns import (
     session_columns,
     signal_columns,
 )
-from harmony_pipeline.backtest.logs import PLACES, Curve, cut_curve, empty_curve
+from harmony_pipeline.backtest.logs import (
+    APPLICATIONS,
+    DAYS,
+    EQUITIES,
+    FILLS,
+    FIRST_BAR,
+    LAST_END,
+    NEXT_LIFE,
+    ORDERS,
+    PLACES,
+    SESSION,
+    TRADES,
+    Curve,
+    cut_curve,
+    empty_curve,
+)
 from harmony_pipeline.backtest.loop import Books
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.tables import (
@@ -331,13 +346,13 @@ def _simulate(
     cursor = loop.cursor_at_start(run.bars, run.signals)
     last_date = None
     if len(run.bars.at):
-        books.at[loop.SESSION] = np.searchsorted(run.sessions.until, cursor.at.min(), side="right")
+        books.at[SESSION] = np.searchsorted(run.sessions.until, cursor.at.min(), side="right")
         for end, of_symbols in stretches:
             books = books._replace(rules=of_symbols)
             while not loop.run(books, run.bars, run.signals, run.sessions, cursor, curve, end):
                 books = _with_room(books)
-        last_date = int(run.sessions.date[books.at[loop.SESSION]])
-    while books.at[loop.NEXT_LIFE] < len(run.lives):
+        last_date = int(run.sessions.date[books.at[SESSION]])
+    while books.at[NEXT_LIFE] < len(run.lives):
         books = _with_room(books)
         _book_event(run, books, curve)
     return _trimmed(books, curve, last_date)
@@ -345,11 +360,11 @@ def _simulate(
 
 def _book_event(run: _Run, books: Books, curve: Curve) -> None:
     """The next day of `lives` after the last bar."""
-    day = int(run.lives["date"][books.at[loop.NEXT_LIFE]])
+    day = int(run.lives["date"][books.at[NEXT_LIFE]])
     moment, session = run.moments[day]
-    before = books.at[loop.APPLICATIONS]
+    before = books.at[APPLICATIONS]
     loop.begin_session(books, day, moment, False)
-    if books.at[loop.APPLICATIONS] > before:
+    if books.at[APPLICATIONS] > before:
         loop.log_equity(books.account[0], moment, session, curve, books.at)
 
 
@@ -364,7 +379,7 @@ def _opened(
     room = _FIRST_LOG_ROWS + spare + len(carried)
     intents, reports = loop.scratch(count)
     at = np.zeros(PLACES, dtype=np.int64)
-    at[loop.FIRST_BAR] = NEVER
+    at[FIRST_BAR] = NEVER
     works = (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     books = Books(
         positions=state.portfolio.positions,
@@ -394,13 +409,13 @@ def _opened(
 def _trimmed(books: Books, curve: Curve, last_date: int | None) -> _Logs:
     at = books.at
     return _Logs(
-        orders=books.order_log[: at[loop.ORDERS]],
-        fills=books.fill_log[: at[loop.FILLS]],
-        trades=books.trade_log[: at[loop.TRADES]],
-        applied=books.applied_log[: at[loop.APPLICATIONS]],
-        curve=cut_curve(curve, int(at[loop.EQUITIES]), int(at[loop.DAYS])),
-        start=0 if last_date is None else int(at[loop.FIRST_BAR]),
-        end=int(at[loop.LAST_END]),
+        orders=books.order_log[: at[ORDERS]],
+        fills=books.fill_log[: at[FILLS]],
+        trades=books.trade_log[: at[TRADES]],
+        applied=books.applied_log[: at[APPLICATIONS]],
+        curve=cut_curve(curve, int(at[EQUITIES]), int(at[DAYS])),
+        start=0 if last_date is None else int(at[FIRST_BAR]),
+        end=int(at[LAST_END]),
         last_date=last_date,
     )
 
@@ -444,7 +459,7 @@ def _carry(state: TradingState, carried: Records, books: Books) -> None:
     log["status"][: len(carried)] = np.where(carried["fills"] > 0, PARTIALLY_FILLED, ORDER_OPEN)
     for row, order in enumerate(carried):
         state.exchange.orders[order["symbol"], order["role"]]["ticket"] = row
-    books.at[loop.ORDERS] = len(carried)
+    books.at[ORDERS] = len(carried)
 
 
 def _with_room(books: Books) -> Books:
@@ -452,10 +467,10 @@ def _with_room(books: Books) -> Books:
     spare = int(loop.spare_rows(len(books.positions), len(books.lives), len(books.actions)))
     at = books.at
     return books._replace(
-        order_log=_roomier(books.order_log, int(at[loop.ORDERS]), spare),
-        fill_log=_roomier(books.fill_log, int(at[loop.FILLS]), spare),
-        trade_log=_roomier(books.trade_log, int(at[loop.TRADES]), spare),
-        applied_log=_roomier(books.applied_log, int(at[loop.APPLICATIONS]), spare),
+        order_log=_roomier(books.order_log, int(at[ORDERS]), spare),
+        fill_log=_roomier(books.fill_log, int(at[FILLS]), spare),
+        trade_log=_roomier(books.trade_log, int(at[TRADES]), spare),
+        applied_log=_roomier(books.applied_log, int(at[APPLICATIONS]), spare),
     )
 
 

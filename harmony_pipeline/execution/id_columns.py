@@ -17,7 +17,8 @@ from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
 Words = NDArray[np.uint32]
-_STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS, _BLOCK = 15, 9, 19, 1 << 23  # a buffer's offset has 31 bits
+_STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS = 15, 9, 19
+_BLOCK = 1 << 23  # rows a buffer, whose offsets have 31 bits
 _DAY = 86_400
 
 

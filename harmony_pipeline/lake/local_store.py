@@ -17,10 +17,17 @@ from polars.io.plugins import register_io_source
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.files import flush, publish, temporary_beside, write_text
 from harmony_pipeline.lake.manifest import parsed
-from harmony_pipeline.lake.store import FileFacts, FileVersion, LockHandle, not_parquet
+from harmony_pipeline.lake.store import (
+    FileFacts,
+    FileVersion,
+    LockHandle,
+    not_parquet,
+    schema_of_bytes,
+)
 from harmony_pipeline.locks import file_lock, is_locked
 
 _OPEN_AT_ONCE = 64  # files that one scan holds open; a process is usually allowed 1,024
+_SMALL_FILE = 16_384  # bytes; files without rows are smaller
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -81,6 +88,8 @@ class LocalStore:
         """Columns of a file."""
         try:
             with (self.folder / name).open("rb") as file:
+                if os.fstat(file.fileno()).st_size <= _SMALL_FILE:
+                    return schema_of_bytes(file.read())
                 return pl.Schema(pl.read_parquet_schema(file))
         except (FileNotFoundError, pl.exceptions.ComputeError):
             return None

@@ -25,7 +25,13 @@ from polars.io.plugins import register_io_source
 from harmony_pipeline.errors import ConfigError, DataError, Superseded
 from harmony_pipeline.lake.leases import Lease, lease, runs
 from harmony_pipeline.lake.manifest import parsed
-from harmony_pipeline.lake.store import FileFacts, FileVersion, LockHandle, not_parquet
+from harmony_pipeline.lake.store import (
+    FileFacts,
+    FileVersion,
+    LockHandle,
+    not_parquet,
+    schema_of_bytes,
+)
 
 _FILES_AT_ONCE = 16
 _ATTEMPTS = 6
@@ -136,7 +142,7 @@ class ObjectStore:
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a file; None when there is none."""
         tail = self._tail(name)
-        return None if tail is None else pl.Schema(pl.read_parquet_schema(io.BytesIO(tail)))
+        return None if tail is None else schema_of_bytes(tail)
 
     def open(self, version: FileVersion) -> IO[bytes]:
         """The object in a nameless local file, fetched by one request: one version, however long it

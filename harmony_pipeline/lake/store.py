@@ -11,9 +11,11 @@ store:
 - of two holders of one lock at most one can publish.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
@@ -123,6 +125,15 @@ class Store(Protocol):
 
     def file_system(self) -> Any:
         """The fsspec file system through which DuckDB reads; None where it reads by itself."""
+
+
+@lru_cache(maxsize=512)
+def schema_of_bytes(content: bytes) -> pl.Schema:
+    """Columns of a small Parquet file, or of the end of a large one; not to be changed.
+
+    Opening a lake reads the files without rows of all tables, which are the same in every lake.
+    """
+    return pl.Schema(pl.read_parquet_schema(io.BytesIO(content)))
 
 
 def not_parquet(address: str, error: Exception) -> DataError:

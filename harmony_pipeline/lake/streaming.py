@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
@@ -126,8 +126,8 @@ def span(
     return (min(moments), max(moments)) if moments else (None, None)
 
 
-def write_whole(frame: pl.DataFrame, path: Path, manifest: Mapping[str, Any]) -> None:
-    """Write a frame as one file with its manifest in the footer."""
+def write_whole(frame: pl.DataFrame, path: Path | IO[bytes], manifest: Mapping[str, Any]) -> None:
+    """Write a frame as one file, at a path or into `path`, with its manifest in the footer."""
     metadata = {FOOTER_KEY: json.dumps(manifest)}
     frame.write_parquet(
         path,

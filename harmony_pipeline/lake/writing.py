@@ -6,11 +6,13 @@ not written again: the partition keeps its file and the moment since which it is
 something else made them, its footer alone is renewed.
 """
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +291,15 @@ class Writer:
         """Publish a file of no rows."""
         temporary = self.store.scratch(name)
         try:
-            write_whole(table.empty(), temporary, {})
+            temporary.write_bytes(_file_without_rows(tuple(table.dtypes.items())))
             self.store.publish(temporary, name, None)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=512)
+def _file_without_rows(dtypes: tuple[tuple[str, pl.DataType], ...]) -> bytes:
+    """A schema file; a new lake needs one a table, and processes make many lakes."""
+    file = io.BytesIO()
+    write_whole(pl.DataFrame(schema=dict(dtypes)), file, {})
+    return file.getvalue()

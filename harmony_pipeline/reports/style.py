@@ -30,6 +30,8 @@ INK, MUTED, FAINT, GRID, PAPER = "#1f2933", "#667380", "#b8c0c8", "#e6e9ec", "#f
 # inches; 1190 pixels, and letters that can still be read at the width of a phone
 WIDTH, DPI = 7.0, 170
 _TITLE, _SUBTITLE = 0.40, 0.27  # inches that the header takes
+# 6, the default, makes a picture of 102 kB 1 % smaller and takes three times as long
+_COMPRESSION = 4
 
 
 def canvas(
@@ -89,8 +91,17 @@ def style(axes: Any) -> None:
 
 def png(figure: Any) -> bytes:
     """The figure as PNG bytes, without a date or program name inside."""
+    # matplotlib would draw the whole figure once more before it asks for the layout
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
     out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor=PAPER, metadata={"Software": None})
+    figure.savefig(
+        out,
+        format="png",
+        facecolor=PAPER,
+        metadata={"Software": None},
+        pil_kwargs={"compress_level": _COMPRESSION},
+    )
     return out.getvalue()
 
 

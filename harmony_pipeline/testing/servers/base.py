@@ -122,6 +122,8 @@ class LocalServer:
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         import uvicorn
 
+        from harmony_pipeline.testing.servers.prompt_server import PromptServer
+
         self.faults = Faults()
         self.seen: list[Seen] = []
         self._app = Starlette(routes=list(routes))
@@ -135,7 +137,7 @@ class LocalServer:
             proxy_headers=False,
             access_log=False,
         )
-        self._server = uvicorn.Server(config)
+        self._server = PromptServer(config)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._port = 0
@@ -168,6 +170,8 @@ class LocalServer:
         trace: TracebackType | None,
     ) -> None:
         self._server.should_exit = self._server.force_exit = True
+        if self._loop is not None and self._thread is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._server.stopped.set)
         if self._thread is not None:
             self._thread.join(timeout=_START_SECONDS)
 
