@@ -393,10 +393,10 @@ def _opened(
         intents=intents,
         reports=reports,
         endings=records(2, ENDING),
-        order_log=records(room, ORDER),
-        fill_log=records(room, REPORT),
-        trade_log=records(room, TRADE),
-        applied_log=records(room, APPLIED),
+        order_log=np.empty(room, ORDER),  # of logs, nothing is read that was not written
+        fill_log=np.empty(room, REPORT),
+        trade_log=np.empty(room, TRADE),
+        applied_log=np.empty(room, APPLIED),
         busy=works | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
     )
@@ -477,7 +477,7 @@ def _with_room(books: Books) -> Books:
 def _roomier(log: Records, used: int, spare: int) -> Records:
     if len(log) - used >= spare:
         return log
-    grown = np.empty(2 * len(log), log.dtype)  # rows beyond `used` are never read
+    grown = np.empty(2 * len(log), log.dtype)
     grown[:used] = log[:used]
     return grown
 

@@ -375,7 +375,8 @@ in money units. `kind` is an index of APPLIED_NAMES.
 
 def records(count: int, dtype: np.dtype[np.void]) -> Records:
     """`count` records of zeros: room for messages or state."""
-    return np.zeros(count, dtype)
+    # of records NumPy writes every zero; of bytes the system hands out pages when they are used
+    return np.zeros(count * dtype.itemsize, np.uint8).view(dtype)
 
 
 def records_to_lists(table: Records) -> dict[str, list[Any]]:
