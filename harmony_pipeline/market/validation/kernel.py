@@ -171,6 +171,10 @@ def judge_rows(
     A finding is (row, rule, measure, reference, other row). Findings beyond the size of `findings`
     are counted and not written. `offset` is added to the rows that findings and actions name, for
     rows that are a piece of a frame.
+
+    Over 60 lines because one loop carries the place in the symbol, the session, the due action and
+    the number of findings from row to row. Parts would pass all of these, and some twenty arrays,
+    at every row.
     """
     found = 0
     begin, stamps, vwap, rank, twin = rows.begin, rows.timestamp, rows.vwap, rows.rank, rows.twin

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -42,11 +42,13 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.timezone_detection import zone_hints
 from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.catalog import NAME, NOT_A_FAULT, NUMBER
+from harmony_pipeline.market.validation.history import Limits
 from harmony_pipeline.market.validation.kernel import (
     KEPT,
     TAKEN_BACK,
     UNREAD,
     Rows,
+    RuleSelection,
     Verdicts,
     build_limits,
     check_order,
@@ -344,58 +346,80 @@ def _judge_symbols(
     in place.
     """
     ingested, rank, twin = (read_only(column) for column in versions)
-    selection = select_rules(
-        settings, rows["symbol"].gather(begin[:-1]).to_list(), calendar, timeframe
-    )
-    rules = (
-        settings.extended_hours,
-        minutes_of(timeframe),
-        sessions_of(calendar.for_timeframe(timeframe)),
-        build_limits(settings.quality),
-    )
     verdicts = Verdicts(
         np.empty(rows.height, np.uint8), np.empty(rows.height, np.uint8), np.empty(rows.height)
     )
-    defects = read_only(_defects(rows["defect"]))
-    earlier = states.copy()
+    batch = _JudgedBatch(
+        read_only(_defects(rows["defect"])),
+        ingested,
+        rank,
+        twin,
+        select_rules(settings, rows["symbol"].gather(begin[:-1]).to_list(), calendar, timeframe),
+        (
+            settings.extended_hours,
+            minutes_of(timeframe),
+            sessions_of(calendar.for_timeframe(timeframe)),
+            build_limits(settings.quality),
+        ),
+        actions,
+        states.copy(),
+        states,
+        verdicts,
+    )
+    if rows.height < _WORTH_TWO_THREADS:
+        return verdicts, pl.DataFrame(batch.judge_chunks(parts), schema=_FINDING)
+    with ThreadPoolExecutor(2) as pool:  # the kernel releases the GIL, and symbols are independent
+        return verdicts, pl.DataFrame(
+            np.concatenate(list(pool.map(batch.judge_chunks, split_in_halves(parts, begin)))),
+            schema=_FINDING,
+        )
 
-    def judge_chunks(some: Sequence[Piece], room: int = _ROOM) -> FloatArray:
-        """Findings of some pieces."""
+
+class _JudgedBatch(NamedTuple):
+    """A batch as the kernel takes it. By row: defects, the three arrays of versions, verdicts. By
+    symbol: the states before the batch (`earlier`) and the states that the kernel updates.
+    """
+
+    defects: ByteArray
+    ingested: IntArray
+    rank: IntArray
+    twin: IntArray
+    selection: RuleSelection
+    rules: tuple[bool, int, IntArray, Limits]  # extended hours, minutes of a bar, sessions, limits
+    actions: Actions
+    earlier: FloatArray
+    states: FloatArray
+    verdicts: Verdicts
+
+    def judge_chunks(self, chunks: Sequence[Piece], room: int = _ROOM) -> FloatArray:
+        """Findings of some chunks of the batch; judged again where there is no room for them."""
         findings, found = np.empty((room, len(_FINDING))), 0
-        for part in some:
-            segments, mine = part.segments, part.rows
+        for chunk in chunks:
+            symbols, mine = chunk.segments, chunk.rows
             found += judge_rows(
                 Rows(
-                    begin=part.begin,
-                    defect=defects[mine],
-                    ingested=ingested[mine],
-                    rank=rank[mine],
-                    twin=twin[mine],
-                    **part.columns,
+                    begin=chunk.begin,
+                    defect=self.defects[mine],
+                    ingested=self.ingested[mine],
+                    rank=self.rank[mine],
+                    twin=self.twin[mine],
+                    **chunk.columns,
                 ),
-                selection.of(segments),
-                *rules,
-                actions.begin[segments.start : segments.stop + 1],
-                actions.whole,
-                actions.real,
-                states[segments],
-                verdicts.of(mine),
+                self.selection.of(symbols),
+                *self.rules,
+                self.actions.begin[symbols.start : symbols.stop + 1],
+                self.actions.whole,
+                self.actions.real,
+                self.states[symbols],
+                self.verdicts.of(mine),
                 findings[found:],
-                part.first,
+                chunk.first,
             )
         if found <= room:
             return findings[:found]
-        touched = slice(some[0].segments.start, some[-1].segments.stop)
-        states[touched] = earlier[touched]
-        return judge_chunks(some, found)
-
-    if rows.height < _WORTH_TWO_THREADS:
-        return verdicts, pl.DataFrame(judge_chunks(parts), schema=_FINDING)
-    with ThreadPoolExecutor(2) as pool:  # the kernel releases the GIL, and symbols are independent
-        return verdicts, pl.DataFrame(
-            np.concatenate(list(pool.map(judge_chunks, split_in_halves(parts, begin)))),
-            schema=_FINDING,
-        )
+        touched = slice(chunks[0].segments.start, chunks[-1].segments.stop)
+        self.states[touched] = self.earlier[touched]
+        return self.judge_chunks(chunks, found)
 
 
 def _defects(messages: pl.Series) -> ByteArray:
