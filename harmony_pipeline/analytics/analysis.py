@@ -36,7 +36,7 @@ _REGIME_FIGURES = ("profitable_regimes", "worst_regime_sharpe", "regime_spread")
 
 @dataclass(frozen=True)
 class BacktestTables:
-    """The tables of one backtest, as in schemas.py, and what it started from."""
+    """The tables of one backtest, as in schemas/, and what it started from."""
 
     strategy: str
     initial_cash: float
