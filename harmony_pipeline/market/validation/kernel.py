@@ -451,24 +451,6 @@ def _record_finding(
     return found + 1
 
 
-@kernel
-def check_order(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, int]:
-    """Whether every segment is in time order, and how many rows share their start with the row
-    before.
-
-    `before` is the start before the first row.
-    """
-    falling, repeated = int(stamp[0] < before), int(stamp[0] == before)
-    for segment in range(begin.size - 1):
-        starts = stamp[begin[segment] : begin[segment + 1]]
-        # counted from 0 in both, which the compiler turns into wide instructions
-        earlier, later = starts[:-1], starts[1:]
-        for row in range(later.size):
-            falling += later[row] < earlier[row]
-            repeated += later[row] == earlier[row]
-    return falling == 0, repeated
-
-
 # --- settings as kernels read them ----------------------------------------------------------------
 
 
