@@ -51,8 +51,8 @@ class Batch:
 def arrange_rows(raw: pl.DataFrame) -> Batch:
     """The batch of some raw rows, in any order. Raises DataError for a missing column."""
     rows, begin, pieces, repeated = _sort_and_split(_complete_columns(raw))
-    defects, versions = _defects(rows["defect"]), _versions(rows, pieces, repeated)
-    return Batch(rows, begin, pieces, *(read_only(array) for array in (defects, *versions)))
+    versions = (read_only(column) for column in _versions(rows, pieces, repeated))
+    return Batch(rows, begin, pieces, read_only(_defects(rows["defect"])), *versions)
 
 
 def _complete_columns(raw: pl.DataFrame) -> pl.DataFrame:
