@@ -13,6 +13,7 @@ from itertools import chain
 import polars as pl
 
 from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.row_groups import alphabet_ranges
 from harmony_pipeline.market.daily_summary import READ, summarise
 from harmony_pipeline.market.ingest.revision_report import Changes, compare_bars, merge_changes
 from harmony_pipeline.market.listings import listings_from_universe
@@ -23,7 +24,6 @@ from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.symbol_state import match_symbols
 from harmony_pipeline.market.validation.validate import Validated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
-from harmony_pipeline.stages.ingest import alphabet_ranges
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 
