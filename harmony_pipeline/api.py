@@ -271,10 +271,10 @@ class Backtest:
 
     def report(self, path: str | Path) -> Path:
         """Write its interactive page, which needs no network; returns the path."""
+        from harmony_pipeline.reports.page import write_page
         from harmony_pipeline.stages.interactive_reports import (
             interactive_page_of,
             tables_of_result,
-            write_page,
         )
 
         page = interactive_page_of(
