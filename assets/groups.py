@@ -55,7 +55,7 @@ class Asset:
 
     @property
     def description(self) -> str:
-        """The stage's docstring; of tables that a stage makes beside its own, what `schemas.py`
+        """The stage's docstring; of tables that a stage makes beside its own, what `schemas/`
         says.
         """
         described = self.stage if self.stage.__name__ == self.name else None

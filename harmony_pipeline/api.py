@@ -271,10 +271,10 @@ class Backtest:
 
     def report(self, path: str | Path) -> Path:
         """Write its interactive page, which needs no network; returns the path."""
+        from harmony_pipeline.reports.page import write_page
         from harmony_pipeline.stages.interactive_reports import (
             interactive_page_of,
             tables_of_result,
-            write_page,
         )
 
         page = interactive_page_of(
@@ -343,7 +343,7 @@ class Comparison:
     def report(self, path: str | Path) -> Path:
         """Write the comparison as one interactive page; returns the path."""
         from harmony_pipeline.reports.interactive.comparison import comparison_page
-        from harmony_pipeline.stages.interactive_reports import write_page
+        from harmony_pipeline.reports.page import write_page
 
         found = {name: one.analysis for name, one in self.backtests.items()}
         return write_page(Path(path), comparison_page(found))

@@ -1,4 +1,4 @@
-"""The pandera schema of a table, made from its one declaration in `schemas.py`, and what a frame
+"""The pandera schema of a table, made from its one declaration in `schemas/`, and what a frame
 breaks of it.
 
 Types, order of columns, nulls, limits and choices of single columns, conditions between columns,

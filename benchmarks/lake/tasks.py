@@ -133,13 +133,14 @@ def validate_only(bench: Bench) -> Answer:
     """Read `raw_bars` in batches of whole symbols, as the stage does, and judge every row; nothing
     is written.
     """
+    from harmony_pipeline.lake.row_groups import alphabet_ranges
     from harmony_pipeline.market.parallel_validation import validate_each
 
     pipeline, rules, rows = bench.pipeline, Counter[str](), 0
     actions, known = pipeline.lake.read("corporate_actions"), NOTHING_BEFORE
     for period in pipeline.trading_periods():
         after = []
-        batches = ingest.alphabet_ranges(stages.raw_batches(pipeline.lake, period.key))
+        batches = alphabet_ranges(stages.raw_batches(pipeline.lake, period.key))
         ranges = ((None, raw, known.filter(symbols)) for raw, symbols in batches)
         for _, result in validate_each(
             ranges, actions, pipeline.calendar, pipeline.timeframe, pipeline.settings.market

@@ -36,7 +36,7 @@ _REGIME_FIGURES = ("profitable_regimes", "worst_regime_sharpe", "regime_spread")
 
 @dataclass(frozen=True)
 class BacktestTables:
-    """The tables of one backtest, as in schemas.py, and what it started from."""
+    """The tables of one backtest, as in schemas/, and what it started from."""
 
     strategy: str
     initial_cash: float
@@ -99,20 +99,13 @@ def analyse(
         window = _default_window(daily.height, year)
     daily = daily.with_columns(underwater=pl.Series(underwater(daily["return"].to_numpy())))
     known = None if regimes is None else regime_stability(daily, regimes, run.strategy, year)
-    mean_equity = float(np.mean(run.equity["equity"].to_numpy())) if run.equity.height else 0.0
     trades = trade_causes(run.trades, run.orders, run.fills, bars, multipliers)
     metrics = backtest_metrics(
         run.equity, run.fills, run.trades, calendar, run.initial_cash, timeframe
     )
     found = {
         **_by_worth(metrics, run.fills, multipliers),
-        **return_figures(daily["return"].to_numpy()),
-        **month_figures(daily),
-        **drawdown_figures(daily),
-        **trade_figures(run.trades),
-        **exposure_figures(run.equity),
-        **execution_figures(run.orders, run.fills, multipliers),
-        **capacity_figures(run.fills, bars, mean_equity),
+        **_run_figures(run, daily, bars, multipliers),
         **(
             dict.fromkeys(FIGURES)
             if benchmark is None
@@ -138,6 +131,22 @@ def analyse(
         benchmark=benchmark,
         benchmark_name=benchmark_name,
     )
+
+
+def _run_figures(
+    run: BacktestTables, daily: pl.DataFrame, bars: pl.DataFrame, multipliers: pl.DataFrame | None
+) -> dict[str, float | None]:
+    """The figures of the run by itself, without benchmark and regimes."""
+    mean_equity = float(np.mean(run.equity["equity"].to_numpy())) if run.equity.height else 0.0
+    return {
+        **return_figures(daily["return"].to_numpy()),
+        **month_figures(daily),
+        **drawdown_figures(daily),
+        **trade_figures(run.trades),
+        **exposure_figures(run.equity),
+        **execution_figures(run.orders, run.fills, multipliers),
+        **capacity_figures(run.fills, bars, mean_equity),
+    }
 
 
 def by_strategy(analyses: Mapping[str, Analysis]) -> pl.DataFrame:

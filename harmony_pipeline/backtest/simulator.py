@@ -96,7 +96,7 @@ _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 @dataclass(frozen=True)
 class BacktestResult:
     """`orders`, `fills`, `trades`, `equity`, `position_actions` and `row` are the tables of
-    schemas.py; `state` is where the next bar finds us.
+    schemas/; `state` is where the next bar finds us.
 
     `notes` name the positions that are valued at a price of an earlier session, because their
     symbols had no bar since.

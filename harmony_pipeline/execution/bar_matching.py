@@ -22,6 +22,15 @@ their exact price.
 import numpy as np
 
 from harmony_pipeline.execution.bar_columns import Bar, BarColumns
+from harmony_pipeline.execution.order_fills import (
+    exact_price,
+    fill,
+    participation,
+    permitted_quantity,
+    price_of_taker,
+)
+from harmony_pipeline.execution.order_groups import end, settle
+from harmony_pipeline.execution.order_timing import advance, refresh, room_needed
 from harmony_pipeline.execution.order_types import (
     CLS,
     FOK,
@@ -48,20 +57,10 @@ from harmony_pipeline.execution.working_orders import (
     R_LIMIT_BAND,
     R_REDUCE_ONLY,
     SymbolOrders,
-    advance,
-    end,
-    exact_price,
-    fill,
     follow,
     is_limit,
     is_stop,
-    participation,
-    permitted_quantity,
-    price_of_taker,
     record,
-    refresh,
-    room_needed,
-    settle,
     stop_level,
     works,
 )

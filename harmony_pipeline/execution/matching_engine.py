@@ -33,6 +33,7 @@ from harmony_pipeline.execution.bar_matching import (
 )
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle_table import Refused, fills_of, lifecycle_frame
+from harmony_pipeline.execution.order_splits import split_orders
 from harmony_pipeline.execution.order_store import OrderStore
 from harmony_pipeline.execution.order_types import (
     US_EQUITIES,
@@ -51,7 +52,7 @@ from harmony_pipeline.execution.quote_matching import (
 )
 from harmony_pipeline.execution.session_times import SessionTimes
 from harmony_pipeline.execution.tick_columns import tick_columns
-from harmony_pipeline.execution.working_orders import NO_ROW, split_orders
+from harmony_pipeline.execution.working_orders import NO_ROW
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import Records
 

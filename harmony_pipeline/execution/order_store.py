@@ -8,6 +8,7 @@ import numpy as np
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.bar_columns import BarColumns
 from harmony_pipeline.execution.events import micros
+from harmony_pipeline.execution.order_timing import refresh
 from harmony_pipeline.execution.order_types import KINDS, TIMES_IN_FORCE, OrderTicket
 from harmony_pipeline.execution.random_draws import symbol_key
 from harmony_pipeline.execution.session_times import SessionTimes
@@ -20,7 +21,6 @@ from harmony_pipeline.execution.working_orders import (
     UNBORN,
     WORKING_ORDER,
     SymbolOrders,
-    refresh,
 )
 from harmony_pipeline.portfolio.kernel_types import Record, Records, records
 

@@ -22,6 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
+from harmony_pipeline.execution.order_fills import exact_price, fill, permitted_quantity
+from harmony_pipeline.execution.order_groups import end, settle
+from harmony_pipeline.execution.order_timing import advance, refresh, room_needed
 from harmony_pipeline.execution.order_types import CLS, FOK, IOC, MARKET, OPG, STOP_LIMIT
 from harmony_pipeline.execution.queue_position import (
     QueueState,
@@ -39,18 +42,10 @@ from harmony_pipeline.execution.working_orders import (
     R_IOC,
     R_REDUCE_ONLY,
     SymbolOrders,
-    advance,
-    end,
-    exact_price,
-    fill,
     follow,
     is_limit,
     is_stop,
-    permitted_quantity,
     record,
-    refresh,
-    room_needed,
-    settle,
     stop_level,
     works,
 )

@@ -24,6 +24,7 @@ from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import sort_rows, symbol_ranges
 from harmony_pipeline.labels.resolution import (
+    Blocks,
     Outcomes,
     Prices,
     block_extremes,
@@ -119,42 +120,15 @@ def triple_barrier(
     unusable side or volatility.
     """
     market = _regular_bars(bars, calendar, timeframe, securities_begin)
-    known = _validate_events(events)
-    position = _positions(market, known, bars)
-    trading = position >= 0
-    if not trading.all():
-        known, position = known.filter(trading), position[trading]
-    side, volatility = (
-        np.array(known["side"].cast(pl.Int64).to_numpy()),
-        _floats(known["volatility"]),
-    )
-    kept = _keep_mask(known["timestamp"], keep_from, keep_until)
+    known = _regular_events(events, market, bars)
+    kept = _keep_mask(known.table["timestamp"], keep_from, keep_until)
+    grids = _grids(market, known.position, Instruments() if instruments is None else instruments)
     blocks = block_extremes(market.prices)
-    grids, grid_of = _grids(market, position, Instruments() if instruments is None else instruments)
-    tables = []
-    for horizon in sorted(set(settings.horizons_bars)):
-        outcomes = resolve_events(
-            position,
-            side,
-            volatility,
-            market.last_bar,
-            market.prices,
-            blocks,
-            grids,
-            grid_of,
-            horizon,
-            settings.profit_take,
-            settings.stop_loss,
-            settings.minimum_barrier_bps,
-        )
-        weight = average_uniqueness(
-            outcomes.entry, outcomes.end, market.last_bar[position], market.start.size
-        )
-        tables.append(_table(known, kept, horizon, market, outcomes, weight))
-    table = pl.concat(tables).select(
-        pl.col(name).cast(dtype) for name, dtype in LABELS.dtypes.items()
-    )
-    return Labelled(table, events.height - known.height)
+    table = pl.concat(
+        _label_horizon(horizon, known, market, blocks, grids, settings, kept)
+        for horizon in sorted(set(settings.horizons_bars))
+    ).select(pl.col(name).cast(dtype) for name, dtype in LABELS.dtypes.items())
+    return Labelled(table, events.height - known.table.height)
 
 
 # --- frames to arrays -----------------------------------------------------------------------------
@@ -172,6 +146,16 @@ class _Market:
     date: IntArray  # session date, days since 1970
     prices: Prices
     last_bar: IntArray  # position of the last bar of the bar's security
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Events on regular bars, sorted by symbol and time. `position` is that of the event's bar."""
+
+    table: pl.DataFrame
+    position: IntArray
+    side: IntArray
+    volatility: FloatArray
 
 
 def _regular_bars(
@@ -234,6 +218,17 @@ def _grids(
         [(day - date(1970, 1, 1)).days for day in changes], market.date[entry], side="right"
     )
     return np.concatenate(grids), term * len(symbols) + symbol_of
+
+
+def _regular_events(events: pl.DataFrame, market: _Market, bars: pl.DataFrame) -> _Events:
+    """The events that can become trades; those on bars of extended hours are left out."""
+    table = _validate_events(events)
+    position = _positions(market, table, bars)
+    regular = position >= 0
+    if not regular.all():
+        table, position = table.filter(regular), position[regular]
+    side = np.array(table["side"].cast(pl.Int64).to_numpy())
+    return _Events(table, position, side, _floats(table["volatility"]))
 
 
 def _validate_events(events: pl.DataFrame) -> pl.DataFrame:
@@ -308,6 +303,35 @@ def _keep_mask(stamps: pl.Series, start: datetime | None, end: datetime | None) 
 
 
 # --- arrays to frames -----------------------------------------------------------------------------
+
+
+def _label_horizon(
+    horizon: int,
+    events: _Events,
+    market: _Market,
+    blocks: Blocks,
+    grids: tuple[NDArray[np.void], IntArray],
+    settings: LabelSettings,
+    kept: BoolArray | None,
+) -> pl.DataFrame:
+    """The labels of one horizon; a weight counts every event, also those that are not kept."""
+    outcomes = resolve_events(
+        events.position,
+        events.side,
+        events.volatility,
+        market.last_bar,
+        market.prices,
+        blocks,
+        *grids,
+        horizon,
+        settings.profit_take,
+        settings.stop_loss,
+        settings.minimum_barrier_bps,
+    )
+    weight = average_uniqueness(
+        outcomes.entry, outcomes.end, market.last_bar[events.position], market.start.size
+    )
+    return _table(events.table, kept, horizon, market, outcomes, weight)
 
 
 def _table(

@@ -1,7 +1,7 @@
 """The lake: plain Parquet files with their history, read and written through `Lake`.
 
 Belongs here: files, their footers and versions, the places where they lie, and SQL over them. Does
-not belong here: what a table means, which is `schemas.py`.
+not belong here: what a table means, which is `schemas/`.
 """
 
 from harmony_pipeline.lake.history import Version

@@ -95,6 +95,19 @@ def whole_symbols(
         yield rest
 
 
+def alphabet_ranges(frames: Iterator[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.Expr]]:
+    """Each frame with the stretch of the alphabet that it stands for: from behind the last symbol
+    of the one before; the last frame has the rest.
+    """
+    symbol, after = pl.col("symbol"), pl.lit(value=True)
+    held = next(frames)
+    for following in frames:
+        last = held["symbol"][-1]
+        yield held, after & (symbol <= last)
+        held, after = following, symbol > last
+    yield held, after
+
+
 def _last_start(frame: pl.DataFrame, columns: list[str]) -> int:
     """Index at which the last symbol of a sorted frame begins."""
     keys = [frame[name] for name in columns]

@@ -1,4 +1,4 @@
-"""SQL text of the views, made from `schemas.py`; `python -m harmony_pipeline.lake.views` writes it
+"""SQL text of the views, made from `schemas/`; `python -m harmony_pipeline.lake.views` writes it
 to `sql/views/`.
 
 A view names its columns and reads a table's files. It promises no order: files are sorted by the

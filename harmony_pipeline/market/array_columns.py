@@ -22,6 +22,7 @@ from harmony_pipeline.kernel import kernel
 
 # rows a piece on average; smaller ones cost more in calls than their copies in memory
 _SMALLEST = 10_000
+_LONG_AGO = np.iinfo(np.int64).min
 Views = npt.NDArray[np.uint64]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 
@@ -72,6 +73,37 @@ def split_chunks(
         found.append(_piece(arrays, begin, start, start + length))
         start += length
     return found
+
+
+def check_order(pieces: Sequence[Piece]) -> tuple[bool, int, bool]:
+    """Whether every symbol is in time order, how many rows repeat a start, and whether a repetition
+    spans two pieces.
+    """
+    ordered, repeated, cut, last = True, 0, False, _LONG_AGO
+    for piece in pieces:
+        stamps, before = piece.columns["timestamp"], last if piece.goes_on else _LONG_AGO
+        in_order, again = _check_starts(piece.begin, stamps, before)
+        cut = cut or int(stamps[0]) == before
+        ordered, repeated, last = ordered and in_order, repeated + again, int(stamps[-1])
+    return ordered, repeated, cut
+
+
+@kernel
+def _check_starts(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, int]:
+    """Whether every segment is in time order, and how many rows share their start with the row
+    before.
+
+    `before` is the start before the first row.
+    """
+    falling, repeated = int(stamp[0] < before), int(stamp[0] == before)
+    for segment in range(begin.size - 1):
+        starts = stamp[begin[segment] : begin[segment + 1]]
+        # counted from 0 in both, which the compiler turns into wide instructions
+        earlier, later = starts[:-1], starts[1:]
+        for row in range(later.size):
+            falling += later[row] < earlier[row]
+            repeated += later[row] == earlier[row]
+    return falling == 0, repeated
 
 
 def read_only(array: Array) -> Array:

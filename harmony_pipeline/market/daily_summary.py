@@ -155,6 +155,9 @@ def _sum_sessions(
     Returns the number of columns. NaN means none. Bars outside every session do not count. The
     values of a session are looked up when it begins: a calendar call for each bar would cost ten
     times the sums.
+
+    Over 60 lines because a call for each bar that passes arrays costs several times what its sums
+    do (`kernel.py` says why).
     """
     length, day = minutes * _MINUTE, -1
     for symbol in range(bars.begin.size - 1):

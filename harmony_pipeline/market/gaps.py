@@ -27,6 +27,7 @@ and after the close. Nothing is filled here.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -415,38 +416,39 @@ def _neighbour_trades(cut: pl.DataFrame, side: str, place: IntArray, slots: Slot
     return np.where((at >= 0) & (at == place) & same, cut[f"{side}_trades"].to_numpy(), np.nan)
 
 
+class _Case(NamedTuple):
+    """A run for which `condition` is true is of this kind."""
+
+    condition: pl.Expr
+    kind: str
+    evidence: pl.Expr
+
+
 def _classify_runs(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFrame:
     """Kind and evidence by the rules in the module's head, first match first."""
-    habit, today = pl.col("by_habit"), pl.col("by_neighbours")
-    busy, active = (
-        (today < NEVER).fill_null(value=False),
-        pl.col("usual_silence") < HABITUALLY_ACTIVE,
-    )
-    usual, unusual = (habit >= USUAL).fill_null(value=False), (habit < NEVER).fill_null(value=False)
-    pause = pl.col("bars") * TIMEFRAME_MINUTES[slots.timeframe] >= PAUSE_MINUTES
-    intraday = slots.timeframe not in LONG_TIMEFRAMES
-    percent = format_columns("{}%", (100.0 * pl.col("usual_silence")).round(1))
-    habitual = format_columns(
-        "silent in {} of such bars of {} past sessions", percent, "past_sessions"
-    )
-    beside = (
-        pl.when(pl.col("neighbour_trades").is_null())
-        .then(pl.lit("no bar beside it"))
-        .otherwise(
-            format_columns(
-                "about {} trades in the bar beside it",
-                pl.col("neighbour_trades").round(0).cast(pl.Int64),
-            )
+    cases = [
+        *_cases_of_the_market(every_bar=every_bar),
+        *_cases_with_profile(slots.timeframe),
+        *_cases_without_profile(),
+    ]
+    kind, evidence = pl.lit("unknown"), _silence_and_neighbours()
+    for case in reversed(cases):
+        kind, evidence = (
+            pl.when(case.condition).then(pl.lit(case.kind)).otherwise(kind),
+            pl.when(case.condition).then(case.evidence).otherwise(evidence),
         )
-    )
-    both = format_columns("{}, {}", habitual, beside)
-    cases: list[tuple[pl.Expr, str, pl.Expr]] = [
-        (
+    return runs.with_columns(kind=kind, evidence=evidence)
+
+
+def _cases_of_the_market(*, every_bar: bool) -> list[_Case]:
+    """Rules 1 and 2: all symbols are silent, or the source never is."""
+    return [
+        _Case(
             pl.col("market_wide") == 2,
             "missing",
             pl.lit("no symbol has a bar in this session, which the calendar expects"),
         ),
-        (
+        _Case(
             pl.col("market_wide") == 1,
             "halt",
             pl.lit(
@@ -454,42 +456,64 @@ def _classify_runs(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.D
                 " stood still, or the source did"
             ),
         ),
-        (
+        _Case(
             pl.lit(every_bar),
             "missing",
             pl.lit("the source writes every bar, traded or not, and this one is absent"),
         ),
-        (usual & busy & active, "unknown", both),
-        (usual, "no_trade", both),
-        (
-            unusual
-            & pause
-            & active
-            & (pl.col("reopened") >= REOPENING).fill_null(value=False)
-            & pl.lit(intraday),
-            "halt",
-            format_columns(
-                "{}; the next bar has {} times the trades of the one before, as after a pause",
-                habitual,
-                pl.col("reopened").round(1),
-            ),
-        ),
-        (unusual & ~(today >= USUAL).fill_null(value=False), "missing", both),
-        (
-            habit.is_null() & busy,
-            "missing",
-            format_columns("{} past sessions, {}", "past_sessions", beside),
-        ),
-        (
-            habit.is_null(),
-            "unknown",
-            format_columns("{} past sessions, {}: too little to tell", "past_sessions", beside),
-        ),
     ]
-    kind, evidence = pl.lit("unknown"), both
-    for condition, name, sentence in reversed(cases):
-        kind, evidence = (
-            pl.when(condition).then(pl.lit(name)).otherwise(kind),
-            pl.when(condition).then(sentence).otherwise(evidence),
-        )
-    return runs.with_columns(kind=kind, evidence=evidence)
+
+
+def _cases_with_profile(timeframe: str) -> list[_Case]:
+    """Rules 3 to 5: what the symbol's past sessions and the bars beside the run say."""
+    usual = _at_least("by_habit", USUAL)
+    unusual, busy = _less_than("by_habit", NEVER), _less_than("by_neighbours", NEVER)
+    active = pl.col("usual_silence") < HABITUALLY_ACTIVE
+    pause = pl.col("bars") * TIMEFRAME_MINUTES[timeframe] >= PAUSE_MINUTES
+    intraday = pl.lit(timeframe not in LONG_TIMEFRAMES)
+    both = _silence_and_neighbours()
+    reopening = format_columns(
+        "{}; the next bar has {} times the trades of the one before, as after a pause",
+        _usual_silence(),
+        pl.col("reopened").round(1),
+    )
+    halted = unusual & pause & active & _at_least("reopened", REOPENING) & intraday
+    return [
+        _Case(usual & busy & active, "unknown", both),
+        _Case(usual, "no_trade", both),
+        _Case(halted, "halt", reopening),
+        _Case(unusual & ~_at_least("by_neighbours", USUAL), "missing", both),
+    ]
+
+
+def _cases_without_profile() -> list[_Case]:
+    """Too few past sessions for a profile: only the bars beside the run speak."""
+    unknown, busy = pl.col("by_habit").is_null(), _less_than("by_neighbours", NEVER)
+    beside = format_columns("{} past sessions, {}", "past_sessions", _neighbours())
+    return [
+        _Case(unknown & busy, "missing", beside),
+        _Case(unknown, "unknown", format_columns("{}: too little to tell", beside)),
+    ]
+
+
+def _at_least(name: str, limit: float) -> pl.Expr:
+    return (pl.col(name) >= limit).fill_null(value=False)
+
+
+def _less_than(name: str, limit: float) -> pl.Expr:
+    return (pl.col(name) < limit).fill_null(value=False)
+
+
+def _silence_and_neighbours() -> pl.Expr:
+    return format_columns("{}, {}", _usual_silence(), _neighbours())
+
+
+def _usual_silence() -> pl.Expr:
+    percent = format_columns("{}%", (100.0 * pl.col("usual_silence")).round(1))
+    return format_columns("silent in {} of such bars of {} past sessions", percent, "past_sessions")
+
+
+def _neighbours() -> pl.Expr:
+    trades = pl.col("neighbour_trades")
+    count = format_columns("about {} trades in the bar beside it", trades.round(0).cast(pl.Int64))
+    return pl.when(trades.is_null()).then(pl.lit("no bar beside it")).otherwise(count)

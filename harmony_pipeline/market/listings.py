@@ -165,6 +165,18 @@ def listings_from_snapshots(
     if snapshots.is_empty():
         return LISTINGS.empty()
     dates = snapshots["date"].unique().sort()
+    spells = _symbol_spells(snapshots, dates)
+    after = _next_sessions(dates, calendar)
+    opened = _opened_listings(spells, after)
+    closed = _closed_listings(spells, dates, after)
+    return _conform([opened, closed], source)
+
+
+def _symbol_spells(snapshots: pl.DataFrame, dates: pl.Series) -> pl.DataFrame:
+    """Runs of snapshots with one security under one symbol: security_id, symbol, `begin` and `last`
+    (positions in `dates`), `next_begin` and `next_symbol` of the security's next run, and
+    valid_from (null for what stands in the first snapshot).
+    """
     rows = snapshots.select(
         "date", pl.coalesce("security_id", "symbol").alias("security_id"), "symbol"
     ).with_columns(place=dates.search_sorted(snapshots["date"], side="left").cast(pl.Int64))
@@ -185,28 +197,36 @@ def listings_from_snapshots(
         pl.col(name).shift(-1).over("security_id").alias(f"next_{name}")
         for name in ("begin", "symbol")
     ]
-    spells = spells.with_columns(following)
-    changed = (pl.col("next_begin") - pl.col("last") <= GONE_AFTER).fill_null(value=False)
-    gone = ~changed & (pl.col("last") + GONE_AFTER < len(dates))
-    begun = dates.gather(spells["begin"])
-    after = _next_sessions(dates, calendar)
+    begun = pl.lit(dates.gather(spells["begin"]))
+    return spells.with_columns(*following, valid_from=pl.when(pl.col("begin") > 0).then(begun))
+
+
+def _opened_listings(spells: pl.DataFrame, after: pl.Series) -> pl.DataFrame:
+    """The beginning of every run, known in the session after its first snapshot (`after`)."""
     previous = spells.select(pl.col("last").shift().over("security_id")).to_series()
     renamed = (spells["begin"] - previous <= GONE_AFTER).fill_null(value=False)
-    spells = spells.with_columns(
-        valid_from=pl.when(pl.Series(spells["begin"] > 0)).then(pl.lit(begun)),
-        opened=after.gather(spells["begin"]),
+    return spells.select(
+        "security_id",
+        "symbol",
+        "valid_from",
+        known=after.gather(spells["begin"]),
         reason=pl.when(pl.lit(renamed))
         .then(pl.lit(CHANGE))
         .when(pl.col("begin") > 0)
         .then(pl.lit("appeared"))
         .otherwise(pl.lit("known")),
     )
-    opened = spells.select("security_id", "symbol", "valid_from", "reason", known="opened")
+
+
+def _closed_listings(spells: pl.DataFrame, dates: pl.Series, after: pl.Series) -> pl.DataFrame:
+    """The end of every run that another symbol follows, or nothing for GONE_AFTER snapshots."""
+    changed = (pl.col("next_begin") - pl.col("last") <= GONE_AFTER).fill_null(value=False)
+    gone = ~changed & (pl.col("last") + GONE_AFTER < len(dates))
     ending = spells.filter(changed | gone).with_columns(changed.alias("changed"))
     at = ending.select(
         pl.when("changed").then("next_begin").otherwise(pl.col("last") + GONE_AFTER)
     ).to_series()
-    closed = ending.with_columns(
+    return ending.with_columns(
         known=after.gather(at),
         renamed_on=dates.gather(at),
         gone_on=after.gather(ending["last"]),
@@ -219,7 +239,6 @@ def listings_from_snapshots(
         delisted=pl.when(~pl.col("changed")).then("gone_on"),
         reason=pl.when("changed").then(pl.lit(CHANGE)).otherwise(pl.lit(DELISTING)),
     )
-    return _conform([opened, closed], source)
 
 
 def apply_events(listings: pl.DataFrame, events: pl.DataFrame, source: str) -> pl.DataFrame:

@@ -1,10 +1,12 @@
 """Pictures of the forecaster and of the scan."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.reports.performance_figures import style_x_grid
 from harmony_pipeline.reports.prices import price_text
@@ -50,11 +52,7 @@ def reliability_curve(
         4.6,
         (3.2, 1.0),
     )
-    # Wilson's interval: right for few forecasts and for frequencies near 0 or 1
-    z = 1.959964
-    centre = (happened + z**2 / (2 * rows)) / (1 + z**2 / rows)
-    reach = z * np.sqrt(happened * (1 - happened) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
-    bottom, top = np.clip(centre - reach, 0.0, 1.0), np.clip(centre + reach, 0.0, 1.0)
+    bottom, top = _wilson_interval(happened, rows)
     pad = max(0.05, 0.12 * float(np.ptp(forecast)))
     low, high = max(0.0, float(forecast.min()) - pad), min(1.0, float(forecast.max()) + pad)
     above.plot([low, high], [low, high], color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
@@ -76,19 +74,35 @@ def reliability_curve(
     )
     above.set_ylabel("how often it was right")
     percent_axis(above.yaxis)
-    below.bar(
+    below.sharex(above)
+    _draw_forecast_counts(below, held)
+    above.tick_params(labelbottom=False)
+    return png(figure)
+
+
+def _wilson_interval(frequency: FloatArray, count: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The 95 % interval of a frequency among `count` cases, right for few cases and for frequencies
+    near 0 or 1 (Wilson, JASA 22, 1927).
+    """
+    z = 1.959964
+    centre = (frequency + z**2 / (2 * count)) / (1 + z**2 / count)
+    variance = frequency * (1 - frequency) / count + z**2 / (4 * count**2)
+    reach = z * np.sqrt(variance) / (1 + z**2 / count)
+    return np.clip(centre - reach, 0.0, 1.0), np.clip(centre + reach, 0.0, 1.0)
+
+
+def _draw_forecast_counts(axes: Any, held: pl.DataFrame) -> None:
+    """A bar a bin with the number of forecasts in it."""
+    axes.bar(
         held["lower"].to_numpy(),
-        rows,
+        held["rows"].to_numpy().astype(np.float64),
         width=(held["upper"] - held["lower"]).to_numpy() * 0.92,
         align="edge",
         color=FAINT,
     )
-    below.set_ylabel("forecasts")
-    below.sharex(above)
-    below.set_xlabel("probability that the model gave")
-    percent_axis(below.xaxis)
-    above.tick_params(labelbottom=False)
-    return png(figure)
+    axes.set_ylabel("forecasts")
+    axes.set_xlabel("probability that the model gave")
+    percent_axis(axes.xaxis)
 
 
 def feature_importance(

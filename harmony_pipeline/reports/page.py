@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harmony_pipeline.files import write_text
 from harmony_pipeline.reports.style import data_uri
 
 DASH = "–"
@@ -25,6 +27,13 @@ def render(template: str, **values: object) -> str:
     is an error; None is a dash.
     """
     return _environment().get_template(template).render(values)
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page, whole or not at all; returns where it is. The folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+    return path
 
 
 @cache

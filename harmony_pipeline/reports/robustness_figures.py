@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.reports.performance_figures import style_x_grid
 from harmony_pipeline.reports.style import (
     ACCENT,
@@ -123,35 +124,10 @@ def monte_carlo_outcomes(
         for place, name in enumerate(reversed(names)):
             values = table.filter(pl.col("scenario") == name)[column].to_numpy()
             values = values / initial_cash - 1.0 if column == "final_equity" else values
-            p05, p25, p50, p75, p95 = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
             color = INK if name == "none" else VERMILION if name == "stressed" else ACCENT
-            axes.plot(
-                [p05, p95],
-                [place, place],
-                color=color,
-                linewidth=1.6,
-                alpha=0.55,
-                solid_capstyle="round",
-            )
-            axes.plot(
-                [p25, p75],
-                [place, place],
-                color=color,
-                linewidth=5.5,
-                alpha=0.75,
-                solid_capstyle="butt",
-            )
-            axes.plot(
-                p50,
-                place,
-                marker="o",
-                markersize=6,
-                color=color,
-                markeredgecolor="white",
-                markeredgewidth=0.9,
-            )
+            median = _draw_quantiles(axes, place, values, color)
             if name == "none":
-                axes.axvline(p50, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+                axes.axvline(median, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set_yticks(
             range(len(names)),
             ["as it was" if name == "none" else name.replace("_", " ") for name in reversed(names)],
@@ -162,6 +138,39 @@ def monte_carlo_outcomes(
         style_x_grid(axes)
         percent_axis(axes.xaxis)
     return png(figure)
+
+
+def _draw_quantiles(axes: Any, place: int, values: FloatArray, color: str) -> float:
+    """Draw one scenario at the height `place` and return its median: 5 to 95 % as a thin line, 25
+    to 75 % as a thick one, the median as a dot.
+    """
+    p05, p25, p50, p75, p95 = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
+    axes.plot(
+        [p05, p95],
+        [place, place],
+        color=color,
+        linewidth=1.6,
+        alpha=0.55,
+        solid_capstyle="round",
+    )
+    axes.plot(
+        [p25, p75],
+        [place, place],
+        color=color,
+        linewidth=5.5,
+        alpha=0.75,
+        solid_capstyle="butt",
+    )
+    axes.plot(
+        p50,
+        place,
+        marker="o",
+        markersize=6,
+        color=color,
+        markeredgecolor="white",
+        markeredgewidth=0.9,
+    )
+    return float(p50)
 
 
 def sensitivity_heatmap(
@@ -181,16 +190,7 @@ def sensitivity_heatmap(
         key=lambda name: -known[name].n_unique(),
     )
     x, y = ([*names, "", ""])[:2]
-    columns = known.sort(x)[x].unique(maintain_order=True).to_list() if x else [""]
-    rows = known.sort(y)[y].unique(maintain_order=True).to_list() if y else [""]
-    grid = np.full((len(rows), len(columns)), np.nan)
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            cell = known.filter(
-                (pl.col(x).eq_missing(pl.lit(column)) if x else pl.lit(value=True))
-                & (pl.col(y).eq_missing(pl.lit(row)) if y else pl.lit(value=True))
-            )
-            grid[i, j] = cell["sharpe"].mean() if cell.height else np.nan
+    columns, rows, grid = _sharpe_grid(known, x, y)
     averaged = f", averaged over {', '.join(names[2:])}" if len(names) > 2 else ""
     untraded = (
         f", {table.height - known.height} without a measurable Sharpe"
@@ -204,6 +204,39 @@ def sensitivity_heatmap(
     figure, (axes,) = canvas(title, best, max(1.4, 0.62 * len(rows) + 0.8))
     reach = max(float(np.nanmax(np.abs(grid))), 1e-9)
     axes.imshow(grid, cmap=_diverging(), vmin=-reach, vmax=reach, aspect="auto")
+    _write_cells(axes, grid, reach)
+    axes.set_xticks(range(len(columns)), [_value(value) for value in columns])
+    axes.set_yticks(range(len(rows)), [_value(value) for value in rows])
+    axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
+    axes.grid(visible=False)
+    axes.grid(which="minor", color="white", linewidth=2.0)
+    axes.tick_params(which="minor", length=0)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return png(figure)
+
+
+def _sharpe_grid(known: pl.DataFrame, x: str, y: str) -> tuple[list[Any], list[Any], FloatArray]:
+    """The values of parameter `x` (columns) and `y` (rows), and the mean Sharpe ratio of each pair;
+    an empty name stands for no parameter.
+    """
+    columns = known.sort(x)[x].unique(maintain_order=True).to_list() if x else [""]
+    rows = known.sort(y)[y].unique(maintain_order=True).to_list() if y else [""]
+    grid = np.full((len(rows), len(columns)), np.nan)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            cell = known.filter(
+                (pl.col(x).eq_missing(pl.lit(column)) if x else pl.lit(value=True))
+                & (pl.col(y).eq_missing(pl.lit(row)) if y else pl.lit(value=True))
+            )
+            grid[i, j] = cell["sharpe"].mean() if cell.height else np.nan
+    return columns, rows, grid
+
+
+def _write_cells(axes: Any, grid: FloatArray, reach: float) -> None:
+    """Each value in its cell, white where the cell is dark. reach: the largest absolute value."""
     for i, j in np.ndindex(grid.shape):
         if np.isfinite(grid[i, j]):
             strong = abs(grid[i, j]) > 0.62 * reach
@@ -216,17 +249,6 @@ def sensitivity_heatmap(
                 fontsize=10,
                 color="white" if strong else INK,
             )
-    axes.set_xticks(range(len(columns)), [_value(value) for value in columns])
-    axes.set_yticks(range(len(rows)), [_value(value) for value in rows])
-    axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
-    axes.grid(visible=False)
-    axes.grid(which="minor", color="white", linewidth=2.0)
-    axes.tick_params(which="minor", length=0)
-    axes.spines["bottom"].set_visible(False)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    return png(figure)
 
 
 def _value(value: Any) -> str:

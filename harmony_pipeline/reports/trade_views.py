@@ -227,54 +227,58 @@ def _steps(
     orders: pl.DataFrame,
     fills: pl.DataFrame,
 ) -> tuple[Step, ...]:
-    def place(moment: datetime) -> int:
-        return min(int(bars["timestamp"].search_sorted(moment)), bars.height - 1)
-
-    entry = f"{trade['trade_id']}-entry"
-    found = (
-        []
-        if signal is None
-        else [Step("signal", signal, place(signal), bars["close"][place(signal)])]
-    )
-    reasons = dict(orders.select("order_id", "reason").iter_rows())
-    for fill in fills.sort("timestamp", "fill_id").iter_rows(named=True):
-        kind = "entry" if fill["order_id"] == entry else "exit"
-        note = reasons.get(fill["order_id"]) or ""
-        found.append(
-            Step(
-                kind,
-                fill["timestamp"],
-                place(fill["timestamp"]),
-                fill["price"],
-                fill["quantity"],
-                fill["fee"],
-                note,
-            )
-        )
+    found = _fill_steps(trade, bars, orders, fills)
+    if signal is not None:
+        place = _place(bars, signal)
+        found.insert(0, Step("signal", signal, place, bars["close"][place]))
     if trade["exit_timestamp"] is not None and not any(step.kind == "exit" for step in found):
-        # A delisting or cash in lieu pays a position out without an order.
-        moment = trade["exit_timestamp"]
-        found.append(
-            Step(
-                "payment",
-                moment,
-                place(moment),
-                trade["exit_price"],
-                trade["quantity"],
-                0.0,
-                trade["exit_reason"] or "",
-            )
+        found.append(_payment_step(trade, bars))
+    found += _factor_steps(trade, bars)
+    return tuple(sorted(found, key=lambda step: step.timestamp))
+
+
+def _place(bars: pl.DataFrame, moment: datetime) -> int:
+    """Place of the first bar from `moment` on, else of the last bar."""
+    return min(int(bars["timestamp"].search_sorted(moment)), bars.height - 1)
+
+
+def _fill_steps(
+    trade: Mapping[str, Any], bars: pl.DataFrame, orders: pl.DataFrame, fills: pl.DataFrame
+) -> list[Step]:
+    reasons = dict(orders.select("order_id", "reason").iter_rows())
+    return [
+        Step(
+            "entry" if fill["order_id"] == f"{trade['trade_id']}-entry" else "exit",
+            fill["timestamp"],
+            _place(bars, fill["timestamp"]),
+            fill["price"],
+            fill["quantity"],
+            fill["fee"],
+            reasons.get(fill["order_id"]) or "",
         )
-    factor = bars["adjustment_factor"].to_list()
-    inside = [
-        at
-        for at in range(
-            place(trade["entry_timestamp"]) + 1,
-            1 + place(trade["exit_timestamp"] or bars["timestamp"][-1]),
-        )
-        if factor[at] != factor[at - 1]
+        for fill in fills.sort("timestamp", "fill_id").iter_rows(named=True)
     ]
-    found += [
+
+
+def _payment_step(trade: Mapping[str, Any], bars: pl.DataFrame) -> Step:
+    """A delisting or cash in lieu pays a position out without an order."""
+    return Step(
+        "payment",
+        trade["exit_timestamp"],
+        _place(bars, trade["exit_timestamp"]),
+        trade["exit_price"],
+        trade["quantity"],
+        0.0,
+        trade["exit_reason"] or "",
+    )
+
+
+def _factor_steps(trade: Mapping[str, Any], bars: pl.DataFrame) -> list[Step]:
+    """Splits and dividends between the entry and the exit."""
+    factor = bars["adjustment_factor"].to_list()
+    first = _place(bars, trade["entry_timestamp"])
+    last = _place(bars, trade["exit_timestamp"] or bars["timestamp"][-1])
+    return [
         Step(
             "factor",
             bars["timestamp"][at],
@@ -284,9 +288,9 @@ def _steps(
                 " times as large"
             ),
         )
-        for at in inside
+        for at in range(first + 1, last + 1)
+        if factor[at] != factor[at - 1]
     ]
-    return tuple(sorted(found, key=lambda step: step.timestamp))
 
 
 def _levels(

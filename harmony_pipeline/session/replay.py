@@ -139,27 +139,9 @@ def plan_day(
     due = relevant_events(events.filter(pl.col("date") > since), chosen, day)
     symbols = tuple(sorted({*chosen, *symbols_of(due)}))
     behind = events.filter(pl.col("date") <= since)
-    named = pl.col("symbol").is_in(list(symbols)) | pl.col("successor").is_in(
-        list(symbols)
-    ).fill_null(value=False)
-    states = states_by_symbol(feature_states, feature_set)
-    first = (
-        calendar.schedule(day, calendar.next_session(day))["pre_open"][0]
-        if calendar.is_session(day)
-        else calendar.session_open(day)
-    )
-    late = [
-        symbol
-        for symbol in symbols
-        if symbol in states
-        and timeframe not in LONG_TIMEFRAMES
-        and states[symbol].timestamp >= first
-    ]
-    if late:
-        raise DataError(
-            f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session"
-            f" of {day}: use states_before(day)"
-        )
+    known = states_by_symbol(feature_states, feature_set)
+    states = {symbol: known[symbol] for symbol in symbols if symbol in known}
+    _refuse_states_inside(day, states, calendar, timeframe)
     state = opening.state.extended(symbols, [model.model_id] if model is not None else [])
     state.mark_ended(behind)
     return SessionPlan(
@@ -170,12 +152,12 @@ def plan_day(
         strategy=strategy,
         rules=rules,
         feature_set=feature_set,
-        feature_states={symbol: states[symbol] for symbol in symbols if symbol in states},
+        feature_states=states,
         opening=state,
         calendar=calendar,
         timeframe=timeframe,
         actions=actions.filter(pl.col("symbol").is_in(list(symbols)) & (pl.col("date") <= day)),
-        lives=pl.concat([behind.filter(named), due]),
+        lives=pl.concat([_events_naming(symbols, behind), due]),
         uses_model=uses_model,
         model=model,
         threshold=threshold,
@@ -184,6 +166,33 @@ def plan_day(
         factors=dict(factors or {}),
         flatten_at_close=flatten_at_close,
         previous_session_id=opening.previous_session_id,
+    )
+
+
+def _refuse_states_inside(
+    day: date, states: Mapping[str, State], calendar: Calendar, timeframe: str
+) -> None:
+    """Raises DataError when `day` is no session, or a state knows a bar of it already."""
+    first = (
+        calendar.schedule(day, calendar.next_session(day))["pre_open"][0]
+        if calendar.is_session(day)
+        else calendar.session_open(day)
+    )
+    if timeframe in LONG_TIMEFRAMES:
+        return
+    late = [symbol for symbol, state in states.items() if state.timestamp >= first]
+    if late:
+        raise DataError(
+            f"the feature state of {late[0]} ({states[late[0]].timestamp}) lies inside the session"
+            f" of {day}: use states_before(day)"
+        )
+
+
+def _events_naming(symbols: Sequence[str], events: pl.DataFrame) -> pl.DataFrame:
+    """The changes of symbol and delistings from or to one of these symbols."""
+    before, after = pl.col("symbol"), pl.col("successor")
+    return events.filter(
+        before.is_in(list(symbols)) | after.is_in(list(symbols)).fill_null(value=False)
     )
 
 

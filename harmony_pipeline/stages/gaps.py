@@ -38,43 +38,7 @@ def gaps(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     kinds: dict[str, int] = {}
     longest: list[pl.DataFrame] = []
     for period in periods:
-        first, end = (
-            max(period.first_date, pipeline.settings.market.start),
-            min(period.end_date, pipeline.end_date),
-        )
-        slots = find_slots(
-            pipeline.calendar,
-            pipeline.timeframe,
-            first,
-            end,
-            pipeline.settings.market.gaps.lookback_sessions,
-            pipeline.settings.as_of or datetime.now(UTC),
-        )
-        lives = expected_lives(
-            traded,
-            listings,
-            pipeline.settings.market.symbols,
-            period,
-            pipeline.calendar,
-            pipeline.settings.market.gaps.forget_after_sessions,
-        )
-        found = find_gaps(
-            _batches(pipeline, slots, period),
-            slots,
-            lives,
-            pipeline.settings.market.gaps,
-            every_bar=writes_every_bar(pipeline),
-        )
-        found = mark_refused_bars(found, pipeline.lake.read("quarantine", [period.key]))
-        made_from = pipeline.made_from(
-            {
-                "quarantine": [period.key],
-                "bars": _keys(pipeline, slots, period),
-                "listings": pipeline.lake.partitions("listings"),
-            },
-            pipeline.settings.market.gaps,
-        )
-        pipeline.lake.write("gaps", period.key, found, made_from)
+        found = _period_gaps(pipeline, period, traded, listings)
         counts[period.key] = {"gaps": found.height}
         for kind, bars in found.group_by("kind").agg(pl.col("bars").sum()).sort("kind").iter_rows():
             kinds[kind] = kinds.get(kind, 0) + bars
@@ -85,6 +49,47 @@ def gaps(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         preview=pl.concat(longest).sort("bars", descending=True).head(20) if longest else None,
         partitions=counts,
     )
+
+
+def _period_gaps(
+    pipeline: PipelineContext, period: Period, traded: pl.DataFrame, listings: pl.DataFrame
+) -> pl.DataFrame:
+    """Find the gaps of one period and write them; traded: (symbol, date) of the days with bars."""
+    market = pipeline.settings.market
+    slots = find_slots(
+        pipeline.calendar,
+        pipeline.timeframe,
+        max(period.first_date, market.start),
+        min(period.end_date, pipeline.end_date),
+        market.gaps.lookback_sessions,
+        pipeline.settings.as_of or datetime.now(UTC),
+    )
+    lives = expected_lives(
+        traded,
+        listings,
+        market.symbols,
+        period,
+        pipeline.calendar,
+        market.gaps.forget_after_sessions,
+    )
+    found = find_gaps(
+        _batches(pipeline, slots, period),
+        slots,
+        lives,
+        market.gaps,
+        every_bar=writes_every_bar(pipeline),
+    )
+    found = mark_refused_bars(found, pipeline.lake.read("quarantine", [period.key]))
+    made_from = pipeline.made_from(
+        {
+            "quarantine": [period.key],
+            "bars": _keys(pipeline, slots, period),
+            "listings": pipeline.lake.partitions("listings"),
+        },
+        market.gaps,
+    )
+    pipeline.lake.write("gaps", period.key, found, made_from)
+    return found
 
 
 def filled_bars(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:

@@ -25,6 +25,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import code_version
+from harmony_pipeline.lake.row_groups import alphabet_ranges
 from harmony_pipeline.log import log
 from harmony_pipeline.market.ingest.coverage import TimeRange, add_range, missing_ranges
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
@@ -191,19 +192,6 @@ class _Counts:
     def kept(self) -> Kept:
         """The sums."""
         return Kept(**self.counts, withdrawn=dict(self.withdrawn))
-
-
-def alphabet_ranges(frames: Iterator[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.Expr]]:
-    """Each frame with the stretch of the alphabet that it stands for: from behind the last symbol
-    of the one before; the last frame has the rest.
-    """
-    symbol, after = pl.col("symbol"), pl.lit(value=True)
-    held = next(frames)
-    for following in frames:
-        last = held["symbol"][-1]
-        yield held, after & (symbol <= last)
-        held, after = following, symbol > last
-    yield held, after
 
 
 # --- sources on this machine ----------------------------------------------------------------------

@@ -11,9 +11,9 @@ from harmony_pipeline.analytics import Analysis, BacktestTables, analyse
 from harmony_pipeline.analytics.benchmark import buy_and_hold
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import NotReady
-from harmony_pipeline.files import write_text
 from harmony_pipeline.reports.interactive.comparison import comparison_page
 from harmony_pipeline.reports.interactive.sheet import InteractiveSheet, interactive_sheet
+from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, regular_bars
 from harmony_pipeline.stages.context import PipelineContext
 
@@ -172,10 +172,3 @@ def _multipliers(pipeline: PipelineContext, symbols: list[str]) -> pl.DataFrame:
         },
         schema={"symbol": pl.String, "multiplier": pl.Float64},
     )
-
-
-def write_page(path: Path, page: str) -> Path:
-    """Write a page and say where it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page)
-    return path

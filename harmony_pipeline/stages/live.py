@@ -14,7 +14,6 @@ import polars as pl
 
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.brokers.base import Broker
-from harmony_pipeline.files import write_text
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.log import log, log_context
@@ -22,6 +21,7 @@ from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
 from harmony_pipeline.reports.figures import equity_curve
+from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
@@ -348,8 +348,7 @@ def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
         ),
         instruments=pipeline.instruments,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, f"{page_of(inputs)}\n{mark}\n")
+    write_page(path, f"{page_of(inputs)}\n{mark}\n")
     pictures = {"equity at a glance": sketches.line(session.equity["equity"].to_list())}
     return StageResult(
         rows, preview=pl.DataFrame([session.summary()]), pictures=pictures, notes=notes

@@ -4,7 +4,7 @@ raw bars before them.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +13,7 @@ from itertools import chain
 import polars as pl
 
 from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.row_groups import alphabet_ranges
 from harmony_pipeline.market.daily_summary import READ, summarise
 from harmony_pipeline.market.ingest.revision_report import Changes, compare_bars, merge_changes
 from harmony_pipeline.market.listings import listings_from_universe
@@ -21,8 +22,8 @@ from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.universe import add_snapshot
 from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.symbol_state import match_symbols
+from harmony_pipeline.market.validation.validate import Validated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
-from harmony_pipeline.stages.ingest import alphabet_ranges
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 
@@ -147,10 +148,8 @@ def _validated(pipeline: PipelineContext, period: Period, actions: pl.DataFrame)
     if unchanged_since(pipeline, _JUDGED, period.key, made_from):
         return _validated_before(pipeline, period.key)
     known, rebuilt = lake.read("bar_state", earlier), lake.has("bars", period.key)
-    rows, facts = Counter[str](raw_bars=0, bars=0, quarantine=0, warnings=0), Counter[str]()
-    notes: list[str] = []
+    done: list[_Validation] = []
     moved: list[Changes] = []
-    refused: list[pl.DataFrame] = []
     batches = raw_batches(lake, period.key)
     first = next(batches, lake.tables["raw_bars"].empty())
     # closes, and so publishes, the last one first: bars before what lies beside them
@@ -167,12 +166,8 @@ def _validated(pipeline: PipelineContext, period: Period, actions: pl.DataFrame)
             ranges, actions, pipeline.calendar, pipeline.timeframe, market
         ):
             if rebuilt:
-                moved.append(
-                    compare_bars(
-                        lake.scan("bars", [period.key]).filter(symbols).collect(engine="in-memory"),
-                        result.bars,
-                    )
-                )
+                before = lake.scan("bars", [period.key]).filter(symbols)
+                moved.append(compare_bars(before.collect(engine="in-memory"), result.bars))
             for table, frame in (
                 ("bars", result.bars),
                 ("quarantine", result.quarantine),
@@ -180,32 +175,40 @@ def _validated(pipeline: PipelineContext, period: Period, actions: pl.DataFrame)
                 ("bar_state", result.after),
             ):
                 out[table].append(frame)
-            rows.update(
-                raw_bars=result.counts["rows_raw"],
-                bars=result.bars.height,
-                quarantine=result.quarantine.height,
-                warnings=result.warnings.height,
-            )
-            facts.update(
-                {
-                    f"quarantined by {rule}": number
-                    for rule, number in result.counts["rules"].items()
-                }
-            )
-            facts.update(
-                {
-                    f"warned of by {rule}": number
-                    for rule, number in result.counts["warnings"].items()
-                }
-            )
-            notes.extend(str(note) for note in result.counts["notes"])
-            refused.append(result.quarantine.head(5))
+            done.append(_batch_outcome(result))
+    return _merge_outcomes(done, merge_changes(moved).sentences(period.key))
+
+
+def _batch_outcome(result: Validated) -> _Validation:
+    """What one batch of symbols had to show."""
     return _Validation(
-        rows,
-        facts,
-        list(dict.fromkeys([*merge_changes(moved).sentences(period.key), *notes])),
-        pl.concat(refused).head(5),
+        Counter(
+            raw_bars=result.counts["rows_raw"],
+            bars=result.bars.height,
+            quarantine=result.quarantine.height,
+            warnings=result.warnings.height,
+        ),
+        _rule_facts(result.counts["rules"], result.counts["warnings"]),
+        [str(note) for note in result.counts["notes"]],
+        result.quarantine.head(5),
     )
+
+
+def _merge_outcomes(batches: Sequence[_Validation], changes: list[str]) -> _Validation:
+    """What the batches of a period had to show together, after what changed in its bars."""
+    rows, facts = Counter[str](raw_bars=0, bars=0, quarantine=0, warnings=0), Counter[str]()
+    for batch in batches:
+        rows.update(batch.rows)
+        facts.update(batch.facts)
+    notes = [*changes, *(note for batch in batches for note in batch.notes)]
+    refused = pl.concat(batch.refused for batch in batches).head(5)
+    return _Validation(rows, facts, list(dict.fromkeys(notes)), refused)
+
+
+def _rule_facts(refused: Mapping[str, int], warned: Mapping[str, int]) -> Counter[str]:
+    """Rows by the rule that refused them or warned of them, in words."""
+    facts = {f"quarantined by {rule}": rows for rule, rows in refused.items()}
+    return Counter(facts | {f"warned of by {rule}": rows for rule, rows in warned.items()})
 
 
 def raw_batches(lake: Lake, key: str) -> Iterator[pl.DataFrame]:
@@ -273,18 +276,12 @@ def _validated_before(pipeline: PipelineContext, key: str) -> _Validation:
     heights = {
         table: int((lake.manifest(table, key) or {})["rows"]) for table in ("raw_bars", "bars")
     }
-    facts = Counter(
-        {
-            f"quarantined by {rule}": rows
-            for rule, rows in quarantine.group_by("rule").len().iter_rows()
-        }
-    )
-    facts.update(
-        {f"warned of by {rule}": rows for rule, rows in warnings.group_by("rule").len().iter_rows()}
+    refused, warned = (
+        dict(table.group_by("rule").len().iter_rows()) for table in (quarantine, warnings)
     )
     return _Validation(
         Counter(heights | {"quarantine": quarantine.height, "warnings": warnings.height}),
-        facts,
+        _rule_facts(refused, warned),
         [],
         quarantine.head(5),
     )

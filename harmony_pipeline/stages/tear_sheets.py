@@ -6,13 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.files import write_text
+from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import stability
 from harmony_pipeline.stages.backtests import latest_backtest, sharpe_of, trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.interactive_reports import interactive_path, write_interactive_page
-from harmony_pipeline.stages.trade_pages import page_path, write_trade_page
+from harmony_pipeline.stages.trade_pages import page_path, trade_page_of
 
 
 def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
@@ -41,14 +41,8 @@ def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
         regimes=pipeline.lake.read("regime_stability", [strategy]),
         sensitivity=stability(pipeline.lake.read("trials", [strategy])).table,
     )
-    path = page_path(pipeline, strategy).with_name(f"{strategy}.html")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, tear_sheet(inputs))
-    write_trade_page(
-        pipeline,
-        strategy,
-        inputs.backtest["backtest_id"],
-        trading_rules(pipeline, strategy).horizon,
-    )
+    trades, horizon = page_path(pipeline, strategy), trading_rules(pipeline, strategy).horizon
+    path = write_page(trades.with_name(f"{strategy}.html"), tear_sheet(inputs))
+    write_page(trades, trade_page_of(pipeline, strategy, inputs.backtest["backtest_id"], horizon))
     write_interactive_page(pipeline, strategy)
     return path

@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.backtest.simulator import BacktestResult
-from harmony_pipeline.files import write_text
 from harmony_pipeline.reports.trade_page import trade_page
 from harmony_pipeline.reports.trade_views import TradeView, chosen_trades, trade_view
 from harmony_pipeline.stages.context import PipelineContext
@@ -18,25 +17,14 @@ _AROUND = timedelta(days=120)
 
 
 def page_path(pipeline: PipelineContext, strategy: str) -> Path:
-    """Where the page of a strategy is written."""
+    """Where the page of a strategy lies, beside its tear sheet."""
     return pipeline.settings.state_root / "reports" / f"{strategy}-trades.html"
 
 
-def write_trade_page(
-    pipeline: PipelineContext, strategy: str, backtest_id: str, horizon: int
-) -> Path:
-    """Write the page beside the tear sheet, and say where it is; `horizon` is that of the
-    strategy's barriers.
-    """
-    path = page_path(pipeline, strategy)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(
-        path,
-        trade_page(
-            strategy, backtest_id, trade_views(pipeline, strategy, horizon), f"{strategy}.html"
-        ),
-    )
-    return path
+def trade_page_of(pipeline: PipelineContext, strategy: str, backtest_id: str, horizon: int) -> str:
+    """The page of a backtest; `horizon` is that of the strategy's barriers."""
+    views = trade_views(pipeline, strategy, horizon)
+    return trade_page(strategy, backtest_id, views, f"{strategy}.html")
 
 
 def trade_views(pipeline: PipelineContext, strategy: str, horizon: int) -> list[TradeView]:

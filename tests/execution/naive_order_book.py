@@ -4,84 +4,65 @@ It answers as the compiled one does: (status, remaining quantity, fills), a fill
 price, quantity, what the maker has open after it).
 """
 
-from harmony_pipeline.execution.order_book import (
-    ADD,
-    BUY,
-    CANCEL,
-    CANCELED,
-    DUPLICATE_ORDER,
-    EXPIRED,
-    FILL_OR_KILL,
-    FILLED,
-    IMMEDIATE_OR_CANCEL,
-    INVALID_KIND,
-    INVALID_QUANTITY,
-    INVALID_SIDE,
-    MARKET,
-    MODIFY,
-    PRICE_OUT_OF_RANGE,
-    RESTING,
-    SELL,
-    UNKNOWN_ORDER,
-)
+from harmony_pipeline.execution import order_book as codes
 
 SPAN = 2**26
 
 
 class NaiveBook:
     def __init__(self):
-        self.queues = {BUY: {}, SELL: {}}  # price -> order ids, first come first
+        self.queues = {codes.BUY: {}, codes.SELL: {}}  # price -> order ids, first come first
         self.orders = {}  # id -> [side, price, open quantity]
 
     def best(self, side):
         prices = self.queues[side]
-        return (max(prices) if side == BUY else min(prices)) if prices else None
+        return (max(prices) if side == codes.BUY else min(prices)) if prices else None
 
     def apply(self, kind, side, order_id, price, quantity):
-        if kind == CANCEL:
+        if kind == codes.CANCEL:
             return self.cancel(order_id)
-        if kind == MODIFY:
+        if kind == codes.MODIFY:
             return self.modify(order_id, price, quantity)
-        if not ADD <= kind <= FILL_OR_KILL:
-            return INVALID_KIND, 0, []
-        if side not in (BUY, SELL):
-            return INVALID_SIDE, 0, []
+        if not codes.ADD <= kind <= codes.FILL_OR_KILL:
+            return codes.INVALID_KIND, 0, []
+        if side not in (codes.BUY, codes.SELL):
+            return codes.INVALID_SIDE, 0, []
         if not 1 <= quantity <= 2**62:
-            return INVALID_QUANTITY, 0, []
+            return codes.INVALID_QUANTITY, 0, []
         if order_id in self.orders:
-            return DUPLICATE_ORDER, 0, []
-        if kind == ADD:
+            return codes.DUPLICATE_ORDER, 0, []
+        if kind == codes.ADD:
             return self.add(side, order_id, price, quantity)
-        if kind == FILL_OR_KILL and self.offered(side, price) < quantity:
-            return EXPIRED, quantity, []
-        left, fills = self.match(side, None if kind == MARKET else price, quantity)
-        assert kind in (MARKET, IMMEDIATE_OR_CANCEL) or left == 0
-        return (EXPIRED if left else FILLED), left, fills
+        if kind == codes.FILL_OR_KILL and self.offered(side, price) < quantity:
+            return codes.EXPIRED, quantity, []
+        left, fills = self.match(side, None if kind == codes.MARKET else price, quantity)
+        assert kind in (codes.MARKET, codes.IMMEDIATE_OR_CANCEL) or left == 0
+        return (codes.EXPIRED if left else codes.FILLED), left, fills
 
     def add(self, side, order_id, price, quantity):
         if self.too_far(price):
-            return PRICE_OUT_OF_RANGE, 0, []
+            return codes.PRICE_OUT_OF_RANGE, 0, []
         left, fills = self.match(side, price, quantity)
         if left:
             self.rest(side, order_id, price, left)
-        return (RESTING if left else FILLED), left, fills
+        return (codes.RESTING if left else codes.FILLED), left, fills
 
     def cancel(self, order_id):
         if order_id not in self.orders:
-            return UNKNOWN_ORDER, 0, []
-        return CANCELED, self.remove(order_id)[2], []
+            return codes.UNKNOWN_ORDER, 0, []
+        return codes.CANCELED, self.remove(order_id)[2], []
 
     def modify(self, order_id, price, quantity):
         if order_id not in self.orders:
-            return UNKNOWN_ORDER, 0, []
+            return codes.UNKNOWN_ORDER, 0, []
         if not 1 <= quantity <= 2**62:
-            return INVALID_QUANTITY, 0, []
+            return codes.INVALID_QUANTITY, 0, []
         side, old_price, old_quantity = self.orders[order_id]
         if price == old_price and quantity <= old_quantity:
             self.orders[order_id][2] = quantity
-            return RESTING, quantity, []
+            return codes.RESTING, quantity, []
         if self.too_far(price):
-            return PRICE_OUT_OF_RANGE, 0, []
+            return codes.PRICE_OUT_OF_RANGE, 0, []
         self.remove(order_id)
         return self.add(side, order_id, price, quantity)
 
@@ -122,5 +103,5 @@ class NaiveBook:
         )
 
     def too_far(self, price):
-        prices = [price, *self.queues[BUY], *self.queues[SELL]]
+        prices = [price, *self.queues[codes.BUY], *self.queues[codes.SELL]]
         return max(prices) - min(prices) >= SPAN or not -(2**62) < price < 2**62

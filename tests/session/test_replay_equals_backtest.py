@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
+from session.day_chains import assert_same_course, run_days, whole_backtest
 from session.days import (
-    ACTIONS,
     CALENDAR,
     DAYS,
     DIVIDEND_DAY,
-    FEATURES,
     SPLIT_DAY,
     SYMBOLS,
     TIMEFRAME,
@@ -27,15 +25,12 @@ from session.days import (
     rules,
 )
 
-from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.session.divergence import compare
-from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import (
     backtest_day,
@@ -44,7 +39,6 @@ from harmony_pipeline.session.replay import (
     opening_of,
     replay_day,
 )
-from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.strategies.base import (
     Stepwise,
     Strategy,
@@ -104,41 +98,16 @@ CASES: dict[str, TradingRules] = {
 }
 
 
-def run_days(
-    ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame = BARS, **options: Any
-) -> list[SessionResult]:
-    """Every day in turn, each compared with its own backtest."""
-    results, plans = [], []
-    for day in DAYS:
-        plan = plan_of(day, ledger, bars, chosen, **options)
-        result = replay_day(plan, bars, ledger)
-        twin = backtest_day(plan, bars)
-        divergence = compare(result, twin)
-        assert divergence.equal, divergence.summary()
-        assert (
-            divergence.table.height
-            >= result.orders.height + result.fills.height + result.equity.height
-        )
-        assert (
-            result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
-        )
-        results.append(result)
-        plans.append(plan)
-    for plan in plans:  # each day's books as they were closed, whatever came later
-        assert reconcile(ledger, plan.session_id, broker_as_left(plan, ledger)).agrees
-    return results
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_every_day_equals_its_backtest(name: str, tmp_path: Path) -> None:
-    results = run_days(fresh_ledger(tmp_path), CASES[name])
+    results = run_days(fresh_ledger(tmp_path), CASES[name], BARS)
     assert len(results) >= 5
     traded = sum(result.fills.height > 0 for result in results)
     assert traded >= (1 if name == "breakers" else 5)
 
 
 def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
-    results = run_days(fresh_ledger(tmp_path), CASES["brackets with bad luck"])
+    results = run_days(fresh_ledger(tmp_path), CASES["brackets with bad luck"], BARS)
     orders, fills = (
         pl.concat(result.orders for result in results),
         pl.concat(result.fills for result in results),
@@ -156,7 +125,7 @@ def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
 
 
 def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_path: Path) -> None:
-    results = run_days(fresh_ledger(tmp_path / "a"), CASES["drawdowns that end"])
+    results = run_days(fresh_ledger(tmp_path / "a"), CASES["drawdowns that end"], BARS)
     kinds = pl.concat(result.tables["session_events"] for result in results)["kind"].to_list()
     tripped, lifted = (
         [n for n, kind in enumerate(kinds) if kind == name]
@@ -165,7 +134,7 @@ def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_pa
     assert lifted
     assert tripped[0] < lifted[0]
     ledger = fresh_ledger(tmp_path / "b")
-    queued = run_days(ledger, CASES["queue"])
+    queued = run_days(ledger, CASES["queue"], BARS)
     terms = [
         event.order
         for result in queued
@@ -187,32 +156,9 @@ def test_the_chain_of_sessions_is_one_long_backtest(name: str, tmp_path: Path) -
     openings and closings change nothing.
     """
     chosen, ledger = CASES[name], fresh_ledger(tmp_path)
-    results = run_days(ledger, chosen)
-    plan = plan_of(DAYS[0], fresh_ledger(tmp_path / "other"), BARS, chosen)
-    bars = BARS.filter(pl.col("session_date") >= DAYS[0])
-    from harmony_pipeline.features.compute import compute_features
-
-    features = compute_features(bars, FEATURES, plan.feature_states, CALENDAR, TIMEFRAME).table
-    signals = complete_signals(plan, plan.strategy.signals(features), features)
-    whole = run_backtest(bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME, book="paper")
-    columns = [
-        "order_id",
-        "symbol",
-        "timestamp",
-        "side",
-        "quantity",
-        "price",
-        "reference_price",
-        "fee",
-        "slippage",
-        "liquidity",
-    ]
-    live = pl.concat(result.fills for result in results).select(columns).sort(columns)
-    assert live.equals(whole.fills.select(columns).sort(columns))
-    curve = pl.concat(result.equity for result in results).select(
-        "timestamp", "equity", "cash", "drawdown"
-    )
-    assert curve.equals(whole.equity.select("timestamp", "equity", "cash", "drawdown"))
+    results = run_days(ledger, chosen, BARS)
+    whole = whole_backtest(tmp_path / "other", BARS, chosen)
+    assert_same_course(results, whole)
     final = {
         row["order_id"]: row["status"]
         for row in ledger.table("session_orders").iter_rows(named=True)
@@ -242,7 +188,7 @@ def test_live_signals_are_the_signals_of_the_whole_day(tmp_path: Path) -> None:
 
 def test_a_state_machine_is_replayed_like_any_strategy(tmp_path: Path) -> None:
     machine = Stepwise(lambda: OpeningRangeBreakout(range_bars=1))
-    results = run_days(fresh_ledger(tmp_path), CASES["signals"], strategy=machine)
+    results = run_days(fresh_ledger(tmp_path), CASES["signals"], BARS, strategy=machine)
     assert sum(result.fills.height for result in results) > 5
 
 

@@ -9,35 +9,24 @@ from typing import Any
 import polars as pl
 import pytest
 from session.crashes import Fuse, RemoteBroker, RemoteExchange, RemoteStream
+from session.day_chains import assert_same_course, run_days, together, whole_backtest
 from session.days import (
     ACTIONS,
-    CALENDAR,
     DAYS,
-    FEATURES,
-    TIMEFRAME,
     fresh_ledger,
     market,
     plan_of,
     rules,
 )
 
-from harmony_pipeline.backtest.simulator import run_backtest
 from harmony_pipeline.execution.events import CancelOrder
-from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.market.lives import LIFE_EVENTS
 from harmony_pipeline.portfolio.parameters import TradingRules
-from harmony_pipeline.session.divergence import compare
-from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.live_signals import complete_signals
-from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import (
-    backtest_day,
-    broker_as_left,
     day_bars,
     replay_day,
     simulated_broker,
 )
-from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import run_session
 
 RENAMED_ON, DELISTED_ON, SILENT_FROM = date(2024, 6, 28), date(2024, 7, 2), date(2024, 7, 3)
@@ -81,36 +70,12 @@ SEED = 12
 BARS = lived(market(SEED))
 
 
-def run_days(
-    ledger: Ledger, chosen: TradingRules, bars: pl.DataFrame, lives: pl.DataFrame, **options: Any
-) -> list[SessionResult]:
-    """Every day in turn, each compared with its own backtest."""
-    results = []
-    for day in DAYS:
-        plan = plan_of(day, ledger, bars, chosen, watched=WATCHED, lives=lives, **options)
-        result = replay_day(plan, bars, ledger)
-        twin = backtest_day(plan, bars)
-        divergence = compare(result, twin)
-        assert divergence.equal, divergence.summary()
-        assert (
-            result.closing.pruned().portfolio.to_dict() == twin.state.pruned().portfolio.to_dict()
-        )
-        assert result.closing.pruned().exchange.to_dict() == twin.state.pruned().exchange.to_dict()
-        assert reconcile(ledger, plan.session_id, broker_as_left(plan, ledger)).agrees
-        results.append(result)
-    return results
-
-
-def together(results: list[SessionResult], name: str) -> pl.DataFrame:
-    return pl.concat(getattr(result, name) for result in results)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_days_of_a_delisting_and_of_a_rename_equal_their_backtests(
     name: str, tmp_path: Path
 ) -> None:
     ledger = fresh_ledger(tmp_path)
-    results = run_days(ledger, CASES[name], BARS, LIVES)
+    results = run_days(ledger, CASES[name], BARS, lives=LIVES, watched=WATCHED)
     facts = pl.concat(result.tables["session_events"] for result in results).filter(
         pl.col("kind") == "corporate_action_applied"
     )
@@ -128,28 +93,9 @@ def test_days_of_a_delisting_and_of_a_rename_equal_their_backtests(
 
 def test_a_chain_of_sessions_over_a_rename_is_one_long_backtest(tmp_path: Path) -> None:
     chosen, ledger = CASES["brackets with bad luck"], fresh_ledger(tmp_path)
-    results = run_days(ledger, chosen, BARS, LIVES)
-    plan = plan_of(DAYS[0], fresh_ledger(tmp_path / "other"), BARS, chosen, watched=WATCHED)
-    bars = BARS.filter(pl.col("session_date") >= DAYS[0])
-    features = compute_features(bars, FEATURES, plan.feature_states, CALENDAR, TIMEFRAME).table
-    signals = complete_signals(plan, plan.strategy.signals(features), features)
-    whole = run_backtest(
-        bars, signals, ACTIONS, chosen, CALENDAR, TIMEFRAME, lives=LIVES, book="paper"
-    )
-    columns = [
-        "order_id",
-        "symbol",
-        "timestamp",
-        "side",
-        "quantity",
-        "price",
-        "reference_price",
-        "fee",
-        "slippage",
-        "liquidity",
-    ]
-    live = together(results, "fills").select(columns).sort(columns)
-    assert live.equals(whole.fills.select(columns).sort(columns))
+    results = run_days(ledger, chosen, BARS, lives=LIVES, watched=WATCHED)
+    whole = whole_backtest(tmp_path / "other", BARS, chosen, LIVES, watched=WATCHED)
+    assert_same_course(results, whole)
     final = {
         row["order_id"]: (row["status"], row["reason"], row["parent_id"])
         for row in ledger.table("session_orders").iter_rows(named=True)
@@ -158,8 +104,6 @@ def test_a_chain_of_sessions_over_a_rename_is_one_long_backtest(tmp_path: Path) 
         row["order_id"]: (row["status"], row["reason"], row["parent_id"])
         for row in whole.orders.iter_rows(named=True)
     }
-    curve = together(results, "equity").select("timestamp", "equity", "cash", "drawdown")
-    assert curve.equals(whole.equity.select("timestamp", "equity", "cash", "drawdown"))
     assert {"symbol_change", "delisting"} <= set(whole.position_actions["kind"])
 
 
@@ -173,7 +117,11 @@ def test_a_split_on_the_day_of_a_rename_is_booked_once_whichever_name_it_is_file
     )
     monkeypatch.setattr("session.days.ACTIONS", pl.concat([ACTIONS, split]))
     results = run_days(
-        fresh_ledger(tmp_path), CASES["brackets"], lived(market(SEED), split=2.0), LIVES
+        fresh_ledger(tmp_path),
+        CASES["brackets"],
+        lived(market(SEED), split=2.0),
+        lives=LIVES,
+        watched=WATCHED,
     )
     assert {"maker", "taker"} <= set(together(results, "fills")["liquidity"])
 
@@ -181,7 +129,7 @@ def test_a_split_on_the_day_of_a_rename_is_booked_once_whichever_name_it_is_file
 def test_a_symbol_that_falls_silent_is_given_up_in_the_session_too(tmp_path: Path) -> None:
     bars = BARS.filter((pl.col("symbol") != "AAA") | (pl.col("session_date") < SILENT_FROM))
     chosen = rules("signal", presume_delisted_after_sessions=1)
-    results = run_days(fresh_ledger(tmp_path), chosen, bars, LIVES)
+    results = run_days(fresh_ledger(tmp_path), chosen, bars, lives=LIVES, watched=WATCHED)
     assert "presumed_delisted" in set(together(results, "trades")["exit_reason"])
 
 

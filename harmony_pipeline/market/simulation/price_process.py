@@ -320,6 +320,10 @@ def simulate_prices(
     Bars of sessions from `emit` on go to `stamps` [bars] and `values` [bars, 7] (open, high, low,
     close, volume, trades, vwap). Returns the number of bars written. States of sessions before the
     listing are those of the listing.
+
+    Over 60 lines because a bar is one recursion: its open, its way and its volume share the draws,
+    the scale and the news of the bar, and leave the price and four flags to the next bar. The
+    comments name the four steps.
     """
     row = 0
     company_key = fold(fold(rules.key, _COMPANY), company.number)

@@ -350,6 +350,27 @@ def _cells(
             f"[market.files.universe_columns] names '{strange[0]}', which is no column of universe:"
             f" use {', '.join(dtypes)}"
         )
+    table = _only_table(path, required)
+    names = {plain(name): name for name in reversed(table.cells.columns)}
+    known = {name: plain(name) for name in dict.fromkeys((*required, *dtypes))} | (
+        {"symbol": "ticker"} if "symbol" not in names else {}
+    )
+    known |= {ours: plain(theirs) for ours, theirs in chosen.items()}
+    _refuse_columns(path.name, table, known, required, chosen)
+    found = {name: table.cells[names[theirs]] for name, theirs in known.items() if theirs in names}
+    return pl.DataFrame(
+        {
+            "row": table.rows,
+            **{
+                name: strip_names(cells) if name in _NAMES else strip_texts(cells)
+                for name, cells in found.items()
+            },
+        }
+    )
+
+
+def _only_table(path: Path, required: Sequence[str]) -> TextTable:
+    """The one table of the file. Raises DataError for several, none, or a row of another width."""
     tables: list[TextTable] = list(read_text_tables(path, path.name))
     if len(tables) != 1:
         raise DataError(
@@ -364,39 +385,38 @@ def _cells(
     if table.bent.null_count() < len(table.bent):
         at = int(table.bent.is_not_null().arg_true()[0])
         raise DataError(f"{path.name} row {table.rows[at]}: {table.bent[at]}")
-    names = {plain(name): name for name in reversed(table.cells.columns)}
-    known = {name: plain(name) for name in dict.fromkeys((*required, *dtypes))} | (
-        {"symbol": "ticker"} if "symbol" not in names else {}
-    )
-    known |= {ours: plain(theirs) for ours, theirs in chosen.items()}
+    return table
+
+
+def _refuse_columns(
+    file: str,
+    table: TextTable,
+    known: Mapping[str, str],
+    required: Sequence[str],
+    chosen: Mapping[str, str],
+) -> None:
+    """Raises DataError for a column that is absent, or there more than once. `known` has the plain
+    name in the file of each of our columns, `chosen` those that the settings name.
+    """
+    names = {plain(name) for name in table.cells.columns}
     absent = [theirs for theirs in chosen.values() if plain(theirs) not in names]
     if absent:
         raise DataError(
-            f"{path.name} has no column '{absent[0]}', which [market.files.universe_columns] names;"
+            f"{file} has no column '{absent[0]}', which [market.files.universe_columns] names;"
             f" its columns are {listing(table.header)}"
         )
     twice = [name for name in doubled_names(table.header) if plain(name) in known.values()]
     if twice:
         raise DataError(
-            f"{path.name} has more than one column '{excerpt(twice[0], NAME)}': give each column"
+            f"{file} has more than one column '{excerpt(twice[0], NAME)}': give each column"
             " its own name"
         )
     missing = [name for name in required if known[name] not in names]
     if missing:
         raise DataError(
-            f"{path.name} has no column '{missing[0]}'; its columns are {listing(table.header)};"
+            f"{file} has no column '{missing[0]}'; its columns are {listing(table.header)};"
             f" expected {', '.join(required)}"
         )
-    found = {name: table.cells[names[theirs]] for name, theirs in known.items() if theirs in names}
-    return pl.DataFrame(
-        {
-            "row": table.rows,
-            **{
-                name: strip_names(cells) if name in _NAMES else strip_texts(cells)
-                for name, cells in found.items()
-            },
-        }
-    )
 
 
 def _days(cells: pl.Series) -> pl.Series:

@@ -95,15 +95,37 @@ def validate_quotes(
 
     Feeds write a missing side as price 0 without size. It becomes null.
     """
+    rules = [*_quote_rules(settings), *_session_rules(calendar, settings)]
+    result = _validate_ticks(
+        received.with_columns(_sides_or_null()), QUOTE_TICKS, "quote", rules, calendar, None
+    )
+    ticks, bid, ask = settings.ticks, pl.col("bid"), pl.col("ask")
+    warnings = {
+        "crossed": (ticks.crossed_quotes == "warn", bid > ask),
+        "locked": (ticks.locked_quotes == "warn", bid == ask),
+    }
+    for what, (is_on, expression) in warnings.items():
+        found = result.kept.filter(expression).height if is_on else 0
+        if found:
+            result.notes.append(f"{found} kept quotes are {what}")
+    return result
+
+
+def _sides_or_null() -> list[pl.Expr]:
+    """Price and size of each side, null where the side is missing."""
     absent = [
         ((pl.col(price) == 0.0) & (pl.col(size).fill_null(0.0) == 0.0)).fill_null(False)
         for price, size in _SIDES
     ]
-    sides = [
+    return [
         pl.when(~gone).then(name).alias(name)
         for names, gone in zip(_SIDES, absent, strict=True)
         for name in names
     ]
+
+
+def _quote_rules(settings: MarketSettings) -> list[_Rule]:
+    """What is wrong with a quote by itself."""
     bid, ask = pl.col("bid"), pl.col("ask")
     wrong_price = pl.coalesce(
         *(
@@ -120,7 +142,7 @@ def validate_quotes(
         )
     )
     locked, crossed = settings.ticks.locked_quotes, settings.ticks.crossed_quotes
-    rules = [
+    return [
         _Rule("unreadable", pl.col("defect").is_not_null(), pl.col("defect")),
         _unknown_symbol(settings),
         _Rule(
@@ -152,17 +174,7 @@ def validate_quotes(
                 bid,
             ),
         ),
-        *_session_rules(calendar, settings),
     ]
-    result = _validate_ticks(
-        received.with_columns(sides), QUOTE_TICKS, "quote", rules, calendar, None
-    )
-    warnings = {"crossed": (crossed == "warn", bid > ask), "locked": (locked == "warn", bid == ask)}
-    for what, (is_on, expression) in warnings.items():
-        found = result.kept.filter(expression).height if is_on else 0
-        if found:
-            result.notes.append(f"{found} kept quotes are {what}")
-    return result
 
 
 def _unknown_symbol(settings: MarketSettings) -> _Rule:

@@ -85,7 +85,11 @@ def keep_uneventful_rows(
     part_out: ByteArray,
     factor_out: FloatArray,
 ) -> int:
-    """Accept uneventful rows from `row` on, before `until`; return the first other row."""
+    """Accept uneventful rows from `row` on, before `until`; return the first other row.
+
+    Over 60 lines because the loop calls no function: the state is read into local variables before
+    it and written back after it, and calls would cost more than the comparisons.
+    """
     factor, largest = state[FACTOR], state[LARGEST_VOLUME] * limits.volume_spike_ratio
     up, down = (
         1.0 + min(limits.max_bar_return, _NEAR - 1.0),

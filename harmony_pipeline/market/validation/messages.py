@@ -56,7 +56,10 @@ def _build_messages(
     messages = {
         **_value_messages(shown, off_grid, f"every session of {calendar.name}", hint),
         **_bounds_messages(*bounds[1:]),
-        **_history_messages(bounds[0]),
+        **_jump_messages(bounds[0]),
+        **_unit_messages(),
+        **_outlier_messages(),
+        **_repetition_messages(),
         **_version_messages(),
         "wrong_time_zone": hint,
     }
@@ -117,19 +120,14 @@ def _bounds_messages(least: float, most: float, most_volume: float) -> dict[str,
     return {"price_out_of_bounds": price, "volume_out_of_bounds": volume}
 
 
-def _history_messages(limit: float) -> dict[str, pl.Expr]:
+def _jump_messages(limit: float) -> dict[str, pl.Expr]:
+    """Messages of a price that is far from the bars before it."""
     measure, reference = pl.col("measure"), pl.col("reference")
-    times = (
-        pl.when(measure >= 1.0)
-        .then(format_columns("{}", _short(measure, 0)))
-        .otherwise(format_columns("1/{}", _short(1.0 / measure, 0)))
-    )
     split = (
         pl.when(measure >= 1.0)
         .then(format_columns("{}-for-1", _short(measure, 1)))
         .otherwise(format_columns("1-for-{}", _short(1.0 / measure, 1)))
     )
-    since = _utc_of(reference)
     return {
         "bad_print": format_columns(
             f"{{}}, more than {limit:.0%} from both the previous close {{}} and the bar's own close"
@@ -139,41 +137,12 @@ def _history_messages(limit: float) -> dict[str, pl.Expr]:
             reference,
             "close",
         ),
-        "wrong_scale": format_columns(
-            "{}, about {} times {} beside it, and the volume does not explain it: correct the row;"
-            " if the price did move so, add the split to the corporate actions, or allow it in"
-            " market.quality.allow",
-            _first_value(PRICES, _of_another_scale),
-            times,
-            reference,
-        ),
         "ticker_reuse": format_columns(
             "open {} after {} sessions of absence and a last close of {}: if another issuer took"
             " the ticker over, give the two different symbols",
             "open",
             _short(measure, 0),
             reference,
-        ),
-        "wrong_unit": (
-            pl.when(reference.is_nan())
-            .then(
-                format_columns(
-                    "vwap {} is about {} times the close {}: one of them is in another unit",
-                    "vwap",
-                    times,
-                    "close",
-                )
-            )
-            .otherwise(
-                format_columns(
-                    "open {} and close {} are about {} times the previous close {}: cents for"
-                    " dollars, or a split without a row",
-                    "open",
-                    "close",
-                    times,
-                    reference,
-                )
-            )
         ),
         "split_like_jump": format_columns(
             "open {} against a previous close of {} looks like a {} split, and there is no such"
@@ -182,6 +151,58 @@ def _history_messages(limit: float) -> dict[str, pl.Expr]:
             reference,
             split,
         ),
+    }
+
+
+def _unit_messages() -> dict[str, pl.Expr]:
+    """Messages of prices or volumes that are a multiple of what they are compared with."""
+    reference, times = pl.col("reference"), _times(pl.col("measure"))
+    vwap_beside_close = format_columns(
+        "vwap {} is about {} times the close {}: one of them is in another unit",
+        "vwap",
+        times,
+        "close",
+    )
+    bar_beside_last_close = format_columns(
+        "open {} and close {} are about {} times the previous close {}: cents for"
+        " dollars, or a split without a row",
+        "open",
+        "close",
+        times,
+        reference,
+    )
+    volumes_changed = format_columns(
+        "volumes of the last five sessions are about {} times those before: shares for lots?",
+        times,
+    )
+    prices_changed = format_columns(
+        "prices are about {} times what they were since {}: cents for dollars, or a"
+        " split without a row",
+        times,
+        _utc_of(reference),
+    )
+    return {
+        "wrong_scale": format_columns(
+            "{}, about {} times {} beside it, and the volume does not explain it: correct the row;"
+            " if the price did move so, add the split to the corporate actions, or allow it in"
+            " market.quality.allow",
+            _first_value(PRICES, _of_another_scale),
+            times,
+            reference,
+        ),
+        "wrong_unit": (
+            pl.when(reference.is_nan()).then(vwap_beside_close).otherwise(bar_beside_last_close)
+        ),
+        "changed_unit": (
+            pl.when(reference.is_nan()).then(volumes_changed).otherwise(prices_changed)
+        ),
+    }
+
+
+def _outlier_messages() -> dict[str, pl.Expr]:
+    """Messages of a return or volume that is unusual for its symbol."""
+    measure, reference = pl.col("measure"), pl.col("reference")
+    return {
         "outlier": format_columns(
             "log return {} is {} robust deviations from the median of the bars before: look at it",
             _short(reference, 3),
@@ -194,37 +215,26 @@ def _history_messages(limit: float) -> dict[str, pl.Expr]:
             reference,
             _short(measure, 1),
         ),
+        "spike_reversal": format_columns(
+            "the bar of {} moved by {} in logs and this one came back: was its close an error?",
+            _utc_of(reference),
+            _short(measure, 3),
+        ),
+    }
+
+
+def _repetition_messages() -> dict[str, pl.Expr]:
+    """Messages of a bar that repeats those before it."""
+    repetitions = _short(pl.col("measure"), 0)
+    return {
         "frozen_prices": format_columns(
             "the same four prices for the {}th time in a row while the volume moves: has the price"
             " feed stopped?",
-            _short(measure, 0),
+            repetitions,
         ),
         "stale_repeat": format_columns(
             "the same five values for the {}th time in a row: has the feed stopped?",
-            _short(measure, 0),
-        ),
-        "spike_reversal": format_columns(
-            "the bar of {} moved by {} in logs and this one came back: was its close an error?",
-            since,
-            _short(measure, 3),
-        ),
-        "changed_unit": (
-            pl.when(reference.is_nan())
-            .then(
-                format_columns(
-                    "volumes of the last five sessions are about {} times those before: shares for"
-                    " lots?",
-                    times,
-                )
-            )
-            .otherwise(
-                format_columns(
-                    "prices are about {} times what they were since {}: cents for dollars, or a"
-                    " split without a row",
-                    times,
-                    since,
-                )
-            )
+            repetitions,
         ),
     }
 
@@ -321,6 +331,15 @@ def _utc(name: str) -> pl.Expr:
 
 def _utc_of(micros: pl.Expr) -> pl.Expr:
     return micros.fill_nan(0.0).cast(pl.Int64).cast(pl.Datetime("us", "UTC")).dt.strftime(_STAMP)
+
+
+def _times(ratio: pl.Expr) -> pl.Expr:
+    """`100` for a ratio of 100, `1/100` for one of 0.01."""
+    return (
+        pl.when(ratio >= 1.0)
+        .then(format_columns("{}", _short(ratio, 0)))
+        .otherwise(format_columns("1/{}", _short(1.0 / ratio, 0)))
+    )
 
 
 def _short(number: pl.Expr, digits: int) -> pl.Expr:

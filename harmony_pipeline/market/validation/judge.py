@@ -1,0 +1,116 @@
+"""The call of the kernel over a batch: on one thread, or on two where the batch is large."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.market.array_columns import Piece, split_in_halves
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.session_position import minutes_of, sessions_of
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.validation.batch import Batch
+from harmony_pipeline.market.validation.history import Limits
+from harmony_pipeline.market.validation.kernel import (
+    Rows,
+    RuleSelection,
+    Verdicts,
+    build_limits,
+    judge_rows,
+    select_rules,
+)
+from harmony_pipeline.market.validation.symbol_state import Actions
+
+_WORTH_TWO_THREADS = 100_000  # rows
+_ROOM = 4096  # findings; a batch with more is judged again with room for all
+_FINDING = {
+    "place": pl.Float64(),
+    "number": pl.Float64(),
+    "measure": pl.Float64(),
+    "reference": pl.Float64(),
+    "other": pl.Float64(),
+}
+
+
+def judge_batch(
+    batch: Batch,
+    actions: Actions,
+    states: FloatArray,
+    calendar: Calendar,
+    timeframe: str,
+    settings: MarketSettings,
+) -> tuple[Verdicts, pl.DataFrame]:
+    """Verdicts by row, and the findings: place (a row), number (of a rule), measure, reference,
+    other (a row). `states` is updated in place.
+    """
+    height = batch.rows.height
+    verdicts = Verdicts(np.empty(height, np.uint8), np.empty(height, np.uint8), np.empty(height))
+    judge = _Judge(
+        batch,
+        select_rules(settings, batch.symbols.to_list(), calendar, timeframe),
+        (
+            settings.extended_hours,
+            minutes_of(timeframe),
+            sessions_of(calendar.for_timeframe(timeframe)),
+            build_limits(settings.quality),
+        ),
+        actions,
+        states.copy(),
+        states,
+        verdicts,
+    )
+    if height < _WORTH_TWO_THREADS:
+        findings = judge.judge_pieces(batch.pieces)
+    else:
+        halves = split_in_halves(batch.pieces, batch.begin)
+        with ThreadPoolExecutor(2) as pool:  # the kernel releases the GIL; symbols are independent
+            findings = np.concatenate(list(pool.map(judge.judge_pieces, halves)))
+    table = pl.DataFrame(findings, schema=_FINDING)
+    return verdicts, table.with_columns(pl.col("place", "number", "other").cast(pl.Int64))
+
+
+class _Judge(NamedTuple):
+    """What judges any pieces of a batch: the rules, the states of the symbols before the batch
+    (`earlier`), the states that the kernel updates, and the verdicts that it fills.
+    """
+
+    batch: Batch
+    selection: RuleSelection
+    rules: tuple[bool, int, IntArray, Limits]  # extended hours, minutes of a bar, sessions, limits
+    actions: Actions
+    earlier: FloatArray
+    states: FloatArray
+    verdicts: Verdicts
+
+    def judge_pieces(self, pieces: Sequence[Piece], room: int = _ROOM) -> FloatArray:
+        """Findings of some pieces; they are judged again where there is no room for all."""
+        batch, findings, found = self.batch, np.empty((room, len(_FINDING))), 0
+        for piece in pieces:
+            symbols, mine = piece.segments, piece.rows
+            found += judge_rows(
+                Rows(
+                    begin=piece.begin,
+                    defect=batch.defects[mine],
+                    ingested=batch.ingested[mine],
+                    rank=batch.rank[mine],
+                    twin=batch.twin[mine],
+                    **piece.columns,
+                ),
+                self.selection.of(symbols),
+                *self.rules,
+                self.actions.begin[symbols.start : symbols.stop + 1],
+                self.actions.whole,
+                self.actions.real,
+                self.states[symbols],
+                self.verdicts.of(mine),
+                findings[found:],
+                piece.first,
+            )
+        if found <= room:
+            return findings[:found]
+        touched = slice(pieces[0].segments.start, pieces[-1].segments.stop)
+        self.states[touched] = self.earlier[touched]
+        return self.judge_pieces(pieces, found)

@@ -1,0 +1,99 @@
+"""How far a backtest can be believed: resampled paths, trials, overfitting, stress, regimes."""
+
+from harmony_pipeline.schemas.table import REAL, TEXT, TIME, WHOLE, Column, Table
+
+MONTE_CARLO = Table(
+    "monte_carlo",
+    "Final equity and drawdown of every resampled path.",
+    "strategy",
+    ("backtest_id", "scenario", "path"),
+    {
+        "backtest_id": Column(TEXT),
+        "scenario": Column(TEXT, "none = undisturbed"),
+        "method": Column(TEXT),
+        "path": Column(WHOLE),
+        "final_equity": Column(REAL),
+        "max_drawdown": Column(REAL),
+        "miss_probability": Column(REAL),
+        "slippage_bps": Column(REAL),
+        "anomaly_probability": Column(REAL),
+        "block": Column(WHOLE, "trades"),
+    },
+)
+TRIALS = Table(
+    "trials",
+    "Every configuration ever tried.",
+    "strategy",
+    ("trial_id",),
+    {
+        "trial_id": Column(TEXT),
+        "strategy": Column(TEXT),
+        "parameters": Column(TEXT, "JSON"),
+        "evaluated_at": Column(TIME),
+        "sharpe": Column(REAL, "annualised, as in backtests; null: it never traded", True),
+        "observations": Column(WHOLE, "days"),
+        "skew": Column(REAL, "", True),
+        "kurtosis": Column(REAL, "", True),
+    },
+)
+TRIAL_RETURNS = Table(
+    "trial_returns",
+    "Daily returns of every trial.",
+    "strategy",
+    ("trial_id", "timestamp"),
+    {
+        "trial_id": Column(TEXT),
+        "timestamp": Column(TIME, "midnight UTC of the session"),
+        "return": Column(REAL),
+    },
+)
+OVERFITTING = Table(
+    "overfitting",
+    "How likely luck and search made the result.",
+    "strategy",
+    ("strategy",),
+    {
+        "strategy": Column(TEXT),
+        "n_trials": Column(WHOLE),
+        "psr": Column(REAL, "", True),
+        "dsr": Column(REAL, "", True),
+        "pbo": Column(REAL, "", True),
+        "splits": Column(WHOLE),
+        "spa_pvalue": Column(REAL, "", True),
+        "min_track_record": Column(REAL, "days", True),
+    },
+)
+EXECUTION_STRESS = Table(
+    "execution_stress",
+    "The backtest of a strategy run again with worse luck at the exchange, one row a draw.",
+    "strategy",
+    ("strategy", "draw"),
+    {
+        "strategy": Column(TEXT),
+        "draw": Column(WHOLE),
+        "noise_seed": Column(WHOLE, "of execution_noise"),
+        "latency_bars": Column(WHOLE),
+        "reject_probability": Column(REAL),
+        "late_bar_probability": Column(REAL),
+        "dropped_bar_probability": Column(REAL),
+        "cost_multiple": Column(REAL, "of half spread and fees"),
+        "trades": Column(WHOLE, "closed"),
+        "total_return": Column(REAL),
+        "max_drawdown": Column(REAL, "<= 0"),
+        "final_equity": Column(REAL),
+    },
+)
+REGIME_STABILITY = Table(
+    "regime_stability",
+    "How a strategy did in each regime.",
+    "strategy",
+    ("strategy", "trend", "volatility"),
+    {
+        "strategy": Column(TEXT),
+        "trend": Column(TEXT),
+        "volatility": Column(TEXT),
+        "days": Column(WHOLE),
+        "total_return": Column(REAL),
+        "sharpe": Column(REAL, "annualised", True),
+    },
+)
