@@ -127,6 +127,7 @@ def pass_held_bars(
     passed.
 
     What each bar does is `hold` (portfolio/decisions.py) and `check_breakers` (risk/breakers.py).
+    Over 60 lines because all that a bar changes stays in registers from one bar to the next.
     """
     row, signal, end = stretch.row, stretch.signal, bars.end[0]
     follows = rules["barriers"] != 1
