@@ -49,6 +49,7 @@ from harmony_pipeline.market.lives import (
     relevant_events,
     symbols_of,
 )
+from harmony_pipeline.market.multipliers import contract_multipliers
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.portfolio.corporate_actions import (
     first_actions,
@@ -148,7 +149,8 @@ def run_backtest(
     equity = equity_table(logs.curve, backtest_id)
     year = calendar.for_timeframe(timeframe).sessions_per_year
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
-    metrics = run_metrics(equity, fills, trades, daily, year, initial)
+    worth = contract_multipliers(rules.instruments, now.symbols, calendar, timeframe)
+    metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
     row = _row(backtest_id, strategy, parameters or {}, logs, initial, rules, metrics)
     applied = position_actions_table(logs.applied, now, backtest_id)
     silent = _silent_positions(now, logs.last_date)

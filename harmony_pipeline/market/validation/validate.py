@@ -28,7 +28,7 @@ from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.array_columns import (
     Piece,
-    build_word_column,
+    name_column,
     read_only,
     run_starts,
     split_chunks,
@@ -414,7 +414,7 @@ def _defects(messages: pl.Series) -> ByteArray:
 def _bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     """The kept rows with session and adjustment factor, in key order."""
     made = {
-        "session": build_word_column(verdicts.part, ("", *PARTS[1:])),
+        "session": name_column(verdicts.part, ("", *PARTS[1:])),
         "adjustment_factor": pl.Series(verdicts.factor),
     }  # a row outside every session is no bar
     # Columns side by side, as they lie: a select would bring all of them to the same chunks, which
