@@ -41,8 +41,14 @@ def test_terms_change_with_the_session_that_begins_the_evening_before():
     )
     assert found.columns == ["timestamp", "symbol", "multiplier"]
     assert found["multiplier"].to_list() == [5.0, 50.0, 50.0]
-    assert with_multiplier(rows(datetime(2024, 3, 6), symbol="CL"), worth)["multiplier"][0] == 1.0
-    assert with_multiplier(rows(datetime(2024, 3, 6), symbol="X"), worth)["multiplier"][0] == 1.0
+    assert (
+        with_multiplier(rows(datetime(2024, 3, 6, tzinfo=UTC), symbol="CL"), worth)["multiplier"][0]
+        == 1.0
+    )
+    assert (
+        with_multiplier(rows(datetime(2024, 3, 6, tzinfo=UTC), symbol="X"), worth)["multiplier"][0]
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize(("day", "worth"), [(1, 50.0), (4, 50.0), (5, 5.0), (6, 5.0)])
