@@ -112,10 +112,11 @@ def compare(
     inputs = _inputs(pipeline, tables, traded)
     found.expect("initial_cash", row["initial_cash"], float(inputs.cash))
     ledger = Ledger(inputs)
-    _compare_equity(found, equity, list(ledger.run()))
+    moments = list(ledger.run())
+    found.differences += ledger.faults  # the cause before what it leads to
+    _compare_equity(found, equity, moments)
     trips = [*ledger.trades, *ledger.open_trades.values()]
     _compare_trades(found, tables["trades"], {_trade_id(trip): trip for trip in trips})
-    found.differences += ledger.faults
     _compare_figures(found, row, _run(pipeline, inputs, tables))
     found.counts |= {
         "fills": tables["fills"].height,
@@ -149,10 +150,6 @@ def _inputs(
     bars: Mapping[datetime, Mapping[str, Bar]],
 ) -> Inputs:
     settings, lake = pipeline.settings, pipeline.lake
-    declared: dict[str, list[tuple[date, str, Decimal]]] = defaultdict(list)
-    for symbol, day, kind, value in lake.read("corporate_actions").rows():
-        if kind in ("split", "dividend"):
-            declared[symbol].append((day, kind, decimal_of(value)))
     recoveries: dict[str, set[Decimal]] = defaultdict(set)
     stated = lake.read("listings").drop_nulls("recovery").select("symbol", "recovery")
     for symbol, value in stated.rows():
@@ -164,7 +161,7 @@ def _inputs(
         orders={row["order_id"]: row for row in tables["orders"].iter_rows(named=True)},
         fills=_by_moment(tables["fills"]),
         actions=_by_moment(tables["position_actions"].sort("sequence")),
-        declared=declared,
+        declared=_declared(lake.read("corporate_actions"), tables["position_actions"]),
         terms=_terms(pipeline),
         financing=Financing(
             borrow={
@@ -179,6 +176,24 @@ def _inputs(
         recoveries=recoveries,
         delisting_recovery=decimal_of(settings.backtest.delisting_recovery),
     )
+
+
+def _declared(
+    actions: pl.DataFrame, applied: pl.DataFrame
+) -> dict[str, list[tuple[date, str, Decimal]]]:
+    """Splits and dividends by symbol. On the day of a change of symbol they are the new symbol's,
+    whichever of the two names they stand under.
+    """
+    changes = applied.filter(pl.col("kind") == "symbol_change")
+    successor = {
+        (symbol, day): name
+        for symbol, day, name in changes.select("symbol", "date", "successor").rows()
+    }
+    found: dict[str, list[tuple[date, str, Decimal]]] = defaultdict(list)
+    rows = actions.filter(pl.col("kind").is_in(["split", "dividend"]))
+    for symbol, day, kind, value in rows.select("symbol", "date", "kind", "value").rows():
+        found[successor.get((symbol, day), symbol)].append((day, kind, decimal_of(value)))
+    return found
 
 
 def _terms(pipeline: PipelineContext) -> Any:

@@ -18,13 +18,20 @@ rounded half to even.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
 UNIT = Decimal("0.0001")
-_ENDINGS = ("delisting", "symbol_change", "presumed_delisted")
+# what ends a listing, and from when on its actions are no longer the position's: that day or after
+_BEFORE = {
+    "delisting": timedelta(0),
+    "symbol_change": timedelta(days=1),
+    "presumed_delisted": timedelta(0),
+}
+_ENDINGS = tuple(_BEFORE)
+_ENDED = ("renamed", "delisted")  # why an order was canceled, not why a trade ended
 _DAYS_A_YEAR = 360
 
 
@@ -136,14 +143,7 @@ class Ledger:
         for at in sorted({*given.bars, *given.actions}):
             bars = given.bars.get(at, {})
             self._begin(bars, at)
-            due = self._due(bars)
-            for place, action in enumerate(given.actions.get(at, [])):
-                self._act(action, bars, given.actions[at][place + 1 :])
-                due.discard((action["symbol"], action["date"], action["kind"]))
-            self.faults += [
-                f"{at}: {name} of {day} of {symbol} is not booked"
-                for symbol, day, name in sorted(due)
-            ]
+            self._act_all(given.actions.get(at, []), bars)
             self._fill_all(given.fills.get(at, []), bars)
             for symbol in self.open_trades.keys() & bars.keys():
                 bar = bars[symbol]
@@ -172,41 +172,61 @@ class Ledger:
 
     # --- corporate actions ------------------------------------------------------------------------
 
-    def _due(self, bars: Mapping[str, Bar]) -> set[tuple[str, date, str]]:
-        """Declared splits and dividends that the bars of this moment are the first to meet, of
-        symbols that are held.
+    def _act_all(self, actions: list[Row], bars: Mapping[str, Bar]) -> None:
+        """The actions of one moment: the ends of listings, with what no bar of them has met, come
+        before what the bars are the first to meet.
         """
+        ends = [place for place, row in enumerate(actions) if row["kind"] in _ENDINGS]
+        cut = ends[-1] + 1 if ends else 0
+        due = {
+            key
+            for row in actions[:cut]
+            if row["kind"] in _ENDINGS
+            for key in self._due(row["symbol"], row["date"] - _BEFORE[row["kind"]])
+        }
+        for row in actions[:cut]:
+            self._act(row, None)
+        for symbol in self.open_trades.keys() & bars.keys():
+            due |= self._due(symbol, bars[symbol].session)
+        for row in actions[cut:]:
+            self._act(row, bars[row["symbol"]])
+        due -= {(row["symbol"], row["date"], row["kind"]) for row in actions}
+        self.faults += [
+            f"{kind} of {day} of {symbol}, which was held, is not booked"
+            for symbol, day, kind in sorted(due)
+        ]
+
+    def _due(self, symbol: str, until: date) -> set[tuple[str, date, str]]:
+        """Declared splits and dividends since the last bar that the position has seen."""
         return {
             (symbol, day, kind)
-            for symbol in self.open_trades.keys() & bars.keys()
             for day, kind, _ in self.inputs.declared.get(symbol, ())
-            if self.seen[symbol] < day <= bars[symbol].session
+            if symbol in self.seen and self.seen[symbol] < day <= until
         }
 
-    def _act(self, action: Row, bars: Mapping[str, Bar], later: list[Row]) -> None:
+    def _act(self, action: Row, bar: Bar | None) -> None:
+        """bar: that which meets the action; None where it had none any more."""
         symbol, kind = action["symbol"], action["kind"]
         before = self.quantity[symbol]
-        cash, after = self._effect(action, bars, later)
+        cash, after = self._effect(action, bar)
         self.cash += cash
         trade = self.open_trades[symbol]
         trade.cash_flow += cash
         self._expect(action, before, after, cash)
         if kind == "symbol_change":
-            self._rename(symbol, action["successor"])
+            self._rename(symbol, action["successor"], action["date"])
         elif not after:
             self.quantity[symbol] = Decimal(0)
             left = abs(before) * (decimal_of(action["value"]) if kind == "split" else 1)
             trade.reason = "cash_in_lieu" if kind == "split" else kind
-            trade.exit_cost += left * self._paid(action, bars, later)
+            trade.exit_cost += left * self._paid(action, bar)
             trade.left += left
             self._close(symbol, action["timestamp"])
         else:
             self.quantity[symbol] = after
         self._mark(symbol)
 
-    def _effect(
-        self, action: Row, bars: Mapping[str, Bar], later: list[Row]
-    ) -> tuple[int, Decimal]:
+    def _effect(self, action: Row, bar: Bar | None) -> tuple[int, Decimal]:
         """Cash in money units and shares after the action."""
         symbol, kind, before = action["symbol"], action["kind"], self.quantity[action["symbol"]]
         terms = self.inputs.terms(symbol, self._today)
@@ -218,34 +238,32 @@ class Ledger:
             exact = abs(before) * value
             whole = _whole_steps(exact, min(terms.lot_size, Decimal(1)))
             sign = 1 if before > 0 else -1
-            price = self._paid(action, bars, later)
-            if _unseen(action, later):
+            price = self._paid(action, bar)
+            if bar is None:
                 self.price[symbol] = price
             return sign * money(price * terms.multiplier * (exact - whole)), sign * whole
         if kind == "dividend":
             self._expect_declared(action)
-            if _unseen(action, later) and value < self.price[symbol]:
+            if bar is None and value < self.price[symbol]:
                 self.price[symbol] -= value
             return money(value * terms.multiplier * before), before
         self._expect_price(action, value)
         return money(value * terms.multiplier * before), Decimal(0)
 
-    def _paid(self, action: Row, bars: Mapping[str, Bar], later: list[Row]) -> Decimal:
+    def _paid(self, action: Row, bar: Bar | None) -> Decimal:
         """What a share, or its fraction, is paid."""
         symbol, value = action["symbol"], decimal_of(action["value"])
         if action["kind"] != "split":
             return value
-        if _unseen(action, later):
-            return self.price[symbol] / value
-        return decimal_of(bars[symbol].open)
+        return self.price[symbol] / value if bar is None else decimal_of(bar.open)
 
-    def _rename(self, symbol: str, successor: str) -> None:
+    def _rename(self, symbol: str, successor: str, day: date) -> None:
         trade = self.open_trades.pop(symbol)
         trade.symbol = successor
         self.open_trades[successor] = trade
         self.quantity[successor], self.quantity[symbol] = self.quantity[symbol], Decimal(0)
         self.price[successor] = self.price[symbol]
-        self.seen[successor] = self.seen[symbol]
+        self.seen[successor] = day - timedelta(days=1)
         self._mark(successor)
 
     def _expect(self, action: Row, before: Decimal, after: Decimal, cash: int) -> None:
@@ -328,7 +346,8 @@ class Ledger:
         else:
             trade.left += quantity
             trade.exit_cost += quantity * price
-            trade.reason = trade.reason or order["reason"]
+            if order["reason"] not in _ENDED:
+                trade.reason = trade.reason or order["reason"]
         if not self.quantity[symbol]:
             self._close(symbol, fill["timestamp"])
 
@@ -378,11 +397,6 @@ class Ledger:
         equity = self.cash + net
         self.peak = max(self.peak, equity)
         return Moment(at, equity, self.cash, gross, net, self.peak)
-
-
-def _unseen(action: Row, later: list[Row]) -> bool:
-    """Whether no bar has met the action: the listing of its symbol ends at the same moment."""
-    return any(row["symbol"] == action["symbol"] and row["kind"] in _ENDINGS for row in later)
 
 
 def money(amount: Decimal) -> int:
