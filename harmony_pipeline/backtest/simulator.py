@@ -83,7 +83,7 @@ class BacktestResult:
     schemas.py; `state` is where the next bar finds us.
 
     `notes` name the positions that are valued at a price of an earlier session, because their
-    symbols had no bar since.
+    symbols had no bar since, and the symbols with signals that have no bar at all.
 
     A run that starts from a state shows the orders that worked then, and the trades that were open,
     again as they now stand: by order_id and trade_id the later row replaces the earlier one.
@@ -139,7 +139,8 @@ def run_backtest(
     duplicate bar or signal, and on a side that is none.
     """
     market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
-    run = _Run.of(market, checked_signals(signals), rules, state)
+    said = checked_signals(signals)
+    run = _Run.of(market, said, rules, state)
     initial, now = int(run.state.portfolio.account["equity"][0]) / MONEY, run.state
     logs = _simulate(run, rules, list(_stretches(run, rules)), keeps_curve=True)
     book = book or backtest_id
@@ -153,10 +154,8 @@ def run_backtest(
     metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
     row = _row(backtest_id, strategy, parameters or {}, logs, initial, rules, metrics)
     applied = position_actions_table(logs.applied, now, backtest_id)
-    silent = _silent_positions(now, logs.last_date)
-    return BacktestResult(
-        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent
-    )
+    notes = [*_silent_positions(now, logs.last_date), *_unknown_symbols(said, market.bars)]
+    return BacktestResult(orders, fills, trades, equity, row, metrics, now.pruned(), applied, notes)
 
 
 @dataclass(frozen=True)
@@ -414,6 +413,21 @@ def _silent_positions(state: TradingState, last: int | None) -> list[str]:
         f" {positions['silent'][row]} sessions: if the security is gone, tell it by a delisting or"
         " symbol_change row in the corporate actions"
         for row in held
+    ]
+
+
+def _unknown_symbols(said: SymbolRows, bars: SymbolRows) -> list[str]:
+    """A sentence for each symbol that has signals to enter since the first bar, and no bar."""
+    if not len(bars.at):
+        return []
+    side, first, known = said.rows["side"].to_numpy(), bars.at.min(), set(bars.names)
+    asked = (said.at >= first) & ((side == 1) | (side == -1))
+    counts = np.add.reduceat(asked, said.starts[:-1], dtype=np.int64) if said.names else []
+    return [
+        f"{name}: {count} signals and not one regular bar: nothing was ordered; take a symbol of"
+        " the bars, or ingest this one"
+        for name, count in zip(said.names, counts, strict=True)
+        if count and name not in known
     ]
 
 
