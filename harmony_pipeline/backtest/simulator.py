@@ -420,13 +420,13 @@ def _unknown_symbols(said: SymbolRows, bars: SymbolRows) -> list[str]:
     """A sentence for each symbol that has signals to enter since the first bar, and no bar."""
     if not len(bars.at):
         return []
-    side, first, known = said.rows["side"].to_numpy(), bars.at.min(), set(bars.names)
-    asked = (said.at >= first) & ((side == 1) | (side == -1))
-    counts = np.add.reduceat(asked, said.starts[:-1], dtype=np.int64) if said.names else []
+    side, known = said.rows["side"].to_numpy(), set(bars.names)
+    asks = (said.at >= bars.at.min()) & ((side == 1) | (side == -1))
+    total = np.concatenate([[0], np.cumsum(asks)])[said.starts]
     return [
         f"{name}: {count} signals and not one regular bar: nothing was ordered; take a symbol of"
         " the bars, or ingest this one"
-        for name, count in zip(said.names, counts, strict=True)
+        for name, count in zip(said.names, np.diff(total).tolist(), strict=True)
         if count and name not in known
     ]
 

@@ -27,11 +27,13 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.execution.settings import CostSettings
 from harmony_pipeline.schemas import METRICS
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.recomputation.figures import Run, library_figures, plain_figures
 from harmony_pipeline.testing.recomputation.ledger import (
     Bar,
+    Fees,
     Financing,
     Inputs,
     Ledger,
@@ -107,7 +109,7 @@ def compare(
     """One backtest against what it is recomputed to. row: its row of `backtests`."""
     found = Comparison(row["backtest_id"])
     equity = tables["equity"]
-    first = equity["timestamp"].min()
+    first: datetime | None = min(equity["timestamp"].to_list(), default=None)
     traded = {at: known for at, known in bars.items() if first is not None and at >= first}
     inputs = _inputs(pipeline, tables, traded)
     found.expect("initial_cash", row["initial_cash"], float(inputs.cash))
@@ -173,6 +175,7 @@ def _inputs(
             cash=decimal_of(costs.interest_rate),
             debt=decimal_of(costs.debit_rate),
         ),
+        fees=_fees(costs),
         recoveries=recoveries,
         delisting_recovery=decimal_of(settings.backtest.delisting_recovery),
     )
@@ -196,6 +199,15 @@ def _declared(
     return found
 
 
+def _fees(costs: CostSettings) -> Fees | None:
+    """The rates of `[costs]`; None where a preset or the regulators make the fees."""
+    if costs.preset is not None or costs.regulatory_fees:
+        return None
+    maker = costs.fee_bps if costs.maker_fee_bps is None else costs.maker_fee_bps
+    rates = (costs.fee_bps, maker, costs.sell_fee_bps, costs.fee_per_share)
+    return Fees(*map(decimal_of, rates))
+
+
 def _terms(pipeline: PipelineContext) -> Any:
     instruments, lot_size = pipeline.instruments, pipeline.settings.costs.lot_size
 
@@ -203,7 +215,7 @@ def _terms(pipeline: PipelineContext) -> Any:
     def terms(symbol: str, session: date) -> Terms:
         known = instruments.at(symbol, session)
         step = known.lot_size if lot_size is None else lot_size
-        return Terms(decimal_of(known.multiplier), decimal_of(step))
+        return Terms(*map(decimal_of, (known.multiplier, step, known.fee_unit)))
 
     return terms
 

@@ -6,7 +6,8 @@ start, fills with their fees, corporate actions, the nights' financing. It share
 backtest/, portfolio/ and analytics/, and it checks what they say of each step:
 
     fill       its order exists, is of its side and no later; the price before costs lies within the
-               bar; the slippage is the distance from there to the price
+               bar; the slippage is the distance from there to the price; the fee is that of the
+               settings, to half its unit (where they name rates, and no venue or regulator)
     action     shares before and after it, and the cash that it paid, from the declared split,
                dividend or price; no declared split or dividend of a held symbol is left out
     round trip every column of `trades`
@@ -37,10 +38,13 @@ _DAYS_A_YEAR = 360
 
 @dataclass(frozen=True)
 class Terms:
-    """What a symbol is traded by: value of a unit at a price of 1, step of quantities."""
+    """What a symbol is traded by: value of a unit at a price of 1, step of quantities, step of
+    fees.
+    """
 
     multiplier: Decimal
     lot_size: Decimal
+    fee_unit: Decimal
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,24 @@ class Financing:
     def of(self, symbol: str) -> Decimal:
         """The rate of the symbol's borrowed shares."""
         return self.borrow.get(symbol, self.borrow_else)
+
+
+@dataclass(frozen=True)
+class Fees:
+    """Rates of the settings: basis points of a taker's and a maker's value, and of sales besides;
+    currency a share.
+    """
+
+    taker_bps: Decimal
+    maker_bps: Decimal
+    sale_bps: Decimal
+    share: Decimal
+
+    def of(self, fill: Row, value: Decimal) -> Decimal:
+        """What a fill of this value costs, before it is rounded."""
+        bps = self.maker_bps if fill["liquidity"] == "maker" else self.taker_bps
+        bps += self.sale_bps if fill["side"] == "sell" else 0
+        return value * bps / 10_000 + self.share * decimal_of(fill["quantity"])
 
 
 class Bar(NamedTuple):
@@ -73,7 +95,7 @@ class Inputs:
 
     bars: by moment, then symbol. fills, actions: by moment, in their order. declared: date, kind
     and value of each symbol's splits and dividends. terms: of a symbol in a session. recoveries:
-    what delistings of a symbol state as cash per share.
+    what delistings of a symbol state as cash per share. fees: None where they are no plain rates.
     """
 
     cash: Decimal
@@ -84,6 +106,7 @@ class Inputs:
     declared: Mapping[str, list[tuple[date, str, Decimal]]]
     terms: Callable[[str, date], Terms]
     financing: Financing
+    fees: Fees | None
     recoveries: Mapping[str, set[Decimal]]
     delisting_recovery: Decimal
 
@@ -373,6 +396,14 @@ class Ledger:
             )
             <= reference * Decimal("1e-9"),
         }
+        if (fees := self.inputs.fees) is not None:
+            terms = self.inputs.terms(fill["symbol"], self._today)
+            value = decimal_of(fill["price"]) * terms.multiplier * decimal_of(fill["quantity"])
+            rounded = abs(decimal_of(fill["fee"]) - fees.of(fill, value))
+            # a millionth more for the binary numbers that it was made of
+            holds["its fee is that of the settings"] = rounded <= terms.fee_unit * Decimal(
+                "0.500001"
+            )
         self.faults += [
             f"fill {fill['fill_id']}: not so: {what}" for what, so in holds.items() if not so
         ]
