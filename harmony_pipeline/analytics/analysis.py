@@ -25,7 +25,6 @@ from harmony_pipeline.analytics.trading import (
     execution_figures,
     exposure_figures,
     trade_figures,
-    with_multiplier,
 )
 from harmony_pipeline.backtest.metrics import backtest_metrics, daily_returns, sharpe_interval
 from harmony_pipeline.market.calendars import Calendar
@@ -89,9 +88,9 @@ def analyse(
     window: int | None = None,
 ) -> Analysis:
     """All of it. bars: the regular bars that it traded (schemas.BARS). benchmark: timestamp, return
-    by session date. regimes: schemas.REGIMES. multipliers: symbol, multiplier. window: sessions of
-    the rolling figures, by default a year for a run of five years or more, else a quarter, and no
-    more than a quarter of the run.
+    by session date. regimes: schemas.REGIMES. multipliers: as market/multipliers.py gives them.
+    window: sessions of the rolling figures, by default a year for a run of five years or more, else
+    a quarter, and no more than a quarter of the run.
     """
     year = calendar.for_timeframe(timeframe).sessions_per_year
     daily = daily_returns(run.equity, calendar, run.initial_cash, timeframe)
@@ -100,11 +99,12 @@ def analyse(
     daily = daily.with_columns(underwater=pl.Series(underwater(daily["return"].to_numpy())))
     known = None if regimes is None else regime_stability(daily, regimes, run.strategy, year)
     trades = trade_causes(run.trades, run.orders, run.fills, bars, multipliers)
+    start = run.initial_cash
     metrics = backtest_metrics(
-        run.equity, run.fills, run.trades, calendar, run.initial_cash, timeframe
+        run.equity, run.fills, run.trades, calendar, start, timeframe, multipliers
     )
     found = {
-        **_by_worth(metrics, run.fills, multipliers),
+        **metrics,
         **_run_figures(run, daily, bars, multipliers),
         **(
             dict.fromkeys(FIGURES)
@@ -157,24 +157,6 @@ def by_strategy(analyses: Mapping[str, Analysis]) -> pl.DataFrame:
         ),
         ["strategy"],
     )
-
-
-def _by_worth(
-    metrics: dict[str, float | None], fills: pl.DataFrame, multipliers: pl.DataFrame | None
-) -> dict[str, float | None]:
-    """The metrics with slippage and turnover in currency where a unit is worth more than its price:
-    `backtest_metrics` does not know the multiplier of a contract.
-    """
-    worth = with_multiplier(fills, multipliers)
-    by = worth["multiplier"].to_numpy()
-    value = (worth["price"] * worth["quantity"]).to_numpy()
-    if not len(by) or bool((by == 1.0).all()):
-        return metrics
-    slipped = (worth["slippage"] * worth["quantity"]).to_numpy()
-    turnover = metrics["turnover"]
-    if turnover is not None:
-        turnover *= float((value * by).sum() / value.sum())
-    return metrics | {"slippage": float((slipped * by).sum()), "turnover": turnover}
 
 
 def _default_window(sessions: int, year: int) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from harmony_pipeline.analytics.trading import with_multiplier
+from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.schemas import REAL
 
 CAUSES = ("signal", "timing", "cost", "other")

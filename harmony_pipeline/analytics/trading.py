@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.market.multipliers import with_multiplier
 
 CAPACITY_PARTICIPATION = 0.01  # of a bar's volume: what a fill may take of it at capacity
 _BUSIEST = 0.95  # quantile of participation that capacity looks at
@@ -45,7 +46,7 @@ def execution_figures(
     """fill_rate and refused_share of entry orders, slippage_bps, fees_bps and maker_share of the
     value traded.
 
-    multipliers: symbol, multiplier of instruments whose unit is worth more than its price.
+    multipliers: what a unit of a contract is worth (market/multipliers.py).
     """
     entries = orders.filter(pl.col("parent_id").is_null())
     placed = entries.filter(pl.col("status") != "refused")
@@ -101,16 +102,6 @@ def capacity_figures(
         return {"participation_95": None, "capacity": None}
     busiest = float(np.quantile(taken, _BUSIEST))
     return {"participation_95": busiest, "capacity": mean_equity * participation / busiest}
-
-
-def with_multiplier(frame: pl.DataFrame, multipliers: pl.DataFrame | None) -> pl.DataFrame:
-    """`frame` (symbol, ...) with the column multiplier: 1 where nothing else is known."""
-    if multipliers is None:
-        return frame.with_columns(multiplier=pl.lit(1.0))
-    known = multipliers.select("symbol", "multiplier").unique("symbol", keep="last")
-    return frame.join(known, on="symbol", how="left", maintain_order="left").with_columns(
-        pl.col("multiplier").fill_null(1.0)
-    )
 
 
 def _mean(values: FloatArray) -> float | None:

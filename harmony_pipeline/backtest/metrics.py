@@ -8,7 +8,8 @@ cannot be measured (one day, no variance, no losing trade) is null, not zero.
 
 skew and kurtosis are m3 / m2**1.5 and m4 / m2**2 (3 for a normal sample). max_drawdown is the least
 `drawdown` of the equity table, bar by bar, and so never positive; calmar is annual_return over its
-size. turnover is the value traded a year over mean equity; mean_gross_exposure the mean of gross
+size. slippage and turnover count what a unit of a contract is worth (market/multipliers.py).
+turnover is the value traded a year over mean equity; mean_gross_exposure the mean of gross
 exposure over equity (and exposure its former name); time_in_market the share of bars at whose close
 a position was held.
 
@@ -26,6 +27,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.schemas import METRICS, TIME
 
 # a bar of this size finds the session of every regular bar, also of one that straddles the open
@@ -95,11 +97,16 @@ def backtest_metrics(
     calendar: Calendar,
     initial: float,
     timeframe: str | None = None,
+    multipliers: pl.DataFrame | None = None,
 ) -> dict[str, float | None]:
-    """Every name of `schemas.METRICS` for one run; `initial` is the equity that it started from."""
+    """Every name of `schemas.METRICS` for one run; `initial` is the equity that it started from.
+
+    multipliers: symbol, since, multiplier of contracts (market/multipliers.py).
+    """
     daily = daily_returns(equity, calendar, initial, timeframe)["return"].to_numpy()
     own = calendar if timeframe is None else calendar.for_timeframe(timeframe)
-    return run_metrics(equity, fills, trades, daily, own.sessions_per_year, initial)
+    year = own.sessions_per_year
+    return run_metrics(equity, fills, trades, daily, year, initial, multipliers)
 
 
 def run_metrics(
@@ -109,12 +116,13 @@ def run_metrics(
     daily: FloatArray,
     year: int,
     initial: float,
+    multipliers: pl.DataFrame | None = None,
 ) -> dict[str, float | None]:
     """The same from `daily`, the return of each session, `year` of which make a year."""
     found = {
         **_return_metrics(equity, daily, initial, year),
         **_trade_metrics(trades),
-        **_cost_metrics(equity, fills, len(daily), year),
+        **_cost_metrics(equity, with_multiplier(fills, multipliers), len(daily), year),
     }
     return {name: found[name] for name in METRICS}
 
@@ -184,10 +192,8 @@ def _trade_metrics(trades: pl.DataFrame) -> dict[str, float | None]:
 def _cost_metrics(
     equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: int
 ) -> dict[str, float | None]:
-    value, slippage = (
-        (fills["price"] * fills["quantity"]).sum(),
-        (fills["slippage"] * fills["quantity"]).sum(),
-    )
+    units = fills["quantity"] * fills["multiplier"]
+    value, slippage = (fills["price"] * units).sum(), (fills["slippage"] * units).sum()
     costs = {"fees": float(fills["fee"].sum()), "slippage": float(slippage)}
     if not days:
         return {

@@ -66,6 +66,7 @@ from harmony_pipeline.market.lives import (
     relevant_events,
     symbols_of,
 )
+from harmony_pipeline.market.multipliers import contract_multipliers
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.portfolio.corporate_actions import (
     first_actions,
@@ -99,7 +100,7 @@ class BacktestResult:
     schemas/; `state` is where the next bar finds us.
 
     `notes` name the positions that are valued at a price of an earlier session, because their
-    symbols had no bar since.
+    symbols had no bar since, and the symbols with signals that have no bar at all.
 
     A run that starts from a state shows the orders that worked then, and the trades that were open,
     again as they now stand: by order_id and trade_id the later row replaces the earlier one.
@@ -155,7 +156,8 @@ def run_backtest(
     duplicate bar or signal, and on a side that is none.
     """
     market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
-    run = _Run.of(market, checked_signals(signals), rules, state)
+    said = checked_signals(signals)
+    run = _Run.of(market, said, rules, state)
     initial, now = int(run.state.portfolio.account["equity"][0]) / MONEY, run.state
     logs = _simulate(run, rules, list(_stretches(run, rules)), keeps_curve=True)
     book = book or backtest_id
@@ -168,13 +170,12 @@ def run_backtest(
         trades, orders = of_trades.result(), of_orders.result()
     year = calendar.for_timeframe(timeframe).sessions_per_year
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
-    metrics = run_metrics(equity, fills, trades, daily, year, initial)
+    worth = contract_multipliers(rules.instruments, now.symbols, calendar, timeframe)
+    metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
     row = _row(backtest_id, strategy, parameters or {}, logs, initial, rules, metrics)
     applied = position_actions_table(logs.applied, now, backtest_id)
-    silent = _silent_positions(now, logs.last_date)
-    return BacktestResult(
-        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent
-    )
+    notes = [*_silent_positions(now, logs.last_date), *_unknown_symbols(said, market.bars)]
+    return BacktestResult(orders, fills, trades, equity, row, metrics, now.pruned(), applied, notes)
 
 
 @dataclass(frozen=True)
@@ -432,6 +433,21 @@ def _silent_positions(state: TradingState, last: int | None) -> list[str]:
         f" {positions['silent'][row]} sessions: if the security is gone, tell it by a delisting or"
         " symbol_change row in the corporate actions"
         for row in held
+    ]
+
+
+def _unknown_symbols(said: SymbolRows, bars: SymbolRows) -> list[str]:
+    """A sentence for each symbol that has signals to enter since the first bar, and no bar."""
+    if not len(bars.at):
+        return []
+    side, known = said.rows["side"].to_numpy(), set(bars.names)
+    asks = (said.at >= bars.at.min()) & ((side == 1) | (side == -1))
+    total = np.concatenate([[0], np.cumsum(asks)])[said.starts]
+    return [
+        f"{name}: {count} signals and not one regular bar: nothing was ordered; take a symbol of"
+        " the bars, or ingest this one"
+        for name, count in zip(said.names, np.diff(total).tolist(), strict=True)
+        if count and name not in known
     ]
 
 

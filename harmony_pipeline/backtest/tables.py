@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from harmony_pipeline import schemas
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest.logs import Curve
-from harmony_pipeline.execution.id_columns import IdParts, name_column
+from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.market.array_columns import name_column
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
     CHANGE,

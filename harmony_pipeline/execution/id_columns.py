@@ -1,4 +1,4 @@
-"""Columns of ids and of names, written by kernels: what `order_ids.py` says, for many rows at once.
+"""Columns of ids, written by kernels: what `order_ids.py` says, for many rows at once.
 
 A text column in memory is a 16-byte view a row: the length, then either up to 12 bytes of text or
 its first four bytes, the number of a buffer and an offset in it (the Arrow "string view" layout).
@@ -15,21 +15,12 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.market.array_columns import text_column
 
 Words = NDArray[np.uint32]
 _STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS = 15, 9, 19
 _BLOCK = 1 << 23  # rows a buffer, whose offsets have 31 bits
 _DAY = 86_400
-
-
-def name_column(numbers: IntArray, names: Sequence[str]) -> pl.Series:
-    """names[number] in each row. A number of -1, or an empty name, is null."""
-    known = pa.array([*names, ""], pa.string_view())
-    views = np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2)
-    said = np.array([bool(name) for name in (*names, "")])
-    column, valid = _gather(numbers, views, said)
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return _series(len(numbers), bits, column, known.buffers()[2:])
 
 
 @dataclass(frozen=True)
@@ -80,17 +71,7 @@ class IdParts:
             nothing if self.number is None else self.number[rows],
         )
         known = None if valid is None else valid[rows]
-        bits = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
-        return _series(len(times), bits, views, [pa.py_buffer(data[:used])])
-
-
-def _series(
-    count: int, bits: pa.Buffer | None, views: NDArray[np.generic], data: Sequence[pa.Buffer]
-) -> pl.Series:
-    array = pa.Array.from_buffers(pa.string_view(), count, [bits, pa.py_buffer(views), *data])
-    series = pl.from_arrow(array)
-    assert isinstance(series, pl.Series)
-    return series
+        return text_column(views, known, [pa.py_buffer(data[:used])])
 
 
 def _joined(words: Sequence[str]) -> tuple[ByteArray, IntArray]:
@@ -102,19 +83,6 @@ def _joined(words: Sequence[str]) -> tuple[ByteArray, IntArray]:
 
 def _longest(ends: IntArray) -> int:
     return int(np.diff(ends).max(initial=0))
-
-
-@kernel
-def _gather(
-    numbers: IntArray, views: NDArray[np.uint64], said: BoolArray
-) -> tuple[NDArray[np.uint64], BoolArray]:
-    column = np.empty((len(numbers), 2), np.uint64)
-    valid = np.empty(len(numbers), np.bool_)
-    for row in range(len(numbers)):
-        number = numbers[row] if numbers[row] >= 0 else len(views) - 1
-        column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
-        valid[row] = said[number]
-    return column, valid
 
 
 @kernel

@@ -11,14 +11,17 @@ Longer texts may be equal although their views differ, so `run_starts` compares 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harmony_pipeline.arrays import ByteArray, IntArray
+from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
 from harmony_pipeline.kernel import kernel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # rows a piece on average; smaller ones cost more in calls than their copies in memory
 _SMALLEST = 10_000
@@ -223,23 +226,41 @@ def count_in_runs(starts: IntArray, numbers: ByteArray, wanted: int) -> IntArray
     return counts
 
 
-def build_word_column(numbers: ByteArray, known: Sequence[str]) -> pl.Series:
-    """A text column with `known[number]` in each row. Words have up to 12 ASCII letters."""
+def name_column(numbers: ByteArray | IntArray, names: Sequence[str]) -> pl.Series:
+    """names[number] in each row. A number of -1, or an empty name, is null."""
     import pyarrow as pa
 
-    views = np.zeros((len(known), 4), np.uint32)
-    for place, word in enumerate(known):
-        views[place, 0] = len(word)
-        views[place, 1:] = np.frombuffer(word.encode("ascii").ljust(12, b"\0"), np.uint32)
-    column = _gather_views(numbers, views.view(np.uint64))
-    return pl.Series(
-        pa.Array.from_buffers(pa.string_view(), numbers.size, [None, pa.py_buffer(column)])
-    )
+    known = pa.array([*names, ""], pa.string_view())
+    views = np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2)
+    filled = np.array([bool(name) for name in (*names, "")])
+    column, valid = _gather_views(numbers, views, filled)
+    return text_column(column, None if valid.all() else valid, known.buffers()[2:])
+
+
+def text_column(
+    views: npt.NDArray[Any], valid: BoolArray | None, texts: "Sequence[pa.Buffer]"
+) -> pl.Series:
+    """A text column of string views, 16 bytes a row; null where `valid` is false.
+
+    `texts` are the buffers that the views of longer texts point into.
+    """
+    import pyarrow as pa
+
+    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    buffers = [bits, pa.py_buffer(views), *texts]
+    series = pl.from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
+    assert isinstance(series, pl.Series)
+    return series
 
 
 @kernel
-def _gather_views(numbers: ByteArray, views: Views) -> Views:
-    column = np.empty((numbers.size, 2), np.uint64)
-    for row in range(numbers.size):
-        column[row, 0], column[row, 1] = views[numbers[row], 0], views[numbers[row], 1]
-    return column
+def _gather_views(
+    numbers: ByteArray | IntArray, views: Views, filled: BoolArray
+) -> tuple[Views, BoolArray]:
+    column = np.empty((len(numbers), 2), np.uint64)
+    valid = np.empty(len(numbers), np.bool_)
+    for row in range(len(numbers)):
+        number = numbers[row] if numbers[row] >= 0 else len(views) - 1
+        column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
+        valid[row] = filled[number]
+    return column, valid

@@ -33,6 +33,7 @@ import polars as pl
 from harmony_pipeline import schemas
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.robustness.paths import (
     BLOCKS,
     IN_ORDER,
@@ -143,9 +144,14 @@ class MonteCarlo:
 
 
 def simulate(
-    trades: pl.DataFrame, initial_cash: float, settings: MonteCarloSettings, backtest_id: str
+    trades: pl.DataFrame,
+    initial_cash: float,
+    settings: MonteCarloSettings,
+    backtest_id: str,
+    multipliers: pl.DataFrame | None = None,
 ) -> MonteCarlo:
     """Every scenario over the closed rows of `trades` (schemas.TRADES; open ones are left out).
+    multipliers: what a unit of a contract is worth (market/multipliers.py).
 
     Raises DataError when the cash is not positive or a closed trade has no finite pnl or entry
     value. Without a closed trade the result holds only the path `none`.
@@ -155,7 +161,7 @@ def simulate(
             f"backtest {backtest_id}: initial_cash is {initial_cash}, expected more than 0: set"
             " backtest.initial_cash"
         )
-    sample = trade_returns(trades, initial_cash)
+    sample = trade_returns(trades, initial_cash, multipliers)
     count = sample.returns.size
     stops = fan_stops(count)
     peak = np.maximum.accumulate(sample.curve)
@@ -179,16 +185,19 @@ def simulate(
     )
 
 
-def trade_returns(trades: pl.DataFrame, initial_cash: float) -> TradeReturns:
-    """The closed trades as returns on the equity before each.
+def trade_returns(
+    trades: pl.DataFrame, initial_cash: float, multipliers: pl.DataFrame | None = None
+) -> TradeReturns:
+    """The closed trades as returns on the equity before each, with their entry values.
 
     Once the account is empty (equity before a trade <= 0) a fraction of it has no meaning. Such
     trades use the starting cash.
     """
-    closed = trades.filter(pl.col("exit_timestamp").is_not_null()).sort(
+    ended = trades.filter(pl.col("exit_timestamp").is_not_null())
+    closed = with_multiplier(ended, multipliers, "entry_timestamp").sort(
         "exit_timestamp", "symbol", "entry_timestamp", "trade_id"
     )
-    value = (pl.col("quantity") * pl.col("entry_price")).abs()
+    value = (pl.col("quantity") * pl.col("entry_price") * pl.col("multiplier")).abs()
     broken = closed.filter(~(pl.col("pnl").is_finite() & value.is_finite()).fill_null(value=False))
     if broken.height:
         row = broken.row(0, named=True)

@@ -16,6 +16,7 @@ import polars as pl
 
 from harmony_pipeline.market.instrument_defaults import apply_terms, default_terms
 from harmony_pipeline.market.instruments import BEFORE_ALL, Instrument, Instruments
+from harmony_pipeline.market.multipliers import contract_multipliers
 from harmony_pipeline.market.price_steps import MANY, PRICES, price_steps
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
@@ -82,6 +83,13 @@ def instruments(pipeline: PipelineContext) -> StageResult:
         preview=table.tail(8),
         notes=_notes(table),
         nothing="" if table.height else NO_BARS,
+    )
+
+
+def multipliers_of(pipeline: PipelineContext, rows: pl.DataFrame) -> pl.DataFrame | None:
+    """What one unit of each symbol of `rows` is worth times its price (market/multipliers.py)."""
+    return contract_multipliers(
+        pipeline.instruments, rows["symbol"].unique(), pipeline.calendar, pipeline.timeframe
     )
 
 

@@ -16,6 +16,7 @@ from harmony_pipeline.reports.interactive.sheet import InteractiveSheet, interac
 from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, regular_bars
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.instruments import multipliers_of
 
 COMPARISON = "comparison.html"
 
@@ -73,7 +74,7 @@ def analysed(
         benchmark=_within(market if benchmark is None else benchmark, run.equity, pipeline),
         benchmark_name=name,
         regimes=pipeline.lake.read("regimes"),
-        multipliers=_multipliers(pipeline, run.fills["symbol"].unique().sort().to_list()),
+        multipliers=multipliers_of(pipeline, run.fills),
     )
 
 
@@ -160,15 +161,3 @@ def _within(
     dates = pipeline.calendar.with_session(equity.select("timestamp"), pipeline.timeframe)
     first, last = dates["session_date"].min(), dates["session_date"].max()
     return benchmark.filter(pl.col("timestamp").dt.date().is_between(first, last))
-
-
-def _multipliers(pipeline: PipelineContext, symbols: list[str]) -> pl.DataFrame:
-    """What one unit of each symbol is worth, times its price, by its latest terms."""
-    instruments = pipeline.instruments
-    return pl.DataFrame(
-        {
-            "symbol": symbols,
-            "multiplier": [instruments.at(symbol).multiplier for symbol in symbols],
-        },
-        schema={"symbol": pl.String, "multiplier": pl.Float64},
-    )

@@ -29,6 +29,7 @@ from harmony_pipeline.stages.backtests import (
     trading_rules,
 )
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.strategy_signals import strategy_signals
@@ -54,7 +55,11 @@ def monte_carlo(pipeline: PipelineContext, strategies: Sequence[str]) -> StageRe
                 nothing=f"{name} closed no trade, so there is nothing to shake",
             )
         result = simulate(
-            trades, run["initial_cash"], pipeline.settings.monte_carlo, run["backtest_id"]
+            trades,
+            run["initial_cash"],
+            pipeline.settings.monte_carlo,
+            run["backtest_id"],
+            multipliers_of(pipeline, trades),
         )
         pictures = {
             "final equity, worst path first": sketches.bars(

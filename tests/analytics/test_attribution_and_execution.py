@@ -1,5 +1,6 @@
 """Trades, execution, capacity and attribution, by hand and on a simulated market."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,14 @@ def trade(pnl, entry=15, leave=60, side="long", name="t", fees=1.0, slippage=2.0
     }  # fmt: skip
 
 
+def multipliers(symbols, worth):
+    """As market/multipliers.py gives them, without a change."""
+    since = datetime(1, 1, 1, tzinfo=UTC)
+    return pl.DataFrame({"symbol": symbols}).with_columns(
+        since=pl.lit(since, pl.Datetime("us", "UTC")), multiplier=pl.lit(worth)
+    )
+
+
 def table(of, rows):
     return of.conform(pl.DataFrame(rows)) if rows else of.empty()
 
@@ -116,7 +125,7 @@ def test_a_stop_moves_with_a_split_and_a_contract_with_its_multiplier():
     ])  # fmt: skip
     before = bars(("AAA", 0, 50.0, 1e4), ("AAA", 15, 50.0, 1e4))
     after = bars(("AAA", 60, 20.5, 1e4), factor=2.0)
-    worth = pl.DataFrame({"symbol": ["AAA"], "multiplier": [50.0]})
+    worth = multipliers(["AAA"], 50.0)
     causes = trade_causes(
         table(TRADES, [trade(-100.0 * 50)]), orders, fills, pl.concat([before, after]), worth
     )
@@ -284,7 +293,7 @@ def test_slippage_and_turnover_count_what_a_contract_is_worth():
     tables = BacktestTables(
         "s", 100_000.0, result.equity, result.trades, result.orders, result.fills
     )
-    worth = pl.DataFrame({"symbol": market.bars["symbol"].unique(), "multiplier": 50.0})
+    worth = multipliers(market.bars["symbol"].unique(), 50.0)
     found = analyse(tables, CALENDAR, TIMEFRAME, market.bars, multipliers=worth).figures
     for name, times in (
         ("slippage", 50.0),

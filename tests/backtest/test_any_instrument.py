@@ -110,6 +110,20 @@ def assert_lawful(market, chosen, result, traded, cash):
     conserved(market, result, known, cash)
 
 
+def assert_figures_are_money(result, traded):
+    """Slippage and turnover count the multiplier: slippage is that of the trades, turnover what the
+    fills cost before fees over the mean equity.
+    """
+    worth = {one.terms.symbol: one.terms.multiplier for one in traded}
+    spent = sum(
+        price * quantity * worth[symbol]
+        for symbol, price, quantity in result.fills.select("symbol", "price", "quantity").rows()
+    )
+    year = result.metrics["turnover"] * result.equity["equity"].mean() / spent
+    assert year == pytest.approx(round(year * 4) / 4)  # sessions a year over the four of the run
+    assert result.metrics["slippage"] == pytest.approx(result.trades["slippage"].sum())
+
+
 def conserved(market, result, known, cash):
     """Equity is cash and values at every moment, recomputed from the fills alone; money in
     1/10000.
@@ -157,6 +171,7 @@ def test_known_markets_trade_lawfully_and_their_labels_have_two_sides(calendar):
     market, chosen, result = simulate(calendar, traded, 7, cash)
     assert result.fills.height > 3
     assert_lawful(market, chosen, result, traded, cash)
+    assert_figures_are_money(result, traded)
     events = (
         signals(market, 7, traded[0].scale)
         .filter(pl.col("side") != 0)

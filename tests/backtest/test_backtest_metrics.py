@@ -13,6 +13,8 @@ from scipy import stats
 
 from harmony_pipeline.backtest.metrics import backtest_metrics, daily_returns, sharpe_interval
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.instruments import Instrument, Instruments
+from harmony_pipeline.market.multipliers import contract_multipliers
 from harmony_pipeline.schemas import EQUITY, FILLS, METRICS, TRADES
 
 CALENDAR = Calendar.of("XNYS")
@@ -196,6 +198,30 @@ def test_trades_fees_slippage_turnover_and_exposure_by_hand():
     assert found["turnover"] == pytest.approx(2_000.0 / 100_000.0 * 2)  # half a year
     assert found["exposure"] == found["mean_gross_exposure"] == pytest.approx(0.4)
     assert found["time_in_market"] == 1.0
+
+
+def test_slippage_and_turnover_of_a_contract_count_its_multiplier():
+    """Two ES of 50 dollars a point bought at 4,790.25, a tick of 0.25 above the reference, and sold
+    at 4,800.00, half a point below: 75 dollars lost, 959,025 dollars traded.
+    """
+    at = datetime(2024, 1, 2, 15, tzinfo=UTC)
+    fills = FILLS.conform(
+        pl.DataFrame(
+            {
+                "backtest_id": "b", "fill_id": ["f", "g"], "order_id": "o", "symbol": "ES",
+                "timestamp": [at, at + timedelta(hours=1)], "side": ["buy", "sell"],
+                "quantity": 2.0, "price": [4790.25, 4800.0], "reference_price": [4790.0, 4800.5],
+                "fee": 4.5, "slippage": [0.25, 0.5], "liquidity": "taker",
+            }
+        )
+    )  # fmt: skip
+    worth = contract_multipliers(
+        Instruments.of([Instrument("ES", multiplier=50.0)]), ["ES"], CALENDAR, "1Hour"
+    )
+    equity = equity_of([5_000_000.0] * 252)
+    found = backtest_metrics(equity, fills, TRADES.empty(), CALENDAR, 5_000_000.0, "1Hour", worth)
+    assert (found["fees"], found["slippage"]) == (9.0, 75.0)
+    assert found["turnover"] == pytest.approx(959_025.0 / equity["equity"].mean() * 252 / 231)
 
 
 @pytest.mark.parametrize(("held", "rows"), [(1, 2), (3, 4), (63, 80), (0, 5), (7, 7)])

@@ -15,6 +15,7 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.stages import live, scanner, tear_sheets
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, simulate_walk
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -97,6 +98,7 @@ def test_the_chain_of_an_invented_market(name, symbols, first, end, decimals, zo
     compared = pipeline.lake.read("divergence")
     assert compared.height
     assert compared["equal"].all()
+    assert [one.differences for one in recompute(pipeline)] == [[], []]
     _prices_are_on_the_tick(pipeline, name)
     _a_day_without_bars_has_no_session(pipeline)
     _sessions_of_other_settings_are_not_shown(pipeline)

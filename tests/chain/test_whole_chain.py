@@ -29,6 +29,7 @@ from harmony_pipeline.stages import (
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.verification import disturbed
+from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
@@ -167,6 +168,13 @@ def test_a_replayed_session_equals_the_backtest_of_the_day_to_the_cent(finished)
     assert compared.filter(pl.col("kind") == "fill").height >= 5
     assert compared.filter(pl.col("kind") == "order")["session_id"].n_unique() >= 3
     assert compared.filter(~pl.col("equal")).is_empty()
+
+
+def test_every_backtest_is_recomputed_to_the_cent_by_a_naive_ledger(finished):
+    found = list(recompute(finished))
+    assert len(found) == finished.lake.read("backtests").height > 1
+    assert all(one.counts["fills"] for one in found)
+    assert [one.differences for one in found] == [[]] * len(found)
 
 
 def test_positions_travel_from_session_to_session(finished):

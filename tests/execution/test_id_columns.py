@@ -1,4 +1,4 @@
-"""Ids and names by kernel against Python's own formatting."""
+"""Ids by kernel against Python's own formatting."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.execution.id_columns import IdParts, name_column
+from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.execution.order_ids import STAMP, intent_name, order_id
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,16 +53,3 @@ def test_ids_are_null_where_they_are_not_wanted():
         None,
         "b-AAPL-19700101T000000",
     ]
-
-
-@given(
-    names=st.lists(st.text(max_size=40), min_size=1, max_size=6),
-    choices=st.lists(st.integers(-1, 5), max_size=40),
-)
-def test_names_are_gathered_and_empty_ones_are_null(names, choices):
-    numbers = np.array([min(number, len(names) - 1) for number in choices], np.int64)
-    found = name_column(numbers, names)
-    assert found.to_list() == [
-        (names[number] or None) if number >= 0 else None for number in numbers
-    ]
-    assert found.null_count() == sum(value is None for value in found.to_list())

@@ -257,6 +257,19 @@ def test_slippage_costs_on_average_two_sides_of_the_setting_on_the_entry_value()
     assert final.max() < 1.0
 
 
+def test_the_entry_value_of_a_contract_counts_its_multiplier():
+    worth = pl.DataFrame(
+        {"symbol": ["AAA"], "since": [datetime(1970, 1, 1, tzinfo=UTC)], "multiplier": [50.0]},
+        schema_overrides={"since": schemas.TIME},
+    )
+    plain, contract = (
+        trade_returns(trades_of([250.0, 0.0], value=20_000.0), CASH, known)
+        for known in (None, worth)
+    )
+    np.testing.assert_allclose(contract.values, 50.0 * plain.values, rtol=1e-14)
+    assert contract.returns.tobytes() == plain.returns.tobytes()
+
+
 def test_an_anomaly_is_twice_the_worst_loss():
     sample = trade_returns(trades_of([100.0, -500.0, 100.0]), CASH)
     worst = sample.returns.min()

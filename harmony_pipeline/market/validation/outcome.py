@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.market.array_columns import build_word_column
+from harmony_pipeline.market.array_columns import name_column
 from harmony_pipeline.market.session_parts import PARTS
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation import symbol_state
@@ -26,7 +26,7 @@ _FEW_REFUSED = 200
 def kept_bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     """The kept rows with session and adjustment factor, in key order."""
     made = {
-        "session": build_word_column(verdicts.part, ("", *PARTS[1:])),
+        "session": name_column(verdicts.part, ("", *PARTS[1:])),
         "adjustment_factor": pl.Series(verdicts.factor),
     }  # a row outside every session is no bar
     # Columns side by side, as they lie: a select would bring all of them to the same chunks, which

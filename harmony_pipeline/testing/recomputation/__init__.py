@@ -1,0 +1,1 @@
+"""The parts of `python -m harmony_pipeline.testing.recompute_backtests`."""
