@@ -18,7 +18,7 @@ it hears of fills.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -48,18 +48,20 @@ from harmony_pipeline.backtest.simulator import (
     with_room,
 )
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.kernel import machine_code
 from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY, NO_SIGNAL
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.strategies.base import BAR_COLUMNS
-from harmony_pipeline.strategies.event_columns import bars_of, datetimes
+from harmony_pipeline.strategies.event_columns import bars_of
 from harmony_pipeline.strategies.events import Bar, Fill
 from harmony_pipeline.strategies.machines import MachineRun, StateMachine
 
 VOLATILITY = "volatility"
 SELECTED = "selected"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def run_machine_backtest(
@@ -187,7 +189,9 @@ class _SteppedRun:
         if self._has_bars:
             start = np.searchsorted(run.sessions.until, self._cursor.at.min(), side="right")
             self._books.at[loop.SESSION] = start
+        self._at = memoryview(self._books.at)  # its numbers as Python's own
         self._change_rules()
+        self._step_kernel = machine_code(loop.step, *self._arguments, 0)
         self._filled = 0  # rows of the fill log that the machine has heard
         self._steps = bool(self._books.busy.any())
         self._quiet = False  # nothing was held or worked at the moment that was met last
@@ -213,15 +217,15 @@ class _SteppedRun:
         if self._steps:
             self._meet(NEVER - 1)
         self._run_until(NEVER)
-        sessions, at = self._run.sessions, self._books.at
-        last_date = int(sessions.date[at[loop.SESSION]]) if self._has_bars else None
+        sessions = self._run.sessions
+        last_date = int(sessions.date[self._at[loop.SESSION]]) if self._has_bars else None
         return finish_run(self._run, self._books, self._curve, last_date)
 
     def _end_moment(self, now: int, *, wished: bool) -> None:
         """All bars of `now` have been heard."""
         if wished and not self._steps:
             self._run_until(now + 1)
-            assert self._books.at[loop.FILLS] == self._filled, "filled though nothing worked"
+            assert self._at[loop.FILLS] == self._filled, "filled though nothing worked"
             self._steps, self._quiet = bool(self._books.busy.any()), False
         elif self._steps and self._quiet and not wished:
             self._step(0)
@@ -231,37 +235,34 @@ class _SteppedRun:
         """Meet every moment up to `at`, and give the machine what was filled at each; the decision
         of the moment `at` itself waits for what the machine says of its bars.
         """
-        books, answer = self._books, loop.BUSY
-        while answer != loop.PASSED and books.at[loop.MET] < at:
+        answer, stands = loop.BUSY, self._at
+        while answer != loop.PASSED and stands[loop.MET] < at:
             answer = self._step(at + 1)
             self._quiet = answer == loop.QUIET
-            books = self._books
-            if books.at[loop.FILLS] > self._filled:
-                self._hear_fills(int(books.at[loop.FILLS]))
+            if stands[loop.FILLS] > self._filled:
+                self._hear_fills(stands[loop.FILLS])
 
     def _hear_fills(self, count: int) -> None:
-        reports = self._books.fill_log[self._filled : count]
-        self._filled = count
-        times = datetimes(np.ascontiguousarray(reports["at"]))
         names = self._run.state.symbols
-        for report, at in zip(reports, times, strict=True):
-            self._hearing.hear_fill(
-                Fill(
-                    names[report["symbol"]],
-                    at,
-                    1 if report["side"] > 0 else -1,
-                    float(report["quantity"]),
-                    float(report["price"]),
-                    int(report["fee"]) / MONEY,
-                )
+        for report in self._books.fill_log[self._filled : count]:
+            fill = Fill(
+                names[report["symbol"]],
+                _EPOCH + timedelta(microseconds=int(report["at"])),
+                1 if report["side"] > 0 else -1,
+                float(report["quantity"]),
+                float(report["price"]),
+                int(report["fee"]) / MONEY,
             )
+            self._hearing.hear_fill(fill)
+        self._filled = count
 
     def _step(self, until: int) -> int:
         """`loop.step`, with room in the logs, over changes of the rules."""
         while True:
-            answer = int(loop.step(*self._arguments(), min(until, self._end)))
+            stop = until if until < self._end else self._end
+            answer = self._step_kernel(*self._arguments, stop)
             if answer == loop.NO_ROOM:
-                self._books = with_room(self._books)
+                self._make_room()
             elif answer != loop.PASSED or until <= self._end:
                 return answer
             else:
@@ -270,8 +271,8 @@ class _SteppedRun:
     def _run_until(self, until: int) -> None:
         """Whole moments before `until`, each with its decision."""
         while self._has_bars:
-            while not loop.run(*self._arguments(), min(until, self._end)):
-                self._books = with_room(self._books)
+            while not loop.run(*self._arguments, min(until, self._end)):
+                self._make_room()
             if until <= self._end:
                 return
             self._change_rules()
@@ -279,8 +280,13 @@ class _SteppedRun:
     def _change_rules(self) -> None:
         """The rules of the next stretch of time."""
         self._end, of_symbols = next(self._ends, (NEVER, self._books.rules))
-        self._books = self._books._replace(rules=of_symbols)
+        self._use(self._books._replace(rules=of_symbols))
 
-    def _arguments(self) -> tuple[Any, ...]:
-        run = self._run
-        return self._books, run.bars, run.signals, run.sessions, self._cursor, self._curve
+    def _make_room(self) -> None:
+        self._use(with_room(self._books))
+
+    def _use(self, books: loop.Books) -> None:
+        run, self._books = self._run, books
+        self._arguments: tuple[Any, ...] = (
+            books, run.bars, run.signals, run.sessions, self._cursor, self._curve
+        )  # fmt: skip
