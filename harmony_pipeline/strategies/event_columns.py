@@ -14,12 +14,11 @@ import polars as pl
 
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.schemas import TIME
-from harmony_pipeline.strategies.events import Bar, Quote
+from harmony_pipeline.strategies.events import Bar
 
 BATCH = 1 << 16  # rows as Python objects at a time
 _TIMESTAMP = 15  # bytes of a MessagePack timestamp 96: tag, length, type, nanoseconds, seconds
 _PRICES = ("open", "high", "low", "close", "volume", "adjustment_factor")
-_SIDES = ("bid", "bid_size", "ask", "ask_size")
 
 
 def bars_of(rows: pl.DataFrame, features: Sequence[str]) -> Iterator[Bar]:
@@ -32,19 +31,6 @@ def bars_of(rows: pl.DataFrame, features: Sequence[str]) -> Iterator[Bar]:
             Bar, texts_of(part["symbol"]), times_of(part["timestamp"]), texts_of(part["session"]),
             *columns, known,
         )  # fmt: skip
-
-
-def quotes_of(rows: pl.DataFrame) -> Iterator[Quote]:
-    """A Quote for each row of QUOTE_TICKS; a side that is missing has a price of NaN and no
-    size.
-    """
-    for start in range(0, rows.height, BATCH):
-        part = rows.slice(start, BATCH)
-        prices = (
-            part[name].cast(pl.Float64).fill_null(np.nan if "size" not in name else 0.0).to_list()
-            for name in _SIDES
-        )
-        yield from map(Quote, texts_of(part["symbol"]), times_of(part["timestamp"]), *prices)
 
 
 def texts_of(texts: pl.Series) -> Sequence[str]:

@@ -137,6 +137,11 @@ class MachineRun:
         return Fill in self._methods
 
     @property
+    def hears_quotes(self) -> bool:
+        """Whether the machine has `on_quote`."""
+        return Quote in self._methods
+
+    @property
     def next_timer(self) -> datetime | None:
         """The moment of the earliest timer that is set; None: there is none."""
         timers = self._timers
