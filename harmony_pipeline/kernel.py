@@ -22,6 +22,7 @@ from numba.core.caching import FunctionCache
 from harmony_pipeline.kernel_hash import kernel_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _FLAGS = {"fastmath": False, "error_model": "numpy", "nogil": True}
 # numba's own name for its runtime that allocates arrays and counts references to them
@@ -52,7 +53,7 @@ def inlined_kernel(function: F) -> F:
     return _compiled(function, _FLAGS | _NO_REFERENCE_COUNTS | {"forceinline": True})
 
 
-def machine_code(function: F, *arguments: Any) -> F:
+def machine_code(function: Callable[..., T], *arguments: Any) -> Callable[..., T]:
     """The compiled `function` for arguments of these types, to be called many times with such.
 
     numba looks up the types of all arguments at every call, which takes 10 us for tuples of fifty
@@ -60,7 +61,9 @@ def machine_code(function: F, *arguments: Any) -> F:
     `arguments`, read-only where these are.
     """
     kernel: Any = function
-    found: F = kernel.compile(tuple(kernel.typeof_pyval(argument) for argument in arguments))
+    found: Callable[..., T] = kernel.compile(
+        tuple(kernel.typeof_pyval(argument) for argument in arguments)
+    )
     return found
 
 

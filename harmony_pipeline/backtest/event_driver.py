@@ -189,8 +189,9 @@ class _SteppedRun:
         if self._has_bars:
             start = np.searchsorted(run.sessions.until, self._cursor.at.min(), side="right")
             self._books.at[loop.SESSION] = start
-        self._at = memoryview(self._books.at)  # its numbers as Python's own
+        self._at = memoryview(self._books.at.data)  # its numbers as Python's own
         self._change_rules()
+        self._run_kernel = machine_code(loop.run, *self._arguments, 0)
         self._step_kernel = machine_code(loop.step, *self._arguments, 0)
         self._filled = 0  # rows of the fill log that the machine has heard
         self._steps = bool(self._books.busy.any())
@@ -271,7 +272,7 @@ class _SteppedRun:
     def _run_until(self, until: int) -> None:
         """Whole moments before `until`, each with its decision."""
         while self._has_bars:
-            while not loop.run(*self._arguments, min(until, self._end)):
+            while not self._run_kernel(*self._arguments, min(until, self._end)):
                 self._make_room()
             if until <= self._end:
                 return

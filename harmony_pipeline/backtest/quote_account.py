@@ -14,11 +14,13 @@ that would exceed one is refused whole; getting smaller is always allowed.
     max_daily_loss             no new risk for the rest of the session
     max_drawdown               everything is left, and no new risk for good
 
-Fills of the orders on both sides are judged one by one: only one of them can add to a position.
+The orders that rest count as if they were filled: of each symbol the side that adds most to its
+position, and every purchase in the cash.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -41,6 +43,15 @@ ACCOUNT_COLUMNS = {
 """One row a fill, and a last one at the end, without symbol and order: the symbol's shares after
 it, the account's cash, all fees so far, cash and positions at their last prices.
 """
+
+
+class Resting(NamedTuple):
+    """What rests of an order."""
+
+    symbol: str
+    side: int
+    price: float
+    quantity: float
 
 
 class QuoteAccount:
@@ -91,8 +102,10 @@ class QuoteAccount:
         """Write down how it stands at the end."""
         self._rows.append((at, None, None, None, self.cash, self.fees, self.equity))
 
-    def judge(self, symbol: str, side: int, price: float, quantity: float) -> Refusal | None:
-        """Why an order must not be posted, or None."""
+    def judge(
+        self, symbol: str, side: int, price: float, quantity: float, resting: Sequence[Resting]
+    ) -> Refusal | None:
+        """Why an order must not be posted beside those that rest, or None."""
         held, own = self.positions[symbol], self._rules[symbol]
         after = held + side * quantity
         if abs(after) <= abs(held) and after * held >= 0.0:
@@ -104,7 +117,7 @@ class QuoteAccount:
             limit = "shortable" if own["allow_short"] else "allow_short"
             return Refusal(limit, f"{quantity:g} shares to sell and {held:g} are held")
         equity, value = self.equity, abs(self._value(symbol, price, after))
-        others = sum(abs(each) for name, each in self._values.items() if name != symbol)
+        others = sum(self._worst_value(name, resting) for name in self.positions if name != symbol)
         for limit, found in (("max_position", value), ("max_gross_exposure", others + value)):
             if found > float(own[limit]) * equity:
                 return Refusal(
@@ -114,6 +127,9 @@ class QuoteAccount:
                 )
         usable = float(own["usable_cash"])
         left = self.cash - self._value(symbol, price, quantity)
+        left -= sum(
+            self._value(one.symbol, one.price, one.quantity) for one in resting if one.side > 0
+        )
         if side > 0 and usable > 0.0 and left < (1.0 - usable) * equity:
             return Refusal("cash_buffer", f"{left / MONEY:.2f} would be left of the cash")
         return None
@@ -127,7 +143,19 @@ class QuoteAccount:
             | {"timestamp": TIME},
             orient="row",
         )
-        return rows.with_columns(pl.col("cash", "fees", "equity") / MONEY)
+        # by NumPy, which divides: Polars multiplies by the reciprocal
+        return rows.with_columns(
+            pl.Series(name, rows[name].to_numpy() / MONEY) for name in ("cash", "fees", "equity")
+        )
+
+    def _worst_value(self, symbol: str, resting: Sequence[Resting]) -> int:
+        """The largest value of a position, whichever of its orders fill."""
+        held, worst = self.positions[symbol], abs(self._values[symbol])
+        for one in resting:
+            if one.symbol == symbol:
+                after = held + one.side * one.quantity
+                worst = max(worst, abs(self._value(symbol, one.price, after)))
+        return worst
 
     def _value(self, symbol: str, price: float, quantity: float) -> int:
         return int(notional(price * float(self._rules[symbol]["multiplier"]), quantity))

@@ -5,9 +5,10 @@ meets them with every quote and trade.
          -> on_quote (a quote) -> orders
 
 The order of events is that of the tape. Of one moment the trades come first, then the quotes; of
-several symbols, in order of their names. A timer comes at its own moment, before the ticks of that
-moment. The engine matches no tick beyond the machine's clock: it stops at the first fill, and the
-machine hears of it before the next tick is met.
+several symbols, in order of their names. Orders that arrive, and timers, come at their own moment,
+before the ticks of that moment. The engine matches no tick beyond the machine's clock: it stops at
+the first fill, and the machine hears of it before the next tick is met. Without latency an order
+that answers a quote arrives at once, and meets that quote.
 
 Post is one resting limit order a side and symbol (post-only, day): the order before is canceled,
 and the new one joins the queue at its price. Withdraw cancels it. Leave cancels both sides and
@@ -18,15 +19,20 @@ how it queues and what is refused: docs/matching.md; what the account may hold: 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.backtest.quote_account import QuoteAccount
+from harmony_pipeline.backtest.quote_account import QuoteAccount, Resting
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.execution.events import micros
-from harmony_pipeline.execution.matching_engine import EngineSettings, MatchingEngine
+from harmony_pipeline.execution.matching_engine import (
+    EngineSettings,
+    Execution,
+    MatchingEngine,
+)
 from harmony_pipeline.execution.order_types import OrderTicket
 from harmony_pipeline.execution.quote_matching import QUOTE, TickColumns
 from harmony_pipeline.market.calendars import Calendar
@@ -164,8 +170,10 @@ class _QuoteRun:
         self._hearing, self._engine, self._account = hearing, engine, account
         self._columns, self._book = columns, book
         self._resting: dict[tuple[str, int], str] = {}
+        self._prices: dict[str, float] = {}  # of the orders that rest
         self._leaving: dict[str, str] = {}
         self._heard = dict.fromkeys(columns, 0)  # rows of each symbol's log
+        self._due = {symbol: engine.next_time(symbol) for symbol in columns}
         self._orders = 0
         self._session = -1
 
@@ -179,17 +187,25 @@ class _QuoteRun:
             self._meet(segment)
             last = segment
         if last is not None:
+            while self._next_moment() <= last.last_at:
+                self._pass(self._next_moment())
             self._account.close(datetimes(np.array([last.last_at]))[0])
 
     def _meet(self, segment: _Segment) -> None:
+        """What happens up to the end of a segment, one moment after the other."""
         symbol, first = segment.symbol, segment.first
-        while (timer := self._hearing.next_timer) is not None and micros(timer) <= segment.last_at:
-            at = self._columns[symbol].at
-            due = int(np.searchsorted(at[first : segment.stop], micros(timer))) + first
-            self._match(symbol, first, due)
-            first = due
-            self._obey(self._hearing.hear_timers(timer), timer)
-        self._match(symbol, first, segment.stop)
+        at = self._columns[symbol].at
+        while True:
+            moment, stop = self._next_moment(), segment.stop
+            if moment <= segment.last_at:
+                stop = int(np.searchsorted(at[first : segment.stop], moment)) + first
+            if first < stop:
+                first = self._engine.run_until_fill(symbol, self._columns[symbol], first, stop)
+                self._tell_fills([symbol])
+            elif stop < segment.stop:
+                self._pass(moment)
+            else:
+                break
         quote = segment.quote
         if quote is None:
             return
@@ -200,16 +216,34 @@ class _QuoteRun:
                 self._leave(held, quote.timestamp)
         self._obey(self._hearing.hear(quote), quote.timestamp)
 
-    def _match(self, symbol: str, first: int, stop: int) -> None:
-        """Meet the orders with ticks, and give the machine each fill before the next tick."""
-        while first < stop:
-            first = self._engine.run_until_fill(symbol, self._columns[symbol], first, stop)
-            found, self._heard[symbol] = self._engine.executions(symbol, self._heard[symbol])
-            for one in found:
-                (at,) = datetimes(np.array([one.at]))
-                self._account.book(symbol, one, at)
-                fill = Fill(symbol, at, one.side, one.quantity, one.price, one.fee / MONEY)
-                self._obey(self._hearing.hear(fill), at)
+    def _next_moment(self) -> int:
+        """When something happens without a tick: an order arrives or ends, or a timer is due."""
+        moment = min(self._due.values())
+        timer = self._hearing.next_timer
+        return moment if timer is None else min(moment, micros(timer))
+
+    def _pass(self, moment: int) -> None:
+        """Time reaches a moment without a tick: orders first, then timers."""
+        due = [symbol for symbol, at in self._due.items() if at <= moment]
+        for symbol in due:
+            self._engine.pass_time(symbol, moment)
+        self._tell_fills(due)
+        timer = self._hearing.next_timer
+        if timer is not None and micros(timer) <= moment:
+            self._obey(self._hearing.hear_timers(timer), timer)
+
+    def _tell_fills(self, symbols: Sequence[str]) -> None:
+        """Give the machine what was filled of these symbols, in order of time."""
+        found: list[tuple[int, str, Execution]] = []
+        for symbol in symbols:
+            self._due[symbol] = self._engine.next_time(symbol)
+            fills, self._heard[symbol] = self._engine.executions(symbol, self._heard[symbol])
+            found += [(one.at, symbol, one) for one in fills]
+        for _, symbol, one in sorted(found, key=itemgetter(0)):
+            (at,) = datetimes(np.array([one.at]))
+            self._account.book(symbol, one, at)
+            fill = Fill(symbol, at, one.side, one.quantity, one.price, one.fee / MONEY)
+            self._obey(self._hearing.hear(fill), at)
 
     def _obey(self, intents: Sequence[Intent], now: datetime) -> None:
         for intent in intents:
@@ -226,6 +260,8 @@ class _QuoteRun:
                 )
             else:
                 assert isinstance(intent, SetTimer)
+                continue
+            self._due[intent.symbol] = self._engine.next_time(intent.symbol)
 
     def _post(self, intent: Post, now: datetime) -> None:
         self._withdraw(intent.symbol, intent.side, now)
@@ -239,15 +275,25 @@ class _QuoteRun:
             limit_price=intent.price,
             post_only=True,
         )
-        refusal = self._account.judge(intent.symbol, intent.side, intent.price, intent.quantity)
+        refusal = self._account.judge(
+            intent.symbol, intent.side, intent.price, intent.quantity, list(self._rests())
+        )
         if refusal is not None:
             self._engine.refuse(ticket, refusal)
         elif self._engine.submit(ticket)[ticket.order_id] is None:
             self._resting[intent.symbol, intent.side] = ticket.order_id
+            self._prices[ticket.order_id] = intent.price
+
+    def _rests(self) -> Iterator[Resting]:
+        for (symbol, side), order_id in self._resting.items():
+            quantity = self._engine.remaining(order_id)
+            if quantity > 0.0:
+                yield Resting(symbol, side, self._prices[order_id], quantity)
 
     def _withdraw(self, symbol: str, side: int, now: datetime) -> None:
         order_id = self._resting.pop((symbol, side), None)
         if order_id is not None:
+            del self._prices[order_id]
             self._engine.cancel(order_id, now)  # a refusal says that it has ended
 
     def _leave(self, symbol: str, now: datetime) -> None:

@@ -20,7 +20,6 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
@@ -56,6 +55,7 @@ from harmony_pipeline.execution.working_orders import (
     E_FILLED,
     E_PARTIALLY_FILLED,
     NO_ROW,
+    room_needed,
     split_orders,
 )
 from harmony_pipeline.market.calendars import Calendar
@@ -310,6 +310,25 @@ class MatchingEngine:
         _after_kernels(store)
         return first
 
+    def next_time(self, symbol: str) -> int:
+        """When time alone will next change an order of a symbol: a submission, an arrival, a
+        cancel, an expiry. Microseconds UTC.
+        """
+        store = self._store(symbol)
+        store.queue()
+        return int(store.state["next_time"])
+
+    def pass_time(self, symbol: str, until: int) -> None:
+        """What time does to the orders of one symbol up to `until`, microseconds UTC: those that
+        arrive meet the quote that stands.
+        """
+        store = self._store(symbol)
+        store.queue()
+        while len(store.group.log) - len(store.log) < room_needed(store.group, until):
+            store.grow_log()
+        pass_time(store.group, until)
+        _after_kernels(store)
+
     def advance(self, until: datetime) -> None:
         """Let time pass without a market: submissions, cancels and expiries up to `until`."""
         for store in self._stores.values():
@@ -328,6 +347,12 @@ class MatchingEngine:
         """Shares of an order that were filled so far."""
         symbol, row = self._where[order_id]
         return float(self._stores[symbol].group.orders[row]["filled"])
+
+    def remaining(self, order_id: str) -> float:
+        """Shares of an order that may still be filled; 0 once it has ended."""
+        symbol, row = self._where[order_id]
+        store = self._stores[symbol]
+        return 0.0 if store.is_final(row) else float(store.group.orders[row]["remaining"])
 
     def is_open(self, order_id: str) -> bool:
         """Whether an order that was taken has not ended."""
@@ -440,7 +465,8 @@ def _executed(log: Records) -> Records:
     if not len(log):
         return log
     event = log["event"]
-    return log[(event == E_FILLED) | (event == E_PARTIALLY_FILLED)]
+    found: Records = log[(event == E_FILLED) | (event == E_PARTIALLY_FILLED)]
+    return found
 
 
 def _after_kernels(store: OrderStore) -> None:
