@@ -214,6 +214,7 @@ class _QuoteRun:
         ):
             for held in [name for name, shares in self._account.positions.items() if shares]:
                 self._leave(held, quote.timestamp)
+                self._due[held] = self._engine.next_time(held)
         self._obey(self._hearing.hear(quote), quote.timestamp)
 
     def _next_moment(self) -> int:
