@@ -65,4 +65,5 @@ def datetimes(at: IntArray) -> list[datetime]:
 
 
 def _bytes(numbers: IntArray, kind: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return numbers.astype(kind).view(np.uint8).reshape(len(numbers), -1)
+    written = numbers.astype(kind)
+    return written.view(np.uint8).reshape(len(numbers), written.itemsize)

@@ -245,7 +245,7 @@ SHIPPED = {
 }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(sorted(SHIPPED)), st.booleans())
 def test_a_machine_gives_the_tables_of_its_signals_whether_or_not_it_has_on_fill(seed, name, dies):
     market, scale = market_of(seed, dies=dies)
@@ -285,7 +285,7 @@ def fill_rows(events):
     ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000), st.booleans())
 def test_signals_that_depend_on_fills_give_the_same_tables_when_they_are_told_again(seed, dies):
     market, scale = market_of(seed, dies=dies)
@@ -324,7 +324,7 @@ def test_the_future_moves_nothing_that_a_machine_has_heard_or_said(seed, hours):
     assert cut.said == whole.said[: len(cut.said)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30))
 def test_the_tables_do_not_depend_on_how_the_bars_are_cut(seed, size):
     market, scale = market_of(seed)

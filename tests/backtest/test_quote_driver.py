@@ -226,7 +226,7 @@ def test_a_timer_comes_at_its_own_moment_before_the_ticks_of_that_moment():
 # --- properties ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_account_is_the_sum_of_its_fills_to_the_cent(seed):
     quotes, trades = two_symbols(seed)
@@ -263,7 +263,7 @@ def test_the_account_is_the_sum_of_its_fills_to_the_cent(seed):
     ) == sorted(found.rows())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_everything_is_heard_in_order_of_time_and_every_quote_once(seed):
     quotes, trades = two_symbols(seed)
@@ -278,7 +278,7 @@ def test_everything_is_heard_in_order_of_time_and_every_quote_once(seed):
             assert not isinstance(following, Timer), "timers come before the ticks of their moment"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10_000), st.integers(10, 100))
 def test_the_future_of_the_tape_moves_nothing_that_the_machine_has_heard(seed, count):
     quotes, trades = two_symbols(seed)
@@ -294,7 +294,7 @@ def test_the_future_of_the_tape_moves_nothing_that_the_machine_has_heard(seed, c
     assert not [one for one in later if isinstance(one, Quote) and one.timestamp < moment]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10_000))
 def test_its_orders_handed_over_ahead_of_their_time_have_the_same_lives(seed):
     """Stops of the engine at each fill change nothing: all orders and cancels at once, one call."""
@@ -338,7 +338,7 @@ def sorted_rows(lifecycle):
     return sorted(map(repr, rows.drop("sequence", "from_status", "to_status").rows()))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30))
 def test_batches_of_ticks_change_nothing(seed, size):
     quotes, trades = two_symbols(seed)
@@ -353,7 +353,7 @@ def test_batches_of_ticks_change_nothing(seed, size):
 # --- limits --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 10_000))
 def test_limits_hold_whatever_the_machine_posts(seed):
     quotes, trades = two_symbols(seed)
