@@ -188,7 +188,7 @@ class MachineRun:
             self._accept(intent, event)
             if holds_only and not isinstance(intent, (Enter, Leave, SetTimer)):
                 raise self._refusal(
-                    event, f"{_named(intent)} needs quotes: run it over ticks (docs/own-strategy.md)"
+                    event, f"{_named(intent)} needs quotes: run it over ticks, docs/own-strategy.md"
                 )
 
     def _accept(self, intent: Intent, event: Event) -> None:
