@@ -3,7 +3,7 @@ report.
 
 Nothing heavy is imported before it is used, so that `import harmony_pipeline` stays cheap. A
 backtest made here runs the code of `harmony backtest`, writes no table of results, and counts as a
-trial: whoever tries many configurations must say so (docs/gate.md).
+trial: whoever tries many configurations must say so (docs/gate.md). One over quotes counts as none.
 
 >>> import harmony_pipeline as h
 >>> lake = h.open_lake("harmony.toml")
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from harmony_pipeline.analytics import Analysis
+    from harmony_pipeline.backtest.quote_driver import QuoteBacktest
     from harmony_pipeline.backtest.simulator import BacktestResult
     from harmony_pipeline.config import Settings
+    from harmony_pipeline.execution.matching_engine import EngineSettings
     from harmony_pipeline.stages.context import PipelineContext
 
 _FILE = "harmony.toml"
@@ -201,6 +203,37 @@ class OpenLake:
             self.pipeline, strategy, parameters, exits=exits, horizon_bars=horizon_bars
         )
         return Backtest(name, result, pipeline)
+
+    def backtest_quotes(
+        self,
+        strategy: str | type,
+        /,
+        *,
+        symbols: str | list[str] | None = None,
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
+        venue: EngineSettings | None = None,
+        **parameters: Any,
+    ) -> QuoteBacktest:
+        """Run a machine on quotes over the lake's quotes and trades, which `harmony ticks` brings.
+
+        strategy: a name of `[strategies]`, or a class with `on_quote`, such as the shipped
+        MarketMaker. symbols, start, end: as in `read`. venue: latency and what else the exchange
+        does (`execution.matching_engine.EngineSettings`). parameters: those that differ from the
+        settings or the class. Costs, limits and cash are those of the settings. Raises ConfigError
+        for what is no such machine, and NotReady while the lake has no quotes.
+        """
+        from harmony_pipeline.stages.quote_backtests import quote_backtest
+
+        return quote_backtest(
+            self.pipeline,
+            strategy,
+            parameters,
+            symbols=[symbols] if isinstance(symbols, str) else symbols,
+            start=None if start is None else _instant(start),
+            end=None if end is None else _instant(end),
+            venue=venue,
+        )
 
     def compare(self, *backtests: str | type | Backtest) -> Comparison:
         """Backtests beside each other: of strategies, or such as are already made; by default of

@@ -22,6 +22,7 @@ from numba.core.caching import FunctionCache
 from harmony_pipeline.kernel_hash import kernel_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _FLAGS = {"fastmath": False, "error_model": "numpy", "nogil": True}
 # numba's own name for its runtime that allocates arrays and counts references to them
@@ -50,6 +51,20 @@ def inlined_kernel(function: F) -> F:
     An array is seven words. A call that is not inlined writes those of every array to memory.
     """
     return _compiled(function, _FLAGS | _NO_REFERENCE_COUNTS | {"forceinline": True})
+
+
+def machine_code(function: Callable[..., T], *arguments: Any) -> Callable[..., T]:
+    """The compiled `function` for arguments of these types, to be called many times with such.
+
+    numba looks up the types of all arguments at every call, which takes 10 us for tuples of fifty
+    arrays; this call takes 1 us. Whoever calls it answers for the types: they must be those of
+    `arguments`, read-only where these are.
+    """
+    kernel: Any = function
+    found: Callable[..., T] = kernel.compile(
+        tuple(kernel.typeof_pyval(argument) for argument in arguments)
+    )
+    return found
 
 
 def _compiled(function: F, flags: dict[str, Any]) -> F:

@@ -7,8 +7,9 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray, IntArray
 
 # Where the loop stands: rows used in the order, fill, trade, action, equity and day logs, the next
-# event of lives, the session of the latest bar, the moment of the first bar and
-# the end of the latest.
+# event of lives, the session of the latest bar, the moment of the first bar, the end of the latest,
+# how many bars of `cursor.moment` wait for `step` to decide on them (-1: none do), and the moment
+# that `step` met last.
 (
     ORDERS,
     FILLS,
@@ -20,8 +21,10 @@ from harmony_pipeline.arrays import FloatArray, IntArray
     SESSION,
     FIRST_BAR,
     LAST_END,
-) = range(10)
-PLACES = 10
+    UNDECIDED,
+    MET,
+) = range(12)
+PLACES = 12
 
 
 class Curve(NamedTuple):

@@ -22,10 +22,12 @@ from harmony_pipeline.backtest.logs import (
     FILLS,
     FIRST_BAR,
     LAST_END,
+    MET,
     NEXT_LIFE,
     ORDERS,
     SESSION,
     TRADES,
+    UNDECIDED,
     Curve,
 )
 from harmony_pipeline.backtest.quiet_bars import (
@@ -88,6 +90,8 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
+# What `step` answers.
+NO_ROOM, QUIET, BUSY, PASSED = range(4)
 LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
 LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action
 
@@ -164,8 +168,7 @@ def run(
     """Run from where the cursor stands to the last moment before `until`, or until a log is nearly
     full: then the answer is false, and the driver makes room and calls again.
     """
-    first: Any = np.int64(0)  # a plain 0 would be a type of its own to numba, and compile twice
-    account, at, moment = books.account[0], books.at, cursor.moment
+    account, at = books.account[0], books.at
     room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
     watched = watches_every_bar(books.rules[0])
     alone = len(cursor.at) == 1 and not watched
@@ -173,13 +176,12 @@ def run(
     while now < until:
         if _is_nearly_full(books, room):
             return False
-        while sessions.until[at[SESSION]] <= now:
-            at[SESSION] += 1
-        date, end = sessions.date[at[SESSION]], _end_of_bar(sessions, at[SESSION], now)
-        begins = date > account["date"]
-        if begins:
-            begin_session(books, date, now, True)
-        elif alone and _pass_quiet_bars(books, bars, signals, sessions, cursor, curve, until):
+        date, end, begins = _begin_moment(books, sessions, now)
+        if (
+            alone
+            and not begins
+            and (_pass_quiet_bars(books, bars, signals, sessions, cursor, curve, until))
+        ):
             now = cursor.at[0]
             continue
         count, changed, asks, following = _walk(
@@ -189,15 +191,7 @@ def run(
             check_breakers(books.rules[0], account)
         _log_moment(account, now, date, changed or begins, curve, at)
         if asks or account["tripped"] == 1 or (account["halted"] == 1 and account["counted"] > 0):
-            moment[0]["end"] = end
-            wanted = decide(
-                books.positions, account, books.rules, moment, first, count, books.intents, first
-            )
-            if wanted > 0:
-                _send(books, wanted)
-        if at[FIRST_BAR] == NEVER:
-            at[FIRST_BAR] = now
-        at[LAST_END] = end
+            _decide(books, cursor.moment, count, end)
         now = following
     return True
 
@@ -239,6 +233,80 @@ def _pass_quiet_bars(
     cursor.bar[0] = last
     cursor.at[0] = bars.at[last] if last < bars.end[0] else NEVER
     return True
+
+
+@kernel_without_allocation
+def step(
+    books: Books,
+    bars: MarketBars,
+    signals: SignalColumns,
+    sessions: SessionColumns,
+    cursor: Cursor,
+    curve: Curve,
+    until: int,
+) -> int:
+    """`run` for a driver whose signals depend on fills: decide at the moment that was met last, by
+    the signals that stand now; then let what works meet the bars of the next moment, if that comes
+    before `until`, and leave its decision to the next call.
+
+    Answers NO_ROOM where a log is nearly full: make room and call again. BUSY or QUIET: a moment
+    was met, and after it something, or nothing, is held or works. PASSED: no moment was left.
+    """
+    account, at, moment = books.account[0], books.at, cursor.moment
+    room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
+    if _is_nearly_full(books, room):
+        return NO_ROOM
+    if at[UNDECIDED] >= 0:
+        for k in range(at[UNDECIDED]):
+            row = _signal_at(signals, cursor, moment[k]["symbol"], moment[k]["at"])
+            side = NO_SIGNAL if row < 0 else int(signals.side[row])
+            _read_signal(moment[k], signals, row, side)
+        _decide(books, moment, at[UNDECIDED], at[LAST_END])
+        at[UNDECIDED] = -1
+        if _is_nearly_full(books, room):
+            return NO_ROOM
+    now = _next_moment(cursor)
+    if now >= until:
+        return PASSED
+    date, end, _ = _begin_moment(books, sessions, now)
+    count, _, _, _ = _walk(books, bars, signals, cursor, now, end, date, True)
+    check_breakers(books.rules[0], account)
+    _log_moment(account, now, date, True, curve, at)
+    at[UNDECIDED], at[MET] = count, now
+    for symbol in range(len(books.busy)):
+        if books.busy[symbol]:
+            return BUSY
+    return QUIET
+
+
+@inlined_kernel
+def _begin_moment(books: Books, sessions: SessionColumns, now: int) -> tuple[int, int, bool]:
+    """The session's date, the end of the bars that start at `now`, and whether a session begins
+    with them; then what happens before they are met has happened.
+    """
+    at = books.at
+    while sessions.until[at[SESSION]] <= now:
+        at[SESSION] += 1
+    date, end = sessions.date[at[SESSION]], _end_of_bar(sessions, at[SESSION], now)
+    begins = date > books.account[0]["date"]
+    if begins:
+        begin_session(books, date, now, True)
+    if at[FIRST_BAR] == NEVER:
+        at[FIRST_BAR] = now
+    at[LAST_END] = end
+    return date, end, begins
+
+
+@inlined_kernel
+def _decide(books: Books, moment: Records, count: int, end: int) -> None:
+    """What follows from the first `count` bars of `moment`, sent at once."""
+    first: Any = np.int64(0)  # a plain 0 would be a type of its own to numba, and compile twice
+    moment[0]["end"] = end
+    wanted = decide(
+        books.positions, books.account[0], books.rules, moment, first, count, books.intents, first
+    )
+    if wanted > 0:
+        _send(books, wanted)
 
 
 @kernel_without_allocation

@@ -45,6 +45,7 @@ from harmony_pipeline.backtest.logs import (
     PLACES,
     SESSION,
     TRADES,
+    UNDECIDED,
     Curve,
     cut_curve,
     empty_curve,
@@ -157,25 +158,12 @@ def run_backtest(
     """
     market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
     said = checked_signals(signals)
-    run = _Run.of(market, said, rules, state)
-    initial, now = int(run.state.portfolio.account["equity"][0]) / MONEY, run.state
-    logs = _simulate(run, rules, list(_stretches(run, rules)), keeps_curve=True)
-    book = book or backtest_id
-    named = (now, backtest_id, book)
-    # kernels and Polars release the interpreter, and the tables are independent
-    with ThreadPoolExecutor(1) as other_core:
-        of_trades = other_core.submit(trades_table, logs.trades, *named)
-        of_orders = other_core.submit(orders_table, logs.orders, *named)
-        fills, equity = fills_table(logs.fills, *named), equity_table(logs.curve, backtest_id)
-        trades, orders = of_trades.result(), of_orders.result()
-    year = calendar.for_timeframe(timeframe).sessions_per_year
-    daily = session_returns(logs.curve.day_equity / MONEY, initial)
-    worth = contract_multipliers(rules.instruments, now.symbols, calendar, timeframe)
-    metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
-    row = _row(backtest_id, strategy, parameters or {}, logs, initial, rules, metrics)
-    applied = position_actions_table(logs.applied, now, backtest_id)
-    notes = [*_silent_positions(now, logs.last_date), *_unknown_symbols(said, market.bars)]
-    return BacktestResult(orders, fills, trades, equity, row, metrics, now.pruned(), applied, notes)
+    run = Run.of(market, said, rules, state)
+    initial = run.equity()
+    logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
+    label = RunLabel(backtest_id, book or backtest_id, strategy, parameters or {})
+    found = result_of(run, logs, market, rules, label, initial)
+    return replace(found, notes=[*found.notes, *_unknown_symbols(said, market.bars)])
 
 
 @dataclass(frozen=True)
@@ -224,8 +212,8 @@ class SessionReturns:
         """
         said = signal_columns(checked_signals(signals), self._base.state.symbols, ())
         run = replace(self._base, state=self._base.state.copy(), signals=said)
-        curve = _simulate(run, self.rules, self._stretches, keeps_curve=False).curve
-        initial = int(self._base.state.portfolio.account["equity"][0]) / MONEY
+        curve = simulate(run, self.rules, self._stretches, keeps_curve=False).curve
+        initial = self._base.equity()
         return pl.DataFrame(
             {
                 "timestamp": pl.Series(curve.day * _DAY_MICROSECONDS).cast(TIME),
@@ -234,17 +222,27 @@ class SessionReturns:
         )
 
     @cached_property
-    def _base(self) -> "_Run":
+    def _base(self) -> "Run":
         nothing = checked_signals(pl.DataFrame(schema=SIGNAL_DTYPES))
-        return _Run.of(self.market, nothing, self.rules, None)
+        return Run.of(self.market, nothing, self.rules, None)
 
     @cached_property
     def _stretches(self) -> "list[tuple[int, Records]]":
-        return list(_stretches(self._base, self.rules))
+        return list(rule_stretches(self._base, self.rules))
 
 
 @dataclass(frozen=True)
-class _Run:
+class RunLabel:
+    """What a run is called in its tables. `book` is what ids begin with."""
+
+    backtest_id: str
+    book: str
+    strategy: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
     """What one run trades on, as the kernels read it, and the state that it changes."""
 
     state: TradingState
@@ -259,14 +257,15 @@ class _Run:
     @staticmethod
     def of(
         market: Market, said: SymbolRows, rules: TradingRules, state: TradingState | None
-    ) -> "_Run":
+    ) -> "Run":
+        """A run over `market` by the signals `said`, from `state` or from cash."""
         names = market.bars.names
         models = said.rows["model_id"].drop_nulls().unique().to_list()
         start = TradingState.opening(names, rules.initial_cash) if state is None else state
         behind, ahead = _split_events(market.events, start, names, market.first, market.last)
         now = start.extended([*names, *symbols_of(ahead)], models)
         now.mark_ended(behind)
-        return _Run(
+        return Run(
             now,
             market_bars(market.bars, now.symbols),
             signal_columns(said, now.symbols, now.portfolio.models),
@@ -276,9 +275,13 @@ class _Run:
             _moments(ahead, market.calendar, market.timeframe),
         )
 
+    def equity(self) -> float:
+        """The account's equity as it stands, in the market's currency."""
+        return int(self.state.portfolio.account["equity"][0]) / MONEY
+
 
 @dataclass(frozen=True)
-class _Logs:
+class Logs:
     """What a run wrote, and its first and last moments (0: it had no bar)."""
 
     orders: Records
@@ -289,6 +292,30 @@ class _Logs:
     start: int
     end: int
     last_date: int | None
+
+
+def result_of(
+    run: Run, logs: Logs, market: Market, rules: TradingRules, label: RunLabel, initial: float
+) -> BacktestResult:
+    """The tables and figures of a run that has ended; `initial` was its equity at the start."""
+    now, name = run.state, label.backtest_id
+    named = (now, name, label.book)
+    # kernels and Polars release the interpreter, and the tables are independent
+    with ThreadPoolExecutor(1) as other_core:
+        of_trades = other_core.submit(trades_table, logs.trades, *named)
+        of_orders = other_core.submit(orders_table, logs.orders, *named)
+        fills, equity = fills_table(logs.fills, *named), equity_table(logs.curve, name)
+        trades, orders = of_trades.result(), of_orders.result()
+    year = market.calendar.for_timeframe(market.timeframe).sessions_per_year
+    daily = session_returns(logs.curve.day_equity / MONEY, initial)
+    worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
+    metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
+    row = _row(label, logs, initial, rules, metrics)
+    applied = position_actions_table(logs.applied, now, name)
+    silent = _silent_positions(now, logs.last_date)
+    return BacktestResult(
+        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent
+    )
 
 
 def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date | None]:
@@ -335,15 +362,15 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
     return dict(zip(days.to_physical().to_list(), pairs, strict=True))
 
 
-def _simulate(
-    run: _Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], *, keeps_curve: bool
-) -> _Logs:
+def simulate(
+    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], *, keeps_curve: bool
+) -> Logs:
     """Run the compiled loop over all bars, then what becomes of the securities after them, changing
     the state in place.
 
     Where the terms of an instrument change, it goes on with new records: those of `stretches`.
     """
-    books, curve = _opened(run, rules, stretches, keeps_curve)
+    books, curve = opened_books(run, rules, stretches, keeps_curve)
     cursor = loop.cursor_at_start(run.bars, run.signals)
     last_date = None
     if len(run.bars.at):
@@ -351,15 +378,12 @@ def _simulate(
         for end, of_symbols in stretches:
             books = books._replace(rules=of_symbols)
             while not loop.run(books, run.bars, run.signals, run.sessions, cursor, curve, end):
-                books = _with_room(books)
+                books = with_room(books)
         last_date = int(run.sessions.date[books.at[SESSION]])
-    while books.at[NEXT_LIFE] < len(run.lives):
-        books = _with_room(books)
-        _book_event(run, books, curve)
-    return _trimmed(books, curve, last_date)
+    return finish_run(run, books, curve, last_date)
 
 
-def _book_event(run: _Run, books: Books, curve: Curve) -> None:
+def _book_event(run: Run, books: Books, curve: Curve) -> None:
     """The next day of `lives` after the last bar."""
     day = int(run.lives["date"][books.at[NEXT_LIFE]])
     moment, session = run.moments[day]
@@ -369,8 +393,8 @@ def _book_event(run: _Run, books: Books, curve: Curve) -> None:
         loop.log_equity(books.account[0], moment, session, curve, books.at)
 
 
-def _opened(
-    run: _Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], keeps_curve: bool
+def opened_books(
+    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], keeps_curve: bool
 ) -> tuple[Books, Curve]:
     """The books at the start: orders that already work have their row in the log."""
     state = run.state
@@ -380,7 +404,7 @@ def _opened(
     room = _FIRST_LOG_ROWS + spare + len(carried)
     intents, reports = loop.scratch(count)
     at = np.zeros(PLACES, dtype=np.int64)
-    at[FIRST_BAR] = NEVER
+    at[FIRST_BAR], at[UNDECIDED] = NEVER, -1
     works = (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     books = Books(
         positions=state.portfolio.positions,
@@ -407,9 +431,15 @@ def _opened(
     return books, empty_curve(moves if keeps_curve else 0, days)
 
 
-def _trimmed(books: Books, curve: Curve, last_date: int | None) -> _Logs:
+def finish_run(run: Run, books: Books, curve: Curve, last_date: int | None) -> Logs:
+    """What a run wrote, once no bar is left: the events of `lives` that come after the last bar are
+    booked first. `last_date` is the session of the last bar, None where there was none.
+    """
+    while books.at[NEXT_LIFE] < len(run.lives):
+        books = with_room(books)
+        _book_event(run, books, curve)
     at = books.at
-    return _Logs(
+    return Logs(
         orders=books.order_log[: at[ORDERS]],
         fills=books.fill_log[: at[FILLS]],
         trades=books.trade_log[: at[TRADES]],
@@ -451,7 +481,7 @@ def _unknown_symbols(said: SymbolRows, bars: SymbolRows) -> list[str]:
     ]
 
 
-def _stretches(run: _Run, rules: TradingRules) -> Iterator[tuple[int, Records]]:
+def rule_stretches(run: Run, rules: TradingRules) -> Iterator[tuple[int, Records]]:
     """(end, RULES records) of each stretch of time within which no instrument changes, from the
     first bar on. Terms change with the session.
     """
@@ -478,7 +508,7 @@ def _carry(state: TradingState, carried: Records, books: Books) -> None:
     books.at[ORDERS] = len(carried)
 
 
-def _with_room(books: Books) -> Books:
+def with_room(books: Books) -> Books:
     """The books with every log doubled that is too full for one more timestamp."""
     spare = int(loop.spare_rows(len(books.positions), len(books.lives), len(books.actions)))
     at = books.at
@@ -499,19 +529,17 @@ def _roomier(log: Records, used: int, spare: int) -> Records:
 
 
 def _row(
-    backtest_id: str,
-    strategy: str,
-    parameters: Mapping[str, Any],
-    logs: _Logs,
+    label: RunLabel,
+    logs: Logs,
     cash: float,
     rules: TradingRules,
     metrics: Mapping[str, float | None],
 ) -> pl.DataFrame:
     """The row of schemas.BACKTESTS; an empty run starts and ends at the epoch."""
     row = {
-        "backtest_id": backtest_id,
-        "strategy": strategy,
-        "parameters": json.dumps(dict(parameters), sort_keys=True, default=str),
+        "backtest_id": label.backtest_id,
+        "strategy": label.strategy,
+        "parameters": json.dumps(dict(label.parameters), sort_keys=True, default=str),
         "start": logs.start,
         "end": logs.end,
         "initial_cash": cash,

@@ -27,6 +27,7 @@ def main() -> None:
         _make_bars_of_trades(pipeline)
         _rest_orders(pipeline)
         _match_tickets(pipeline)
+        _hear_fills(pipeline)
     _match_orders()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
@@ -111,6 +112,34 @@ def _match_tickets(pipeline: PipelineContext) -> None:
         else:
             engine.run_bars(bars, pipeline.timeframe)
         engine.lifecycle()
+
+
+def _hear_fills(pipeline: PipelineContext) -> None:
+    """A machine that is always in the market and hears its fills."""
+    from harmony_pipeline.backtest.event_driver import run_machine_backtest
+    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.strategies.events import Bar, Enter, Fill, Intent
+
+    class Holder:
+        def required_features(self) -> tuple[str, ...]:
+            return ()
+
+        def on_bar(self, bar: Bar) -> tuple[Intent, ...]:
+            return (Enter(bar.symbol, 1),)
+
+        def on_fill(self, fill: Fill) -> tuple[Intent, ...]:
+            return ()
+
+    bars = pipeline.lake.read("bars")
+    run_machine_backtest(
+        Holder(),
+        bars,
+        bars.select("symbol", "timestamp", volatility=0.01),
+        pipeline.lake.read("corporate_actions"),
+        trading_rules(pipeline, pipeline.settings.session.strategy),
+        pipeline.calendar,
+        pipeline.timeframe,
+    )
 
 
 def _match_orders() -> None:

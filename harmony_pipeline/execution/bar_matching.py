@@ -55,7 +55,9 @@ from harmony_pipeline.execution.working_orders import (
     R_HALTED,
     R_IOC,
     R_LIMIT_BAND,
+    R_POST_ONLY,
     R_REDUCE_ONLY,
+    REJECTED,
     SymbolOrders,
     follow,
     is_limit,
@@ -213,13 +215,17 @@ def _match_open(group: SymbolOrders, bar: Bar, resting: int) -> None:
         opening = order["time_in_force"] == OPG and _is_auction(order, bar)
         maker = order["rested"] == 1 or opening
         passed = order["rested"] == 1 and resting == THROUGH
+        takes = order["rested"] == 0 and order["post_only"] == 1
         if (
             is_limit(order)
             and (opening or _eligible(order, bar))
             and _activation(order, at) == BEFORE
             and _reaches(order["side"], order["limit_price"], price, passed)
         ):
-            _execute(group, bar, row, price, maker, AT_OPEN)
+            if takes:
+                end(group, row, at, at, REJECTED, R_POST_ONLY)
+            else:
+                _execute(group, bar, row, price, maker, AT_OPEN)
     _give_up_immediate(group, bar, NO_REASON)
 
 

@@ -17,7 +17,7 @@ Nothing raises for a bad order: the answer is a `Refusal`, and the lifecycle has
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import polars as pl
@@ -35,6 +35,7 @@ from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle_table import Refused, fills_of, lifecycle_frame
 from harmony_pipeline.execution.order_splits import split_orders
 from harmony_pipeline.execution.order_store import OrderStore
+from harmony_pipeline.execution.order_timing import room_needed
 from harmony_pipeline.execution.order_types import (
     US_EQUITIES,
     OrderTicket,
@@ -52,7 +53,7 @@ from harmony_pipeline.execution.quote_matching import (
 )
 from harmony_pipeline.execution.session_times import SessionTimes
 from harmony_pipeline.execution.tick_columns import tick_columns
-from harmony_pipeline.execution.working_orders import NO_ROW
+from harmony_pipeline.execution.working_orders import E_FILLED, E_PARTIALLY_FILLED, NO_ROW
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import Records
 
@@ -91,6 +92,17 @@ class EngineSettings:
                 raise ConfigError(f"{name} is {value!r}: one of {', '.join(known)}")
         if self.latency is not None and self.latency < timedelta():
             raise ConfigError(f"latency is {self.latency}: at least zero")
+
+
+class Execution(NamedTuple):
+    """One execution: quantity above 0, `fee` in money units, `at` in microseconds UTC."""
+
+    order_id: str
+    side: Literal[-1, 1]
+    quantity: float
+    price: float
+    fee: int
+    at: int
 
 
 class MatchingEngine:
@@ -143,6 +155,10 @@ class MatchingEngine:
             if (refusal := answers[ticket.order_id]) is not None
         ]
         return answers
+
+    def refuse(self, ticket: OrderTicket, refusal: Refusal) -> None:
+        """Write down an order that somebody before the engine did not let pass."""
+        self._refused.append(Refused(ticket, refusal))
 
     def cancel(self, order_id: str, at: datetime) -> Refusal | None:
         """Ask for the end of an order at `at`; None, or why that cannot be."""
@@ -262,9 +278,51 @@ class MatchingEngine:
         store.queue()
         store.on_ticks = True
         cancels = _QUEUE[self.settings.queue]
-        while (first := run_ticks(store.group, ticks, first, stop, cancels)) < stop:
+        while (first := run_ticks(store.group, ticks, first, stop, cancels, False)) < stop:
             store.grow_log()
         store.clock = max(store.clock, int(ticks.at[stop - 1]))
+        _after_kernels(store)
+
+    def run_until_fill(self, symbol: str, ticks: TickColumns, first: int, stop: int) -> int:
+        """As `run_tick_columns`, but no further than the first moment at which an order is filled;
+        the tick to go on with, `stop` where all were matched.
+        """
+        store = self._store(symbol)
+        if stop <= first:
+            return stop
+        if ticks.at[first] < store.clock:
+            raise DataError(f"{symbol}: ticks begin before what was matched already")
+        store.queue()
+        store.on_ticks = True
+        cancels, before = _QUEUE[self.settings.queue], first
+        while True:
+            rows = len(store.log)
+            first = run_ticks(store.group, ticks, first, stop, cancels, True)
+            if first == stop or len(_executed(store.log[rows:])):
+                break
+            store.grow_log()
+        if first > before:
+            store.clock = max(store.clock, int(ticks.at[first - 1]))
+        _after_kernels(store)
+        return first
+
+    def next_time(self, symbol: str) -> int:
+        """When time alone will next change an order of a symbol: a submission, an arrival, a
+        cancel, an expiry. Microseconds UTC.
+        """
+        store = self._store(symbol)
+        store.queue()
+        return int(store.state["next_time"])
+
+    def pass_time(self, symbol: str, until: int) -> None:
+        """What time does to the orders of one symbol up to `until`, microseconds UTC: those that
+        arrive meet the quote that stands.
+        """
+        store = self._store(symbol)
+        store.queue()
+        while len(store.group.log) - len(store.log) < room_needed(store.group, until):
+            store.grow_log()
+        pass_time(store.group, until)
         _after_kernels(store)
 
     def advance(self, until: datetime) -> None:
@@ -285,6 +343,36 @@ class MatchingEngine:
         """Shares of an order that were filled so far."""
         symbol, row = self._where[order_id]
         return float(self._stores[symbol].group.orders[row]["filled"])
+
+    def remaining(self, order_id: str) -> float:
+        """Shares of an order that may still be filled; 0 once it has ended."""
+        symbol, row = self._where[order_id]
+        store = self._stores[symbol]
+        return 0.0 if store.is_final(row) else float(store.group.orders[row]["remaining"])
+
+    def is_open(self, order_id: str) -> bool:
+        """Whether an order that was taken has not ended."""
+        symbol, row = self._where[order_id]
+        return not self._stores[symbol].is_final(row)
+
+    def executions(self, symbol: str, since: int = 0) -> tuple[list[Execution], int]:
+        """Executions of one symbol from row `since` of its log on, and the row to go on with."""
+        store = self._store(symbol)
+        log = store.log
+        found = []
+        for line in _executed(log[since:]):
+            ticket = store.tickets[line["row"]]
+            found.append(
+                Execution(
+                    ticket.order_id,
+                    1 if ticket.side > 0 else -1,
+                    float(line["quantity"]),
+                    float(line["price"]),
+                    int(line["fee"]),
+                    int(line["at"]),
+                )
+            )
+        return found, len(log)
 
     def open_orders(self, symbol: str) -> list[str]:
         """Orders that have been submitted and have not ended, in order of submission."""
@@ -366,6 +454,15 @@ class MatchingEngine:
         if at < store.tickets[row].submitted_at:
             return Refusal("time", f"the request lies before order {order_id} itself")
         return store, row
+
+
+def _executed(log: Records) -> Records:
+    """The executions among rows of a log."""
+    if not len(log):
+        return log
+    event = log["event"]
+    found: Records = log[(event == E_FILLED) | (event == E_PARTIALLY_FILLED)]
+    return found
 
 
 def _after_kernels(store: OrderStore) -> None:

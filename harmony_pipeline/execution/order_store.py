@@ -228,6 +228,7 @@ def _row_of(ticket: OrderTicket, sessions: SessionTimes, latency: timedelta) -> 
             "reduce_only": int(ticket.reduce_only),
             "extended": int(ticket.extended_hours),
             "when_filled": int(ticket.after_parent == "filled"),
+            "post_only": int(ticket.post_only),
             "submitted_at": submitted_at,
             "active_from": submitted_at + latency // timedelta(microseconds=1),
         }

@@ -39,7 +39,8 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True):
     A trailing stop has either `trail_amount` (price) or `trail_percent` (0 to 100). `reduce_only`:
     it never opens nor turns a position. `after_parent`: `done` lets a child work once its parent
     has ended with fills, for no more than these; `filled` only once it is filled completely.
-    `volatility` of one bar, known at the decision, is what market impact is estimated from.
+    `volatility` of one bar, known at the decision, is what market impact is estimated from. A
+    `post_only` limit may only rest: where it would trade on arrival, the exchange rejects it.
     """
 
     order_id: str
@@ -59,6 +60,7 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True):
     after_parent: str = "done"
     oco_id: str | None = None
     volatility: float = 0.0
+    post_only: bool = False
 
 
 class Refusal(NamedTuple):
@@ -106,6 +108,7 @@ def check_order(ticket: OrderTicket, rules: Record | None, venue: VenueRules) ->
         or _check_quantity(ticket, rules)
         or _check_prices(ticket, rules)
         or _check_trail(ticket)
+        or _check_post_only(ticket)
         or _check_extended_hours(ticket, venue)
     )
 
@@ -259,6 +262,16 @@ def _check_trail(ticket: OrderTicket) -> Refusal | None:
         return Refusal("trail", f"the trail is {given[0]!r}: a number above zero")
     if ticket.trail_percent is not None and ticket.trail_percent >= 100.0:
         return Refusal("trail", f"trail_percent is {ticket.trail_percent}: below 100")
+    return None
+
+
+def _check_post_only(ticket: OrderTicket) -> Refusal | None:
+    if ticket.post_only and (ticket.kind != "limit" or ticket.time_in_force not in ("day", "gtc")):
+        return Refusal(
+            "post_only",
+            f"only a limit order that is day or gtc can be post-only; this is {ticket.kind},"
+            f" {ticket.time_in_force}",
+        )
     return None
 
 

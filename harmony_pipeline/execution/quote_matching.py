@@ -35,12 +35,16 @@ from harmony_pipeline.execution.queue_position import (
 from harmony_pipeline.execution.working_orders import (
     AFTER,
     CANCELED,
+    E_FILLED,
+    E_PARTIALLY_FILLED,
     E_TRIGGERED,
     NO_REASON,
     R_FOK,
     R_HALTED,
     R_IOC,
+    R_POST_ONLY,
     R_REDUCE_ONLY,
+    REJECTED,
     SymbolOrders,
     follow,
     is_limit,
@@ -80,10 +84,18 @@ class TickColumns(NamedTuple):
 
 
 @kernel_without_allocation
-def run_ticks(group: SymbolOrders, ticks: TickColumns, first: int, stop: int, cancels: int) -> int:
+def run_ticks(
+    group: SymbolOrders,
+    ticks: TickColumns,
+    first: int,
+    stop: int,
+    cancels: int,
+    until_fill: bool = False,
+) -> int:
     """Match ticks `first` to `stop` (not included); the next tick to match: less than `stop` when
     the log is nearly full. A tick that touches no order costs a few comparisons. `cancels`: how
-    canceled orders ahead of us count (a rule of `queue_position.py`).
+    canceled orders ahead of us count (a rule of `queue_position.py`). `until_fill`: the run ends
+    with the first moment at which an order is filled, too.
     """
     state = group.state[0]
     quote, trade = -1, -1  # the last ones that were passed over
@@ -98,7 +110,10 @@ def run_ticks(group: SymbolOrders, ticks: TickColumns, first: int, stop: int, ca
         quote, trade = -1, -1
         if len(group.log) - state["log_rows"] < room_needed(group, ticks.at[i]):
             return i
+        rows = state["log_rows"]
         pass_time(group, ticks.at[i])
+        if until_fill and _has_fill(group, rows):
+            return i
         state["tick_at"] = ticks.at[i]
         state["halted"] = ticks.halted[i]
         if ticks.kind[i] == QUOTE:
@@ -108,8 +123,19 @@ def run_ticks(group: SymbolOrders, ticks: TickColumns, first: int, stop: int, ca
         _arrivals(group, ticks.at[i])
         refresh(group)
         state["at_best"] = _is_at_best(group)
+        if until_fill and _has_fill(group, rows):
+            return i + 1
     _remember(group, ticks, quote, trade)
     return stop
+
+
+@kernel_without_allocation
+def _has_fill(group: SymbolOrders, first: int) -> bool:
+    """Whether the log has an execution from row `first` on."""
+    for row in range(first, group.state[0]["log_rows"]):
+        if group.log[row]["event"] in (E_FILLED, E_PARTIALLY_FILLED):
+            return True
+    return False
 
 
 @inlined_kernel
@@ -247,6 +273,9 @@ def _arrive(group: SymbolOrders, row: int, now: int) -> None:
         follow(order, price)
         if (price - stop_level(group.rules[0], order)) * order["side"] >= 0.0:
             _trigger(group, row, now, price)
+    elif order["post_only"] == 1 and _crosses(order, state):
+        end(group, row, now, now, REJECTED, R_POST_ONLY)
+        settle(group, now, now, AFTER, 0.0)
     else:
         _take(group, row, now)
         _join_queue(order, state)
@@ -256,6 +285,13 @@ def _arrive(group: SymbolOrders, row: int, now: int) -> None:
             why = R_FOK if order["time_in_force"] == FOK else R_IOC
         end(group, row, now, now, CANCELED, why)
         settle(group, now, now, AFTER, 0.0)
+
+
+@kernel_without_allocation
+def _crosses(order: Record, state: Record) -> bool:
+    """Whether a limit would trade at once with the quote that stands."""
+    price = _offered(state, order["side"])
+    return bool(order["side"] * price <= order["side"] * order["limit_price"])
 
 
 @kernel_without_allocation

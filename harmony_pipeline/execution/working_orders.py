@@ -55,12 +55,12 @@ EVENTS = (
 REASONS = (
     "", "requested", "oco", "parent", "reduce_only", "ioc", "fok", "no_volume",
     "max_participation", "halted", "limit_band", "chance", "time_in_force", "auction", "split",
-    "replaced", "late",
+    "replaced", "late", "post_only",
 )  # fmt: skip
 (
     NO_REASON, R_REQUESTED, R_OCO, R_PARENT, R_REDUCE_ONLY, R_IOC, R_FOK, R_NO_VOLUME,
     R_MAX_PARTICIPATION, R_HALTED, R_LIMIT_BAND, R_CHANCE, R_TIME_IN_FORCE, R_AUCTION, R_SPLIT,
-    R_REPLACED, R_LATE,
+    R_REPLACED, R_LATE, R_POST_ONLY,
 ) = range(len(REASONS))  # fmt: skip
 
 # At which point of the current bar an order began to work (`activation`, with `activated_at`).
@@ -74,6 +74,7 @@ WORKING_ORDER = np.dtype(
         ("limit_price", "f8"), ("stop_price", "f8"), ("trail_amount", "f8"),
         ("trail_fraction", "f8"), ("watermark", "f8"), ("volatility", "f8"), ("fills", "i8"),
         ("triggered", "i8"), ("rested", "i8"), ("reduce_only", "i8"), ("extended", "i8"),
+        ("post_only", "i8"),
         # groups, as rows: a ring of OCO orders, a list of children
         ("parent", "i8"), ("first_child", "i8"), ("next_child", "i8"), ("when_filled", "i8"),
         ("next_in_oco", "i8"), ("replaces", "i8"), ("replaced_by", "i8"),

@@ -1,8 +1,9 @@
 """Backtests of every strategy, their comparison, the sensitivity to parameters, and the tear sheet.
 
 One path for all: the strategy's primary signals, filtered by out-of-sample probabilities where it
-uses a model, through the portfolio simulator. A grid point is the same path with other parameters,
-and counts as a trial.
+uses a model, through the portfolio simulator. A state machine with `on_fill` goes through the same
+books event by event (backtest/event_driver.py). A grid point is the same path with other
+parameters, and counts as a trial.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.backtest.event_driver import run_machine_backtest
 from harmony_pipeline.backtest.metrics import sharpe_interval
 from harmony_pipeline.backtest.simulator import BacktestResult, Market, run_backtest
-from harmony_pipeline.errors import NotReady
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import (
@@ -33,6 +35,7 @@ from harmony_pipeline.stages.strategy_signals import SignalInputs
 from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity
 from harmony_pipeline.stages.unchanged import unchanged_since
+from harmony_pipeline.strategies.base import Stepwise
 from harmony_pipeline.strategies.registry import build_strategy
 
 BACKTEST_TABLES = ("orders", "fills", "trades", "position_actions", "equity", "backtests")
@@ -73,15 +76,53 @@ def simulated(
     in_lake: bool = True,
 ) -> BacktestResult:
     """Run one strategy over the lake, with its own parameters or other ones. in_lake: whether the
-    lake has its signals.
+    lake has its signals. A state machine with `on_fill` is given the fills of its orders.
     """
     chosen = pipeline.settings.strategies[strategy]
     inputs = SignalInputs(pipeline, strategy, (overrides or {},), in_lake)
+    if hears_fills(pipeline, strategy):
+        return _simulated_events(pipeline, strategy, inputs, overrides or {})
     signals = inputs.signals(overrides)
     regular = tradable_bars(pipeline, strategy, regular_bars(pipeline) if bars is None else bars)
     parameters = {**chosen.parameters, **(overrides or {})}
     return run_backtest(
         regular, signals, pipeline.lake.read("corporate_actions"),
+        trading_rules(pipeline, strategy), pipeline.calendar, pipeline.timeframe,
+        backtest_id=backtest_id(pipeline, strategy, parameters), strategy=strategy,
+        parameters=parameters,
+        lives=lives_of(pipeline), until=last_day(pipeline),
+    )  # fmt: skip
+
+
+def hears_fills(pipeline: PipelineContext, strategy: str) -> bool:
+    """Whether a strategy is a state machine with `on_fill`, so that signals do not tell all that it
+    does. Raises ConfigError where it uses a model, which judges signals.
+    """
+    chosen = pipeline.settings.strategies[strategy]
+    built = build_strategy(chosen)
+    if not (isinstance(built, Stepwise) and built.hears_fills):
+        return False
+    if chosen.uses_model:
+        raise ConfigError(
+            f"strategies.{strategy}: {chosen.use} has on_fill, and a model judges signals that are"
+            " made before any fill: set uses_model = false, or take on_fill away"
+        )
+    return True
+
+
+def _simulated_events(
+    pipeline: PipelineContext,
+    strategy: str,
+    inputs: SignalInputs,
+    overrides: Mapping[str, Any],
+) -> BacktestResult:
+    chosen = pipeline.settings.strategies[strategy]
+    built = build_strategy(chosen, overrides)
+    assert isinstance(built, Stepwise)
+    bars, features = inputs.events(overrides)
+    parameters = {**chosen.parameters, **overrides}
+    return run_machine_backtest(
+        built.machine(), bars, features, pipeline.lake.read("corporate_actions"),
         trading_rules(pipeline, strategy), pipeline.calendar, pipeline.timeframe,
         backtest_id=backtest_id(pipeline, strategy, parameters), strategy=strategy,
         parameters=parameters,

@@ -67,17 +67,11 @@ def backtested_now(
         if why:
             raise NotReady(why)
     else:
-        name = _words(strategy.__name__)
-        # switched off: the features of the lake are those of the settings
-        chosen = StrategySettings(
-            use=f"{strategy.__module__}:{strategy.__qualname__}",
-            enabled=False,
-            parameters=_defaults(strategy),
-        )
+        name, chosen = settings_of_class(strategy)
         if not pipeline.lake.partitions("features"):
             raise NotReady("there are no features yet; make them with: harmony backfill research")
     chosen = StrategySettings.model_validate({**chosen.model_dump(), **changes})
-    known = _with_strategy(pipeline, name, chosen)
+    known = with_strategy(pipeline, name, chosen)
     overrides = {
         key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
     }
@@ -86,7 +80,16 @@ def backtested_now(
     return known, name, result
 
 
-def _with_strategy(
+def settings_of_class(kind: type) -> tuple[str, StrategySettings]:
+    """Name and settings of a strategy that is a class and not in the settings."""
+    # switched off: the features of the lake are those of the settings
+    chosen = StrategySettings(
+        use=f"{kind.__module__}:{kind.__qualname__}", enabled=False, parameters=_defaults(kind)
+    )
+    return _words(kind.__name__), chosen
+
+
+def with_strategy(
     pipeline: PipelineContext, name: str, chosen: StrategySettings
 ) -> PipelineContext:
     """The context whose settings have this strategy under this name."""

@@ -7,4 +7,8 @@ NO_REGULAR_BARS = (
     "no bar lies in the regular session, and only those are traded; see market.calendar and"
     " market.files.timezone"
 )
+ACTS_ON_FILLS = (
+    "it hears its fills (on_fill), so its orders under other circumstances are not those of its"
+    " signals"
+)
 NO_SESSION = "no session ran on this day"

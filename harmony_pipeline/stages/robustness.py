@@ -22,6 +22,7 @@ from harmony_pipeline.robustness.regimes import regime_stability as stability
 from harmony_pipeline.stages.backtests import (
     daily_returns_of,
     found_backtest,
+    hears_fills,
     no_backtest,
     nothing_to_trade,
     regular_bars,
@@ -31,6 +32,7 @@ from harmony_pipeline.stages.backtests import (
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.lives import last_day, lives_of
+from harmony_pipeline.stages.reasons import ACTS_ON_FILLS
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.strategy_signals import strategy_signals
 from harmony_pipeline.stages.unchanged import unchanged_since
@@ -131,6 +133,9 @@ def execution_stress(pipeline: PipelineContext, strategies: Sequence[str]) -> St
         return pipeline.made_from({"orders": [name], "backtests": [name]}, chosen)
 
     def make(name: str, run: dict[str, Any]) -> Made:
+        if hears_fills(pipeline, name):
+            empty = pipeline.lake.tables["execution_stress"].empty()
+            return empty, StageResult(rows={"execution_stress": 0}, nothing=ACTS_ON_FILLS)
         market = tradable(pipeline, name)
         rows = []
         for draw in execution_draws(chosen):

@@ -20,15 +20,21 @@ from harmony_pipeline.robustness.sensitivity import (
 )
 from harmony_pipeline.stages.backtests import (
     backtest_inputs,
+    hears_fills,
     nothing_to_trade,
     regular_bars,
+    simulated,
     traded_market,
     trading_rules,
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.strategy_signals import SignalInputs
-from harmony_pipeline.stages.trials import evaluated_grid, keep_trials
+from harmony_pipeline.stages.trials import (
+    daily_returns_of_equity,
+    evaluated_grid,
+    keep_trials,
+)
 
 _THREADS = min(4, os.cpu_count() or 1)  # kernels and Polars release the GIL
 
@@ -98,6 +104,11 @@ def _tried(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> list
         {name: value for name, value in each.items() if chosen.parameters.get(name) != value}
         for each in tried
     ]
+    if hears_fills(pipeline, strategy):
+        return [
+            Trial(strategy, parameters, _returns(pipeline, strategy, changed), datetime.now(UTC))
+            for parameters, changed in zip(tried, changes, strict=True)
+        ]
     inputs = SignalInputs(pipeline, strategy, changes)
     market = traded_market(pipeline, strategy, bars)
     runs, now = SessionReturns(market, trading_rules(pipeline, strategy)), datetime.now(UTC)
@@ -111,3 +122,8 @@ def _tried(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> list
             Trial(strategy, parameters, daily, now)
             for parameters, daily in zip(tried, found, strict=True)
         ]
+
+
+def _returns(pipeline: PipelineContext, strategy: str, changed: Mapping[str, Any]) -> pl.DataFrame:
+    """Timestamp and return of each session of a machine that hears its fills."""
+    return daily_returns_of_equity(pipeline, simulated(pipeline, strategy, changed).equity)

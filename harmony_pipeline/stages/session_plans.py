@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.errors import NotReady
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
@@ -27,6 +27,7 @@ from harmony_pipeline.stages.strategy_signals import model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
     BAR_COLUMNS,
+    Stepwise,
     Strategy,
     remembers_the_market,
     strategy_rows,
@@ -72,6 +73,11 @@ def plan_of(
     name = settings.session.strategy
     chosen = settings.strategies[name]
     strategy = build_strategy(chosen)
+    if isinstance(strategy, Stepwise) and strategy.hears_fills:
+        raise ConfigError(
+            f"session.strategy = '{name}': {chosen.use} has on_fill, and a session gives a machine"
+            " bars and timers alone: choose another strategy, or take on_fill away"
+        )
     rules = trading_rules(pipeline, name)
     opening = _opening(pipeline, ledger, account, day, rules.initial_cash)
     plan = plan_day(

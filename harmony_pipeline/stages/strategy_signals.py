@@ -57,6 +57,25 @@ class SignalInputs:
         threshold = model_threshold(self.pipeline, built)
         return gate(built, signals, self._predictions, threshold).sort("symbol", "timestamp")
 
+    def events(
+        self, overrides: Mapping[str, Any] | None = None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What a machine that hears its fills is given: every bar, and a frame of `symbol`,
+        `timestamp`, its features, `volatility`, and `selected` where only the scanner's picks are
+        traded.
+        """
+        chosen = self.pipeline.settings.strategies[self.strategy]
+        names = build_strategy(chosen, overrides).required_features()
+        keys = ["symbol", "timestamp"]
+        rows = features_on_every_bar(self.pipeline, names).select(
+            list(dict.fromkeys([*keys, *names]))
+        )
+        rows = rows.join(self._scale.rows, on=keys, how="left", maintain_order="left")
+        if chosen.watch == "scanner":
+            picks = _selected_only(self.pipeline, rows.with_columns(side=pl.lit(1, pl.Int8)))
+            rows = rows.with_columns(selected=picks["side"] == 1)
+        return self._bars, rows
+
     def _computed(self, built: Strategy) -> pl.DataFrame:
         names = built.required_features()
         known = self._features

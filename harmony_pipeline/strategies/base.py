@@ -22,8 +22,9 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError, HarmonyError
 from harmony_pipeline.schemas import REAL, TEXT, TIME
+from harmony_pipeline.strategies.event_columns import bars_of
 from harmony_pipeline.strategies.events import Bar, Enter, Leave, TradeIntent
-from harmony_pipeline.strategies.machines import MachineRun, StateMachine
+from harmony_pipeline.strategies.machines import HearsFills, MachineRun, StateMachine
 
 __all__ = [
     "BAR_COLUMNS",
@@ -230,7 +231,8 @@ class Stepwise:
     """A state machine as a Strategy: each call of `signals` runs a new machine over every bar of
     the frame.
 
-    The side of a row is what the machine holds of that symbol after that bar.
+    The side of a row is what the machine holds of that symbol after that bar. Signals know no
+    fills: a machine that hears them is backtested by backtest/event_driver.py.
     """
 
     reads_bars = True
@@ -241,6 +243,7 @@ class Stepwise:
         self._needed = first.required_features()
         self.memory: Literal["day", "market"] = getattr(first, "memory", "day")
         self.name = name or type(first).__name__
+        self.hears_fills = isinstance(first, HearsFills)
 
     def required_features(self) -> tuple[str, ...]:
         """The machine's required features."""
@@ -276,21 +279,5 @@ def run_machine(
     one bar at a time.
     """
     run = MachineRun(machine, name or type(machine).__name__, bars["symbol"].unique())
-    rows = []
-    for (
-        symbol,
-        timestamp,
-        session,
-        opened,
-        high,
-        low,
-        close,
-        volume,
-        factor,
-        *features,
-    ) in bars.iter_rows():
-        bar = Bar(
-            symbol, timestamp, session, opened, high, low, close, volume, factor, tuple(features)
-        )
-        rows.append((symbol, timestamp, *run.hear_bar(bar)))
-    return rows
+    features = bars.columns[2 + len(BAR_COLUMNS) :]
+    return [(bar.symbol, bar.timestamp, *run.hear_bar(bar)) for bar in bars_of(bars, features)]

@@ -71,9 +71,11 @@ class _Counted:
         return self._value
 
     def _keep(self, value: float) -> float:
-        self._seen += 1
-        self._value = value if self.ready else math.nan
-        return self._value
+        self._seen = seen = self._seen + 1
+        if seen < self._warm_up:
+            value = math.nan
+        self._value = value
+        return value
 
 
 class _Windowed(_Counted):
@@ -165,12 +167,13 @@ class Smoothing(_Counted):
 
     def update(self, value: float) -> float:
         """The indicator after one more value; NaN until it is known."""
-        if self._seen + 1 < self.length:
-            self._level += value
-        elif self._seen + 1 == self.length:
-            self._level = (self._level + value) / self.length
-        else:
-            self._level += self._alpha * (value - self._level)
+        if self._seen >= self.length:  # known for good, so nothing is counted any more
+            level = self._level
+            self._level = self._value = level = level + self._alpha * (value - level)
+            return level
+        self._level += value
+        if self._seen + 1 == self.length:
+            self._level /= self.length
         return self._keep(self._level)
 
 

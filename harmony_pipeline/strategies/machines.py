@@ -3,9 +3,9 @@ place where its answers are checked.
 
 A machine has `required_features` and `on_bar`. It may also have `on_quote`, `on_fill` and
 `on_timer`; an event that it has no method for is not given to it. `MachineRun` gives events to a
-machine and keeps what it holds. Research, the session and tests all go through it, so a machine
-that raises, or returns a side of 2, a strength of NaN or a symbol that nobody gave it, is refused
-everywhere with the same words.
+machine and keeps what it holds. Research, backtests, the session and tests go through it. So a
+machine that raises, or returns a side of 2, a strength of NaN or a symbol that nobody gave it, is
+refused everywhere with the same words.
 """
 
 import heapq
@@ -30,6 +30,7 @@ from harmony_pipeline.strategies.events import (
 )
 
 _NOTHING = (0, 0.0)
+_SEQUENCES = (tuple, list)
 
 
 @runtime_checkable
@@ -91,6 +92,7 @@ class MachineRun:
         self._symbols = set(symbols)
         self._timers: list[tuple[datetime, str]] = []
         self._due: dict[str, datetime] = {}
+        self._on_bar = machine.on_bar
         self._methods: dict[type, Callable[[Any], Sequence[Intent]]] = {Bar: machine.on_bar}
         if isinstance(machine, HearsQuotes):
             self._methods[Quote] = machine.on_quote
@@ -102,28 +104,67 @@ class MachineRun:
     def hear_bar(self, bar: Bar) -> tuple[int, float]:
         """(side, strength) that the machine holds of the bar's symbol after it.
 
-        Timers that are due at the bar's start come first. Intents other than Enter and Leave need
-        the event driver and are refused here.
+        Timers that are due at the bar's start come first. Intents other than Enter, Leave and
+        SetTimer need quotes and are refused here.
         """
-        for intent in self.hear(bar):
-            if not isinstance(intent, Enter | Leave | SetTimer):
-                raise self._refusal(
-                    bar, f"{type(intent).__name__} needs quotes: run it in the event driver"
-                )
-        return self.holding.get(bar.symbol, _NOTHING)
+        # the same as `hear`, without its calls: it runs once for each bar of a backtest
+        timers, symbol = self._timers, bar.symbol
+        if timers and timers[0][0] <= bar.timestamp:
+            self._hear_due(bar.timestamp, holds_only=True)
+        self._symbols.add(symbol)
+        try:
+            intents = self._on_bar(bar)
+        except DataError:
+            raise
+        except Exception as error:
+            raise self._raised(bar, error) from error
+        if intents.__class__ not in _SEQUENCES or intents:
+            self._accept_all(intents, bar, holds_only=True)
+        return self.holding.get(symbol, _NOTHING)
+
+    def hear_fill(self, fill: Fill) -> None:
+        """A fill in a backtest over bars: intents are limited as those of `hear_bar`."""
+        self._hear_due(fill.timestamp, holds_only=True)
+        self._tell(fill, holds_only=True)
 
     def hear(self, event: Event) -> list[Intent]:
         """Checked intents after `event`, those of timers that were due before it included."""
+        return [*self._hear_due(event.timestamp), *self._tell(event)]
+
+    @property
+    def hears_fills(self) -> bool:
+        """Whether the machine has `on_fill`."""
+        return Fill in self._methods
+
+    @property
+    def hears_quotes(self) -> bool:
+        """Whether the machine has `on_quote`."""
+        return Quote in self._methods
+
+    @property
+    def next_timer(self) -> datetime | None:
+        """The moment of the earliest timer that is set; None: there is none."""
+        timers = self._timers
+        while timers and self._due.get(timers[0][1]) != timers[0][0]:  # replaced since
+            heapq.heappop(timers)
+        return timers[0][0] if timers else None
+
+    def hear_timers(self, until: datetime) -> list[Intent]:
+        """Checked intents of the timers that are due by `until`. A driver that knows the time
+        calls this at `next_timer`, so that it need not wait for the next event.
+        """
+        return self._hear_due(until)
+
+    def _hear_due(self, until: datetime, *, holds_only: bool = False) -> list[Intent]:
         intents: list[Intent] = []
-        while self._timers and self._timers[0][0] <= event.timestamp:
+        while self._timers and self._timers[0][0] <= until:
             at, name = heapq.heappop(self._timers)
             if self._due.get(name) == at:
                 del self._due[name]
-                intents += self._told(Timer(at, name))
-        intents += self._told(event)
+                intents += self._tell(Timer(at, name), holds_only=holds_only)
         return intents
 
-    def _told(self, event: Event) -> Sequence[Intent]:
+    def _tell(self, event: Event, *, holds_only: bool = False) -> Sequence[Intent]:
         if not isinstance(event, Timer):
             self._symbols.add(event.symbol)
         method = self._methods.get(type(event))
@@ -134,20 +175,27 @@ class MachineRun:
         except DataError:
             raise
         except Exception as error:
-            raise self._refusal(event, f"it raised {type(error).__name__}: {error}") from error
-        if not isinstance(intents, list | tuple):
+            raise self._raised(event, error) from error
+        self._accept_all(intents, event, holds_only=holds_only)
+        return intents
+
+    def _accept_all(self, intents: Sequence[Intent], event: Event, *, holds_only: bool) -> None:
+        if not isinstance(intents, (list, tuple)):
             raise self._refusal(
                 event, f"it returned {type(intents).__name__}: return a tuple or list of intents"
             )
         for intent in intents:
             self._accept(intent, event)
-        return intents
+            if holds_only and not isinstance(intent, (Enter, Leave, SetTimer)):
+                raise self._refusal(
+                    event, f"{_named(intent)} needs quotes: run it over ticks, docs/own-strategy.md"
+                )
 
     def _accept(self, intent: Intent, event: Event) -> None:
         if isinstance(intent, SetTimer):
             self._set_timer(intent, event)
             return
-        if not isinstance(intent, Enter | Leave | Post | Withdraw):
+        if not isinstance(intent, (Enter, Leave, Post, Withdraw)):
             raise self._refusal(event, f"it returned {intent!r}, which is no intent")
         if intent.symbol not in self._symbols:
             raise self._refusal(
@@ -176,6 +224,9 @@ class MachineRun:
             )
         self._due[intent.name] = intent.at
         heapq.heappush(self._timers, (intent.at, intent.name))
+
+    def _raised(self, event: Event, error: Exception) -> DataError:
+        return self._refusal(event, f"it raised {type(error).__name__}: {error}")
 
     def _refusal(self, event: Event, reason: str) -> DataError:
         where = f"timer {event.name}" if isinstance(event, Timer) else event.symbol

@@ -14,7 +14,7 @@ market (they only make liquidity). A side that would carry the inventory beyond 
 is withdrawn; both are while the market is locked, crossed or without a price. At `flatten_at` all
 is withdrawn and the inventory left.
 
-It emits Post and Withdraw, and needs the event driver, quotes and a venue for limit orders.
+It emits Post and Withdraw, so it runs over quotes and trades (backtest/quote_driver.py).
 """
 
 import math

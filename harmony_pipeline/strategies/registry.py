@@ -46,7 +46,8 @@ def build_strategy(
     if settings.use in QUOTE_MACHINES:
         raise ConfigError(
             f"strategy {settings.use} acts on quotes and posts limit orders, so bars make no"
-            " signals of it: run it in the event driver (strategies.registry.build_machine)"
+            " signals of it: run it over quotes and trades, from Python by"
+            " h.open_lake(...).backtest_quotes(...) (docs/strategies.md, Market making)"
         )
     make, built = _maker(kind, settings, overrides)
     strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make, kind.__name__)
@@ -63,8 +64,8 @@ def build_machine(
     kind = strategy_class(settings.use)
     if not hasattr(kind, "on_bar"):
         raise ConfigError(
-            f"strategy {settings.use} is made of columns (`signals`); the event driver runs state"
-            " machines (`on_bar`)"
+            f"strategy {settings.use} is made of columns (`signals`); quotes are for state machines"
+            " (`on_quote`)"
         )
     machine: StateMachine = _maker(kind, settings, overrides)[1]
     return machine

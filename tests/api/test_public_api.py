@@ -5,16 +5,19 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 import pytest
 
 import harmony_pipeline as h
 from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.stages import ticks
 from harmony_pipeline.stages.backtests import simulated
 from harmony_pipeline.stages.interactive_reports import analysed, tables_of_result
 from harmony_pipeline.strategies.base import Enter, Leave, warm_signals
 from harmony_pipeline.strategies.crossover import MovingAverageCrossover
+from harmony_pipeline.strategies.market_maker import MarketMaker
 
 HEAVY = ("numpy", "polars", "pyarrow", "duckdb", "pydantic", "numba", "pandera", "plotly", "dagster", "lightgbm")  # fmt: skip
 
@@ -44,6 +47,16 @@ class TrendMachine:
     def on_bar(self, bar):
         (ratio,) = bar.features
         return [Enter(bar.symbol, 1 if ratio > 0 else -1) if ratio else Leave(bar.symbol)]
+
+
+class HearingMachine(TrendMachine):
+    """The same, which hears its fills and does nothing with them."""
+
+    heard: ClassVar[list] = []
+
+    def on_fill(self, fill):
+        self.heard.append(fill)
+        return ()
 
 
 class Nothing:
@@ -155,6 +168,39 @@ def test_a_class_of_ones_own_trades_like_the_shipped_one(lake):
     barriers = lake.backtest(Trend, exits="barriers", horizon_bars=3)
     assert set(barriers.trades["exit_reason"].drop_nulls()) <= {"stop", "take", "vertical"}
     assert lake.backtest(Trend).parameters == {"fast": 5, "slow": 20}
+
+
+def test_a_machine_that_hears_its_fills_trades_like_one_that_does_not(lake):
+    deaf = lake.backtest(TrendMachine, fast=5, slow=20)
+    HearingMachine.heard.clear()
+    hears = lake.backtest(HearingMachine, fast=5, slow=20)
+    drop = ["backtest_id", "trade_id"]
+    assert hears.trades.drop(drop).equals(deaf.trades.drop(drop))
+    assert hears.figures == deaf.figures
+    assert len(HearingMachine.heard) == hears.fills.height > 0
+
+
+def test_a_machine_on_quotes_runs_over_the_ticks_of_the_lake(lake):
+    day = date(2024, 1, 3)
+    with pytest.raises(NotReady, match=r"no quotes of these symbols and days.*harmony ticks"):
+        lake.backtest_quotes(MarketMaker, start=day)
+    ticks.quote_ticks(lake.pipeline, [day])
+    ticks.trade_ticks(lake.pipeline, [day])
+    symbol = lake.read("quote_ticks")["symbol"][0]
+    noon = datetime(2024, 1, 3, 15, 30, tzinfo=UTC)
+    found = lake.backtest_quotes(
+        MarketMaker, symbols=symbol, start=day, end=noon, quantity=1.0, maximum_inventory=3.0
+    )
+    assert found.summary()["orders"] > 0
+    assert found.lifecycle["symbol"].unique().to_list() == [symbol]
+    assert found.lifecycle["timestamp"].max() < noon
+    assert found.initial_cash == lake.settings.backtest.initial_cash
+    with pytest.raises(ConfigError, match=r"strategy 'makr'|no strategy 'makr'"):
+        lake.backtest_quotes("makr")
+    with pytest.raises(ConfigError, match="has no on_quote"):
+        lake.backtest_quotes(TrendMachine, symbols=symbol)
+    with pytest.raises(ConfigError, match="is made of columns"):
+        lake.backtest_quotes(Trend, symbols=symbol)
 
 
 def test_every_configuration_counts_once(lake):

@@ -90,6 +90,16 @@ def test_a_limit_that_waits_is_a_maker_and_one_that_crosses_at_once_pays_the_spr
     assert fills(made) == [("a", 100.0, 98.0, "maker")]
 
 
+def test_a_post_only_limit_that_the_open_reaches_on_its_arrival_is_rejected():
+    order = {"kind": "limit", "limit_price": 100.05, "at": BEFORE, "post_only": True}
+    made = run((100.0, 101.0, 99.0, 100.0), tickets=[ticket("a", **order)])
+    assert fills(made) == []
+    assert made.lifecycle()["reason"].to_list()[-1] == "post_only"
+    order["limit_price"] = 99.5
+    made = run((100.0, 101.0, 99.0, 100.0), tickets=[ticket("a", **order)])
+    assert fills(made) == [("a", 100.0, 99.5, "maker")]
+
+
 def test_a_limit_may_need_a_price_beyond_it():
     through = EngineSettings(resting="through")
     order = ticket("a", kind="limit", limit_price=99.0, at=BEFORE)

@@ -77,6 +77,23 @@ def test_a_limit_rests_behind_what_is_quoted_and_trades_fill_it():
     assert fills(made) == []
 
 
+def test_a_post_only_limit_rests_or_is_rejected_on_arrival():
+    quotes = quotes_of(WIDE, (20, 99.0, 300.0, 100.0, 200.0), (40, 99.0, 300.0, 101.0, 200.0))
+    orders = [
+        ticket("rests", kind="limit", limit_price=100.9, at=AT, post_only=True),
+        ticket("crosses", kind="limit", limit_price=101.0, at=AT, post_only=True),
+        ticket("later", kind="limit", limit_price=100.5, at=AT + timedelta(seconds=20), post_only=True),
+    ]  # fmt: skip
+    made = run(quotes, trades_of((25, 99.5, 500.0)), *orders)
+    assert fills(made) == [("rests", 100.0, 100.9, "maker", 25.0)]
+    ends = made.lifecycle().group_by("order_id", maintain_order=True).last()
+    assert {row["order_id"]: row["reason"] for row in ends.rows(named=True)} == {
+        "rests": None,
+        "crosses": "post_only",
+        "later": "post_only",
+    }
+
+
 def test_a_limit_that_crosses_takes_first_and_rests_with_what_is_left():
     order = ticket("a", kind="limit", limit_price=101.0, quantity=300, at=AT)
     made = run(quotes_of(WIDE), trades_of((30, 100.5, 70.0)), order)

@@ -230,10 +230,10 @@ def test_on_real_quotes_it_keeps_its_rules_and_is_filled_only_where_a_trade_went
     assert not resting, "nothing rests after the end"
 
 
-def test_it_needs_the_event_driver_and_says_so():
+def test_it_needs_quotes_and_its_refusal_names_what_runs_it():
     chosen = StrategySettings(use=QUOTE_MACHINES[0], parameters={"quantity": 10.0})
     assert build_machine(chosen).quantity == 10.0
-    with pytest.raises(ConfigError, match=r"acts on quotes .* event driver"):
+    with pytest.raises(ConfigError, match=r"acts on quotes .*\.backtest_quotes\("):
         build_strategy(chosen)
     columns = StrategySettings(use="harmony_pipeline.strategies.rsi:RsiMomentum")
     with pytest.raises(ConfigError, match="is made of columns"):

@@ -136,7 +136,7 @@ MACHINE = [
     (None, "it returned NoneType: return a tuple or list of intents"),
     (Enter("BB", 1), "it returned Enter: return a tuple or list"),
     (KeyError("close"), "it raised KeyError: 'close'"),
-    ((Post("BB", 1, 10.0, 100.0),), "Post needs quotes: run it in the event driver"),
+    ((Post("BB", 1, 10.0, 100.0),), "Post needs quotes: run it over ticks"),
     ((Withdraw("BB", 1),), "Withdraw needs quotes"),
     (
         (SetTimer(START - timedelta(days=1), "past"),),
@@ -227,3 +227,41 @@ def test_a_post_without_a_price_or_a_quantity_is_refused(price, quantity):
 
     with pytest.raises(DataError, match="of Post: both are above 0"):
         list(run_events(Posts(), [quote(0)]))
+
+
+class Sleeper:
+    """Sets a timer of one name with every bar and every fill, and enters when it comes."""
+
+    def __init__(self):
+        self.heard = []
+
+    def required_features(self):
+        return ()
+
+    def on_bar(self, bar):
+        return (SetTimer(bar.timestamp + timedelta(minutes=30), "wake"),)
+
+    def on_fill(self, fill):
+        return (SetTimer(fill.timestamp + timedelta(minutes=10), "wake"),)
+
+    def on_timer(self, timer):
+        self.heard.append(timer.timestamp)
+        return (Enter("B", 1),)
+
+
+def test_a_driver_may_ask_for_the_next_timer_and_fire_it_at_its_moment():
+    run = MachineRun(Sleeper(), "sleeper")
+    assert run.hears_fills and not run.hears_quotes
+    assert run.next_timer is None
+    run.hear_bar(Bar("B", START, "regular", 1.0, 1.0, 1.0, 1.0, 1.0))
+    assert run.next_timer == START + timedelta(minutes=30)
+    run.hear_fill(Fill("B", START + timedelta(minutes=5), 1, 1.0, 1.0))
+    later = START + timedelta(minutes=15)
+    assert run.next_timer == later, "the timer of the same name is replaced"
+    assert run.hear_timers(later - timedelta(seconds=1)) == []
+    assert run.hear_timers(later) == [Enter("B", 1)]
+    assert run.next_timer is None
+    assert run.holding == {"B": (1, 1.0)}
+    run.hear_fill(Fill("B", later, 1, 1.0, 1.0))
+    run.hear_fill(Fill("B", later + timedelta(hours=1), 1, 1.0, 1.0))
+    assert run.machine.heard == [later, later + timedelta(minutes=10)], "before the fill"

@@ -1,0 +1,294 @@
+"""The event-driven backtest of a state machine over bars: market, signal, order and fill events in
+order of time.
+
+    bar ends -> on_bar -> signal -> risk, orders -> next bar meets the orders -> on_fill -> on_bar
+
+Accounts, risk and fills are those of `run_backtest`: the same compiled loop changes the same books,
+so the result has the same tables. A machine that hears no fills depends on bars alone; its signals
+are made first, and the loop runs once over all bars. A machine that hears fills needs the books as
+far as its own clock and no further. They are stepped one moment at a time (`loop.step`), while
+anything is held, works or is wished; else they lag behind, since nothing can be filled.
+
+At one moment the order is: timers that are due, fills of the bars that start then (in the order in
+which the loop made them), then `on_bar` of each of these bars in order of symbols, then the
+decision. A bar's signal is what the machine holds of its symbol after its own `on_bar`, as in
+strategies/base.py (`Stepwise`). So both ways give the same tables where a machine does not use what
+it hears of fills.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.backtest import loop
+from harmony_pipeline.backtest.columns import (
+    NEVER,
+    SIGNAL_DTYPES,
+    SymbolRows,
+    by_symbol_and_time,
+)
+from harmony_pipeline.backtest.logs import FILLS, MET, SESSION
+from harmony_pipeline.backtest.simulator import (
+    BacktestResult,
+    Logs,
+    Market,
+    Run,
+    RunLabel,
+    finish_run,
+    opened_books,
+    result_of,
+    rule_stretches,
+    simulate,
+    with_room,
+)
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.kernel import machine_code
+from harmony_pipeline.market.array_columns import read_only
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.portfolio.kernel_types import MONEY, NO_SIGNAL
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.state import TradingState
+from harmony_pipeline.strategies.base import BAR_COLUMNS
+from harmony_pipeline.strategies.event_columns import bars_of
+from harmony_pipeline.strategies.events import Bar, Fill
+from harmony_pipeline.strategies.machines import MachineRun, StateMachine
+
+VOLATILITY = "volatility"
+SELECTED = "selected"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def run_machine_backtest(
+    machine: StateMachine,
+    bars: pl.DataFrame,
+    features: pl.DataFrame,
+    actions: pl.DataFrame,
+    rules: TradingRules,
+    calendar: Calendar,
+    timeframe: str,
+    state: TradingState | None = None,
+    *,
+    backtest_id: str = "backtest",
+    book: str | None = None,
+    strategy: str = "",
+    parameters: Mapping[str, Any] | None = None,
+    lives: pl.DataFrame | None = None,
+    until: date | None = None,
+) -> BacktestResult:
+    """Trade what `machine` says of `bars` by `rules`, and give it the fills of its orders.
+
+    machine: a new one, since it is changed. bars: schemas.BARS, every session that the machine
+    hears; regular rows are traded on. features: symbol, timestamp, the machine's required_features,
+    `volatility` (volatility_20 of the bar), and where only some bars may be traded, `selected`
+    (boolean). The machine hears the bars that have a row there with all required features finite.
+    The rest as in `run_backtest`.
+
+    Raises DataError that names strategy, symbol and time where the machine raises or returns what
+    is no intent: the run ends there and has no result. Raises ConfigError where the rules begin
+    without cash.
+
+    >>> run_machine_backtest(Mine(), bars, features, actions, rules, Calendar.of("XNYS"), "1Min")
+    """
+    if not rules.initial_cash > 0.0:
+        raise ConfigError(f"backtest.initial_cash = {rules.initial_cash}: it is above 0")
+    market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
+    heard = _heard_rows(bars, features, machine.required_features())
+    hearing = MachineRun(machine, strategy or type(machine).__name__, heard.names)
+    said = _SignalsSaid(heard)
+    run = said.run(market, rules, state)
+    initial = run.equity()
+    if hearing.hears_fills:
+        logs = _SteppedRun(run, rules, hearing, said).walk()
+    else:
+        said.write_all(map(hearing.hear_bar, said.bars(machine.required_features())))
+        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
+    label = RunLabel(backtest_id, book or backtest_id, strategy, parameters or {})
+    return result_of(run, logs, market, rules, label, initial)
+
+
+def _heard_rows(bars: pl.DataFrame, features: pl.DataFrame, needed: tuple[str, ...]) -> SymbolRows:
+    """The bars that the machine hears, by symbol and time."""
+    keys = ["symbol", "timestamp"]
+    optional = [SELECTED] if SELECTED in features.columns else []
+    missing = [name for name in (*keys, *needed, VOLATILITY) if name not in features.columns]
+    if missing:
+        raise DataError(f"features lack {', '.join(missing)}: a machine needs them for every bar")
+    known = features.select(list(dict.fromkeys([*keys, VOLATILITY, *optional, *needed])))
+    rows = bars.select(*keys, *BAR_COLUMNS).join(known, on=keys, how="inner", maintain_order="left")
+    if needed:
+        rows = rows.filter(pl.all_horizontal(pl.col(name).is_finite() for name in needed))
+    found = by_symbol_and_time(rows)
+    if found.repeated >= 0:
+        symbol, when = found.rows.row(found.repeated)[:2]
+        raise DataError(f"bars and features hold {symbol} at {when} twice: each bar may come once")
+    return found
+
+
+class _SignalsSaid:
+    """What the machine has said of each bar that it hears: one row a bar, laid out as the loop
+    reads signals, NO_SIGNAL until the machine has heard the bar. `order` are the rows in order of
+    time, of one moment in order of symbols.
+    """
+
+    def __init__(self, heard: SymbolRows) -> None:
+        self._heard = heard
+        self.order: IntArray = np.argsort(heard.at, kind="stable")
+        self.side: NDArray[np.int8] = np.full(len(heard.at), NO_SIGNAL, np.int8)
+        self.strength: FloatArray = np.full(len(heard.at), np.nan)
+        self.selected: BoolArray | None = None
+        if SELECTED in heard.rows.columns:
+            self.selected = heard.rows[SELECTED].fill_null(value=False).to_numpy()
+
+    def bars(self, features: tuple[str, ...]) -> Iterator[Bar]:
+        """The bars that the machine hears, in order."""
+        return bars_of(self._heard.rows[self.order], features)
+
+    def moments(self) -> list[int]:
+        """The start of each of these bars, microseconds UTC."""
+        return list[int](self._heard.at[self.order].tolist())
+
+    def write_all(self, held: Iterator[tuple[int, float]]) -> None:
+        """Side and strength after each bar, in the same order."""
+        count = len(self.order)
+        flat = np.fromiter(chain.from_iterable(held), np.float64, 2 * count).reshape(count, 2)
+        self.side[self.order], self.strength[self.order] = flat[:, 0], flat[:, 1]
+        if self.selected is not None:
+            self.side[~self.selected] = 0
+
+    def run(self, market: Market, rules: TradingRules, state: TradingState | None) -> Run:
+        """A run whose signals are these, now and as they will be."""
+        frame = self._heard.rows.select(
+            pl.col(name).cast(kind) if name in ("symbol", "timestamp", VOLATILITY)
+            else pl.lit(None, kind).alias(name)
+            for name, kind in SIGNAL_DTYPES.items()
+        )  # fmt: skip
+        run = Run.of(market, replace(self._heard, rows=frame), rules, state)
+        # views of what is written here, which the kernels read as they do Polars' memory
+        views = read_only(self.side.view()), read_only(self.strength.view())
+        return replace(run, signals=run.signals._replace(side=views[0], strength=views[1]))
+
+
+class _SteppedRun:
+    """Books that follow the clock of a machine which hears its fills."""
+
+    def __init__(
+        self, run: Run, rules: TradingRules, hearing: MachineRun, said: _SignalsSaid
+    ) -> None:
+        self._run, self._hearing, self._said = run, hearing, said
+        stretches = list(rule_stretches(run, rules))
+        self._books, self._curve = opened_books(run, rules, stretches, keeps_curve=True)
+        self._ends = iter(stretches)
+        self._cursor = loop.cursor_at_start(run.bars, run.signals)
+        self._has_bars = len(run.bars.at) > 0
+        if self._has_bars:
+            start = np.searchsorted(run.sessions.until, self._cursor.at.min(), side="right")
+            self._books.at[SESSION] = start
+        self._at = memoryview(self._books.at.data)  # its numbers as Python's own
+        self._change_rules()
+        self._run_kernel = machine_code(loop.run, *self._arguments, 0)
+        self._step_kernel = machine_code(loop.step, *self._arguments, 0)
+        self._filled = 0  # rows of the fill log that the machine has heard
+        self._steps = bool(self._books.busy.any())
+        self._quiet = False  # nothing was held or worked at the moment that was met last
+
+    def walk(self) -> Logs:
+        """Every event in order of time."""
+        said, hear = self._said, self._hearing.hear_bar
+        side, strength, selected = said.side, said.strength, said.selected
+        now, wished = -1, False
+        bars = said.bars(self._hearing.machine.required_features())
+        for bar, at, row in zip(bars, said.moments(), said.order.tolist(), strict=True):
+            if at != now:
+                self._end_moment(now, wished=wished)
+                now, wished = at, False
+                if self._steps:
+                    self._meet(at)
+            held, strength[row] = hear(bar)
+            if selected is not None and not selected[row]:
+                held = 0
+            side[row] = held
+            wished = wished or held != 0
+        self._end_moment(now, wished=wished)
+        if self._steps:
+            self._meet(NEVER - 1)
+        self._run_until(NEVER)
+        sessions = self._run.sessions
+        last_date = int(sessions.date[self._at[SESSION]]) if self._has_bars else None
+        return finish_run(self._run, self._books, self._curve, last_date)
+
+    def _end_moment(self, now: int, *, wished: bool) -> None:
+        """All bars of `now` have been heard."""
+        if wished and not self._steps:
+            self._run_until(now + 1)
+            assert self._at[FILLS] == self._filled, "filled though nothing worked"
+            self._steps, self._quiet = bool(self._books.busy.any()), False
+        elif self._steps and self._quiet and not wished:
+            self._step(0)
+            self._steps = False
+
+    def _meet(self, at: int) -> None:
+        """Meet every moment up to `at`, and give the machine what was filled at each; the decision
+        of the moment `at` itself waits for what the machine says of its bars.
+        """
+        answer, stands = loop.BUSY, self._at
+        while answer != loop.PASSED and stands[MET] < at:
+            answer = self._step(at + 1)
+            self._quiet = answer == loop.QUIET
+            if stands[FILLS] > self._filled:
+                self._hear_fills(stands[FILLS])
+
+    def _hear_fills(self, count: int) -> None:
+        names = self._run.state.symbols
+        for report in self._books.fill_log[self._filled : count]:
+            fill = Fill(
+                names[report["symbol"]],
+                _EPOCH + timedelta(microseconds=int(report["at"])),
+                1 if report["side"] > 0 else -1,
+                float(report["quantity"]),
+                float(report["price"]),
+                int(report["fee"]) / MONEY,
+            )
+            self._hearing.hear_fill(fill)
+        self._filled = count
+
+    def _step(self, until: int) -> int:
+        """`loop.step`, with room in the logs, over changes of the rules."""
+        while True:
+            stop = until if until < self._end else self._end
+            answer = self._step_kernel(*self._arguments, stop)
+            if answer == loop.NO_ROOM:
+                self._make_room()
+            elif answer != loop.PASSED or until <= self._end:
+                return answer
+            else:
+                self._change_rules()
+
+    def _run_until(self, until: int) -> None:
+        """Whole moments before `until`, each with its decision."""
+        while self._has_bars:
+            while not self._run_kernel(*self._arguments, min(until, self._end)):
+                self._make_room()
+            if until <= self._end:
+                return
+            self._change_rules()
+
+    def _change_rules(self) -> None:
+        """The rules of the next stretch of time."""
+        self._end, of_symbols = next(self._ends, (NEVER, self._books.rules))
+        self._use(self._books._replace(rules=of_symbols))
+
+    def _make_room(self) -> None:
+        self._use(with_room(self._books))
+
+    def _use(self, books: loop.Books) -> None:
+        run, self._books = self._run, books
+        self._arguments: tuple[Any, ...] = (
+            books, run.bars, run.signals, run.sessions, self._cursor, self._curve
+        )  # fmt: skip
