@@ -115,7 +115,7 @@ def metadata(result: StageResult) -> dict[str, Any]:
         shown["nothing made"] = result.nothing
     if result.unchanged_since is not None:
         shown["unchanged since"] = f"{result.unchanged_since:%Y-%m-%d %H:%M} UTC"
-    shown |= _images(result.pictures)
+    shown |= _images(result.drawn())
     shown |= {f"rows in {table}": number for table, number in result.rows.items()}
     shown |= {name: _fact(value) for name, value in result.facts.items()}
     if result.preview is not None and result.preview.width:

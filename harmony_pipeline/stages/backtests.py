@@ -30,7 +30,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS, TOO_FEW_BARS
-from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.strategy_signals import SignalInputs
 from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity
@@ -339,9 +339,9 @@ def _backtested(
         preview=result.row.drop("parameters"),
         pictures={
             "equity at a glance": sketches.line(returns.fill_null(0.0).cum_sum().to_list()),
-            "equity": equity_curve(result.equity, f"{strategy}: equity after costs"),
-            "trades": trade_return_histogram(result.trades),
-            "the trade closed last": trade_on_candles(
+            "equity": lambda: equity_curve(result.equity, f"{strategy}: equity after costs"),
+            "trades": lambda: trade_return_histogram(result.trades),
+            "the trade closed last": lambda: trade_on_candles(
                 latest_closed(pipeline, result, trading_rules(pipeline, strategy).horizon)
             ),
         },
@@ -458,9 +458,9 @@ def strategy_comparison(pipeline: PipelineContext) -> StageResult:
         "sharpe", "strategy", descending=[True, False], nulls_last=True
     )
     curves = {row["strategy"]: pipeline.lake.read("equity", [row["strategy"]]) for row in rows}
-    pictures = {
+    pictures: dict[str, Picture] = {
         "Sharpe ratios in this order": sketches.bars(table["sharpe"].fill_null(0.0).to_list()),
-        "strategies compared": equity_comparison(curves),
+        "strategies compared": lambda: equity_comparison(curves),
     }
     return StageResult(
         rows={"strategies": table.height}, preview=table, pictures=pictures, notes=notes

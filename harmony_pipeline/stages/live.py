@@ -35,7 +35,7 @@ from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.session.stream import BarStream
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.reasons import NO_SESSION
-from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.session_export import export, session_inputs, sessions_of
 from harmony_pipeline.stages.session_plans import (
     PAPER,
@@ -117,9 +117,11 @@ def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None)
     result = _session_of(pipeline, day)
     if result is None:
         return StageResult(rows=_NO_ROWS, nothing="no session ran", unchanged_since=since)
-    pictures = {"equity at a glance": sketches.line(result.equity["equity"].to_list())}
+    pictures: dict[str, Picture] = {
+        "equity at a glance": sketches.line(result.equity["equity"].to_list())
+    }
     if since is None:
-        pictures[f"equity of {day}"] = equity_curve(result.equity, f"session of {day}")
+        pictures[f"equity of {day}"] = lambda: equity_curve(result.equity, f"session of {day}")
     return StageResult(
         rows={"session_orders": result.orders.height, "session_fills": result.fills.height},
         preview=pl.DataFrame([result.summary()]),

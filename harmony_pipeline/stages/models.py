@@ -52,7 +52,7 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     trained = any(part.rows["models"] for part in parts.values())
     pictures = (
         {
-            "walk-forward": fold_timeline(
+            "walk-forward": lambda: fold_timeline(
                 folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
             )
         }
@@ -60,7 +60,7 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         else {}
     )
     if importance:
-        pictures["feature importance"] = feature_importance(
+        pictures["feature importance"] = lambda: feature_importance(
             list(importance), list(importance.values())
         )
     newest = parts[periods[-1].key].facts

@@ -67,7 +67,7 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
         preview=decision.rules.select("rule", "measure", "threshold", "passed"),
         pictures={
             "rules passed": sketches.bars(decision.rules["passed"].cast(pl.Float64).to_list()),
-            "reliability": reliability_curve(pl.DataFrame(scores["reliability"])),
+            "reliability": lambda: reliability_curve(pl.DataFrame(scores["reliability"])),
         },
         notes=(
             decision.reasons

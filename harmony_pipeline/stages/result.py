@@ -5,7 +5,7 @@ other fields. That there was nothing to make is a value too: `nothing` says why,
 line, the summary and the UI show that sentence instead of zeros.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -13,6 +13,9 @@ from typing import Self
 import polars as pl
 
 Fact = float | int | str | bool | None
+# A picture, or what draws it. Pictures take most of the time of a small stage, and only the UI
+# shows them.
+Picture = bytes | Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class StageResult:
     rows: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
     preview: pl.DataFrame | None = None
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     partitions: dict[str, dict[str, int]] = field(default_factory=dict)
     """Rows by partition key and table, where the stage wrote several."""
@@ -40,7 +43,7 @@ class StageResult:
         *,
         facts: Mapping[str, Fact] | None = None,
         preview: pl.DataFrame | None = None,
-        pictures: Mapping[str, bytes] | None = None,
+        pictures: Mapping[str, Picture] | None = None,
         notes: Sequence[str] = (),
         nothing: str = "",
     ) -> Self:
@@ -60,6 +63,13 @@ class StageResult:
             ),
             parts=dict(parts),
         )
+
+    def drawn(self) -> dict[str, bytes]:
+        """The pictures."""
+        return {
+            name: picture if isinstance(picture, bytes) else picture()
+            for name, picture in self.pictures.items()
+        }
 
     def part(self, key: str) -> "StageResult":
         """The result of one partition; its counts alone where the stage told no more of it."""

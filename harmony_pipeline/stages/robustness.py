@@ -33,7 +33,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.reasons import ACTS_ON_FILLS
-from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.strategy_signals import strategy_signals
 from harmony_pipeline.stages.unchanged import unchanged_since
 
@@ -63,11 +63,11 @@ def monte_carlo(pipeline: PipelineContext, strategies: Sequence[str]) -> StageRe
             run["backtest_id"],
             multipliers_of(pipeline, trades),
         )
-        pictures = {
+        pictures: dict[str, Picture] = {
             "final equity, worst path first": sketches.bars(
                 result.table["final_equity"].sort().to_list()
             ),
-            "Monte Carlo": monte_carlo_fan(result.fan, f"{name}: stressed paths"),
+            "Monte Carlo": lambda: monte_carlo_fan(result.fan, f"{name}: stressed paths"),
         }
         preview = result.quantiles.with_columns(strategy=pl.lit(name))
         return result.table, StageResult(
@@ -112,9 +112,9 @@ def regime_stability(pipeline: PipelineContext, strategies: Sequence[str]) -> St
 
     def make(name: str, _run: dict[str, Any]) -> Made:
         table = stability(daily_returns_of(pipeline, name), pipeline.lake.read("regimes"), name)
-        pictures = {
+        pictures: dict[str, Picture] = {
             "days by regime": sketches.bars(table["days"].to_list()),
-            "regimes": regime_bars(table),
+            "regimes": lambda: regime_bars(table),
         }
         return table, StageResult(
             rows={"regime_stability": table.height}, preview=table, pictures=pictures

@@ -40,7 +40,7 @@ def scan(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
         pipeline.progress("scan", number, len(days))
     pictures = (
         {
-            f"scan of {due[-1]}": scanner_table(
+            f"scan of {due[-1]}": lambda: scanner_table(
                 pipeline.lake.read("scan_candidates", [due[-1].isoformat()]),
                 instruments=pipeline.instruments,
             )

@@ -81,7 +81,7 @@ def _grid_evaluated(
         preview=trials,
         pictures={
             "Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list()),
-            "sensitivity": sensitivity_heatmap(
+            "sensitivity": lambda: sensitivity_heatmap(
                 found.table, f"{strategy}: annualised Sharpe ratio by parameters"
             ),
         },
