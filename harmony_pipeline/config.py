@@ -55,7 +55,8 @@ from harmony_pipeline.text import printable
 
 ENVIRONMENT_VARIABLES = {
     "HARMONY_CONFIG": "settings file, where --config names none",
-    "HARMONY_KERNEL_CACHE": "folder of compiled kernels; default ~/.cache/harmony/kernels",
+    "HARMONY_KERNEL_CACHE": "folder of compiled kernels and built calendars; default"
+    " ~/.cache/harmony",
     "HARMONY_DATA": "folder of recorded market data that the tests use",
 }
 """Variables with one underscore that mean something; every setting has one with two:

@@ -31,6 +31,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.calendar_exceptions import with_exceptions
+from harmony_pipeline.market.kept_calendars import CalendarParts, kept_or_built
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TIME
 
@@ -414,6 +415,13 @@ def _on_grid(name: str, grid: BarGrid) -> Calendar:
 def _build(name: str) -> Calendar:
     if name in _CURRENCY_NAMES:
         return _currency_week(name)
+    return Calendar(name, *kept_or_built(name, lambda: _of_exchange(name)))
+
+
+def _of_exchange(name: str) -> CalendarParts:
+    """Zone, sessions a year and table of a calendar of exchange_calendars. Raises ConfigError for a
+    name that it does not know.
+    """
     import exchange_calendars
 
     try:
@@ -455,7 +463,7 @@ def _build(name: str) -> Calendar:
         ),
         post_close=pl.col("close") + (_POST_HOURS if us else timedelta()),
     )
-    return Calendar(name, zone, _sessions_per_year(code, table), table)
+    return CalendarParts(zone, _sessions_per_year(code, table), table)
 
 
 def _subtract_daily_pause(hours: pl.DataFrame, zone: str) -> pl.DataFrame:

@@ -28,6 +28,7 @@ from harmony_pipeline.stages import (
     tear_sheets,
 )
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.verification import disturbed
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.tiny import tiny_market
@@ -56,10 +57,15 @@ UNEQUAL_BY_NATURE = {"session_events"}  # their detail holds the wall clock
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> PipelineContext:
+def first_run(tmp_path_factory) -> tuple[PipelineContext, dict[str, StageResult]]:
+    """A market with everything made, and what its assets had to show."""
     pipeline = tiny_market(tmp_path_factory.mktemp("first"))
-    run_stages(pipeline)
-    return pipeline
+    return pipeline, run_stages(pipeline)
+
+
+@pytest.fixture(scope="module")
+def finished(first_run) -> PipelineContext:
+    return first_run[0]
 
 
 def hashes(pipeline: PipelineContext) -> dict[str, dict[str, str]]:
@@ -73,6 +79,16 @@ def hashes(pipeline: PipelineContext) -> dict[str, dict[str, str]]:
 def test_every_stage_leaves_rows(finished):
     empty = [table for table in TABLES if finished.lake.read(table).is_empty()]
     assert set(empty) <= MAY_BE_EMPTY
+
+
+def test_every_picture_of_every_asset_can_be_drawn(first_run):
+    shown = [
+        *first_run[1].values(),
+        *(one for each in first_run[1].values() for one in each.parts.values()),
+    ]
+    drawn = [picture for result in shown for picture in result.drawn().values()]
+    assert all(picture.startswith((b"<svg", b"\x89PNG")) for picture in drawn)
+    assert sum(picture.startswith(b"\x89PNG") for picture in drawn) > 8
 
 
 def test_two_runs_from_scratch_give_identical_tables(finished, tmp_path):
