@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from harmony_pipeline.failures import is_failure
+from harmony_pipeline.error_messages import is_failure
 from harmony_pipeline.log import log_context, record_failure
 from harmony_pipeline.stages.context import PipelineContext
 

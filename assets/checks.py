@@ -18,9 +18,9 @@ from assets.boundary import boundary
 from assets.metadata import table
 from assets.partitions import Partitions, checked_periods
 from harmony_pipeline.lake import sql
-from harmony_pipeline.layout import SQL_FOLDER
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.stages import verdicts, verification
+from harmony_pipeline.project_paths import SQL_FOLDER
+from harmony_pipeline.stages import data_checks, verdicts
 from harmony_pipeline.stages.context import PipelineContext
 
 Verification = Callable[[PipelineContext, Sequence[Period]], pl.DataFrame]
@@ -33,10 +33,10 @@ def build_checks(
     """Every check of the graph."""
     trading = partitions["trading"]
     return [
-        _period_check("bars", verification.bars_are_sound, trading, pipeline, blocking=True),
-        _period_check("features", verification.features_fold, trading, pipeline),
-        _period_check("features", verification.features_know_no_future, trading, pipeline),
-        _period_check("labels", verification.labels_know_no_future, trading, pipeline),
+        _period_check("bars", data_checks.bars_are_sound, trading, pipeline, blocking=True),
+        _period_check("features", data_checks.features_fold, trading, pipeline),
+        _period_check("features", data_checks.features_know_no_future, trading, pipeline),
+        _period_check("labels", data_checks.labels_know_no_future, trading, pipeline),
         *(_sql_check(path, pipeline) for path in sorted((SQL_FOLDER / "checks").glob("*.sql"))),
     ]
 

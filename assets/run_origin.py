@@ -17,7 +17,7 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
-from harmony_pipeline.layout import WORKSPACE_FILE
+from harmony_pipeline.project_paths import WORKSPACE_FILE
 
 
 @contextmanager

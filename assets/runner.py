@@ -23,8 +23,8 @@ from assets.instance import open_instance
 from assets.partitions import RANGE_END, RANGE_START
 from assets.run_origin import runs_belong_to
 from harmony_pipeline.config import Settings
+from harmony_pipeline.error_messages import root_cause
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
-from harmony_pipeline.failures import root_cause
 from harmony_pipeline.partition_ranges import DatedPartition, chosen_partitions
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult

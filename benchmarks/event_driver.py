@@ -88,14 +88,14 @@ def machines() -> dict[str, Any]:
             self.held[symbol] = side
             return (Enter(symbol, side),)
 
-    class HearsFills(Crossover):
+    class HandlesFills(Crossover):
         inventory = 0.0
 
         def on_fill(self, fill: Any) -> Any:
             self.inventory += fill.side * fill.quantity
             return ()
 
-    return {"bars": Crossover, "fills": HearsFills}
+    return {"bars": Crossover, "fills": HandlesFills}
 
 
 def ours(kind: str) -> dict[str, float]:

@@ -85,11 +85,26 @@ class _CacheOnFirstUse:
         self._made: Any = None
 
     def __getattr__(self, name: str) -> Any:
+        return getattr(self._numba(), name)
+
+    def load_overload(self, *of: Any) -> Any:
+        """The machine code that is kept; None where there is none, or none that can be read.
+
+        A kernel's arguments are kept by the module of their type. After a type has moved to another
+        module, what was kept before is compiled again.
+        """
+        try:
+            return self._numba().load_overload(*of)
+        except (ImportError, AttributeError):
+            self._numba().flush()
+            return None
+
+    def _numba(self) -> Any:
         if self._made is None:
             with _naming:
                 numba.config.CACHE_DIR = str(cache_folder(self._function, self._flags))  # type: ignore[attr-defined]
                 self._made = FunctionCache(self._function)
-        return getattr(self._made, name)
+        return self._made
 
 
 def cache_folder(function: FunctionType, flags: Mapping[str, Any] = _FLAGS) -> Path:

@@ -26,7 +26,7 @@ from typing import Any
 
 import structlog
 
-from harmony_pipeline.failures import is_foreseen, root_cause, sentence, without_secrets
+from harmony_pipeline.error_messages import is_foreseen, root_cause, sentence, without_secrets
 from harmony_pipeline.version import __version__
 
 _BYTES, _KEPT = 5_000_000, 4

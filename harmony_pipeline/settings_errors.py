@@ -11,7 +11,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harmony_pipeline.failures import is_secret_name
+from harmony_pipeline.error_messages import is_secret_name
 from harmony_pipeline.settings_sources import Variable
 from harmony_pipeline.suggestions import nearest
 from harmony_pipeline.text import printable

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest import loop
-from harmony_pipeline.backtest.columns import (
+from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
     SymbolRows,
@@ -100,14 +100,14 @@ def run_machine_backtest(
         raise ConfigError(f"backtest.initial_cash = {rules.initial_cash}: it is above 0")
     market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
     heard = _heard_rows(bars, features, machine.required_features())
-    hearing = MachineRun(machine, strategy or type(machine).__name__, heard.names)
+    machine_run = MachineRun(machine, strategy or type(machine).__name__, heard.names)
     said = _SignalsSaid(heard)
     run = said.run(market, rules, state)
     initial = run.equity()
-    if hearing.hears_fills:
-        logs = _SteppedRun(run, rules, hearing, said).walk()
+    if machine_run.hears_fills:
+        logs = _SteppedRun(run, rules, machine_run, said).walk()
     else:
-        said.write_all(map(hearing.hear_bar, said.bars(machine.required_features())))
+        said.write_all(map(machine_run.handle_bar, said.bars(machine.required_features())))
         logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
     label = RunLabel(backtest_id, book or backtest_id, strategy, parameters or {})
     return result_of(run, logs, market, rules, label, initial)
@@ -179,9 +179,9 @@ class _SteppedRun:
     """Books that follow the clock of a machine which hears its fills."""
 
     def __init__(
-        self, run: Run, rules: TradingRules, hearing: MachineRun, said: _SignalsSaid
+        self, run: Run, rules: TradingRules, machine_run: MachineRun, said: _SignalsSaid
     ) -> None:
-        self._run, self._hearing, self._said = run, hearing, said
+        self._run, self._machine_run, self._said = run, machine_run, said
         stretches = list(rule_stretches(run, rules))
         self._books, self._curve = opened_books(run, rules, stretches, keeps_curve=True)
         self._ends = iter(stretches)
@@ -196,21 +196,21 @@ class _SteppedRun:
         self._step_kernel = machine_code(loop.step, *self._arguments, 0)
         self._filled = 0  # rows of the fill log that the machine has heard
         self._steps = bool(self._books.busy.any())
-        self._quiet = False  # nothing was held or worked at the moment that was met last
+        self._idle = False  # nothing was held or worked at the moment that was met last
 
     def walk(self) -> Logs:
         """Every event in order of time."""
-        said, hear = self._said, self._hearing.hear_bar
+        said, handle = self._said, self._machine_run.handle_bar
         side, strength, selected = said.side, said.strength, said.selected
         now, wished = -1, False
-        bars = said.bars(self._hearing.machine.required_features())
+        bars = said.bars(self._machine_run.machine.required_features())
         for bar, at, row in zip(bars, said.moments(), said.order.tolist(), strict=True):
             if at != now:
                 self._end_moment(now, wished=wished)
                 now, wished = at, False
                 if self._steps:
                     self._meet(at)
-            held, strength[row] = hear(bar)
+            held, strength[row] = handle(bar)
             if selected is not None and not selected[row]:
                 held = 0
             side[row] = held
@@ -228,8 +228,8 @@ class _SteppedRun:
         if wished and not self._steps:
             self._run_until(now + 1)
             assert self._at[FILLS] == self._filled, "filled though nothing worked"
-            self._steps, self._quiet = bool(self._books.busy.any()), False
-        elif self._steps and self._quiet and not wished:
+            self._steps, self._idle = bool(self._books.busy.any()), False
+        elif self._steps and self._idle and not wished:
             self._step(0)
             self._steps = False
 
@@ -240,11 +240,11 @@ class _SteppedRun:
         answer, stands = loop.BUSY, self._at
         while answer != loop.PASSED and stands[MET] < at:
             answer = self._step(at + 1)
-            self._quiet = answer == loop.QUIET
+            self._idle = answer == loop.IDLE
             if stands[FILLS] > self._filled:
-                self._hear_fills(stands[FILLS])
+                self._handle_fills(stands[FILLS])
 
-    def _hear_fills(self, count: int) -> None:
+    def _handle_fills(self, count: int) -> None:
         names = self._run.state.symbols
         for report in self._books.fill_log[self._filled : count]:
             fill = Fill(
@@ -255,7 +255,7 @@ class _SteppedRun:
                 float(report["price"]),
                 int(report["fee"]) / MONEY,
             )
-            self._hearing.hear_fill(fill)
+            self._machine_run.hear_fill(fill)
         self._filled = count
 
     def _step(self, until: int) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, IntArray
-from harmony_pipeline.backtest.columns import NEVER, MarketBars, SessionColumns, SignalColumns
+from harmony_pipeline.backtest.input_arrays import NEVER, MarketBars, SessionColumns, SignalColumns
 from harmony_pipeline.backtest.logs import (
     APPLICATIONS,
     DAYS,
@@ -30,8 +30,8 @@ from harmony_pipeline.backtest.logs import (
     UNDECIDED,
     Curve,
 )
-from harmony_pipeline.backtest.quiet_bars import (
-    Stretch,
+from harmony_pipeline.backtest.uneventful_bars import (
+    BarRange,
     only_follows_price,
     pass_held_bars,
     pass_idle_bars,
@@ -91,7 +91,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
 # What `step` answers.
-NO_ROOM, QUIET, BUSY, PASSED = range(4)
+NO_ROOM, IDLE, BUSY, PASSED = range(4)
 LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
 LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action
 
@@ -180,7 +180,7 @@ def run(
         if (
             alone
             and not begins
-            and (_pass_quiet_bars(books, bars, signals, sessions, cursor, curve, until))
+            and (_pass_uneventful_bars(books, bars, signals, sessions, cursor, curve, until))
         ):
             now = cursor.at[0]
             continue
@@ -197,7 +197,7 @@ def run(
 
 
 @inlined_kernel
-def _pass_quiet_bars(
+def _pass_uneventful_bars(
     books: Books,
     bars: MarketBars,
     signals: SignalColumns,
@@ -216,17 +216,17 @@ def _pass_quiet_bars(
     started = at[DAYS] > 0 and at[FIRST_BAR] != NEVER and (at[EQUITIES] > 0 or not kept)
     if account["tripped"] == 1 or not started or _is_due(books, 0, date):
         return False
-    stretch = Stretch(row, cursor.signal[0], date, before)
+    span = BarRange(row, cursor.signal[0], date, before)
     if position["quantity"] == 0.0:
         if not books.busy[0]:
-            last = pass_idle_bars(position, bars, signals, stretch, curve, at)
+            last = pass_idle_bars(position, bars, signals, span, curve, at)
     elif (
         account["halted"] == 0
         and account["rearmed_peak"] == 0
         and only_follows_price(position, books.orders)
     ):
         rules, orders = books.rules[0], books.orders
-        last = pass_held_bars(position, account, rules, orders, bars, signals, stretch, curve, at)
+        last = pass_held_bars(position, account, rules, orders, bars, signals, span, curve, at)
     if last == row:
         return False
     at[LAST_END] = _end_of_bar(sessions, session, bars.at[last - 1])
@@ -249,7 +249,7 @@ def step(
     the signals that stand now; then let what works meet the bars of the next moment, if that comes
     before `until`, and leave its decision to the next call.
 
-    Answers NO_ROOM where a log is nearly full: make room and call again. BUSY or QUIET: a moment
+    Answers NO_ROOM where a log is nearly full: make room and call again. BUSY or IDLE: a moment
     was met, and after it something, or nothing, is held or works. PASSED: no moment was left.
     """
     account, at, moment = books.account[0], books.at, cursor.moment
@@ -276,7 +276,7 @@ def step(
     for symbol in range(len(books.busy)):
         if books.busy[symbol]:
             return BUSY
-    return QUIET
+    return IDLE
 
 
 @inlined_kernel
@@ -438,12 +438,12 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
         _act(books, bar)
     leaving, entering = orders[symbol, EXIT]["status"], orders[symbol, ENTRY]["status"]
     if ORDER_OPEN in (leaving, entering):
-        heard = match_open(orders, books.keys, books.rules[symbol], bar, books.reports, first)
-        _hear(books, heard)
+        count = match_open(orders, books.keys, books.rules[symbol], bar, books.reports, first)
+        _handle_reports(books, count)
     if orders[symbol, STOP]["status"] == ORDER_OPEN:
-        heard = match_range(orders, books.keys, books.rules[symbol], bar, books.reports, first)
-        if heard > 0:
-            _hear(books, heard)
+        count = match_range(orders, books.keys, books.rules[symbol], bar, books.reports, first)
+        if count > 0:
+            _handle_reports(books, count)
     mark(position, books.account[0], books.rules[symbol], bar)
     books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
 
@@ -581,7 +581,7 @@ def _act(books: Books, bar: Record) -> None:
             count = split_orders(
                 books.orders, books.rules[symbol], symbol, value, bar["at"], books.reports, first
             )
-            _hear(books, count)
+            _handle_reports(books, count)
         else:
             dividend_orders(books.orders, symbol, dividend_share(position, value))
         applied = books.applied_log[at[APPLICATIONS]]
@@ -602,7 +602,7 @@ def _act(books: Books, bar: Record) -> None:
 
 
 @kernel_without_allocation
-def _hear(books: Books, count: int) -> None:
+def _handle_reports(books: Books, count: int) -> None:
     """Log each report, give it to the portfolio, and submit what it answers (the legs of a filled
     entry, which are accepted in silence).
     """
@@ -650,7 +650,7 @@ def _send(books: Books, count: int) -> None:
         # An answer to a submission is a rejection or a cancellation: it never calls for a new
         # intent, so `intents` may be shared.
         if answers > 0:
-            _hear(books, answers)
+            _handle_reports(books, answers)
 
 
 @inlined_kernel

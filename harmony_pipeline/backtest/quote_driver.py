@@ -120,8 +120,8 @@ def run_quote_backtest(
     if not rules.initial_cash > 0.0:
         raise ConfigError(f"backtest.initial_cash = {rules.initial_cash}: it is above 0")
     symbols = sorted({*quotes["symbol"].unique(), *trades["symbol"].unique()})
-    hearing = MachineRun(machine, name, symbols)
-    if not hearing.hears_quotes:
+    machine_run = MachineRun(machine, name, symbols)
+    if not machine_run.hears_quotes:
         raise ConfigError(f"strategy {name} has no on_quote: run it over bars")
     first = pl.concat([quotes["timestamp"].cast(TIME), trades["timestamp"].cast(TIME)]).min()
     day = first.date() if isinstance(first, datetime) else date.max
@@ -136,7 +136,7 @@ def run_quote_backtest(
         )
         for symbol in symbols
     }
-    run = _QuoteRun(hearing, engine, account, columns, book)
+    run = _QuoteRun(machine_run, engine, account, columns, book)
     run.walk()
     return QuoteBacktest(
         engine.lifecycle(), engine.fills(), account.table(), account.positions, rules.initial_cash
@@ -161,13 +161,13 @@ class _QuoteRun:
 
     def __init__(
         self,
-        hearing: MachineRun,
+        machine_run: MachineRun,
         engine: MatchingEngine,
         account: QuoteAccount,
         columns: Mapping[str, TickColumns],
         book: str,
     ) -> None:
-        self._hearing, self._engine, self._account = hearing, engine, account
+        self._machine_run, self._engine, self._account = machine_run, engine, account
         self._columns, self._book = columns, book
         self._resting: dict[tuple[str, int], str] = {}
         self._prices: dict[str, float] = {}  # of the orders that rest
@@ -215,12 +215,12 @@ class _QuoteRun:
             for held in [name for name, shares in self._account.positions.items() if shares]:
                 self._leave(held, quote.timestamp)
                 self._due[held] = self._engine.next_time(held)
-        self._obey(self._hearing.hear(quote), quote.timestamp)
+        self._obey(self._machine_run.handle(quote), quote.timestamp)
 
     def _next_moment(self) -> int:
         """When something happens without a tick: an order arrives or ends, or a timer is due."""
         moment = min(self._due.values())
-        timer = self._hearing.next_timer
+        timer = self._machine_run.next_timer
         return moment if timer is None else min(moment, micros(timer))
 
     def _pass(self, moment: int) -> None:
@@ -229,9 +229,9 @@ class _QuoteRun:
         for symbol in due:
             self._engine.pass_time(symbol, moment)
         self._tell_fills(due)
-        timer = self._hearing.next_timer
+        timer = self._machine_run.next_timer
         if timer is not None and micros(timer) <= moment:
-            self._obey(self._hearing.hear_timers(timer), timer)
+            self._obey(self._machine_run.hear_timers(timer), timer)
 
     def _tell_fills(self, symbols: Sequence[str]) -> None:
         """Give the machine what was filled of these symbols, in order of time."""
@@ -244,7 +244,7 @@ class _QuoteRun:
             (at,) = datetimes(np.array([one.at]))
             self._account.book(symbol, one, at)
             fill = Fill(symbol, at, one.side, one.quantity, one.price, one.fee / MONEY)
-            self._obey(self._hearing.hear(fill), at)
+            self._obey(self._machine_run.handle(fill), at)
 
     def _obey(self, intents: Sequence[Intent], now: datetime) -> None:
         for intent in intents:
@@ -256,8 +256,8 @@ class _QuoteRun:
                 self._leave(intent.symbol, now)
             elif isinstance(intent, Enter):
                 raise DataError(
-                    f"strategy {self._hearing.name}, {intent.symbol} at {now}: Enter has no size on"
-                    " quotes: return Post, or run the machine over bars"
+                    f"strategy {self._machine_run.name}, {intent.symbol} at {now}: Enter has no"
+                    " size on quotes: return Post, or run the machine over bars"
                 )
             else:
                 assert isinstance(intent, SetTimer)

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.backtest import loop
-from harmony_pipeline.backtest.columns import (
+from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
     MarketBars,
@@ -300,16 +300,17 @@ def result_of(
     """The tables and figures of a run that has ended; `initial` was its equity at the start."""
     now, name = run.state, label.backtest_id
     named = (now, name, label.book)
+    year = market.calendar.for_timeframe(market.timeframe).sessions_per_year
+    daily = session_returns(logs.curve.day_equity / MONEY, initial)
+    worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
     # kernels and Polars release the interpreter, and the tables are independent
     with ThreadPoolExecutor(1) as other_core:
         of_trades = other_core.submit(trades_table, logs.trades, *named)
         of_orders = other_core.submit(orders_table, logs.orders, *named)
         fills, equity = fills_table(logs.fills, *named), equity_table(logs.curve, name)
-        trades, orders = of_trades.result(), of_orders.result()
-    year = market.calendar.for_timeframe(market.timeframe).sessions_per_year
-    daily = session_returns(logs.curve.day_equity / MONEY, initial)
-    worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
-    metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
+        trades = of_trades.result()
+        metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
+        orders = of_orders.result()
     row = _row(label, logs, initial, rules, metrics)
     applied = position_actions_table(logs.applied, now, name)
     silent = _silent_positions(now, logs.last_date)

@@ -24,7 +24,7 @@ from harmony_pipeline.cli.invocation import (
     remember_options,
     remember_state,
 )
-from harmony_pipeline.layout import make_graph_importable
+from harmony_pipeline.project_paths import make_graph_importable
 
 make_graph_importable()  # the verbs below import `assets`
 
@@ -267,7 +267,7 @@ def backfill(
 @app.command()
 def scan(context: typer.Context, date: Day = None) -> None:
     """Scan one trading day before its open: what to watch, and why nothing else."""
-    from harmony_pipeline.cli.options import day_of
+    from harmony_pipeline.cli.argument_checks import day_of
     from harmony_pipeline.cli.run_report import print_scan
 
     with _runner(context) as runner:
@@ -295,7 +295,7 @@ def trade(context: typer.Context, date: Day = None) -> None:
     """Run the paper session of a day with the promoted model, supervised: lock, heartbeat, kill
     switch.
     """
-    from harmony_pipeline.cli.options import day_of
+    from harmony_pipeline.cli.argument_checks import day_of
     from harmony_pipeline.cli.run_report import print_sessions
     from harmony_pipeline.stages.context import refuse_the_past
 
@@ -312,7 +312,7 @@ def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
     """Replay a historical day through the session and the simulated exchange, and compare it with
     the backtest.
     """
-    from harmony_pipeline.cli.options import day_of, session_range
+    from harmony_pipeline.cli.argument_checks import day_of, session_range
     from harmony_pipeline.cli.run_report import print_sessions, print_stages
 
     with _runner(context) as runner:
@@ -366,7 +366,7 @@ def sql(
     session_fills, ...
     """
     from harmony_pipeline.cli import tables
-    from harmony_pipeline.cli.options import choice
+    from harmony_pipeline.cli.argument_checks import choice
 
     choice("--format", format, tables.FORMATS)
     if views or query is None:
@@ -404,7 +404,7 @@ def report(
     """Write the pages of a strategy: the tear sheet, an interactive page, and some trades on their
     candles; with --compare one page of all strategies. Each needs nothing but itself.
     """
-    from harmony_pipeline.cli.options import refuse_strategy_to_compare
+    from harmony_pipeline.cli.argument_checks import refuse_strategy_to_compare
 
     refuse_strategy_to_compare(strategy, compare=compare)
     pipeline = _pipeline(context)
@@ -483,8 +483,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Check the machine, the settings, the lake and the state folder, and say what to mend."""
+    from harmony_pipeline.cli.argument_checks import refuse_lone_options
     from harmony_pipeline.cli.doctor import examine, mend, print_settings
-    from harmony_pipeline.cli.options import refuse_lone_options
 
     refuse_lone_options(
         repair=repair, dates=bool(first or last), waive=waive, partition=partition, why=why

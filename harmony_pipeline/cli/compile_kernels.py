@@ -27,7 +27,7 @@ def main() -> None:
         _make_bars_of_trades(pipeline)
         _rest_orders(pipeline)
         _match_tickets(pipeline)
-        _hear_fills(pipeline)
+        _fill_a_machine(pipeline)
     _match_orders()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
@@ -72,7 +72,7 @@ def _make_bars_of_trades(pipeline: PipelineContext) -> None:
 
 def _rest_orders(pipeline: PipelineContext) -> None:
     """A limit order that rests through those quotes and trades."""
-    from harmony_pipeline.execution.resting_orders import rest_limit_orders
+    from harmony_pipeline.execution.limit_order_replay import rest_limit_orders
 
     quotes = pipeline.lake.read("quote_ticks")
     order = quotes.head(1).select(
@@ -114,7 +114,7 @@ def _match_tickets(pipeline: PipelineContext) -> None:
         engine.lifecycle()
 
 
-def _hear_fills(pipeline: PipelineContext) -> None:
+def _fill_a_machine(pipeline: PipelineContext) -> None:
     """A machine that is always in the market and hears its fills."""
     from harmony_pipeline.backtest.event_driver import run_machine_backtest
     from harmony_pipeline.stages.backtests import trading_rules

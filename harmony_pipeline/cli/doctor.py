@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from harmony_pipeline.cli.argument_checks import date_of
 from harmony_pipeline.cli.invocation import as_typed, command_line
-from harmony_pipeline.cli.options import date_of
 from harmony_pipeline.config import ENVIRONMENT_VARIABLES, Settings, described
+from harmony_pipeline.error_messages import is_failure, sentence, without_secrets
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.failures import is_failure, sentence, without_secrets
 from harmony_pipeline.lake.sql import named_query, query
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.stages.context import PipelineContext

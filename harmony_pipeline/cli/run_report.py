@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harmony_pipeline.cli.invocation import as_typed, command_line
 from harmony_pipeline.lake import sql
-from harmony_pipeline.reports.prices import price_text
+from harmony_pipeline.reports.number_format import price_text
 from harmony_pipeline.stages import backtests, live
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import latest_period_with_bars

@@ -7,7 +7,7 @@ import typer
 
 from assets.instance import open_instance
 from harmony_pipeline.config import Settings
-from harmony_pipeline.layout import WORKSPACE_FILE, let_children_import_graph
+from harmony_pipeline.project_paths import WORKSPACE_FILE, let_children_import_graph
 
 
 def serve(settings: Settings, port: int) -> None:

@@ -9,7 +9,7 @@ import sys
 from datetime import date
 
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.failures import is_failure
+from harmony_pipeline.error_messages import is_failure
 from harmony_pipeline.log import record_failure
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.live import run_session_here

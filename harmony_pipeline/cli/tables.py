@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
+from harmony_pipeline.cli.argument_checks import given_variables
 from harmony_pipeline.cli.invocation import command_line
-from harmony_pipeline.cli.options import given_variables
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.files import write_bytes

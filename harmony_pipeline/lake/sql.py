@@ -19,7 +19,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.lake.manifest import BEGINNING, FOOTER_KEY, iso
 from harmony_pipeline.lake.views import present, quoted, select, view
-from harmony_pipeline.layout import SQL_FOLDER
+from harmony_pipeline.project_paths import SQL_FOLDER
 from harmony_pipeline.schemas import Table
 from harmony_pipeline.suggestions import unknown_name
 from harmony_pipeline.text import one_line, printable

@@ -6,7 +6,7 @@ table's key, and DuckDB gives the rows of a bare `from bars limit 5` in the orde
 a query that needs an order says so.
 """
 
-from harmony_pipeline.layout import SQL_FOLDER
+from harmony_pipeline.project_paths import SQL_FOLDER
 from harmony_pipeline.schemas import TABLES, Table
 
 _PARTITION = "the lake's partition key, for pruning"

@@ -11,8 +11,8 @@ import polars as pl
 from harmony_pipeline import schemas
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.reports import figures
+from harmony_pipeline.reports.number_format import with_texts
 from harmony_pipeline.reports.page import fixed, fraction, render
-from harmony_pipeline.reports.prices import with_texts
 
 _MOST_DIFFERENCES, _MOST_EVENTS = 50, 200
 

@@ -8,8 +8,8 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.instruments import Instruments
+from harmony_pipeline.reports.number_format import price_text
 from harmony_pipeline.reports.performance_figures import style_x_grid
-from harmony_pipeline.reports.prices import price_text
 from harmony_pipeline.reports.style import (
     ACCENT,
     FAINT,

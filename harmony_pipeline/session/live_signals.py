@@ -70,7 +70,7 @@ class LiveSignals:
         self._rows = [] if plan.history is None else [plan.history]
         if self._machine is not None and plan.history is not None:
             for bar in _bars_of(plan):
-                self._machine.hear_bar(bar)
+                self._machine.handle_bar(bar)
 
     def update(self, batch: Batch) -> dict[str, dict[str, Any]]:
         """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id,
@@ -135,7 +135,7 @@ class LiveSignals:
                     bar.factor,
                     tuple(values),
                 )
-                held.append((bar.symbol, bar.start, *self._machine.hear_bar(told)))
+                held.append((bar.symbol, bar.start, *self._machine.handle_bar(told)))
         return pl.DataFrame(
             held,
             schema={

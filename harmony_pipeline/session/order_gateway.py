@@ -67,7 +67,7 @@ class OrderGateway:
         """Continue a session whose process ended after it had written these events."""
         self._journal = Journal(past)
         self.handle(Restarted(self._journal.events))
-        self.hear()
+        self.receive_reports()
 
     def send(self, requests: Iterable[OrderRequest]) -> None:
         """Carry out what the portfolio decided; what the broker answers is heard after each
@@ -75,19 +75,19 @@ class OrderGateway:
         """
         for request in requests:
             self.handle(request)
-            self.hear()
+            self.receive_reports()
 
     def settle(self) -> None:
         """Look up what is unclear and repeat what had no answer. Call it between moments."""
         self.handle(SettleDue())
-        self.hear()
+        self.receive_reports()
 
     def cancel_all(self, reason: str) -> None:
         """Cancel every working order."""
         self.handle(CancelAll(reason))
-        self.hear()
+        self.receive_reports()
 
-    def hear(self) -> None:
+    def receive_reports(self) -> None:
         """Take in all that the broker reports, in its order; then send what that sets free."""
         while True:
             self._news.extend([] if self._journal else self._broker.updates())

@@ -197,7 +197,7 @@ class Trader:
                 self.portfolio.put_signal(row, *wanted(signals, bar.symbol))
             self._trade(bars, batch)
         else:
-            self.gateway.hear()
+            self.gateway.receive_reports()
         self.cursor = batch.start
         self._snapshot()
 
@@ -220,16 +220,16 @@ class Trader:
             self._exchange.finance(self.portfolio.financed)
         if self._exchange is None:
             # a real broker's fills have happened already; what they change comes before the marks
-            self.gateway.hear()
+            self.gateway.receive_reports()
         if begins:
             self._settle_endings(batch, int(bars[0]["date"]))
         for row in bars:
             self._apply_actions(int(row["symbol"]), int(row["date"]), batch, row)
             if self._exchange is not None:
                 self._exchange.match_open(row)
-                self.gateway.hear()
+                self.gateway.receive_reports()
                 self._exchange.match_range(row)
-                self.gateway.hear()
+                self.gateway.receive_reports()
             self.portfolio.mark(row)
         self._check_breakers(batch)
         self.ledger.put_equity(self.session_id, batch.start, **self.portfolio.equity_row())
@@ -311,7 +311,7 @@ class Trader:
             self._exchange.split(
                 value, self._split_bar(symbol, value, batch) if row is None else row
             )
-            self.gateway.hear()
+            self.gateway.receive_reports()
         else:
             self._exchange.dividend(symbol, value, self.portfolio.dividend_share(action))
 

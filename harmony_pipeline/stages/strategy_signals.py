@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.backtest.columns import SymbolRows, by_symbol_and_time, matching_rows
+from harmony_pipeline.backtest.input_arrays import SymbolRows, by_symbol_and_time, matching_rows
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.stages.context import PipelineContext

@@ -24,7 +24,7 @@ from harmony_pipeline.errors import DataError, HarmonyError
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.strategies.event_columns import bars_of
 from harmony_pipeline.strategies.events import Bar, Enter, Leave, TradeIntent
-from harmony_pipeline.strategies.machines import HearsFills, MachineRun, StateMachine
+from harmony_pipeline.strategies.machines import HandlesFills, MachineRun, StateMachine
 
 __all__ = [
     "BAR_COLUMNS",
@@ -243,7 +243,7 @@ class Stepwise:
         self._needed = first.required_features()
         self.memory: Literal["day", "market"] = getattr(first, "memory", "day")
         self.name = name or type(first).__name__
-        self.hears_fills = isinstance(first, HearsFills)
+        self.hears_fills = isinstance(first, HandlesFills)
 
     def required_features(self) -> tuple[str, ...]:
         """The machine's required features."""
@@ -280,4 +280,4 @@ def run_machine(
     """
     run = MachineRun(machine, name or type(machine).__name__, bars["symbol"].unique())
     features = bars.columns[2 + len(BAR_COLUMNS) :]
-    return [(bar.symbol, bar.timestamp, *run.hear_bar(bar)) for bar in bars_of(bars, features)]
+    return [(bar.symbol, bar.timestamp, *run.handle_bar(bar)) for bar in bars_of(bars, features)]

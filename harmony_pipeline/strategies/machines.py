@@ -52,7 +52,7 @@ class StateMachine(Protocol):
 
 
 @runtime_checkable
-class HearsQuotes(Protocol):
+class HandlesQuotes(Protocol):
     """A machine that acts on quotes."""
 
     def on_quote(self, quote: Quote) -> Sequence[Intent]:
@@ -61,7 +61,7 @@ class HearsQuotes(Protocol):
 
 
 @runtime_checkable
-class HearsFills(Protocol):
+class HandlesFills(Protocol):
     """A machine that knows what was executed of its orders."""
 
     def on_fill(self, fill: Fill) -> Sequence[Intent]:
@@ -70,7 +70,7 @@ class HearsFills(Protocol):
 
 
 @runtime_checkable
-class HearsTimers(Protocol):
+class HandlesTimers(Protocol):
     """A machine that acts at moments, whether or not anything traded."""
 
     def on_timer(self, timer: Timer) -> Sequence[Intent]:
@@ -94,20 +94,20 @@ class MachineRun:
         self._due: dict[str, datetime] = {}
         self._on_bar = machine.on_bar
         self._methods: dict[type, Callable[[Any], Sequence[Intent]]] = {Bar: machine.on_bar}
-        if isinstance(machine, HearsQuotes):
+        if isinstance(machine, HandlesQuotes):
             self._methods[Quote] = machine.on_quote
-        if isinstance(machine, HearsFills):
+        if isinstance(machine, HandlesFills):
             self._methods[Fill] = machine.on_fill
-        if isinstance(machine, HearsTimers):
+        if isinstance(machine, HandlesTimers):
             self._methods[Timer] = machine.on_timer
 
-    def hear_bar(self, bar: Bar) -> tuple[int, float]:
+    def handle_bar(self, bar: Bar) -> tuple[int, float]:
         """(side, strength) that the machine holds of the bar's symbol after it.
 
         Timers that are due at the bar's start come first. Intents other than Enter, Leave and
         SetTimer need quotes and are refused here.
         """
-        # the same as `hear`, without its calls: it runs once for each bar of a backtest
+        # the same as `handle`, without its calls: it runs once for each bar of a backtest
         timers, symbol = self._timers, bar.symbol
         if timers and timers[0][0] <= bar.timestamp:
             self._hear_due(bar.timestamp, holds_only=True)
@@ -123,11 +123,11 @@ class MachineRun:
         return self.holding.get(symbol, _NOTHING)
 
     def hear_fill(self, fill: Fill) -> None:
-        """A fill in a backtest over bars: intents are limited as those of `hear_bar`."""
+        """A fill in a backtest over bars: intents are limited as those of `handle_bar`."""
         self._hear_due(fill.timestamp, holds_only=True)
         self._tell(fill, holds_only=True)
 
-    def hear(self, event: Event) -> list[Intent]:
+    def handle(self, event: Event) -> list[Intent]:
         """Checked intents after `event`, those of timers that were due before it included."""
         return [*self._hear_due(event.timestamp), *self._tell(event)]
 
@@ -241,7 +241,7 @@ def run_events(
     """
     run = MachineRun(machine, name or type(machine).__name__)
     for event in events:
-        for intent in run.hear(event):
+        for intent in run.handle(event):
             yield event.timestamp, intent
 
 

@@ -28,8 +28,8 @@ from harmony_pipeline.stages import (
     tear_sheets,
 )
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.data_checks import disturbed
 from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.stages.verification import disturbed
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.tiny import tiny_market
 

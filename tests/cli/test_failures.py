@@ -16,7 +16,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from harmony_pipeline import failures
+from harmony_pipeline import error_messages
 from harmony_pipeline.cli import boundary
 from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.cli.invocation import VERBS, as_typed, command_line, remember_options
@@ -101,7 +101,7 @@ def panic() -> BaseException:
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_a_failure_of_any_kind_is_one_line(error, expected):
-    line = failures.sentence(error, {})
+    line = error_messages.sentence(error, {})
     assert expected in line
     assert "\n" not in line
     assert "\x1b" not in line
@@ -112,8 +112,8 @@ def test_a_wrapper_of_a_library_is_taken_off():
 
     wrapped = dg.DagsterExecutionInterruptedError("in step")
     wrapped.__cause__ = DataError("a.csv: no rows")
-    assert failures.sentence(wrapped, {}) == "a.csv: no rows"
-    assert failures.is_foreseen(wrapped)
+    assert error_messages.sentence(wrapped, {}) == "a.csv: no rows"
+    assert error_messages.is_foreseen(wrapped)
 
 
 def test_a_long_message_is_cut_and_secrets_are_left_out():
@@ -123,10 +123,10 @@ def test_a_long_message_is_cut_and_secrets_are_left_out():
         "SHORT_KEY": "1",
         "HOME": "/home/me",
     }
-    line = failures.sentence(DataError("columns " + "x" * 10_000 + " s3cr3t"), environment)
+    line = error_messages.sentence(DataError("columns " + "x" * 10_000 + " s3cr3t"), environment)
     assert len(line) < 5_000
     assert " characters)" in line
-    said = failures.sentence(
+    said = error_messages.sentence(
         OSError("tok-tok at postgresql://me:pass@host/1 with s3cr3t"), environment
     )
     assert "tok-tok" not in said

@@ -200,7 +200,7 @@ def test_dagster_loads_the_graph_of_an_installed_package_from_any_folder(project
     site = tmp_path / "site"
     wheel_layout(site)
     program = (
-        "import subprocess, sys\nfrom harmony_pipeline.layout import WORKSPACE_FILE,"
+        "import subprocess, sys\nfrom harmony_pipeline.project_paths import WORKSPACE_FILE,"
         " let_children_import_graph\nlet_children_import_graph()\ncommand = [sys.executable, '-m',"
         " 'dagster', 'definitions', 'validate', '-w',"
         " str(WORKSPACE_FILE)]\nsys.exit(subprocess.run(command, check=False).returncode)\n"

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.lifecycle import FACTS, TABLE, Status
+from harmony_pipeline.execution.limit_order_replay import rest_limit_orders
 from harmony_pipeline.execution.matching_engine import EngineSettings, MatchingEngine
 from harmony_pipeline.execution.order_types import bracket
-from harmony_pipeline.execution.resting_orders import rest_limit_orders
 from harmony_pipeline.market.calendars import Calendar
 
 SEEDS = st.integers(0, 10**9)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.execution.resting_orders import rest_limit_orders
+from harmony_pipeline.execution.limit_order_replay import rest_limit_orders
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks.asof import with_quotes
 from harmony_pipeline.market.ticks.conditions import HIGH_LOW, LAST, eligibility

@@ -1,6 +1,7 @@
 """Machine code in the cache is never older than what it was compiled from."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 import harmony_pipeline
 from harmony_pipeline.execution import costs
-from harmony_pipeline.kernel import cache_folder
+from harmony_pipeline.kernel import cache_folder, kernel
 from harmony_pipeline.kernel_hash import kernel_hash
 
 PACKAGE = Path(harmony_pipeline.__file__).parent
@@ -105,6 +106,26 @@ def test_a_kernel_is_cached_in_the_folder_of_what_it_is_compiled_from() -> None:
     flags = {name: costs.notional.targetoptions[name] for name in chosen}
     assert cache_folder(costs.notional.py_func, flags) in kept.parents
     assert list(kept.glob("costs.notional-*.nbi"))
+
+
+def _double(value: float) -> float:
+    return 2.0 * value
+
+
+def test_a_kernel_whose_argument_type_has_moved_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """numba keeps the types of arguments by module and name; reading one that is gone raised."""
+    monkeypatch.setenv("HARMONY_KERNEL_CACHE", str(tmp_path))
+    assert kernel(_double)(4.0) == 8.0
+    (index,) = tmp_path.rglob("*.nbi")
+    with index.open("rb") as file:
+        version = pickle.load(file)
+    index.write_bytes(pickle.dumps(version) + b"charmony_pipeline.no_such_module\nMarketBars\n.")
+    again = kernel(_double)
+    assert again(4.0) == 8.0
+    assert kernel(_double)(4.0) == 8.0
+    assert list(tmp_path.rglob("*.nbi")) == [index]
 
 
 def test_an_edited_constant_is_used_by_the_next_process(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ REASONS = {
     ),
     "execution/lifecycle.py": "events are a union, and some have the field",
     "features/catalog.py": "a user's own indicator may name a function that is not compiled",
-    "failures.py": "Dagster wraps our errors, and the library does not import Dagster",
+    "error_messages.py": "Dagster wraps our errors, and the library does not import Dagster",
     "kernel_hash.py": (
         "numba's dispatchers and named tuples of a user's module are told by their attributes"
     ),

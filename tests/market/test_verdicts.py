@@ -11,7 +11,7 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.lake import sql
 from harmony_pipeline.schemas import BARS, DAILY_SUMMARY
-from harmony_pipeline.stages import research, scanner, session_plans, verdicts, verification
+from harmony_pipeline.stages import data_checks, research, scanner, session_plans, verdicts
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_market
 
@@ -48,9 +48,7 @@ def pipeline(tmp_path: Path) -> PipelineContext:
 
 def judge(pipeline: PipelineContext, *keys: str) -> pl.DataFrame:
     """As the graph does after `bars`."""
-    offending = verification.bars_are_sound(
-        pipeline, [pipeline.trading_period(key) for key in keys]
-    )
+    offending = data_checks.bars_are_sound(pipeline, [pipeline.trading_period(key) for key in keys])
     verdicts.record(pipeline, "bars", CHECK, keys, offending)
     return offending
 

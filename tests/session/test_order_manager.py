@@ -206,7 +206,7 @@ class Orders(RuleBasedStateMachine):
         self.ended[name] = type(fact).__name__
         self.report(fact)
 
-    def hear(self) -> None:
+    def receive_reports(self) -> None:
         while self.feed(NewsEnded()):
             pass
 
@@ -223,7 +223,7 @@ class Orders(RuleBasedStateMachine):
             for request in decided(self.portfolio, batch, sides):
                 self.now += timedelta(minutes=minutes)  # an outage: what comes now is late
                 self.feed(request)
-                self.hear()
+                self.receive_reports()
 
     @rule(answer=st.sampled_from(["taken", "taken", "rejected", "answer lost", "request lost"]))
     def change_the_broker(self, answer: str) -> None:
@@ -259,7 +259,7 @@ class Orders(RuleBasedStateMachine):
                 and other not in self.ended
             ):
                 self.end(other, ev.OrderCanceled(**self.head(other)))
-        self.hear()
+        self.receive_reports()
 
     @precondition(lambda self: self.at_work())
     @rule(
@@ -270,7 +270,7 @@ class Orders(RuleBasedStateMachine):
         if kind is ev.OrderRejected and self.filled[name]:
             return
         self.end(name, kind(**self.head(name), reason="the broker's"))
-        self.hear()
+        self.receive_reports()
 
     @precondition(lambda self: self.facts)
     @rule(data=st.data())
@@ -278,17 +278,17 @@ class Orders(RuleBasedStateMachine):
         """A broker tells again what it told before."""
         fact = data.draw(st.sampled_from(self.facts))
         self.feed(OrderReported(fact, self.written[fact.client_order_id]))
-        self.hear()
+        self.receive_reports()
 
     @rule()
     def settle(self) -> None:
         self.feed(SettleDue())
-        self.hear()
+        self.receive_reports()
 
     @rule()
     def cancel_all(self) -> None:
         self.feed(CancelAll("kill switch"))
-        self.hear()
+        self.receive_reports()
 
     @rule(
         state=st.sampled_from(["ACTIVE", "ACTIVE", "REDUCING", "HALTED"]),
@@ -342,7 +342,7 @@ class QueuedOrders(Orders):
     @rule(seconds=st.sampled_from([20, 60]))
     def wait(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
-        self.hear()
+        self.receive_reports()
 
 
 TestOrders = Orders.TestCase
@@ -357,11 +357,11 @@ def test_a_queued_entry_leaves_in_its_minute() -> None:
     world.now = batch.end
     for request in decided(world.portfolio, batch, [1, 1, 1]):
         world.feed(request)
-        world.hear()
+        world.receive_reports()
     left = [sorted(terms.symbol for terms in world.terms.values())]
     for _ in range(4):
         world.now += timedelta(seconds=30)
-        world.hear()
+        world.receive_reports()
         left.append(sorted(terms.symbol for terms in world.terms.values()))
     names = left[-1]
     assert [len(symbols) for symbols in left] == [1, 1, 2, 2, 3]
@@ -404,7 +404,7 @@ class Process:
             self.exchange.clock.advance(batch.end)
             self.exchange.see(batch)
             # between moments; the moment's own entry in the journal comes after its news
-            self.gateway.hear()
+            self.gateway.receive_reports()
             bars = ev.BarsReceived(
                 happened_at=batch.start,
                 known_at=batch.end,

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 from assets.chain import run_stages
 from harmony_pipeline.cli import app
 from harmony_pipeline.cli.run_report import print_summary
-from harmony_pipeline.stages import backtests, ingest, live, market, models, research, verification
+from harmony_pipeline.stages import backtests, data_checks, ingest, live, market, models, research
 from harmony_pipeline.stages.reasons import TOO_FEW_BARS
 
 CHECKS = (
-    verification.bars_are_sound,
-    verification.features_fold,
-    verification.features_know_no_future,
-    verification.labels_know_no_future,
+    data_checks.bars_are_sound,
+    data_checks.features_fold,
+    data_checks.features_know_no_future,
+    data_checks.labels_know_no_future,
 )
 
 
@@ -143,7 +143,7 @@ def test_pieces_hold_every_bar_once_and_end_in_single_stamps(count):
         .sample(fraction=1.0, shuffle=True, seed=count)
         .sort("timestamp")
     )
-    pieces = verification._pieces(bars)
+    pieces = data_checks._pieces(bars)
     assert pl.concat(pieces).equals(bars)
     assert all(piece.height for piece in pieces)
     assert all(piece.height == 1 for piece in pieces[1:][-20:])
@@ -163,8 +163,8 @@ def test_features_of_a_late_period_bring_the_earlier_ones_that_the_fold_passes_o
 def test_the_features_check_still_fails_when_a_kernel_forgets_its_state(tmp_path, monkeypatch):
     pipeline = short_market(tmp_path, daily_rows(40))
     periods = ingested(pipeline)
-    right = verification._features
+    right = data_checks._features
     monkeypatch.setattr(
-        verification, "_features", lambda pipeline, bars, _states=None: right(pipeline, bars)
+        data_checks, "_features", lambda pipeline, bars, _states=None: right(pipeline, bars)
     )
-    assert verification.features_fold(pipeline, periods).height
+    assert data_checks.features_fold(pipeline, periods).height

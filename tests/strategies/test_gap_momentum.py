@@ -46,7 +46,7 @@ def yesterday(close=100.0, factor=1.0):
 def said(machine, *bars, before=None):
     run, found = MachineRun(machine, "gap"), []
     for heard in (*(yesterday() if before is None else before), *bars):
-        intents = [one for one in run.hear(heard) if isinstance(one, Enter | Leave)]
+        intents = [one for one in run.handle(heard) if isinstance(one, Enter | Leave)]
         found += [(getattr(one, "side", 0), one.reason) for one in intents]
     return found
 
@@ -68,7 +68,7 @@ def test_without_a_premarket_the_first_bar_is_the_level_and_does_not_break_it():
 def test_the_strength_grows_with_the_gap():
     run = MachineRun(GapMomentum(full_gap=0.1), "gap")
     for heard in (*yesterday(111 / math.exp(0.08)), *PREMARKET, bar(0, 111)):
-        run.hear(heard)
+        run.handle(heard)
     assert run.holding["A"] == (1, pytest.approx(0.8))
 
 

@@ -78,7 +78,7 @@ def warm(rule=RULE):
     intents = []
     for number in range(6):
         moved = 0.01 * (number % 2)
-        intents += run.hear(quote(number, 10.0 + moved, 10.04 + moved))
+        intents += run.handle(quote(number, 10.0 + moved, 10.04 + moved))
     return run, intents
 
 
@@ -94,7 +94,7 @@ def test_it_waits_for_its_variance_and_then_posts_both_sides():
 def test_an_order_that_would_not_change_is_left_alone():
     calm = RULE.model_copy(update={"tick": 0.05})
     run, _ = warm(calm)
-    assert run.hear(quote(6, 10.01, 10.05)) == []
+    assert run.handle(quote(6, 10.01, 10.05)) == []
 
 
 def test_a_purchase_lowers_both_quotes_and_the_limit_withdraws_the_bid():
@@ -102,11 +102,11 @@ def test_a_purchase_lowers_both_quotes_and_the_limit_withdraws_the_bid():
     run, first = warm(rule)
     before = {one.side: one for one in first if isinstance(one, Post)}
     now = OPEN + timedelta(seconds=5.5)
-    after = {one.side: one for one in run.hear(Fill("A", now, 1, 100.0, before[1].price))}
+    after = {one.side: one for one in run.handle(Fill("A", now, 1, 100.0, before[1].price))}
     assert after[1].price < before[1].price
     assert after[-1].price < before[-1].price
     assert after[1].quantity == 50.0, "the room that is left"
-    last = run.hear(Fill("A", now, 1, 50.0, after[1].price))
+    last = run.handle(Fill("A", now, 1, 50.0, after[1].price))
     assert not any(isinstance(one, Post) and one.side == 1 for one in last)
     assert run.machine.inventory("A") == 150.0
 
@@ -117,19 +117,19 @@ def test_a_purchase_lowers_both_quotes_and_the_limit_withdraws_the_bid():
 )
 def test_a_market_that_is_locked_crossed_or_empty_gets_no_quotes(bid, ask):
     run, _ = warm()
-    assert [type(one) for one in run.hear(quote(7, bid, ask))] == [Withdraw, Withdraw]
-    assert run.hear(quote(8, bid, ask)) == []
-    assert [type(one) for one in run.hear(quote(9))] == [Post, Post], "and is quoted again"
+    assert [type(one) for one in run.handle(quote(7, bid, ask))] == [Withdraw, Withdraw]
+    assert run.handle(quote(8, bid, ask)) == []
+    assert [type(one) for one in run.handle(quote(9))] == [Post, Post], "and is quoted again"
 
 
 def test_at_the_end_all_is_withdrawn_the_inventory_left_and_nothing_posted_until_tomorrow():
     run, first = warm()
-    run.hear(Fill("A", OPEN + timedelta(seconds=5.5), -1, 30.0, first[-1].price))
+    run.handle(Fill("A", OPEN + timedelta(seconds=5.5), -1, 30.0, first[-1].price))
     late = (datetime(2024, 3, 4, 20, 50, tzinfo=UTC) - OPEN).total_seconds()
-    said = run.hear(quote(late + 1))
+    said = run.handle(quote(late + 1))
     assert [type(one) for one in said] == [Withdraw, Withdraw, Leave]
-    assert run.hear(quote(late + 2, 11.0, 11.04)) == []
-    tomorrow = [run.hear(quote(86_400 + number)) for number in range(6)]
+    assert run.handle(quote(late + 2, 11.0, 11.04)) == []
+    tomorrow = [run.handle(quote(86_400 + number)) for number in range(6)]
     assert isinstance(tomorrow[0][0], SetTimer)
     assert [type(one) for one in tomorrow[-1]] == [Post, Post]
 
@@ -138,7 +138,7 @@ def test_bars_tell_it_nothing_and_symbols_do_not_mix():
     run, _ = warm()
     bar = Bar("A", OPEN, "regular", 10.0, 10.0, 10.0, 10.0, 1.0)
     assert run.machine.on_bar(bar) == ()
-    run.hear(Fill("B", OPEN + timedelta(seconds=6), 1, 10.0, 5.0))
+    run.handle(Fill("B", OPEN + timedelta(seconds=6), 1, 10.0, 5.0))
     assert (run.machine.inventory("A"), run.machine.inventory("B")) == (0.0, 10.0)
 
 
@@ -161,7 +161,7 @@ def test_no_sequence_of_quotes_and_fills_carries_the_inventory_beyond_its_limit(
         if kind == "quote":
             middle += move
             last = Quote("A", at, middle / 100, 1.0, (middle + width) / 100, 1.0)
-            intents = run.hear(last)
+            intents = run.handle(last)
         else:
             side = 1 if kind == "buy" else -1
             if side not in resting:
@@ -173,7 +173,7 @@ def test_no_sequence_of_quotes_and_fills_carries_the_inventory_beyond_its_limit(
                 resting[side] = Post("A", side, order.price, left)
             else:
                 del resting[side]
-            intents = run.hear(Fill("A", at, side, filled, order.price))
+            intents = run.handle(Fill("A", at, side, filled, order.price))
         for one in intents:
             if isinstance(one, Post):
                 resting[one.side] = one
@@ -216,14 +216,14 @@ def test_on_real_quotes_it_keeps_its_rules_and_is_filled_only_where_a_trade_went
     for at, kind, event in sorted(events, key=lambda one: one[:2]):
         if kind == 0:
             last = event
-            obey(run.hear(event))
+            obey(run.handle(event))
             continue
         for side in (1, -1):
             order = resting.get(side)
             if order is not None and side * (order.price - event) > 0.0:
                 del resting[side]
                 fills += 1
-                obey(run.hear(Fill("IBM", at, side, order.quantity, order.price)))
+                obey(run.handle(Fill("IBM", at, side, order.quantity, order.price)))
                 assert abs(run.machine.inventory("IBM")) <= 300.0
     assert fills > 500
     assert said.count(SetTimer) == 1

@@ -211,9 +211,9 @@ def test_a_machine_without_a_method_is_not_given_the_event():
 def test_a_timer_acts_between_two_bars():
     machine = Recorder()
     run = MachineRun(machine, "recorder")
-    run.hear(quote(0))
+    run.handle(quote(0))
     bar = Bar("B", START + timedelta(seconds=10), "regular", 10.0, 10.0, 10.0, 10.0, 1.0)
-    assert run.hear_bar(bar) == (-1, 1.0)
+    assert run.handle_bar(bar) == (-1, 1.0)
     assert machine.heard[-2:] == [("timer", bar.timestamp), ("bar", "B")]
 
 
@@ -253,7 +253,7 @@ def test_a_driver_may_ask_for_the_next_timer_and_fire_it_at_its_moment():
     run = MachineRun(Sleeper(), "sleeper")
     assert run.hears_fills and not run.hears_quotes
     assert run.next_timer is None
-    run.hear_bar(Bar("B", START, "regular", 1.0, 1.0, 1.0, 1.0, 1.0))
+    run.handle_bar(Bar("B", START, "regular", 1.0, 1.0, 1.0, 1.0, 1.0))
     assert run.next_timer == START + timedelta(minutes=30)
     run.hear_fill(Fill("B", START + timedelta(minutes=5), 1, 1.0, 1.0))
     later = START + timedelta(minutes=15)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.schemas import BARS, QUARANTINE, RAW_BARS, TABLES, Column, Table
-from harmony_pipeline.stages import ingest, market, verification
+from harmony_pipeline.stages import data_checks, ingest, market
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.table_checks import broken_rows
 from harmony_pipeline.testing.tiny import tiny_market
@@ -111,13 +111,13 @@ def test_every_table_of_a_small_chain_is_as_declared(tiny: PipelineContext) -> N
 
 def test_the_blocking_check_passes_sound_bars_and_names_a_broken_one(tiny: PipelineContext) -> None:
     periods = tiny.trading_periods()
-    assert verification.bars_are_sound(tiny, periods).is_empty()
+    assert data_checks.bars_are_sound(tiny, periods).is_empty()
     rows = tiny.lake.read("bars", [periods[0].key])
     spoiled = rows.with_columns(
         high=pl.when(pl.int_range(pl.len()) == 7).then(pl.col("low") / 2).otherwise("high")
     )
     tiny.lake.write("bars", periods[0].key, spoiled)
-    found = verification.bars_are_sound(tiny, periods)
+    found = data_checks.bars_are_sound(tiny, periods)
     tiny.lake.write("bars", periods[0].key, rows)
     assert found.select("symbol", "timestamp").unique().rows() == [
         rows.select("symbol", "timestamp").row(7)

@@ -127,7 +127,7 @@ class SimulatedBroker:
         if not order.is_open:
             return
         intent = self._blank(order.terms, CANCELED)
-        self._hear(self._submit(intent), self._now, command.reason)
+        self._take_reports(self._submit(intent), self._now, command.reason)
 
     def replace(self, command: ReplaceOrder) -> BrokerOrder:
         """Put an order with other terms in the same place of the exchange."""
@@ -198,7 +198,7 @@ class SimulatedBroker:
 
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open."""
-        self._hear(
+        self._take_reports(
             match_open(
                 self._exchange.orders,
                 self._exchange.keys,
@@ -212,7 +212,7 @@ class SimulatedBroker:
 
     def match_range(self, bar: Record) -> None:
         """Bracket legs meet the bar."""
-        self._hear(
+        self._take_reports(
             match_range(
                 self._exchange.orders,
                 self._exchange.keys,
@@ -230,7 +230,7 @@ class SimulatedBroker:
         """
         symbol, known = int(bar["symbol"]), moment(bar["end"])
         rules = self._rules[symbol]
-        self._hear(
+        self._take_reports(
             split_orders(self._exchange.orders, rules, symbol, ratio, bar["at"], self._reports, 0),
             known,
         )
@@ -317,7 +317,7 @@ class SimulatedBroker:
         intent = self._blank(terms, ORDER_OPEN)
         intent["ticket"] = ticket
         self._say(ev.OrderAccepted(**self._head(terms, self._now), broker_order_id=f"sim-{ticket}"))
-        self._hear(self._submit(intent), self._now)
+        self._take_reports(self._submit(intent), self._now)
 
     def _submit(self, intent: Record) -> int:
         return submit(
@@ -397,7 +397,7 @@ class SimulatedBroker:
         )
         return intent
 
-    def _hear(self, count: int, known_at: datetime, reason: str | None = None) -> None:
+    def _take_reports(self, count: int, known_at: datetime, reason: str | None = None) -> None:
         """Turn the exchange's reports into facts and book them."""
         self._now = known_at
         for report in self._reports[:count]:

@@ -17,13 +17,13 @@ from harmony_pipeline.market.sources.cell_parsing import read_flags, read_texts,
 from harmony_pipeline.market.sources.clock_numbers import clock_column
 from harmony_pipeline.market.sources.columns import CLOCK, doubled_names
 from harmony_pipeline.market.sources.delimited_text import TextTable
+from harmony_pipeline.market.sources.file_name_symbols import symbol_of
 from harmony_pipeline.market.sources.number_parsing import (
     NumberFormat,
     find_number_format,
     read_number_columns,
 )
 from harmony_pipeline.market.sources.record_types import Reading
-from harmony_pipeline.market.sources.symbol_names import symbol_of
 from harmony_pipeline.text import NAME, excerpt
 
 NAME_OF_SOURCE = "files"

@@ -17,8 +17,8 @@ from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.reports.interactive import charts
 from harmony_pipeline.reports.interactive.candles import packed_candles
 from harmony_pipeline.reports.interactive.document import figure_groups, interactive_page, rows_of
+from harmony_pipeline.reports.number_format import with_texts
 from harmony_pipeline.reports.page import fixed, fraction, humanize, share
-from harmony_pipeline.reports.prices import with_texts
 from harmony_pipeline.reports.tear_sheet import interval_text
 from harmony_pipeline.reports.trade_views import exchange_time
 

@@ -21,10 +21,10 @@ from typing import Any, TypeVar
 import polars as pl
 
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.error_messages import is_failure
 from harmony_pipeline.errors import HarmonyError
-from harmony_pipeline.failures import is_failure
 from harmony_pipeline.lake import sql
-from harmony_pipeline.layout import SQL_FOLDER, make_graph_importable
+from harmony_pipeline.project_paths import SQL_FOLDER, make_graph_importable
 from harmony_pipeline.stages import ticks
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult

@@ -64,7 +64,7 @@ class Listener:
         except (RuntimeError, WebSocketDisconnect, OSError):
             return
 
-    async def hear(self) -> Json | None:
+    async def receive(self) -> Json | None:
         """The next message, or None when it cannot be read."""
         import msgpack
 
@@ -115,7 +115,7 @@ class StreamHub:
                 self.listeners.append(listener)
                 await listener.send({"T": "success", "msg": "authenticated"})
                 while True:
-                    await self._obey(listener, await listener.hear())
+                    await self._obey(listener, await listener.receive())
             else:
                 await socket.close()
         except (WebSocketDisconnect, RuntimeError):
@@ -139,7 +139,7 @@ class StreamHub:
 
     async def _authenticated(self, listener: Listener, feed: str) -> bool:
         try:
-            said = await asyncio.wait_for(listener.hear(), self.auth_seconds)
+            said = await asyncio.wait_for(listener.receive(), self.auth_seconds)
         except TimeoutError:
             await listener.send(error(404))
             return False

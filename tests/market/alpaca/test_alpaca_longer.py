@@ -50,7 +50,7 @@ def test_whatever_comes_in_whatever_order_the_last_bars_are_the_sums_of_the_last
     for minute, version in order:
         last[minute] = version
         now = max(now, OPEN + (minute + 1) * MINUTE)
-        longer.hear(bar("AAPL", minute, version))
+        longer.add(bar("AAPL", minute, version))
         frames.extend(longer.over(now))
         assert all(frame["timestamp"].max() + longer.size <= now for frame in frames)
     frames.extend(longer.over(OPEN + timedelta(hours=2)))
@@ -76,7 +76,7 @@ def test_a_morning_of_a_market_comes_out_as_its_own_quarter_hours():
     )
     longer, frames = Longer(XNYS, "15Min"), []
     for minute in day.partition_by("timestamp", maintain_order=True):
-        longer.hear(minute)
+        longer.add(minute)
         frames.extend(longer.over(minute["timestamp"][0] + MINUTE))
     frames.extend(longer.over(OPEN + timedelta(days=1)))
     assert_frame_equal(

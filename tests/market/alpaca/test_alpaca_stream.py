@@ -95,10 +95,10 @@ class Told:
         self.now = max(self.now, OPEN + (minute + 1) * MINUTE)
         self.sent.append((kind, bar(name, minute, self.truth[name, minute])))
         if self.connected:
-            self.hear(self.sent[-1])
+            self.add(self.sent[-1])
 
-    def hear(self, message: tuple[str, pl.DataFrame]) -> None:
-        self.stream._minutes.hear(message[1], Voice.FIRST if message[0] == "b" else Voice.CORRECTED)
+    def add(self, message: tuple[str, pl.DataFrame]) -> None:
+        self.stream._minutes.add(message[1], Voice.FIRST if message[0] == "b" else Voice.CORRECTED)
         self.stream._fill_again()
         self.frames.extend(self.stream._minutes.over())
 
@@ -138,7 +138,7 @@ def test_any_interleaving_of_breaks_repeats_and_corrections_ends_with_alpacas_ow
         elif what == "correct" and told.truth:
             told.say("u", *sorted(told.truth)[which % len(told.truth)])
         elif what == "repeat" and told.sent and told.connected:
-            told.hear(told.sent[which % len(told.sent)])
+            told.add(told.sent[which % len(told.sent)])
         elif what == "cut":
             told.connected = False
         elif what == "reconnect":
@@ -160,10 +160,10 @@ def test_any_interleaving_of_breaks_repeats_and_corrections_ends_with_alpacas_ow
 
 def test_a_minute_waits_for_its_other_symbols_until_a_later_one_begins_or_it_is_quiet():
     minutes = Minutes()
-    minutes.hear(bar("AAPL", 0), Voice.FIRST)
+    minutes.add(bar("AAPL", 0), Voice.FIRST)
     assert minutes.over() == []
-    minutes.hear(bar("MSFT", 0), Voice.FIRST)
-    minutes.hear(bar("AAPL", 1), Voice.FIRST)
+    minutes.add(bar("MSFT", 0), Voice.FIRST)
+    minutes.add(bar("AAPL", 1), Voice.FIRST)
     (whole,) = minutes.over()
     assert whole["symbol"].to_list() == ["AAPL", "MSFT"]
     assert [frame["symbol"].to_list() for frame in minutes.quiet()] == [["AAPL"]]
@@ -172,19 +172,19 @@ def test_a_minute_waits_for_its_other_symbols_until_a_later_one_begins_or_it_is_
 
 def test_a_stale_first_bar_and_a_correction_that_counts_fewer_trades_say_nothing():
     minutes = Minutes()
-    minutes.hear(bar("AAPL", 0, 2), Voice.ASKED)
-    minutes.hear(bar("AAPL", 0, 0), Voice.FIRST)
-    minutes.hear(bar("AAPL", 0, 1), Voice.CORRECTED)
+    minutes.add(bar("AAPL", 0, 2), Voice.ASKED)
+    minutes.add(bar("AAPL", 0, 0), Voice.FIRST)
+    minutes.add(bar("AAPL", 0, 1), Voice.CORRECTED)
     assert last_versions(minutes.quiet()).equals(bar("AAPL", 0, 2))
-    minutes.hear(bar("AAPL", 0, 3), Voice.CORRECTED)
-    minutes.hear(bar("AAPL", 0, 1, trades=9.0), Voice.ASKED)
+    minutes.add(bar("AAPL", 0, 3), Voice.CORRECTED)
+    minutes.add(bar("AAPL", 0, 1, trades=9.0), Voice.ASKED)
     assert last_versions(minutes.quiet()).equals(bar("AAPL", 0, 1, trades=9.0))
 
 
 def test_what_was_heard_days_ago_is_forgotten():
     minutes = Minutes()
-    minutes.hear(bar("AAPL", 0), Voice.FIRST)
-    minutes.hear(bar("AAPL", 2_000), Voice.FIRST)
+    minutes.add(bar("AAPL", 0), Voice.FIRST)
+    minutes.add(bar("AAPL", 2_000), Voice.FIRST)
     assert minutes._heard.height == 1
 
 

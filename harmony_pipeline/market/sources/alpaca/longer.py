@@ -40,7 +40,7 @@ class Longer:
         """Whether a bar has begun, or changed, and was not handed out."""
         return bool(self._open)
 
-    def hear(self, minutes: pl.DataFrame) -> None:
+    def add(self, minutes: pl.DataFrame) -> None:
         """Take in minutes, or new versions of them."""
         if not minutes.height:
             return

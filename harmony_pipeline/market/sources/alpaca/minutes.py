@@ -54,7 +54,7 @@ class Minutes:
         """Every symbol heard of."""
         return sorted(self._heard["symbol"].unique())
 
-    def hear(self, bars: pl.DataFrame, voice: Voice) -> None:
+    def add(self, bars: pl.DataFrame, voice: Voice) -> None:
         """Take in bars that came together; what is new of them will be handed out."""
         news = self._news(bars.unique(_SAID, keep="first", maintain_order=True), voice)
         if news.height:

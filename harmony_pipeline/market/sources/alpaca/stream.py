@@ -136,7 +136,7 @@ class AlpacaBarStream:
         # were never heard.
         first = self._since + (self._longer.size if self.symbols is None else timedelta())
         for frame in minutes:
-            self._longer.hear(frame.filter(pl.col("timestamp") >= first))
+            self._longer.add(frame.filter(pl.col("timestamp") >= first))
         # The last minute of a bar comes a moment after its end, and is gathered for another.
         return self._longer.over(
             self._now() - timedelta(seconds=_PATIENT * self.settings.stream_gather_seconds)
@@ -174,7 +174,7 @@ class AlpacaBarStream:
 
     def _take(self, event: Any) -> None:
         if isinstance(event, list):
-            self._minutes.hear(
+            self._minutes.add(
                 bars_of_messages(event, self.origin),
                 Voice.FIRST if event[0]["T"] == "b" else Voice.CORRECTED,
             )
@@ -221,7 +221,7 @@ class AlpacaBarStream:
         begin = max(
             self._since, known_to - timedelta(minutes=self.settings.stream_lookback_minutes)
         )
-        self._minutes.hear(self._fetch(symbols, begin, self._now() + _MINUTE), Voice.ASKED)
+        self._minutes.add(self._fetch(symbols, begin, self._now() + _MINUTE), Voice.ASKED)
 
     # --- the connection ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 from harmony_pipeline.arrays import IntArray
-from harmony_pipeline.backtest.columns import MarketBars, SignalColumns
+from harmony_pipeline.backtest.input_arrays import MarketBars, SignalColumns
 from harmony_pipeline.backtest.logs import DAYS, EQUITIES, Curve
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import inlined_kernel
@@ -30,7 +30,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 
 
-class Stretch(NamedTuple):
+class BarRange(NamedTuple):
     """Bars that may be passed: those from `row` on that start before `until`, of the session
     `date`. No signal before the row `signal` is of these bars.
     """
@@ -46,15 +46,15 @@ def pass_idle_bars(
     position: Record,
     bars: MarketBars,
     signals: SignalColumns,
-    stretch: Stretch,
+    span: BarRange,
     curve: Curve,
     at: IntArray,
 ) -> int:
     """Pass bars with neither a position nor an order, up to a signal to enter. Returns the first
     row that was not passed. Where no curve is kept, no bar is looked at.
     """
-    row = stretch.row
-    stop = _next_entry(signals, stretch.signal, bars.at[row], stretch.until)
+    row = span.row
+    stop = _next_entry(signals, span.signal, bars.at[row], span.until)
     last = _first_row_from(bars.at, row, bars.end[0], stop)
     if len(curve.at) > 0:
         here = at[EQUITIES]
@@ -68,7 +68,7 @@ def pass_idle_bars(
         at[EQUITIES] = here + last - row
     if last > row:
         position["last_price"] = bars.close[last - 1]
-        position["last_date"] = stretch.date
+        position["last_date"] = span.date
     return last
 
 
@@ -118,7 +118,7 @@ def pass_held_bars(
     orders: Records,
     bars: MarketBars,
     signals: SignalColumns,
-    stretch: Stretch,
+    span: BarRange,
     curve: Curve,
     at: IntArray,
 ) -> int:
@@ -129,7 +129,7 @@ def pass_held_bars(
     What each bar does is `hold` (portfolio/decisions.py) and `check_breakers` (risk/breakers.py).
     Over 60 lines because all that a bar changes stays in registers from one bar to the next.
     """
-    row, signal, end = stretch.row, stretch.signal, bars.end[0]
+    row, signal, end = span.row, span.signal, bars.end[0]
     follows = rules["barriers"] != 1
     if not follows:
         end = min(end, row + rules["horizon"] - 1 - position["bars_held"])
@@ -143,7 +143,7 @@ def pass_held_bars(
     least, share = _least_equity(account, rules), 1.0 - rules["max_drawdown"]
     factor, above, below = math.nan, math.inf, -math.inf
     here, kept = at[EQUITIES], len(curve.at) > 0
-    while row < end and bars.at[row] < stretch.until:
+    while row < end and bars.at[row] < span.until:
         if bound:
             if bars.factor[row] != factor:
                 factor = bars.factor[row]
@@ -170,10 +170,10 @@ def pass_held_bars(
             curve.drawdown[here] = equity / peak - 1.0
             here += 1
         row += 1
-    count = row - stretch.row
+    count = row - span.row
     if count > 0:
         at[EQUITIES], account["peak"] = here, peak
-        _write_position(position, account, value, stretch.date, count, bars.close[row - 1])
+        _write_position(position, account, value, span.date, count, bars.close[row - 1])
         position["last_factor"] = bars.factor[row - 1]
         curve.day_equity[at[DAYS] - 1] = account["equity"]
     return row

@@ -10,7 +10,7 @@ from reports.test_pages import session, words_of
 
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.reports.daily_report import daily_report
-from harmony_pipeline.reports.prices import money_text, price_text, quantity_text, with_texts
+from harmony_pipeline.reports.number_format import money_text, price_text, quantity_text, with_texts
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.cli.options import given_variables
+from harmony_pipeline.cli.argument_checks import given_variables
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.market.periods import periods_between
 from harmony_pipeline.partition_ranges import DatedPartition, chosen_partitions

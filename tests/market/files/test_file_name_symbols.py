@@ -9,7 +9,7 @@ import pytest
 from market.files.writing import ALWAYS, FOREVER, HEADER, ROWS, read, source, write
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.sources.symbol_names import AUTO, symbol_of
+from harmony_pipeline.market.sources.file_name_symbols import AUTO, symbol_of
 
 
 @pytest.mark.parametrize(
