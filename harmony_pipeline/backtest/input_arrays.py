@@ -23,6 +23,7 @@ from harmony_pipeline.portfolio.kernel_types import NO_MODEL, NO_SIGNAL
 from harmony_pipeline.schemas import TIME
 
 NEVER = np.iinfo(np.int64).max
+_FEW_ROWS = 50
 _KEY = ("symbol", "timestamp")
 _PRICES = ("open", "high", "low", "close", "volume", "adjustment_factor")
 _BAR_COLUMNS = (*_KEY, *_PRICES)
@@ -126,7 +127,8 @@ def regular_bars(bars: pl.DataFrame) -> SymbolRows:
 
 def checked_signals(signals: pl.DataFrame) -> SymbolRows:
     """Raises DataError on a side that is none, and on two rows of one bar."""
-    found = by_symbol_and_time(signals.select(list(SIGNAL_DTYPES)))
+    named = list(SIGNAL_DTYPES)
+    found = by_symbol_and_time(signals if signals.columns == named else signals.select(named))
     side = found.rows["side"].to_numpy()
     strange = np.flatnonzero((side < -1) | (side > 1))
     if len(strange):
@@ -194,7 +196,7 @@ def matching_rows(rows: SymbolRows, others: SymbolRows) -> IntArray:
 def _described(rows: pl.DataFrame) -> SymbolRows | None:
     """None where the rows are in another order."""
     starts = run_starts(rows["symbol"])
-    names = tuple(rows["symbol"].gather(starts[:-1]))
+    names = tuple(_texts_at(rows["symbol"], starts[:-1]))
     if any(later <= name for name, later in pairwise(names)):
         return None
     at = _array(rows["timestamp"].cast(TIME).to_physical())
@@ -211,9 +213,16 @@ def _sorted(rows: pl.DataFrame) -> SymbolRows:
 def _filtered(rows: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
     """Rows that hold `value`, as they are where all do."""
     starts = run_starts(rows[column])
-    if (rows[column].gather(starts[:-1]) == value).all():
+    if all(text == value for text in _texts_at(rows[column], starts[:-1])):
         return rows
     return rows.filter(pl.col(column) == value)
+
+
+def _texts_at(column: pl.Series, rows: IntArray) -> list[str]:
+    """The texts in a few rows: of one row, a gather costs a hundred times what the text does."""
+    if len(rows) <= _FEW_ROWS:
+        return [column[int(row)] for row in rows]
+    return column.gather(rows).to_list()
 
 
 def _ranges(found: SymbolRows, symbols: Sequence[str]) -> tuple[IntArray, IntArray]:

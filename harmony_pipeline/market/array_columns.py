@@ -195,7 +195,7 @@ def run_starts(texts: pl.Series) -> IntArray:
                 + 1,
             ]
         )
-    elif starts.size:
+    elif starts.size > 1:
         differs = (texts.gather(starts[1:]) != texts.gather(starts[1:] - 1)).to_numpy()
         starts = np.concatenate([starts[:1], starts[1:][differs]])
     return np.append(starts, texts.len())
