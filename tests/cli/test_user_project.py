@@ -168,10 +168,10 @@ def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, t
     program = (
         "import json, sys\nfrom harmony_pipeline.cli.boundary import run_command\nassert"
         " run_command(['sql', 'gaps_by_symbol', '--format', 'json']) == 0\nfrom harmony_pipeline"
-        " import layout\nimport assets.runner\nfrom assets.definitions import defs\nimport assets,"
+        " import project_paths\nimport assets.runner\nfrom assets.definitions import defs\nimport assets,"
         " resources, yaml\nkeys = defs().resolve_asset_graph().get_all_asset_keys()\nplace ="
-        " yaml.safe_load(layout.WORKSPACE_FILE.read_text())['load_from'][0]['python_module']\nprint(json.dumps([assets.__file__,"
-        " resources.__file__, str(layout.SQL_FOLDER), place['module_name'], len(keys)]))\n"
+        " yaml.safe_load(project_paths.WORKSPACE_FILE.read_text())['load_from'][0]['python_module']\nprint(json.dumps([assets.__file__,"
+        " resources.__file__, str(project_paths.SQL_FOLDER), place['module_name'], len(keys)]))\n"
     )
     environment = {
         **os.environ,
