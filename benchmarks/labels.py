@@ -16,6 +16,7 @@ from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.labels.resolution import Prices, block_extremes, resolve_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.instruments import Instruments
 
 BARS, SYMBOLS, HORIZON, VOLATILITY = 1_000_000, 25, 32, 0.002
 QUARTER = 900_000_000
@@ -98,7 +99,9 @@ def main() -> None:
         *(np.array(bars[name].to_numpy()) for name in ("open", "high", "low", "adjustment_factor"))
     )
     position, side, volatility = np.arange(BARS), np.ones(BARS, np.int64), np.full(BARS, VOLATILITY)
-    last_bar = (position // (BARS // SYMBOLS) + 1) * (BARS // SYMBOLS) - 1
+    symbol_of = position // (BARS // SYMBOLS)
+    last_bar = (symbol_of + 1) * (BARS // SYMBOLS) - 1
+    grids = Instruments().grids(bars["symbol"].unique().sort().to_list(), date(2024, 1, 2))
     work: dict[str, Callable[[], object]] = {
         "kernel": lambda: resolve_events(
             position,
@@ -107,6 +110,8 @@ def main() -> None:
             last_bar,
             prices,
             block_extremes(prices),
+            grids,
+            symbol_of,
             HORIZON,
             2.0,
             1.0,
