@@ -1,5 +1,5 @@
 """The matching engine on quotes and trades: by example, by law on random tapes, and on a recorded
-day against the queue of `resting_orders.py`.
+day against the queue of `limit_order_replay.py`.
 """
 
 from bisect import bisect_right
