@@ -6,6 +6,7 @@ partition has a small picture (`reports/sketches.py`), and large ones where ther
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -14,12 +15,14 @@ import polars as pl
 from assets.partitions import partition_keys
 from assets.row_pictures import rows_by_group, rows_by_partition, rows_of
 from harmony_pipeline.reports.figures import as_markdown
+from harmony_pipeline.reports.style import shortened
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.stage_log import log_stage
 
 _PREVIEW_ROWS = 20
 _NOTES = 20
+_CELL = 600  # characters
 
 
 def materialized(
@@ -134,17 +137,29 @@ def _images(pictures: dict[str, bytes]) -> dict[str, Any]:
 
 
 def table(frame: pl.DataFrame) -> str:
-    """A frame as a Markdown table."""
-    with pl.Config(
-        tbl_formatting="ASCII_MARKDOWN",
-        tbl_hide_dataframe_shape=True,
-        tbl_hide_column_data_types=True,
-        tbl_cols=-1,
-        tbl_rows=-1,
-        fmt_str_lengths=600,
-        tbl_width_chars=4000,
-    ):
-        return str(frame)
+    """A frame as a Markdown table.
+
+    `pl.Config` would print it too. It sets environment variables meanwhile, and a process in which
+    another thread reads the environment at that moment dies (seen: a segmentation fault in
+    unsetenv, Polars 2.1.0, Python 3.11).
+    """
+    rows = [
+        frame.columns,
+        ["---"] * frame.width,
+        *([_cell(v) for v in row] for row in frame.rows()),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    """A value as a table shows it, at most 600 characters."""
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S %Z}".strip()
+    return shortened(str(value).replace("|", "\\|").replace("\n", " "), _CELL)
 
 
 def _fact(value: float | str | bool | None) -> Any:
