@@ -67,3 +67,11 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def cache_root(subject: str) -> Path:
+    """Where `subject` is kept from one command to the next, and can be made again when it is lost:
+    below the folder HARMONY_KERNEL_CACHE, by default ~/.cache/harmony.
+    """
+    chosen = os.environ.get("HARMONY_KERNEL_CACHE")
+    return (Path(chosen) if chosen else Path.home() / ".cache" / "harmony") / subject

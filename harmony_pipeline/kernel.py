@@ -9,7 +9,6 @@ cache folder named by a hash of everything it is compiled from (kernel_hash.py).
 recompiles the kernels that use it, and no other.
 """
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 import numba
 from numba.core.caching import FunctionCache
 
+from harmony_pipeline.files import cache_root
 from harmony_pipeline.kernel_hash import kernel_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,6 +109,4 @@ class _CacheOnFirstUse:
 
 def cache_folder(function: FunctionType, flags: Mapping[str, Any] = _FLAGS) -> Path:
     """Where the machine code of a kernel is kept, given its plain function and its flags."""
-    chosen = os.environ.get("HARMONY_KERNEL_CACHE")
-    root = Path(chosen) if chosen else Path.home() / ".cache" / "harmony" / "kernels"
-    return root / kernel_hash(function, *sorted(flags.items()))
+    return cache_root("kernels") / kernel_hash(function, *sorted(flags.items()))

@@ -7,7 +7,6 @@ and the code that reads them. It is never changed, and a file that cannot be rea
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from harmony_pipeline.files import replacing
+from harmony_pipeline.files import cache_root, replacing
 
 _PACKAGES = ("exchange_calendars", "pandas", "polars", "tzdata")
 _KEY = "harmony"
@@ -34,7 +33,7 @@ def kept_or_built(name: str, build: Callable[[], CalendarParts]) -> CalendarPart
     """The calendar as it was built before by this code and these packages, else as `build` makes
     it.
     """
-    file = _folder() / f"{name.replace('/', '-')}-{_made_from()}.parquet"
+    file = cache_root("calendars") / f"{name.replace('/', '-')}-{_made_from()}.parquet"
     try:
         facts = json.loads(pl.read_parquet_metadata(file)[_KEY])
         return CalendarParts(facts["zone"], facts["sessions_per_year"], pl.read_parquet(file))
@@ -47,13 +46,6 @@ def kept_or_built(name: str, build: Callable[[], CalendarParts]) -> CalendarPart
     except OSError:  # a disk that takes nothing: it is built again next time
         pass
     return built
-
-
-def _folder() -> Path:
-    chosen = os.environ.get("HARMONY_KERNEL_CACHE")
-    return (
-        Path(chosen) / "calendars" if chosen else Path.home() / ".cache" / "harmony" / "calendars"
-    )
 
 
 @cache

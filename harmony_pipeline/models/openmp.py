@@ -10,7 +10,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from harmony_pipeline.files import write_bytes
+from harmony_pipeline.files import cache_root, write_bytes
 
 SONAME = b"libgomp.so.1"
 
@@ -49,8 +49,7 @@ def _copy_with_soname(library: Path) -> Path:
 
     The name in its string table is overwritten, zero-padded.
     """
-    folder = Path.home() / ".cache" / "harmony" / "openmp"
-    target = folder / f"{library.stem}-as-libgomp.so.1"
+    target = cache_root("openmp") / f"{library.stem}-as-libgomp.so.1"
     if target.exists():
         return target
     content = library.read_bytes()
