@@ -108,7 +108,7 @@ def run_machine_backtest(
         logs = _SteppedRun(run, rules, machine_run, said).walk()
     else:
         said.write_all(map(machine_run.handle_bar, said.bars(machine.required_features())))
-        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
+        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_tables=True)
     label = RunLabel(backtest_id, book or backtest_id, strategy, parameters or {})
     return result_of(run, logs, market, rules, label, initial)
 
@@ -183,7 +183,7 @@ class _SteppedRun:
     ) -> None:
         self._run, self._machine_run, self._said = run, machine_run, said
         stretches = list(rule_stretches(run, rules))
-        self._books, self._curve = opened_books(run, rules, stretches, keeps_curve=True)
+        self._books, self._curve = opened_books(run, rules, stretches, keeps_tables=True)
         self._ends = iter(stretches)
         self._cursor = loop.cursor_at_start(run.bars, run.signals)
         self._has_bars = len(run.bars.at) > 0
