@@ -10,7 +10,7 @@ else could happen is left to the loop.
 import math
 from typing import NamedTuple
 
-from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.backtest.input_arrays import MarketBars, SignalColumns
 from harmony_pipeline.backtest.logs import DAYS, EQUITIES, Curve
 from harmony_pipeline.execution.costs import notional
@@ -41,15 +41,6 @@ class BarRange(NamedTuple):
     until: int
 
 
-class Levels(NamedTuple):
-    """An account without the value of the position at hand, in money units; `cash` in currency."""
-
-    equity: int
-    cash: float
-    gross: int
-    net: int
-
-
 @inlined_kernel
 def pass_idle_bars(
     position: Record,
@@ -66,11 +57,15 @@ def pass_idle_bars(
     stop = _next_entry(signals, span.signal, bars.at[row], span.until)
     last = _first_row_from(bars.at, row, bars.end[0], stop)
     if len(curve.at) > 0:
-        here, count = at[EQUITIES], last - row
-        _copy_times(curve, here, bars, row, count)
-        for values in (curve.equity, curve.cash, curve.gross, curve.net, curve.drawdown):
-            _repeat_last(values, here, count)
-        at[EQUITIES] = here + count
+        here = at[EQUITIES]
+        equity, cash = curve.equity[here - 1], curve.cash[here - 1]
+        gross, net, drawdown = curve.gross[here - 1], curve.net[here - 1], curve.drawdown[here - 1]
+        for passed in range(last - row):
+            curve.at[here + passed] = bars.at[row + passed]
+            curve.equity[here + passed], curve.cash[here + passed] = equity, cash
+            curve.gross[here + passed], curve.net[here + passed] = gross, net
+            curve.drawdown[here + passed] = drawdown
+        at[EQUITIES] = here + last - row
     if last > row:
         position["last_price"] = bars.close[last - 1]
         position["last_date"] = span.date
@@ -153,8 +148,7 @@ def pass_held_bars(
     base = account["cash"] + account["net_value"] - position["value"]
     gross = account["gross_value"] - abs(position["value"])
     net = account["net_value"] - position["value"]
-    levels = Levels(base, account["cash"] / MONEY, gross, net)
-    peak, value = account["peak"], position["value"]
+    cash, peak, value = account["cash"] / MONEY, account["peak"], position["value"]
     least, share = _least_equity(account, rules), 1.0 - rules["max_drawdown"]
     factor, above, below = math.nan, math.inf, -math.inf
     here, kept = at[EQUITIES], len(curve.at) > 0
@@ -179,63 +173,19 @@ def pass_held_bars(
             break
         value, peak = worth, top
         if kept:
-            curve.drawdown[here + row - span.row] = peak
+            curve.at[here] = bars.at[row]
+            curve.equity[here], curve.cash[here] = equity / MONEY, cash
+            curve.gross[here], curve.net[here] = (gross + abs(value)) / MONEY, (net + value) / MONEY
+            curve.drawdown[here] = equity / peak - 1.0
+            here += 1
         row += 1
     count = row - span.row
     if count > 0:
-        if kept:
-            _write_curve(curve, here, bars, span.row, count, levels, multiplier, quantity)
-            at[EQUITIES] = here + count
-        account["peak"] = peak
+        at[EQUITIES], account["peak"] = here, peak
         _write_position(position, account, value, span.date, count, bars.close[row - 1])
         position["last_factor"] = bars.factor[row - 1]
         curve.day_equity[at[DAYS] - 1] = account["equity"]
     return row
-
-
-@inlined_kernel
-def _write_curve(
-    curve: Curve,
-    here: int,
-    bars: MarketBars,
-    row: int,
-    count: int,
-    levels: Levels,
-    multiplier: float,
-    quantity: float,
-) -> None:
-    """Rows of the curve for bars with a position; `curve.drawdown` holds the peaks. One column
-    after the other, each counted from 0, so that the compiler computes many rows at once.
-    """
-    closes, stop = bars.close[row : row + count], here + count
-    equities, cash = curve.equity[here:stop], curve.cash[here:stop]
-    gross, net, drawdown = curve.gross[here:stop], curve.net[here:stop], curve.drawdown[here:stop]
-    _copy_times(curve, here, bars, row, count)
-    for k in range(count):
-        cash[k] = levels.cash
-    for k in range(count):
-        net[k] = float(notional(closes[k] * multiplier, quantity))
-    for k in range(count):
-        value = int(net[k])
-        gross[k] = (levels.gross + abs(value)) / MONEY
-        equities[k] = (levels.equity + value) / MONEY
-        drawdown[k] = (levels.equity + value) / drawdown[k] - 1.0
-        net[k] = (levels.net + value) / MONEY
-
-
-@inlined_kernel
-def _copy_times(curve: Curve, here: int, bars: MarketBars, row: int, count: int) -> None:
-    target, source = curve.at[here : here + count], bars.at[row : row + count]
-    for k in range(count):
-        target[k] = source[k]
-
-
-@inlined_kernel
-def _repeat_last(values: FloatArray, here: int, count: int) -> None:
-    """The value before the row `here`, `count` times from there on."""
-    target, last = values[here : here + count], values[here - 1]
-    for k in range(count):
-        target[k] = last
 
 
 @inlined_kernel
