@@ -13,17 +13,15 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from side_by_side import ROOT, best_of, judge, run_task
 
-ROOT = Path(__file__).resolve().parent.parent
 ONE, GRID, MANY = 1_000_000, 100_000, 97_500
 PAIRS = [(fast, slow) for fast in range(5, 15) for slow in range(20, 120, 10)]
 SYMBOLS = 100
@@ -54,17 +52,6 @@ def crossover(close: Any, fast: int, slow: int) -> tuple[Any, Any]:
     above[slow - 1 :] = shorter > longer
     before = np.concatenate([above[:1], above[:-1]])
     return above & ~before, before & ~above
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Best seconds by the clock and of the cores."""
-    clock, cores = [], []
-    for _ in range(ROUNDS):
-        begun, used = time.perf_counter(), time.process_time()
-        work()
-        clock.append(time.perf_counter() - begun)
-        cores.append(time.process_time() - used)
-    return min(clock), min(cores)
 
 
 # --- Harmony, this tree or another ----------------------------------------------------------------
@@ -257,21 +244,9 @@ def task(name: str) -> None:
     work = TASKS[name]()
     ready = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     work()  # compiles
-    clock, cores = timed(work)
+    clock, cores = best_of(ROUNDS, work)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"clock": clock, "cores": cores, "peak": peak, "ready": ready}))
-
-
-def measured(name: str, python: str, tree: Path) -> dict[str, float] | None:
-    """One task in a process of its own; None, with the reason, where it cannot run."""
-    environment = {**os.environ, "PYTHONPATH": str(tree), "POLARS_ENGINE_AFFINITY": "in-memory"}
-    command = [python, str(Path(__file__).resolve()), "--task", name]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{name}: {['no answer', *done.stderr.strip().splitlines()][-1]}")
-        return None
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def show(name: str, found: dict[str, float], bars: int) -> None:
@@ -280,14 +255,6 @@ def show(name: str, found: dict[str, float], bars: int) -> None:
         f" bar), {found['cores']:8.3f} s of cores, peak {found['peak']:6.0f} MiB"
         f" ({found['ready']:.0f} before)"
     )
-
-
-def judge(name: str, value: float, wanted: float, *, most: bool = False) -> bool:
-    """Print the line of a target; `most`: a value above `wanted` misses it."""
-    met = value <= wanted if most else value >= wanted
-    bound = "at most" if most else "at least"
-    print(f"{name}: measured {value:.2f}, wanted {bound} {wanted:g}: {'met' if met else 'MISSED'}")
-    return met
 
 
 _RATIOS = [
@@ -335,7 +302,7 @@ def main() -> None:
         if chosen.peers and kind != "many":
             runs += [(f"{peer} {kind}", chosen.peers, ROOT, f"{peer}, {kind}") for peer in PEERS]
         for name, python, tree, title in runs:
-            answer = measured(name, python, tree)
+            answer = run_task(__file__, name, python, tree)
             if answer:
                 found[title] = answer
                 show(title, answer, bars)

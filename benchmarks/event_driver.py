@@ -18,17 +18,15 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from side_by_side import judge, run_task
 
-ROOT = Path(__file__).resolve().parent.parent
 BARS = 300_000
 FAST, SLOW = 10, 50
 ROUNDS = 3
@@ -229,30 +227,11 @@ TASKS: dict[str, Callable[[], dict[str, float]]] = {
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def measured(name: str, python: str) -> dict[str, float] | None:
-    """One task in a process of its own; None, with the reason, where it cannot run."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "POLARS_ENGINE_AFFINITY": "in-memory"}
-    command = [python, str(Path(__file__).resolve()), "--task", name]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{name}: {['no answer', *done.stderr.strip().splitlines()][-1]}")
-        return None
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def show(title: str, found: dict[str, float]) -> None:
     print(
         f"{title:32s} {BARS / found['clock']:12,.0f} bars a second by the clock,"
         f" {found['cores'] / BARS * 1e6:7.2f} us of cores a bar, {found['fills']:,.0f} fills"
     )
-
-
-def judge(name: str, value: float, wanted: float) -> bool:
-    """Print the line of a target."""
-    met = value >= wanted
-    print(f"{name}: measured {value:.2f}, wanted at least {wanted:g}: {'met' if met else 'MISSED'}")
-    return met
 
 
 def main() -> None:
@@ -267,8 +246,8 @@ def main() -> None:
         print(json.dumps(TASKS[chosen.task]()))
         return
     titles = {"bars": "a machine of bars", "fills": "the same with on_fill"}
-    found = {name: measured(name, sys.executable) for name in titles}
-    peer = measured("nautilus", chosen.peers) if chosen.peers else None
+    found = {name: run_task(__file__, name) for name in titles}
+    peer = run_task(__file__, "nautilus", chosen.peers) if chosen.peers else None
     for name, title in titles.items():
         if one := found[name]:
             show(f"Harmony, {title}", one)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from side_by_side import judge
 
 from harmony_pipeline.robustness.monte_carlo import SCENARIOS, Scenario, TradeReturns, run_scenario
 from harmony_pipeline.robustness.paths import RESAMPLED
@@ -106,10 +107,7 @@ def line(name: str, ours: Timing, theirs: Timing, note: str = "") -> None:
 
 
 def judged(name: str, ours: Timing, theirs: Timing, wanted: float) -> bool:
-    measured = theirs.wall / ours.wall
-    met = measured >= wanted
-    print(f"{name}: measured {measured:.1f}x, wanted {wanted:.0f}x: {'met' if met else 'MISSED'}")
-    return met
+    return judge(f"{name}: times as fast", theirs.wall / ours.wall, wanted)
 
 
 def against_numpy(sample: TradeReturns, scenario: Scenario, paths: int) -> tuple[Timing, Timing]:

@@ -23,6 +23,7 @@ from heapq import heappop, heappush
 from typing import TypeVar
 
 import numpy as np
+from side_by_side import judge
 
 from harmony_pipeline.execution.order_book import (
     ADD,
@@ -197,11 +198,7 @@ def main() -> None:
             f"{name:16s} Harmony {min(mine) / count * 1e9:5.0f} ns an operation   heapq"
             f" {min(rivals) / count * 1e9:5.0f} ns   median of rounds {ratios[-1]:5.1f}"
         )
-    met = ratios[0] >= WANTED
-    print(
-        f"order book against a heapq book: measured {ratios[0]:.1f}x, wanted at least"
-        f" {WANTED:.0f}x: {'met' if met else 'MISSED'}"
-    )
+    met = judge("order book: times as fast as a heapq book", ratios[0], WANTED)
     sys.exit(0 if met else 1)
 
 

@@ -213,7 +213,7 @@ def _described(rows: pl.DataFrame) -> SymbolRows | None:
     names = tuple(_texts_at(rows["symbol"], starts[:-1]))
     if any(later <= name for name, later in pairwise(names)):
         return None
-    at = _array(rows["timestamp"].cast(TIME).to_physical())
+    at = _array(rows["timestamp"].cast(TIME).cast(pl.Int64))
     falls, repeated = _order_of(at, starts)
     return None if falls else SymbolRows(rows, names, starts, at, repeated)
 
