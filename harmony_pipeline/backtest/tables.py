@@ -32,6 +32,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     TAKE,
     TIMES_IN_FORCE,
     TRADE,
+    VERDICT_NAMES,
     Records,
 )
 from harmony_pipeline.portfolio.state import TradingState
@@ -40,7 +41,7 @@ _CACHED_ROWS = 64  # of a log, about half of a first-level cache
 # what the tables show of a record
 _ORDER_FIELDS = (
     "symbol", "role", "side", "status", "quantity", "level", "signal_at", "decided_at", "entry_at",
-    "model", "reason", "entry_symbol",
+    "model", "reason", "entry_symbol", "verdict", "limit", "wanted",
 )  # fmt: skip
 _FILL_FIELDS = (
     "symbol", "role", "side", "at", "decided_at", "quantity", "price", "reference", "slippage",
@@ -75,6 +76,9 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
             "time_in_force": name_column(role, TIMES_IN_FORCE),
             "status": name_column(columns["status"], STATUS_NAMES),
             "reason": name_column(columns["reason"], REASON_NAMES),
+            "verdict": name_column(columns["verdict"], VERDICT_NAMES),
+            "risk_limit": name_column(columns["limit"], REASON_NAMES),
+            "wanted_quantity": _where(columns["wanted"] > 0.0, columns["wanted"]),
             "model_id": name_column(columns["model"], state.portfolio.models),
             "limit_price": _where(role == TAKE, level),
             "stop_price": _where(role == STOP, level),

@@ -58,7 +58,8 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     entry_symbol: str | None = None
     # what the risk engine answered to an entry: approve, resize, queue, refuse or halt
     verdict: str | None = None
-    limit: str | None = None  # the limit that made it smaller than wanted
+    limit: str | None = None  # the limit that made it smaller than wanted, or refused it
+    wanted_quantity: float | None = None  # shares before that; None: no size was asked for
     release_at: datetime | None = None  # a queued entry does not leave before
 
 

@@ -445,7 +445,7 @@ def _decide_entry(
     )
     if position["quantity"] != 0.0 and not reversal:
         return n
-    verdict = Verdict(REFUSE, 0.0, position["gone"], 0)
+    verdict = Verdict(REFUSE, 0.0, position["gone"], 0, 0.0)
     if position["gone"] == NO_REASON:
         verdict = judge_entry(positions, account, rules, bar, bar["end"])
     enters = verdict.quantity > 0.0
@@ -461,6 +461,7 @@ def _decide_entry(
     intent["verdict"] = verdict.answer
     intent["limit"] = verdict.reason
     intent["release_at"] = verdict.release_at
+    intent["wanted"] = verdict.wanted
     if enters:
         _await_entry(position, account, rules[symbol], bar, verdict.quantity)
     return n + 1
@@ -573,7 +574,7 @@ def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decid
     intent["decided_at"] = decided_at
     intent["quantity"] = intent["remaining"] = intent["level"] = intent["factor"] = intent[
         "volatility"
-    ] = 0.0
+    ] = intent["wanted"] = 0.0
     intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent[
         "reason"
     ] = intent["fills"] = intent["ticket"] = intent["waited"] = 0

@@ -186,7 +186,7 @@ ORDER = np.dtype(
         ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"), ("entry_symbol", "i8"),
         ("waited", "i8"),
         # what the risk engine answered (entries only)
-        ("verdict", "i8"), ("limit", "i8"), ("release_at", "i8"),
+        ("verdict", "i8"), ("limit", "i8"), ("release_at", "i8"), ("wanted", "f8"),
     ],
     align=True,
 )  # fmt: skip
@@ -199,11 +199,18 @@ another one after a change of symbol. A leg whose `factor` is 0 was carried over
 level is in the prices of the next bar that it meets, whose factor it takes. The `reason` of an
 intent to cancel, where it has one, becomes the order's. `waited` counts the bars that a market
 order has missed on its way to the exchange. `verdict` is an index of VERDICT_NAMES, `limit` (an
-index of REASON_NAMES) the limit that made the order smaller. An order that was queued does not
+index of REASON_NAMES) the limit that made the order smaller or refused it, `wanted` the quantity
+before that; 0 where no size was asked for, or less than a lot. An order that was queued does not
 leave before `release_at`; 0: it leaves at once.
 """
 
-ORDER_ADDED: Mapping[str, int] = {"waited": 0, "verdict": 0, "limit": 0, "release_at": 0}
+ORDER_ADDED: Mapping[str, float] = {
+    "waited": 0,
+    "verdict": 0,
+    "limit": 0,
+    "release_at": 0,
+    "wanted": 0.0,
+}
 """Fields that an earlier version did not save, and what they were."""
 
 REPORT = np.dtype(

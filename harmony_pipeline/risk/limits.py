@@ -64,13 +64,15 @@ _EDGE = 2e-15  # of a quantity: a few steps between doubles, where a lot is less
 class Verdict(NamedTuple):
     """The answer to an intent to enter: `answer` is an index of VERDICT_NAMES, `quantity` the
     shares that may be entered, `reason` the index in REASON_NAMES of the limit that refused or
-    resized, `release_at` when a queued entry may leave (0: at once).
+    resized, `release_at` when a queued entry may leave (0: at once), `wanted` the shares that the
+    rule of size wanted, in whole lots (0: it was not asked).
     """
 
     answer: int
     quantity: float
     reason: int
     release_at: int
+    wanted: float
 
 
 @kernel_without_allocation
@@ -87,20 +89,20 @@ def judge_entry(
     own_rules, position = rules[bar["symbol"]], positions[bar["symbol"]]
     halted = _stopped(own_rules, account)
     if halted != NO_REASON:
-        return Verdict(HALT, 0.0, halted, 0)
+        return Verdict(HALT, 0.0, halted, 0, 0.0)
     blocked = _blocked(own_rules, account, position, bar)
     if blocked == NO_REASON:
         blocked = _paused(own_rules, account, position, bar, end)
     if blocked != NO_REASON:
-        return Verdict(REFUSE, 0.0, blocked, 0)
-    quantity, reason = _permitted_quantity(positions, account, rules, bar)
+        return Verdict(REFUSE, 0.0, blocked, 0, 0.0)
+    quantity, reason, wanted = _permitted_quantity(positions, account, rules, bar)
     if quantity == 0.0:
-        return Verdict(REFUSE, 0.0, reason, 0)
+        return Verdict(REFUSE, 0.0, reason, 0, wanted)
     release_at = release_time(own_rules, account, end)
     if release_at == NEVER:
-        return Verdict(REFUSE, 0.0, ORDER_RATE, 0)
+        return Verdict(REFUSE, 0.0, ORDER_RATE, 0, wanted)
     answer = QUEUE if release_at > 0 else APPROVE if reason == NO_REASON else RESIZE
-    return Verdict(answer, quantity, reason, release_at)
+    return Verdict(answer, quantity, reason, release_at, wanted)
 
 
 @kernel_without_allocation
@@ -168,37 +170,39 @@ def _paused(rules: Record, account: Record, position: Record, bar: Record, end: 
 @kernel_without_allocation
 def _permitted_quantity(
     positions: Records, account: Record, rules: Records, bar: Record
-) -> tuple[float, int]:
-    """(shares, reason): 0 shares come with the refusing limit; less than wanted, with the limit
-    that made them less.
+) -> tuple[float, int, float]:
+    """(shares, reason, wanted): 0 shares come with the refusing limit; less than wanted, with the
+    limit that made them less.
     """
     own = rules[bar["symbol"]]
     size = wanted_size(
         own, account, bar["close"], bar["volatility"], bar["strength"], bar["probability"]
     )
     if not math.isfinite(size):
-        return 0.0, BAD_INPUT
+        return 0.0, BAD_INPUT, 0.0
     if size <= 0.0:
         reached = own["sizing"] == TARGET_UTILITY and account["equity"] >= (
             own["target_wealth"] * MONEY
         )
-        return 0.0, TARGET_REACHED if reached else NO_EDGE
+        return 0.0, TARGET_REACHED if reached else NO_EDGE, 0.0
     unit = bar["close"] * own["multiplier"]
     unlimited = floor_to_lot(size / unit, own["lot_size"])
     too_small = _too_small(own, unit, unlimited)
     if too_small != NO_REASON:
-        return 0.0, too_small
+        return 0.0, too_small, unlimited
     room, limit = _room(positions, account, rules, bar)
     # A price that stood still leaves a volatility of next to nothing, which wants more than
     # integers of money hold.
     if unit * unlimited * MONEY <= _MOST and notional(unit, unlimited) <= room:
-        return unlimited, NO_REASON
+        return unlimited, NO_REASON, unlimited
     if own["refuse_over_limit"] == 1:
-        return 0.0, limit
+        return 0.0, limit, unlimited
     quantity = max(0.0, floor_to_lot(room / MONEY / unit, own["lot_size"]))
     if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
         quantity = floor_to_lot(quantity - max(own["lot_size"], quantity * _EDGE), own["lot_size"])
-    return (0.0 if _too_small(own, unit, quantity) != NO_REASON else quantity), limit
+    if _too_small(own, unit, quantity) != NO_REASON:
+        quantity = 0.0
+    return quantity, limit, unlimited
 
 
 @kernel_without_allocation

@@ -28,6 +28,15 @@ _ORDER_COLUMNS = {
         "why it was placed, or refused; delisted or renamed: canceled because its symbol ended",
         True,
     ),
+    "verdict": Column(
+        TEXT, "what the risk engine answered: approve, resize, queue, refuse, halt; entries", True
+    ),
+    "risk_limit": Column(TEXT, "the limit that made it smaller, or refused it", True),
+    "wanted_quantity": Column(
+        REAL,
+        "shares of an entry before the limits; null: refused before its size was asked for",
+        True,
+    ),
     "model_id": Column(TEXT, "", True),
 }
 _FILL_COLUMNS = {

@@ -30,6 +30,9 @@ ORDER_FIELDS = (
     "signal_timestamp",
     "status",
     "reason",
+    "verdict",
+    "risk_limit",
+    "wanted_quantity",
     "model_id",
 )
 FILL_FIELDS = ("side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity")
@@ -101,9 +104,8 @@ def _carried(session: SessionResult) -> dict[str, Row]:
     """
     rows: dict[str, Row] = {}
     for order in session.carried:
-        fields = {name: getattr(order.terms, name) for name in ORDER_FIELDS if name != "status"} | {
-            "reason": public_reason(order)
-        }
+        own = {name: getattr(order.terms, name, None) for name in ORDER_FIELDS}
+        fields = {**own, "reason": public_reason(order), "risk_limit": order.terms.limit}
         rows[order.terms.order_id] = (
             order.terms.symbol,
             order.terms.decided_at,

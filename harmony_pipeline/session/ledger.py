@@ -38,7 +38,7 @@ from harmony_pipeline.session.ledger_rows import (
     Snapshot,
     order_columns,
 )
-from harmony_pipeline.session.ledger_tables import SCHEMA, SELECTS, VERSION, public_frame
+from harmony_pipeline.session.ledger_tables import SCHEMA, SELECTS, UPGRADES, VERSION, public_frame
 
 __all__ = [
     "COMPLETED",
@@ -101,17 +101,18 @@ class Ledger:
         found = int(self._connection.execute("pragma user_version").fetchone()[0])
         if found == VERSION:
             return
-        if found:
+        if found not in (0, *UPGRADES):
             raise DataError(
                 f"{self.path} is a ledger of version {found}, this code writes version {VERSION}:"
                 " move it aside, or use the code that wrote it"
             )
         with self.transaction_on(self._connection):
             # another process may have been faster
-            if int(self._connection.execute("pragma user_version").fetchone()[0]) == 0:
-                for statement in SCHEMA:
-                    self._connection.execute(statement)
-                self._connection.execute(f"pragma user_version = {VERSION}")
+            found = int(self._connection.execute("pragma user_version").fetchone()[0])
+            steps = [SCHEMA] if found == 0 else [UPGRADES[old] for old in range(found, VERSION)]
+            for statement in (statement for step in steps for statement in step):
+                self._connection.execute(statement)
+            self._connection.execute(f"pragma user_version = {VERSION}")
 
     @staticmethod
     @contextmanager

@@ -13,7 +13,7 @@ import polars as pl
 
 from harmony_pipeline.schemas import TABLES
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = (
     """create table sessions (
@@ -27,6 +27,7 @@ SCHEMA = (
         client_order_id text primary key, session_id text not null references sessions, order_id text not null, parent_id text, symbol text not null,
         signal_timestamp integer, timestamp integer not null, side text not null check (side in ('buy', 'sell')), quantity real not null, kind text not null,
         limit_price real, stop_price real, time_in_force text not null, status text not null, closing_status text not null, reason text, model_id text,
+        verdict text, risk_limit text, wanted_quantity real,
         open integer not null check (open in (0, 1)), state text not null) strict""",
     "create index orders_of_session on orders (session_id)",
     "create index open_orders on orders (open) where open = 1",
@@ -50,6 +51,15 @@ SCHEMA = (
         session_id text primary key references sessions, at integer, sequence integer not null, body blob not null) strict""",
 )
 
+UPGRADES = {
+    1: (
+        "alter table orders add column verdict text",
+        "alter table orders add column risk_limit text",
+        "alter table orders add column wanted_quantity real",
+    ),
+}
+"""What makes a ledger of a version one of the next; what it did not keep is null."""
+
 _FROM = (
     "join sessions s using (session_id) where (:date is null or s.date = :date) and (:session is"
     " null or s.session_id = :session)"
@@ -58,7 +68,7 @@ SELECTS = {
     "session_orders": (
         "select s.session_id, s.date, client_order_id, order_id, parent_id, symbol,"
         " signal_timestamp, timestamp, side, quantity, kind, limit_price, stop_price,"
-        f" time_in_force, status, o.reason, o.model_id from orders o {_FROM}"
+        f" time_in_force, status, o.reason, verdict, risk_limit, wanted_quantity, o.model_id from orders o {_FROM}"
     ),
     "session_fills": (
         "select s.session_id, s.date, client_order_id, fill_id, order_id, symbol, timestamp, side,"

@@ -536,6 +536,7 @@ def order_terms(
         entry_factor=float(order["factor"]) if is_leg else 1.0,
         entry_symbol=opened_as if opened_as != symbol else None,
         verdict=VERDICT_NAMES[order["verdict"]] or None,
-        limit=(REASON_NAMES[order["limit"]] or None) if order["status"] != REFUSED else None,
+        limit=REASON_NAMES[order["limit"]] or None,
+        wanted_quantity=float(order["wanted"]) or None,
         release_at=moment(order["release_at"]) if order["release_at"] else None,
     )

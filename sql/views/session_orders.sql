@@ -17,6 +17,9 @@
 --   time_in_force: ioc, day, gtc
 --   status
 --   reason: why it was placed, or refused; delisted or renamed: canceled because its symbol ended (nullable)
+--   verdict: what the risk engine answered: approve, resize, queue, refuse, halt; entries (nullable)
+--   risk_limit: the limit that made it smaller, or refused it (nullable)
+--   wanted_quantity: shares of an entry before the limits; null: refused before its size was asked for (nullable)
 --   model_id (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view session_orders as
@@ -37,6 +40,9 @@ select
     "time_in_force",
     "status",
     "reason",
+    "verdict",
+    "risk_limit",
+    "wanted_quantity",
     "model_id",
     partition
 from read_parquet('{lake}/session_orders/partition=*/session_orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -124,6 +124,30 @@ def test_every_fill_belongs_to_an_order_and_never_exceeds_it_or_the_volume(seed,
     assert (volumes["quantity"] <= volumes["volume"] * 0.05).all()
 
 
+@settings(max_examples=10)
+@given(seed=SEEDS, over=st.sampled_from(["resize", "refuse"]))
+def test_the_orders_table_tells_what_the_risk_engine_answered(seed, over):
+    tight = {"max_position": 0.04, "max_gross_exposure": 0.1, "over_limit": over}
+    orders = run(random_market(seed), rules(risk={**tight, "max_orders_per_minute": 1})).orders
+    entries = orders.filter(pl.col("parent_id").is_null())
+    others = orders.filter(pl.col("parent_id").is_not_null())
+    assert others.select("verdict", "risk_limit", "wanted_quantity").null_count().row(0) == (
+        (others.height,) * 3
+    )
+    for order in entries.iter_rows(named=True):
+        wanted, quantity = order["wanted_quantity"] or 0.0, order["quantity"]
+        if order["status"] == "refused":
+            assert (order["verdict"], quantity) in (("refuse", 0.0), ("halt", 0.0))
+            assert order["risk_limit"] == order["reason"]
+            assert wanted == 0.0 or order["risk_limit"] not in ("allow_short", "bad_input")
+        else:
+            assert order["verdict"] in ("approve", "resize", "queue")
+            assert (order["risk_limit"] is None) == (quantity == wanted)
+            assert 0.0 < quantity <= wanted
+            assert order["verdict"] != "approve" or quantity == wanted
+            assert order["verdict"] != "resize" or quantity < wanted
+
+
 @given(seed=SEEDS)
 def test_a_price_we_take_is_never_better_than_its_reference(seed):
     fills = run(random_market(seed), rules(luck=CHANCE)).fills

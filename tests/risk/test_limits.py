@@ -265,6 +265,15 @@ def test_every_answer_is_a_value_with_its_reason():
     assert {APPROVE, RESIZE, QUEUE, REFUSE, HALT} == set(range(1, 6))
 
 
+def test_what_the_rule_of_size_wanted_is_told_whatever_became_of_it():
+    assert verdict_of().wanted == 200.0
+    assert verdict_of({"max_position": 0.05}).wanted == 200.0
+    assert verdict_of({"max_position": 0.05, "refuse_over_limit": 1}).wanted == 200.0
+    assert verdict_of({"minimum_order_value": 1e9}).wanted == 200.0
+    assert verdict_of({"lot_size": 1e9}).wanted == 0.0
+    assert verdict_of(account={"halted": 1}).wanted == 0.0
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -53,6 +53,25 @@ def ledger(tmp_path: Path) -> Ledger:
     return made
 
 
+def test_a_ledger_of_the_version_before_is_brought_up_and_keeps_its_orders(ledger: Ledger) -> None:
+    ledger.put_order("s1", Order(TERMS))
+    path = ledger.path
+    ledger.close()
+    with sqlite3.connect(path) as old:
+        for column in ("verdict", "risk_limit", "wanted_quantity"):
+            old.execute(f"alter table orders drop column {column}")
+        old.execute("pragma user_version = 1")
+    old.close()
+    told = msgspec.structs.replace(
+        TERMS, client_order_id="s1-X-2-entry", order_id="X-2-entry", verdict="resize",
+        limit="max_position", wanted_quantity=0.1 + 0.2,
+    )  # fmt: skip
+    with Ledger(path) as again:
+        again.put_order("s1", Order(told))
+        rows = again.table("session_orders").select("verdict", "risk_limit", "wanted_quantity")
+    assert rows.rows() == [(None, None, None), ("resize", "max_position", 0.1 + 0.2)]
+
+
 def intent() -> ev.OrderIntended:
     return ev.OrderIntended(
         happened_at=T, known_at=T, client_order_id=TERMS.client_order_id, symbol="X", order=TERMS

@@ -389,6 +389,7 @@ class SimulatedBroker:
         intent["verdict"] = VERDICT_NAMES.index(terms.verdict or "")
         intent["limit"] = REASON_NAMES.index(terms.limit or "")
         intent["release_at"] = _micros(terms.release_at)
+        intent["wanted"] = terms.wanted_quantity or 0.0
         intent["model"] = (
             self._models.index(terms.model_id) if terms.model_id in self._models else NO_MODEL
         )
