@@ -8,8 +8,9 @@ from harmony_pipeline.arrays import FloatArray, IntArray
 
 # Where the loop stands: rows used in the order, fill, trade, action, equity and day logs, the next
 # event of lives, the session of the latest bar, the moment of the first bar, the end of the latest,
-# how many bars of `cursor.moment` wait for `step` to decide on them (-1: none do), and the moment
-# that `step` met last.
+# how many bars of `cursor.moment` wait for `step` to decide on them (-1: none do), the moment that
+# `step` met last, rows used in the log of order events, and how many orders, the first of their
+# log, worked when the run began.
 (
     ORDERS,
     FILLS,
@@ -23,8 +24,10 @@ from harmony_pipeline.arrays import FloatArray, IntArray
     LAST_END,
     UNDECIDED,
     MET,
-) = range(12)
-PLACES = 12
+    EVENTS,
+    CARRIED,
+) = range(14)
+PLACES = 14
 
 
 class Curve(NamedTuple):

@@ -19,6 +19,7 @@ from harmony_pipeline.backtest.logs import (
     APPLICATIONS,
     DAYS,
     EQUITIES,
+    EVENTS,
     FILLS,
     FIRST_BAR,
     LAST_END,
@@ -69,6 +70,7 @@ from harmony_pipeline.portfolio.decisions import (
 )
 from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import (
+    ADJUST,
     BAR,
     ENTRY,
     EXIT,
@@ -84,6 +86,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     ROLES,
     SPLIT,
     STOP,
+    TAKE,
     Record,
     Records,
     records,
@@ -120,6 +123,7 @@ class Books(NamedTuple):
     fill_log: Records
     trade_log: Records
     applied_log: Records
+    event_log: Records
     busy: BoolArray
     at: IntArray
     keeps_logs: bool
@@ -330,6 +334,7 @@ def _is_nearly_full(books: Books, room: int) -> bool:
     )
     if books.keeps_logs:
         full |= len(books.order_log) - at[ORDERS] < room or len(books.fill_log) - at[FILLS] < room
+        full |= len(books.event_log) - at[EVENTS] < room
     return bool(full)
 
 
@@ -586,6 +591,11 @@ def _act(books: Books, bar: Record) -> None:
                 books.orders, books.rules[symbol], symbol, value, bar["at"], books.reports, first
             )
             _handle_reports(books, count)
+            for role in range(ROLES):
+                order = books.orders[symbol, role]
+                if books.keeps_logs and order["status"] == ORDER_OPEN:
+                    remaining, moment = order["remaining"], bar["at"]
+                    _log_event(books, order["ticket"], ADJUST, moment, moment, remaining, NO_REASON)
         else:
             dividend_orders(books.orders, symbol, dividend_share(position, value))
         applied = books.applied_log[at[APPLICATIONS]]
@@ -652,6 +662,16 @@ def _send(books: Books, count: int) -> None:
 
 
 @inlined_kernel
+def _log_event(
+    books: Books, ticket: int, kind: int, at: int, known_at: int, remaining: float, reason: int
+) -> None:
+    event = books.event_log[books.at[EVENTS]]
+    event["ticket"], event["kind"], event["at"], event["known_at"] = ticket, kind, at, known_at
+    event["remaining"], event["reason"] = remaining, reason
+    books.at[EVENTS] += 1
+
+
+@inlined_kernel
 def _log_order(books: Books, intent: Record) -> None:
     intent["ticket"] = books.at[ORDERS]
     if books.keeps_logs:
@@ -669,3 +689,9 @@ def _log_report(books: Books, report: Record) -> None:
     if report["kind"] == FILL:
         books.fill_log[at[FILLS]] = report
         at[FILLS] += 1
+    else:
+        # what the range of a bar did is known at its end
+        is_leg = report["role"] == STOP or report["role"] == TAKE
+        known_at = max(report["at"], at[LAST_END]) if is_leg else report["at"]
+        kind, reason = report["kind"], report["reason"]
+        _log_event(books, report["ticket"], kind, report["at"], known_at, 0.0, reason)

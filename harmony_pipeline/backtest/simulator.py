@@ -35,8 +35,10 @@ from harmony_pipeline.backtest.input_arrays import (
 )
 from harmony_pipeline.backtest.logs import (
     APPLICATIONS,
+    CARRIED,
     DAYS,
     EQUITIES,
+    EVENTS,
     FILLS,
     FIRST_BAR,
     LAST_END,
@@ -52,6 +54,7 @@ from harmony_pipeline.backtest.logs import (
 )
 from harmony_pipeline.backtest.loop import Books
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
+from harmony_pipeline.backtest.order_events import OrderHistory
 from harmony_pipeline.backtest.tables import (
     equity_table,
     fills_table,
@@ -79,6 +82,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     ENDING,
     MONEY,
     ORDER,
+    ORDER_EVENT,
     ORDER_OPEN,
     PARTIALLY_FILLED,
     REPORT,
@@ -117,6 +121,12 @@ class BacktestResult:
     state: TradingState = field(repr=False)
     position_actions: pl.DataFrame
     notes: list[str]
+    history: OrderHistory = field(repr=False)
+
+    @property
+    def order_events(self) -> pl.DataFrame:
+        """schemas.ORDER_EVENTS: every transition of every order; made when it is asked for."""
+        return self.history.table()
 
     def summary(self) -> dict[str, float | int | str | None]:
         """The figures that an asset reports."""
@@ -289,10 +299,13 @@ class Logs:
     fills: Records
     trades: Records
     applied: Records
+    events: Records
     curve: Curve
     start: int
     end: int
     last_date: int | None
+    carried: int = 0
+    """The first rows of `orders` are those that worked when the run began."""
 
 
 def result_of(
@@ -315,8 +328,12 @@ def result_of(
     row = _row(label, logs, initial, rules, metrics)
     applied = position_actions_table(logs.applied, now, name)
     silent = _silent_positions(now, logs.last_date)
+    history = OrderHistory(
+        logs.orders, logs.fills, logs.events, logs.carried, market.sessions, now.symbols,
+        label.backtest_id, label.book,
+    )  # fmt: skip
     return BacktestResult(
-        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent
+        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent, history
     )
 
 
@@ -424,6 +441,7 @@ def opened_books(
         fill_log=np.empty(room, REPORT),
         trade_log=np.empty(room, TRADE),
         applied_log=np.empty(room, APPLIED),
+        event_log=np.empty(room, ORDER_EVENT),
         busy=works | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
         keeps_logs=keeps_tables,
@@ -447,10 +465,12 @@ def finish_run(run: Run, books: Books, curve: Curve, last_date: int | None) -> L
         fills=books.fill_log[: at[FILLS]],
         trades=books.trade_log[: at[TRADES]],
         applied=books.applied_log[: at[APPLICATIONS]],
+        events=books.event_log[: at[EVENTS]],
         curve=cut_curve(curve, int(at[EQUITIES]), int(at[DAYS])),
         start=0 if last_date is None else int(at[FIRST_BAR]),
         end=int(at[LAST_END]),
         last_date=last_date,
+        carried=int(at[CARRIED]),
     )
 
 
@@ -512,7 +532,7 @@ def _carry(state: TradingState, carried: Records, books: Books) -> None:
     log["status"][: len(carried)] = np.where(carried["fills"] > 0, PARTIALLY_FILLED, ORDER_OPEN)
     for row, order in enumerate(carried):
         state.exchange.orders[order["symbol"], order["role"]]["ticket"] = row
-    books.at[ORDERS] = len(carried)
+    books.at[ORDERS] = books.at[CARRIED] = len(carried)
 
 
 def with_room(books: Books) -> Books:
@@ -524,6 +544,7 @@ def with_room(books: Books) -> Books:
         fill_log=_roomier(books.fill_log, int(at[FILLS]), spare),
         trade_log=_roomier(books.trade_log, int(at[TRADES]), spare),
         applied_log=_roomier(books.applied_log, int(at[APPLICATIONS]), spare),
+        event_log=_roomier(books.event_log, int(at[EVENTS]), spare),
     )
 
 

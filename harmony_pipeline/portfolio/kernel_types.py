@@ -230,6 +230,19 @@ the order ended without any fill, or why it was canceled; it takes the place of 
 reason.
 """
 
+ADJUST = 4  # of an ORDER_EVENT: a split changed what remains of the order
+ORDER_EVENT = np.dtype(
+    [
+        ("ticket", "i8"), ("kind", "i8"), ("at", "i8"), ("known_at", "i8"), ("remaining", "f8"),
+        ("reason", "i8"),
+    ],
+    align=True,
+)  # fmt: skip
+"""What befell a working order beside its fills: `kind` CANCEL, EXPIRE or REJECT (it ended so), or
+ADJUST, with the shares that `remaining` then. `at` is the start of the bar or the moment itself,
+`known_at` when it could be known.
+"""
+
 POSITION = np.dtype(
     [
         ("quantity", "f8"), ("last_price", "f8"), ("value", "i8"), ("last_date", "i8"),

@@ -40,6 +40,7 @@ TABLES: dict[str, Table] = {
         research.PREDICTIONS,
         research.PROMOTIONS,
         trading.ORDERS,
+        trading.ORDER_EVENTS,
         trading.FILLS,
         trading.POSITION_ACTIONS,
         trading.TRADES,

@@ -76,6 +76,34 @@ FILLS = Table(
     ("backtest_id", "symbol", "timestamp", "fill_id"),
     {**_BACKTEST, **_FILL_COLUMNS},
 )
+ORDER_EVENTS = Table(
+    "order_events",
+    "Every transition of every order of a backtest.",
+    "strategy",
+    ("backtest_id", "order_id", "sequence"),
+    {
+        **_BACKTEST,
+        "order_id": Column(TEXT),
+        "symbol": Column(TEXT),
+        "sequence": Column(WHOLE, "of the order's events, from 1"),
+        "timestamp": Column(TIME, "start of the bar it happened in, or the moment itself"),
+        "known_at": Column(TIME, "when it could be known"),
+        "event": Column(
+            TEXT,
+            "intent, approved, resized, queued, refused, submitted, accepted, triggered, adjusted"
+            " (by a split), partially_filled, filled, canceled, expired, rejected",
+        ),
+        "from_status": Column(TEXT, "null: the order's first event", True),
+        "to_status": Column(TEXT),
+        "quantity": Column(
+            REAL,
+            "of a fill its shares; of an intent what was wanted; of an adjustment the order's new"
+            " total; of an end what was not filled; else what the order is for",
+        ),
+        "price": Column(REAL, "of a fill; of a trigger the price that reached it; a level", True),
+        "reason": Column(TEXT, "of a verdict the limit; of an end why", True),
+    },
+)
 POSITION_ACTIONS = Table(
     "position_actions",
     "What splits, dividends, delistings and changes of symbol did to the positions of a backtest.",

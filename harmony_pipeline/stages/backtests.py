@@ -38,7 +38,9 @@ from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.base import Stepwise
 from harmony_pipeline.strategies.registry import build_strategy
 
-BACKTEST_TABLES = ("orders", "fills", "trades", "position_actions", "equity", "backtests")
+BACKTEST_TABLES = (
+    "orders", "order_events", "fills", "trades", "position_actions", "equity", "backtests",
+)  # fmt: skip
 
 
 def trading_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
@@ -321,6 +323,7 @@ def _backtested(
             BACKTEST_TABLES,
             (
                 result.orders,
+                result.order_events,
                 result.fills,
                 result.trades,
                 result.position_actions,

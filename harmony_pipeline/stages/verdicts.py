@@ -30,7 +30,9 @@ BARS_CHECK = "bars_are_sound"
 _MADE_OF_BARS = ("bars", "daily_summary", "features", "feature_state", "signals", "labels")
 _ASSET_OF = {
     **dict.fromkeys(_MADE_OF_BARS, "bars"),
-    **dict.fromkeys(("orders", "fills", "trades", "equity", "backtests"), "backtest"),
+    **dict.fromkeys(
+        ("orders", "order_events", "fills", "trades", "equity", "backtests"), "backtest"
+    ),
 }
 _BY_SETTINGS = "market.quality.waive"
 
