@@ -87,10 +87,13 @@ from harmony_pipeline.portfolio.kernel_types import (
     SPLIT,
     STOP,
     TAKE,
+    UNRESTRICTED,
     Record,
     Records,
     records,
 )
+from harmony_pipeline.portfolio.margin_calls import margin_call
+from harmony_pipeline.risk.account_rules import begin_account_session
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 
 # What `step` answers.
@@ -510,6 +513,7 @@ def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
     account, at = books.account[0], books.at
     endings = books.endings
     accrue_financing(books.positions, account, books.rules, date)
+    begin_account_session(account, books.rules[0], date)
     open_session(account, date)
     while at[NEXT_LIFE] < len(books.lives) and books.lives[at[NEXT_LIFE]]["date"] <= date:
         count = endings_of(books.positions, books.lives[at[NEXT_LIFE]], endings)
@@ -523,6 +527,9 @@ def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
             ):
                 _end(books, endings[0], now)
     account["equity"] = account["cash"] + account["net_value"]
+    if has_bars and books.rules[0]["account_kind"] != UNRESTRICTED:
+        first: Any = np.int64(0)
+        _send(books, margin_call(books.positions, account, books.rules, now, books.intents, first))
 
 
 @kernel_without_allocation

@@ -11,9 +11,11 @@ The protocol. At one timestamp, for all symbols with a regular bar there, in sym
 and `bar` are single records, `rules` the record of the symbol at hand; `decide` takes those of all
 symbols):
 
+    begin_account_session(account, rules[0], date)                risk/account_rules.py; once
     open_session(account, date)                                   risk/breakers.py; once
     when a session begins with it: what is held in securities that ended since the last one
-    portfolio/corporate_actions.py for each bar:
+    portfolio/corporate_actions.py; then margin_call(...)         portfolio/margin_calls.py
+    for each bar:
       for each corporate action with position["last_date"] < ex-date <= bar["date"], oldest first,
       dividends before splits:
         exchange.split_orders(...) or dividend_orders(...), reports applied; then apply_action(...)
@@ -71,6 +73,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     REJECT,
     STOP,
     TAKE,
+    UNRESTRICTED,
     Record,
     Records,
     records,
@@ -86,6 +89,7 @@ from harmony_pipeline.portfolio.position_accounting import (
     restate,
     revalue,
 )
+from harmony_pipeline.risk.account_rules import note_fill
 from harmony_pipeline.risk.data_state import judge_data, track_bar
 from harmony_pipeline.risk.limits import Verdict, judge_entry
 
@@ -228,6 +232,8 @@ def apply_report(
     position = positions[report["symbol"]]
     role = report["role"]
     if report["kind"] == FILL:
+        if rules["account_kind"] != UNRESTRICTED:
+            note_fill(position, account, rules, report)
         if role == ENTRY:
             enter(position, account, rules, report)
         else:

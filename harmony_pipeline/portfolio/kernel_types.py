@@ -56,6 +56,7 @@ REASON_NAMES = (
     "max_weekly_loss", "kill_switch", "stale_data", "symbol_cooldown", "consecutive_losses",
     "duplicate_intent", "price_collar", "cash_buffer", "max_sector_exposure", "order_rate",
     "target_reached",
+    "buying_power", "unsettled_cash", "cash_account", "pattern_day_trading", "margin_call",
 )  # fmt: skip
 (
     NO_REASON,
@@ -90,6 +91,7 @@ BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)
     ORDER_RATE,
     TARGET_REACHED,
 ) = range(30, 41)
+BUYING_POWER, UNSETTLED_CASH, CASH_ACCOUNT, PATTERN_DAY_TRADING, MARGIN_CALL = range(41, 46)
 
 # What the risk engine answers to an intent to enter. RESIZE: smaller than wanted. QUEUE: it leaves
 # later. HALT: refused, and so is every entry until what stopped trading is over.
@@ -98,6 +100,11 @@ VERDICT_NAMES = ("", "approve", "resize", "queue", "refuse", "halt")
 
 # States of trading, the operator's and that of the data: what may still leave.
 ACTIVE, REDUCING, HALTED = 0, 1, 2
+
+# Kinds of account (risk/account_settings.py); sessions that the queue of settlement and the counts
+# of trades go over.
+UNRESTRICTED, CASH, MARGIN = 0, 1, 2
+SETTLEMENT_SLOTS, TRADE_DAYS = 5, 5
 
 NO_SIGNAL = 2  # bar["signal"] when no signal row exists for that bar; -1, 0, 1 otherwise
 NO_MODEL = -1
@@ -150,6 +157,10 @@ RULES = np.dtype(
         ("symbol_pause", "i8"), ("trading_state", "i8"), ("price_collar", "f8"),
         ("duplicate_window", "i8"), ("max_orders_per_minute", "i8"), ("queue_orders", "i8"),
         ("longest_queue", "i8"), ("stale_after", "i8"), ("tracks_prices", "i8"),
+        # the account (risk/account_rules.py)
+        ("account_kind", "i8"), ("settlement_days", "i8"), ("price_reserve", "f8"),
+        ("initial_margin", "f8"), ("maintenance_long", "f8"), ("maintenance_short", "f8"),
+        ("intraday_multiplier", "f8"), ("counts_day_trades", "i8"), ("day_trader_equity", "f8"),
     ],
     align=True,
 )  # fmt: skip
@@ -160,7 +171,8 @@ for exits by signal; `volume_binds` 1: participation and impact go by the bar's 
 `zero_volume_fills` 1: a bar without volume fills an order whole. `presume_delisted_after_sessions`
 0: never. `sector` numbers the symbol's sector, 0 where it is unknown. `usable_cash` is the fraction
 of equity that purchases may use; `rearm_on` a date. `tracks_prices` 1: a rule needs the price or
-the moment of the bar before.
+the moment of the bar before. `account_kind` is UNRESTRICTED, CASH or MARGIN; `settlement_days`
+counts sessions, `day_trader_equity` is in the currency.
 """
 
 BAR = np.dtype(
@@ -266,6 +278,8 @@ POSITION = np.dtype(
         # what limits remember of the symbol
         ("seen_factor", "f8"), ("seen_end", "i8"), ("prior_price", "f8"),
         ("paused_until", "i8"), ("intent_until", "i8"), ("intent_side", "i8"),
+        # the day of the first fill, and whether a day trade of it was counted
+        ("opened_on", "i8"), ("day_traded", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -277,7 +291,8 @@ begun since its last bar; `gone` is DELISTED or RENAMED once nothing trades unde
 0. `seen_factor` and `seen_end` are the adjustment factor and the end of its last bar, `prior_price`
 the close of the bar before that one in the same session, in the prices of that one, 0 where there
 is none; kept where `rules["tracks_prices"]` is 1. No entry before `paused_until` (after a loss),
-nor one of the side `intent_side` before `intent_until` (after an entry of that side).
+nor one of the side `intent_side` before `intent_until` (after an entry of that side). `opened_on`
+and `day_traded` are kept where the account has rules (risk/account_rules.py).
 """
 
 POSITION_ADDED: Mapping[str, float] = {
@@ -287,6 +302,8 @@ POSITION_ADDED: Mapping[str, float] = {
     "paused_until": 0,
     "intent_until": 0,
     "intent_side": 0,
+    "opened_on": 0,
+    "day_traded": 0,
 }
 """Fields that an earlier version did not save, and what they were."""
 
@@ -305,6 +322,9 @@ ACCOUNT = np.dtype(
         ("session_from", "i8"), ("session_date", "i8"), ("data_state", "i8"),
         # the rate of orders
         ("rate_from", "i8"), ("rate_last", "i8"), ("rate_count", "i8"), ("rate_before", "i8"),
+        # the rules of the account
+        ("unsettled", "i8", (SETTLEMENT_SLOTS,)), ("day_trades", "i8", (TRADE_DAYS,)),
+        ("trades", "i8", (TRADE_DAYS,)), ("pattern_day_trader", "i8"), ("day_power", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -318,7 +338,11 @@ the session date on which the drawdown breaker tripped; `halted_sessions`: those
 `rearmed_peak`: the peak since it was last re-armed, 0 where it never was. `losses`: losing trades
 in a row, the last at `lost_at`. `variance`: of session returns, smoothed (risk/breakers.py).
 `data_state`: ACTIVE, REDUCING or HALTED by the age of held prices (risk/data_state.py), counted
-from `session_from`, the first bar of the session `session_date`. `rate_*`: risk/order_rate.py.
+from `session_from`, the first bar of the session `session_date`. `rate_*`: risk/order_rate.py. The
+rest is of risk/account_rules.py. `unsettled`: proceeds by the sessions that are left until they
+settle, from one on. `day_trades`, `trades`: those of this session, of the one before, and so on.
+`pattern_day_trader` 1: such a pattern was seen. `day_power` 1: since the session began an entry
+went beyond what may be held over night.
 """
 
 ACCOUNT_ADDED: tuple[str, ...] = (
@@ -326,6 +350,7 @@ ACCOUNT_ADDED: tuple[str, ...] = (
     "week", "week_equity", "week_stopped", "halted_on", "halted_sessions", "rearmed_peak",
     "losses", "lost_at", "closed_trades", "variance", "session_from", "session_date", "data_state",
     "rate_from", "rate_last", "rate_count", "rate_before",
+    "unsettled", "day_trades", "trades", "pattern_day_trader", "day_power",
 )  # fmt: skip
 """Fields that an earlier version did not save; all were 0."""
 
@@ -422,6 +447,6 @@ def records_from_lists(
         table[name] = (
             later[name]
             if name in later and name not in lists
-            else np.asarray(lists[name], dtype=dtype[name]).reshape(shape)
+            else np.asarray(lists[name], dtype=dtype[name].base).reshape(shape + dtype[name].shape)
         )
     return table

@@ -85,6 +85,8 @@ class TradingRules:
             for name, cost in cost_terms(self.costs, terms, day).items():
                 record[name] = cost
             record["sector"] = self.sectors.at(symbol, day)
+            settled_after = self.risk.account.settles_after(terms.asset_class, day)
+            record["settlement_days"] = settled_after
         return table
 
     def changes(self, symbols: Iterable[str]) -> list[date]:
@@ -93,7 +95,7 @@ class TradingRules:
         days = {*self.instruments.changes(names), *self.sectors.changes(names)}
         if any(pays_regulators(self.costs, self.instruments.at(name)) for name in names):
             days |= {*regulatory_changes()}
-        return sorted(days | {*self.risk.rearm_on})
+        return sorted(days | {*self.risk.rearm_on} | self.risk.account.changes())
 
     def only(self, symbols: Iterable[str]) -> "TradingRules":
         """The same rules, with no other instruments and sectors than these symbols'."""

@@ -50,9 +50,11 @@ from harmony_pipeline.portfolio.kernel_types import (
     SYMBOL_COOLDOWN,
     TARGET_REACHED,
     TICK_SIZE,
+    UNRESTRICTED,
     Record,
     Records,
 )
+from harmony_pipeline.risk.account_rules import account_room, barred, note_entry
 from harmony_pipeline.risk.order_rate import NEVER, release_time
 from harmony_pipeline.risk.sizing import TARGET_UTILITY, wanted_size
 
@@ -93,6 +95,8 @@ def judge_entry(
     blocked = _blocked(own_rules, account, position, bar)
     if blocked == NO_REASON:
         blocked = _paused(own_rules, account, position, bar, end)
+    if blocked == NO_REASON:
+        blocked = barred(positions, account, own_rules, bar["signal"])
     if blocked != NO_REASON:
         return Verdict(REFUSE, 0.0, blocked, 0, 0.0)
     quantity, reason, wanted = _permitted_quantity(positions, account, rules, bar)
@@ -101,6 +105,9 @@ def judge_entry(
     release_at = release_time(own_rules, account, end)
     if release_at == NEVER:
         return Verdict(REFUSE, 0.0, ORDER_RATE, 0, wanted)
+    if own_rules["account_kind"] != UNRESTRICTED:
+        value = notional(bar["close"] * own_rules["multiplier"], quantity)
+        note_entry(positions, account, own_rules, bar["symbol"], value)
     answer = QUEUE if release_at > 0 else APPROVE if reason == NO_REASON else RESIZE
     return Verdict(answer, quantity, reason, release_at, wanted)
 
@@ -248,6 +255,10 @@ def _room(positions: Records, account: Record, rules: Records, bar: Record) -> t
         )
         if sector < room:
             room, limit = sector, MAX_SECTOR_EXPOSURE
+    if own["account_kind"] != UNRESTRICTED:
+        allowed, reason = account_room(positions, account, own, bar["symbol"], side)
+        if _units(allowed) < room:
+            room, limit = _units(allowed), reason
     return room, limit
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from harmony_pipeline.risk.account_settings import AccountSettings
 from harmony_pipeline.settings_base import FrozenSettings
 
 Sizing = Literal[
@@ -159,6 +160,9 @@ class RiskSettings(FrozenSettings):
         description="a held symbol without a bar for so long within a session: no entry",
     )
 
+    # --- what kind of account it is ---------------------------------------------------------------
+    account: AccountSettings = AccountSettings()
+
     @model_validator(mode="after")
     def _has_a_target(self) -> "RiskSettings":
         if self.sizing == "target_utility" and self.target_wealth is None:
@@ -192,7 +196,9 @@ class RiskSettings(FrozenSettings):
             for name, value in self.model_dump().items()
             if isinstance(value, bool | int | float)
         }
-        return values | {
+        return {
+            **values,
+            **self.account.kernel_values(day),
             "sizing": SIZINGS.index(self.sizing),
             "assumed_probability": self.assumed_probability or 0.0,
             "target_wealth": self.target_wealth or 0.0,

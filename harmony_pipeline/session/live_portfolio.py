@@ -69,6 +69,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     Records,
     records,
 )
+from harmony_pipeline.portfolio.margin_calls import margin_call
+from harmony_pipeline.risk.account_rules import begin_account_session
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 from harmony_pipeline.risk.sizing import drawdown_peak
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
@@ -172,6 +174,7 @@ class LivePortfolio:
         begins, cash = date > int(self.account["date"]), int(self.account["cash"])
         accrue_financing(self.positions, self.account, self._rules, date)
         self.financed = int(self.account["cash"]) - cash
+        begin_account_session(self.account, self._rules[0], date)
         open_session(self.account, date)
         return begins
 
@@ -287,6 +290,12 @@ class LivePortfolio:
     def sum_equity(self) -> None:
         """Cash and values, after positions ended without a bar."""
         self.account["equity"] = self.account["cash"] + self.account["net_value"]
+
+    def margin_call(self, at: int) -> list[OrderRequest]:
+        """Close what the margin of the last close does not carry; call it once a session."""
+        return self._requests(
+            margin_call(self.positions, self.account, self._rules, at, self._intents, 0)
+        )
 
     def mark(self, row: Record) -> None:
         """Value the bar's symbol at its close."""

@@ -223,6 +223,7 @@ class Trader:
             self.gateway.receive_reports()
         if begins:
             self._settle_endings(batch, int(bars[0]["date"]))
+            self.gateway.send(self.portfolio.margin_call(self._ended_at(batch)))
         for row in bars:
             self._apply_actions(int(row["symbol"]), int(row["date"]), batch, row)
             if self._exchange is not None:

@@ -157,8 +157,10 @@ def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
     labels = LabelSettings(horizons_bars=(6,), profit_take=1.2, stop_loss=0.8)
     strategy = StrategySettings(use="tests:Contrarian", exits=exits)  # type: ignore[arg-type]
     backtest = BacktestSettings(
-        initial_cash=50_000.0,
-        **{k: v for k, v in changes.items() if k in BacktestSettings.model_fields},
+        **{
+            "initial_cash": 50_000.0,
+            **{k: v for k, v in changes.items() if k in BacktestSettings.model_fields},
+        }
     )
     return TradingRules.of(risk, costs, luck, labels, strategy, backtest)
 

@@ -52,6 +52,15 @@ from harmony_pipeline.strategies.meta import MetaOver
 from harmony_pipeline.strategies.z_score_momentum import ZScoreMomentum
 
 BARS = market()
+BIG = {
+    "sizing": "fixed_fraction", "size_fraction": 3.0, "max_position": 9.0, "max_net_exposure": 9.0,
+    "max_gross_exposure": 9.0, "max_daily_loss": 1.0, "max_drawdown": 1.0, "max_participation": 1.0,
+}  # fmt: skip
+CALLED = {
+    "kind": "margin", "initial_margin": 0.3, "maintenance_long": 0.299, "maintenance_short": 0.299,
+    "day_trading": "intraday_margin",
+}  # fmt: skip
+COUNTED = {"kind": "margin", "day_trading": "pattern"}
 CASES: dict[str, TradingRules] = {
     "brackets": rules("barriers"),
     "signals": rules("signal"),
@@ -94,8 +103,14 @@ CASES: dict[str, TradingRules] = {
         max_sector_exposure=0.2,
         sizing="performance_adaptive",
     ),
+    "cash account": rules("signal", **BIG, account={"kind": "cash", "settlement_days": 2}),
+    "margin account": rules("signal", **BIG, account=CALLED),
+    "too many day trades": rules("signal", **BIG, initial_cash=20_000.0, account=COUNTED),
     "sized by the stop": rules("barriers", sizing="stop_distance", cash_buffer=0.8),
 }
+
+
+SELDOM = ("breakers", "cash account", "too many day trades")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -103,7 +118,7 @@ def test_every_day_equals_its_backtest(name: str, tmp_path: Path) -> None:
     results = run_days(fresh_ledger(tmp_path), CASES[name], BARS)
     assert len(results) >= 5
     traded = sum(result.fills.height > 0 for result in results)
-    assert traded >= (1 if name == "breakers" else 5)
+    assert traded >= (1 if name in SELDOM else 5)
 
 
 def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
@@ -122,6 +137,22 @@ def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
     assert any(result.carried for result in results)  # orders that worked overnight
     applied = events.filter(pl.col("kind") == "corporate_action_applied")
     assert set(applied["date"]) == {SPLIT_DAY, DIVIDEND_DAY}
+
+
+@pytest.mark.parametrize(
+    ("name", "reasons"),
+    [
+        ("cash account", {"unsettled_cash", "cash_account"}),
+        ("margin account", {"buying_power", "margin_call"}),
+        ("too many day trades", {"pattern_day_trading"}),
+    ],
+)
+def test_the_rules_of_the_account_are_met_in_a_session(
+    name: str, reasons: set[str], tmp_path: Path
+) -> None:
+    results = run_days(fresh_ledger(tmp_path), CASES[name], BARS)
+    orders = pl.concat(result.orders for result in results)
+    assert {*orders["reason"], *orders["risk_limit"]} >= reasons
 
 
 def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_path: Path) -> None:
