@@ -16,7 +16,7 @@ from session.crashes import (
     RemoteExchange,
     RemoteStream,
 )
-from session.days import DAYS, market, plan_of, rules
+from session.days import DAYS, SPLIT_DAY, market, plan_of, rules
 
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
@@ -57,6 +57,56 @@ def test_replay_against_the_exchange_in_this_process_survives_every_crash_point(
             replay_day(plan, BARS, ledger)
         with Ledger(path) as ledger:
             same(replay_day(plan, BARS, ledger), expected)
+
+
+MARGIN = rules(
+    "signal",
+    sizing="fixed_fraction",
+    size_fraction=3.0,
+    max_position=9.0,
+    max_net_exposure=9.0,
+    max_gross_exposure=9.0,
+    max_daily_loss=1.0,
+    max_drawdown=1.0,
+    max_participation=1.0,
+    account={
+        "kind": "margin",
+        "initial_margin": 0.3,
+        "maintenance_long": 0.299,
+        "maintenance_short": 0.299,
+        "day_trading": "intraday_margin",
+    },
+)
+CALLED = SPLIT_DAY  # its first open closes what the day before left without margin
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["in this process", "at a real broker"])
+def test_a_margin_call_is_made_once_whatever_the_crash_point(remote: bool, tmp_path: Path) -> None:
+    def session(ledger: Ledger, exchange: RemoteExchange, fuse: Fuse) -> SessionResult:
+        plan = plan_of(CALLED, ledger, BARS, MARGIN)
+        if not remote:
+            return replay_day(plan, BARS, ledger)
+        return remote_session(plan, ledger, exchange, RemoteBroker(exchange, fuse))
+
+    def earlier_days(name: str) -> tuple[Path, RemoteExchange]:
+        path = tmp_path / f"{name}.sqlite"
+        with Ledger(path) as ledger:
+            for day in DAYS[: DAYS.index(CALLED)]:
+                replay_day(plan_of(day, ledger, BARS, MARGIN), BARS, ledger)
+            return path, remote_exchange(plan_of(CALLED, ledger, BARS, MARGIN), ledger)
+
+    whole = Fuse()
+    path, exchange = earlier_days("whole")
+    with CrashingLedger(path, whole) as ledger:
+        expected = session(ledger, exchange, whole)
+    assert expected.orders["reason"].to_list().count("margin_call") >= 1
+    for point in steps(whole.steps, 3):
+        path, exchange = earlier_days(str(point))
+        fuse = Fuse(point)
+        with pytest.raises(Crash), CrashingLedger(path, fuse) as ledger:
+            session(ledger, exchange, fuse)
+        with Ledger(path) as ledger:
+            same(session(ledger, exchange, Fuse()), expected)
 
 
 def remote_session(

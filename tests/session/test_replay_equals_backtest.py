@@ -180,7 +180,17 @@ def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "name", ["brackets with bad luck", "pauses over night", "drawdowns that end", "pauses", "queue"]
+    "name",
+    [
+        "brackets with bad luck",
+        "pauses over night",
+        "drawdowns that end",
+        "pauses",
+        "queue",
+        "cash account",
+        "margin account",
+        "too many day trades",
+    ],
 )
 def test_the_chain_of_sessions_is_one_long_backtest(name: str, tmp_path: Path) -> None:
     """Overnight positions keep their brackets and bars held, limits what they remember: ten
