@@ -56,6 +56,7 @@ REASON_NAMES = (
     "max_weekly_loss", "kill_switch", "stale_data", "symbol_cooldown", "consecutive_losses",
     "duplicate_intent", "price_collar", "cash_buffer", "max_sector_exposure", "order_rate",
     "target_reached",
+    "opposite_position", "max_strategy_share",
 )  # fmt: skip
 (
     NO_REASON,
@@ -90,6 +91,8 @@ BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)
     ORDER_RATE,
     TARGET_REACHED,
 ) = range(30, 41)
+# limits of an account that several strategies share (portfolio/sleeves.py)
+OPPOSITE_POSITION, MAX_STRATEGY_SHARE = range(41, 43)
 
 # What the risk engine answers to an intent to enter. RESIZE: smaller than wanted. QUEUE: it leaves
 # later. HALT: refused, and so is every entry until what stopped trading is over.
@@ -150,6 +153,8 @@ RULES = np.dtype(
         ("symbol_pause", "i8"), ("trading_state", "i8"), ("price_collar", "f8"),
         ("duplicate_window", "i8"), ("max_orders_per_minute", "i8"), ("queue_orders", "i8"),
         ("longest_queue", "i8"), ("stale_after", "i8"), ("tracks_prices", "i8"),
+        # an account that several strategies share (portfolio/sleeves.py)
+        ("sleeve_symbols", "i8"), ("share", "f8"),
     ],
     align=True,
 )  # fmt: skip
@@ -160,7 +165,9 @@ for exits by signal; `volume_binds` 1: participation and impact go by the bar's 
 `zero_volume_fills` 1: a bar without volume fills an order whole. `presume_delisted_after_sessions`
 0: never. `sector` numbers the symbol's sector, 0 where it is unknown. `usable_cash` is the fraction
 of equity that purchases may use; `rearm_on` a date. `tracks_prices` 1: a rule needs the price or
-the moment of the bar before.
+the moment of the bar before. `sleeve_symbols` 0: one strategy has the account. Else it is the
+number of symbols of each strategy's sleeve: row r is symbol r % sleeve_symbols of the strategy
+r // sleeve_symbols, whose part of the equity is `share`.
 """
 
 BAR = np.dtype(
@@ -169,12 +176,14 @@ BAR = np.dtype(
         ("volume", "f8"), ("factor", "f8"),
         ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i8"),
         ("date", "i8"), ("signal", "i8"), ("model", "i8"), ("half_spread_bps", "f8"),
+        ("bought", "f8"), ("sold", "f8"),
     ],
     align=True,
 )  # fmt: skip
 """One regular bar of one symbol with the signal known at its end. `date` is the session;
 `probability` NaN: no model; `model` -1: none. `half_spread_bps` is the estimate of this bar, as
-known before it (execution/spread_models.py); 0: that of the rules.
+known before it (execution/spread_models.py); 0: that of the rules. `bought`, `sold`: shares that
+other strategies of the account have taken from this bar already.
 """
 
 ORDER = np.dtype(

@@ -33,6 +33,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     MAX_OPEN_POSITIONS,
     MAX_POSITION,
     MAX_SECTOR_EXPOSURE,
+    MAX_STRATEGY_SHARE,
     MAX_WEEKLY_LOSS,
     MINIMUM_NOTIONAL,
     MINIMUM_ORDER_VALUE,
@@ -40,6 +41,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     MONEY,
     NO_EDGE,
     NO_REASON,
+    OPPOSITE_POSITION,
     ORDER_RATE,
     PRICE_COLLAR,
     QUEUE,
@@ -54,7 +56,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     Records,
 )
 from harmony_pipeline.risk.order_rate import NEVER, release_time
-from harmony_pipeline.risk.sizing import TARGET_UTILITY, wanted_size
+from harmony_pipeline.risk.sizing import FIXED_SHARES, FIXED_VALUE, TARGET_UTILITY, wanted_size
 
 _MOST = 4e18  # money units: less than half of what int64 holds, so that a sum of two is sound
 _WILDEST = 10.0  # deviation of one bar's log return; beyond it no number of a market, an error
@@ -91,6 +93,8 @@ def judge_entry(
     blocked = _blocked(own_rules, account, position, bar)
     if blocked == NO_REASON:
         blocked = _paused(own_rules, account, position, bar, end)
+    if blocked == NO_REASON and own_rules["sleeve_symbols"] > 0:
+        blocked = _blocked_by_others(positions, own_rules, bar, end)
     if blocked != NO_REASON:
         return Verdict(REFUSE, 0.0, blocked, 0)
     quantity, reason = _permitted_quantity(positions, account, rules, bar)
@@ -166,6 +170,26 @@ def _paused(rules: Record, account: Record, position: Record, bar: Record, end: 
 
 
 @kernel_without_allocation
+def _blocked_by_others(positions: Records, rules: Record, bar: Record, end: int) -> int:
+    """What forbids the entry because of the symbol's positions in other strategies of the account,
+    or NO_REASON: one that is held or being entered on the other side, and what the limits remember
+    of the symbol.
+    """
+    side, step = bar["signal"], rules["sleeve_symbols"]
+    for row in range(bar["symbol"] % step, len(positions), step):
+        other = positions[row]
+        if row == bar["symbol"]:
+            continue
+        if other["quantity"] * side < 0.0 or other["pending_side"] == -side:
+            return OPPOSITE_POSITION
+        if end < other["paused_until"]:
+            return SYMBOL_COOLDOWN
+        if side == other["intent_side"] and end < other["intent_until"]:
+            return DUPLICATE_INTENT
+    return NO_REASON
+
+
+@kernel_without_allocation
 def _permitted_quantity(
     positions: Records, account: Record, rules: Records, bar: Record
 ) -> tuple[float, int]:
@@ -176,6 +200,8 @@ def _permitted_quantity(
     size = wanted_size(
         own, account, bar["close"], bar["volatility"], bar["strength"], bar["probability"]
     )
+    if own["sleeve_symbols"] > 0 and own["sizing"] not in (FIXED_SHARES, FIXED_VALUE):
+        size *= own["share"]
     if not math.isfinite(size):
         return 0.0, BAD_INPUT
     if size <= 0.0:
@@ -244,7 +270,39 @@ def _room(positions: Records, account: Record, rules: Records, bar: Record) -> t
         )
         if sector < room:
             room, limit = sector, MAX_SECTOR_EXPOSURE
+    if own["sleeve_symbols"] > 0:
+        room, limit = _room_of_strategy(positions, equity, own, bar, room, limit)
     return room, limit
+
+
+@kernel_without_allocation
+def _room_of_strategy(
+    positions: Records, equity: float, rules: Record, bar: Record, room: int, limit: int
+) -> tuple[int, int]:
+    """`_room` where several strategies share the account: the symbol's positions of all of them
+    together stay within `max_position`, and what a strategy holds stays within the limits of
+    exposure as if its share of the equity were its account.
+    """
+    symbol, step, side = bar["symbol"], rules["sleeve_symbols"], bar["signal"]
+    of_symbol = gross = outcome = 0
+    for row in range(symbol % step, len(positions), step):
+        if row != symbol:
+            of_symbol += positions[row]["gross"]
+    begin = symbol - symbol % step
+    for row in range(begin, begin + step):
+        if row != symbol:
+            gross += positions[row]["gross"]
+            outcome += positions[row]["highest"] if side > 0 else -positions[row]["lowest"]
+    left = _units(rules["max_position"] * equity) - of_symbol
+    if left < room:
+        room, limit = left, MAX_POSITION
+    own = equity * rules["share"]
+    share = min(
+        _units(rules["max_position"] * own),
+        _units(rules["max_gross_exposure"] * own) - gross,
+        _units(rules["max_net_exposure"] * own) - outcome,
+    )
+    return (share, MAX_STRATEGY_SHARE) if share < room else (room, limit)
 
 
 @kernel_without_allocation

@@ -16,6 +16,7 @@
 --   status
 --   reason: why it was placed, or refused; delisted or renamed: canceled because its symbol ended (nullable)
 --   model_id (nullable)
+--   strategy: whose it is: of a portfolio, one of its strategies (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view orders as
 select
@@ -34,5 +35,6 @@ select
     "status",
     "reason",
     "model_id",
+    "strategy",
     partition
 from read_parquet('{lake}/orders/partition=*/orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);
