@@ -90,7 +90,7 @@ def judge_entry(
     halted = _stopped(own_rules, account)
     if halted != NO_REASON:
         return Verdict(HALT, 0.0, halted, 0)
-    blocked = _blocked(own_rules, account, position, bar)
+    blocked = _blocked(own_rules, account, positions, bar)
     if blocked == NO_REASON:
         blocked = _paused(own_rules, account, position, bar, end)
     if blocked == NO_REASON and own_rules["sleeve_symbols"] > 0:
@@ -122,8 +122,9 @@ def _stopped(rules: Record, account: Record) -> int:
 
 
 @kernel_without_allocation
-def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> int:
+def _blocked(rules: Record, account: Record, positions: Records, bar: Record) -> int:
     """The rule that forbids this entry whatever its size, or NO_REASON."""
+    position = positions[bar["symbol"]]
     side, price, probability = bar["signal"], bar["close"], bar["probability"]
     sound = (
         side in (1, -1)
@@ -143,9 +144,32 @@ def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> i
         return SHORTABLE
     if rules["barriers"] == 1 and price < 2.0 * least_price(rules):
         return TICK_SIZE  # no barrier fits between this price and nothing
-    if position["counted"] == 0 and account["counted"] >= rules["max_open_positions"]:
+    if (
+        position["counted"] == 0
+        and account["counted"] >= rules["max_open_positions"]
+        and _is_one_too_many(positions, rules, bar["symbol"])
+    ):
         return MAX_OPEN_POSITIONS
     return NO_REASON
+
+
+@kernel_without_allocation
+def _is_one_too_many(positions: Records, rules: Record, symbol: int) -> bool:
+    """Whether as many symbols are open as may be, and this is another one. Where strategies share
+    the account, several may have the same symbol open.
+    """
+    step = rules["sleeve_symbols"]
+    if step == 0:
+        return True
+    opened = 0
+    for first in range(step):
+        held = 0
+        for row in range(first, len(positions), step):
+            held |= positions[row]["counted"]
+        if held == 1 and first == symbol % step:
+            return False
+        opened += held
+    return bool(opened >= rules["max_open_positions"])
 
 
 @kernel_without_allocation

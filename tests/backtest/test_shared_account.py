@@ -165,6 +165,7 @@ HOSTILE = {
     "sizing": "fixed_fraction", "size_fraction": 5.0, "max_position": 0.3,
     "max_gross_exposure": 0.9, "max_net_exposure": 0.5, "max_daily_loss": 1.0,
     "max_drawdown": 1.0, "minimum_order_value": 0.0, "max_sector_exposure": 0.6,
+    "max_open_positions": 3,
 }  # fmt: skip
 SECTORS = (("AAA", FIRST, "one"), ("BBB", FIRST, "one"))
 
@@ -260,6 +261,7 @@ def test_no_limit_is_broken_by_strategies_that_all_want_everything(seed):
         assert sum(
             gross[key] for key in worst if key[1] in ("AAA", "BBB")
         ) <= 0.6 * money or symbol not in ("AAA", "BBB")
+        assert len({key[1] for key in worst if gross[key] > 0.0}) <= 3
         for one, other in permutations(book.sides(symbol).values(), 2):
             assert not {(a, b) for a in one for b in other if a != b}
     assert entered > 10
