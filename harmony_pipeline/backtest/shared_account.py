@@ -23,6 +23,11 @@ from harmony_pipeline.backtest.input_arrays import (
     checked_signals,
     market_bars,
 )
+from harmony_pipeline.backtest.shared_machines import (
+    HeardMachine,
+    MachineInputs,
+    simulate_machines,
+)
 from harmony_pipeline.backtest.simulator import (
     BacktestResult,
     Market,
@@ -51,10 +56,13 @@ from harmony_pipeline.schemas import FILLS, ORDERS, POSITION_ACTIONS, TRADES, Ta
 
 @dataclass(frozen=True)
 class Member:
-    """One strategy of an account: its signals, as `run_backtest` takes them, and its own rules."""
+    """One strategy of an account: its signals, as `run_backtest` takes them, and its own rules; a
+    machine with `on_fill` has its inputs in place of signals, which are empty.
+    """
 
     signals: pl.DataFrame
     rules: TradingRules
+    machine: MachineInputs | None = None
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,22 @@ def simulate_shared(
     sleeves = Sleeves(tuple(members))
     shared = SharedMarket.shared(market, sleeves)
     rules = SharedRules.shared(sleeves, [one.rules for one in members.values()], weights)
-    said = checked_signals(_signals_of_slots(sleeves, [one.signals for one in members.values()]))
-    run = _run(shared, said, rules, state)
+    machines = {
+        rank: HeardMachine(one.machine, name, rank)
+        for rank, (name, one) in enumerate(members.items())
+        if one.machine is not None
+    }
+    frames = [
+        machines[rank].said.frame() if rank in machines else one.signals
+        for rank, one in enumerate(members.values())
+    ]
+    run = _run(shared, checked_signals(_signals_of_slots(sleeves, frames)), rules, state)
     initial = run.equity()
-    logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
+    if machines:
+        first_rows = [sum(frame.height for frame in frames[:rank]) for rank in machines]
+        logs = simulate_machines(run, rules, list(machines.values()), first_rows)
+    else:
+        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
     found = result_of(
         replace(run, state=state_for_tables(run.state)),
         logs, shared, _named_as_in_tables(rules), label, initial,

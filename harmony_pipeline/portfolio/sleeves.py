@@ -75,6 +75,11 @@ def symbol_of(slot: str) -> str:
     return slot.split("/", 2)[2]
 
 
+def rank_of(slot: str) -> int:
+    """The place of a slot's strategy."""
+    return int(slot[:_DIGITS])
+
+
 def name_in_ids(slot: str) -> str:
     """Strategy and symbol of a slot."""
     return slot[_DIGITS + 1 :]

@@ -17,6 +17,7 @@ from harmony_pipeline.backtest.event_driver import run_machine_backtest
 from harmony_pipeline.backtest.input_arrays import SIGNAL_DTYPES
 from harmony_pipeline.backtest.metrics import sharpe_interval
 from harmony_pipeline.backtest.shared_account import Member
+from harmony_pipeline.backtest.shared_machines import MachineInputs
 from harmony_pipeline.backtest.simulator import BacktestResult, Market, RunLabel, run_backtest
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -138,24 +139,22 @@ def _simulated_account(
 
 
 def shared_account(pipeline: PipelineContext, name: str, bars: pl.DataFrame) -> Account:
-    """A portfolio over `regular_bars`. A strategy of it that has nothing to trade yet says nothing.
-
-    Raises ConfigError where one of its strategies is a machine with `on_fill`.
+    """A portfolio over `regular_bars`. A strategy of it that has nothing to trade yet says
+    nothing.
     """
     settings = pipeline.settings.portfolios[name]
     members: dict[str, Member] = {}
     markets: dict[str, Market] = {}
     for member, chosen in members_of(pipeline, name).items():
-        if hears_fills(pipeline, member):
-            raise ConfigError(
-                f"portfolios.{name}: {member} ({chosen.use}) has on_fill, and strategies of one"
-                " account are driven by signals that are made before any fill: leave it out"
-            )
-        waits = bool(nothing_to_trade(pipeline, member))
-        signals = (
-            pl.DataFrame(schema=SIGNAL_DTYPES) if waits else strategy_signals(pipeline, member)
-        )
-        members[member] = Member(signals, trading_rules(pipeline, member))
+        rules, nothing = trading_rules(pipeline, member), pl.DataFrame(schema=SIGNAL_DTYPES)
+        built = build_strategy(chosen)
+        if nothing_to_trade(pipeline, member):
+            members[member] = Member(nothing, rules)
+        elif hears_fills(pipeline, member) and isinstance(built, Stepwise):
+            heard = SignalInputs(pipeline, member).events()
+            members[member] = Member(nothing, rules, MachineInputs(built.machine, *heard))
+        else:
+            members[member] = Member(strategy_signals(pipeline, member), rules)
         markets[member] = traded_market(pipeline, member, bars)
     # the account begins when its first strategy does
     market = min(markets.values(), key=lambda one: (one.first is None, one.first or date.max))
@@ -168,7 +167,7 @@ def hears_fills(pipeline: PipelineContext, strategy: str) -> bool:
     does. Raises ConfigError where it uses a model, which judges signals.
     """
     if strategy in pipeline.settings.portfolios:
-        return False  # shared_account refuses it
+        return any(hears_fills(pipeline, one) for one in members_of(pipeline, strategy))
     chosen = pipeline.settings.strategies[strategy]
     built = build_strategy(chosen)
     if not (isinstance(built, Stepwise) and built.hears_fills):

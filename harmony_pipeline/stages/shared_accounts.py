@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.backtest.event_driver import run_machine_backtest
+from harmony_pipeline.backtest.metrics import daily_returns
 from harmony_pipeline.backtest.shared_account import Member, simulate_shared
 from harmony_pipeline.backtest.simulator import BacktestResult, Market, RunLabel, SessionReturns
 from harmony_pipeline.portfolio.allocation import Weights, weight_schedule
@@ -31,7 +33,7 @@ class Account:
     def run_draw(self, draw: ExecutionDraw) -> BacktestResult:
         """The backtest under the circumstances of the draw, with the same weights."""
         members = {
-            name: Member(draw.signals(one.signals), draw.rules(one.rules))
+            name: replace(one, signals=draw.signals(one.signals), rules=draw.rules(one.rules))
             for name, one in self.members.items()
         }
         label = f"draw-{draw.draw}"
@@ -57,7 +59,14 @@ def _returns_alone(market: Market, member: Member) -> pl.DataFrame:
     """Timestamp and return of each session of the strategy by itself, from cash."""
     if market.first is None:
         return pl.DataFrame(schema={"timestamp": TIME, "return": REAL})
-    return SessionReturns(market, member.rules).of(member.signals)
+    if member.machine is None:
+        return SessionReturns(market, member.rules).of(member.signals)
+    inputs, calendar = member.machine, market.calendar
+    alone = run_machine_backtest(
+        inputs.make(), inputs.bars, inputs.features, market.actions, member.rules, calendar,
+        market.timeframe, lives=market.events, until=market.last,
+    )  # fmt: skip
+    return daily_returns(alone.equity, calendar, member.rules.initial_cash, market.timeframe)
 
 
 def account_parameters(

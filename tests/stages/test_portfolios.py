@@ -10,9 +10,16 @@ from harmony_pipeline import api
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import sql
-from harmony_pipeline.stages import backtests, interactive_reports, robustness, sensitivity
+from harmony_pipeline.stages import (
+    backtests,
+    interactive_reports,
+    research,
+    robustness,
+    sensitivity,
+)
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.preparation import prepare
+from harmony_pipeline.strategies.events import Enter, Leave
 from harmony_pipeline.testing.tiny import tiny_settings
 
 CHECKS = (
@@ -114,30 +121,44 @@ def test_from_python_a_portfolio_is_backtested_by_its_name(pipeline):
 
 
 class Hears:
-    """A machine with on_fill."""
+    """Buys at rises of a bar, and leaves what it has bought at the next bar after its fill."""
+
+    def __init__(self):
+        self.filled = set()
 
     def required_features(self):
         return ()
 
     def on_bar(self, bar):
-        del bar
-        return ()
+        if bar.symbol in self.filled:
+            return (Leave(bar.symbol),)
+        return (Enter(bar.symbol, 1),) if bar.close > bar.open else ()
 
     def on_fill(self, fill):
-        del fill
+        (self.filled.add if fill.side > 0 else self.filled.discard)(fill.symbol)
         return ()
 
 
-def test_a_machine_that_hears_fills_is_refused_by_name(pipeline):
+def test_a_machine_that_hears_its_fills_shares_an_account(pipeline):
     strategies = pipeline.settings.model_dump()["strategies"]
     strategies["hears"] = {"use": f"{__name__}:Hears"}
-    changed = with_portfolios(
-        pipeline.settings,
-        {"both": {"strategies": ("hears", "rsi_momentum")}},
-        strategies=strategies,
-    )
-    with pytest.raises(ConfigError, match=r"portfolios\.both: hears .* has on_fill"):
-        backtests.simulated(PipelineContext(changed), "both")
+    accounts = {
+        "one": {"strategies": ("hears",)},
+        "both": {
+            "strategies": ("hears", "rsi_momentum"), "allocation": "inverse_volatility",
+            "window_sessions": 5,
+        },
+    }  # fmt: skip
+    settings = with_portfolios(pipeline.settings, accounts, strategies=strategies)
+    changed = PipelineContext(settings)
+    research.signals(changed, changed.trading_periods())
+    alone, one = backtests.simulated(changed, "hears"), backtests.simulated(changed, "one")
+    assert alone.fills.height > 20
+    assert_frame_equal(one.equity.drop("backtest_id"), alone.equity.drop("backtest_id"))
+    both = backtests.simulated(changed, "both")
+    assert set(both.trades["strategy"]) == {"hears", "rsi_momentum"}
+    assert backtests.hears_fills(changed, "both")
+    assert not backtests.hears_fills(pipeline, "mix")
 
 
 @pytest.mark.parametrize(
