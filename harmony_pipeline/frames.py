@@ -12,6 +12,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import BoolArray
 
+_FEW = 5_000  # rows that are sorted faster than they are compared
 _SMALL = 10_000  # rows of which counting the different values of a column costs nothing
 _PLACE, _BEFORE = "_place", "_before"
 
@@ -61,8 +62,12 @@ def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, BoolAr
 
 
 def sort_rows(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """`frame` sorted by `keys`, equal rows in their given order. A check is cheaper than a sort."""
-    return frame if is_sorted(frame, keys) else frame.sort(keys, maintain_order=True)
+    """`frame` sorted by `keys`, equal rows in their given order. A check is cheaper than a sort,
+    but for a few rows.
+    """
+    if frame.height > _FEW and is_sorted(frame, keys):
+        return frame
+    return frame.sort(keys, maintain_order=True)
 
 
 def symbol_ranges(symbols: pl.Series) -> dict[str, tuple[int, int]]:

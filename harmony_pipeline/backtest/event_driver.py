@@ -108,7 +108,7 @@ def run_machine_backtest(
         logs = _SteppedRun(run, rules, machine_run, said).walk()
     else:
         said.write_all(map(machine_run.handle_bar, said.bars(machine.required_features())))
-        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
+        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_tables=True)
     label = RunLabel(backtest_id, book or backtest_id, strategy, parameters or {})
     return result_of(run, logs, market, rules, label, initial)
 
@@ -184,7 +184,7 @@ class SteppedBooks:
     def __init__(self, run: Run, rules: TradingRules) -> None:
         self._run = run
         stretches = list(rule_stretches(run, rules))
-        self.books, self._curve = opened_books(run, rules, stretches, keeps_curve=True)
+        self.books, self._curve = opened_books(run, rules, stretches, keeps_tables=True)
         self._ends = iter(stretches)
         self._cursor = loop.cursor_at_start(run.bars, run.signals)
         self._has_bars = len(run.bars.at) > 0

@@ -5,6 +5,7 @@ nothing is sorted into time order, joined or packed.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 from harmony_pipeline.market.array_columns import read_only, run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
@@ -96,6 +97,14 @@ class SymbolRows:
     repeated: int
     """The first row with the key of the row before it; -1: there is none."""
 
+    def first_moment(self) -> int:
+        """The earliest `at`, of one row or more."""
+        return int(self.at[self.starts[:-1]].min())
+
+    def last_moment(self) -> int:
+        """The latest `at`, of one row or more."""
+        return int(self.at[self.starts[1:] - 1].max())
+
 
 def session_columns(calendar: Calendar, timeframe: str) -> SessionColumns:
     """The calendar's sessions as bars of `timeframe` belong to them."""
@@ -117,8 +126,13 @@ def session_columns(calendar: Calendar, timeframe: str) -> SessionColumns:
 
 def regular_bars(bars: pl.DataFrame) -> SymbolRows:
     """The rows that can be traded on. Raises DataError on a repeated bar."""
-    regular = _filtered(bars, "session", "regular").select(_BAR_COLUMNS)
-    found = by_symbol_and_time(regular)
+    # both read all of a text column, which is as long as memory takes
+    with ThreadPoolExecutor(1) as other_core:
+        all_regular = other_core.submit(_holds_only, bars["session"], "regular")
+        found = by_symbol_and_time(bars.select(_BAR_COLUMNS))
+        if not all_regular.result():
+            regular = bars.filter(pl.col("session") == "regular")
+            found = by_symbol_and_time(regular.select(_BAR_COLUMNS))
     if found.repeated >= 0:
         symbol, when = found.rows.row(found.repeated)[:2]
         raise DataError(f"bars hold {symbol} at {when} twice: use the validated table `bars`")
@@ -210,12 +224,8 @@ def _sorted(rows: pl.DataFrame) -> SymbolRows:
     return found
 
 
-def _filtered(rows: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
-    """Rows that hold `value`, as they are where all do."""
-    starts = run_starts(rows[column])
-    if all(text == value for text in _texts_at(rows[column], starts[:-1])):
-        return rows
-    return rows.filter(pl.col(column) == value)
+def _holds_only(texts: pl.Series, value: str) -> bool:
+    return all(text == value for text in _texts_at(texts, run_starts(texts)[:-1]))
 
 
 def _texts_at(column: pl.Series, rows: IntArray) -> list[str]:
@@ -253,6 +263,8 @@ def _order_of(at: IntArray, starts: IntArray) -> tuple[bool, int]:
     """
     repeated = -1
     for run in range(len(starts) - 1):
+        if _rises(at[starts[run] : starts[run + 1]]):
+            continue
         for row in range(starts[run] + 1, starts[run + 1]):
             if at[row] <= at[row - 1]:
                 if at[row] < at[row - 1]:
@@ -260,6 +272,17 @@ def _order_of(at: IntArray, starts: IntArray) -> tuple[bool, int]:
                 if repeated < 0:
                     repeated = row
     return False, repeated
+
+
+@inlined_kernel
+def _rises(at: IntArray) -> bool:
+    """Whether every moment is later than the one before it. Nothing is left early, so that the
+    compiler compares many at once.
+    """
+    earlier, later, rises = at[:-1], at[1:], 0
+    for row in range(len(later)):
+        rises += later[row] > earlier[row]
+    return rises == len(later)
 
 
 @kernel

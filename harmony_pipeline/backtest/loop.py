@@ -101,7 +101,8 @@ class Books(NamedTuple):
 
     `next_action[s]` points at the first action of symbol s that is not behind. `busy[s]` is false
     while symbol s has neither a position nor a working order. `lives` is in order. `intents` and
-    `reports` are room for one timestamp. `at` holds the places named above.
+    `reports` are room for one timestamp. `at` holds the places named above. Without `keeps_logs`
+    no order and no fill is logged, and the other logs start over when they are full.
     """
 
     positions: Records
@@ -121,6 +122,7 @@ class Books(NamedTuple):
     applied_log: Records
     busy: BoolArray
     at: IntArray
+    keeps_logs: bool
 
 
 class Cursor(NamedTuple):
@@ -175,12 +177,14 @@ def run(
     now = _next_moment(cursor)
     while now < until:
         if _is_nearly_full(books, room):
-            return False
+            if books.keeps_logs:
+                return False
+            at[TRADES] = at[APPLICATIONS] = 0
         date, end, begins = _begin_moment(books, sessions, now)
         if (
             alone
             and not begins
-            and (_pass_uneventful_bars(books, bars, signals, sessions, cursor, curve, until))
+            and _pass_uneventful_bars(books, bars, signals, sessions, cursor, curve, until)
         ):
             now = cursor.at[0]
             continue
@@ -321,12 +325,12 @@ def _next_moment(cursor: Cursor) -> int:
 def _is_nearly_full(books: Books, room: int) -> bool:
     """Whether a log lacks room for one more timestamp."""
     at = books.at
-    return bool(
-        len(books.order_log) - at[ORDERS] < room
-        or len(books.fill_log) - at[FILLS] < room
-        or len(books.trade_log) - at[TRADES] < room
-        or len(books.applied_log) - at[APPLICATIONS] < room
+    full = (
+        len(books.trade_log) - at[TRADES] < room or len(books.applied_log) - at[APPLICATIONS] < room
     )
+    if books.keeps_logs:
+        full |= len(books.order_log) - at[ORDERS] < room or len(books.fill_log) - at[FILLS] < room
+    return bool(full)
 
 
 @inlined_kernel
@@ -453,7 +457,7 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
 @kernel_without_allocation
 def _count_others(books: Books, bar: Record, symbol: int) -> None:
     """Shares of the bar's symbol that other strategies of the account have traded at this bar: the
-    last fills of the log.
+    last fills of the log. So a run with sleeves keeps its logs.
     """
     row, step = books.at[FILLS] - 1, books.rules[symbol]["sleeve_symbols"]
     bar["bought"] = bar["sold"] = 0.0
@@ -629,14 +633,8 @@ def _handle_reports(books: Books, count: int) -> None:
     at, intents = books.at, books.intents
     for k in range(count):
         report = books.reports[k]
-        order = books.order_log[report["ticket"]]
-        order["fills"] = report["number"]
-        order["status"] = status_after(report["number"], report["kind"], report["closed"])
-        if report["reason"] != NO_REASON:
-            order["reason"] = report["reason"]
-        if report["kind"] == FILL:
-            books.fill_log[at[FILLS]] = report
-            at[FILLS] += 1
+        if books.keeps_logs:
+            _log_report(books, report)
         answers, at[TRADES] = apply_report(
             books.positions,
             books.account[0],
@@ -675,5 +673,18 @@ def _send(books: Books, count: int) -> None:
 @inlined_kernel
 def _log_order(books: Books, intent: Record) -> None:
     intent["ticket"] = books.at[ORDERS]
-    books.order_log[books.at[ORDERS]] = intent
+    if books.keeps_logs:
+        books.order_log[books.at[ORDERS]] = intent
     books.at[ORDERS] += 1
+
+
+@inlined_kernel
+def _log_report(books: Books, report: Record) -> None:
+    at, order = books.at, books.order_log[report["ticket"]]
+    order["fills"] = report["number"]
+    order["status"] = status_after(report["number"], report["kind"], report["closed"])
+    if report["reason"] != NO_REASON:
+        order["reason"] = report["reason"]
+    if report["kind"] == FILL:
+        books.fill_log[at[FILLS]] = report
+        at[FILLS] += 1

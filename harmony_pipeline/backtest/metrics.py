@@ -26,6 +26,8 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.backtest.curve_figures import curve_figures
+from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.schemas import METRICS, TIME
@@ -203,15 +205,16 @@ def _cost_metrics(
             "time_in_market": None,
             "mean_gross_exposure": None,
         }
-    levels = equity["equity"].to_numpy()
-    mean = float(np.mean(levels))
-    gross = equity["gross_exposure"].to_numpy()
-    exposure = float(np.mean(gross / levels)) if bool((levels > 0.0).all()) else None
+    rows = equity.height
+    levels, gross = (read_only(equity[name].to_numpy()) for name in ("equity", "gross_exposure"))
+    figures = curve_figures(levels, gross)
+    mean = figures.equity / rows
+    exposure = figures.exposure / rows if figures.solvent == rows else None
     return {
         **costs,
         "turnover": float(value) / mean * year / days if mean > 0.0 else None,
         "exposure": exposure,
-        "time_in_market": float(np.mean(gross > 0.0)),
+        "time_in_market": figures.held / rows,
         "mean_gross_exposure": exposure,
     }
 

@@ -51,7 +51,7 @@ from harmony_pipeline.portfolio.sleeves import (
     with_keys_of_symbols,
 )
 from harmony_pipeline.portfolio.state import TradingState
-from harmony_pipeline.schemas import FILLS, ORDERS, POSITION_ACTIONS, TRADES, Table
+from harmony_pipeline.schemas import TABLES, Table
 
 
 @dataclass(frozen=True)
@@ -154,19 +154,17 @@ def simulate_shared(
         first_rows = [sum(frame.height for frame in frames[:rank]) for rank in machines]
         logs = simulate_machines(run, rules, list(machines.values()), first_rows)
     else:
-        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
+        logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_tables=True)
     found = result_of(
         replace(run, state=state_for_tables(run.state)),
         logs, shared, _named_as_in_tables(rules), label, initial,
     )  # fmt: skip
-    return replace(
-        found,
-        orders=_by_strategy(found.orders, ORDERS),
-        fills=_by_strategy(found.fills, FILLS),
-        trades=_by_strategy(found.trades, TRADES),
-        position_actions=_by_strategy(found.position_actions, POSITION_ACTIONS),
-        state=run.state.pruned(),
-    )
+    named = {
+        entry.name: _by_strategy(getattr(found, entry.name), TABLES[entry.name])
+        for entry in fields(BacktestResult)
+        if entry.name in TABLES and "symbol" in TABLES[entry.name].columns
+    }
+    return replace(found, **named, state=run.state.pruned())
 
 
 def _run(

@@ -93,6 +93,7 @@ from harmony_pipeline.schemas import BACKTESTS, TIME
 _EPOCH = date(1970, 1, 1)
 _DAY_MICROSECONDS = 86_400_000_000
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
+_SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def run_backtest(
     said = checked_signals(signals)
     run = Run.of(market, said, rules, state)
     initial = run.equity()
-    logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_curve=True)
+    logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_tables=True)
     label = RunLabel(backtest_id, book or backtest_id, strategy, parameters or {})
     found = result_of(run, logs, market, rules, label, initial)
     return replace(found, notes=[*found.notes, *_unknown_symbols(said, market.bars)])
@@ -221,7 +222,7 @@ class SessionReturns:
         """
         said = signal_columns(checked_signals(signals), self._base.state.symbols, ())
         run = replace(self._base, state=self._base.state.copy(), signals=said)
-        curve = simulate(run, self.rules, self._stretches, keeps_curve=False).curve
+        curve = simulate(run, self.rules, self._stretches, keeps_tables=False).curve
         initial = self._base.equity()
         return pl.DataFrame(
             {
@@ -336,7 +337,7 @@ def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date
     """Session dates of the first and the last bar. Raises DataError for a later bar."""
     if not len(bars.at):
         return None, None
-    moments = (int(bars.at.min()), int(bars.at.max()))
+    moments = (bars.first_moment(), bars.last_moment())
     places = [int(np.searchsorted(sessions.until, at, side="right")) for at in moments]
     if places[-1] >= len(sessions.until):
         raise DataError("bars hold rows after the last session of the calendar")
@@ -352,7 +353,7 @@ def _split_events(
     last: date | None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Events that are behind the run, and those of the run's symbols that happen within it."""
-    if last is None:
+    if last is None or events.is_empty():
         return events.clear(), events.clear()
     since = start.booked_until(last if first is None else first)
     return events.filter(pl.col("date") <= since), relevant_events(
@@ -364,9 +365,9 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
     """Day of an event -> the start of the first session on or after it, which is what a bar of that
     day would be stamped, and the date of that session. All since 1970.
     """
-    days = lives["date"].unique().sort()
-    if days.is_empty():
+    if lives.is_empty():
         return {}
+    days = lives["date"].unique().sort()
     table = calendar.table
     place = table["date"].search_sorted(days, side="left").clip(0, table.height - 1)
     column = table["date"] if timeframe in LONG_TIMEFRAMES else table["open"]
@@ -377,14 +378,14 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
 
 
 def simulate(
-    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], *, keeps_curve: bool
+    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], *, keeps_tables: bool
 ) -> Logs:
     """Run the compiled loop over all bars, then what becomes of the securities after them, changing
     the state in place.
 
     Where the terms of an instrument change, it goes on with new records: those of `stretches`.
     """
-    books, curve = opened_books(run, rules, stretches, keeps_curve)
+    books, curve = opened_books(run, rules, stretches, keeps_tables)
     cursor = loop.cursor_at_start(run.bars, run.signals)
     last_date = None
     if len(run.bars.at):
@@ -408,14 +409,14 @@ def _book_event(run: Run, books: Books, curve: Curve) -> None:
 
 
 def opened_books(
-    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], keeps_curve: bool
+    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], keeps_tables: bool
 ) -> tuple[Books, Curve]:
     """The books at the start: orders that already work have their row in the log."""
     state = run.state
     count = len(state.symbols)
     carried = state.exchange.orders[state.exchange.orders["status"] == ORDER_OPEN]
     spare = int(loop.spare_rows(count, len(run.lives), len(run.actions)))
-    room = _FIRST_LOG_ROWS + spare + len(carried)
+    room = spare + len(carried) + (_FIRST_LOG_ROWS if keeps_tables else _SPARE_LOG_ROWS)
     intents, reports = loop.scratch(count)
     at = np.zeros(PLACES, dtype=np.int64)
     at[FIRST_BAR], at[UNDECIDED] = NEVER, -1
@@ -438,11 +439,12 @@ def opened_books(
         applied_log=np.empty(room, APPLIED),
         busy=works | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
+        keeps_logs=keeps_tables,
     )
     _carry(state, carried, books)
     moves = len(run.bars.at) + len(run.moments)
     days = min(moves, len(run.sessions.date) + len(run.moments))
-    return books, empty_curve(moves if keeps_curve else 0, days)
+    return books, empty_curve(moves if keeps_tables else 0, days)
 
 
 def finish_run(run: Run, books: Books, curve: Curve, last_date: int | None) -> Logs:
@@ -484,8 +486,11 @@ def _unknown_symbols(said: SymbolRows, bars: SymbolRows) -> list[str]:
     """A sentence for each symbol that has signals to enter since the first bar, and no bar."""
     if not len(bars.at):
         return []
-    side, known = said.rows["side"].to_numpy(), set(bars.names)
-    asks = (said.at >= bars.at.min()) & ((side == 1) | (side == -1))
+    known = set(bars.names)
+    if known.issuperset(said.names):
+        return []
+    side = said.rows["side"].to_numpy()
+    asks = (said.at >= bars.first_moment()) & ((side == 1) | (side == -1))
     total = np.concatenate([[0], np.cumsum(asks)])[said.starts]
     return [
         f"{name}: {count} signals and not one regular bar: nothing was ordered; take a symbol of"
@@ -502,7 +507,8 @@ def rule_stretches(run: Run, rules: TradingRules) -> Iterator[tuple[int, Records
     if not len(run.bars.at):
         return
     sessions, symbols = run.sessions, run.state.symbols
-    place = int(np.searchsorted(sessions.until, run.bars.at.min(), side="right"))
+    earliest = loop.cursor_at_start(run.bars, run.signals).at.min()
+    place = int(np.searchsorted(sessions.until, earliest, side="right"))
     began = _EPOCH + timedelta(days=int(sessions.date[place]))
     changes = [day for day in rules.changes(symbols) if day > began]
     places = np.searchsorted(sessions.date, [(day - _EPOCH).days for day in changes])

@@ -5,6 +5,7 @@ An id is a pure function of what happened and of the book that it happened in
 is compared with. A trade keeps its id, and its entry, when its symbol changes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,15 @@ from harmony_pipeline.portfolio.kernel_types import (
 from harmony_pipeline.portfolio.state import TradingState
 
 _CACHED_ROWS = 64  # of a log, about half of a first-level cache
+# what the tables show of a record
+_ORDER_FIELDS = (
+    "symbol", "role", "side", "status", "quantity", "level", "signal_at", "decided_at", "entry_at",
+    "model", "reason", "entry_symbol",
+)  # fmt: skip
+_FILL_FIELDS = (
+    "symbol", "role", "side", "at", "decided_at", "quantity", "price", "reference", "slippage",
+    "fee", "maker", "number",
+)  # fmt: skip
 
 
 def orders_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
@@ -44,7 +54,7 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
     """
     # the key is (symbol, timestamp, order_id), and ids of one moment differ by their role
     rows = _rows_by_symbol(log["symbol"], log["decided_at"], log["role"], len(state.symbols))
-    columns = _Columns(log, rows)
+    columns = _Columns(log, _ORDER_FIELDS, rows)
     role, level = columns["role"], columns["level"]
     entry = np.full(len(log), ENTRY)
     ids = IdParts(book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES, role)
@@ -75,12 +85,19 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
 
 def fills_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
     """schemas.FILLS."""
-    columns = _Columns(log)
-    key = (book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES)
+    # the key is (symbol, timestamp, fill_id); an order is filled once at most in one bar
+    decided = log["decided_at"] * len(ROLE_NAMES) + log["role"]
+    rows = _rows_by_symbol(log["symbol"], log["at"], decided, len(state.symbols))
+    columns = _Columns(log, _FILL_FIELDS, rows)
+    ids = IdParts(
+        book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES,
+        columns["role"], columns["number"],
+    )  # fmt: skip
+    fill_ids, order_ids = ids.with_and_without_number()
     table = pl.DataFrame(
         {
-            "fill_id": IdParts(*key, columns["role"], columns["number"]).column(),
-            "order_id": IdParts(*key, columns["role"]).column(),
+            "fill_id": fill_ids,
+            "order_id": order_ids,
             "symbol": name_column(columns["symbol"], state.symbols),
             "timestamp": _times(columns["at"]),
             "side": name_column(_is_positive(columns["side"]), ("sell", "buy")),
@@ -92,14 +109,17 @@ def fills_table(log: Records, state: TradingState, backtest_id: str, book: str) 
             "liquidity": name_column(columns["maker"], ("taker", "maker")),
         }
     ).with_columns(backtest_id=pl.lit(backtest_id))
-    return schemas.FILLS.conform(table)
+    return schemas.FILLS.conform(table, in_order=True)
 
 
 def trades_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
     """schemas.TRADES: closed round trips, and those that are still open with a null exit."""
-    rows = np.concatenate([log, _open_trades(state)])
-    closed = np.arange(len(rows)) < len(log)
-    columns = _Columns(rows)
+    still_open = _open_trades(state)
+    # as bytes: NumPy copies records field by field
+    both = np.concatenate([log.view(np.uint8), still_open.view(np.uint8)]).view(TRADE)
+    rows = _rows_by_symbol(both["symbol"], both["entry_bar"], both["entry_at"], len(state.symbols))
+    closed = rows < len(log)
+    columns = _Columns(both, TRADE.names or (), rows)
     pnl = columns["pnl"]
     ids = IdParts(book, state.symbols, columns["entry_symbol"], columns["entry_at"])
     table = pl.DataFrame(
@@ -123,7 +143,9 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
     ).with_columns(
         exit_timestamp=pl.when("closed").then("exit_timestamp"), backtest_id=pl.lit(backtest_id)
     )
-    return schemas.TRADES.conform(table)
+    entries = columns["entry_bar"]
+    alike = (entries[1:] == entries[:-1]) & (columns["symbol"][1:] == columns["symbol"][:-1])
+    return schemas.TRADES.conform(table, in_order=not alike.any())
 
 
 def _open_trades(state: TradingState) -> Records:
@@ -195,18 +217,18 @@ def position_actions_table(log: Records, state: TradingState, backtest_id: str) 
 
 
 class _Columns:
-    """The fields of a log as contiguous columns, its rows in the order `rows` where that is given.
+    """The fields `names` of a log as contiguous columns, its rows in the order `rows`.
 
     Every field is eight bytes wide, so the log is a matrix: one pass turns it around, instead of
     one through all of memory for every field.
     """
 
-    def __init__(self, log: Records, rows: IntArray | None = None) -> None:
-        names = log.dtype.names or ()
+    def __init__(self, log: Records, names: Sequence[str], rows: IntArray) -> None:
+        every = log.dtype.names or ()
         self._dtype = log.dtype
         self._row = {name: row for row, name in enumerate(names)}
-        words = log.view(np.int64).reshape(len(log), len(names))
-        self._matrix = _transposed(words, np.arange(len(log)) if rows is None else rows)
+        words = log.view(np.int64).reshape(len(log), len(every))
+        self._matrix = _transposed(words, np.array([every.index(name) for name in names]), rows)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         column: NDArray[Any] = self._matrix[self._row[name]].view(self._dtype[name])
@@ -214,14 +236,14 @@ class _Columns:
 
 
 @kernel
-def _transposed(words: NDArray[np.int64], rows: IntArray) -> NDArray[np.int64]:
-    fields = words.shape[1]
-    turned = np.empty((fields, len(rows)), np.int64)
+def _transposed(words: NDArray[np.int64], fields: IntArray, rows: IntArray) -> NDArray[np.int64]:
+    turned = np.empty((len(fields), len(rows)), np.int64)
     for start in range(0, len(rows), _CACHED_ROWS):
         stop = min(start + _CACHED_ROWS, len(rows))
-        for field in range(fields):
+        for number in range(len(fields)):
+            field = fields[number]
             for place in range(start, stop):
-                turned[field, place] = words[rows[place], field]
+                turned[number, place] = words[rows[place], field]
     return turned
 
 

@@ -84,7 +84,16 @@ def _next_entry(signals: SignalColumns, signal: int, since: int, until: int) -> 
 
 @inlined_kernel
 def _first_row_from(at: IntArray, low: int, high: int, moment: int) -> int:
-    """The first of the rows `low` to `high` that is not before `moment`; `high`: there is none."""
+    """The first of the rows `low` to `high` that is not before `moment`; `high`: there is none.
+
+    It is mostly near, so it is looked for in steps that double, and then between the last two.
+    """
+    step, near = 1, low
+    while near < high and at[near] < moment:
+        low = near + 1
+        near += step
+        step *= 2
+    high = min(high, near)
     while low < high:
         middle = (low + high) // 2
         if at[middle] < moment:

@@ -40,26 +40,38 @@ class IdParts:
 
     def column(self, valid: BoolArray | None = None) -> pl.Series:
         """The ids; null where `valid` is false."""
+        return self._columns(valid)[0]
+
+    def with_and_without_number(self) -> tuple[pl.Series, pl.Series]:
+        """The ids, and what they are without their number: a part of the same text."""
+        return self._columns(None)
+
+    def _columns(self, valid: BoolArray | None) -> tuple[pl.Series, pl.Series]:
         count = len(self.times)
         if not count:
-            return pl.Series([], dtype=pl.String)
+            return pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String)
         blocks = [
             self._block(slice(start, min(start + _BLOCK, count)), valid)
             for start in range(0, count, _BLOCK)
         ]
-        return blocks[0] if len(blocks) == 1 else pl.concat(blocks)
+        if len(blocks) == 1:
+            return blocks[0]
+        whole, parts = zip(*blocks, strict=True)
+        return pl.concat(whole), pl.concat(parts)
 
-    def _block(self, rows: slice, valid: BoolArray | None) -> pl.Series:
+    def _block(self, rows: slice, valid: BoolArray | None) -> tuple[pl.Series, pl.Series]:
         nothing = np.zeros(0, np.int64)
         heads, head_ends = _joined([f"{self.prefix}-{name}-" for name in self.names])
         roles, role_ends = _joined([f"-{role}" for role in self.roles])
         longest = _longest(head_ends) + _STAMP_BYTES + _longest(role_ends)
         longest += 0 if self.number is None else 1 + _MOST_DIGITS
-        times = self.times[rows]
+        times, known = self.times[rows], None if valid is None else valid[rows]
         views = np.empty((len(times), 4), np.uint32)
+        parts = views if self.number is None else np.empty_like(views)
         data = np.empty(longest * len(times), np.uint8)
         used = _write_ids(
             views,
+            parts,
             data,
             heads,
             head_ends,
@@ -69,9 +81,11 @@ class IdParts:
             role_ends,
             nothing if self.role is None else self.role[rows],
             nothing if self.number is None else self.number[rows],
+            np.zeros(0, np.bool_) if known is None else known,
         )
-        known = None if valid is None else valid[rows]
-        return text_column(views, known, [pa.py_buffer(data[:used])])
+        text = [pa.py_buffer(data[:used])]
+        column = text_column(views, known, text)
+        return column, column if parts is views else text_column(parts, known, text)
 
 
 def _joined(words: Sequence[str]) -> tuple[ByteArray, IntArray]:
@@ -88,6 +102,7 @@ def _longest(ends: IntArray) -> int:
 @kernel
 def _write_ids(
     views: Words,
+    parts: Words,
     data: ByteArray,
     heads: ByteArray,
     head_ends: IntArray,
@@ -97,44 +112,68 @@ def _write_ids(
     role_ends: IntArray,
     role: IntArray,
     number: IntArray,
+    valid: BoolArray,
 ) -> int:
-    """Write the text of every row into `data` and its view; returns the bytes used. No id has fewer
-    than 13 bytes, as a stamp has 15, so none lies within its view.
+    """Write the text of every row that is `valid` (all, where that is empty) into `data`, its view,
+    and into `parts` the view of the text without its number; returns the bytes used. No id has
+    fewer than 13 bytes, as a stamp has 15, so none lies within its view.
 
-    The date is written again only where it changes; of the same date, it is copied.
+    A row that says the same as the text before it shares that text. Of the same name and date, the
+    beginning of the text is copied.
     """
-    used, dated, day = 0, -1, np.int64(0)
+    used, begin, written = 0, 0, -1
+    last, day = np.int64(0), np.int64(0)
     for row in range(len(times)):
-        begin = used
-        used = _append(data, used, heads, head_ends[name[row]], head_ends[name[row] + 1])
-        seconds = times[row] // 1_000_000
-        if dated >= 0 and seconds // _DAY == day:
-            for place in range(_DATE_BYTES):
-                data[used + place] = data[dated + place]
+        if len(valid) > 0 and not valid[row]:
+            _write_view(views, row, data, 0, 0)
+            continue
+        second = times[row] // 1_000_000
+        alike = written >= 0 and name[row] == name[written]
+        if (
+            alike
+            and len(number) == 0
+            and second == last
+            and (len(role) == 0 or role[row] == role[written])
+        ):
+            _write_view(views, row, data, begin, used)
+            continue
+        start = head_ends[name[row]]
+        head = head_ends[name[row] + 1] - start
+        if alike and second // _DAY == day:
+            _copy(data, used, data, begin, head + _DATE_BYTES)
         else:
-            day = seconds // _DAY
-            _write_date(data, used, day)
-        dated = used
-        used = _write_time(data, used + _DATE_BYTES, seconds - day * _DAY)
+            day = second // _DAY
+            _copy(data, used, heads, start, head)
+            _write_date(data, used + head, day)
+        begin, written, last = used, row, second
+        used = _write_time(data, used + head + _DATE_BYTES, second - day * _DAY)
         if len(role) > 0:
-            used = _append(data, used, roles, role_ends[role[row]], role_ends[role[row] + 1])
+            suffix = role_ends[role[row] + 1] - role_ends[role[row]]
+            _copy(data, used, roles, role_ends[role[row]], suffix)
+            used += suffix
+        _write_view(parts, row, data, begin, used)
         if len(number) > 0:
             data[used] = 45  # "-"
             used = _write_number(data, used + 1, number[row])
-        views[row, 0] = used - begin
-        first = np.uint32(0)
-        for place in range(4):
-            first |= np.uint32(data[begin + place]) << np.uint32(8 * place)
-        views[row, 1], views[row, 2], views[row, 3] = first, 0, begin
+            _write_view(views, row, data, begin, used)
     return used
 
 
 @inlined_kernel
-def _append(data: ByteArray, used: int, text: ByteArray, begin: int, end: int) -> int:
-    for place in range(begin, end):
-        data[used] = text[place]
-        used += 1
-    return used
+def _write_view(views: Words, row: int, data: ByteArray, begin: int, end: int) -> None:
+    """The view of the text from `begin` to `end`; of no text, where they are equal."""
+    first = np.uint32(0)
+    if end > begin:
+        for place in range(4):
+            first |= np.uint32(data[begin + place]) << np.uint32(8 * place)
+    views[row, 0], views[row, 1], views[row, 2], views[row, 3] = end - begin, first, 0, begin
+
+
+@inlined_kernel
+def _copy(data: ByteArray, used: int, text: ByteArray, begin: int, count: int) -> None:
+    target, source = data[used : used + count], text[begin : begin + count]
+    for place in range(count):  # counted from 0, so that the compiler copies many at once
+        target[place] = source[place]
 
 
 @inlined_kernel

@@ -18,13 +18,14 @@ import numpy.typing as npt
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # rows a piece on average; smaller ones cost more in calls than their copies in memory
 _SMALLEST = 10_000
+_COMPARED_ROWS = 256  # of a text column, before it is known that they hold one text
 _LONG_AGO = np.iinfo(np.int64).min
 Views = npt.NDArray[np.uint64]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
@@ -207,13 +208,28 @@ def _find_changes(views: Views, room: IntArray) -> int:
 
     The count goes beyond the size of `room` when there are more.
     """
-    count = 0
-    for row in range(views.shape[0]):
-        if row == 0 or views[row, 0] != views[row - 1, 0] or views[row, 1] != views[row - 1, 1]:
-            if count < room.size:
-                room[count] = row
-            count += 1
+    count, rows = 0, views.shape[0]
+    for start in range(0, rows, _COMPARED_ROWS):
+        stop = min(start + _COMPARED_ROWS, rows)
+        if start > 0 and _all_alike(views[start - 1 : stop]):
+            continue
+        for row in range(start, stop):
+            if row == 0 or views[row, 0] != views[row - 1, 0] or views[row, 1] != views[row - 1, 1]:
+                if count < room.size:
+                    room[count] = row
+                count += 1
     return count
+
+
+@inlined_kernel
+def _all_alike(views: Views) -> bool:
+    """Whether all views are equal. Nothing is left early, so that the compiler compares many at
+    once.
+    """
+    first, second, differs = views[0, 0], views[0, 1], np.uint64(0)
+    for row in range(views.shape[0]):
+        differs |= (views[row, 0] ^ first) | (views[row, 1] ^ second)
+    return bool(differs == np.uint64(0))
 
 
 @kernel

@@ -79,18 +79,20 @@ def life_events(listings: pl.DataFrame) -> pl.DataFrame:
 def relevant_events(
     events: pl.DataFrame, symbols: Iterable[str], until: date | None = None
 ) -> pl.DataFrame:
-    """The events of `symbols`, of their successors, and of securities that take one of these
-    symbols over.
+    """The events of `symbols`, and of all that they are linked to by changes of symbol, in either
+    direction.
 
     Only events up to and including the day `until` are returned.
     """
     due = events if until is None else events.filter(pl.col("date") <= until)
+    if due.is_empty():
+        return due
+    links = due.filter(pl.col("successor").is_not_null()).select("symbol", "successor")
     known = set(symbols)
     while True:
-        own = pl.col("symbol").is_in(sorted(known))
-        more = set(due.filter(own)["successor"].drop_nulls()) - known
-        if not more:
-            return due.filter(own | pl.col("successor").is_in(sorted(known)).fill_null(value=False))
+        more = {name for link in links.iter_rows() if known.intersection(link) for name in link}
+        if more <= known:
+            return due.filter(pl.col("symbol").is_in(sorted(known)))
         known |= more
 
 
@@ -99,6 +101,8 @@ def ended_symbols(events: pl.DataFrame) -> dict[str, str]:
 
     An arrival under a new symbol counts as its listing.
     """
+    if events.is_empty():
+        return {}
     arrived = events.filter(pl.col("kind") == CHANGE).select(
         "date", symbol="successor", kind=pl.lit(LISTING), place=pl.lit(1, pl.Int8())
     )
@@ -127,6 +131,8 @@ def actions_by_new_symbol(actions: pl.DataFrame, events: pl.DataFrame) -> pl.Dat
 
     It stands there once, whichever name its source used.
     """
+    if events.is_empty():
+        return actions
     changes = (
         events.filter(pl.col("kind") == CHANGE)
         .select("symbol", "date", "successor")

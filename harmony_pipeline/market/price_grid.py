@@ -116,9 +116,10 @@ def one_tick_below(rules: Record, price: float) -> float:
 @kernel_without_allocation
 def lots_to_quantity(lots: float, lot_size: float) -> float:
     """The quantity of so many lots: the double nearest to the decimal number, for decimal lots."""
-    lots_a_unit = np.rint(1.0 / lot_size)
-    if lot_size < 1.0 and lots_a_unit * lot_size == 1.0:
-        return float(lots / lots_a_unit)
+    if lot_size < 1.0:
+        lots_a_unit = np.rint(1.0 / lot_size)
+        if lots_a_unit * lot_size == 1.0:
+            return float(lots / lots_a_unit)
     return lots * lot_size
 
 

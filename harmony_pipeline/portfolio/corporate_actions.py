@@ -79,6 +79,8 @@ from harmony_pipeline.portfolio.position_accounting import (
 
 def packed_actions(actions: pl.DataFrame, symbols: Sequence[str]) -> Records:
     """ACTION records of the splits and dividends of these symbols, in order."""
+    if actions.is_empty():
+        return records(0, ACTION)
     kinds = {"split": SPLIT, "dividend": DIVIDEND}
     known = (
         actions.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("kind").is_in(list(kinds)))
@@ -195,6 +197,8 @@ def apply_unseen_action(
 
 def packed_lives(events: pl.DataFrame, symbols: Sequence[str]) -> Records:
     """LIFE records of LIFE_EVENTS, whose symbols are all known, in the same order."""
+    if events.is_empty():
+        return records(0, LIFE)
     kinds = {listings.DELISTING: DELISTING, listings.CHANGE: CHANGE, lives.LISTING: LISTING}
     names = pl.Enum(list(symbols))
     numbers = events.select(

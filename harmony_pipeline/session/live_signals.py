@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import NotReady
+from harmony_pipeline.execution.events import micros
 from harmony_pipeline.features.live import LiveFeatures
 from harmony_pipeline.models.samples import regimes_at
 from harmony_pipeline.models.trained import TrainedModel
@@ -185,15 +186,16 @@ def feature_frame(
     bars: tuple[SessionBar, ...], values: Any, names: tuple[str, ...]
 ) -> pl.DataFrame:
     """The features table of some bars; null where not warm, as it is in the lake."""
-    columns = [
-        pl.Series(name, values[:, place] if len(bars) else [], dtype=REAL, nan_to_null=True)
-        for place, name in enumerate(names)
-    ]
+    columns = np.ascontiguousarray(values.reshape(len(bars), len(names)).T)
+    moments = pl.Series("timestamp", [micros(bar.start) for bar in bars], dtype=pl.Int64)
     return pl.DataFrame(
         [
             pl.Series("symbol", [bar.symbol for bar in bars], dtype=TEXT),
-            pl.Series("timestamp", [bar.start for bar in bars], dtype=TIME),
-            *columns,
+            moments.cast(TIME),
+            *(
+                pl.Series(name, column, nan_to_null=True)
+                for name, column in zip(names, columns, strict=True)
+            ),
         ]
     )
 
@@ -206,21 +208,25 @@ def complete_signals(
 
     Used for one batch by the session and for a whole day by its backtest.
     """
+    asked = primary.lazy()
     if plan.rules.barriers:
         # the other rows say nothing to a strategy that only enters
-        primary = primary.filter(pl.col("side") != 0)
-    scale = features.select("symbol", "timestamp", volatility=SCALE)
-    signals = primary.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
+        asked = asked.filter(pl.col("side") != 0)
+    scale = features.lazy().select("symbol", "timestamp", volatility=SCALE)
+    found = asked.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
     if plan.uses_model and plan.model is not None:
+        signals = found.collect()
         known = predictions(plan.model, signals, features, plan.regimes)
-        signals = gate(plan.strategy, signals, known, _threshold(plan))
+        found = gate(plan.strategy, signals, known, _threshold(plan)).lazy()
     else:
-        signals = signals.with_columns(
+        found = found.with_columns(
             probability=pl.lit(None, dtype=REAL),
             model_id=pl.lit(None, dtype=TEXT),
             reason=pl.lit(None, dtype=TEXT),
         )
-    return signals.select(pl.col(name).cast(dtype) for name, dtype in SIGNAL_COLUMNS.items())
+    return found.select(
+        pl.col(name).cast(dtype) for name, dtype in SIGNAL_COLUMNS.items()
+    ).collect()
 
 
 def predictions(

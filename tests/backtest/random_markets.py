@@ -75,7 +75,8 @@ def with_lives(market: Market, seed: int, events: int = 4) -> Market:
         if (day, symbol) in rows or (
             successor
             and any(
-                at == day and (to == symbol or name == successor)
+                # two securities that become one symbol on one day: docs/trading-rule.md
+                at == day and (to in (symbol, successor) or name == successor)
                 for (at, name), (_, to, _) in rows.items()
             )
         ):

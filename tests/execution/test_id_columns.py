@@ -53,3 +53,24 @@ def test_ids_are_null_where_they_are_not_wanted():
         None,
         "b-AAPL-19700101T000000",
     ]
+
+
+def test_without_number_ids_are_a_part_of_the_same_text():
+    moments = [EPOCH + timedelta(seconds=row // 2) for row in range(6)]
+    numbers = np.array([1, 2, 3, 40, 5, 6])
+    parts = IdParts(
+        "b", ["A", "BRK.B"], np.arange(6) % 2, microseconds(moments), ["entry", "exit"],
+        np.array([0, 1, 0, 1, 1, 0]), numbers,
+    )  # fmt: skip
+    whole, without = parts.with_and_without_number()
+    assert without[3] == "b-BRK.B-19700101T000001-exit"
+    assert whole.to_list() == [f"{text}-{k}" for text, k in zip(without, numbers, strict=True)]
+
+
+def test_rows_that_say_the_same_and_rows_left_out():
+    moments = [EPOCH, EPOCH, EPOCH, EPOCH + timedelta(days=1)]
+    parts = IdParts("b", ["AAPL"], np.zeros(4, np.int64), microseconds(moments))
+    valid = np.array([True, True, False, True])
+    assert parts.column(valid).to_list() == [
+        "b-AAPL-19700101T000000", "b-AAPL-19700101T000000", None, "b-AAPL-19700102T000000",
+    ]  # fmt: skip

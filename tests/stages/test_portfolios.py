@@ -107,6 +107,7 @@ def test_everything_that_is_made_of_a_backtest_is_made_of_a_portfolio(pipeline):
         assert not result.nothing
         assert all(rows > 0 for rows in result.rows.values())
     assert "mix" in set(backtests.strategy_comparison(pipeline).preview["strategy"])
+    backtests.backtest(pipeline, ["mix"])
     assert backtests.backtest(pipeline, ["mix"]).unchanged_since is not None
 
 
