@@ -57,7 +57,7 @@ def _all_keys(pipeline: PipelineContext, partitions: Partitioning) -> list[str]:
         case "days":
             return [day.isoformat() for day in market.sessions_with_bars(pipeline)]
         case "strategies":
-            return list(pipeline.settings.active_strategies)
+            return list(pipeline.settings.backtest_names)
 
 
 def run_stages(pipeline: PipelineContext, last: Job = SESSION) -> dict[str, StageResult]:

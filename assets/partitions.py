@@ -43,7 +43,7 @@ def build_partitions(pipeline: PipelineContext) -> Partitions:
             open_ended=open_ended,
         ),
         "days": _days(pipeline, open_ended=open_ended),
-        "strategies": dg.StaticPartitionsDefinition(list(pipeline.settings.active_strategies)),
+        "strategies": dg.StaticPartitionsDefinition(list(pipeline.settings.backtest_names)),
     }
 
 

@@ -192,10 +192,11 @@ class OpenLake:
     ) -> Backtest:
         """Run a strategy over the lake, with costs, limits and execution of the settings.
 
-        strategy: the name of an active one, or a class of your own with `required_features` and
-        either `signals` or `on_bar`. parameters: those that differ from the settings, or those of
-        the class. exits and horizon_bars: as in `[strategies.NAME]`. Raises ConfigError for a name,
-        parameter or value that is none, and NotReady while the lake lacks what it reads.
+        strategy: the name of an active one or of a portfolio, or a class of your own with
+        `required_features` and either `signals` or `on_bar`. parameters: those that differ from the
+        settings, or those of the class. exits and horizon_bars: as in `[strategies.NAME]`. Raises
+        ConfigError for a name, parameter or value that is none, and NotReady while the lake lacks
+        what it reads.
         """
         from harmony_pipeline.stages.preparation import backtested_now
 
@@ -237,12 +238,14 @@ class OpenLake:
 
     def compare(self, *backtests: str | type | Backtest) -> Comparison:
         """Backtests beside each other: of strategies, or such as are already made; by default of
-        all active strategies that the lake has what they read.
+        all active strategies and portfolios that the lake has what they read.
         """
         from harmony_pipeline.stages.backtests import nothing_to_trade
 
         chosen = backtests or [
-            name for name in self.strategies if not nothing_to_trade(self.pipeline, name)
+            name
+            for name in self.settings.backtest_names
+            if not nothing_to_trade(self.pipeline, name)
         ]
         made = [one if isinstance(one, Backtest) else self.backtest(one) for one in chosen]
         return Comparison({_label(one, made): one for one in made})

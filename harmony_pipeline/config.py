@@ -30,7 +30,7 @@ from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
 from harmony_pipeline.market.settings import MarketSettings, lake_path
 from harmony_pipeline.models.settings import GateSettings, ModelSettings
-from harmony_pipeline.portfolio.settings import BacktestSettings
+from harmony_pipeline.portfolio.settings import BacktestSettings, SharedAccountSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.robustness.settings import (
     ExecutionStressSettings,
@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     regimes: RegimeSettings = RegimeSettings()
     labels: LabelSettings = LabelSettings()
     strategies: dict[str, StrategySettings] = DEFAULT_STRATEGIES
+    portfolios: dict[str, SharedAccountSettings] = {}
     model: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
     risk: RiskSettings = RiskSettings()
@@ -190,6 +191,16 @@ class Settings(BaseSettings):
         return {name: strategy for name, strategy in self.strategies.items() if strategy.enabled}
 
     @property
+    def active_portfolios(self) -> dict[str, SharedAccountSettings]:
+        """The accounts of several strategies that are switched on."""
+        return {name: account for name, account in self.portfolios.items() if account.enabled}
+
+    @property
+    def backtest_names(self) -> tuple[str, ...]:
+        """Everything that is backtested: active strategies, then portfolios of them."""
+        return (*self.active_strategies, *self.active_portfolios)
+
+    @property
     def trade_horizon(self) -> int:
         """Horizon, in bars, of the model that trades."""
         return self.model.trade_horizon_bars or min(self.labels.horizons_bars)
@@ -214,6 +225,8 @@ class Settings(BaseSettings):
                 f"session.strategy: '{self.session.strategy}' is not an active strategy; choose one"
                 f" of {', '.join(self.active_strategies)}"
             )
+        for name, account in self.active_portfolios.items():
+            _check_portfolio(name, account, self.strategies)
         if (
             self.model.trade_horizon_bars is not None
             and self.model.trade_horizon_bars not in self.labels.horizons_bars
@@ -227,6 +240,23 @@ class Settings(BaseSettings):
                 f"overfitting.splits: {self.overfitting.splits} is odd; choose an even number"
             )
         return self
+
+
+def _check_portfolio(
+    name: str, account: SharedAccountSettings, strategies: Mapping[str, StrategySettings]
+) -> None:
+    """Raises ValueError for a portfolio of what is no active strategy."""
+    if name in strategies:
+        raise ValueError(
+            f"portfolios.{name}: a strategy has this name, and both have backtests: choose another"
+        )
+    active = [one for one, chosen in strategies.items() if chosen.enabled]
+    for member in account.strategies:
+        if member not in active:
+            raise ValueError(
+                f"portfolios.{name}.strategies: '{member}' is not an active strategy; choose of"
+                f" {', '.join(active)}"
+            )
 
 
 def load_settings(
@@ -313,7 +343,7 @@ def variable_names() -> list[str]:
     return [
         f"{PREFIX}{key.upper().replace('.', '__')}"
         for key, _value, _meaning in described(Settings())
-        if key != "strategies"
+        if key not in ("strategies", "portfolios")
     ]
 
 

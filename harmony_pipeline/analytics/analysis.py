@@ -52,9 +52,9 @@ class Analysis:
     figures: every name of DEFINITIONS; None where it cannot be measured. daily: timestamp (midnight
     UTC of the session date), return, underwater. drawdowns: drawdowns.COLUMNS. months: one row a
     year. rolling: timestamp, sharpe, volatility, beta over `window` sessions. trades: the closed
-    trades with their causes. by_symbol, by_side, by_exit: attribution. causes: currency by cause,
-    `open` is the result of positions that are still open; they sum to the change of equity.
-    regimes: schemas.REGIME_STABILITY. benchmark: timestamp, return.
+    trades with their causes. by_symbol, by_side, by_exit, by_strategy: attribution.
+    causes: currency by cause, `open` is the result of positions that are still open; they sum to
+    the change of equity. regimes: schemas.REGIME_STABILITY. benchmark: timestamp, return.
     """
 
     strategy: str
@@ -69,6 +69,7 @@ class Analysis:
     by_symbol: pl.DataFrame
     by_side: pl.DataFrame
     by_exit: pl.DataFrame
+    by_strategy: pl.DataFrame
     causes: dict[str, float]
     regimes: pl.DataFrame | None = None
     benchmark: pl.DataFrame | None = None
@@ -126,6 +127,7 @@ def analyse(
         by_symbol=attribution(trades, ["symbol"]),
         by_side=attribution(trades, ["side"]),
         by_exit=attribution(trades, ["exit_reason"]),
+        by_strategy=_by_strategy(trades, run.strategy),
         causes=_account_causes(trades, run),
         regimes=known,
         benchmark=benchmark,
@@ -147,6 +149,15 @@ def _run_figures(
         **execution_figures(run.orders, run.fills, multipliers),
         **capacity_figures(run.fills, bars, mean_equity),
     }
+
+
+def _by_strategy(trades: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The closed trades of one backtest, summed by the strategies of its account; a trade that
+    names none is that of the backtest itself.
+    """
+    known = pl.col("strategy") if "strategy" in trades.columns else pl.lit(None, pl.String)
+    whose = pl.coalesce(known, pl.lit(name)).alias("strategy")
+    return attribution(trades.with_columns(whose), ["strategy"])
 
 
 def by_strategy(analyses: Mapping[str, Analysis]) -> pl.DataFrame:

@@ -16,7 +16,7 @@ strategies/base.py (`Stepwise`). So both ways give the same tables where a machi
 it hears of fills.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
@@ -52,7 +52,7 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.kernel import machine_code
 from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.portfolio.kernel_types import MONEY, NO_SIGNAL
+from harmony_pipeline.portfolio.kernel_types import MONEY, NO_SIGNAL, Record, Records
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.strategies.base import BAR_COLUMNS
@@ -99,9 +99,9 @@ def run_machine_backtest(
     if not rules.initial_cash > 0.0:
         raise ConfigError(f"backtest.initial_cash = {rules.initial_cash}: it is above 0")
     market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
-    heard = _heard_rows(bars, features, machine.required_features())
+    heard = heard_rows(bars, features, machine.required_features())
     machine_run = MachineRun(machine, strategy or type(machine).__name__, heard.names)
-    said = _SignalsSaid(heard)
+    said = SignalsSaid(heard)
     run = said.run(market, rules, state)
     initial = run.equity()
     if machine_run.hears_fills:
@@ -113,7 +113,7 @@ def run_machine_backtest(
     return result_of(run, logs, market, rules, label, initial)
 
 
-def _heard_rows(bars: pl.DataFrame, features: pl.DataFrame, needed: tuple[str, ...]) -> SymbolRows:
+def heard_rows(bars: pl.DataFrame, features: pl.DataFrame, needed: tuple[str, ...]) -> SymbolRows:
     """The bars that the machine hears, by symbol and time."""
     keys = ["symbol", "timestamp"]
     optional = [SELECTED] if SELECTED in features.columns else []
@@ -131,7 +131,7 @@ def _heard_rows(bars: pl.DataFrame, features: pl.DataFrame, needed: tuple[str, .
     return found
 
 
-class _SignalsSaid:
+class SignalsSaid:
     """What the machine has said of each bar that it hears: one row a bar, laid out as the loop
     reads signals, NO_SIGNAL until the machine has heard the bar. `order` are the rows in order of
     time, of one moment in order of symbols.
@@ -162,103 +162,56 @@ class _SignalsSaid:
         if self.selected is not None:
             self.side[~self.selected] = 0
 
-    def run(self, market: Market, rules: TradingRules, state: TradingState | None) -> Run:
-        """A run whose signals are these, now and as they will be."""
-        frame = self._heard.rows.select(
+    def frame(self) -> pl.DataFrame:
+        """The columns of SIGNAL_DTYPES before anything was said, by symbol and time."""
+        return self._heard.rows.select(
             pl.col(name).cast(kind) if name in ("symbol", "timestamp", VOLATILITY)
             else pl.lit(None, kind).alias(name)
             for name, kind in SIGNAL_DTYPES.items()
         )  # fmt: skip
-        run = Run.of(market, replace(self._heard, rows=frame), rules, state)
+
+    def run(self, market: Market, rules: TradingRules, state: TradingState | None) -> Run:
+        """A run whose signals are these, now and as they will be."""
+        run = Run.of(market, replace(self._heard, rows=self.frame()), rules, state)
         # views of what is written here, which the kernels read as they do Polars' memory
         views = read_only(self.side.view()), read_only(self.strength.view())
         return replace(run, signals=run.signals._replace(side=views[0], strength=views[1]))
 
 
-class _SteppedRun:
-    """Books that follow the clock of a machine which hears its fills."""
+class SteppedBooks:
+    """The books of a run whose signals depend on fills, stepped one moment at a time."""
 
-    def __init__(
-        self, run: Run, rules: TradingRules, machine_run: MachineRun, said: _SignalsSaid
-    ) -> None:
-        self._run, self._machine_run, self._said = run, machine_run, said
+    def __init__(self, run: Run, rules: TradingRules) -> None:
+        self._run = run
         stretches = list(rule_stretches(run, rules))
-        self._books, self._curve = opened_books(run, rules, stretches, keeps_tables=True)
+        self.books, self._curve = opened_books(run, rules, stretches, keeps_tables=True)
         self._ends = iter(stretches)
         self._cursor = loop.cursor_at_start(run.bars, run.signals)
         self._has_bars = len(run.bars.at) > 0
         if self._has_bars:
             start = np.searchsorted(run.sessions.until, self._cursor.at.min(), side="right")
-            self._books.at[SESSION] = start
-        self._at = memoryview(self._books.at.data)  # its numbers as Python's own
+            self.books.at[SESSION] = start
+        self.at = memoryview(self.books.at.data)  # its numbers as Python's own
         self._change_rules()
         self._run_kernel = machine_code(loop.run, *self._arguments, 0)
         self._step_kernel = machine_code(loop.step, *self._arguments, 0)
-        self._filled = 0  # rows of the fill log that the machine has heard
-        self._steps = bool(self._books.busy.any())
-        self._idle = False  # nothing was held or worked at the moment that was met last
+        self.filled = 0  # rows of the fill log that were heard
+        self.idle = False  # nothing was held or worked at the moment that was met last
 
-    def walk(self) -> Logs:
-        """Every event in order of time."""
-        said, handle = self._said, self._machine_run.handle_bar
-        side, strength, selected = said.side, said.strength, said.selected
-        now, wished = -1, False
-        bars = said.bars(self._machine_run.machine.required_features())
-        for bar, at, row in zip(bars, said.moments(), said.order.tolist(), strict=True):
-            if at != now:
-                self._end_moment(now, wished=wished)
-                now, wished = at, False
-                if self._steps:
-                    self._meet(at)
-            held, strength[row] = handle(bar)
-            if selected is not None and not selected[row]:
-                held = 0
-            side[row] = held
-            wished = wished or held != 0
-        self._end_moment(now, wished=wished)
-        if self._steps:
-            self._meet(NEVER - 1)
-        self._run_until(NEVER)
-        sessions = self._run.sessions
-        last_date = int(sessions.date[self._at[SESSION]]) if self._has_bars else None
-        return finish_run(self._run, self._books, self._curve, last_date)
-
-    def _end_moment(self, now: int, *, wished: bool) -> None:
-        """All bars of `now` have been heard."""
-        if wished and not self._steps:
-            self._run_until(now + 1)
-            assert self._at[FILLS] == self._filled, "filled though nothing worked"
-            self._steps, self._idle = bool(self._books.busy.any()), False
-        elif self._steps and self._idle and not wished:
-            self._step(0)
-            self._steps = False
-
-    def _meet(self, at: int) -> None:
-        """Meet every moment up to `at`, and give the machine what was filled at each; the decision
-        of the moment `at` itself waits for what the machine says of its bars.
+    def meet(self, at: int, hear: Callable[[Records], None]) -> None:
+        """Meet every moment up to `at`, and let the fills of each be heard; the decision of the
+        moment `at` itself waits for what is said of its bars.
         """
-        answer, stands = loop.BUSY, self._at
+        answer, stands = loop.BUSY, self.at
         while answer != loop.PASSED and stands[MET] < at:
-            answer = self._step(at + 1)
-            self._idle = answer == loop.IDLE
-            if stands[FILLS] > self._filled:
-                self._handle_fills(stands[FILLS])
+            answer = self.step(at + 1)
+            self.idle = answer == loop.IDLE
+            count = stands[FILLS]
+            if count > self.filled:
+                hear(self.books.fill_log[self.filled : count])
+                self.filled = count
 
-    def _handle_fills(self, count: int) -> None:
-        names = self._run.state.symbols
-        for report in self._books.fill_log[self._filled : count]:
-            fill = Fill(
-                names[report["symbol"]],
-                _EPOCH + timedelta(microseconds=int(report["at"])),
-                1 if report["side"] > 0 else -1,
-                float(report["quantity"]),
-                float(report["price"]),
-                int(report["fee"]) / MONEY,
-            )
-            self._machine_run.hear_fill(fill)
-        self._filled = count
-
-    def _step(self, until: int) -> int:
+    def step(self, until: int) -> int:
         """`loop.step`, with room in the logs, over changes of the rules."""
         while True:
             stop = until if until < self._end else self._end
@@ -270,7 +223,7 @@ class _SteppedRun:
             else:
                 self._change_rules()
 
-    def _run_until(self, until: int) -> None:
+    def run_until(self, until: int) -> None:
         """Whole moments before `until`, each with its decision."""
         while self._has_bars:
             while not self._run_kernel(*self._arguments, min(until, self._end)):
@@ -279,16 +232,83 @@ class _SteppedRun:
                 return
             self._change_rules()
 
+    def finish(self) -> Logs:
+        """What the run wrote, once every moment has been met."""
+        sessions = self._run.sessions
+        last_date = int(sessions.date[self.at[SESSION]]) if self._has_bars else None
+        return finish_run(self._run, self.books, self._curve, last_date)
+
     def _change_rules(self) -> None:
         """The rules of the next stretch of time."""
-        self._end, of_symbols = next(self._ends, (NEVER, self._books.rules))
-        self._use(self._books._replace(rules=of_symbols))
+        self._end, of_symbols = next(self._ends, (NEVER, self.books.rules))
+        self._use(self.books._replace(rules=of_symbols))
 
     def _make_room(self) -> None:
-        self._use(with_room(self._books))
+        self._use(with_room(self.books))
 
     def _use(self, books: loop.Books) -> None:
-        run, self._books = self._run, books
+        run, self.books = self._run, books
         self._arguments: tuple[Any, ...] = (
             books, run.bars, run.signals, run.sessions, self._cursor, self._curve
         )  # fmt: skip
+
+
+class _SteppedRun:
+    """Books that follow the clock of a machine which hears its fills."""
+
+    def __init__(
+        self, run: Run, rules: TradingRules, machine_run: MachineRun, said: SignalsSaid
+    ) -> None:
+        self._names, self._machine_run, self._said = run.state.symbols, machine_run, said
+        self._books = SteppedBooks(run, rules)
+        self._steps = bool(self._books.books.busy.any())
+
+    def walk(self) -> Logs:
+        """Every event in order of time."""
+        said, handle, books = self._said, self._machine_run.handle_bar, self._books
+        side, strength, selected = said.side, said.strength, said.selected
+        now, wished = -1, False
+        bars = said.bars(self._machine_run.machine.required_features())
+        for bar, at, row in zip(bars, said.moments(), said.order.tolist(), strict=True):
+            if at != now:
+                self._end_moment(now, wished=wished)
+                now, wished = at, False
+                if self._steps:
+                    books.meet(at, self._hear)
+            held, strength[row] = handle(bar)
+            if selected is not None and not selected[row]:
+                held = 0
+            side[row] = held
+            wished = wished or held != 0
+        self._end_moment(now, wished=wished)
+        if self._steps:
+            books.meet(NEVER - 1, self._hear)
+        books.run_until(NEVER)
+        return books.finish()
+
+    def _end_moment(self, now: int, *, wished: bool) -> None:
+        """All bars of `now` have been heard."""
+        books = self._books
+        if wished and not self._steps:
+            books.run_until(now + 1)
+            assert books.at[FILLS] == books.filled, "filled though nothing worked"
+            self._steps, books.idle = bool(books.books.busy.any()), False
+        elif self._steps and books.idle and not wished:
+            books.step(0)
+            self._steps = False
+
+    def _hear(self, reports: Records) -> None:
+        for report in reports:
+            self._machine_run.hear_fill(fill_of(report, self._names[report["symbol"]]))
+
+
+def fill_of(report: Record, symbol: str) -> Fill:
+    """What a machine hears of a row of the fill log."""
+    return Fill(
+        symbol,
+        _EPOCH + timedelta(microseconds=int(report["at"])),
+        1 if report["side"] > 0 else -1,
+        float(report["quantity"]),
+        float(report["price"]),
+        int(report["fee"]) / MONEY,
+    )

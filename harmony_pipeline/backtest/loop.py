@@ -448,6 +448,8 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
     orders, position = books.orders, books.positions[symbol]
     if acts:
         _act(books, bar)
+    if books.rules[symbol]["sleeve_symbols"] > 0:
+        _count_others(books, bar, symbol)
     leaving, entering = orders[symbol, EXIT]["status"], orders[symbol, ENTRY]["status"]
     if ORDER_OPEN in (leaving, entering):
         count = match_open(orders, books.keys, books.rules[symbol], bar, books.reports, first)
@@ -458,6 +460,23 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
             _handle_reports(books, count)
     mark(position, books.account[0], books.rules[symbol], bar)
     books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
+
+
+@kernel_without_allocation
+def _count_others(books: Books, bar: Record, symbol: int) -> None:
+    """Shares of the bar's symbol that other strategies of the account have traded at this bar: the
+    last fills of the log. So a run with sleeves keeps its logs.
+    """
+    row, step = books.at[FILLS] - 1, books.rules[symbol]["sleeve_symbols"]
+    bar["bought"] = bar["sold"] = 0.0
+    while row >= 0 and books.fill_log[row]["at"] == bar["at"]:
+        fill = books.fill_log[row]
+        if fill["symbol"] % step == symbol % step and fill["symbol"] != symbol:
+            if fill["side"] > 0:
+                bar["bought"] += fill["quantity"]
+            else:
+                bar["sold"] += fill["quantity"]
+        row -= 1
 
 
 @inlined_kernel

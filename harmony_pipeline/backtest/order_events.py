@@ -76,8 +76,11 @@ class OrderHistory:
     carried: int
     sessions: SessionColumns
     symbols: tuple[str, ...]
+    """As ids have them."""
     backtest_id: str
     book: str
+    shown: tuple[str, ...] | None = None
+    """As the column has them, where that is something else."""
 
     def table(self) -> pl.DataFrame:
         """schemas.ORDER_EVENTS."""
@@ -93,7 +96,7 @@ class OrderHistory:
         table = pl.DataFrame(
             {
                 "order_id": ids.column(),
-                "symbol": name_column(symbol, self.symbols),
+                "symbol": name_column(symbol, self.shown or self.symbols),
                 "sequence": sequence,
                 "timestamp": pl.Series(columns["at"]).cast(schemas.TIME),
                 "known_at": pl.Series(columns["known_at"]).cast(schemas.TIME),

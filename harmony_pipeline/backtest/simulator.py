@@ -207,6 +207,15 @@ class Market:
         named = actions_by_new_symbol(actions, events)
         return Market(traded, named, events, calendar, timeframe, sessions, first, until or last)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is traded, sorted."""
+        return self.bars.names
+
+    def columns(self, names: Sequence[str]) -> MarketBars:
+        """The bars of `names`, which are all that a run knows, as the loop walks them."""
+        return market_bars(self.bars, names)
+
 
 @dataclass(frozen=True)
 class SessionReturns:
@@ -270,7 +279,7 @@ class Run:
         market: Market, said: SymbolRows, rules: TradingRules, state: TradingState | None
     ) -> "Run":
         """A run over `market` by the signals `said`, from `state` or from cash."""
-        names = market.bars.names
+        names = market.names
         models = said.rows["model_id"].drop_nulls().unique().to_list()
         start = TradingState.opening(names, rules.initial_cash) if state is None else state
         behind, ahead = _split_events(market.events, start, names, market.first, market.last)
@@ -278,7 +287,7 @@ class Run:
         now.mark_ended(behind)
         return Run(
             now,
-            market_bars(market.bars, now.symbols),
+            market.columns(now.symbols),
             signal_columns(said, now.symbols, now.portfolio.models),
             market.sessions,
             packed_actions(market.actions, now.symbols),
@@ -332,6 +341,10 @@ def result_of(
         logs.orders, logs.fills, logs.events, logs.carried, market.sessions, now.symbols,
         label.backtest_id, label.book,
     )  # fmt: skip
+    whose = pl.lit(label.strategy or None, pl.String).alias("strategy")
+    orders, fills, trades, applied = (
+        frame.with_columns(whose) for frame in (orders, fills, trades, applied)
+    )
     return BacktestResult(
         orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent, history
     )

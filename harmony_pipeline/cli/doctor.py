@@ -281,7 +281,7 @@ def print_settings(settings: Settings) -> None:
     """Every setting, its value and what it means; then the variables of the environment."""
     table = RichTable("setting", "value", "meaning")
     for key, value, meaning in described(settings):
-        if key != "strategies":
+        if key not in ("strategies", "portfolios"):
             table.add_row(key, _shown(value), escape(meaning))
     for name, strategy in settings.strategies.items():
         table.add_row(
@@ -291,6 +291,12 @@ def print_settings(settings: Settings) -> None:
                 f"parameters {strategy.parameters}, exits"
                 f" {strategy.exits}{'' if strategy.enabled else ', off'}"
             ),
+        )
+    for name, account in settings.portfolios.items():
+        table.add_row(
+            f"portfolios.{name}",
+            ", ".join(account.strategies),
+            _shown(f"{account.allocation}{'' if account.enabled else ', off'}"),
         )
     Console(width=180).print(table)
     variables = RichTable("environment variable", "value", "meaning")

@@ -112,6 +112,8 @@ def _fills(pipeline: PipelineContext, table: str, order: dict[str, Any]) -> pl.D
 
 def _strategy_of(pipeline: PipelineContext, table: str, order: dict[str, Any]) -> str:
     """Whose signals the order followed."""
+    if table == "orders" and order.get("strategy"):
+        return str(order["strategy"])
     if table == "orders":
         names = _rows(pipeline, "backtests", pl.col("backtest_id") == order["backtest_id"])[
             "strategy"

@@ -308,7 +308,7 @@ def _comparison(pipeline: PipelineContext) -> RichTable | None:
         "PBO",
     ):
         table.add_column(name, justify="left" if name == "strategy" else "right")
-    for name in pipeline.settings.active_strategies:
+    for name in pipeline.settings.backtest_names:
         run = backtests.found_backtest(pipeline, name)
         if run is None or not run["trades"]:
             continue

@@ -28,6 +28,7 @@ from harmony_pipeline.execution.matching import (
     fillable,
     has_arrived,
     is_rejected,
+    taken_by_others,
     why_unfilled,
     write_fill,
 )
@@ -149,17 +150,19 @@ def match_open(
     """
     symbol = bar["symbol"]
     leaving = orders[symbol, EXIT]
-    taken = 0.0  # a reversal leaves and enters on the same side of the same bar
+    own = 0.0  # a reversal leaves and enters on the same side of the same bar
     if leaving["status"] == ORDER_OPEN and has_arrived(rules, keys[symbol], leaving, bar):
-        quantity = fillable(rules, keys[symbol], leaving, bar, 0.0)
+        taken = taken_by_others(bar, leaving["side"])
+        quantity = fillable(rules, keys[symbol], leaving, bar, taken)
         if quantity > 0.0:
-            taken = quantity
+            own = quantity
             n = _fill(rules, leaving, bar, quantity, bar["open"], False, reports, n)
     entry = orders[symbol, ENTRY]
     if entry["status"] == ORDER_OPEN and has_arrived(rules, keys[symbol], entry, bar):
         if entry["after_exit"] == 1 and leaving["status"] == ORDER_OPEN:
             # the old position could not be closed at this open
             return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)
+        taken = taken_by_others(bar, entry["side"]) + own
         quantity = fillable(rules, keys[symbol], entry, bar, taken)
         if quantity > 0.0:
             n = _fill(rules, entry, bar, quantity, bar["open"], False, reports, n)
@@ -192,11 +195,12 @@ def match_range(
         return n
     stopped = touched == TOUCHED_STOP
     leg, other = (stop, take) if stopped else (take, stop)
-    quantity = fillable(rules, keys[symbol], leg, bar, 0.0)
+    taken = taken_by_others(bar, leg["side"])
+    quantity = fillable(rules, keys[symbol], leg, bar, taken)
     if quantity > 0.0:
         n = _fill(rules, leg, bar, quantity, reference, not stopped, reports, n)
     if leg["status"] == ORDER_OPEN:
-        n = _close(leg, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, 0.0))
+        n = _close(leg, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
     return _close(other, CANCEL, bar["at"], reports, n, NO_REASON)
 
 

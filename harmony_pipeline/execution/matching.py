@@ -71,7 +71,7 @@ def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: f
     """Shares of `order` that `bar` fills: what remains, capped by participation, cut by chance
     (drawn by the bar's time); whole lots.
 
-    `taken`: shares that another order on the same side has taken from this bar already; both share
+    `taken`: shares that other orders on the same side have taken from this bar already; all share
     one allowance.
     """
     lot = rules["lot_size"]
@@ -89,6 +89,12 @@ def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: f
             quantity * uniform(rules["seed"], key, bar["at"], order["role"], FRACTION_DRAW), lot
         )
     return quantity
+
+
+@kernel_without_allocation
+def taken_by_others(bar: Record, side: int) -> float:
+    """Shares that other strategies of the account have taken from this side of the bar."""
+    return float(bar["bought"] if side > 0 else bar["sold"])
 
 
 @kernel_without_allocation
@@ -121,14 +127,14 @@ def write_fill(
     report: Record,
 ) -> None:
     """Fill `quantity` > 0 shares of `order` at `reference` before costs: write the report, reduce
-    what remains.
+    what remains. A taker pays the impact of what other strategies took before it, too.
     """
     if maker:  # a level that a dividend moved off the tick is filled at the next tick against us
         price = against_us(rules, order["side"], reference)
     else:
         price = taker_price(
-            rules, order["side"], reference, order["volatility"], quantity, bar["volume"],
-            bar["half_spread_bps"],
+            rules, order["side"], reference, order["volatility"],
+            quantity + taken_by_others(bar, order["side"]), bar["volume"], bar["half_spread_bps"],
         )  # fmt: skip
     order["remaining"] = snap_to_lot(order["remaining"] - quantity, rules["lot_size"])
     order["fills"] += 1

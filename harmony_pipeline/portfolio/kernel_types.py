@@ -57,6 +57,7 @@ REASON_NAMES = (
     "duplicate_intent", "price_collar", "cash_buffer", "max_sector_exposure", "order_rate",
     "target_reached",
     "buying_power", "unsettled_cash", "cash_account", "pattern_day_trading", "margin_call",
+    "opposite_position", "max_strategy_share",
 )  # fmt: skip
 (
     NO_REASON,
@@ -92,6 +93,8 @@ BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)
     TARGET_REACHED,
 ) = range(30, 41)
 BUYING_POWER, UNSETTLED_CASH, CASH_ACCOUNT, PATTERN_DAY_TRADING, MARGIN_CALL = range(41, 46)
+# limits of an account that several strategies share (portfolio/sleeves.py)
+OPPOSITE_POSITION, MAX_STRATEGY_SHARE = range(46, 48)
 
 # What the risk engine answers to an intent to enter. RESIZE: smaller than wanted. QUEUE: it leaves
 # later. HALT: refused, and so is every entry until what stopped trading is over.
@@ -161,6 +164,8 @@ RULES = np.dtype(
         ("account_kind", "i8"), ("settlement_days", "i8"), ("price_reserve", "f8"),
         ("initial_margin", "f8"), ("maintenance_long", "f8"), ("maintenance_short", "f8"),
         ("intraday_multiplier", "f8"), ("counts_day_trades", "i8"), ("day_trader_equity", "f8"),
+        # an account that several strategies share (portfolio/sleeves.py)
+        ("sleeve_symbols", "i8"), ("share", "f8"),
     ],
     align=True,
 )  # fmt: skip
@@ -172,7 +177,9 @@ for exits by signal; `volume_binds` 1: participation and impact go by the bar's 
 0: never. `sector` numbers the symbol's sector, 0 where it is unknown. `usable_cash` is the fraction
 of equity that purchases may use; `rearm_on` a date. `tracks_prices` 1: a rule needs the price or
 the moment of the bar before. `account_kind` is UNRESTRICTED, CASH or MARGIN; `settlement_days`
-counts sessions, `day_trader_equity` is in the currency.
+counts sessions, `day_trader_equity` is in the currency. `sleeve_symbols` 0: one strategy has the
+account. Else it is the number of symbols of each strategy's sleeve: row r is symbol r %
+sleeve_symbols of the strategy r // sleeve_symbols, whose part of the equity is `share`.
 """
 
 BAR = np.dtype(
@@ -181,12 +188,14 @@ BAR = np.dtype(
         ("volume", "f8"), ("factor", "f8"),
         ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i8"),
         ("date", "i8"), ("signal", "i8"), ("model", "i8"), ("half_spread_bps", "f8"),
+        ("bought", "f8"), ("sold", "f8"),
     ],
     align=True,
 )  # fmt: skip
 """One regular bar of one symbol with the signal known at its end. `date` is the session;
 `probability` NaN: no model; `model` -1: none. `half_spread_bps` is the estimate of this bar, as
-known before it (execution/spread_models.py); 0: that of the rules.
+known before it (execution/spread_models.py); 0: that of the rules. `bought`, `sold`: shares that
+other strategies of the account have taken from this bar already.
 """
 
 ORDER = np.dtype(

@@ -33,6 +33,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     MAX_OPEN_POSITIONS,
     MAX_POSITION,
     MAX_SECTOR_EXPOSURE,
+    MAX_STRATEGY_SHARE,
     MAX_WEEKLY_LOSS,
     MINIMUM_NOTIONAL,
     MINIMUM_ORDER_VALUE,
@@ -40,6 +41,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     MONEY,
     NO_EDGE,
     NO_REASON,
+    OPPOSITE_POSITION,
     ORDER_RATE,
     PRICE_COLLAR,
     QUEUE,
@@ -56,7 +58,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.risk.account_rules import account_room, barred, note_entry
 from harmony_pipeline.risk.order_rate import NEVER, release_time
-from harmony_pipeline.risk.sizing import TARGET_UTILITY, wanted_size
+from harmony_pipeline.risk.sizing import FIXED_SHARES, FIXED_VALUE, TARGET_UTILITY, wanted_size
 
 _MOST = 4e18  # money units: less than half of what int64 holds, so that a sum of two is sound
 _WILDEST = 10.0  # deviation of one bar's log return; beyond it no number of a market, an error
@@ -92,9 +94,11 @@ def judge_entry(
     halted = _stopped(own_rules, account)
     if halted != NO_REASON:
         return Verdict(HALT, 0.0, halted, 0, 0.0)
-    blocked = _blocked(own_rules, account, position, bar)
+    blocked = _blocked(own_rules, account, positions, bar)
     if blocked == NO_REASON:
         blocked = _paused(own_rules, account, position, bar, end)
+    if blocked == NO_REASON and own_rules["sleeve_symbols"] > 0:
+        blocked = _blocked_by_others(positions, own_rules, bar, end)
     if blocked == NO_REASON:
         blocked = barred(positions, account, own_rules, bar["signal"])
     if blocked != NO_REASON:
@@ -127,8 +131,9 @@ def _stopped(rules: Record, account: Record) -> int:
 
 
 @kernel_without_allocation
-def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> int:
+def _blocked(rules: Record, account: Record, positions: Records, bar: Record) -> int:
     """The rule that forbids this entry whatever its size, or NO_REASON."""
+    position = positions[bar["symbol"]]
     side, price, probability = bar["signal"], bar["close"], bar["probability"]
     sound = (
         side in (1, -1)
@@ -148,9 +153,32 @@ def _blocked(rules: Record, account: Record, position: Record, bar: Record) -> i
         return SHORTABLE
     if rules["barriers"] == 1 and price < 2.0 * least_price(rules):
         return TICK_SIZE  # no barrier fits between this price and nothing
-    if position["counted"] == 0 and account["counted"] >= rules["max_open_positions"]:
+    if (
+        position["counted"] == 0
+        and account["counted"] >= rules["max_open_positions"]
+        and _is_one_too_many(positions, rules, bar["symbol"])
+    ):
         return MAX_OPEN_POSITIONS
     return NO_REASON
+
+
+@kernel_without_allocation
+def _is_one_too_many(positions: Records, rules: Record, symbol: int) -> bool:
+    """Whether as many symbols are open as may be, and this is another one. Where strategies share
+    the account, several may have the same symbol open.
+    """
+    step = rules["sleeve_symbols"]
+    if step == 0:
+        return True
+    opened = 0
+    for first in range(step):
+        held = 0
+        for row in range(first, len(positions), step):
+            held |= positions[row]["counted"]
+        if held == 1 and first == symbol % step:
+            return False
+        opened += held
+    return bool(opened >= rules["max_open_positions"])
 
 
 @kernel_without_allocation
@@ -175,6 +203,26 @@ def _paused(rules: Record, account: Record, position: Record, bar: Record, end: 
 
 
 @kernel_without_allocation
+def _blocked_by_others(positions: Records, rules: Record, bar: Record, end: int) -> int:
+    """What forbids the entry because of the symbol's positions in other strategies of the account,
+    or NO_REASON: one that is held or being entered on the other side, and what the limits remember
+    of the symbol.
+    """
+    side, step = bar["signal"], rules["sleeve_symbols"]
+    for row in range(bar["symbol"] % step, len(positions), step):
+        other = positions[row]
+        if row == bar["symbol"]:
+            continue
+        if other["quantity"] * side < 0.0 or other["pending_side"] == -side:
+            return OPPOSITE_POSITION
+        if end < other["paused_until"]:
+            return SYMBOL_COOLDOWN
+        if side == other["intent_side"] and end < other["intent_until"]:
+            return DUPLICATE_INTENT
+    return NO_REASON
+
+
+@kernel_without_allocation
 def _permitted_quantity(
     positions: Records, account: Record, rules: Records, bar: Record
 ) -> tuple[float, int, float]:
@@ -185,6 +233,8 @@ def _permitted_quantity(
     size = wanted_size(
         own, account, bar["close"], bar["volatility"], bar["strength"], bar["probability"]
     )
+    if own["sleeve_symbols"] > 0 and own["sizing"] not in (FIXED_SHARES, FIXED_VALUE):
+        size *= own["share"]
     if not math.isfinite(size):
         return 0.0, BAD_INPUT, 0.0
     if size <= 0.0:
@@ -259,7 +309,39 @@ def _room(positions: Records, account: Record, rules: Records, bar: Record) -> t
         allowed, reason = account_room(positions, account, own, bar["symbol"], side)
         if _units(allowed) < room:
             room, limit = _units(allowed), reason
+    if own["sleeve_symbols"] > 0:
+        room, limit = _room_of_strategy(positions, equity, own, bar, room, limit)
     return room, limit
+
+
+@kernel_without_allocation
+def _room_of_strategy(
+    positions: Records, equity: float, rules: Record, bar: Record, room: int, limit: int
+) -> tuple[int, int]:
+    """`_room` where several strategies share the account: the symbol's positions of all of them
+    together stay within `max_position`, and what a strategy holds stays within the limits of
+    exposure as if its share of the equity were its account.
+    """
+    symbol, step, side = bar["symbol"], rules["sleeve_symbols"], bar["signal"]
+    of_symbol = gross = outcome = 0
+    for row in range(symbol % step, len(positions), step):
+        if row != symbol:
+            of_symbol += positions[row]["gross"]
+    begin = symbol - symbol % step
+    for row in range(begin, begin + step):
+        if row != symbol:
+            gross += positions[row]["gross"]
+            outcome += positions[row]["highest"] if side > 0 else -positions[row]["lowest"]
+    left = _units(rules["max_position"] * equity) - of_symbol
+    if left < room:
+        room, limit = left, MAX_POSITION
+    own = equity * rules["share"]
+    share = min(
+        _units(rules["max_position"] * own),
+        _units(rules["max_gross_exposure"] * own) - gross,
+        _units(rules["max_net_exposure"] * own) - outcome,
+    )
+    return (share, MAX_STRATEGY_SHARE) if share < room else (room, limit)
 
 
 @kernel_without_allocation

@@ -61,20 +61,23 @@ _EQUITY_COLUMNS = {
     "drawdown": Column(REAL, "equity / peak - 1"),
 }
 _BACKTEST = {"backtest_id": Column(TEXT)}
+_STRATEGY = {
+    "strategy": Column(TEXT, "whose it is: of a portfolio, one of its strategies", nullable=True)
+}
 _SESSION = {"session_id": Column(TEXT), "date": Column(DAY, "trading day")}
 ORDERS = Table(
     "orders",
     "Every order a backtest decided, refused ones with the reason.",
     "strategy",
     ("backtest_id", "symbol", "timestamp", "order_id"),
-    {**_BACKTEST, **_ORDER_COLUMNS},
+    {**_BACKTEST, **_ORDER_COLUMNS, **_STRATEGY},
 )
 FILLS = Table(
     "fills",
     "Every execution of a backtest.",
     "strategy",
     ("backtest_id", "symbol", "timestamp", "fill_id"),
-    {**_BACKTEST, **_FILL_COLUMNS},
+    {**_BACKTEST, **_FILL_COLUMNS, **_STRATEGY},
 )
 ORDER_EVENTS = Table(
     "order_events",
@@ -131,6 +134,7 @@ POSITION_ACTIONS = Table(
         "cash": Column(
             REAL, "paid to us, cash in lieu of a split's fractions too; negative when we paid"
         ),
+        **_STRATEGY,
     },
 )
 TRADES = Table(
@@ -154,6 +158,7 @@ TRADES = Table(
         "pnl": Column(REAL, "net of fees", True),
         "return": Column(REAL, "pnl / entry value", True),
         "model_id": Column(TEXT, "", True),
+        **_STRATEGY,
     },
 )
 EQUITY = Table(
@@ -197,7 +202,7 @@ BACKTESTS = Table(
     ("backtest_id",),
     {
         **_BACKTEST,
-        "strategy": Column(TEXT),
+        "strategy": Column(TEXT, "or portfolio"),
         "parameters": Column(TEXT, "JSON"),
         "start": Column(TIME),
         "end": Column(TIME),

@@ -5,7 +5,7 @@ feature kernels, the same strategy object, the same inputs in front of the same 
 here have one row a bar of the batch; a strategy cannot tell them from years.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from harmony_pipeline.strategies.base import (
     strategy_rows,
     uses_bars,
 )
-from harmony_pipeline.strategies.events import Bar
+from harmony_pipeline.strategies.events import Bar, Fill
 from harmony_pipeline.strategies.machines import MachineRun
 from harmony_pipeline.strategies.meta import gate
 
@@ -73,10 +73,20 @@ class LiveSignals:
             for bar in _bars_of(plan):
                 self._machine.handle_bar(bar)
 
-    def update(self, batch: Batch) -> dict[str, dict[str, Any]]:
-        """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id,
-        reason; absent where the strategy has none (not warm).
+    @property
+    def hears_fills(self) -> bool:
+        """Whether the strategy is a machine with `on_fill`: then its signals of a batch may depend
+        on the fills of the batch's bars.
         """
+        return self._machine is not None and self._machine.hears_fills
+
+    def update(self, batch: Batch, fills: Sequence[Fill] = ()) -> dict[str, dict[str, Any]]:
+        """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id,
+        reason; absent where the strategy has none (not warm). `fills` are heard before the bars.
+        """
+        if self._machine is not None:
+            for fill in fills:
+                self._machine.hear_fill(fill)
         rows = [self._fold(bar) for bar in batch.bars]
         frame = feature_frame(batch.bars, np.array(rows), self._plan.feature_set.names)
         primary = (

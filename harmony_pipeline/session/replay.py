@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.backtest.event_driver import run_machine_backtest
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
@@ -38,11 +39,12 @@ from harmony_pipeline.session.clock import Clock, ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.open_orders import carried_orders
-from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.plan import SCALE, SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import BarStream, ReplayStream
 from harmony_pipeline.strategies.base import (
+    Stepwise,
     Strategy,
     checked_signals,
     signals_of,
@@ -323,7 +325,9 @@ def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
-    """The backtest of the plan's day from the same opening state: what the session is judged by."""
+    """The backtest of the plan's day from the same opening state: what the session is judged by. A
+    machine with `on_fill` runs event by event.
+    """
     frame = day_bars(plan, bars)
     regular = frame.filter(pl.col("session") == "regular")
     options: dict[str, Any] = {
@@ -332,6 +336,14 @@ def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
         "backtest_id": f"{plan.session_id}-backtest",
         "book": plan.account,
     }
+    if isinstance(plan.strategy, Stepwise) and plan.strategy.hears_fills:
+        features = compute_features(
+            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
+        ).table
+        return run_machine_backtest(
+            plan.strategy.machine(), frame, features.with_columns(volatility=SCALE), plan.actions,
+            plan.rules, plan.calendar, plan.timeframe, **options,
+        )  # fmt: skip
     return run_backtest(
         regular,
         day_signals(plan, frame),

@@ -9,6 +9,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import REAL, TEXT, TIME, WHOLE
 from harmony_pipeline.session.ledger import Ledger
@@ -70,8 +71,12 @@ class SessionResult:
         """SESSION_EQUITY."""
         return self.tables["session_equity"]
 
-    def summary(self) -> dict[str, Any]:
-        """The day in one line of numbers."""
+    def summary(self, multipliers: pl.DataFrame | None = None) -> dict[str, Any]:
+        """The day in one line of numbers, money in currency. multipliers: what one unit of each
+        symbol is worth (market/multipliers.py); None: its price.
+        """
+        fills = with_multiplier(self.fills, multipliers)
+        units = fills["quantity"] * fills["multiplier"]
         status = self.orders["status"]
         curve = self.equity["equity"]
         return {
@@ -84,14 +89,14 @@ class SessionResult:
             "trades_closed": self.trades.height,
             "open_positions": self.tables["session_positions"].height,
             "fees": float(self.fills["fee"].sum()),
-            "slippage": float((self.fills["slippage"] * self.fills["quantity"]).sum()),
+            "slippage": float((fills["slippage"] * units).sum()),
             "equity": float(curve[-1]) if curve.len() else None,
             "moments": curve.len(),
         }
 
-    def report(self) -> dict[str, Any]:
+    def report(self, multipliers: pl.DataFrame | None = None) -> dict[str, Any]:
         """What a page about the day shows: `summary`, and frames `refusals`, `activity`, `trades`,
-        `positions`, `equity`, `notable`.
+        `positions`, `equity`, `notable`. multipliers: as for `summary`.
 
         `notable` are the events that a person should see.
         """
@@ -101,14 +106,16 @@ class SessionResult:
             .len("orders")
             .sort("orders", "reason", descending=[True, False])
         )
-        activity = self.fills.group_by("symbol").agg(
+        fills = with_multiplier(self.fills, multipliers)
+        activity = fills.group_by("symbol").agg(
             fills=pl.len(), bought=(pl.col("quantity").filter(pl.col("side") == "buy")).sum(),
             sold=(pl.col("quantity").filter(pl.col("side") == "sell")).sum(),
-            value=(pl.col("price") * pl.col("quantity")).sum(), fees=pl.col("fee").sum(),
+            value=(pl.col("price") * pl.col("quantity") * pl.col("multiplier")).sum(),
+            fees=pl.col("fee").sum(),
         ).sort("symbol")  # fmt: skip
         events = self.tables["session_events"]
         return {
-            "summary": self.summary(),
+            "summary": self.summary(multipliers),
             "refusals": refusals,
             "activity": activity,
             "trades": self.trades,

@@ -9,7 +9,8 @@ functions in the same order; there is no second definition of anything here.
     (portfolio/corporate_actions.py) settle     corporate actions, orders at the open, brackets in
     the range: the exchange's news, symbol by symbol (a real broker's news all at once) mark
     positions at the close, breakers, the equity row
-    decide     features, signal, probability, then exits and entries through the one gate
+    signals    features, signal, probability; of a machine with on_fill only now, since it hears
+    what was filled decide     exits and entries through the one gate
     snapshot   everything a restart needs
 """
 
@@ -39,6 +40,7 @@ from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.live_signals import LiveSignals, wanted
+from harmony_pipeline.session.machine_fills import MachineFills
 from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.order_gateway import OrderGateway
 from harmony_pipeline.session.order_manager import (
@@ -69,6 +71,8 @@ class Trader:
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         self._signals = LiveSignals(plan)
+        in_process = self._exchange is not None
+        self._fills = MachineFills(ledger, plan.session_id, in_process=in_process)
 
     @property
     def session_id(self) -> str:
@@ -163,7 +167,7 @@ class Trader:
         """
         done = self.cursor is not None and batch.start <= self.cursor
         # the past, too: features and strategy are folded anew after a restart
-        signals = self._signals.update(batch)
+        signals = None if self._signals.hears_fills and not done else self._update(batch)
         if done:
             return False
         # An exchange in this process dies with it, so a moment is one transaction: whole or not at
@@ -172,9 +176,17 @@ class Trader:
             self._live_through(batch, signals)
         return True
 
-    def _live_through(self, batch: Batch, signals: Mapping[str, dict[str, Any]]) -> None:
+    def _update(self, batch: Batch) -> dict[str, dict[str, Any]]:
+        """Signals of the batch; a machine with `on_fill` hears first what was filled."""
+        heard = self._fills.with_bars(batch.start) if self._signals.hears_fills else []
+        return self._signals.update(batch, heard)
+
+    def _live_through(self, batch: Batch, signals: Mapping[str, dict[str, Any]] | None) -> None:
+        """signals: of the batch; None: they depend on what its bars fill."""
         self.gateway.moment = batch.end
         self.portfolio.see_factors(batch.bars)
+        if signals is None and self._exchange is None:
+            self.gateway.receive_reports()  # in the ledger before the bars that they came with
         regular = [
             bar
             for bar in batch.bars
@@ -190,14 +202,14 @@ class Trader:
             ),
             batch.end,
         )
-        self._record_refusals(signals, batch)
+        if signals is not None:
+            self._record_refusals(signals, batch)
         if regular:
-            bars = self.portfolio.bar_records(regular)
-            for row, bar in zip(bars, sorted(regular, key=lambda bar: bar.symbol), strict=True):
-                self.portfolio.put_signal(row, *wanted(signals, bar.symbol))
-            self._trade(bars, batch)
+            self._trade(self.portfolio.bar_records(regular), batch, signals)
         else:
             self.gateway.receive_reports()
+            if signals is None:
+                self._update(batch)
         self.cursor = batch.start
         self._snapshot()
 
@@ -214,7 +226,9 @@ class Trader:
                 )
                 self._record(f"candidate:{symbol}:{micros(batch.start)}", fact, batch.end)
 
-    def _trade(self, bars: Records, batch: Batch) -> None:
+    def _trade(
+        self, bars: Records, batch: Batch, signals: Mapping[str, dict[str, Any]] | None
+    ) -> None:
         begins = self.portfolio.open_session(int(bars[0]["date"]))
         if self._exchange is not None and self.portfolio.financed:
             self._exchange.finance(self.portfolio.financed)
@@ -234,6 +248,10 @@ class Trader:
             self.portfolio.mark(row)
         self._check_breakers(batch)
         self.ledger.put_equity(self.session_id, batch.start, **self.portfolio.equity_row())
+        signals = self._update(batch) if signals is None else signals
+        for row in bars:
+            name = self.portfolio.symbols[row["symbol"]]
+            self.portfolio.put_signal(row, *wanted(signals, name))
         self._decide(bars, batch)
 
     def _check_breakers(self, batch: Batch) -> None:

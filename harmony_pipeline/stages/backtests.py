@@ -1,20 +1,24 @@
-"""Backtests of every strategy, their comparison, the sensitivity to parameters, and the tear sheet.
+"""Backtests of every strategy and every portfolio of them, and their comparison.
 
 One path for all: the strategy's primary signals, filtered by out-of-sample probabilities where it
 uses a model, through the portfolio simulator. A state machine with `on_fill` goes through the same
 books event by event (backtest/event_driver.py). A grid point is the same path with other
-parameters, and counts as a trial.
+parameters, and counts as a trial. A portfolio runs the signals of several strategies on one account
+(shared_accounts.py); everywhere here its name may stand for a strategy's.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 
 from harmony_pipeline.backtest.event_driver import run_machine_backtest
+from harmony_pipeline.backtest.input_arrays import SIGNAL_DTYPES
 from harmony_pipeline.backtest.metrics import sharpe_interval
-from harmony_pipeline.backtest.simulator import BacktestResult, Market, run_backtest
+from harmony_pipeline.backtest.shared_account import Member
+from harmony_pipeline.backtest.shared_machines import MachineInputs
+from harmony_pipeline.backtest.simulator import BacktestResult, Market, RunLabel, run_backtest
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
@@ -31,12 +35,18 @@ from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS, TOO_FEW_BARS
 from harmony_pipeline.stages.result import Picture, StageResult
-from harmony_pipeline.stages.strategy_signals import SignalInputs
+from harmony_pipeline.stages.shared_accounts import (
+    Account,
+    account_parameters,
+    account_weights,
+)
+from harmony_pipeline.stages.strategy_signals import SignalInputs, strategy_signals
 from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.base import Stepwise
 from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.settings import StrategySettings
 
 BACKTEST_TABLES = (
     "orders", "order_events", "fills", "trades", "position_actions", "equity", "backtests",
@@ -62,6 +72,19 @@ def trading_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
     )
 
 
+def members_of(pipeline: PipelineContext, name: str) -> dict[str, StrategySettings]:
+    """The strategies of a portfolio, or the strategy itself."""
+    settings = pipeline.settings
+    account = settings.portfolios.get(name)
+    names = (name,) if account is None else account.strategies
+    return {member: settings.strategies[member] for member in names}
+
+
+def longest_horizon(pipeline: PipelineContext, name: str) -> int:
+    """Bars that pictures of trades look ahead."""
+    return max(trading_rules(pipeline, member).horizon for member in members_of(pipeline, name))
+
+
 def sectors_of(pipeline: PipelineContext) -> Sectors:
     """The sectors of the universe, where a limit asks for them."""
     if pipeline.settings.risk.max_sector_exposure is None:
@@ -80,6 +103,8 @@ def simulated(
     """Run one strategy over the lake, with its own parameters or other ones. in_lake: whether the
     lake has its signals. A state machine with `on_fill` is given the fills of its orders.
     """
+    if strategy in pipeline.settings.portfolios:
+        return _simulated_account(pipeline, strategy, overrides or {}, bars)
     chosen = pipeline.settings.strategies[strategy]
     inputs = SignalInputs(pipeline, strategy, (overrides or {},), in_lake)
     if hears_fills(pipeline, strategy):
@@ -96,10 +121,55 @@ def simulated(
     )  # fmt: skip
 
 
+def _simulated_account(
+    pipeline: PipelineContext,
+    name: str,
+    overrides: Mapping[str, Any],
+    bars: pl.DataFrame | None,
+) -> BacktestResult:
+    if overrides:
+        raise ConfigError(
+            f"portfolio {name} has no parameter {', '.join(sorted(overrides))}: change those of its"
+            f" strategies under [strategies], or its own under [portfolios.{name}]"
+        )
+    regular = regular_bars(pipeline) if bars is None else bars
+    parameters = account_parameters(
+        pipeline.settings.portfolios[name], pipeline.settings.strategies
+    )
+    own_id = backtest_id(pipeline, name, parameters)
+    return shared_account(pipeline, name, regular).run(RunLabel(own_id, own_id, name, parameters))
+
+
+def shared_account(pipeline: PipelineContext, name: str, bars: pl.DataFrame) -> Account:
+    """A portfolio over `regular_bars`. A strategy of it that has nothing to trade yet says
+    nothing.
+    """
+    settings = pipeline.settings.portfolios[name]
+    members: dict[str, Member] = {}
+    markets: dict[str, Market] = {}
+    for member, chosen in members_of(pipeline, name).items():
+        rules, nothing = trading_rules(pipeline, member), pl.DataFrame(schema=SIGNAL_DTYPES)
+        built = build_strategy(chosen)
+        if nothing_to_trade(pipeline, member):
+            members[member] = Member(nothing, rules)
+        elif hears_fills(pipeline, member) and isinstance(built, Stepwise):
+            heard = SignalInputs(pipeline, member).events()
+            members[member] = Member(nothing, rules, MachineInputs(built.machine, *heard))
+        else:
+            members[member] = Member(strategy_signals(pipeline, member), rules)
+        markets[member] = traded_market(pipeline, member, bars)
+    # the account begins when its first strategy does
+    market = min(markets.values(), key=lambda one: (one.first is None, one.first or date.max))
+    weights = account_weights(settings, market, members, markets)
+    return Account(market, members, weights)
+
+
 def hears_fills(pipeline: PipelineContext, strategy: str) -> bool:
     """Whether a strategy is a state machine with `on_fill`, so that signals do not tell all that it
     does. Raises ConfigError where it uses a model, which judges signals.
     """
+    if strategy in pipeline.settings.portfolios:
+        return any(hears_fills(pipeline, one) for one in members_of(pipeline, strategy))
     chosen = pipeline.settings.strategies[strategy]
     built = build_strategy(chosen)
     if not (isinstance(built, Stepwise) and built.hears_fills):
@@ -175,7 +245,8 @@ def _first_prediction(pipeline: PipelineContext) -> datetime:
 
 def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[str, Any]) -> str:
     """A pure function of what was run on what."""
-    chosen = pipeline.settings.strategies[strategy]
+    members = members_of(pipeline, strategy).values()
+    exits = [chosen.exits for chosen in members]
     inputs = [
         pipeline.settings.labels,
         pipeline.settings.risk,
@@ -183,12 +254,13 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
         pipeline.settings.execution_noise,
         pipeline.settings.backtest,
         pipeline.settings.market.timeframe,
-        chosen.exits,
+        exits[0] if strategy in pipeline.settings.strategies else exits,
         lives_of(pipeline).rows(),
         *sectors_of(pipeline).rows,
     ]
     bars = pipeline.lake.content_hashes("bars")
-    predictions = pipeline.lake.content_hashes("predictions") if chosen.uses_model else {}
+    uses_model = any(chosen.uses_model for chosen in members)
+    predictions = pipeline.lake.content_hashes("predictions") if uses_model else {}
     unusual = pipeline.instruments.unusual()
     return (
         f"{strategy}-{pipeline.fingerprint(dict(parameters), bars, unusual, predictions, *inputs)}"
@@ -219,19 +291,19 @@ def backtest(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResul
 
 def backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
     """Everything that a backtest of this strategy reads, its rules and its code."""
-    lake, chosen = pipeline.lake, pipeline.settings.strategies[strategy]
+    lake, members = pipeline.lake, members_of(pipeline, strategy).values()
     names = [
         "bars",
         "signals",
         "features",
         "corporate_actions",
-        *(["predictions", "folds"] if chosen.uses_model else []),
-        *(["scan_selections"] if chosen.watch == "scanner" else []),
+        *(["predictions", "folds"] if any(one.uses_model for one in members) else []),
+        *(["scan_selections"] if any(one.watch == "scanner" for one in members) else []),
     ]
     tables = {name: lake.partitions(name) for name in names}
     own = (
         pipeline.settings.trade_horizon,
-        source_of(chosen.use),
+        *(source_of(one.use) for one in members),
         pipeline.instruments.unusual(),
         lives_of(pipeline).rows(),
         *sectors_of(pipeline).rows,
@@ -241,9 +313,12 @@ def backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
 
 def nothing_to_trade(pipeline: PipelineContext, strategy: str) -> str:
     """Why a backtest of this strategy could not trade at all, with the command that helps; empty
-    when it could.
+    when it could. A portfolio can where one of its strategies can.
     """
     lake = pipeline.lake
+    if strategy in pipeline.settings.portfolios:
+        reasons = [nothing_to_trade(pipeline, one) for one in members_of(pipeline, strategy)]
+        return "; ".join(dict.fromkeys(reasons)) if all(reasons) else ""
     if not _any_row(lake.scan("bars").filter(pl.col("session") == "regular")):
         return NO_REGULAR_BARS if _any_row(lake.scan("bars")) else NO_BARS
     if not lake.partitions("signals"):
@@ -345,7 +420,7 @@ def _backtested(
             "equity": lambda: equity_curve(result.equity, f"{strategy}: equity after costs"),
             "trades": lambda: trade_return_histogram(result.trades),
             "the trade closed last": lambda: trade_on_candles(
-                latest_closed(pipeline, result, trading_rules(pipeline, strategy).horizon)
+                latest_closed(pipeline, result, longest_horizon(pipeline, strategy))
             ),
         },
         facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),
@@ -374,6 +449,7 @@ def _why_no_trades(result: BacktestResult) -> list[str]:
 def trading_rules_text(pipeline: PipelineContext, strategy: str) -> dict[str, Any]:
     """The settings behind a backtest, for its manifest."""
     settings = pipeline.settings
+    account = settings.portfolios.get(strategy)
     parts = {
         "labels": settings.labels,
         "risk": settings.risk,
@@ -381,7 +457,12 @@ def trading_rules_text(pipeline: PipelineContext, strategy: str) -> dict[str, An
         "luck": settings.execution_noise,  # its name in manifests that exist
         "backtest": settings.backtest,
         "model": settings.model,
-        "strategy": settings.strategies[strategy],
+        **({"portfolio": account} if account else {}),
+        **(
+            {"strategy": settings.strategies[strategy]}
+            if account is None
+            else members_of(pipeline, strategy)
+        ),
     }
     return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
@@ -404,9 +485,7 @@ def backtested(pipeline: PipelineContext) -> str | None:
     """A strategy with a backtest: the one that sessions trade, else the first other; None without
     any.
     """
-    names = dict.fromkeys(
-        [pipeline.settings.session.strategy, *pipeline.settings.active_strategies]
-    )
+    names = dict.fromkeys([pipeline.settings.session.strategy, *pipeline.settings.backtest_names])
     return next((name for name in names if found_backtest(pipeline, name) is not None), None)
 
 
@@ -428,7 +507,7 @@ def daily_returns_of(pipeline: PipelineContext, strategy: str) -> pl.DataFrame:
 def strategy_comparison(pipeline: PipelineContext) -> StageResult:
     """Every strategy's metrics side by side, the Sharpe ratio with its interval."""
     rows, notes, reasons = [], [], []
-    for name in pipeline.settings.active_strategies:
+    for name in pipeline.settings.backtest_names:
         run = found_backtest(pipeline, name)
         if run is None:
             notes.append(no_backtest(pipeline, name))

@@ -219,11 +219,11 @@ class PipelineContext:
         return self.exchange.sessions(self.settings.market.start, self.end_date)
 
     def strategy(self, name: str) -> str:
-        """`name` when it is an active strategy; ConfigError with the valid ones otherwise."""
-        if name not in self.settings.active_strategies:
-            raise ConfigError(
-                unknown_name("active strategy", name, self.settings.active_strategies)
-            )
+        """`name` when it is an active strategy or portfolio; ConfigError with the valid ones
+        otherwise.
+        """
+        if name not in self.settings.backtest_names:
+            raise ConfigError(unknown_name("active strategy", name, self.settings.backtest_names))
         return name
 
     def fingerprint(self, *parts: object) -> str:

@@ -127,14 +127,14 @@ def _pages_beside(pipeline: PipelineContext, strategy: str) -> tuple[tuple[str, 
 
 
 def write_comparison(pipeline: PipelineContext, strategies: Sequence[str] = ()) -> list[Path]:
-    """Write the comparison of these strategies, by default of all active ones that have a backtest,
+    """Write the comparison of these strategies, by default of all that have a backtest,
     and the interactive page of each; returns the paths, that of the comparison first.
 
     Raises NotReady when there is no backtest.
     """
     chosen = [
         name
-        for name in strategies or pipeline.settings.active_strategies
+        for name in strategies or pipeline.settings.backtest_names
         if strategies or found_backtest(pipeline, name) is not None
     ]
     if not chosen:

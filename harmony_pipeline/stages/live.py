@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -34,6 +35,7 @@ from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.session.stream import BarStream
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.reasons import NO_SESSION
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.session_export import export, session_inputs, sessions_of
@@ -124,7 +126,7 @@ def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None)
         pictures[f"equity of {day}"] = lambda: equity_curve(result.equity, f"session of {day}")
     return StageResult(
         rows={"session_orders": result.orders.height, "session_fills": result.fills.height},
-        preview=pl.DataFrame([result.summary()]),
+        preview=pl.DataFrame([_summary(pipeline, result)]),
         pictures=pictures,
         unchanged_since=since,
     )
@@ -226,6 +228,11 @@ def _session_of(pipeline: PipelineContext, day: date) -> SessionResult | None:
     with open_ledger(pipeline) as ledger:
         row = _session_row(pipeline, ledger, day)
         return read_session(ledger, row.session_id) if row else None
+
+
+def _summary(pipeline: PipelineContext, session: SessionResult) -> dict[str, Any]:
+    """The numbers of a session, by the terms of its instruments."""
+    return session.summary(multipliers_of(pipeline, session.fills))
 
 
 def reconciliation(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
@@ -353,7 +360,7 @@ def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
     write_page(path, f"{page_of(inputs)}\n{mark}\n")
     pictures = {"equity at a glance": sketches.line(session.equity["equity"].to_list())}
     return StageResult(
-        rows, preview=pl.DataFrame([session.summary()]), pictures=pictures, notes=notes
+        rows, preview=pl.DataFrame([_summary(pipeline, session)]), pictures=pictures, notes=notes
     )
 
 
@@ -393,7 +400,7 @@ def session_row(pipeline: PipelineContext, day: str) -> dict[str, str]:
     session = _session_of(pipeline, date.fromisoformat(day))
     if session is None:
         raise NotReady(f"no session of {day} yet; run it with: harmony replay --date {day}")
-    numbers = session.summary()
+    numbers = _summary(pipeline, session)
     compared = pipeline.lake.read("divergence", [day]).filter(
         pl.col("session_id") == session.session_id
     )

@@ -50,8 +50,8 @@ def backtested_now(
     exits: str | None = None,
     horizon_bars: int | None = None,
 ) -> tuple[PipelineContext, str, BacktestResult]:
-    """The backtest of an active strategy, or of a class, as (context that knows it, name, result);
-    it counts as a trial.
+    """The backtest of an active strategy or portfolio, or of a class, as (context that knows it,
+    name, result); it counts as a trial.
 
     Raises NotReady while the lake lacks what it reads, ConfigError for what is no strategy.
     """
@@ -62,10 +62,14 @@ def backtested_now(
     }
     if isinstance(strategy, str):
         name = pipeline.strategy(strategy)
-        chosen = pipeline.settings.strategies[name]
         why = nothing_to_trade(pipeline, name)
         if why:
             raise NotReady(why)
+        if name in pipeline.settings.portfolios:
+            result = simulated(pipeline, name, {**parameters, **changes})
+            count_trial(pipeline, name, result)
+            return pipeline, name, result
+        chosen = pipeline.settings.strategies[name]
     else:
         name, chosen = settings_of_class(strategy)
         if not pipeline.lake.partitions("features"):

@@ -26,6 +26,7 @@ from harmony_pipeline.stages.backtests import (
     no_backtest,
     nothing_to_trade,
     regular_bars,
+    shared_account,
     tradable_bars,
     trading_rules,
 )
@@ -136,10 +137,10 @@ def execution_stress(pipeline: PipelineContext, strategies: Sequence[str]) -> St
         if hears_fills(pipeline, name):
             empty = pipeline.lake.tables["execution_stress"].empty()
             return empty, StageResult(rows={"execution_stress": 0}, nothing=ACTS_ON_FILLS)
-        market = tradable(pipeline, name)
+        run_draw = _drawn(pipeline, name)
         rows = []
         for draw in execution_draws(chosen):
-            rows.append({"strategy": name, **vars(draw), **_outcome(market.run(draw))})
+            rows.append({"strategy": name, **vars(draw), **_outcome(run_draw(draw))})
             pipeline.progress(f"{name}: draws", len(rows), chosen.draws)
         table = pipeline.lake.tables["execution_stress"].conform(pl.DataFrame(rows))
         returns = table["total_return"].sort().to_list()
@@ -170,6 +171,13 @@ class Tradable:
             self.pipeline.calendar, self.pipeline.timeframe, backtest_id=f"draw-{draw.draw}",
             lives=lives_of(self.pipeline), until=last_day(self.pipeline),
         )  # fmt: skip
+
+
+def _drawn(pipeline: PipelineContext, name: str) -> Callable[[ExecutionDraw], BacktestResult]:
+    """What runs a draw of a strategy or a portfolio."""
+    if name in pipeline.settings.portfolios:
+        return shared_account(pipeline, name, regular_bars(pipeline)).run_draw
+    return tradable(pipeline, name).run
 
 
 def tradable(pipeline: PipelineContext, strategy: str) -> Tradable:

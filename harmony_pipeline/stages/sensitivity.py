@@ -71,9 +71,9 @@ def _grid_made_before(pipeline: PipelineContext, strategy: str) -> StageResult:
 def _grid_evaluated(
     pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, grid: str
 ) -> StageResult:
-    chosen = pipeline.settings.strategies[strategy]
-
-    tried = _tried(pipeline, strategy, bars) if chosen.grid else []
+    chosen = pipeline.settings.strategies.get(strategy)
+    values = chosen.grid if chosen is not None else {}  # a portfolio has no grid of its own
+    tried = _tried(pipeline, strategy, bars) if values else []
     trials = keep_trials(pipeline, strategy, tried, grid)
     found = stability(trials)
     return StageResult(
@@ -87,7 +87,7 @@ def _grid_evaluated(
         },
         notes=[
             (
-                f"{len(combinations(chosen.grid)) if chosen.grid else 0} combinations,"
+                f"{len(combinations(values)) if values else 0} combinations,"
                 f" {trials.height} trials ever; {found.summary()}"
             )
         ],

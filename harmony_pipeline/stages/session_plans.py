@@ -20,14 +20,13 @@ from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import Opening, opening_of, plan_day, states_before
-from harmony_pipeline.stages.backtests import trading_rules
+from harmony_pipeline.stages.backtests import hears_fills, trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.strategy_signals import model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
     BAR_COLUMNS,
-    Stepwise,
     Strategy,
     remembers_the_market,
     strategy_rows,
@@ -52,8 +51,11 @@ def open_ledger(pipeline: PipelineContext) -> Ledger:
 def replay_account(pipeline: PipelineContext) -> str:
     """One account for each combination of bars, models, ends of listings and settings."""
     settings = pipeline.settings.model_dump(
-        mode="json", exclude={"paths", "monte_carlo", "overfitting", "execution_stress", "gate"}
-    )
+        mode="json",
+        exclude={
+            "paths", "monte_carlo", "overfitting", "execution_stress", "gate", "portfolios",
+        },
+    )  # fmt: skip
     # accounts keep the names that they have in ledgers
     settings["luck"] = settings.pop("execution_noise")
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
@@ -73,10 +75,11 @@ def plan_of(
     name = settings.session.strategy
     chosen = settings.strategies[name]
     strategy = build_strategy(chosen)
-    if isinstance(strategy, Stepwise) and strategy.hears_fills:
+    if hears_fills(pipeline, name) and remembers_the_market(strategy):
         raise ConfigError(
-            f"session.strategy = '{name}': {chosen.use} has on_fill, and a session gives a machine"
-            " bars and timers alone: choose another strategy, or take on_fill away"
+            f"session.strategy = '{name}': {chosen.use} remembers the market and has on_fill, and"
+            ' the fills of the days before are not given to it again: take memory = "market"'
+            " away, or on_fill"
         )
     rules = trading_rules(pipeline, name)
     opening = _opening(pipeline, ledger, account, day, rules.initial_cash)

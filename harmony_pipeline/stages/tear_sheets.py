@@ -9,7 +9,12 @@ import polars as pl
 from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import stability
-from harmony_pipeline.stages.backtests import latest_backtest, sharpe_of, trading_rules
+from harmony_pipeline.stages.backtests import (
+    latest_backtest,
+    longest_horizon,
+    members_of,
+    sharpe_of,
+)
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.interactive_reports import interactive_path, write_interactive_page
 from harmony_pipeline.stages.trade_pages import page_path, trade_page_of
@@ -35,13 +40,13 @@ def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
         ),
         promotions=(
             pipeline.lake.read("promotions")
-            if pipeline.settings.strategies[strategy].uses_model
+            if any(one.uses_model for one in members_of(pipeline, strategy).values())
             else pipeline.lake.tables["promotions"].empty()
         ),
         regimes=pipeline.lake.read("regime_stability", [strategy]),
         sensitivity=stability(pipeline.lake.read("trials", [strategy])).table,
     )
-    trades, horizon = page_path(pipeline, strategy), trading_rules(pipeline, strategy).horizon
+    trades, horizon = page_path(pipeline, strategy), longest_horizon(pipeline, strategy)
     path = write_page(trades.with_name(f"{strategy}.html"), tear_sheet(inputs))
     write_page(trades, trade_page_of(pipeline, strategy, inputs.backtest["backtest_id"], horizon))
     write_interactive_page(pipeline, strategy)

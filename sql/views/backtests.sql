@@ -2,7 +2,7 @@
 -- grain: one row per (backtest_id); a file is sorted by (backtest_id)
 -- columns:
 --   backtest_id
---   strategy
+--   strategy: or portfolio
 --   parameters: JSON
 --   start
 --   end

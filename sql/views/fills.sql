@@ -13,6 +13,7 @@
 --   fee: currency
 --   slippage: currency per share, >= 0
 --   liquidity: taker or maker
+--   strategy: whose it is: of a portfolio, one of its strategies (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view fills as
 select
@@ -28,5 +29,6 @@ select
     "fee",
     "slippage",
     "liquidity",
+    "strategy",
     partition
 from read_parquet('{lake}/fills/partition=*/fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -19,6 +19,7 @@
 --   risk_limit: the limit that made it smaller, or refused it (nullable)
 --   wanted_quantity: shares of an entry before the limits; null: refused before its size was asked for (nullable)
 --   model_id (nullable)
+--   strategy: whose it is: of a portfolio, one of its strategies (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view orders as
 select
@@ -40,5 +41,6 @@ select
     "risk_limit",
     "wanted_quantity",
     "model_id",
+    "strategy",
     partition
 from read_parquet('{lake}/orders/partition=*/orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -12,6 +12,7 @@
 --   quantity_before: signed shares
 --   quantity_after: signed shares
 --   cash: paid to us, cash in lieu of a split's fractions too; negative when we paid
+--   strategy: whose it is: of a portfolio, one of its strategies (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view position_actions as
 select
@@ -26,5 +27,6 @@ select
     "quantity_before",
     "quantity_after",
     "cash",
+    "strategy",
     partition
 from read_parquet('{lake}/position_actions/partition=*/position_actions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -16,6 +16,7 @@
 --   pnl: net of fees (nullable)
 --   return: pnl / entry value (nullable)
 --   model_id (nullable)
+--   strategy: whose it is: of a portfolio, one of its strategies (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view trades as
 select
@@ -34,5 +35,6 @@ select
     "pnl",
     "return",
     "model_id",
+    "strategy",
     partition
 from read_parquet('{lake}/trades/partition=*/trades.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

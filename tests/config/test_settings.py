@@ -184,7 +184,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 @pytest.mark.parametrize("example", sorted(EXAMPLES.rglob("*.toml")), ids=lambda path: path.stem)
 def test_the_examples_are_valid(example):
     settings = load_settings(example, {})
-    assert settings.market.source in ("files", "yahoo", "crypto")
+    assert settings.market.source in ("files", "yahoo", "crypto", "simulated")
     assert (
         settings.lake_root.parent
         == settings.state_root.parent

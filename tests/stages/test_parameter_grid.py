@@ -50,6 +50,12 @@ class HearingBreakout:
         return ()
 
 
+class RememberingBreakout(HearingBreakout):
+    """One that must know every day before."""
+
+    memory = "market"
+
+
 GRIDS = {
     "barriers": StrategySettings(
         use="harmony_pipeline.strategies.crossover:MovingAverageCrossover",
@@ -126,10 +132,14 @@ def test_what_knows_signals_alone_says_that_it_cannot_judge_such_a_machine(pipel
     found = robustness.execution_stress(pipeline, ["hearing"])
     assert found.rows == {"execution_stress": 0}
     settings = pipeline.settings
-    session = settings.session.model_copy(update={"strategy": "hearing"})
-    trades = PipelineContext(settings.model_copy(update={"session": session}))
+    session = settings.session.model_copy(update={"strategy": "remembering"})
+    remembers = settings.strategies["hearing"].model_copy(
+        update={"use": f"{__name__}:RememberingBreakout"}
+    )
+    known = {**settings.strategies, "remembering": remembers}
+    trades = PipelineContext(settings.model_copy(update={"session": session, "strategies": known}))
     day = trades.sessions()[5]
-    with pytest.raises(ConfigError, match=r"session\.strategy = 'hearing'.*has on_fill"):
+    with pytest.raises(ConfigError, match=r"'remembering'.*remembers the market and has on_fill"):
         session_plans.plan_of(trades, Ledger(tmp_path / "ledger.db"), day, "paper")
     strategy = settings.strategies["hearing"].model_copy(update={"uses_model": True})
     models = settings.model_copy(

@@ -60,6 +60,7 @@ def interactive_sheet(inputs: InteractiveSheet) -> str:
         groups=figure_groups(found.figures),
         drawdowns=rows_of(found.drawdowns.head(10)),
         symbols=rows_of(found.by_symbol),
+        members=rows_of(found.by_strategy) if found.by_strategy.height > 1 else [],
         sides=rows_of(found.by_side),
         exits=rows_of(found.by_exit),
         regimes=[] if found.regimes is None else rows_of(found.regimes),
