@@ -79,6 +79,7 @@ def test_a_portfolio_of_one_strategy_is_its_own_backtest_to_the_cent(seed, exits
     assert_frame_equal(found.equity, alone.equity)
     for table in TABLES:
         assert_frame_equal(ids_dropped(getattr(found, table)), ids_dropped(getattr(alone, table)))
+    assert_frame_equal(ids_dropped(found.order_events), ids_dropped(alone.order_events))
     assert found.metrics == alone.metrics
 
 
