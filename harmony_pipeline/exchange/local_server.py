@@ -268,6 +268,7 @@ class LocalServer:
 
     async def _commit(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.delay_seconds:
+            receive = await _buffered(receive)
             await asyncio.sleep(fault.delay_seconds)
         if fault.performed and (fault.status is not None or fault.cut_after_bytes == RESET_AT_ONCE):
             await self._app(scope, receive, _drop)
@@ -298,6 +299,18 @@ class LocalServer:
             }
         )
         _reset(_transport(send))
+
+
+async def _buffered(receive: Receive) -> Receive:
+    """The request, read whole: it can be carried out when the client has given up."""
+    kept = [await receive()]
+    while kept[-1].get("more_body"):
+        kept.append(await receive())
+
+    async def again() -> Message:
+        return kept.pop(0) if kept else await receive()
+
+    return again
 
 
 async def _drop(_message: Message) -> None:

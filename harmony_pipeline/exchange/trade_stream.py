@@ -66,6 +66,7 @@ class TradeStream:
         self.faults = MessageFaults()
         self.refusing = False
         self.connected = 0
+        self.sent = 0  # updates on their way to at least one listener
 
     @property
     def listeners(self) -> int:
@@ -117,6 +118,7 @@ class TradeStream:
                 await self._tell(each)
 
     async def _tell(self, update: Json) -> None:
+        self.sent += bool(self._listeners)
         for listener in list(self._listeners):
             try:
                 await _send(listener, {"stream": "trade_updates", "data": update})
