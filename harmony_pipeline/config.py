@@ -22,6 +22,8 @@ from pydantic_settings import (
 )
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.exchange.settings import ExchangeSettings
+from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.catalog import register_own
 from harmony_pipeline.features.settings import FeatureSettings, RegimeSettings
@@ -111,6 +113,8 @@ class Settings(BaseSettings):
     execution_stress: ExecutionStressSettings = ExecutionStressSettings()
     scanner: ScannerSettings = ScannerSettings()
     session: SessionSettings = SessionSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
     file: Path = Field(
         Path(DEFAULT_FILE), exclude=True, description="the file these settings came from"
     )

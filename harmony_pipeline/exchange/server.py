@@ -28,6 +28,7 @@ from harmony_pipeline.exchange import control, market_data, trading, wire
 from harmony_pipeline.exchange.data_messages import DataFaults, print_messages
 from harmony_pipeline.exchange.data_stream import StreamHub
 from harmony_pipeline.exchange.local_server import LocalServer
+from harmony_pipeline.exchange.market import OPENS
 from harmony_pipeline.exchange.refusals import Refused, limited, malformed, unauthorized
 from harmony_pipeline.exchange.trade_stream import MessageFaults, TradeStream
 from harmony_pipeline.exchange.venue import Venue
@@ -42,7 +43,8 @@ Handler = Callable[[Venue, Request, Any], Any]
 
 class ExchangeServer(LocalServer):
     """`speed` 1 replays in real time, 60 a minute a second; 0: only `step` moves it. `keys` are the
-    key and secret that are taken.
+    key and secret that are taken. `decision_seconds`: real time that bars which are due to open
+    wait, so that what was decided on those before meets their open.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class ExchangeServer(LocalServer):
         speed: float = STEPPED,
         port: int = 0,
         requests_per_minute: int = 200,
+        decision_seconds: float = 0.0,
         slot_hold_seconds: float = 0.0,
         connection_limit: int = 1,
         symbol_limit: int | None = None,
     ) -> None:
         self.venue, self.keys, self.speed = venue, keys, speed
-        self.requests_per_minute = requests_per_minute
+        self.requests_per_minute, self.decision_seconds = requests_per_minute, decision_seconds
         self.trade_stream = TradeStream(keys)
         self.hub = StreamHub(
             keys, ("iex", "sip", "test"), symbol_limit=symbol_limit,
@@ -167,8 +170,10 @@ class ExchangeServer(LocalServer):
                 self._anchor, left = (time.monotonic(), event.time), 0.0
             if left > 0.0:
                 await asyncio.sleep(min(left / self.speed, _LONGEST_SLEEP))
-            else:
-                await self.advance()
+                continue
+            if event.kind == OPENS:
+                await asyncio.sleep(self.decision_seconds)
+            await self.advance()
 
     def move_clock(self) -> None:
         """Bring the exchange's clock to the present of a replay."""

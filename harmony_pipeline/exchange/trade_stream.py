@@ -7,8 +7,8 @@ it is asked, and nothing is replayed after a break.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import Any, Literal
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -132,7 +132,7 @@ def _authorization(authorized: bool) -> Json:
     return {"stream": "authorization", "data": {"action": "authenticate", "status": status}}
 
 
-def _read(event: Json) -> Json:
+def _read(event: MutableMapping[str, Any]) -> Json:
     if event["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(event.get("code", 1006))
     raw = event.get("bytes") if event.get("bytes") is not None else event.get("text")

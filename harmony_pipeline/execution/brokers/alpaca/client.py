@@ -8,6 +8,7 @@ changes something is sent once, and whoever sent it looks it up (`broker.py`).
 
 import functools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -34,7 +35,7 @@ class Refusal(BrokerRejected):
 
 
 class TradingRest:
-    """One account's REST interface as plain JSON. Used by one thread at a time."""
+    """One account's REST interface as plain JSON. Threads may share one: one request at a time."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class TradingRest:
         )
         client._retry, client._retry_codes = 0, []
         self._client = client
+        self._lock = threading.Lock()
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """Ask, again after silence. Raises Refusal, ConfigError (keys) or BrokerUnavailable."""
@@ -107,7 +109,8 @@ class TradingRest:
 
         self._limiter.wait()
         try:
-            return self._client._request(method, path, body), None
+            with self._lock:
+                return self._client._request(method, path, body), None
         except APIError as error:
             response = error.response
             headers = {} if response is None else response.headers
