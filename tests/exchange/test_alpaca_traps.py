@@ -189,6 +189,8 @@ def test_08_a_stream_that_stands_and_says_nothing_is_noticed_and_opened_anew() -
         fault(exchange, "freeze")
         exchange.step(2)
         assert kinds(broker.updates()) == ["filled"]
+        time.sleep(0.002)
+        broker.updates()  # the stream has told nothing of it since
         wait_until(lambda: broker.stream.connections == 2)
 
 

@@ -80,6 +80,7 @@ class AlpacaBroker:
         self._since = self.clock.now() - timedelta(days=settings.lookback_days)
         self._read_after = 0  # the connection after which REST was read last
         self._has_gap = False
+        self._heard_then: int | None = None  # updates heard when a reading found what none told
         self._read_at = 0.0
         self.stream = UpdateStream(settings, keys)
         if not self.stream.wait_until_up(_CONNECT_SECONDS):
@@ -196,11 +197,10 @@ class AlpacaBroker:
         if self.stream.is_up and self._read_after != connection:
             if self._read_quietly():
                 self._read_after = connection
-        elif self._has_gap or self._book.incomplete() or self._is_due():
-            before = len(self._facts)
-            was_due = not self._has_gap
-            if self._read_quietly() and was_due and len(self._facts) > before:
-                self.stream.restart()  # it stands, and says nothing
+        elif self._has_gap or self._book.incomplete():
+            self._read_quietly()
+        elif self._is_due():
+            self._poll()
         facts = list(self._facts)
         self._facts.clear()
         return facts
@@ -383,7 +383,19 @@ class AlpacaBroker:
 
     def _is_due(self) -> bool:
         works = any(order["status"] not in translation.ENDED for order in self._latest.values())
+        works = works or self._heard_then is not None
         return works and time.monotonic() - self._read_at > self._settings.poll_seconds
+
+    def _poll(self) -> None:
+        """Read, and open a stream anew that told nothing of what the reading before found: it
+        stands and is mute.
+        """
+        if self._heard_then == self.stream.heard:
+            self.stream.restart()
+        self._heard_then = None
+        before = len(self._facts)
+        if self._read_quietly() and len(self._facts) > before:
+            self._heard_then = self.stream.heard
 
     def _read_quietly(self) -> bool:
         """Read everything; False when nobody answers, and it is tried again."""
