@@ -1,8 +1,9 @@
 """Market data by REST as Alpaca gives it: pages of bars, trades and quotes, and the latest ones.
 
-Bars are those of the replay, whatever has begun by now; the newest bar of a frame above one minute
-is still running. Trades and quotes are two a minute, at its open and its close, since the replay
-knows no others. Symbols without data are absent. `limit` counts over all symbols.
+Bars are those of the replay (longer ones are given as the minute at their start); the newest bar of
+a frame above one minute is still running. Trades and quotes are two a minute, at its open and its
+close, since the replay knows no others. Symbols without data are absent. `limit` counts over all
+symbols.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,10 @@ from harmony_pipeline.exchange.venue import Venue
 from harmony_pipeline.market.simulation.resample import resample_session_bars
 
 _MOST_ROWS, _USUAL_ROWS = 10_000, 1_000
-_LONGER = {"5Min": "5Min", "15Min": "15Min", "30Min": "30Min", "1Hour": "1Hour", "1Day": "1Day"}
+_LONGER = frozenset({"5Min", "15Min", "30Min", "1Hour", "1Day"})
+_BARS = (
+    "symbol", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap",
+)  # fmt: skip
 
 
 def bars_page(venue: Venue, query: Mapping[str, str]) -> Json:
@@ -62,11 +66,12 @@ def _bars(venue: Venue, query: Mapping[str, str]) -> pl.DataFrame:
     if query.get("adjustment", "raw") != "raw":
         raise Refused(400, None, f"invalid adjustment: {query['adjustment']}")
     minutes = _minutes(venue)
-    if timeframe == venue.market.timeframe:
+    if timeframe in {"1Min", venue.market.timeframe}:
         return minutes
     if timeframe not in _LONGER or venue.market.timeframe != "1Min":
         raise Refused(400, None, f"invalid timeframe: {timeframe}")
-    frame = resample_session_bars(minutes, venue.market.calendar, "1Min", timeframe)
+    base = minutes.select(_BARS).with_columns(timeframe=pl.lit("1Min")).sort("symbol", "timestamp")
+    frame = resample_session_bars(base, venue.market.calendar, "1Min", timeframe)
     if timeframe == "1Day":
         stamps = {each: wire.daily_stamp(each) for each in frame["timestamp"].unique().to_list()}
         kind = pl.Datetime("us", "UTC")

@@ -23,18 +23,17 @@ from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.alpaca_bars import alpaca_bars, fees_of
-from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_bars import LiveBars
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import backtest_day, opening_of, plan_day, replay_day
+from harmony_pipeline.session.replay import opening_of, plan_day, replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import run_session
 from harmony_pipeline.session.stream import Batch, Quiet
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-MINUTES = 75
+MINUTES = 65
 FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
 
 
@@ -116,9 +115,6 @@ def test_a_day_at_the_exchange_is_the_replayed_day_and_the_exchanges_ledger(
         )
         for theirs, ours in zip(replayed.equity.rows(), result.equity.rows(), strict=True):
             assert ours == theirs
-        found = compare(result, backtest_day(plan, bars)).table
-        money = found.filter(pl.col("kind") != "fill")
-        assert money["equal"].all(), money.filter(~pl.col("equal")).head(3).rows()
         # the exchange's own ledger, order by order, to the cent
         cash = int(result.closing.portfolio.account[0]["cash"])
         assert cash == venue.books.cash

@@ -48,7 +48,7 @@ class _ReportingStream(TradingStream):
 
     async def _start_ws(self) -> None:
         try:
-            await super()._start_ws()
+            await super()._start_ws()  # type: ignore[no-untyped-call]
         except ValueError:  # alpaca-py's word for refused keys
             self.failures = getattr(self, "failures", 0) + 1
             if self.failures >= _MOST_FAILURES:
@@ -155,7 +155,7 @@ class UpdateStream:
         self._stream = stream
         try:
             while not self._ending.is_set():
-                await stream._run_forever()
+                await stream._run_forever()  # type: ignore[no-untyped-call]
                 if not stream._should_run:
                     return
         finally:
