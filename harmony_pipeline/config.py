@@ -46,6 +46,7 @@ from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.settings_sources import (
     DEFAULT_FILE,
     PREFIX,
+    SHORT_PREFIXES,
     EnvironmentSource,
     file_values,
     read_text,
@@ -339,7 +340,7 @@ def ignored_variables(environment: Mapping[str, str]) -> list[str]:
     for name in sorted(environment):
         if (
             not name.startswith("HARMONY_")
-            or name.upper().startswith(PREFIX)
+            or name.upper().startswith((PREFIX, *SHORT_PREFIXES))
             or name in ENVIRONMENT_VARIABLES
         ):
             continue

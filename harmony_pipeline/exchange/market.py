@@ -103,10 +103,19 @@ class ReplayMarket:
         for row in self.frame.slice(first, stop - first).iter_rows(named=True):
             yield _bar(row)
 
-    def ended(self, now: int) -> pl.DataFrame:
-        """Every bar that has begun by `now` (microseconds UTC)."""
-        until = pl.lit(now).cast(pl.Datetime("us", "UTC"))
-        return self.frame.filter(pl.col("timestamp") <= until)
+    def begun(self, next_event: int) -> pl.DataFrame:
+        """Bars that have opened before event `next_event`."""
+        return self._until((next_event + 1) // 2)
+
+    def ended(self, next_event: int) -> pl.DataFrame:
+        """Bars that have ended before event `next_event`."""
+        return self._until(next_event // 2)
+
+    def _until(self, moment: int) -> pl.DataFrame:
+        """Bars of the moments before number `moment`."""
+        if moment >= len(self._firsts):
+            return self.frame
+        return self.frame.head(int(self._firsts[moment]))
 
     @property
     def bar_length(self) -> timedelta:

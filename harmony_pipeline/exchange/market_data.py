@@ -55,10 +55,10 @@ def latest(venue: Venue, kind: str, query: Mapping[str, str]) -> Json:
 
 def _minutes(venue: Venue) -> pl.DataFrame:
     """Minutes that have ended."""
-    frame = venue.market.ended(int(venue.now.timestamp() * 1_000_000))
+    frame = venue.market.ended(venue.next_event)
     columns = {"trade_count": pl.lit(1), "vwap": pl.col("close")}
     missing = {name: expr for name, expr in columns.items() if name not in frame.columns}
-    return frame.with_columns(**missing).filter(pl.col("bar_end") <= venue.now)
+    return frame.with_columns(**missing)
 
 
 def _bars(venue: Venue, query: Mapping[str, str]) -> pl.DataFrame:
@@ -81,9 +81,10 @@ def _bars(venue: Venue, query: Mapping[str, str]) -> pl.DataFrame:
 
 def _prints(venue: Venue) -> pl.DataFrame:
     """A price at the open and at the close of each minute: symbol, timestamp, price, size."""
-    frame = venue.market.ended(int(venue.now.timestamp() * 1_000_000))
-    opens = frame.select("symbol", "timestamp", price="open", size="volume")
-    closes = frame.filter(pl.col("bar_end") <= venue.now).select(
+    opens = venue.market.begun(venue.next_event).select(
+        "symbol", "timestamp", price="open", size="volume"
+    )
+    closes = venue.market.ended(venue.next_event).select(
         "symbol", timestamp=pl.col("bar_end") - pl.duration(microseconds=1), price="close",
         size="volume",
     )  # fmt: skip

@@ -13,7 +13,7 @@ class ExchangeSettings(FrozenSettings):
         60.0, ge=0.0, description="1: real time, 60: a minute a second, 0: only by /control/step"
     )
     decision_seconds: float = Field(
-        0.25,
+        0.4,
         ge=0.0,
         description=(
             "real time between the end of a bar and the open of the next, so that what was decided"

@@ -250,9 +250,13 @@ def test_bars_trades_and_halts_come_on_the_data_stream_and_one_connection_is_let
         second = StockDataStream(*KEYS, url_override=f"{exchange.ws_url}/v2/iex")
         with pytest.raises(ValueError, match="connection limit exceeded"):
             asyncio.run(second._start_ws())
-        for task in asyncio.all_tasks(stream._loop):  # `stop` waits for the next message
-            stream._loop.call_soon_threadsafe(task.cancel)
-        thread.join(5)
+        stream._should_run = False
+        until = time.monotonic() + 5
+        while thread.is_alive() and time.monotonic() < until:  # `stop` waits for a message
+            with contextlib.suppress(RuntimeError):
+                for task in asyncio.all_tasks(stream._loop):
+                    stream._loop.call_soon_threadsafe(task.cancel)
+            thread.join(0.05)
         assert not thread.is_alive()
 
 

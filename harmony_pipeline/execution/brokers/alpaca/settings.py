@@ -46,7 +46,7 @@ class AlpacaSettings(FrozenSettings):
     )
     clock_seconds: float = Field(2.0, gt=0.0, description="age at which the clock is read again")
     gather_seconds: float = Field(
-        0.25, gt=0.0, description="a minute is whole when no bar of it came for so long"
+        0.1, gt=0.0, description="a minute is whole when no bar of it came for so long"
     )
     lookback_days: int = Field(
         4, ge=1, description="how far back ended orders are read when a process starts"
