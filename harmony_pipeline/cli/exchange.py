@@ -79,5 +79,6 @@ def _lines(server: ExchangeServer, keys: tuple[str, str], *, own: bool) -> list[
         *shown,
         f"export HARMONY_ALPACA__TRADING_URL={server.url} HARMONY_ALPACA__DATA_URL={server.url}",
         streams,
+        f"export HARMONY_ALPACA__REQUESTS_PER_MINUTE={server.request_limit * 9 // 10}",
         f"ledger: {server.url}/control/ledger",
     ]

@@ -3,30 +3,18 @@ figures that these rules need.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from functools import lru_cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from harmony_pipeline.exchange.order_requests import OrderRequest
 from harmony_pipeline.exchange.orders import VenueOrder, exact, plain
 from harmony_pipeline.exchange.refusals import denied, invalid
+from harmony_pipeline.exchange.venue_state import VenueState
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY
 
-if TYPE_CHECKING:
-    from harmony_pipeline.exchange.venue import Venue
-
-CONFIGURATIONS: Mapping[str, Any] = MappingProxyType(
-    {
-        "dtbp_check": "entry", "fractional_trading": True, "max_margin_multiplier": "4",
-        "no_shorting": False, "pdt_check": "entry", "suspend_trade": False,
-        "trade_confirm_email": "all", "ptp_no_exception_entry": False,
-    }
-)  # fmt: skip
 _NEW_YORK = ZoneInfo("America/New_York")
 _NINE = Decimal("1e-9")
 _CENT = Decimal("0.01")
@@ -64,18 +52,18 @@ def dollars(money: int) -> Decimal:
     return Decimal(money) / int(MONEY)
 
 
-def market_value(venue: "Venue", symbol: str) -> Decimal:
+def market_value(venue: VenueState, symbol: str) -> Decimal:
     """Signed value of what is held, at the last price."""
     return venue.books.shares(symbol) * exact(venue.marks.get(symbol, 0.0))
 
 
-def equity(venue: "Venue") -> Decimal:
+def equity(venue: VenueState) -> Decimal:
     """Cash and positions at their last prices."""
     held = sum((market_value(venue, name) for name, _ in venue.books.holdings()), Decimal(0))
     return dollars(venue.books.cash) + held
 
 
-def reserved(venue: "Venue", order: VenueOrder) -> Decimal:
+def reserved(venue: VenueState, order: VenueOrder) -> Decimal:
     """What an open order that opens a position may need."""
     if order.reduces:
         return Decimal(0)
@@ -84,7 +72,7 @@ def reserved(venue: "Venue", order: VenueOrder) -> Decimal:
     return order.remaining * price * margin
 
 
-def buying_power(venue: "Venue") -> Decimal:
+def buying_power(venue: VenueState) -> Decimal:
     """Equity times the multiplier, less positions and open orders; never below zero."""
     used = sum((abs(market_value(venue, name)) for name, _ in venue.books.holdings()), Decimal(0))
     waiting = sum(
@@ -94,7 +82,7 @@ def buying_power(venue: "Venue") -> Decimal:
     return max(equity(venue) * venue.multiplier - used - waiting, Decimal(0))
 
 
-def held_for_orders(venue: "Venue", symbol: str) -> Decimal:
+def held_for_orders(venue: VenueState, symbol: str) -> Decimal:
     """Shares that open exits hold; two that cancel each other hold them once, and exits that wait
     for their entry hold none.
     """
@@ -108,13 +96,13 @@ def held_for_orders(venue: "Venue", symbol: str) -> Decimal:
     return total
 
 
-def reduces(venue: "Venue", symbol: str, side: str) -> bool:
+def reduces(venue: VenueState, symbol: str, side: str) -> bool:
     """Whether an order of this side makes the position smaller."""
     held = venue.books.shares(symbol) if symbol in venue.market.symbols else Decimal(0)
     return held != 0 and (held > 0) == (side == "sell")
 
 
-def quantity_of(venue: "Venue", request: OrderRequest) -> Decimal:
+def quantity_of(venue: VenueState, request: OrderRequest) -> Decimal:
     """Shares, of a notional order those that its money buys at the last price."""
     if request.qty is not None:
         return request.qty
@@ -124,7 +112,7 @@ def quantity_of(venue: "Venue", request: OrderRequest) -> Decimal:
 
 
 def set_entry(
-    venue: "Venue", order: VenueOrder, held: Decimal, signed: Decimal, price: Decimal
+    venue: VenueState, order: VenueOrder, held: Decimal, signed: Decimal, price: Decimal
 ) -> None:
     """Average entry price after an execution: it moves with purchases of the same direction only;
     a position that turns has that of the turn.
@@ -144,7 +132,7 @@ def set_entry(
 # --- rules ----------------------------------------------------------------------------------------
 
 
-def check(venue: "Venue", request: OrderRequest) -> None:
+def check(venue: VenueState, request: OrderRequest) -> None:
     """Raises Refused when the account may not send the order."""
     if venue.blocked:
         raise denied("account is not authorized to trade")
@@ -166,7 +154,7 @@ def check(venue: "Venue", request: OrderRequest) -> None:
         _check_bracket(venue, request)
 
 
-def _check_auction(venue: "Venue", request: OrderRequest) -> None:
+def _check_auction(venue: VenueState, request: OrderRequest) -> None:
     local = venue.now.astimezone(_NEW_YORK)
     clock = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
     evening = timedelta(hours=19)
@@ -176,7 +164,7 @@ def _check_auction(venue: "Venue", request: OrderRequest) -> None:
         raise denied("cls orders must be submitted after 7:00pm and before 3:50pm")
 
 
-def _check_opposite(venue: "Venue", request: OrderRequest, closes: bool) -> None:
+def _check_opposite(venue: VenueState, request: OrderRequest, closes: bool) -> None:
     for order in venue.working(request.symbol):
         if order.side == request.side or order.siblings or order.parent is not None:
             continue
@@ -206,7 +194,7 @@ def _crosses(order: VenueOrder, request: OrderRequest) -> bool:
     return bid >= ask
 
 
-def _check_shares(venue: "Venue", request: OrderRequest, quantity: Decimal) -> None:
+def _check_shares(venue: VenueState, request: OrderRequest, quantity: Decimal) -> None:
     """An order that reduces may not ask for more than is held and not promised already."""
     held = abs(venue.books.shares(request.symbol))
     promised = held_for_orders(venue, request.symbol)
@@ -224,7 +212,7 @@ def _check_shares(venue: "Venue", request: OrderRequest, quantity: Decimal) -> N
         )
 
 
-def _check_opening(venue: "Venue", request: OrderRequest, quantity: Decimal) -> None:
+def _check_opening(venue: VenueState, request: OrderRequest, quantity: Decimal) -> None:
     whole = quantity == quantity.to_integral_value()
     if request.side == "sell":
         if not whole:
@@ -246,7 +234,7 @@ def _check_opening(venue: "Venue", request: OrderRequest, quantity: Decimal) -> 
         )
 
 
-def _check_bracket(venue: "Venue", request: OrderRequest) -> None:
+def _check_bracket(venue: VenueState, request: OrderRequest) -> None:
     base = request.limit_price
     if base is None and request.symbol in venue.marks:
         base = exact(venue.marks[request.symbol])

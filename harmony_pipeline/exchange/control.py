@@ -26,19 +26,19 @@ Kinds of faults, with their fields (`times` is 1 where it is not given):
 import json
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from harmony_pipeline.exchange.data_messages import status_message
-from harmony_pipeline.exchange.local_server import LOST_ANSWER, RESET, Fault
+from harmony_pipeline.exchange.data_messages import DataFaults, status_message
+from harmony_pipeline.exchange.data_stream import StreamHub
+from harmony_pipeline.exchange.local_server import LOST_ANSWER, RESET, Fault, Faults
 from harmony_pipeline.exchange.orders import Json
 from harmony_pipeline.exchange.refusals import Refused
-
-if TYPE_CHECKING:
-    from harmony_pipeline.exchange.server import ExchangeServer
+from harmony_pipeline.exchange.trade_stream import MessageFaults, TradeStream
+from harmony_pipeline.exchange.venue import Venue
 
 _MESSAGES = {"lose": "lose", "duplicate": "duplicate", "reorder": "reorder",
              "delay_update": "delay"}  # fmt: skip
@@ -50,7 +50,34 @@ _BODIES: dict[int, str | Json] = {
 }
 
 
-def routes(server: "ExchangeServer") -> list[Route]:
+class Controlled(Protocol):
+    """What can be controlled: the server, its exchange, its streams and their faults."""
+
+    venue: Venue
+    speed: float
+    faults: Faults
+    trade_stream: TradeStream
+    hub: StreamHub
+    data_faults: DataFaults
+    bar_faults: MessageFaults
+
+    async def advance(self, events: int = 1) -> bool:
+        """Let this many events happen; False once there are none."""
+
+    async def tell(self) -> None:
+        """Send what has happened to orders."""
+
+    async def drop(self, stream: str | None) -> None:
+        """Cut streams."""
+
+    def set_speed(self, speed: float) -> None:
+        """Replay at this speed."""
+
+    def move_clock(self) -> None:
+        """Bring the clock to the present of a replay."""
+
+
+def routes(server: Controlled) -> list[Route]:
     """The control routes of a server."""
 
     async def step(request: Request) -> JSONResponse:
@@ -93,7 +120,7 @@ def routes(server: "ExchangeServer") -> list[Route]:
     ]
 
 
-def status_of(server: "ExchangeServer") -> Json:
+def status_of(server: Controlled) -> Json:
     """Where the exchange stands."""
     venue = server.venue
     return {
@@ -110,7 +137,7 @@ def status_of(server: "ExchangeServer") -> Json:
     }
 
 
-async def commit(server: "ExchangeServer", asked: Json) -> None:
+async def commit(server: Controlled, asked: Json) -> None:
     """Commit one fault. Raises KeyError, ValueError or Refused for what is none."""
     kind, times = str(asked["kind"]), int(asked.get("times", 1))
     if kind in _MESSAGES:
@@ -143,7 +170,7 @@ def _of_answers(kind: str, asked: Json) -> Fault:
     return LOST_ANSWER if kind == "lost_answer" else RESET
 
 
-async def clear_faults(server: "ExchangeServer") -> None:
+async def clear_faults(server: Controlled) -> None:
     """Forget what has not happened; what was held back comes, what was frozen speaks again."""
     server.faults.clear()
     server.data_faults.clear()
@@ -157,7 +184,7 @@ async def clear_faults(server: "ExchangeServer") -> None:
     await server.trade_stream.publish_late()
 
 
-async def _freeze(server: "ExchangeServer", asked: Json) -> None:
+async def _freeze(server: Controlled, asked: Json) -> None:
     frozen = asked["kind"] == "freeze"
     if asked.get("stream", "trades") == "trades":
         server.trade_stream.faults.frozen = frozen
@@ -165,19 +192,19 @@ async def _freeze(server: "ExchangeServer", asked: Json) -> None:
         server.bar_faults.frozen = frozen
 
 
-async def _drop(server: "ExchangeServer", asked: Json) -> None:
+async def _drop(server: Controlled, asked: Json) -> None:
     await server.drop(asked.get("stream"))
 
 
-async def _trick(server: "ExchangeServer", asked: Json) -> None:
+async def _trick(server: Controlled, asked: Json) -> None:
     server.venue.tricks += [asked["kind"]] * int(asked.get("times", 1))
 
 
-async def _trade_by_hand(server: "ExchangeServer", asked: Json) -> None:
+async def _trade_by_hand(server: Controlled, asked: Json) -> None:
     server.venue.trade_by_hand(asked["symbol"], asked["side"], Decimal(str(asked["quantity"])))
 
 
-async def _halt(server: "ExchangeServer", asked: Json) -> None:
+async def _halt(server: Controlled, asked: Json) -> None:
     symbol, halted = asked["symbol"], asked["kind"] == "halt"
     if symbol not in server.venue.market.symbols:
         raise ValueError(f"{symbol} is not traded here")
@@ -185,19 +212,19 @@ async def _halt(server: "ExchangeServer", asked: Json) -> None:
     await server.hub.publish([status_message(symbol, server.venue.now, halted=halted)])
 
 
-async def _bad_tick(server: "ExchangeServer", asked: Json) -> None:
+async def _bad_tick(server: Controlled, asked: Json) -> None:
     server.data_faults.bad_ticks[asked["symbol"]] = float(asked.get("factor", 10.0))
 
 
-async def _block(server: "ExchangeServer", asked: Json) -> None:
+async def _block(server: Controlled, asked: Json) -> None:
     server.venue.blocked = asked["kind"] == "block"
 
 
-async def _refuse_keys(server: "ExchangeServer", asked: Json) -> None:
+async def _refuse_keys(server: Controlled, asked: Json) -> None:
     server.trade_stream.refusing = asked["kind"] == "refuse_keys"
 
 
-_COMMITTED: dict[str, Callable[["ExchangeServer", Json], Coroutine[Any, Any, None]]] = {
+_COMMITTED: dict[str, Callable[[Controlled, Json], Coroutine[Any, Any, None]]] = {
     "freeze": _freeze, "thaw": _freeze, "drop": _drop, "reject": _trick,
     "partial_then_cancel": _trick, "trade_by_hand": _trade_by_hand, "halt": _halt,
     "resume": _halt, "bad_tick": _bad_tick, "block": _block, "unblock": _block,

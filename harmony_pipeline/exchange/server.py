@@ -17,6 +17,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -189,7 +190,7 @@ class ExchangeServer(LocalServer):
                 self._check_keys(request)
                 if headers["X-RateLimit-Remaining"] == "-1":
                     refused, headers = limited(
-                        self.requests_per_minute, float(headers["X-RateLimit-Reset"])
+                        self.request_limit, float(headers["X-RateLimit-Reset"])
                     )
                     raise refused
                 self.move_clock()
@@ -232,18 +233,23 @@ class ExchangeServer(LocalServer):
         if given != self.keys:
             raise unauthorized()
 
+    @property
+    def request_limit(self) -> int:
+        """Requests in a minute of real time: `requests_per_minute` of the exchange's clock."""
+        return round(self.requests_per_minute * max(1.0, self.speed))
+
     def _limit_headers(self) -> dict[str, str]:
         """The rate limit's headers after this request; remaining -1: it is over the limit."""
-        now = time.time()
+        now, limit = time.time(), self.request_limit
         while self._asked and self._asked[0] <= now - _MINUTE:
             self._asked.popleft()
-        left = self.requests_per_minute - len(self._asked) - 1
+        left = limit - len(self._asked) - 1
         if left >= 0:
             self._asked.append(now)
         reset = (self._asked[0] if self._asked else now) + _MINUTE
         return {
-            "X-RateLimit-Limit": str(self.requests_per_minute),
-            "X-RateLimit-Remaining": str(left),
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(left, -1)),
             "X-RateLimit-Reset": f"{reset:.0f}",
         }
 
@@ -266,7 +272,7 @@ def _response(found: Any, status: int, headers: dict[str, str]) -> Response:
 
 
 def _encode(value: Any) -> str:
-    return wire.rfc3339(value) if hasattr(value, "astimezone") else str(value)
+    return wire.rfc3339(value) if isinstance(value, datetime) else str(value)
 
 
 async def _body(request: Request) -> Any:

@@ -20,7 +20,9 @@ class ExchangeSettings(FrozenSettings):
             " on the bar meets that open, as in the backtest"
         ),
     )
-    requests_per_minute: int = Field(200, ge=1, description="of trading REST, before 429")
+    requests_per_minute: int = Field(
+        200, ge=1, description="of trading REST and of its own clock, before 429"
+    )
     multiplier: int = Field(4, ge=1, description="buying power is equity times this")
     slot_hold_seconds: float = Field(
         0.0, ge=0.0, description="time for which a cut market-data connection keeps its slot"

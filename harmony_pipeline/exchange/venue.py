@@ -11,7 +11,7 @@ is appended to `updates`, as the stream `trade_updates` tells it. Every public m
 something leaves the change on disk (`store.py`) before it returns.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from harmony_pipeline.exchange.order_requests import OrderRequest, read_order, r
 from harmony_pipeline.exchange.orders import Json, VenueOrder, exact, order_json, plain, stamp
 from harmony_pipeline.exchange.refusals import Refused, invalid, order_not_found
 from harmony_pipeline.exchange.store import Store
+from harmony_pipeline.exchange.venue_state import VenueState
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.portfolio.kernel_types import MONEY
@@ -35,7 +36,7 @@ Trick = Literal["reject", "partial_then_cancel"]
 _NANOS = 1000
 
 
-class Venue:
+class Venue(VenueState):
     """One account at an exchange over one replayed market. `seed` names its ids."""
 
     def __init__(
@@ -48,33 +49,22 @@ class Venue:
         seed: int = 0,
         store: Store | None = None,
     ) -> None:
-        self.market, self.multiplier, self.seed = market, multiplier, seed
+        super().__init__(market, multiplier, seed)
         self.matcher = BarMatcher(
             market.symbols, rules.records(market.symbols, moment(market.start).date())
         )
-        self.orders: dict[str, VenueOrder] = {}
         self.updates: list[Json] = []
-        self.marks: dict[str, float] = {}
-        self.marked_at: dict[str, int] = {}
-        self.volatility: dict[str, float] = {}
-        self.entry_prices: dict[str, Decimal] = {}
-        self.entry_volatility: dict[str, float] = {}
-        self.configurations: Json = {**admission.CONFIGURATIONS}
-        self.blocked = False
-        self.halted: set[str] = set()
         self.tricks: list[Trick] = []
         self.next_event = 0
         self.open_moment = NO_MOMENT  # bars that have opened and not ended
-        self._time = market.start
         self._stamp = 0
         self._made = 0
         self._names: dict[str, str] = {}
-        self._open: dict[str, dict[str, VenueOrder]] = {name: {} for name in market.symbols}
         self._dirty: set[str] = set()
         self._store = store or Store(None)
         kept = self._store.load()
-        self.books = Books(kept.postings if kept else ())
         if kept is not None:
+            self.books = Books(kept.postings)
             self._restore(kept.orders, kept.updates, kept.state)
         else:
             opening = round((rules.initial_cash if cash is None else cash) * MONEY)
@@ -82,11 +72,6 @@ class Venue:
             self.commit()
 
     # --- time -------------------------------------------------------------------------------------
-
-    @property
-    def now(self) -> datetime:
-        """The exchange's clock."""
-        return moment(self._time)
 
     def set_time(self, microseconds: int) -> None:
         """Move the clock on, but not to the next event; it never goes back."""
@@ -259,10 +244,6 @@ class Venue:
     def legs(self, order: VenueOrder) -> list[VenueOrder]:
         """The orders that are shown under this one."""
         return [each for each in self.orders.values() if each.parent == order.id]
-
-    def working(self, symbol: str) -> Iterable[VenueOrder]:
-        """Open orders of a symbol."""
-        return list(self._open[symbol].values())
 
     def _working(self) -> Iterator[VenueOrder]:
         for orders in self._open.values():

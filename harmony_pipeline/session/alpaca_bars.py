@@ -41,24 +41,13 @@ def alpaca_bars(
     """Bars of the plan's day and symbols, from the day's first on. `until`: the last one ends
     then; None: at the close.
     """
-    own = AlpacaSourceSettings(
-        feed=settings.feed,
-        data_url=settings.data_url,
-        trading_url=settings.trading_url,
-        stream_url=settings.data_stream_url,
-        stream_gather_seconds=settings.gather_seconds,
-        requests_per_minute=settings.requests_per_minute,
-        read_timeout_seconds=settings.timeout_seconds,
-    )
-    patience = market.patience.model_copy(
-        update={
-            "base_seconds": settings.reconnect_seconds,
-            "cap_seconds": settings.longest_reconnect_seconds,
-            "attempts": _RECONNECTS,
-        }
-    )
-    client = AlpacaClient(own, market.patience, environment={KEY: keys.key, SECRET: keys.secret})
-    source = AlpacaSource(own, market, client=client, now=clock.now)
+    own = _source_settings(settings)
+    waits = {
+        "base_seconds": settings.reconnect_seconds,
+        "cap_seconds": settings.longest_reconnect_seconds,
+        "attempts": _RECONNECTS,
+    }
+    source = _source(own, keys, market, clock)
 
     def fetch(symbols: Sequence[str], start: datetime, _end: datetime) -> pl.DataFrame:
         """Minutes from `start` to the exchange's present, which is asked for."""
@@ -71,7 +60,7 @@ def alpaca_bars(
     assert isinstance(first, datetime)
     stream = AlpacaBarStream(
         own,
-        patience,
+        market.patience.model_copy(update=waits),
         (keys.key, keys.secret),
         sorted(plan.symbols),
         source.origin,
@@ -90,6 +79,27 @@ def alpaca_bars(
         factors,
         close=stream.close,
     )
+
+
+def _source_settings(settings: AlpacaSettings) -> AlpacaSourceSettings:
+    """The addresses of a session as those of a source of bars."""
+    return AlpacaSourceSettings(
+        feed=settings.feed,
+        data_url=settings.data_url,
+        trading_url=settings.trading_url,
+        stream_url=settings.data_stream_url,
+        stream_gather_seconds=settings.gather_seconds,
+        requests_per_minute=settings.requests_per_minute,
+        read_timeout_seconds=settings.timeout_seconds,
+    )
+
+
+def _source(
+    settings: AlpacaSourceSettings, keys: Keys, market: MarketSettings, clock: VenueClock
+) -> AlpacaSource:
+    environment = {KEY: keys.key, SECRET: keys.secret}
+    client = AlpacaClient(settings, market.patience, environment=environment)
+    return AlpacaSource(settings, market, client=client, now=clock.now)
 
 
 def fees_of(plan: SessionPlan) -> Fees:

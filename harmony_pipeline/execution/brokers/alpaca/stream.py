@@ -45,12 +45,13 @@ class _ReportingStream(TradingStream):
     """Tells what alpaca-py otherwise writes to a log only."""
 
     tell: Callable[[Item], None]
+    failures = 0  # of authentication, in a row
 
     async def _start_ws(self) -> None:
         try:
             await super()._start_ws()  # type: ignore[no-untyped-call]
         except ValueError:  # alpaca-py's word for refused keys
-            self.failures = getattr(self, "failures", 0) + 1
+            self.failures += 1
             if self.failures >= _MOST_FAILURES:
                 self._should_run = False
                 self.tell(Refused())
