@@ -33,7 +33,7 @@ from harmony_pipeline.session.runner import run_session
 from harmony_pipeline.session.stream import Batch, Quiet
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-MINUTES = 65
+MINUTES = 52
 FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
 
 
@@ -107,7 +107,7 @@ def test_a_day_at_the_exchange_is_the_replayed_day_and_the_exchanges_ledger(
         venue = exchange.venue
         assert result.state == "completed"
         assert fills_of(result) == fills_of(replayed)
-        assert result.fills.height > 10
+        assert result.fills.height > 6
         assert {"maker", "taker"} == set(result.fills["liquidity"])
         same = ("order_id", "client_order_id", "side", "quantity", "status")
         assert sorted(result.orders.select(same).rows()) == sorted(
