@@ -133,14 +133,15 @@ def _page(
     if not text.isdigit() or not 1 <= int(text) <= _MOST_ROWS:
         raise Refused(400, None, f"invalid limit: {text}")
     limit = int(text)
+    newest_first = query.get("sort") == "desc"
     ordered = (
         frame.filter(pl.col("symbol").is_in(symbols) & pl.col("timestamp").is_between(start, end))
-        .sort("symbol", "timestamp", maintain_order=True)
+        .sort("symbol", "timestamp", descending=[False, newest_first], maintain_order=True)
         .with_columns(number=pl.int_range(pl.len()).over("symbol", "timestamp"))
     )
     token = query.get("page_token")
     if token:
-        ordered = _after(ordered, token)
+        ordered = _after(ordered, token, newest_first=newest_first)
     page = ordered.head(limit)
     full = page.height == limit
     following = (
@@ -153,15 +154,14 @@ def _page(
     return {kind: groups, "next_page_token": following}
 
 
-def _after(ordered: pl.DataFrame, token: str) -> pl.DataFrame:
+def _after(ordered: pl.DataFrame, token: str, *, newest_first: bool) -> pl.DataFrame:
     try:
         symbol, moment, number = wire.read_token(token)
     except ValueError:
         raise Refused(400, None, "invalid page_token") from None
     same = pl.col("symbol") == symbol
-    later = (pl.col("timestamp") > moment) | (
-        (pl.col("timestamp") == moment) & (pl.col("number") > number)
-    )
+    beyond = pl.col("timestamp") < moment if newest_first else pl.col("timestamp") > moment
+    later = beyond | ((pl.col("timestamp") == moment) & (pl.col("number") > number))
     return ordered.filter((pl.col("symbol") > symbol) | (same & later))
 
 

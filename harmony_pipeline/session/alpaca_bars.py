@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from harmony_pipeline.errors import BrokerUnavailable
+from harmony_pipeline.errors import BrokerUnavailable, ConfigError, DataError
+from harmony_pipeline.execution.brokers.alpaca.broker import Reference
 from harmony_pipeline.execution.brokers.alpaca.clock import VenueClock
 from harmony_pipeline.execution.brokers.alpaca.facts import Fees
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
@@ -16,6 +17,7 @@ from harmony_pipeline.market.settings import (
     TIMEFRAME_MINUTES,
     AlpacaSourceSettings,
     MarketSettings,
+    RetrySettings,
 )
 from harmony_pipeline.market.sources.alpaca.client import KEY, SECRET, AlpacaClient
 from harmony_pipeline.market.sources.alpaca.longer import Longer
@@ -100,6 +102,34 @@ def _source(
     environment = {KEY: keys.key, SECRET: keys.secret}
     client = AlpacaClient(settings, market.patience, environment=environment)
     return AlpacaSource(settings, market, client=client, now=clock.now)
+
+
+def quote_before(settings: AlpacaSettings, keys: Keys) -> Reference:
+    """The middle of the last quote at a moment, asked for by REST, once; None where there is none,
+    or nobody answers.
+    """
+    environment = {KEY: keys.key, SECRET: keys.secret}
+    once = RetrySettings(attempts=1)
+    client = AlpacaClient(_source_settings(settings), once, environment=environment)
+
+    def middle(symbol: str, moment: datetime) -> float | None:
+        asked = {
+            "symbols": symbol,
+            "start": (moment - _MINUTE).isoformat(),
+            "end": moment.isoformat(),
+            "limit": 1,
+            "sort": "desc",
+            "feed": settings.feed,
+        }
+        try:
+            rows = client.page("data", "/stocks/quotes", asked)["quotes"].get(symbol) or []
+        except (DataError, ConfigError, KeyError, AttributeError):
+            return None
+        quote = rows[0] if rows else {}
+        bid, ask = (float(quote.get(name) or 0.0) for name in ("bp", "ap"))
+        return (bid + ask) / 2.0 if bid > 0.0 and ask > 0.0 else None
+
+    return middle
 
 
 def fees_of(plan: SessionPlan) -> Fees:

@@ -11,7 +11,7 @@ import polars as pl
 from harmony_pipeline.config import Settings
 from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
 from harmony_pipeline.execution.brokers.alpaca.keys import read_keys
-from harmony_pipeline.session.alpaca_bars import alpaca_bars, fees_of
+from harmony_pipeline.session.alpaca_bars import alpaca_bars, fees_of, quote_before
 from harmony_pipeline.session.live_connection import LiveConnection
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.stages.context import PipelineContext
@@ -24,7 +24,8 @@ def connect(settings: Settings, plan: SessionPlan) -> LiveConnection:
     """Broker, bars and clock of the plan's day. Raises ConfigError for keys, BrokerUnavailable."""
     keys = read_keys(os.environ, (settings.folder, Path.cwd()))
     factors = opening_factors(PipelineContext(settings), plan)
-    broker = AlpacaBroker(settings.alpaca, keys, fees_of(plan))
+    reference = quote_before(settings.alpaca, keys)
+    broker = AlpacaBroker(settings.alpaca, keys, fees_of(plan), reference)
     stream = alpaca_bars(settings.alpaca, keys, settings.market, plan, broker.clock, factors)
     return LiveConnection(broker, stream, broker.clock)
 

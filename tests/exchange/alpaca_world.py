@@ -53,9 +53,9 @@ def wait_until(condition: Any, seconds: float = _MOST_SECONDS) -> None:
 
 def broker_at(exchange: ExchangeServer, **changes: Any) -> HeardBroker:
     """A broker at a running exchange."""
-    fees = changes.pop("fees", None)
+    fees, reference = changes.pop("fees", None), changes.pop("reference", None)
     before = exchange.trade_stream.sent
-    made = HeardBroker(settings(exchange, **changes), Keys(*KEYS), fees)
+    made = HeardBroker(settings(exchange, **changes), Keys(*KEYS), fees, reference)
     made.exchange, made.started = exchange, before
     return made
 

@@ -22,7 +22,7 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
-from harmony_pipeline.session.alpaca_bars import alpaca_bars, fees_of
+from harmony_pipeline.session.alpaca_bars import alpaca_bars, fees_of, quote_before
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_bars import LiveBars
 from harmony_pipeline.session.plan import SessionPlan
@@ -79,7 +79,10 @@ def trade_at(
     exchange: ExchangeServer, plan: SessionPlan, ledger: Ledger, faults: dict[int, Any]
 ) -> tuple[SessionResult, HeardBroker]:
     """The session at the exchange, over real connections."""
-    broker = broker_at(exchange, fees=fees_of(plan), poll_seconds=0.2 if faults else 60.0)
+    reference = quote_before(settings(exchange), Keys(*KEYS))
+    broker = broker_at(
+        exchange, fees=fees_of(plan), reference=reference, poll_seconds=0.2 if faults else 60.0
+    )
     live = alpaca_bars(
         settings(exchange, gather_seconds=0.02), Keys(*KEYS), MarketSettings(), plan,
         broker.clock, until=OPEN + timedelta(minutes=MINUTES),
@@ -97,7 +100,7 @@ def fills_of(result: SessionResult) -> list[tuple[Any, ...]]:
 def test_a_day_at_the_exchange_is_the_replayed_day_and_the_exchanges_ledger(
     tmp_path: Path,
 ) -> None:
-    chosen, bars = rules(), day_of(5)
+    chosen, bars = rules(half_spread_bps=3.0), day_of(5)
     here, there = fresh_ledger(tmp_path / "a"), fresh_ledger(tmp_path / "b")
     replayed = replay_day(plan_of(here, chosen), bars, here)
     plan = plan_of(there, chosen)

@@ -16,8 +16,10 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+
+import msgspec
 
 from harmony_pipeline.errors import (
     BrokerContradiction,
@@ -42,10 +44,13 @@ from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, 
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
+    OrderPartiallyFilled,
     ReplaceOrder,
     SubmitOrder,
 )
 
+Reference = Callable[[str, datetime], float | None]
+"""(symbol, moment) -> the middle of the quote that stood then, None where it is not known."""
 _MADE_BY_ALPACA = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONNECT_SECONDS = 10.0
 _ACTIVITY_PAGE = 100
@@ -56,7 +61,8 @@ _LOOK_UPS = 3  # of an order whose answer was lost
 class AlpacaBroker:
     """One account. Opens the stream; raises ConfigError for wrong keys, for a live account that the
     settings do not name twice, and BrokerUnavailable when nobody answers. `fees` estimates what
-    Alpaca books at the end of the day only.
+    Alpaca books at the end of the day only; `reference` tells the price of a symbol just before a
+    moment, which is what a market order's slippage is counted from.
     """
 
     name = "alpaca"
@@ -66,9 +72,10 @@ class AlpacaBroker:
         settings: AlpacaSettings,
         keys: Keys,
         fees: Fees | None = None,
+        reference: Reference | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._settings, self._sleep = settings, sleep
+        self._settings, self._sleep, self._reference = settings, sleep, reference
         self.rest = TradingRest(settings, keys)
         _refuse_live(settings, self.rest.get("/account"))
         self.clock = VenueClock(lambda: self.rest.get("/clock"), settings.clock_seconds)
@@ -201,9 +208,22 @@ class AlpacaBroker:
             self._read_quietly()
         elif self._is_due():
             self._poll()
-        facts = list(self._facts)
+        facts = [self._with_reference(fact) for fact in self._facts]
         self._facts.clear()
         return facts
+
+    def _with_reference(self, fact: AnyOrderFact) -> AnyOrderFact:
+        """An execution of a market order, with the price before costs where somebody knows it."""
+        if self._reference is None or not isinstance(fact, OrderPartiallyFilled):
+            return fact
+        if self._latest[self._ids[fact.client_order_id]]["type"] != "market":
+            return fact
+        price = self._reference(fact.symbol, fact.happened_at)
+        if price is None:
+            return fact
+        return msgspec.structs.replace(
+            fact, reference_price=price, slippage=abs(fact.price - price)
+        )
 
     def is_streaming(self) -> bool:
         """Whether the stream stands and nothing that it missed is unread."""
