@@ -39,13 +39,14 @@ STEPPED = 0.0
 _MINUTE = 60.0
 _LONGEST_GAP = 600.0  # of the exchange's seconds; a longer one (a night) is passed at once
 _LONGEST_SLEEP = 0.25
+_MOST_WAITS = 10
 Handler = Callable[[Venue, Request, Any], Any]
 
 
 class ExchangeServer(LocalServer):
     """`speed` 1 replays in real time, 60 a minute a second; 0: only `step` moves it. `keys` are the
-    key and secret that are taken. `decision_seconds`: real time that bars which are due to open
-    wait, so that what was decided on those before meets their open.
+    key and secret that are taken. Bars that are due to open wait until nobody has sent an order
+    for `decision_seconds` of real time, so that what was decided on those before meets their open.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ExchangeServer(LocalServer):
             connection_limit=connection_limit, slot_hold_seconds=slot_hold_seconds,
         )  # fmt: skip
         self.data_faults, self.bar_faults = DataFaults(), MessageFaults()
-        self._told = len(venue.updates)
+        self._told, self._ordered_at = len(venue.updates), 0.0
         self._asked: deque[float] = deque()
         self._anchor = (time.monotonic(), micros(venue.now))
         self._replaying: asyncio.Task[None] | None = None
@@ -173,8 +174,21 @@ class ExchangeServer(LocalServer):
                 await asyncio.sleep(min(left / self.speed, _LONGEST_SLEEP))
                 continue
             if event.kind == OPENS:
-                await asyncio.sleep(self.decision_seconds)
+                await self._wait_for_decisions()
+                self._anchor = (time.monotonic(), event.time)
             await self.advance()
+
+    async def _wait_for_decisions(self) -> None:
+        """Wait until nobody has sent an order for `decision_seconds`; not for ever."""
+        began = time.monotonic()
+        self._ordered_at = began
+        longest = began + _MOST_WAITS * self.decision_seconds
+        while True:
+            until = min(self._ordered_at + self.decision_seconds, longest)
+            left = until - time.monotonic()
+            if left <= 0.0:
+                return
+            await asyncio.sleep(left)
 
     def move_clock(self) -> None:
         """Bring the exchange's clock to the present of a replay."""
@@ -194,6 +208,8 @@ class ExchangeServer(LocalServer):
                     )
                     raise refused
                 self.move_clock()
+                if request.method != "GET":
+                    self._ordered_at = time.monotonic()
                 found = handler(self.venue, request, await _body(request))
             except Refused as refused:
                 return JSONResponse(refused.body, refused.status, headers=headers)

@@ -16,8 +16,8 @@ class ExchangeSettings(FrozenSettings):
         0.4,
         ge=0.0,
         description=(
-            "real time between the end of a bar and the open of the next, so that what was decided"
-            " on the bar meets that open, as in the backtest"
+            "real time without an order that a bar which is due to open waits for, so that what was"
+            " decided on the bar before meets its open, as in the backtest"
         ),
     )
     requests_per_minute: int = Field(
