@@ -3,6 +3,7 @@ the addresses of `[alpaca]` name (`harmony exchange`).
 """
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.session_plans import bars_of, day_start
 
 _BEHIND = timedelta(days=30)
+_OF_A_SESSION = re.compile(r"\d{4}-\d{2}-\d{2}-|[0-9a-f]{16}-")
 
 
 def connect(settings: Settings, plan: SessionPlan) -> LiveConnection:
@@ -25,9 +27,14 @@ def connect(settings: Settings, plan: SessionPlan) -> LiveConnection:
     keys = read_keys(os.environ, (settings.folder, Path.cwd()))
     factors = opening_factors(PipelineContext(settings), plan)
     reference = quote_before(settings.alpaca, keys)
-    broker = AlpacaBroker(settings.alpaca, keys, fees_of(plan), reference)
+    broker = AlpacaBroker(settings.alpaca, keys, fees_of(plan), reference, _is_of_a_session)
     stream = alpaca_bars(settings.alpaca, keys, settings.market, plan, broker.clock, factors)
     return LiveConnection(broker, stream, broker.clock)
+
+
+def _is_of_a_session(client_order_id: str) -> bool:
+    """Whether a name is one that `session/plan.py` gives: it begins with a session, or its hash."""
+    return _OF_A_SESSION.match(client_order_id) is not None
 
 
 def opening_factors(pipeline: PipelineContext, plan: SessionPlan) -> dict[str, float]:

@@ -336,6 +336,20 @@ def test_17_both_exits_are_known_by_their_names_in_a_new_process() -> None:
         other.close()
 
 
+def test_17_an_exit_that_is_filled_in_part_makes_the_other_smaller() -> None:
+    book = FactBook()
+    stop = _order_json(client_order_id="c-stop", side="sell", type="stop", qty="10",
+                       filled_qty="0", status="held")  # fmt: skip
+    book.of_order(stop, "c-stop")
+    book.begun(stop, "c-stop")
+    done = stop | {"qty": "6", "filled_qty": "6", "status": "filled"}
+    update = {"event": "fill", "qty": "6", "price": "98", "order": done}
+    facts = book.of_update(update, "c-stop", None)
+    placed = terms("c-stop", role="stop", kind="stop", stop_price=98.0, side="sell")
+    order = final(facts, placed)
+    assert (order.status, order.filled_quantity, order.quantity) == (Status.FILLED, 6.0, 6.0)
+
+
 def test_18_a_cancel_that_comes_too_late_is_no_error_and_the_fill_is_told() -> None:
     with at_exchange() as (exchange, broker):
         placed = terms()
@@ -435,6 +449,17 @@ def test_25_what_somebody_else_trades_is_told_and_shown() -> None:
         assert [ev.kind_of(fact) for fact in facts] == ["accepted", "filled"]
         assert facts[0].client_order_id not in {"c-1", ""}
         assert [(each.symbol, each.quantity) for each in broker.positions()] == [("AAPL", 3.0)]
+
+
+def test_25_what_somebody_else_traded_before_we_came_is_left_alone() -> None:
+    with at_exchange() as (exchange, broker):
+        exchange.venue.trade_by_hand("AAPL", "buy", Decimal(3))
+        broker.submit(SubmitOrder(terms("c-1", kind="limit", limit_price=50.0)))
+        made = {"is_ours": lambda name: name.startswith("2024-")}
+        other = AlpacaBroker(settings(exchange), Keys(*KEYS), **made)
+        wait_until(lambda: other.stream.is_up)
+        assert {fact.client_order_id for fact in other.updates()} == {"c-1"}  # it still works
+        other.close()
 
 
 def test_26_an_order_that_was_taken_may_be_rejected_later() -> None:

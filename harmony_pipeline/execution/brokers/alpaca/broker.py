@@ -62,7 +62,8 @@ class AlpacaBroker:
     """One account. Opens the stream; raises ConfigError for wrong keys, for a live account that the
     settings do not name twice, and BrokerUnavailable when nobody answers. `fees` estimates what
     Alpaca books at the end of the day only; `reference` tells the price of a symbol just before a
-    moment, which is what a market order's slippage is counted from.
+    moment, which is what a market order's slippage is counted from. `is_ours` tells by its name
+    whether an order that ended before we came may be of this system; the others are left out.
     """
 
     name = "alpaca"
@@ -73,9 +74,11 @@ class AlpacaBroker:
         keys: Keys,
         fees: Fees | None = None,
         reference: Reference | None = None,
+        is_ours: Callable[[str], bool] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings, self._sleep, self._reference = settings, sleep, reference
+        self._is_ours = is_ours or _is_no_uuid
         self.rest = TradingRest(settings, keys)
         _refuse_live(settings, self.rest.get("/account"))
         self.clock = VenueClock(lambda: self.rest.get("/clock"), settings.clock_seconds)
@@ -430,7 +433,7 @@ class AlpacaBroker:
         first = self._read_at == 0.0
         self._read_at = time.monotonic()
         orders = list(self._list("all"))
-        fresh = [order for order in orders if not (first and _is_foreign_and_over(order))]
+        fresh = [order for order in orders if not (first and self._is_foreign_and_over(order))]
         for order in fresh:
             self._facts.extend(self._book.begun(order, self._names[order["id"]]))
         self._read_executions({order["id"]: order for order in fresh})
@@ -439,6 +442,10 @@ class AlpacaBroker:
                 self._book.of_order(order, self._names[order["id"]], self._successor(order))
             )
         self._has_gap = False
+
+    def _is_foreign_and_over(self, order: Json) -> bool:
+        """An order of somebody else that ended before we came."""
+        return order["status"] in translation.ENDED and not self._is_ours(self._names[order["id"]])
 
     def _read_executions(self, orders: dict[str, Json]) -> None:
         """Executions that were not said, from the account's activities, oldest first."""
@@ -487,13 +494,9 @@ def _signed(row: Json) -> float:
     return -quantity if row["side"] == "short" else quantity
 
 
-def _is_foreign_and_over(order: Json) -> bool:
-    """An order that ended before we came, under a name that Alpaca made: somebody else's."""
-    return (
-        order["status"] in translation.ENDED
-        and _MADE_BY_ALPACA.fullmatch(order["client_order_id"]) is not None
-        and order.get("order_class") not in {"oco", "oto", "bracket"}
-    )
+def _is_no_uuid(name: str) -> bool:
+    """Whether somebody gave the name; Alpaca's own are UUIDs."""
+    return _MADE_BY_ALPACA.fullmatch(name) is None
 
 
 def _refuse_live(settings: AlpacaSettings, account: Json) -> None:

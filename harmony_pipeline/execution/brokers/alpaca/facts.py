@@ -80,6 +80,10 @@ class Told:
     words: set[str] = field(default_factory=set)
     totals: set[Decimal] = field(default_factory=set)
     executed: Decimal = Decimal(0)
+    quantity: float | None = None
+    """shares ordered, as they were said"""
+    stamp: str = ""
+    """when that was"""
     filled: Decimal = Decimal(0)
     """the broker's own total, as far as it was heard of"""
 
@@ -109,9 +113,10 @@ class FactBook:
     def begun(self, order: Json, name: str) -> list[AnyOrderFact]:
         """That the exchange took the order, as far as its status tells; its total is noted."""
         told = self._told(order, name)
+        changed = self._adjusted(told, order)
         if order["status"] in {"pending_new", "held", "rejected"}:
-            return []
-        return self._say(told, order, "new", None)
+            return changed
+        return [*self._say(told, order, "new", None), *changed]
 
     def of_order(self, order: Json, name: str, successor: str | None = None) -> list[AnyOrderFact]:
         """What the order's status says; executions are told elsewhere."""
@@ -126,18 +131,20 @@ class FactBook:
         """
         order, event = update["order"], update["event"]
         told = self._told(order, name)
+        changed = self._adjusted(told, order)
         if event in {"fill", "partial_fill"}:
             total = Decimal(str(order["filled_qty"]))
             return [
                 *self._say(told, order, "new", None),
+                *changed,
                 *self.execution(
                     order, name, Decimal(str(update["qty"])), Decimal(str(update["price"])), total,
                     moment_of(update.get("timestamp")),
                 ),
             ]  # fmt: skip
         if event in NOTHING_NEW:
-            return []
-        return self._say(told, order, event, successor)
+            return changed
+        return [*changed, *self._say(told, order, event, successor)]
 
     def execution(
         self,
@@ -182,6 +189,20 @@ class FactBook:
         told.filled = max(told.filled, Decimal(str(order["filled_qty"] or 0)))
         self.hear(moment_of(order.get("updated_at")))
         return told
+
+    def _adjusted(self, told: Told, order: Json) -> list[AnyOrderFact]:
+        """That an order is for another quantity than before: one exit that is filled in part makes
+        the other smaller, and a split changes both.
+        """
+        stamp = str(order.get("updated_at") or "")
+        if order.get("qty") is None or stamp < told.stamp:
+            return []
+        quantity, before = quantity_of(order), told.quantity
+        told.quantity, told.stamp = quantity, stamp
+        if before in (None, quantity) or order["status"] in ENDED - {"filled"}:
+            return []
+        head = self._head(order, told.name, moment_of(stamp))
+        return [ev.OrderAdjusted(**head, quantity=quantity)]
 
     def _say(self, told: Told, order: Json, word: str, successor: str | None) -> list[AnyOrderFact]:
         word = "new" if word in {"accepted", "accepted_for_bidding"} else word
