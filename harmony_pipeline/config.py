@@ -22,6 +22,8 @@ from pydantic_settings import (
 )
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.exchange.settings import ExchangeSettings
+from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.catalog import register_own
 from harmony_pipeline.features.settings import FeatureSettings, RegimeSettings
@@ -44,6 +46,7 @@ from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.settings_sources import (
     DEFAULT_FILE,
     PREFIX,
+    SHORT_PREFIXES,
     EnvironmentSource,
     file_values,
     read_text,
@@ -112,6 +115,8 @@ class Settings(BaseSettings):
     execution_stress: ExecutionStressSettings = ExecutionStressSettings()
     scanner: ScannerSettings = ScannerSettings()
     session: SessionSettings = SessionSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
     file: Path = Field(
         Path(DEFAULT_FILE), exclude=True, description="the file these settings came from"
     )
@@ -365,7 +370,7 @@ def ignored_variables(environment: Mapping[str, str]) -> list[str]:
     for name in sorted(environment):
         if (
             not name.startswith("HARMONY_")
-            or name.upper().startswith(PREFIX)
+            or name.upper().startswith((PREFIX, *SHORT_PREFIXES))
             or name in ENVIRONMENT_VARIABLES
         ):
             continue

@@ -22,6 +22,8 @@ from harmony_pipeline.text import one_line, printable
 
 DEFAULT_FILE = "harmony.toml"
 PREFIX = "HARMONY__"
+SHORT_PREFIXES = ("HARMONY_ALPACA__",)
+"""Sections whose variables may be written with one underscore behind HARMONY."""
 RENAMED = {"luck": "execution_noise"}
 """Old key = new key, dots between levels. An old key is taken for one release, with a note that
 names the new one.
@@ -81,9 +83,12 @@ def setting_variables(environment: Mapping[str, str], notes: list[str]) -> list[
     """
     found: dict[tuple[str, ...], Variable] = {}
     for name, text in sorted(environment.items()):
-        if not name.upper().startswith(PREFIX):
+        written = name.upper()
+        if written.startswith(SHORT_PREFIXES):
+            written = f"{PREFIX}{written.removeprefix('HARMONY_')}"
+        if not written.startswith(PREFIX):
             continue
-        levels = tuple(name[len(PREFIX) :].lower().split("__"))
+        levels = tuple(written[len(PREFIX) :].lower().split("__"))
         for old, new in RENAMED.items():
             former = tuple(old.split("."))
             if levels[: len(former)] == former:

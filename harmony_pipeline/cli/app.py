@@ -447,6 +447,33 @@ def ui(
 
 
 @app.command()
+def exchange(
+    context: typer.Context,
+    date: Day = None,
+    last: To = None,
+    speed: Annotated[
+        float | None,
+        typer.Option("--speed", min=0.0, help="1: real time; 0: only by POST /control/step"),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="on 127.0.0.1; 0: any")
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="forget the orders of an earlier run over these days")
+    ] = False,
+) -> None:
+    """Serve a simulated exchange over the lake's bars of a day, in Alpaca's protocols."""
+    from harmony_pipeline.cli.argument_checks import day_of, session_range
+    from harmony_pipeline.cli.exchange import serve_exchange
+    from harmony_pipeline.stages.context import PipelineContext
+
+    pipeline = PipelineContext(context.obj)
+    first, end = session_range(pipeline, day_of(pipeline, date), last)
+    days = [day for day in pipeline.sessions() if first <= day.isoformat() <= end]
+    serve_exchange(context.obj, days, speed=speed, port=port, new=new)
+
+
+@app.command()
 def doctor(
     context: typer.Context,
     settings: Annotated[

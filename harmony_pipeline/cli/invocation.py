@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERBS = (
-    "run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models", "sql",
-    "lineage", "report", "ui",
+    "run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models",
+    "sql", "exchange", "lineage", "report", "ui",
     "doctor", "init", "new",
 )  # fmt: skip
 _PRESENT_ONLY = {"run", "ingest", "ticks", "trade", "init"}  # these refuse --as-of

@@ -11,7 +11,9 @@ class SessionSettings(FrozenSettings):
     """How the session of a trading day is run."""
 
     strategy: str = "meta_labelled"
-    broker: str = Field("simulated", description="simulated, or an import path module:Class")
+    broker: str = Field(
+        "simulated", description="simulated, alpaca, or an import path module:factory"
+    )
     watch: Literal["scanner", "universe"] = Field("scanner", description="which symbols are traded")
     replay_days: int = Field(5, ge=0, description="latest days that `harmony run` replays")
     heartbeat_seconds: float = Field(5.0, gt=0.0)

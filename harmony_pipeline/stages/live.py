@@ -7,14 +7,12 @@ ends in order.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from harmony_pipeline.errors import NotReady
-from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.log import log, log_context
@@ -23,9 +21,9 @@ from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
 from harmony_pipeline.reports.figures import equity_curve
 from harmony_pipeline.reports.page import write_page
-from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
+from harmony_pipeline.session.live_connection import LiveConnection
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.process_control import kill_reason
 from harmony_pipeline.session.process_supervision import run_session_process
@@ -33,7 +31,6 @@ from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay_day, trade_day
 from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
-from harmony_pipeline.session.stream import BarStream
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.reasons import NO_SESSION
@@ -52,17 +49,6 @@ _BEFORE_OPEN = timedelta(minutes=30)
 _NO_ROWS = {"session_orders": 0, "session_fills": 0}
 # the table whose manifest says what a day's sessions were made from
 _SESSION_MARK = "session_equity"
-
-
-@dataclass(frozen=True)
-class LiveConnection:
-    """What a broker's factory hands to the session: the seam for a real venue. `session.broker =
-    "module:factory"`, called as factory(settings, plan).
-    """
-
-    broker: Broker
-    stream: BarStream
-    clock: Clock
 
 
 def paper_session(
@@ -200,7 +186,12 @@ def _run(
 
 
 def _factory(path: str) -> Callable[..., LiveConnection]:
-    factory: Callable[..., LiveConnection] = import_object(path, "session.broker", ("simulated",))
+    if path == "alpaca":
+        from harmony_pipeline.stages.alpaca_session import connect
+
+        return connect
+    known = ("simulated", "alpaca")
+    factory: Callable[..., LiveConnection] = import_object(path, "session.broker", known)
     return factory
 
 
@@ -257,7 +248,10 @@ def _reconciled(pipeline: PipelineContext, ledger: Ledger, day: date) -> StageRe
         if simulated
         else _factory(pipeline.settings.session.broker)(pipeline.settings, plan).broker
     )
-    found = reconcile(ledger, row.session_id, broker)
+    try:
+        found = reconcile(ledger, row.session_id, broker)
+    finally:
+        broker.close()
     table = found.table()
     orders = ledger.table("session_orders", session_id=row.session_id).height
     return StageResult(

@@ -23,10 +23,10 @@ from market.venues.coins import minute_candles
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.exchange.local_server import Fault, LocalServer
 from harmony_pipeline.stages import ingest
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.servers.alpaca import BROKEN, ENVIRONMENT, AlpacaServer, limited
-from harmony_pipeline.testing.servers.base import Fault, LocalServer
 from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
 from harmony_pipeline.testing.servers.yahoo import YahooServer
 

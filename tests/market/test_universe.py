@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from market.alpaca.alpaca_world import NOW, serving, source_of, symbols
 from polars.testing import assert_frame_equal
 
+from harmony_pipeline.exchange import wire
 from harmony_pipeline.market.listings import listings_from_universe, members
 from harmony_pipeline.market.universe import add_snapshot
 from harmony_pipeline.schemas import UNIVERSE
 from harmony_pipeline.stages import market
-from harmony_pipeline.testing.servers import alpaca_wire as wire
 from harmony_pipeline.testing.tiny import tiny_market
 
 DAYS = [date(2024, 1, 1) + timedelta(days=number) for number in range(6)]

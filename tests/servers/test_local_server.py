@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from harmony_pipeline.testing.servers.base import RESET, Fault, LocalServer
+from harmony_pipeline.exchange.local_server import RESET, Fault, LocalServer
 
 pytestmark = pytest.mark.network
 

@@ -28,6 +28,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from harmony_pipeline.exchange import wire
+from harmony_pipeline.exchange.data_stream import StreamHub
+from harmony_pipeline.exchange.local_server import Fault, LocalServer
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import AlpacaSourceSettings
 from harmony_pipeline.market.sources.base import (
@@ -35,9 +38,6 @@ from harmony_pipeline.market.sources.base import (
     SOURCE_QUOTE_DTYPES,
     SOURCE_TRADE_DTYPES,
 )
-from harmony_pipeline.testing.servers import alpaca_wire as wire
-from harmony_pipeline.testing.servers.alpaca_stream import StreamHub
-from harmony_pipeline.testing.servers.base import Fault, LocalServer
 
 KEYS = ("PKTESTTESTTESTTEST01", "S3cretS3cretS3cretS3cretS3cretS3cretS3cr")
 ENVIRONMENT = dict(zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), KEYS, strict=True))

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from harmony_pipeline.testing.servers.base import LocalServer
+from harmony_pipeline.exchange.local_server import LocalServer
 
 _INTERVALS = {
     "1m": 60_000,

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from harmony_pipeline.testing.servers.base import LocalServer
+from harmony_pipeline.exchange.local_server import LocalServer
 
 PRICES = ("open", "high", "low", "close")
 _SECONDS = {"1m": 60, "5m": 300, "15m": 900, "60m": 3600, "1d": 86400}

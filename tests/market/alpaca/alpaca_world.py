@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 from market.simulated_worlds import EVER, world
 
+from harmony_pipeline.exchange import wire
 from harmony_pipeline.market.settings import MarketSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.client import AlpacaClient
 from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
-from harmony_pipeline.testing.servers import alpaca_wire as wire
 from harmony_pipeline.testing.servers.alpaca import ENVIRONMENT, AlpacaServer
 
 START, END = datetime(2023, 1, 4, tzinfo=UTC), datetime(2023, 1, 6, tzinfo=UTC)

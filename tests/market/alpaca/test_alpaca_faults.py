@@ -25,6 +25,7 @@ from market.alpaca.alpaca_world import (
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
+from harmony_pipeline.exchange.local_server import RESET, Fault
 from harmony_pipeline.market.settings import RetrySettings
 from harmony_pipeline.market.sources.alpaca.client import RateLimiter
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
@@ -36,7 +37,6 @@ from harmony_pipeline.testing.servers.alpaca import (
     UNAVAILABLE,
     limited,
 )
-from harmony_pipeline.testing.servers.base import RESET, Fault
 
 pytestmark = pytest.mark.network
 

@@ -22,9 +22,9 @@ from market.simulated_worlds import world
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.exchange import wire
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.sources.registry import build_source
-from harmony_pipeline.testing.servers import alpaca_wire as wire
 from harmony_pipeline.testing.source_contract import SourceContract
 
 pytestmark = pytest.mark.network

@@ -17,12 +17,12 @@ from market.alpaca.alpaca_world import ENVIRONMENT, market, serving, source_of
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.exchange.local_server import RESET
 from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
 from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream, _Connected
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
 from harmony_pipeline.testing.servers.alpaca import BROKEN, KEYS, AlpacaServer
-from harmony_pipeline.testing.servers.base import RESET
 
 OPEN = datetime(2023, 1, 4, 15, 0, tzinfo=UTC)
 NAMES = ("AAPL", "MSFT")

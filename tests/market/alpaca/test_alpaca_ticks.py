@@ -10,9 +10,9 @@ from market.alpaca.alpaca_world import FIRST_DAY, market, minutes, serving, sour
 from market.simulated_worlds import world
 from polars.testing import assert_frame_equal
 
+from harmony_pipeline.exchange import wire
 from harmony_pipeline.market.sources.base import SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
-from harmony_pipeline.testing.servers import alpaca_wire as wire
 
 pytestmark = pytest.mark.network
 

@@ -13,11 +13,11 @@ from market.venues.coins import MINUTE, minute_candles
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.exchange.local_server import RESET, Fault
 from harmony_pipeline.market.settings import CryptoSettings, MarketSettings
 from harmony_pipeline.market.sources.crypto import CryptoSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.market.sources.retry import RetriesExhausted
-from harmony_pipeline.testing.servers.base import RESET, Fault
 from harmony_pipeline.testing.servers.binance import BinanceServer, Pair
 from harmony_pipeline.testing.source_contract import SourceContract
 

@@ -15,12 +15,12 @@ from market.venues.clocks import Hours
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.exchange.local_server import RESET, Fault
 from harmony_pipeline.market.settings import MarketSettings, YahooSettings
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.market.sources.retry import RetriesExhausted
 from harmony_pipeline.market.sources.yahoo import YahooSource
 from harmony_pipeline.market.sources.yahoo_chart import undo_adjustment
-from harmony_pipeline.testing.servers.base import RESET, Fault
 from harmony_pipeline.testing.servers.yahoo import Stock, YahooServer
 from harmony_pipeline.testing.source_contract import SourceContract
 

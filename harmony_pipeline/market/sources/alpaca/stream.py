@@ -85,8 +85,8 @@ class _ReportingStream(StockDataStream):
 
 
 class AlpacaBarStream:
-    """Minute bars as they end, from now on. `fetch(symbols, start, end)` asks REST; `now` is the
-    present; `symbols` None means every symbol.
+    """Minute bars as they end, from now on, or from `since` on. `fetch(symbols, start, end)` asks
+    REST; `now` is the present; `symbols` None means every symbol.
     """
 
     def __init__(
@@ -99,13 +99,15 @@ class AlpacaBarStream:
         fetch: Callable[[Sequence[str], datetime, datetime], pl.DataFrame],
         now: Callable[[], datetime],
         longer: Longer | None = None,
+        since: datetime | None = None,
     ) -> None:
         self.settings, self.retry, self.symbols, self.origin = settings, retry, symbols, origin
         self._keys, self._fetch, self._now = keys, fetch, now
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._minutes = Minutes()
         self._longer = longer
-        self._since = floor_to(now(), _MINUTE if longer is None else longer.size)
+        self._since = floor_to(since or now(), _MINUTE if longer is None else longer.size)
+        self._closing = False
         self._refill_after: datetime | None = None
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -121,12 +123,19 @@ class AlpacaBarStream:
         try:
             while True:
                 events = self._next_events()
+                if self._closing:
+                    return
                 minutes = [] if events else self._minutes.quiet()
                 for event in events:
                     self._take(event)
                 yield from self._cut([*minutes, *self._minutes.over()])
         finally:
             self._stop(thread)
+
+    def close(self) -> None:
+        """End `frames`, which another thread reads."""
+        self._closing = True
+        self._events.put(_Ended())
 
     def _cut(self, minutes: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
         """The minutes, or the longer bars that are over."""

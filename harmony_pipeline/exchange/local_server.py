@@ -29,6 +29,8 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 _START_SECONDS = 10.0
+_LOOK_SECONDS = 0.002
+_MOST_SEEN = 100_000
 # SO_LINGER with no time: the peer sees a reset, not an end
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -47,11 +49,15 @@ class Fault:
     """Text (HTML, say) or an object that is sent as JSON; only with `status`."""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
+    performed: bool = False
+    """The request is carried out before the bad answer is given: what it did stays done."""
     cut_after_bytes: int | None = None
     """So much of the true body is sent, then the connection is reset; 0 sends the headers alone."""
 
 
-RESET = Fault(cut_after_bytes=-1)  # nothing is sent at all
+RESET_AT_ONCE = -1
+RESET = Fault(cut_after_bytes=RESET_AT_ONCE)  # nothing is sent at all
+LOST_ANSWER = Fault(cut_after_bytes=RESET_AT_ONCE, performed=True)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Seen:
 @dataclass
 class _Rule:
     path: str
+    method: str | None
     after: int
     queue: deque[Fault | None]
 
@@ -81,12 +88,14 @@ class Faults:
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
 
-    def add(self, *faults: Fault | None, path: str = "/", after: int = 0) -> None:
-        """Let `after` requests whose path begins with `path` through, then commit these faults, one
-        a request; None answers well.
+    def add(
+        self, *faults: Fault | None, path: str = "/", after: int = 0, method: str | None = None
+    ) -> None:
+        """Let `after` requests whose path begins with `path` (of `method` alone, where it is given)
+        through, then commit these faults, one a request; None answers well.
         """
         with self._lock:
-            self._rules.append(_Rule(path, after, deque(faults)))
+            self._rules.append(_Rule(path, method, after, deque(faults)))
 
     def clear(self) -> None:
         """Forget what has not happened yet."""
@@ -99,11 +108,12 @@ class Faults:
         with self._lock:
             return sum(len(rule.queue) for rule in self._rules)
 
-    def next(self, path: str) -> Fault | None:
+    def next(self, path: str, method: str = "GET") -> Fault | None:
         """What to do to the request that has just arrived."""
         with self._lock:
             for rule in self._rules:
-                if rule.queue and path.startswith(rule.path):
+                fits = path.startswith(rule.path) and rule.method in (None, method)
+                if rule.queue and fits:
                     if rule.after > 0:
                         rule.after -= 1
                         continue
@@ -112,17 +122,17 @@ class Faults:
 
 
 class LocalServer:
-    """Serves `routes` on 127.0.0.1 at a port of the system's choice, from entering the context to
-    leaving it.
+    """Serves `routes` on 127.0.0.1 at `port` (0: one of the system's choice), from entering the
+    context to leaving it.
 
     Handlers run in the server's own event loop and thread; `call` runs a coroutine there from the
     test's thread.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], port: int = 0) -> None:
         import uvicorn
 
-        from harmony_pipeline.testing.servers.prompt_server import PromptServer
+        from harmony_pipeline.exchange.prompt_server import PromptServer
 
         self.faults = Faults()
         self.seen: list[Seen] = []
@@ -140,12 +150,12 @@ class LocalServer:
         self._server = PromptServer(config)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._port = 0
+        self._port = port
 
     # --- its life ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", self._port))
         # Accepted connections inherit it; asyncio sets it only where a socket names its protocol,
         # and without it every answer waits 40 ms for an acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -178,7 +188,15 @@ class LocalServer:
     def _run(self, listener: socket.socket) -> None:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            await self._server.serve(sockets=[listener])
+            serving = self._loop.create_task(self._server.serve(sockets=[listener]))
+            # uvicorn sets a flag, no event
+            while not self._server.started and not serving.done():  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_SECONDS)
+            await self.started()
+            try:
+                await serving
+            finally:
+                await self.ending()
 
         with listener, asyncio.Runner() as runner:
             runner.run(serve())
@@ -202,18 +220,18 @@ class LocalServer:
 
     def drop_streams(self) -> int:
         """Reset every open WebSocket connection; says how many there were."""
+        return self.call(self.cut_streams())
 
-        async def drop() -> int:
-            open_streams = [
-                each
-                for each in self._server.server_state.connections
-                if "WebSocket" in type(each).__name__
-            ]
-            for each in open_streams:
-                _reset(each.transport)
-            return len(open_streams)
-
-        return self.call(drop())
+    async def cut_streams(self, path: str = "/") -> int:
+        """`drop_streams`, in the loop; those whose path begins with `path`."""
+        open_streams = [
+            each
+            for each in self._server.server_state.connections
+            if "WebSocket" in type(each).__name__ and each.scope["path"].startswith(path)  # type: ignore[union-attr]
+        ]
+        for each in open_streams:
+            _reset(each.transport)
+        return len(open_streams)
 
     def asked(self, path: str) -> list[Seen]:
         """The requests to exactly `path`, in the order they arrived."""
@@ -221,9 +239,17 @@ class LocalServer:
 
     # --- serving ----------------------------------------------------------------------------------
 
+    async def started(self) -> None:
+        """Called in the loop once the server answers."""
+
+    async def ending(self) -> None:
+        """Called in the loop before the server ends."""
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        fault = self.faults.next(scope["path"])
+        fault = self.faults.next(scope["path"], scope.get("method", "WEBSOCKET"))
         query = dict(QueryParams(scope["query_string"]))
+        if len(self.seen) == _MOST_SEEN:
+            self.seen.clear()
         self.seen.append(
             Seen(
                 scope.get("method", "WEBSOCKET"),
@@ -242,8 +268,13 @@ class LocalServer:
 
     async def _commit(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.delay_seconds:
+            receive = await _buffered(receive)
             await asyncio.sleep(fault.delay_seconds)
-        if fault.status is not None:
+        if fault.performed and (fault.status is not None or fault.cut_after_bytes == RESET_AT_ONCE):
+            await self._app(scope, receive, _drop)
+        if fault.cut_after_bytes == RESET_AT_ONCE:
+            _reset(_transport(send))
+        elif fault.status is not None:
             await _answer(send, fault.status, fault.body, fault.headers)
         elif fault.cut_after_bytes is None:
             await self._app(scope, receive, send)
@@ -268,6 +299,22 @@ class LocalServer:
             }
         )
         _reset(_transport(send))
+
+
+async def _buffered(receive: Receive) -> Receive:
+    """The request, read whole: it can be carried out when the client has given up."""
+    kept = [await receive()]
+    while kept[-1].get("more_body"):
+        kept.append(await receive())
+
+    async def again() -> Message:
+        return kept.pop(0) if kept else await receive()
+
+    return again
+
+
+async def _drop(_message: Message) -> None:
+    """Where an answer goes that nobody shall have."""
 
 
 async def _answer(

@@ -8,13 +8,15 @@ others.
 """
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from harmony_pipeline.testing.servers.alpaca_wire import CHANNELS, Json, rfc3339
+from harmony_pipeline.exchange.wire import CHANNELS, Json, rfc3339
 
 ERRORS = {
     400: "invalid syntax",
@@ -81,7 +83,8 @@ class Listener:
 
 class StreamHub:
     """Every listener of one server. `refusals` holds codes that the next authentications are
-    answered with, before keys are looked at.
+    answered with, before keys are looked at. A listener that does not read for `slow_seconds` is
+    cut off; the slot of one that has gone is taken for `slot_hold_seconds` more.
     """
 
     def __init__(
@@ -92,6 +95,8 @@ class StreamHub:
         symbol_limit: int | None = None,
         connection_limit: int = 1,
         auth_seconds: float = 10.0,
+        slow_seconds: float = 5.0,
+        slot_hold_seconds: float = 0.0,
     ) -> None:
         self.keys, self.feeds = keys, frozenset(feeds)
         self.symbol_limit, self.connection_limit, self.auth_seconds = (
@@ -99,6 +104,8 @@ class StreamHub:
             connection_limit,
             auth_seconds,
         )
+        self.slow_seconds, self.slot_hold_seconds = slow_seconds, slot_hold_seconds
+        self._held_until: list[float] = []
         self.listeners: list[Listener] = []
         self.refusals: list[int] = []
         self.connected = 0
@@ -121,8 +128,14 @@ class StreamHub:
         except (WebSocketDisconnect, RuntimeError):
             return
         finally:
-            if listener in self.listeners:
-                self.listeners.remove(listener)
+            self._leave(listener)
+
+    def _leave(self, listener: Listener) -> None:
+        """Forget a listener; its slot may stay taken for a while, as a cut session's does."""
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+            if self.slot_hold_seconds:
+                self._held_until.append(time.monotonic() + self.slot_hold_seconds)
 
     async def publish(self, messages: Iterable[Json], times: int = 1) -> None:
         """Give every listener what it listens to, `times` over (a repeated frame)."""
@@ -130,7 +143,17 @@ class StreamHub:
         for listener in list(self.listeners):
             wanted = [message for message in kept if listener.wants(message)]
             for _ in range(times if wanted else 0):
-                await listener.send(*wanted)
+                await self._send_in_time(listener, wanted)
+
+    async def _send_in_time(self, listener: Listener, messages: list[Json]) -> None:
+        """Send, unless the client does not read: it is told so (407) and cut off."""
+        try:
+            await asyncio.wait_for(listener.send(*messages), self.slow_seconds)
+        except TimeoutError:
+            self._leave(listener)
+            with contextlib.suppress(TimeoutError, RuntimeError, OSError):
+                await asyncio.wait_for(listener.send(error(407)), 0.05)
+                await asyncio.wait_for(listener.socket.close(), 0.05)
 
     async def say(self, *messages: Json) -> None:
         """Tell every listener something, asked for or not."""
@@ -159,7 +182,10 @@ class StreamHub:
             return 402
         if feed not in self.feeds:
             return 409
-        return 406 if len(self.listeners) >= self.connection_limit else None
+        now = time.monotonic()
+        self._held_until = [until for until in self._held_until if until > now]
+        taken = len(self.listeners) + len(self._held_until)
+        return 406 if taken >= self.connection_limit else None
 
     async def _obey(self, listener: Listener, said: Json | None) -> None:
         action = None if said is None else said.get("action")
