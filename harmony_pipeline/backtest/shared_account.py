@@ -165,8 +165,8 @@ def simulate_shared(
         if entry.name in TABLES and "symbol" in TABLES[entry.name].columns
     }
     shown = tuple(symbol_of(slot) for slot in run.state.symbols)
-    history = replace(found.history, shown=shown)
-    return replace(found, **named, state=run.state.pruned(), history=history)
+    found = replace(found, history=replace(found.history, shown=shown))
+    return replace(found, **named, state=run.state.pruned())
 
 
 def _run(
