@@ -159,7 +159,7 @@ def simulate_shared(
         replace(run, state=state_for_tables(run.state)),
         logs, shared, _named_as_in_tables(rules), label, initial,
     )  # fmt: skip
-    named = {
+    named: dict[str, Any] = {
         entry.name: _by_strategy(getattr(found, entry.name), TABLES[entry.name])
         for entry in fields(BacktestResult)
         if entry.name in TABLES and "symbol" in TABLES[entry.name].columns
