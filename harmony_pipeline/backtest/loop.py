@@ -448,8 +448,9 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
     orders, position = books.orders, books.positions[symbol]
     if acts:
         _act(books, bar)
-    if books.rules[symbol]["sleeve_symbols"] > 0:
-        _count_others(books, bar, symbol)
+    sleeve = books.rules[symbol]["sleeve_symbols"]
+    if sleeve > 0:
+        _count_others(books.fill_log, books.at[FILLS], bar, sleeve)
     leaving, entering = orders[symbol, EXIT]["status"], orders[symbol, ENTRY]["status"]
     if ORDER_OPEN in (leaving, entering):
         count = match_open(orders, books.keys, books.rules[symbol], bar, books.reports, first)
@@ -463,14 +464,14 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
 
 
 @kernel_without_allocation
-def _count_others(books: Books, bar: Record, symbol: int) -> None:
+def _count_others(fill_log: Records, count: int, bar: Record, step: int) -> None:
     """Shares of the bar's symbol that other strategies of the account have traded at this bar: the
-    last fills of the log. So a run with sleeves keeps its logs.
+    last of `count` fills of the log. So a run with sleeves keeps its logs.
     """
-    row, step = books.at[FILLS] - 1, books.rules[symbol]["sleeve_symbols"]
+    row, symbol = count - 1, bar["symbol"]
     bar["bought"] = bar["sold"] = 0.0
-    while row >= 0 and books.fill_log[row]["at"] == bar["at"]:
-        fill = books.fill_log[row]
+    while row >= 0 and fill_log[row]["at"] == bar["at"]:
+        fill = fill_log[row]
         if fill["symbol"] % step == symbol % step and fill["symbol"] != symbol:
             if fill["side"] > 0:
                 bar["bought"] += fill["quantity"]

@@ -20,7 +20,7 @@ from harmony_pipeline.execution.random_draws import (
     REJECTED_DRAW,
     uniform,
 )
-from harmony_pipeline.kernel import kernel_without_allocation
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot
 from harmony_pipeline.portfolio.kernel_types import (
     FILL,
@@ -91,7 +91,7 @@ def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: f
     return quantity
 
 
-@kernel_without_allocation
+@inlined_kernel
 def taken_by_others(bar: Record, side: int) -> float:
     """Shares that other strategies of the account have taken from this side of the bar."""
     return float(bar["bought"] if side > 0 else bar["sold"])

@@ -88,5 +88,6 @@ class FeatureContract:
             assert np.isfinite(state).all(), "a state holds numbers only: Parquet keeps it"
 
     def test_its_parameters_are_part_of_its_name(self) -> None:
+        self.features()  # an indicator of one's own is known from then on
         indicator, numbers = parse_name(self.name)
         assert "_".join((indicator.kind, *map(str, numbers))) == self.name
