@@ -8,6 +8,7 @@ moment has left, or a correction of one, is counted in `late` and never traded o
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -86,6 +87,8 @@ class LiveBars:
                     self._clock.hear(batch.end)
                     yield batch
                     if batch.end >= self._until:
+                        time.sleep(self._quiet)  # what the last bar filled may still be on its way
+                        yield Quiet(self._clock.now())
                         return
         finally:
             self._ending.set()
