@@ -49,6 +49,8 @@ SIGNAL_COLUMNS: dict[str, Any] = {
     "reason": TEXT,
 }
 
+_NO_SIGNALS = pl.DataFrame(schema=SIGNAL_COLUMNS)
+
 
 class LiveSignals:
     """Folds features and strategy over the day, batch by batch. One owner."""
@@ -186,18 +188,14 @@ def feature_frame(
     bars: tuple[SessionBar, ...], values: Any, names: tuple[str, ...]
 ) -> pl.DataFrame:
     """The features table of some bars; null where not warm, as it is in the lake."""
-    columns = np.ascontiguousarray(values.reshape(len(bars), len(names)).T)
-    moments = pl.Series("timestamp", [micros(bar.start) for bar in bars], dtype=pl.Int64)
-    return pl.DataFrame(
-        [
-            pl.Series("symbol", [bar.symbol for bar in bars], dtype=TEXT),
-            moments.cast(TIME),
-            *(
-                pl.Series(name, column, nan_to_null=True)
-                for name, column in zip(names, columns, strict=True)
-            ),
-        ]
-    )
+    numbers = values.reshape(len(bars), len(names))
+    # one call for all columns: a moment has many of them and few rows
+    known = np.where(np.isnan(numbers), None, numbers) if np.isnan(numbers).any() else numbers
+    rows = [
+        (bar.symbol, micros(bar.start), *row) for bar, row in zip(bars, known.tolist(), strict=True)
+    ]
+    schema = {"symbol": TEXT, "timestamp": TIME, **dict.fromkeys(names, REAL)}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def complete_signals(
@@ -208,6 +206,8 @@ def complete_signals(
 
     Used for one batch by the session and for a whole day by its backtest.
     """
+    if plan.rules.barriers and not primary["side"].to_numpy().any():
+        return _NO_SIGNALS  # most bars of a session
     asked = primary.lazy()
     if plan.rules.barriers:
         # the other rows say nothing to a strategy that only enters
