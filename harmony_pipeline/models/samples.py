@@ -112,7 +112,7 @@ class InputMap:
         """float64 [rows, inputs] from features [rows, feature_columns], side [rows] and regime
         [rows, 4].
 
-        `regimes_at` returns regimes. Values that are not finite become NaN: not known.
+        `RegimeHistory.at` returns regimes. Values that are not finite become NaN: not known.
         """
         place, sided, neutral, per_range = self._column_arrays
         direction = side[:, None]
@@ -251,7 +251,7 @@ def build_samples(
         pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in inputs.feature_columns
     ).to_numpy()
     matrix = matrix.reshape(frame.height, len(inputs.feature_columns))
-    regime = None if regimes is None else regimes_at(regimes, frame["timestamp"])
+    regime = None if regimes is None else RegimeHistory.of(regimes).at(frame["timestamp"])
     return Samples(
         frame,
         inputs.matrix(matrix, frame["side"].cast(pl.Float64).to_numpy(), regime),
@@ -270,30 +270,42 @@ def _require_features(joined: pl.DataFrame) -> None:
         )
 
 
-def regimes_at(regimes: pl.DataFrame, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:
-    """The latest regime known at or before each timestamp, float64 [rows, 4]; NaN before the first.
+@dataclass(frozen=True)
+class RegimeHistory:
+    """Regimes as inputs of a model: a row for each, float64 [rows + 1, 4], after one of NaN from
+    the time when none was known.
 
     Columns: trend (+1 bull, -1 bear); index level over its average, less 1; volatility (1 high, 0
     low); realised over median volatility.
     """
-    stamps = pl.Series("timestamp", timestamps, dtype=pl.Datetime("us", "UTC"))
-    ordered = regimes.sort("known_at", "timestamp")
-    values = ordered.select(
-        pl.when(pl.col("trend") == "bull")
-        .then(1.0)
-        .when(pl.col("trend") == "bear")
-        .then(-1.0)
-        .alias("trend"),
-        (pl.col("index_level") / pl.col("trend_average") - 1.0).alias("distance"),
-        pl.when(pl.col("volatility") == "high")
-        .then(1.0)
-        .when(pl.col("volatility") == "low")
-        .then(0.0)
-        .alias("high"),
-        (pl.col("realised_volatility") / pl.col("volatility_median")).alias("ratio"),
-    )
-    table = np.full((values.height + 1, len(REGIME_NAMES)), np.nan)  # row 0: nothing is known yet
-    table[1:] = values.select(pl.all().fill_null(np.nan)).to_numpy()
-    known_at = ordered["known_at"].to_physical().to_numpy()
-    position: IntArray = np.searchsorted(known_at, stamps.to_physical().to_numpy(), side="right")
-    return np.asarray(table[position], dtype=np.float64)
+
+    known_at: IntArray
+    rows: FloatArray
+
+    @staticmethod
+    def of(regimes: pl.DataFrame) -> "RegimeHistory":
+        """The history of schemas.REGIMES."""
+        ordered = regimes.sort("known_at", "timestamp")
+        values = ordered.select(
+            pl.when(pl.col("trend") == "bull")
+            .then(1.0)
+            .when(pl.col("trend") == "bear")
+            .then(-1.0)
+            .alias("trend"),
+            (pl.col("index_level") / pl.col("trend_average") - 1.0).alias("distance"),
+            pl.when(pl.col("volatility") == "high")
+            .then(1.0)
+            .when(pl.col("volatility") == "low")
+            .then(0.0)
+            .alias("high"),
+            (pl.col("realised_volatility") / pl.col("volatility_median")).alias("ratio"),
+        )
+        rows = np.full((values.height + 1, len(REGIME_NAMES)), np.nan)
+        rows[1:] = values.select(pl.all().fill_null(np.nan)).to_numpy()
+        return RegimeHistory(ordered["known_at"].cast(pl.Int64).to_numpy(), rows)
+
+    def at(self, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:
+        """The latest regime known at or before each timestamp, float64 [timestamps, 4]."""
+        stamps = pl.Series("timestamp", timestamps, dtype=pl.Datetime("us", "UTC")).cast(pl.Int64)
+        position = np.searchsorted(self.known_at, stamps.to_numpy(), side="right")
+        return np.asarray(self.rows[position], dtype=np.float64)

@@ -14,7 +14,7 @@ import polars as pl
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.features.live import LiveFeatures
-from harmony_pipeline.models.samples import regimes_at
+from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.session.plan import SCALE, SessionPlan
@@ -190,7 +190,8 @@ def feature_frame(
     """The features table of some bars; null where not warm, as it is in the lake."""
     numbers = values.reshape(len(bars), len(names))
     # one call for all columns: a moment has many of them and few rows
-    known = np.where(np.isnan(numbers), None, numbers) if np.isnan(numbers).any() else numbers
+    known = numbers.astype(object)
+    known[np.isnan(numbers)] = None
     rows = [
         (bar.symbol, micros(bar.start), *row) for bar, row in zip(bars, known.tolist(), strict=True)
     ]
@@ -216,7 +217,7 @@ def complete_signals(
     found = asked.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
     if plan.uses_model and plan.model is not None:
         signals = found.collect()
-        known = predictions(plan.model, signals, features, plan.regimes)
+        known = predictions(plan.model, signals, features, plan.regime_history)
         found = gate(plan.strategy, signals, known, _threshold(plan)).lazy()
     else:
         found = found.with_columns(
@@ -230,7 +231,10 @@ def complete_signals(
 
 
 def predictions(
-    model: TrainedModel, signals: pl.DataFrame, features: pl.DataFrame, regimes: pl.DataFrame | None
+    model: TrainedModel,
+    signals: pl.DataFrame,
+    features: pl.DataFrame,
+    regimes: RegimeHistory | None,
 ) -> pl.DataFrame:
     """PREDICTION_COLUMNS for the signals that take a side; each row's answer depends on that row
     alone.
@@ -256,7 +260,7 @@ def predictions(
     )
     regime = None
     if inputs.regimes and regimes is not None:
-        regime = regimes_at(regimes, rows["timestamp"])
+        regime = regimes.at(rows["timestamp"])
     X = inputs.matrix(matrix, rows["side"].cast(pl.Float64).to_numpy(), regime)
     probability, reason = (
         pl.Series(model.predict(X), dtype=REAL, nan_to_null=True),

@@ -18,6 +18,7 @@ from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
@@ -118,6 +119,11 @@ class SessionPlan:
         """Delistings and changes of symbol that the day's first regular bar meets."""
         since = self.opening.booked_until(self.date)
         return relevant_events(self.lives.filter(pl.col("date") > since), self.symbols, self.date)
+
+    @cached_property
+    def regime_history(self) -> RegimeHistory | None:
+        """The regimes as inputs of the model."""
+        return None if self.regimes is None else RegimeHistory.of(self.regimes)
 
     @property
     def session_id(self) -> str:

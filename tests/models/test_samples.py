@@ -13,10 +13,10 @@ from harmony_pipeline.models.samples import (
     PRICE_LEVELS,
     SIDED,
     InputMap,
+    RegimeHistory,
     Samples,
     build_samples,
     family,
-    regimes_at,
 )
 from harmony_pipeline.schemas import LABELS, REGIMES
 
@@ -167,7 +167,7 @@ def test_a_regime_counts_from_the_moment_it_is_known():
         monday_close - timedelta(microseconds=1),
         monday_close,
     ]
-    found = regimes_at(regimes_frame(), moments)
+    found = RegimeHistory.of(regimes_frame()).at(moments)
     bull, bear = [1.0, 0.1, 1.0, 1.5], [-1.0, -0.1, np.nan, np.nan]
     assert np.allclose(found, [[np.nan] * 4, bull, bull, bear], equal_nan=True)
 
@@ -213,7 +213,7 @@ def test_the_live_row_has_the_same_bits_as_research():
         )
         values = bar.select(pl.col(COLUMNS).fill_null(np.nan)).to_numpy()[0]
         live = samples.inputs.row(
-            values, event["side"], regimes_at(regimes, [event["timestamp"]])[0]
+            values, event["side"], RegimeHistory.of(regimes).at([event["timestamp"]])[0]
         )
         assert np.array_equal(live, samples.X[place], equal_nan=True)
 

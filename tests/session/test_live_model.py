@@ -12,7 +12,7 @@ from session.days import DAYS, FEATURES, Contrarian, fresh_ledger, market, plan_
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.models.base import forecaster_class
-from harmony_pipeline.models.samples import InputMap, Samples, regimes_at
+from harmony_pipeline.models.samples import InputMap, RegimeHistory, Samples
 from harmony_pipeline.models.trained import ModelCard, TrainedModel
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.divergence import compare
@@ -120,7 +120,7 @@ def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
         frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
     ).table
     signals = Contrarian().signals(features)
-    batch = predictions(model, signals, features, REGIMES)
+    batch = predictions(model, signals, features, RegimeHistory.of(REGIMES))
     assert model.inputs is not None
     sides = dict(
         zip(signals.select("symbol", "timestamp").iter_rows(), signals["side"], strict=True)
@@ -130,7 +130,7 @@ def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
         for row in features.select("symbol", "timestamp", *COLUMNS).iter_rows()
     }
     for symbol, timestamp, probability, _, _ in batch.iter_rows():
-        regime = regimes_at(REGIMES, [timestamp])[0]
+        regime = RegimeHistory.of(REGIMES).at([timestamp])[0]
         assert (
             model.predict_one(
                 model.inputs.row(known[symbol, timestamp], sides[symbol, timestamp], regime)
