@@ -22,7 +22,7 @@ from harmony_pipeline.text import one_line, printable
 
 DEFAULT_FILE = "harmony.toml"
 PREFIX = "HARMONY__"
-SHORT_PREFIXES = ("HARMONY_ALPACA__",)
+SHORT_PREFIXES = ("HARMONY_ALPACA__", "HARMONY_SESSION__")
 """Sections whose variables may be written with one underscore behind HARMONY."""
 RENAMED = {"luck": "execution_noise"}
 """Old key = new key, dots between levels. An old key is taken for one release, with a note that

@@ -334,6 +334,60 @@ class KillSwitchPulled(Fact, frozen=True, kw_only=True):
     reason: str
 
 
+class SessionOpened(Fact, frozen=True, kw_only=True):
+    """The ledger took a session in: what its row says."""
+
+    session_id: str
+    date: str
+    account: str
+    strategy: str
+    model_id: str | None
+    plan_hash: str
+    previous_session_id: str | None = None
+
+
+class SessionStateSet(Fact, frozen=True, kw_only=True):
+    """The session's row says from now on: running, completed, stopped or killed."""
+
+    state: str
+    reason: str | None = None
+
+
+class OrderAdopted(Fact, frozen=True, kw_only=True):
+    """An order that worked before the ledger knew it; `state` is all of it, as JSON."""
+
+    client_order_id: str
+    symbol: str
+    state: str
+
+
+class EquityMarked(Fact, frozen=True, kw_only=True):
+    """The books at the end of a bar (`happened_at`: its start), in 1/10000 of the currency."""
+
+    equity: int
+    cash: int
+    gross_exposure: int
+    net_exposure: int
+    drawdown: float
+
+
+class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """One position, as `session_positions` shows it."""
+
+    symbol: str
+    quantity: float
+    entry_price: float
+    last_price: float | None = None
+    stop_price: float | None = None
+    take_profit_price: float | None = None
+
+
+class PositionsKept(Fact, frozen=True, kw_only=True):
+    """Everything that is held when the session ends; replaces what was kept before."""
+
+    positions: tuple[HeldPosition, ...]
+
+
 class BooksReconciled(Fact, frozen=True, kw_only=True):
     """Ledger and broker were compared; `differences` are sentences, none when they agree."""
 
@@ -371,6 +425,11 @@ SessionFact = (
     | BreakerTripped
     | BreakerRearmed
     | KillSwitchPulled
+    | SessionOpened
+    | SessionStateSet
+    | OrderAdopted
+    | EquityMarked
+    | PositionsKept
     | BooksReconciled
 )
 Event = Command | AnyOrderFact | SessionFact

@@ -35,10 +35,13 @@ _ANSWERS = (ev.OrderSubmitted, ev.OrderOutcomeUnknown, ev.OrderRejected, ev.Orde
 
 
 class Journal:
-    """A queue of old events; empty for a session that was never interrupted."""
+    """A queue of old events; empty for a session that was never interrupted. `also`: further kinds
+    that are met again.
+    """
 
-    def __init__(self, events: Iterable[Event] = ()) -> None:
-        self._events: deque[Event] = deque(event for event in events if isinstance(event, REPEATED))
+    def __init__(self, events: Iterable[Event] = (), also: tuple[type[Event], ...] = ()) -> None:
+        kinds = (*REPEATED, *also)
+        self._events: deque[Event] = deque(event for event in events if isinstance(event, kinds))
 
     def __bool__(self) -> bool:
         return bool(self._events)

@@ -1,22 +1,23 @@
-"""The ledger: what every session intended, did and had, in one SQLite file that survives any crash.
+"""The ledger: what every session intended, did and had, in one database that survives any crash: a
+SQLite file, or PostgreSQL by URL.
 
 An intent is on disk before the broker hears of it. Everything is written at most once: the same
 event, fill or equity row written again changes nothing, so a restarted session may repeat what it
-is not sure of. Events have one sequence per session without gaps. Money is whole (1/10000 of the
-currency), times are microseconds UTC, prices and quantities are doubles that come back bit for bit.
+is not sure of. Events have one sequence per session without gaps, and every book is made from them
+(`ledger_rebuild.py`). Money is whole (1/10000 of the currency), times are microseconds UTC, prices
+and quantities are doubles that come back bit for bit.
 
-One writer, many readers: write-ahead logging, full synchronisation, each `Ledger` with a connection
-of its own that belongs to one thread.
+One writer a session, many readers: write-ahead logging, full synchronisation, each `Ledger` with a
+connection of its own that belongs to one thread.
 
 >>> with Ledger(state_root / "ledger.sqlite") as ledger:
 ...     ledger.table("session_orders", date=date(2024, 6, 3))
 """
 
 import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,8 +27,10 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import Event, micros, moment
+from harmony_pipeline.execution.events import Event, SessionFact, micros, moment
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.session.ledger_database import database
+from harmony_pipeline.session.ledger_migrations import prepare
 from harmony_pipeline.session.ledger_rows import (
     COMPLETED,
     KILLED,
@@ -38,7 +41,8 @@ from harmony_pipeline.session.ledger_rows import (
     Snapshot,
     order_columns,
 )
-from harmony_pipeline.session.ledger_tables import SCHEMA, SELECTS, UPGRADES, VERSION, public_frame
+from harmony_pipeline.session.ledger_statements import statements
+from harmony_pipeline.session.ledger_tables import SELECTS, public_frame
 
 __all__ = [
     "COMPLETED",
@@ -51,34 +55,20 @@ __all__ = [
     "Snapshot",
 ]
 
-_BUSY_MILLISECONDS = 10_000
-
 
 class Ledger:
-    """Reads and writes one ledger file; made when it does not exist."""
+    """Reads and writes one ledger, made when it does not exist: the path of a SQLite file, or the
+    URL of a PostgreSQL database. `place` names it in messages, without a password.
+    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(
-            path, isolation_level=None, timeout=_BUSY_MILLISECONDS / 1000
-        )
-        self._connection.row_factory = sqlite3.Row
+    def __init__(self, where: Path | str) -> None:
+        self._database = database(where)
+        self.place = self._database.place
+        self._texts = statements(self._database.dialect)
         try:
-            for pragma in (
-                "journal_mode=wal",
-                "synchronous=full",
-                "foreign_keys=on",
-                f"busy_timeout={_BUSY_MILLISECONDS}",
-            ):
-                self._connection.execute(f"pragma {pragma}")
-            self._create()
-        except BaseException as error:
-            self._connection.close()
-            if isinstance(error, sqlite3.DatabaseError):
-                raise DataError(
-                    f"{path} cannot be used as a ledger: {error}; move it aside or restore a copy"
-                ) from None
+            prepare(self._database)
+        except BaseException:
+            self._database.close()
             raise
         self._open_transaction = False
 
@@ -94,37 +84,8 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Give the file back; nothing is pending outside a transaction."""
-        self._connection.close()
-
-    def _create(self) -> None:
-        found = int(self._connection.execute("pragma user_version").fetchone()[0])
-        if found == VERSION:
-            return
-        if found not in (0, *UPGRADES):
-            raise DataError(
-                f"{self.path} is a ledger of version {found}, this code writes version {VERSION}:"
-                " move it aside, or use the code that wrote it"
-            )
-        with self.transaction_on(self._connection):
-            # another process may have been faster
-            found = int(self._connection.execute("pragma user_version").fetchone()[0])
-            steps = [SCHEMA] if found == 0 else [UPGRADES[old] for old in range(found, VERSION)]
-            for statement in (statement for step in steps for statement in step):
-                self._connection.execute(statement)
-            self._connection.execute(f"pragma user_version = {VERSION}")
-
-    @staticmethod
-    @contextmanager
-    def transaction_on(connection: sqlite3.Connection) -> Iterator[None]:
-        """All or nothing on `connection`."""
-        connection.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            connection.execute("rollback")
-            raise
-        connection.execute("commit")
+        """Give the connection back; nothing is pending outside a transaction."""
+        self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -136,7 +97,7 @@ class Ledger:
             return
         self._open_transaction = True
         try:
-            with self.transaction_on(self._connection):
+            with self._database.transaction():
                 yield
         finally:
             self._open_transaction = False
@@ -144,13 +105,20 @@ class Ledger:
     @contextmanager
     def reproducible(self) -> Iterator[None]:
         """Inside, commits do not wait for the disk: for replays, which a power cut can only
-        shorten. The file stays whole either way.
+        shorten. The ledger stays whole either way.
         """
-        self._connection.execute("pragma synchronous=normal")
+        self._database.wait_for_disk(wait=False)
         try:
             yield
         finally:
-            self._connection.execute("pragma synchronous=full")
+            self._database.wait_for_disk(wait=True)
+
+    def writer(self, session_id: str) -> AbstractContextManager[None]:
+        """Hold the session's pen. Raises SessionRunning while another process, or another
+        connection, does.
+        """
+        held: AbstractContextManager[None] = self._database.writer(session_id)
+        return held
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -160,7 +128,15 @@ class Ledger:
         """
         found = self.session(row.session_id)
         if found is None:
-            self._insert("sessions", {**vars(row), "date": row.date.isoformat(), "sequence": 0})
+            values = vars(row) | {"date": row.date.isoformat()}
+            began = datetime.combine(row.date, time(), UTC)
+            columns = {
+                name: values[name] for name in ev.SessionOpened.__struct_fields__ if name in values
+            }
+            opened = ev.SessionOpened(happened_at=began, known_at=began, **columns)
+            with self.transaction():
+                self._write("add_session", values)
+                self.record(row.session_id, "session_opened", opened, began, began)
             return row
         if found.plan_hash != row.plan_hash:
             raise DataError(
@@ -172,17 +148,17 @@ class Ledger:
 
     def session(self, session_id: str) -> SessionRow | None:
         """The session, or None."""
-        rows = self._rows("select * from sessions where session_id = ?", (session_id,))
+        rows = self._rows("session", session=session_id)
         return _session(rows[0]) if rows else None
 
     def sessions(self, account: str | None = None, day: date | None = None) -> list[SessionRow]:
         """Sessions in order of date and start, of one account or day if given."""
-        rows = self._rows(
-            "select * from sessions where (?1 is null or account = ?1) and (?2 is null or date ="
-            " ?2) order by date, rowid",
-            (account, day.isoformat() if day else None),
-        )
+        rows = self._rows("sessions", account=account, date=day.isoformat() if day else None)
         return [_session(row) for row in rows]
+
+    def session_ids(self) -> list[tuple[str, int]]:
+        """(session id, number) of every session, in the order in which they were opened."""
+        return [(str(name), int(number)) for name, number in self._rows("session_ids")]
 
     def previous_session(self, account: str, day: date) -> SessionRow | None:
         """The latest ended session of the account before `day`: its closing state opens the next
@@ -200,37 +176,36 @@ class Ledger:
 
     def end_session(self, session_id: str, state: str, reason: str | None) -> None:
         """Mark how the session ended."""
-        self._write(
-            "update sessions set state = ?, reason = ? where session_id = ?",
-            (state, reason, session_id),
-        )
+        self._set_state(session_id, state, reason)
 
     def reopen_session(self, session_id: str) -> None:
         """A stopped session runs on."""
-        self._write(
-            "update sessions set state = ?, reason = null where session_id = ?",
-            (RUNNING, session_id),
-        )
+        self._set_state(session_id, RUNNING, None)
+
+    def _set_state(self, session_id: str, state: str, reason: str | None) -> None:
+        with self.transaction():
+            self._write(
+                "set_session_state", {"of_session": session_id, "state": state, "reason": reason}
+            )
+            now = self._latest(session_id)
+            fact = ev.SessionStateSet(happened_at=now, known_at=now, state=state, reason=reason)
+            self._append(session_id, f"session_state:{self.sequence(session_id) + 1}", fact)
 
     # --- processes --------------------------------------------------------------------------------
 
     def start_run(self, session_id: str, now: datetime) -> int:
         """Note that this process carries the session; its number."""
         with self.transaction():
-            number = int(
-                self._rows(
-                    "select coalesce(max(run), 0) + 1 as next from runs where session_id = ?",
-                    (session_id,),
-                )[0]["next"]
-            )
-            self._insert(
-                "runs",
+            number = int(self._rows("last_run", session=session_id)[0][0]) + 1
+            self._write(
+                "add_run",
                 {
                     "session_id": session_id,
                     "run": number,
                     "pid": os.getpid(),
                     "started_at": micros(now),
                     "heartbeat_at": micros(now),
+                    "outcome": None,
                 },
             )
         return number
@@ -240,20 +215,25 @@ class Ledger:
     ) -> None:
         """Say that the process is alive, or how it ended."""
         self._write(
-            "update runs set heartbeat_at = ?, outcome = ? where session_id = ? and run = ?",
-            (micros(now), outcome, session_id, run),
+            "set_run",
+            {
+                "heartbeat_at": micros(now),
+                "outcome": outcome,
+                "of_session": session_id,
+                "of_run": run,
+            },
         )
 
     def runs(self, session_id: str) -> list[dict[str, Any]]:
         """Every process that carried the session: run, pid, started_at, heartbeat_at, outcome."""
-        rows = self._rows("select * from runs where session_id = ? order by run", (session_id,))
+        names = ("session_id", "run", "pid", "started_at", "heartbeat_at", "outcome")
         return [
             {
-                **dict(row),
-                "started_at": moment(row["started_at"]),
-                "heartbeat_at": moment(row["heartbeat_at"]),
+                **dict(zip(names, row, strict=True)),
+                "started_at": moment(row[3]),
+                "heartbeat_at": moment(row[4]),
             }
-            for row in rows
+            for row in self._rows("runs", session=session_id)
         ]
 
     # --- what happened ----------------------------------------------------------------------------
@@ -264,101 +244,85 @@ class Ledger:
         """Append an event; `key` names it within the session. False, and nothing changes, when that
         key is there already.
         """
-        with self.transaction():
-            if self._rows(
-                "select 1 from events where session_id = ? and key = ?", (session_id, key)
-            ):
-                return False
-            self._connection.execute(
-                "update sessions set sequence = sequence + 1 where session_id = ?", (session_id,)
-            )
-            sequence = self.sequence(session_id)
-            self._insert(
-                "events",
-                {
-                    "session_id": session_id,
-                    "sequence": sequence,
-                    "key": key,
-                    "kind": ev.kind_of(event),
-                    "timestamp": micros(happened_at),
-                    "known_at": micros(known_at),
-                    "client_order_id": getattr(event, "client_order_id", None),
-                    "symbol": getattr(event, "symbol", None),
-                    "detail": ev.encode(event).decode(),
-                },
-            )
-        return True
+        values = {
+            "of_session": session_id,
+            "session_id": session_id,
+            "key": key,
+            "kind": ev.kind_of(event),
+            "timestamp": micros(happened_at),
+            "known_at": micros(known_at),
+            "client_order_id": getattr(event, "client_order_id", None),
+            "symbol": getattr(event, "symbol", None),
+            "detail": ev.encode(event).decode(),
+        }
+        return self._write("add_event", values) > 0
+
+    def _append(self, session_id: str, key: str, fact: SessionFact) -> bool:
+        return self.record(session_id, key, fact, fact.happened_at, fact.known_at)
 
     def sequence(self, session_id: str) -> int:
         """Number of the session's last event; 0 when there is none."""
-        rows = self._rows("select sequence from sessions where session_id = ?", (session_id,))
-        if not rows:
-            raise DataError(f"there is no session {session_id} in {self.path}")
-        return int(rows[0]["sequence"])
+        number = int(self._rows("sequence", session=session_id)[0][0])
+        if number == 0 and not self._rows("session", session=session_id):
+            raise DataError(f"there is no session {session_id} in {self.place}")
+        return number
 
     def events(self, session_id: str, after: int = 0) -> list[tuple[int, Event]]:
         """(sequence, event) of the session, those later than `after`."""
-        rows = self._rows(
-            "select sequence, detail from events where session_id = ? and sequence > ? order by"
-            " sequence",
-            (session_id, after),
-        )
-        return [(int(row["sequence"]), ev.decode(row["detail"])) for row in rows]
+        rows = self._rows("events", session=session_id, after=after)
+        return [(int(number), ev.decode(detail)) for number, detail in rows]
+
+    def _latest(self, session_id: str) -> datetime:
+        """When the last thing of the session was known."""
+        known = self._rows("last_known", session=session_id)[0][0]
+        return moment(known)
 
     def put_order(self, session_id: str, order: Order) -> None:
         """Keep the order as it now stands. The session that placed it also keeps how it stood when
         that session ended.
         """
-        values = {"session_id": session_id, **order_columns(order)}
-        names = ", ".join(values)
-        self._write(
-            f"insert into orders ({names}) values ({', '.join('?' * len(values))}) on conflict"
-            " (client_order_id) do update set status = excluded.status, reason = excluded.reason,"
-            " open = excluded.open, state = excluded.state, closing_status = iif(orders.session_id"
-            " = excluded.session_id, excluded.status, orders.closing_status)",
-            tuple(values.values()),
+        self._write("put_order", {"session_id": session_id, **order_columns(order)})
+
+    def adopt_order(self, session_id: str, order: Order, now: datetime) -> None:
+        """Keep an order that no session of this ledger placed: it worked before."""
+        fact = ev.OrderAdopted(
+            happened_at=now,
+            known_at=now,
+            client_order_id=order.client_order_id,
+            symbol=order.terms.symbol,
+            state=msgspec.json.encode(order).decode(),
         )
+        with self.transaction():
+            self.put_order(session_id, order)
+            self._append(session_id, f"adopted:{order.client_order_id}", fact)
 
     def order(self, client_order_id: str) -> Order | None:
         """The order, or None."""
-        rows = self._rows("select state from orders where client_order_id = ?", (client_order_id,))
-        return msgspec.json.decode(rows[0]["state"], type=Order) if rows else None
+        rows = self._rows("order", name=client_order_id)
+        return msgspec.json.decode(rows[0][0], type=Order) if rows else None
 
     def open_orders(self, account: str) -> list[Order]:
         """Orders of the account that may still trade, oldest first; carried ones of earlier
         sessions included.
         """
-        rows = self._rows(
-            "select o.state from orders o join sessions s using (session_id) where o.open = 1 and"
-            " s.account = ? order by o.timestamp, o.symbol, o.order_id",
-            (account,),
-        )
-        return [msgspec.json.decode(row["state"], type=Order) for row in rows]
+        rows = self._rows("open_orders", account=account)
+        return [msgspec.json.decode(row[0], type=Order) for row in rows]
 
     def orders(self, session_id: str) -> list[Order]:
         """Every order that the session decided, refused ones included."""
-        rows = self._rows(
-            "select state from orders where session_id = ? order by timestamp, symbol, order_id",
-            (session_id,),
-        )
-        return [msgspec.json.decode(row["state"], type=Order) for row in rows]
+        rows = self._rows("orders", session=session_id)
+        return [msgspec.json.decode(row[0], type=Order) for row in rows]
 
     def closing_statuses(self, session_id: str) -> dict[str, str]:
         """Client order id -> status at the end of the session that placed it, whatever later
         sessions did with it.
         """
-        return dict(
-            self._connection.execute(
-                "select client_order_id, closing_status from orders where session_id = ? order by"
-                " client_order_id",
-                (session_id,),
-            ).fetchall()
-        )
+        return dict(self._rows("closing_statuses", session=session_id))
 
     def record_fill(self, session_id: str, fill: Execution) -> bool:
         """Keep one execution. False, and nothing changes, when it is known already."""
         values = {**vars(fill), "session_id": session_id, "timestamp": micros(fill.timestamp)}
-        return self._insert("fills", values, "on conflict (execution_id) do nothing")
+        return self._write("add_fill", values) > 0
 
     def put_equity(
         self,
@@ -369,51 +333,63 @@ class Ledger:
         gross: int,
         net: int,
         drawdown: float,
+        known_at: datetime | None = None,
     ) -> bool:
-        """One equity row in money units; a row that exists stays as it is."""
-        values = {
-            "session_id": session_id,
-            "timestamp": micros(timestamp),
+        """One equity row in money units, of the bar that starts at `timestamp` and is known at its
+        end; a row that exists stays as it is.
+        """
+        values: dict[str, Any] = {
             "equity": equity,
             "cash": cash,
             "gross_exposure": gross,
             "net_exposure": net,
             "drawdown": drawdown,
         }
-        return self._insert("equity", values, "on conflict (session_id, timestamp) do nothing")
+        at = micros(timestamp)
+        fact = ev.EquityMarked(happened_at=timestamp, known_at=known_at or timestamp, **values)
+        with self.transaction():
+            self._append(session_id, f"equity:{at}", fact)
+            values |= {"session_id": session_id, "timestamp": at}
+            return self._write("add_equity", values) > 0
 
     def put_positions(self, session_id: str, rows: Sequence[dict[str, Any]]) -> None:
         """Replace the session's positions: symbol, quantity, entry_price, last_price, stop_price,
         take_profit_price.
         """
         with self.transaction():
-            self._connection.execute("delete from positions where session_id = ?", (session_id,))
-            for row in rows:
-                self._insert("positions", {"session_id": session_id, **row})
+            held = tuple(ev.HeldPosition(**row) for row in rows)
+            now = self._latest(session_id)
+            fact = ev.PositionsKept(happened_at=now, known_at=now, positions=held)
+            self._append(session_id, f"positions:{self.sequence(session_id) + 1}", fact)
+            self._write("clear_positions", {"of_session": session_id})
+            for row in held:
+                self._write(
+                    "add_position", {"session_id": session_id, **msgspec.structs.asdict(row)}
+                )
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep the state to restart from; the session's earlier one is replaced."""
         self._write(
-            "insert or replace into snapshots (session_id, at, sequence, body) values (?, ?, ?, ?)",
-            (
-                snapshot.session_id,
-                micros(snapshot.at) if snapshot.at else None,
-                snapshot.sequence,
-                msgspec.json.encode(snapshot.body),
-            ),
+            "put_snapshot",
+            {
+                "session_id": snapshot.session_id,
+                "at": micros(snapshot.at) if snapshot.at else None,
+                "sequence": snapshot.sequence,
+                "body": msgspec.json.encode(snapshot.body),
+            },
         )
 
     def snapshot(self, session_id: str) -> Snapshot | None:
         """The state to restart from; after the end of a session, its closing state."""
-        rows = self._rows("select * from snapshots where session_id = ?", (session_id,))
+        rows = self._rows("snapshot", session=session_id)
         if not rows:
             return None
-        row = rows[0]
+        at, sequence, body = rows[0]
         return Snapshot(
             session_id,
-            moment(row["at"]) if row["at"] is not None else None,
-            int(row["sequence"]),
-            msgspec.json.decode(row["body"]),
+            moment(at) if at is not None else None,
+            int(sequence),
+            msgspec.json.decode(body),
         )
 
     # --- frames -----------------------------------------------------------------------------------
@@ -426,28 +402,34 @@ class Ledger:
         """
         if name not in SELECTS:
             raise DataError(f"the ledger has no table '{name}'; it has {', '.join(SELECTS)}")
-        rows = self._rows(
-            SELECTS[name], {"date": date.isoformat() if date else None, "session": session_id}
-        )
+        rows = self._rows(name, date=date.isoformat() if date else None, session=session_id)
         return public_frame(name, rows)
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _rows(self, text: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
-        return self._connection.execute(text, values).fetchall()
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Every row of one of the books (`ledger_tables.BOOKS`), by key."""
+        return self._rows(f"all_{table}")
 
-    def _write(self, text: str, values: Sequence[Any]) -> int:
+    def restore(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows of one of the books over those with their keys."""
         with self.transaction():
-            return self._connection.execute(text, values).rowcount
+            self._database.write_many(self._texts[f"restore_{table}"], rows)
 
-    def _insert(self, table: str, values: dict[str, Any], conflict: str = "") -> bool:
-        text = (
-            f"insert into {table} ({', '.join(values)}) values ({', '.join('?' * len(values))})"
-            f" {conflict}"
-        )
-        return self._write(text, tuple(values.values())) > 0
+    def empty(self, table: str) -> None:
+        """Take every row of one of the books away."""
+        self._write(f"empty_{table}", {})
+
+    def _rows(self, statement: str, /, **values: Any) -> list[tuple[Any, ...]]:
+        return self._database.query(self._texts[statement], values)
+
+    def _write(self, name: str, values: Mapping[str, Any]) -> int:
+        if self._open_transaction:
+            return self._database.write(self._texts[name], values)
+        with self.transaction():
+            return self._database.write(self._texts[name], values)
 
 
-def _session(row: sqlite3.Row) -> SessionRow:
-    fields = {name: row[name] for name in SessionRow.__dataclass_fields__}
+def _session(row: Sequence[Any]) -> SessionRow:
+    fields = dict(zip(SessionRow.__dataclass_fields__, row, strict=True))
     return SessionRow(**{**fields, "date": date.fromisoformat(fields["date"])})

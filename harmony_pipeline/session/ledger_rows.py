@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 
+from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.portfolio.kernel_types import (
     DELISTED,
     MAX_PARTICIPATION,
+    MONEY,
     NO_VOLUME,
     REASON_NAMES,
     RENAMED,
@@ -125,3 +127,27 @@ def public_status(order: Order) -> str:
     if order.status in (Status.CANCELED, Status.EXPIRED, Status.REPLACED):
         return "partially_filled" if order.filled_quantity > 0 else "canceled"
     return str(order.status)
+
+
+def money(amount: float) -> int:
+    """Currency as whole money units; exact for amounts that were whole before."""
+    return round(amount * MONEY)
+
+
+def execution_of(fact: ev.OrderPartiallyFilled, order: Order) -> Execution:
+    """The row of an execution; `order` as it stands after it."""
+    return Execution(
+        execution_id=fact.execution_id,
+        fill_id=f"{order.terms.order_id}-{len(order.executions)}",
+        order_id=order.terms.order_id,
+        client_order_id=fact.client_order_id,
+        symbol=fact.symbol,
+        timestamp=fact.happened_at,
+        side=fact.side,
+        quantity=fact.quantity,
+        price=fact.price,
+        reference_price=fact.price if fact.reference_price is None else fact.reference_price,
+        fee=money(fact.fee),
+        slippage=fact.slippage,
+        liquidity=fact.liquidity,
+    )

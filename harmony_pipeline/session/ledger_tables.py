@@ -1,96 +1,294 @@
-"""The ledger's own tables and how the public ones are read from them.
+"""The ledger's own tables, declared once for SQLite and PostgreSQL, and how the public ones are
+read from them.
 
 Money columns are whole numbers of 1/10000 of the currency (`fee`, `equity`, `cash`,
 `gross_exposure`, `net_exposure`), divided on the way out by 10000.0, which gives the nearest
 double, as it does in the backtest. Times are microseconds since 1970 UTC. `orders.state` is the
 order as the lifecycle left it; the other columns of that table are its public face.
+
+`events` is only ever appended to. `sessions`, `orders`, `fills`, `positions` and `equity` are made
+from it (`ledger_rebuild.py`). `runs` and `snapshots` are no books: they say which process is alive,
+and where it goes on after a crash.
 """
 
-import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    cast,
+    literal_column,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.dialects.sqlite import REAL
 
 from harmony_pipeline.schemas import TABLES
 
-VERSION = 2
+VERSION = 3
+"""Of the tables below; `ledger_migrations.py` brings older ledgers to it."""
 
-SCHEMA = (
-    """create table sessions (
-        session_id text primary key, date text not null, account text not null, strategy text not null, model_id text, plan_hash text not null,
-        state text not null check (state in ('running', 'completed', 'stopped', 'killed')), reason text, previous_session_id text,
-        sequence integer not null) strict""",
-    """create table runs (
-        session_id text not null references sessions, run integer not null, pid integer not null, started_at integer not null, heartbeat_at integer not null,
-        outcome text, primary key (session_id, run)) strict, without rowid""",
-    """create table orders (
-        client_order_id text primary key, session_id text not null references sessions, order_id text not null, parent_id text, symbol text not null,
-        signal_timestamp integer, timestamp integer not null, side text not null check (side in ('buy', 'sell')), quantity real not null, kind text not null,
-        limit_price real, stop_price real, time_in_force text not null, status text not null, closing_status text not null, reason text, model_id text,
-        verdict text, risk_limit text, wanted_quantity real,
-        open integer not null check (open in (0, 1)), state text not null) strict""",
-    "create index orders_of_session on orders (session_id)",
-    "create index open_orders on orders (open) where open = 1",
-    """create table fills (
-        execution_id text primary key, fill_id text not null, session_id text not null references sessions, order_id text not null,
-        client_order_id text not null references orders, symbol text not null, timestamp integer not null, side text not null check (side in ('buy', 'sell')),
-        quantity real not null check (quantity > 0), price real not null check (price > 0), reference_price real not null, fee integer not null,
-        slippage real not null, liquidity text not null) strict""",
-    "create index fills_of_session on fills (session_id)",
-    """create table positions (
-        session_id text not null references sessions, symbol text not null, quantity real not null, entry_price real not null, last_price real, stop_price real,
-        take_profit_price real, primary key (session_id, symbol)) strict, without rowid""",
-    """create table equity (
-        session_id text not null references sessions, timestamp integer not null, equity integer not null, cash integer not null,
-        gross_exposure integer not null, net_exposure integer not null, drawdown real not null, primary key (session_id, timestamp)) strict, without rowid""",
-    """create table events (
-        session_id text not null references sessions, sequence integer not null, key text not null, kind text not null, timestamp integer not null,
-        known_at integer not null, client_order_id text, symbol text, detail text not null,
-        primary key (session_id, sequence), unique (session_id, key)) strict""",
-    """create table snapshots (
-        session_id text primary key references sessions, at integer, sequence integer not null, body blob not null) strict""",
+# A strict SQLite table knows integer, real, text and blob. PostgreSQL sorts text as SQLite does.
+_WHOLE = BigInteger().with_variant(Integer(), "sqlite")
+_REAL = Float(53).with_variant(REAL(), "sqlite")
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+metadata = MetaData()
+
+
+def _text(name: str, *, null: bool = False) -> Column[Any]:
+    return Column(name, _TEXT, nullable=null)
+
+
+def _whole(name: str, *, null: bool = False) -> Column[Any]:
+    return Column(name, _WHOLE, nullable=null)
+
+
+def _real(name: str, *, null: bool = False) -> Column[Any]:
+    return Column(name, _REAL, nullable=null)
+
+
+def _session(*, key: bool = False) -> Column[Any]:
+    return Column(
+        "session_id", _TEXT, ForeignKey("sessions.session_id"), nullable=False, primary_key=key
+    )
+
+
+def _side() -> tuple[Column[Any], CheckConstraint]:
+    return _text("side"), CheckConstraint("side in ('buy', 'sell')")
+
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", _TEXT, primary_key=True, nullable=False),
+    _text("date"),
+    _text("account"),
+    _text("strategy"),
+    _text("model_id", null=True),
+    _text("plan_hash"),
+    _text("state"),
+    _text("reason", null=True),
+    _text("previous_session_id", null=True),
+    # in which order they were opened
+    Column("number", _WHOLE, nullable=False, server_default=text("0")),
+    CheckConstraint("state in ('running', 'completed', 'stopped', 'killed')"),
+    sqlite_strict=True,
+    implicit_returning=False,
+)
+runs = Table(
+    "runs",
+    metadata,
+    _session(key=True),
+    Column("run", _WHOLE, primary_key=True, nullable=False),
+    _whole("pid"),
+    _whole("started_at"),
+    _whole("heartbeat_at"),
+    _text("outcome", null=True),
+    sqlite_strict=True,
+    implicit_returning=False,
+    sqlite_with_rowid=False,
+)
+orders = Table(
+    "orders",
+    metadata,
+    Column("client_order_id", _TEXT, primary_key=True, nullable=False),
+    _session(),
+    _text("order_id"),
+    _text("parent_id", null=True),
+    _text("symbol"),
+    _whole("signal_timestamp", null=True),
+    _whole("timestamp"),
+    *_side(),
+    _real("quantity"),
+    _text("kind"),
+    _real("limit_price", null=True),
+    _real("stop_price", null=True),
+    _text("time_in_force"),
+    _text("status"),
+    _text("closing_status"),
+    _text("reason", null=True),
+    _text("model_id", null=True),
+    _text("verdict", null=True),
+    _text("risk_limit", null=True),
+    _real("wanted_quantity", null=True),
+    _whole("open"),
+    _text("state"),
+    CheckConstraint("open in (0, 1)"),
+    sqlite_strict=True,
+    implicit_returning=False,
+)
+Index("orders_of_session", orders.c.session_id)
+Index(
+    "open_orders",
+    orders.c.open,
+    sqlite_where=text("open = 1"),
+    postgresql_where=text("open = 1"),
+)
+fills = Table(
+    "fills",
+    metadata,
+    Column("execution_id", _TEXT, primary_key=True, nullable=False),
+    _text("fill_id"),
+    _session(),
+    _text("order_id"),
+    Column("client_order_id", _TEXT, ForeignKey("orders.client_order_id"), nullable=False),
+    _text("symbol"),
+    _whole("timestamp"),
+    *_side(),
+    _real("quantity"),
+    _real("price"),
+    _real("reference_price"),
+    _whole("fee"),
+    _real("slippage"),
+    _text("liquidity"),
+    CheckConstraint("quantity > 0"),
+    CheckConstraint("price > 0"),
+    sqlite_strict=True,
+    implicit_returning=False,
+)
+Index("fills_of_session", fills.c.session_id)
+positions = Table(
+    "positions",
+    metadata,
+    _session(key=True),
+    Column("symbol", _TEXT, primary_key=True, nullable=False),
+    _real("quantity"),
+    _real("entry_price"),
+    _real("last_price", null=True),
+    _real("stop_price", null=True),
+    _real("take_profit_price", null=True),
+    sqlite_strict=True,
+    implicit_returning=False,
+    sqlite_with_rowid=False,
+)
+equity = Table(
+    "equity",
+    metadata,
+    _session(key=True),
+    Column("timestamp", _WHOLE, primary_key=True, nullable=False),
+    _whole("equity"),
+    _whole("cash"),
+    _whole("gross_exposure"),
+    _whole("net_exposure"),
+    _real("drawdown"),
+    sqlite_strict=True,
+    implicit_returning=False,
+    sqlite_with_rowid=False,
+)
+events = Table(
+    "events",
+    metadata,
+    _session(key=True),
+    Column("sequence", _WHOLE, primary_key=True, nullable=False),
+    _text("key"),
+    _text("kind"),
+    _whole("timestamp"),
+    _whole("known_at"),
+    _text("client_order_id", null=True),
+    _text("symbol", null=True),
+    _text("detail"),
+    UniqueConstraint("session_id", "key"),
+    sqlite_strict=True,
+    implicit_returning=False,
+)
+snapshots = Table(
+    "snapshots",
+    metadata,
+    _session(key=True),
+    _whole("at", null=True),
+    _whole("sequence"),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_strict=True,
+    implicit_returning=False,
+)
+ledger_version = Table(
+    "ledger_version",
+    metadata,
+    Column("version", _WHOLE, primary_key=True, nullable=False, autoincrement=False),
+    sqlite_strict=True,
+    implicit_returning=False,
 )
 
-UPGRADES = {
-    1: (
-        "alter table orders add column verdict text",
-        "alter table orders add column risk_limit text",
-        "alter table orders add column wanted_quantity real",
+BOOKS = (sessions, orders, fills, positions, equity)
+"""What is made from `events`, in the order in which rows refer to each other."""
+
+
+def _currency(column: Column[Any]) -> Any:
+    return cast(column, _REAL) / literal_column("10000.0")
+
+
+def _public(table: Table, *columns: Any) -> Select[Any]:
+    """Those columns of `table`, of one day or session where the parameters name one."""
+    day, session = bindparam("date", type_=_TEXT), bindparam("session", type_=_TEXT)
+    return (
+        select(sessions.c.session_id, sessions.c.date, *columns)
+        .select_from(table.join(sessions, table.c.session_id == sessions.c.session_id))
+        .where(or_(day.is_(None), sessions.c.date == day))
+        .where(or_(session.is_(None), sessions.c.session_id == session))
+    )
+
+
+def _named(table: Table, names: str) -> list[Column[Any]]:
+    return [table.c[name] for name in names.split()]
+
+
+SELECTS: dict[str, Select[Any]] = {
+    "session_orders": _public(
+        orders,
+        *_named(
+            orders,
+            "client_order_id order_id parent_id symbol signal_timestamp timestamp side quantity"
+            " kind limit_price stop_price time_in_force status reason verdict risk_limit"
+            " wanted_quantity model_id",
+        ),
+    ),
+    "session_fills": _public(
+        fills,
+        *_named(
+            fills,
+            "client_order_id fill_id order_id symbol timestamp side quantity price reference_price",
+        ),
+        _currency(fills.c.fee),
+        fills.c.slippage,
+        fills.c.liquidity,
+    ),
+    "session_positions": _public(
+        positions,
+        *_named(positions, "symbol quantity entry_price last_price stop_price take_profit_price"),
+    ),
+    "session_equity": _public(
+        equity,
+        equity.c.timestamp,
+        *(
+            _currency(equity.c[name])
+            for name in ("equity", "cash", "gross_exposure", "net_exposure")
+        ),
+        equity.c.drawdown,
+    ),
+    "session_events": _public(
+        events,
+        *_named(events, "sequence kind timestamp known_at client_order_id symbol detail"),
     ),
 }
-"""What makes a ledger of a version one of the next; what it did not keep is null."""
-
-_FROM = (
-    "join sessions s using (session_id) where (:date is null or s.date = :date) and (:session is"
-    " null or s.session_id = :session)"
-)
-SELECTS = {
-    "session_orders": (
-        "select s.session_id, s.date, client_order_id, order_id, parent_id, symbol,"
-        " signal_timestamp, timestamp, side, quantity, kind, limit_price, stop_price,"
-        f" time_in_force, status, o.reason, verdict, risk_limit, wanted_quantity, o.model_id from orders o {_FROM}"
-    ),
-    "session_fills": (
-        "select s.session_id, s.date, client_order_id, fill_id, order_id, symbol, timestamp, side,"
-        " quantity, price, reference_price, fee / 10000.0, slippage, liquidity from fills f"
-        f" {_FROM}"
-    ),
-    "session_positions": (
-        "select s.session_id, s.date, symbol, quantity, entry_price, last_price, stop_price,"
-        f" take_profit_price from positions p {_FROM}"
-    ),
-    "session_equity": (
-        "select s.session_id, s.date, timestamp, equity / 10000.0, cash / 10000.0, gross_exposure"
-        f" / 10000.0, net_exposure / 10000.0, drawdown from equity e {_FROM}"
-    ),
-    "session_events": (
-        "select s.session_id, s.date, e.sequence, kind, timestamp, known_at, client_order_id,"
-        f" symbol, detail from events e {_FROM}"
-    ),
-}
 
 
-def public_frame(name: str, rows: Sequence[sqlite3.Row]) -> pl.DataFrame:
+def public_frame(name: str, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Rows of `SELECTS[name]` as that public table: its types, its order."""
     schema = TABLES[name]
     columns: list[pl.Series] = []

@@ -73,6 +73,7 @@ from harmony_pipeline.portfolio.margin_calls import margin_call
 from harmony_pipeline.risk.account_rules import begin_account_session
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 from harmony_pipeline.risk.sizing import drawdown_peak
+from harmony_pipeline.session.ledger_rows import money
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
 from harmony_pipeline.session.stream import SessionBar
 
@@ -499,11 +500,6 @@ class LivePortfolio:
                     "entry_value": int(trade["entry_value"]) / MONEY,
                 }
             )
-
-
-def money(amount: float) -> int:
-    """Currency as whole money units; exact for amounts that were whole before."""
-    return round(amount * MONEY)
 
 
 def order_terms(

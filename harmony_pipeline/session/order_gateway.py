@@ -63,9 +63,22 @@ class OrderGateway:
         """What may leave now."""
         return self.manager.risk_state(self._broker.is_streaming())
 
-    def recover(self, past: Iterable[Event]) -> None:
-        """Continue a session whose process ended after it had written these events."""
-        self._journal = Journal(past)
+    @property
+    def journal_left(self) -> int:
+        """How many events of the process before this one were not met again yet."""
+        return len(self._journal.events)
+
+    @property
+    def journal_head(self) -> Event | None:
+        """The next of them."""
+        events = self._journal.events
+        return events[0] if events else None
+
+    def recover(self, past: Iterable[Event], also: tuple[type[Event], ...] = ()) -> None:
+        """Continue a session whose process ended after it had written these events; `also`: see
+        `Journal`.
+        """
+        self._journal = Journal(past, also)
         self.handle(Restarted(self._journal.events))
         self.receive_reports()
 
@@ -146,6 +159,9 @@ class OrderGateway:
             if self._journal.expects(entry.event):
                 return
             self._break_journal(entry.event)
+        self._keep(entry)
+
+    def _keep(self, entry: Entry) -> None:
         self._ledger.record(
             self._session_id, entry.key, entry.event, entry.happened_at, entry.known_at
         )

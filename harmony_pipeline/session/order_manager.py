@@ -35,8 +35,8 @@ from harmony_pipeline.execution.lifecycle import Order, Status, apply, start
 from harmony_pipeline.portfolio.kernel_types import CANCELED, REFUSED, ROLE_NAMES
 from harmony_pipeline.session.event_replay import OWN_FACTS
 from harmony_pipeline.session.freshness import stricter
-from harmony_pipeline.session.ledger_rows import Execution
-from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest, money
+from harmony_pipeline.session.ledger_rows import Execution, execution_of
+from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest
 
 _LEGS = ("stop", "take")
 
@@ -502,7 +502,7 @@ class OrderManager:
             return
         if after is before:
             return
-        execution = _execution(fact, after) if isinstance(fact, ev.OrderPartiallyFilled) else None
+        execution = execution_of(fact, after) if isinstance(fact, ev.OrderPartiallyFilled) else None
         entry = Entry(_key(fact), fact, fact.happened_at, fact.known_at, after, execution)
         self._actions.append(Write((entry,)))
         self.orders[name] = after
@@ -612,21 +612,3 @@ def _key(fact: AnyOrderFact) -> str:
     if isinstance(fact, ev.OrderPartiallyFilled):
         return f"execution:{fact.execution_id}"
     return f"{ev.kind_of(fact)}:{fact.client_order_id}:{micros(fact.happened_at)}"
-
-
-def _execution(fact: ev.OrderPartiallyFilled, order: Order) -> Execution:
-    return Execution(
-        execution_id=fact.execution_id,
-        fill_id=f"{order.terms.order_id}-{len(order.executions)}",
-        order_id=order.terms.order_id,
-        client_order_id=fact.client_order_id,
-        symbol=fact.symbol,
-        timestamp=fact.happened_at,
-        side=fact.side,
-        quantity=fact.quantity,
-        price=fact.price,
-        reference_price=fact.price if fact.reference_price is None else fact.reference_price,
-        fee=money(fact.fee),
-        slippage=fact.slippage,
-        liquidity=fact.liquidity,
-    )

@@ -132,7 +132,7 @@ def read_session(ledger: Ledger, session_id: str) -> SessionResult:
     row = ledger.session(session_id)
     if row is None:
         raise DataError(
-            f'there is no session {session_id} in {ledger.path}; `harmony sql "select distinct'
+            f'there is no session {session_id} in {ledger.place}; `harmony sql "select distinct'
             ' session_id from session_events"` lists them'
         )
     snapshot = ledger.snapshot(session_id)

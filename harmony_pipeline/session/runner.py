@@ -79,7 +79,7 @@ def run_session(
     NotReady while the kill switch is on.
     """
     watch = supervision or Supervision()
-    with _guarded(plan, watch):
+    with _guarded(plan, watch), ledger.writer(plan.session_id):
         _replace_unfinished(plan, ledger, broker)
         row = ledger.open_session(plan.row())
         if row.state in (COMPLETED, KILLED):

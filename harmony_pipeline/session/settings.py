@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -23,3 +23,47 @@ class SessionSettings(FrozenSettings):
     flatten_at_close: bool = Field(
         False, description="close every position before the session ends"
     )
+    ledger: str = Field(
+        "",
+        description="URL of the PostgreSQL database that keeps the books, like"
+        " postgresql://user@host/database; empty: ledger.sqlite in the state folder",
+    )
+    redis: str = Field(
+        "",
+        description="URL of a Redis that shows positions, open orders and the latest bars to other"
+        " processes, like redis://host:6379/0; empty: none",
+    )
+    reconcile_seconds: float = Field(
+        60.0, gt=0.0, description="how often ledger and broker are compared, in the venue's time"
+    )
+    demote_after_sessions: int = Field(
+        3, ge=1, description="sessions over which a model's divergence is judged"
+    )
+    maximum_divergence: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="share of rows that may differ from the backtest in each of those sessions"
+        " before the model is demoted",
+    )
+
+    @field_validator("ledger", "redis")
+    @classmethod
+    def _no_password(cls, text: str) -> str:
+        from urllib.parse import urlsplit
+
+        try:
+            has_password = urlsplit(text).password is not None
+        except ValueError:
+            raise ValueError("the URL cannot be read: write it as scheme://host/name") from None
+        if has_password:
+            raise ValueError(
+                "the URL holds a password: give it in PGPASSWORD or ~/.pgpass, or in REDIS_PASSWORD"
+            )
+        return text
+
+
+NOT_OF_THE_BOOKS = (
+    "ledger", "redis", "reconcile_seconds", "demote_after_sessions", "maximum_divergence",
+)  # fmt: skip
+"""Settings that change neither what a session decides nor what its books say."""

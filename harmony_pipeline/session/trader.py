@@ -134,7 +134,7 @@ class Trader:
             self.gateway.record("session_started", started, now, now)
             for order in carried.values():
                 if self.ledger.order(order.client_order_id) is None:
-                    self.ledger.put_order(self.session_id, order)
+                    self.ledger.adopt_order(self.session_id, order, now)
             self.manager.adopt(carried.values())
             if self._exchange is None:  # one in this process has its books from us
                 self.gateway.handle(BooksCompared(found))
@@ -247,12 +247,17 @@ class Trader:
                 self.gateway.receive_reports()
             self.portfolio.mark(row)
         self._check_breakers(batch)
-        self.ledger.put_equity(self.session_id, batch.start, **self.portfolio.equity_row())
+        self._mark_equity(batch)
         signals = self._update(batch) if signals is None else signals
         for row in bars:
             name = self.portfolio.symbols[row["symbol"]]
             self.portfolio.put_signal(row, *wanted(signals, name))
         self._decide(bars, batch)
+
+    def _mark_equity(self, batch: Batch) -> None:
+        self.ledger.put_equity(
+            self.session_id, batch.start, **self.portfolio.equity_row(), known_at=batch.end
+        )
 
     def _check_breakers(self, batch: Batch) -> None:
         """Judge the marked equity, and write down what tripped or was lifted."""

@@ -20,6 +20,7 @@ from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import Opening, opening_of, plan_day, states_before
+from harmony_pipeline.session.settings import NOT_OF_THE_BOOKS
 from harmony_pipeline.stages.backtests import hears_fills, trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
@@ -37,15 +38,13 @@ PAPER = "paper"
 
 
 def ledger_path(pipeline: PipelineContext) -> Path:
-    """Where the books of all sessions are."""
+    """Where the books of all sessions are, when they are in a file."""
     return pipeline.settings.state_root / "ledger.sqlite"
 
 
 def open_ledger(pipeline: PipelineContext) -> Ledger:
     """The ledger of this market; close it, or use it as a context."""
-    path = ledger_path(pipeline)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Ledger(path)
+    return Ledger(pipeline.settings.session.ledger or ledger_path(pipeline))
 
 
 def replay_account(pipeline: PipelineContext) -> str:
@@ -53,6 +52,8 @@ def replay_account(pipeline: PipelineContext) -> str:
     apart = {"paths", "monte_carlo", "overfitting", "execution_stress", "gate", "portfolios"}
     settings = pipeline.settings.model_dump(mode="json", exclude=apart | {"alpaca", "exchange"})
     # accounts keep the names that they have in ledgers
+    for name in NOT_OF_THE_BOOKS:
+        settings["session"].pop(name)
     settings["luck"] = settings.pop("execution_noise")
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
     lives = lives_of(pipeline).rows()
@@ -61,10 +62,15 @@ def replay_account(pipeline: PipelineContext) -> str:
 
 
 def plan_of(
-    pipeline: PipelineContext, ledger: Ledger, day: date, account: str
+    pipeline: PipelineContext,
+    ledger: Ledger,
+    day: date,
+    account: str,
+    model_id: str | None = None,
 ) -> tuple[SessionPlan, pl.DataFrame]:
-    """The plan of `day` for `account`, and the day's bars of every symbol that it needs. Raises
-    NotReady with the command that helps.
+    """The plan of `day` for `account`, and the day's bars of every symbol that it needs;
+    `model_id`: the model of a session that was recorded. Raises NotReady with the command that
+    helps.
     """
     settings = pipeline.settings
     require_sound(pipeline, {"bars": _periods_behind(pipeline, day)})
@@ -93,7 +99,7 @@ def plan_of(
         actions=pipeline.lake.read("corporate_actions"),
         lives=lives_of(pipeline),
         uses_model=chosen.uses_model,
-        model=_model(pipeline, day, account) if chosen.uses_model else None,
+        model=_model(pipeline, day, account, model_id) if chosen.uses_model else None,
         threshold=model_threshold(pipeline, strategy),
         regimes=pipeline.lake.read("regimes").filter(
             pl.col("known_at") <= pipeline.calendar.session_open(day)
@@ -185,10 +191,14 @@ def _opening(
     return opening_of(ledger, account, day, initial_cash)
 
 
-def _model(pipeline: PipelineContext, day: date, account: str) -> TrainedModel:
+def _model(
+    pipeline: PipelineContext, day: date, account: str, model_id: str | None
+) -> TrainedModel:
     """The promoted model for the paper account; for a replay the one whose retraining period holds
     the day, which never saw it.
     """
+    if model_id is not None:
+        return pipeline.registry.load(model_id)
     if account == PAPER:
         model = pipeline.registry.load_promoted()
         period = pipeline.retraining_period(model.card.period)

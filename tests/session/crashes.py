@@ -2,7 +2,7 @@
 having done it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,14 @@ class Fuse:
 class CrashingLedger(Ledger):
     """Dies before each write and after each commit."""
 
-    def __init__(self, path: Path, fuse: Fuse) -> None:
+    def __init__(self, path: Path | str, fuse: Fuse) -> None:
         self.fuse = Fuse()
         super().__init__(path)
         self.fuse = fuse
 
-    def _write(self, text: str, values: Sequence[Any]) -> int:
+    def _write(self, name: str, values: Mapping[str, Any]) -> int:
         self.fuse.burn()
-        return super()._write(text, values)
+        return super()._write(name, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -1,20 +1,23 @@
 """The ledger: written once, whole or not at all, exact, readable by others."""
 
-import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import polars as pl
 import pytest
+from session.ledgers import ENGINES, place_for
 
-from harmony_pipeline.errors import DataError
+from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status, apply
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import COMPLETED, Execution, SessionRow, Snapshot
+from harmony_pipeline.session.process_control import SessionRunning
 
 T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 DAY = date(2024, 3, 5)
@@ -46,30 +49,16 @@ FILL = Execution(
 )
 
 
+@pytest.fixture(params=ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    return place_for(request.param, tmp_path)
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    made = Ledger(tmp_path / "state" / "ledger.sqlite")
-    made.open_session(ROW)
-    return made
-
-
-def test_a_ledger_of_the_version_before_is_brought_up_and_keeps_its_orders(ledger: Ledger) -> None:
-    ledger.put_order("s1", Order(TERMS))
-    path = ledger.path
-    ledger.close()
-    with sqlite3.connect(path) as old:
-        for column in ("verdict", "risk_limit", "wanted_quantity"):
-            old.execute(f"alter table orders drop column {column}")
-        old.execute("pragma user_version = 1")
-    old.close()
-    told = msgspec.structs.replace(
-        TERMS, client_order_id="s1-X-2-entry", order_id="X-2-entry", verdict="resize",
-        limit="max_position", wanted_quantity=0.1 + 0.2,
-    )  # fmt: skip
-    with Ledger(path) as again:
-        again.put_order("s1", Order(told))
-        rows = again.table("session_orders").select("verdict", "risk_limit", "wanted_quantity")
-    assert rows.rows() == [(None, None, None), ("resize", "max_position", 0.1 + 0.2)]
+def ledger(place: Path | str) -> Iterator[Ledger]:
+    with Ledger(place) as made:
+        made.open_session(ROW)
+        yield made
 
 
 def intent() -> ev.OrderIntended:
@@ -82,7 +71,7 @@ def test_an_event_is_recorded_once_and_the_sequence_has_no_gaps(ledger: Ledger) 
     assert ledger.record("s1", "intent:a", intent(), T, T)
     assert not ledger.record("s1", "intent:a", intent(), T, T)
     assert ledger.record("s1", "intent:b", intent(), T, T)
-    assert [number for number, _ in ledger.events("s1")] == [1, 2]
+    assert [number for number, _ in ledger.events("s1")] == [1, 2, 3]  # it was opened, too
     assert ledger.events("s1", after=1)[0][1] == intent()
 
 
@@ -110,8 +99,9 @@ def test_prices_and_money_come_back_exactly(ledger: Ledger) -> None:
 
 
 def test_a_fill_needs_its_order(ledger: Ledger) -> None:
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
         ledger.record_fill("s1", FILL)
+    assert ledger.table("session_fills").is_empty()
 
 
 @pytest.mark.parametrize(
@@ -163,14 +153,16 @@ def test_a_transaction_is_all_or_nothing(ledger: Ledger) -> None:
         ledger.record("s1", "intent:a", intent(), T, T)
         raise RuntimeError("power cut")
     assert ledger.table("session_orders").is_empty()
-    assert ledger.sequence("s1") == 0
+    assert ledger.sequence("s1") == 1
 
 
-def test_a_reader_in_another_connection_sees_only_what_is_committed(ledger: Ledger) -> None:
-    with Ledger(ledger.path) as reader, ledger.transaction():
+def test_a_reader_in_another_connection_sees_only_what_is_committed(
+    ledger: Ledger, place: Path | str
+) -> None:
+    with Ledger(place) as reader, ledger.transaction():
         ledger.put_order("s1", Order(TERMS))
         assert reader.table("session_orders").is_empty()
-    with Ledger(ledger.path) as reader:
+    with Ledger(place) as reader:
         assert reader.table("session_orders").height == 1
 
 
@@ -214,10 +206,52 @@ def test_a_file_that_is_no_ledger_is_said_so(tmp_path: Path) -> None:
         Ledger(path)
 
 
-def test_a_ledger_of_another_version_is_not_touched(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    with sqlite3.connect(path) as raw:
-        raw.execute("pragma user_version = 99")
-    raw.close()
-    with pytest.raises(DataError, match="version 99"):
-        Ledger(path)
+def test_an_order_that_is_only_known_from_a_table_has_a_number_for_its_session(
+    ledger: Ledger,
+) -> None:
+    with pytest.raises(DataError, match="no session s9"):
+        ledger.sequence("s9")
+    assert ledger.session_ids() == [("s1", 1)]
+
+
+def test_a_session_has_one_writer(ledger: Ledger, place: Path | str) -> None:
+    with Ledger(place) as other:
+        with ledger.writer("s1"):
+            with pytest.raises(SessionRunning, match="session s1"), other.writer("s1"):
+                pass
+            with other.writer("s2"):  # another session's
+                pass
+        with other.writer("s1"):
+            pass
+
+
+def test_a_place_that_cannot_be_a_ledger_is_said_so() -> None:
+    with pytest.raises(ConfigError, match="mysql"):
+        Ledger("mysql://localhost/harmony")
+    with pytest.raises(ConfigError, match="no URL"):
+        Ledger("somewhere")
+    with pytest.raises(DataError, match=r"nobody:\*\*\*@127\.0\.0\.1:9/none cannot be used"):
+        Ledger("postgresql://nobody:secret@127.0.0.1:9/none")
+
+
+def test_no_password_is_shown() -> None:
+    with pytest.raises(DataError) as caught:
+        Ledger("postgresql://nobody:canary@127.0.0.1:9/none")
+    assert "canary" not in str(caught.value)
+
+
+def test_processes_that_make_one_ledger_together_make_it_once(place: Path | str) -> None:
+    def make(_number: int) -> list[tuple[str, int]]:
+        with Ledger(place) as one:
+            one.open_session(ROW)
+            return one.session_ids()
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            found = list(pool.map(make, range(4)))
+        except Exception as error:  # two opened one session: the second insert is refused
+            assert "unique" in str(error).lower()
+        else:
+            assert found == [[("s1", 1)]] * 4
+    with Ledger(place) as one:
+        assert one.session_ids() == [("s1", 1)]
