@@ -308,10 +308,23 @@ def trade(context: typer.Context, date: Day = None) -> None:
 
 
 @app.command()
-def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
+def replay(
+    context: typer.Context,
+    date: Day = None,
+    last: To = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            "--session", help="run this recorded session again, event by event, and compare"
+        ),
+    ] = None,
+) -> None:
     """Replay a historical day through the session and the simulated exchange, and compare it with
-    the backtest.
+    the backtest; or run a recorded session again and say where it differs.
     """
+    if session is not None:
+        _replay_recorded(context, session, alone=date is None and last is None)
+        return
     from harmony_pipeline.cli.argument_checks import day_of, session_range
     from harmony_pipeline.cli.run_report import print_sessions, print_stages
 
@@ -325,6 +338,18 @@ def replay(context: typer.Context, date: Day = None, last: To = None) -> None:
         [key for key in days if not runner.results["paper_session"].part(key).nothing],
     )
     print_stages(runner.results)
+
+
+def _replay_recorded(context: typer.Context, session: str, *, alone: bool) -> None:
+    from harmony_pipeline.errors import ConfigError
+    from harmony_pipeline.stages.recorded_sessions import replay_recorded
+
+    if not alone:
+        raise ConfigError("--session names a day already: leave --date and --to out")
+    found = replay_recorded(_pipeline(context), session)
+    typer.echo(found.summary())
+    if not found.equal:
+        raise typer.Exit(1)
 
 
 @app.command()
