@@ -21,6 +21,7 @@ Role = Literal["entry", "exit", "stop", "take"]
 OrderKind = Literal["market", "limit", "stop"]
 TimeInForce = Literal["ioc", "day", "gtc"]
 RiskState = Literal["ACTIVE", "REDUCING", "HALTED"]
+ReconciliationRule = Literal["take", "cancel", "ask", "adopt", "report"]
 
 
 class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -388,6 +389,30 @@ class PositionsKept(Fact, frozen=True, kw_only=True):
     positions: tuple[HeldPosition, ...]
 
 
+class BooksDiffered(Fact, frozen=True, kw_only=True):
+    """Ledger and broker disagreed about an order, a fill, a position or cash; `rule` settled it.
+
+    Figures are shares (orders and fills: those filled), or currency.
+    """
+
+    subject: str
+    key: str
+    symbol: str | None
+    ledger: float
+    broker: float
+    rule: ReconciliationRule
+    sentence: str
+
+
+class PositionAdopted(Fact, frozen=True, kw_only=True):
+    """Shares that were traded at the broker by somebody else are ours from now on."""
+
+    symbol: str
+    quantity_before: float
+    quantity_after: float
+    price: float
+
+
 class BooksReconciled(Fact, frozen=True, kw_only=True):
     """Ledger and broker were compared; `differences` are sentences, none when they agree."""
 
@@ -430,6 +455,8 @@ SessionFact = (
     | OrderAdopted
     | EquityMarked
     | PositionsKept
+    | BooksDiffered
+    | PositionAdopted
     | BooksReconciled
 )
 Event = Command | AnyOrderFact | SessionFact

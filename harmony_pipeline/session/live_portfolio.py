@@ -347,6 +347,36 @@ class LivePortfolio:
         if position["quantity"] != 0.0 and position["exit_reason"] == 0:
             position["exit_reason"] = BY_UNPROTECTED
 
+    def adopt(self, fact: ev.PositionAdopted) -> None:
+        """Take over shares that somebody else traded at the broker: out of what is held first, the
+        rest is a position without a bracket.
+        """
+        symbol = self.index[fact.symbol]
+        held, change = fact.quantity_before, fact.quantity_after - fact.quantity_before
+        side = 1 if change > 0.0 else -1
+        out = min(abs(change), abs(held)) if held * side < 0.0 else 0.0
+        for role, quantity in (("exit", out), ("entry", abs(change) - out)):
+            if quantity <= 0.0:
+                continue
+            report = self._report[0]
+            self._report[:] = np.zeros(1, REPORT)
+            report["kind"], report["symbol"], report["side"] = FILL, symbol, side
+            report["role"] = ROLE_NAMES.index(role)
+            report["at"] = report["decided_at"] = micros(fact.happened_at)
+            report["quantity"], report["factor"] = quantity, self._factor[symbol]
+            report["price"] = report["reference"] = fact.price
+            _, closed = apply_report(
+                self.positions,
+                self.account,
+                self._rules[symbol],
+                report,
+                self._intents,
+                0,
+                self._trades,
+                0,
+            )
+            self._keep_trades(closed)
+
     # --- orders -----------------------------------------------------------------------------------
 
     def apply_fact(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:

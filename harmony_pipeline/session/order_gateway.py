@@ -13,6 +13,7 @@ from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import AnyOrderFact, Event, RiskState
+from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.event_replay import REPEATED, Journal, subject
 from harmony_pipeline.session.ledger import Ledger
@@ -21,6 +22,7 @@ from harmony_pipeline.session.order_manager import (
     Action,
     Cancel,
     CancelAll,
+    CancelOne,
     CancelUnanswered,
     Entry,
     IntentsKept,
@@ -93,6 +95,11 @@ class OrderGateway:
     def settle(self) -> None:
         """Look up what is unclear and repeat what had no answer. Call it between moments."""
         self.handle(SettleDue())
+        self.receive_reports()
+
+    def cancel(self, order: Order, reason: str) -> None:
+        """Cancel one working order."""
+        self.handle(CancelOne(order.client_order_id, reason))
         self.receive_reports()
 
     def cancel_all(self, reason: str) -> None:

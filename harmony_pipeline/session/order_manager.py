@@ -39,6 +39,8 @@ from harmony_pipeline.session.ledger_rows import Execution, execution_of
 from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest
 
 _LEGS = ("stop", "take")
+ENDED_AT_BROKER = "ended at the broker"
+"""Why an order is canceled that nobody told us of: reconciliation found it."""
 
 # --- events: what the machine is told -------------------------------------------------------------
 
@@ -82,6 +84,29 @@ class NewsEnded:
 @dataclass(frozen=True)
 class SettleDue:
     """A timer: look up what is unclear, repeat what had no answer."""
+
+
+@dataclass(frozen=True)
+class CancelOne:
+    """Take this order back."""
+
+    client_order_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SymbolHalted:
+    """No entry into the symbol for the rest of the session."""
+
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CashDoubted:
+    """Whether the broker's cash differs from ours: no entry leaves while it does."""
+
+    doubted: bool
 
 
 @dataclass(frozen=True)
@@ -137,6 +162,9 @@ OrderEvent = (
     | NewsEnded
     | SettleDue
     | CancelAll
+    | CancelOne
+    | SymbolHalted
+    | CashDoubted
     | StreamsJudged
     | Flattening
     | BooksCompared
@@ -214,6 +242,8 @@ class OrderManager:
         self.cancel_again: list[str] = []  # asked to be canceled, without an answer
         self.differences: list[str] = []
         self.closing = False
+        self.halted_symbols: dict[str, str] = {}  # symbol -> why it is not entered any more
+        self.cash_doubted = False
         self.streams: RiskState = "ACTIVE"
         self.streams_reason = ""
         self._unconfirmed: set[str] = set()  # their intents are not known to be on disk
@@ -246,12 +276,22 @@ class OrderManager:
                 self._settle()
             case CancelAll(reason):
                 self._cancel_all(reason)
+            case CancelOne(name, reason):
+                if name in self.orders and self.orders[name].is_open:
+                    self._cancel(self.orders[name], reason)
             case _:
                 self._note(event)
         return self._actions
 
     def _note(
-        self, event: StreamsJudged | Flattening | BooksCompared | Restarted | JournalBroken
+        self,
+        event: StreamsJudged
+        | Flattening
+        | BooksCompared
+        | Restarted
+        | JournalBroken
+        | SymbolHalted
+        | CashDoubted,
     ) -> None:
         """Take an event that is about no single order."""
         match event:
@@ -266,27 +306,35 @@ class OrderManager:
                 self._remember(past)
             case JournalBroken():
                 self._believe(event)
+            case SymbolHalted(symbol, reason):
+                self.halted_symbols.setdefault(symbol, reason)
+            case CashDoubted(doubted):
+                self.cash_doubted = doubted
 
     # --- risk state -------------------------------------------------------------------------------
 
     def risk_state(self, is_streaming: bool) -> RiskState:
         """The strictest of what streams, books and broker allow."""
         halted = self.differences or not is_streaming
-        closing: RiskState = "REDUCING" if self.closing else "ACTIVE"
+        closing: RiskState = "REDUCING" if self.closing or self.cash_doubted else "ACTIVE"
         return stricter(self.streams, closing, "HALTED" if halted else "ACTIVE")
 
-    def gate(self, role: str) -> str | None:
-        """Why an order of that role may not leave now, or None."""
+    def gate(self, role: str, symbol: str = "") -> str | None:
+        """Why an order of that role, of that symbol, may not leave now, or None."""
         state = self.risk_state(self._is_streaming)
         if state == "HALTED":
             return f"halted: {self._why()}"
         if state == "REDUCING" and role == "entry":
             return "flatten" if self.closing else f"reducing: {self._why()}"
+        if role == "entry" and symbol in self.halted_symbols:
+            return f"{symbol} is halted: {self.halted_symbols[symbol]}"
         return None
 
     def _why(self) -> str:
         if self.differences:
             return "the books are not reconciled"
+        if self._is_streaming and self.streams == "ACTIVE" and self.cash_doubted:
+            return "the broker's cash differs from the ledger's"
         return self.streams_reason if self._is_streaming else "the order stream is down"
 
     def _dispute(self, sentence: str) -> None:
@@ -347,7 +395,7 @@ class OrderManager:
         if name in self._intended_before:
             self._intended_before.discard(name)
             return None
-        return self.gate(terms.role)
+        return self.gate(terms.role, terms.symbol)
 
     def _refuse(self, terms: OrderTerms, reason: str, tell: bool) -> None:
         """Write an order that our own limits stopped. `tell`: the portfolio counts on it."""
@@ -384,7 +432,7 @@ class OrderManager:
             both = tuple(terms for terms in both if terms not in answered)
         if not both:
             return
-        reason = self.gate(both[0].role)
+        reason = self.gate(both[0].role, both[0].symbol)
         if reason is not None:
             self._end_unsent(both, reason)
         elif not self._in_process and self._now - _due_at(both[0]) > self._stale_after:
@@ -432,7 +480,10 @@ class OrderManager:
 
     def _settle(self) -> None:
         for order in self.orders.values():
-            if order.status is Status.UNKNOWN and self.gate(order.terms.role) is None:
+            if (
+                order.status is Status.UNKNOWN
+                and self.gate(order.terms.role, order.terms.symbol) is None
+            ):
                 self._actions.append(LookUp(order.client_order_id))
         again, self.cancel_again = self.cancel_again, []
         for name in again:
@@ -507,6 +558,18 @@ class OrderManager:
         self._actions.append(Write((entry,)))
         self.orders[name] = after
         self._answer(fact, before, after)
+        is_canceled = isinstance(fact, ev.OrderCanceled) and fact.reason == ENDED_AT_BROKER
+        if is_canceled and after.terms.role in _LEGS:
+            self._close_unprotected(after.terms.symbol)
+
+    def _close_unprotected(self, symbol: str) -> None:
+        """Half a bracket protects nothing: take the other half back, and close the position at the
+        next decision.
+        """
+        self._portfolio.distrust(symbol)
+        for order in self.working():
+            if order.terms.symbol == symbol and order.terms.role in _LEGS:
+                self._cancel(order, "the other leg of its bracket ended at the broker")
 
     def _answer(self, fact: AnyOrderFact, before: Order, after: Order) -> None:
         for request in self._portfolio.apply_fact(fact, before, after):
@@ -578,6 +641,8 @@ class OrderManager:
             "cancel_again": list(self.cancel_again),
             "differences": list(self.differences),
             "closing": self.closing,
+            "halted_symbols": dict(self.halted_symbols),
+            "cash_doubted": self.cash_doubted,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -590,6 +655,9 @@ class OrderManager:
         }
         self.waiting, self.cancel_again = list(saved["waiting"]), list(saved["cancel_again"])
         self.differences, self.closing = list(saved["differences"]), bool(saved["closing"])
+        # snapshots of earlier code have neither
+        self.halted_symbols = dict(saved.get("halted_symbols", {}))
+        self.cash_doubted = bool(saved.get("cash_doubted", False))
 
 
 def _due_at(terms: OrderTerms) -> datetime:

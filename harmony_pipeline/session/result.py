@@ -29,8 +29,8 @@ TRADE_COLUMNS: dict[str, Any] = {
 _NOTABLE = (
     "session_started", "session_ended", "risk_state_changed", "stream_stale", "stream_recovered",
     "breaker_tripped", "breaker_rearmed", "kill_switch_pulled",
-    "books_reconciled", "corporate_action_applied", "candidate_refused", "rejected",
-    "outcome_unknown",
+    "books_reconciled", "books_differed", "position_adopted", "corporate_action_applied",
+    "candidate_refused", "rejected", "outcome_unknown",
 )  # fmt: skip
 
 

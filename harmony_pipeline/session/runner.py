@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from harmony_pipeline.errors import DataError, NotReady
@@ -33,6 +34,7 @@ from harmony_pipeline.session.process_control import (
     stop_on_signals,
     write_heartbeat,
 )
+from harmony_pipeline.session.reconciliation import Reconciler
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
 from harmony_pipeline.session.stream import BarStream, Batch
@@ -50,6 +52,7 @@ class Supervision:
     state: Path | None = None
     heartbeat_seconds: float = 5.0
     stale_after_seconds: float = 90.0
+    reconcile_seconds: float = 60.0
     is_live: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
 
@@ -62,6 +65,7 @@ class Supervision:
             state,
             settings.heartbeat_seconds,
             settings.stale_after_seconds,
+            settings.reconcile_seconds,
             is_live,
             stop or StopRequest(),
         )
@@ -93,6 +97,7 @@ def run_session(
             trader.begin()
             loop = _Loop(trader, clock, watch, ledger, run)
             state, reason = loop.carry(stream)
+            loop.reconcile()
             trader.end(state, reason)
             loop.last_words()
             outcome = state
@@ -156,6 +161,7 @@ class _Loop:
         self._freshness = Freshness.of(plan.bar, watch.stale_after_seconds).expect_from(
             max(self._open, clock.now())
         )
+        self._reconciler = Reconciler(trader, timedelta(seconds=watch.reconcile_seconds))
         # by the machine's own clock: a replayed hour is no reason to write
         self._beat_at = -math.inf
 
@@ -173,8 +179,13 @@ class _Loop:
             else:
                 self._judge()
                 self._trader.poll()
+            self._reconciler.look(self._clock.now())
             self._beat()
         return self._interrupted() or (COMPLETED, None)
+
+    def reconcile(self) -> None:
+        """Compare with the broker at the end."""
+        self._reconciler.compare(self._clock.now())
 
     def last_words(self) -> None:
         """The heartbeat of the end."""

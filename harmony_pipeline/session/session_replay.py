@@ -36,7 +36,7 @@ from harmony_pipeline.session.replay import day_bars, simulated_broker
 from harmony_pipeline.session.stream import Batch, ReplayStream
 from harmony_pipeline.session.trader import Trader
 
-_COMPARED = (*REPEATED, ev.CandidateRefused, ev.EquityMarked)
+_COMPARED = (*REPEATED, ev.CandidateRefused, ev.EquityMarked, ev.PositionAdopted)
 _BY_THE_HOUR = ("known_at", "happened_at")
 _STATES = ("trading", "trades", "orders")
 
@@ -182,7 +182,7 @@ class _BrokerReplay:
         gateway = self.trader.gateway
         broker.gateway = gateway
         # what was heard after a mark is not heard before it
-        gateway.recover(written, also=(ev.EquityMarked,))
+        gateway.recover(written, also=(ev.EquityMarked, ev.PositionAdopted))
         for batch in _batches(frame, clock, written):
             self._hear(gateway)
             self.trader.process(batch)
@@ -190,14 +190,23 @@ class _BrokerReplay:
         self._hear(gateway)
         self._records.end()
 
-    @staticmethod
-    def _hear(gateway: OrderGateway) -> None:
-        """What the broker said between two moments, and what was looked up then."""
+    def _hear(self, gateway: OrderGateway) -> None:
+        """What the broker said between two moments, what was looked up then, and what
+        reconciliation did.
+        """
         left = -1
         while gateway.journal_left != left:
             left = gateway.journal_left
             gateway.receive_reports()
             gateway.settle()
+            head = gateway.journal_head
+            if isinstance(head, ev.PositionAdopted):
+                self.trader.portfolio.adopt(head)
+                gateway.record(f"adopted:{left}", head, head.happened_at, head.known_at)
+            elif isinstance(head, ev.OrderCancelRequested):
+                order = self.trader.manager.orders.get(head.client_order_id)
+                if order is not None and order.is_open:
+                    gateway.cancel(order, head.reason or "")
 
 
 class _RecordedTrader(Trader):

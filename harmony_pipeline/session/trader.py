@@ -425,6 +425,10 @@ class Trader:
         """Write any other fact of the session down."""
         self._record(key, fact, at)
 
+    def keep(self) -> None:
+        """Save everything that a restart needs, as it stands now."""
+        self._snapshot()
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _record(self, key: str, event: SessionFact, known_at: datetime) -> None:

@@ -107,6 +107,14 @@ class Broker(Protocol):
 
 
 @runtime_checkable
+class Rereads(Protocol):
+    """A broker whose news can be asked for beside its stream."""
+
+    def reread(self) -> None:
+        """The next `updates` reads every order and execution anew."""
+
+
+@runtime_checkable
 class BarDriven(Protocol):
     """The other half of an exchange that lives in this process: whoever drives it shows it each
     regular bar, in the order of execution/exchange.py.

@@ -228,6 +228,10 @@ class AlpacaBroker:
             fact, reference_price=price, slippage=abs(fact.price - price)
         )
 
+    def reread(self) -> None:
+        """The next `updates` reads every order and execution by REST."""
+        self._has_gap = True
+
     def is_streaming(self) -> bool:
         """Whether the stream stands and nothing that it missed is unread."""
         return self.stream.is_up and self._read_after == self.stream.connections

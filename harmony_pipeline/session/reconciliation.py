@@ -1,0 +1,262 @@
+"""A running session held against its broker: every minute of the venue's time, after each
+reconnection and at the end. What differs is written down, its symbol is halted, and it is settled
+by a rule.
+
+    order     open in the ledger, ended at the broker: the broker's word is taken
+    unknown   working at the broker, not open in the ledger: it is canceled
+    fill      the broker counts more shares than the ledger: executions are asked for by REST
+    position  shares that no order explains: they are adopted at the broker's price
+    cash      a difference that nothing explains: reported, and no entry leaves while it stands
+
+A difference must be seen twice, with everything that the broker has to say read by REST in between:
+a message on its way is no difference. Orders that are on their way, and their symbols, are left for
+the next time. A halted symbol is not entered again in this session; exits leave.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.base import BarDriven, BrokerOrder, BrokerPosition, Rereads
+from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, micros
+from harmony_pipeline.execution.lifecycle import FINAL, Order, Status
+from harmony_pipeline.portfolio.kernel_types import MONEY
+from harmony_pipeline.session.order_manager import (
+    ENDED_AT_BROKER,
+    CashDoubted,
+    OrderReported,
+    SymbolHalted,
+    fact_head,
+)
+from harmony_pipeline.session.trader import Trader
+
+SHARES, CASH = 0.001, 0.01
+"""Larger differences count: shares, and currency."""
+_ON_THEIR_WAY = frozenset({Status.INTENDED, Status.SUBMITTED, Status.UNKNOWN})
+
+
+@dataclass(frozen=True)
+class Found:
+    """One difference: `key` is an order, a symbol or "cash"; figures as both sides have them."""
+
+    kind: str
+    key: str
+    symbol: str | None
+    ledger: float
+    broker: float
+    rule: ReconciliationRule
+    sentence: str
+
+
+class Reconciler:
+    """Compares a session with its broker when it is due. An exchange in this process has its books
+    from us, and is never compared.
+    """
+
+    def __init__(self, trader: Trader, every: timedelta) -> None:
+        self._trader = trader
+        self._every = every
+        self._due: datetime | None = None
+        self._was_streaming = True
+        self._number = 0
+
+    def look(self, now: datetime) -> list[Found]:
+        """Compare if a minute is over or the stream came back; what was found and settled."""
+        streams = self._trader.broker.is_streaming()
+        reconnected, self._was_streaming = streams and not self._was_streaming, streams
+        if self._due is None:
+            self._due = now + self._every  # the start was compared by the trader
+        if not streams or (now < self._due and not reconnected):
+            return []
+        self._due = now + self._every
+        return self.compare(now)
+
+    def compare(self, now: datetime) -> list[Found]:
+        """Compare now. Nothing is said while the broker does not answer, or before the day's first
+        bar, which may bring a split.
+        """
+        trader = self._trader
+        if isinstance(trader.broker, BarDriven) or trader.cursor is None:
+            return []
+        try:
+            first = self._differences()
+            if not first:
+                self._trust_cash()
+                return []
+            if isinstance(trader.broker, Rereads):
+                trader.broker.reread()
+            trader.gateway.receive_reports()
+            second = self._differences()
+        except BrokerUnavailable:
+            return []
+        found = [each for each in second if each in first]
+        for each in found:
+            self._settle(each, now)
+        lost = [each for each in first if each not in second and each.kind == "fill"]
+        for each in lost:  # asked for, and told
+            self._write(each, now)
+        if not any(each.kind == "cash" for each in second):
+            self._trust_cash()
+        return [*found, *lost]
+
+    # --- what differs -----------------------------------------------------------------------------
+
+    def _differences(self) -> list[Found]:
+        broker, manager = self._trader.broker, self._trader.manager
+        ours = {order.client_order_id: order for order in manager.working()}
+        theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
+        moving = {
+            order.terms.symbol
+            for name, order in ours.items()
+            if order.status in _ON_THEIR_WAY and name not in manager.waiting
+        }
+        known = {name: order for name, order in ours.items() if name not in manager.waiting}
+        found = [
+            *self._unknown_orders(known, theirs, moving),
+            *self._ended_orders(known, theirs, moving),
+        ]
+        moving |= {each.symbol or "" for each in found if each.kind == "fill"}
+        positions = {position.symbol: position for position in broker.positions()}
+        shifted = self._positions(positions, moving)
+        cash = broker.account().cash
+        if cash is not None and not moving and not shifted:
+            mine = int(self._trader.portfolio.account["cash"]) / MONEY
+            if abs(mine - cash) > CASH + 1e-9:
+                sentence = f"cash: ledger {mine:.2f}, broker {cash:.2f}"
+                found.append(Found("cash", "cash", None, mine, cash, "report", sentence))
+        return [*found, *shifted]
+
+    @staticmethod
+    def _unknown_orders(
+        ours: Mapping[str, Order], theirs: Mapping[str, BrokerOrder], moving: set[str]
+    ) -> list[Found]:
+        return [
+            Found(
+                "unknown", name, order.symbol, 0.0, order.quantity, "cancel",
+                f"order {name} ({order.side} {order.quantity:g} {order.symbol}) works at the"
+                " broker and is not open in the ledger: it is canceled",
+            )
+            for name, order in theirs.items()
+            if name not in ours and order.symbol not in moving
+        ]  # fmt: skip
+
+    def _ended_orders(
+        self, ours: Mapping[str, Order], theirs: Mapping[str, BrokerOrder], moving: set[str]
+    ) -> list[Found]:
+        """Orders that ended at the broker, and those of which it has filled more."""
+        found = []
+        for name, order in ours.items():
+            if order.terms.symbol in moving:
+                continue
+            there = theirs.get(name) or self._trader.broker.order(name)
+            filled = 0.0 if there is None else there.filled_quantity
+            head = (name, order.terms.symbol, order.filled_quantity, filled)
+            if filled - order.filled_quantity > SHARES:
+                sentence = (
+                    f"order {name}: ledger has {head[2]:g} shares filled, the broker {filled:g}:"
+                    " its executions are asked for"
+                )
+                found.append(Found("fill", *head, "ask", sentence))
+            elif there is None or there.status in FINAL:
+                word = "is unknown" if there is None else f"is {there.status}"
+                sentence = (
+                    f"order {name}: open in the ledger, at the broker it {word}: it is ended here"
+                )
+                found.append(Found("order", *head, "take", sentence))
+        return found
+
+    def _positions(self, theirs: Mapping[str, BrokerPosition], moving: set[str]) -> list[Found]:
+        ours = self._trader.portfolio.shares()
+        found = []
+        for symbol in sorted({*ours, *theirs} - moving):
+            mine = ours.get(symbol, 0.0)
+            there = theirs[symbol].quantity if symbol in theirs else 0.0
+            if abs(mine - there) <= SHARES + 1e-12:
+                continue
+            traded = symbol in self._trader.plan.symbols
+            what = "adopted" if traded else "not traded in this session, so it is only reported"
+            sentence = f"{symbol}: ledger {mine:g}, broker {there:g} shares: {what}"
+            rule: ReconciliationRule = "adopt" if traded else "report"
+            found.append(Found("position", symbol, symbol, mine, there, rule, sentence))
+        return found
+
+    # --- rules ------------------------------------------------------------------------------------
+
+    def _settle(self, found: Found, now: datetime) -> None:
+        trader = self._trader
+        self._write(found, now)
+        if found.symbol is not None:
+            trader.gateway.handle(SymbolHalted(found.symbol, "its books were corrected"))
+        match found.kind:
+            case "unknown":
+                try:
+                    trader.broker.cancel(CancelOrder(found.key, "unknown to the ledger"))
+                except (BrokerUnavailable, BrokerRejected):
+                    return  # it is found again
+            case "order":
+                terms = trader.manager.orders[found.key].terms
+                fact = ev.OrderCanceled(**fact_head(terms, now), reason=ENDED_AT_BROKER)
+                trader.gateway.handle(OrderReported(fact))
+                trader.gateway.receive_reports()
+            case "position" if found.rule == "adopt":
+                self._adopt(found, now)
+            case "cash":
+                trader.gateway.handle(CashDoubted(doubted=True))
+        trader.keep()
+
+    def _adopt(self, found: Found, now: datetime) -> None:
+        """Take the shares in at the price that the broker's cash implies, else its average, else
+        the last price; working orders of the symbol are taken back.
+        """
+        trader, symbol = self._trader, str(found.symbol)
+        fact = ev.PositionAdopted(
+            happened_at=now,
+            known_at=now,
+            symbol=symbol,
+            quantity_before=found.ledger,
+            quantity_after=found.broker,
+            price=self._price(found, symbol),
+        )
+        for order in trader.manager.working():
+            if order.terms.symbol == symbol:
+                trader.gateway.cancel(order, "its position was changed at the broker")
+        with trader.ledger.transaction():
+            trader.note(f"adopted_position:{symbol}:{micros(now)}", fact, now)
+            trader.portfolio.adopt(fact)
+            trader.keep()
+
+    def _price(self, found: Found, symbol: str) -> float:
+        trader = self._trader
+        shown = {each.symbol: each for each in trader.broker.positions()}
+        last = trader.portfolio.last_price(trader.portfolio.index[symbol])
+        average = shown[symbol].average_price if symbol in shown else None
+        usual = average or last
+        cash = trader.broker.account().cash
+        if cash is not None:
+            mine = int(trader.portfolio.account["cash"]) / MONEY
+            implied = (mine - cash) / (found.broker - found.ledger)
+            if usual <= 0.0 or 0.8 < implied / usual < 1.25:
+                return round(implied, 6) if implied > 0.0 else usual
+        return usual
+
+    def _trust_cash(self) -> None:
+        if self._trader.manager.cash_doubted:
+            self._trader.gateway.handle(CashDoubted(doubted=False))
+
+    def _write(self, found: Found, now: datetime) -> None:
+        """Write the difference down, once while its figures stand."""
+        fact = ev.BooksDiffered(
+            happened_at=now,
+            known_at=now,
+            subject=found.kind,
+            key=found.key,
+            symbol=found.symbol,
+            ledger=found.ledger,
+            broker=found.broker,
+            rule=found.rule,
+            sentence=found.sentence,
+        )
+        key = f"differed:{found.kind}:{found.key}:{found.ledger:g}:{found.broker:g}"
+        self._trader.note(key, fact, now)
