@@ -14,7 +14,7 @@ model that the gate approved.
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -166,19 +166,36 @@ class ModelRegistry:
             new.artifact_hash,
         ):
             return history[-1]
+        self._point_at((*history, new))
+        return new
+
+    def demote(self, model_id: str, decided_at: datetime, successor: str | None) -> None:
+        """Let `successor` trade instead of this model, or nothing when it is None. When another
+        model trades already, nothing changes.
+        """
+        history = self.history()
+        if not history or history[-1].model_id != model_id:
+            return
+        if successor is not None:
+            self.promote(successor, decided_at)
+        else:
+            self._point_at((*history, Promotion("", decided_at, "")))
+
+    def _point_at(self, history: Sequence[Promotion]) -> None:
         entries = [
             {
                 "model_id": one.model_id,
                 "decided_at": one.decided_at.isoformat(),
                 "artifact_hash": one.artifact_hash,
             }
-            for one in (*history, new)
+            for one in history
         ]
         write_bytes(self.root / PROMOTED, to_json({**entries[-1], "history": entries}))
-        return new
 
     def history(self) -> list[Promotion]:
-        """Every promotion, oldest first. Raises DataError when the pointer cannot be read."""
+        """Every promotion, oldest first; one without a model says that nothing trades. Raises
+        DataError when the pointer cannot be read.
+        """
         own = self._promotions(self.root / PROMOTED)
         if self.behind is None or own:
             return own
@@ -206,9 +223,11 @@ class ModelRegistry:
             ) from None
 
     def promoted(self) -> str | None:
-        """Id of the model that may trade; None before the first promotion."""
+        """Id of the model that may trade; None before the first promotion, and when the last one
+        was demoted without a successor.
+        """
         history = self.history()
-        return history[-1].model_id if history else None
+        return (history[-1].model_id or None) if history else None
 
     def load_promoted(self) -> TrainedModel:
         """The model that may trade, exactly as the gate approved it. Raises NotReady when none was
@@ -219,6 +238,11 @@ class ModelRegistry:
             raise NotReady(
                 "no model has been promoted; put the newest before the gate with: harmony backfill"
                 " promoted_model"
+            )
+        if not history[-1].model_id:
+            raise NotReady(
+                f"model {history[-2].model_id} was demoted, and none before it may trade: promote a"
+                " newer one with: harmony backfill promoted_model"
             )
         return self.load(history[-1].model_id, history[-1].artifact_hash)
 

@@ -20,7 +20,7 @@ _MOST_DIFFERENCES, _MOST_EVENTS = 50, 200
 @dataclass(frozen=True)
 class DailyReport:
     """Rows of one session, tables as in schemas. divergence None: the comparison was not made;
-    empty: nothing to compare.
+    empty: nothing to compare. summary: rows (measure, value).
     """
 
     day: date
@@ -31,6 +31,7 @@ class DailyReport:
     equity: pl.DataFrame = field(default_factory=schemas.SESSION_EQUITY.empty)
     events: pl.DataFrame = field(default_factory=schemas.SESSION_EVENTS.empty)
     divergence: pl.DataFrame | None = None
+    summary: pl.DataFrame | None = None
     notes: Sequence[str] = ()
     instruments: Instruments = field(default_factory=Instruments)
 
@@ -46,6 +47,7 @@ def daily_report(inputs: DailyReport) -> str:
         date=inputs.day,
         session_id=inputs.session_id,
         headline=_headline(inputs),
+        summary=[] if inputs.summary is None else inputs.summary.to_dicts(),
         compared=divergence is not None,
         comparison=divergence_line(divergence),
         differences=(

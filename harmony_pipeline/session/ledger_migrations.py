@@ -76,6 +76,7 @@ def _every_book_has_its_events(ledger: Database) -> None:
     ledger.write("alter table sessions add column number integer not null default 0", {})
     ledger.write("update sessions set number = rowid", {})
     ledger.write("alter table sessions drop column sequence", {})
+    _tell_verdicts(ledger)
     columns = "session_id, date, account, strategy, model_id, plan_hash, previous_session_id"
     for row in ledger.query(f"select {columns}, state, reason from sessions order by number", {}):
         session_id, state, reason = row[0], row[7], row[8]
@@ -104,6 +105,18 @@ def _every_book_has_its_events(ledger: Database) -> None:
                 known,
                 {"state": state, "reason": reason},
             )
+
+
+def _tell_verdicts(ledger: Database) -> None:
+    """What version 2 left null in older orders, from their terms."""
+    names = {"verdict": "verdict", "risk_limit": "limit", "wanted_quantity": "wanted_quantity"}
+    text = "update orders set {} where client_order_id = :name".format(
+        ", ".join(f"{column} = :{column}" for column in names)
+    )
+    for name, state in ledger.query("select client_order_id, state from orders", {}):
+        terms = json.loads(state)["terms"]
+        told = {column: terms.get(field) for column, field in names.items()}
+        ledger.write(text, {**told, "name": name})
 
 
 def _add_orders(ledger: Database, session_id: str, known: int, add: Callable[..., None]) -> None:

@@ -21,6 +21,7 @@ from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
 from harmony_pipeline.reports.figures import equity_curve
 from harmony_pipeline.reports.page import write_page
+from harmony_pipeline.session.day_summary import day_summary
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
 from harmony_pipeline.session.live_connection import LiveConnection
@@ -32,12 +33,14 @@ from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay
 from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.demotion import demote_diverging
 from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.reasons import NO_SESSION
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.session_export import export, session_inputs, sessions_of
 from harmony_pipeline.stages.session_plans import (
     PAPER,
+    bars_of,
     day_start,
     open_ledger,
     plan_of,
@@ -280,8 +283,9 @@ def divergence(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
                 if row
                 else StageResult(rows={"divergence": 0}, nothing=NO_SESSION)
             )
+        demoted = demote_diverging(pipeline, ledger)
     words = {key: part.notes[0] for key, part in parts.items() if part.notes}
-    return StageResult.of(parts, facts=words)
+    return StageResult.of(parts, facts=words | ({"demoted": demoted} if demoted else {}))
 
 
 def _compared(pipeline: PipelineContext, ledger: Ledger, row: SessionRow) -> StageResult:
@@ -336,19 +340,27 @@ def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
     session = _session_of(pipeline, day)
     if session is None:
         return StageResult(rows={"reports": 0}, nothing=NO_SESSION)
+    compared = (
+        pipeline.lake.read("divergence", key).filter(pl.col("session_id") == session.session_id)
+        if pipeline.lake.has("divergence", key[0])
+        else None
+    )
     inputs = DailyReport(
         day=day,
+        summary=day_summary(
+            session,
+            _opening_equity(pipeline, session),
+            compared,
+            _bars(pipeline, session),
+            multipliers_of(pipeline, session.fills),
+        ),
         session_id=session.session_id,
         orders=session.tables["session_orders"],
         fills=session.tables["session_fills"],
         positions=session.tables["session_positions"],
         equity=session.tables["session_equity"],
         events=session.tables["session_events"],
-        divergence=(
-            pipeline.lake.read("divergence", key)
-            if pipeline.lake.has("divergence", key[0])
-            else None
-        ),
+        divergence=compared,
         instruments=pipeline.instruments,
     )
     write_page(path, f"{page_of(inputs)}\n{mark}\n")
@@ -356,6 +368,34 @@ def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
     return StageResult(
         rows, preview=pl.DataFrame([_summary(pipeline, session)]), pictures=pictures, notes=notes
     )
+
+
+def _opening_equity(pipeline: PipelineContext, session: SessionResult) -> float | None:
+    """Equity with which the session began: that of the one before it, or the first row's."""
+    with open_ledger(pipeline) as ledger:
+        row = ledger.session(session.session_id)
+        previous = None if row is None else row.previous_session_id
+        before = (
+            None
+            if previous is None
+            else ledger.table("session_equity", session_id=previous).sort("timestamp")["equity"]
+        )
+    if before is not None and before.len():
+        return float(before[-1])
+    first = session.equity.sort("timestamp")["equity"]
+    return float(first[0]) if first.len() else None
+
+
+def _bars(pipeline: PipelineContext, session: SessionResult) -> dict[datetime, int]:
+    """Bars in each moment of the session's symbols, as the lake has them."""
+    symbols = list(session.closing.portfolio.symbols)
+    counts = (
+        bars_of(pipeline, session.date)
+        .filter(pl.col("symbol").is_in(symbols))
+        .group_by("timestamp")
+        .len()
+    )
+    return dict(counts.iter_rows())
 
 
 def session_due(pipeline: PipelineContext, now: datetime) -> date | str:

@@ -22,6 +22,7 @@ from harmony_pipeline.stages.backtests import (
     nothing_to_trade,
 )
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.demotion import latest_demotion
 from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
@@ -45,6 +46,14 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
             rows={"promotions": 0},
             facts={"model": candidate, "promoted": False},
             nothing=nothing_to_trade(pipeline, strategy) or no_backtest(pipeline, strategy),
+        )
+    gone = latest_demotion(pipeline, candidate)
+    if gone is not None:
+        return StageResult(
+            rows={"promotions": 0},
+            facts={"model": candidate, "promoted": False},
+            nothing=f"model {candidate} was demoted on {gone}: its sessions differed from their"
+            " backtests; train a newer one",
         )
     made_from = _inputs(pipeline, strategy)
     since = _decided_since(pipeline, candidate, made_from)
