@@ -16,13 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import RiskStateChanged, micros
+from harmony_pipeline.log import log
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness
+from harmony_pipeline.session.hot_state import HotState
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import COMPLETED, KILLED, RUNNING, STOPPED
 from harmony_pipeline.session.plan import SessionPlan
@@ -53,6 +56,7 @@ class Supervision:
     heartbeat_seconds: float = 5.0
     stale_after_seconds: float = 90.0
     reconcile_seconds: float = 60.0
+    redis: str = ""
     is_live: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
 
@@ -66,6 +70,7 @@ class Supervision:
             settings.heartbeat_seconds,
             settings.stale_after_seconds,
             settings.reconcile_seconds,
+            settings.redis,
             is_live,
             stop or StopRequest(),
         )
@@ -96,7 +101,8 @@ def run_session(
             trader = Trader(plan, ledger, broker, clock)
             trader.begin()
             loop = _Loop(trader, clock, watch, ledger, run)
-            state, reason = loop.carry(stream)
+            with _hot_state(watch, plan.account) as hot:
+                state, reason = loop.carry(stream, hot)
             loop.reconcile()
             trader.end(state, reason)
             loop.last_words()
@@ -125,6 +131,18 @@ def _replace_unfinished(plan: SessionPlan, ledger: Ledger, broker: Broker) -> No
             ledger.end_session(
                 row.session_id, STOPPED, f"replaced by {plan.session_id}: its plan had changed"
             )
+
+
+@contextmanager
+def _hot_state(watch: Supervision, account: str) -> Iterator[HotState | None]:
+    if not watch.redis:
+        yield None
+        return
+    hot = HotState(watch.redis, account, partial(log, watch.state))
+    try:
+        yield hot
+    finally:
+        hot.close()
 
 
 @contextmanager
@@ -165,8 +183,8 @@ class _Loop:
         # by the machine's own clock: a replayed hour is no reason to write
         self._beat_at = -math.inf
 
-    def carry(self, stream: BarStream) -> tuple[str, str | None]:
-        """Live through the stream; (state, reason) of the end."""
+    def carry(self, stream: BarStream, hot: HotState | None) -> tuple[str, str | None]:
+        """Live through the stream; (state, reason) of the end. `hot` is shown each moment."""
         self._beat()
         for item in stream.moments():
             ended = self._interrupted()
@@ -175,7 +193,9 @@ class _Loop:
             if isinstance(item, Batch):
                 self._freshness = self._freshness.heard(BAR_STREAM, item.end)
                 self._judge()
-                self._trader.process(item)
+                if self._trader.process(item) and hot is not None:
+                    trader = self._trader
+                    hot.show(item, trader.portfolio.position_rows(), trader.manager.working())
             else:
                 self._judge()
                 self._trader.poll()

@@ -181,7 +181,7 @@ def test_each_difference_is_found_named_and_settled(act: str, tmp_path: Path) ->
             assert not any(event.order.role == "entry" for event in later)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     acts=st.lists(st.tuples(st.integers(2, 13), st.sampled_from(sorted(SUBJECTS))), max_size=6),
     chosen=st.sampled_from(["barriers", "signal"]),
@@ -197,7 +197,7 @@ def test_random_hands_leave_equal_books_and_no_wrong_order(
         assert broker.wrong == []
         left = reconcile(ledger, plan.session_id, broker).differences
         assert [each for each in left if each.kind != "cash"] == []
-        assert "cash" in hands.done or "trade" in hands.done or left == []
+        assert "cash" in hands.done or "trade" in hands.done or not left
         assert set(differing_rows(ledger, books_from_events(ledger)).values()) == {0}
         again = replay_session(plan, BARS, ledger, Path(folder) / "scratch.sqlite")
         assert again.equal, again.summary()
