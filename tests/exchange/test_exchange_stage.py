@@ -2,21 +2,26 @@
 
 import os
 import threading
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from exchange.alpaca_world import wait_until
 from exchange.exchange_world import KEYS
 
+from harmony_pipeline.cli.app import _replay_recorded
 from harmony_pipeline.cli.exchange import OFFLINE_KEYS, serve_exchange
 from harmony_pipeline.config import Settings, load_settings
-from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.errors import ConfigError, DataError, NotReady
 from harmony_pipeline.stages import ingest, live, market, research
 from harmony_pipeline.stages.alpaca_session import connect
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.exchange import exchange_over
+from harmony_pipeline.stages.session_plans import open_ledger
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -97,6 +102,30 @@ def test_a_session_of_the_live_stage_trades_at_the_exchange(
         if path.is_file()
     )
     assert KEYS[1] not in text
+
+
+def test_a_recorded_session_is_replayed_by_its_id(
+    lake_of_a_market: PipelineContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = lake_of_a_market
+    result = live.run_session_here(pipeline, DAY.isoformat(), require_promoted=False)
+    assert result is not None
+    context: Any = SimpleNamespace(obj=pipeline.settings)
+    _replay_recorded(context, result.session_id, alone=True)
+    assert "comes out as it was written" in capsys.readouterr().out
+    with open_ledger(pipeline) as ledger:
+        saved = ledger.snapshot(result.session_id)
+        assert saved is not None
+        body = saved.body | {"trades": [{"symbol": "not traded"}]}
+        ledger.save_snapshot(replace(saved, body=body))
+    with pytest.raises(typer.Exit) as ended:
+        _replay_recorded(context, result.session_id, alone=True)
+    assert ended.value.exit_code == 1
+    assert "at the end trades" in capsys.readouterr().out
+    with pytest.raises(DataError, match=f"no session s9 .*{result.session_id}"):
+        _replay_recorded(context, "s9", alone=True)
+    with pytest.raises(ConfigError, match="leave --date"):
+        _replay_recorded(context, result.session_id, alone=False)
 
 
 def start_when_heard(exchange: Any) -> None:

@@ -30,6 +30,7 @@ from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import opening_of, plan_day, replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import run_session
+from harmony_pipeline.session.session_replay import replay_session
 from harmony_pipeline.session.stream import Batch, Quiet
 
 SYMBOLS = ("AAA", "BBB", "CCC")
@@ -126,6 +127,8 @@ def test_a_day_at_the_exchange_is_the_replayed_day_and_the_exchanges_ledger(
         assert reconcile(there, result.session_id, broker).differences == ()
         assert_same_orders(result, broker, venue)
         broker.close()
+    again = replay_session(plan, bars, there, tmp_path / "again.sqlite")
+    assert again.equal, again.summary()
 
 
 def assert_same_orders(result: SessionResult, broker: HeardBroker, venue: Any) -> None:
@@ -172,3 +175,5 @@ def test_a_day_of_faults_leaves_the_same_books(tmp_path: Path) -> None:
         assert disputes == []
         assert exchange.venue.books.cash != chosen.initial_cash * MONEY
         broker.close()
+    again = replay_session(plan, bars, ledger, tmp_path / "again.sqlite")
+    assert again.equal, again.summary()
