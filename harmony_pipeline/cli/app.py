@@ -474,6 +474,37 @@ def exchange(
 
 
 @app.command()
+def monitor(
+    context: typer.Context,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", help="id or date of a session; default: the newest, followed"),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option("--replay", help="id or date of a past session, shown as it went"),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.01, help="of --replay; 60: an hour a minute")
+    ] = 60.0,
+    host: Annotated[
+        str, typer.Option("--host", help="address to listen on; only this machine by default")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any")] = 3334,
+) -> None:
+    """Serve a page about the session that runs, or replay one that has ended."""
+    from harmony_pipeline.cli.monitor import serve_monitor
+
+    serve_monitor(
+        context.obj,
+        session=replay or session,
+        replay_speed=speed if replay else None,
+        host=host,
+        port=port,
+    )
+
+
+@app.command()
 def doctor(
     context: typer.Context,
     settings: Annotated[

@@ -20,6 +20,7 @@ from pathlib import Path
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import RiskStateChanged, micros
+from harmony_pipeline.session.bar_log import BarLog, bar_log_path
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness
 from harmony_pipeline.session.ledger import Ledger
@@ -156,6 +157,12 @@ class _Loop:
         self._freshness = Freshness.of(plan.bar, watch.stale_after_seconds).expect_from(
             max(self._open, clock.now())
         )
+        # a replayed day's bars are in the lake
+        self._bar_log = (
+            BarLog(bar_log_path(watch.state, plan.session_id))
+            if watch.is_live and watch.state is not None
+            else None
+        )
         # by the machine's own clock: a replayed hour is no reason to write
         self._beat_at = -math.inf
 
@@ -170,6 +177,8 @@ class _Loop:
                 self._freshness = self._freshness.heard(BAR_STREAM, item.end)
                 self._judge()
                 self._trader.process(item)
+                if self._bar_log is not None:
+                    self._bar_log.append(item)
             else:
                 self._judge()
                 self._trader.poll()
