@@ -128,6 +128,20 @@ def init_command(
     typer.echo(f"wrote {written.file}: look at its guesses\nnext: {written.following}")
 
 
+alerts_app = typer.Typer(
+    no_args_is_help=True, help="Alerts by webhook and e-mail: what a person should know at once."
+)
+app.add_typer(alerts_app, name="alerts")
+
+
+@alerts_app.command("test")
+def alerts_test(context: typer.Context) -> None:
+    """Send a test message through every channel of [alerts] and say what became of it."""
+    from harmony_pipeline.cli.alerts import try_channels
+
+    raise typer.Exit(0 if try_channels(context.obj) else 1)
+
+
 new_app = typer.Typer(
     no_args_is_help=True,
     help="Write a strategy, feature or scanner of your own, with its test and page, that runs.",

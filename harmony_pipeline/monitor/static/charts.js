@@ -6,6 +6,8 @@ const LINES = ["#e69f00", "#56b4e9", "#cc79a7", "#999999"];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const seconds = (milliseconds) => Math.floor(milliseconds / 1000);
 
+const points = (values) => values.filter(([, value]) => value !== null).map(([t, value]) => ({ time: seconds(t), value }));
+
 function look() {
   return {
     layout: { background: { color: css("--paper") }, textColor: css("--muted"), fontSize: 11, attributionLogo: false, panes: { separatorColor: css("--line") } },
@@ -35,6 +37,8 @@ export class SymbolChart {
     this.levels = [];
     themed(this.chart, () => this.restyle());
     store.onPassing("bars", (rows) => this.add(rows));
+    this.grown = false;
+    setInterval(() => this.refreshIndicators(), 5000);
     store.on("fills", () => this.mark());
     store.on("positions", () => this.showLevels());
   }
@@ -47,6 +51,7 @@ export class SymbolChart {
 
   async show(symbol) {
     this.symbol = symbol;
+    this.grown = false;
     document.getElementById("chart-symbol").textContent = symbol;
     this.bars.clear();
     const answer = await fetch(`/api/chart?symbol=${encodeURIComponent(symbol)}`);
@@ -73,6 +78,7 @@ export class SymbolChart {
     for (const bar of rows) {
       if (bar.symbol !== this.symbol) continue;
       this.bars.set(bar.t, bar);
+      this.grown = true;
       if (bar.t < this.last) { late = true; continue; }
       this.last = bar.t;
       this.candles.update({ time: seconds(bar.t), open: bar.o, high: bar.h, low: bar.l, close: bar.c });
@@ -81,14 +87,29 @@ export class SymbolChart {
     if (late) this.redraw();
   }
 
+  // Bars come by themselves; the lake is asked for indicators now and then.
+  async refreshIndicators() {
+    const symbol = this.symbol;
+    if (!this.grown || document.hidden) return;
+    this.grown = false;
+    const answer = await fetch(`/api/chart?symbol=${encodeURIComponent(symbol)}`).catch(() => null);
+    if (!answer?.ok || this.symbol !== symbol) return;
+    const { indicators } = await answer.json();
+    if (this.symbol === symbol) this.drawIndicators(indicators);
+  }
+
   // Indicators have a pane of their own: they are seldom prices.
   drawIndicators(indicators) {
-    for (const line of this.lines) this.chart.removeSeries(line);
     const names = Object.keys(indicators);
+    if (names.length === this.lines.length) {
+      names.forEach((name, index) => this.lines[index].setData(points(indicators[name])));
+      return;
+    }
+    for (const line of this.lines) this.chart.removeSeries(line);
     this.lines = names.map((name, index) => {
       const scale = index % 2 ? "left" : "right";
       const line = this.chart.addSeries(LineSeries, { color: LINES[index % LINES.length], lineWidth: 1, priceScaleId: scale, priceLineVisible: false, lastValueVisible: false, priceFormat: { type: "custom", minMove: 1e-6, formatter: (value) => value.toPrecision(3) } }, 1);
-      line.setData(indicators[name].filter(([, value]) => value !== null).map(([t, value]) => ({ time: seconds(t), value })));
+      line.setData(points(indicators[name]));
       return line;
     });
     const panes = this.chart.panes();

@@ -25,5 +25,6 @@ export function age(seconds) {
 }
 export function duration(milliseconds) {
   if (!known(milliseconds)) return DASH;
+  if (milliseconds === 0) return "0 ms";
   return milliseconds < 1000 ? `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms` : age(milliseconds / 1000);
 }
