@@ -164,9 +164,12 @@ class _Handlers:
         rows = frame[: int((frame["timestamp"].to_physical() <= feed.cursor).sum())]
         times = [milliseconds(at) for at in rows["timestamp"].to_physical()]
         prices = [rows[name].to_list() for name in ("open", "high", "low", "close", "volume")]
+        bars = dict(zip(times, zip(*prices, strict=True), strict=True))
+        # those of a running day are not in the lake yet
+        bars |= {milliseconds(bar[1]): bar[2:] for bar in list(feed.history.get(symbol, ()))}
         return {
             "symbol": symbol,
-            "bars": list(zip(times, *prices, strict=True)),
+            "bars": [(at, *bars[at]) for at in sorted(bars)],
             "indicators": {
                 name: list(zip(times, rows[name].to_list(), strict=True))
                 for name in names

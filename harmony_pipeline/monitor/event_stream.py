@@ -19,11 +19,11 @@ RETRY_MILLISECONDS = 1_000
 
 
 async def event_stream(hub: Hub, last_event_id: str | None) -> AsyncIterator[bytes]:
-    """Bytes of the stream, from the change after `last_event_id` on; it never ends by itself."""
+    """Bytes of the stream, from the change after `last_event_id` on; it ends with the hub."""
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     number = hub.number_of(last_event_id)
     spoke = time.monotonic()
-    while True:
+    while not hub.closed:
         message = hub.after(number)
         if message is not None:
             number = message.number

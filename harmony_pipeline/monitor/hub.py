@@ -29,6 +29,8 @@ class Hub:
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(4)
+        self.closed = False
+        """Whether the server ends: streams end, too."""
         self._lock = threading.Lock()
         self._tables: dict[str, dict[str, Row]] = {}
         self._recent: deque[tuple[int, Changes]] = deque(maxlen=_KEPT_CHANGES)

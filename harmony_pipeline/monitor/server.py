@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,7 @@ import uvicorn
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.exchange.prompt_server import PromptServer
 from harmony_pipeline.monitor.application import Monitor, application, wait_until
+from harmony_pipeline.monitor.event_stream import PAUSE_SECONDS
 
 _START_SECONDS, _STOP_SECONDS = 10.0, 5.0
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
@@ -65,6 +67,8 @@ class MonitorServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._monitor.hub.closed = True
+        time.sleep(2 * PAUSE_SECONDS)  # streams end by themselves
         self._server.should_exit = self._server.force_exit = True
         if self._loop is not None and self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._server.stopped.set)

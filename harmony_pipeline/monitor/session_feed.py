@@ -4,7 +4,7 @@ One poll reads at most some thousand events; what is left comes with the next. T
 as far as its own events go: bars and equity up to the bars that it has heard.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +25,7 @@ from harmony_pipeline.session.bar_log import BarLogTail, bar_log_path
 from harmony_pipeline.session.event_tail import FOREVER, EventTail
 from harmony_pipeline.session.ledger_rows import RUNNING, SessionRow
 
+_KEPT_BARS = 2_000  # of a symbol
 _BAR_NAMES = ("symbol", "t", "o", "h", "l", "c", "v")
 Bar = tuple[str, int, float, float, float, float, float]
 
@@ -62,7 +63,7 @@ class SessionFeed:
         self._bar_log = BarLogTail(bar_log_path(sources.state, row.session_id))
         self._equity_times: set[int] = set()
         self._unmarked: list[Bar] = []
-        self._heard: set[tuple[str, int]] = set()
+        self.history: dict[str, deque[Bar]] = {}  # the last bars that were shown, by symbol
         self._watch: dict[str, Row] = {}
         self._log = LogTail(sources.log)
 
@@ -103,8 +104,9 @@ class SessionFeed:
             self._bars = DayBars(self._sources.market.bars(self.day, symbols))
         rows: dict[str, Row | None] = {}
         for bar in [*self._bars.until(cursor), *self._logged_bars()]:
-            if (bar[0], bar[1]) not in self._heard:
-                self._heard.add((bar[0], bar[1]))
+            known = self.history.setdefault(bar[0], deque(maxlen=_KEPT_BARS))
+            if not known or bar[1] > known[-1][1]:
+                known.append(bar)
                 rows[f"{bar[0]} {bar[1]}"] = self._bar_row(bar)
                 self._unmarked.append(bar)
         self._mark()
@@ -121,6 +123,8 @@ class SessionFeed:
             elif bar[1] > self._equity_at:
                 waiting.append(bar)
         self._unmarked = waiting
+        oldest = min((bar[1] for bar in waiting), default=self._equity_at)
+        self._equity_times = {at for at in self._equity_times if at >= oldest}
 
     def _logged_bars(self) -> Iterable[Bar]:
         """Bars of a running day, which the lake does not have yet."""
