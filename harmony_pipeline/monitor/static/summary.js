@@ -46,6 +46,7 @@ export function showLimits(store) {
     value.className = "value"; track.className = "track"; fill.className = "fill";
     track.append(fill);
     box.append(label, value, track);
+    box.title = "used / limit; cut: orders that it refused or made smaller";
     host.append(box);
     const parts = { box, label, value, fill };
     shown.set(name, parts);
@@ -56,7 +57,7 @@ export function showLimits(store) {
     for (const [name, row] of rows) {
       const parts = shown.get(name) ?? make(name);
       const write = row.fraction ? (value) => percent(value, 1) : whole;
-      parts.label.textContent = words(row.name.replace("max_", "")) + (row.orders ? `, ${row.orders} orders cut` : "");
+      parts.label.textContent = words(row.name.replace("max_", "")) + (row.orders ? `, ${row.orders} cut` : "");
       parts.value.textContent = `${write(row.used)} / ${write(row.limit)}`;
       parts.fill.style.width = `${Math.min(100, row.share * 100).toFixed(1)}%`;
       parts.box.className = `limit${row.share >= 1 ? " over" : row.share >= 0.8 ? " near" : ""}`;
