@@ -1,7 +1,8 @@
 """Who may do what: the token of the two actions, and the headers of every answer.
 
-The token is compared in constant time, is held as a digest, and after some wrong ones no more are
-looked at for a while. It comes in a header: never in an address, which logs would keep.
+The token is compared in constant time, is held as a digest, and after some wrong ones no more from
+that address are looked at for a while. It comes in a header: never in an address, which logs would
+keep.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ TOKEN_VARIABLE = "HARMONY_MONITOR_TOKEN"  # noqa: S105 - the variable's name
 TOKEN_HEADER = "x-harmony-token"  # noqa: S105 - the header's name
 _SHORTEST = 12
 _MOST_WRONG, _WITHIN_SECONDS = 5, 60.0
+_MOST_ADDRESSES = 1_000
 
 HEADERS = {
     "content-security-policy": (
@@ -50,19 +52,23 @@ class TokenCheck:
     def __init__(self, token: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._digest = _digest(token)
         self._clock = clock
-        self._wrong: deque[float] = deque(maxlen=_MOST_WRONG)
+        self._wrong: dict[str, deque[float]] = {}
 
-    @property
-    def is_locked(self) -> bool:
-        """Whether too many wrong tokens came lately."""
-        full = len(self._wrong) == _MOST_WRONG
-        return full and self._clock() - self._wrong[0] < _WITHIN_SECONDS
+    def is_locked(self, address: str) -> bool:
+        """Whether too many wrong tokens came from there lately. Others are not locked out."""
+        wrong = self._wrong.get(address)
+        if wrong is None or len(wrong) < _MOST_WRONG:
+            return False
+        return self._clock() - wrong[0] < _WITHIN_SECONDS
 
-    def allows(self, given: str) -> bool:
+    def allows(self, given: str, address: str) -> bool:
         """Whether it is the token; a wrong one is counted."""
         right = hmac.compare_digest(_digest(given), self._digest)
         if not right:
-            self._wrong.append(self._clock())
+            if len(self._wrong) >= _MOST_ADDRESSES:
+                self._wrong.clear()
+            wrong = self._wrong.setdefault(address, deque(maxlen=_MOST_WRONG))
+            wrong.append(self._clock())
         return right
 
 

@@ -217,9 +217,10 @@ class _Handlers:
 
     async def _refusal(self, request: Request) -> Response | None:
         """Why the action is not done; None when it may be."""
-        if self._monitor.token.is_locked:
+        address = request.client.host if request.client else ""
+        if self._monitor.token.is_locked(address):
             return PlainTextResponse("too many wrong tokens: wait a minute", 429)
-        if not self._monitor.token.allows(request.headers.get(TOKEN_HEADER, "")):
+        if not self._monitor.token.allows(request.headers.get(TOKEN_HEADER, ""), address):
             await asyncio.sleep(_WRONG_TOKEN_SECONDS)
             return PlainTextResponse("the token is wrong", 403)
         if self._monitor.replayed:

@@ -12,8 +12,8 @@ from harmony_pipeline.session.process_control import HEARTBEAT, is_running, kill
 
 @dataclass(frozen=True)
 class Pulse:
-    """What the state folder says about a session. now: its own clock, microseconds, carried on by
-    the seconds since the heartbeat was written; None without one. age: those seconds.
+    """What the state folder says about a session. now: its own clock, microseconds, while it runs
+    carried on by the seconds since the heartbeat was written; None without one. age: those seconds.
     """
 
     running: bool
@@ -36,7 +36,8 @@ def read_pulse(state: Path, session_id: str, wall: datetime | None = None) -> Pu
     except (KeyError, TypeError, ValueError):
         return Pulse(running, killed)
     age = max(0.0, ((wall or datetime.now(UTC)) - written).total_seconds())
-    return Pulse(running, killed, micros(at), age, beat.get("risk_state"), beat.get("pid"))
+    now = micros(at) + (round(age * 1_000_000) if running else 0)
+    return Pulse(running, killed, now, age, beat.get("risk_state"), beat.get("pid"))
 
 
 def _heartbeat(state: Path) -> dict[str, Any] | None:

@@ -212,21 +212,25 @@ class SessionFeed:
         }
 
     def _health_row(self, pulse: Pulse) -> Row:
-        now = self._timeline.now()
-        if now == FOREVER:
-            end = self.books.cursor + self._sources.market.bar_micros if self.books.cursor else None
-            now_known = pulse.now if pulse.now is not None else end
-        else:
-            now_known = now
+        now = self._now(pulse)
         return {
             "running": pulse.running,
             "heartbeat_age": None if pulse.age is None else round(pulse.age, 1),
             "pid": pulse.pid,
-            "now": None if now_known is None else milliseconds(now_known),
+            "now": None if now is None else milliseconds(now),
             "bar": self._sources.market.bar_micros // 1000,
             "events": self._sequence,
             **self.books.latency.row(),
         }
+
+    def _now(self, pulse: Pulse) -> int | None:
+        """The session's present, microseconds: it has ended the bars that it has heard."""
+        if self._timeline.now() != FOREVER:
+            return self._timeline.now()
+        cursor = self.books.cursor
+        known = [cursor + self._sources.market.bar_micros] if cursor else []
+        known += [pulse.now] if pulse.now is not None else []
+        return max(known, default=None)
 
 
 def session_of(tail: EventTail, chosen: str | None) -> SessionRow | None:

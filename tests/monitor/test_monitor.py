@@ -1,13 +1,16 @@
 """The monitor over a real session: what it shows is what the ledger says, and it changes nothing."""
 
+import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from monitor.monitored import BARS, DAY, RULES, TOKEN, FrameMarket, Page, ask, monitor_of, run_paced
 from session.days import plan_of
 
+from harmony_pipeline.execution import events as ev
 from harmony_pipeline.monitor.access import HEADERS, TokenCheck, token_of
 from harmony_pipeline.monitor.server import MonitorServer, allowed_hosts
 from harmony_pipeline.monitor.session_feed import SessionFeed, Sources
@@ -136,6 +139,35 @@ def test_a_watched_session_has_the_same_events_in_about_the_same_time(tmp_path: 
     assert took[1] < took[0] * 3 + 0.5  # the machine's other work, not a lock: that would be 10 s
 
 
+def test_readers_never_make_the_writer_wait(tmp_path: Path) -> None:
+    """Busy is an error at once here: any lock of a reader that met a commit would be seen."""
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        plan = plan_of(DAY, ledger, BARS, RULES)
+        ledger._connection.execute("pragma busy_timeout=0")
+        ledger.open_session(plan.row())
+        stop, looks = threading.Event(), [0, 0, 0]
+
+        def look(reader: int) -> None:
+            with EventTail(ledger.path) as tail:
+                while not stop.is_set():
+                    tail.events_after(plan.session_id, 0)
+                    looks[reader] += 1
+
+        readers = [threading.Thread(target=look, args=(number,)) for number in range(3)]
+        for each in readers:
+            each.start()
+        now = datetime(2024, 6, 26, tzinfo=UTC)
+        with ledger.reproducible():
+            for number in range(400):
+                fact = ev.KillSwitchPulled(happened_at=now, known_at=now, reason=str(number))
+                assert ledger.record(plan.session_id, str(number), fact, now, now)
+        stop.set()
+        for each in readers:
+            each.join()
+        assert min(looks) > 1
+        assert ledger.sequence(plan.session_id) == 400
+
+
 # --- the stream -----------------------------------------------------------------------------------
 
 
@@ -256,11 +288,12 @@ def test_a_past_session_cannot_be_stopped(tmp_path: Path) -> None:
 def test_after_wrong_tokens_none_is_looked_at_for_a_minute() -> None:
     now = [0.0]
     check = TokenCheck(TOKEN, clock=lambda: now[0])
-    assert check.allows(TOKEN)
-    assert not any(check.allows("wrong") for _ in range(5))
-    assert check.is_locked
+    assert check.allows(TOKEN, "here")
+    assert not any(check.allows("wrong", "there") for _ in range(5))
+    assert check.is_locked("there")
+    assert not check.is_locked("here")
     now[0] = 61.0
-    assert not check.is_locked
+    assert not check.is_locked("there")
 
 
 def test_the_token_comes_from_the_environment_or_is_made() -> None:
