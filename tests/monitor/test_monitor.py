@@ -136,7 +136,7 @@ def test_a_watched_session_has_the_same_events_in_about_the_same_time(tmp_path: 
             if server is not None:
                 server.__exit__(None, None, None)
     assert events[0] == events[1]
-    assert took[1] < took[0] * 3 + 0.5  # the machine's other work, not a lock: that would be 10 s
+    assert took[1] < took[0] * 3 + 5  # the machine's other work, not a lock: that would be 10 s
 
 
 def test_readers_never_make_the_writer_wait(tmp_path: Path) -> None:
