@@ -14,8 +14,11 @@ import dagster as dg
 
 from assets.groups import JOBS
 from assets.partitions import RANGE_END, RANGE_START
+from harmony_pipeline.alerts.alert import Alert
 from harmony_pipeline.stages import live
+from harmony_pipeline.stages.alerts import send_alert
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.text import one_line
 
 # what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
 _SCAN_AFTER = timedelta(minutes=3)
@@ -65,9 +68,8 @@ def build_automation(pipeline: PipelineContext) -> Automation:
         _retraining(pipeline, jobs["retrain"]),
         weekly,
     ]
-    return Automation(
-        list(jobs.values()), schedules, [_session_sensor(pipeline, jobs["paper_session"])]
-    )
+    sensors = [_session_sensor(pipeline, jobs["paper_session"]), _failure_sensor(pipeline)]
+    return Automation(list(jobs.values()), schedules, sensors)
 
 
 def _growing(
@@ -171,6 +173,19 @@ def _session_sensor(pipeline: PipelineContext, job: Any) -> dg.SensorDefinition:
             yield dg.RunRequest(run_key=f"session-{due}", partition_key=due.isoformat())
 
     return paper_session_sensor
+
+
+def _failure_sensor(pipeline: PipelineContext) -> dg.SensorDefinition:
+    @dg.run_failure_sensor(
+        name="alert_on_failure",
+        description="Sends an alert (settings [alerts]) about each run that failed.",
+    )
+    def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
+        run, said = context.dagster_run, context.failure_event.message or ""
+        text = f"run {run.run_id[:8]} of {run.job_name} failed: {one_line(said)}"
+        send_alert(pipeline.settings, Alert("run_failed", "bad", text, run.job_name))
+
+    return alert_on_failure
 
 
 def _exchange_date(context: dg.ScheduleEvaluationContext, pipeline: PipelineContext) -> date:

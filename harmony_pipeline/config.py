@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from harmony_pipeline.alerts.settings import AlertSettings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.exchange.settings import ExchangeSettings
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
@@ -61,6 +62,13 @@ ENVIRONMENT_VARIABLES = {
     "HARMONY_KERNEL_CACHE": "folder of compiled kernels and built calendars; default"
     " ~/.cache/harmony",
     "HARMONY_DATA": "folder of recorded market data that the tests use",
+    "HARMONY_MONITOR_TOKEN": "token of the monitor's kill switch; one is made without it",
+    "HARMONY_SLACK_WEBHOOK": "address of the alerts' channel slack",
+    "HARMONY_DISCORD_WEBHOOK": "address of the alerts' channel discord",
+    "HARMONY_TELEGRAM_TOKEN": "of the bot of the alerts' channel telegram",
+    "HARMONY_ALERT_WEBHOOK": "address of the alerts' channel webhook",
+    "HARMONY_SMTP_USER": "of the alerts' channel email, with HARMONY_SMTP_PASSWORD",
+    "HARMONY_SMTP_PASSWORD": "of the alerts' channel email",
 }
 """Variables with one underscore that mean something; every setting has one with two:
 HARMONY__MARKET__TIMEFRAME.
@@ -117,6 +125,7 @@ class Settings(BaseSettings):
     session: SessionSettings = SessionSettings()
     alpaca: AlpacaSettings = AlpacaSettings()
     exchange: ExchangeSettings = ExchangeSettings()
+    alerts: AlertSettings = AlertSettings()
     file: Path = Field(
         Path(DEFAULT_FILE), exclude=True, description="the file these settings came from"
     )

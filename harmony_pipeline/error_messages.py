@@ -15,7 +15,7 @@ from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.text import one_line, printable
 
 _WRAPPERS = ("dagster", "alembic", "sqlalchemy")
-_SECRET_NAMES = ("KEY", "SECRET", "TOKEN", "PASSWORD")
+_SECRET_NAMES = ("KEY", "SECRET", "TOKEN", "PASSWORD", "WEBHOOK")
 _SHORTEST_SECRET = 4  # hiding every "1" of a message would hide the message
 _LINE_LIMIT = 4000
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")

@@ -128,6 +128,20 @@ def init_command(
     typer.echo(f"wrote {written.file}: look at its guesses\nnext: {written.following}")
 
 
+alerts_app = typer.Typer(
+    no_args_is_help=True, help="Alerts by webhook and e-mail: what a person should know at once."
+)
+app.add_typer(alerts_app, name="alerts")
+
+
+@alerts_app.command("test")
+def alerts_test(context: typer.Context) -> None:
+    """Send a test message through every channel of [alerts] and say what became of it."""
+    from harmony_pipeline.cli.alerts import try_channels
+
+    raise typer.Exit(0 if try_channels(context.obj) else 1)
+
+
 new_app = typer.Typer(
     no_args_is_help=True,
     help="Write a strategy, feature or scanner of your own, with its test and page, that runs.",
@@ -496,6 +510,37 @@ def exchange(
     first, end = session_range(pipeline, day_of(pipeline, date), last)
     days = [day for day in pipeline.sessions() if first <= day.isoformat() <= end]
     serve_exchange(context.obj, days, speed=speed, port=port, new=new)
+
+
+@app.command()
+def monitor(
+    context: typer.Context,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", help="id or date of a session; default: the newest, followed"),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option("--replay", help="id or date of a past session, shown as it went"),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.01, help="of --replay; 60: an hour a minute")
+    ] = 60.0,
+    host: Annotated[
+        str, typer.Option("--host", help="address to listen on; only this machine by default")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any")] = 3334,
+) -> None:
+    """Serve a page about the session that runs, or replay one that has ended."""
+    from harmony_pipeline.cli.monitor import serve_monitor
+
+    serve_monitor(
+        context.obj,
+        session=replay or session,
+        replay_speed=speed if replay else None,
+        host=host,
+        port=port,
+    )
 
 
 @app.command()

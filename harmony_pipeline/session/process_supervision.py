@@ -16,12 +16,20 @@ _POLL_SECONDS = 0.2
 _STOP_SECONDS = 30.0
 
 
+class SessionProcessFailed(HarmonyError):
+    """The process ended with a code; below zero a signal killed it, and it could say nothing."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def run_session_process(state: Path, day: date, command: Sequence[str]) -> None:
     """Run `command`, the session of `day`, until it ends; wait first for one that runs in this
     state folder already.
 
     The process outlives the death of its supervisor. Terminating the supervisor stops the session
-    in order. Raises HarmonyError, with the last line of the session's log, when it fails.
+    in order. Raises SessionProcessFailed, with the last line of the session's log, when it fails.
     """
     while is_running(state):
         time.sleep(_POLL_SECONDS)
@@ -40,7 +48,8 @@ def run_session_process(state: Path, day: date, command: Sequence[str]) -> None:
         raise
     if process.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise HarmonyError(
+        raise SessionProcessFailed(
             f"the session of {day} ended with code {process.returncode}: {' '.join(last)} (log:"
-            f" sessions/{log.name} in the state folder)"
+            f" sessions/{log.name} in the state folder)",
+            process.returncode,
         )

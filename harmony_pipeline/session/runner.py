@@ -23,6 +23,7 @@ from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import RiskStateChanged, micros
 from harmony_pipeline.log import log
+from harmony_pipeline.session.bar_log import BarLog, bar_log_path
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness
 from harmony_pipeline.session.hot_state import HotState
@@ -180,6 +181,12 @@ class _Loop:
             max(self._open, clock.now())
         )
         self._reconciler = Reconciler(trader, timedelta(seconds=watch.reconcile_seconds))
+        # a replayed day's bars are in the lake
+        self._bar_log = (
+            BarLog(bar_log_path(watch.state, plan.session_id))
+            if watch.is_live and watch.state is not None
+            else None
+        )
         # by the machine's own clock: a replayed hour is no reason to write
         self._beat_at = -math.inf
 
@@ -196,6 +203,8 @@ class _Loop:
                 if self._trader.process(item) and hot is not None:
                     trader = self._trader
                     hot.show(item, trader.portfolio.position_rows(), trader.manager.working())
+                if self._bar_log is not None:
+                    self._bar_log.append(item)
             else:
                 self._judge()
                 self._trader.poll()

@@ -7,11 +7,13 @@ ends in order.
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.alerts.alert import Alert
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
@@ -27,11 +29,15 @@ from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
 from harmony_pipeline.session.live_connection import LiveConnection
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.process_control import kill_reason
-from harmony_pipeline.session.process_supervision import run_session_process
+from harmony_pipeline.session.process_supervision import (
+    SessionProcessFailed,
+    run_session_process,
+)
 from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay_day, trade_day
 from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
+from harmony_pipeline.stages.alerts import alerts_during, send_alert
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.demotion import demote_diverging
 from harmony_pipeline.stages.instruments import multipliers_of
@@ -162,7 +168,11 @@ def run_session_here(
                 broker=pipeline.settings.session.broker,
                 symbols=len(plan.symbols),
             )
-            result = _run(pipeline, plan, bars, ledger)
+            watched = (
+                alerts_during(pipeline, plan.session_id) if require_promoted else nullcontext()
+            )
+            with watched:
+                result = _run(pipeline, plan, bars, ledger)
             export(pipeline, ledger, when)
             counts = {"orders": result.orders.height, "fills": result.fills.height}
             log(state, "session ended", outcome=result.state, reason=result.reason, **counts)
@@ -209,7 +219,13 @@ def _in_own_process(pipeline: PipelineContext, day: date) -> None:
         str(file) if file.exists() else "",
         day.isoformat(),
     ]
-    run_session_process(settings.state_root, day, command)
+    try:
+        run_session_process(settings.state_root, day, command)
+    except SessionProcessFailed as error:
+        if error.code < 0:  # whoever is killed sends no alert
+            text = f"the process of the session of {day} died: {error}"
+            send_alert(settings, Alert("process_died", "bad", text, day.isoformat()))
+        raise
 
 
 def _session_row(pipeline: PipelineContext, ledger: Ledger, day: date) -> SessionRow | None:

@@ -49,8 +49,11 @@ def open_ledger(pipeline: PipelineContext) -> Ledger:
 
 def replay_account(pipeline: PipelineContext) -> str:
     """One account for each combination of bars, models, ends of listings and settings."""
-    apart = {"paths", "monte_carlo", "overfitting", "execution_stress", "gate", "portfolios"}
-    settings = pipeline.settings.model_dump(mode="json", exclude=apart | {"alpaca", "exchange"})
+    apart = {
+        *("paths", "monte_carlo", "overfitting", "execution_stress", "gate", "portfolios"),
+        *("alpaca", "exchange", "alerts"),
+    }
+    settings = pipeline.settings.model_dump(mode="json", exclude=apart)
     # accounts keep the names that they have in ledgers
     for name in NOT_OF_THE_BOOKS:
         settings["session"].pop(name)

@@ -21,6 +21,8 @@ VERBS = (
     "trade",
     "replay",
     "exchange",
+    "monitor",
+    "alerts",
     "models",
     "sql",
     "lineage",
