@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.errors import NotReady
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.log import log_file
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
@@ -136,7 +137,7 @@ def monitor_over(
     `replay_speed` of a past one as it went. Raises NotReady when a past one is not there.
     """
     settings = pipeline.settings
-    ledger = ledger_path(pipeline)
+    ledger = _ledger_file(pipeline)
     timeline: MakeTimeline = present
     if replay_speed is not None:
         session = _past_session(ledger_tail(pipeline), session)
@@ -161,9 +162,19 @@ def monitor_over(
     )
 
 
+def _ledger_file(pipeline: PipelineContext) -> Path:
+    """The SQLite file that the monitor follows. Raises ConfigError where the ledger is none."""
+    if pipeline.settings.session.ledger:
+        raise ConfigError(
+            "session.ledger is a database, and the monitor follows a SQLite ledger: leave it out,"
+            " or read the tables session_orders, session_fills and session_events with harmony sql"
+        )
+    return ledger_path(pipeline)
+
+
 def ledger_tail(pipeline: PipelineContext) -> EventTail:
     """A reader of the market's ledger. Raises NotReady where there is none."""
-    path = ledger_path(pipeline)
+    path = _ledger_file(pipeline)
     if not path.exists():
         raise NotReady("no session has run here yet; replay one with: harmony replay")
     return EventTail(path)

@@ -251,7 +251,7 @@ def test_a_session_that_is_killed_alerts_while_it_runs(tmp_path: Path) -> None:
         settings, environment = plain(server)
         with (
             AlertSender(channels_of(settings, environment), settings) as sender,
-            SessionWatch(ledger.path, plan.session_id, sender, look_seconds=0.02),
+            SessionWatch(Path(ledger.place), plan.session_id, sender, look_seconds=0.02),
         ):
             (tmp_path / "state").mkdir()
             watch = Supervision(tmp_path / "state")

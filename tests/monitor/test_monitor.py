@@ -148,7 +148,7 @@ def test_readers_never_make_the_writer_wait(tmp_path: Path) -> None:
         stop, looks = threading.Event(), [0, 0, 0]
 
         def look(reader: int) -> None:
-            with EventTail(ledger.path) as tail:
+            with EventTail(Path(ledger.place)) as tail:
                 while not stop.is_set():
                     tail.events_after(plan.session_id, 0)
                     looks[reader] += 1
