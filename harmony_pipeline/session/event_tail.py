@@ -102,13 +102,18 @@ class EventTail:
 
     def sequence(self, session_id: str) -> int:
         """Number of the session's last event; 0 when there is none."""
-        rows = self._rows("select sequence from sessions where session_id = ?", session_id)
-        return int(rows[0]["sequence"]) if rows else 0
+        row = self._rows(
+            "select coalesce(max(sequence), 0) as last from events where session_id = ?", session_id
+        )[0]
+        return int(row["last"])
 
     def span(self, session_id: str) -> tuple[int, int] | None:
-        """When the first and the last event were known, microseconds; None without events."""
+        """When the first and the last event were known, microseconds; None without events. That it
+        was opened is not counted: it is told at the midnight of its day.
+        """
         row = self._rows(
-            "select min(known_at) as first, max(known_at) as last from events where session_id = ?",
+            "select min(known_at) as first, max(known_at) as last from events"
+            " where session_id = ? and kind != 'session_opened'",
             session_id,
         )[0]
         return None if row["first"] is None else (int(row["first"]), int(row["last"]))

@@ -143,7 +143,7 @@ def test_readers_never_make_the_writer_wait(tmp_path: Path) -> None:
     """Busy is an error at once here: any lock of a reader that met a commit would be seen."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         plan = plan_of(DAY, ledger, BARS, RULES)
-        ledger._connection.execute("pragma busy_timeout=0")
+        ledger._database._connection.execute("pragma busy_timeout=0")
         ledger.open_session(plan.row())
         stop, looks = threading.Event(), [0, 0, 0]
 
@@ -165,7 +165,7 @@ def test_readers_never_make_the_writer_wait(tmp_path: Path) -> None:
         for each in readers:
             each.join()
         assert min(looks) > 1
-        assert ledger.sequence(plan.session_id) == 400
+        assert ledger.sequence(plan.session_id) == 401  # and that it was opened
 
 
 # --- the stream -----------------------------------------------------------------------------------
