@@ -55,6 +55,7 @@ class OrderGateway:
         self._journal = Journal()
         self._news: deque[AnyOrderFact] = deque()
         self.manager = manager
+        self.executions = 0  # that this process has taken into the ledger
         # end of the batch in hand: the time of an exchange driven by bars
         self.moment: datetime | None = None
 
@@ -153,6 +154,7 @@ class OrderGateway:
             self._ledger.put_order(self._session_id, entry.order)
         if entry.execution is not None:
             self._ledger.record_fill(self._session_id, entry.execution)
+            self.executions += 1
 
     def _submit(self, action: Submit) -> list[AnyOrderFact]:
         now = self.now()
