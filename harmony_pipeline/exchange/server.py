@@ -123,10 +123,11 @@ class ExchangeServer(LocalServer):
         messages = print_messages(shown, at_open=not ended)
         messages += self.data_faults.bars(ended)
         if self.hub.listeners:
+            sent = []  # as one frame: a client that waits for the rest of a minute has it at once
             for message in messages:
-                sent = self.bar_faults.pass_on(message) if message["T"] == "b" else [message]
-                if not self.bar_faults.frozen:
-                    await self.hub.publish(sent)
+                sent += self.bar_faults.pass_on(message) if message["T"] == "b" else [message]
+            if sent and not self.bar_faults.frozen:
+                await self.hub.publish(sent)
 
     async def tell(self) -> bool:
         """Send what has happened to orders since the last time; whether there was anything."""

@@ -67,6 +67,8 @@ class OrderGateway:
     def recover(self, past: Iterable[Event]) -> None:
         """Continue a session whose process ended after it had written these events."""
         self._journal = Journal(past)
+        # before anything is decided again: a broker whose news is unread keeps its gate closed
+        self._news.extend(self._broker.updates())
         self.handle(Restarted(self._journal.events))
         self.receive_reports()
 
@@ -92,7 +94,9 @@ class OrderGateway:
         """Take in all that the broker reports, in its order; then send what that sets free."""
         while True:
             self._news.extend([] if self._journal else self._broker.updates())
-            fact = self._journal.report() or (self._news.popleft() if self._news else None)
+            fact = self._journal.report()
+            if fact is None and self._news and not self._journal:
+                fact = self._news.popleft()
             if fact is not None:
                 known = (
                     None
