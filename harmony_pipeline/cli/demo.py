@@ -85,11 +85,14 @@ def demo(settings: Settings, day: str | None, *, speed: float | None, symbols: i
     }
     with _variables(usual):
         typer.echo(f"market: {file}")
-        chosen = _ready(PipelineContext(load_settings(file)), day)
+        before = PipelineContext(load_settings(file))
+        chosen = _ready(before, day)
+        # a scan needs premarket bars; without them every symbol is watched
+        watch = "scanner" if watched(before, chosen) else "universe"
         log = state / "exchange.log"
         with (
             ExchangeProcess(file, chosen.isoformat(), KEYS, log) as exchange,
-            _variables(_at(exchange)),
+            _variables(_at(exchange) | {"HARMONY__SESSION__WATCH": watch}),
         ):
             pipeline = PipelineContext(load_settings(file))
             _trade(pipeline, chosen, exchange, speed)
