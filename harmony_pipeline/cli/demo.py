@@ -75,6 +75,8 @@ def demo(settings: Settings, day: str | None, *, speed: float | None, symbols: i
     usual = {
         "HARMONY__PATHS__STATE": str(state),
         "HARMONY__STRATEGIES__DEMO__USE": _STRATEGY,
+        # a bracket ends each position: no reversal, which a broker cannot take at one price
+        "HARMONY__STRATEGIES__DEMO__EXITS": "barriers",
         "HARMONY__SESSION__STRATEGY": "demo",
         "HARMONY__SESSION__WATCH": "scanner",
         "HARMONY__SCANNER__MAXIMUM_SELECTIONS": str(symbols),

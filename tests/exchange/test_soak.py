@@ -37,7 +37,7 @@ def test_finished_schedules_are_skipped_and_a_failure_names_its_number(
     assert capsys.readouterr().out == ""
     row = json.loads((tmp_path / "finished.jsonl").read_text())
     assert (row["seed"], row["number"]) == (1, 0)
-    lost = lambda world, result: ["order X: session 0 shares; exchange 7 shares"]  # noqa: E731
-    monkeypatch.setattr(SteppedWorld, "differences", lost)
+    lost = ["order X: session 0 shares; exchange 7 shares"]
+    monkeypatch.setattr(SteppedWorld, "differences", lambda *_: lost)
     assert soak.main(["--only", "0", *state]) == 1
     assert "--seed 1 --only 0" in capsys.readouterr().err

@@ -4,7 +4,7 @@ The sentences stand in docs/operating.md.
 
 import json
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def test_the_clock_of_this_machine_is_not_asked(tmp_path: Path) -> None:
     assert len(ours(world)) > 0
     known = result.tables["session_events"]["known_at"].to_list()
     assert {moment.date() for moment in known} == {DAY}
-    assert datetime.now().date() != DAY
+    assert datetime.now(UTC).date() != DAY
     assert is_documented("its own clock is not asked")
 
 
