@@ -12,7 +12,7 @@ session with the backtest of the day.
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from harmony_pipeline.session.process_control import read_lock
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.stages import ingest, live, market, research, scanner
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.session_plans import PAPER, bars_of, open_ledger, watched
 
 KEYS = ("PKHARMONYDEMO", "offline-paper-trading")
@@ -65,9 +66,21 @@ maximum_selections = 20
 """
 
 
-def demo(settings: Settings, day: str | None, *, speed: float | None, symbols: int) -> bool:
+def _session_process(pipeline: PipelineContext, day: date) -> StageResult:
+    """The session as the run of `paper_session_sensor` starts it: a process, supervised here."""
+    return live.paper_session(pipeline, [day], require_promoted=True, own_process=True)
+
+
+def demo(
+    settings: Settings,
+    day: str | None,
+    *,
+    speed: float | None,
+    symbols: int,
+    start: Callable[[PipelineContext, date], StageResult] = _session_process,
+) -> bool:
     """Run the demo; whether both books agree. `speed`: at most so many times real time while the
-    exchange is open; None: as fast as the session goes.
+    exchange is open; None: as fast as the session goes. `start` lives through the session.
     """
     began = time.monotonic()
     file = _market_of(settings)
@@ -97,7 +110,7 @@ def demo(settings: Settings, day: str | None, *, speed: float | None, symbols: i
             _variables(_at(exchange) | {"HARMONY__SESSION__WATCH": watch}),
         ):
             pipeline = PipelineContext(load_settings(file))
-            _trade(pipeline, chosen, exchange, speed)
+            _trade(pipeline, chosen, exchange, speed, start)
             agrees = _report(pipeline, chosen, exchange)
     typer.echo(f"{time.monotonic() - began:.0f} s in all; state folder: {state}")
     return agrees
@@ -165,7 +178,11 @@ def _variables(values: dict[str, str]) -> Iterator[None]:
 
 
 def _trade(
-    pipeline: PipelineContext, day: date, exchange: ExchangeProcess, speed: float | None
+    pipeline: PipelineContext,
+    day: date,
+    exchange: ExchangeProcess,
+    speed: float | None,
+    start: Callable[[PipelineContext, date], StageResult],
 ) -> None:
     """The session as its sensor starts it, while a thread moves the exchange and tells how far it
     is. Whatever ends the session ends the thread; run_session_process ends the session's process.
@@ -200,7 +217,7 @@ def _trade(
     thread = threading.Thread(target=move, name="exchange pacing", daemon=True)
     thread.start()
     try:
-        result = live.paper_session(pipeline, [day], require_promoted=True, own_process=True)
+        result = start(pipeline, day)
     finally:
         over.set()
         thread.join(timeout=10.0)

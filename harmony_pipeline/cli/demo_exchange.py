@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -150,7 +151,8 @@ class Pacing:
             status = self._exchange.step(1)  # bars open
             opened = datetime.fromisoformat(status["now"])
             if opened >= self._opens_at:
-                self._await(lambda seen, now=status: _executions(seen) >= now["executions"])
+                filled = int(status["executions"])
+                self._await(partial(_has_heard, filled))
             status = self._exchange.step(1)  # and end
             if opened in self._moments:
                 self._last = opened
@@ -198,5 +200,6 @@ class Pacing:
         return found if isinstance(found, dict) else {}
 
 
-def _executions(heartbeat: dict[str, Any]) -> int:
-    return int(heartbeat.get("executions") or 0)
+def _has_heard(executions: int, heartbeat: dict[str, Any]) -> bool:
+    """Whether the session has taken in so many executions."""
+    return int(heartbeat.get("executions") or 0) >= executions

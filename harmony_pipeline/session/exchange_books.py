@@ -88,7 +88,7 @@ def _names(orders: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Our name of each of the exchange's ids. Both legs of a position travel as one order whose
     name is `SHARED+take` of them (`brokers/alpaca/orders.py`).
     """
-    names = {}
+    names: dict[str, str] = {}
     for order in orders:
         pair = parted(order["client_order_id"])
         names.setdefault(order["id"], pair[0] if pair else order["client_order_id"])
