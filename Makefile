@@ -9,7 +9,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export POLARS_ENGINE_AFFINITY := in-memory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test cover fast explore lint types golden ui bench lock clean
+.PHONY: help setup run demo test cover fast explore lint types golden ui bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -28,6 +28,9 @@ $(READY): requirements.lock pyproject.toml
 
 run: setup ## run the whole chain on the embedded market and say what came out
 	@$(BIN)/harmony run
+
+demo: setup ## paper-trade a day offline, against the simulated exchange
+	@$(BIN)/harmony demo
 
 test: setup ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -544,6 +544,25 @@ def monitor(
 
 
 @app.command()
+def demo(
+    context: typer.Context,
+    date: Day = None,
+    speed: Annotated[
+        float | None,
+        typer.Option("--speed", min=1.0, help="at most so many times real time"),
+    ] = None,
+    symbols: Annotated[int, typer.Option("--symbols", min=1, help="at most so many")] = 20,
+) -> None:
+    """Paper-trade a day offline: a simulated exchange, a session with alpaca-py, both books
+    compared.
+    """
+    from harmony_pipeline.cli.demo import demo as run_demo
+
+    if not run_demo(context.obj, date, speed=speed, symbols=symbols):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(
     context: typer.Context,
     settings: Annotated[

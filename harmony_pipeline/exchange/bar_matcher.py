@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from harmony_pipeline.exchange.market import MarketBar
 from harmony_pipeline.exchange.orders import VenueOrder, exact
+from harmony_pipeline.execution.costs import fee
 from harmony_pipeline.execution.matching import fillable, has_arrived, is_rejected, write_fill
 from harmony_pipeline.execution.random_draws import symbol_keys
 from harmony_pipeline.portfolio.exit_rules import NOTHING, exit_at_bar
@@ -233,6 +234,11 @@ class BarMatcher:
             limit = float(order.limit_price)
             price = min(price, limit) if order.sign > 0 else max(price, limit)
         return Fill(order, exact(quantity), exact(price), int(report["fee"]))
+
+    def at_last(self, order: VenueOrder, quantity: Decimal, price: float) -> Fill:
+        """A fill outside of the bars, at a price that was said; its fee is that of any other."""
+        owed = fee(self._rules[order.symbol], order.sign, price, float(quantity))
+        return Fill(order, quantity, exact(price), int(owed))
 
     def _record(self, order: VenueOrder) -> Record:
         record = self._order

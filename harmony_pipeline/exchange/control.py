@@ -64,8 +64,8 @@ class Controlled(Protocol):
     async def advance(self, events: int = 1) -> bool:
         """Let this many events happen; False once there are none."""
 
-    async def tell(self) -> None:
-        """Send what has happened to orders."""
+    async def tell(self) -> bool:
+        """Send what has happened to orders; whether there was anything."""
 
     async def drop(self, stream: str | None) -> None:
         """Cut streams."""
@@ -131,6 +131,7 @@ def status_of(server: Controlled) -> Json:
         "speed": server.speed,
         "orders": len(venue.orders),
         "updates": len(venue.updates),
+        "executions": sum(order.fills for order in venue.orders.values()),
         "trade_listeners": server.trade_stream.listeners,
         "data_listeners": len(server.hub.listeners),
         "symbols": list(venue.market.symbols),

@@ -47,6 +47,7 @@ class ExchangeServer(LocalServer):
     """`speed` 1 replays in real time, 60 a minute a second; 0: only `step` moves it. `keys` are the
     key and secret that are taken. Bars that are due to open wait until nobody has sent an order
     for `decision_seconds` of real time, so that what was decided on those before meets their open.
+    Bars are sent `bars_behind_seconds` after the news of orders that they filled.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class ExchangeServer(LocalServer):
         port: int = 0,
         requests_per_minute: int = 200,
         decision_seconds: float = 0.0,
+        bars_behind_seconds: float = 0.0,
         slot_hold_seconds: float = 0.0,
         connection_limit: int = 1,
         symbol_limit: int | None = None,
     ) -> None:
         self.venue, self.keys, self.speed = venue, keys, speed
         self.requests_per_minute, self.decision_seconds = requests_per_minute, decision_seconds
+        self.bars_behind_seconds = bars_behind_seconds
         self.trade_stream = TradeStream(keys)
         self.hub = StreamHub(
             keys, ("iex", "sip", "test"), symbol_limit=symbol_limit,
@@ -114,20 +117,23 @@ class ExchangeServer(LocalServer):
     async def _advance(self) -> None:
         number = self.venue.next_event
         ended = self.venue.advance()
-        await self.tell()
+        if await self.tell() and ended and self.bars_behind_seconds:
+            await asyncio.sleep(self.bars_behind_seconds)
         shown = ended or list(self.venue.market.bars_of(number))
         messages = print_messages(shown, at_open=not ended)
         messages += self.data_faults.bars(ended)
         if self.hub.listeners:
+            sent = []  # as one frame: a client that waits for the rest of a minute has it at once
             for message in messages:
-                sent = self.bar_faults.pass_on(message) if message["T"] == "b" else [message]
-                if not self.bar_faults.frozen:
-                    await self.hub.publish(sent)
+                sent += self.bar_faults.pass_on(message) if message["T"] == "b" else [message]
+            if sent and not self.bar_faults.frozen:
+                await self.hub.publish(sent)
 
-    async def tell(self) -> None:
-        """Send what has happened to orders since the last time."""
+    async def tell(self) -> bool:
+        """Send what has happened to orders since the last time; whether there was anything."""
         news, self._told = self.venue.updates[self._told :], len(self.venue.updates)
         await self.trade_stream.publish(news)
+        return bool(news)
 
     async def drop(self, stream: str | None) -> None:
         """Cut the streams of one kind (trades, data), or all."""

@@ -20,6 +20,14 @@ class ExchangeSettings(FrozenSettings):
             " decided on the bar before meets its open, as in the backtest"
         ),
     )
+    bars_behind_seconds: float = Field(
+        0.1,
+        ge=0.0,
+        description=(
+            "real time between the news of orders that a bar filled and the bar itself, so that a"
+            " session marks its positions with what the bar filled, as the backtest does"
+        ),
+    )
     requests_per_minute: int = Field(
         200, ge=1, description="of trading REST and of its own clock, before 429"
     )

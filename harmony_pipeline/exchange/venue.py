@@ -22,7 +22,7 @@ from harmony_pipeline.exchange.bar_matcher import BarMatcher, End, Fill
 from harmony_pipeline.exchange.books import Books
 from harmony_pipeline.exchange.market import ENDS, MarketBar, ReplayMarket
 from harmony_pipeline.exchange.order_requests import OrderRequest, read_order, read_replacement
-from harmony_pipeline.exchange.orders import Json, VenueOrder, exact, order_json, plain, stamp
+from harmony_pipeline.exchange.orders import Json, VenueOrder, order_json, plain, stamp
 from harmony_pipeline.exchange.refusals import Refused, invalid, order_not_found
 from harmony_pipeline.exchange.store import Store
 from harmony_pipeline.exchange.venue_state import VenueState
@@ -264,7 +264,7 @@ class Venue(VenueState):
         )  # fmt: skip
         self._keep(order)
         self._accept(order, tricks=False)
-        self._fill(Fill(order, quantity, exact(price), 0), self._time)
+        self._fill(self.matcher.at_last(order, quantity, price), self._time)
         self.commit()
         return order_json(order)
 
@@ -354,7 +354,7 @@ class Venue(VenueState):
         elif trick == "partial_then_cancel" and order.qty > 1 and order.symbol in self.marks:
             self.tricks.pop(0)
             part = Decimal(int(order.qty / 2))
-            self._fill(Fill(order, part, exact(self.marks[order.symbol]), 0), self._time)
+            self._fill(self.matcher.at_last(order, part, self.marks[order.symbol]), self._time)
             self._end(order, "canceled")
 
     def _fill(self, fill: Fill, at: int) -> None:

@@ -79,6 +79,7 @@ def alpaca_bars(
         until or calendar.session_close(plan.date),
         timedelta(minutes=size + 1),
         factors,
+        settings.quiet_seconds,
         close=stream.close,
     )
 

@@ -57,6 +57,7 @@ class OrderGateway:
         self._journal = Journal()
         self._news: deque[AnyOrderFact] = deque()
         self.manager = manager
+        self.executions = 0  # that this process has taken into the ledger
         # end of the batch in hand: the time of an exchange driven by bars
         self.moment: datetime | None = None
 
@@ -81,6 +82,8 @@ class OrderGateway:
         `Journal`.
         """
         self._journal = Journal(past, also)
+        # before anything is decided again: a broker whose news is unread keeps its gate closed
+        self._news.extend(self._broker.updates())
         self.handle(Restarted(self._journal.events))
         self.receive_reports()
 
@@ -111,7 +114,9 @@ class OrderGateway:
         """Take in all that the broker reports, in its order; then send what that sets free."""
         while True:
             self._news.extend([] if self._journal else self._broker.updates())
-            fact = self._journal.report() or (self._news.popleft() if self._news else None)
+            fact = self._journal.report()
+            if fact is None and self._news and not self._journal:
+                fact = self._news.popleft()
             if fact is not None:
                 known = (
                     None
@@ -176,6 +181,7 @@ class OrderGateway:
             self._ledger.put_order(self._session_id, entry.order)
         if entry.execution is not None:
             self._ledger.record_fill(self._session_id, entry.execution)
+            self.executions += 1
 
     def _submit(self, action: Submit) -> list[AnyOrderFact]:
         now = self.now()

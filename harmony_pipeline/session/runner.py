@@ -270,5 +270,6 @@ class _Loop:
                 risk_state=self._trader.gateway.risk_state,
                 cursor=self._trader.cursor,
                 open_orders=len(self._trader.manager.working()),
+                executions=self._trader.gateway.executions,
                 session_state=RUNNING,
             )

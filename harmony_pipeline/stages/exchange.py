@@ -54,6 +54,7 @@ def exchange_over(
         port=settings.port if port is None else port,
         requests_per_minute=settings.requests_per_minute,
         decision_seconds=settings.decision_seconds,
+        bars_behind_seconds=settings.bars_behind_seconds,
         slot_hold_seconds=settings.slot_hold_seconds,
     )
 

@@ -94,7 +94,8 @@ def trade_at(
 
 
 def fills_of(result: SessionResult) -> list[tuple[Any, ...]]:
-    columns = ("order_id", "timestamp", "side", "quantity", "price", "fee", "liquidity")
+    columns = ("order_id", "timestamp", "side", "quantity", "price", "fee", "liquidity",
+               "reference_price")  # fmt: skip
     return sorted(result.fills.select(columns).rows())
 
 

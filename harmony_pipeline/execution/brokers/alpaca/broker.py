@@ -216,14 +216,20 @@ class AlpacaBroker:
         return facts
 
     def _with_reference(self, fact: AnyOrderFact) -> AnyOrderFact:
-        """An execution of a market order, with the price before costs where somebody knows it."""
+        """An execution of a market or stop order, with the price before costs where somebody knows
+        it: a stop's is its own, or the quote that stood behind it.
+        """
         if self._reference is None or not isinstance(fact, OrderPartiallyFilled):
             return fact
-        if self._latest[self._ids[fact.client_order_id]]["type"] != "market":
+        order = self._latest[self._ids[fact.client_order_id]]
+        if order["type"] not in {"market", "stop"}:
             return fact
         price = self._reference(fact.symbol, fact.happened_at)
         if price is None:
             return fact
+        if order["type"] == "stop":
+            worse = min if order["side"] == "sell" else max
+            price = worse(price, float(Decimal(str(order["stop_price"]))))
         return msgspec.structs.replace(
             fact, reference_price=price, slippage=abs(fact.price - price)
         )

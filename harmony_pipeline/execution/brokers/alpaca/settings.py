@@ -48,6 +48,9 @@ class AlpacaSettings(FrozenSettings):
     gather_seconds: float = Field(
         0.1, gt=0.0, description="a minute is whole when no bar of it came for so long"
     )
+    quiet_seconds: float = Field(
+        0.5, gt=0.0, description="silence between bars after which news of orders is taken in"
+    )
     lookback_days: int = Field(
         4, ge=1, description="how far back ended orders are read when a process starts"
     )

@@ -1,0 +1,398 @@
+"""A short day of a tiny market at a stepped exchange: a session over real connections, that can be
+killed, and an exchange that can be started again under it.
+
+    with SteppedWorld(seed=1, folder=folder) as world:
+        result = world.run(ledger)                 # a session at the exchange, to the end
+        assert world.differences(result) == []     # order by order, to the cent
+
+Everything is drawn from the seed. The market moves when the session has heard what was said, so a
+day takes about a second, and the same seed gives the same day.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.exchange.control import clear_faults, commit
+from harmony_pipeline.exchange.market import ReplayMarket
+from harmony_pipeline.exchange.orders import order_json
+from harmony_pipeline.exchange.refusals import Refused
+from harmony_pipeline.exchange.server import ExchangeServer
+from harmony_pipeline.exchange.store import Store
+from harmony_pipeline.exchange.venue import Venue
+from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
+from harmony_pipeline.execution.brokers.alpaca.keys import Keys
+from harmony_pipeline.execution.brokers.alpaca.orders import parted
+from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
+from harmony_pipeline.execution.events import AnyOrderFact
+from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.portfolio.kernel_types import MONEY
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.settings import BacktestSettings
+from harmony_pipeline.risk.settings import RiskSettings
+from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session.alpaca_bars import fees_of
+from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.exchange_books import compare_with_exchange
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.replay import opening_of, plan_day
+from harmony_pipeline.session.result import SessionResult
+from harmony_pipeline.session.runner import Supervision, run_session
+from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
+from harmony_pipeline.strategies.settings import StrategySettings
+
+KEYS = ("PKTESTINGKEY00000001", "TestingSecret000000000000000000000000001")
+CALENDAR = Calendar.of("XNYS")
+DAY = date(2024, 3, 5)
+OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
+SYMBOLS = ("AAA", "BBB", "CCC")
+FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
+WARM = 20  # bars before the first signal
+CASH = 100_000.0
+_HEAR_SECONDS = 3.0  # for what was said on a stream that stands
+
+
+class Crash(BaseException):
+    """The process is gone; no handler may catch it."""
+
+
+class Fuse:
+    """Counts the steps of a process, and kills it at number `at`."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at = at
+        self.steps = 0
+
+    def burn(self) -> None:
+        """One step."""
+        self.steps += 1
+        if self.steps == self.at:
+            raise Crash
+
+
+class CrashingLedger(Ledger):
+    """Dies before each write and after each commit."""
+
+    def __init__(self, path: Path, fuse: Fuse) -> None:
+        self.fuse = Fuse()
+        super().__init__(path)
+        self.fuse = fuse
+
+    def _write(self, text: str, values: Sequence[Any]) -> int:
+        self.fuse.burn()
+        return super()._write(text, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A transaction, and a step after its commit."""
+        outermost = not self._open_transaction
+        with super().transaction():
+            yield
+        if outermost:
+            self.fuse.burn()
+
+
+class CrashingBroker(AlpacaBroker):
+    """Dies before each request, after each answer, and before and after it hands out updates. It
+    waits, before it answers for updates, until the stream has brought what was sent on it.
+    """
+
+    def __init__(
+        self, world: "SteppedWorld", fuse: Fuse, plan: SessionPlan, **changes: Any
+    ) -> None:
+        self._world, self._sent_before = world, world.exchange.trade_stream.sent
+        self._generation = world.generation
+        super().__init__(world.settings(**changes), Keys(*KEYS), fees_of(plan))
+        self.fuse = fuse
+        self._once, self._get = self.rest.once, self.rest.get
+        self.rest.once = self._burning(self._once)  # type: ignore[method-assign]
+
+    def _burning(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def burning(*arguments: Any, **options: Any) -> Any:
+            self.fuse.burn()
+            answer = call(*arguments, **options)
+            self.fuse.burn()
+            return answer
+
+        return burning
+
+    def updates(self) -> list[AnyOrderFact]:
+        """Facts, with all that a healthy stream has said by now."""
+        self.fuse.burn()
+        stream = self._world.exchange.trade_stream
+        until = time.monotonic() + _HEAR_SECONDS
+        while (
+            self._generation == self._world.generation
+            and self.stream.is_up
+            and not self._world.is_disturbed
+            and self.stream.heard < stream.sent - self._sent_before
+            and time.monotonic() < until
+        ):
+            time.sleep(0.001)
+        facts = super().updates()
+        if facts:
+            self.fuse.burn()
+        return facts
+
+
+class Contrarian:
+    """Against the last two bars, whenever they moved."""
+
+    def __init__(self, threshold_move: float = 0.003) -> None:
+        self.threshold_move = threshold_move
+
+    def required_features(self) -> tuple[str, ...]:
+        """Features that it reads."""
+        return ("momentum_2", "volatility_20")
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        """Side and strength."""
+        move = pl.col("momentum_2")
+        up, down = move > self.threshold_move, move < -self.threshold_move
+        warm = features.filter(move.is_not_null() & pl.col("volatility_20").is_not_null())
+        return warm.select(
+            "symbol",
+            "timestamp",
+            side=pl.when(up).then(-1).when(down).then(1).otherwise(0).cast(pl.Int8),
+            strength=(move.abs() * 100).clip(0.2, 1.0),
+        ).sort("symbol", "timestamp")
+
+
+def day_of(seed: int, minutes: int) -> pl.DataFrame:
+    """BARS: random walks from the open on."""
+    generator = np.random.default_rng(seed)
+    frames = []
+    for symbol in SYMBOLS:
+        closes = np.round(50 * np.exp(np.cumsum(generator.normal(0, 0.003, minutes))), 2)
+        opens = np.round(np.concatenate([[50.0], closes[:-1]]), 2)
+        wide = np.round(np.abs(generator.normal(0, 0.08, (2, minutes))), 2)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "symbol": [symbol] * minutes,
+                    "timestamp": [OPEN + timedelta(minutes=number) for number in range(minutes)],
+                    "open": opens,
+                    "high": np.round(np.maximum(opens, closes) + wide[0], 2),
+                    "low": np.round(np.minimum(opens, closes) - wide[1], 2),
+                    "close": closes,
+                    "volume": generator.integers(20_000, 90_000, minutes).astype(float),
+                }
+            )
+        )
+    frame = pl.concat(frames).with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
+        timeframe=pl.lit("1Min"),
+        adjustment_factor=pl.lit(1.0),
+    )
+    return CALENDAR.with_session(frame, "1Min").sort("symbol", "timestamp")
+
+
+def trading_rules(**risk: Any) -> TradingRules:
+    """Tight brackets, a fee a share, no spread."""
+    return TradingRules.of(
+        RiskSettings(minimum_order_value=100.0, **risk),
+        CostSettings(half_spread_bps=0.0, impact_coefficient=0.0, fee_per_share=0.005),
+        ExecutionNoiseSettings(),
+        LabelSettings(horizons_bars=(6,), profit_take=1.2, stop_loss=0.8),
+        StrategySettings(use="none:None", exits="barriers"),
+        BacktestSettings(initial_cash=CASH),
+    )
+
+
+def plan_of(ledger: Ledger, rules: TradingRules) -> SessionPlan:
+    """The plan of the day."""
+    return plan_day(
+        DAY, opening_of(ledger, "paper", DAY, rules.initial_cash), SYMBOLS,
+        strategy_name="contrarian", strategy=Contrarian(), rules=rules, feature_set=FEATURES,
+        feature_states={}, calendar=CALENDAR, timeframe="1Min", actions=CORPORATE_ACTIONS.empty(),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Happening:
+    """A fault (`restart`: the exchange is started again) at one of a minute's moments: 0 before its
+    open, 1 after it, 2 before the session hears its bars.
+    """
+
+    minute: int
+    moment: int
+    fault: dict[str, Any]
+
+
+@dataclass
+class SteppedWorld:
+    """The exchange and the market. A context. `happenings` happen once each."""
+
+    seed: int
+    folder: Path
+    minutes: int = 34
+    happenings: list[Happening] = field(default_factory=list)
+    rules: TradingRules = field(default_factory=trading_rules)
+    generation: int = 0
+    is_disturbed: bool = False
+
+    def __enter__(self) -> Self:
+        self.bars = day_of(self.seed, self.minutes)
+        self._seen: set[tuple[int, int]] = set()
+        self._port = 0
+        self.exchange = self._start()
+        self._port = int(self.exchange.url.rsplit(":", 1)[1])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.exchange.__exit__(None, None, None)
+
+    def _start(self) -> ExchangeServer:
+        market = ReplayMarket(self.bars, CALENDAR)
+        venue = Venue(market, self.rules, store=Store(self.folder / "exchange.sqlite"))
+        server = ExchangeServer(venue, KEYS, port=self._port, requests_per_minute=1_000_000)
+        server.__enter__()
+        return server
+
+    def restart_exchange(self) -> None:
+        """End it, and start it where it stood, at the same address."""
+        self.exchange.__exit__(None, None, None)
+        self.generation += 1
+        self.exchange = self._start()
+
+    def settings(self, **changes: Any) -> AlpacaSettings:
+        """Settings of a broker here, with short waits."""
+        url, stream = self.exchange.url, self.exchange.ws_url
+        poll = 0.2 if self.happenings or self.is_disturbed else 60.0
+        return AlpacaSettings(
+            **{
+                "trading_url": url, "data_url": url, "trading_stream_url": f"{stream}/stream",
+                "data_stream_url": f"{stream}/v2/iex", "requests_per_minute": 1_000_000,
+                "timeout_seconds": 5.0, "wait_seconds": 0.01, "reconnect_seconds": 0.02,
+                "longest_reconnect_seconds": 0.05, "poll_seconds": poll, **changes,
+            }
+        )  # fmt: skip
+
+    # --- the day ----------------------------------------------------------------------------------
+
+    def session(self, ledger: Ledger, fuse: Fuse | None = None, **changes: Any) -> SessionResult:
+        """One process's part of the session. Raises Crash when the fuse has burnt."""
+        plan = plan_of(ledger, self.rules)
+        broker = CrashingBroker(self, fuse or Fuse(), plan, **changes)
+        supervision = Supervision(is_live=True, stale_after_seconds=1e6)
+        return run_session(plan, ledger, broker, self.stream(broker), broker.clock, supervision)
+
+    def stream(self, broker: AlpacaBroker) -> "SteppedStream":
+        """The day's bars as they come."""
+        plan_bars = self.bars.filter(pl.col("symbol").is_in(SYMBOLS))
+        return SteppedStream(self, broker, plan_bars)
+
+    def advance(self, minute: int, event: int) -> None:
+        """Let an event of a minute happen, once, however often the day is read."""
+        if (minute, event) not in self._seen:
+            self._seen.add((minute, event))
+            if self.exchange.venue.next_event <= 2 * minute + event:
+                self.exchange.step(1)
+
+    def happen(self, minute: int, moment: int) -> None:
+        """Commit what is due."""
+        due = [each for each in self.happenings if (each.minute, each.moment) <= (minute, moment)]
+        for each in due:
+            self.happenings.remove(each)
+            self.is_disturbed = True
+            if each.fault["kind"] == "restart":
+                self.restart_exchange()
+                continue
+            with suppress(Refused):  # a trade by hand that the account cannot pay
+                self.exchange.call(commit(self.exchange, dict(each.fault)))
+
+    def calm(self) -> None:
+        """No fault from now on."""
+        self.exchange.call(clear_faults(self.exchange))
+        self.is_disturbed = False
+
+    # --- the books --------------------------------------------------------------------------------
+
+    def differences(self, result: SessionResult) -> list[str]:
+        """The session against the exchange's ledger, less what was traded by hand."""
+        venue = self.exchange.venue
+        names = set(result.orders["client_order_id"])
+        books = venue.books.to_dict()
+        shown = [
+            order_json(order, venue.legs(order))
+            for order in venue.orders.values()
+            if order.parent is None
+        ]
+        foreign = {order.id for order in venue.orders.values() if order.foreign}
+        cash, positions = venue.books.cash, dict(books["positions"])
+        for posting in venue.books.postings:
+            if posting.order_id in foreign:
+                sign = 1 if posting.credit == "cash" else 0
+                cash += sign * int(posting.amount)
+                if posting.unit != "money":
+                    held = float(positions.get(posting.unit, 0)) - float(posting.amount)
+                    positions[posting.unit] = held
+        books |= {"cash": str(cash / MONEY), "positions": {k: v for k, v in positions.items() if v}}
+        books["postings"] = [row for row in books["postings"] if row["order_id"] not in foreign]
+        found = compare_with_exchange(
+            result, books, [order for order in shown if order["id"] not in foreign]
+        )
+        return [*found.differences, *self._strangers(names, foreign)]
+
+    def _strangers(self, names: set[str], foreign: set[str]) -> list[str]:
+        """Orders at the exchange that the session did not intend."""
+        found = []
+        for order in self.exchange.venue.orders.values():
+            mine = parted(order.client_order_id) or (order.client_order_id,)
+            if order.id in foreign or order.parent is not None:
+                continue
+            found += [f"nobody intended {name}" for name in mine if name not in names]
+        return found
+
+
+class SteppedStream:
+    """The market as both hear it: a minute opens, the session has a moment for what was filled, the
+    minute ends, and the session hears its bars.
+    """
+
+    def __init__(self, world: SteppedWorld, broker: AlpacaBroker, bars: pl.DataFrame) -> None:
+        self._world, self._broker = world, broker
+        self._inner = ReplayStream(bars, ReplayClock(OPEN))
+
+    def moments(self) -> Iterator[Batch | Quiet]:
+        """Every minute; at the end the faults are over and everything is read."""
+        world, number = self._world, 0
+        for batch in self._inner.moments():
+            if not isinstance(batch, Batch):
+                continue
+            world.happen(number, 0)
+            world.advance(number, 0)
+            self._broker.clock.hear(batch.start)
+            yield Quiet(batch.start)
+            world.happen(number, 1)
+            yield Quiet(batch.start)
+            world.advance(number, 1)
+            world.happen(number, 2)
+            self._broker.clock.hear(batch.end)
+            yield batch
+            number += 1
+        world.calm()
+        until = time.monotonic() + 3.0
+        while not self._broker.is_streaming() and time.monotonic() < until:
+            time.sleep(0.01)
+            yield Quiet(self._broker.clock.now())
+        for _ in range(3):  # what was on its way on a cut stream is read by REST
+            self._broker._has_gap = True
+            yield Quiet(self._broker.clock.now())
