@@ -10,7 +10,7 @@ day takes about a second, and the same seed gives the same day.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -37,7 +37,6 @@ from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSett
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
@@ -90,9 +89,9 @@ class CrashingLedger(Ledger):
         super().__init__(path)
         self.fuse = fuse
 
-    def _write(self, text: str, values: Sequence[Any]) -> int:
+    def _write(self, name: str, values: Mapping[str, Any]) -> int:
         self.fuse.burn()
-        return super()._write(text, values)
+        return super()._write(name, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -326,7 +325,9 @@ class SteppedWorld:
     # --- the books --------------------------------------------------------------------------------
 
     def differences(self, result: SessionResult) -> list[str]:
-        """The session against the exchange's ledger, less what was traded by hand."""
+        """The session against the exchange's ledger. What was traded by hand is no order of ours;
+        its shares and its cash are, since the session adopts them.
+        """
         venue = self.exchange.venue
         names = set(result.orders["client_order_id"])
         books = venue.books.to_dict()
@@ -336,15 +337,6 @@ class SteppedWorld:
             if order.parent is None
         ]
         foreign = {order.id for order in venue.orders.values() if order.foreign}
-        cash, positions = venue.books.cash, dict(books["positions"])
-        for posting in venue.books.postings:
-            if posting.order_id in foreign:
-                sign = 1 if posting.credit == "cash" else 0
-                cash += sign * int(posting.amount)
-                if posting.unit != "money":
-                    held = float(positions.get(posting.unit, 0)) - float(posting.amount)
-                    positions[posting.unit] = held
-        books |= {"cash": str(cash / MONEY), "positions": {k: v for k, v in positions.items() if v}}
         books["postings"] = [row for row in books["postings"] if row["order_id"] not in foreign]
         found = compare_with_exchange(
             result, books, [order for order in shown if order["id"] not in foreign]

@@ -35,11 +35,13 @@ OPERATING = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 SEED, MINUTES = 5, 25
 
 
-def day_with(folder: Path, *faults: dict[str, Any]) -> tuple[SessionResult, SteppedWorld]:
+def day_with(
+    folder: Path, *faults: dict[str, Any], minutes: int = MINUTES
+) -> tuple[SessionResult, SteppedWorld]:
     """A day on which all of these happen just before the first decision."""
     happenings = [Happening(WARM, 0, fault) for fault in faults]
     with (
-        SteppedWorld(SEED, folder, MINUTES, happenings) as world,
+        SteppedWorld(SEED, folder, minutes, happenings) as world,
         Ledger(folder / "ledger.sqlite") as ledger,
     ):
         return world.session(ledger), world
@@ -84,7 +86,9 @@ def test_a_blocked_account_is_told_in_alpacas_words_and_holds_nothing(tmp_path: 
 
 def test_keys_that_are_refused_end_the_session_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="refuses the keys: correct ALPACA_API_KEY"):
-        day_with(tmp_path, {"kind": "refuse_keys"}, {"kind": "drop", "stream": "trades"})
+        day_with(
+            tmp_path, {"kind": "refuse_keys"}, {"kind": "drop", "stream": "trades"}, minutes=200
+        )
     assert is_documented("refuses the keys: correct ALPACA_API_KEY and ALPACA_SECRET_KEY")
 
 
