@@ -14,7 +14,7 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.execution.order_ids import intent_name, order_id
-from harmony_pipeline.market.lives import actions_by_new_symbol
+from harmony_pipeline.market.lives import actions_by_new_symbol, symbols_of
 from harmony_pipeline.portfolio.corporate_actions import (
     apply_action,
     apply_unseen_action,
@@ -114,6 +114,7 @@ class LivePortfolio:
         )
         self._next_action = first_actions(self._actions, len(self.symbols))
         self._lives = packed_lives(plan.due_lives, self.symbols)
+        self._of_lives = frozenset(symbols_of(plan.due_lives))
         self.trades: list[dict[str, Any]] = []
         self.financed = 0  # money units that `open_session` put into the cash, last time
 
@@ -340,6 +341,14 @@ class LivePortfolio:
                     position, self.account, symbol, BY_FLATTEN, at, end, self._intents, count
                 )
         return self._requests(count)
+
+    @property
+    def in_transit(self) -> frozenset[str]:
+        """Symbols that the session's first bars rename or pay out, as long as they have not: the
+        broker has done so already, and has taken their brackets off.
+        """
+        opened = int(self.account["date"]) + _EPOCH_DAY >= self._plan.date.toordinal()
+        return frozenset() if opened else self._of_lives
 
     def distrust(self, symbol: str) -> None:
         """Close a position whose bracket was taken away at the next decision."""

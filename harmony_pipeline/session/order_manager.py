@@ -559,8 +559,9 @@ class OrderManager:
         self.orders[name] = after
         self._answer(fact, before, after)
         is_canceled = isinstance(fact, ev.OrderCanceled) and fact.reason == ENDED_AT_BROKER
-        if is_canceled and after.terms.role in _LEGS:
-            self._close_unprotected(after.terms.symbol)
+        symbol = after.terms.symbol
+        if is_canceled and after.terms.role in _LEGS and symbol not in self._portfolio.in_transit:
+            self._close_unprotected(symbol)
 
     def _close_unprotected(self, symbol: str) -> None:
         """Half a bracket protects nothing: take the other half back, and close the position at the

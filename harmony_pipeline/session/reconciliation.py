@@ -111,7 +111,7 @@ class Reconciler:
             order.terms.symbol
             for name, order in ours.items()
             if order.status in _ON_THEIR_WAY and name not in manager.waiting
-        }
+        } | self._trader.portfolio.in_transit
         known = {name: order for name, order in ours.items() if name not in manager.waiting}
         found = [
             *self._unknown_orders(known, theirs, moving),

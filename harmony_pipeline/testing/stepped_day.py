@@ -291,7 +291,10 @@ class SteppedWorld:
         plan = plan_of(ledger, self.rules)
         broker = CrashingBroker(self, fuse or Fuse(), plan, **changes)
         supervision = Supervision(is_live=True, stale_after_seconds=1e6)
-        return run_session(plan, ledger, broker, self.stream(broker), broker.clock, supervision)
+        try:
+            return run_session(plan, ledger, broker, self.stream(broker), broker.clock, supervision)
+        finally:
+            broker.close()  # a process that is gone has no connection
 
     def stream(self, broker: AlpacaBroker) -> "SteppedStream":
         """The day's bars as they come."""

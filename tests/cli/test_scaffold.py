@@ -102,7 +102,7 @@ def test_what_is_scaffolded_passes_its_own_tests_and_runs(project, capfd):
     ):
         assert harmony(*words) == 0, capfd.readouterr().err
     capfd.readouterr()
-    query = "select strategy, count(*) > 0 as traded from trades t join backtests b using (backtest_id) group by all order by 1"
+    query = "select b.strategy, count(*) > 0 as traded from trades t join backtests b using (backtest_id) group by all order by 1"
     assert harmony("sql", query, "--format", "csv") == 0
     assert capfd.readouterr().out.split() == ["strategy,traded", "my_machine,true", "my_rule,true"]
     query = "select count(my_location_10) > 1000 as known, min(my_location_10) >= 0 as low, max(my_location_10) <= 1 as high from features"
