@@ -36,6 +36,9 @@ def alert_of(event: Event, session_id: str) -> Alert | None:
             rest = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             text = f"ledger and broker differ: {found[0]}{rest}"
             return Alert("reconciliation_difference", "bad", text, session_id)
+        case ev.BooksDiffered():
+            text = f"ledger and broker differ: {event.sentence}"
+            return Alert("reconciliation_difference", "bad", text, f"{event.subject} {event.key}")
         case ev.BreakerTripped():
             text = f"breaker {event.breaker} tripped at {event.measure:.2%}"
             return Alert("breaker_tripped", "bad", text, event.breaker)

@@ -166,6 +166,13 @@ class Books:
                 self.breakers.pop(event.breaker, None)
             case ev.CorporateActionApplied():
                 self._see_action(event)
+            case ev.PositionAdopted():
+                self._see_adopted(event)
+
+    def _see_adopted(self, event: ev.PositionAdopted) -> None:
+        position = self.positions.setdefault(event.symbol, Position(event.symbol))
+        position.fill(event.quantity_after - position.quantity, event.price, 0.0)
+        self._tell_position(event.symbol)
 
     def _see_action(self, event: ev.CorporateActionApplied) -> None:
         position = self.positions.setdefault(event.symbol, Position(event.symbol))

@@ -46,6 +46,8 @@ def _session_sentence(event: Event) -> tuple[Level, str] | None:
             return "bad", f"kill switch: {event.reason}"
         case ev.BooksReconciled():
             return _books(event)
+        case ev.BooksDiffered():
+            return "bad", f"ledger and broker differ: {event.sentence}"
         case ev.CorporateActionApplied():
             shares = f"{event.quantity_before:g} to {event.quantity_after:g} shares"
             return "info", f"{event.symbol}: {event.action} {event.value:g}, {shares}"

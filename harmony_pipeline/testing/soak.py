@@ -26,15 +26,8 @@ import polars as pl
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult
-from harmony_pipeline.testing.stepped_day import (
-    SYMBOLS,
-    WARM,
-    Crash,
-    CrashingLedger,
-    Fuse,
-    Happening,
-    SteppedWorld,
-)
+from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse
+from harmony_pipeline.testing.stepped_day import SYMBOLS, WARM, Happening, SteppedWorld
 
 MINUTES = 30
 _ORDERS = {"path": "/v2/orders"}

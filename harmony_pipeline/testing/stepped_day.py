@@ -10,8 +10,8 @@ day takes about a second, and the same seed gives the same day.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -51,6 +51,7 @@ from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 from harmony_pipeline.strategies.settings import StrategySettings
+from harmony_pipeline.testing.crashes import Fuse
 
 KEYS = ("PKTESTINGKEY00000001", "TestingSecret000000000000000000000000001")
 CALENDAR = Calendar.of("XNYS")
@@ -61,46 +62,6 @@ FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_th
 WARM = 20  # bars before the first signal
 CASH = 100_000.0
 _HEAR_SECONDS = 3.0  # for what was said on a stream that stands
-
-
-class Crash(BaseException):
-    """The process is gone; no handler may catch it."""
-
-
-class Fuse:
-    """Counts the steps of a process, and kills it at number `at`."""
-
-    def __init__(self, at: int | None = None) -> None:
-        self.at = at
-        self.steps = 0
-
-    def burn(self) -> None:
-        """One step."""
-        self.steps += 1
-        if self.steps == self.at:
-            raise Crash
-
-
-class CrashingLedger(Ledger):
-    """Dies before each write and after each commit."""
-
-    def __init__(self, path: Path, fuse: Fuse) -> None:
-        self.fuse = Fuse()
-        super().__init__(path)
-        self.fuse = fuse
-
-    def _write(self, name: str, values: Mapping[str, Any]) -> int:
-        self.fuse.burn()
-        return super()._write(name, values)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """A transaction, and a step after its commit."""
-        outermost = not self._open_transaction
-        with super().transaction():
-            yield
-        if outermost:
-            self.fuse.burn()
 
 
 class CrashingBroker(AlpacaBroker):

@@ -9,13 +9,8 @@ import pytest
 
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult
-from harmony_pipeline.testing.stepped_day import (
-    Crash,
-    CrashingLedger,
-    Fuse,
-    Happening,
-    SteppedWorld,
-)
+from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse
+from harmony_pipeline.testing.stepped_day import Happening, SteppedWorld
 
 SEED, MINUTES = 5, 27
 

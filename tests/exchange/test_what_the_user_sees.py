@@ -18,13 +18,13 @@ from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import Batch, Quiet
+from harmony_pipeline.testing.crashes import Fuse
 from harmony_pipeline.testing.stepped_day import (
     CALENDAR,
     DAY,
     SYMBOLS,
     WARM,
     CrashingBroker,
-    Fuse,
     Happening,
     SteppedWorld,
     plan_of,

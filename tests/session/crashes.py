@@ -2,9 +2,7 @@
 having done it.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from harmony_pipeline.errors import BrokerUnavailable
@@ -19,47 +17,11 @@ from harmony_pipeline.execution.events import (
 )
 from harmony_pipeline.portfolio.kernel_types import BAR, records
 from harmony_pipeline.session.clock import ReplayClock
-from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
+from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse
 
-
-class Crash(BaseException):
-    """The power went; no handler may catch it."""
-
-
-class Fuse:
-    """Counts the steps of a process and kills it at number `at`."""
-
-    def __init__(self, at: int | None = None) -> None:
-        self.at = at
-        self.steps = 0
-
-    def burn(self) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            raise Crash
-
-
-class CrashingLedger(Ledger):
-    """Dies before each write and after each commit."""
-
-    def __init__(self, path: Path | str, fuse: Fuse) -> None:
-        self.fuse = Fuse()
-        super().__init__(path)
-        self.fuse = fuse
-
-    def _write(self, name: str, values: Mapping[str, Any]) -> int:
-        self.fuse.burn()
-        return super()._write(name, values)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        outermost = not self._open_transaction
-        with super().transaction():
-            yield
-        if outermost:
-            self.fuse.burn()
+__all__ = ["Crash", "CrashingLedger", "Fuse"]
 
 
 class RemoteExchange:
