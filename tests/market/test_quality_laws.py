@@ -297,6 +297,21 @@ def test_order_copies_and_names_of_files_choose_nothing(
     )
 
 
+def test_copies_of_a_withdrawal_all_withdraw() -> None:
+    """Found by the law above: one copy was withdrawn and the other superseded, by file order."""
+    day = SESSIONS[30]
+    given = bar(utc(day.year, day.month, day.day), 30.0, timeframe="1Day", row=0)
+    values = dict.fromkeys(("open", "high", "low", "close", "volume"), None)
+    gone = given | values | {"defect": WITHDRAWN, "ingested_at": LEARNED + timedelta(hours=1)}
+    later = gone | {"ingested_at": LEARNED + timedelta(hours=2)}
+    for rows in ([given, gone, later, later], [later, gone, later, given]):
+        found = judged(raw(*(one | {"row": at} for at, one in enumerate(rows))))
+        verdicts = dict(found.quarantine.select("row", "rule").rows())
+        assert verdicts == {
+            at: "withdrawn" if one is later else "superseded" for at, one in enumerate(rows)
+        }
+
+
 def _rules_of_distinct_rows(rows: pl.DataFrame, found: Validated) -> set[tuple[Any, ...]]:
     """(symbol, timestamp, values, when learned) with the rules that refuse such a row, its copies
     aside.

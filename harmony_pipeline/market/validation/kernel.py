@@ -257,14 +257,19 @@ def judge_rows(
             )
             for one in range(row, stop):
                 parts[one] = part
-                if withdrawal >= 0 and (
-                    one == withdrawal or rows.ingested[one] <= rows.ingested[withdrawal]
+                # All copies of a withdrawal withdraw. No row has one where `ingested` is empty.
+                if one == withdrawal or (
+                    withdrawal >= 0
+                    and defect[one] == TAKEN_BACK
+                    and rows.ingested[one] == rows.ingested[withdrawal]
                 ):
-                    rule[one] = WITHDRAWN if one == withdrawal else SUPERSEDED
-                    if one != withdrawal:
-                        found = _record_finding(
-                            findings, found, one + offset, SUPERSEDED, evidence, withdrawal + offset
-                        )
+                    rule[one] = WITHDRAWN
+                    continue
+                if withdrawal >= 0 and rows.ingested[one] <= rows.ingested[withdrawal]:
+                    rule[one] = SUPERSEDED
+                    found = _record_finding(
+                        findings, found, one + offset, SUPERSEDED, evidence, withdrawal + offset
+                    )
                     continue
                 if defect.size > 0 and defect[one] != 0:
                     rule[one] = UNREADABLE
