@@ -5,7 +5,6 @@ it, and whatever goes wrong here stays here.
 """
 
 import contextlib
-import sqlite3
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,6 @@ from typing import Self
 
 from harmony_pipeline.alerts.alert import alert_of
 from harmony_pipeline.alerts.sender import AlertSender
-from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.session.event_tail import EventTail
 
 _LOOK_SECONDS = 1.0
@@ -27,7 +25,7 @@ class SessionWatch:
 
     def __init__(
         self,
-        ledger: Path,
+        ledger: Path | str,
         session_id: str,
         sender: AlertSender,
         look_seconds: float = _LOOK_SECONDS,
@@ -40,7 +38,7 @@ class SessionWatch:
 
     def __enter__(self) -> Self:
         with (
-            contextlib.suppress(HarmonyError, OSError, sqlite3.Error),
+            contextlib.suppress(Exception),
             EventTail(self._ledger) as tail,
         ):
             self._sequence = tail.sequence(self._session_id)

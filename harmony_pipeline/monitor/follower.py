@@ -35,7 +35,7 @@ class Follower:
         self,
         hub: Hub,
         sources: Sources,
-        ledger: Path,
+        ledger: Path | str,
         chosen: str | None = None,
         timeline: MakeTimeline = present,
         look_seconds: float = LOOK_SECONDS,

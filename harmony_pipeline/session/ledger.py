@@ -40,6 +40,7 @@ from harmony_pipeline.session.ledger_rows import (
     SessionRow,
     Snapshot,
     order_columns,
+    session_row,
 )
 from harmony_pipeline.session.ledger_statements import statements
 from harmony_pipeline.session.ledger_tables import SELECTS, public_frame
@@ -149,12 +150,12 @@ class Ledger:
     def session(self, session_id: str) -> SessionRow | None:
         """The session, or None."""
         rows = self._rows("session", session=session_id)
-        return _session(rows[0]) if rows else None
+        return session_row(rows[0]) if rows else None
 
     def sessions(self, account: str | None = None, day: date | None = None) -> list[SessionRow]:
         """Sessions in order of date and start, of one account or day if given."""
         rows = self._rows("sessions", account=account, date=day.isoformat() if day else None)
-        return [_session(row) for row in rows]
+        return [session_row(row) for row in rows]
 
     def session_ids(self) -> list[tuple[str, int]]:
         """(session id, number) of every session, in the order in which they were opened."""
@@ -428,8 +429,3 @@ class Ledger:
             return self._database.write(self._texts[name], values)
         with self.transaction():
             return self._database.write(self._texts[name], values)
-
-
-def _session(row: Sequence[Any]) -> SessionRow:
-    fields = dict(zip(SessionRow.__dataclass_fields__, row, strict=True))
-    return SessionRow(**{**fields, "date": date.fromisoformat(fields["date"])})

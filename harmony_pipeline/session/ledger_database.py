@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -19,6 +20,7 @@ from harmony_pipeline.session.ledger_statements import POSTGRES, SQLITE
 from harmony_pipeline.session.process_control import SessionRunning
 
 _BUSY_MILLISECONDS = 10_000
+_LOOK_MILLISECONDS = 250  # a reader that is not let in asks again later
 _CONNECT_SECONDS = 10
 _HAS_VERSION = (
     "select 1 from pg_catalog.pg_tables where tablename = 'ledger_version' and schemaname ="
@@ -58,12 +60,13 @@ class Database(Protocol):
         """Give the connection back."""
 
 
-def database(where: Path | str) -> Database:
-    """The database at a path, a `sqlite:///` URL or a `postgresql://` URL. Raises ConfigError for
-    anything else, DataError when it cannot be opened.
+def database(where: Path | str, *, read_only: bool = False) -> Database:
+    """The database at a path, a `sqlite:///` URL or a `postgresql://` URL. `read_only`: it can
+    neither write nor take a writer's lock, and nothing is made. Raises ConfigError for anything
+    else, DataError when it cannot be opened.
     """
     if isinstance(where, Path):
-        return Sqlite(where)
+        return Sqlite(where, read_only=read_only)
     try:
         url = make_url(where)
     except ArgumentError:
@@ -72,11 +75,12 @@ def database(where: Path | str) -> Database:
         ) from None
     backend = url.get_backend_name()
     if backend == SQLITE and url.database:
-        return Sqlite(Path(url.database))
+        return Sqlite(Path(url.database), read_only=read_only)
     if backend == POSTGRES:
         return Postgres(
             url.set(drivername=POSTGRES).render_as_string(hide_password=False),
             url.set(drivername=POSTGRES, query={}).render_as_string(),
+            read_only=read_only,
         )
     raise ConfigError(
         f"session.ledger names {backend}: a ledger is kept in sqlite:///path or in"
@@ -89,20 +93,24 @@ class Sqlite:
 
     dialect = SQLITE
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path, self.place = path, str(path)
+        if read_only and not path.exists():
+            raise DataError(f"there is no ledger {path}: no session has run here yet")
         path.parent.mkdir(parents=True, exist_ok=True)
+        wait = _LOOK_MILLISECONDS if read_only else _BUSY_MILLISECONDS
         self._connection = sqlite3.connect(
-            path, isolation_level=None, timeout=_BUSY_MILLISECONDS / 1000, cached_statements=256
+            f"file:{quote(str(path.resolve()))}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            isolation_level=None,
+            timeout=wait / 1000,
+            cached_statements=256,
         )
+        pragmas = ("journal_mode=wal", "synchronous=full", "foreign_keys=on")
         try:
-            for pragma in (
-                "journal_mode=wal",
-                "synchronous=full",
-                "foreign_keys=on",
-                f"busy_timeout={_BUSY_MILLISECONDS}",
-            ):
+            for pragma in () if read_only else pragmas:
                 self._connection.execute(f"pragma {pragma}")
+            self.version()
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise DataError(
@@ -163,7 +171,7 @@ class Postgres:
 
     dialect = POSTGRES
 
-    def __init__(self, conninfo: str, place: str) -> None:
+    def __init__(self, conninfo: str, place: str, *, read_only: bool = False) -> None:
         try:
             import psycopg
         except ImportError:
@@ -176,6 +184,8 @@ class Postgres:
             self._connection = psycopg.connect(
                 conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
             )
+            if read_only:
+                self._connection.execute("set default_transaction_read_only = on")
         except psycopg.Error as error:
             raise DataError(
                 f"{place} cannot be used as a ledger: {' '.join(str(error).split())}"

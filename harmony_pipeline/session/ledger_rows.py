@@ -1,5 +1,6 @@
 """The rows that go into the ledger, and the public face of an order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -38,6 +39,12 @@ class SessionRow:
     state: str = RUNNING
     reason: str | None = None
     previous_session_id: str | None = None
+
+
+def session_row(values: Sequence[Any]) -> SessionRow:
+    """The row whose fields came from a ledger, in their order."""
+    fields = dict(zip(SessionRow.__dataclass_fields__, values, strict=True))
+    return SessionRow(**{**fields, "date": date.fromisoformat(fields["date"])})
 
 
 @dataclass(frozen=True)

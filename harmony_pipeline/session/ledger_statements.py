@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ClauseElement,
     ColumnElement,
     Dialect,
@@ -107,6 +108,50 @@ def _reads() -> dict[str, ClauseElement]:
         "snapshot": select(snapshots.c.at, snapshots.c.sequence, snapshots.c.body).where(
             snapshots.c.session_id == session
         ),
+        **_looks(session, account, row),
+    }
+
+
+def _looks(
+    session: BindParameter[Any], account: BindParameter[Any], row: list[Any]
+) -> dict[str, ClauseElement]:
+    """What a reader asks beside a running session."""
+    of_session = events.c.session_id == session
+    after = bindparam("after", type_=events.c.known_at.type)
+    until = bindparam("until", type_=events.c.known_at.type)
+    newer = and_(of_session, events.c.sequence > after)
+    too_late = select(func.min(events.c.sequence)).where(and_(newer, events.c.known_at > until))
+    limit = bindparam("limit", type_=events.c.sequence.type)
+    figures = ("timestamp", "equity", "cash", "gross_exposure", "net_exposure", "drawdown")
+    of_equity = equity.c.session_id == session
+    return {
+        "newest_session": select(*row)
+        .where(or_(account.is_(None), sessions.c.account == account))
+        .order_by(sessions.c.number.desc(), sessions.c.session_id.desc())
+        .limit(_ONE)
+        .offset(_ZERO),
+        "span": select(func.min(events.c.known_at), func.max(events.c.known_at)).where(
+            and_(of_session, events.c.kind != bindparam("but"))
+        ),
+        "events_known": select(events.c.sequence, events.c.known_at, events.c.detail)
+        .where(newer)
+        .where(events.c.sequence < func.coalesce(too_late.scalar_subquery(), bindparam("last")))
+        .order_by(events.c.sequence)
+        .limit(limit)
+        .offset(_ZERO),
+        "equity_known": select(*(equity.c[name] for name in figures))
+        .where(and_(of_equity, equity.c.timestamp > after, equity.c.timestamp <= until))
+        .order_by(equity.c.timestamp)
+        .limit(limit)
+        .offset(_ZERO),
+        "last_equity": select(equity.c.equity)
+        .where(of_equity)
+        .order_by(equity.c.timestamp.desc())
+        .limit(_ONE)
+        .offset(_ZERO),
+        "positions": select(positions)
+        .where(positions.c.session_id == session)
+        .order_by(positions.c.symbol),
     }
 
 

@@ -3,8 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
 from harmony_pipeline.alerts.alert import Alert
 from harmony_pipeline.alerts.channels import Channel, NotSent, channels_of
@@ -15,7 +14,7 @@ from harmony_pipeline.error_messages import is_failure, sentence
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.log import log
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.session_plans import ledger_path
+from harmony_pipeline.stages.session_plans import ledger_place
 
 
 def sender_of(settings: Settings) -> AlertSender:
@@ -40,27 +39,13 @@ def alerts_during(pipeline: PipelineContext, session_id: str) -> Iterator[None]:
         return
     with sender_of(pipeline.settings) as sender:
         try:
-            with _watch(pipeline, session_id, sender):
+            with SessionWatch(ledger_place(pipeline), session_id, sender):
                 yield
         except BaseException as error:
             if is_failure(error):
                 text = f"session {session_id} failed: {sentence(error)}"
                 sender.send(Alert("session_failed", "bad", text, session_id))
             raise
-
-
-def _watch(
-    pipeline: PipelineContext, session_id: str, sender: AlertSender
-) -> AbstractContextManager[Any]:
-    """Looks at the session's events; at nothing where they are in a database."""
-    if pipeline.settings.session.ledger:
-        state = pipeline.settings.state_root
-        log(
-            state, "alerts tell only that a session failed", logging.WARNING,
-            reason="session.ledger is a database, and events are followed in a SQLite ledger",
-        )  # fmt: skip
-        return nullcontext()
-    return SessionWatch(ledger_path(pipeline), session_id, sender)
 
 
 def send_alert(settings: Settings, alert: Alert) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.log import log_file
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
@@ -22,7 +22,7 @@ from harmony_pipeline.monitor.timeline import Replay, Timeline
 from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.session_plans import bars_of, day_start, ledger_path
+from harmony_pipeline.stages.session_plans import bars_of, day_start, ledger_place
 from harmony_pipeline.strategies.registry import build_strategy
 
 _MOST_INDICATORS = 4
@@ -137,7 +137,6 @@ def monitor_over(
     `replay_speed` of a past one as it went. Raises NotReady when a past one is not there.
     """
     settings = pipeline.settings
-    ledger = _ledger_file(pipeline)
     timeline: MakeTimeline = present
     if replay_speed is not None:
         session = _past_session(ledger_tail(pipeline), session)
@@ -156,28 +155,18 @@ def monitor_over(
         settings.backtest.initial_cash,
     )
     hub = Hub()
-    follower = Follower(hub, sources, ledger, session, timeline)
+    follower = Follower(hub, sources, ledger_place(pipeline), session, timeline)
     return Monitor(
         hub, follower, market, settings.state_root, token, replayed=replay_speed is not None
     )
 
 
-def _ledger_file(pipeline: PipelineContext) -> Path:
-    """The SQLite file that the monitor follows. Raises ConfigError where the ledger is none."""
-    if pipeline.settings.session.ledger:
-        raise ConfigError(
-            "session.ledger is a database, and the monitor follows a SQLite ledger: leave it out,"
-            " or read the tables session_orders, session_fills and session_events with harmony sql"
-        )
-    return ledger_path(pipeline)
-
-
 def ledger_tail(pipeline: PipelineContext) -> EventTail:
     """A reader of the market's ledger. Raises NotReady where there is none."""
-    path = _ledger_file(pipeline)
-    if not path.exists():
+    place = ledger_place(pipeline)
+    if isinstance(place, Path) and not place.exists():
         raise NotReady("no session has run here yet; replay one with: harmony replay")
-    return EventTail(path)
+    return EventTail(place)
 
 
 def _past_session(tail: EventTail, chosen: str | None) -> str:

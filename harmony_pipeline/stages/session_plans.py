@@ -42,9 +42,14 @@ def ledger_path(pipeline: PipelineContext) -> Path:
     return pipeline.settings.state_root / "ledger.sqlite"
 
 
+def ledger_place(pipeline: PipelineContext) -> Path | str:
+    """Where the books of all sessions are: a file, or the URL of a database."""
+    return pipeline.settings.session.ledger or ledger_path(pipeline)
+
+
 def open_ledger(pipeline: PipelineContext) -> Ledger:
     """The ledger of this market; close it, or use it as a context."""
-    return Ledger(pipeline.settings.session.ledger or ledger_path(pipeline))
+    return Ledger(ledger_place(pipeline))
 
 
 def replay_account(pipeline: PipelineContext) -> str:
