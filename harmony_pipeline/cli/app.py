@@ -552,13 +552,16 @@ def demo(
         typer.Option("--speed", min=1.0, help="at most so many times real time"),
     ] = None,
     symbols: Annotated[int, typer.Option("--symbols", min=1, help="at most so many")] = 20,
+    monitor: Annotated[
+        bool, typer.Option("--monitor/--no-monitor", help="serve the page about the session, too")
+    ] = True,
 ) -> None:
     """Paper-trade a day offline: a simulated exchange, a session with alpaca-py, both books
     compared.
     """
     from harmony_pipeline.cli.demo import demo as run_demo
 
-    if not run_demo(context.obj, date, speed=speed, symbols=symbols):
+    if not run_demo(context.obj, date, speed=speed, symbols=symbols, with_monitor=monitor):
         raise typer.Exit(1)
 
 

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import polars as pl
 import typer
 
 from harmony_pipeline.cli.demo_exchange import ExchangeProcess, Pacing
+from harmony_pipeline.cli.demo_process import CommandProcess
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET
@@ -77,10 +78,12 @@ def demo(
     *,
     speed: float | None,
     symbols: int,
+    with_monitor: bool = True,
     start: Callable[[PipelineContext, date], StageResult] = _session_process,
 ) -> bool:
     """Run the demo; whether both books agree. `speed`: at most so many times real time while the
-    exchange is open; None: as fast as the session goes. `start` lives through the session.
+    exchange is open; None: as fast as the session goes. `with_monitor`: `harmony monitor` runs
+    beside it, and its address is printed. `start` lives through the session.
     """
     began = time.monotonic()
     file = _market_of(settings)
@@ -110,9 +113,12 @@ def demo(
             _variables(_at(exchange) | {"HARMONY__SESSION__WATCH": watch}),
         ):
             pipeline = PipelineContext(load_settings(file))
-            _trade(pipeline, chosen, exchange, speed, start)
-            agrees = _report(pipeline, chosen, exchange)
+            with _monitor(file, state) if with_monitor else nullcontext():
+                _trade(pipeline, chosen, exchange, speed, start)
+                agrees = _report(pipeline, chosen, exchange)
     typer.echo(f"{time.monotonic() - began:.0f} s in all; state folder: {state}")
+    again = f"harmony --config {file} monitor --replay {chosen}"
+    typer.echo(f"look again: HARMONY__PATHS__STATE={state} {again}")
     return agrees
 
 
@@ -172,6 +178,23 @@ def _variables(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+class _Monitor(CommandProcess):
+    """`harmony monitor` of the demo's session, at a port of the system's choice."""
+
+    def started(self, output: str) -> None:
+        """Tell the page's address and the token of its kill switch."""
+        for line in output.splitlines():
+            if line.startswith("monitor: "):
+                typer.echo(f"watch:    {line.split()[1]} in a browser, while the demo runs")
+            elif line.startswith("token "):
+                typer.echo(f"          {line}")
+
+
+def _monitor(file: Path, state: Path) -> _Monitor:
+    arguments = ["--config", str(file), "monitor", "--port", "0"]
+    return _Monitor("the monitor", arguments, state / "monitor.log", "monitor: ")
 
 
 # --- the day --------------------------------------------------------------------------------------

@@ -7,9 +7,6 @@ session is, its heartbeat tells.
 """
 
 import json
-import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,76 +14,36 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from harmony_pipeline.cli.demo_process import CommandProcess
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET
 from harmony_pipeline.session.process_control import HEARTBEAT
 
-_START_SECONDS = 120.0
-_STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.004
 _BLOCK = 15  # moments before the open that are passed at once
 _LONGEST_WAIT = 60.0  # for the session to do one minute
 
 
-class ExchangeProcess:
+class ExchangeProcess(CommandProcess):
     """`harmony exchange` in a process of its own, stepped. A context: it ends with the block."""
 
     def __init__(self, config: Path, day: str, keys: tuple[str, str], log: Path) -> None:
-        self._command = [
-            sys.executable, "-m", "harmony_pipeline.cli", "--config", str(config), "exchange",
-            "--date", day, "--speed", "0", "--port", "0", "--new",
-        ]  # fmt: skip
-        self._keys, self._log = keys, log
+        super().__init__(
+            "the exchange",
+            ["--config", str(config), "exchange", "--date", day, "--speed", "0", "--port", "0",
+             "--new"],
+            log,
+            "ledger: ",
+            {KEY: keys[0], SECRET: keys[1]},
+        )  # fmt: skip
+        self._keys = keys
         self.addresses: dict[str, str] = {}
 
-    def __enter__(self) -> Self:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, KEY: self._keys[0], SECRET: self._keys[1]}
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command, stdout=output, stderr=output, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
-        try:
-            self._await_addresses()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the process, politely at first."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-
-    def _await_addresses(self) -> None:
-        """Read what the command prints to be exported. Raises HarmonyError when it ends first."""
-        until = time.monotonic() + _START_SECONDS
-        while True:
-            text = self._log.read_text(encoding="utf-8", errors="replace")
-            if "ledger: " in text:
-                break
-            if self._process.poll() is not None or time.monotonic() > until:
-                last = text.strip().splitlines()[-1:]
-                raise HarmonyError(f"the exchange did not start: {' '.join(last)} ({self._log})")
-            time.sleep(0.05)
-        for line in text.splitlines():
+    def started(self, output: str) -> None:
+        """Read what the command prints to be exported."""
+        for line in output.splitlines():
             if line.startswith("export HARMONY_ALPACA__"):
                 pairs = (pair.split("=", 1) for pair in line.removeprefix("export ").split())
                 self.addresses |= dict(pairs)

@@ -131,6 +131,7 @@ def status_of(server: Controlled) -> Json:
         "speed": server.speed,
         "orders": len(venue.orders),
         "updates": len(venue.updates),
+        "updates_sent": server.trade_stream.sent,
         "executions": sum(order.fills for order in venue.orders.values()),
         "trade_listeners": server.trade_stream.listeners,
         "data_listeners": len(server.hub.listeners),

@@ -4,7 +4,8 @@
     python -m harmony_pipeline.testing.soak --seed 1 --state soak --only 17
 
 A schedule is a short day of a tiny market with faults at random moments; in some the exchange is
-started again, in some the session dies and is started again. Every fault alone comes first. After
+started again, in some the session dies and is started again, in half of them the bars come over the
+exchange's market-data stream and its faults are among them. Every fault alone comes first. After
 each: no order twice, no fill lost, no limit broken, both books equal to the cent. Finished
 schedules are kept in `finished.jsonl` and skipped; the first failure ends the soak with its number.
 """
@@ -56,6 +57,19 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "refuse_keys"},
     {"kind": "restart"},
 )
+DATA_FAULTS: tuple[dict[str, Any], ...] = (
+    {"kind": "lose", "times": 2, "stream": "data"},
+    {"kind": "duplicate", "times": 3, "stream": "data"},
+    {"kind": "reorder", "stream": "data"},
+    {"kind": "delay_update", "stream": "data"},
+    {"kind": "freeze", "stream": "data"},
+    {"kind": "drop", "stream": "data"},
+    {"kind": "drop"},
+    {"kind": "bad_tick", "symbol": "AAA", "factor": 10.0},
+    {"kind": "bad_tick", "symbol": "AAA", "factor": 0.98},
+)
+"""Faults of the market-data stream: in days whose bars come over it."""
+_EVERY = (*FAULTS, *DATA_FAULTS)
 _UNDO = {"freeze": "thaw", "halt": "resume", "block": "unblock", "refuse_keys": "take_keys"}
 _MOST_RESTARTS = 8
 
@@ -68,15 +82,18 @@ class Schedule:
     seed: int
     happenings: tuple[Happening, ...]
     kills: tuple[int, ...] = ()
+    hears_stream: bool = False
 
 
 def schedule(number: int, seed: int) -> Schedule:
     """Schedule `number` of a soak: the first ones have one fault each, alone."""
     random = np.random.default_rng([seed, number])
-    alone = number < len(FAULTS)
+    alone = number < len(_EVERY)
+    hears_stream = number >= len(FAULTS) if alone else bool(random.random() < 0.5)
+    known = _EVERY if hears_stream else FAULTS
     count = 1 if alone else int(random.integers(2, 7))
-    chosen = [FAULTS[number]] if alone else [
-        FAULTS[int(each)] for each in random.integers(len(FAULTS), size=count)
+    chosen = [_EVERY[number]] if alone else [
+        known[int(each)] for each in random.integers(len(known), size=count)
     ]  # fmt: skip
     happenings: list[Happening] = []
     for fault in chosen:
@@ -93,7 +110,7 @@ def schedule(number: int, seed: int) -> Schedule:
     happenings.sort(key=lambda each: (each.minute, each.moment))
     dies = not alone and random.random() < 0.5
     kills = tuple(int(each) for each in random.integers(1, 260, size=2)) if dies else ()
-    return Schedule(number, seed, tuple(happenings), kills)
+    return Schedule(number, seed, tuple(happenings), kills, hears_stream)
 
 
 def run(chosen: Schedule, folder: Path) -> list[str]:
@@ -101,7 +118,10 @@ def run(chosen: Schedule, folder: Path) -> list[str]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     path, kills = folder / "ledger.sqlite", list(chosen.kills)
-    world = SteppedWorld(1000 * chosen.seed + chosen.number, folder, MINUTES, [*chosen.happenings])
+    seed = 1000 * chosen.seed + chosen.number
+    world = SteppedWorld(
+        seed, folder, MINUTES, [*chosen.happenings], hears_stream=chosen.hears_stream
+    )
     with world:
         for _ in range(_MOST_RESTARTS):
             fuse = Fuse(kills.pop(0) if kills else None)

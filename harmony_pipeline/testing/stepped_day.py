@@ -10,7 +10,7 @@ day takes about a second, and the same seed gives the same day.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -42,16 +42,15 @@ from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.alpaca_bars import fees_of
-from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.exchange_books import compare_with_exchange
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import opening_of, plan_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
-from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.crashes import Fuse
+from harmony_pipeline.testing.stepped_stream import HeardStream, SteppedStream
 
 KEYS = ("PKTESTINGKEY00000001", "TestingSecret000000000000000000000000001")
 CALENDAR = Calendar.of("XNYS")
@@ -60,6 +59,7 @@ OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
 SYMBOLS = ("AAA", "BBB", "CCC")
 FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
 WARM = 20  # bars before the first signal
+DAY_SEED = 5  # a day that buys, sells and is stopped soon after the first signal
 CASH = 100_000.0
 _HEAR_SECONDS = 3.0  # for what was said on a stream that stands
 
@@ -72,7 +72,7 @@ class CrashingBroker(AlpacaBroker):
     def __init__(
         self, world: "SteppedWorld", fuse: Fuse, plan: SessionPlan, **changes: Any
     ) -> None:
-        self._world, self._sent_before = world, world.exchange.trade_stream.sent
+        self._world, self._sent_before = world, world.updates_sent()
         self._generation = world.generation
         super().__init__(world.settings(**changes), Keys(*KEYS), fees_of(plan))
         self.fuse = fuse
@@ -91,13 +91,12 @@ class CrashingBroker(AlpacaBroker):
     def updates(self) -> list[AnyOrderFact]:
         """Facts, with all that a healthy stream has said by now."""
         self.fuse.burn()
-        stream = self._world.exchange.trade_stream
         until = time.monotonic() + _HEAR_SECONDS
         while (
             self._generation == self._world.generation
             and self.stream.is_up
             and not self._world.is_disturbed
-            and self.stream.heard < stream.sent - self._sent_before
+            and self.stream.heard < self._world.updates_sent() - self._sent_before
             and time.monotonic() < until
         ):
             time.sleep(0.001)
@@ -200,6 +199,8 @@ class SteppedWorld:
     minutes: int = 34
     happenings: list[Happening] = field(default_factory=list)
     rules: TradingRules = field(default_factory=trading_rules)
+    hears_stream: bool = False
+    """Bars come over the exchange's market-data stream; else from this process."""
     generation: int = 0
     is_disturbed: bool = False
 
@@ -253,21 +254,35 @@ class SteppedWorld:
         broker = CrashingBroker(self, fuse or Fuse(), plan, **changes)
         supervision = Supervision(is_live=True, stale_after_seconds=1e6)
         try:
-            return run_session(plan, ledger, broker, self.stream(broker), broker.clock, supervision)
+            stream = self.stream(broker, plan)
+            return run_session(plan, ledger, broker, stream, broker.clock, supervision)
         finally:
             broker.close()  # a process that is gone has no connection
 
-    def stream(self, broker: AlpacaBroker) -> "SteppedStream":
+    def stream(self, broker: AlpacaBroker, plan: SessionPlan) -> SteppedStream | HeardStream:
         """The day's bars as they come."""
-        plan_bars = self.bars.filter(pl.col("symbol").is_in(SYMBOLS))
-        return SteppedStream(self, broker, plan_bars)
+        if self.hears_stream:
+            return HeardStream(self, broker, plan, Keys(*KEYS))
+        return SteppedStream(self, broker, self.bars)
+
+    def start_of(self, minute: int) -> datetime:
+        """When a minute of the day begins."""
+        return OPEN + timedelta(minutes=minute)
 
     def advance(self, minute: int, event: int) -> None:
         """Let an event of a minute happen, once, however often the day is read."""
         if (minute, event) not in self._seen:
             self._seen.add((minute, event))
-            if self.exchange.venue.next_event <= 2 * minute + event:
+            if self.next_event() <= 2 * minute + event:
                 self.exchange.step(1)
+
+    def next_event(self) -> int:
+        """Number of the exchange's next event; a minute has two."""
+        return self.exchange.venue.next_event
+
+    def updates_sent(self) -> int:
+        """Order updates that the exchange has sent to a listener."""
+        return self.exchange.trade_stream.sent
 
     def happen(self, minute: int, moment: int) -> None:
         """Commit what is due."""
@@ -316,39 +331,3 @@ class SteppedWorld:
                 continue
             found += [f"nobody intended {name}" for name in mine if name not in names]
         return found
-
-
-class SteppedStream:
-    """The market as both hear it: a minute opens, the session has a moment for what was filled, the
-    minute ends, and the session hears its bars.
-    """
-
-    def __init__(self, world: SteppedWorld, broker: AlpacaBroker, bars: pl.DataFrame) -> None:
-        self._world, self._broker = world, broker
-        self._inner = ReplayStream(bars, ReplayClock(OPEN))
-
-    def moments(self) -> Iterator[Batch | Quiet]:
-        """Every minute; at the end the faults are over and everything is read."""
-        world, number = self._world, 0
-        for batch in self._inner.moments():
-            if not isinstance(batch, Batch):
-                continue
-            world.happen(number, 0)
-            world.advance(number, 0)
-            self._broker.clock.hear(batch.start)
-            yield Quiet(batch.start)
-            world.happen(number, 1)
-            yield Quiet(batch.start)
-            world.advance(number, 1)
-            world.happen(number, 2)
-            self._broker.clock.hear(batch.end)
-            yield batch
-            number += 1
-        world.calm()
-        until = time.monotonic() + 3.0
-        while not self._broker.is_streaming() and time.monotonic() < until:
-            time.sleep(0.01)
-            yield Quiet(self._broker.clock.now())
-        for _ in range(3):  # what was on its way on a cut stream is read by REST
-            self._broker._has_gap = True
-            yield Quiet(self._broker.clock.now())

@@ -143,7 +143,7 @@ def test_stale_bars_hold_orders_back(minutes: int, word: str, tmp_path: Path) ->
     with SteppedWorld(SEED, tmp_path, WARM + 1) as world, Ledger(tmp_path / "l.sqlite") as ledger:
         plan = plan_of(ledger, world.rules)
         broker = CrashingBroker(world, Fuse(), plan)
-        stream = Muted(world.stream(broker), broker, timedelta(minutes=minutes))
+        stream = Muted(world.stream(broker, plan), broker, timedelta(minutes=minutes))
         watch = Supervision(is_live=True, stale_after_seconds=90.0)
         result = run_session(plan, ledger, broker, stream, broker.clock, watch)
         assert ours(world) == []
