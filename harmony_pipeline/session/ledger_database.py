@@ -100,8 +100,8 @@ class Sqlite:
         path.parent.mkdir(parents=True, exist_ok=True)
         wait = _LOOK_MILLISECONDS if read_only else _BUSY_MILLISECONDS
         self._connection = sqlite3.connect(
-            f"file:{quote(str(path.resolve()))}?mode={'ro' if read_only else 'rwc'}",
-            uri=True,
+            f"file:{quote(str(path.resolve()))}?mode=ro" if read_only else path,
+            uri=read_only,
             isolation_level=None,
             timeout=wait / 1000,
             cached_statements=256,

@@ -51,6 +51,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     FILL,
     MONEY,
     NO_MODEL,
+    NO_REASON,
     NO_SIGNAL,
     ORDER,
     ORDER_KINDS,
@@ -393,6 +394,10 @@ class LivePortfolio:
         report = self._as_report(fact, before, after)
         if report is None:
             return []
+        position = self.positions[report["symbol"]]
+        is_leg = after.terms.role in ("stop", "take")
+        if report["kind"] == FILL and is_leg and position["exit_reason"] == BY_UNPROTECTED:
+            position["exit_reason"] = NO_REASON  # it was reached; the news of its twin came first
         count, closed = apply_report(
             self.positions,
             self.account,

@@ -252,6 +252,7 @@ class OrderManager:
         self._refused_before: dict[str, str] = {}
         self._intended_before: set[str] = set()
         self._answered_before: set[str] = set()
+        self._canceled_before: set[str] = set()
         self._now = datetime.max.replace(tzinfo=UTC)
         self._is_streaming = True
         self._actions: list[Action] = []
@@ -503,7 +504,7 @@ class OrderManager:
                     ev.OrderOutcomeUnknown(**fact_head(each, self._now), reason=answer.error)
                 )
         elif late is not None and answer.found is None:
-            self._end_unsent(late, "its moment has passed")
+            self._decide_late(late)
         elif late is not None:  # the broker has it: it is not sent again
             for each in late:
                 self._take(ev.OrderSubmitted(**fact_head(each, self._now)))
@@ -514,6 +515,18 @@ class OrderManager:
         else:
             head = fact_head(terms, self._now)
             self._take(ev.OrderSubmitted(**head, broker_order_id=answer.found.broker_order_id))
+
+    def _decide_late(self, both: tuple[OrderTerms, ...]) -> None:
+        """An order that never left and is late. What protects a position has no moment: an entry
+        may have filled long after it was decided.
+        """
+        held = abs(self._portfolio.shares().get(both[0].symbol, 0.0))
+        is_needed = both[0].role in _LEGS and held >= both[0].quantity
+        reason = self.gate(both[0].role, both[0].symbol) if is_needed else "its moment has passed"
+        if reason is None:
+            self._submit(both)
+        else:
+            self._end_unsent(both, reason)
 
     # --- canceling --------------------------------------------------------------------------------
 
@@ -558,10 +571,34 @@ class OrderManager:
         self._actions.append(Write((entry,)))
         self.orders[name] = after
         self._answer(fact, before, after)
-        is_canceled = isinstance(fact, ev.OrderCanceled) and fact.reason == ENDED_AT_BROKER
-        symbol = after.terms.symbol
-        if is_canceled and after.terms.role in _LEGS and symbol not in self._portfolio.in_transit:
+        is_leg = after.terms.role in _LEGS and after.terms.symbol not in self._portfolio.in_transit
+        if isinstance(fact, ev.OrderCanceled) and is_leg:
+            self._leg_canceled(fact, before)
+
+    def _leg_canceled(self, fact: ev.OrderCanceled, before: Order) -> None:
+        """A position whose bracket never left, or that somebody else took away, is closed. A leg
+        that we took back, or whose twin was reached, leaves nothing behind.
+        """
+        symbol = before.terms.symbol
+        if not self._portfolio.shares().get(symbol, 0.0):
+            return
+        is_ours = (
+            before.status is Status.CANCEL_REQUESTED
+            or before.client_order_id in self._canceled_before
+        )
+        if before.status is Status.INTENDED:
+            self._portfolio.distrust(symbol)
+        elif fact.reason == ENDED_AT_BROKER or not (is_ours or self._twin_has_filled(before)):
             self._close_unprotected(symbol)
+
+    def _twin_has_filled(self, leg: Order) -> bool:
+        return any(
+            order.executions
+            for order in self.orders.values()
+            if order.terms.role in _LEGS
+            and order.terms.symbol == leg.terms.symbol
+            and order.terms.decided_at == leg.terms.decided_at
+        )
 
     def _close_unprotected(self, symbol: str) -> None:
         """Half a bracket protects nothing: take the other half back, and close the position at the
@@ -592,6 +629,8 @@ class OrderManager:
                 ev.OrderSubmitted | ev.OrderOutcomeUnknown | ev.OrderRejected | ev.OrderCanceled,
             ):
                 self._answered_before.add(event.client_order_id)
+            elif isinstance(event, ev.OrderCancelRequested):
+                self._canceled_before.add(event.client_order_id)
 
     def _believe(self, broken: JournalBroken) -> None:
         """Keep every order that was made, believe every fact, and stop trading."""

@@ -330,6 +330,16 @@ class Orders(RuleBasedStateMachine):
         assert all(self.written[name] == order for name, order in self.manager.orders.items())
 
     @invariant()
+    def what_is_held_is_protected_or_on_its_way_out(self) -> None:
+        working = {(o.terms.symbol, o.terms.role) for o in self.manager.working()}
+        for symbol, held in self.portfolio.shares().items():
+            position = self.portfolio.positions[self.portfolio.index[symbol]]
+            leaves = position["exit_reason"] != 0 or (symbol, "exit") in working
+            enters = (symbol, "entry") in working  # its bracket comes when it is done
+            both = {(symbol, "stop"), (symbol, "take")} <= working
+            assert not held or leaves or enters or both, f"{symbol} is held without a bracket"
+
+    @invariant()
     def an_honest_broker_is_never_disputed(self) -> None:
         assert self.manager.differences == []
 
@@ -522,3 +532,51 @@ def test_a_late_order_is_looked_up_and_never_sent_again(
         type(entry.event) for action in actions for entry in getattr(action, "entries", ())
     ] == written
     assert not any(isinstance(action, Submit) for action in actions)
+
+
+@pytest.mark.parametrize("state", ["ACTIVE", "HALTED"])
+def test_an_entry_that_fills_late_is_protected_or_closed(state: Any) -> None:
+    """A symbol without a bar for minutes: the bracket is wanted long after the entry was decided.
+    Where no order may leave, the position is closed at the next decision.
+    """
+    world = Orders()
+    batch = next(world.batches)
+    world.now = batch.end
+    for request in decided(world.portfolio, batch, [1, None, None]):
+        world.feed(request)
+    [entry] = world.terms.values()
+    world.now = batch.end + 3 * world.plan.bar
+    world.feed(StreamsJudged(state, "as the test has it"))
+    filled = ev.OrderFilled(
+        **world.head(entry.client_order_id), execution_id="1", side="buy",
+        quantity=entry.quantity, price=30.0, cumulative_quantity=entry.quantity,
+    )  # fmt: skip
+    world.report(filled)
+    sent = {terms.role for terms in world.terms.values()} - {"entry"}
+    assert sent == ({"stop", "take"} if state == "ACTIVE" else set())
+    world.feed(StreamsJudged("ACTIVE", ""))
+    later = next(world.batches)
+    world.now = later.end + 3 * world.plan.bar
+    roles = [each.role for each in decided(world.portfolio, later, [None, None, None])]
+    assert roles == ([] if state == "ACTIVE" else ["exit"])
+
+
+def test_a_bracket_that_somebody_else_takes_away_closes_the_position() -> None:
+    world = Orders()
+    batch = next(world.batches)
+    world.now = batch.end
+    for request in decided(world.portfolio, batch, [1, None, None]):
+        world.feed(request)
+    [entry] = world.terms.values()
+    filled = ev.OrderFilled(
+        **world.head(entry.client_order_id), execution_id="1", side="buy",
+        quantity=entry.quantity, price=30.0, cumulative_quantity=entry.quantity,
+    )  # fmt: skip
+    world.report(filled)
+    [stop] = [name for name, terms in world.terms.items() if terms.role == "stop"]
+    world.end(stop, ev.OrderCanceled(**world.head(stop)))
+    assert not [order for order in world.manager.working() if order.terms.role == "take"]
+    later = next(world.batches)
+    world.now = later.end
+    roles = [each.role for each in decided(world.portfolio, later, [None, None, None])]
+    assert roles == ["exit"]
