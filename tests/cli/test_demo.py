@@ -85,7 +85,9 @@ def test_a_day_is_traded_offline_and_both_books_agree(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     settings = load_settings(settings_file(tmp_path), environment={})
-    assert demo(settings, DAY, speed=None, symbols=3, start=started_by_the_sensor)
+    assert demo(
+        settings, DAY, speed=None, symbols=3, with_monitor=False, start=started_by_the_sensor
+    )
     shown = capsys.readouterr().out
     assert "compared one by one: equal" in shown
     found = re.search(r"end of 2024-07-03: completed; (\d+) orders .* (\d+) fills", shown)
@@ -98,7 +100,7 @@ def test_a_day_is_traded_offline_and_both_books_agree(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_exchange_and_the_session(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_exchange_the_session_and_the_monitor(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "harmony_pipeline.cli", "--config", str(settings_file(tmp_path)),
         "demo", "--date", DAY,
@@ -112,14 +114,20 @@ def test_ctrl_c_ends_the_exchange_and_the_session(tmp_path: Path) -> None:
     while "orders" not in output.read_text() and time.monotonic() < until:  # it trades
         assert process.poll() is None, output.read_text()
         time.sleep(0.1)
-    url = re.search(r"at (http://127\.0\.0\.1:\d+)", output.read_text())
+    shown = output.read_text()
+    url = re.search(r"at (http://127\.0\.0\.1:\d+)", shown)
+    page = re.search(r"watch: +(http://127\.0\.0\.1:\d+/)", shown)
     assert url is not None
+    assert page is not None
+    with urllib.request.urlopen(page[1], timeout=10.0) as answer:
+        assert b"Harmony" in answer.read()
     process.send_signal(signal.SIGINT)
     assert process.wait(60.0) == 130, output.read_text()
     [state] = (tmp_path / "state" / "demo").iterdir()
     assert not is_running(state)
-    with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"{url[1]}/control/status", timeout=2.0)
+    for address in (f"{url[1]}/control/status", page[1]):
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(address, timeout=2.0)
 
 
 def test_an_exchange_that_cannot_start_is_one_line(
