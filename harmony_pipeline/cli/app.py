@@ -142,6 +142,29 @@ def alerts_test(context: typer.Context) -> None:
     raise typer.Exit(0 if try_channels(context.obj) else 1)
 
 
+ledger_app = typer.Typer(
+    no_args_is_help=True,
+    help="The books of all sessions, held against the events they follow from.",
+)
+app.add_typer(ledger_app, name="ledger")
+
+
+@ledger_app.command("check")
+def ledger_check(context: typer.Context) -> None:
+    """Make every book from the events alone and compare; exit code 1 where a row differs."""
+    from harmony_pipeline.cli.ledger import check_books
+
+    raise typer.Exit(0 if check_books(context.obj) else 1)
+
+
+@ledger_app.command("rebuild")
+def ledger_rebuild(context: typer.Context) -> None:
+    """Write every book anew from the events, all or nothing."""
+    from harmony_pipeline.cli.ledger import rebuild_books
+
+    rebuild_books(context.obj)
+
+
 new_app = typer.Typer(
     no_args_is_help=True,
     help="Write a strategy, feature or scanner of your own, with its test and page, that runs.",

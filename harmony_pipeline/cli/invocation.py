@@ -12,7 +12,7 @@ from pathlib import Path
 
 VERBS = (
     "run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models",
-    "sql", "exchange", "demo", "monitor", "alerts", "lineage", "report", "ui",
+    "sql", "exchange", "demo", "monitor", "alerts", "ledger", "lineage", "report", "ui",
     "doctor", "init", "new",
 )  # fmt: skip
 _PRESENT_ONLY = {"run", "ingest", "ticks", "trade", "init"}  # these refuse --as-of

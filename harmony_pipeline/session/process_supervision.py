@@ -5,15 +5,16 @@ in order.
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 from harmony_pipeline.errors import HarmonyError
-from harmony_pipeline.session.process_control import is_running
+from harmony_pipeline.session.process_control import HEARTBEAT, is_running
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 30.0
+_HUNG_SECONDS = 120.0
 
 
 class SessionProcessFailed(HarmonyError):
@@ -24,12 +25,21 @@ class SessionProcessFailed(HarmonyError):
         self.code = code
 
 
-def run_session_process(state: Path, day: date, command: Sequence[str]) -> None:
+def run_session_process(
+    state: Path,
+    day: date,
+    command: Sequence[str],
+    hung_after: float = _HUNG_SECONDS,
+    tell_hung: Callable[[float], None] = lambda _seconds: None,
+) -> None:
     """Run `command`, the session of `day`, until it ends; wait first for one that runs in this
     state folder already.
 
-    The process outlives the death of its supervisor. Terminating the supervisor stops the session
-    in order. Raises SessionProcessFailed, with the last line of the session's log, when it fails.
+    `tell_hung` is called, once each time, when the process lives and has written no heartbeat for
+    `hung_after` seconds: the seconds. It is not ended: its brackets are at the broker, and whether
+    to kill it is a person's decision. The process outlives the death of its supervisor. Terminating
+    the supervisor stops the session in order. Raises SessionProcessFailed, with the last line of
+    the session's log, when it fails.
     """
     while is_running(state):
         time.sleep(_POLL_SECONDS)
@@ -39,8 +49,13 @@ def run_session_process(state: Path, day: date, command: Sequence[str]) -> None:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, start_new_session=True, cwd=os.getcwd()
         )
+    began, told = time.time(), False
     try:
         while process.poll() is None:
+            silent = time.time() - max(began, _last_heartbeat(state))
+            if silent > hung_after and not told:
+                tell_hung(silent)
+            told = silent > hung_after
             time.sleep(_POLL_SECONDS)
     except BaseException:
         process.terminate()
@@ -53,3 +68,11 @@ def run_session_process(state: Path, day: date, command: Sequence[str]) -> None:
             f" sessions/{log.name} in the state folder)",
             process.returncode,
         )
+
+
+def _last_heartbeat(state: Path) -> float:
+    """When the heartbeat was written, seconds of the epoch; 0 where there is none."""
+    try:
+        return (state / HEARTBEAT).stat().st_mtime
+    except OSError:
+        return 0.0

@@ -17,6 +17,9 @@ class SessionSettings(FrozenSettings):
     watch: Literal["scanner", "universe"] = Field("scanner", description="which symbols are traded")
     replay_days: int = Field(5, ge=0, description="latest days that `harmony run` replays")
     heartbeat_seconds: float = Field(5.0, gt=0.0)
+    hung_after_seconds: float = Field(
+        120.0, gt=0.0, description="a running session that says nothing for so long sends an alert"
+    )
     stale_after_seconds: float = Field(
         90.0, gt=0.0, description="a stream older than this is stale: REDUCING, then HALTED"
     )
@@ -65,5 +68,6 @@ class SessionSettings(FrozenSettings):
 
 NOT_OF_THE_BOOKS = (
     "ledger", "redis", "reconcile_seconds", "demote_after_sessions", "maximum_divergence",
+    "hung_after_seconds",
 )  # fmt: skip
 """Settings that change neither what a session decides nor what its books say."""

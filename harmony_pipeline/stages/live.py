@@ -5,6 +5,7 @@ of the daemon. The run supervises it: when the run is terminated, the session is
 ends in order.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -219,8 +220,16 @@ def _in_own_process(pipeline: PipelineContext, day: date) -> None:
         str(file) if file.exists() else "",
         day.isoformat(),
     ]
+
+    def tell_hung(seconds: float) -> None:
+        text = f"the session of {day} lives and has said nothing for {seconds:.0f} s"
+        log(settings.state_root, "session hangs", logging.WARNING, silent_seconds=round(seconds))
+        send_alert(settings, Alert("session_hung", "bad", text, day.isoformat()))
+
     try:
-        run_session_process(settings.state_root, day, command)
+        run_session_process(
+            settings.state_root, day, command, settings.session.hung_after_seconds, tell_hung
+        )
     except SessionProcessFailed as error:
         if error.code < 0:  # whoever is killed sends no alert
             text = f"the process of the session of {day} died: {error}"

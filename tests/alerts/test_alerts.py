@@ -380,7 +380,7 @@ def test_a_session_process_that_is_killed_is_told_by_its_supervisor(
     from harmony_pipeline.stages import live
     from harmony_pipeline.stages.context import PipelineContext
 
-    def killed(state: Path, day: date, _command: object) -> None:
+    def killed(state: Path, day: date, _command: object, *_hung: object) -> None:
         run_session_process(
             state, day, [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
         )
@@ -392,3 +392,23 @@ def test_a_session_process_that_is_killed_is_told_by_its_supervisor(
         with pytest.raises(SessionProcessFailed, match="code -9"):
             live._in_own_process(pipeline, DAYS[0])
         assert [body["kind"] for _, body in server.got] == ["process_died"]
+
+
+def test_a_session_that_lives_and_says_nothing_is_told_once(tmp_path: Path) -> None:
+    """It is heard from again, and falls silent again: twice."""
+    import sys
+
+    from harmony_pipeline.session.process_control import HEARTBEAT
+    from harmony_pipeline.session.process_supervision import run_session_process
+
+    heartbeat, told = tmp_path / HEARTBEAT, []
+    code = f"""
+import pathlib, time
+heartbeat = pathlib.Path({str(heartbeat)!r})
+time.sleep(1.2)
+heartbeat.write_text("{{}}")
+time.sleep(1.4)
+"""
+    run_session_process(tmp_path, DAYS[0], [sys.executable, "-c", code], 0.6, told.append)
+    assert len(told) == 2
+    assert min(told) > 0.6

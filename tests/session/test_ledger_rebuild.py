@@ -65,3 +65,26 @@ def test_a_session_that_died_and_went_on_is_made_again_from_events(
         found = remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse()))
         assert found.fills.height >= 5
         assert set(differing_rows(ledger, books_from_events(ledger)).values()) == {0}
+
+
+def test_the_command_finds_a_damaged_book_and_makes_it_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harmony_pipeline.cli.ledger import check_books, rebuild_books
+    from harmony_pipeline.config import load_settings
+    from harmony_pipeline.errors import NotReady
+
+    (tmp_path / "harmony.toml").write_text('[paths]\nlake = "lake"\nstate = "state"\n')
+    settings = load_settings(tmp_path / "harmony.toml", environment={})
+    with pytest.raises(NotReady, match="no session has run here yet"):
+        check_books(settings)
+    with Ledger(tmp_path / "state" / "ledger.sqlite") as ledger:
+        replay_day(plan_of(DAYS[0], ledger, BARS, BRACKETS), BARS, ledger)
+        assert ledger.rows("fills")
+    assert check_books(settings)
+    with Ledger(tmp_path / "state" / "ledger.sqlite") as ledger:
+        ledger.empty("fills")
+    assert not check_books(settings)
+    assert "harmony ledger rebuild" in capsys.readouterr().out
+    rebuild_books(settings)
+    assert check_books(settings)
