@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.text import one_line, printable
@@ -84,19 +85,27 @@ def sentence(error: BaseException, environment: Mapping[str, str] | None = None)
     return printable(without_secrets(one_line(line), environment), _LINE_LIMIT)
 
 
+@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Whether what has this name is never shown."""
     return any(part in name.upper() for part in _SECRET_NAMES)
+
+
+def secrets_of(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment variables that are named like secrets. Give them to `without_secrets` in
+    place of the environment where many texts are cleaned.
+    """
+    environment = os.environ if environment is None else environment
+    values = {name: environment.get(name, "") for name in environment if is_secret_name(name)}
+    return {name: value for name, value in values.items() if len(value) >= _SHORTEST_SECRET}
 
 
 def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:
     """`text` without the values of environment variables that are named like secrets, and without
     passwords in addresses.
     """
-    environment = os.environ if environment is None else environment
-    for name, value in environment.items():
-        if len(value) >= _SHORTEST_SECRET and is_secret_name(name):
-            text = text.replace(value, f"<{name}>")
+    for name, value in secrets_of(environment).items():
+        text = text.replace(value, f"<{name}>")
     return _CREDENTIALS.sub("<password>", text)
 
 

@@ -26,7 +26,13 @@ from typing import Any
 
 import structlog
 
-from harmony_pipeline.error_messages import is_foreseen, root_cause, sentence, without_secrets
+from harmony_pipeline.error_messages import (
+    is_foreseen,
+    root_cause,
+    secrets_of,
+    sentence,
+    without_secrets,
+)
 from harmony_pipeline.version import __version__
 
 _BYTES, _KEPT = 5_000_000, 4
@@ -164,20 +170,21 @@ def _add_seconds(_logger: Any, _method: str, event: Any) -> Any:
 
 def _hide_secrets(_logger: Any, _method: str, event: Any) -> Any:
     return _clean(
-        {"time": event["time"], "level": event["level"], "event": event["event"], **event}
+        {"time": event["time"], "level": event["level"], "event": event["event"], **event},
+        secrets_of(),
     )
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: Any, secrets: dict[str, str]) -> Any:
     """`value` without secrets, also in what it holds."""
     if isinstance(value, dict):
-        return {key: _clean(inner) for key, inner in value.items()}
+        return {key: _clean(inner, secrets) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_clean(inner) for inner in value]
+        return [_clean(inner, secrets) for inner in value]
     return (
         value
         if value is None or isinstance(value, (bool, int, float))
-        else without_secrets(str(value))
+        else without_secrets(str(value), secrets)
     )
 
 

@@ -13,6 +13,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture.providers import HypothesisProvider
+from hypothesis.internal.constants_ast import Constants
 
 from harmony_pipeline.cli.invocation import remember_options
 
@@ -39,7 +41,12 @@ settings.register_profile(
     derandomize=False,
     print_blob=True,
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "harmony"))
+_profile = os.environ.get("HYPOTHESIS_PROFILE", "harmony")
+settings.load_profile(_profile)
+if _profile == "harmony":
+    # hypothesis draws some values from the constants of whatever local modules are loaded: without
+    # them a law sees the same examples alone, in the suite, and in each worker
+    HypothesisProvider._local_constants = Constants()  # type: ignore[assignment]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

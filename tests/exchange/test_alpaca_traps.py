@@ -18,10 +18,12 @@ from harmony_pipeline.errors import (
     ConfigError,
 )
 from harmony_pipeline.exchange.control import commit
+from harmony_pipeline.exchange.local_server import Fault, LocalServer
 from harmony_pipeline.exchange.server import ExchangeServer
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.alpaca import orders as requests
 from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
+from harmony_pipeline.execution.brokers.alpaca.client import TradingRest
 from harmony_pipeline.execution.brokers.alpaca.facts import FactBook, moment_of
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys, read_keys
 from harmony_pipeline.execution.brokers.alpaca.settings import LIVE, AlpacaSettings
@@ -529,3 +531,19 @@ def test_the_broker_waits_for_nothing_that_was_not_sent() -> None:
         assert isinstance(broker, HeardBroker)
         assert broker.stream.heard == exchange.trade_stream.sent
         assert len(bars()) == 60
+
+
+def test_requests_go_through_the_proxy_that_the_environment_named_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    answer = Fault(status=200, body={"id": "me"})
+    with LocalServer([]) as proxy:
+        proxy.faults.add(answer, answer, path="http://paper.invalid/")
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        rest = TradingRest(AlpacaSettings(trading_url="http://paper.invalid"), Keys(*KEYS))
+        monkeypatch.delenv("HTTP_PROXY")
+        for _ in range(2):
+            assert rest.get("/account") == {"id": "me"}
+        assert [seen.path for seen in proxy.seen] == ["http://paper.invalid/v2/account"] * 2

@@ -3,8 +3,9 @@ and to the last bit.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.session.divergence import compare
+from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import (
     backtest_day,
@@ -39,6 +41,7 @@ from harmony_pipeline.session.replay import (
     opening_of,
     replay_day,
 )
+from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.strategies.base import (
     Stepwise,
     Strategy,
@@ -111,18 +114,31 @@ CASES: dict[str, TradingRules] = {
 
 
 SELDOM = ("breakers", "cash account", "too many day trades")
+Lived = Callable[[str], tuple[Ledger, list[SessionResult]]]
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    """The days of a case, traded once and read by several tests, with their ledger."""
+
+    @cache
+    def days_of(name: str) -> tuple[Ledger, list[SessionResult]]:
+        ledger = fresh_ledger(tmp_path_factory.mktemp("days"))
+        return ledger, run_days(ledger, CASES[name], BARS)
+
+    return days_of
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_day_equals_its_backtest(name: str, tmp_path: Path) -> None:
-    results = run_days(fresh_ledger(tmp_path), CASES[name], BARS)
+def test_every_day_equals_its_backtest(name: str, lived: Lived) -> None:
+    _, results = lived(name)
     assert len(results) >= 5
     traded = sum(result.fills.height > 0 for result in results)
     assert traded >= (1 if name in SELDOM else 5)
 
 
-def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
-    results = run_days(fresh_ledger(tmp_path), CASES["brackets with bad luck"], BARS)
+def test_the_nasty_cases_really_happened(lived: Lived) -> None:
+    _, results = lived("brackets with bad luck")
     orders, fills = (
         pl.concat(result.orders for result in results),
         pl.concat(result.fills for result in results),
@@ -148,15 +164,15 @@ def test_the_nasty_cases_really_happened(tmp_path: Path) -> None:
     ],
 )
 def test_the_rules_of_the_account_are_met_in_a_session(
-    name: str, reasons: set[str], tmp_path: Path
+    name: str, reasons: set[str], lived: Lived
 ) -> None:
-    results = run_days(fresh_ledger(tmp_path), CASES[name], BARS)
+    _, results = lived(name)
     orders = pl.concat(result.orders for result in results)
     assert {*orders["reason"], *orders["risk_limit"]} >= reasons
 
 
-def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_path: Path) -> None:
-    results = run_days(fresh_ledger(tmp_path / "a"), CASES["drawdowns that end"], BARS)
+def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(lived: Lived) -> None:
+    _, results = lived("drawdowns that end")
     kinds = pl.concat(result.tables["session_events"] for result in results)["kind"].to_list()
     tripped, lifted = (
         [n for n, kind in enumerate(kinds) if kind == name]
@@ -164,8 +180,7 @@ def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_pa
     )
     assert lifted
     assert tripped[0] < lifted[0]
-    ledger = fresh_ledger(tmp_path / "b")
-    queued = run_days(ledger, CASES["queue"], BARS)
+    ledger, queued = lived("queue")
     terms = [
         event.order
         for result in queued
@@ -192,13 +207,14 @@ def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(tmp_pa
         "too many day trades",
     ],
 )
-def test_the_chain_of_sessions_is_one_long_backtest(name: str, tmp_path: Path) -> None:
+def test_the_chain_of_sessions_is_one_long_backtest(
+    name: str, lived: Lived, tmp_path: Path
+) -> None:
     """Overnight positions keep their brackets and bars held, limits what they remember: ten
     openings and closings change nothing.
     """
-    chosen, ledger = CASES[name], fresh_ledger(tmp_path)
-    results = run_days(ledger, chosen, BARS)
-    whole = whole_backtest(tmp_path / "other", BARS, chosen)
+    chosen, (ledger, results) = CASES[name], lived(name)
+    whole = whole_backtest(tmp_path, BARS, chosen)
     assert_same_course(results, whole)
     final = {
         row["order_id"]: row["status"]

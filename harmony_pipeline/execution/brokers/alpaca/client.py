@@ -16,7 +16,7 @@ from typing import Any
 from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable, ConfigError
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET, Keys
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
-from harmony_pipeline.market.sources.alpaca.client import RateLimiter
+from harmony_pipeline.market.sources.alpaca.client import RateLimiter, read_environment_once
 from harmony_pipeline.market.sources.retry import retry_after_seconds
 from harmony_pipeline.text import one_line, printable
 
@@ -58,6 +58,7 @@ class TradingRest:
             client._session.request, timeout=(limit, limit)
         )
         client._retry, client._retry_codes = 0, []
+        read_environment_once(client._session, settings.trading_url)
         self._client = client
         self._lock = threading.Lock()
 
