@@ -22,7 +22,7 @@ import numpy as np
 from side_by_side import judge
 
 from harmony_pipeline.session.live_portfolio import LivePortfolio
-from harmony_pipeline.session.live_signals import LiveSignals, wanted
+from harmony_pipeline.session.live_signals import LiveSignals
 from harmony_pipeline.session.stream import Batch, ReplayStream
 from harmony_pipeline.session.trader import REGULAR, Trader
 from harmony_pipeline.stages.context import PipelineContext
@@ -77,11 +77,9 @@ def decisions(plan: Any, moments: list[Batch], *, one_by_one: bool) -> list[floa
                 continue
             rows = portfolio.bar_records(regular)
             portfolio.open_session(int(rows[0]["date"]))
-            for row in rows:
-                portfolio.mark(row)
+            portfolio.mark(rows, 0, len(rows))
             portfolio.check_breakers()
-            for row in rows:
-                portfolio.put_signal(row, *wanted(said, portfolio.symbols[row["symbol"]]))
+            portfolio.put_signals(rows, said)
             portfolio.decide(rows)
             seconds.append(time.perf_counter() - begun)
     return seconds

@@ -285,6 +285,31 @@ class CorporateActionApplied(Fact, frozen=True, kw_only=True):
     successor: str | None = None  # the new symbol of a change
 
 
+class QuoteActed(Fact, frozen=True, kw_only=True):
+    """A state machine changed what it holds of `symbol` when it heard a quote; `happened_at` is the
+    quote's time, `known_at` the moment of the decision that follows.
+
+    What is decided follows from these numbers alone: the side and strength that it holds now, the
+    price at which a size is counted, and of the symbol's last bar its start (`signal_timestamp`),
+    adjustment factor, volatility and, where a model filters, probability.
+    """
+
+    symbol: str
+    side: int
+    strength: float
+    price: float
+    signal_timestamp: datetime
+    factor: float
+    volatility: float
+    quoted_symbol: str
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+    probability: float | None = None
+    model_id: str | None = None
+
+
 class CandidateRefused(Fact, frozen=True, kw_only=True):
     """The model gave no probability for a bar on which the strategy took a side; `happened_at` is
     that bar's start.
@@ -443,6 +468,7 @@ SessionFact = (
     | SessionEnded
     | BarsReceived
     | CorporateActionApplied
+    | QuoteActed
     | CandidateRefused
     | RiskStateChanged
     | StreamStale

@@ -7,6 +7,7 @@ kernels with the same adjusted numbers.
 from collections.abc import Callable
 from datetime import date, datetime
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
 from harmony_pipeline.features.kernel_inputs import ROWS
 from harmony_pipeline.features.state import State, States, states_by_symbol
+from harmony_pipeline.kernel import machine_code
 
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -32,8 +34,9 @@ class LiveFeatures:
     def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
         self.feature_set = feature_set
         self.names = feature_set.names
+        self._kernels = _compiled(feature_set)
         self._folds = {
-            symbol: _SymbolFold(feature_set, state)
+            symbol: _SymbolFold(feature_set, self._kernels, state)
             for symbol, state in states_by_symbol(states, feature_set).items()
         }
 
@@ -60,7 +63,7 @@ class LiveFeatures:
         """
         fold = self._folds.get(symbol)
         if fold is None:
-            fold = self._folds[symbol] = _SymbolFold(self.feature_set, None)
+            fold = self._folds[symbol] = _SymbolFold(self.feature_set, self._kernels, None)
         if fold.timestamp is not None and timestamp <= fold.timestamp:
             raise DataError(
                 f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} is not after"
@@ -102,24 +105,35 @@ class LiveFeatures:
         }
 
 
+def _compiled(feature_set: FeatureSet) -> list[Callable[..., None]]:
+    """The machine code of a fold's kernels, in order; the types are those of `_SymbolFold`."""
+    bar, state, row = np.empty((ROWS, 1)), np.empty(1), np.empty(1)
+    return [
+        machine_code(fill_log_returns_kernel(), bar, state),
+        *(
+            machine_code(column.kernel, bar, state, column.parameter_array, row)
+            for column in feature_set.columns
+        ),
+    ]
+
+
 class _SymbolFold:
     """One symbol's state with every kernel bound to its slice, so that a bar costs
     only the calls.
     """
 
-    def __init__(self, feature_set: FeatureSet, state: State | None) -> None:
+    def __init__(
+        self, feature_set: FeatureSet, kernels: list[Callable[..., Any]], state: State | None
+    ) -> None:
         self.timestamp = None if state is None else state.timestamp
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
         self._bar = np.empty((ROWS, 1))
         self._values = np.empty((len(feature_set.columns), 1))
-        self._calls: list[Callable[[], None]] = [
-            partial(fill_log_returns_kernel(), self._bar, self.vector[:1])
-        ]
-        for column, row in zip(feature_set.columns, self._values, strict=True):
+        first, *others = kernels
+        self._calls: list[Callable[[], None]] = [partial(first, self._bar, self.vector[:1])]
+        for kernel, column, row in zip(others, feature_set.columns, self._values, strict=True):
             self._calls.append(
-                partial(
-                    column.kernel, self._bar, self.vector[column.state], column.parameter_array, row
-                )
+                partial(kernel, self._bar, self.vector[column.state], column.parameter_array, row)
             )
 
     def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:

@@ -15,6 +15,7 @@ faster, but a period trained alone would then differ from the same period in a b
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from pydantic import Field
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.models.base import sigmoid, validate_parameters
 from harmony_pipeline.models.samples import Samples, training_targets
+from harmony_pipeline.models.single_rows import MOST_ROWS, SingleRowMargins
 from harmony_pipeline.settings_base import FrozenSettings
 
 
@@ -118,7 +120,13 @@ class BoostedTrees:
         """Log-odds [rows]: the sum of the trees' leaves."""
         if X.shape[0] == 0:
             return np.empty(0)
+        if X.shape[0] <= MOST_ROWS:
+            return self._single_rows.of(X)
         return np.asarray(self._booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
+
+    @cached_property
+    def _single_rows(self) -> SingleRowMargins:
+        return SingleRowMargins(self._booster, self._booster.num_feature())
 
     def predict(self, X: FloatArray) -> FloatArray:
         """Probability [rows], before calibration."""

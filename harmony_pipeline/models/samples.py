@@ -307,5 +307,9 @@ class RegimeHistory:
     def at(self, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:
         """The latest regime known at or before each timestamp, float64 [timestamps, 4]."""
         stamps = pl.Series("timestamp", timestamps, dtype=pl.Datetime("us", "UTC")).cast(pl.Int64)
-        position = np.searchsorted(self.known_at, stamps.to_numpy(), side="right")
+        return self.at_micros(stamps.to_numpy())
+
+    def at_micros(self, stamps: IntArray) -> FloatArray:
+        """`at` of microseconds since 1970 UTC, int64 [timestamps]."""
+        position = np.searchsorted(self.known_at, stamps, side="right")
         return np.asarray(self.rows[position], dtype=np.float64)

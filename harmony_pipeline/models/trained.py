@@ -10,7 +10,8 @@ Where no training row had an input missing, a missing value has no meaning: Ligh
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,11 @@ class ModelCard:
         """
         return {
             name: value
-            for name, value in vars(self).items()
+            for name, value in ((each.name, getattr(self, each.name)) for each in fields(self))
             if name != "complete" or value is not None
         }
 
+    @cached_property
     def required_inputs(self) -> BoolArray:
         """By input: whether a missing value prevents a prediction."""
         return np.isin(np.array(self.names), np.array(self.complete or ()))
@@ -73,7 +75,7 @@ class TrainedModel:
     card: ModelCard
     model: Model
 
-    @property
+    @cached_property
     def inputs(self) -> InputMap | None:
         """The map from feature columns, side and regime to its inputs."""
         return (
@@ -110,7 +112,9 @@ class TrainedModel:
 
     def refusals(self, X: FloatArray) -> list[str | None]:
         """By row: why `predict` returns no probability; None where it does."""
-        missing = np.isnan(X) & self.card.required_inputs()
+        missing = np.isnan(X) & self.card.required_inputs
+        if not missing.any():
+            return [None] * len(X)
         names = np.array(self.card.names, dtype=object)
         return [
             (
@@ -122,7 +126,7 @@ class TrainedModel:
         ]
 
     def _is_answerable(self, X: FloatArray) -> BoolArray:
-        return np.asarray(~(np.isnan(X) & self.card.required_inputs()).any(axis=1))
+        return np.asarray(~(np.isnan(X) & self.card.required_inputs).any(axis=1))
 
     def predict_one(self, values: FloatArray) -> float:
         """Calibrated probability of one event from its inputs [inputs], or NaN.

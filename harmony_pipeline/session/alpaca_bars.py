@@ -26,6 +26,7 @@ from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.live_bars import LiveBars
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.quote_frames import QuoteFrames
 
 _MINUTE = timedelta(minutes=1)
 _RECONNECTS = 20  # in a row, before a day is given up: minutes, longer than any slot is held
@@ -71,7 +72,7 @@ def alpaca_bars(
         None if size == 1 else Longer(calendar, plan.timeframe),
         since=first,
     )
-    return LiveBars(
+    bars = LiveBars(
         stream.frames,
         calendar,
         plan.timeframe,
@@ -82,6 +83,10 @@ def alpaca_bars(
         settings.quiet_seconds,
         close=stream.close,
     )
+    if plan.hears_quotes:
+        queue = bars.hear_quotes(plan.symbols, conflates=plan.conflates_quotes)
+        stream.take_quotes = QuoteFrames(queue).take
+    return bars
 
 
 def _source_settings(settings: AlpacaSettings) -> AlpacaSourceSettings:

@@ -27,7 +27,8 @@ OWN_FACTS = (
 # What is written again at the same point. The rest (streams, risk state, kill switch,
 # reconciliation) is driven by real time and is not replayed.
 REPEATED = (
-    ev.OrderFact, ev.BarsReceived, ev.CorporateActionApplied, ev.BreakerTripped, ev.BreakerRearmed,
+    ev.OrderFact, ev.BarsReceived, ev.QuoteActed, ev.CorporateActionApplied, ev.BreakerTripped,
+    ev.BreakerRearmed,
 )  # fmt: skip
 
 # What can become of an order that is sent.

@@ -16,7 +16,7 @@ from harmony_pipeline.execution.events import (
     StreamStale,
 )
 
-ORDER_STREAM, BAR_STREAM = "orders", "bars"
+ORDER_STREAM, BAR_STREAM, QUOTE_STREAM = "orders", "bars", "quotes"
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,14 @@ class Freshness:
     down: frozenset[str] = frozenset()
 
     @staticmethod
-    def of(bar: timedelta, stale_after_seconds: float) -> "Freshness":
-        """Bars are due once per bar length, and `stale_after_seconds` may pass after that; order
-        news need not come at all, only the line must stand.
+    def of(bar: timedelta, stale_after_seconds: float, *, quotes: bool = False) -> "Freshness":
+        """Bars are due once per bar length, and `stale_after_seconds` may pass after that; quotes,
+        where the strategy hears them, within `stale_after_seconds`; order news need not come at
+        all, only the line must stand.
         """
-        return Freshness((Watch(BAR_STREAM, bar + timedelta(seconds=stale_after_seconds)),))
+        stale_after = timedelta(seconds=stale_after_seconds)
+        watches = (Watch(BAR_STREAM, bar + stale_after),)
+        return Freshness((*watches, Watch(QUOTE_STREAM, stale_after)) if quotes else watches)
 
     def heard(self, stream: str, at: datetime) -> "Freshness":
         """The stream spoke."""

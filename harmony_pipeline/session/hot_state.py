@@ -5,6 +5,7 @@ reads it, and nothing depends on it.
     harmony:ACCOUNT:positions     JSON: symbol -> the columns of session_positions
     harmony:ACCOUNT:orders        JSON: client order id -> symbol, side, quantity, filled, status
     harmony:ACCOUNT:bars:SYMBOL   list of JSON bars, the newest first, at most 1,000
+    harmony:ACCOUNT:quotes:SYMBOL list of JSON quotes, the same, where the strategy hears quotes
 
 Everything of a moment is written by one transaction in a thread of its own. The session only puts
 it into a bounded queue: when Redis is slow or down, moments are dropped and counted, and the log
@@ -15,7 +16,8 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,8 +25,9 @@ import msgspec
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.session.stream import Batch
+from harmony_pipeline.strategies.events import Quote
 
-BARS = 1_000
+BARS, QUOTES = 1_000, 1_000
 _WAITING = 256  # moments
 _SECONDS = 1.0  # for each answer of Redis, and between two attempts
 _PASSWORD = "REDIS_PASSWORD"  # noqa: S105  the name of the variable
@@ -85,6 +88,15 @@ class HotState:
         except queue.Full:
             self._drop("the queue is full")
 
+    def show_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Hand quotes over; returns at once. They have no more room than moments have, and are
+        dropped likewise.
+        """
+        try:
+            self._queue.put_nowait({"quotes": quotes})
+        except queue.Full:
+            self._drop("the queue is full")
+
     def close(self) -> None:
         """Give what waits a second to arrive; what does not is dropped."""
         self._ending.set()
@@ -113,6 +125,9 @@ class HotState:
             self._redis.close()
 
     def _write(self, moment: dict[str, Any]) -> None:
+        if "quotes" in moment:
+            self._write_quotes(moment["quotes"])
+            return
         with self._redis.pipeline(transaction=True) as pipe:
             for name in ("positions", "orders"):
                 pipe.set(f"{self._prefix}:{name}", msgspec.json.encode(moment[name]))
@@ -121,6 +136,18 @@ class HotState:
                 pipe.lpush(key, msgspec.json.encode(bar))
                 pipe.ltrim(key, 0, BARS - 1)
             pipe.set(f"{self._prefix}:moment", moment["moment"])
+            pipe.execute()
+
+    def _write_quotes(self, quotes: Sequence[Quote]) -> None:
+        latest: dict[str, deque[bytes]] = {}
+        for quote in quotes:
+            lines = latest.setdefault(quote.symbol, deque(maxlen=QUOTES))
+            lines.append(msgspec.json.encode(quote))
+        with self._redis.pipeline(transaction=True) as pipe:
+            for symbol, lines in latest.items():
+                key = f"{self._prefix}:quotes:{symbol}"
+                pipe.lpush(key, *lines)
+                pipe.ltrim(key, 0, QUOTES - 1)
             pipe.execute()
 
     def _give_up(self) -> None:

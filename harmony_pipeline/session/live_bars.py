@@ -9,17 +9,20 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
 from harmony_pipeline.errors import DataError, HarmonyError
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.session.quotes import QuoteCounts, QuoteQueue, Quotes
 from harmony_pipeline.session.stream import COLUMNS, Batch, Quiet, SessionBar, batches
 
 _JOIN_SECONDS = 10.0
+_NOTHING = object()
+_QUOTES_WAIT = object()  # in the queue of frames: look at the quotes
 
 
 class LiveClock(Protocol):
@@ -54,25 +57,37 @@ class LiveBars:
         self._frames, self._calendar, self._timeframe = frames, calendar, timeframe
         self._clock, self._until, self._quiet = clock, until, quiet_seconds
         self._factors, self._grace, self._close = dict(factors or {}), grace, close
-        self._heard: queue.Queue[pl.DataFrame | Exception | None] = queue.Queue()
+        self._heard: queue.Queue[Any] = queue.Queue()  # frames, errors, None, _QUOTES_WAIT
+        self._quotes: QuoteQueue | None = None
         self._ending = threading.Event()
         self.late = 0
 
-    def moments(self) -> Iterator[Batch | Quiet]:
-        """Batches by their start, and silence between them."""
+    def hear_quotes(self, symbols: Iterable[str], **options: Any) -> QuoteQueue:
+        """Where the quotes of these symbols are put, by the thread that hears them; `options`:
+        those of QuoteQueue. Call it before `moments`.
+        """
+        self._quotes = QuoteQueue(symbols, lambda: self._heard.put(_QUOTES_WAIT), **options)
+        return self._quotes
+
+    @property
+    def quote_counts(self) -> QuoteCounts:
+        """What became of every quote so far."""
+        return QuoteCounts(0, 0, 0, 0, 0) if self._quotes is None else self._quotes.counts
+
+    def moments(self) -> Iterator[Batch | Quiet | Quotes]:
+        """Batches by their start, and quotes or silence between them."""
         thread = threading.Thread(target=self._listen, name="live bars", daemon=True)
         thread.start()
         last: datetime | None = None
         try:
             while True:
-                try:
-                    found = self._heard.get(timeout=self._quiet)
-                except queue.Empty:
-                    if self._ending.is_set():
-                        return
-                    now = self._clock.now()
-                    yield Quiet(now)
-                    if now >= self._until + self._grace and self._heard.empty():
+                found = self._next()
+                if found is _NOTHING or found is _QUOTES_WAIT:
+                    if found is _QUOTES_WAIT:
+                        yield from self._lot()
+                    elif not self._ending.is_set():
+                        yield Quiet(self._clock.now())
+                    if self._is_over():
                         return
                     continue
                 if isinstance(found, Exception):
@@ -92,9 +107,31 @@ class LiveBars:
                         return
         finally:
             self._ending.set()
+            if self._quotes is not None:
+                self._quotes.end()
             if self._close is not None:
                 self._close()
             thread.join(timeout=_JOIN_SECONDS)
+
+    def _next(self) -> Any:
+        try:
+            return self._heard.get(timeout=self._quiet)
+        except queue.Empty:
+            return _NOTHING
+
+    def _is_over(self) -> bool:
+        """Whether nothing is to be waited for any more."""
+        late = self._clock.now() >= self._until + self._grace
+        return self._ending.is_set() or (late and self._heard.empty())
+
+    def _lot(self) -> Iterator[Quotes]:
+        """The oldest quotes that wait; those behind them come after the bars that wait."""
+        assert self._quotes is not None
+        taken, more = self._quotes.take()
+        if more:
+            self._heard.put(_QUOTES_WAIT)
+        if taken:
+            yield Quotes(taken)
 
     def close(self) -> None:
         """End `moments`, which another thread reads."""

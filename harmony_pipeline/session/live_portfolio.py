@@ -6,8 +6,10 @@ function that the backtest calls, too.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from harmony_pipeline.execution import events as ev
@@ -31,13 +33,9 @@ from harmony_pipeline.portfolio.decisions import (
     INTENTS_A_DECISION,
     INTENTS_A_REPORT,
     PortfolioState,
-    apply_report,
     close_position,
-    decide,
     dividend_share,
-    mark,
 )
-from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
@@ -71,8 +69,13 @@ from harmony_pipeline.portfolio.kernel_types import (
     records,
 )
 from harmony_pipeline.portfolio.margin_calls import margin_call
-from harmony_pipeline.risk.account_rules import begin_account_session
-from harmony_pipeline.risk.breakers import check_breakers, open_session
+from harmony_pipeline.portfolio.moments import (
+    begin_moment,
+    decide_moment,
+    judge_equity,
+    mark_bars,
+    take_report,
+)
 from harmony_pipeline.risk.sizing import drawdown_peak
 from harmony_pipeline.session.ledger_rows import money
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
@@ -134,51 +137,51 @@ class LivePortfolio:
     def bar_records(self, bars: Sequence[SessionBar]) -> Records:
         """BAR records of regular bars in symbol order, without signals yet."""
         table = records(len(bars), BAR)
-        for row, bar in zip(
-            table, sorted(bars, key=lambda bar: self.index[bar.symbol]), strict=True
-        ):
-            row["at"], row["end"], row["date"] = (
-                micros(bar.start),
-                micros(bar.end),
-                bar.session_date.toordinal() - _EPOCH_DAY,
-            )
-            row["open"], row["high"], row["low"], row["close"] = (
-                bar.open,
-                bar.high,
-                bar.low,
-                bar.close,
-            )
-            row["volume"], row["factor"], row["symbol"] = (
-                bar.volume,
-                bar.factor,
-                self.index[bar.symbol],
-            )
-            row["signal"], row["model"], row["probability"] = NO_SIGNAL, NO_MODEL, np.nan
+        rows = sorted(((self.index[bar.symbol], bar) for bar in bars), key=itemgetter(0))
+        for name in ("open", "high", "low", "close", "volume", "factor"):
+            table[name] = [getattr(bar, name) for _, bar in rows]
+        table["symbol"] = [symbol for symbol, _ in rows]
+        table["at"] = [micros(bar.start) for _, bar in rows]
+        table["end"] = [micros(bar.end) for _, bar in rows]
+        table["date"] = [bar.session_date.toordinal() - _EPOCH_DAY for _, bar in rows]
+        table["signal"], table["model"] = NO_SIGNAL, NO_MODEL
+        table["strength"] = table["volatility"] = table["probability"] = np.nan
         return table
 
-    def put_signal(
-        self,
-        row: Record,
-        side: int | None,
-        strength: float,
-        volatility: float,
-        probability: float,
-        model_id: str | None,
-    ) -> None:
-        """Write the strategy's signal into a BAR record."""
-        row["signal"] = NO_SIGNAL if side is None else side
-        row["strength"], row["volatility"], row["probability"] = strength, volatility, probability
-        row["model"] = self.portfolio.models.index(model_id) if model_id is not None else NO_MODEL
+    def quote_record(self, fact: ev.QuoteActed) -> Records:
+        """The BAR record of a decision on a quote: its price at its moment, and the signal."""
+        table = records(1, BAR)
+        row = table[0]
+        row["symbol"], row["at"] = self.index[fact.symbol], micros(fact.signal_timestamp)
+        row["end"], row["date"] = micros(fact.known_at), int(self.account["date"])
+        row["open"] = row["high"] = row["low"] = row["close"] = fact.price
+        row["factor"] = fact.factor
+        self.put_signals(table, {fact.symbol: msgspec.structs.asdict(fact)})
+        return table
+
+    def put_signals(self, rows: Records, signals: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the strategy's signals, by symbol, into BAR records; a symbol without one has
+        none.
+        """
+        if not signals:
+            return
+        for place, symbol in enumerate(rows["symbol"].tolist()):
+            found = signals.get(self.symbols[symbol])
+            if found is None:
+                continue
+            row = rows[place]
+            row["signal"], row["model"] = found["side"], NO_MODEL
+            for name in ("strength", "volatility", "probability"):
+                row[name] = np.nan if found[name] is None else found[name]
+            if found["model_id"] is not None:
+                row["model"] = self.portfolio.models.index(found["model_id"])
 
     def open_session(self, date: int) -> bool:
         """Call first at every timestamp; whether a session begins with it. What the nights before
         cost or brought is in the books then, and in `financed`.
         """
-        begins, cash = date > int(self.account["date"]), int(self.account["cash"])
-        accrue_financing(self.positions, self.account, self._rules, date)
-        self.financed = int(self.account["cash"]) - cash
-        begin_account_session(self.account, self._rules[0], date)
-        open_session(self.account, date)
+        begins = date > int(self.account["date"])
+        self.financed = int(begin_moment(self.positions, self.portfolio.account, self._rules, date))
         return begins
 
     def see_factors(self, bars: Sequence[SessionBar]) -> None:
@@ -198,6 +201,11 @@ class LivePortfolio:
         self._factor[:] = [saved[symbol] for symbol in self.symbols]
 
     # --- corporate actions ------------------------------------------------------------------------
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether a split or dividend may come due in this session."""
+        return len(self._actions) > 0
 
     def due_actions(self, symbol: int, until: int) -> Iterator[Record]:
         """ACTION records that have come due for the symbol by the date `until`, each applied before
@@ -300,15 +308,15 @@ class LivePortfolio:
             margin_call(self.positions, self.account, self._rules, at, self._intents, 0)
         )
 
-    def mark(self, row: Record) -> None:
-        """Value the bar's symbol at its close."""
-        mark(self.positions[row["symbol"]], self.account, self._rules[row["symbol"]], row)
+    def mark(self, bars: Records, start: int, stop: int) -> None:
+        """Value the symbols of `bars[start:stop]` at their close, in that order."""
+        mark_bars(self.positions, self.portfolio.account, self._rules, bars, start, stop)
 
     def check_breakers(self) -> list[tuple[str, float]]:
         """Judge the marked equity; (name, measure) of each breaker that tripped now."""
         account, latches = self.account, ("entries_stopped", "week_stopped", "halted")
         before = {name: int(account[name]) for name in latches}
-        check_breakers(self._rules[0], account)
+        judge_equity(self.portfolio.account, self._rules)
         bases = {
             "entries_stopped": ("max_daily_loss", account["day_equity"]),
             "week_stopped": ("max_weekly_loss", account["week_equity"]),
@@ -330,7 +338,7 @@ class LivePortfolio:
         sent.
         """
         return self._requests(
-            decide(self.positions, self.account, self._rules, bars, 0, len(bars), self._intents, 0)
+            decide_moment(self.positions, self.portfolio.account, self._rules, bars, self._intents)
         )
 
     def flatten(self, at: int, end: int) -> list[OrderRequest]:
@@ -344,12 +352,16 @@ class LivePortfolio:
         return self._requests(count)
 
     @property
+    def is_open(self) -> bool:
+        """Whether the day's first regular bar has come."""
+        return int(self.account["date"]) + _EPOCH_DAY >= self._plan.date.toordinal()
+
+    @property
     def in_transit(self) -> frozenset[str]:
         """Symbols that the session's first bars rename or pay out, as long as they have not: the
         broker has done so already, and has taken their brackets off.
         """
-        opened = int(self.account["date"]) + _EPOCH_DAY >= self._plan.date.toordinal()
-        return frozenset() if opened else self._of_lives
+        return frozenset() if self.is_open else self._of_lives
 
     def distrust(self, symbol: str) -> None:
         """Close a position whose bracket was taken away at the next decision."""
@@ -375,16 +387,7 @@ class LivePortfolio:
             report["at"] = report["decided_at"] = micros(fact.happened_at)
             report["quantity"], report["factor"] = quantity, self._factor[symbol]
             report["price"] = report["reference"] = fact.price
-            _, closed = apply_report(
-                self.positions,
-                self.account,
-                self._rules[symbol],
-                report,
-                self._intents,
-                0,
-                self._trades,
-                0,
-            )
+            _, closed = self._take_report()
             self._keep_trades(closed)
 
     # --- orders -----------------------------------------------------------------------------------
@@ -398,18 +401,15 @@ class LivePortfolio:
         is_leg = after.terms.role in ("stop", "take")
         if report["kind"] == FILL and is_leg and position["exit_reason"] == BY_UNPROTECTED:
             position["exit_reason"] = NO_REASON  # it was reached; the news of its twin came first
-        count, closed = apply_report(
-            self.positions,
-            self.account,
-            self._rules[report["symbol"]],
-            report,
-            self._intents,
-            0,
-            self._trades,
-            0,
-        )
+        count, closed = self._take_report()
         self._keep_trades(closed)
         return self._requests(count)
+
+    def _take_report(self) -> tuple[int, int]:
+        return take_report(
+            self.positions, self.portfolio.account, self._rules, self._report, self._intents,
+            self._trades,
+        )  # fmt: skip
 
     def _as_report(self, fact: AnyOrderFact, before: Order, after: Order) -> Record | None:
         """The REPORT of a fact that concerns the portfolio, else None.

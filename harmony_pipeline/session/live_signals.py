@@ -1,35 +1,42 @@
 """From a batch of finished bars to what is wanted now: features, side, strength, probability.
 
 For the same bars these are, bit for bit, the signals that research makes of whole days: the same
-feature kernels, the same strategy object, the same inputs in front of the same model. The frames
-here have one row a bar of the batch; a strategy cannot tell them from years.
+feature kernels, the same strategy object, the same inputs in front of the same model.
+
+A moment has a few rows, and a query over a frame costs a hundred times what its numbers do. So a
+moment is kept in arrays, one row a bar. Frames are made only for a strategy that reads them or has
+a decision of its own over them; it cannot tell a frame of a moment from years.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.errors import NotReady
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.features.live import LiveFeatures
-from harmony_pipeline.models.samples import RegimeHistory
+from harmony_pipeline.models.samples import InputMap, RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.session.plan import SCALE, SessionPlan
 from harmony_pipeline.session.stream import Batch, SessionBar
 from harmony_pipeline.strategies.base import (
     BAR_COLUMNS,
+    Rowwise,
     Stepwise,
+    are_sides,
     checked_signals,
+    is_rowwise,
     remembers_the_market,
     strategy_rows,
     uses_bars,
 )
-from harmony_pipeline.strategies.events import Bar, Fill
+from harmony_pipeline.strategies.events import Bar, Enter, Fill, Leave, Quote
 from harmony_pipeline.strategies.machines import MachineRun
-from harmony_pipeline.strategies.meta import gate
+from harmony_pipeline.strategies.meta import Gatekeeper, gate
 
 PREDICTION_COLUMNS: dict[str, Any] = {
     "symbol": TEXT,
@@ -51,6 +58,17 @@ SIGNAL_COLUMNS: dict[str, Any] = {
 
 _NO_SIGNALS = pl.DataFrame(schema=SIGNAL_COLUMNS)
 
+Signals = dict[str, dict[str, Any]]
+"""SIGNAL_COLUMNS by symbol, None where a value is not known."""
+
+
+class _Sides(NamedTuple):
+    """What the strategy says of some bars: `rows` are their places in the batch."""
+
+    rows: list[int]
+    side: list[int]
+    strength: list[float]
+
 
 class LiveSignals:
     """Folds features and strategy over the day, batch by batch. One owner."""
@@ -68,6 +86,16 @@ class LiveSignals:
             if isinstance(plan.strategy, Stepwise)
             else None
         )
+        names = plan.feature_set.names
+        self._needed = [names.index(name) for name in plan.strategy.required_features()]
+        self._scale = names.index(SCALE)
+        self._rowwise: Rowwise | None = None
+        if isinstance(plan.strategy, Rowwise) and is_rowwise(plan.strategy):
+            self._rowwise = plan.strategy
+        self._decides = isinstance(plan.strategy, Gatekeeper)
+        self._model_columns: list[int] | None = None
+        self._last: dict[str, tuple[SessionBar, FloatArray]] = {}  # by symbol, for quotes
+        self._remembers = self._machine is not None and self._machine.hears_quotes
         # a strategy that reads bars may compare them over the day, or the whole market
         self._keeps_rows = uses_bars(plan.strategy) or remembers_the_market(plan.strategy)
         self._rows = [] if plan.history is None else [plan.history]
@@ -82,22 +110,145 @@ class LiveSignals:
         """
         return self._machine is not None and self._machine.hears_fills
 
-    def update(self, batch: Batch, fills: Sequence[Fill] = ()) -> dict[str, dict[str, Any]]:
+    def update(self, batch: Batch, fills: Sequence[Fill] = ()) -> Signals:
         """Signals of the batch's bars by symbol: side, strength, volatility, probability, model_id,
         reason; absent where the strategy has none (not warm). `fills` are heard before the bars.
         """
         if self._machine is not None:
             for fill in fills:
                 self._machine.hear_fill(fill)
-        rows = [self._fold(bar) for bar in batch.bars]
-        frame = feature_frame(batch.bars, np.array(rows), self._plan.feature_set.names)
-        primary = (
-            self._of_columns(batch.bars, frame)
-            if self._machine is None
-            else self._told(batch.bars, frame)
-        )
+        values = np.empty((len(batch.bars), len(self._plan.feature_set.names)))
+        for row, bar in enumerate(batch.bars):
+            values[row] = self._fold(bar)
+        if self._remembers:
+            self._last |= {
+                bar.symbol: (bar, known) for bar, known in zip(batch.bars, values, strict=True)
+            }
+        sides, primary = self._sides(batch.bars, values), None
+        names = self._plan.feature_set.names
+        if sides is None:
+            primary = self._of_columns(batch.bars, feature_frame(batch.bars, values, names))
+            sides = _sides_of(batch, primary)
+        if sides is not None and not (self._decides and self._plan.uses_model):
+            return self._completed(batch, values, sides)
+        if primary is None:
+            assert sides is not None
+            primary = _primary_frame(batch.bars, sides)
+        frame = feature_frame(batch.bars, values, names)
         signals = complete_signals(self._plan, primary, frame)
         return {row["symbol"]: row for row in signals.iter_rows(named=True)}
+
+    # --- quotes -----------------------------------------------------------------------------------
+
+    def hear_quotes(self, quotes: Sequence[Quote]) -> Iterator[tuple[Quote, list[str]]]:
+        """Give the machine each quote; the quotes on which it changed what it holds, and of which
+        symbols.
+        """
+        if self._machine is None:
+            return
+        for quote, intents in self._machine.hear_quotes(quotes):
+            named = [each.symbol for each in intents if isinstance(each, Enter | Leave)]
+            if named:
+                yield quote, list(dict.fromkeys(named))
+
+    def held_now(self, symbol: str) -> tuple[SessionBar, dict[str, Any]] | None:
+        """The signal of what the machine holds of the symbol now, with the features of its last
+        bar, and that bar; None before the features that it needs are known.
+        """
+        assert self._machine is not None
+        if symbol not in self._last:
+            return None
+        bar, values = self._last[symbol]
+        if not np.isfinite([*values[self._needed], values[self._scale]]).all():
+            return None
+        side, strength = self._machine.holding.get(symbol, (0, 0.0))
+        batch = Batch(bar.start, bar.end, (bar,))
+        found = self._completed(batch, values[None, :], _Sides([0], [side], [strength]))
+        none = {"side": 0, "strength": 0.0, "volatility": float(values[self._scale])}
+        return bar, found.get(symbol, none | {"probability": None, "model_id": None})
+
+    def hear_again(self, quote: Quote, symbol: str, side: int, strength: float) -> None:
+        """A quote that the process before this one acted on, and what was held after it."""
+        if self._machine is not None:
+            for _ in self._machine.hear_quotes([quote]):
+                pass
+            self._machine.holding[symbol] = (side, strength)
+
+    # --- bars -------------------------------------------------------------------------------------
+
+    def _sides(self, bars: tuple[SessionBar, ...], values: FloatArray) -> _Sides | None:
+        """What the strategy says, where it needs no frame to say it."""
+        if self._machine is not None:
+            return self._told(bars, values)
+        return self._of_rows(values) if self._rowwise is not None else None
+
+    def _of_rows(self, values: FloatArray) -> _Sides | None:
+        """Sides of a rowwise strategy; None where it raises or returns what is none: the frames
+        say then what is wrong, and of which bar.
+        """
+        assert self._rowwise is not None
+        needed = values[:, self._needed]
+        rows = np.flatnonzero(np.isfinite(needed).all(axis=1))
+        try:
+            side, strength = self._rowwise.sides(*needed[rows].T)
+        except Exception:
+            return None
+        if not are_sides(side, strength, len(rows)):
+            return None
+        return _Sides(rows.tolist(), side.astype(np.int64).tolist(), strength.tolist())
+
+    def _completed(self, batch: Batch, values: FloatArray, sides: _Sides) -> Signals:
+        """`complete_signals` of arrays: with the volatility and, where a model filters, its
+        probability and its yes or no.
+        """
+        plan = self._plan
+        if plan.rules.barriers:  # the other rows say nothing to a strategy that only enters
+            sides = _taken(sides)
+        if not sides.rows:
+            return {}
+        probability, reason = dict[int, float](), dict[int, str | None]()
+        if plan.uses_model and plan.model is not None:
+            asked = _taken(sides)
+            if asked.rows:
+                found, reasons = self._answers(plan.model, batch, values, asked)
+                probability = dict(zip(asked.rows, found.tolist(), strict=True))
+                reason = dict(zip(asked.rows, reasons, strict=True))
+        threshold, bars = _threshold(plan), batch.bars
+        signals = Signals()
+        for row, side, strength in zip(*sides, strict=True):
+            answer = probability.get(row, np.nan)
+            signals[bars[row].symbol] = {
+                "symbol": bars[row].symbol,
+                "timestamp": batch.start,
+                "side": side if not plan.uses_model or answer >= threshold else 0,
+                "strength": strength,
+                "volatility": _known(float(values[row, self._scale])),
+                "probability": _known(answer),
+                "model_id": plan.model_id if row in probability else None,
+                "reason": reason.get(row),
+            }
+        return signals
+
+    def _answers(
+        self, model: TrainedModel, batch: Batch, values: FloatArray, asked: _Sides
+    ) -> tuple[FloatArray, list[str | None]]:
+        """Probability, NaN where there is none, and why there is none, of each row asked about."""
+        inputs, regimes = required_inputs(model), self._plan.regime_history
+        if self._model_columns is None:
+            names = self._plan.feature_set.names
+            missing = [name for name in inputs.feature_columns if name not in names]
+            if missing:
+                raise DataError(
+                    f"the session's feature set lacks {', '.join(missing)}, which"
+                    f" {model.model_id} reads: add them to features.names"
+                )
+            self._model_columns = [names.index(name) for name in inputs.feature_columns]
+        regime = None
+        if inputs.regimes and regimes is not None:
+            regime = regimes.at_micros(np.full(len(asked.rows), micros(batch.start)))
+        features = values[np.ix_(asked.rows, self._model_columns)]
+        X = inputs.matrix(features, np.array(asked.side, np.float64), regime)
+        return model.predict(X), model.refusals(X)
 
     def _of_columns(self, bars: tuple[SessionBar, ...], frame: pl.DataFrame) -> pl.DataFrame:
         """Signals of a column strategy: of the batch alone, or of its rows after all that were
@@ -127,15 +278,14 @@ class LiveSignals:
             bar.factor,
         )
 
-    def _told(self, bars: tuple[SessionBar, ...], frame: pl.DataFrame) -> pl.DataFrame:
+    def _told(self, bars: tuple[SessionBar, ...], values: FloatArray) -> _Sides:
         """The machine hears each bar whose features are known; a row has what it holds then."""
         assert self._machine is not None
-        needed = self._plan.strategy.required_features()
-        held = []
-        for bar, values in zip(
-            bars, frame.select(needed).iter_rows() if needed else [()] * len(bars), strict=True
-        ):
-            if all(value is not None and np.isfinite(value) for value in values):
+        held = _Sides([], [], [])
+        known = values[:, self._needed]
+        finite = np.isfinite(known).all(axis=1).tolist()
+        for row, (bar, features) in enumerate(zip(bars, known.tolist(), strict=True)):
+            if finite[row]:
                 told = Bar(
                     bar.symbol,
                     bar.start,
@@ -146,16 +296,51 @@ class LiveSignals:
                     bar.close,
                     bar.volume,
                     bar.factor,
-                    tuple(values),
+                    tuple(features),
                 )
-                held.append((bar.symbol, bar.start, *self._machine.handle_bar(told)))
-        return pl.DataFrame(
-            held,
-            schema={
-                name: SIGNAL_COLUMNS[name] for name in ("symbol", "timestamp", "side", "strength")
-            },
-            orient="row",
-        )
+                side, strength = self._machine.handle_bar(told)
+                held.rows.append(row)
+                held.side.append(side)
+                held.strength.append(strength)
+        return held
+
+
+def _sides_of(batch: Batch, primary: pl.DataFrame) -> _Sides | None:
+    """A signals frame as places in the batch; None where it has other rows than the batch's."""
+    symbols = primary["symbol"].to_list()
+    place = {bar.symbol: row for row, bar in enumerate(batch.bars)}
+    if len(set(symbols)) < len(symbols) or any(
+        moment != batch.start for moment in primary["timestamp"].to_list()
+    ):
+        return None
+    rows = [place[symbol] for symbol in symbols]
+    return _Sides(rows, primary["side"].to_list(), primary["strength"].to_list())
+
+
+def _taken(sides: _Sides) -> _Sides:
+    """The rows that take a side."""
+    if all(sides.side):
+        return sides
+    kept = [place for place, side in enumerate(sides.side) if side]
+    return _Sides(
+        [sides.rows[place] for place in kept],
+        [sides.side[place] for place in kept],
+        [sides.strength[place] for place in kept],
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None  # noqa: PLR0124  NaN
+
+
+def _primary_frame(bars: tuple[SessionBar, ...], sides: _Sides) -> pl.DataFrame:
+    """The signals frame of these rows."""
+    names = ("symbol", "timestamp", "side", "strength")
+    rows = [
+        (bars[row].symbol, bars[row].start, side, strength)
+        for row, side, strength in zip(*sides, strict=True)
+    ]
+    return pl.DataFrame(rows, schema={name: SIGNAL_COLUMNS[name] for name in names}, orient="row")
 
 
 def bar_frame(bars: tuple[SessionBar, ...]) -> pl.DataFrame:
@@ -241,12 +426,7 @@ def predictions(
 
     Where the model cannot answer there is no probability, and a reason.
     """
-    inputs = model.inputs
-    if inputs is None:
-        raise NotReady(
-            f"{model.model_id} was not trained on features, so a session cannot make its inputs:"
-            " train one with: harmony backfill model"
-        )
+    inputs = required_inputs(model)
     taken = signals.filter(pl.col("side") != 0)
     if taken.is_empty():
         return pl.DataFrame(schema=PREDICTION_COLUMNS)
@@ -275,23 +455,16 @@ def predictions(
     )
 
 
+def required_inputs(model: TrainedModel) -> InputMap:
+    """The map from features to the model's inputs. Raises NotReady where it has none."""
+    if model.inputs is None:
+        raise NotReady(
+            f"{model.model_id} was not trained on features, so a session cannot make its inputs:"
+            " train one with: harmony backfill model"
+        )
+    return model.inputs
+
+
 def _threshold(plan: SessionPlan) -> float:
     own = getattr(plan.strategy, "threshold", None)
     return float(plan.threshold if own is None else own)
-
-
-def wanted(
-    signals: Mapping[str, dict[str, Any]], symbol: str
-) -> tuple[int | None, float, float, float, str | None]:
-    """(side, strength, volatility, probability, model_id) of one symbol's bar; side None: no signal
-    row; NaN where unknown.
-    """
-    row = signals.get(symbol)
-    if row is None:
-        return None, np.nan, np.nan, np.nan, None
-    numbers = (
-        np.nan if row[name] is None else float(row[name])
-        for name in ("strength", "volatility", "probability")
-    )
-    strength, volatility, probability = numbers
-    return int(row["side"]), strength, volatility, probability, row["model_id"]

@@ -138,6 +138,16 @@ class SessionPlan:
         return self.model.model_id if self.model else None
 
     @property
+    def hears_quotes(self) -> bool:
+        """Whether the strategy is a machine with `on_quote`."""
+        return isinstance(self.strategy, Stepwise) and self.strategy.hears_quotes
+
+    @property
+    def conflates_quotes(self) -> bool:
+        """Whether the strategy wants only the latest unread quote of a symbol."""
+        return isinstance(self.strategy, Stepwise) and self.strategy.conflates_quotes
+
+    @property
     def bar(self) -> timedelta:
         """Length of a bar."""
         return timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])

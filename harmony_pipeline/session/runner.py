@@ -25,7 +25,7 @@ from harmony_pipeline.execution.events import RiskStateChanged, micros
 from harmony_pipeline.log import log
 from harmony_pipeline.session.bar_log import BarLog, bar_log_path
 from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness
+from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, QUOTE_STREAM, Freshness
 from harmony_pipeline.session.hot_state import HotState
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import COMPLETED, KILLED, RUNNING, STOPPED
@@ -38,6 +38,7 @@ from harmony_pipeline.session.process_control import (
     stop_on_signals,
     write_heartbeat,
 )
+from harmony_pipeline.session.quotes import CountsQuotes, Quotes
 from harmony_pipeline.session.reconciliation import Reconciler
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
@@ -45,6 +46,7 @@ from harmony_pipeline.session.stream import BarStream, Batch
 from harmony_pipeline.session.trader import Trader
 
 _CANCEL_SECONDS = 10.0
+_LOOK_SECONDS = 0.25  # between two looks at streams and broker while quotes come
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,9 @@ class _Loop:
             plan.calendar.session_open(plan.date),
             plan.calendar.session_close(plan.date),
         )
-        self._freshness = Freshness.of(plan.bar, watch.stale_after_seconds).expect_from(
-            max(self._open, clock.now())
-        )
+        self._freshness = Freshness.of(
+            plan.bar, watch.stale_after_seconds, quotes=plan.hears_quotes
+        ).expect_from(max(self._open, clock.now()))
         self._reconciler = Reconciler(trader, timedelta(seconds=watch.reconcile_seconds))
         # a replayed day's bars are in the lake
         self._bar_log = (
@@ -188,10 +190,12 @@ class _Loop:
             else None
         )
         # by the machine's own clock: a replayed hour is no reason to write
-        self._beat_at = -math.inf
+        self._beat_at = self._judged_at = -math.inf
+        self._counts: CountsQuotes | None = None
 
     def carry(self, stream: BarStream, hot: HotState | None) -> tuple[str, str | None]:
         """Live through the stream; (state, reason) of the end. `hot` is shown each moment."""
+        self._counts = stream if isinstance(stream, CountsQuotes) else None
         self._beat()
         for item in stream.moments():
             ended = self._interrupted()
@@ -205,12 +209,28 @@ class _Loop:
                     hot.show(item, trader.portfolio.position_rows(), trader.manager.working())
                 if self._bar_log is not None:
                     self._bar_log.append(item)
+            elif isinstance(item, Quotes):
+                self._hear(item, hot)
             else:
                 self._judge()
                 self._trader.poll()
             self._reconciler.look(self._clock.now())
             self._beat()
         return self._interrupted() or (COMPLETED, None)
+
+    def _hear(self, item: Quotes, hot: HotState | None) -> None:
+        """Quotes between two moments. What depends on the hour alone is looked at by the clock:
+        there may be thousands of lots a second.
+        """
+        self._trader.process_quotes(item.quotes)
+        if hot is not None:
+            hot.show_quotes(item.quotes)
+        now = time.monotonic()
+        if now - self._judged_at >= _LOOK_SECONDS:
+            self._judged_at = now
+            self._freshness = self._freshness.heard(QUOTE_STREAM, self._clock.now())
+            self._judge()
+            self._trader.poll()
 
     def reconcile(self) -> None:
         """Compare with the broker at the end."""
@@ -271,5 +291,6 @@ class _Loop:
                 cursor=self._trader.cursor,
                 open_orders=len(self._trader.manager.working()),
                 executions=self._trader.gateway.executions,
+                quotes=self._counts.quote_counts._asdict() if self._counts is not None else None,
                 session_state=RUNNING,
             )

@@ -200,7 +200,9 @@ class _BrokerReplay:
             gateway.receive_reports()
             gateway.settle()
             head = gateway.journal_head
-            if isinstance(head, ev.PositionAdopted):
+            if isinstance(head, ev.QuoteActed):
+                self.trader.decide_again()
+            elif isinstance(head, ev.PositionAdopted):
                 self.trader.portfolio.adopt(head)
                 gateway.record(f"adopted:{left}", head, head.happened_at, head.known_at)
             elif isinstance(head, ev.OrderCancelRequested):

@@ -20,6 +20,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.quotes import Quotes
 
 COLUMNS = (
     "symbol",
@@ -79,8 +80,10 @@ class BarStream(Protocol):
     BrokerUnavailable may leave it.
     """
 
-    def moments(self) -> Iterator[Batch | Quiet]:
-        """The whole day from its first bar."""
+    def moments(self) -> Iterator[Batch | Quiet | Quotes]:
+        """The whole day from its first bar, and the quotes between its batches where the strategy
+        hears them.
+        """
 
 
 class ReplayStream:

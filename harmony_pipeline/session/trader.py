@@ -12,9 +12,14 @@ functions in the same order; there is no second definition of anything here.
     signals    features, signal, probability; of a machine with on_fill only now, since it hears
     what was filled decide     exits and entries through the one gate
     snapshot   everything a restart needs
+
+Between two moments a machine with `on_quote` hears the quotes that came. Where it changes what it
+holds, the same decision is made at once, with the quote's price and the features of the symbol's
+last bar. An exchange in this process knows bars only, so there it is made with the next bars.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -39,7 +44,7 @@ from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_portfolio import LivePortfolio
-from harmony_pipeline.session.live_signals import LiveSignals, wanted
+from harmony_pipeline.session.live_signals import LiveSignals, Signals
 from harmony_pipeline.session.machine_fills import MachineFills
 from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.order_gateway import OrderGateway
@@ -52,6 +57,7 @@ from harmony_pipeline.session.order_manager import (
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.stream import Batch
+from harmony_pipeline.strategies.events import Quote
 
 REGULAR = "regular"
 
@@ -72,7 +78,12 @@ class Trader:
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         self._signals = LiveSignals(plan)
         in_process = self._exchange is not None
+        self._open = plan.calendar.session_open(plan.date)
+        self._close = plan.calendar.session_close(plan.date)
         self._fills = MachineFills(ledger, plan.session_id, in_process=in_process)
+        self._folded: datetime | None = None  # start of the last batch that features know
+        self._decided_at = 0  # when the last decision on a quote was made, in microseconds
+        self._acted: deque[ev.QuoteActed] = deque()  # of a process before this one
 
     @property
     def session_id(self) -> str:
@@ -101,9 +112,15 @@ class Trader:
         if self._exchange is not None:
             self._exchange.restore(saved.body["exchange"])
         else:
+            self._acted.extend(
+                event
+                for _, event in self.ledger.events(self.session_id)
+                if isinstance(event, ev.QuoteActed)
+            )
             self.gateway.recover(
                 event for _, event in self.ledger.events(self.session_id, after=saved.sequence)
             )
+            self.decide_again()
 
     def _make_gateway(self) -> OrderGateway:
         in_process = isinstance(self.broker, BarDriven)
@@ -167,6 +184,8 @@ class Trader:
         """
         done = self.cursor is not None and batch.start <= self.cursor
         # the past, too: features and strategy are folded anew after a restart
+        while self._acted and self._acted[0].known_at < batch.end:
+            self._hear_again(self._acted.popleft())
         signals = None if self._signals.hears_fills and not done else self._update(batch)
         if done:
             return False
@@ -176,12 +195,67 @@ class Trader:
             self._live_through(batch, signals)
         return True
 
-    def _update(self, batch: Batch) -> dict[str, dict[str, Any]]:
+    def process_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Give the machine these quotes, and decide where it changes what it holds. After a restart
+        nothing is heard before the bars that were told again.
+        """
+        if self.cursor is not None and (self._folded is None or self._folded < self.cursor):
+            return
+        while self._acted:
+            self._hear_again(self._acted.popleft())
+        for quote, symbols in self._signals.hear_quotes(quotes):
+            for symbol in symbols:
+                self._act_on(quote, symbol)
+
+    def _act_on(self, quote: Quote, symbol: str) -> None:
+        """Decide on what the machine holds of the symbol since this quote, while the exchange is
+        open.
+        """
+        found = self._signals.held_now(symbol)
+        if self._exchange is not None or found is None or not self.portfolio.is_open:
+            return
+        bar, signal = found
+        if bar.session_date != self.plan.date or not self._open <= quote.timestamp < self._close:
+            return
+        has_price = symbol == quote.symbol and quote.bid > 0.0 and quote.ask > 0.0
+        moved = max(micros(quote.timestamp), self._decided_at + 1)
+        fact = ev.QuoteActed(
+            happened_at=quote.timestamp, known_at=moment(moved), symbol=symbol,
+            side=signal["side"], strength=signal["strength"],
+            price=(quote.bid + quote.ask) / 2.0 if has_price else bar.close,
+            signal_timestamp=bar.start, factor=bar.factor, volatility=signal["volatility"],
+            quoted_symbol=quote.symbol, bid=quote.bid, bid_size=quote.bid_size, ask=quote.ask,
+            ask_size=quote.ask_size, probability=signal["probability"],
+            model_id=signal["model_id"],
+        )  # fmt: skip
+        self._decide_on(fact)
+        self._snapshot()
+
+    def _decide_on(self, fact: ev.QuoteActed) -> None:
+        """The decision that follows from this fact, and from nothing else."""
+        self._decided_at = micros(fact.known_at)
+        self._record(f"quote:{fact.symbol}:{self._decided_at}", fact, fact.known_at)
+        self.gateway.receive_reports()
+        self.gateway.send(self.portfolio.decide(self.portfolio.quote_record(fact)))
+
+    def decide_again(self) -> None:
+        """Make the decisions on quotes that the journal of an interrupted session has next."""
+        while isinstance(head := self.gateway.journal_head, ev.QuoteActed):
+            self._decide_on(head)
+
+    def _hear_again(self, fact: ev.QuoteActed) -> None:
+        quote = Quote(
+            fact.quoted_symbol, fact.happened_at, fact.bid, fact.bid_size, fact.ask, fact.ask_size
+        )
+        self._signals.hear_again(quote, fact.symbol, fact.side, fact.strength)
+
+    def _update(self, batch: Batch) -> Signals:
         """Signals of the batch; a machine with `on_fill` hears first what was filled."""
+        self._folded = batch.start
         heard = self._fills.with_bars(batch.start) if self._signals.hears_fills else []
         return self._signals.update(batch, heard)
 
-    def _live_through(self, batch: Batch, signals: Mapping[str, dict[str, Any]] | None) -> None:
+    def _live_through(self, batch: Batch, signals: Signals | None) -> None:
         """signals: of the batch; None: they depend on what its bars fill."""
         self.gateway.moment = batch.end
         self.portfolio.see_factors(batch.bars)
@@ -213,7 +287,7 @@ class Trader:
         self.cursor = batch.start
         self._snapshot()
 
-    def _record_refusals(self, signals: Mapping[str, dict[str, Any]], batch: Batch) -> None:
+    def _record_refusals(self, signals: Signals, batch: Batch) -> None:
         """Write down the candidates that the model could not answer about: they are not traded."""
         for symbol, row in signals.items():
             if row["reason"] is not None:
@@ -226,9 +300,7 @@ class Trader:
                 )
                 self._record(f"candidate:{symbol}:{micros(batch.start)}", fact, batch.end)
 
-    def _trade(
-        self, bars: Records, batch: Batch, signals: Mapping[str, dict[str, Any]] | None
-    ) -> None:
+    def _trade(self, bars: Records, batch: Batch, signals: Signals | None) -> None:
         begins = self.portfolio.open_session(int(bars[0]["date"]))
         if self._exchange is not None and self.portfolio.financed:
             self._exchange.finance(self.portfolio.financed)
@@ -238,21 +310,30 @@ class Trader:
         if begins:
             self._settle_endings(batch, int(bars[0]["date"]))
             self.gateway.send(self.portfolio.margin_call(self._ended_at(batch)))
-        for row in bars:
-            self._apply_actions(int(row["symbol"]), int(row["date"]), batch, row)
+        self._meet(bars, batch)
+        self._check_breakers(batch)
+        self._mark_equity(batch)
+        self.portfolio.put_signals(bars, self._update(batch) if signals is None else signals)
+        self._decide(bars, batch)
+
+    def _meet(self, bars: Records, batch: Batch) -> None:
+        """Corporate actions, the exchange and the mark of each bar, symbol by symbol. Most bars
+        have only a mark: those that follow each other are marked at once.
+        """
+        works = self._exchange.works() if self._exchange is not None else None
+        marked, has_actions = 0, self.portfolio.has_actions
+        for place, symbol in enumerate(bars["symbol"].tolist()):
+            if not has_actions and (works is None or not works[symbol]):
+                continue
+            self.portfolio.mark(bars, marked, place)
+            marked, row = place, bars[place]
+            self._apply_actions(symbol, int(row["date"]), batch, row)
             if self._exchange is not None:
                 self._exchange.match_open(row)
                 self.gateway.receive_reports()
                 self._exchange.match_range(row)
                 self.gateway.receive_reports()
-            self.portfolio.mark(row)
-        self._check_breakers(batch)
-        self._mark_equity(batch)
-        signals = self._update(batch) if signals is None else signals
-        for row in bars:
-            name = self.portfolio.symbols[row["symbol"]]
-            self.portfolio.put_signal(row, *wanted(signals, name))
-        self._decide(bars, batch)
+        self.portfolio.mark(bars, marked, len(bars))
 
     def _mark_equity(self, batch: Batch) -> None:
         self.ledger.put_equity(

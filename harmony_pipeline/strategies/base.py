@@ -18,13 +18,20 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError, HarmonyError
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.strategies.event_columns import bars_of
 from harmony_pipeline.strategies.events import Bar, Enter, Leave, TradeIntent
-from harmony_pipeline.strategies.machines import HandlesFills, MachineRun, StateMachine
+from harmony_pipeline.strategies.machines import (
+    HandlesFills,
+    HandlesQuotes,
+    MachineRun,
+    StateMachine,
+)
 
 __all__ = [
     "BAR_COLUMNS",
@@ -32,13 +39,17 @@ __all__ = [
     "Bar",
     "Enter",
     "Leave",
+    "Rowwise",
     "StateMachine",
     "Stepwise",
     "Strategy",
     "TradeIntent",
+    "are_sides",
     "checked_signals",
+    "is_rowwise",
     "name_of",
     "remembers_the_market",
+    "rowwise_signals",
     "signals_of",
     "strategy_rows",
     "uses_bars",
@@ -69,18 +80,84 @@ class Strategy(Protocol):
         ...
 
 
-def warm_signals(features: pl.DataFrame, needed: Sequence[str], side: pl.Expr) -> pl.DataFrame:
-    """The signals frame of a side expression at full strength, without rows that lack a needed
-    feature.
-
-    Raises DataError when a needed column is missing.
+@runtime_checkable
+class Rowwise(Protocol):
+    """A strategy whose signal on a bar depends on the required features of that bar alone. Its
+    `signals` is `rowwise_signals`; a session asks `sides` of a moment's bars, without frames.
     """
+
+    def required_features(self) -> tuple[str, ...]:
+        """Names that `sides` reads, in the form of features/catalog.py."""
+        ...
+
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(side, strength) float64 [rows], of one array [rows] for each required feature, in their
+        order; every value is finite.
+        """
+        ...
+
+
+def is_rowwise(strategy: Strategy) -> bool:
+    """Whether the strategy has `sides`, and its `signals` is made of them: not where a subclass
+    has `signals` of its own.
+    """
+    made_by = {
+        name: next(
+            (place for place, kind in enumerate(type(strategy).__mro__) if name in vars(kind)), -1
+        )
+        for name in ("sides", "signals")
+    }
+    return isinstance(strategy, Rowwise) and 0 <= made_by["sides"] <= made_by["signals"]
+
+
+def rowwise_signals(strategy: Rowwise, features: pl.DataFrame) -> pl.DataFrame:
+    """The signals frame of a rowwise strategy, without rows that lack a needed feature.
+
+    Raises DataError when a needed column is missing, or `sides` returns what is no side.
+    """
+    needed = strategy.required_features()
+    _refuse_missing(features, needed)
+    columns = [features[name].cast(pl.Float64).to_numpy() for name in needed]
+    known = np.ones(features.height, bool)
+    for column in columns:
+        known &= np.isfinite(column)
+    rows = features.select("symbol", pl.col("timestamp").cast(TIME))
+    if not known.all():
+        rows, columns = rows.filter(known), [column[known] for column in columns]
+    side, strength = strategy.sides(*columns)
+    # what is no side stays as it is, for `checked_signals` to refuse
+    kept = pl.Series("side", side, dtype=pl.Float64)
+    if are_sides(side, strength, rows.height):
+        kept = kept.cast(pl.Int8)
+    return rows.with_columns(kept, strength=pl.Series(strength, dtype=pl.Float64)).sort(
+        "symbol", "timestamp", maintain_order=True
+    )
+
+
+def are_sides(side: FloatArray, strength: FloatArray, rows: int) -> bool:
+    """Whether these are a side (-1, 0, 1) and a strength (0 to 1) for each of so many rows."""
+    if not (np.shape(side) == np.shape(strength) == (rows,)):
+        return False
+    right = ((side == 0.0) | (side == 1.0) | (side == -1.0)) & (strength >= 0.0) & (strength <= 1.0)
+    return bool(right.all())
+
+
+def _refuse_missing(features: pl.DataFrame, needed: Sequence[str]) -> None:
     missing = [name for name in needed if name not in features.columns]
     if missing:
         raise DataError(
             f"the features lack {', '.join(missing)}: compute the strategy's required_features, or"
             " materialise features again"
         )
+
+
+def warm_signals(features: pl.DataFrame, needed: Sequence[str], side: pl.Expr) -> pl.DataFrame:
+    """The signals frame of a side expression at full strength, without rows that lack a needed
+    feature.
+
+    Raises DataError when a needed column is missing.
+    """
+    _refuse_missing(features, needed)
     warm = features.lazy()
     if needed:
         warm = warm.filter(pl.all_horizontal(pl.col(name).is_finite() for name in needed))
@@ -262,6 +339,9 @@ class Stepwise:
         self.memory: Literal["day", "market"] = getattr(first, "memory", "day")
         self.name = name or type(first).__name__
         self.hears_fills = isinstance(first, HandlesFills)
+        self.hears_quotes = isinstance(first, HandlesQuotes)
+        # whether an unread quote may be replaced by the next of its symbol (session/quotes.py)
+        self.conflates_quotes = bool(getattr(first, "conflates_quotes", False))
 
     def required_features(self) -> tuple[str, ...]:
         """The machine's required features."""

@@ -2,11 +2,13 @@
 band reverts.
 """
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import warm_signals
+from harmony_pipeline.strategies.base import rowwise_signals
 
 
 class BollingerReversion(FrozenSettings):
@@ -21,13 +23,10 @@ class BollingerReversion(FrozenSettings):
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """1 where z < -entry_z, -1 where z > entry_z, else 0."""
-        (z,) = self.required_features()
-        return warm_signals(
-            features,
-            (z,),
-            pl.when(pl.col(z) < -self.entry_z)
-            .then(1)
-            .when(pl.col(z) > self.entry_z)
-            .then(-1)
-            .otherwise(0),
-        )
+        return rowwise_signals(self, features)
+
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same of arrays, at full strength."""
+        (z,) = features
+        side = np.where(z < -self.entry_z, 1.0, np.where(z > self.entry_z, -1.0, 0.0))
+        return side, np.ones(z.size)

@@ -4,11 +4,13 @@ while below.
 
 from typing import Self
 
+import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import warm_signals
+from harmony_pipeline.strategies.base import rowwise_signals
 
 
 class MovingAverageCrossover(FrozenSettings):
@@ -29,5 +31,9 @@ class MovingAverageCrossover(FrozenSettings):
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """A side on every warm bar; 0 only where the averages are equal."""
-        (ratio,) = self.required_features()
-        return warm_signals(features, (ratio,), pl.col(ratio).sign())
+        return rowwise_signals(self, features)
+
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The sign of the ratio, at full strength."""
+        (ratio,) = features
+        return np.sign(ratio), np.ones(ratio.size)

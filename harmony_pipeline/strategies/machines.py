@@ -94,8 +94,9 @@ class MachineRun:
         self._due: dict[str, datetime] = {}
         self._on_bar = machine.on_bar
         self._methods: dict[type, Callable[[Any], Sequence[Intent]]] = {Bar: machine.on_bar}
+        self._on_quote: Callable[[Quote], Sequence[Intent]] | None = None
         if isinstance(machine, HandlesQuotes):
-            self._methods[Quote] = machine.on_quote
+            self._on_quote = self._methods[Quote] = machine.on_quote
         if isinstance(machine, HandlesFills):
             self._methods[Fill] = machine.on_fill
         if isinstance(machine, HandlesTimers):
@@ -121,6 +122,31 @@ class MachineRun:
         if intents.__class__ not in _SEQUENCES or intents:
             self._accept_all(intents, bar, holds_only=True)
         return self.holding.get(symbol, _NOTHING)
+
+    def hear_quotes(self, quotes: Sequence[Quote]) -> Iterator[tuple[Quote, Sequence[Intent]]]:
+        """Give the machine each quote of a session over bars; those on which it returned intents,
+        with them. What is limited is limited as in `handle_bar`.
+
+        The quotes are of symbols that were given. Timers that are due at a quote come before it.
+        """
+        # the same as `handle`, without its calls: there may be a million quotes a second
+        on_quote, timers = self._on_quote, self._timers
+        if on_quote is None:
+            return
+        for quote in quotes:
+            if timers and timers[0][0] <= quote.timestamp:
+                due = self._hear_due(quote.timestamp, holds_only=True)
+                if due:
+                    yield quote, due
+            try:
+                intents = on_quote(quote)
+            except DataError:
+                raise
+            except Exception as error:
+                raise self._raised(quote, error) from error
+            if intents or intents.__class__ not in _SEQUENCES:
+                self._accept_all(intents, quote, holds_only=True)
+                yield quote, intents
 
     def hear_fill(self, fill: Fill) -> None:
         """A fill in a backtest over bars: intents are limited as those of `handle_bar`."""

@@ -11,9 +11,11 @@ Financial Machine Learning, 2018, ch. 2.5.2 and 3.6).
 from functools import cached_property
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.schemas import REAL, TEXT
 from harmony_pipeline.settings_base import FrozenSettings
@@ -22,6 +24,7 @@ from harmony_pipeline.strategies.base import (
     Strategy,
     checked_signals,
     remembers_the_market,
+    rowwise_signals,
     uses_bars,
     warm_signals,
 )
@@ -65,13 +68,13 @@ class MetaLabelled(FrozenSettings):
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """A side on event bars, 0 on all others."""
-        needed = self.required_features()
-        side = (
-            pl.col(EVENT)
-            if self.direction == "event"
-            else pl.when(pl.col(EVENT) != 0).then(pl.col(needed[0])).otherwise(0.0)
-        )
-        return warm_signals(features, needed, side.sign())
+        return rowwise_signals(self, features)
+
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same of arrays, at full strength."""
+        ratio, _scale, event = features
+        side = event if self.direction == "event" else np.where(event != 0.0, ratio, 0.0)
+        return np.sign(side), np.ones(side.size)
 
 
 class MetaOver(FrozenSettings):

@@ -4,11 +4,13 @@ Systems, 1978).
 
 from typing import Self
 
+import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import warm_signals
+from harmony_pipeline.strategies.base import rowwise_signals
 
 
 class RsiMomentum(FrozenSettings):
@@ -30,13 +32,10 @@ class RsiMomentum(FrozenSettings):
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """1 above `upper`, -1 below `lower`, 0 between and on the limits."""
-        (index,) = self.required_features()
-        return warm_signals(
-            features,
-            (index,),
-            pl.when(pl.col(index) > self.upper)
-            .then(1)
-            .when(pl.col(index) < self.lower)
-            .then(-1)
-            .otherwise(0),
-        )
+        return rowwise_signals(self, features)
+
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same of arrays, at full strength."""
+        (index,) = features
+        side = np.where(index > self.upper, 1.0, np.where(index < self.lower, -1.0, 0.0))
+        return side, np.ones(index.size)

@@ -19,11 +19,13 @@ model that vetoes a rule's side: Lopez de Prado, Advances in Financial Machine L
 
 from typing import Self
 
+import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import warm_signals
+from harmony_pipeline.strategies.base import rowwise_signals
 
 SCALE = "volatility_20"  # without it an event has no barriers
 
@@ -76,24 +78,20 @@ class TrendPullback(FrozenSettings):
         """The trend's side where regime and signal both speak for it; their weighted mean is the
         strength.
         """
-        trend, adx, rsi, _scale = self.required_features()
-        direction = pl.col(trend).sign()
-        regime = ((pl.col(adx) - self.adx_low) / (self.adx_high - self.adx_low)).clip(0.0, 1.0)
-        against = pl.when(direction > 0).then(pl.col(rsi)).otherwise(100.0 - pl.col(rsi))
-        signal = ((self.pullback - against) / self.pullback).clip(0.0, 1.0)
+        return rowwise_signals(self, features)
+
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same of arrays."""
+        trend, adx, rsi, _scale = features
+        direction = np.sign(trend)
+        regime = np.clip((adx - self.adx_low) / (self.adx_high - self.adx_low), 0.0, 1.0)
+        against = np.where(direction > 0.0, rsi, 100.0 - rsi)
+        signal = np.clip((self.pullback - against) / self.pullback, 0.0, 1.0)
         both = (regime > 0.0) & (signal > 0.0)
         mean = (self.regime_weight * regime + self.signal_weight * signal) / (
             self.regime_weight + self.signal_weight
         )
-        table = warm_signals(
-            features, self.required_features(), pl.when(both).then(direction).otherwise(0.0)
-        )
-        strengths = features.select(
-            "symbol", "timestamp", strength=pl.when(both).then(mean).otherwise(0.0)
-        )
-        return table.drop("strength").join(
-            strengths, on=["symbol", "timestamp"], how="left", maintain_order="left"
-        )
+        return np.where(both, direction, 0.0), np.where(both, mean, 0.0)
 
     def decide(self, signals: pl.DataFrame) -> pl.DataFrame:
         """`signals` with a probability, as one decision: the side is kept where the score reaches

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from harmony_pipeline.arrays import BoolArray
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Status
@@ -119,6 +120,9 @@ class BarDriven(Protocol):
     """The other half of an exchange that lives in this process: whoever drives it shows it each
     regular bar, in the order of execution/exchange.py.
     """
+
+    def works(self) -> BoolArray:
+        """By symbol, whether an order works: the bars of the others change nothing."""
 
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open of the symbol's bar."""

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from harmony_pipeline.arrays import BoolArray
 from harmony_pipeline.errors import BrokerRejected
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
@@ -195,6 +196,10 @@ class SimulatedBroker:
         """Nothing is held."""
 
     # --- BarDriven --------------------------------------------------------------------------------
+
+    def works(self) -> BoolArray:
+        """By symbol, whether an order works at this moment."""
+        return np.asarray((self._exchange.orders["status"] == ORDER_OPEN).any(axis=1))
 
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open."""

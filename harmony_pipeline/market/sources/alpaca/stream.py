@@ -24,7 +24,7 @@ from typing import Any
 import polars as pl
 from alpaca.data.live.stock import StockDataStream
 
-from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.longer import Longer, floor_to
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
@@ -34,6 +34,9 @@ LIVE_URL = "wss://stream.data.alpaca.markets/v2"
 
 _MINUTE = timedelta(minutes=1)
 _JOIN_SECONDS = 10.0
+_NO_MESSAGES = b"\x90"  # an empty array in msgpack
+_QUOTES_COME = b"\x91\x82\xa1T\xa1q\xa1S\xa0"  # [{"T": "q", "S": ""}]: no symbol's handler
+_SPEAK_SECONDS = 1.0
 _PATIENT = 3  # times stream_gather_seconds between the end of a longer bar and its handing out
 _FINAL = {
     "auth failed": "the stream refuses the keys: correct APCA_API_KEY_ID and APCA_API_SECRET_KEY",
@@ -64,10 +67,52 @@ class _Ended:
     """Nothing will come any more."""
 
 
+TakeQuotes = Callable[[bytes], bytes]
+"""Takes the quotes out of a frame and returns the rest. It may wait for room, and raise
+DataError."""
+
+
+class _QuoteSocket:
+    """A connection whose frames reach alpaca-py without their quotes."""
+
+    def __init__(self, socket: Any, take: TakeQuotes, tell: Callable[[Any], None]) -> None:
+        self._socket, self._take, self._tell = socket, take, tell
+        self._spoke_at = time.monotonic()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    async def recv(self) -> bytes:
+        """The next frame that holds anything else; once a second one that says that quotes come,
+        since alpaca-py takes a connection that tells it nothing for dead.
+        """
+        while True:
+            frame = await self._socket.recv()
+            try:
+                rest = self._take(frame)
+            except HarmonyError as error:
+                self._tell(error)
+                raise
+            if rest != _NO_MESSAGES:
+                return rest
+            if time.monotonic() - self._spoke_at >= _SPEAK_SECONDS:
+                self._spoke_at = time.monotonic()
+                return _QUOTES_COME
+
+
 class _ReportingStream(StockDataStream):
-    """alpaca-py's stream that tells what it otherwise writes to a log only."""
+    """alpaca-py's stream that tells what it otherwise writes to a log only, and hands quotes over
+    by the frame: one by one, each would become a dictionary and a task of the event loop.
+    """
 
     tell: Callable[[Any], None]
+    take_quotes: TakeQuotes | None = None
+
+    async def _connect(self) -> None:
+        await super()._connect()
+        if self.take_quotes is not None:
+            # alpaca-py declares it as None
+            self._ws: Any = _QuoteSocket(self._ws, self.take_quotes, self.tell)
 
     async def _start_ws(self) -> None:
         try:
@@ -113,6 +158,8 @@ class AlpacaBarStream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._stream: _ReportingStream | None = None
+        self.take_quotes: TakeQuotes | None = None
+        """Takes the quotes of the symbols out of frames; None: they are not subscribed to."""
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """One frame a timestamp, oldest first, and a frame with an earlier timestamp for each
@@ -194,6 +241,8 @@ class AlpacaBarStream:
             self._refill_after = self._minutes.newest or self._since - _MINUTE
         elif isinstance(event, _Trouble):
             self._complain(event.text)
+        elif isinstance(event, HarmonyError):
+            raise event
         else:
             raise DataError("Alpaca's stream ended without a reason: start it again")
 
@@ -263,6 +312,9 @@ class AlpacaBarStream:
         async def keep(message: Any) -> None:
             self._events.put(message)
 
+        ear.take_quotes = self.take_quotes
+        if self.take_quotes is not None:
+            ear.subscribe_quotes(keep, *names)
         ear.subscribe_bars(keep, *names)
         ear.subscribe_updated_bars(keep, *names)
         try:
