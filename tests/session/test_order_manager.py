@@ -78,9 +78,14 @@ def decided(portfolio: LivePortfolio, batch: Batch, sides: list[int | None]) -> 
     portfolio.see_factors(batch.bars)
     rows = portfolio.bar_records(batch.bars)
     portfolio.open_session(int(rows[0]["date"]))
-    for row in rows:
-        portfolio.put_signal(row, sides[int(row["symbol"])], 1.0, 0.01, float("nan"), None)
-        portfolio.mark(row)
+    wanted = {"strength": 1.0, "volatility": 0.01, "probability": None, "model_id": None}
+    signals = {
+        symbol: wanted | {"side": side}
+        for symbol, side in zip(portfolio.symbols, sides, strict=True)
+        if side is not None
+    }
+    portfolio.put_signals(rows, signals)
+    portfolio.mark(rows, 0, len(rows))
     return portfolio.decide(rows)
 
 
