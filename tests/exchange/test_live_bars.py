@@ -1,5 +1,6 @@
 """A live day's bars: from its first one, through breaks, wrong ticks and refusals."""
 
+import asyncio
 import queue
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from harmony_pipeline.exchange.control import commit
 from harmony_pipeline.exchange.server import ExchangeServer
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
 from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.sources.alpaca.stream import _ReportingStream
 from harmony_pipeline.session.alpaca_bars import alpaca_bars
 from harmony_pipeline.session.live_bars import LiveBars
 from harmony_pipeline.session.stream import Batch, Quiet
@@ -26,6 +28,7 @@ class Plan:
     """What `alpaca_bars` reads of a plan."""
 
     date, calendar, symbols, timeframe, rules = DAY, CALENDAR, SYMBOLS, "1Min", rules()
+    hears_quotes = False
 
 
 class Listener:
@@ -149,6 +152,26 @@ def test_a_stream_that_refuses_the_keys_ends_with_a_line() -> None:
         heard = Listener(bars_at(exchange, broker)).heard.get(timeout=5)
         assert isinstance(heard, ConfigError)
         assert KEYS[1] not in str(heard)
+
+
+def test_a_frame_is_one_minute_however_slowly_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that stands still between two bars of a frame cut the minute in two, and the second
+    half was late.
+    """
+    keep = _ReportingStream.keep
+
+    async def slow(self: _ReportingStream, message: Any) -> None:
+        await asyncio.sleep(0.1)  # three times as long as a minute is gathered
+        await keep(self, message)
+
+    monkeypatch.setattr(_ReportingStream, "keep", slow)
+    with listening(steps=1) as (exchange, listener):
+        wait_until(lambda: exchange.hub.listeners)
+        exchange.step(2)
+        exchange.step(2)
+        batches = [listener.next() for _ in range(2)]
+        assert [[bar.symbol for bar in batch.bars] for batch in batches] == [[*SYMBOLS]] * 2
+        assert listener.stream.late == 0
 
 
 def test_silence_is_told_while_nothing_comes() -> None:

@@ -72,11 +72,19 @@ TakeQuotes = Callable[[bytes], bytes]
 DataError."""
 
 
-class _QuoteSocket:
-    """A connection whose frames reach alpaca-py without their quotes."""
+class _FrameSocket:
+    """A connection that says when a frame was dealt with. Frames reach alpaca-py without their
+    quotes, where somebody takes those.
+    """
 
-    def __init__(self, socket: Any, take: TakeQuotes, tell: Callable[[Any], None]) -> None:
-        self._socket, self._take, self._tell = socket, take, tell
+    def __init__(
+        self,
+        socket: Any,
+        end_frame: Callable[[], None],
+        take: TakeQuotes | None,
+        tell: Callable[[Any], None],
+    ) -> None:
+        self._socket, self._end_frame, self._take, self._tell = socket, end_frame, take, tell
         self._spoke_at = time.monotonic()
 
     def __getattr__(self, name: str) -> Any:
@@ -86,8 +94,11 @@ class _QuoteSocket:
         """The next frame that holds anything else; once a second one that says that quotes come,
         since alpaca-py takes a connection that tells it nothing for dead.
         """
+        self._end_frame()  # alpaca-py asks for the next one when it has told all of the last
         while True:
-            frame = await self._socket.recv()
+            frame: bytes = await self._socket.recv()
+            if self._take is None:
+                return frame
             try:
                 rest = self._take(frame)
             except HarmonyError as error:
@@ -101,18 +112,33 @@ class _QuoteSocket:
 
 
 class _ReportingStream(StockDataStream):
-    """alpaca-py's stream that tells what it otherwise writes to a log only, and hands quotes over
-    by the frame: one by one, each would become a dictionary and a task of the event loop.
+    """alpaca-py's stream that tells what it otherwise writes to a log only.
+
+    Bars are handed over by the frame: on a machine that is busy, a thread may stand still between
+    two bars of a frame for longer than a minute is gathered, and the minute would be cut in two.
+    So are quotes: one by one, each would become a dictionary and a task of the event loop.
     """
 
     tell: Callable[[Any], None]
     take_quotes: TakeQuotes | None = None
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._bars: list[dict[str, Any]] = []
+
+    async def keep(self, message: Any) -> None:
+        """Hold a bar until its frame is told whole."""
+        self._bars.append(message)
+
+    def _end_frame(self) -> None:
+        if self._bars:
+            self.tell(self._bars)
+            self._bars = []
+
     async def _connect(self) -> None:
         await super()._connect()
-        if self.take_quotes is not None:
-            # alpaca-py declares it as None
-            self._ws: Any = _QuoteSocket(self._ws, self.take_quotes, self.tell)
+        # alpaca-py declares it as None
+        self._ws: Any = _FrameSocket(self._ws, self._end_frame, self.take_quotes, self.tell)
 
     async def _start_ws(self) -> None:
         try:
@@ -215,7 +241,7 @@ class AlpacaBarStream:
             while True:
                 events.append(self._events.get_nowait())
         grouped: list[Any] = []
-        for event in events:
+        for event in _told(events):
             together = (
                 isinstance(event, dict)
                 and grouped
@@ -309,14 +335,11 @@ class AlpacaBarStream:
         )
         names = ("*",) if self.symbols is None else tuple(self.symbols)
 
-        async def keep(message: Any) -> None:
-            self._events.put(message)
-
         ear.take_quotes = self.take_quotes
         if self.take_quotes is not None:
-            ear.subscribe_quotes(keep, *names)
-        ear.subscribe_bars(keep, *names)
-        ear.subscribe_updated_bars(keep, *names)
+            ear.subscribe_quotes(ear.keep, *names)
+        ear.subscribe_bars(ear.keep, *names)
+        ear.subscribe_updated_bars(ear.keep, *names)
         try:
             await ear._run_forever()
         finally:
@@ -339,3 +362,12 @@ class AlpacaBarStream:
                 with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                     self._loop.call_soon_threadsafe(end)
             thread.join(timeout=0.1)
+
+
+def _told(events: Sequence[Any]) -> Iterator[Any]:
+    """The events in order, the bars of a frame one by one."""
+    for event in events:
+        if isinstance(event, list):
+            yield from event
+        else:
+            yield event
