@@ -20,15 +20,12 @@ BUCKET, KEY, SECRET = "lake", "AKIATESTKEY", "topsecretvalue"
 @contextmanager
 def s3_server() -> Iterator[str]:
     """The endpoint of a server with one empty bucket."""
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
+    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    answer, turn = DomainDispatcherApplication(create_backend_app), threading.Lock()
+    # the application of S3 itself: the one that finds the service lists moto's folder every time
+    answer, turn = create_backend_app("s3"), threading.Lock()
 
     def one_at_a_time(environment, start):
         with turn:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from functools import cache
 from html.parser import HTMLParser
 
 import polars as pl
@@ -72,8 +73,14 @@ def full(**changes) -> TearSheet:
     return TearSheet(**{**parts, **changes})
 
 
+@cache
+def whole_page() -> str:
+    """The page of everything: its pictures take seconds to draw."""
+    return tear_sheet(full())
+
+
 def test_a_tear_sheet_holds_what_was_put_in():
-    found = words_of(tear_sheet(full()))
+    found = words_of(whole_page())
     for expected in (
         "moving_average_crossover", "2023-01-03", "+18.4%", "1.31", "95%: 0.21 to 2.41", "-9.4%",
         "120", "56% won", "0.710", "412", "not measurable",
@@ -84,21 +91,21 @@ def test_a_tear_sheet_holds_what_was_put_in():
 
 
 def test_a_page_needs_nothing_but_itself():
-    reader = read(tear_sheet(full()))
+    reader = read(whole_page())
     assert len(reader.sources) == 7
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
     assert not reader.tags & {"script", "link", "iframe"}
-    assert "url(" not in tear_sheet(full())
+    assert "url(" not in whole_page()
 
 
 def test_the_same_input_gives_the_same_page():
-    assert tear_sheet(full()) == tear_sheet(full())
+    assert tear_sheet(full()) == whole_page()
 
 
 def test_the_monte_carlo_table_is_made_of_the_paths():
     stressed = MONTE_CARLO.table.filter(pl.col("scenario") == "stressed")
     worst = stressed["final_equity"].quantile(0.05, "linear") / samples.CASH - 1.0
-    row = re.search(r"all of it together</td>(.*?)</tr>", tear_sheet(full())).group(1)
+    row = re.search(r"all of it together</td>(.*?)</tr>", whole_page()).group(1)
     assert f"{worst:+.1%}" in row
     assert f"{(stressed['final_equity'] < samples.CASH).mean():.0%}" in row
 
