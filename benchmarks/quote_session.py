@@ -410,7 +410,7 @@ def ours() -> dict[str, float]:
 
 
 def nautilus() -> dict[str, float]:
-    """The message bus of a trader, without its data engine: `publish` on the topic of the quotes."""
+    """The message bus of a trader without its data engine: `publish` on the quotes' topics."""
     from nautilus_trader.cache.cache import Cache
     from nautilus_trader.common.component import MessageBus, TestClock
     from nautilus_trader.config import StrategyConfig

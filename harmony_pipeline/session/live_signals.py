@@ -283,7 +283,7 @@ class LiveSignals:
         assert self._machine is not None
         held = _Sides([], [], [])
         known = values[:, self._needed]
-        finite = np.isfinite(known).all(axis=1).tolist()
+        finite: list[bool] = np.asarray(np.isfinite(known).all(axis=1)).tolist()
         for row, (bar, features) in enumerate(zip(bars, known.tolist(), strict=True)):
             if finite[row]:
                 told = Bar(

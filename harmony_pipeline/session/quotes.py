@@ -158,15 +158,14 @@ class QuoteQueue:
     def _sound(self, quotes: Sequence[Quote]) -> Sequence[Quote]:
         symbols = self._symbols
         for quote in quotes:
-            bid, ask = quote.bid, quote.ask
+            # two-sided and sound, as nearly all are
             if not (
-                0.0 <= bid < inf and 0.0 <= ask < inf and (bid <= ask or ask == 0.0)
-                and quote.bid_size >= 0.0 and quote.ask_size >= 0.0 and quote.symbol in symbols
-            ):  # fmt: skip
-                break
-        else:
-            return quotes
-        return self._without_faults(quotes)
+                0.0 <= quote.bid <= quote.ask < inf
+                and quote.bid_size >= 0.0 <= quote.ask_size
+                and quote.symbol in symbols
+            ):
+                return self._without_faults(quotes)
+        return quotes
 
     def _without_faults(self, quotes: Sequence[Quote]) -> list[Quote]:
         kept = []

@@ -201,7 +201,7 @@ class _BrokerReplay:
             gateway.settle()
             head = gateway.journal_head
             if isinstance(head, ev.QuoteActed):
-                self.trader.decide_again()
+                self.trader.decide_again(hear=True)
             elif isinstance(head, ev.PositionAdopted):
                 self.trader.portfolio.adopt(head)
                 gateway.record(f"adopted:{left}", head, head.happened_at, head.known_at)

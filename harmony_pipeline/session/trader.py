@@ -238,9 +238,13 @@ class Trader:
         self.gateway.receive_reports()
         self.gateway.send(self.portfolio.decide(self.portfolio.quote_record(fact)))
 
-    def decide_again(self) -> None:
-        """Make the decisions on quotes that the journal of an interrupted session has next."""
+    def decide_again(self, *, hear: bool = False) -> None:
+        """Make the decisions on quotes that the journal of an interrupted session has next; `hear`:
+        the machine has heard the bars before them, and hears them now.
+        """
         while isinstance(head := self.gateway.journal_head, ev.QuoteActed):
+            if hear:
+                self._hear_again(head)
             self._decide_on(head)
 
     def _hear_again(self, fact: ev.QuoteActed) -> None:
