@@ -31,6 +31,8 @@ def _session_sentence(event: Event) -> tuple[Level, str] | None:
             level: Level = "info" if event.outcome == "completed" else "bad"
             because = f": {event.reason}" if event.reason else ""
             return level, f"session ended, {event.outcome}{because}"
+        case ev.StrategyStopped():
+            return "bad", f"strategy {event.strategy} is stopped: {event.reason}"
         case ev.RiskStateChanged():
             level = "info" if event.current == "ACTIVE" else "bad"
             return level, f"{event.previous} to {event.current}: {event.reason}"
