@@ -17,6 +17,7 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.replay import (
     backtest_day,
@@ -104,29 +105,35 @@ def test_a_day_at_the_exchange_is_the_replayed_day_and_the_backtest(tmp_path: Pa
     assert again.equal, again.summary()
 
 
-def test_strategies_that_cross_wait_for_each_other_and_are_never_refused(tmp_path: Path) -> None:
-    """By signal and after six bars: one leaves what another one enters at the same moment."""
-    plan = planner(("signal", "barriers", "signal"), horizon=6)
-    waited = 0
-    for seed in (1, 2):
-        folder = tmp_path / str(seed)
+@pytest.mark.parametrize(
+    ("exits", "horizon", "seed"),
+    [(("signal", "barriers", "signal"), 6, 4), (("signal", "barriers", "barriers"), 3, 3)],
+)
+def test_strategies_that_cross_wait_for_each_other_and_are_never_refused(
+    exits: tuple[str, str, str], horizon: int, seed: int, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """One leaves what another one enters at the same moment; without the rule it is refused."""
+    plan = planner(exits, horizon)
+
+    def session(name: str) -> SessionResult:
+        folder = tmp_path / name
         folder.mkdir()
         ledger = fresh_ledger(folder)
-        with SteppedWorld(seed, folder, minutes=40, rules=RULES, plan=plan) as world:
+        with SteppedWorld(seed, folder, minutes=36, rules=RULES, plan=plan) as world:
             result = world.session(ledger)
             assert world.differences(result) == []
-        assert "rejected" not in kinds(result)
-        assert result.fills["strategy"].n_unique() == 3
-        sides = (
-            result.tables["session_positions"]
-            .group_by("symbol")
-            .agg(pl.col("quantity").sign().n_unique())
-        )
-        assert sides["quantity"].max() in (None, 1)
-        waited += crossings(result)
         again = replay_session(plan(ledger, RULES), world.bars, ledger, folder / "again.sqlite")
         assert again.equal, again.summary()
-    assert waited > 0
+        return result
+
+    result = session("with the rule")
+    assert crossings(result) > 0
+    assert result.fills["strategy"].n_unique() > 1
+    assert "rejected" not in kinds(result)
+    monkeypatch.setattr(OrderManager, "_crossing", lambda *_: [])
+    rejected = session("without").orders.filter(pl.col("status") == "rejected")
+    assert rejected.height > 0
+    assert rejected["reason"].str.contains("potential wash trade").all()
 
 
 def crossings(result: SessionResult) -> int:
