@@ -248,6 +248,11 @@ class Settings(BaseSettings):
             )
         for name, account in self.active_portfolios.items():
             _check_portfolio(name, account, self.strategies)
+        if self.session.rescan_at and self.session.watch != "scanner":
+            raise ValueError(
+                "session.rescan_at: a session that watches the universe has nothing to scan; set"
+                ' session.watch = "scanner", or take the times away'
+            )
         if self.session.portfolio and self.session.portfolio not in self.active_portfolios:
             raise ValueError(
                 f"session.portfolio: '{self.session.portfolio}' is no active portfolio; choose of"

@@ -321,6 +321,13 @@ class StrategyStopped(Fact, frozen=True, kw_only=True):
     reason: str
 
 
+class SymbolsWatched(Fact, frozen=True, kw_only=True):
+    """A scan during the day (`happened_at`) changed which symbols may be entered."""
+
+    started: tuple[str, ...]
+    stopped: tuple[str, ...]
+
+
 class RiskStateChanged(Fact, frozen=True, kw_only=True):
     """May entries leave: ACTIVE yes; REDUCING exits only; HALTED nothing new at all."""
 
@@ -473,6 +480,7 @@ SessionFact = (
     | CorporateActionApplied
     | CandidateRefused
     | StrategyStopped
+    | SymbolsWatched
     | RiskStateChanged
     | StreamStale
     | StreamRecovered

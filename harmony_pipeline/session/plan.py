@@ -23,6 +23,7 @@ from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.sleeves import Sleeves, name_in_ids
 from harmony_pipeline.portfolio.state import TradingState
+from harmony_pipeline.scanner.intraday import IntradayScan
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.strategies.base import Stepwise, Strategy, remembers_the_market
@@ -81,6 +82,9 @@ class SessionPlan:
     members: the strategies of a portfolio (portfolio/sleeves.py), in order; none: one strategy has
     the account. Of a portfolio `opening` has slots, `rules` are its shared ones, `strategy_name` is
     its name, and what else a member has of its own is that of the first one: ask `alone`.
+
+    selected: the symbols that may be entered as the day begins; None: all. scans: those of the day
+    that choose anew (session/watch_list.py).
     """
 
     date: date
@@ -105,6 +109,8 @@ class SessionPlan:
     flatten_at_close: bool = False
     previous_session_id: str | None = None
     members: tuple[MemberPlan, ...] = ()
+    selected: tuple[str, ...] | None = None
+    scans: tuple[IntradayScan, ...] = ()
 
     def __post_init__(self) -> None:
         for plan in self.by_strategy.values():
@@ -197,6 +203,11 @@ class SessionPlan:
             "factors": dict(sorted(self.factors.items())),
             **({} if self.history is None else {"history": _content(self.history)}),
             **({"members": [member.parts for member in self.members]} if self.members else {}),
+            **(
+                {"scans": [self.selected, *(scan.hash for scan in self.scans)]}
+                if self.scans
+                else {}
+            ),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return short_hash(text, 8)

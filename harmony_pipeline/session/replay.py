@@ -45,6 +45,7 @@ from harmony_pipeline.portfolio.sleeves import (
     with_keys_of_symbols,
 )
 from harmony_pipeline.portfolio.state import TradingState
+from harmony_pipeline.scanner.intraday import IntradayScan
 from harmony_pipeline.session.clock import Clock, ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
@@ -53,6 +54,7 @@ from harmony_pipeline.session.plan import SCALE, MemberPlan, SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import BarStream, ReplayStream
+from harmony_pipeline.session.watch_list import is_watched
 from harmony_pipeline.strategies.base import (
     Stepwise,
     Strategy,
@@ -155,6 +157,8 @@ def plan_day(
     factors: Mapping[str, float] | None = None,
     flatten_at_close: bool = False,
     members: Sequence[MemberPlan] = (),
+    selected: Sequence[str] | None = None,
+    scans: Sequence[IntradayScan] = (),
 ) -> SessionPlan:
     """The plan of one day. `feature_states` may name more symbols than are needed; `actions` and
     `lives` may reach back as far as they like. Of a portfolio: see `plan_portfolio_day`.
@@ -193,6 +197,8 @@ def plan_day(
         flatten_at_close=flatten_at_close,
         previous_session_id=opening.previous_session_id,
         members=tuple(members),
+        selected=None if selected is None else tuple(sorted(selected)),
+        scans=tuple(scans),
     )
 
 
@@ -427,13 +433,16 @@ def backtest_day(
         features = compute_features(
             frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
         ).table
+        features = features.with_columns(
+            volatility=SCALE, selected=is_watched(plan, features, frame)
+        )
         return run_machine_backtest(
-            plan.strategy.machine(), frame, features.with_columns(volatility=SCALE), plan.actions,
+            plan.strategy.machine(), frame, features, plan.actions,
             plan.rules, plan.calendar, plan.timeframe, **options,
         )  # fmt: skip
     return run_backtest(
         regular,
-        day_signals(plan, frame),
+        _watched_only(plan, day_signals(plan, frame), frame),
         plan.actions,
         plan.rules,
         plan.calendar,
@@ -474,12 +483,20 @@ def _member(plan: SessionPlan, member: MemberPlan, frame: pl.DataFrame) -> Membe
         features = compute_features(
             frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
         ).table.with_columns(volatility=SCALE)
+        features = features.with_columns(selected=is_watched(plan, features, frame))
         if chosen is not None:
-            features = features.with_columns(selected=pl.col("symbol").is_in(chosen))
+            features = features.with_columns(pl.col("selected") & pl.col("symbol").is_in(chosen))
         inputs = MachineInputs(member.strategy.machine, frame, features)
         return Member(pl.DataFrame(schema=SIGNAL_DTYPES), member.rules, inputs)
-    signals = day_signals(alone, frame)
+    signals = _watched_only(plan, day_signals(alone, frame), frame)
     if chosen is not None:
         side = pl.when(pl.col("symbol").is_in(chosen)).then("side").otherwise(pl.lit(0, pl.Int8))
         signals = signals.with_columns(side=side)
     return Member(signals, member.rules)
+
+
+def _watched_only(plan: SessionPlan, signals: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """`signals` without a side where the scanner had not selected the symbol by the bar's end."""
+    watched = is_watched(plan, signals, frame)
+    side = pl.when(watched).then("side").otherwise(pl.lit(0, pl.Int8))
+    return signals.with_columns(side=side)

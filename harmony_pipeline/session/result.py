@@ -34,6 +34,7 @@ _NOTABLE = (
     "breaker_tripped", "breaker_rearmed", "kill_switch_pulled",
     "books_reconciled", "books_differed", "position_adopted", "corporate_action_applied",
     "candidate_refused", "rejected", "outcome_unknown", "strategy_stopped",
+    "symbols_watched",
 )  # fmt: skip
 
 

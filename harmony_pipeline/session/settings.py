@@ -1,11 +1,13 @@
 """The paper session."""
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
+
+Clock = Annotated[str, Field(pattern=r"^\d\d:\d\d$")]
 
 
 class SessionSettings(FrozenSettings):
@@ -23,6 +25,11 @@ class SessionSettings(FrozenSettings):
         "simulated", description="simulated, alpaca, or an import path module:factory"
     )
     watch: Literal["scanner", "universe"] = Field("scanner", description="which symbols are traded")
+    rescan_at: tuple[Clock, ...] = Field(
+        (),
+        description="exchange times at which the scanner chooses anew during the day, like"
+        ' ["10:30", "12:00"]; with watch = "scanner"; empty: never',
+    )
     replay_days: int = Field(5, ge=0, description="latest days that `harmony run` replays")
     heartbeat_seconds: float = Field(5.0, gt=0.0)
     stale_after_seconds: float = Field(

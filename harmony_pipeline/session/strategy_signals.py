@@ -13,14 +13,18 @@ from harmony_pipeline.session.live_signals import LiveSignals
 from harmony_pipeline.session.machine_fills import MachineFills
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.stream import Batch
+from harmony_pipeline.session.watch_list import WatchChange, WatchList
 
 
 @dataclass(frozen=True)
 class Signals:
-    """Rows of `LiveSignals.update` by slot, and why strategies could not say theirs."""
+    """Rows of `LiveSignals.update` by slot, why strategies could not say theirs, and what scans
+    that came due changed.
+    """
 
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    changes: list[WatchChange] = field(default_factory=list)
 
 
 class StrategySignals:
@@ -34,6 +38,7 @@ class StrategySignals:
             name: LiveSignals(own) for name, own in plan.by_strategy.items() if name not in idle
         }
         self._chosen = {member.name: member.symbols for member in plan.members}
+        self._watch = WatchList(plan)
         self._fills = MachineFills(ledger, plan.session_id, in_process=in_process)
         self.hears_fills = any(each.hears_fills for each in self._signals.values())
 
@@ -46,11 +51,12 @@ class StrategySignals:
         orders.
         """
         found = Signals()
+        found.changes.extend(self._watch.hear(batch))
         heard = self._fills.with_bars(batch.start) if self.hears_fills else []
         for name, signals in self._signals.items():
             fills = [fill for whose, fill in heard if whose == name] if signals.hears_fills else []
             if name is None:
-                found.rows.update(signals.update(batch, fills))
+                found.rows.update(self._of_member(name, signals.update(batch, fills)))
                 continue
             try:
                 rows = signals.update(batch, fills)
@@ -60,12 +66,14 @@ class StrategySignals:
             found.rows.update(self._of_member(name, rows))
         return found
 
-    def _of_member(self, name: str, rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Its rows by slot; without a side in symbols that it does not trade today."""
-        chosen = self._chosen[name]
+    def _of_member(
+        self, name: str | None, rows: dict[str, dict[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """Its rows by slot; without a side in symbols that it does not trade now."""
+        chosen = None if name is None else self._chosen[name]
         return {
             slot_name(name, symbol): row
-            if chosen is None or symbol in chosen
+            if self._watch.allows(symbol) and (chosen is None or symbol in chosen)
             else {**row, "side": 0}
             for symbol, row in rows.items()
         }

@@ -203,7 +203,7 @@ class Trader:
             batch.end,
         )
         if signals is not None:
-            self._record_refusals(signals, batch)
+            self._record_said(signals, batch)
         if regular:
             self._trade(self.portfolio.bar_records(regular), batch, signals)
         else:
@@ -215,11 +215,21 @@ class Trader:
     def _heard(self, batch: Batch) -> Signals:
         """Signals that could only be made once the batch's fills were known."""
         signals = self._signals.update(batch)
-        self._record_refusals(signals, batch)
+        self._record_said(signals, batch)
         return signals
 
-    def _record_refusals(self, signals: Signals, batch: Batch) -> None:
-        """Write down the candidates that the model could not answer about: they are not traded."""
+    def _record_said(self, signals: Signals, batch: Batch) -> None:
+        """Write down which symbols were started and stopped, and the candidates that the model
+        could not answer about: they are not traded.
+        """
+        for change in signals.changes:
+            watched = ev.SymbolsWatched(
+                happened_at=change.at,
+                known_at=batch.end,
+                started=change.started,
+                stopped=change.stopped,
+            )
+            self._record(f"watched:{micros(change.at)}", watched, batch.end)
         for slot, row in signals.rows.items():
             if row["reason"] is not None:
                 strategy, symbol = self.portfolio.owners[self.portfolio.index[slot]]

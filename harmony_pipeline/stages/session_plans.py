@@ -20,6 +20,7 @@ from harmony_pipeline.models.demotion import diverges
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.allocation import weight_schedule
 from harmony_pipeline.portfolio.state import TradingState
+from harmony_pipeline.scanner.intraday import SESSIONS_BEFORE, IntradayScan, intraday_scans
 from harmony_pipeline.session.divergence import by_strategy
 from harmony_pipeline.session.ledger import COMPLETED, Ledger
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
@@ -78,6 +79,8 @@ def replay_account(pipeline: PipelineContext) -> str:
         settings["portfolios"] = {portfolio: shared.model_dump(mode="json")}
     else:
         settings["session"].pop("portfolio")
+    if not settings["session"]["rescan_at"]:
+        settings["session"].pop("rescan_at")
     settings["luck"] = settings.pop("execution_noise")
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
     lives = lives_of(pipeline).rows()
@@ -113,6 +116,10 @@ def plan_of(
         "flatten_at_close": settings.session.flatten_at_close,
     }
     symbols, portfolio = watched(pipeline, day), settings.session.portfolio
+    if settings.session.rescan_at:
+        shared["selected"], shared["scans"] = symbols, _scans(pipeline, day)
+        # any of these may be selected later
+        symbols = pipeline.lake.read("scan_candidates", [day.isoformat()])["symbol"].to_list()
     if portfolio:
         weights = _weights(pipeline, portfolio, day)
         plan = plan_portfolio_day(
@@ -134,6 +141,28 @@ def plan_of(
             **shared,
         )
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _scans(pipeline: PipelineContext, day: date) -> tuple[IntradayScan, ...]:
+    """The scans of the day at `session.rescan_at`, each with what it compares the day with."""
+    start = day_start(pipeline, day)
+    sessions = [each for each in pipeline.sessions() if each < day][-SESSIONS_BEFORE:]
+    earliest = day_start(pipeline, sessions[0]) if sessions else start
+    rows = (
+        pipeline.lake.scan("bars", pipeline.overlapping(earliest, start))
+        .filter((pl.col("timestamp") >= earliest) & (pl.col("timestamp") < start))
+        .collect(engine="in-memory")
+    )
+    return intraday_scans(
+        day,
+        pipeline.settings.session.rescan_at,
+        pipeline.settings.scanner,
+        pipeline.lake.read("daily_summary"),
+        pipeline.calendar.with_session(rows, pipeline.timeframe),
+        pipeline.lake.read("universe"),
+        pipeline.lake.read("corporate_actions"),
+        pipeline.calendar,
+    )
 
 
 # --- strategies -----------------------------------------------------------------------------------

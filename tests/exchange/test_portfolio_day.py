@@ -131,9 +131,10 @@ def test_strategies_that_cross_wait_for_each_other_and_are_never_refused(
     assert result.fills["strategy"].n_unique() > 1
     assert "rejected" not in kinds(result)
     monkeypatch.setattr(OrderManager, "_crossing", lambda *_: [])
-    rejected = session("without").orders.filter(pl.col("status") == "rejected")
-    assert rejected.height > 0
-    assert rejected["reason"].str.contains("potential wash trade").all()
+    events = session("without").tables["session_events"]
+    rejected = events.filter(pl.col("kind") == "rejected")["detail"]
+    assert rejected.len() > 0
+    assert rejected.str.contains("potential wash trade").all()
 
 
 def crossings(result: SessionResult) -> int:

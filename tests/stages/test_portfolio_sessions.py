@@ -159,3 +159,35 @@ def test_old_events_know_no_strategy():
         decided_at=datetime(2024, 1, 2, tzinfo=UTC),
     )  # fmt: skip
     assert (terms.slot, ev.slot_name("trend", "BTC/USD")) == ("BTC/USD", "trend/BTC/USD")
+
+
+def test_a_session_scans_again_during_the_day(pipeline):
+    """By the settings alone, single strategy and portfolio; what it trades is its backtest."""
+    from harmony_pipeline.stages import scanner
+
+    for portfolio in ("", "mix"):
+        paper = trading(
+            pipeline.settings, portfolio, watch="scanner", strategy="rsi_momentum",
+            rescan_at=("11:00", "13:30"),
+        )  # fmt: skip
+        day = paper.sessions()[-1]
+        scanner.scan(paper, [day])
+        picks = set(paper.lake.read("scan_selections", [day.isoformat()])["symbol"])
+        made = live.paper_session(paper, [day], require_promoted=False, own_process=False)
+        assert not made.nothing
+        assert live.divergence(paper, [day]).facts[day.isoformat()] == "none"
+        with open_ledger(paper) as ledger:
+            row = ledger.sessions(replay_account(paper), day)[-1]
+            events = ledger.table("session_events", session_id=row.session_id)
+        scans = events.filter(pl.col("kind") == "symbols_watched")
+        assert scans.height == 2
+        assert paper.settings.scanner.maximum_selections >= len(picks) > 0
+
+
+def test_a_session_of_the_universe_has_nothing_to_scan(tmp_path):
+    file = tmp_path / "harmony.toml"
+    file.write_text('[session]\nwatch = "universe"\nrescan_at = ["11:00"]')
+    with pytest.raises(
+        ConfigError, match=r"session\.rescan_at: a session that watches the universe"
+    ):
+        load_settings(file, environment={})
